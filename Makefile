@@ -1,0 +1,35 @@
+# Two commands: `make demo` and `make test`. Both set up everything that they need.
+PYTHON ?= python3
+VENV   ?= .venv
+OUT    ?= runs/quickstart
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: demo test lint bench clean setup
+
+demo: $(READY)  ## the main job on real text; ends with the path of the report
+	@$(BIN)/universality run configs/quickstart.yaml --out $(OUT)
+
+test: $(READY)
+	@$(BIN)/python -m pytest
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy universality
+
+bench: $(READY)  ## speed, memory and accuracy, each against an alternative in the same run
+	@for script in tests/bench/*.py; do echo; echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version.split()[0] + "; name one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

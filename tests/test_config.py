@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from universality.config import Config, load_config, parse_config
+from universality.errors import ConfigError
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+MODELS = {"load": {"A": "starter/seed0"}}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
+def test_every_shipped_config_is_valid(path: Path) -> None:
+    assert load_config(path).models.names
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"models": MODELS, "sae": {}}, r"unknown key sae; did you mean saes\?"),
+        ({"models": MODELS, "saes": {"width": [1]}}, r"unknown key saes\.width; did you mean saes\.widths\?"),
+        ({"models": MODELS, "saes": {"zzz": 1}}, r"unknown key saes\.zzz; known: architecture, widths"),
+        ({"models": {"train": {"A": {"init": 0, "ordr": 1}}}}, r"did you mean models\.train\.A\.order"),
+        ({"models": MODELS, "saes": {"k": 0}}, r"saes\.k: Input should be greater than or equal to 1; found 0"),
+        ({"models": MODELS, "saes": {"widths": [64, 32]}}, "widths must rise"),
+        ({"models": MODELS, "saes": {"widths": [8], "k": 9}}, "must not exceed the smallest width"),
+        ({"models": {}}, "expected at least one model"),
+        (
+            {"models": {"load": {"A": "x"}, "train": {"A": {"init": 0, "order": 0}}}},
+            "both under load and under train: A",
+        ),
+        ({"models": {"load": {"../A": "x"}}}, "becomes a file name"),
+        ({}, "models: Field required"),
+    ],
+)
+def test_bad_values_are_explained(values: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config(values)
+
+
+def test_overrides_reach_nested_keys(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("models: {load: {A: starter/seed0}}\n", encoding="utf-8")
+    config = load_config(path, ["saes.k=16", "saes.widths=[64, 128]", "name=x"])
+    assert (config.saes.k, config.saes.widths, config.name) == (16, [64, 128], "x")
+    for override, message in [
+        ("saes.k", "expected KEY=VALUE"),
+        ("saes.widths.0=1", "widths is a value, not a section"),
+        ("saes.kk=1", r"did you mean saes\.k\?"),
+        ("saes.k=[", "is not a YAML value"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            load_config(path, ["saes.widths=[64, 128]", override])
+
+
+def test_a_value_is_no_section(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("name: x\nmodels: {load: {A: starter/seed0}}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="name is a value, not a section"):
+        load_config(path, ["name.x=1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("- a", "expected a mapping"), ("a: [", "cannot be read as YAML"), (None, "no such file")]
+)
+def test_bad_files(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "c.yaml"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)
+
+
+def undocumented(section: type[BaseModel]) -> list[str]:
+    missing = [f"{section.__name__}.{name}" for name, field in section.model_fields.items() if not field.description]
+    inner = (field.annotation for field in section.model_fields.values())
+    nested = (c for c in inner if isinstance(c, type) and issubclass(c, BaseModel))
+    return missing + [name for c in nested for name in undocumented(c)]
+
+
+def test_every_field_is_documented_beneath_itself() -> None:
+    assert undocumented(Config) in (
+        [],
+        [f"Config.{name}" for name in ("corpus", "models", "saes", "features", "statistics", "families")],
+    )

@@ -1,0 +1,284 @@
+"""Typed configuration: the YAML file, the command line's ``--set`` and the Python arguments are one thing.
+
+Each field is documented once, beneath itself. A configuration validates and does nothing else; an unknown
+key is refused with the nearest known one.
+"""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from universality.errors import ConfigError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class CorpusConfig(_Section):
+    """The text that every model of the study reads, and how it is cut."""
+
+    source: str | list[str] = "starter"
+    """``starter``, or text files, folders of them, JSON lines (``text``, optional ``kind``, ``group``, ``id``), or one
+    ``.npy`` of token ids [n_documents, n]."""
+    tokenizer: str = "starter"
+    """``starter``, ``train`` (a byte-level BPE on the training documents), a ``tokenizer.json`` or its folder."""
+    d_vocab: int = Field(4096, ge=1)
+    """Types of a trained tokenizer, or of a ``.npy`` source."""
+    bos_id: int = Field(0, ge=0)
+    """For a ``.npy`` source: the id that opens a block."""
+    document_separator: int | None = None
+    """For a ``.npy`` source of one dimension: the id that ends each document."""
+    n_ctx: int = Field(128, ge=2)
+    """Positions of a block, BOS included."""
+    held_out: float = Field(0.2, ge=0, lt=1)
+    """Share of the documents that nothing is trained on; half of it chooses partners, half reports."""
+    split_seed: int = Field(0, ge=0)
+    """Seed of the split."""
+    max_documents: int | None = Field(None, ge=1)
+    """Read only so many documents, for a quick try."""
+
+
+class ArchitectureConfig(_Section):
+    """A small transformer, built by TransformerLens without a hub."""
+
+    n_layers: int = Field(1, ge=1)
+    """Blocks of attention and MLP."""
+    d_model: int = Field(128, ge=1)
+    """Width of the residual stream."""
+    n_heads: int = Field(4, ge=1)
+    """Attention heads; d_model must be a multiple."""
+    d_mlp: int = Field(512, ge=1)
+    """Neurons of each MLP."""
+    act_fn: Literal["relu", "gelu", "gelu_new", "silu"] = "relu"
+    """The MLP's non-linearity."""
+
+
+class TrainingConfig(_Section):
+    """How a language model learns: AdamW, warm-up, cosine decay."""
+
+    epochs: float = Field(3.0, gt=0)
+    """Passes over the training documents."""
+    batch_blocks: int = Field(32, ge=1)
+    """Token blocks a step."""
+    learning_rate: float = Field(4e-3, gt=0)
+    """Peak of the schedule."""
+    warmup_share: float = Field(0.02, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises linearly."""
+    final_share: float = Field(0.05, ge=0, le=1)
+    """Where the cosine ends, as a share of the peak."""
+    weight_decay: float = Field(0.1, ge=0)
+    """AdamW's, on matrices only."""
+    gradient_clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient."""
+    products: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the unembedding's products; bfloat16 is faster where the CPU or GPU multiplies it."""
+    checkpoint_steps: int = Field(500, ge=1)
+    """A killed training resumes from the last multiple of this."""
+
+
+class SeedsConfig(_Section):
+    """The two things in which trained models of a study differ."""
+
+    init: int = Field(ge=0)
+    """Seed of the initial weights."""
+    order: int = Field(ge=0)
+    """Seed of the order in which training blocks are read."""
+
+
+class ModelsConfig(_Section):
+    """The language models, by name: loaded, or trained here."""
+
+    load: dict[str, str] = Field(default_factory=dict)
+    """Name → ``starter/seed0`` … (shipped), a folder saved by this package, or a local Hugging Face folder."""
+    train: dict[str, SeedsConfig] = Field(default_factory=dict)
+    """Name → seeds, for models to train."""
+    architecture: ArchitectureConfig = ArchitectureConfig()
+    """Of the trained ones."""
+    training: TrainingConfig = TrainingConfig()
+    """Of the trained ones."""
+    dtype: Literal["float32", "float16"] = "float32"
+    """Number format of the saved weights."""
+
+    @property
+    def names(self) -> list[str]:
+        """All models, loaded ones first."""
+        return [*self.load, *self.train]
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        if both := set(self.load) & set(self.train):
+            raise ValueError(f"models named both under load and under train: {', '.join(sorted(both))}")
+        if not self.names:
+            raise ValueError("expected at least one model under load or train")
+        for name in self.names:
+            if not name.replace("-", "").replace("_", "").isalnum():
+                raise ValueError(f"a model's name becomes a file name: letters, digits, - and _ only, found {name!r}")
+        return self
+
+
+class SAEConfig(_Section):
+    """The grid of sparse autoencoders: every model × every width × every seed, from one token stream."""
+
+    architecture: Literal["topk", "relu"] = "topk"
+    """``topk`` keeps the k largest pre-activations; ``relu`` pays an L1 penalty."""
+    widths: list[int] = Field([512, 1024, 2048], min_length=1)
+    """Dictionary sizes (d_sae)."""
+    seeds: list[int] = Field([0], min_length=1)
+    """Seeds of the initial weights; the first is used for matching across models."""
+    ceiling_seed: int | None = None
+    """Train one more SAE of the first model, at the middle width, with this seed: what another SAE seed changes."""
+    k: int = Field(32, ge=1)
+    """Features that fire on a token (topk)."""
+    l1: float = Field(1e-3, ge=0)
+    """Weight of the L1 penalty (relu)."""
+    apply_b_dec_to_input: bool = True
+    """Subtract the decoder's bias before encoding."""
+    tokens: int = Field(1_000_000, ge=1)
+    """Tokens that each SAE learns from."""
+    batch_size: int = Field(2048, ge=1)
+    """Tokens a step."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Peak of Adam's learning rate."""
+    order_seed: int = Field(0, ge=0)
+    """Seed of the order of the token stream."""
+    products: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the encoder's product in training; bfloat16 is faster where the CPU multiplies it."""
+    buffer_tokens: int = Field(131_072, ge=1)
+    """Activations held and shuffled at a time."""
+    checkpoint_steps: int = Field(100, ge=1)
+    """A killed training resumes from the last multiple of this."""
+    quality_blocks: int = Field(512, ge=1)
+    """Held-out token blocks on which the model's loss is measured with the reconstruction spliced in."""
+
+    @model_validator(mode="after")
+    def _widths_rise(self) -> Self:
+        if any(a >= b for a, b in zip(self.widths, self.widths[1:], strict=False)):
+            raise ValueError(f"widths must rise, found {self.widths}")
+        if self.architecture == "topk" and self.k > self.widths[0]:
+            raise ValueError(f"k ({self.k}) must not exceed the smallest width ({self.widths[0]})")
+        return self
+
+
+class FeaturesConfig(_Section):
+    """What is stored of the features, on the held-out documents."""
+
+    min_token_count: int = Field(10, ge=0)
+    """Vocabulary rarer than this in the training split is left out of logit weights."""
+    neuron_documents: float = Field(0.25, ge=0, le=1)
+    """Share of the held-out documents on which the neurons, the dense baseline, are stored; 0 leaves them out."""
+
+
+class StatisticsConfig(_Section):
+    """What chance gives, and how sure the numbers are."""
+
+    replicates: int = Field(5, ge=1)
+    """Times the whole matcher is run again on re-paired blocks of other documents."""
+    null: Literal["global", "kind"] = "global"
+    """Re-pair over the whole corpus, or among documents of one kind."""
+    bootstrap: int = Field(200, ge=0)
+    """Resamples of the groups of documents for the intervals of fixed pairs."""
+    seed: int = Field(0, ge=0)
+    """Seed of both."""
+
+
+class FamiliesConfig(_Section):
+    """When a feature of a larger dictionary is called a child of one of a smaller."""
+
+    min_decoder_cosine: float = Field(0.3, ge=-1, le=1)
+    """Least cosine of the decoder rows."""
+    min_masked_cosine: float = Field(0.4, ge=0, le=1)
+    """Least masked activation cosine (Bricken et al. draw an edge above 0.4)."""
+    min_firings: int = Field(10, ge=1)
+    """Rarer features have no edges: their cosines are a matter of chance."""
+    replicates: int = Field(2, ge=0)
+    """Times the edges are counted again on re-paired blocks of other documents."""
+
+
+class Config(_Section):
+    """One experiment."""
+
+    name: str = "study"
+    """Title of the report."""
+    corpus: CorpusConfig = CorpusConfig()
+    models: ModelsConfig
+    hook: str = "blocks.0.mlp.hook_post"
+    """Where activations are taken, in TransformerLens's names; by default the MLP's neurons."""
+    saes: SAEConfig = SAEConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    statistics: StatisticsConfig = StatisticsConfig()
+    families: FamiliesConfig = FamiliesConfig()
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a YAML configuration.
+
+    Parameters
+    ----------
+    overrides
+        ``KEY=VALUE`` with dots between sections and YAML values: ``saes.k=16``, ``saes.widths=[64,128]``.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing or not YAML, a key is unknown (the nearest known one is named), or a value is
+        out of range.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; configs/ holds examples, quickstart.yaml among them") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of sections, found {type(values).__name__}")
+    for override in overrides:
+        _override(values, override)
+    return parse_config(values, where=str(path))
+
+
+def parse_config(values: dict[str, Any], where: str = "configuration") -> Config:
+    """Validate a mapping; raises ConfigError as :func:`load_config`."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(where, problem) for problem in error.errors())) from None
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: expected KEY=VALUE, as in saes.k=16")
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override}: {section} is a value, not a section")
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: {text!r} is not a YAML value: {error}") from None
+
+
+def _explain(where: str, problem: Any) -> str:
+    path = [str(part) for part in problem["loc"]]
+    name = ".".join(path) or "configuration"
+    if problem["type"] != "extra_forbidden":
+        return f"{where}: {name}: {problem['msg'].removeprefix('Value error, ')}; found {problem['input']!r}"
+    near = difflib.get_close_matches(path[-1], _keys(path[:-1]), n=1, cutoff=0.5)
+    hint = f"did you mean {'.'.join([*path[:-1], near[0]])}?" if near else f"known: {', '.join(_keys(path[:-1]))}"
+    return f"{where}: unknown key {name}; {hint}"
+
+
+def _keys(path: list[str]) -> list[str]:
+    section: Any = Config
+    for part in path:
+        annotation = section.model_fields[part].annotation if part in section.model_fields else None
+        inner = getattr(annotation, "__args__", ())
+        section = next((c for c in (annotation, *inner) if isinstance(c, type) and issubclass(c, BaseModel)), section)
+    return list(section.model_fields)

@@ -1,0 +1,23 @@
+"""Text, tokens, and the blocks that every model of a study reads."""
+
+from universality.corpus.blocks import TokenBlocks, cut_blocks
+from universality.corpus.corpus import Corpus, build_corpus, build_from_arrays
+from universality.corpus.documents import DocumentTable
+from universality.corpus.read import Passage, read_passages
+from universality.corpus.splits import split_documents
+from universality.corpus.tokenizer import Tokenizer, load_tokenizer, train_bpe
+
+__all__ = [
+    "Corpus",
+    "DocumentTable",
+    "Passage",
+    "TokenBlocks",
+    "Tokenizer",
+    "build_corpus",
+    "build_from_arrays",
+    "cut_blocks",
+    "load_tokenizer",
+    "read_passages",
+    "split_documents",
+    "train_bpe",
+]

@@ -1,0 +1,199 @@
+"""Fixed-length token blocks: what every model of a study reads.
+
+A block is BOS, then up to ``n_ctx - 1`` tokens of *one* document, then padding. So no position ever sees
+another document, and two blocks of full length can be re-paired position by position in a null. BOS and
+padding positions are the model's business only: they enter no SAE batch, no moment, no correlation.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from universality.corpus.documents import DocumentTable
+from universality.errors import CorpusError, FormatError, MismatchError
+
+_FORMAT = "universality-blocks"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TokenBlocks:
+    """Blocks of tokens and the documents that they were cut from.
+
+    Attributes
+    ----------
+    tokens : int32 [n_blocks, n_ctx]
+        Token ids; column 0 is BOS, padding repeats the BOS id.
+    length : int32 [n_blocks]
+        Columns in use, BOS included; 2 ≤ length ≤ n_ctx.
+    document : int32 [n_blocks]
+        Index into ``documents``.
+    documents : DocumentTable
+        Name, kind, group and split of each document.
+    d_vocab : int
+        Token types of the tokenizer.
+    tokenizer_hash : str
+        Of the tokenizer that made the ids ("" for arrays that came tokenised).
+    flagged_kinds : tuple of str
+        Kinds with too few groups, whose passages had to be split one by one.
+    """
+
+    tokens: NDArray[np.int32]
+    length: NDArray[np.int32]
+    document: NDArray[np.int32]
+    documents: DocumentTable
+    d_vocab: int
+    tokenizer_hash: str
+    flagged_kinds: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def n_ctx(self) -> int:
+        """Columns of a block."""
+        return int(self.tokens.shape[1])
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of text: without BOS, without padding."""
+        return int(self.length.sum()) - len(self)
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """[n_blocks, n_ctx]: where a token of text stands (neither BOS nor padding)."""
+        column = np.arange(self.n_ctx)
+        return (column > 0) & (column < self.length[:, None])
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 over ids, lengths, documents with their labels and splits, and the tokenizer's hash."""
+        digest = hashlib.sha256()
+        for array in (self.tokens, self.length, self.document):
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(self._header().encode())
+        return digest.hexdigest()
+
+    def select(self, *splits: str) -> "TokenBlocks":
+        """The blocks of the documents of these splits; the document table stays whole, so indices agree."""
+        wanted = np.isin(np.array(self.documents.split), splits)
+        return self.take(np.flatnonzero(wanted[self.document]))
+
+    def take(self, blocks: NDArray[np.int64]) -> "TokenBlocks":
+        """The given blocks, in the given order."""
+        return replace(self, tokens=self.tokens[blocks], length=self.length[blocks], document=self.document[blocks])
+
+    def save(self, path: str | Path) -> None:
+        """Write one ``.npz`` (no pickle), atomically."""
+        temporary = Path(f"{path}.partial")
+        with temporary.open("wb") as file:
+            np.savez(
+                file,
+                header=np.frombuffer(self._header().encode(), np.uint8),
+                tokens=self.tokens,
+                length=self.length,
+                document=self.document,
+            )
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "TokenBlocks":
+        """Read what ``save`` wrote.
+
+        Raises
+        ------
+        FormatError
+            If the file is something else, torn, or contradicts itself.
+        """
+        try:
+            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                header = json.loads(file["header"].tobytes().decode())
+                tokens, length, document = file["tokens"], file["length"], file["document"]
+        except Exception as error:  # zipfile, numpy and json each raise their own
+            raise FormatError(f"{path}: not a file of token blocks, or a torn one: {error}") from None
+        if header.get("format") != _FORMAT or header.get("version") != _VERSION:
+            raise FormatError(
+                f"{path}: expected {_FORMAT} version {_VERSION}, found {header.get('format')!r} "
+                f"version {header.get('version')!r}"
+            )
+        table = DocumentTable(**{name: tuple(header["documents"][name]) for name in ("id", "kind", "group", "split")})
+        return cls(
+            tokens, length, document, table, header["d_vocab"], header["tokenizer_hash"], tuple(header["flagged_kinds"])
+        )
+
+    def _header(self) -> str:
+        table = self.documents
+        return json.dumps(
+            {
+                "format": _FORMAT,
+                "version": _VERSION,
+                "d_vocab": self.d_vocab,
+                "tokenizer_hash": self.tokenizer_hash,
+                "flagged_kinds": self.flagged_kinds,
+                "documents": {"id": table.id, "kind": table.kind, "group": table.group, "split": table.split},
+            },
+            sort_keys=True,
+        )
+
+
+def cut_blocks(
+    token_ids: Sequence[Sequence[int] | NDArray[np.integer]],
+    documents: DocumentTable,
+    *,
+    n_ctx: int,
+    bos_id: int,
+    d_vocab: int,
+    tokenizer_hash: str = "",
+    flagged_kinds: tuple[str, ...] = (),
+) -> TokenBlocks:
+    """Cut each document's tokens into blocks of one BOS and up to ``n_ctx - 1`` tokens.
+
+    Parameters
+    ----------
+    token_ids
+        One sequence of ids a document, without BOS.
+
+    Raises
+    ------
+    CorpusError
+        If ``n_ctx`` leaves no room for text, or nothing is left to cut.
+    MismatchError
+        If an id is outside ``[0, d_vocab)``, or the table has another number of documents.
+    """
+    if n_ctx < 2:
+        raise CorpusError(f"n_ctx: expected at least 2 (BOS and a token), found {n_ctx}")
+    if len(token_ids) != len(documents.id):
+        raise MismatchError(f"expected tokens for {len(documents.id)} documents, found {len(token_ids)}")
+    sizes = np.array([len(ids) for ids in token_ids], np.int64)
+    if sizes.sum() == 0:
+        raise CorpusError("no tokens to cut into blocks: every document is empty")
+    stream = np.concatenate([np.asarray(ids, np.int64) for ids in token_ids if len(ids)])
+    if stream.min() < 0 or stream.max() >= d_vocab:
+        raise MismatchError(
+            f"token ids must lie in [0, {d_vocab}), found {stream.min()} … {stream.max()}: "
+            "the tokens are another tokenizer's"
+        )
+    step = n_ctx - 1
+    n_blocks = -(-sizes // step)
+    document = np.repeat(np.arange(len(sizes)), n_blocks)
+    rank = np.arange(n_blocks.sum()) - np.repeat(np.cumsum(n_blocks) - n_blocks, n_blocks)
+    used = np.minimum(sizes[document] - rank * step, step)
+    tokens = np.full((len(document), n_ctx), bos_id, np.int32)
+    tokens[:, 1:][np.arange(step) < used[:, None]] = stream
+    return TokenBlocks(
+        tokens,
+        (used + 1).astype(np.int32),
+        document.astype(np.int32),
+        documents,
+        d_vocab,
+        tokenizer_hash,
+        flagged_kinds,
+    )

@@ -1,0 +1,134 @@
+"""Byte-level BPE tokenizers, trained here or taken from a Hugging Face folder.
+
+Only the ``tokenizers`` library is used: a ``tokenizer.json`` is all that this package writes or reads.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tokenizers import Tokenizer as _HFTokenizer
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from universality.errors import CorpusError
+
+BOS = "<|bos|>"
+STARTER_TOKENIZER = Path(__file__).parent / "starter" / "tokenizer.json"
+# What a Hugging Face tokenizer may call the token that starts a document, in order of preference.
+_BOS_NAMES = (BOS, "<|begin_of_text|>", "<bos>", "<s>", "[CLS]", "<|endoftext|>")
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A ``tokenizers`` tokenizer and the token that opens every block."""
+
+    backend: _HFTokenizer
+    bos_id: int
+
+    @property
+    def d_vocab(self) -> int:
+        """Number of token types, special ones included."""
+        return int(self.backend.get_vocab_size(with_added_tokens=True))
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 of the tokenizer's JSON."""
+        return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, without special tokens."""
+        return [encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a run of tokens; bytes that are not UTF-8 by themselves show as U+FFFD."""
+        return str(self.backend.decode([int(i) for i in ids], skip_special_tokens=False))
+
+    @cached_property
+    def token_strings(self) -> tuple[str, ...]:
+        """Each token type alone as text, ``\\xNN`` for bytes that are no character by themselves."""
+        alphabet = _byte_of_character()
+        strings = []
+        for token_id in range(self.d_vocab):
+            token = self.backend.id_to_token(token_id) or f"<|{token_id}|>"
+            if all(character in alphabet for character in token):
+                raw = bytes(alphabet[character] for character in token)
+                strings.append(raw.decode("utf-8", errors="backslashreplace"))
+            else:
+                strings.append(token)
+        return tuple(strings)
+
+    def save(self, path: str | Path) -> None:
+        """Write ``tokenizer.json``."""
+        self.backend.save(str(path))
+
+
+def train_bpe(texts: Iterable[str], d_vocab: int = 4096) -> Tokenizer:
+    """Train a byte-level BPE of ``d_vocab`` types, ``<|bos|>`` (id 0) among them.
+
+    Raises
+    ------
+    CorpusError
+        If ``d_vocab`` has no room for the 256 bytes and ``<|bos|>``.
+    """
+    if d_vocab < 257:
+        raise CorpusError(f"d_vocab: expected at least 257 (256 bytes and {BOS}), found {d_vocab}")
+    backend = _HFTokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=d_vocab,
+        special_tokens=[BOS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(texts, trainer)
+    return Tokenizer(backend, bos_id=0)  # special tokens come first
+
+
+def load_tokenizer(source: str | Path) -> Tokenizer:
+    """Load ``"starter"``, a ``tokenizer.json``, or a folder that holds one.
+
+    Raises
+    ------
+    CorpusError
+        If there is none, it cannot be parsed, or it names no token to open a document with.
+    """
+    path = STARTER_TOKENIZER if str(source) == "starter" else Path(source)
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.is_file():
+        raise CorpusError(f"{file}: no such file; expected a Hugging Face tokenizer.json or a folder with one")
+    try:
+        backend = _HFTokenizer.from_file(str(file))
+    except Exception as error:  # the library raises plain Exception
+        raise CorpusError(f"{file}: not a tokenizer.json that the tokenizers library reads: {error}") from None
+    backend.no_truncation()
+    backend.no_padding()
+    names = (*_declared_bos(file.parent), *_BOS_NAMES)
+    known = (backend.token_to_id(name) for name in names)
+    bos_id: int | None = next((i for i in known if i is not None), None)
+    if bos_id is None:
+        raise CorpusError(f"{file}: names no token that opens a document; expected one of {', '.join(_BOS_NAMES)}")
+    return Tokenizer(backend, bos_id)
+
+
+def _declared_bos(folder: Path) -> list[str]:
+    """The ``bos_token`` of a Hugging Face ``tokenizer_config.json``, where there is one."""
+    file = folder / "tokenizer_config.json"
+    if not file.is_file():
+        return []
+    try:
+        declared = json.loads(file.read_text(encoding="utf-8")).get("bos_token")
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise CorpusError(f"{file}: not a JSON object: {error}") from None
+    content = declared.get("content") if isinstance(declared, dict) else declared
+    return [content] if isinstance(content, str) else []
+
+
+def _byte_of_character() -> dict[str, int]:
+    """GPT-2's byte-level alphabet: printable Latin-1 stands for itself, the other bytes start at U+0100."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(b): b for b in printable} | {chr(0x100 + rank): byte for rank, byte in enumerate(others)}
