@@ -1,0 +1,124 @@
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch.testing import assert_close
+
+from universality.config import ArchitectureConfig
+from universality.errors import ModelError
+from universality.models.forward import run_until
+from universality.models.language_model import LanguageModel, load_model, new_model, save_model, weights
+
+
+@pytest.fixture
+def model(architecture) -> LanguageModel:
+    return new_model(architecture, d_vocab=50, n_ctx=16, init_seed=3, name="m")
+
+
+def logits(model: LanguageModel) -> torch.Tensor:
+    with torch.no_grad():
+        return model.bridge(torch.arange(16)[None], return_type="logits")
+
+
+def test_saved_model_reloads_with_and_without_this_package(model, tmp_path: Path) -> None:
+    save_model(model, tmp_path / "m")
+    again = load_model(tmp_path / "m")
+    assert again.hash == model.hash
+    assert again.name == "m"
+    assert_close(logits(again), logits(model), rtol=0, atol=0)
+
+    from transformer_lens.config import TransformerBridgeConfig
+    from transformer_lens.model_bridge.sources.native.model import NativeModel
+
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    cfg = TransformerBridgeConfig(**config["architecture"])
+    cfg.d_mlp = config["d_mlp"]
+    native = NativeModel(cfg)
+    native.load_state_dict(safetensors.torch.load_file(tmp_path / "m" / "model.safetensors"))
+    out = native(torch.arange(16)[None])
+    assert_close(out if torch.is_tensor(out) else out[0], logits(model))
+
+
+def test_half_precision_is_half_the_size(model, tmp_path: Path) -> None:
+    save_model(model, tmp_path / "32")
+    save_model(model, tmp_path / "16", torch.float16)
+    sizes = [(tmp_path / d / "model.safetensors").stat().st_size for d in ("16", "32")]
+    assert sizes[0] < 0.6 * sizes[1]
+    assert_close(logits(load_model(tmp_path / "16")), logits(model), rtol=0, atol=1e-2)
+
+
+def test_seed_decides_the_weights(architecture) -> None:
+    hashes = [new_model(architecture, d_vocab=50, n_ctx=16, init_seed=s, name="m").hash for s in (0, 0, 1)]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_pass_ends_at_the_hook(model) -> None:
+    reached = []
+    handle = model.bridge.original_model.head.register_forward_hook(lambda *_: reached.append(1))
+    activation = run_until(model.bridge, torch.zeros((2, 5), dtype=torch.int64), "blocks.0.mlp.hook_post")
+    assert activation.shape == (2, 5, 64)
+    assert not reached
+    logits(model)
+    assert reached
+    handle.remove()
+
+
+def test_unknown_hook_is_never_reached(model) -> None:
+    with pytest.raises((ModelError, KeyError, ValueError)):
+        run_until(model.bridge, torch.zeros((1, 2), dtype=torch.int64), "blocks.7.mlp.hook_post")
+
+
+def test_local_hugging_face_folder_loads(tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    theirs = GPT2LMHeadModel(GPT2Config(vocab_size=60, n_positions=32, n_embd=16, n_layer=2, n_head=2)).eval()
+    theirs.save_pretrained(tmp_path)
+    ours = load_model(tmp_path, "gpt")
+    tokens = torch.arange(20)[None]
+    with torch.no_grad():
+        assert_close(ours.bridge(tokens, return_type="logits"), theirs(tokens).logits, rtol=1e-4, atol=1e-4)
+    assert (ours.name, ours.n_ctx, ours.d_vocab) == ("gpt", 32, 60)
+
+
+def test_bad_folders_are_named(model, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"expected a model's folder with config\.json, or one of starter/seed0"):
+        load_model(tmp_path / "nowhere")
+    save_model(model, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+
+    def rewritten(**changes) -> None:
+        (tmp_path / "config.json").write_text(json.dumps(config | changes))
+
+    rewritten(version=9)
+    with pytest.raises(ModelError, match="expected version 1 of universality-model, found 9"):
+        load_model(tmp_path)
+    rewritten(d_mlp=128)
+    with pytest.raises(ModelError, match="does not fit the architecture"):
+        load_model(tmp_path)
+    rewritten(format="other")
+    with pytest.raises(ModelError, match="neither a model saved here"):
+        load_model(tmp_path)
+    rewritten()
+    (tmp_path / "model.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:500])
+    with pytest.raises(ModelError, match="not a complete model"):
+        load_model(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="not JSON"):
+        load_model(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such-type"}))
+    with pytest.raises(ModelError, match="TransformerLens cannot load"):
+        load_model(tmp_path)
+
+
+def test_heads_must_divide(architecture) -> None:
+    with pytest.raises(ModelError, match="d_model 32 must be a multiple of n_heads 5"):
+        new_model(ArchitectureConfig(d_model=32, n_heads=5), d_vocab=5, n_ctx=4, init_seed=0, name="m")
+
+
+def test_weights_have_the_wrapped_models_names(model) -> None:
+    assert {"tok_embed.weight", "head.weight", "layers.0.mlp.fc_out.weight", "ln_out.weight"} <= set(
+        weights(model.bridge)
+    )

@@ -1,0 +1,1 @@
+"""Language models of a study: train, load, and what they write to the vocabulary."""

@@ -1,0 +1,59 @@
+"""What a site's directions write to the residual stream, and the unembedding that reads it.
+
+The convention is stated with :class:`universality.models.unembedding.Unembedding` and stored with it.
+"""
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from universality.corpus.blocks import TokenBlocks
+from universality.models.language_model import LanguageModel
+from universality.models.unembedding import Unembedding
+
+_MLP_POST = re.compile(r"^blocks\.(\d+)\.mlp\.(out\.hook_in|hook_post)$")
+_RESIDUAL = re.compile(
+    r"^blocks\.\d+\.(hook_out|hook_in|hook_resid_(pre|mid|post)|hook_(mlp|attn)_out|(mlp|attn)\.hook_out)$"
+)
+
+
+def read_unembedding(model: LanguageModel, train: TokenBlocks, min_count: int) -> Unembedding:
+    """The model's W_U and final gain, with the vocabulary that counts.
+
+    Parameters
+    ----------
+    train
+        Blocks of the training split; a token type that occurs fewer than ``min_count`` times there is masked,
+        as are columns of W_U beyond the tokenizer (padding). Models that read the same blocks get one mask.
+    """
+    W_U = _array(model.bridge.W_U)
+    counts = np.bincount(train.tokens[train.valid], minlength=W_U.shape[1])
+    normalization = str(model.bridge.cfg.normalization_type or "").upper()
+    final = getattr(model.bridge, "ln_final", None)
+    gain = getattr(final, "w", None) if final is not None else None
+    return Unembedding(
+        W_U=W_U,
+        gain=np.ones(len(W_U), np.float32) if gain is None else _array(gain),
+        mask=counts >= min_count,
+        center_d_model=normalization.startswith("LN"),
+    )
+
+
+def residual_directions(model: LanguageModel, hook: str, decoder: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """What decoder rows [n, d_in] write into the residual stream: [n, d_model], raw.
+
+    Returns
+    -------
+    array or None
+        ``decoder @ W_out`` at an MLP's post-activation, ``decoder`` itself where the site is added to the residual
+        stream or is the stream; None at other sites, which have no direct path to the logits.
+    """
+    if found := _MLP_POST.match(hook):
+        return decoder @ _array(model.bridge.blocks[int(found[1])].mlp.W_out)
+    return decoder if _RESIDUAL.match(hook) else None
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())

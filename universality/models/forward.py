@@ -1,0 +1,76 @@
+"""Run a model up to one hook and no further, or to its loss with something done at a hook."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformer_lens.model_bridge import TransformerBridge
+
+from universality.corpus.blocks import TokenBlocks
+from universality.errors import ModelError
+
+Hook = tuple[str, Callable[..., Tensor | None]]
+
+
+class _Reached(Exception):  # noqa: N818 - it ends a forward pass, it is no error
+    pass
+
+
+def run_until(bridge: TransformerBridge, tokens: Tensor, hook: str) -> Tensor:
+    """The activation at ``hook``; nothing behind it is computed, gradients flow back from it.
+
+    ``stop_at_layer`` does not end the pass of a native bridge, so the hook leaves it by an exception.
+
+    Parameters
+    ----------
+    tokens : int64 [n_blocks, n_ctx]
+
+    Returns
+    -------
+    Tensor [n_blocks, n_ctx, d_in]
+
+    Raises
+    ------
+    ModelError
+        If the pass ends without reaching the hook.
+    """
+    reached: list[Tensor] = []
+
+    def leave(activation: Tensor, hook: Any) -> None:
+        reached.append(activation)
+        raise _Reached
+
+    try:
+        bridge.run_with_hooks(tokens, fwd_hooks=[(hook, leave)], return_type=None)
+    except _Reached:
+        return reached[0]
+    raise ModelError(f"the forward pass never reached hook {hook!r}; expected a hook that the model runs")
+
+
+def to_device(batch: TokenBlocks, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids (int64) and the mask of text (neither BOS nor padding), both [n_blocks, n_ctx]."""
+    return torch.from_numpy(batch.tokens.astype(np.int64)).to(device), torch.from_numpy(batch.valid).to(device)
+
+
+def mean_loss(
+    bridge: TransformerBridge, blocks: TokenBlocks, hooks: Sequence[Hook] = (), batch_blocks: int = 32
+) -> float:
+    """Mean next-token loss in nats over the tokens of text, the first of each block (after BOS) included.
+
+    Parameters
+    ----------
+    hooks
+        ``(name, function)`` pairs that may replace activations on the way, as TransformerLens takes them.
+    """
+    device = next(bridge.parameters()).device
+    total = 0.0
+    with torch.no_grad():
+        for start in range(0, len(blocks), batch_blocks):
+            tokens, text = to_device(blocks.take(np.arange(start, min(start + batch_blocks, len(blocks)))), device)
+            logits = bridge.run_with_hooks(tokens, fwd_hooks=list(hooks), return_type="logits")
+            follows = text[:, 1:]
+            total += cross_entropy(logits[:, :-1][follows].float(), tokens[:, 1:][follows], reduction="sum").item()
+    return total / blocks.n_tokens

@@ -1,0 +1,192 @@
+"""A language model of a study: a TransformerLens bridge with a name and a hash, saved and loaded.
+
+A saved model is a folder with ``config.json`` (the arguments of ``TransformerBridgeConfig``) and
+``model.safetensors`` (the state of TransformerLens's ``NativeModel``). It reloads without this package::
+
+    config = json.load(open("config.json"))
+    cfg = TransformerBridgeConfig(**config["architecture"]); cfg.d_mlp = config["d_mlp"]
+    model = NativeModel(cfg); model.load_state_dict(safetensors.torch.load_file("model.safetensors"))
+"""
+
+import hashlib
+import io
+import json
+import os
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformer_lens.config import TransformerBridgeConfig
+from transformer_lens.model_bridge import TransformerBridge
+
+from universality.config import ArchitectureConfig
+from universality.errors import ModelError
+from universality.models.shipped import model_folder
+
+_FORMAT, _VERSION = "universality-model", 1
+_WRAPPER = "._original_component"  # the bridge's name for the module that it wraps
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A bridge and what is recorded about it.
+
+    Attributes
+    ----------
+    bridge : TransformerBridge
+    name : str
+        What it is called in this study.
+    metadata : dict
+        Seeds, training and losses, where known.
+    """
+
+    bridge: TransformerBridge
+    name: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 over names and values of the weights, in float32."""
+        digest = hashlib.sha256()
+        for name, value in sorted(weights(self.bridge).items()):
+            digest.update(f"{name}{tuple(value.shape)}".encode())
+            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(iter(weights(self.bridge).values())).device
+
+    @property
+    def n_ctx(self) -> int:
+        """Longest block that it reads."""
+        return int(self.bridge.cfg.n_ctx)
+
+    @property
+    def d_vocab(self) -> int:
+        """Rows of its embedding."""
+        return int(self.bridge.cfg.d_vocab)
+
+
+def weights(bridge: TransformerBridge) -> dict[str, Tensor]:
+    """Parameters under the names of the wrapped model."""
+    return {name.replace(_WRAPPER, ""): value for name, value in bridge.original_model.named_parameters()}
+
+
+def new_model(
+    architecture: ArchitectureConfig, *, d_vocab: int, n_ctx: int, init_seed: int, name: str
+) -> LanguageModel:
+    """A randomly initialised model; the same seed gives the same weights.
+
+    Raises
+    ------
+    ModelError
+        If the heads do not divide the residual stream.
+    """
+    if architecture.d_model % architecture.n_heads:
+        raise ModelError(
+            f"d_model {architecture.d_model} must be a multiple of n_heads {architecture.n_heads}; change either"
+        )
+    config = {
+        "n_layers": architecture.n_layers,
+        "d_model": architecture.d_model,
+        "n_heads": architecture.n_heads,
+        "d_head": architecture.d_model // architecture.n_heads,
+        "n_ctx": n_ctx,
+        "d_vocab": d_vocab,
+        "act_fn": architecture.act_fn,
+        "seed": init_seed,
+    }
+    return LanguageModel(_boot(config, architecture.d_mlp), name, {"architecture": config, "d_mlp": architecture.d_mlp})
+
+
+def to_fastest_device(model: LanguageModel) -> LanguageModel:
+    """The model itself, on the GPU where there is one."""
+    if torch.cuda.is_available() and model.device.type != "cuda":
+        with redirect_stdout(io.StringIO()):
+            model.bridge.to(torch.device("cuda"))
+    return model
+
+
+def _boot(config: dict[str, Any], d_mlp: int) -> TransformerBridge:
+    bridge_config = TransformerBridgeConfig(**config)
+    bridge_config.d_mlp = d_mlp
+    with redirect_stdout(io.StringIO()):  # it prints "Moving model to device"
+        return TransformerBridge.boot_native(bridge_config)  # type: ignore[attr-defined]
+
+
+def save_model(model: LanguageModel, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write ``model.safetensors``, then ``config.json``; the folder is complete once both stand."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.detach().to("cpu", dtype).contiguous() for name, value in weights(model.bridge).items()}
+    save_file(state, folder / "model.safetensors.partial")
+    os.replace(folder / "model.safetensors.partial", folder / "model.safetensors")
+    config = {"format": _FORMAT, "version": _VERSION, **model.metadata}
+    (folder / "config.json.partial").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(folder / "config.json.partial", folder / "config.json")
+
+
+def load_model(source: str | Path, name: str | None = None) -> LanguageModel:
+    """Load a model saved here, a shipped one, or a local Hugging Face folder.
+
+    Parameters
+    ----------
+    source
+        A folder that ``save_model`` wrote, ``"starter/seed0"`` … for the shipped ones, or a folder with a
+        causal language model that ``transformers`` can read. Nothing is downloaded.
+    name
+        What to call it in this study; the folder's name by default.
+
+    Raises
+    ------
+    ModelError
+        If the folder is missing, torn, or something else.
+    """
+    folder = model_folder(source)
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{file}: not JSON: {error}") from None
+    if config.get("format") == _FORMAT:
+        return _load_own(folder, config, name or folder.name)
+    if "model_type" in config:
+        return _load_hugging_face(folder, name or folder.name)
+    raise ModelError(f"{file}: neither a model saved here (format {_FORMAT!r}) nor a Hugging Face config (model_type)")
+
+
+def _load_own(folder: Path, config: dict[str, Any], name: str) -> LanguageModel:
+    if config.get("version") != _VERSION:
+        raise ModelError(f"{folder}: expected version {_VERSION} of {_FORMAT}, found {config.get('version')!r}")
+    try:
+        state = load_file(folder / "model.safetensors")
+        bridge = _boot(config["architecture"], config["d_mlp"])
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder}: not a complete model: {error}") from None
+    target = weights(bridge)
+    found, expected = ({n: tuple(v.shape) for n, v in tensors.items()} for tensors in (state, target))
+    if wrong := sorted(set(found.items()) ^ set(expected.items())):
+        raise ModelError(
+            f"{folder}: model.safetensors does not fit the architecture in config.json, first at {wrong[0]}"
+        )
+    with torch.no_grad():
+        for key, value in target.items():
+            value.copy_(state[key].to(value.dtype))
+    metadata = {key: value for key, value in config.items() if key not in ("format", "version")}
+    return LanguageModel(bridge.eval(), name, metadata)
+
+
+def _load_hugging_face(folder: Path, name: str) -> LanguageModel:
+    try:
+        bridge = TransformerBridge.boot_transformers(str(folder))
+    except Exception as error:  # transformers raises many kinds
+        raise ModelError(f"{folder}: TransformerLens cannot load this Hugging Face folder: {error}") from error
+    return LanguageModel(bridge.eval(), name, {"source": folder.name})

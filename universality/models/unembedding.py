@@ -1,0 +1,174 @@
+"""How a direction of the residual stream becomes logits, and the file that keeps it.
+
+Logit weights of a direction d [d_model] follow one convention throughout: subtract the mean of d over
+d_model (where the final norm is a LayerNorm), multiply by the final norm's gain, multiply by W_U, drop the
+vocabulary that does not count, centre over the rest. This holds what that needs; NumPy and safetensors only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from universality.errors import FormatError, MismatchError
+
+FORMAT = "universality-unembedding"
+VERSION = "1"
+
+
+@dataclass(frozen=True, eq=False)
+class Unembedding:
+    """The last step of a language model, from the residual stream to logits.
+
+    Parameters
+    ----------
+    W_U
+        float32 [d_model, d_vocab].
+    gain
+        float32 [d_model], gain of the final norm; ones where there is none.
+    mask
+        bool [d_vocab], True where a vocabulary entry counts (not padding, not rare).
+    center_d_model
+        Whether the mean over d_model of a direction is removed first (LayerNorm does, RMSNorm does not).
+
+    Raises
+    ------
+    MismatchError
+        When shapes do not agree.
+    FormatError
+        When a value is not finite, or the mask leaves nothing.
+    """
+
+    W_U: NDArray[np.float32]
+    gain: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    center_d_model: bool
+
+    def __post_init__(self) -> None:
+        W_U, gain = _finite("W_U", self.W_U), _finite("gain", self.gain)
+        mask = np.ascontiguousarray(self.mask)
+        if W_U.ndim != 2 or gain.shape != W_U.shape[:1] or mask.shape != W_U.shape[1:]:
+            raise MismatchError(
+                "unembedding: expected W_U [d_model, d_vocab], gain [d_model], mask [d_vocab]; "
+                f"found {list(W_U.shape)}, {list(gain.shape)}, {list(mask.shape)}"
+            )
+        if mask.dtype != np.bool_:
+            raise FormatError(f"unembedding: mask must be bool, found {mask.dtype}")
+        if not mask.any():
+            raise FormatError("unembedding: the mask leaves no vocabulary; at least one entry must be True")
+        object.__setattr__(self, "W_U", W_U)
+        object.__setattr__(self, "gain", gain)
+        object.__setattr__(self, "mask", mask)
+        object.__setattr__(self, "center_d_model", bool(self.center_d_model))
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return int(self.W_U.shape[0])
+
+    @property
+    def d_vocab(self) -> int:
+        """Columns of W_U, counted or not."""
+        return int(self.W_U.shape[1])
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 (64 hex digits) of all that this holds: shapes, little-endian bytes, the centring."""
+        digest = hashlib.sha256(f"{FORMAT} {VERSION} {self.W_U.shape} {self.center_d_model}".encode())
+        for array, dtype in ((self.W_U, "<f4"), (self.gain, "<f4"), (self.mask, "?")):
+            digest.update(array.astype(dtype, copy=False).data)
+        return digest.hexdigest()
+
+    @property
+    def file_name(self) -> str:
+        """Name of the file that stores share: ``unembedding-`` and the first 12 digits of the hash."""
+        return file_name(self.hash)
+
+    def save(self, path: str | Path) -> Path:
+        """Write to ``path``, whole or not at all; returns the path."""
+        path = Path(path)
+        metadata = {
+            "format": FORMAT,
+            "format-version": VERSION,
+            "center_d_model": str(self.center_d_model).lower(),
+            "sha256": self.hash,
+        }
+        _replace(path, save({"W_U": self.W_U, "gain": self.gain, "mask": self.mask}, metadata))
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Unembedding:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is no such file.
+        FormatError
+            When the file is torn, foreign, of another version, or not what its recorded hash says.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such unembedding file")
+        try:
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no __iter__)
+        except (SafetensorError, OSError) as error:
+            raise FormatError(f"{path}: not a whole safetensors file: {error}") from None
+        return _checked(path, metadata, tensors)
+
+
+def file_name(sha256: str) -> str:
+    """Name of the shared file of an unembedding with this hash."""
+    return f"unembedding-{sha256[:12]}.safetensors"
+
+
+def _checked(path: Path, metadata: dict[str, str], tensors: dict[str, NDArray[np.generic]]) -> Unembedding:
+    found = (metadata.get("format"), metadata.get("format-version"))
+    if found != (FORMAT, VERSION):
+        raise FormatError(f"{path}: expected {FORMAT} version {VERSION}, found {found[0]} version {found[1]}")
+    if set(tensors) != {"W_U", "gain", "mask"} or metadata.get("center_d_model") not in ("true", "false"):
+        raise FormatError(f"{path}: expected W_U, gain, mask and center_d_model, found {sorted(tensors)}")
+    try:
+        loaded = Unembedding(**tensors, center_d_model=metadata["center_d_model"] == "true")  # type: ignore[arg-type]
+    except (FormatError, MismatchError) as error:
+        raise FormatError(f"{path}: {error}") from None
+    if loaded.hash != metadata.get("sha256"):
+        raise FormatError(
+            f"{path}: the contents hash to {loaded.hash[:12]}, but the file says "
+            f"{str(metadata.get('sha256'))[:12]}; it was altered or damaged, write it anew"
+        )
+    return loaded
+
+
+def _finite(name: str, given: ArrayLike) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # an overflow becomes inf, which is refused below
+        array = np.ascontiguousarray(given, dtype=np.float32)
+    if not np.isfinite(array).all():
+        raise FormatError(f"unembedding: {name} holds values that are not finite in float32")
+    return array
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write beside ``path``, then rename: a reader never sees half a file, and writers may race."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # mkstemp's 0600 would hide a shared file from the group
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
