@@ -1,0 +1,153 @@
+"""Elements of an HDF5 file in AnnData's encodings: written with their checksum, read with their errors named.
+
+Text has a fixed length everywhere, attributes included. HDF5 keeps text of variable length in "global heaps", its one
+structure without a checksum: a flipped bit there can send the library round in circles (seen with HDF5 2.0).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from universality.errors import FormatError, UniversalityError
+from universality.features.layout import ENCODINGS
+
+MAX_NAME = 4096  # characters: every name takes the space of the longest in its column
+_TEXT_CHUNK = 1 << 16  # bytes
+_PIECE = 1 << 20  # entries of an array that are hashed at a time
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What an element must hold: its dtype ("str" for text), its shape, sha256 of its decoded contents."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As the file keeps it."""
+        return asdict(self) | {"shape": list(self.shape)}
+
+
+def label(element: h5py.Group | h5py.Dataset, encoding: str) -> None:
+    """Mark an element with its encoding-type and encoding-version."""
+    set_text(element, "encoding-type", encoding)
+    set_text(element, "encoding-version", ENCODINGS[encoding])
+
+
+def set_text(element: h5py.Group | h5py.Dataset, name: str, value: str) -> None:
+    """Give an element a text attribute."""
+    element.attrs.create(name, value.encode(), dtype=_text_dtype([value.encode()]))
+
+
+def get_text(element: h5py.Group | h5py.Dataset, name: str) -> str | None:
+    """A text attribute of fixed or variable length, None where there is none."""
+    value = element.attrs.get(name)
+    return value.decode() if isinstance(value, bytes) else None if value is None else str(value)
+
+
+def make_group(parent: h5py.Group, name: str, encoding: str = "dict") -> h5py.Group:
+    """A new group with its encoding."""
+    group = parent.create_group(name)
+    label(group, encoding)
+    return group
+
+
+def write_array(group: h5py.Group, name: str, values: NDArray[Any], dtype: str) -> Checksum:
+    """An uncompressed array, for weights and sums that no filter makes smaller."""
+    array = np.ascontiguousarray(values, np.dtype(dtype))
+    label(group.create_dataset(name, data=array), "array")
+    return Checksum(array.dtype.str, array.shape, hashlib.sha256(array.data).hexdigest())
+
+
+def write_strings(group: h5py.Group, name: str, values: Sequence[str]) -> Checksum:
+    """A 1-D array of text, deflated where that matters."""
+    encoded = [value.encode() for value in values]
+    dtype = _text_dtype(encoded)
+    chunks = max(1, _TEXT_CHUNK // dtype.itemsize)
+    options = {"chunks": (chunks,), "compression": 1} if chunks < len(values) else {}
+    label(group.create_dataset(name, data=np.array(encoded, dtype), dtype=dtype, **options), "string-array")
+    return _text_checksum(values)
+
+
+def write_text(group: h5py.Group, name: str, value: str) -> Checksum:
+    """One piece of text."""
+    dtype = _text_dtype([value.encode()])
+    label(group.create_dataset(name, data=np.array(value.encode(), dtype), dtype=dtype), "string")
+    return _text_checksum(value)
+
+
+def read_strings(dataset: h5py.Dataset) -> tuple[str, ...]:
+    """What `write_strings` wrote."""
+    return tuple(str(value) for value in dataset.asstr()[:])
+
+
+def read_text(dataset: h5py.Dataset) -> str:
+    """What `write_text` wrote."""
+    return str(dataset.asstr()[()])
+
+
+def checksum(dataset: h5py.Dataset) -> Checksum:
+    """The checksum of what a dataset holds now, read piece by piece."""
+    if h5py.check_string_dtype(dataset.dtype) is not None:
+        return _text_checksum(read_text(dataset) if dataset.shape == () else read_strings(dataset))
+    digest = hashlib.sha256()
+    step = max(1, _PIECE // max(1, int(np.prod(dataset.shape[1:]))))
+    for start in range(0, dataset.shape[0], step):
+        digest.update(np.ascontiguousarray(dataset[start : start + step]).data)
+    return Checksum(dataset.dtype.str, dataset.shape, digest.hexdigest())
+
+
+def _text_checksum(value: str | Sequence[str]) -> Checksum:
+    """Text is hashed as JSON in ASCII: no separator that a name could contain."""
+    shape = () if isinstance(value, str) else (len(value),)
+    text = json.dumps(value if isinstance(value, str) else list(value), separators=(",", ":"))
+    return Checksum("str", shape, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _text_dtype(encoded: Sequence[bytes]) -> np.dtype[Any]:
+    return h5py.string_dtype("utf-8", max(1, max(map(len, encoded), default=1)))
+
+
+def check_text(where: str, values: Sequence[str]) -> None:
+    """Refuse names that are too long, or that an HDF5 string cannot hold: NUL ends it, a lone surrogate is no UTF-8."""
+    for value in values:
+        if len(value) > MAX_NAME:
+            raise FormatError(
+                f"{where}: {value[:40]!r}… has {len(value)} characters, {MAX_NAME} are allowed; shorten it"
+            )
+        try:
+            encoded = value.encode()
+        except UnicodeEncodeError:
+            encoded = b"\0"
+        if b"\0" in encoded:
+            raise FormatError(f"{where}: {value!r} holds a NUL or a lone surrogate, which HDF5 text cannot; rename it")
+
+
+def to_json(path: Path, what: str, value: Mapping[str, Any]) -> str:
+    """JSON text with sorted keys; refuses what JSON cannot hold."""
+    try:
+        return json.dumps(dict(value), sort_keys=True, allow_nan=False, indent=1)
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"{path}: {what} must be a dict that JSON can hold: {error}") from None
+
+
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever HDF5, JSON or UTF-8 decoding raise on damaged bytes into a `FormatError`."""
+    try:
+        yield
+    except UniversalityError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise FormatError(f"{path}: cannot read {what}: {error}; the file is damaged or torn, write it anew") from error

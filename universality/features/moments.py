@@ -1,0 +1,55 @@
+"""Sums over firings that do not depend on how the rows were cut into pieces.
+
+Each sum runs over the firings one after another in float64: two stores of the same rows have the same moments to the
+last bit, whatever the sizes of their batches.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from universality.features.tables import Moments
+
+
+class MomentSums:
+    """Moments of activations that arrive in pieces: `update` with each, then `compute`."""
+
+    def __init__(self, n_features: int) -> None:
+        self._count = np.zeros(n_features, np.int64)
+        self._sum = np.zeros(n_features)
+        self._sum_sq = np.zeros(n_features)
+        self._max = np.full(n_features, -np.inf, np.float32)
+
+    def update(self, features: NDArray[np.integer], values: NDArray[np.float32]) -> None:
+        """Add firings in row order: ``values[i]`` of ``features[i]``, both [n]; indices must be in range."""
+        _add(features, values, self._count, self._sum, self._sum_sq, self._max)
+
+    def compute(self, n_tokens: int) -> Moments:
+        """The moments of everything so far, over ``n_tokens`` tokens."""
+        largest = np.where(self._count > 0, self._max, np.float32(0))
+        return Moments(n_tokens, self._count.copy(), self._sum.copy(), self._sum_sq.copy(), largest)
+
+
+@njit(cache=True, nogil=True)
+def _add(features, values, count, total, total_sq, largest):  # type: ignore[no-untyped-def]  # noqa: PLR0917 (numba)
+    for i in range(len(features)):
+        j = features[i]
+        value = np.float64(values[i])
+        count[j] += 1
+        total[j] += value
+        total_sq[j] += value * value
+        largest[j] = max(largest[j], values[i])
+
+
+@njit(cache=True, nogil=True)
+def add_placed(features, rows, values, total):  # type: ignore[no-untyped-def]
+    """Add ``values[i]`` to ``total[features[i]]`` with a weight in [1, 2) that depends on ``rows[i]``.
+
+    Neighbouring rows weigh unlike (Fibonacci hashing, Knuth vol. 3, 6.4), so a value that moved to another row
+    changes the total.
+    """
+    for i in range(len(features)):
+        bits = (np.uint64(rows[i]) * np.uint64(2654435761)) & np.uint64(0xFFFFFFFF)
+        total[features[i]] += np.float64(values[i]) * (1.0 + np.float64(bits) / 4294967296.0)

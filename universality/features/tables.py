@@ -1,0 +1,129 @@
+"""What a store knows besides activations: its tokens, its moments, its dictionary. NumPy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from universality.errors import FormatError, MismatchError
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Per-feature sums over all tokens of a store; a token on which a feature is silent counts as 0.
+
+    Parameters
+    ----------
+    n_tokens
+        Tokens that were seen.
+    count
+        int64 [n_features], firings: tokens with an activation other than 0.
+    sum, sum_sq
+        float64 [n_features], sums of activations and of their squares, added in row order.
+    max
+        float32 [n_features], the largest activation among the firings (negative where a neuron fires only so);
+        0 for a feature that never fired.
+    """
+
+    n_tokens: int
+    count: NDArray[np.int64]
+    sum: NDArray[np.float64]
+    sum_sq: NDArray[np.float64]
+    max: NDArray[np.float32]
+
+    @property
+    def density(self) -> NDArray[np.float64]:
+        """float64 [n_features], the share of tokens on which each feature fires (0 without tokens)."""
+        return self.count / max(self.n_tokens, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class TokenTable:
+    """What each row of a store was: one token of text, never BOS or padding.
+
+    Parameters
+    ----------
+    token
+        int32 [n_tokens], id in the tokenizer's vocabulary.
+    document
+        int32 [n_tokens], row in the store's document table.
+    position
+        int32 [n_tokens], column of the token in its block; where it does not follow its predecessor's, a new block
+        starts.
+    kind
+        int16 [n_tokens], codes into ``kinds``.
+    kinds
+        Names of the kinds, in the order of their first appearance.
+    """
+
+    token: NDArray[np.int32]
+    document: NDArray[np.int32]
+    position: NDArray[np.int32]
+    kind: NDArray[np.int16]
+    kinds: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.token)
+
+    @property
+    def kind_names(self) -> NDArray[np.str_]:
+        """str [n_tokens], the name of each token's kind."""
+        return np.asarray(self.kinds, dtype=np.str_)[self.kind]
+
+
+@dataclass(frozen=True, eq=False)
+class Dictionary:
+    """The weights behind a store's features, one row a feature; arrays become float32.
+
+    Parameters
+    ----------
+    decoder
+        [n_features, d_in], what a feature writes at its site.
+    encoder
+        [n_features, d_in], what it reads there; None when unknown.
+    bias
+        [n_features], encoder bias; None when unknown.
+    residual
+        [n_features, d_model], what a feature writes into the residual stream, neither centred nor scaled:
+        W_dec W_out at an MLP site, W_dec at the residual stream; None when unknown.
+
+    Raises
+    ------
+    MismatchError
+        When the arrays do not agree on n_features or d_in.
+    FormatError
+        When a value is not finite in float32.
+    """
+
+    decoder: NDArray[np.float32]
+    encoder: NDArray[np.float32] | None = None
+    bias: NDArray[np.float32] | None = None
+    residual: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        for name, ndim in (("decoder", 2), ("encoder", 2), ("bias", 1), ("residual", 2)):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, _weights(name, given, ndim))
+        shape = self.decoder.shape
+        if self.encoder is not None and self.encoder.shape != shape:
+            raise MismatchError(f"dictionary: encoder must be {list(shape)} as the decoder is, "
+                                f"found {list(self.encoder.shape)}")  # fmt: skip
+        for name, array in (("bias", self.bias), ("residual", self.residual)):
+            if array is not None and len(array) != len(self):
+                raise MismatchError(f"dictionary: {name} needs {len(self)} rows as the decoder has, found {len(array)}")
+
+    def __len__(self) -> int:
+        return len(self.decoder)
+
+
+def _weights(name: str, given: ArrayLike, ndim: int) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # an overflow becomes inf, which is refused below
+        array = np.ascontiguousarray(given, dtype=np.float32)
+    if array.ndim != ndim:
+        raise MismatchError(f"dictionary: {name} must have {ndim} axes, found shape {list(array.shape)}")
+    if not np.isfinite(array).all():
+        raise FormatError(f"dictionary: {name} holds values that are not finite in float32")
+    return array
