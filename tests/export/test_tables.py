@@ -1,0 +1,133 @@
+"""The table of a match says of each pair what both features are, and files give it back."""
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from universality.errors import MismatchError, UniversalityError
+from universality.export import match_table, split_tokens, unescape, unguard, write_csv, write_parquet
+from universality.features.store import FeatureStore
+from universality.matching import Match, match
+from universality.similarity import Similarity
+
+VOCABULARY = ["=1+1", "\x07", "a|b", '"quoted", comma', " the", "\udce2", "'", "-", "\r\n", "مرحبا"]
+
+
+def decode(ids: list[int]) -> list[str]:
+    return [VOCABULARY[i] for i in ids]
+
+
+@pytest.fixture
+def matched(two_stores: tuple[FeatureStore, FeatureStore]) -> Match:
+    return match(Similarity.activation(*two_stores))
+
+
+def test_each_pair_says_what_its_features_are(two_stores: tuple[FeatureStore, FeatureStore], matched: Match) -> None:
+    a, b = two_stores
+    frame = match_table(matched, a, b, decode=decode, k=2)
+    assert dict(zip(frame["row"], frame["col"], strict=True)) == {0: 2, 1: 1, 2: 0}
+    assert frame["score"].is_monotonic_decreasing
+    for record in frame.to_dict("records"):
+        for side, store, feature in (("row", a, record["row"]), ("col", b, record["col"])):
+            rows, values = store.feature(feature)
+            assert_allclose(record[f"{side}_density"], len(rows) / store.n_tokens)
+            assert record[f"{side}_kind"] in {"x", "y"}
+            assert 0.5 <= record[f"{side}_purity"] <= 1
+            strongest = int(store.tokens.token[rows[np.argmax(values)]])
+            assert record[f"{side}_tokens"][0] == VOCABULARY[strongest]
+            assert len(record[f"{side}_tokens"]) <= 2
+
+
+def test_without_a_decoder_tokens_are_numbers(two_stores: tuple[FeatureStore, FeatureStore], matched: Match) -> None:
+    frame = match_table(matched, *two_stores, k=3)
+    assert all(token.isdecimal() for tokens in frame["row_tokens"] for token in tokens)
+
+
+def test_calibration_is_joined_by_pair(two_stores: tuple[FeatureStore, FeatureStore], matched: Match) -> None:
+    calibration = pd.DataFrame({"row": [1, 0], "col": [1, 2], "held_out": [0.5, 0.6], "q": [0.01, 0.2], "x": [9, 9]})
+    frame = match_table(matched, *two_stores, calibration=calibration).set_index("row")
+    assert_allclose(frame.loc[[0, 1, 2], "held_out"], [0.6, 0.5, np.nan])
+    assert_allclose(frame.loc[[0, 1, 2], "q"], [0.2, 0.01, np.nan])
+    assert "x" not in frame
+    assert "ci_low" not in frame
+
+
+def test_calibration_without_pairs_is_refused(two_stores: tuple[FeatureStore, FeatureStore], matched: Match) -> None:
+    with pytest.raises(MismatchError, match=r"columns \['row', 'q'\]: \['col'\] missing"):
+        match_table(matched, *two_stores, calibration=pd.DataFrame({"row": [0], "q": [0.1]}))
+    twice = pd.DataFrame({"row": [0, 0], "col": [2, 2], "q": [0.1, 0.2]})
+    with pytest.raises(MismatchError, match="names a pair twice"):
+        match_table(matched, *two_stores, calibration=twice)
+
+
+def test_other_stores_are_refused(two_stores: tuple[FeatureStore, FeatureStore], matched: Match) -> None:
+    a, b = two_stores
+    with pytest.raises(MismatchError, match=r"the match is of 3 x 4 features, but .*b.h5 has 4 and .*a.h5 3"):
+        match_table(matched, b, a)
+
+
+def test_csv_is_read_by_the_csv_module_and_gives_the_tokens_back(
+    two_stores: tuple[FeatureStore, FeatureStore], matched: Match, tmp_path: Path
+) -> None:
+    frame = match_table(matched, *two_stores, decode=decode, k=10)
+    path = write_csv(frame, tmp_path / "m.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        records = list(csv.DictReader(file, strict=True))
+    assert len(records) == len(frame)
+    for record, (_, row) in zip(records, frame.iterrows(), strict=True):
+        assert tuple(split_tokens(unguard(record["row_tokens"]))) == row["row_tokens"]
+        assert unescape(unguard(record["row_kind"])) == row["row_kind"]
+        assert int(record["row"]) == row["row"]
+        assert float(record["score"]) == row["score"]
+        assert not record["row_tokens"].startswith(tuple("=+-@"))
+
+
+def test_csv_is_rfc_4180_in_utf_8(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "n": [1, 2],
+            "x": [0.1, np.nan],
+            "flag": [True, False],
+            "text": ['a,"b"', None],
+            "t": [("=", "|"), ("\n",)],
+        }
+    )
+    raw = write_csv(frame, tmp_path / "a.csv").read_bytes()
+    assert raw == b'n,x,flag,text,t\r\n1,0.1,True,"a,""b""",\r\n2,,False,,\\x0a\r\n'.replace(
+        b'"a,""b""",\r\n', b'"a,""b""",\'=|\\x7c\r\n'
+    )
+
+
+def test_pandas_reads_the_csv(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": [0.1 + 0.2, -1e-300, np.nan], "text": ["a", "b\x00", "-c"]})
+    back = pd.read_csv(write_csv(frame, tmp_path / "a.csv"), float_precision="round_trip")
+    assert_array_equal(back["x"], frame["x"])
+    assert [unescape(unguard(text)) for text in back["text"]] == list(frame["text"])
+
+
+def test_an_empty_table_keeps_its_columns(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"row": np.zeros(0, int), "text": np.zeros(0, object)})
+    assert write_csv(frame, tmp_path / "a.csv").read_bytes() == b"row,text\r\n"
+    assert list(pd.read_parquet(write_parquet(frame, tmp_path / "a.parquet"))) == ["row", "text"]
+
+
+def test_parquet_gives_the_tokens_back_as_lists(
+    two_stores: tuple[FeatureStore, FeatureStore], matched: Match, tmp_path: Path
+) -> None:
+    frame = match_table(matched, *two_stores, decode=decode, k=10)
+    back = pd.read_parquet(write_parquet(frame, tmp_path / "m.parquet"))
+    assert list(back.columns) == list(frame.columns)
+    for tokens, expected in zip(back["row_tokens"], frame["row_tokens"], strict=True):
+        assert tuple(unescape(token) for token in tokens) == expected
+    assert_array_equal(back["score"], frame["score"])
+
+
+def test_parquet_without_pyarrow_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UniversalityError, match="Parquet needs pyarrow, which is not installed; install it or"):
+        write_parquet(pd.DataFrame({"x": [1]}), tmp_path / "a.parquet")

@@ -1,0 +1,76 @@
+"""What a graph's nodes stand for: the tokens a feature fires on most, its density and its kind of text."""
+
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
+
+from universality.errors import MismatchError
+from universality.features.examples import Decode
+from universality.features.specificity import kind_purity
+from universality.features.top_tokens import token_strings
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from universality.features.store import FeatureStore
+
+
+def annotate(
+    graph: "nx.Graph", stores: Sequence["FeatureStore"], *, decode: Decode | None = None, k: int = 5
+) -> "nx.Graph":
+    """A copy of a match's or a family's graph whose nodes say what they fire on.
+
+    Parameters
+    ----------
+    graph
+        Of ``Match.to_graph()``, ``Families.graph`` or ``Families.tree()``: nodes with ``feature`` and with
+        ``bipartite`` or ``level``.
+    stores
+        The two stores that were matched, or the family's stores, in that order.
+    decode
+        Takes token ids and gives one string for each. None: tokens are shown as their ids.
+    k
+        Tokens a feature: distinct, by largest activation.
+
+    Returns
+    -------
+    networkx.Graph
+        With ``tokens`` (a list of strings), ``density``, ``kind`` (None for a dead feature) and ``purity`` on
+        every node.
+
+    Raises
+    ------
+    MismatchError
+        When a node lacks these attributes or no store holds it.
+    """
+    result = graph.copy()
+    for side, members in _by_store(graph, stores).items():
+        density = stores[side].moments().density
+        purity, kind = kind_purity(stores[side])
+        tokens = token_strings(stores[side], members.values(), k, decode)
+        for (node, feature), shown in zip(members.items(), tokens, strict=True):
+            result.nodes[node].update(
+                tokens=list(shown),
+                density=float(density[feature]),
+                kind=kind[feature],
+                purity=float(purity[feature]),
+            )
+    return result
+
+
+def _by_store(graph: "nx.Graph", stores: Sequence["FeatureStore"]) -> dict[int, dict[Hashable, int]]:
+    """For every store its nodes, with the feature that each stands for."""
+    members: dict[int, dict[Hashable, int]] = {}
+    for node, values in graph.nodes(data=True):
+        side, feature = values.get("level", values.get("bipartite")), values.get("feature")
+        if side is None or feature is None:
+            raise MismatchError(
+                f"node {node!r} has no 'feature' with a 'level' or 'bipartite'; "
+                "pass the graph of a match or of families"
+            )
+        if side >= len(stores) or feature >= stores[side].n_features:
+            raise MismatchError(
+                f"node {node!r} is feature {feature} of store {side}, but the stores given have "
+                f"{[s.n_features for s in stores]} features; pass those the graph was made from, in order"
+            )
+        members.setdefault(side, {})[node] = feature
+    return members

@@ -1,0 +1,44 @@
+"""Node-link JSON: what networkx reads back, and what d3 and Cytoscape's JSON import read.
+
+``{"directed", "multigraph", "graph", "nodes": [{"id", …}], "edges": [{"source", "target", …}]}``, strict JSON
+(RFC 8259: no NaN), with names and values as ``universality.export.plain`` makes them for every format.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from universality.export.atomic import replacing
+from universality.export.plain import plain
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+
+def node_link(graph: "nx.Graph", edges: str = "edges") -> dict[str, Any]:
+    """The graph as JSON values.
+
+    Parameters
+    ----------
+    graph
+        As for ``write_graphml``.
+    edges
+        Name of the list of edges: ``"edges"`` is networkx's since 3.4, ``"links"`` d3's.
+    """
+    flat = plain(graph)
+    return {
+        "directed": flat.is_directed(),
+        "multigraph": False,
+        "graph": dict(flat.graph),
+        "nodes": [{"id": node, **values} for node, values in flat.nodes(data=True)],
+        edges: [{"source": a, "target": b, **values} for a, b, values in flat.edges(data=True)],
+    }
+
+
+def write_node_link(graph: "nx.Graph", path: str | Path, edges: str = "edges") -> Path:
+    """Write a graph as node-link JSON, atomically; parameters as ``node_link``."""
+    data = node_link(graph, edges)
+    with replacing(path) as file:
+        json.dump(data, file, ensure_ascii=False, allow_nan=False, indent=0)
+        file.write("\n")
+    return Path(path)

@@ -1,0 +1,28 @@
+"""Families: features of dictionaries of rising width, linked parent to child."""
+
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from universality.families.chance import Chance
+from universality.families.edges import Edges
+from universality.families.families import Families, families
+from universality.families.levels import Level
+from universality.families.rule import EdgeRule
+
+__all__ = ["Chance", "EdgeRule", "Edges", "Families", "Level", "families"]
+
+
+class _CallableModule(ModuleType):
+    """A package that can be called as its function of the same name.
+
+    Python binds ``universality.families`` to this package as soon as it is imported, over the function that the root
+    offers by that name; what ``from universality import families`` gives can be called either way.
+    """
+
+    def __call__(self, stores: Sequence[Any], **options: Any) -> Families:
+        return families(stores, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule

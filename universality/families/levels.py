@@ -1,0 +1,102 @@
+"""The dictionaries of a family graph, narrowest first: what is kept of each, and if they belong together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from universality.errors import MismatchError
+from universality.features.specificity import kind_purity
+from universality.similarity import Similarity
+from universality.similarity.selection import check_same_tokens
+
+if TYPE_CHECKING:
+    from universality.features.store import FeatureStore
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One dictionary.
+
+    Parameters
+    ----------
+    name
+        File name of its store, for people.
+    n_tokens
+        Tokens of the store.
+    count
+        Firings of each feature: int64 ``[width]``.
+    max_activation
+        Largest activation of each feature: float32 ``[width]``.
+    purity
+        Share of each feature's activation mass in its kind, 0 if it never fires: float64 ``[width]``.
+    kind
+        Name of that kind, None if it never fires: ``[width]``.
+    """
+
+    name: str
+    n_tokens: int
+    count: npt.NDArray[np.int64]
+    max_activation: npt.NDArray[np.float32]
+    purity: npt.NDArray[np.float64]
+    kind: tuple[str | None, ...]
+
+    @property
+    def width(self) -> int:
+        """Features of the dictionary."""
+        return len(self.count)
+
+    @property
+    def alive(self) -> npt.NDArray[np.bool_]:
+        """Features that fire at least once: bool ``[width]``."""
+        return self.count > 0
+
+    @property
+    def density(self) -> npt.NDArray[np.float64]:
+        """Share of tokens on which each feature fires: float64 ``[width]``."""
+        return self.count / max(1, self.n_tokens)
+
+    def eligible(self, min_firings: int) -> npt.NDArray[np.bool_]:
+        """Features that fire often enough to take part in edges: bool ``[width]``."""
+        return self.count >= max(1, min_firings)
+
+
+def read_level(store: "FeatureStore") -> Level:
+    """What the family graph keeps of one store."""
+    moments = store.moments()
+    purity, kind = kind_purity(store)
+    return Level(store.path.name, store.n_tokens, moments.count, moments.max, purity, tuple(kind))
+
+
+def check_stores(stores: Sequence["FeatureStore"]) -> None:
+    """Refuse stores that are not dictionaries of rising width of one model at one site over the same tokens.
+
+    Raises
+    ------
+    MismatchError
+        Naming the first store that does not fit, and why.
+    UniversalityError
+        When a store holds no decoder rows.
+    """
+    if len(stores) < 2:
+        raise MismatchError(
+            f"families need dictionaries of at least two widths, found {len(stores)}; collect features "
+            "from SAEs of several widths of one model"
+        )
+    for small, large in pairwise(stores):
+        if large.n_features <= small.n_features:
+            raise MismatchError(
+                f"{large.path}: {large.n_features} features after {small.n_features} in {small.path}; "
+                "give the stores by rising width, one a width"
+            )
+        check_same_tokens(small, large)
+        Similarity.decoder(small, large)  # refuses two models, sites or spaces
+    for store in stores:
+        if not store.alive.any():
+            raise MismatchError(
+                f"{store.path}: every one of its {store.n_features} features is dead on these tokens, so "
+                "nothing could be its child; train that SAE again or leave it out"
+            )

@@ -1,0 +1,119 @@
+"""One versioned file for a result: a JSON header and arrays, as .json or .npz, written whole or not at all.
+
+No pickle in either. In .json every array is {"dtype", "shape", "values"}, with NaN as null and infinities as "inf"
+and "-inf"; in .npz the header is the UTF-8 bytes of JSON under the name ``header``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from universality.errors import FormatError
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def write_archive(path: str | Path, name: str, version: int, header: dict[str, Any], arrays: Arrays) -> Path:
+    """Write ``header`` and ``arrays`` to a .json or .npz file, through a temporary file beside it.
+
+    Raises
+    ------
+    FormatError
+        When the suffix is neither.
+    """
+    path = Path(path)
+    head = {"format": name, "version": version, **header}
+    if path.suffix == ".json":
+        content = _json(head | {"arrays": {key: _listed(array) for key, array in arrays.items()}})
+    elif path.suffix == ".npz":
+        buffer = io.BytesIO()
+        coded = np.frombuffer(_json(head), np.uint8)
+        np.savez_compressed(buffer, allow_pickle=False, header=coded, **arrays)
+        content = buffer.getvalue()
+    else:
+        raise FormatError(f"{path}: expected a name ending in .json or .npz")
+    _replace(path, content)
+    return path
+
+
+def read_archive(path: str | Path, name: str, version: int) -> tuple[dict[str, Any], Arrays]:
+    """Read what `write_archive` wrote: (header, arrays).
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    FormatError
+        When it is torn, another format, or of another version.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        head, arrays = _read_npz(path) if path.suffix == ".npz" else _read_json(path)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise FormatError(f"{path}: not a whole {name} file: {error}") from None
+    if head.pop("format", None) != name:
+        raise FormatError(f"{path}: not a {name} file")
+    found = head.pop("version", None)
+    if found != version:
+        newer = isinstance(found, int) and found > version
+        advice = "it was written by a newer program, update this one" if newer else "write it anew"
+        raise FormatError(f"{path}: {name} version {found}, but this program reads version {version}; {advice}")
+    return head, arrays
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, allow_nan=False, default=_plain).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a header holds JSON only, found {type(value).__name__}")
+
+
+def _listed(array: npt.NDArray[Any]) -> dict[str, Any]:
+    values = array.ravel().tolist()
+    if array.dtype.kind == "f":
+        values = [value if math.isfinite(value) else None if math.isnan(value) else str(value) for value in values]
+    return {"dtype": array.dtype.str, "shape": list(array.shape), "values": values}
+
+
+def _read_json(path: Path) -> tuple[dict[str, Any], Arrays]:
+    head = json.loads(path.read_text(encoding="utf-8"))
+    arrays = {}
+    for key, kept in head.pop("arrays", {}).items():
+        values = [math.nan if v is None else float(v) if isinstance(v, str) else v for v in kept["values"]]
+        arrays[key] = np.array(values, dtype=kept["dtype"]).reshape(kept["shape"])
+    return head, arrays
+
+
+def _read_npz(path: Path) -> tuple[dict[str, Any], Arrays]:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    return json.loads(arrays.pop("header").tobytes()), arrays
+
+
+def _replace(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide it from the group
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

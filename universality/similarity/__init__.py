@@ -1,0 +1,8 @@
+"""How alike two features are: one file a measure, all of them a `Similarity`."""
+
+from universality.similarity.base import Similarity
+from universality.similarity.groups import GroupMoments
+from universality.similarity.source import DEFAULT_BUDGET, BlockSource
+from universality.similarity.tokens import TokenSource
+
+__all__ = ["DEFAULT_BUDGET", "BlockSource", "GroupMoments", "Similarity", "TokenSource"]

@@ -1,0 +1,351 @@
+"""The one Similarity: scores between the features of two sides, made a block of rows at a time.
+
+Terms: a *row* is a feature of the first side, a *column* a feature of the second; *dead* is one for which the
+measure is not defined (it never fires on the tokens, or does not vary). Matching, heatmaps and families see
+only this class. A new measure is one file with a `BlockSource` (over tokens: a `TokenSource`) and one constructor here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from universality.errors import UniversalityError
+from universality.similarity.activation import ActivationPearson
+from universality.similarity.decoder import decoder_source
+from universality.similarity.factors import dense_source, factor_source
+from universality.similarity.groups import GroupMoments
+from universality.similarity.logit import logit_source
+from universality.similarity.masked import Coverage, MaskedCosine
+from universality.similarity.rows import BoolArray, FloatArray, IntArray
+from universality.similarity.source import DEFAULT_BUDGET, BlockSource
+from universality.similarity.tokens import TokenSource
+from universality.similarity.topk import TopK, topk_of_blocks
+
+if TYPE_CHECKING:
+    from universality.features.store import FeatureStore
+
+RowsLike: TypeAlias = slice | npt.ArrayLike
+
+
+class Similarity:
+    """A matrix of scores [n_rows, n_cols] that is never held whole unless it fits.
+
+    Use a constructor: `activation`, `logit`, `decoder`, `masked_cosine`, `coverage`, `from_dense`, `from_factors`.
+
+    Examples
+    --------
+    >>> sim = Similarity.from_dense([[0.9, 0.1], [0.2, 0.8]])
+    >>> sim.topk(1)[0].ravel().tolist()
+    [0, 1]
+    """
+
+    def __init__(self, source: BlockSource) -> None:
+        self._source = source
+
+    @classmethod
+    def activation(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    ) -> Similarity:
+        """Pearson's r of activations over the same tokens.
+
+        Parameters
+        ----------
+        a, b
+            Stores written from the same tokens; may be one store.
+        memory_budget
+            Bytes for the two stores in memory (A counts twice), and again for an array of features x features.
+            What does not fit is read slice by slice or computed on demand.
+        documents
+            Only the tokens of these documents (indices into the document table).
+        rows
+            (rows_a, rows_b): row ``rows_a[p]`` of A meets row ``rows_b[p]`` of B; for nulls.
+
+        Raises
+        ------
+        MismatchError
+            When the stores saw different tokens.
+        UniversalityError
+            When ``documents`` or ``rows`` are out of range, empty, or both given.
+
+        References
+        ----------
+        Bricken et al. 2023, *Towards Monosemanticity*.
+        """
+        return cls(ActivationPearson.of(a, b, memory_budget, documents, rows))
+
+    @classmethod
+    def masked_cosine(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    ) -> Similarity:
+        """The larger of the cosine over tokens where the row fires and that over tokens where the column fires.
+
+        Parameters and errors as for `activation`; besides, activations must not be negative.
+        """
+        return cls(MaskedCosine.of(a, b, memory_budget, documents, rows))
+
+    @classmethod
+    def coverage(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        of: Literal["tokens", "rows", "cols"] = "tokens",
+    ) -> Similarity:
+        """On how many tokens both fire, or which share of the row's (``of="rows"``) or column's firings that is.
+
+        Other parameters and errors as for `masked_cosine`.
+        """
+        return cls(Coverage.of(a, b, memory_budget, documents, rows, of_=of))
+
+    @classmethod
+    def logit(cls, a: FeatureStore, b: FeatureStore) -> Similarity:
+        """Pearson's r over the vocabulary of direct logit weights.
+
+        Raises
+        ------
+        UniversalityError
+            When a store holds no residual directions or no unembedding.
+        MismatchError
+            When the vocabularies differ.
+        """
+        return cls(logit_source(a, b))
+
+    @classmethod
+    def decoder(cls, a: FeatureStore, b: FeatureStore, force: bool = False) -> Similarity:
+        """Cosine of decoder rows; within one model and site only, unless ``force``.
+
+        Raises
+        ------
+        UniversalityError
+            When a store holds no dictionary.
+        MismatchError
+            When models or sites differ or are unknown (and not ``force``), or the rows' widths differ.
+        """
+        return cls(decoder_source(a, b, force))
+
+    @classmethod
+    def from_dense(
+        cls,
+        array: npt.ArrayLike,
+        dead_rows: npt.ArrayLike | None = None,
+        dead_cols: npt.ArrayLike | None = None,
+    ) -> Similarity:
+        """Scores that exist already, finite [n_rows, n_cols]; optionally bool masks of what is dead.
+
+        Raises
+        ------
+        UniversalityError
+            When the array is not two-dimensional or not finite, or a mask does not fit.
+        """
+        return cls(dense_source(array, dead_rows, dead_cols))
+
+    @classmethod
+    def from_factors(cls, x: npt.ArrayLike, y: npt.ArrayLike) -> Similarity:
+        """S = x yᵀ with x [n_rows, k] and y [n_cols, k]; rows of zeros are dead.
+
+        Raises
+        ------
+        UniversalityError
+            When the factors are not finite matrices of one width k.
+        """
+        return cls(factor_source(x, y))
+
+    @property
+    def name(self) -> str:
+        """The measure: "activation", "logit", "decoder", ..."""
+        return self._source.name
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_rows, n_cols)."""
+        return self._source.shape
+
+    @property
+    def dead_rows(self) -> BoolArray:
+        """bool [n_rows], features of the first side without a defined score; their scores are 0."""
+        return self._source.dead_rows
+
+    @property
+    def dead_cols(self) -> BoolArray:
+        """bool [n_cols], features of the second side without a defined score; their scores are 0."""
+        return self._source.dead_cols
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What was compared and how, as JSON."""
+        return self._source.provenance
+
+    @property
+    def memory_budget(self) -> int:
+        """Bytes that an array of features x features may take."""
+        return self._source.memory_budget
+
+    @property
+    def counts(self) -> tuple[IntArray, IntArray] | None:
+        """Firings of each row's and each column's feature over the compared tokens; None for measures of weights."""
+        return self._source.counts if isinstance(self._source, TokenSource) else None
+
+    def __repr__(self) -> str:
+        return f"Similarity({self.name}, {self.shape[0]} x {self.shape[1]})"
+
+    def block(self, rows: RowsLike) -> FloatArray:
+        """Scores float64 [n_rows, n_cols] of a slice or an integer array of rows."""
+        wanted = self._index(rows, 0)
+        distinct, back = np.unique(wanted, return_inverse=True)
+        repeats = distinct.size < wanted.size
+        out = self._source.block(distinct)[back] if repeats else self._source.block(wanted)
+        out[self.dead_rows[wanted]] = 0
+        out[:, self.dead_cols] = 0
+        return out
+
+    def blocks(self, n_rows: int | None = None) -> Iterator[tuple[slice, FloatArray]]:
+        """The whole matrix as (rows, scores) in rising order, ``n_rows`` at a time (or what memory suggests)."""
+        step = n_rows or min(self._source.rows_per_block, max(1, self.shape[0]))
+        for low in range(0, self.shape[0], step):
+            rows = slice(low, min(low + step, self.shape[0]))
+            yield rows, self.block(rows)
+
+    @overload
+    def topk(self, k: int, axis: Literal[0, 1] = ...) -> TopK: ...
+    @overload
+    def topk(self, k: int, axis: None) -> tuple[TopK, TopK]: ...
+    def topk(self, k: int, axis: Literal[0, 1] | None = 1) -> TopK | tuple[TopK, TopK]:
+        """The k best partners, best first; of equal scores the lower index.
+
+        Parameters
+        ----------
+        k
+            How many.
+        axis
+            1: the best columns of each row, arrays [n_rows, k]. 0: the best rows of each column, [n_cols, k].
+            None: both, from one pass.
+
+        Returns
+        -------
+        (index int64, score float64), or two of those for both axes. Dead features have and are no partners:
+        index -1 and score NaN fill what is missing.
+        """
+        if k < 1 or axis not in (0, 1, None):
+            raise UniversalityError(f"topk: expected k >= 1 and axis 0, 1 or None, found k={k}, axis={axis}")
+        by_row, by_col = topk_of_blocks(self.blocks(), k, self.dead_rows, self.dead_cols)
+        return (by_row, by_col) if axis is None else by_row if axis == 1 else by_col
+
+    def above(self, threshold: float) -> tuple[IntArray, IntArray, FloatArray]:
+        """All pairs of living features with a score >= ``threshold``: rows, columns, scores, in row order."""
+        rows, cols, scores = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
+        for part, block in self.blocks():
+            keep = block >= threshold
+            keep[self.dead_rows[part]] = False
+            keep[:, self.dead_cols] = False
+            i, j = np.nonzero(keep)
+            rows.append(i + part.start)
+            cols.append(j)
+            scores.append(block[i, j])
+        return np.concatenate(rows), np.concatenate(cols), np.concatenate(scores)
+
+    @overload
+    def pairs(self, i: npt.ArrayLike, j: npt.ArrayLike, by: None = ...) -> FloatArray: ...
+    @overload
+    def pairs(self, i: npt.ArrayLike, j: npt.ArrayLike, by: Literal["group"]) -> GroupMoments: ...
+    def pairs(
+        self, i: npt.ArrayLike, j: npt.ArrayLike, by: Literal["group"] | None = None
+    ) -> FloatArray | GroupMoments:
+        """Scores of given pairs, without the full matrix.
+
+        Parameters
+        ----------
+        i, j
+            [n_pairs] rows and columns.
+        by
+            None for scores float64 [n_pairs]. "group" (activation only) for the sums per group of documents (per
+            document in kinds of few groups) from which `GroupMoments.pearson` has r for any resample of groups.
+
+        Raises
+        ------
+        UniversalityError
+            When indices are out of range or do not pair up, or the measure has no statistics by group.
+        """
+        rows, cols = self._index(i, 0), self._index(j, 1)
+        if rows.size != cols.size:
+            raise UniversalityError(f"pairs: {rows.size} rows and {cols.size} columns do not pair up")
+        if by is None:
+            scores = self._source.pairs(rows, cols)
+            return np.where(self.dead_rows[rows] | self.dead_cols[cols], 0.0, scores)
+        if by != "group":
+            raise UniversalityError(f"pairs: by={by!r}; expected None or 'group'")
+        return self._tokens("statistics by group").pairs_by_group(rows, cols)
+
+    def restrict(self, documents: npt.ArrayLike) -> Similarity:
+        """The same measure over the tokens of some documents, moments recomputed on exactly those.
+
+        Raises
+        ------
+        UniversalityError
+            When the measure does not come from tokens, or none of the documents has one.
+        """
+        return Similarity(self._tokens("documents to restrict to").restrict(documents))
+
+    def repaired(self, rows_a: npt.ArrayLike, rows_b: npt.ArrayLike) -> Similarity:
+        """The same measure with other tokens meeting (see ``rows`` of `activation`); for nulls.
+
+        Raises
+        ------
+        UniversalityError
+            When the measure does not come from tokens, or the rows do not pair up.
+        """
+        return Similarity(self._tokens("rows to pair anew").repaired(rows_a, rows_b))
+
+    def dense(self, memory_budget: int | None = None) -> FloatArray:
+        """The whole matrix, float64 [n_rows, n_cols].
+
+        Raises
+        ------
+        UniversalityError
+            When it takes more than ``memory_budget`` bytes (default: the similarity's own budget).
+        """
+        budget = self.memory_budget if memory_budget is None else memory_budget
+        needed = 8 * self.shape[0] * self.shape[1]
+        if needed > budget:
+            raise UniversalityError(
+                f"{self!r} takes {needed:,} bytes as a dense array, over the budget of {budget:,}; "
+                "use blocks(), or raise memory_budget"
+            )
+        out = np.empty(self.shape)
+        for rows, block in self.blocks():
+            out[rows] = block
+        return out
+
+    def _tokens(self, what: str) -> TokenSource:
+        if not isinstance(self._source, TokenSource):
+            raise UniversalityError(f"{self.name} similarity does not come from tokens: it has no {what}")
+        return self._source
+
+    def _index(self, given: RowsLike, axis: Literal[0, 1]) -> IntArray:
+        n = self.shape[axis]
+        if isinstance(given, slice):
+            return np.arange(n, dtype=np.int64)[given]
+        array = np.asarray(given)
+        if array.ndim != 1 or not (np.issubdtype(array.dtype, np.integer) or not array.size):
+            raise UniversalityError(
+                f"expected a slice or an array of integers [n], found {array.dtype} of shape {array.shape}"
+            )
+        if array.size and (array.min() < 0 or array.max() >= n):
+            what = ("row", "column")[axis]
+            raise UniversalityError(f"{what} indices from 0 to {n - 1} exist, found {array.min()} to {array.max()}")
+        return array.astype(np.int64)

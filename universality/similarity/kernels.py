@@ -1,0 +1,180 @@
+"""Compiled loops over sparse token rows: the only code here that visits single activations.
+
+A set of token rows is four arrays: token p holds ``indices[start[p]:stop[p]]`` (uint32, distinct) with
+``data[...]`` (float32). Unsigned indices spare numba its wrap-around test, a fifth of the time of a product.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+
+@njit(cache=True, error_model="numpy")
+def transpose(start, stop, indices, data, shift, n_features):  # type: ignore[no-untyped-def]
+    """Feature-major copy of token rows with ``shift`` [n_features] taken off: indptr, position, value."""
+    indptr = np.zeros(n_features + 1, np.int64)
+    for p in range(start.size):
+        for e in range(start[p], stop[p]):
+            indptr[indices[e] + 1] += 1
+    for j in range(n_features):
+        indptr[j + 1] += indptr[j]
+    position = np.empty(indptr[n_features], np.uint32)
+    value = np.empty(indptr[n_features], np.float32)
+    cursor = indptr[:n_features].copy()
+    for p in range(start.size):
+        for e in range(start[p], stop[p]):
+            j = indices[e]
+            position[cursor[j]] = p
+            value[cursor[j]] = data[e] - shift[j]
+            cursor[j] += 1
+    return indptr, position, value
+
+
+@njit(cache=True, error_model="numpy")
+def compact(start, stop, indices, data, shift):  # type: ignore[no-untyped-def]
+    """The same token rows packed one after the other, with ``shift`` taken off the values."""
+    packed = np.zeros(start.size + 1, np.int64)
+    for p in range(start.size):
+        packed[p + 1] = packed[p] + stop[p] - start[p]
+    new_indices = np.empty(packed[-1], np.uint32)
+    new_data = np.empty(packed[-1], np.float32)
+    for p in range(start.size):
+        to = packed[p]
+        for e in range(start[p], stop[p]):
+            new_indices[to] = indices[e]
+            new_data[to] = data[e] - shift[indices[e]]
+            to += 1
+    return packed[:-1], packed[1:], new_indices, new_data
+
+
+@njit(cache=True, error_model="numpy")
+def densify(start, stop, indices, data, slot, center, out):  # type: ignore[no-untyped-def]
+    """Write rows minus ``center`` [n_slots] into ``out`` [n, n_slots]; ``slot`` [n_features] is -1 where unwanted."""
+    for p in range(start.size):
+        for s in range(out.shape[1]):
+            out[p, s] = -center[s]
+        for e in range(start[p], stop[p]):
+            s = slot[indices[e]]
+            if s >= 0:
+                out[p, s] = data[e] - center[s]
+
+
+@njit(cache=True, error_model="numpy")
+def add_extent(start, stop, indices, data, count, total, low, high):  # type: ignore[no-untyped-def]
+    """Per feature: stored entries (firings), their sum, the least and the greatest."""
+    for p in range(start.size):
+        for e in range(start[p], stop[p]):
+            j = indices[e]
+            v = data[e]
+            count[j] += 1
+            total[j] += v
+            low[j] = min(low[j], v)
+            high[j] = max(high[j], v)
+
+
+@njit(cache=True, error_model="numpy")
+def add_spread(start, stop, indices, data, mean, shift, shifted, centred, square):  # type: ignore[no-untyped-def]
+    """Per feature, over stored entries: sum of v - shift (as float32), of (v - mean)^2 and of v^2."""
+    for p in range(start.size):
+        for e in range(start[p], stop[p]):
+            j = indices[e]
+            v = np.float64(data[e])
+            shifted[j] += np.float64(np.float32(v - shift[j]))
+            centred[j] += (v - mean[j]) * (v - mean[j])
+            square[j] += v * v
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def add_products(workers, features, order, indptr, position, value, start, stop, indices, data, out):  # type: ignore[no-untyped-def]
+    """``out[r] += A[:, features[r]]^T B`` in float64: feature-major A against token-major B.
+
+    Each output row belongs to one of ``workers`` threads, and ``order`` deals the rows out by falling cost.
+    Unrolling by four needs what the store guarantees: the indices of one token are distinct.
+    """
+    for worker in prange(workers):
+        for q in range(worker, order.size, workers):
+            r = order[q]
+            f = features[r]
+            row = out[r]
+            for e in range(indptr[f], indptr[f + 1]):
+                p = position[e]
+                v = np.float64(value[e])
+                cols = indices[start[p] : stop[p]]
+                vals = data[start[p] : stop[p]]
+                whole = cols.size - cols.size % 4
+                for k in range(0, whole, 4):
+                    c0, c1, c2, c3 = cols[k], cols[k + 1], cols[k + 2], cols[k + 3]
+                    x0 = row[c0] + v * vals[k]
+                    x1 = row[c1] + v * vals[k + 1]
+                    x2 = row[c2] + v * vals[k + 2]
+                    x3 = row[c3] + v * vals[k + 3]
+                    row[c0] = x0
+                    row[c1] = x1
+                    row[c2] = x2
+                    row[c3] = x3
+                for k in range(whole, cols.size):
+                    row[cols[k]] += v * vals[k]
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def add_masked(workers, features, order, indptr, position, value, start, stop, indices, data, out):  # type: ignore[no-untyped-def]
+    """Over tokens where both fire: ``out[r, :, j] += (ab, a^2, b^2, 1)``; the same walk as ``add_products``."""
+    for worker in prange(workers):
+        for q in range(worker, order.size, workers):
+            r = order[q]
+            f = features[r]
+            ab, aa, bb, both = out[r, 0], out[r, 1], out[r, 2], out[r, 3]
+            for e in range(indptr[f], indptr[f + 1]):
+                p = position[e]
+                v = np.float64(value[e])
+                square = v * v
+                cols = indices[start[p] : stop[p]]
+                vals = data[start[p] : stop[p]]
+                for k in range(cols.size):
+                    c = cols[k]
+                    w = np.float64(vals[k])
+                    x0, x1, x2, x3 = ab[c] + v * w, aa[c] + square, bb[c] + w * w, both[c] + 1.0
+                    ab[c] = x0
+                    aa[c] = x1
+                    bb[c] = x2
+                    both[c] = x3
+
+
+@njit(cache=True, error_model="numpy")
+def add_group_sums(start, stop, indices, data, slot, shift, group, total, square):  # type: ignore[no-untyped-def]
+    """Per group and wanted feature: sum of v - shift and of its square, into [n_groups, n_slots]."""
+    for p in range(start.size):
+        g = group[p]
+        for e in range(start[p], stop[p]):
+            s = slot[indices[e]]
+            if s >= 0:
+                v = np.float64(data[e]) - shift[indices[e]]
+                total[g, s] += v
+                square[g, s] += v * v
+
+
+@njit(cache=True, error_model="numpy")
+def add_pairs(rows_a, shift_a, rows_b, shift_b, first, partner, group, scratch, out):  # type: ignore[no-untyped-def]
+    """Per group and wanted pair, ``out`` [4, n_groups, n_pairs] += (ab, a^2, b^2, 1); or [1, ...] for ab alone.
+
+    Pairs are sorted by A's feature i: its partners are ``partner[first[i]:first[i + 1]]``. The products are of
+    shifted values; the other three count tokens where both fire. ``scratch`` [n_features of B] holds zeros.
+    """
+    a_start, a_stop, a_indices, a_data = rows_a
+    b_start, b_stop, b_indices, b_data = rows_b
+    masked = out.shape[0] == 4
+    for p in range(a_start.size):
+        g = group[p]
+        for e in range(b_start[p], b_stop[p]):
+            scratch[b_indices[e]] = np.float64(b_data[e]) - shift_b[b_indices[e]]
+        for e in range(a_start[p], a_stop[p]):
+            i = a_indices[e]
+            v = np.float64(a_data[e]) - shift_a[i]
+            for s in range(first[i], first[i + 1]):
+                w = scratch[partner[s]]
+                out[0, g, s] += v * w
+                if masked and w != 0:
+                    out[1, g, s] += v * v
+                    out[2, g, s] += w * w
+                    out[3, g, s] += 1.0
+        for e in range(b_start[p], b_stop[p]):
+            scratch[b_indices[e]] = 0.0

@@ -1,0 +1,88 @@
+"""Token rows of one store: kept in memory where they fit, read slice by slice where not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from universality.features.store import FeatureStore
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+
+MAX_GAP, MAX_SPAN = 512, 1 << 16  # unwanted rows read along rather than seek; most rows that one read covers
+ENTRY_BYTES = 8  # a stored activation: uint32 index and float32 value
+
+
+class Rows(NamedTuple):
+    """n token rows: row p holds ``indices[start[p]:stop[p]]`` with values ``data[start[p]:stop[p]]``."""
+
+    start: IntArray
+    stop: IntArray
+    indices: npt.NDArray[np.uint32]
+    data: npt.NDArray[np.float32]
+
+    @property
+    def n_entries(self) -> int:
+        """Stored activations of these rows."""
+        return int((self.stop - self.start).sum())
+
+
+@dataclass(frozen=True)
+class StoreRows:
+    """Random access to the token rows of a store.
+
+    Parameters
+    ----------
+    store
+        Where the activations lie.
+    whole
+        All rows in memory, or None to read from the store at each `take`.
+    """
+
+    store: FeatureStore
+    whole: Rows | None
+
+    @classmethod
+    def open(cls, store: FeatureStore, in_memory: bool) -> StoreRows:
+        """Read the whole store once if ``in_memory``; otherwise read nothing yet."""
+        return cls(store, _as_rows(store.csr()) if in_memory else None)
+
+    @property
+    def n_features(self) -> int:
+        """Columns of the store."""
+        return int(self.store.n_features)
+
+    def take(self, rows: IntArray) -> Rows:
+        """The given token rows in the given order; without a copy when the store is in memory."""
+        if self.whole is not None:
+            return Rows(self.whole.start[rows], self.whole.stop[rows], self.whole.indices, self.whole.data)
+        distinct, back = np.unique(rows, return_inverse=True)
+        parts = [self.store.rows(slice(low, high))[wanted - low] for low, high, wanted in _spans(distinct)]
+        return _as_rows(sparse.vstack(parts, format="csr")[back])
+
+
+def entries(store: FeatureStore) -> int:
+    """Number of firings in a store, from its moments alone."""
+    return int(store.moments().count.sum())
+
+
+def _spans(rows: IntArray) -> Iterator[tuple[int, int, IntArray]]:
+    """Stretches low..high that cover rising rows, with the rows in each: few reads, and none of them long."""
+    breaks = np.flatnonzero((np.diff(rows) > MAX_GAP) | (np.diff(rows // MAX_SPAN) > 0)) + 1
+    for low, high in pairwise([0, *breaks.tolist(), rows.size]):
+        yield int(rows[low]), int(rows[high - 1]) + 1, rows[low:high]
+
+
+def _as_rows(matrix: sparse.csr_matrix) -> Rows:
+    indptr = matrix.indptr.astype(np.int64)
+    indices = np.ascontiguousarray(matrix.indices).astype(np.int32, copy=False).view(np.uint32)
+    return Rows(indptr[:-1], indptr[1:], indices, np.ascontiguousarray(matrix.data, dtype=np.float32))
