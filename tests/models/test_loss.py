@@ -2,7 +2,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
-from universality.models.loss import linear_cross_entropy
+from universality.models.loss import NO_TARGET, linear_cross_entropy
 
 
 def arguments(n_tokens: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -19,6 +19,16 @@ def test_equals_the_plain_formulation_across_slices() -> None:
     expected = cross_entropy(x @ weight.T, target)
     assert_close(loss, expected)
     for ours, theirs in zip(gradients, torch.autograd.grad(3 * expected, (x, weight)), strict=True):
+        assert_close(ours, theirs)
+
+
+def test_tokens_without_a_target_count_for_nothing() -> None:
+    x, weight, target = arguments(1100, torch.float64)
+    target[::3] = NO_TARGET
+    loss = linear_cross_entropy(x, weight, target)
+    expected = cross_entropy(x @ weight.T, target, ignore_index=NO_TARGET)
+    assert_close(loss, expected)
+    for ours, theirs in zip(torch.autograd.grad(loss, (x, weight)), torch.autograd.grad(expected, (x, weight)), strict=True):
         assert_close(ours, theirs)
 
 

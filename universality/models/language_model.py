@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
@@ -127,7 +127,7 @@ def save_model(model: LanguageModel, folder: str | Path, dtype: torch.dtype = to
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().to("cpu", dtype).contiguous() for name, value in weights(model.bridge).items()}
-    save_file(state, folder / "model.safetensors.partial")
+    (folder / "model.safetensors.partial").write_bytes(save(state))  # save_file would make it private to its owner
     os.replace(folder / "model.safetensors.partial", folder / "model.safetensors")
     config = {"format": _FORMAT, "version": _VERSION, **model.metadata}
     (folder / "config.json.partial").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")

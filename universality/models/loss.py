@@ -8,33 +8,35 @@ logits of one slice stay in the cache, and their gradient is formed at once, so 
 import torch
 from torch import Tensor
 
+NO_TARGET = -100
 _SLICE = 512  # tokens: 512 × 4,096 float32 logits are 8 MB
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """mean over tokens of −log softmax(x Wᵀ)[target], with gradients formed in the forward pass."""
+    """Mean over the tokens with a target of −log softmax(x Wᵀ)[target], gradients formed in the forward pass."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, target: Tensor, dtype: torch.dtype) -> Tensor:  # type: ignore[no-untyped-def, override]
-        n_tokens = x.shape[0]
+        counts = (target != NO_TARGET).to(x.dtype)
+        n_targets = counts.sum()
         loss = x.new_zeros(())
         grad_x, grad_weight = torch.empty_like(x), torch.zeros_like(weight)
         factor = weight.to(dtype)
         factor_t = factor.T.contiguous()
-        for start in range(0, n_tokens, _SLICE):
+        for start in range(0, len(x), _SLICE):
             part = slice(start, start + _SLICE)
             rows = x[part].to(dtype)
             logits = (rows @ factor_t).to(x.dtype)
             log_norm = torch.logsumexp(logits, dim=-1)
-            picked = target[part, None]
-            loss += (log_norm - logits.gather(-1, picked).squeeze(-1)).sum()
+            picked = target[part, None].clamp(min=0)
+            loss += (log_norm - logits.gather(-1, picked).squeeze(-1)) @ counts[part]
             grad_logits = logits.sub_(log_norm[:, None]).exp_()
             grad_logits.scatter_add_(-1, picked, grad_logits.new_full(picked.shape, -1.0))
-            grad_logits = grad_logits.div_(n_tokens).to(dtype)
+            grad_logits = grad_logits.mul_((counts[part] / n_targets)[:, None]).to(dtype)
             grad_x[part] = (grad_logits @ factor).to(x.dtype)
             grad_weight += (grad_logits.T @ rows).to(weight.dtype)
         ctx.save_for_backward(grad_x, grad_weight)
-        return loss / n_tokens
+        return loss / n_targets
 
     @staticmethod
     def backward(ctx, grad_loss: Tensor):  # type: ignore[no-untyped-def, override]
@@ -52,7 +54,8 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, target: Tensor, products: to
     weight : [d_vocab, d_model]
         The unembedding.
     target : int64 [n_tokens]
-        The token that follows.
+        The token that follows, or ``NO_TARGET`` where none counts. (Leaving such rows out instead would give every
+        batch another shape, which fragments the C library's heap: gigabytes over a training.)
     products
         Number format of the three matrix products, by default that of ``x``, as softmax and sums are. ``bfloat16`` is
         faster on a CPU that multiplies it (AVX512-BF16, AMX), slower on one that does not.

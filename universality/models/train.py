@@ -16,7 +16,7 @@ from universality.corpus.blocks import TokenBlocks
 from universality.errors import CorpusError, FormatError
 from universality.models.forward import mean_loss, run_until, to_device
 from universality.models.language_model import LanguageModel, new_model, to_fastest_device, weights
-from universality.models.loss import linear_cross_entropy
+from universality.models.loss import NO_TARGET, linear_cross_entropy
 
 _CHECKPOINT = "checkpoint.pt"
 
@@ -126,10 +126,11 @@ def _step(
 
 def _loss(model: LanguageModel, batch: TokenBlocks, products: torch.dtype) -> tuple[Tensor, int]:
     tokens, text = to_device(batch, model.device)
-    follows = text[:, 1:]
-    final = run_until(model.bridge, tokens, "unembed.hook_in")[:, :-1][follows]
+    target = tokens[:, 1:].masked_fill(~text[:, 1:], NO_TARGET)
+    final = run_until(model.bridge, tokens, "unembed.hook_in")[:, :-1]
     unembed = weights(model.bridge)["head.weight"]
-    return linear_cross_entropy(final, unembed, tokens[:, 1:][follows], products), len(final)
+    loss = linear_cross_entropy(final.reshape(-1, final.shape[-1]), unembed, target.reshape(-1), products)
+    return loss, batch.n_tokens
 
 
 def _batches(train: TokenBlocks, batch_blocks: int, seed: int, start: int) -> Iterator[TokenBlocks]:
