@@ -6,9 +6,8 @@ Decoder rows stay as they are, so what is counted is pairs that write alike and 
 unrelated text.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from universality.errors import UniversalityError
 from universality.families.link import Step, linked
@@ -50,36 +49,38 @@ class Chance:
         return sum(counts) / len(counts) if counts else None
 
 
-def chance_edges(
-    store: "FeatureStore", steps: Sequence[Step], rule: EdgeRule, *, null: Null, n_replicates: int, seed: int
-) -> Chance:
-    """Count the edges of every step on re-paired blocks; without blocks to re-pair say so instead.
+class Repairings(NamedTuple):
+    """Row pairs ``(rows_a, rows_b)`` of every replicate; none, with a note, where nothing can be re-paired."""
+
+    rows: tuple[tuple[IntArray, IntArray], ...]
+    share: float
+    note: str
+
+
+def plan_chance(store: "FeatureStore", null: Null, n_replicates: int, seed: int) -> Repairings:
+    """Draw the re-pairings of all replicates; the parameters are those of ``Chance``.
 
     Parameters
     ----------
     store
         Any of the family's stores: they hold the same tokens.
-    steps, rule
-        What is linked, and how.
-    null, n_replicates, seed
-        As in ``Chance``.
     """
     if n_replicates < 0:
         raise ValueError(f"n_replicates: expected 0 or more, found {n_replicates}")
-    none = ((),) * len(steps)
     if n_replicates == 0:
-        return Chance(null, seed, none, 0.0, "not asked for")
+        return Repairings((), 0.0, "not asked for")
     try:
         plan = plan_repairing(store, null)
     except UniversalityError as problem:
-        return Chance(null, seed, none, 0.0, str(problem))
-    pairings = [plan.draw(seed, replicate) for replicate in range(n_replicates)]
-    edges = tuple(_counts(step, rule, pairings) for step in steps)
-    return Chance(null, seed, edges, plan.share, "; ".join(plan.notes))
+        return Repairings((), 0.0, str(problem))
+    rows = tuple(plan.draw(seed, replicate) for replicate in range(n_replicates))
+    return Repairings(rows, plan.share, "; ".join(plan.notes))
 
 
-def _counts(step: Step, rule: EdgeRule, pairings: Sequence[tuple[IntArray, IntArray]]) -> tuple[int, ...]:
-    """Edges of one step on every pairing; all have the same rows of the narrower side, prepared once."""
-    rows = pairings[0][0]
+def count_by_chance(step: Step, rule: EdgeRule, repairings: Repairings) -> tuple[int, ...]:
+    """Edges of one step in every replicate; all have the same rows of the narrower side, prepared once."""
+    if not repairings.rows:
+        return ()
+    rows = repairings.rows[0][0]
     prepared = step.masked.repaired(rows, rows)
-    return tuple(len(linked(step, rule, prepared.repaired(*pairing)).parent) for pairing in pairings)
+    return tuple(len(linked(step, rule, prepared.repaired(*pair)).parent) for pair in repairings.rows)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from universality.families.chance import Chance, chance_edges
+from universality.families.chance import Chance, count_by_chance, plan_chance
 from universality.families.edges import Edges, best_parents
 from universality.families.graph import build_graph, family_labels, node_columns
 from universality.families.levels import Level, check_stores, read_level
@@ -189,9 +189,14 @@ def families(
     rule = EdgeRule(min_decoder_cosine, min_masked_cosine, min_firings)
     check_stores(stores)
     levels = tuple(read_level(store) for store in stores)
-    steps = [Step.of(i, ends, (levels[i], levels[i + 1]), memory_budget) for i, ends in enumerate(pairwise(stores))]
-    edges = Edges.concatenate(link(step, rule) for step in steps).sorted()
-    chance = chance_edges(stores[0], steps, rule, null=null, n_replicates=n_replicates, seed=seed)
+    repairings = plan_chance(stores[0], null, n_replicates, seed)
+    parts, counts = [], []
+    for i, ends in enumerate(pairwise(stores)):  # one step at a time: each holds two stores in memory
+        step = Step.of(i, ends, (levels[i], levels[i + 1]), memory_budget)
+        parts.append(link(step, rule))
+        counts.append(count_by_chance(step, rule, repairings))
+    edges = Edges.concatenate(parts).sorted()
+    chance = Chance(null, seed, tuple(counts), repairings.share, repairings.note)
     provenance = {
         "tokens_hash": stores[0].tokens_hash,
         "stores": [{"name": store.path.name, "provenance": store.provenance} for store in stores],

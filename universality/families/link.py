@@ -32,8 +32,8 @@ class Step:
     ----------
     level
         Place of the narrower of the two.
-    masked, decoder, together
-        Masked cosine, decoder cosine, and number of tokens on which both fire: narrower by wider.
+    masked, decoder
+        Masked cosine and decoder cosine, narrower by wider.
     low, high
         The narrower and the wider level.
     """
@@ -41,7 +41,6 @@ class Step:
     level: int
     masked: Similarity
     decoder: Similarity
-    together: Similarity
     low: Level
     high: Level
 
@@ -55,8 +54,7 @@ class Step:
     ) -> Self:
         """Compare the stores of two adjacent levels; ``memory_budget`` as in ``Similarity.masked_cosine``."""
         masked = Similarity.masked_cosine(*stores, memory_budget=memory_budget)
-        together = Similarity.coverage(*stores, memory_budget=memory_budget)
-        return cls(level, masked, Similarity.decoder(*stores), together, *ends)
+        return cls(level, masked, Similarity.decoder(*stores), *ends)
 
 
 def linked(step: Step, rule: EdgeRule, masked: Similarity | None = None) -> Linked:
@@ -82,7 +80,7 @@ def linked(step: Step, rule: EdgeRule, masked: Similarity | None = None) -> Link
 def link(step: Step, rule: EdgeRule) -> Edges:
     """All edges of a step with their attributes, by parent and child."""
     found = linked(step, rule)
-    together = step.together.pairs(found.parent, found.child)
+    together = step.masked.covered().pairs(found.parent, found.child)
     return Edges(
         level=np.full(len(found.parent), step.level, dtype=np.int64),
         parent=found.parent,

@@ -33,7 +33,7 @@ class MomentSums:
 
 
 @njit(cache=True, nogil=True)
-def _add(features, values, count, total, total_sq, largest):  # type: ignore[no-untyped-def]  # noqa: PLR0917 (numba)
+def _add(features, values, count, total, total_sq, largest):  # type: ignore[no-untyped-def]
     for i in range(len(features)):
         j = features[i]
         value = np.float64(values[i])

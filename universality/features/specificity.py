@@ -15,6 +15,7 @@ because MLP neurons may be negative; for SAE features they are the activations t
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -115,8 +116,11 @@ class Specificity:
         )  # fmt: skip
 
 
+_known: "WeakKeyDictionary[FeatureStore, Specificity]" = WeakKeyDictionary()
+
+
 def specificity(store: FeatureStore) -> Specificity:
-    """Mass and firings of every feature of a store on every kind, in one pass over its rows.
+    """Mass and firings of every feature of a store on every kind, in one pass over its rows; once an open store.
 
     Memory is ``[n_features, n_kinds]`` twice and one block of rows.
 
@@ -129,6 +133,12 @@ def specificity(store: FeatureStore) -> Specificity:
     -------
     Specificity
     """
+    if store not in _known:
+        _known[store] = _measure(store)
+    return _known[store]
+
+
+def _measure(store: FeatureStore) -> Specificity:
     tokens = store.tokens
     codes = np.asarray(tokens.kind, dtype=np.int64)
     kinds = tuple(tokens.kinds)

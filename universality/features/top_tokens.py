@@ -9,6 +9,7 @@ from universality.features.examples import Decode, decoded, strongest_first
 from universality.features.store import FeatureStore
 
 _SPAN_VALUES = 2_000_000  # activations read at once, 16 MB
+_FEW = 50  # a token asked for: more rows are looked at only where they hold too few distinct tokens
 _SPAN_SHARE = 16  # a lone feature's read takes about as long as a span's with this many times its values
 
 
@@ -35,11 +36,25 @@ def top_tokens(store: FeatureStore, features: Iterable[int], k: int = 10) -> lis
     token = np.asarray(store.tokens.token)
     found: dict[int, npt.NDArray[np.int64]] = {}
     for feature, rows, values in _columns(store, np.unique(wanted)):
-        order = strongest_first(values)
-        ids = token[rows[order]].astype(np.int64)
-        _, first = np.unique(ids, return_index=True)
-        found[feature] = ids[np.sort(first)[:k]]
+        found[feature] = _strongest_tokens(token, rows, values, k)
     return [found[int(feature)] for feature in wanted]
+
+
+def _strongest_tokens(
+    token: npt.NDArray[np.int32], rows: npt.NDArray[np.int64], values: npt.NDArray[np.float32], k: int
+) -> npt.NDArray[np.int64]:
+    """Distinct tokens by largest activation, from as few of the strongest rows as hold ``k`` of them."""
+    n = _FEW * k
+    while True:
+        strong = np.arange(len(values))
+        if n < len(values):  # all rows as strong as the n-th strongest, so that ties are cut nowhere
+            strong = np.flatnonzero(values >= np.partition(values, len(values) - n)[len(values) - n])
+        strong = strong[strongest_first(values[strong])]
+        ids = token[rows[strong]].astype(np.int64)
+        _, first = np.unique(ids, return_index=True)
+        if n >= len(values) or len(first) >= k:
+            return ids[np.sort(first)[:k]]
+        n *= 8
 
 
 def token_strings(

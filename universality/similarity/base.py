@@ -113,6 +113,17 @@ class Similarity:
         """
         return cls(Coverage.of(a, b, memory_budget, documents, rows, of_=of))
 
+    def covered(self) -> Similarity:
+        """On how many tokens both fire, over the tokens of this one and from the stores that it has loaded.
+
+        Raises
+        ------
+        UniversalityError
+            When this is a measure of weights.
+        """
+        source = self._tokens("covered")
+        return Similarity(Coverage(source.a, source.b, source.selection, source.memory_budget, of_="tokens"))
+
     @classmethod
     def logit(cls, a: FeatureStore, b: FeatureStore) -> Similarity:
         """Pearson's r over the vocabulary of direct logit weights.

@@ -1,0 +1,82 @@
+"""Intervals cover what they should, and are withheld where groups cannot tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from planted import BLOCK, concepts, dense, noisy, pearson, text, write_store
+
+from universality.errors import UniversalityError
+from universality.similarity import Similarity
+from universality.statistics import bootstrap_intervals
+
+
+def test_equals_recomputing_r_on_every_resample(tmp_path: Path) -> None:
+    seen = text(9)
+    rng = np.random.default_rng(0)
+    a, b = (write_store(tmp_path / f"{n}.h5", concepts(seen.n_tokens, [0.2, 0.1, 0.3], rng), seen) for n in "ab")
+    i, j = np.array([0, 1, 2, 2]), np.array([2, 1, 0, 1])
+    low, high = bootstrap_intervals(Similarity.activation(a, b), i, j, draws=50, seed=3)
+    drawn = np.random.default_rng(3).multinomial(9, np.full(9, 1 / 9), size=50)
+    r = []
+    for weights in drawn:
+        rows = np.repeat(np.arange(seen.n_tokens), weights[seen.document])
+        r.append(pearson(dense(a)[rows], dense(b)[rows])[i, j])
+    assert_allclose([low, high], np.quantile(r, [0.025, 0.975], axis=0), atol=1e-9)
+    for budget in (2500, 1 << 30):  # in portions of one pair, and all at once
+        portions = bootstrap_intervals(Similarity.activation(a, b), i, j, draws=50, seed=3, memory_budget=budget)
+        assert_allclose(portions, [low, high], atol=1e-12)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say(tmp_path: Path) -> None:
+    """A hundred pairs with one true r; a control: intervals from single tokens would do here, documents too."""
+    seen = text(100, blocks=1)
+    rng = np.random.default_rng(1)
+    clean = concepts(seen.n_tokens, np.full(100, 0.15), rng)
+    a, b = (write_store(tmp_path / f"{n}.h5", noisy(clean, 0.3, rng), seen) for n in "ab")
+    big = concepts(400_000, [0.15], rng)
+    truth = pearson(noisy(big, 0.3, rng), noisy(big, 0.3, rng))[0, 0]
+    i = np.arange(100)
+    low, high = bootstrap_intervals(Similarity.activation(a, b), i, i, draws=300)
+    covered = ((low <= truth) & (truth <= high)).mean()
+    assert 0.86 <= covered <= 0.99
+    assert ((low <= truth - 0.2) & (truth - 0.2 <= high)).mean() < 0.1
+
+
+def test_documents_that_differ_widen_the_interval(tmp_path: Path) -> None:
+    """Bursts by document: an interval that took tokens for independent would be far too narrow."""
+    seen = text(40, kinds=("x",))
+    rng = np.random.default_rng(2)
+    topic = rng.random((40, 2)) < 0.5
+    burst = np.repeat(topic, seen.n_tokens // 40, axis=0)
+    fires = rng.random(burst.shape) < np.where(burst, 0.6, 0.02)
+    a = write_store(tmp_path / "a.h5", fires.astype(float), seen)
+    sim = Similarity.activation(a, a)
+    low, high = bootstrap_intervals(sim, np.array([0]), np.array([1]), draws=300)
+    by_token = 2 * 1.96 / np.sqrt(seen.n_tokens)
+    assert high[0] - low[0] > 3 * by_token
+
+
+def test_one_group_or_a_feature_of_one_group_has_no_interval(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    seen = text(8)
+    x = concepts(seen.n_tokens, [0.3, 0.3, 0.3], rng)
+    x[seen.document != 5, 1] = 0
+    a = write_store(tmp_path / "a.h5", x, seen)
+    i = np.arange(3)
+    low, high = bootstrap_intervals(Similarity.activation(a, a), i, i, draws=200)
+    assert_array_equal(np.isnan(low), [False, True, False])
+    assert_array_equal(np.isnan(high), np.isnan(low))
+    alone = Similarity.activation(a, a, documents=[2])
+    assert_array_equal(bootstrap_intervals(alone, i, i, draws=20), np.nan)
+    assert bootstrap_intervals(alone, i[:0], i[:0])[0].size == 0
+
+
+def test_wrong_numbers_are_refused(tmp_path: Path) -> None:
+    seen = text(2)
+    sim = Similarity.activation(*[write_store(tmp_path / "a.h5", np.ones((seen.n_tokens, BLOCK)), seen)] * 2)
+    with pytest.raises(UniversalityError, match=r"expected draws >= 1 and 0 < level < 1, found 0 and 0\.95"):
+        bootstrap_intervals(sim, np.array([0]), np.array([0]), draws=0)

@@ -1,0 +1,316 @@
+"""Planted truth is told from chance, chance from planted truth, and silence from both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from planted import BLOCK, Array, Planted, Text, concepts, dense, pearson, planted, text, write_store
+from scipy.stats import false_discovery_control, kstest
+
+from universality.corpus.documents import DocumentTable
+from universality.errors import FormatError, MismatchError, UniversalityError
+from universality.matching import match
+from universality.similarity import Similarity
+from universality.statistics import Calibration, calibrate, repaired_rows
+from universality.statistics.heldout import evaluation_halves, optimism
+
+SEEN = text(80)
+QUICK = {"replicates": 8, "bootstrap": 100}
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    return planted(tmp_path_factory.mktemp("plant"), SEEN, n_shared=40, n_alone=40)
+
+
+@pytest.fixture(scope="module")
+def found(plant: Planted) -> Calibration:
+    return calibrate(plant.a, plant.b, replicates=20, bootstrap=200)
+
+
+@pytest.fixture(scope="module")
+def unrelated(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    return planted(tmp_path_factory.mktemp("unrelated"), SEEN, n_shared=0, n_alone=120, seed=5)
+
+
+def halves(store_rows: Array, split: str) -> Array:
+    return np.asarray(SEEN.documents.split)[SEEN.document] == split
+
+
+def test_planted_pairs_are_recovered_and_beat_chance(plant: Planted, found: Calibration) -> None:
+    frame = found.to_frame()
+    shared = frame["row"].isin(plant.rows)
+    assert_array_equal(frame.loc[shared, "col"], plant.cols)
+    assert (frame.loc[shared, "q"] <= 0.05).all()
+    assert (frame.loc[shared, "held_out"] > 0.5).all()
+    assert (frame.loc[~shared, "q"] <= 0.05).mean() < 0.1
+    assert (frame.loc[~shared, "calibrated"] < 0.05).all()
+    assert (frame.loc[shared, "calibrated"] > 0.5).all()
+
+
+def test_the_table_holds_what_it_says(plant: Planted, found: Calibration) -> None:
+    frame = found.to_frame()
+    names = "row col score held_out ci_low ci_high p q calibrated count_a count_b stratum note"
+    assert list(frame.columns) == names.split()
+    i, j = frame["row"].to_numpy(), frame["col"].to_numpy()
+    x, y = dense(plant.a), dense(plant.b)
+    for column, split in (("score", "choose"), ("held_out", "report")):
+        half = halves(x, split)
+        assert_allclose(frame[column], pearson(x[half], y[half])[i, j], atol=1e-9)
+    assert_array_equal(frame["count_a"], (x[halves(x, "choose")] > 0).sum(axis=0)[i])
+    assert_array_equal(frame["count_b"], (y[halves(y, "choose")] > 0).sum(axis=0)[j])
+    assert (frame["ci_low"] <= frame["held_out"]).all()
+    assert (frame["held_out"] <= frame["ci_high"]).all()
+    assert_allclose(frame["q"], false_discovery_control(frame["p"]))
+    assert (frame["note"] == "").all()
+    assert found.notes == ()
+
+
+def test_null_scores_come_from_the_whole_matcher_on_re_paired_text(plant: Planted, found: Calibration) -> None:
+    choose = evaluation_halves(plant.a).choose
+    rows = repaired_rows(plant.a, "global", 0, choose)
+    assert found.null_scores.shape == (20, 80)
+    from universality.statistics import plan_repairing
+
+    rows = plan_repairing(plant.a, "global", choose).draw(0, 3)
+    again = match(Similarity.activation(plant.a, plant.b, rows=rows))
+    assert_allclose(found.null_scores[3], again.scores, atol=1e-12)
+    observed = match(Similarity.activation(plant.a, plant.b, rows=(rows[0], rows[0]))).scores
+    for i in (2, 50, 61):
+        pool = found.null_scores[:, found.stratum == found.stratum[i]]
+        assert_allclose(found.p[i], (1 + (pool >= observed[i]).sum()) / (1 + pool.size))
+
+
+def test_summary_puts_medians_beside_chance(plant: Planted, found: Calibration) -> None:
+    s = found.summary()
+    assert s["matched_choose"] > 0.3 > s["null_matched_q99"] > s["null_matched_median"] > 0
+    assert 0.45 <= s["share_q_0.05"] <= 0.6
+    assert 0 < s["optimism"] < 0.1
+    assert_allclose(s["best_of_rows_choose"], np.median(found.match.nearest.best_col_score))
+    x, y = dense(plant.a), dense(plant.b)
+    half = halves(x, "report")
+    r = pearson(x[half], y[half])
+    assert_allclose(s["best_of_cols_report"], np.median(r[found.match.nearest.best_row, np.arange(80)]), atol=1e-9)
+    assert s["n_tested"] == 80
+
+
+@pytest.mark.parametrize("method", ["hungarian", "mutual", "nearest"])
+@pytest.mark.parametrize("null", ["global", "kind"])
+def test_p_of_unrelated_stores_is_about_uniform(unrelated: Planted, method: str, null: str) -> None:
+    """The control: where nothing is shared hardly anything may pass."""
+    c = calibrate(unrelated.a, unrelated.b, method=method, null=null, replicates=12, bootstrap=0)  # type: ignore[arg-type]
+    if method == "mutual":  # p is of the pairs that formed; chance forms as many
+        assert (c.q <= 0.05).mean() < 0.05
+        return
+    assert kstest(c.p, "uniform").pvalue > 0.001
+    assert (c.p <= 0.05).mean() < 0.12
+    assert (c.q <= 0.05).sum() <= 2
+    assert abs(optimism(c.match.scores, c.held_out) - c.match.scores.mean()) < 0.03  # all of the score was luck
+
+
+def bursty(seen: Text, n: int, rng: np.random.Generator) -> Array:
+    """Features of topics: whole documents have them or not, independently for every feature."""
+    topic = rng.random((len(seen.documents.id), n)) < 0.3
+    rate = np.where(topic, 0.4, 0.01)[seen.document]
+    return (rng.random(rate.shape) < rate).astype(float)
+
+
+def test_blocks_hold_where_single_tokens_would_see_findings_everywhere(tmp_path: Path) -> None:
+    seen = text(60, blocks=1)
+    rng = np.random.default_rng(8)
+    a, b = (write_store(tmp_path / f"{n}.h5", bursty(seen, 60, rng), seen) for n in "ab")
+    c = calibrate(a, b, method="nearest", replicates=10, bootstrap=0)
+    assert (c.q <= 0.05).mean() < 0.1
+    choose = np.flatnonzero(halves_of(seen, "choose"))
+    shuffled = Similarity.activation(a, b, rows=(choose, rng.permutation(choose)))
+    token_null = match(shuffled, "nearest").scores
+    assert (c.match.scores > token_null.max()).mean() > 0.5  # what permuting tokens would have called significant
+
+
+def halves_of(seen: Text, split: str) -> Array:
+    return np.asarray(seen.documents.split)[seen.document] == split
+
+
+def test_features_of_a_kind_beat_the_global_null_but_not_the_one_within_kinds(tmp_path: Path) -> None:
+    seen = text(80, blocks=1, kinds=("en", "he"))
+    rng = np.random.default_rng(9)
+    hebrew = np.asarray(seen.documents.kind)[seen.document] == "he"
+    sides = []
+    for _ in range(2):
+        rate = np.where(hebrew[:, None], np.linspace(0.2, 0.6, 40), 0.01)
+        sides.append((rng.random(rate.shape) < rate).astype(float))
+    a, b = (write_store(tmp_path / f"{n}.h5", x, seen) for n, x in zip("ab", sides, strict=True))
+    shares = [(calibrate(a, b, null=null, replicates=10, bootstrap=0).q <= 0.05).mean() for null in ("global", "kind")]
+    assert shares[0] > 0.9
+    assert shares[1] < 0.1
+
+
+def test_with_a_floor_chance_leaves_features_unmatched_and_they_count(plant: Planted) -> None:
+    c = calibrate(plant.a, plant.b, floor=0.3, **QUICK)
+    assert_array_equal(c.match.rows, plant.rows)
+    assert np.isneginf(c.null_scores).all()
+    assert_allclose(c.p, 1 / (1 + 8 * np.bincount(c.stratum, minlength=2)[c.stratum] * 2), rtol=0.3)
+    assert_allclose(c.calibrated, c.match.scores)
+
+
+def test_the_smaller_side_carries_the_null(plant: Planted, tmp_path: Path) -> None:
+    small = write_store(tmp_path / "s.h5", dense(plant.b)[:, plant.cols[:35]], SEEN)
+    wide = calibrate(plant.a, small, **QUICK)
+    assert wide.anchor == "cols"
+    assert wide.null_scores.shape == (8, 35)
+    assert (wide.q <= 0.05).all()
+    assert calibrate(small, plant.a, **QUICK).anchor == "rows"
+
+
+def test_masked_cosine_is_calibrated_too_without_intervals(plant: Planted) -> None:
+    c = calibrate(plant.a, plant.b, measure="masked_cosine", **QUICK)
+    shared = np.isin(c.match.rows, plant.rows)
+    assert (c.q[shared] <= 0.05).all()
+    assert np.isnan(c.ci_low).all()
+    assert c.notes == ("no intervals: masked_cosine keeps no statistics by group",)
+
+
+def test_the_seed_decides_everything(plant: Planted) -> None:
+    one, two, other = (calibrate(plant.a, plant.b, seed=s, **QUICK) for s in (1, 1, 2))
+    for name in ("p", "ci_low", "null_scores"):
+        assert_array_equal(getattr(one, name), getattr(two, name))
+        assert (getattr(one, name) != getattr(other, name)).any()
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+def test_saved_and_loaded_it_is_the_same(plant: Planted, tmp_path: Path, suffix: str) -> None:
+    c = calibrate(plant.a, plant.b, replicates=np.int64(3), bootstrap=20)  # type: ignore[arg-type]
+    back = Calibration.load(c.save(tmp_path / f"c{suffix}"))
+    assert back.to_frame().equals(c.to_frame())
+    assert back.summary() == c.summary()
+    assert_array_equal(back.null_scores, c.null_scores)
+    assert back.settings == c.settings
+    assert back.match.provenance == c.match.provenance
+    with pytest.raises(FormatError, match=r"not a universality\.calibration file"):
+        Calibration.load(c.match.save(tmp_path / f"m{suffix}"))
+
+
+def with_split(seen: Text, split: tuple[str, ...], group: tuple[str, ...] | None = None) -> Text:
+    table = seen.documents
+    return Text(DocumentTable(table.id, table.kind, group or table.group, split), seen.document, seen.position)
+
+
+@pytest.mark.parametrize(("only", "missing"), [("report", "choose"), ("choose", "report")])
+def test_without_two_halves_nothing_is_held_out_and_it_says_so(tmp_path: Path, only: str, missing: str) -> None:
+    plant = planted(tmp_path, with_split(text(20), (only,) * 20), n_shared=10, n_alone=0)
+    c = calibrate(plant.a, plant.b, **QUICK)
+    assert_array_equal(c.match.cols, plant.cols)
+    for unknown in (c.held_out, c.ci_low, c.ci_high):
+        assert_array_equal(unknown, np.nan)
+    assert np.isfinite(c.p).all()
+    assert np.isnan(c.summary()["optimism"])
+    assert c.notes[0].startswith(f"no document of split '{missing}': partners are chosen and scored on the same")
+    assert set(c.to_frame()["note"]) == {"no held-out score"}
+
+
+def test_one_group_has_no_null_and_no_interval_and_says_so(tmp_path: Path) -> None:
+    seen = text(2, blocks=30, kinds=("x",))
+    one = with_split(seen, ("choose", "report"))
+    plant = planted(tmp_path, one, n_shared=10, n_alone=0)
+    c = calibrate(plant.a, plant.b, **QUICK)
+    assert_array_equal(c.p, np.nan)
+    assert_array_equal(c.q, np.nan)
+    assert_array_equal(c.calibrated, np.nan)
+    assert_array_equal(c.ci_low, np.nan)
+    assert np.isfinite(c.held_out).all()
+    assert c.notes[0] == "the reporting half holds one group of documents: no interval can be given"
+    assert c.notes[1].startswith("no p-values: ")
+    assert "found 1 groups, 30 blocks" in c.notes[1]
+    assert set(c.to_frame()["note"]) == {"no interval: too few groups"}
+
+
+def test_few_groups_and_few_full_blocks_are_remarked_on(tmp_path: Path) -> None:
+    table = DocumentTable(
+        id=tuple(f"d{k}" for k in range(8)), kind=("x",) * 8, group=tuple(f"d{k}" for k in range(8)),
+        split=("choose", "report") * 4,
+    )  # fmt: skip
+    lengths = np.where(np.arange(64) % 8 == 0, BLOCK, BLOCK // 2)
+    position = np.concatenate([np.arange(1, n + 1) for n in lengths])
+    seen = Text(table, np.repeat(np.repeat(np.arange(8), 8), lengths), position)
+    plant = planted(tmp_path, seen, n_shared=6, n_alone=0)
+    c = calibrate(plant.a, plant.b, **QUICK)
+    assert c.notes[0] == "the reporting half holds 4 groups of documents: intervals are rough below 8"
+    assert c.notes[1].startswith("only 22% of the tokens lie in blocks of 32")
+    assert calibrate(plant.a, plant.b, block_length=BLOCK // 2, **QUICK).notes == c.notes[:1]
+
+
+def test_a_feature_with_two_firings_gets_nan_and_a_reason(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    seen = text(40)
+    x = concepts(seen.n_tokens, np.full(12, 0.1), rng)
+    x[:, 0] = 0
+    for split in ("choose", "report"):
+        x[rng.choice(np.flatnonzero(halves_of(seen, split)), 2, replace=False), 0] = 1
+    x[:, 1] = 0
+    a = write_store(tmp_path / "a.h5", x, seen)
+    b = write_store(tmp_path / "b.h5", x, seen)
+    c = calibrate(a, b, **QUICK)
+    assert_array_equal(np.flatnonzero(c.match.dead_rows), [1])
+    frame = c.to_frame().set_index("row")
+    rare = frame.loc[0]
+    assert rare["col"] == 0
+    assert rare["count_a"] == 2
+    assert rare["stratum"] == -1
+    assert np.isnan(rare[["held_out", "ci_low", "p", "q", "calibrated"]].astype(float)).all()
+    assert rare["note"] == "fires fewer than 10 times where partners are chosen: no p-value"
+    assert frame.drop(index=0).notna().all(axis=None)
+    assert c.notes == ("1 pairs with a feature that fires fewer than 10 times: no p-value",)
+
+
+def test_nothing_alive_is_nothing_not_an_error(tmp_path: Path) -> None:
+    seen = text(8)
+    a = write_store(tmp_path / "a.h5", np.zeros((seen.n_tokens, 3)), seen)
+    c = calibrate(a, a, **QUICK)
+    assert len(c.to_frame()) == 0
+    assert np.isnan(c.summary()["matched_choose"])
+
+
+def test_no_replicates_no_p(plant: Planted) -> None:
+    c = calibrate(plant.a, plant.b, replicates=0, bootstrap=0)
+    assert_array_equal(c.p, np.nan)
+    assert_array_equal(c.calibrated, np.nan)
+    assert np.isfinite(c.held_out).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"measure": "logit"}, "measure 'logit' is not one of activation, masked_cosine: the null pairs tokens anew"),
+        ({"replicates": -1}, "replicates must be at least 0, found -1"),
+        ({"n_strata": 0}, "n_strata must be at least 1, found 0"),
+        ({"alpha": 1.0}, "alpha must lie between 0 and 1, found 1.0"),
+        ({"null": "token"}, "unknown null 'token'"),
+        ({"method": "greedy"}, "unknown method 'greedy'"),
+    ],
+)
+def test_wrong_calls_are_refused(plant: Planted, options: dict, message: str) -> None:
+    with pytest.raises(UniversalityError, match=message):
+        calibrate(plant.a, plant.b, **options)
+
+
+def test_stores_of_other_tokens_are_refused(plant: Planted, tmp_path: Path) -> None:
+    other = text(6)
+    with pytest.raises(MismatchError, match="both stores must see the same tokens"):
+        calibrate(plant.a, write_store(tmp_path / "b.h5", np.ones((other.n_tokens, 2)), other))
+
+
+def test_features_of_text_without_full_blocks_have_no_p_and_a_reason(tmp_path: Path) -> None:
+    seen = text(40, blocks=1)
+    rng = np.random.default_rng(0)
+    x = concepts(seen.n_tokens, np.full(10, 0.1), rng)
+    full = np.repeat(np.tile([True, False], 40), np.tile([BLOCK, BLOCK // 2], 40))
+    x[:, 4] = concepts(seen.n_tokens, [0.3], rng)[:, 0] * ~full
+    a = write_store(tmp_path / "a.h5", x, seen)
+    frame = calibrate(a, a, **QUICK).to_frame().set_index("row")
+    assert frame.loc[4, "note"] == "no full block to re-pair: no p-value"
+    assert np.isnan(frame.loc[4, ["p", "q"]].astype(float)).all()
+    assert frame.loc[4, "held_out"] > 0.99
+    assert frame.drop(index=4)["p"].notna().all()

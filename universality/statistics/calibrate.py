@@ -1,0 +1,271 @@
+"""From two stores to a matching with everything that says how far to trust it.
+
+Partners are chosen on the documents of split "choose" and scored again on those of split "report". The null repeats
+the whole matching on re-paired text of the choosing half, so choosing the best of thousands is in it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from scipy.stats import false_discovery_control
+from tqdm import tqdm
+
+from universality.errors import UniversalityError
+from universality.matching import Match, Method, match
+from universality.similarity import DEFAULT_BUDGET, Similarity
+from universality.similarity.rows import FloatArray, IntArray
+from universality.statistics.bootstrap import bootstrap_intervals
+from universality.statistics.calibration import Calibration
+from universality.statistics.heldout import Halves, evaluation_halves, held_out_scores
+from universality.statistics.null import Null, Repairing, plan_repairing
+from universality.statistics.strata import null_quantile, pooled_p, stratify
+
+if TYPE_CHECKING:
+    from universality.features.store import FeatureStore
+
+Side = Literal["rows", "cols"]
+# Measures of tokens: only there can a null pair tokens anew. A further one is a line here.
+MEASURES: dict[str, Callable[..., Similarity]] = {
+    "activation": Similarity.activation,
+    "masked_cosine": Similarity.masked_cosine,
+}
+FEW_GROUPS = 8
+MIN_SHARE = 0.5
+
+
+class _NullRun(NamedTuple):
+    observed: FloatArray  # [n_anchor] scores of the blocks that the null re-pairs, not re-paired
+    scores: FloatArray  # [n_replicates, n_anchor]
+    best_of_rows: FloatArray  # [n_replicates]
+    best_of_cols: FloatArray
+
+
+def calibrate(
+    a: FeatureStore,
+    b: FeatureStore,
+    measure: str = "activation",
+    method: Method = "hungarian",
+    null: Null = "global",
+    replicates: int = 20,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    floor: float | None = None,
+    alpha: float = 0.05,
+    min_firings: int = 10,
+    n_strata: int = 8,
+    block_length: int | None = None,
+    memory_budget: int = DEFAULT_BUDGET,
+) -> Calibration:
+    """Match two stores and say what of it chance would give.
+
+    Parameters
+    ----------
+    a, b
+        Stores of the same tokens, whose documents have the splits "choose" and "report".
+    measure
+        "activation" or "masked_cosine"; measures of weights have no tokens to pair anew.
+    method, floor
+        As for `match`.
+    null
+        Re-pair blocks with documents of any other group ("global") or of one of the same kind ("kind").
+    replicates
+        Matchings of re-paired text; 0 for no p-values.
+    bootstrap
+        Resamples of groups of documents for the intervals; 0 for none. Activation only.
+    seed
+        Of re-pairings and resamples.
+    alpha
+        The calibrated score is 0 at the null's (1 - alpha) quantile.
+    min_firings
+        A pair with a feature that fires less often gets NaN instead of p-value or held-out score.
+    n_strata
+        Classes of firing counts within which null scores are pooled.
+    block_length
+        Tokens of a block that is re-paired; None for full blocks only (the longest that occur).
+    memory_budget
+        Bytes, as for `Similarity.activation`.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    MismatchError
+        When the stores saw different tokens.
+    UniversalityError
+        When a choice is unknown or a number out of range.
+    """
+    settings = {k: v for k, v in locals().items() if k not in ("a", "b", "memory_budget")}
+    _check(measure, replicates, bootstrap, alpha, n_strata)
+    notes: list[str] = []
+    whole = MEASURES[measure](a, b, memory_budget=memory_budget)
+    halves = evaluation_halves(a)
+    choose, report = _halves(whole, halves, notes)
+    found = match(choose, method, floor)
+    held_out, best_col, best_row = _report(report, found, min_firings)
+    low, high = _intervals(report, found, held_out, bootstrap, seed, notes)
+    counts = choose.counts
+    assert counts is not None  # every measure in MEASURES comes from tokens
+    anchor = _anchor(found)
+    run = _run_null(choose, a, halves.choose, anchor, found, null, replicates, seed, block_length, notes)
+    features = found.rows if anchor == "rows" else found.cols
+    strata = stratify(counts[0 if anchor == "rows" else 1], min_firings, n_strata)
+    count_a, count_b = counts[0][found.rows], counts[1][found.cols]
+    stratum = np.where(np.minimum(count_a, count_b) >= min_firings, strata.code[features], -1)
+    p = np.where(stratum >= 0, pooled_p(run.observed[features], features, run.scores, strata), np.nan)
+    tau = null_quantile(run.scores, strata, 1 - alpha)
+    if (stratum < 0).any():
+        notes.append(
+            f"{(stratum < 0).sum()} pairs with a feature that fires fewer than {min_firings} times: no p-value"
+        )
+    return Calibration(
+        match=found, held_out=held_out, ci_low=low, ci_high=high, p=p, q=_q_values(p),
+        calibrated=_calibrated(found.scores, stratum, tau), count_a=count_a, count_b=count_b, stratum=stratum,
+        edges=strata.edges, tau=tau, best_col_held_out=best_col, best_row_held_out=best_row, anchor=anchor,
+        null_scores=run.scores, null_best_of_rows=run.best_of_rows, null_best_of_cols=run.best_of_cols,
+        settings=settings, notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _check(measure: str, replicates: int, bootstrap: int, alpha: float, n_strata: int) -> None:
+    if measure not in MEASURES:
+        raise UniversalityError(
+            f"calibrate: measure {measure!r} is not one of {', '.join(MEASURES)}: the null pairs tokens anew, "
+            "and a measure of weights has none"
+        )
+    for name, value, least in (("replicates", replicates, 0), ("bootstrap", bootstrap, 0), ("n_strata", n_strata, 1)):
+        if value < least:
+            raise UniversalityError(f"calibrate: {name} must be at least {least}, found {value}")
+    if not 0 < alpha < 1:
+        raise UniversalityError(f"calibrate: alpha must lie between 0 and 1, found {alpha}")
+
+
+def _halves(whole: Similarity, halves: Halves, notes: list[str]) -> tuple[Similarity, Similarity | None]:
+    """The measure on the choosing half (or on everything) and on the reporting half (or None)."""
+    if not halves.choose.size or not halves.report.size:
+        missing = "choose" if not halves.choose.size else "report"
+        notes.append(
+            f"no document of split {missing!r}: partners are chosen and scored on the same tokens, "
+            "so held-out scores, their intervals and the optimism are unknown"
+        )
+        return (whole.restrict(halves.choose) if halves.choose.size else whole), None
+    return whole.restrict(halves.choose), whole.restrict(halves.report)
+
+
+def _report(report: Similarity | None, found: Match, min_firings: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Held-out scores of the pairs, of every row's best column and of every column's best row; one walk for all."""
+    best = found.nearest
+    rows, cols = np.flatnonzero(best.best_col >= 0), np.flatnonzero(best.best_row >= 0)
+    i = np.concatenate([found.rows, rows, best.best_row[cols]])
+    j = np.concatenate([found.cols, best.best_col[rows], cols])
+    pairs, of_rows, of_cols = np.split(
+        held_out_scores(report, i, j, min_firings), [found.rows.size, found.rows.size + rows.size]
+    )
+    best_col, best_row = np.full(found.shape[0], np.nan), np.full(found.shape[1], np.nan)
+    best_col[rows], best_row[cols] = of_rows, of_cols
+    return pairs, best_col, best_row
+
+
+def _intervals(
+    report: Similarity | None, found: Match, held_out: FloatArray, draws: int, seed: int, notes: list[str]
+) -> tuple[FloatArray, FloatArray]:
+    low, high = np.full(held_out.size, np.nan), np.full(held_out.size, np.nan)
+    known = np.flatnonzero(~np.isnan(held_out))
+    if report is None or not known.size or draws == 0:
+        return low, high
+    if report.name != "activation":
+        notes.append(f"no intervals: {report.name} keeps no statistics by group")
+        return low, high
+    rows, cols = found.rows[known], found.cols[known]
+    n_groups = len(report.pairs(rows[:1], cols[:1], by="group").groups)
+    if n_groups < 2:
+        notes.append("the reporting half holds one group of documents: no interval can be given")
+    elif n_groups < FEW_GROUPS:
+        notes.append(f"the reporting half holds {n_groups} groups of documents: intervals are rough below {FEW_GROUPS}")
+    low[known], high[known] = bootstrap_intervals(report, rows, cols, draws, seed)
+    return low, high
+
+
+def _anchor(found: Match) -> Side:
+    """The side all of whose living features an assignment would pair; rows for directional methods."""
+    if found.method != "hungarian":
+        return "rows"
+    return "rows" if (~found.dead_rows).sum() <= (~found.dead_cols).sum() else "cols"
+
+
+def _run_null(
+    choose: Similarity,
+    store: FeatureStore,
+    documents: IntArray,
+    anchor: Side,
+    found: Match,
+    null: Null,
+    replicates: int,
+    seed: int,
+    block_length: int | None,
+    notes: list[str],
+) -> _NullRun:
+    """Match re-paired text again and again; nothing, with a note, where it cannot be re-paired."""
+    n_anchor = found.shape[0 if anchor == "rows" else 1]
+    plan = _plan(store, null, documents, block_length, notes)
+    if plan is None or not replicates:
+        return _NullRun(np.full(n_anchor, np.nan), np.zeros((0, n_anchor)), np.zeros(0), np.zeros(0))
+    rows = plan.draw(seed)[0]
+    observed = _anchor_scores(match(choose.repaired(rows, rows), found.method, found.floor), anchor)
+    runs = []
+    for replicate in tqdm(range(replicates), desc=f"{null} null", disable=None, leave=False):
+        chance = match(choose.repaired(*plan.draw(seed, replicate)), found.method, found.floor)
+        runs.append((_anchor_scores(chance, anchor), *_best_medians(chance)))
+    return _NullRun(observed, *(np.array(part) for part in zip(*runs, strict=True)))
+
+
+def _plan(
+    store: FeatureStore, null: Null, documents: IntArray, block_length: int | None, notes: list[str]
+) -> Repairing | None:
+    try:
+        plan = plan_repairing(store, null, documents if documents.size else None, block_length)
+    except UniversalityError as error:
+        if null not in ("global", "kind"):
+            raise
+        notes.append(f"no p-values: {error}")
+        return None
+    notes.extend(plan.notes)
+    if plan.share < MIN_SHARE:
+        notes.append(
+            f"only {plan.share:.0%} of the tokens lie in blocks of {plan.length}: the null has fewer tokens than the "
+            "match and is too wide; a shorter block_length would take in more"
+        )
+    return plan
+
+
+def _anchor_scores(chance: Match, anchor: Side) -> FloatArray:
+    dead = chance.dead_rows if anchor == "rows" else chance.dead_cols
+    scores = np.where(dead, np.nan, -np.inf)
+    scores[chance.rows if anchor == "rows" else chance.cols] = chance.scores
+    return scores
+
+
+def _best_medians(chance: Match) -> tuple[float, float]:
+    summary: dict[str, Any] = chance.summary()
+    return summary["median_best_of_rows"], summary["median_best_of_cols"]
+
+
+def _q_values(p: FloatArray) -> FloatArray:
+    q = np.full(p.size, np.nan)
+    tested = ~np.isnan(p)
+    if tested.any():
+        q[tested] = false_discovery_control(p[tested], method="bh")
+    return q
+
+
+def _calibrated(scores: FloatArray, stratum: IntArray, tau: FloatArray) -> FloatArray:
+    """max(0, (score - tau) / (1 - tau)) with tau at least 0; NaN without a null."""
+    if not tau.size:
+        return np.full(scores.size, np.nan)
+    level = np.where(stratum >= 0, np.maximum(tau[stratum], 0), np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(level < 1, np.maximum(0, (scores - level) / (1 - level)), np.where(level >= 1, 0.0, np.nan))

@@ -1,0 +1,199 @@
+"""What chance gives: the same text paired with other text.
+
+A null keeps everything about both stores but which tokens meet. Whole blocks of tokens are re-paired, position
+kept, with blocks of documents of *another group* (another document, in kinds of few groups): single tokens would
+break the autocorrelation of text, and the same group would keep what the null must lose. "global" re-pairs over the
+whole corpus; "kind" among documents of one kind, since any two features of one script beat the global null through
+the script alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from universality.errors import UniversalityError
+from universality.similarity.rows import BoolArray, IntArray
+from universality.similarity.units import Units, independent_units
+
+if TYPE_CHECKING:
+    from universality.corpus.documents import DocumentTable
+    from universality.features.store import FeatureStore
+
+Null = Literal["global", "kind"]
+ATTEMPTS = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Repairing:
+    """Blocks that can be re-paired, and with which.
+
+    Parameters
+    ----------
+    start
+        [n_blocks] first token row of each block that takes part.
+    length
+        Tokens in each.
+    group
+        [n_blocks] code of its document's unit (`independent_units`); a block never meets one of its own unit.
+    stratum
+        [n_blocks] blocks meet only within a stratum (all of one, or of one kind).
+    share
+        Of the considered tokens, the share that takes part.
+    notes
+        What was left out, in words.
+    """
+
+    start: IntArray
+    length: int
+    group: IntArray
+    stratum: IntArray
+    share: float
+    notes: tuple[str, ...]
+
+    def draw(self, *seed: int) -> tuple[IntArray, IntArray]:
+        """(rows_a, rows_b) of one re-pairing: the same rows of A every time, other rows of B for every seed."""
+        rng = np.random.default_rng(seed)
+        partner = np.arange(self.start.size)
+        for stratum in np.unique(self.stratum):
+            inside = np.flatnonzero(self.stratum == stratum)
+            partner[inside] = inside[_permute_across(self.group[inside], rng)]
+        within = np.arange(self.length)
+        return (self.start[:, None] + within).ravel(), (self.start[partner][:, None] + within).ravel()
+
+
+def plan_repairing(
+    store: FeatureStore,
+    null: Null = "global",
+    documents: npt.ArrayLike | None = None,
+    block_length: int | None = None,
+) -> Repairing:
+    """Find the blocks of a store that a null can re-pair.
+
+    Parameters
+    ----------
+    store
+        Either of the two; they hold the same tokens.
+    null
+        "global" or "kind".
+    documents
+        Only blocks of these documents.
+    block_length
+        Tokens a block must have; longer ones are cut, shorter ones left out. None: the longest that occurs, so
+        that only full blocks take part.
+
+    Raises
+    ------
+    UniversalityError
+        When ``null`` is unknown, no token is considered, or no stratum holds blocks of two units.
+    """
+    if null not in get_args(Null):
+        raise UniversalityError(f"unknown null {null!r}; choose one of {', '.join(get_args(Null))}")
+    rows = _considered(store, documents)
+    start, length, document = _full_blocks(store, rows, block_length)
+    table = store.documents
+    units = independent_units(table)
+    group = units.code[document]
+    kinds, kind = np.unique(np.asarray(table.kind, dtype=np.str_), return_inverse=True)
+    stratum = kind[document] if null == "kind" else np.zeros(start.size, np.int64)
+    names = [f"kind {name!s}" for name in kinds] if null == "kind" else ["the corpus"]
+    kept, notes = _feasible(group, stratum, names)
+    if not kept.any():
+        raise UniversalityError(
+            f"{store.path}: the {null} null needs full blocks of {length} tokens from at least two groups of documents"
+            f"{' of one kind' if null == 'kind' else ''}; found {np.unique(group).size} groups, {start.size} blocks"
+        )
+    share = float(kept.sum() * length / max(1, rows.size))
+    return Repairing(start[kept], length, group[kept], stratum[kept], share, notes + _flagged(units, document, table))
+
+
+def repaired_rows(
+    store: FeatureStore,
+    null: Null = "global",
+    seed: int = 0,
+    documents: npt.ArrayLike | None = None,
+    block_length: int | None = None,
+) -> tuple[IntArray, IntArray]:
+    """(rows_a, rows_b) of one re-pairing, for ``Similarity.activation(a, b, rows=...)``; see `plan_repairing`."""
+    return plan_repairing(store, null, documents, block_length).draw(seed)
+
+
+def _considered(store: FeatureStore, documents: npt.ArrayLike | None) -> IntArray:
+    if documents is None:
+        return np.arange(store.n_tokens)
+    wanted = np.zeros(len(store.documents.id), bool)
+    wanted[np.asarray(documents, dtype=np.int64)] = True
+    return np.flatnonzero(wanted[store.tokens.document])
+
+
+def _full_blocks(store: FeatureStore, rows: IntArray, block_length: int | None) -> tuple[IntArray, int, IntArray]:
+    """First row, common length and document of the blocks that are long enough.
+
+    A block ends where the document changes or the position does not rise by one.
+    """
+    if not rows.size:
+        raise UniversalityError(f"{store.path}: no token to re-pair")
+    position, document = store.tokens.position[rows].astype(np.int64), store.tokens.document[rows].astype(np.int64)
+    breaks = (np.diff(position) != 1) | (np.diff(document) != 0) | (np.diff(rows) != 1)
+    first = np.concatenate([[0], np.flatnonzero(breaks) + 1])
+    size = np.diff(np.concatenate([first, [rows.size]]))
+    length = int(size.max()) if block_length is None else int(block_length)
+    if length < 1:
+        raise UniversalityError(f"block_length: expected at least 1, found {length}")
+    first = first[size >= length]
+    if first.size:
+        origins, count = np.unique(position[first], return_counts=True)
+        first = first[position[first] == origins[count.argmax()]]  # position kept: blocks start in one column
+    return rows[first], length, document[first]
+
+
+def _feasible(group: IntArray, stratum: IntArray, names: list[str]) -> tuple[BoolArray, tuple[str, ...]]:
+    """Which blocks can all meet another group at once: no group may hold more than half of its stratum.
+
+    Surplus blocks of such a group are left out evenly, the same for every seed.
+    """
+    kept, notes = np.ones(group.size, bool), []
+    for s in np.unique(stratum):
+        inside = np.flatnonzero(stratum == s)
+        codes, count = np.unique(group[inside], return_counts=True)
+        largest, others = int(count.max()), int(count.sum() - count.max())
+        if largest <= others:
+            continue
+        blocks = inside[group[inside] == codes[count.argmax()]]
+        kept[blocks] = False
+        kept[blocks[np.linspace(0, largest - 1, others).round().astype(np.int64)]] = True
+        notes.append(
+            f"{names[int(s)]}: one group holds {largest} of {inside.size} blocks; "
+            + (f"{largest - others} of them take no part in the null" if others else "none can meet another group")
+        )
+    return kept, tuple(notes)
+
+
+def _flagged(units: Units, document: IntArray, table: DocumentTable) -> tuple[str, ...]:
+    present = sorted({table.kind[d] for d in np.unique(document)} & set(units.flagged_kinds))
+    if not present:
+        return ()
+    return (f"kinds of few groups, whose documents count as unrelated: {', '.join(present)}",)
+
+
+def _permute_across(group: IntArray, rng: np.random.Generator) -> IntArray:
+    """A random permutation that gives every element a partner of another group.
+
+    Conflicts of a uniform permutation are swapped away. While no group holds more than half of the elements, an
+    element and its partner of the same group always find a pair to swap with, and no swap makes a new conflict.
+    """
+    partner = rng.permutation(group.size)
+    for x in rng.permutation(np.flatnonzero(group[partner] == group)):
+        if group[partner[x]] != group[x]:
+            continue
+        for _ in range(ATTEMPTS):
+            y = int(rng.integers(group.size))
+            if group[partner[y]] != group[x] and group[y] != group[x]:
+                break
+        else:
+            y = int(rng.choice(np.flatnonzero((group[partner] != group[x]) & (group != group[x]))))
+        partner[x], partner[y] = partner[y], partner[x]
+    return partner
