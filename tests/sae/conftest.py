@@ -1,0 +1,79 @@
+"""A toy model of superposition (more sparse features than dimensions, the directions known), and random SAEs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pytest
+import torch
+from torch import Tensor
+
+from universality.sae import SAE
+
+
+@dataclass(frozen=True)
+class Superposition:
+    """Activations made of known features."""
+
+    directions: Tensor
+    """Unit rows [n_features, d_in]."""
+    activations: Tensor
+    """[n_tokens, d_in]."""
+    offset: Tensor
+    """[d_in], added to every token."""
+
+    def found_by(self, decoder: Tensor) -> Tensor:
+        """For each true feature the cosine of the decoder row nearest to it."""
+        rows = decoder / decoder.norm(dim=1, keepdim=True)
+        return (self.directions @ rows.T).max(dim=1).values
+
+
+def superposition(n_features: int, d_in: int, n_tokens: int, firing: int, seed: int) -> Superposition:
+    """``firing`` of ``n_features`` fire on each token, uniformly drawn, with strengths in 0.5 … 1.5.
+
+    ``seed`` must not be that of an SAE: both draw directions first, and would draw the same.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.randn(n_features, d_in, generator=generator)
+    directions /= directions.norm(dim=1, keepdim=True)
+    strength = torch.rand(n_tokens, firing, generator=generator) + 0.5
+    which = torch.rand(n_tokens, n_features, generator=generator).topk(firing, dim=1).indices
+    offset = 0.3 * torch.randn(d_in, generator=generator)
+    active = torch.zeros(n_tokens, n_features).scatter_(1, which, strength)
+    return Superposition(directions, active @ directions + offset, offset)
+
+
+@pytest.fixture(scope="session")
+def toy() -> Superposition:
+    """96 features in 48 dimensions, 3 on a token."""
+    return superposition(n_features=96, d_in=48, n_tokens=40_000, firing=3, seed=12345)
+
+
+class RandomSAE(Protocol):
+    """Makes an SAE [24 → 90] of random weights; fields may be given."""
+
+    def __call__(self, architecture: str = "topk", seed: int = 0, **fields: Any) -> SAE: ...
+
+
+@pytest.fixture(scope="session")
+def random_sae() -> RandomSAE:
+    return _random_sae
+
+
+def _random_sae(architecture: str = "topk", seed: int = 0, **fields: Any) -> SAE:
+    d_in, d_sae = 24, 90
+    generator = torch.Generator().manual_seed(seed)
+    decoder = torch.randn(d_sae, d_in, generator=generator)
+    decoder /= decoder.norm(dim=1, keepdim=True)
+    made: dict[str, Any] = {
+        "W_enc": torch.randn(d_in, d_sae, generator=generator),
+        "b_enc": 0.1 * torch.randn(d_sae, generator=generator),
+        "W_dec": decoder,
+        "b_dec": torch.randn(d_in, generator=generator),
+        "architecture": architecture,
+        "k": 6 if architecture == "topk" else None,
+        "scale": 0.5,
+        "metadata": {"hook": "blocks.0.mlp.hook_post", "seeds": [0, 1]},
+    }
+    return SAE(**{**made, **fields})

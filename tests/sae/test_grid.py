@@ -1,0 +1,136 @@
+"""Many SAEs from one stream: each as if alone, and a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from universality.errors import CorpusError, FormatError, MismatchError
+from universality.sae import SAESpec, SAETrainer, clear_checkpoint, train_grid
+
+if TYPE_CHECKING:
+    from tests.sae.conftest import Superposition
+
+STEPS = 12
+SPECS = {
+    "w64": SAESpec(64, k=4),
+    "w96": SAESpec(96, k=4, dead_after_tokens=300),
+    "relu": SAESpec(64, "relu", l1=0.01),
+}
+Key = tuple[str, str]
+Batches = Callable[[int], Iterator[dict[str, Tensor]]]
+
+
+class KilledError(Exception):
+    pass
+
+
+def grid(toy: Superposition) -> dict[Key, SAETrainer]:
+    samples = {"a": toy.activations, "b": toy.activations.flip(1)}
+    return {(model, name): SAETrainer(spec, samples[model], STEPS) for model in samples for name, spec in SPECS.items()}
+
+
+def stream(toy: Superposition, killed_at: int | None = None, n: int = STEPS) -> Batches:
+    def batches(start: int) -> Iterator[dict[str, Tensor]]:
+        for step in range(start, n):
+            if step == killed_at:
+                raise KilledError
+            rows = toy.activations[100 * step : 100 * (step + 1)]
+            yield {"a": rows, "b": rows.flip(1)}
+
+    return batches
+
+
+def log(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+
+
+def hashes(trainers: Mapping[Key, SAETrainer]) -> dict[Key, str]:
+    return {key: trainer.finish().hash for key, trainer in trainers.items()}
+
+
+@pytest.fixture(scope="module")
+def alone(toy: Superposition) -> dict[Key, str]:
+    """Every SAE trained by itself."""
+    trainers = grid(toy)
+    for (model, _), trainer in trainers.items():
+        for batch in stream(toy)(0):
+            trainer.step(batch[model])
+    return hashes(trainers)
+
+
+def test_each_sae_is_as_if_alone(toy: Superposition, alone: dict[Key, str], tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 16):  # on 16 the grid is too small to share out, so steps are
+            torch.set_num_threads(threads)
+            trainers = grid(toy)
+            train_grid(trainers, stream(toy), tmp_path / str(threads))
+            assert hashes(trainers) == alone
+    finally:
+        torch.set_num_threads(before)
+    assert len(set(alone.values())) == 6, "two SAEs of the grid are the same"
+
+
+def test_a_killed_run_ends_in_the_same_bytes(toy: Superposition, alone: dict[Key, str], tmp_path: Path) -> None:
+    options = {"checkpoint_steps": 4, "log_steps": 2}
+    with pytest.raises(KilledError):
+        train_grid(grid(toy), stream(toy, killed_at=7), tmp_path, **options)
+    assert [line["step"] for line in log(tmp_path)] == [0, 2, 4, 6]
+    trainers = grid(toy)
+    train_grid(trainers, stream(toy), tmp_path, **options)
+    assert hashes(trainers) == alone
+    lines = log(tmp_path)
+    assert [line["step"] for line in lines] == [0, 2, 4, 6, 8, 10, 11]
+    assert lines[-1]["tokens"] == 100 * STEPS
+    assert set(lines[-1]["saes"]) == {"/".join(key) for key in alone}
+    assert {"loss", "explained_variance", "l0", "dead_share"} <= set(lines[-1]["saes"]["a/w64"])
+
+    finished = grid(toy)
+    train_grid(finished, stream(toy, killed_at=0), tmp_path, **options)  # nothing is left to do
+    assert hashes(finished) == alone
+    clear_checkpoint(tmp_path)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_progress_is_shown_on_a_terminal_only(
+    toy: Superposition, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_grid(grid(toy), stream(toy), tmp_path)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_stream_that_does_not_fit_is_refused(toy: Superposition, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="the activations ended after 5 of 12 steps"):
+        train_grid(grid(toy), stream(toy, n=5), tmp_path / "short")
+    with pytest.raises(MismatchError, match=r"the batch lacks activations of \['b'\]; it has \['a'\]"):
+        train_grid(grid(toy), lambda start: iter([{"a": toy.activations[:9]}]), tmp_path / "lacking")
+
+
+def test_trainers_of_different_lengths_are_refused(toy: Superposition, tmp_path: Path) -> None:
+    trainers = grid(toy)
+    trainers["a", "w64"] = SAETrainer(SPECS["w64"], toy.activations, 13)
+    with pytest.raises(MismatchError, match=r"must have the same number of steps, found \[12, 13\]"):
+        train_grid(trainers, stream(toy), tmp_path)
+    with pytest.raises(MismatchError, match="found none"):
+        train_grid({}, stream(toy), tmp_path)
+
+
+def test_foreign_and_torn_checkpoints_are_refused(toy: Superposition, tmp_path: Path) -> None:
+    train_grid(grid(toy), stream(toy), tmp_path, made_from={"blocks": "3f2a"})
+    with pytest.raises(MismatchError, match=r"made from .*3f2a.*, this run from .*91bc"):
+        train_grid(grid(toy), stream(toy), tmp_path, made_from={"blocks": "91bc"})
+    fewer = grid(toy)
+    del fewer["b", "relu"]
+    with pytest.raises(MismatchError, match="a checkpoint of the SAEs"):
+        train_grid(fewer, stream(toy), tmp_path, made_from={"blocks": "3f2a"})
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(FormatError, match=r"checkpoint.pt: a torn checkpoint .* delete it"):
+        train_grid(grid(toy), stream(toy), tmp_path)

@@ -1,0 +1,204 @@
+"""The trained SAE: encoding, decoding, files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from torch.testing import assert_close
+
+from universality.errors import FormatError, MismatchError, ModelError
+from universality.sae import SAE
+
+if TYPE_CHECKING:
+    from tests.sae.conftest import RandomSAE
+
+D_IN, D_SAE = 24, 90
+
+
+def tokens(n: int = 3000) -> torch.Tensor:
+    return torch.randn(n, D_IN, generator=torch.Generator().manual_seed(9))
+
+
+def slow_encode(sae: SAE, x: torch.Tensor) -> np.ndarray:
+    """The module's equation in float64."""
+    centred = x.double() - sae.b_dec.double() if sae.apply_b_dec_to_input else x.double()
+    pre = (centred @ sae.W_enc.double() + sae.b_enc.double()).numpy()
+    acts = np.maximum(pre, 0)
+    if sae.k is not None:
+        acts[pre < np.sort(pre, axis=1)[:, -sae.k, None]] = 0
+    return acts
+
+
+@pytest.mark.parametrize("pre_bias", [True, False])
+@pytest.mark.parametrize("architecture", ["relu", "topk"])
+def test_encode_is_the_equation(random_sae: RandomSAE, architecture: str, pre_bias: bool) -> None:
+    sae = random_sae(architecture, apply_b_dec_to_input=pre_bias)
+    found = sae.encode(tokens())
+    assert isinstance(found, sparse.csr_matrix)
+    assert (found.dtype, found.shape) == (np.float32, (3000, D_SAE))
+    assert found.has_sorted_indices
+    assert found.data.min() > 0
+    assert_allclose(found.toarray(), slow_encode(sae, tokens()), atol=2e-5)
+    control = random_sae(architecture, apply_b_dec_to_input=not pre_bias)
+    assert np.abs(found.toarray() - slow_encode(control, tokens())).max() > 0.1
+
+
+def test_encode_takes_numpy_and_torch_and_any_cut(random_sae: RandomSAE) -> None:
+    sae, x = random_sae(), tokens()
+    whole = sae.encode(x)
+    assert_array_equal(sae.encode(x.numpy()).toarray(), whole.toarray())
+    assert_array_equal(sae.encode(x.double()).toarray(), whole.toarray())
+    halves = sparse.vstack([sae.encode(x[:1100]), sae.encode(x[1100:])])
+    assert_allclose(halves.toarray(), whole.toarray(), atol=1e-5)
+    assert sae.encode(x[:0]).shape == (0, D_SAE)
+
+
+def test_decode_keeps_the_type(random_sae: RandomSAE) -> None:
+    sae = random_sae()
+    features = sae.encode(tokens())
+    expected = features.toarray() @ sae.W_dec.numpy() + sae.b_dec.numpy()
+    from_csr = sae.decode(features)
+    assert isinstance(from_csr, np.ndarray)
+    assert_allclose(from_csr, expected, atol=1e-5)
+    from_tensor = sae.decode(torch.from_numpy(features.toarray()))
+    assert isinstance(from_tensor, torch.Tensor)
+    assert_allclose(from_tensor.numpy(), expected, atol=1e-5)
+    assert_allclose(sae.reconstruct(tokens()).numpy(), expected, atol=1e-5)
+
+
+def test_wrong_widths_are_refused(random_sae: RandomSAE) -> None:
+    sae = random_sae()
+    with pytest.raises(MismatchError, match=r"expected activations \[n_tokens, 24\], found shape \(3, 25\)"):
+        sae.encode(torch.zeros(3, 25))
+    with pytest.raises(MismatchError, match=r"expected features \[n_tokens, 90\], found shape \(3, 24\)"):
+        sae.decode(torch.zeros(3, 24))
+
+
+@pytest.mark.parametrize("architecture", ["relu", "topk"])
+def test_what_is_saved_is_loaded(random_sae: RandomSAE, architecture: str, tmp_path: Path) -> None:
+    sae = random_sae(architecture)
+    folder = sae.save(tmp_path / "w90-s0")
+    for path in (folder, folder / "cfg.json", folder / "sae_weights.safetensors"):
+        loaded = SAE.load(path)
+        for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
+            assert_close(getattr(loaded, name), getattr(sae, name), rtol=0, atol=0)
+        for name in ("architecture", "k", "apply_b_dec_to_input", "scale", "metadata", "hash"):
+            assert getattr(loaded, name) == getattr(sae, name)
+    first = (folder / "cfg.json").read_bytes(), (folder / "sae_weights.safetensors").read_bytes()
+    loaded.save(folder)
+    assert first == ((folder / "cfg.json").read_bytes(), (folder / "sae_weights.safetensors").read_bytes())
+
+
+def test_files_carry_the_names_of_saelens(random_sae: RandomSAE, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    random_sae().save(tmp_path / "topk")
+    random_sae("relu").save(tmp_path / "relu")
+    config = json.loads((tmp_path / "topk" / "cfg.json").read_text())
+    expected = {"architecture": "topk", "k": 6, "d_in": 24, "d_sae": 90, "normalize_activations": "none"}
+    assert expected.items() <= config.items()
+    assert json.loads((tmp_path / "relu" / "cfg.json").read_text())["architecture"] == "standard"
+    shapes = {name: array.shape for name, array in load_file(tmp_path / "topk" / "sae_weights.safetensors").items()}
+    assert shapes == {"W_enc": (24, 90), "b_enc": (90,), "W_dec": (90, 24), "b_dec": (24,)}
+
+
+def test_hash_is_of_the_function(random_sae: RandomSAE) -> None:
+    sae = random_sae()
+    assert sae.hash == random_sae(scale=3.0, metadata={}).hash
+    others = [
+        random_sae(seed=1),
+        random_sae(k=7),
+        random_sae("relu"),
+        random_sae(apply_b_dec_to_input=False),
+        random_sae(b_enc=sae.b_enc + 1e-6),
+    ]
+    assert len({sae.hash, *(other.hash for other in others)}) == 6
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "cfg.json").read_text())
+    config.update(changes)
+    (folder / "cfg.json").write_text(json.dumps({key: value for key, value in config.items() if value is not ...}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "gated"}, "architecture 'gated' is not known; known: standard, relu, topk"),
+        ({"d_in": ..., "d_sae": ...}, "not the configuration of an SAE, it lacks d_in, d_sae"),
+        ({"d_sae": 91}, r"cfg.json says W_dec is \[91, 24\], found \[90, 24\]"),
+        ({"normalize_activations": "layer_norm"}, "normalize_activations is 'layer_norm'; only"),
+        ({"rescale_acts_by_decoder_norm": True}, "rescale_acts_by_decoder_norm is set"),
+        ({"k": 91}, "k of a topk SAE must be 1 to d_sae = 90, found 91"),
+        ({"k": ...}, "k of a topk SAE must be 1 to d_sae = 90, found None"),
+        ({"metadata": {"universality": {"version": 2}}}, "version 2 of this layout; this program reads version 1"),
+    ],
+)
+def test_foreign_configurations_are_refused(
+    random_sae: RandomSAE, changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    folder = random_sae().save(tmp_path / "sae")
+    edit(folder, **changes)
+    with pytest.raises(FormatError, match=message):
+        SAE.load(folder)
+
+
+def test_missing_and_torn_files_are_refused(random_sae: RandomSAE, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    with pytest.raises(FormatError, match=r"cfg.json: no such file; an SAE is a folder that holds"):
+        SAE.load(tmp_path / "nothing")
+    folder = random_sae().save(tmp_path / "sae")
+    weights = folder / "sae_weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    with pytest.raises(FormatError, match=r"SHA-256 .* the file was changed"):
+        SAE.load(folder)
+    edit(folder, metadata={})  # as another tool would write it: no checksum
+    assert SAE.load(folder).scale == 1
+    weights.write_bytes(bytes(content[:100]))
+    with pytest.raises(FormatError, match="cannot be read as safetensors"):
+        SAE.load(folder)
+    save_file({"W_dec": torch.zeros(90, 24)}, weights)
+    with pytest.raises(FormatError, match="expected the tensors W_enc, b_enc, W_dec, b_dec, found W_dec"):
+        SAE.load(folder)
+    weights.unlink()
+    with pytest.raises(FormatError, match=r"sae_weights.safetensors: no such file"):
+        SAE.load(folder)
+    (folder / "cfg.json").write_text("{")
+    with pytest.raises(FormatError, match="cannot be read as JSON"):
+        SAE.load(folder)
+
+
+def test_a_save_that_fails_leaves_what_was_there(random_sae: RandomSAE, tmp_path: Path) -> None:
+    folder = random_sae().save(tmp_path / "sae")
+    with pytest.raises(ValueError, match="Out of range float values"):
+        random_sae(seed=1, metadata={"loss": float("nan")}).save(folder)
+    assert SAE.load(folder).hash == random_sae().hash
+    assert sorted(path.name for path in folder.iterdir()) == ["cfg.json", "sae_weights.safetensors"]
+
+
+def test_contradictory_saes_are_refused(random_sae: RandomSAE) -> None:
+    sae = random_sae()
+    with pytest.raises(FormatError, match=r"W_enc: expected shape \(24, 90\) beside .* found \(90, 24\)"):
+        random_sae(W_enc=sae.W_dec)
+    with pytest.raises(FormatError, match="b_dec of the SAE holds NaN or infinity"):
+        random_sae(b_dec=sae.b_dec / 0)
+    with pytest.raises(ModelError, match="unknown SAE architecture 'gated'"):
+        random_sae("gated")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("architecture", ["relu", "topk"])
+def test_a_gpu_encodes_the_same(random_sae: RandomSAE, architecture: str) -> None:
+    sae = random_sae(architecture)
+    assert_allclose(sae.to("cuda").encode(tokens().cuda()).toarray(), sae.encode(tokens()).toarray(), atol=1e-3)

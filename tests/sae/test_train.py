@@ -1,0 +1,223 @@
+"""One SAE: planted features are found, and the same asked twice is the same bytes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from universality.errors import ConfigError, FormatError, MismatchError, ModelError
+from universality.sae import SAE, SAESpec, SAETrainer, summarise
+from universality.sae.architectures import architecture
+
+if TYPE_CHECKING:
+    from tests.sae.conftest import Superposition
+
+STEPS, BATCH = 1200, 256
+
+
+def batches(x: Tensor, n: int, size: int = BATCH, seed: int = 0) -> Iterator[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(n):
+        yield x[torch.randint(len(x), (size,), generator=generator)]
+
+
+def train(spec: SAESpec, x: Tensor, steps: int = STEPS) -> SAE:
+    trainer = SAETrainer(spec, x, steps)
+    for batch in batches(x, steps):
+        trainer.step(batch)
+    return trainer.finish()
+
+
+SPECS = {
+    "topk": SAESpec(128, k=3, learning_rate=1e-2, dead_after_tokens=5000),
+    "relu": SAESpec(128, "relu", l1=0.02, learning_rate=1e-2),
+    "relu-no-pre-bias": SAESpec(128, "relu", l1=0.01, learning_rate=1e-2, apply_b_dec_to_input=False),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "least_share"), [("topk", 0.99, 1.0), ("relu", 0.98, 0.95), ("relu-no-pre-bias", 0.85, 0.6)]
+)
+def test_planted_features_are_recovered(
+    name: str, least: float, least_share: float, toy: Superposition, record_property: Any
+) -> None:
+    sae = train(SPECS[name], toy.activations)
+    found = toy.found_by(sae.W_dec)
+    record_property("mean_max_cosine", float(found.mean()))
+    assert float(found.mean()) > least
+    assert float((found > 0.9).float().mean()) >= least_share
+
+
+def test_an_untrained_sae_and_a_foreign_dictionary_do_not_pass(toy: Superposition) -> None:
+    untrained = SAETrainer(SPECS["topk"], toy.activations, STEPS).finish()
+    shuffled = toy.activations[:, torch.randperm(48, generator=torch.Generator().manual_seed(0))]
+    foreign = train(SPECS["topk"], shuffled, 300)
+    for control in (untrained, foreign):
+        found = toy.found_by(control.W_dec)
+        assert float(found.mean()) < 0.6
+        assert float((found > 0.9).float().mean()) < 0.05
+
+
+def test_the_codes_name_the_planted_features(toy: Superposition) -> None:
+    sae = train(SPECS["topk"], toy.activations)
+    x = toy.activations[:2000]
+    error = torch.from_numpy(sae.decode(sae.encode(x))) - x
+    assert float(error.square().sum() / (x - x.mean(dim=0)).square().sum()) < 0.1
+    assert_close(sae.W_dec.norm(dim=1), torch.ones(128))
+
+
+def test_same_seed_same_bytes_for_any_number_of_threads(toy: Superposition) -> None:
+    before = torch.get_num_threads()
+    hashes = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            hashes.append(train(SPECS["topk"], toy.activations, 30).hash)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert len(set(hashes)) == 1
+    other = train(SAESpec(**{**SPECS["topk"].as_dict(), "seed": 1}), toy.activations, 30)
+    assert other.hash != hashes[0]
+
+
+@pytest.mark.parametrize("name", ["topk", "relu"])
+def test_a_resumed_run_ends_in_the_same_bytes(name: str, toy: Superposition, tmp_path: Any) -> None:
+    spec, data = SPECS[name], list(batches(toy.activations, 40))
+    whole = SAETrainer(spec, toy.activations, 40)
+    for batch in data:
+        whole.step(batch)
+    first = SAETrainer(spec, toy.activations, 40)
+    for batch in data[:15]:
+        first.step(batch)
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    second = SAETrainer(spec, toy.activations, 40)
+    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert second.step_count == 15
+    for batch in data[15:]:
+        second.step(batch)
+    assert second.finish().hash == whole.finish().hash
+    assert torch.equal(second.silent_tokens, whole.silent_tokens)
+    assert first.finish().hash != whole.finish().hash
+
+
+def test_finish_folds_the_scale_into_the_weights(toy: Superposition) -> None:
+    spec = SPECS["topk"]
+    small, large = (SAETrainer(spec, toy.activations * factor, 20) for factor in (1.0, 64.0))
+    for batch in batches(toy.activations, 20):
+        small.step(batch)
+        large.step(batch * 64)
+    a, b = small.finish({"site": "here"}), large.finish()
+    x = toy.activations[:100]
+    assert_close(torch.from_numpy(b.encode(64 * x).toarray()), torch.from_numpy(64 * a.encode(x).toarray()))
+    assert a.scale == pytest.approx(64 * b.scale)
+    assert a.metadata["site"] == "here"
+    assert a.metadata["training"]["tokens_seen"] == 20 * BATCH
+
+
+def test_dead_features_come_back(toy: Superposition) -> None:
+    """Two thirds of the planted features' number start dead; 96 of 128 are needed, the auxiliary loss wakes those."""
+
+    def after_a_bad_start(aux_weight: float) -> dict[str, float]:
+        spec = SAESpec(128, k=3, learning_rate=1e-2, dead_after_tokens=2000, aux_weight=aux_weight)
+        trainer = SAETrainer(spec, toy.activations, 300)
+        trainer.weights.b_enc[:64] = -1.5
+        numbers = {}
+        for batch in batches(toy.activations, 300):
+            numbers = trainer.step(batch, report=True)
+        return numbers
+
+    without, woken = after_a_bad_start(0.0), after_a_bad_start(1 / 32)
+    assert without["dead_share"] > 0.35
+    assert woken["dead_share"] < 0.27
+    assert woken["explained_variance"] > without["explained_variance"] + 0.08
+
+
+def test_a_step_reports_only_when_asked(toy: Superposition) -> None:
+    trainer = SAETrainer(SPECS["topk"], toy.activations, 10)
+    batch = toy.activations[:500]
+    assert trainer.step(batch) == {}
+    before = copy.deepcopy(trainer.weights)
+    numbers = trainer.step(batch, report=True)
+    centred = batch * trainer.scale - before.b_dec
+    acts = architecture("topk", {"k": 3}).activate(centred @ before.W_enc.T + before.b_enc)
+    error = centred - acts @ before.W_dec
+    total = (centred - centred.mean(dim=0)).square().sum()
+    assert numbers["loss"] == pytest.approx(float(error.square().mean()), rel=1e-5)
+    assert numbers["explained_variance"] == pytest.approx(float(1 - error.square().sum() / total), rel=1e-4)
+    assert numbers["l0"] == pytest.approx(float((acts > 0).sum() / 500), rel=1e-3)
+    assert numbers["dead_share"] == 0
+    assert_close(trainer.weights.W_dec.norm(dim=1), torch.ones(128))
+
+
+def test_learning_rate_rises_holds_and_falls(toy: Superposition) -> None:
+    spec = SAESpec(128, k=3, learning_rate=1.0, warmup_share=0.2, decay_share=0.3)
+    trainer = SAETrainer(spec, toy.activations, 10)
+    rates = []
+    for step in range(10):
+        trainer.step_count = step
+        rates.append(trainer.learning_rate)
+    assert rates == pytest.approx([0.5, 1, 1, 1, 1, 1, 1, 1, 2 / 3, 1 / 3])
+
+
+def test_summary_and_sample_are_the_same_start(toy: Superposition) -> None:
+    one = SAETrainer(SPECS["topk"], toy.activations, 5)
+    two = SAETrainer(SPECS["topk"], summarise(toy.activations), 5)
+    assert one.finish().hash == two.finish().hash
+
+
+def test_errors_before_hours_are_lost(toy: Superposition) -> None:
+    trainer = SAETrainer(SPECS["topk"], toy.activations, 5)
+    with pytest.raises(MismatchError, match=r"expected a batch of activations \[n_tokens, 48\].*found shape \(7, 47\)"):
+        trainer.step(torch.zeros(7, 47))
+    kept = trainer.finish().hash
+    bad = toy.activations[:10].clone()
+    bad[3, 3] = torch.inf
+    with pytest.raises(ModelError, match=r"the squared error of .* at step 0: the batch holds NaN or infinity"):
+        trainer.step(bad)
+    assert trainer.finish().hash == kept, "the weights must be as before the bad batch"
+    with pytest.raises(ModelError, match="total_steps must be at least 1, found 0"):
+        SAETrainer(SPECS["topk"], toy.activations, 0)
+
+
+def test_a_foreign_state_is_refused(toy: Superposition) -> None:
+    trainer = SAETrainer(SPECS["topk"], toy.activations, 5)
+    state = trainer.state_dict()
+    with pytest.raises(MismatchError, match="was written with total_steps 5, this run has 6"):
+        SAETrainer(SPECS["topk"], toy.activations, 6).load_state_dict(state)
+    with pytest.raises(MismatchError, match="was written with spec"):
+        SAETrainer(SPECS["relu"], toy.activations, 5).load_state_dict(state)
+    with pytest.raises(MismatchError, match="activations of another size"):
+        SAETrainer(SPECS["topk"], 2 * toy.activations, 5).load_state_dict(state)
+    del state["adam"]
+    with pytest.raises(FormatError, match="lacks 'adam'"):
+        trainer.load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"architecture": "gated"}, "unknown SAE architecture 'gated'; known: relu, topk"),
+        ({"products": "float16"}, "products are float32 or bfloat16, found 'float16'"),
+        ({"k": 0}, "k must be at least 1, found 0"),
+        ({"k": 65}, r"k \(65\) features cannot fire in a dictionary of 64; lower k"),
+        ({"l1": -1.0}, "l1 must be finite and not negative, found -1.0"),
+        ({"learning_rate": 0.0}, "learning_rate must be finite and positive, found 0.0"),
+        ({"beta2": 1.0}, r"beta2 must be in \[0, 1\), found 1.0"),
+        ({"warmup_share": 0.6, "decay_share": 0.6}, "warmup_share [+] decay_share must not exceed 1"),
+    ],
+)
+def test_specs_that_cannot_work_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SAESpec(64, **fields)
+
+
+def test_unknown_architecture() -> None:
+    with pytest.raises(ModelError, match="unknown SAE architecture 'gated'; known: relu, topk"):
+        architecture("gated", {})

@@ -1,0 +1,116 @@
+"""Where training starts: the scale and centre of the activations, random decoder rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from universality.errors import ModelError
+from universality.sae.weights import Weights
+
+SAMPLE_ROWS = 8192  # the geometric median of more is the same to 1%
+
+
+@dataclass(frozen=True)
+class ActivationSummary:
+    """What training needs to know of the activations beforehand; share one among the SAEs of a model."""
+
+    scale: float
+    """Activations times this have mean squared norm d_in, so that learning rates and penalties carry over."""
+    centre: Tensor
+    """Geometric median [d_in] in the activations' own units: the first decoder bias."""
+
+
+def summarise(sample: Tensor) -> ActivationSummary:
+    """Scale and centre of activations.
+
+    Parameters
+    ----------
+    sample : [n_tokens, d_in]
+        Some thousand tokens; of more than 8,192 evenly spaced ones are taken.
+
+    Raises
+    ------
+    ModelError
+        If the sample is no matrix, holds NaN or infinity, or all its rows are the same.
+    """
+    if sample.ndim != 2 or sample.shape[0] < 2 or sample.shape[1] < 1:
+        raise ModelError(
+            f"expected a sample of activations [n_tokens ≥ 2, d_in ≥ 1], found shape {tuple(sample.shape)}"
+        )
+    n_rows = min(sample.shape[0], SAMPLE_ROWS)
+    taken = torch.arange(n_rows) * sample.shape[0] // n_rows
+    rows = sample[taken.to(sample.device)].to(torch.float32)
+    finite = torch.isfinite(rows)
+    if not bool(finite.all()):
+        token, column = (~finite).nonzero()[0].tolist()
+        raise ModelError(
+            f"the sample of activations holds NaN or infinity, first at row {taken[token]}, column {column}; "
+            "check the model and the hook that the activations come from"
+        )
+    if bool((rows == rows[0]).all()):
+        raise ModelError(
+            f"all {rows.shape[0]} rows of the sample of activations are the same; nothing can be learnt from them. "
+            "Check the hook that they come from"
+        )
+    mean_square = float(rows.double().square().sum(dim=1).mean())
+    return ActivationSummary(math.sqrt(rows.shape[1] / mean_square), geometric_median(rows))
+
+
+def geometric_median(rows: Tensor, tolerance: float = 1e-5, max_iterations: int = 200) -> Tensor:
+    """The point whose distances to all rows have the least sum.
+
+    Weiszfeld's iteration from the mean: each step is the mean weighted by inverse distance. Stops when a step is
+    shorter than ``tolerance`` times the point's norm, or after ``max_iterations``.
+
+    Parameters
+    ----------
+    rows : [n_tokens, d_in]
+
+    Returns
+    -------
+    Tensor [d_in]
+
+    References
+    ----------
+    Weiszfeld 1937; Vardi & Zhang 2000 (a point that meets a row: here its distance is bounded from below).
+    """
+    point = rows.mean(dim=0)
+    floor = torch.finfo(rows.dtype).eps * rows.abs().max().clamp_min(torch.finfo(rows.dtype).tiny)
+    for _ in range(max_iterations):
+        weight = 1 / torch.linalg.vector_norm(rows - point, dim=1).clamp_min(floor)
+        following = weight @ rows / weight.sum()
+        moved = torch.linalg.vector_norm(following - point)
+        point = following
+        if moved <= tolerance * torch.linalg.vector_norm(point).clamp_min(floor):
+            break
+    return point
+
+
+def initial_weights(d_sae: int, summary: ActivationSummary, seed: int) -> Weights:
+    """Random unit decoder rows, the encoder their copy, biases 0 and the scaled geometric median.
+
+    Numbers are drawn on the CPU, so a seed means the same weights on every device. Width and seed together decide
+    them: were a larger dictionary to start with the rows of a smaller one, its features would seem to be the same.
+
+    Parameters
+    ----------
+    seed
+        Of the decoder's directions, which are uniform on the sphere.
+    """
+    d_in, device = summary.centre.numel(), summary.centre.device
+    state = np.random.SeedSequence([seed, d_sae]).generate_state(1, np.uint64)[0]
+    generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    decoder = torch.randn(d_sae, d_in, generator=generator, dtype=torch.float32)
+    decoder /= torch.linalg.vector_norm(decoder, dim=1, keepdim=True)
+    decoder = decoder.to(device)
+    return Weights(
+        W_enc=decoder.clone(),
+        b_enc=torch.zeros(d_sae, device=device),
+        W_dec=decoder,
+        b_dec=summary.centre.to(torch.float32) * summary.scale,
+    )

@@ -1,0 +1,45 @@
+"""Dense products, by the fastest route that keeps the number format asked for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+# oneDNN's float32 product: on AMD processors MKL, which PyTorch takes, leaves AVX-512 unused and is half as fast.
+_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x · weightᵀ + bias.
+
+    Parameters
+    ----------
+    x : [n_tokens, d_in]
+    weight : [d_sae, d_in]
+    bias : [d_sae]
+
+    Returns
+    -------
+    Tensor [n_tokens, d_sae]
+        In the number format of ``x``, which is that of the others.
+    """
+    if _ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu":
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return result
+    return nn.functional.linear(x, weight, bias)
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """a · b of matrices, contiguous or not."""
+    return linear(a, b.T)
+
+
+def fast_products(device: torch.device | str = "cpu") -> Literal["float32", "bfloat16"]:
+    """The faster number format: bfloat16 where the processor multiplies it by itself (AVX512-BF16, AMX, GPUs)."""
+    if torch.device(device).type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    known = getattr(torch.cpu, "get_capabilities", dict)  # newer than the oldest torch that we allow
+    capabilities: dict[str, bool] = known()
+    return "bfloat16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "float32"

@@ -1,0 +1,179 @@
+"""How good an SAE is, on tokens it has not seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from universality.errors import ModelError
+from universality.sae.sae import SAE
+
+Replacement = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class QualityReport:
+    """What `Quality.compute` returns."""
+
+    n_tokens: int
+    """Tokens measured."""
+    explained_variance: float
+    """1 − Σ‖x − x̂‖² / Σ‖x − mean‖²."""
+    mse: float
+    """Squared error averaged over tokens and d_in, in the activations' units squared."""
+    l0: float
+    """Features that fire on a token, on average."""
+    alive_share: float
+    """Share of features that fired at least once."""
+    density: NDArray[np.float64]
+    """Share of tokens on which each feature fires [d_sae]."""
+
+    def density_histogram(self, bins_a_decade: int = 4) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Living features by log10 of their density: counts [n_bins] and edges [n_bins + 1], from 1 / n_tokens to 1."""
+        lowest = math.floor(-math.log10(self.n_tokens))
+        edges = np.linspace(lowest, 0, -lowest * bins_a_decade + 1) if lowest else np.array([-1.0, 0.0])
+        counts, _ = np.histogram(np.log10(self.density[self.density > 0]), edges)
+        return counts, edges
+
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON holds: the numbers, and the histogram in place of the densities."""
+        counts, edges = self.density_histogram()
+        return {
+            "n_tokens": self.n_tokens,
+            "explained_variance": self.explained_variance,
+            "mse": self.mse,
+            "l0": self.l0,
+            "alive_share": self.alive_share,
+            "log10_density": {"counts": counts.tolist(), "edges": edges.tolist()},
+        }
+
+
+class Quality:
+    """Streaming: `update` with activations, then `compute`.
+
+    Parameters
+    ----------
+    sae
+        The SAE to measure.
+    """
+
+    def __init__(self, sae: SAE) -> None:
+        self.sae = sae
+        self._n_tokens = 0
+        self._squared_error = 0.0
+        self._sum = np.zeros(sae.d_in)
+        self._sum_of_squares = 0.0
+        self._firings = np.zeros(sae.d_sae, np.int64)
+        self._origin = sae.b_dec.cpu().numpy()  # sums are taken about it, else they would cancel
+
+    def update(self, x: Tensor, features: sparse.csr_matrix | None = None) -> None:
+        """Add tokens.
+
+        Parameters
+        ----------
+        x : [n_tokens, d_in]
+            Activations.
+        features
+            Their encoding, where it is at hand.
+        """
+        features = self.sae.encode(x) if features is None else features
+        rows = x.detach().to("cpu", torch.float32).numpy()
+        error = self.sae.decode(features) - rows
+        centred = rows - self._origin
+        self._n_tokens += len(rows)
+        self._squared_error += float(np.square(error, out=error).sum(dtype=np.float64))
+        self._sum += centred.sum(axis=0, dtype=np.float64)
+        self._sum_of_squares += float(np.square(centred, out=centred).sum(dtype=np.float64))
+        self._firings += np.bincount(features.indices[features.data > 0], minlength=self.sae.d_sae)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean activation [d_in] of the tokens so far, float32."""
+        return torch.from_numpy((self._sum / max(self._n_tokens, 1) + self._origin).astype(np.float32))
+
+    def compute(self) -> QualityReport:
+        """The numbers so far.
+
+        Raises
+        ------
+        ModelError
+            If there were no tokens, or their activations are all the same.
+        """
+        n = self._n_tokens
+        total = self._sum_of_squares - float(self._sum @ self._sum) / n if n else 0.0
+        if total <= 1e-6 * self._sum_of_squares:  # of equal tokens rounding leaves a trace
+            raise ModelError(f"the quality of an SAE needs activations that vary; found {n} tokens without variance")
+        return QualityReport(
+            n_tokens=n,
+            explained_variance=1 - self._squared_error / total,
+            mse=self._squared_error / (n * self.sae.d_in),
+            l0=float(self._firings.sum()) / n,
+            alive_share=float(np.mean(self._firings > 0)),
+            density=self._firings / n,
+        )
+
+
+@dataclass(frozen=True)
+class LossRecovered:
+    """A model's loss with its activations as they are, reconstructed, and ablated; in the loss's units (nats)."""
+
+    clean: float
+    """Untouched."""
+    spliced: float
+    """Reconstructed by the SAE."""
+    zero: float
+    """Replaced by 0."""
+    mean: float
+    """Replaced by their mean."""
+
+    @property
+    def over_zero(self) -> float:
+        """(zero − spliced) / (zero − clean): 1 is lossless, 0 no better than 0; NaN where 0 does no harm."""
+        return _recovered(self.zero, self.spliced, self.clean)
+
+    @property
+    def over_mean(self) -> float:
+        """The same against the mean, the harder baseline."""
+        return _recovered(self.mean, self.spliced, self.clean)
+
+    def as_dict(self) -> dict[str, float | None]:
+        """What JSON holds; None for NaN."""
+        numbers = {
+            "clean": self.clean,
+            "spliced": self.spliced,
+            "zero": self.zero,
+            "mean": self.mean,
+            "recovered_over_zero": self.over_zero,
+            "recovered_over_mean": self.over_mean,
+        }
+        return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+
+
+def _recovered(ablated: float, spliced: float, clean: float) -> float:
+    return (ablated - spliced) / (ablated - clean) if ablated > clean else math.nan
+
+
+def loss_recovered(sae: SAE, loss_with: Callable[[Replacement], float], mean: Tensor) -> LossRecovered:
+    """How much of the model's loss the reconstruction keeps.
+
+    Parameters
+    ----------
+    loss_with
+        The model's mean loss when its activations [n_tokens, d_in] are replaced by what a function makes of them.
+    mean : [d_in]
+        Mean activation, as `Quality.mean`.
+    """
+    return LossRecovered(
+        clean=loss_with(lambda x: x),
+        spliced=loss_with(sae.reconstruct),
+        zero=loss_with(torch.zeros_like),
+        mean=loss_with(lambda x: mean.to(x.device, x.dtype).expand_as(x)),
+    )

@@ -1,0 +1,236 @@
+"""A trained sparse autoencoder: from activations to sparse features and back.
+
+    a = activation(W_encᵀ (x − b_dec) + b_enc),    x̂ = W_decᵀ a + b_dec
+
+with ``activation`` as in the file of the architecture; without ``apply_b_dec_to_input``, a = activation(W_encᵀ x +
+b_enc). x, a and x̂ are in the activations' own units: the scale used in training is folded into the biases.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from universality.errors import FormatError, MismatchError
+from universality.sae import kernels, storage
+from universality.sae.architectures import Architecture, architecture
+from universality.sae.codes import Codes
+from universality.sae.products import linear
+from universality.sae.workers import ranges, share_out
+
+TOKENS_A_TASK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class SAE:
+    """A sparse autoencoder that no longer learns. Its tensors are float32 and not to be written to.
+
+    Raises
+    ------
+    FormatError
+        If shapes disagree, a weight is NaN or infinite, or k does not suit the architecture.
+    ModelError
+        If the architecture is unknown.
+    """
+
+    W_enc: Tensor
+    """[d_in, d_sae]."""
+    b_enc: Tensor
+    """[d_sae]."""
+    W_dec: Tensor
+    """[d_sae, d_in]; the rows of SAEs trained here have unit norm."""
+    b_dec: Tensor
+    """[d_in]."""
+    architecture: str
+    """``relu`` or ``topk``."""
+    k: int | None = None
+    """Features that fire on a token (topk)."""
+    apply_b_dec_to_input: bool = True
+    """Whether the decoder's bias is subtracted before encoding."""
+    scale: float = 1.0
+    """What activations were multiplied by in training. A record: the weights are in the activations' own units."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What it was made from (model, site, seeds, tokens seen, …): anything that JSON holds."""
+
+    def __post_init__(self) -> None:
+        shapes = {"W_enc": (self.d_in, self.d_sae), "b_enc": (self.d_sae,), "b_dec": (self.d_in,)}
+        for name, shape in shapes.items():
+            found = tuple(getattr(self, name).shape)
+            if found != shape:
+                raise FormatError(
+                    f"{name}: expected shape {shape} beside a W_dec [d_sae, d_in] of {tuple(self.W_dec.shape)}, "
+                    f"found {found}"
+                )
+        for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
+            tensor = getattr(self, name).detach().to(torch.float32)
+            if not bool(torch.isfinite(tensor).all()):
+                raise FormatError(f"{name} of the SAE holds NaN or infinity")
+            object.__setattr__(self, name, tensor)
+        if self.architecture == "topk" and (self.k is None or not 1 <= self.k <= self.d_sae):
+            raise FormatError(f"k of a topk SAE must be 1 to d_sae = {self.d_sae}, found {self.k}")
+        self._kind  # noqa: B018 - an unknown architecture is refused now
+
+    @property
+    def d_in(self) -> int:
+        """Width of the activations."""
+        return self.W_dec.shape[-1]
+
+    @property
+    def d_sae(self) -> int:
+        """Number of features."""
+        return self.W_dec.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.W_dec.device
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the function it computes: weights, architecture and its settings; not of scale and metadata."""
+        digest = hashlib.sha256(f"{self.architecture} {self.k} {self.apply_b_dec_to_input}".encode())
+        for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
+            array = np.ascontiguousarray(getattr(self, name).cpu().numpy(), dtype="<f4")
+            digest.update(f" {name} {array.shape} ".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    def to(self, device: torch.device | str) -> SAE:
+        """The same SAE on another device."""
+        moved = {name: getattr(self, name).to(device) for name in ("W_enc", "b_enc", "W_dec", "b_dec")}
+        return replace(self, **moved)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor | NDArray[np.floating]) -> sparse.csr_matrix:
+        """Sparse features.
+
+        Parameters
+        ----------
+        x : [n_tokens, d_in]
+            Activations; each token is encoded by itself, so batches may be cut anywhere (but for rounding).
+
+        Returns
+        -------
+        csr_matrix [n_tokens, d_sae]
+            float32, in the activations' units; indices rise within a row, zeros are not stored.
+
+        Raises
+        ------
+        MismatchError
+            If x is not [n_tokens, d_in].
+        """
+        rows = torch.as_tensor(x)
+        self._check_rows(rows, self.d_in, "activations")
+        rows = rows.to(self.device, torch.float32)
+        tasks = ranges(len(rows), TOKENS_A_TASK)
+        if not tasks:
+            return sparse.csr_matrix((0, self.d_sae), dtype=np.float32)
+        if self.device.type == "cpu":
+            return Codes.concatenate(share_out(lambda part: self._kind.select(self._pre(rows[part])), tasks)).csr()
+        dense = (self._kind.activate(self._pre(rows[part])) for part in tasks)
+        return sparse.vstack([_csr(part) for part in dense], format="csr")
+
+    @overload
+    def decode(self, features: Tensor) -> Tensor: ...
+    @overload
+    def decode(self, features: sparse.csr_matrix) -> NDArray[np.float32]: ...
+    @torch.no_grad()
+    def decode(self, features: Tensor | sparse.csr_matrix) -> Tensor | NDArray[np.float32]:
+        """Activations from features.
+
+        Parameters
+        ----------
+        features : [n_tokens, d_sae]
+            What `encode` returned, or a dense tensor.
+
+        Returns
+        -------
+        array or Tensor [n_tokens, d_in]
+            NumPy for a CSR matrix, a tensor for a tensor.
+
+        Raises
+        ------
+        MismatchError
+            If features is not [n_tokens, d_sae].
+        """
+        self._check_rows(features, self.d_sae, "features")
+        if isinstance(features, Tensor):
+            return features.to(self.device, torch.float32) @ self.W_dec + self.b_dec
+        codes = Codes.of(sparse.csr_matrix(features, dtype=np.float32))
+        out = np.empty((codes.n_tokens, self.d_in), np.float32)
+        decoder, bias = self.W_dec.contiguous().cpu().numpy(), self.b_dec.cpu().numpy()
+
+        def fill(part: slice) -> None:
+            kernels.combine(codes.start[part], codes.stop[part], codes.indices, codes.values, decoder, bias, out[part])
+
+        share_out(fill, ranges(codes.n_tokens, TOKENS_A_TASK))
+        return out
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """``decode(encode(x))`` of activations [n_tokens, d_in], on their device."""
+        return torch.from_numpy(self.decode(self.encode(x))).to(x.device, x.dtype)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``cfg.json`` and ``sae_weights.safetensors`` as SAELens names them; returns the folder.
+
+        Equal SAEs are equal files. An SAE that stands there is replaced.
+        """
+        tensors = {name: getattr(self, name) for name in storage.TENSORS}
+        storage.write(Path(folder), tensors, self._settings(), dict(self.metadata))
+        return Path(folder)
+
+    @classmethod
+    def load(cls, path: str | Path) -> SAE:
+        """Read an SAE from its folder, or from either of the two files in it.
+
+        Raises
+        ------
+        FormatError
+            If a file is missing, torn, foreign, or contradicts itself.
+        """
+        fields = storage.read(Path(path))
+        try:
+            return cls(**fields)
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}") from None
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "architecture": self.architecture,
+            "k": self.k,
+            "apply_b_dec_to_input": self.apply_b_dec_to_input,
+            "scale": self.scale,
+        }
+
+    @cached_property
+    def _kind(self) -> Architecture:
+        return architecture(self.architecture, {"k": self.k})
+
+    @cached_property
+    def _encoder(self) -> tuple[Tensor, Tensor]:
+        """Feature-major encoder and the bias with the decoder's folded in."""
+        rows = self.W_enc.T.contiguous()
+        return rows, self.b_enc - rows @ self.b_dec if self.apply_b_dec_to_input else self.b_enc
+
+    def _pre(self, rows: Tensor) -> Tensor:
+        return linear(rows, *self._encoder)
+
+    def _check_rows(self, rows: Any, width: int, what: str) -> None:
+        if len(rows.shape) != 2 or rows.shape[1] != width:
+            raise MismatchError(f"expected {what} [n_tokens, {width}], found shape {tuple(rows.shape)}")
+
+
+def _csr(dense: Tensor) -> sparse.csr_matrix:
+    rows, columns = dense.nonzero(as_tuple=True)
+    values = dense[rows, columns].cpu().numpy()
+    return sparse.csr_matrix((values, (rows.cpu().numpy(), columns.cpu().numpy())), shape=tuple(dense.shape))

@@ -1,0 +1,84 @@
+"""What is asked of one SAE before its training starts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from universality.errors import ConfigError
+from universality.sae.architectures import ARCHITECTURES
+
+Products = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class SAESpec:
+    """One SAE of a grid: its architecture, its seed and how it learns.
+
+    Raises
+    ------
+    ConfigError
+        If a value cannot work.
+    """
+
+    d_sae: int
+    """Width: the number of features."""
+    architecture: str = "topk"
+    """``topk`` keeps the k largest pre-activations, ``relu`` pays an L1 penalty."""
+    k: int = 32
+    """Features that fire on a token (topk)."""
+    l1: float = 3e-3
+    """Weight of the L1 penalty (relu): loss = mean squared error + l1 · (sum of a token's activations)."""
+    seed: int = 0
+    """Of the initial decoder."""
+    learning_rate: float = 4e-3
+    """Peak of Adam's learning rate."""
+    warmup_share: float = 0.1
+    """Share of the steps in which the learning rate rises linearly."""
+    decay_share: float = 0.3
+    """Share of the steps, at the end, in which it falls linearly to 0."""
+    beta1: float = 0.9
+    """Adam's decay of the first moment."""
+    beta2: float = 0.99
+    """Adam's decay of the second moment; short, since so are runs of a few hundred steps."""
+    epsilon: float = 6.25e-10
+    """Adam's; small since the gradients of rare features are (Gao et al. 2024)."""
+    apply_b_dec_to_input: bool = True
+    """Pre-encoder bias: subtract the decoder's bias before encoding."""
+    aux_k: int = 256
+    """Dead features that together reconstruct what the living leave over (topk)."""
+    aux_weight: float = 1 / 32
+    """Weight of that loss; 0 leaves it out."""
+    dead_after_tokens: int = 20_000
+    """A feature silent for this many tokens counts as dead."""
+    products: Products = "float32"
+    """Number format of the encoder's product; bfloat16 is faster where the processor multiplies it."""
+
+    def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise ConfigError(f"unknown SAE architecture {self.architecture!r}; known: {', '.join(ARCHITECTURES)}")
+        if self.products not in ("float32", "bfloat16"):
+            raise ConfigError(f"products are float32 or bfloat16, found {self.products!r}")
+        for name in ("d_sae", "k", "aux_k", "dead_after_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}")
+        for name in ("l1", "aux_weight", "seed", "warmup_share", "decay_share"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be finite and not negative, found {getattr(self, name)}")
+        for name in ("learning_rate", "epsilon"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be finite and positive, found {getattr(self, name)}")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be in [0, 1), found {getattr(self, name)}")
+        if self.warmup_share + self.decay_share > 1:
+            raise ConfigError(
+                f"warmup_share + decay_share must not exceed 1, found {self.warmup_share} + {self.decay_share}"
+            )
+        if self.architecture == "topk" and self.k > self.d_sae:
+            raise ConfigError(f"k ({self.k}) features cannot fire in a dictionary of {self.d_sae}; lower k")
+
+    def as_dict(self) -> dict[str, int | float | str | bool]:
+        """The fields, for metadata and checkpoints."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
