@@ -134,20 +134,20 @@ class SAEConfig(_Section):
     """Train one more SAE of the first model, at the middle width, with this seed: what another SAE seed changes."""
     k: int = Field(32, ge=1)
     """Features that fire on a token (topk)."""
-    l1: float = Field(1e-3, ge=0)
+    l1: float = Field(2e-3, ge=0)
     """Weight of the L1 penalty (relu)."""
     apply_b_dec_to_input: bool = True
     """Subtract the decoder's bias before encoding."""
-    tokens: int = Field(1_000_000, ge=1)
+    tokens: int = Field(2_500_000, ge=1)
     """Tokens that each SAE learns from."""
     batch_size: int = Field(2048, ge=1)
     """Tokens a step."""
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(6e-3, gt=0)
     """Peak of Adam's learning rate."""
     order_seed: int = Field(0, ge=0)
     """Seed of the order of the token stream."""
-    products: Literal["float32", "bfloat16"] = "float32"
-    """Number format of the encoder's product in training; bfloat16 is faster where the CPU multiplies it."""
+    products: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of the encoder's product in training; ``auto`` is bfloat16 where the processor multiplies it."""
     buffer_tokens: int = Field(131_072, ge=1)
     """Activations held and shuffled at a time."""
     checkpoint_steps: int = Field(100, ge=1)
@@ -169,7 +169,7 @@ class FeaturesConfig(_Section):
 
     min_token_count: int = Field(10, ge=0)
     """Vocabulary rarer than this in the training split is left out of logit weights."""
-    neuron_documents: float = Field(0.25, ge=0, le=1)
+    neuron_documents: float = Field(0.15, ge=0, le=1)
     """Share of the held-out documents on which the neurons, the dense baseline, are stored; 0 leaves them out."""
 
 

@@ -1,0 +1,34 @@
+"""Do both models have a feature for Hebrew, Arabic script, base64, DNA, Python, …, and are they the same feature?
+
+    python analyses/concepts.py [RUN [COMPARISON]]
+
+For each kind of text: the feature of the first model that knows it best (by the corpus's labels, not by any
+similarity), its partner in the second, and their correlation on documents that did not choose the pair.
+"""
+
+import sys
+from pathlib import Path
+
+from universality import Calibration, FeatureStore
+from universality.statistics import concept_table
+
+run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart")
+name = sys.argv[2] if len(sys.argv) > 2 else "A-B.w2048"
+models, width = name.split(".w")
+a, b = (FeatureStore.open(run / "features" / f"{model}.w{width}-s0.h5") for model in models.split("-"))
+calibration = Calibration.load(run / "matches" / f"{name}.activation.npz")
+table = concept_table(a, b, calibration)
+table["same as its best"] = table["partner"] == table["own_best"]
+columns = [
+    "kind",
+    "tokens",
+    "feature",
+    "f1",
+    "partner",
+    "partner_f1",
+    "same as its best",
+    "held_out",
+    "ci_low",
+    "ci_high",
+]
+print(table[columns].to_string(index=False, float_format="{:.2f}".format))

@@ -1,0 +1,33 @@
+"""Which share of one model's features has a partner in the other, and how much of that would chance give?
+
+    python analyses/shared_features.py [RUN]
+
+Reads a run's folder (default runs/quickstart) and prints one row a comparison: partners are chosen on one half of
+the held-out documents and scored on the other; the null re-pairs whole blocks of text and runs the matcher again.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from universality import Calibration
+
+run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart")
+rows = {}
+for path in sorted(run.glob("matches/*.activation.npz")):
+    calibration = Calibration.load(path)
+    frame, numbers = calibration.to_frame(), calibration.summary()
+    rows[path.name.removesuffix(".activation.npz")] = {
+        "pairs": len(frame),
+        "r chosen": numbers["matched_choose"],
+        "r held out": numbers["matched_report"],
+        "best r held out": numbers["best_of_rows_report"],
+        "r null": numbers["null_matched_median"],
+        "q <= 0.05": (frame["q"] <= 0.05).mean(),
+        "r >= 0.5": (frame["held_out"] >= 0.5).mean(),
+        "r >= 0.7": (frame["held_out"] >= 0.7).mean(),
+    }
+if not rows:
+    sys.exit(f"{run}: no matches there; make them with: universality run configs/quickstart.yaml --out {run}")
+print(pd.DataFrame(rows).T.to_string(float_format="{:.3f}".format))

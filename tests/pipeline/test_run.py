@@ -1,0 +1,169 @@
+"""The command line on real text: everything once, nothing twice, and a killed run that ends the same."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from universality import FeatureStore
+from universality.config import load_config
+from universality.pipeline import RunFolder
+from universality.pipeline.layout import comparisons, sae_grid
+from universality.statistics import Calibration
+
+SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "universality", *map(str, arguments)]
+
+
+def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=600)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """File → hash of its contents, of all that the tasks made."""
+    stamps = [json.loads(path.read_text()) for path in (folder / ".done").glob("*.json")]
+    return {name: output["hash"] for stamp in stamps for name, output in stamp["outputs"].items()}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    done = call("run", SMOKE, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("index.html")
+    assert done.stderr == ""
+    return folder
+
+
+def test_everything_is_there(finished: Path) -> None:
+    config, folder = load_config(SMOKE), RunFolder(finished)
+    assert len(sae_grid(config)) == 7
+    for model, width, seed in sae_grid(config):
+        with FeatureStore.open(folder.store(model, width, seed)) as store:
+            store.verify()
+            assert store.n_features == width
+            assert store.unembedding() is not None
+        quality = json.loads((folder.sae(model, width, seed) / "quality.json").read_text())
+        assert quality["l0"] <= config.saes.k
+    for comparison in comparisons(config, folder):
+        assert len(Calibration.load(folder.calibration(comparison.name)).to_frame())
+    assert folder.report.is_file()
+
+
+def test_held_out_documents_were_not_trained_on(finished: Path) -> None:
+    config, folder = load_config(SMOKE), RunFolder(finished)
+    with FeatureStore.open(folder.store("A", config.saes.widths[0], 0)) as store:
+        used = {store.documents.split[i] for i in set(store.tokens.document.tolist())}
+        assert store.tokens.position.min() == 1
+    assert used == {"choose", "report"}
+
+
+def test_second_call_does_nothing_and_says_so(finished: Path) -> None:
+    before = {
+        path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file() and path.name != "config.yaml"
+    }
+    done = call("run", SMOKE, "--out", finished)
+    assert done.returncode == 0
+    assert "nothing to do" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_only_what_a_change_touches_is_made_again(finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", finished, copy], check=True)
+    done = call("match", SMOKE, "--out", copy, "--set", "statistics.replicates=1")
+    assert done.returncode == 0, done.stderr
+    made = [line.split()[0] for line in done.stdout.splitlines() if line.endswith(" s")]
+    assert made
+    assert all(name.startswith("match/") for name in made)
+
+
+def test_killed_anywhere_it_ends_in_the_same_contents(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    kills = 0
+    for seconds in (6, 9, 12):
+        process = subprocess.Popen(
+            command("run", SMOKE, "--out", folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(seconds)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills
+    assert call("run", SMOKE, "--out", folder).returncode == 0
+    assert contents(folder) == contents(finished)
+
+
+def test_info_describes_and_verifies(finished: Path, tmp_path: Path) -> None:
+    store = finished / "features" / "A.w32-s0.h5"
+    for path, text in [
+        (finished, "every file is there"),
+        (store, "verified: every array"),
+        (finished / "saes" / "A" / "w32-s0", "SAE"),
+        (finished / "models" / "A", "hooks: "),
+        (finished / "matches" / "A-B.w32.activation.npz", "calibration"),
+        (finished / "matches" / "A-B.w32.logit.npz", "match"),
+        (finished / "families" / "A.json", "families"),
+        (finished / "corpus" / "blocks.npz", "token blocks"),
+    ]:
+        done = call("info", path, "--verify")
+        assert done.returncode == 0, done.stderr
+        assert text in done.stdout
+    damaged = tmp_path / "a.h5"
+    data = bytearray(store.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    (tmp_path / "x.txt").write_text("x")
+    for path, text in [
+        (damaged, "a.h5"),
+        (tmp_path / "x.txt", "expected one of"),
+        (tmp_path / "nowhere", "no such file or folder"),
+    ]:
+        done = call("info", path, "--verify")
+        assert done.returncode == 2
+        assert text in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nowhere.yaml"], "no such file"),
+        (["run", SMOKE, "--set", "saes.widhts=[1]"], "did you mean saes.widths?"),
+        (["run", SMOKE, "--set", "corpus.source=nowhere.txt"], "no such file or folder"),
+        (
+            [
+                "run",
+                SMOKE,
+                "--set",
+                "hook=blocks.0.mlp.pots",
+                "--set",
+                "models.train={}",
+                "--set",
+                "models.load={A: nowhere}",
+            ],
+            "nowhere",
+        ),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = call(*arguments, "--out", tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_names_every_command() -> None:
+    done = call("--help")
+    assert done.returncode == 0
+    for name in ("run", "train-models", "train-saes", "collect", "match", "families", "report", "export", "info"):
+        assert name in done.stdout

@@ -1,0 +1,55 @@
+"""Do two networks trained apart learn the same features?
+
+The public names are imported when first used, so that opening a store and matching from it needs no torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from universality.errors import UniversalityError
+    from universality.families import Families, families
+    from universality.features import FeatureStore
+    from universality.matching import Match, match
+    from universality.pipeline import run
+    from universality.sae import SAE
+    from universality.similarity import Similarity
+    from universality.statistics import Calibration, calibrate
+
+__version__ = "0.1.0"
+_HOME = {
+    "SAE": "universality.sae",
+    "Calibration": "universality.statistics",
+    "Families": "universality.families",
+    "FeatureStore": "universality.features",
+    "Match": "universality.matching",
+    "Similarity": "universality.similarity",
+    "UniversalityError": "universality.errors",
+    "calibrate": "universality.statistics",
+    "families": "universality.families",
+    "match": "universality.matching",
+    "run": "universality.pipeline",
+}
+__all__ = [
+    "SAE",
+    "Calibration",
+    "Families",
+    "FeatureStore",
+    "Match",
+    "Similarity",
+    "UniversalityError",
+    "calibrate",
+    "families",
+    "match",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'universality' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,120 @@
+"""The command line: one subcommand a stage, and ``run`` for all of them."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from universality.errors import UniversalityError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="""Do two networks trained apart learn the same features?
+
+Start with `universality run configs/quickstart.yaml --out runs/quickstart`: two shipped language models that differ
+only in their seed, SAEs of three widths on both, features matched, families, a report. Every stage is skipped when
+nothing that it depends on has changed, and resumes when it was killed.
+
+Exit codes: 0 done, 1 an unexpected failure (a bug: please report the traceback), 2 bad input, explained in one
+message, 130 interrupted (call again to go on).""",
+)
+
+ConfigArgument = Annotated[Path, typer.Argument(help="A YAML experiment, such as configs/quickstart.yaml.")]
+OutOption = Annotated[
+    Optional[Path],  # noqa: UP045 - typer reads it so
+    typer.Option("--out", "-o", help="The run's folder. Default: runs/ and the configuration's file name."),
+]
+SetOption = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set saes.k=16 --set 'saes.widths=[64,128]'."),
+]
+
+
+def _stage(config: Path, out: Path | None, overrides: list[str] | None, until: str) -> None:
+    from universality.config import load_config
+    from universality.pipeline import run
+
+    run(load_config(config, overrides or ()), out or Path("runs") / config.stem, until=until)
+
+
+@app.command()
+def run(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
+    """Everything: corpus, models, SAEs, features, matches, families, report.
+
+    The folder holds the resolved configuration, provenance and one subfolder a stage. Called again it does only what
+    is missing.
+    """
+    _stage(config, out, overrides, "report")
+
+
+@app.command("train-models")
+def train_models(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
+    """Make the token blocks, then train (or load and check) the language models."""
+    _stage(config, out, overrides, "train-models")
+
+
+@app.command("train-saes")
+def train_saes(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
+    """Train the grid of SAEs (models × widths × seeds) on one token stream; runs what must come before."""
+    _stage(config, out, overrides, "train-saes")
+
+
+@app.command()
+def collect(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
+    """Store which features fire on which held-out tokens (HDF5); runs what must come before."""
+    _stage(config, out, overrides, "collect")
+
+
+@app.command()
+def match(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
+    """Match features across models, with held-out scores and what chance gives; runs what must come before."""
+    _stage(config, out, overrides, "match")
+
+
+@app.command()
+def families(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
+    """Link each model's features across dictionary sizes; runs what must come before."""
+    _stage(config, out, overrides, "families")
+
+
+@app.command()
+def export(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
+    """Write matches and families as CSV, GraphML and node-link JSON; runs what must come before."""
+    _stage(config, out, overrides, "export")
+
+
+@app.command()
+def report(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
+    """Draw the figures and write the HTML report; runs what must come before."""
+    _stage(config, out, overrides, "report")
+
+
+@app.command()
+def info(
+    path: Annotated[Path, typer.Argument(help="A run's folder, a store, a model, an SAE, a match or a family file.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Read everything and check it against its hashes.")] = False,
+) -> None:
+    """Describe any artifact of this package; with --verify, check that it is whole."""
+    from universality.pipeline.info import describe
+
+    for line in describe(path, verify=verify):
+        typer.echo(line)
+
+
+def main() -> None:
+    """Entry point: a known error is one message and exit code 2."""
+    try:
+        app()
+    except (UniversalityError, OSError) as error:
+        typer.echo(f"universality: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("universality: interrupted; the same command goes on where it stopped", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

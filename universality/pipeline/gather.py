@@ -1,0 +1,352 @@
+"""What a finished run found, as the plain values that a report is made of."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from universality.config import Config
+from universality.features import FeatureStore
+from universality.features.examples import Examples, examples
+from universality.features.specificity import specificity
+from universality.features.top_tokens import token_strings
+from universality.pipeline.exports import decoder
+from universality.pipeline.layout import Comparison, RunFolder, comparisons, matched_width, sae_grid
+from universality.report.data import (
+    NAN,
+    ConceptRow,
+    Example,
+    FeatureCard,
+    Headline,
+    LanguageModel,
+    LanguageModels,
+    Pair,
+    PairGroup,
+    SaeQuality,
+    Sample,
+    WidthRow,
+    sample,
+)
+from universality.statistics import Calibration, concept_table
+
+Q_LEVEL = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """A comparison with its results: calibrated pairs, logit-weight r of the same pairs, and what is drawn."""
+
+    comparison: Comparison
+    calibration: Calibration
+    drawn: dict[str, NDArray[Any]]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """``Calibration.to_frame()`` with the column ``logit``."""
+        frame = self.calibration.to_frame()
+        return frame.assign(logit=self.drawn.get("logit", np.full(len(frame), np.nan)))
+
+    @property
+    def living(self) -> int:
+        """Features of A that are alive."""
+        return int((~self.calibration.match.dead_rows).sum())
+
+    @property
+    def share_significant(self) -> float:
+        """Of A's living features, the share whose pair has q at most ``Q_LEVEL``."""
+        q = self.calibration.q
+        return float((q <= Q_LEVEL).sum() / self.living) if self.living and not np.isnan(q).all() else NAN
+
+    def scores(self, role: Any, label: str) -> Sample:
+        """Held-out r of its pairs."""
+        return sample(role, label, self.calibration.held_out, len(self.calibration.match.unmatched_rows))
+
+
+class Findings:
+    """Opens what a run wrote, once each."""
+
+    def __init__(self, config: Config, folder: RunFolder, stack: ExitStack) -> None:
+        self.config, self.folder, self._stack = config, folder, stack
+        self._stores: dict[Path, FeatureStore] = {}
+        self.decode: Callable[[Sequence[int]], list[str]] = decoder(folder)
+        self.corpus: dict[str, Any] = read_json(folder.corpus_summary)
+        self.compared = [self._compared(comparison) for comparison in comparisons(config, folder)]
+
+    def _compared(self, comparison: Comparison) -> Compared:
+        with np.load(self.folder.similarity(comparison.name), allow_pickle=False) as file:
+            drawn = {name: file[name] for name in file.files}
+        return Compared(comparison, Calibration.load(self.folder.calibration(comparison.name)), drawn)
+
+    def store(self, path: Path) -> FeatureStore:
+        """An open store."""
+        if path not in self._stores:
+            self._stores[path] = self._stack.enter_context(FeatureStore.open(path))
+        return self._stores[path]
+
+    @cached_property
+    def headline(self) -> Compared | None:
+        """The comparison that answers: the first two models at the middle width; None with one model."""
+        width = matched_width(self.config)
+        across = (c for c in self.compared if c.comparison.of == "models" and c.comparison.width == width)
+        return next(across, None)
+
+    def of(self, kind: str) -> Compared | None:
+        """The first comparison of neurons, or of the ceiling."""
+        return next((c for c in self.compared if c.comparison.of == kind), None)
+
+    def quality(self, model: str, width: int, seed: int) -> SaeQuality:
+        """One SAE on held-out tokens."""
+        found = read_json(self.folder.sae(model, width, seed) / "quality.json")
+        recovered = found["loss"]["recovered_over_zero"]
+        return SaeQuality(
+            model=model,
+            width=width,
+            seed=seed,
+            alive=int(self.store(self.folder.store(model, width, seed)).alive.sum()),
+            explained_variance=found["explained_variance"],
+            l0=found["l0"],
+            loss_recovered=NAN if recovered is None else recovered,
+        )
+
+
+@contextmanager
+def findings(config: Config, folder: RunFolder) -> Iterator[Findings]:
+    """Open a run's results; stores are closed at the end."""
+    with ExitStack() as stack:
+        yield Findings(config, folder, stack)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object that this package wrote."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def samples(found: Findings) -> list[Sample]:
+    """Held-out r of matched features, of neurons, of the ceiling's, and the null's scores."""
+    head, neurons, ceiling = found.headline, found.of("neurons"), found.of("ceiling")
+    if head is None:
+        return []
+    scores = head.calibration.null_scores
+    parts = [head.scores("features", "SAE features")]
+    if neurons:
+        parts.append(neurons.scores("neurons", "neurons"))
+    if ceiling:
+        parts.append(ceiling.scores("ceiling", "two SAE seeds of one model"))
+    if scores.size:
+        parts.append(sample("null", "null: re-paired text", scores[np.isfinite(scores)]))
+    return parts
+
+
+def headline(found: Findings, populations: Sequence[Sample]) -> Headline:
+    """The comparison that answers the question, in numbers."""
+    head, neurons = found.headline, found.of("neurons")
+    assert head is not None  # the pipeline reports on two models or more
+    numbers = head.calibration.summary()
+    settings = head.calibration.settings
+    return Headline(
+        model_a=head.comparison.models[0],
+        model_b=head.comparison.models[1],
+        width=head.comparison.width or 0,
+        n_tokens=found.corpus["tokens"]["report"],
+        populations=tuple(part.population() for part in populations),
+        method=head.calibration.match.method,
+        null=settings["null"],
+        replicates=int(head.calibration.null_scores.shape[0]),
+        share_significant=head.share_significant,
+        q_level=Q_LEVEL,
+        median_chosen=numbers["matched_choose"],
+        nearest=numbers["best_of_rows_report"],
+        nearest_neurons=neurons.calibration.summary()["best_of_rows_report"] if neurons else NAN,
+    )
+
+
+def language_models(found: Findings) -> LanguageModels:
+    """The models' losses beside what counting achieves."""
+    rows = []
+    for name in found.config.models.names:
+        loaded = name in found.config.models.load
+        note = read_json(found.folder.model(name) / ("source.json" if loaded else "config.json"))
+        seeds = note.get("seeds") or {}
+        loss = note.get("held_out_loss")
+        source = note.get("source", "trained here")
+        rows.append(LanguageModel(name, source, seeds.get("init"), seeds.get("order"), NAN if loss is None else loss))
+    counted = (found.corpus[key] for key in ("unigram_loss", "bigram_loss"))
+    unigram, bigram = (NAN if value is None else value for value in counted)
+    return LanguageModels(tuple(rows), unigram, bigram)
+
+
+def width_rows(found: Findings) -> tuple[WidthRow, ...]:
+    """One row a width, for the first two models."""
+    rows = []
+    first = found.headline
+    for compared in found.compared:
+        comparison = compared.comparison
+        if first is None or comparison.of != "models" or comparison.models != first.comparison.models:
+            continue
+        numbers = compared.calibration.summary()
+        held_out = compared.calibration.held_out
+        width, seed = comparison.width or 0, found.config.saes.seeds[0]
+        a, b = (found.quality(model, width, seed) for model in comparison.models)
+        rows.append(
+            WidthRow(
+                width=width,
+                a=a,
+                b=b,
+                n_pairs=len(held_out),
+                chosen=numbers["matched_choose"],
+                held_out=numbers["matched_report"],
+                share_significant=compared.share_significant,
+                shares=(
+                    float((held_out >= 0.5).sum() / compared.living),
+                    float((held_out >= 0.7).sum() / compared.living),
+                ),
+                null_median=numbers["null_matched_median"],
+                null_q95=numbers["null_matched_q95"],
+                gap=compared.calibration.match.gap,
+                collisions=compared.calibration.match.collisions["rows"],
+            )
+        )
+    return tuple(rows)
+
+
+def other_saes(found: Findings) -> tuple[SaeQuality, ...]:
+    """SAEs that no row of ``width_rows`` shows."""
+    shown = {(q.model, q.width, q.seed) for row in width_rows(found) for q in (row.a, row.b)}
+    return tuple(found.quality(*item) for item in sae_grid(found.config) if item not in shown)
+
+
+def concept_rows(found: Findings) -> tuple[ConceptRow, ...]:
+    """For every kind the feature of A that knows it best, and its partner."""
+    head = found.headline
+    assert head is not None
+    a, b = found.store(head.comparison.a), found.store(head.comparison.b)
+    table = concept_table(a, b, head.calibration)
+    logit = dict(zip(head.frame["row"], head.frame["logit"], strict=True))
+    groups = _groups(a)
+    tokens_a = token_strings(a, table["feature"], 5, found.decode) if len(table) else []
+    partners = table.loc[table["partner"] >= 0, "partner"].unique() if len(table) else []
+    tokens_b = dict(zip(partners, token_strings(b, partners, 5, found.decode), strict=True))
+    return tuple(
+        ConceptRow(
+            kind=row.kind,
+            n_tokens=row.tokens,
+            n_groups=groups[row.kind],
+            feature=row.feature,
+            partner=None if row.partner < 0 else row.partner,
+            f1=row.f1,
+            precision=row.precision,
+            recall=row.recall,
+            partner_f1=row.partner_f1,
+            partner_is_best=None if row.partner < 0 else row.partner == row.own_best,
+            chosen=row.score,
+            held_out=row.held_out,
+            ci_low=row.ci_low,
+            ci_high=row.ci_high,
+            q=row.q,
+            logit_r=float(logit.get(row.feature, NAN)),
+            tokens_a=tokens,
+            tokens_b=tokens_b.get(row.partner, ()),
+        )
+        for row, tokens in zip(table.itertuples(), tokens_a, strict=True)
+    )
+
+
+def _groups(store: FeatureStore) -> dict[str, int]:
+    """Works of each kind among the documents on which partners are scored."""
+    table = store.documents
+    counted: dict[str, set[str]] = {}
+    for document in np.unique(store.tokens.document):
+        works = counted.setdefault(table.kind[document], set())
+        if table.split[document] == "report":
+            works.add(table.group[document])
+    return {kind: len(works) for kind, works in counted.items()}
+
+
+def pair_groups(found: Findings, size: int = 5) -> tuple[PairGroup, ...]:
+    """The most alike pairs, some from the middle, and the least alike, with text."""
+    head = found.headline
+    assert head is not None
+    known = head.frame.dropna(subset=["held_out"]).sort_values("held_out", ascending=False, kind="stable")
+    n = len(known)
+    middle = slice(max(0, n // 2 - size // 2), n // 2 - size // 2 + size)
+    wanted = (
+        ("The most alike", "Held-out r from the top.", known.iloc[:size]),
+        ("From the middle", "Around the median: what a typical pair looks like.", known.iloc[middle]),
+        ("The least alike", "Matched because one-to-one pairing must pair everything.", known.iloc[n - size :]),
+    )
+    return tuple(
+        PairGroup(title, note, tuple(_pair(found, head, row) for row in part.itertuples()))
+        for title, note, part in wanted
+        if n >= 3 * size
+    )
+
+
+def _pair(found: Findings, head: Compared, row: Any) -> Pair:
+    a, b = found.store(head.comparison.a), found.store(head.comparison.b)
+    return Pair(
+        a=_card(found, a, row.row, b, row.col),
+        b=_card(found, b, row.col, a, row.row),
+        chosen=row.score,
+        held_out=row.held_out,
+        ci_low=row.ci_low,
+        ci_high=row.ci_high,
+        q=row.q,
+        logit_r=float(row.logit),
+    )
+
+
+def _card(found: Findings, store: FeatureStore, feature: int, other: FeatureStore, partner: int) -> FeatureCard:
+    known = specificity(store)
+    (shown,) = examples(store, [feature], k=4, before=8, after=4, per_block=1)
+    return FeatureCard(
+        index=int(feature),
+        density=float(store.moments().density[feature]),
+        kind=known.kind_names[feature] or "",
+        purity=float(known.purity[feature]),
+        promotes=promoted(store, feature, found.decode),
+        examples=tuple(_examples(shown, found.decode, store, other, partner)),
+    )
+
+
+def _examples(
+    shown: Examples,
+    decode: Callable[[Sequence[int]], list[str]],
+    store: FeatureStore,
+    other: FeatureStore,
+    partner: int,
+) -> Iterator[Example]:
+    rows, values = other.feature(partner)
+    at_partner = dict(zip(rows.tolist(), values.tolist(), strict=True))
+    for i, (before, token, after) in enumerate(shown.strings(decode)):
+        here = shown.window_activation[i]
+        kept = ~np.isnan(here)
+        yield Example(
+            tokens=(*before, token, *after),
+            activations=tuple(here[kept].tolist()),
+            focus=len(before),
+            kind=store.tokens.kinds[shown.kind[i]],
+            partner_activation=at_partner.get(int(shown.row[i]), 0.0),
+        )
+
+
+def promoted(
+    store: FeatureStore, feature: int, decode: Callable[[Sequence[int]], list[str]], k: int = 6
+) -> tuple[str, ...]:
+    """Tokens whose logits a feature raises most by its direct path; none where the site has none."""
+    dictionary, unembedding = store.dictionary, store.unembedding()
+    if dictionary is None or dictionary.residual is None or unembedding is None:
+        return ()
+    direction = dictionary.residual[feature].astype(np.float64)
+    if unembedding.center_d_model:
+        direction = direction - direction.mean()
+    weights = (direction * unembedding.gain) @ unembedding.W_U
+    order = np.argsort(-np.where(unembedding.mask, weights, -np.inf), kind="stable")[:k]
+    return tuple(decode(order.tolist()))

@@ -1,0 +1,123 @@
+"""Describe any artifact of this package, and check that it is whole."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from universality.errors import FormatError, UniversalityError
+from universality.pipeline.task import artifact_hash, read_stamp
+
+
+def describe(path: str | Path, verify: bool = False) -> Iterator[str]:
+    """Lines about a run's folder, a store, a model, an SAE, a calibration, a match or a family file.
+
+    Parameters
+    ----------
+    verify
+        Read everything and check it against the hashes that were recorded.
+
+    Raises
+    ------
+    FormatError
+        If it is torn, altered, or none of these.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UniversalityError(f"{path}: no such file or folder")
+    describer = _run if (path / ".done").is_dir() else _folder if path.is_dir() else _file(path)
+    yield from describer(path, verify)
+
+
+def _file(path: Path) -> Callable[[Path, bool], Iterator[str]]:
+    known = {".h5": _store, ".npz": _archive, ".json": _json, ".safetensors": _weights}
+    if path.suffix not in known:
+        raise FormatError(f"{path}: expected one of {', '.join(known)} or a folder; this package writes no other")
+    return known[path.suffix]
+
+
+def _run(path: Path, verify: bool) -> Iterator[str]:
+    yield f"run {path}"
+    for file in sorted((path / ".done").glob("*.json")):
+        stamp = read_stamp(path, file.stem.replace(".", "/", 1) if "." in file.stem else file.stem)
+        yield f"  {stamp['task']:<28} {stamp['seconds']:8.1f} s  {len(stamp['outputs'])} files"
+        for name, output in stamp["outputs"].items() if verify else ():
+            target = path / name
+            if not target.is_file():
+                raise FormatError(f"{target}: missing; the same run command makes it again")
+            if artifact_hash(target, verify=True) != output["hash"]:
+                raise FormatError(f"{target}: altered since {stamp['task']} made it; delete it and run again")
+    if verify:
+        yield "every file is there and is what was made"
+
+
+def _store(path: Path, verify: bool) -> Iterator[str]:
+    from universality.features import FeatureStore
+
+    with FeatureStore.open(path) as store:
+        alive = int(store.alive.sum())
+        yield f"feature store {path}"
+        yield f"  {store.n_tokens:,} tokens × {store.n_features:,} features, {alive:,} alive, {store.n_stored:,} stored"
+        yield f"  tokens {store.tokens_hash}"
+        yield f"  contents {store.content_hash()}"
+        yield from (f"  {key}: {json.dumps(value)}" for key, value in sorted(store.provenance.items()))
+        if verify:
+            store.verify()
+            yield "  verified: every array is what was written"
+
+
+def _archive(path: Path, verify: bool) -> Iterator[str]:
+    from universality.corpus.blocks import TokenBlocks
+    from universality.matching import Match
+    from universality.statistics import Calibration
+
+    readers: tuple[tuple[str, Callable[[Path], Any]], ...] = (
+        ("calibration", Calibration.load),
+        ("match", Match.load),
+        ("token blocks", TokenBlocks.load),
+    )
+    for name, load in readers:
+        try:
+            found = load(path)
+        except FormatError:
+            continue
+        yield f"{name} {path}"
+        if isinstance(found, TokenBlocks):
+            yield f"  {len(found):,} blocks of {found.n_ctx}, {found.n_tokens:,} tokens, hash {found.hash}"
+        else:
+            yield from (f"  {key}: {value}" for key, value in found.summary().items())
+        return
+    raise FormatError(f"{path}: no calibration, match or token blocks of this package, or a torn one")
+
+
+def _json(path: Path, verify: bool) -> Iterator[str]:
+    from universality.families import Families
+
+    yield f"families {path}"
+    yield from (f"  {key}: {value}" for key, value in Families.load(path).summary().items() if key != "levels")
+
+
+def _weights(path: Path, verify: bool) -> Iterator[str]:
+    from universality.models.unembedding import Unembedding
+
+    if not path.name.startswith("unembedding-"):
+        yield from _folder(path.parent, verify)
+        return
+    found = Unembedding.load(path)
+    yield f"unembedding {path}: {found.W_U.shape[0]} × {found.W_U.shape[1]}, {int(found.mask.sum())} types count"
+
+
+def _folder(path: Path, verify: bool) -> Iterator[str]:
+    if (path / "cfg.json").is_file():
+        from universality.sae import SAE
+
+        sae = SAE.load(path)
+        yield f"SAE {path}: {sae.architecture}, {sae.d_in} → {sae.d_sae}, hash {sae.hash}"
+        yield from (f"  {key}: {json.dumps(value)}" for key, value in sorted(sae.metadata.items()))
+        return
+    from universality.models.language_model import load_model
+
+    model = load_model(path)
+    yield f"language model {path}: hash {model.hash}"
+    yield from (f"  {key}: {json.dumps(value)}" for key, value in sorted(model.metadata.items()))
+    yield "  hooks: " + " ".join(sorted(model.bridge.hook_dict))

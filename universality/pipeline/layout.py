@@ -1,0 +1,126 @@
+"""Where everything of a run lies, and what is compared with what."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+from universality.config import Config
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside a run's folder."""
+
+    root: Path
+
+    @property
+    def blocks(self) -> Path:
+        """Token blocks."""
+        return self.root / "corpus" / "blocks.npz"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer that made them."""
+        return self.root / "corpus" / "tokenizer.json"
+
+    @property
+    def corpus_summary(self) -> Path:
+        """Tokens by split and kind, and the losses of counting models."""
+        return self.root / "corpus" / "summary.json"
+
+    def model(self, name: str) -> Path:
+        """A trained model, or the note that says where a loaded one came from."""
+        return self.root / "models" / name
+
+    def sae(self, model: str, width: int, seed: int) -> Path:
+        """One SAE."""
+        return self.root / "saes" / model / f"w{width}-s{seed}"
+
+    def store(self, model: str, width: int, seed: int) -> Path:
+        """The features of one SAE."""
+        return self.root / "features" / f"{model}.w{width}-s{seed}.h5"
+
+    def neurons(self, model: str) -> Path:
+        """The activations at the hook themselves, on a sample of the documents."""
+        return self.root / "features" / f"{model}.neurons.h5"
+
+    def calibration(self, comparison: str) -> Path:
+        """Partners by activation correlation, chosen, held out, and against chance."""
+        return self.root / "matches" / f"{comparison}.activation.npz"
+
+    def logit_match(self, comparison: str) -> Path:
+        """Partners by logit-weight similarity."""
+        return self.root / "matches" / f"{comparison}.logit.npz"
+
+    def similarity(self, comparison: str) -> Path:
+        """What the pictures of a comparison are drawn from."""
+        return self.root / "similarity" / f"{comparison}.npz"
+
+    def families(self, model: str) -> Path:
+        """The family graph of one model's dictionaries."""
+        return self.root / "families" / f"{model}.json"
+
+    @property
+    def report(self) -> Path:
+        """The page to open."""
+        return self.root / "report" / "index.html"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two stores to match.
+
+    Attributes
+    ----------
+    name
+        Of its files.
+    of
+        ``models``: SAE features of two language models; ``neurons``: their neurons; ``ceiling``: two SAE seeds of one
+        model.
+    a, b
+        The stores.
+    """
+
+    name: str
+    of: Literal["models", "neurons", "ceiling"]
+    models: tuple[str, str]
+    width: int | None
+    a: Path
+    b: Path
+
+
+def matched_width(config: Config) -> int:
+    """The width at which the ceiling is measured: the middle one."""
+    return config.saes.widths[len(config.saes.widths) // 2]
+
+
+def sae_grid(config: Config) -> list[tuple[str, int, int]]:
+    """(model, width, SAE seed) of every SAE of the study."""
+    saes = config.saes
+    grid = [(model, width, seed) for model in config.models.names for width in saes.widths for seed in saes.seeds]
+    if saes.ceiling_seed is not None:
+        ceiling = (config.models.names[0], matched_width(config), saes.ceiling_seed)
+        grid += [] if ceiling in grid else [ceiling]
+    return grid
+
+
+def comparisons(config: Config, folder: RunFolder) -> list[Comparison]:
+    """Everything that is matched: each pair of models at each width, their neurons, and the ceiling."""
+    names, saes = config.models.names, config.saes
+    seed = saes.seeds[0]
+    found = []
+    for a, b in combinations(names, 2):
+        for width in saes.widths:
+            stores = folder.store(a, width, seed), folder.store(b, width, seed)
+            found.append(Comparison(f"{a}-{b}.w{width}", "models", (a, b), width, *stores))
+        if config.features.neuron_documents:
+            stores = folder.neurons(a), folder.neurons(b)
+            found.append(Comparison(f"{a}-{b}.neurons", "neurons", (a, b), None, *stores))
+    other = next((s for s in (*saes.seeds[1:], saes.ceiling_seed) if s is not None and s != seed), None)
+    if other is not None:
+        width, first = matched_width(config), names[0]
+        stores = folder.store(first, width, seed), folder.store(first, width, other)
+        name = f"{first}-{first}.w{width}.s{seed}-s{other}"
+        found.append(Comparison(name, "ceiling", (first, first), width, *stores))
+    return found

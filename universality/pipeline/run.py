@@ -1,0 +1,175 @@
+"""The stages in order: skip what is done, resume what was killed, record provenance."""
+
+import json
+import platform
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from universality import __version__
+from universality.config import Config
+from universality.errors import UniversalityError
+from universality.pipeline import stages
+from universality.pipeline.exports import make_exports
+from universality.pipeline.layout import RunFolder, comparisons, sae_grid
+from universality.pipeline.task import Outcome, Task, hash_inputs, run_tasks
+
+STAGES = ("corpus", "train-models", "train-saes", "collect", "match", "families", "export", "report")
+_PACKAGES = ("torch", "transformer-lens", "numpy", "scipy", "numba", "h5py", "tokenizers", "safetensors")
+
+
+def run(config: Config, out: str | Path, until: str = "report") -> Path:
+    """Do an experiment, or what of it has not been done.
+
+    Parameters
+    ----------
+    config
+        See :func:`universality.config.load_config`.
+    out
+        The run's folder; made if it is not there.
+    until
+        The last stage to do: one of ``STAGES``.
+
+    Returns
+    -------
+    Path
+        The run's folder; after the stage ``report``, ``report/index.html`` in it is the page to open.
+
+    Raises
+    ------
+    UniversalityError
+        If the configuration cannot be run, with what to change. What was finished before stays.
+    """
+    if until not in STAGES:
+        raise UniversalityError(f"unknown stage {until!r}; expected one of {', '.join(STAGES)}")
+    folder = RunFolder(Path(out))
+    folder.root.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+    (folder.root / "config.yaml").write_text(text, encoding="utf-8")
+    wanted = STAGES[: STAGES.index(until) + 1]
+    tasks = [task for task in plan(config, folder) if task.stage in wanted]
+    outcomes = run_tasks(tasks, folder.root, _say)
+    _write_provenance(folder)
+    _say_end(outcomes, folder, until)
+    return folder.root
+
+
+def plan(config: Config, folder: RunFolder) -> list[Task]:
+    """All tasks of an experiment, each after those that it reads from."""
+    c = config
+    names = c.models.names
+    corpus = Task("corpus", [c.corpus.model_dump(), _corpus_inputs(c)], (), partial(stages.make_corpus, c, folder))
+    models = [
+        Task(
+            f"train-models/{name}",
+            [c.hook, *_model_inputs(c, name)],
+            ("corpus",),
+            partial(stages.make_model, c, folder, name),
+        )
+        for name in names
+    ]
+    model_tasks = [task.name for task in models]
+    grid = [list(item) for item in sae_grid(c)]
+    settings = [c.hook, c.saes.model_dump(), grid]
+    saes = Task("train-saes", settings, ("corpus", *model_tasks), partial(stages.make_saes, c, folder))
+    collected = [
+        Task(
+            f"collect/{name}",
+            [c.hook, c.features.model_dump(), [item for item in grid if item[0] == name]],
+            ("corpus", f"train-models/{name}", "train-saes"),
+            partial(stages.make_features, c, folder, name),
+        )
+        for name in names
+    ]
+    compared = comparisons(c, folder)
+    matched = [
+        Task(
+            f"match/{comparison.name}",
+            c.statistics.model_dump(),
+            sorted({f"collect/{name}" for name in comparison.models}),
+            partial(stages.make_match, c, folder, comparison),
+        )
+        for comparison in compared
+    ]
+    grown = [
+        Task(
+            f"families/{name}",
+            [c.families.model_dump(), c.saes.widths, c.saes.seeds[0]],
+            (f"collect/{name}",),
+            partial(stages.make_families, c, folder, name),
+        )
+        for name in (names if len(c.saes.widths) > 1 else [])
+    ]
+    done = [task.name for task in (*matched, *grown)]
+    exports = Task("export", None, ("corpus", *done), partial(make_exports, c, folder))
+    everything = ("corpus", *model_tasks, "train-saes", *(t.name for t in collected), *done, "export")
+    report = Task("report", c.name, everything, partial(_make_report, c, folder))
+    return [corpus, *models, saes, *collected, *matched, *grown, exports, report]
+
+
+def _make_report(config: Config, folder: RunFolder) -> list[Path]:
+    from universality.pipeline.report import make_report  # matplotlib
+
+    return make_report(config, folder)
+
+
+def _corpus_inputs(config: Config) -> dict[str, str]:
+    from universality.corpus.read import STARTER
+    from universality.corpus.tokenizer import STARTER_TOKENIZER
+
+    c = config.corpus
+    sources = [c.source] if isinstance(c.source, str) else c.source
+    paths = [STARTER if source == "starter" else Path(source) for source in sources]
+    if c.tokenizer != "train":
+        paths.append(STARTER_TOKENIZER if c.tokenizer == "starter" else Path(c.tokenizer))
+    return _by_content(hash_inputs(paths))
+
+
+def _model_inputs(config: Config, name: str) -> list[Any]:
+    m = config.models
+    if name in m.train:
+        return [m.train[name].model_dump(), m.architecture.model_dump(), m.training.model_dump(), m.dtype]
+    from universality.models.shipped import model_folder
+
+    return [m.load[name], _by_content(hash_inputs([model_folder(m.load[name])]))]
+
+
+def _by_content(hashes: dict[str, str]) -> dict[str, str]:
+    """Without the folders above, so that a copied run is not made again."""
+    return {Path(path).name: value for path, value in hashes.items()}
+
+
+def _write_provenance(folder: RunFolder) -> None:
+    """What everything was made from: the stamps of all tasks, and the versions of this call's packages."""
+    stamps = {}
+    for path in sorted((folder.root / ".done").glob("*.json")):
+        stamp = json.loads(path.read_text(encoding="utf-8"))
+        stamps[stamp.pop("task")] = stamp
+    versions = {"universality": __version__} | {package: metadata.version(package) for package in _PACKAGES}
+    machine = {"python": platform.python_version(), "platform": platform.platform()}
+    record = {"versions": versions, "machine": machine, "tasks": stamps}
+    text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+    target = folder.root / "provenance.json"
+    if not target.exists() or json.loads(target.read_text(encoding="utf-8")).get("tasks") != stamps:
+        target.write_text(text, encoding="utf-8")
+
+
+def _say(outcome: Outcome) -> None:
+    if not outcome.skipped:
+        print(f"{outcome.name:<28} {outcome.seconds:7.1f} s", flush=True)
+
+
+def _say_end(outcomes: list[Outcome], folder: RunFolder, until: str) -> None:
+    made = [outcome for outcome in outcomes if not outcome.skipped]
+    if not made:
+        print("nothing to do: every stage is done and nothing it depends on has changed")
+    else:
+        print(f"{len(made)} of {len(outcomes)} tasks in {sum(o.seconds for o in made):.0f} s; the others were done")
+    if until == "report":
+        from universality.pipeline.summary import print_findings
+
+        print_findings(folder)
+    print(folder.report if until == "report" else folder.root)

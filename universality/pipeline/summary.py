@@ -1,0 +1,24 @@
+"""The measures of a finished run, for the terminal."""
+
+import json
+
+from universality.pipeline.layout import RunFolder
+
+
+def print_findings(folder: RunFolder) -> None:
+    """The measures of a run, a line each."""
+    found = json.loads(folder.report.with_name("summary.json").read_text(encoding="utf-8"))
+    head = found["headline"]
+    print(f"held-out r of matched features, {head['model_a']} and {head['model_b']}, width {head['width']}:")
+    for part in head["populations"]:
+        print(f"  {part['label']:<28} median {_number(part['median'])}   n {part['n']:,}")
+    for row in found["widths"]:
+        a = row["a"]
+        print(
+            f"  width {row['width']:>6,}: held-out r {_number(row['held_out'])}, explained variance "
+            f"{_number(a['explained_variance'])} at L0 {a['l0']:.0f}, q <= 0.05 for {_number(row['share_significant'])}"
+        )
+
+
+def _number(value: float | None) -> str:
+    return "   –" if value is None else f"{value:.3f}"

@@ -1,0 +1,182 @@
+"""One unit of work of a run: made once, skipped when nothing that it depends on has changed.
+
+A finished task leaves a stamp ``.done/<name>.json`` with a key (settings and the hashes of what it was made from)
+and the hashes of what it made. The stamp is written last, so a killed task has none.
+"""
+
+import ctypes
+import gc
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from universality.errors import UniversalityError
+
+_WHOLE = 64 * 2**20  # larger inputs are told apart by size and time, not read again at every start
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to make, from what, and how.
+
+    Attributes
+    ----------
+    name
+        As in ``collect/A``; the part before the slash is the stage.
+    settings
+        JSON values that decide the outcome.
+    after
+        Names of the tasks whose outputs it reads.
+    make
+        Does the work and returns the files that it wrote, inside the run's folder.
+    """
+
+    name: str
+    settings: Any
+    after: Sequence[str]
+    make: Callable[[], Iterable[Path]]
+
+    @property
+    def stage(self) -> str:
+        """The command that runs it."""
+        return self.name.split("/", 1)[0]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened to a task: whether it was skipped, and how long it took in seconds."""
+
+    name: str
+    skipped: bool
+    seconds: float
+
+
+def run_tasks(tasks: Sequence[Task], folder: Path, report: Callable[[Outcome], None]) -> list[Outcome]:
+    """Run the tasks in order, skipping what is done.
+
+    Parameters
+    ----------
+    folder
+        The run's folder; created.
+    report
+        Called after each task.
+    """
+    outcomes = []
+    for task in tasks:
+        key = _key(task, folder)
+        begin = time.monotonic()
+        skipped = _is_done(task, folder, key)
+        if not skipped:
+            _stamp_path(folder, task.name).unlink(missing_ok=True)
+            files = sorted(set(task.make()))
+            _write_stamp(task, folder, key, files, time.monotonic() - begin)
+            _release_memory()
+        outcomes.append(Outcome(task.name, skipped, time.monotonic() - begin))
+        report(outcomes[-1])
+    return outcomes
+
+
+def read_stamp(folder: Path, name: str) -> dict[str, Any]:
+    """The stamp of a finished task.
+
+    Raises
+    ------
+    UniversalityError
+        If the task has not been run in this folder, or its stamp is torn.
+    """
+    path = _stamp_path(folder, name)
+    try:
+        stamp: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UniversalityError(f"{folder}: {name} has not been run here") from None
+    except json.JSONDecodeError:
+        raise UniversalityError(f"{path}: a torn stamp; delete it, and the task runs again") from None
+    return stamp
+
+
+def hash_inputs(paths: Iterable[Path]) -> dict[str, str]:
+    """Content hash of each file, of folders all files below; very large files by size and time of change."""
+    files: list[Path] = []
+    for path in paths:
+        files += sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return {str(file): _input_hash(file) for file in files if file.exists()}
+
+
+def _input_hash(file: Path) -> str:
+    status = file.stat()
+    return f"{status.st_size}@{status.st_mtime_ns}" if status.st_size > _WHOLE else _sha256(file)
+
+
+def _key(task: Task, folder: Path) -> str:
+    made_from = {name: _hashes(read_stamp(folder, name)) for name in task.after}
+    text = json.dumps([task.settings, made_from], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _hashes(stamp: dict[str, Any]) -> dict[str, str]:
+    return {file: output["hash"] for file, output in stamp["outputs"].items()}
+
+
+def _is_done(task: Task, folder: Path, key: str) -> bool:
+    try:
+        stamp = read_stamp(folder, task.name)
+    except UniversalityError:
+        return False
+    files = stamp["outputs"].items()
+    return stamp["key"] == key and all(
+        (folder / file).is_file() and (folder / file).stat().st_size == output["size"] for file, output in files
+    )
+
+
+def _write_stamp(task: Task, folder: Path, key: str, files: list[Path], seconds: float) -> None:
+    outputs = {
+        file.relative_to(folder).as_posix(): {"hash": artifact_hash(file), "size": file.stat().st_size}
+        for file in files
+    }
+    stamp = {"task": task.name, "key": key, "settings": task.settings, "after": list(task.after), "outputs": outputs}
+    path = _stamp_path(folder, task.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    text = json.dumps({**stamp, "seconds": round(seconds, 2)}, indent=1, sort_keys=True)
+    partial.write_text(text + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def artifact_hash(file: Path, verify: bool = False) -> str:
+    """Hash of what a file says: of a store its contents (its bytes depend on how it was flushed), else its bytes.
+
+    Parameters
+    ----------
+    verify
+        Read a store's arrays rather than trust the hashes in it; raises FormatError where they differ.
+    """
+    if file.suffix != ".h5":
+        return _sha256(file)
+    from universality.features.store import FeatureStore
+
+    with FeatureStore.open(file) as store:
+        if verify:
+            store.verify()
+        return store.content_hash()
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _release_memory() -> None:
+    """Give freed memory back: glibc keeps it, and a run would peak at the sum of its tasks, not at the largest."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
+
+
+def _stamp_path(folder: Path, name: str) -> Path:
+    return folder / ".done" / f"{name.replace('/', '.')}.json"

@@ -1,0 +1,104 @@
+"""What a reader must know before believing the numbers: warnings that follow from them, and the limits that stay."""
+
+from universality.report import published
+from universality.report.data import Headline, LanguageModels, Report, SaeQuality
+from universality.report.numbers import count, fixed, listed, percent, plural
+from universality.report.words import known
+
+FEW_GROUPS = 8
+LEAST_TOKENS = 1_000_000
+"""Below it the best of thousands of independent sparse features has a sizeable r by chance."""
+LEAST_EXPLAINED = 0.7
+MOST_DEAD = 0.2
+
+
+def warnings(report: Report) -> tuple[str, ...]:
+    """Everything in the report's numbers that weakens its answer; those that it was given come last."""
+    saes = [sae for row in report.widths for sae in (row.a, row.b)] + list(report.saes)
+    found = (*_comparison(report.headline), *_language_models(report.models), *_saes(saes), *_concepts(report))
+    return (*found, *report.warnings)
+
+
+def _comparison(headline: Headline) -> list[str]:
+    found = []
+    if 0 <= headline.n_tokens < LEAST_TOKENS:
+        found.append(
+            f"Partners are scored on {plural(headline.n_tokens, 'token')}; with fewer than {count(LEAST_TOKENS)} the "
+            "scores of rarely firing features are uncertain. Look at the null and at similarity by firing count."
+        )
+    if headline.of("null") is None:
+        found.append("There is no null: set statistics.replicates to 1 or more to learn what chance gives.")
+    ceiling, features = headline.of("ceiling"), headline.of("features")
+    if ceiling and features and ceiling.median < features.median - 0.02:
+        found.append("The ceiling lies below the features' median, so it bounds nothing.")
+    return found
+
+
+def _language_models(models: LanguageModels | None) -> list[str]:
+    if models is None or not known(models.bigram):
+        return []
+    return [
+        f"{row.name} does not predict held-out text better than a bigram table ({fixed(row.loss)} against "
+        f"{fixed(models.bigram)} nats a token): its features may be about pairs of tokens only."
+        for row in models.rows
+        if known(row.loss) and row.loss >= models.bigram
+    ]
+
+
+def _saes(saes: list[SaeQuality]) -> list[str]:
+    faults = (
+        (
+            [s for s in saes if known(s.explained_variance) and s.explained_variance < LEAST_EXPLAINED],
+            lambda s: fixed(s.explained_variance),
+            f"explain less than {percent(LEAST_EXPLAINED)} of the variance",
+        ),
+        (
+            [s for s in saes if known(s.loss_recovered) and s.loss_recovered < published.LEAST_LOSS_RECOVERED],
+            lambda s: fixed(s.loss_recovered),
+            f"recover less of the model's loss than the {percent(published.LEAST_LOSS_RECOVERED)} of the least "
+            "dictionary in Bricken et al.",
+        ),
+        (
+            [s for s in saes if known(s.dead_share) and s.dead_share > MOST_DEAD],
+            lambda s: percent(s.dead_share),
+            f"have more than {percent(MOST_DEAD)} dead features",
+        ),
+    )
+    return [
+        f"Some SAEs {fault}: {listed([f'{s.model}, {count(s.width)} wide ({show(s)})' for s in bad])}. What they do "
+        "not represent cannot match."
+        for bad, show, fault in faults
+        if bad
+    ]
+
+
+def _concepts(report: Report) -> list[str]:
+    few = [row.kind for row in report.concepts if row.n_groups is not None and row.n_groups < FEW_GROUPS]
+    if not few:
+        return []
+    return [
+        f"{plural(len(few), 'kind')} of {len(report.concepts)} in the table of concepts, marked with †, "
+        f"{'was' if len(few) == 1 else 'were'} cut from fewer than {FEW_GROUPS} works: resampling works says little "
+        "about them, so their intervals are rough."
+    ]
+
+
+def limits(report: Report) -> tuple[str, ...]:
+    """What no number on the page can show."""
+    n_models = len(report.models.rows) if report.models else 2
+    found = [
+        f"The study holds {plural(n_models, 'language model')} and one corpus, so nothing here says how much the "
+        "answer varies with other seeds, sizes or text; intervals cover features and documents only.",
+        "A correlation says that two features fire on the same tokens, not that they do the same for what the model "
+        "predicts; where logit-weight r is given, it looks at their direct effect alone.",
+        "The null re-pairs whole passages. Over the whole corpus any two features of one script beat it; only the null "
+        "within a kind asks for more than that.",
+        "An SAE finds the features that its width, sparsity and training reach. What two SAEs of one model do not "
+        "share, no comparison across models can.",
+    ]
+    if report.headline.method == "hungarian":
+        found.append(
+            "Pairs are one to one. A feature that is split in the other dictionary gets one of the parts, and its r "
+            "falls short of what the parts together would give."
+        )
+    return (*found, *report.limits)

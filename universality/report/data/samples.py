@@ -1,0 +1,144 @@
+"""Best-match correlations of features, neurons, the ceiling and chance, and their numbers."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+NAN = math.nan
+THRESHOLDS = (0.5, 0.7)
+"""Of r, for the shares that reach it."""
+Role = Literal["features", "neurons", "ceiling", "null", "control"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Best-match correlations of one kind of thing, for a picture and for the numbers beside it.
+
+    Parameters
+    ----------
+    role
+        ``features`` across models; ``neurons`` across models; ``ceiling``, two SAE seeds of one model; ``null``,
+        re-paired text; ``control``, anything else.
+    label
+        As the legend names it.
+    values
+        [n] one r each; NaN where there is none.
+    without
+        Living features that have no partner, beyond those that are NaN: they count in every share.
+    """
+
+    role: Role
+    label: str
+    values: np.ndarray[Any, np.dtype[np.float64]]
+    without: int = 0
+
+    def population(self) -> "Population":
+        """Its numbers."""
+        values = np.asarray(self.values, dtype=np.float64).ravel()
+        known = np.sort(values[~np.isnan(values)])
+        n = values.size + self.without
+        low, high = _median_interval(known)
+        return Population(
+            role=self.role,
+            label=self.label,
+            n=n,
+            n_scored=known.size,
+            median=float(np.median(known)) if known.size else NAN,
+            low=low,
+            high=high,
+            quantile_95=float(np.quantile(known, 0.95)) if known.size else NAN,
+            shares=tuple(float((known >= t).sum() / n) if n else NAN for t in THRESHOLDS),
+        )
+
+
+def sample(role: Role, label: str, values: ArrayLike, without: int = 0) -> Sample:
+    """A ``Sample`` of anything that NumPy reads."""
+    return Sample(role, label, np.asarray(values, dtype=np.float64).ravel(), without)
+
+
+def _median_interval(ordered: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, float]:
+    """95% interval of the median from order statistics: n / 2 ± 1.96 √n / 2, as the binomial's normal limit gives."""
+    n = ordered.size
+    if n < 8:
+        return NAN, NAN
+    half = 1.96 * math.sqrt(n) / 2
+    low, high = math.floor(n / 2 - half), math.ceil(n / 2 + half) - 1
+    return float(ordered[max(0, low)]), float(ordered[min(n - 1, high)])
+
+
+@dataclass(frozen=True)
+class Population:
+    """Numbers of a ``Sample``.
+
+    Parameters
+    ----------
+    role, label
+        As there.
+    n, n_scored
+        Things counted, and those with a score.
+    median, low, high
+        Of the scores, with a 95% interval that takes features as independent draws.
+    quantile_95
+        Of the scores.
+    shares
+        Of ``n``: scores of at least each of ``THRESHOLDS``.
+    """
+
+    role: Role
+    label: str
+    n: int
+    n_scored: int
+    median: float
+    low: float = NAN
+    high: float = NAN
+    quantile_95: float = NAN
+    shares: tuple[float, ...] = (NAN, NAN)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The comparison that answers the question.
+
+    Parameters
+    ----------
+    model_a, model_b
+        Names.
+    width
+        Features of each dictionary.
+    n_tokens
+        Held-out tokens on which partners are scored.
+    populations
+        ``Sample.population`` of features and of whatever else was measured, at most one of each role but
+        ``control``.
+    method, null
+        How partners were found; what was re-paired for the null ("global" or "kind").
+    replicates
+        Of the null.
+    share_significant, q_level
+        Share of A's living features whose pair has q at most ``q_level``; NaN without a null.
+    median_chosen
+        Median r on the half that chose the partners.
+    nearest, nearest_neurons
+        Median held-out r of every feature's (neuron's) best partner where partners may repeat, as it is published.
+    """
+
+    model_a: str
+    model_b: str
+    width: int
+    n_tokens: int
+    populations: tuple[Population, ...]
+    method: str = "hungarian"
+    null: str = "global"
+    replicates: int = 0
+    share_significant: float = NAN
+    q_level: float = 0.05
+    median_chosen: float = NAN
+    nearest: float = NAN
+    nearest_neurons: float = NAN
+
+    def of(self, role: Role) -> Population | None:
+        """The population of a role, None if it was not measured or has no score."""
+        return next((p for p in self.populations if p.role == role and p.n_scored), None)

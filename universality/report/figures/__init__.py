@@ -1,0 +1,52 @@
+"""Pictures of a study: tables and arrays in, a matplotlib ``Figure`` out, and a caption that says what to see.
+
+Nothing here touches pyplot's state or needs a screen.
+"""
+
+from universality.report.figures.concepts import concept_dots, describe_concepts
+from universality.report.figures.densities import DensitySample, describe_densities, feature_densities
+from universality.report.figures.distributions import best_match_distribution, describe_distribution
+from universality.report.figures.heatmap import MatchedMatrix, describe_heatmap, matched_heatmap, spaced
+from universality.report.figures.save import picture, save_figure, save_picture
+from universality.report.figures.scatter import (
+    activation_against_logit,
+    chosen_against_held_out,
+    describe_held_out,
+    describe_logit,
+)
+from universality.report.figures.strata import Stratum, describe_strata, similarity_by_firings, strata
+from universality.report.figures.training import Curve, curves, describe_training, training_curves
+from universality.report.figures.tree import describe_family, family_tree
+from universality.report.figures.tree_layout import choose_family
+
+__all__ = [
+    "Curve",
+    "DensitySample",
+    "MatchedMatrix",
+    "Stratum",
+    "activation_against_logit",
+    "best_match_distribution",
+    "choose_family",
+    "chosen_against_held_out",
+    "concept_dots",
+    "curves",
+    "describe_concepts",
+    "describe_densities",
+    "describe_distribution",
+    "describe_family",
+    "describe_heatmap",
+    "describe_held_out",
+    "describe_logit",
+    "describe_strata",
+    "describe_training",
+    "family_tree",
+    "feature_densities",
+    "matched_heatmap",
+    "picture",
+    "save_figure",
+    "save_picture",
+    "similarity_by_firings",
+    "spaced",
+    "strata",
+    "training_curves",
+]

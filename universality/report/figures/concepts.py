@@ -1,0 +1,92 @@
+"""Concepts that a program can check: is Hebrew's feature in one model Hebrew's feature in the other?"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from universality.report import published
+from universality.report.cautions import FEW_GROUPS
+from universality.report.data import Caption, ConceptRow
+from universality.report.figures.style import BLUE, GREY, PAGE, PALE, VERMILION, drawable, new_figure, say, styled
+from universality.report.numbers import fixed
+
+MOST = 40
+
+
+def shown(rows: Sequence[ConceptRow]) -> list[ConceptRow]:
+    """The rows that can be drawn: those with a held-out r, most alike first, at most 40."""
+    scored = [row for row in rows if math.isfinite(row.held_out)]
+    return sorted(scored, key=lambda row: (-row.held_out, row.kind))[:MOST]
+
+
+@styled
+def concept_dots(rows: Sequence[ConceptRow]) -> Figure:
+    """Held-out r of each kind's feature and its partner, with intervals, beside published values.
+
+    Parameters
+    ----------
+    rows
+        In any order; those without a held-out r are left out.
+    """
+    drawn = shown(rows)
+    figure = new_figure(PAGE * 0.82, max(1.6, 0.75 + 0.17 * len(drawn)))
+    axes = figure.subplots()
+    axes.set(xlabel="r of the kind's feature in A and its partner in B (held-out tokens)", ylabel="kind of text")
+    if not drawn:
+        say(axes, "no kind was scored")
+        return figure
+    places = np.arange(len(drawn))
+    axes.hlines(places, 0, 1, color=PALE, linewidth=0.5, zorder=0)
+    for place, row in zip(places, drawn, strict=True):
+        if math.isfinite(row.ci_low) and math.isfinite(row.ci_high):
+            axes.hlines(place, row.ci_low, row.ci_high, color=BLUE, linewidth=2.2, alpha=0.45)
+    _dots(figure, drawn)
+    theirs = [
+        (p, published.CONCEPTS[row.kind].activation_r) for p, row in enumerate(drawn) if row.kind in published.CONCEPTS
+    ]
+    if theirs:
+        y, x = zip(*theirs, strict=True)
+        axes.plot(x, y, "D", color=VERMILION, markersize=4.5, fillstyle="none", linestyle="none",
+                  label="Bricken et al. 2023")  # fmt: skip
+    axes.set_yticks(places, [drawable(row.kind) + (" †" if _few(row) else "") for row in drawn])
+    lowest = min(min(row.held_out, row.ci_low if math.isfinite(row.ci_low) else 1.0) for row in drawn)
+    axes.set(xlim=(min(0.0, lowest) - 0.02, 1.02), ylim=(len(drawn) - 0.4, -0.6))
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, columnspacing=1.2, handletextpad=0.2)
+    return figure
+
+
+def _dots(figure: Figure, drawn: list[ConceptRow]) -> None:
+    """Filled where the feature tells its kind well (F1 of 0.5 or more), hollow where it does not."""
+    for well, colour, label in ((True, BLUE, "tells the kind (F1 ≥ 0.5)"), (False, GREY, "does not (F1 < 0.5)")):
+        some = [(place, row.held_out) for place, row in enumerate(drawn) if (row.f1 >= 0.5) == well]
+        if some:
+            y, x = zip(*some, strict=True)
+            figure.axes[0].plot(x, y, "o", color=colour, markersize=4.5, fillstyle="full" if well else "none",
+                                linestyle="none", label=label)  # fmt: skip
+
+
+def _few(row: ConceptRow) -> bool:
+    return row.n_groups is not None and row.n_groups < FEW_GROUPS
+
+
+def describe_concepts(rows: Sequence[ConceptRow]) -> Caption:
+    """What the picture shows and what to see in it."""
+    drawn = shown(rows)
+    text = (
+        "For each kind of text the feature of A that tells it best (by labels alone, not by similarity) and that "
+        "feature's partner in B: their r on held-out tokens, with a bootstrap interval where there is one. Filled dots "
+        "are features that tell their kind well; for hollow ones there is no such feature, and r says nothing about "
+        "the kind. Diamonds are published values, from other models and text."
+    )
+    if any(map(_few, drawn)):
+        text += f" † Fewer than {FEW_GROUPS} works: the interval is rough."
+    if len(drawn) < len(rows):
+        text += (
+            f" {len(rows) - len(drawn)} of {len(rows)} kinds are not drawn (no held-out r, or beyond the first {MOST})."
+        )
+    alt = ", ".join(f"{row.kind} {fixed(row.held_out)}" for row in drawn)
+    return Caption(text, f"Dot plot of r by kind of text: {alt or 'none'}.")

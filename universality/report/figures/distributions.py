@@ -1,0 +1,102 @@
+"""How alike the best matches are: features, neurons, the ceiling and chance in one picture."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from universality.report.data import THRESHOLDS, Caption, Role, Sample
+from universality.report.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PAGE,
+    PALE,
+    PURPLE,
+    drawable,
+    new_figure,
+    say,
+    styled,
+)
+from universality.report.numbers import count, fixed, percent
+
+LOOK: dict[Role, tuple[str, str]] = {
+    "features": (BLUE, "-"),
+    "ceiling": (GREEN, (0, (6, 1.5))),  # type: ignore[dict-item]
+    "neurons": (ORANGE, (0, (4, 1.2, 1, 1.2))),  # type: ignore[dict-item]
+    "null": (GREY, (0, (1, 1))),  # type: ignore[dict-item]
+    "control": (PURPLE, (0, (2.5, 1))),  # type: ignore[dict-item]
+}
+
+
+@styled
+def best_match_distribution(samples: Sequence[Sample]) -> Figure:
+    """Share of features whose best match has at least a given r, one curve a sample, medians marked.
+
+    Features without a partner count in the share, so a curve may start below 100%.
+
+    Parameters
+    ----------
+    samples
+        Any number; those without a score are named in the legend and not drawn.
+    """
+    figure = new_figure(PAGE, 3.1)
+    axes = figure.subplots()
+    for threshold in THRESHOLDS:
+        axes.axvline(threshold, color=PALE, linewidth=0.7, zorder=0)
+    axes.axhline(0.5, color=PALE, linewidth=0.7, zorder=0)
+    lowest = 0.0
+    for sample in samples:
+        x, y = survival(sample)
+        colour, dashes = LOOK[sample.role]
+        axes.plot(x, y, color=colour, linestyle=dashes, label=_label(sample))
+        if x.size:
+            lowest = min(lowest, float(x[0]))
+            median = sample.population().median
+            axes.plot(
+                median, _height(x, y, median), "o", color=colour, markersize=4.5, markeredgecolor="white", zorder=5
+            )
+    if not any(sample.population().n_scored for sample in samples):
+        say(axes, "nothing was scored")
+    axes.set(xlim=(max(-1.0, lowest) - 0.02, 1.02), ylim=(0, 1.03))
+    axes.set(xlabel="best-match r (Pearson, held-out tokens)", ylabel="share with at least this r")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    if samples:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=0.9)
+    return figure
+
+
+def survival(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """Rising r and the share of all things, those without a score included, that reach it: [n_scored] each."""
+    x = np.sort(sample.values[~np.isnan(sample.values)])
+    n = sample.values.size + sample.without
+    return x, (x.size - np.arange(x.size)) / max(1, n)
+
+
+def _height(x: np.ndarray, y: np.ndarray, at: float) -> float:
+    """The curve at ``at``."""
+    return float(np.interp(at, x, y))
+
+
+def _label(sample: Sample) -> str:
+    numbers = sample.population()
+    if not numbers.n_scored:
+        return f"{drawable(sample.label)}\nno score (n = {count(numbers.n)})"
+    return f"{drawable(sample.label)}\nmedian {fixed(numbers.median)} (n = {count(numbers.n)})"
+
+
+def describe_distribution(samples: Sequence[Sample]) -> Caption:
+    """What the picture shows and what to see in it."""
+    found = [sample.population() for sample in samples]
+    medians = "; ".join(
+        f"{p.label}: median {fixed(p.median)}, {percent(p.shares[0])} at r ≥ 0.5 (n = {count(p.n)})" for p in found
+    )
+    text = (
+        "For every r on the horizontal axis, the share whose best match in the other network is at least as alike; "
+        "dots mark medians, grey lines r = 0.5, r = 0.7 and one half. The further right a curve, the more alike. Look "
+        "at how far features lie from chance (nothing shared), from neurons (the models' own units) and from the "
+        "ceiling (the same model, another SAE seed), and not at how far they lie from r = 1."
+    )
+    return Caption(text, f"Curves of best-match correlations. {medians or 'No samples'}.")

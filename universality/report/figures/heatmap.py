@@ -1,0 +1,137 @@
+"""The matched similarity matrix: do pairs stand out, and are they the only ones that do?"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from universality.errors import UniversalityError
+from universality.report.data import Caption
+from universality.report.figures.style import PAGE, SIGNED_MAP, drawable, new_figure, say, styled
+from universality.report.numbers import count, fixed, percent, plural
+
+Matrix = np.ndarray[Any, np.dtype[np.floating]]
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedMatrix:
+    """Similarities among matched features, cut to what a picture can hold.
+
+    Row i is a feature of A, column i its partner in B; both are ordered by match quality, best first, so pairs lie on
+    the diagonal.
+
+    Parameters
+    ----------
+    sample
+        [n_sample, n_sample] among pairs evenly spaced in that order (all of them where there are few).
+    best
+        [n_best, n_best] among the first.
+    n_pairs
+        Pairs that there are.
+    """
+
+    sample: Matrix
+    best: Matrix
+    n_pairs: int
+
+    def __post_init__(self) -> None:
+        for name, matrix in (("sample", self.sample), ("best", self.best)):
+            if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] > self.n_pairs:
+                raise UniversalityError(
+                    f"{name}: expected a square matrix of at most n_pairs = {self.n_pairs} pairs, found shape "
+                    f"{matrix.shape}; rows are A's features and columns their partners"
+                )
+
+
+def spaced(n_pairs: int, size: int = 256) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Ranks, evenly spaced from the best pair to the worst, of the pairs to draw: all where there are few."""
+    return np.unique(np.linspace(0, max(n_pairs - 1, 0), min(size, n_pairs)).round().astype(np.int64))
+
+
+@styled
+def matched_heatmap(
+    matrix: MatchedMatrix, *, measure: str = "activation r", names: tuple[str, str] = ("A", "B")
+) -> Figure:
+    """All pairs, or an evenly spaced sample of them, beside the best.
+
+    Parameters
+    ----------
+    matrix
+        What to draw.
+    measure
+        Of the colour bar.
+    names
+        Of the two models.
+    """
+    figure = new_figure(PAGE, 3.3)
+    left, right = figure.subplots(1, 2)
+    n = len(matrix.sample)
+    which = "all" if n == matrix.n_pairs else f"{count(n)} evenly spaced of"
+    image = _draw(left, matrix.sample, f"{which} {plural(matrix.n_pairs, 'pair')}", matrix.n_pairs)
+    _draw(right, matrix.best, f"the best {count(len(matrix.best))}", len(matrix.best))
+    for axes in (left, right):
+        axes.set_xlabel(f"partner in {drawable(names[1])}, in the same order")
+        axes.set_ylabel(f"feature of {drawable(names[0])}, rank by match quality")
+    figure.colorbar(image, ax=[left, right], label=measure, shrink=0.82, aspect=26, pad=0.02)
+    return figure
+
+
+def _draw(axes: Axes, matrix: Matrix, title: str, n_ranks: int) -> AxesImage:
+    """The matrix with ranks along both sides: cell i of n stands for rank i (n_ranks - 1) / (n - 1) + 1."""
+    n = len(matrix)
+    size = max(n, 1)
+    image = axes.imshow(
+        matrix if n else np.zeros((1, 1)),
+        cmap=colormaps[SIGNED_MAP].with_extremes(bad="#BBBBBB"),
+        vmin=-1,
+        vmax=1,
+        interpolation="nearest",
+        origin="upper",
+    )
+    step = (n_ranks - 1) / (n - 1) if n > 1 else 1.0
+    nice = np.asarray(MaxNLocator(4, integer=True).tick_values(1, max(n_ranks, 2)))
+    ranks = np.unique(np.concatenate([[1], nice[(nice > 1) & (nice <= n_ranks)]]))
+    places = (ranks - 1) / step
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(places)
+        axis.set_major_formatter(FuncFormatter(lambda place, _: count(round(place * step + 1))))
+    axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
+    axes.set_title(title)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+    if not n:
+        say(axes, "no pairs")
+    return image
+
+
+def describe_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") -> Caption:
+    """What the picture shows and what to see in it, with the contrast of diagonal and rest in numbers."""
+    n = len(matrix.sample)
+    on = np.diag(matrix.sample)
+    off = matrix.sample[~np.eye(n, dtype=bool)]
+    on, off = on[~np.isnan(on)], np.abs(off[~np.isnan(off)])
+    drawn = (
+        "all pairs"
+        if n == matrix.n_pairs
+        else f"{count(n)} pairs, evenly spaced in that order, of {count(matrix.n_pairs)}"
+    )
+    text = (
+        f"Rows are features of A, columns their partners in B, both ordered by match quality. Left: {drawn}; cells are "
+        f"single similarities, nothing is averaged. Right: the best {count(len(matrix.best))}. A dark diagonal on a "
+        "pale ground says that each feature resembles its partner and no other; squares or dark cells off the diagonal "
+        "say that several features share a meaning."
+    )
+    if not on.size:
+        return Caption(text, f"Heatmap of {measure}: no pairs.")
+    contrast = f" On the diagonal the median is {fixed(float(np.median(on)))}"
+    if off.size:
+        contrast += (
+            f"; off it the median size is {fixed(float(np.median(off)), 3)}, and {percent((off >= 0.5).mean(), 2)} of "
+            "cells reach 0.5"
+        )
+    return Caption(text + contrast + ".", f"Heatmap of {measure} between {drawn} of matched features.{contrast}.")

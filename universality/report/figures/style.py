@@ -1,0 +1,96 @@
+"""One look for all pictures: small, plain, safe for colour-blind readers, print and a machine without a screen."""
+
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
+from matplotlib.ft2font import FT2Font
+
+from universality.report.data import PAGE_WIDTH
+from universality.report.tokens import code_point, visible
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FONT = "DejaVu Sans"  # ships with matplotlib, and has Latin, Greek, Cyrillic, Hebrew, Arabic
+COLUMN, PAGE = 3.4, PAGE_WIDTH
+"""Widths in inches of one and of two columns of print."""
+BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
+"""Okabe and Ito's colours, told apart by every common kind of sight."""
+GREY, PALE, INK = "#6B6B6B", "#D9D9D9", "#222222"
+CYCLE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
+MODEL_COLOURS = (BLUE, VERMILION)
+SIGNED_MAP = "RdBu_r"
+DENSITY_MAP = LinearSegmentedColormap.from_list("crowd", ["#A9D0EA", BLUE, "#04263D"])
+"""From few to many, on white paper."""
+
+STYLE: dict[str, Any] = {
+    "font.family": FONT,
+    "font.size": 8,
+    "text.color": INK,
+    "text.parse_math": False,  # a token may hold a dollar sign
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.use_mathtext": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "lines.linewidth": 1.4,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "figure.dpi": 100,
+    "svg.fonttype": "path",  # reads the same where the font is missing
+    "svg.hashsalt": "universality",
+}
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Draw in this style, whatever the reader's own matplotlibrc says."""
+
+    @wraps(draw)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+        with matplotlib.style.context(["default", STYLE]):
+            return draw(*args, **kwargs)
+
+    return inside
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def say(axes: Axes, text: str) -> None:
+    """Write into empty axes why they are empty."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    return frozenset(FT2Font(findfont(FONT)).get_charmap())
+
+
+def drawable(text: str, *, mark_spaces: bool = False) -> str:
+    """The text as ``visible`` shows it, with ``U+4E2D`` for what the pictures' font has no glyph for.
+
+    >>> drawable("עברית"), drawable("中")
+    ('עברית', 'U+4E2D')
+    """
+    shown = visible(text, mark_spaces=mark_spaces)
+    return "".join(c if ord(c) in _glyphs() else code_point(c) for c in shown)

@@ -1,0 +1,182 @@
+"""One family as a layered drawing: what becomes of a feature as the dictionary grows."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, PathPatch
+from matplotlib.path import Path
+from matplotlib.text import Text
+
+from universality.report.data import Caption
+from universality.report.figures.style import BLUE, GREY, INK, PAGE, VERMILION, drawable, styled
+from universality.report.figures.tree_layout import Layout, Node, lay_out, weight
+from universality.report.numbers import count, fixed, percent, plural
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+ROW, BOX, MARGIN, HEAD = 0.44, 0.34, 0.08, 0.3  # inches
+ISOLATE, END = "\u2068", "\u2069"  # each token in its own direction, all of them from left to right
+LEFT_TO_RIGHT = "\u200e"
+GAP = 0.5  # inches between columns
+
+
+@styled
+def family_tree(
+    graph: "nx.DiGraph", root: Node, tokens: Mapping[Node, Sequence[str]] | None = None, *, most: int = 12
+) -> Figure:
+    """A root and its descendants, one column a width, narrowest left.
+
+    Solid lines lead from each feature's heaviest parent, dashed ones from further parents; they are the wider, and
+    the number beside them the larger, the more alike parent and child are (``weight``).
+
+    Parameters
+    ----------
+    graph
+        As ``Families.graph``: nodes ``(level, feature)`` with ``width`` and, where known, ``kind`` and ``density``;
+        edges with ``weight``.
+    root
+        Of the family, e.g. from ``choose_family``.
+    tokens
+        Strings to show for each node, strongest first.
+    most
+        Nodes drawn of each level; what is left out is counted.
+    """
+    layout = lay_out(graph, root, most)
+    first = root[0]
+    n_levels = max(level for level, _ in layout.row) - first + 1
+    height = HEAD + ROW * layout.n_rows + MARGIN + (0.16 if layout.hidden else 0)
+    figure = Figure(figsize=(PAGE, height))
+    FigureCanvasAgg(figure)  # its renderer measures text
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, PAGE), ylim=(height, 0))
+    axes.set_axis_off()
+    box_width = (PAGE - 2 * MARGIN - (max(n_levels, 2) - 1) * GAP) / max(n_levels, 2)
+    column = box_width + GAP
+
+    def corner(node: Node) -> tuple[float, float]:
+        """Upper left of a node's box."""
+        return MARGIN + (node[0] - first) * column, HEAD + layout.row[node] * ROW + (ROW - BOX) / 2
+
+    for edge in (*layout.tree, *layout.others):
+        _edge(axes, corner(edge[0]), corner(edge[1]), box_width, weight(graph, edge), edge in layout.tree)
+    for node in layout.row:
+        _node(
+            axes, graph.nodes[node], corner(node), box_width, (tokens or {}).get(node, ()), layout.hidden.get(node, 0)
+        )
+    for level in range(n_levels):
+        some = next(node for node in layout.row if node[0] == first + level)
+        text = f"{count(graph.nodes[some].get('width'))} features"
+        axes.text(MARGIN + level * column, HEAD - 0.08, text, fontsize=8.5, va="bottom")
+    return figure
+
+
+def _edge(
+    axes: Axes, start: tuple[float, float], stop: tuple[float, float], box_width: float, strength: float, in_tree: bool
+) -> None:
+    """A curve from the right side of one box to the left side of another, and its weight."""
+    x0, y0, x1, y1 = start[0] + box_width, start[1] + BOX / 2, stop[0], stop[1] + BOX / 2
+    middle = (x0 + x1) / 2
+    path = Path([(x0, y0), (middle, y0), (middle, y1), (x1, y1)], [Path.MOVETO, *[Path.CURVE4] * 3])
+    colour, dashes = (BLUE, "-") if in_tree else (VERMILION, (0, (3, 2)))
+    axes.add_patch(
+        PathPatch(
+            path, fill=False, edgecolor=colour, linestyle=dashes, linewidth=0.5 + 1.8 * max(0.0, min(1.0, strength)),
+            alpha=0.75 if in_tree else 0.6, zorder=1,
+        )
+    )  # fmt: skip
+    if in_tree:
+        axes.text(
+            x1 - 0.04, y1 - 0.035, fixed(strength), fontsize=5.5, color=GREY, ha="right", va="bottom", zorder=3,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.8},
+        )  # fmt: skip
+
+
+def _node(
+    axes: Axes,
+    attributes: Mapping[str, object],
+    corner: tuple[float, float],
+    box_width: float,
+    tokens: Sequence[str],
+    hidden: int,
+) -> None:
+    """A box with the feature's number, its kind and rate, and example tokens as far as they fit."""
+    x, y = corner
+    axes.add_patch(
+        FancyBboxPatch(
+            corner, box_width, BOX, boxstyle="round,pad=0,rounding_size=0.05", facecolor="#F4F7FA", edgecolor="#9FB3C4",
+            linewidth=0.6, zorder=2,
+        )
+    )  # fmt: skip
+    inner = box_width - 0.1
+    facts = [f"#{attributes.get('feature', '?')}"]
+    if attributes.get("kind"):
+        facts.append(drawable(str(attributes["kind"])))
+    if isinstance(attributes.get("density"), float):
+        facts.append(percent(attributes["density"], 1))  # type: ignore[arg-type]
+    _fitted(axes.text(x + 0.05, y + 0.135, "", fontsize=6.5, color=INK, va="baseline", zorder=4), facts, " · ", inner)
+    shown = [drawable(token, mark_spaces=True) for token in tokens]
+    line = axes.text(x + 0.05, y + 0.27, "", fontsize=6.5, color=BLUE, va="baseline", zorder=4)
+    _fitted(line, shown, "  ", inner)
+    if hidden:
+        axes.text(
+            x + box_width,
+            y + BOX + 0.02,
+            f"+ {count(hidden)} not drawn",
+            fontsize=5.5,
+            color=GREY,
+            ha="right",
+            va="top",
+        )
+
+
+def _fitted(text: Text, parts: Sequence[str], separator: str, inches: float) -> None:
+    """Put in as many parts as fit; cut the first one if not even that does."""
+    whole = parts[0] if parts else ""
+    shorter = [[whole[:n] + "…"] for n in range(min(len(whole) - 1, 60), 0, -1)]
+    for some in [*(parts[:n] for n in range(len(parts), 0, -1)), *shorter]:
+        text.set_text(LEFT_TO_RIGHT + separator.join(f"{ISOLATE}{part}{END}" for part in some))
+        if _width(text) <= inches:
+            return
+
+
+def _width(text: Text) -> float:
+    """In inches."""
+    figure = text.get_figure(root=True)
+    assert figure is not None
+    return float(text.get_window_extent().width) / figure.dpi
+
+
+def describe_family(
+    graph: "nx.DiGraph", root: Node, tokens: Mapping[Node, Sequence[str]] | None = None, *, most: int = 12
+) -> Caption:
+    """What the drawing shows and what to see in it."""
+    layout = lay_out(graph, root, most)
+    sizes = _sizes(layout)
+    text = (
+        "One family: a feature of the narrowest dictionary and those of wider ones that descend from it, with the "
+        "share of tokens on which each fires and the tokens on which it fires most. Solid lines come from the parent "
+        "that is most alike (the edge's weight beside it: the mean of how alike the two fire and write), dashed lines "
+        "from further parents: where there are any, the family is no tree."
+    )
+    left_out = sum(layout.hidden.values())
+    if left_out:
+        text += f" {plural(left_out, 'further child', 'further children')} are not drawn."
+    parts = [f"{plural(n, 'feature')} of {count(_width_of(graph, layout, level))}" for level, n in sizes.items()]
+    merges = f"; {plural(len(layout.others), 'further parent')}" if layout.others else ""
+    examples = " ".join(drawable(token, mark_spaces=True) for token in (tokens or {}).get(root, ())[:5])
+    about = f" The root fires on: {examples}." if examples else ""
+    return Caption(text, f"Family tree: {', then '.join(parts)}{merges}.{about}")
+
+
+def _sizes(layout: Layout) -> dict[int, int]:
+    levels = sorted(level for level, _ in layout.row)
+    return {level: levels.count(level) for level in dict.fromkeys(levels)}
+
+
+def _width_of(graph: "nx.DiGraph", layout: Layout, level: int) -> int | None:
+    width = graph.nodes[next(node for node in layout.row if node[0] == level)].get("width")
+    return None if width is None else int(width)

@@ -1,0 +1,114 @@
+"""Where the members of one family stand: one column a width, children beside their parent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from universality.errors import UniversalityError
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+Node = tuple[int, int]
+Edge = tuple[Node, Node]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A drawn family.
+
+    Parameters
+    ----------
+    row
+        Of every drawn node; its column is its level.
+    n_rows
+        Rows that the leaves take.
+    tree
+        Edges from every drawn node's heaviest parent.
+    others
+        The other edges between drawn nodes: where features merge.
+    hidden
+        Children that were left out, by parent.
+    """
+
+    row: Mapping[Node, float]
+    n_rows: int
+    tree: tuple[Edge, ...]
+    others: tuple[Edge, ...]
+    hidden: Mapping[Node, int]
+
+
+def lay_out(graph: "nx.DiGraph", root: Node, most: int = 12) -> Layout:
+    """Root, children and grandchildren, the heaviest edges first.
+
+    Parameters
+    ----------
+    graph
+        Nodes ``(level, feature)``, edges from parent to child with ``weight`` (1 where absent).
+    root
+        A node of it.
+    most
+        Nodes drawn of each level.
+    """
+    if root not in graph:
+        raise UniversalityError(f"root: expected a node (level, feature) of the graph, found {root!r}")
+    parent, hidden = _members(graph, root, most)
+    children: dict[Node, list[Node]] = {node: [] for node in parent}
+    for node, above in parent.items():
+        if above is not None:
+            children[above].append(node)
+    row: dict[Node, float] = {}
+    n_rows = _rows(root, children, row, 0)
+    tree = tuple((above, node) for node, above in parent.items() if above is not None)
+    others = sorted((a, b) for a in row for b in graph.successors(a) if b in row and (a, b) not in tree)
+    return Layout(row, n_rows, tree, tuple(others), hidden)
+
+
+def weight(graph: "nx.DiGraph", edge: Edge) -> float:
+    """Of an edge, 1 where it has none."""
+    return float(graph.edges[edge].get("weight", 1.0))
+
+
+def _members(graph: "nx.DiGraph", root: Node, most: int) -> tuple[dict[Node, Node | None], dict[Node, int]]:
+    """Drawn nodes with their heaviest drawn parent, heaviest edges first in each level; and what is left out."""
+    parent: dict[Node, Node | None] = {root: None}
+    hidden: dict[Node, int] = {}
+    level = [root]
+    while level:
+        best: dict[Node, Edge] = {}
+        for edge in ((above, child) for above in level for child in graph.successors(above)):
+            child = edge[1]
+            if child not in parent and (child not in best or weight(graph, edge) > weight(graph, best[child])):
+                best[child] = edge
+        ordered = sorted(best, key=lambda node: (-weight(graph, best[node]), node))
+        for node in ordered[most:]:
+            hidden[best[node][0]] = hidden.get(best[node][0], 0) + 1
+        level = ordered[:most]
+        parent |= {node: best[node][0] for node in level}
+    return parent, hidden
+
+
+def _rows(node: Node, children: Mapping[Node, list[Node]], row: dict[Node, float], free: int) -> int:
+    """Leaves take rows from ``free`` on, parents the middle of theirs; returns the next free row."""
+    if not children[node]:
+        row[node] = free
+        return free + 1
+    for child in children[node]:
+        free = _rows(child, children, row, free)
+    row[node] = (row[children[node][0]] + row[children[node][-1]]) / 2
+    return free
+
+
+def choose_family(graph: "nx.DiGraph", most: int = 12) -> Node | None:
+    """The root whose family is largest among those that can be drawn whole; None if no root has a child.
+
+    Of equal ones the first. Where every family is too large for ``most`` nodes a level, the smallest.
+    """
+    best: tuple[bool, int, Node] | None = None
+    for root in sorted(node for node in graph if graph.in_degree(node) == 0 and graph.out_degree(node) > 0):
+        parent, hidden = _members(graph, root, most)
+        size = len(parent) + sum(hidden.values())
+        rank = (not hidden, -size if hidden else size, root)
+        if best is None or rank[:2] > best[:2]:
+            best = rank
+    return best[2] if best else None

@@ -1,0 +1,82 @@
+"""How numbers are written: in words, tables and captions alike."""
+
+import math
+
+MISSING = "–"
+
+
+def fixed(value: float | None, digits: int = 2) -> str:
+    """``0.36``, with a true minus; a dash for None, NaN or infinity. A zero is never negative.
+
+    >>> fixed(-0.127), fixed(-0.001), fixed(None)
+    ('−0.13', '0.00', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """``34%``; what is neither nothing nor all is never written as such.
+
+    >>> percent(0.343), percent(0.0004), percent(0.9999), percent(1.0), percent(float("nan"))
+    ('34%', '<1%', '>99%', '100%', '–')
+    """
+    if share is None or not math.isfinite(share):
+        return MISSING
+    least = 10.0**-digits
+    if 0 < share * 100 < least:
+        return f"<{least:.{digits}f}%"
+    if 100 - least < share * 100 < 100:
+        return f">{100 - least:.{digits}f}%"
+    return fixed(share * 100, digits) + "%"
+
+
+def count(value: float | None) -> str:
+    """``40,960``; a dash for None or NaN."""
+    return MISSING if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def small(value: float | None) -> str:
+    """Two significant digits for what may be tiny: q-values, gaps.
+
+    >>> small(0.0123), small(6.9e-13), small(0.0), small(None)
+    ('0.012', '6.9×10⁻¹³', '0', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    if abs(value) >= 10:
+        return fixed(value, 0)
+    if abs(value) >= 0.001:
+        return f"{value:.2g}".replace("-", "−")
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return mantissa.replace("-", "−") + "×" + power_of_ten(int(exponent))
+
+
+def power_of_ten(exponent: int) -> str:
+    """``10⁻³``, in characters that every font has."""
+    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def interval(low: float | None, high: float | None, digits: int = 2) -> str:
+    """``0.31 to 0.42``; empty where either end is unknown."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    return f"{fixed(low, digits)} to {fixed(high, digits)}"
+
+
+def plural(n: int, one: str, many: str | None = None) -> str:
+    """``1 pair``, ``2 pairs``.
+
+    >>> plural(1, "pair"), plural(2048, "pair"), plural(2, "dictionary", "dictionaries")
+    ('1 pair', '2,048 pairs', '2 dictionaries')
+    """
+    return f"{count(n)} {one if n == 1 else many or one + 's'}"
+
+
+def listed(items: list[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

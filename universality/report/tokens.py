@@ -1,0 +1,117 @@
+"""Token strings that can be shown: nothing invisible, nothing that reorders or breaks what stands around it.
+
+A byte-level tokenizer may cut inside a character. Such bytes come as Python's ``surrogateescape`` writes them
+(U+DC80 to U+DCFF): ``bytes.decode("utf-8", "surrogateescape")``; where the neighbours complete the character it is
+put together again.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_SYMBOLS = {"\n": "⏎", "\t": "⇥"}
+_JOINERS = "\u200c\u200d"  # zero-width (non-)joiner: part of Persian and Indic words
+_HIDDEN = {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
+_LONGEST_CHARACTER = 4  # bytes of UTF-8
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A run of tokens that holds whole characters.
+
+    Parameters
+    ----------
+    text
+        Ready to show.
+    tokens
+        Indices of its tokens.
+    """
+
+    text: str
+    tokens: range
+
+
+def visible(text: str, *, mark_spaces: bool = False) -> str:
+    """The text with everything invisible written out.
+
+    Newline and tab become ⏎ and ⇥, a byte that is no character ``\\xE2``, other controls, bidirectional controls,
+    private and unassigned code points, lone surrogates and odd spaces ``U+202E``. A combining mark at the start
+    stands on a dotted circle.
+
+    Parameters
+    ----------
+    mark_spaces
+        Write a space as ␣, for a token that stands alone.
+
+    >>> visible("a\\n\\u202eb"), visible(" the", mark_spaces=True), visible("\\udce2")
+    ('a⏎U+202Eb', '␣the', '\\\\xE2')
+    """
+    shown = "".join(map(_visible_character, text))
+    if mark_spaces:
+        shown = shown.replace(" ", "␣") or "(empty)"
+    return f"◌{shown}" if text and unicodedata.category(text[0]) in ("Mn", "Me", "Mc") else shown
+
+
+def _visible_character(character: str) -> str:
+    if character in _SYMBOLS:
+        return _SYMBOLS[character]
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02X}"
+    return code_point(character) if _is_hidden(character) else character
+
+
+def _is_hidden(character: str) -> bool:
+    category = unicodedata.category(character)
+    if category == "Cf":  # Arabic number signs are visible, and belong to digits
+        return character not in _JOINERS and unicodedata.bidirectional(character) not in ("AN", "AL")
+    return category in _HIDDEN or (category == "Zs" and character != " ")
+
+
+def code_point(character: str) -> str:
+    """``U+05D0`` for one character."""
+    return f"U+{ord(character):04X}"
+
+
+def shorten(text: str, most: int) -> str:
+    """At most so many characters, the last an ellipsis where some were cut."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def pieces(tokens: Sequence[str]) -> list[Piece]:
+    """The tokens as runs that hold whole characters, each run as short as it can be.
+
+    >>> [piece.text for piece in pieces(["a", "\\udcd7", "\\udca9", "\\udcd7"])]
+    ['a', 'ש', '\\\\xD7']
+    """
+    found = []
+    start = 0
+    while start < len(tokens):
+        stop = _whole(tokens, start)
+        text = "".join(tokens[start:stop])
+        if stop > start + 1:
+            text = text.encode("utf-8", "surrogateescape").decode("utf-8")
+        found.append(Piece(visible(text), range(start, stop)))
+        start = stop
+    return found
+
+
+def _whole(tokens: Sequence[str], start: int) -> int:
+    """Where the shortest run from ``start`` ends that is whole characters; ``start`` + 1 if none is."""
+    joined = b""
+    for stop in range(start + 1, min(start + _LONGEST_CHARACTER, len(tokens)) + 1):
+        try:
+            joined += tokens[stop - 1].encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:  # a surrogate that stands for no byte
+            break
+        try:
+            joined.decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        return stop
+    return start + 1
+
+
+def direction(text: str) -> str:
+    """``rtl`` where more letters are written from right to left than from left to right, else ``ltr``."""
+    kinds = [unicodedata.bidirectional(character) for character in text]
+    return "rtl" if sum(kind in ("R", "AL") for kind in kinds) > kinds.count("L") else "ltr"

@@ -1,0 +1,205 @@
+"""The answer in words: every sentence follows from the numbers, whichever way they fall.
+
+Rules, so that nobody need guess them: two medians *differ* if they are 0.02 or more apart and their intervals, where
+both are known, do not overlap. The verdict goes by the share of A's living features whose partner has a held-out r of
+0.5 or more: half of them "largely yes", a fifth "in part", fewer "mostly not"; and "no" where the median pair is no
+more alike than 95% of pairs of unrelated text.
+"""
+
+import math
+
+from universality.report import published
+from universality.report.data import ConceptRow, Headline, LanguageModels, Population, WidthRow
+from universality.report.numbers import count, fixed, interval, listed, percent, plural
+
+LEAST_DIFFERENCE = 0.02
+LARGELY, PARTLY = 0.5, 0.2
+
+
+def known(value: float | None) -> bool:
+    """Whether a number is there."""
+    return value is not None and math.isfinite(value)
+
+
+def differ(x: Population, y: Population) -> bool:
+    """Whether two medians differ, by the rule above."""
+    if abs(x.median - y.median) < LEAST_DIFFERENCE:
+        return False
+    if not all(map(known, (x.low, x.high, y.low, y.high))):
+        return True
+    return x.low > y.high or y.low > x.high
+
+
+def difference(x: float, y: float) -> str:
+    """x less y as the reader computes it from the two printed numbers."""
+    return fixed(round(x, 2) - round(y, 2))
+
+
+def answer(headline: Headline) -> tuple[str, ...]:
+    """The paragraphs that follow the verdict."""
+    features = headline.of("features")
+    if features is None:
+        return (
+            "This run cannot answer the question: no pair of features could be scored on held-out text. The warnings "
+            "below say what was missing.",
+        )
+    baselines = " ".join(filter(None, (_neurons(headline, features), _ceiling(headline, features))))
+    first = f"{_shares(headline, features)} {_chance(headline, features)}"
+    return tuple(filter(None, (first, baselines, _optimism(headline, features), _published(headline))))
+
+
+def verdict(headline: Headline) -> str:
+    """In three words or fewer."""
+    features, null = headline.of("features"), headline.of("null")
+    if features is None:
+        return "No answer"
+    if null is not None and features.median <= null.quantile_95:
+        return "No"
+    share = features.shares[0]
+    return "Largely yes" if share >= LARGELY else "In part" if share >= PARTLY else "Mostly not"
+
+
+def _shares(headline: Headline, features: Population) -> str:
+    a, b = headline.model_a, headline.model_b
+    spread = interval(features.low, features.high)
+    return (
+        f"Of the {plural(features.n, 'living feature')} of {a} ({count(headline.width)} wide), "
+        f"{percent(features.shares[0])} have a partner in {b} with r ≥ 0.5 and {percent(features.shares[1])} one with "
+        f"r ≥ 0.7, on {plural(headline.n_tokens, 'held-out token')} that had no part in choosing partners. The median "
+        f"best-match r is {fixed(features.median)}{f' (95% interval {spread})' if spread else ''}."
+    )
+
+
+def _chance(headline: Headline, features: Population) -> str:
+    null = headline.of("null")
+    if null is None:
+        return "No null was run, so nothing here says what chance would give."
+    among = "unrelated text" if headline.null == "global" else "unrelated text of the same kind"
+    chance = (
+        f"Chance, the same matching on {among} ({plural(headline.replicates, 'replicate')}), gives a median of "
+        f"{fixed(null.median, 3)}, below {fixed(null.quantile_95, 3)} for 95% of pairs"
+        f"{'' if null.shares[0] else ', and never reaches 0.5'}."
+    )
+    if features.median <= null.quantile_95:
+        chance += " The typical pair is no more alike than that."
+    if not known(headline.share_significant):
+        return chance
+    return f"{chance} {_significant(headline, features)}"
+
+
+def _significant(headline: Headline, features: Population) -> str:
+    share, a = headline.share_significant, headline.model_a
+    beaten = f"{percent(share)} of {a}'s living features have a partner that beats chance at q ≤ {headline.q_level:g}"
+    if share >= LARGELY and features.shares[0] < LARGELY:
+        return f"{beaten}; with so much text that is a low bar, which weak resemblance passes too."
+    return f"{beaten}."
+
+
+def _neurons(headline: Headline, features: Population) -> str:
+    neurons = headline.of("neurons")
+    if neurons is None:
+        return "Neurons were not stored, so there is no baseline of the models' own units."
+    start = f"Matched the same way, the models' own neurons reach a median of {fixed(neurons.median)}"
+    if not differ(features, neurons):
+        return f"{start}: features are about as alike across models as neurons, so the dictionaries bring no gain here."
+    if features.median > neurons.median:
+        return f"{start}, {difference(features.median, neurons.median)} less than features do."
+    return (
+        f"{start}, {difference(neurons.median, features.median)} more than features do: here the dictionaries' "
+        "features are less alike across models than the units that they were built from."
+    )
+
+
+def _ceiling(headline: Headline, features: Population) -> str:
+    ceiling = headline.of("ceiling")
+    if ceiling is None:
+        return "No second SAE of one model was trained, so the ceiling is unknown."
+    start = f"Two SAEs of one model that differ only in their own seed agree with a median of {fixed(ceiling.median)}"
+    if not differ(features, ceiling):
+        return f"{start}, no more than across models: what differs is then the SAEs' doing, not the language models'."
+    if features.median > ceiling.median:
+        return (
+            f"{start}, less than across models, which a ceiling should not: see whether those SAEs are trained alike."
+        )
+    share = (1 - ceiling.median) / (1 - features.median)
+    return f"{start}; so {percent(share)} of what separates features from r = 1 is there within one model already."
+
+
+def _optimism(headline: Headline, features: Population) -> str:
+    if not known(headline.median_chosen):
+        return ""
+    gain = headline.median_chosen - features.median
+    start = f"On the documents that chose the partners the median is {fixed(headline.median_chosen, 3)}"
+    if abs(gain) < LEAST_DIFFERENCE:
+        return f"{start}, on the held-out ones {fixed(features.median, 3)}: choosing has hardly flattered the numbers."
+    if gain > 0:
+        return (
+            f"{start}, on the held-out ones {fixed(features.median, 3)}: choosing partners flatters by "
+            f"{fixed(gain)}, so only held-out numbers are used above."
+        )
+    return f"{start}, lower than on the held-out ones ({fixed(features.median, 3)}): the two halves differ in text."
+
+
+def _published(headline: Headline) -> str:
+    landmark = (
+        f"{published.CITATION}, report medians of {fixed(published.FEATURES_MEDIAN)} for features and "
+        f"{fixed(published.NEURONS_MEDIAN)} for neurons, each with its best partner, partners allowed to repeat, from "
+        "other models, other text and 40.96 million tokens"
+    )
+    if not known(headline.nearest):
+        return f"{landmark}."
+    neurons = f" and {fixed(headline.nearest_neurons)} for neurons" if known(headline.nearest_neurons) else ""
+    return f"{landmark}; counted that way, this run gives {fixed(headline.nearest)} for features{neurons}."
+
+
+def across_widths(rows: tuple[WidthRow, ...]) -> str:
+    """What happens to the median as the dictionary grows."""
+    scored = [row for row in rows if known(row.held_out)]
+    if len(scored) < 2:
+        return ""
+    first, last = scored[0], scored[-1]
+    change = last.held_out - first.held_out
+    word = "stays about the same" if abs(change) < LEAST_DIFFERENCE else "rises" if change > 0 else "falls"
+    return (
+        f"From {count(first.width)} to {count(last.width)} features the median held-out r {word} "
+        f"({fixed(first.held_out)} to {fixed(last.held_out)})."
+    )
+
+
+def language_models(models: LanguageModels) -> str:
+    """Whether the models learnt more than counting."""
+    losses = [row.loss for row in models.rows if known(row.loss)]
+    if not losses:
+        return "The models' losses on held-out text are not known."
+    worst = max(losses)
+    least = fixed(min(losses))
+    spread = least if least == fixed(worst) else f"{least} to {fixed(worst)}"
+    if not known(models.bigram):
+        return f"Held-out loss: {spread} nats a token."
+    gain = models.bigram - worst
+    start = f"Held-out loss is {spread} nats a token; counting pairs of tokens gives {fixed(models.bigram)}"
+    if gain <= 0:
+        return f"{start}, so not every model is better than a bigram table: its features may be about little else."
+    if gain < 0.2:
+        return f"{start}, hardly more: these models know little beyond pairs of tokens."
+    return f"{start}: the worst model is {fixed(gain)} better."
+
+
+def concepts(rows: tuple[ConceptRow, ...]) -> str:
+    """How the concepts with published values fare, and the others."""
+    if not rows:
+        return "No kind of text has enough tokens for this table."
+    landmarks = [row for row in rows if row.kind in published.CONCEPTS]
+    parts = []
+    if landmarks:
+        said = [f"{row.kind} {fixed(row.held_out)}" for row in landmarks]
+        theirs = [f"{row.kind} {fixed(published.CONCEPTS[row.kind].activation_r)}" for row in landmarks]
+        parts.append(f"Held-out r here: {listed(said)}; published, from other models and text: {listed(theirs)}.")
+    clear = [row for row in rows if known(row.f1) and row.f1 >= 0.5]
+    alike = [row for row in clear if known(row.held_out) and row.held_out >= 0.5]
+    parts.append(
+        f"Of {plural(len(rows), 'kind')}, {len(clear)} {'has' if len(clear) == 1 else 'have'} a feature in the first "
+        "model that tells the kind well (F1 ≥ 0.5)"
+        + (f"; of those, {len(alike)} {'has' if len(alike) == 1 else 'have'} a partner with r ≥ 0.5." if clear else ".")
+    )
+    return " ".join(parts)
