@@ -28,7 +28,9 @@ def test_tokens_without_a_target_count_for_nothing() -> None:
     loss = linear_cross_entropy(x, weight, target)
     expected = cross_entropy(x @ weight.T, target, ignore_index=NO_TARGET)
     assert_close(loss, expected)
-    for ours, theirs in zip(torch.autograd.grad(loss, (x, weight)), torch.autograd.grad(expected, (x, weight)), strict=True):
+    for ours, theirs in zip(
+        torch.autograd.grad(loss, (x, weight)), torch.autograd.grad(expected, (x, weight)), strict=True
+    ):
         assert_close(ours, theirs)
 
 
