@@ -144,3 +144,8 @@ def test_a_failed_write_leaves_nothing(unembedding: Unembedding, tmp_path: Path)
     with pytest.raises(OSError, match=r"a\.safetensors"):
         unembedding.save(tmp_path / "a.safetensors")
     assert [left.name for left in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_equal_unembeddings_are_equal_files(unembedding: Unembedding, tmp_path: Path) -> None:
+    contents = {unembedding.save(tmp_path / f"{i}.safetensors").read_bytes() for i in range(8)}
+    assert len(contents) == 1

@@ -8,6 +8,7 @@ vocabulary that does not count, centre over the rest. This holds what that needs
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ class Unembedding:
             "center_d_model": str(self.center_d_model).lower(),
             "sha256": self.hash,
         }
-        _replace(path, save({"W_U": self.W_U, "gain": self.gain, "mask": self.mask}, metadata))
+        _replace(path, _ordered(save({"W_U": self.W_U, "gain": self.gain, "mask": self.mask}, metadata)))
         return path
 
     @classmethod
@@ -157,6 +158,13 @@ def _finite(name: str, given: ArrayLike) -> NDArray[np.float32]:
     if not np.isfinite(array).all():
         raise FormatError(f"unembedding: {name} holds values that are not finite in float32")
     return array
+
+
+def _ordered(content: bytes) -> bytes:
+    """The same safetensors file with the keys of its header sorted: the library writes metadata in any order."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    return content[:8] + header.ljust(length) + content[8 + length :]
 
 
 def _replace(path: Path, content: bytes) -> None:

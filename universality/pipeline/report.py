@@ -44,7 +44,7 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
             title=config.name,
             headline=headline,
             facts=_facts(found),
-            commands=(f"universality run config.yaml --out {folder.root.name}", "universality info . --verify"),
+            commands=("universality run config.yaml --out RUN", "universality info RUN --verify"),
             models=gather.language_models(found),
             widths=gather.width_rows(found),
             saes=gather.other_saes(found),
