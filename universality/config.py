@@ -134,7 +134,7 @@ class SAEConfig(_Section):
     """Train one more SAE of the first model, at the middle width, with this seed: what another SAE seed changes."""
     k: int = Field(32, ge=1)
     """Features that fire on a token (topk)."""
-    l1: float = Field(2e-3, ge=0)
+    l1: float = Field(3e-3, ge=0)
     """Weight of the L1 penalty (relu)."""
     apply_b_dec_to_input: bool = True
     """Subtract the decoder's bias before encoding."""

@@ -6,18 +6,18 @@ put together again.
 """
 
 import unicodedata
+from codecs import getincrementaldecoder
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 _SYMBOLS = {"\n": "⏎", "\t": "⇥"}
 _JOINERS = "\u200c\u200d"  # zero-width (non-)joiner: part of Persian and Indic words
 _HIDDEN = {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
-_LONGEST_CHARACTER = 4  # bytes of UTF-8
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A run of tokens that holds whole characters.
+    """A run of tokens.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def shorten(text: str, most: int) -> str:
 
 
 def pieces(tokens: Sequence[str]) -> list[Piece]:
-    """The tokens as runs that hold whole characters, each run as short as it can be.
+    """The tokens as runs, joined only where a character was cut between them.
 
     >>> [piece.text for piece in pieces(["a", "\\udcd7", "\\udca9", "\\udcd7"])]
     ['a', 'ש', '\\\\xD7']
@@ -89,26 +89,29 @@ def pieces(tokens: Sequence[str]) -> list[Piece]:
         stop = _whole(tokens, start)
         text = "".join(tokens[start:stop])
         if stop > start + 1:
-            text = text.encode("utf-8", "surrogateescape").decode("utf-8")
+            text = text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
         found.append(Piece(visible(text), range(start, stop)))
         start = stop
     return found
 
 
 def _whole(tokens: Sequence[str], start: int) -> int:
-    """Where the shortest run from ``start`` ends that is whole characters; ``start`` + 1 if none is."""
-    joined = b""
-    for stop in range(start + 1, min(start + _LONGEST_CHARACTER, len(tokens)) + 1):
+    """Where the run from ``start`` ends: as long as each token completes a character that the one before began."""
+    decoder = getincrementaldecoder("utf-8")("surrogateescape")
+    stop = start
+    for i in range(start, len(tokens)):
+        begun = decoder.getstate()[0]
         try:
-            joined += tokens[stop - 1].encode("utf-8", "surrogateescape")
+            text = decoder.decode(tokens[i].encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError:  # a surrogate that stands for no byte
             break
-        try:
-            joined.decode("utf-8")
-        except UnicodeDecodeError:
-            continue
-        return stop
-    return start + 1
+        if begun and text[:1] != "" and "\udc80" <= text[0] <= "\udcff":
+            break  # what was begun is no character
+        if i == start or text:
+            stop = i + 1
+        if not decoder.getstate()[0]:
+            break
+    return max(stop, start + 1)
 
 
 def direction(text: str) -> str:
