@@ -131,7 +131,7 @@ class SAEConfig(_Section):
     seeds: list[int] = Field([0], min_length=1)
     """Seeds of the initial weights; the first is used for matching across models."""
     ceiling_seed: int | None = None
-    """Train one more SAE of the first model, at the middle width, with this seed: what another SAE seed changes."""
+    """Train one more SAE of the first model, at the largest width, with this seed: what another SAE seed changes."""
     k: int = Field(32, ge=1)
     """Features that fire on a token (topk)."""
     l1: float = Field(3e-3, ge=0)

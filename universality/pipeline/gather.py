@@ -18,7 +18,7 @@ from universality.features.examples import Examples, examples
 from universality.features.specificity import specificity
 from universality.features.top_tokens import token_strings
 from universality.pipeline.exports import decoder
-from universality.pipeline.layout import Comparison, RunFolder, comparisons, matched_width, sae_grid
+from universality.pipeline.layout import Comparison, RunFolder, comparisons, headline_width, sae_grid
 from universality.report.data import (
     NAN,
     ConceptRow,
@@ -92,8 +92,8 @@ class Findings:
 
     @cached_property
     def headline(self) -> Compared | None:
-        """The comparison that answers: the first two models at the middle width; None with one model."""
-        width = matched_width(self.config)
+        """The comparison that answers: the first two models at the largest width; None with one model."""
+        width = headline_width(self.config)
         across = (c for c in self.compared if c.comparison.of == "models" and c.comparison.width == width)
         return next(across, None)
 

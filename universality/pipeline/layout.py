@@ -90,9 +90,9 @@ class Comparison:
     b: Path
 
 
-def matched_width(config: Config) -> int:
-    """The width at which the ceiling is measured: the middle one."""
-    return config.saes.widths[len(config.saes.widths) // 2]
+def headline_width(config: Config) -> int:
+    """The width that answers, and at which the ceiling is measured: the largest, which explains most."""
+    return config.saes.widths[-1]
 
 
 def sae_grid(config: Config) -> list[tuple[str, int, int]]:
@@ -100,7 +100,7 @@ def sae_grid(config: Config) -> list[tuple[str, int, int]]:
     saes = config.saes
     grid = [(model, width, seed) for model in config.models.names for width in saes.widths for seed in saes.seeds]
     if saes.ceiling_seed is not None:
-        ceiling = (config.models.names[0], matched_width(config), saes.ceiling_seed)
+        ceiling = (config.models.names[0], headline_width(config), saes.ceiling_seed)
         grid += [] if ceiling in grid else [ceiling]
     return grid
 
@@ -119,7 +119,7 @@ def comparisons(config: Config, folder: RunFolder) -> list[Comparison]:
             found.append(Comparison(f"{a}-{b}.neurons", "neurons", (a, b), None, *stores))
     other = next((s for s in (*saes.seeds[1:], saes.ceiling_seed) if s is not None and s != seed), None)
     if other is not None:
-        width, first = matched_width(config), names[0]
+        width, first = headline_width(config), names[0]
         stores = folder.store(first, width, seed), folder.store(first, width, other)
         name = f"{first}-{first}.w{width}.s{seed}-s{other}"
         found.append(Comparison(name, "ceiling", (first, first), width, *stores))

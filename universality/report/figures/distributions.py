@@ -84,7 +84,8 @@ def _label(sample: Sample) -> str:
     numbers = sample.population()
     if not numbers.n_scored:
         return f"{drawable(sample.label)}\nno score (n = {count(numbers.n)})"
-    return f"{drawable(sample.label)}\nmedian {fixed(numbers.median)} (n = {count(numbers.n)})"
+    digits = 3 if sample.role == "null" else 2
+    return f"{drawable(sample.label)}\nmedian {fixed(numbers.median, digits)} (n = {count(numbers.n)})"
 
 
 def describe_distribution(samples: Sequence[Sample]) -> Caption:
