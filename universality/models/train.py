@@ -17,6 +17,7 @@ from universality.errors import CorpusError, FormatError
 from universality.models.forward import mean_loss, run_until, to_device
 from universality.models.language_model import LanguageModel, new_model, to_fastest_device, weights
 from universality.models.loss import NO_TARGET, linear_cross_entropy
+from universality.models.training_log import keep_log_until
 
 _CHECKPOINT = "checkpoint.pt"
 
@@ -63,7 +64,7 @@ def train_model(
         "blocks": blocks.hash,
     }
     start = _resume(folder / _CHECKPOINT, model, optimizer, settings)
-    _keep_log_until(folder / "train.jsonl", start)
+    keep_log_until(folder / "train.jsonl", start)
     with (
         tqdm(total=steps, initial=start, desc=f"train {name}", unit="step", disable=None) as bar,
         (folder / "train.jsonl").open("a", encoding="utf-8") as log,
@@ -185,17 +186,3 @@ def _resume(path: Path, model: LanguageModel, optimizer: torch.optim.Optimizer, 
             value.copy_(state["weights"][name])
     optimizer.load_state_dict(state["optimizer"])
     return step
-
-
-def _keep_log_until(path: Path, step: int) -> None:
-    """Drop lines that a killed run logged after its last checkpoint."""
-    if path.exists():
-        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) < step]
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-
-
-def _step_of(line: str) -> float:
-    try:
-        return float(json.loads(line)["step"])
-    except (json.JSONDecodeError, KeyError):
-        return math.inf  # the line that the kill tore

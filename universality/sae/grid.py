@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from universality.errors import CorpusError, FormatError, MismatchError
+from universality.models.training_log import keep_log_until
 from universality.sae.train import SAETrainer
 from universality.sae.workers import available_cores, share_out
 
@@ -67,7 +68,7 @@ def train_grid(
     settings = json.dumps(made_from, sort_keys=True)
     _resume(folder / CHECKPOINT, trainers, settings)
     start = next(iter(trainers.values())).step_count
-    _keep_log_until(folder / LOG, start)
+    keep_log_until(folder / LOG, start)
     stream = batches(start) if start < total else iter(())
     with (
         tqdm(total=total, initial=start, desc=f"train {len(trainers)} SAEs", unit="step", disable=None) as bar,
@@ -175,17 +176,3 @@ def _resume(path: Path, trainers: Mapping[Key, SAETrainer], settings: str) -> No
         raise MismatchError(f"{path}: made from {made_from}, this run from {settings}; delete it to start again")
     for key, trainer in trainers.items():
         trainer.load_state_dict(states[json.dumps(key)])
-
-
-def _keep_log_until(path: Path, step: int) -> None:
-    """Drop lines that a killed run logged after its last checkpoint."""
-    if path.exists():
-        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) < step]
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-
-
-def _step_of(line: str) -> float:
-    try:
-        return float(json.loads(line)["step"])
-    except (json.JSONDecodeError, KeyError):
-        return math.inf  # the line that the kill tore
