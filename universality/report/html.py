@@ -123,8 +123,8 @@ def _token(token: str) -> str:
 
 
 def _marked(text: str) -> Markup:
-    """Escaped text in which written-out bytes and code points keep their order among letters of any direction."""
-    parts = _WRITTEN_OUT.split(visible(text))
+    """Visible text, escaped; written-out bytes and code points keep their order among letters of any direction."""
+    parts = _WRITTEN_OUT.split(text)
     shown = [
         Markup('<bdi class="esc" dir="ltr">{}</bdi>').format(part) if i % 2 else escape(part)
         for i, part in enumerate(parts)

@@ -31,17 +31,18 @@ class Piece:
     tokens: range
 
 
-def visible(text: str, *, mark_spaces: bool = False) -> str:
+def visible(text: str, *, mark_spaces: bool = False, alone: bool = True) -> str:
     """The text with everything invisible written out.
 
     Newline and tab become ⏎ and ⇥, a byte that is no character ``\\xE2``, other controls, bidirectional controls,
-    private and unassigned code points, lone surrogates and odd spaces ``U+202E``. A combining mark at the start
-    stands on a dotted circle.
+    private and unassigned code points, lone surrogates and odd spaces ``U+202E``.
 
     Parameters
     ----------
     mark_spaces
-        Write a space as ␣, for a token that stands alone.
+        Write a space as ␣ and nothing as ``(empty)``.
+    alone
+        Put a combining mark at the start on a dotted circle; not where the text before it is shown.
 
     >>> visible("a\\n\\u202eb"), visible(" the", mark_spaces=True), visible("\\udce2")
     ('a⏎U+202Eb', '␣the', '\\\\xE2')
@@ -49,7 +50,7 @@ def visible(text: str, *, mark_spaces: bool = False) -> str:
     shown = "".join(map(_visible_character, text))
     if mark_spaces:
         shown = shown.replace(" ", "␣") or "(empty)"
-    return f"◌{shown}" if text and unicodedata.category(text[0]) in ("Mn", "Me", "Mc") else shown
+    return f"◌{shown}" if alone and text and unicodedata.category(text[0]) in ("Mn", "Me", "Mc") else shown
 
 
 def _visible_character(character: str) -> str:
@@ -90,7 +91,7 @@ def pieces(tokens: Sequence[str]) -> list[Piece]:
         text = "".join(tokens[start:stop])
         if stop > start + 1:
             text = text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
-        found.append(Piece(visible(text), range(start, stop)))
+        found.append(Piece(visible(text, alone=start == 0), range(start, stop)))
         start = stop
     return found
 

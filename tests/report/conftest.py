@@ -1,0 +1,164 @@
+"""A report with everything in it, strings from an unkind tokenizer among them."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from universality.report import (
+    ConceptRow,
+    Example,
+    FamilyLevel,
+    FamilyTable,
+    FeatureCard,
+    FileLink,
+    Headline,
+    LanguageModel,
+    LanguageModels,
+    Pair,
+    PairGroup,
+    Report,
+    SaeQuality,
+    WidthRow,
+    sample,
+)
+from universality.report.figures import best_match_distribution, describe_distribution, picture
+
+NASTY = (
+    "<script>alert(1)</script>",
+    '"onmouseover="alert(1)',
+    "'><img src=x onerror=alert(1)>",
+    "\x00\x07",
+    "\u202eevil",
+    "\u2066",
+    "\udce2",
+    "\ud83d",
+    " the",
+    "\n\n",
+    "",
+    "$x_1^2$",
+    "שלום",
+    "العربية",
+    "中文",
+    "{{ 7 * 7 }}",
+    "&amp;",
+    "</style></p>-->",
+)
+
+
+@pytest.fixture(scope="session")
+def nasty() -> tuple[str, ...]:
+    return NASTY
+
+
+@pytest.fixture(scope="session")
+def samples() -> list[Any]:
+    """Best-match r of every role, with the order that theory expects: null < neurons < features < ceiling."""
+    draw = np.random.default_rng(0)
+    return [
+        sample("features", "SAE features", draw.beta(6, 6, 500), without=12),
+        sample("ceiling", "two SAEs of A", draw.beta(9, 4, 512)),
+        sample("neurons", "neurons", draw.beta(4, 8, 512)),
+        sample("null", "re-paired text", draw.normal(0.01, 0.01, 2000)),
+    ]
+
+
+def make_headline(samples: list[Any], **changes: Any) -> Headline:
+    headline = Headline(
+        model_a="A",
+        model_b="B",
+        width=512,
+        n_tokens=1_200_000,
+        populations=tuple(s.population() for s in samples),
+        replicates=5,
+        share_significant=0.98,
+        median_chosen=0.51,
+        nearest=0.55,
+        nearest_neurons=0.4,
+    )
+    return dataclasses.replace(headline, **changes)
+
+
+@pytest.fixture
+def headline(samples: list[Any]) -> Callable[..., Headline]:
+    """Build a headline from the samples, or from others, with any field changed."""
+
+    def build(some: list[Any] | None = None, **changes: Any) -> Headline:
+        return make_headline(samples if some is None else some, **changes)
+
+    return build
+
+
+def _example(tokens: tuple[str, ...], focus: int) -> Example:
+    activations = tuple(0.3 * (i % 3) for i in range(len(tokens)))
+    return Example(tokens, (*activations[:focus], 2.5, *activations[focus + 1 :]), focus, "hebrew", 1.25)
+
+
+def _card(index: int, tokens: tuple[str, ...]) -> FeatureCard:
+    examples = tuple(_example(tokens, focus) for focus in (0, 1, len(tokens) - 1))
+    return FeatureCard(index, 0.0123, "hebrew", 0.93, tokens, examples)
+
+
+def _width(width: int, held_out: float) -> WidthRow:
+    a = SaeQuality("A", width, 0, width - 3, 0.83, 32.0, 0.97)
+    b = SaeQuality("B", width, 0, width, 0.82, 32.0, 0.96)
+    return WidthRow(width, a, b, width - 3, held_out + 0.01, held_out, 0.98, (0.4, 0.2), 0.01, 0.02, 6.9e-13, 40)
+
+
+@pytest.fixture(scope="session")
+def full(samples: list[Any], nasty: tuple[str, ...]) -> Report:
+    """Every part filled; every string that comes from outside is unkind somewhere."""
+    drawn = picture(
+        "best-match", "answer", "Best matches", best_match_distribution(samples), describe_distribution(samples)
+    )
+    concepts = tuple(
+        ConceptRow(kind, 5000, i, 7 + i, groups, 0.8, 0.9, 0.7, 0.75, True, 0.85, 0.84, 0.8, 0.88, 0.001, 0.2, 0.1,
+                   tokens_a=nasty, tokens_b=nasty)
+        for i, (kind, groups) in enumerate((("python", 30), ("hebrew", 39), ("base64", 2), (nasty[0], 40)))
+    )  # fmt: skip
+    pair = Pair(_card(1, nasty), _card(2, nasty[::-1]), 0.9, 0.88, 0.85, 0.9, 0.0004, -0.3)
+    return Report(
+        title=f"Two seeds {nasty[0]}",
+        headline=make_headline(samples, model_a=f"A{nasty[4]}"),
+        facts=(("hook", "blocks.0.mlp.hook_post"), ("note", nasty[2])),
+        commands=("universality run configs/quickstart.yaml", f"echo {nasty[0]}"),
+        models=LanguageModels(
+            (LanguageModel("A", "starter/seed0", 0, 100, 3.9), LanguageModel(nasty[1], nasty[3], loss=4.6)), 7.28, 4.53
+        ),
+        widths=tuple(_width(w, 0.4 - w / 10000) for w in (512, 1024, 2048)),
+        saes=(SaeQuality("A", 1024, 1, 700, 0.6, 32.0, 0.7),),
+        concepts=concepts,
+        pairs=(PairGroup("The best", "By held-out r.", (pair, pair)), PairGroup("The worst", "", ())),
+        families=(FamilyTable("A", (FamilyLevel(512, 500, split=40), FamilyLevel(1024, 990, 0.3, 12, edges_in=700))),),
+        pictures=(drawn,),
+        files=(FileLink("../matches/A-B w512.csv", f"pairs {nasty[0]}"),),
+        warnings=("A warning of the caller's.",),
+        limits=("A limit of the caller's.",),
+    )
+
+
+@pytest.fixture
+def family_graph() -> nx.DiGraph:
+    """512/0 has three children, one of them with a second parent, and four grandchildren; 512/1 has none."""
+    graph = nx.DiGraph()
+    for level, width, features in ((0, 512, 2), (1, 1024, 3), (2, 2048, 4)):
+        for feature in range(features):
+            graph.add_node(
+                (level, feature), width=width, feature=feature, kind="hebrew", density=0.1 / (level + feature + 1)
+            )
+    for parent, child, weight in (
+        ((0, 0), (1, 0), 0.9), ((0, 0), (1, 1), 0.6), ((0, 0), (1, 2), 0.45),
+        ((1, 0), (2, 0), 0.8), ((1, 0), (2, 1), 0.5), ((1, 1), (2, 2), 0.7), ((1, 1), (2, 1), 0.44),
+        ((1, 2), (2, 3), 0.41),
+    ):  # fmt: skip
+        graph.add_edge(parent, child, weight=weight)
+    return graph
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "run" / "report"

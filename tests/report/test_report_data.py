@@ -1,0 +1,47 @@
+"""Numbers of a sample, and what is made from other parts' summaries."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from universality.report import FamilyLevel, SaeQuality, sample
+
+
+def test_population_counts_those_without_a_partner_in_every_share() -> None:
+    found = sample("features", "x", [0.8, 0.6, 0.2, np.nan], without=6).population()
+    assert (found.n, found.n_scored) == (10, 3)
+    assert_allclose(found.shares, (0.2, 0.1))
+    assert found.median == 0.6
+
+
+def test_an_empty_sample_has_no_numbers() -> None:
+    found = sample("null", "x", []).population()
+    assert (found.n, found.n_scored) == (0, 0)
+    assert np.isnan([found.median, found.low, found.high, found.quantile_95, *found.shares]).all()
+    assert sample("null", "x", [], without=3).population().shares == (0.0, 0.0)
+
+
+def test_the_medians_interval_covers_the_truth_as_often_as_it_says() -> None:
+    draw = np.random.default_rng(0)
+    hits = 0
+    for _ in range(400):
+        found = sample("features", "x", draw.exponential(size=101)).population()
+        hits += found.low <= np.log(2) <= found.high
+    assert 0.92 <= hits / 400 <= 0.985
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_few_values_have_no_interval(n: int) -> None:
+    found = sample("features", "x", np.arange(n)).population()
+    assert np.isnan(found.low)
+    assert found.median == (n - 1) / 2
+
+
+def test_family_level_takes_what_a_summary_has_and_ignores_the_rest() -> None:
+    level = {"width": 1024, "eligible": 900, "novel_share": 0.25, "split": None, "other": 3}
+    assert FamilyLevel.from_summary(level) == FamilyLevel(1024, 900, novel_share=0.25)
+
+
+def test_dead_share() -> None:
+    assert SaeQuality("A", 512, 0, 384).dead_share == 0.25
+    assert np.isnan(SaeQuality("A", 0, 0, 0).dead_share)

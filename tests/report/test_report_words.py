@@ -1,0 +1,168 @@
+"""Each sentence that the numbers can lead to, and that they do lead to it."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from universality.report import ConceptRow, LanguageModel, LanguageModels, SaeQuality, WidthRow, sample
+from universality.report.words import across_widths, answer, concepts, differ, language_models, verdict
+
+NULL = sample("null", "null", np.linspace(-0.01, 0.03, 400))
+
+
+def spread(role, median, n=400, width=0.1):  # type: ignore[no-untyped-def]
+    """A sample around a median."""
+    return sample(role, role, np.linspace(median - width, median + width, n))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.linspace(0.2, 0.9, 100), "Largely yes"),
+        (np.linspace(0.0, 0.7, 100), "In part"),
+        (np.linspace(0.0, 0.55, 100), "Mostly not"),
+        (np.linspace(-0.05, 0.05, 100), "No"),
+        ([], "No answer"),
+        ([np.nan], "No answer"),
+    ],
+)
+def test_verdict(headline, values, expected) -> None:  # type: ignore[no-untyped-def]
+    assert verdict(headline([sample("features", "f", values), NULL])) == expected
+
+
+def test_no_pairs_no_answer(headline) -> None:  # type: ignore[no-untyped-def]
+    (only,) = answer(headline([NULL]))
+    assert "cannot answer" in only
+
+
+def test_the_numbers_are_in_the_first_paragraph(headline) -> None:  # type: ignore[no-untyped-def]
+    features = sample("features", "f", np.repeat([0.2, 0.6, 0.8], 100), without=100)
+    first = answer(headline([features, NULL], share_significant=0.4, width=512, n_tokens=640_000))[0]
+    for part in (
+        "400 living features of A (512 wide), 50% have a partner in B with r ≥ 0.5 and 25% one with r ≥ 0.7",
+        "640,000 held-out tokens", "median best-match r is 0.60", "5 replicates", "a median of 0.010, below 0.028",
+        "never reaches 0.5", "40% of A's living features have a partner that beats chance at q ≤ 0.05",
+    ):  # fmt: skip
+        assert part in first, part
+
+
+def test_without_a_null_nothing_is_said_of_chance(headline) -> None:  # type: ignore[no-untyped-def]
+    first = answer(headline([spread("features", 0.6)], share_significant=math.nan))[0]
+    assert "No null was run" in first
+    assert "beats chance" not in first
+
+
+def test_a_null_without_q_values_says_no_more_than_the_null(headline) -> None:  # type: ignore[no-untyped-def]
+    first = answer(headline([spread("features", 0.6), NULL], share_significant=math.nan))[0]
+    assert "a median of 0.010" in first
+    assert "q ≤" not in first
+
+
+def test_no_more_than_chance_is_said(headline) -> None:  # type: ignore[no-untyped-def]
+    first = answer(headline([spread("features", 0.01, width=0.02), NULL]))[0]
+    assert "no more alike than that" in first
+
+
+def test_a_null_that_reaches_half_is_not_said_never_to(headline) -> None:  # type: ignore[no-untyped-def]
+    null = sample("null", "n", [0.0] * 99 + [0.8])
+    assert "never reaches" not in answer(headline([spread("features", 0.6), null]))[0]
+
+
+def test_a_null_within_the_kind_is_named(headline) -> None:  # type: ignore[no-untyped-def]
+    assert "of the same kind" in answer(headline([spread("features", 0.6), NULL], null="kind"))[0]
+
+
+def test_significance_without_strength_is_called_a_low_bar(headline) -> None:  # type: ignore[no-untyped-def]
+    assert "low bar" in answer(headline([spread("features", 0.3), NULL], share_significant=1.0))[0]
+    assert "low bar" not in answer(headline([spread("features", 0.7), NULL], share_significant=1.0))[0]
+    assert "low bar" not in answer(headline([spread("features", 0.3), NULL], share_significant=0.1))[0]
+
+
+@pytest.mark.parametrize(
+    ("median", "said"),
+    [(0.30, "0.10 less than features do"), (0.405, "about as alike"), (0.55, "0.15 more than features do"),
+     (None, "no baseline")],
+)  # fmt: skip
+def test_neurons(headline, median, said) -> None:  # type: ignore[no-untyped-def]
+    some = [spread("features", 0.4), *([spread("neurons", median)] if median else [])]
+    assert said in answer(headline(some))[1]
+
+
+@pytest.mark.parametrize(
+    ("median", "said"),
+    [(0.70, "so 50% of what separates"), (0.405, "no more than across models"), (0.30, "a ceiling should not"),
+     (None, "ceiling is unknown")],
+)  # fmt: skip
+def test_ceiling(headline, median, said) -> None:  # type: ignore[no-untyped-def]
+    some = [spread("features", 0.4), *([spread("ceiling", median)] if median else [])]
+    assert said in answer(headline(some))[1]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [(0.41, "hardly flattered"), (0.5, "flatters by 0.10"), (0.3, "the two halves differ")],
+)
+def test_optimism(headline, chosen, said) -> None:  # type: ignore[no-untyped-def]
+    assert said in answer(headline([spread("features", 0.4)], median_chosen=chosen))[2]
+
+
+def test_unknown_optimism_is_left_out(headline) -> None:  # type: ignore[no-untyped-def]
+    assert len(answer(headline([spread("features", 0.4)], median_chosen=math.nan))) == 3
+
+
+def test_published_values_stand_beside_this_runs(headline) -> None:  # type: ignore[no-untyped-def]
+    last = answer(headline())[-1]
+    assert "0.72 for features and 0.46 for neurons" in last
+    assert "this run gives 0.55 for features and 0.40 for neurons" in last
+    assert "for features." in answer(headline(nearest_neurons=math.nan))[-1]
+    assert "this run" not in answer(headline(nearest=math.nan))[-1]
+
+
+def test_two_medians_differ_only_beyond_their_intervals() -> None:
+    a, b = spread("features", 0.4, n=20).population(), spread("neurons", 0.43, n=20).population()
+    assert not differ(a, b)
+    a, b = (dataclasses.replace(p, low=math.nan) for p in (a, b))
+    assert differ(a, b)
+
+
+def widths(*medians: float) -> tuple[WidthRow, ...]:
+    quality = SaeQuality("A", 512, 0, 512)
+    return tuple(WidthRow(512 * 2**i, quality, quality, 500, held_out=m) for i, m in enumerate(medians))
+
+
+@pytest.mark.parametrize(
+    ("medians", "said"),
+    [((0.3, 0.5), "rises (0.30 to 0.50)"), ((0.5, 0.1, 0.3), "falls"), ((0.3, 0.31), "stays about the same")],
+)
+def test_across_widths(medians, said) -> None:  # type: ignore[no-untyped-def]
+    assert said in across_widths(widths(*medians))
+
+
+def test_one_scored_width_has_no_trend() -> None:
+    assert across_widths(widths(0.3, math.nan)) == across_widths(()) == ""
+
+
+@pytest.mark.parametrize(
+    ("losses", "bigram", "said"),
+    [((3.9, 4.0), 4.5, "3.90 to 4.00 nats"), ((3.9, 4.0), 4.5, "the worst model is 0.50 better"),
+     ((4.4, 4.45), 4.5, "hardly more"), ((3.9, 4.6), 4.5, "not every model is better"), ((3.9,), math.nan, "3.90 nats"),
+     ((math.nan,), 4.5, "not known"), ((4.001, 4.002), 4.5, "is 4.00 nats")],
+)  # fmt: skip
+def test_language_models(losses, bigram, said) -> None:  # type: ignore[no-untyped-def]
+    rows = tuple(LanguageModel(str(i), loss=loss) for i, loss in enumerate(losses))
+    assert said in language_models(LanguageModels(rows, bigram=bigram))
+
+
+def test_concepts() -> None:
+    rows = (
+        ConceptRow("hebrew", 100, 1, f1=0.9, held_out=0.84), ConceptRow("python", 100, 2, f1=0.6, held_out=0.3),
+        ConceptRow("yi", 100, 3, f1=0.1, held_out=0.9),
+    )  # fmt: skip
+    said = concepts(rows)
+    assert "Held-out r here: hebrew 0.84; published, from other models and text: hebrew 0.92." in said
+    assert "Of 3 kinds, 2 have a feature" in said
+    assert "of those, 1 has a partner with r ≥ 0.5" in said
+    assert concepts(rows[2:]) == ("Of 1 kind, 0 have a feature in the first model that tells the kind well (F1 ≥ 0.5).")
+    assert "No kind" in concepts(())
