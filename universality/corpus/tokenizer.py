@@ -48,14 +48,14 @@ class Tokenizer:
 
     @cached_property
     def token_strings(self) -> tuple[str, ...]:
-        """Each token type alone as text, ``\\xNN`` for bytes that are no character by themselves."""
+        """Each token type alone as text; bytes that are no character by themselves are lone surrogates (PEP 383)."""
         alphabet = _byte_of_character()
         strings = []
         for token_id in range(self.d_vocab):
             token = self.backend.id_to_token(token_id) or f"<|{token_id}|>"
             if all(character in alphabet for character in token):
                 raw = bytes(alphabet[character] for character in token)
-                strings.append(raw.decode("utf-8", errors="backslashreplace"))
+                strings.append(raw.decode("utf-8", errors="surrogateescape"))
             else:
                 strings.append(token)
         return tuple(strings)

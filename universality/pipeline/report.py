@@ -205,7 +205,7 @@ def _warnings(found: Findings) -> tuple[str, ...]:
     for name in found.config.models.load:
         note = gather.read_json(found.folder.model(name) / "source.json")
         if not note["trained_on_these_splits"]:
-            lines.append(f"model {name} was not trained on these splits: it may have seen the held-out documents")
+            lines.append(f"Model {name} was not trained on these splits: it may have seen the held-out documents.")
     return tuple(lines)
 
 
@@ -217,7 +217,7 @@ def _write_summary(report: Report, path: Path) -> Path:
         if (part := getattr(report, name)) is not None
     }
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(partial, path)
     return path
 
