@@ -152,8 +152,13 @@ def shuffled_batches(
 
 
 def _fill(model: LanguageModel, blocks: TokenBlocks, hook: str) -> Tensor:
-    parts = (acts[model.name] for _, acts in harvest({model.name: model}, blocks, hook))
-    return torch.cat(list(parts))
+    """All activations of these blocks, in one array that is allocated once."""
+    buffer = torch.empty((blocks.n_tokens, width_at(model, hook)), device=model.device)
+    at = 0
+    for rows, acts in harvest({model.name: model}, blocks, hook):
+        buffer[at : at + len(rows)] = acts[model.name]
+        at += len(rows)
+    return buffer
 
 
 def _buffers(blocks: TokenBlocks, buffer_tokens: int, seed: int) -> Iterator[TokenBlocks]:
