@@ -109,7 +109,8 @@ class SAETrainer:
                 self.weights, parts, dead, getattr(torch, self.spec.products), self.spec.apply_b_dec_to_input
             )
             rate = self.learning_rate
-            self._check(step)
+            if report or self.device.type == "cpu":  # a GPU need not wait for it
+                self._check(step)
             numbers = self._numbers(step, auxiliary, x, rate) if report else {}
             self._update(step.gradients, rate)
             self._count(step, len(x))
@@ -132,8 +133,8 @@ class SAETrainer:
         self.silent_tokens[step.firings > 0] = 0
 
     def _check(self, step: Step) -> None:
-        """Stop at a loss that is no number, before it reaches the weights; a GPU need not wait for it."""
-        if self.device.type == "cpu" and not math.isfinite(step.squared_error):
+        """Stop at a loss that is no number, before it reaches the weights."""
+        if not math.isfinite(step.squared_error):
             raise ModelError(
                 f"the squared error of {self.spec} is {float(step.squared_error)} at step {self.step_count}: the "
                 "batch holds NaN or infinity, or the learning rate is too high"
