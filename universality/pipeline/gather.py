@@ -34,7 +34,7 @@ from universality.report.data import (
     WidthRow,
     sample,
 )
-from universality.statistics import Calibration, concept_table
+from universality.statistics import Calibration, best_neurons, concept_table
 
 Q_LEVEL = 0.05
 
@@ -231,6 +231,7 @@ def concept_rows(found: Findings) -> tuple[ConceptRow, ...]:
     table = concept_table(a, b, head.calibration)
     logit = dict(zip(head.frame["row"], head.frame["logit"], strict=True))
     groups = _groups(a)
+    neurons = _best_neurons(found, found.folder.neurons(head.comparison.models[0]), a, table)
     tokens_a = token_strings(a, table["feature"], 5, found.decode) if len(table) else []
     partners = table.loc[table["partner"] >= 0, "partner"].unique() if len(table) else []
     tokens_b = dict(zip(partners, token_strings(b, partners, 5, found.decode), strict=True))
@@ -252,11 +253,20 @@ def concept_rows(found: Findings) -> tuple[ConceptRow, ...]:
             ci_high=row.ci_high,
             q=row.q,
             logit_r=float(logit.get(row.feature, NAN)),
+            neuron_r=neurons.get(row.feature, NAN),
             tokens_a=tokens,
             tokens_b=tokens_b.get(row.partner, ()),
         )
         for row, tokens in zip(table.itertuples(), tokens_a, strict=True)
     )
+
+
+def _best_neurons(found: Findings, path: Path, store: FeatureStore, table: pd.DataFrame) -> dict[int, float]:
+    """r of each concept's feature with the neuron most like it; nothing where neurons were left out."""
+    if not found.config.features.neuron_documents or not len(table):
+        return {}
+    best = best_neurons(store, found.store(path), table["feature"].unique())
+    return dict(zip(best["feature"], best["r"], strict=True))
 
 
 def _groups(store: FeatureStore) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """How far to trust a matching: held-out scores, nulls, p-values and intervals."""
 
+from universality.statistics.best_neuron import best_neurons
 from universality.statistics.bootstrap import bootstrap_intervals
 from universality.statistics.calibrate import calibrate
 from universality.statistics.calibration import Calibration
@@ -11,6 +12,7 @@ __all__ = [
     "Calibration",
     "Null",
     "Repairing",
+    "best_neurons",
     "bootstrap_intervals",
     "calibrate",
     "concept_table",
