@@ -12,7 +12,7 @@ import numpy as np
 from universality.config import Config
 from universality.pipeline.layout import Comparison, RunFolder, sae_grid
 
-SPEC_FIELDS = {"architecture", "k", "l1", "learning_rate", "apply_b_dec_to_input"}
+SPEC_FIELDS = {"architecture", "l1", "learning_rate", "apply_b_dec_to_input"}
 
 
 def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
@@ -126,7 +126,7 @@ def make_saes(config: Config, folder: RunFolder) -> list[Path]:
     products = fast_products(models[config.models.names[0]].device) if s.products == "auto" else s.products
     trainers = {}
     for model, width, seed in sae_grid(config):
-        spec = SAESpec(d_sae=width, seed=seed, products=products, **s.model_dump(include=SPEC_FIELDS))
+        spec = SAESpec(d_sae=width, k=s.k_of(width), seed=seed, products=products, **s.model_dump(include=SPEC_FIELDS))
         trainers[model, f"w{width}-s{seed}"] = SAETrainer(spec, summaries[model], steps)
     made_from = {
         "hook": config.hook,
