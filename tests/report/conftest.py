@@ -117,7 +117,7 @@ def full(samples: list[Any], nasty: tuple[str, ...]) -> Report:
     )
     concepts = tuple(
         ConceptRow(kind, 5000, i, 7 + i, groups, 0.8, 0.9, 0.7, 0.75, True, 0.85, 0.84, 0.8, 0.88, 0.001, 0.2, 0.1,
-                   tokens_a=nasty, tokens_b=nasty)
+                   2, i + 1, 0.9, tokens_a=nasty, tokens_b=nasty)
         for i, (kind, groups) in enumerate((("python", 30), ("hebrew", 39), ("base64", 2), (nasty[0], 40)))
     )  # fmt: skip
     pair = Pair(_card(1, nasty), _card(2, nasty[::-1]), 0.9, 0.88, 0.85, 0.9, 0.0004, -0.3)

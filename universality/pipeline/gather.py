@@ -254,6 +254,9 @@ def concept_rows(found: Findings) -> tuple[ConceptRow, ...]:
             q=row.q,
             logit_r=float(logit.get(row.feature, NAN)),
             neuron_r=neurons.get(row.feature, NAN),
+            known_by=row.known_by,
+            most_alike=None if row.most_alike < 0 else row.most_alike,
+            most_alike_held_out=row.most_alike_held_out,
             tokens_a=tokens,
             tokens_b=tokens_b.get(row.partner, ()),
         )

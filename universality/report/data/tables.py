@@ -113,6 +113,8 @@ class ConceptRow:
         The pair's activation r on both halves, an interval for the latter, its q-value, and its logit-weight r.
     neuron_r
         r of the feature with the most similar neuron of its own model, where it was measured.
+    known_by, most_alike, most_alike_held_out
+        How many features of A know the kind well, the one among them that has the most similar partner, and its r.
     tokens_a, tokens_b
         Tokens on which feature and partner fire most.
     """
@@ -134,6 +136,9 @@ class ConceptRow:
     q: float = NAN
     logit_r: float = NAN
     neuron_r: float = NAN
+    known_by: int | None = None
+    most_alike: int | None = None
+    most_alike_held_out: float = NAN
     tokens_a: tuple[str, ...] = ()
     tokens_b: tuple[str, ...] = ()
 
