@@ -183,10 +183,10 @@ class FeaturesConfig(_Section):
 class StatisticsConfig(_Section):
     """What chance gives, and how sure the numbers are."""
 
+    nulls: list[Literal["global", "kind"]] = Field(["global", "kind"], min_length=1)
+    """Re-pair over the whole corpus, among documents of one kind, or both; the first one's p and q lead."""
     replicates: int = Field(5, ge=1)
-    """Times the whole matcher is run again on re-paired blocks of other documents."""
-    null: Literal["global", "kind"] = "global"
-    """Re-pair over the whole corpus, or among documents of one kind."""
+    """Times that the whole matcher is run again for each null, on re-paired blocks of other documents."""
     bootstrap: int = Field(200, ge=0)
     """Resamples of the groups of documents for the intervals of fixed pairs."""
     seed: int = Field(0, ge=0)

@@ -106,7 +106,7 @@ def _card(index: int, tokens: tuple[str, ...]) -> FeatureCard:
 def _width(width: int, held_out: float) -> WidthRow:
     a = SaeQuality("A", width, 0, width - 3, 0.83, 32.0, 0.97)
     b = SaeQuality("B", width, 0, width, 0.82, 32.0, 0.96)
-    return WidthRow(width, a, b, width - 3, held_out + 0.01, held_out, 0.98, (0.4, 0.2), 0.01, 0.02, 6.9e-13, 40)
+    return WidthRow(width, a, b, width - 3, held_out + 0.01, held_out, 0.98, 0.9, (0.4, 0.2), 0.01, 0.02, 6.9e-13, 40)
 
 
 @pytest.fixture(scope="session")

@@ -229,7 +229,7 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
     (folder.root / "similarity").mkdir(exist_ok=True)
     s = config.statistics
     with FeatureStore.open(comparison.a) as a, FeatureStore.open(comparison.b) as b:
-        calibration = calibrate(a, b, null=s.null, replicates=s.replicates, bootstrap=s.bootstrap, seed=s.seed)
+        calibration = calibrate(a, b, null=s.nulls, replicates=s.replicates, bootstrap=s.bootstrap, seed=s.seed)
         files = [calibration.save(folder.calibration(comparison.name))]
         found = calibration.match
         tables: dict[str, Any] = {"rows": found.rows, "cols": found.cols}

@@ -92,7 +92,10 @@ def _significant(headline: Headline, features: Population) -> str:
     share, a = headline.share_significant, headline.model_a
     beaten = f"{percent(share)} of {a}'s living features have a partner that beats chance at q ≤ {headline.q_level:g}"
     if share >= LARGELY and features.shares[0] < LARGELY:
-        return f"{beaten}; with so much text that is a low bar, which weak resemblance passes too."
+        beaten += "; with so much text that is a low bar, which weak resemblance passes too"
+    if headline.null == "global" and known(headline.share_within_kinds):
+        within = percent(headline.share_within_kinds)
+        return f"{beaten}, and {within} one that beats unrelated text of the same kind."
     return f"{beaten}."
 
 

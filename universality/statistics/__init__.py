@@ -12,6 +12,7 @@ from universality.statistics.best_neuron import best_neurons
 from universality.statistics.bootstrap import bootstrap_intervals
 from universality.statistics.calibrate import calibrate
 from universality.statistics.calibration import Calibration
+from universality.statistics.chance import Chance
 from universality.statistics.concepts import concept_table
 from universality.statistics.geometry import AgainstShuffles, against_shuffles, cka, rsa, svcca
 from universality.statistics.heldout import evaluation_halves, held_out_scores
@@ -21,6 +22,7 @@ __all__ = [
     "SONG_EDGES",
     "AgainstShuffles",
     "Calibration",
+    "Chance",
     "Null",
     "Repairing",
     "against_shuffles",

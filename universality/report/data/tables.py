@@ -69,8 +69,9 @@ class WidthRow:
         Matched pairs.
     chosen, held_out
         Median r on the half that chose and on the half that reports.
-    share_significant, shares
-        Of A's living features: q at most the level; held-out r of at least each of ``THRESHOLDS``.
+    share_significant, share_within_kinds, shares
+        Of A's living features: q at most the level, under the first null and under that within kinds; held-out r
+        of at least each of ``THRESHOLDS``.
     null_median, null_q95
         Of the matched scores on re-paired text.
     gap
@@ -86,6 +87,7 @@ class WidthRow:
     chosen: float = NAN
     held_out: float = NAN
     share_significant: float = NAN
+    share_within_kinds: float = NAN
     shares: tuple[float, ...] = (NAN, NAN)
     null_median: float = NAN
     null_q95: float = NAN
