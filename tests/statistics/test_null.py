@@ -54,12 +54,34 @@ def test_seeds_differ_and_repeat(store: FeatureStore) -> None:
     assert plan.notes == ()
 
 
-def test_every_block_of_another_group_is_a_possible_partner(store: FeatureStore) -> None:
+def test_every_run_of_another_group_is_a_possible_partner(store: FeatureStore) -> None:
     plan = plan_repairing(store)
     met = np.array([plan.draw(0, r)[1][0] // BLOCK for r in range(400)])
     counts = np.unique(met, return_counts=True)[1]
-    assert counts.size == 81  # 90 blocks less the 9 of its own group
-    assert counts.max() < 20
+    assert counts.size == 27  # 30 runs of two blocks less the 3 of its own group
+    assert counts.max() < 40
+
+
+def test_blocks_of_a_document_stay_together_where_that_leaves_enough_to_pair(tmp_path: Path) -> None:
+    """Documents of 1 to 7 blocks: runs of four, two and one; two longer documents are taken apart."""
+    n_blocks = np.concatenate([np.tile(np.arange(1, 8), 6), [16, 17]])
+    n = n_blocks.size
+    names = tuple(map(str, range(n)))
+    table = DocumentTable(id=names, kind=("x",) * n, group=names, split=("report",) * n)
+    document = np.repeat(np.arange(n), n_blocks * BLOCK)
+    seen = Text(table, document, np.tile(np.arange(1, BLOCK + 1), n_blocks.sum()))
+    plan = plan_repairing(store_of(tmp_path, seen))
+    assert_array_equal(np.unique(plan.size, return_counts=True), [[1, 2, 4], [4 * 6 + 1, 4 * 6, 4 * 6 + 4 + 4]])
+    assert plan.share == 1
+    for rows in plan.draw(0):
+        assert_array_equal(np.sort(rows), np.arange(seen.n_tokens))
+    rows_a, rows_b = (rows.reshape(-1, BLOCK)[:, 0] // BLOCK for rows in plan.draw(0))
+    begins = np.repeat(np.cumsum(plan.size) - plan.size, plan.size)
+    for blocks in (rows_a, rows_b):  # blocks of a run follow each other in one document
+        assert_array_equal(blocks - blocks[begins], np.arange(blocks.size) - begins)
+        owner = seen.document[blocks * BLOCK]
+        assert_array_equal(owner, owner[begins])
+    assert not (seen.document[rows_a * BLOCK] == seen.document[rows_b * BLOCK]).any()
 
 
 def test_only_blocks_of_the_documents_asked_for(store: FeatureStore) -> None:
@@ -70,7 +92,7 @@ def test_only_blocks_of_the_documents_asked_for(store: FeatureStore) -> None:
 
 def test_a_shorter_block_length_takes_half_blocks_in(store: FeatureStore) -> None:
     plan = plan_repairing(store, block_length=BLOCK // 2)
-    assert plan.start.size == 30 * 4
+    assert plan.size.sum() == 30 * 4
     assert_array_equal(SEEN.position[plan.draw(0)[1]], np.tile(np.arange(1, BLOCK // 2 + 1), 120))
 
 
@@ -82,7 +104,7 @@ def test_a_group_that_holds_too_much_gives_blocks_up_and_says_so(tmp_path: Path)
     rows_a, rows_b = plan.draw(3)
     assert rows_a.size == 16 * BLOCK
     assert not (column(seen, "group", rows_a) == column(seen, "group", rows_b)).any()
-    assert plan.notes == ("the corpus: one group holds 12 of 20 blocks; 4 of them take no part in the null",)
+    assert plan.notes == ("the corpus: one group holds 12 of 20 single blocks; 4 of them take no part in the null",)
 
 
 def test_in_kinds_of_few_groups_documents_are_the_unit_and_the_kinds_are_named(tmp_path: Path) -> None:
@@ -99,7 +121,7 @@ def test_a_kind_of_one_document_stays_out_of_the_null_within_kinds_and_is_named(
     seen = Text(table, np.repeat(np.arange(3), BLOCK), np.tile(np.arange(1, BLOCK + 1), 3))
     plan = plan_repairing(store_of(tmp_path, seen), "kind")
     assert set(seen.document[plan.draw(0)[0]]) == {0, 1}
-    assert plan.notes[0] == "kind dna: one group holds 1 of 1 blocks; none can meet another group"
+    assert plan.notes[0] == "kind dna: one group holds 1 of 1 single blocks; none can meet another group"
 
 
 def test_one_document_has_no_null(tmp_path: Path) -> None:

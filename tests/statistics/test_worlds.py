@@ -102,3 +102,16 @@ def test_concepts_in_superposition_can_be_read_along_their_directions() -> None:
 def test_impossible_worlds_are_refused(change: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         World(**change)
+
+
+def test_features_of_few_documents_do_not_beat_chance_by_their_topics(tmp_path: Path) -> None:
+    """Blocks scattered over documents gave twice as many small p-values as there should be."""
+    world = World(n_documents=200, n_shared=0, n_alone=120, density=(3e-3, 5e-2), topic_share=0.05)
+    p = []
+    for seed in range(3):
+        alone = plant(world, tmp_path / str(seed), seed)
+        found = calibrate(alone.a, alone.b, replicates=8, bootstrap=0, seed=seed)
+        p.append(np.stack([chance.p for chance in found.chances]))
+    for null in np.hstack(p):
+        assert (null <= 0.1).mean() < 0.14
+        assert (null <= 0.01).mean() < 0.025

@@ -2,7 +2,9 @@
 
 A null keeps everything about both stores but which tokens meet. Whole blocks of tokens are re-paired, position
 kept, with blocks of documents of *another group* (another document, in kinds of few groups): single tokens would
-break the autocorrelation of text, and the same group would keep what the null must lose. "global" re-pairs over the
+break the autocorrelation of text, and the same group would keep what the null must lose. Blocks of one document stay
+together in *runs* where there are runs enough to pair: a document's topic is in all of its blocks, and features that
+share nothing but few topics would beat a null that scatters them. "global" re-pairs over the
 whole corpus; "kind" among documents of one kind, since any two features of one script beat the global null through
 the script alone.
 """
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 Null = Literal["global", "kind"]
 ATTEMPTS = 32
+MIN_RUNS = 16  # of one length: fewer have too few ways to be paired, and are halved
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +37,15 @@ class Repairing:
     Parameters
     ----------
     start
-        [n_blocks] first token row of each block that takes part.
+        [n_blocks] first token row of each full block.
     length
         Tokens in each.
+    first, size
+        [n_runs] first block of each run, and its blocks, which follow each other in one document.
     group
-        [n_blocks] code of its document's unit (`independent_units`); a block never meets one of its own unit.
+        [n_runs] code of its document's unit (`independent_units`); a run never meets one of its own unit.
     stratum
-        [n_blocks] blocks meet only within a stratum (all of one, or of one kind).
+        [n_runs] runs meet only within a stratum: as many blocks, of any kind or of the same.
     share
         Of the considered tokens, the share that takes part.
     notes
@@ -49,6 +54,8 @@ class Repairing:
 
     start: IntArray
     length: int
+    first: IntArray
+    size: IntArray
     group: IntArray
     stratum: IntArray
     share: float
@@ -57,12 +64,17 @@ class Repairing:
     def draw(self, *seed: int) -> tuple[IntArray, IntArray]:
         """(rows_a, rows_b) of one re-pairing: the same rows of A every time, other rows of B for every seed."""
         rng = np.random.default_rng(seed)
-        partner = np.arange(self.start.size)
+        partner = np.arange(self.first.size)
         for stratum in np.unique(self.stratum):
             inside = np.flatnonzero(self.stratum == stratum)
             partner[inside] = inside[_permute_across(self.group[inside], rng)]
-        within = np.arange(self.length)
-        return (self.start[:, None] + within).ravel(), (self.start[partner][:, None] + within).ravel()
+        return self._rows(self.first), self._rows(self.first[partner])
+
+    def _rows(self, first: IntArray) -> IntArray:
+        """Token rows of runs that begin at these blocks."""
+        within = np.arange(self.size.sum()) - np.repeat(np.cumsum(self.size) - self.size, self.size)
+        blocks = np.repeat(first, self.size) + within
+        return (self.start[blocks][:, None] + np.arange(self.length)).ravel()
 
 
 def plan_repairing(
@@ -96,18 +108,21 @@ def plan_repairing(
     start, length, document = _full_blocks(store, rows, block_length)
     table = store.documents
     units = independent_units(table)
-    group = units.code[document]
     kinds, kind = np.unique(np.asarray(table.kind, dtype=np.str_), return_inverse=True)
-    stratum = kind[document] if null == "kind" else np.zeros(start.size, np.int64)
+    kind = kind if null == "kind" else np.zeros_like(kind)
     names = [f"kind {name!s}" for name in kinds] if null == "kind" else ["the corpus"]
-    kept, notes = _feasible(group, stratum, names)
+    first, size = _runs(document, kind, units.code)
+    group, kind = units.code[document[first]], kind[document[first]]
+    kept, notes = _feasible(group, kind, size, names)
     if not kept.any():
         raise UniversalityError(
             f"{store.path}: the {null} null needs full blocks of {length} tokens from at least two groups of documents"
             f"{' of one kind' if null == 'kind' else ''}; found {np.unique(group).size} groups, {start.size} blocks"
         )
-    share = float(kept.sum() * length / max(1, rows.size))
-    return Repairing(start[kept], length, group[kept], stratum[kept], share, notes + _flagged(units, document, table))
+    first, size, group, kind = first[kept], size[kept], group[kept], kind[kept]
+    share = float(size.sum() * length / max(1, rows.size))
+    stratum = np.unique(np.stack([kind, size]), axis=1, return_inverse=True)[1].ravel()
+    return Repairing(start, length, first, size, group, stratum, share, notes + _flagged(units, document, table))
 
 
 def repaired_rows(
@@ -150,14 +165,55 @@ def _full_blocks(store: FeatureStore, rows: IntArray, block_length: int | None) 
     return rows[first], length, document[first]
 
 
-def _feasible(group: IntArray, stratum: IntArray, names: list[str]) -> tuple[BoolArray, tuple[str, ...]]:
-    """Which blocks can all meet another group at once: no group may hold more than half of its stratum.
+def _runs(document: IntArray, kind: IntArray, unit: IntArray) -> tuple[IntArray, IntArray]:
+    """First block and length of runs of a document's blocks: powers of two, halved where they cannot be paired.
 
-    Surplus blocks of such a group are left out evenly, the same for every seed.
+    Parameters
+    ----------
+    document
+        [n_blocks] of each block; blocks of one document follow each other.
+    kind, unit
+        [n_documents] codes.
+    """
+    begin = np.flatnonzero(np.diff(document, prepend=-1) != 0)
+    count = np.diff(np.append(begin, document.size))
+    first, size = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    waiting = np.zeros(0, np.int64)  # first blocks of runs of this length that halving made
+    longest = 1 << int(count.max()).bit_length() >> 1 if count.size else 0
+    while longest:
+        whole = begin[count >= longest]  # the rest of a document is shorter than twice this
+        begin, count = np.where(count >= longest, begin + longest, begin), count % longest
+        found = np.sort(np.concatenate([waiting, whole]))
+        good = _pairable(unit[document[found]], kind[document[found]]) | (longest == 1)
+        first.append(found[good])
+        size.append(np.full(int(good.sum()), longest))
+        halved = found[~good]
+        longest //= 2
+        waiting = np.concatenate([halved, halved + longest])
+    order = np.argsort(np.concatenate(first), kind="stable")
+    return np.concatenate(first)[order], np.concatenate(size)[order]
+
+
+def _pairable(group: IntArray, stratum: IntArray) -> BoolArray:
+    """[n_runs] whether its stratum has runs enough, none of its groups with more than half of them."""
+    good = np.zeros(group.size, bool)
+    for s in np.unique(stratum):
+        inside = stratum == s
+        largest = int(np.unique(group[inside], return_counts=True)[1].max())
+        good[inside] = inside.sum() >= MIN_RUNS and 2 * largest <= inside.sum()
+    return good
+
+
+def _feasible(group: IntArray, kind: IntArray, size: IntArray, names: list[str]) -> tuple[BoolArray, tuple[str, ...]]:
+    """Which runs can all meet another group at once: no group may hold more than half of its stratum.
+
+    Longer runs can (`_pairable`); surplus single blocks are left out evenly, the same for every seed.
     """
     kept, notes = np.ones(group.size, bool), []
-    for s in np.unique(stratum):
-        inside = np.flatnonzero(stratum == s)
+    for k in np.unique(kind):
+        inside = np.flatnonzero((kind == k) & (size == 1))
+        if not inside.size:
+            continue
         codes, count = np.unique(group[inside], return_counts=True)
         largest, others = int(count.max()), int(count.sum() - count.max())
         if largest <= others:
@@ -166,7 +222,7 @@ def _feasible(group: IntArray, stratum: IntArray, names: list[str]) -> tuple[Boo
         kept[blocks] = False
         kept[blocks[np.linspace(0, largest - 1, others).round().astype(np.int64)]] = True
         notes.append(
-            f"{names[int(s)]}: one group holds {largest} of {inside.size} blocks; "
+            f"{names[int(k)]}: one group holds {largest} of {inside.size} single blocks; "
             + (f"{largest - others} of them take no part in the null" if others else "none can meet another group")
         )
     return kept, tuple(notes)
