@@ -1,4 +1,4 @@
-"""Rows on their way into a store, checked so that nothing contradictory reaches the file."""
+"""Rows on their way into a store, checked so that nothing contradictory reaches the file, and their kinds counted."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, MismatchError
+from universality.features.hdf5 import check_text
+from universality.features.header import MANTISSA
 
 _INT32_MAX = np.iinfo(np.int32).max
+_INT16_MAX = np.iinfo(np.int16).max
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +51,7 @@ def check_batch(
     n_features: int,
     where: str,
     *,
+    mantissa_bits: int,
     token: ArrayLike,
     document: ArrayLike,
     position: ArrayLike,
@@ -61,7 +66,7 @@ def check_batch(
     FormatError
         When activations are not finite, indices repeat or are out of range, or numbers are not integers.
     """
-    data, indices, lengths = _check_csr(csr, n_features, where)
+    data, indices, lengths = _check_csr(csr, n_features, mantissa_bits, where)
     n = len(lengths)
     return Batch(
         data,
@@ -75,7 +80,7 @@ def check_batch(
 
 
 def _check_csr(
-    csr: Any, n_features: int, where: str
+    csr: Any, n_features: int, mantissa_bits: int, where: str
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
     if not sparse.issparse(csr) or csr.format != "csr" or csr.ndim != 2:
         found = f"a SciPy {csr.format} array" if sparse.issparse(csr) else type(csr).__name__
@@ -86,7 +91,7 @@ def _check_csr(
     _check_indptr(indptr, csr, where)
     lengths = np.diff(indptr).astype(np.int64)
     indices = _check_indices(np.asarray(csr.indices)[: indptr[-1]], indptr, n_features, where)
-    data = _check_values(np.asarray(csr.data)[: indptr[-1]], where)
+    data = _check_values(np.asarray(csr.data)[: indptr[-1]], mantissa_bits, where)
     repeated, unsorted = _disorder(indices, indptr)
     if unsorted:
         indices, data = _sorted_rows(indices, data, indptr)
@@ -121,16 +126,29 @@ def _check_indices(indices: NDArray[Any], indptr: NDArray[Any], n_features: int,
     return indices.astype(np.int32)
 
 
-def _check_values(values: NDArray[Any], where: str) -> NDArray[np.float32]:
+def _check_values(values: NDArray[Any], mantissa_bits: int, where: str) -> NDArray[np.float32]:
     if values.dtype.kind not in "fiub":
         raise FormatError(f"{where}: activations must be real numbers, found {values.dtype}")
     with np.errstate(over="ignore"):  # an overflow becomes inf, which is refused below
         data = values.astype(np.float32)
     finite = np.isfinite(data)
+    if mantissa_bits < MANTISSA:
+        data = rounded(data, mantissa_bits)
+        finite &= np.isfinite(data)
     if not finite.all():
         wrong = int(np.flatnonzero(~finite)[0])
         raise FormatError(f"{where}: activations must be finite in float32, found {values[wrong]} at entry {wrong}")
     return data
+
+
+def rounded(values: NDArray[np.float32], mantissa_bits: int) -> NDArray[np.float32]:
+    """The nearest floats with this many bits of fraction, ties to even; what is rounded up beyond all is infinite."""
+    dropped = np.uint32(MANTISSA - mantissa_bits)
+    bits = values.view(np.uint32)
+    odd = (bits >> dropped) & np.uint32(1)
+    half = np.uint32((1 << int(dropped)) // 2)
+    keep = np.uint32((0xFFFFFFFF << int(dropped)) & 0xFFFFFFFF)
+    return ((bits + (half - np.uint32(1)) + odd) & keep).view(np.float32)
 
 
 def _disorder(indices: NDArray[np.int32], indptr: NDArray[Any]) -> tuple[bool, bool]:
@@ -173,3 +191,51 @@ def _check_kinds(given: ArrayLike, n: int, where: str) -> NDArray[np.str_]:
     if not is_text:
         raise FormatError(f"{where}: kind must be an array of str, found {array.dtype}")
     return array.astype(np.str_)
+
+
+class Kinds:
+    """Codes of kinds in the order of their first row, so that they do not depend on how rows were batched."""
+
+    def __init__(self) -> None:
+        self._code: dict[str, int] = {}
+        self._of_document: dict[int, str] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The kinds so far; the code of each is its place."""
+        return tuple(self._code)
+
+    def add(self, kind: NDArray[np.str_], document: NDArray[np.int32], where: str) -> NDArray[np.int16]:
+        """The codes of rows [n], int16; the errors name ``where``.
+
+        Raises
+        ------
+        FormatError
+            When there are more kinds than an int16 counts, or HDF5 cannot hold a name.
+        """
+        starts = _run_starts(kind)
+        names: list[str] = kind[starts].tolist()
+        new = [name for name in dict.fromkeys(names) if name not in self._code]
+        check_text(where, new)
+        if len(self._code) + len(new) > _INT16_MAX:
+            raise FormatError(
+                f"{where}: a store holds {_INT16_MAX} kinds at most, found {len(self._code) + len(new)}; "
+                "is kind= a label of each document?"
+            )
+        self._code |= {name: len(self._code) + i for i, name in enumerate(new)}
+        for row in _run_starts(document).tolist():
+            self._of_document.setdefault(int(document[row]), str(kind[row]))
+        codes = np.array([self._code[name] for name in names], np.int16)
+        return np.repeat(codes, np.diff(np.append(starts, len(kind))))
+
+    def documents(self) -> DocumentTable:
+        """A table of the document indices seen: named and grouped by index, of their first row's kind."""
+        n_documents = max(self._of_document, default=-1) + 1
+        ids = tuple(str(index) for index in range(n_documents))
+        kinds = tuple(self._of_document.get(index, "") for index in range(n_documents))
+        return DocumentTable(id=ids, kind=kinds, group=ids, split=("report",) * n_documents)
+
+
+def _run_starts(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Where runs of equal values begin: rows of one document are neighbours, so runs are few."""
+    return np.flatnonzero(np.append(np.ones(min(1, len(values)), bool), values[1:] != values[:-1]))

@@ -21,10 +21,11 @@ from scipy import sparse
 
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, MismatchError
-from universality.features.compressed import read_span
 from universality.features.hdf5 import read_strings, reading
-from universality.features.header import Header, open_file, read_header
-from universality.features.tables import Dictionary, Moments, TokenTable
+from universality.features.header import MANTISSA, Header, open_file, read_header
+from universality.features.matrix import read_span
+from universality.features.moments import Moments
+from universality.features.tables import Dictionary, TokenTable
 from universality.features.verify import verify
 from universality.features.writer import FeatureWriter
 from universality.models.unembedding import Unembedding, file_name
@@ -50,6 +51,8 @@ class FeatureStore:
         provenance: Mapping[str, Any],
         documents: DocumentTable | None = None,
         overwrite: bool = False,
+        resume: bool = False,
+        mantissa_bits: int = MANTISSA,
     ) -> FeatureWriter:
         """Begin a store; see `FeatureWriter` for the parameters.
 
@@ -61,8 +64,10 @@ class FeatureStore:
             When its folder does not exist.
         FormatError
             When n_features or provenance cannot be stored, or another writer is at work on the name.
+        MismatchError
+            When what is to be resumed was begun for another store.
         """
-        return FeatureWriter(path, n_features, provenance, documents, overwrite)
+        return FeatureWriter(path, n_features, provenance, documents, overwrite, resume, mantissa_bits)
 
     @classmethod
     def open(cls, path: str | Path) -> FeatureStore:
@@ -97,6 +102,11 @@ class FeatureStore:
     def n_stored(self) -> int:
         """Firings in the whole store."""
         return self._header.n_stored
+
+    @property
+    def mantissa_bits(self) -> int:
+        """Bits of the activations' fraction that were kept; 23 where nothing was rounded."""
+        return self._header.mantissa_bits
 
     @property
     def nbytes(self) -> int:

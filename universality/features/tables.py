@@ -1,4 +1,4 @@
-"""What a store knows besides activations: its tokens, its moments, its dictionary. NumPy only."""
+"""What a store knows besides activations: its tokens and its dictionary. NumPy only."""
 
 from __future__ import annotations
 
@@ -8,35 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from universality.errors import FormatError, MismatchError
-
-
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """Per-feature sums over all tokens of a store; a token on which a feature is silent counts as 0.
-
-    Parameters
-    ----------
-    n_tokens
-        Tokens that were seen.
-    count
-        int64 [n_features], firings: tokens with an activation other than 0.
-    sum, sum_sq
-        float64 [n_features], sums of activations and of their squares, added in row order.
-    max
-        float32 [n_features], the largest activation among the firings (negative where a neuron fires only so);
-        0 for a feature that never fired.
-    """
-
-    n_tokens: int
-    count: NDArray[np.int64]
-    sum: NDArray[np.float64]
-    sum_sq: NDArray[np.float64]
-    max: NDArray[np.float32]
-
-    @property
-    def density(self) -> NDArray[np.float64]:
-        """float64 [n_features], the share of tokens on which each feature fires (0 without tokens)."""
-        return self.count / max(self.n_tokens, 1)
 
 
 @dataclass(frozen=True, eq=False)

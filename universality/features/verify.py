@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from universality.errors import FormatError
-from universality.features.compressed import check_indptr, read_span
 from universality.features.hdf5 import checksum
 from universality.features.header import Header
-from universality.features.moments import MomentSums, add_placed
-from universality.features.tables import Moments
-from universality.features.transpose import ranges
+from universality.features.matrix import check_indptr, ranges, read_span
+from universality.features.moments import Moments, MomentSums, add_placed
 
 _ENTRIES = 1 << 21  # read at a time
 _ROWS = 1 << 20
