@@ -179,6 +179,7 @@ def test_contents_do_not_depend_on_batches_buffers_and_chunks(
     monkeypatch.setattr(matrix_module, "CHUNK", sizes[1])
     monkeypatch.setattr(verify, "_ENTRIES", 100)
     monkeypatch.setattr(verify, "_ROWS", 33)
+    monkeypatch.setattr(matrix_module, "_ROWS", 33)
     for batch in (1, 37, N):
         with write(tmp_path / f"{batch}.h5", matrix, batch) as other:
             assert other.content_hash() == store.content_hash()

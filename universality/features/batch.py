@@ -132,9 +132,8 @@ def _check_values(values: NDArray[Any], mantissa_bits: int, where: str) -> NDArr
     with np.errstate(over="ignore"):  # an overflow becomes inf, which is refused below
         data = values.astype(np.float32)
     finite = np.isfinite(data)
-    if mantissa_bits < MANTISSA:
-        data = rounded(data, mantissa_bits)
-        finite &= np.isfinite(data)
+    data = rounded(data, mantissa_bits)
+    finite &= np.isfinite(data)
     if not finite.all():
         wrong = int(np.flatnonzero(~finite)[0])
         raise FormatError(f"{where}: activations must be finite in float32, found {values[wrong]} at entry {wrong}")
@@ -143,6 +142,8 @@ def _check_values(values: NDArray[Any], mantissa_bits: int, where: str) -> NDArr
 
 def rounded(values: NDArray[np.float32], mantissa_bits: int) -> NDArray[np.float32]:
     """The nearest floats with this many bits of fraction, ties to even; what is rounded up beyond all is infinite."""
+    if mantissa_bits == MANTISSA:
+        return values
     dropped = np.uint32(MANTISSA - mantissa_bits)
     bits = values.view(np.uint32)
     odd = (bits >> dropped) & np.uint32(1)

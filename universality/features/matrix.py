@@ -24,6 +24,7 @@ from universality.errors import FormatError
 from universality.features.hdf5 import Checksum, label, reading
 
 CHUNK = 1 << 16  # entries: 256 KiB of float32, 2,048 rows of 32 firings
+_ROWS = 1 << 20  # row pointers read at a time
 _AHEAD = 32  # chunks that may wait for a thread or for the disk, an array
 
 
@@ -132,6 +133,16 @@ def check_indptr(path: Path, name: str, indptr: NDArray[np.int64], n_stored: int
     """Refuse pointers that fall or lead beyond the stored entries."""
     if indptr[0] < 0 or indptr[-1] > n_stored or (indptr[1:] < indptr[:-1]).any():
         raise FormatError(f"{path}: {name}/indptr must rise from 0 to {n_stored}, the number of stored entries")
+
+
+def row_ranges(path: Path, group: h5py.Group, n_rows: int, limit: int) -> Iterator[tuple[int, int]]:
+    """Split the rows of a CSR group into ranges whose rows and entries together are at most ``limit``, or one row."""
+    for first in range(0, n_rows, _ROWS):
+        with reading(path, "by_token"):
+            indptr = group["indptr"][first : min(first + _ROWS, n_rows) + 1]
+            check_indptr(path, "by_token", indptr, len(group["data"]))
+        for start, stop in ranges(np.diff(indptr) + 1, limit):
+            yield first + start, first + stop
 
 
 def ranges(count: NDArray[np.int64], n_entries: int) -> Iterator[tuple[int, int]]:

@@ -75,6 +75,14 @@ class Segments:
         self._runs: list[_Run] = []
         self._held: sparse.csc_matrix | None = None
 
+    def fit(self) -> bool:
+        """Whether what lies there is of the same store, or nothing."""
+        if not self.path.exists():
+            return True
+        with self.path.open("rb") as file:
+            begun = _read_record(file, _BEGUN)
+        return begun is None or json.loads(begun) == self._begun
+
     def recover(self) -> Iterator[Segment]:
         """The whole segments that an earlier writer left; what follows them is cut off, and `append` goes on there.
 

@@ -62,7 +62,7 @@ class FeatureWriter:
     documents
         The table that ``document=`` refers to; None for one made of the indices seen.
     overwrite
-        Whether a file of this name may be replaced.
+        Whether a file of this name may be replaced, and what a stopped writer of another store left under it.
     resume
         Go on from the rows that a stopped writer of this name committed: ``n_tokens`` says how many there are, and
         the caller appends those that follow. Without such rows the writer begins anew.
@@ -197,12 +197,12 @@ class FeatureWriter:
             sums |= write_tables(file, moments, self._kinds.names, documents)
             sums |= write_weights(file, self.path, dictionary, unembedding)
             write_checksums(file, self._provenance, sums)
-            self._unfinished.complete()
+            self._unfinished.complete(scratch=self._segments.path)
         except BaseException:
             self._abandon()
             raise
         self._close()
-        self._segments.remove()
+        self._segments.close()
         return FeatureStore.open(self.path)
 
     def discard(self) -> None:
@@ -249,7 +249,7 @@ class FeatureWriter:
 
     def _recover(self) -> None:
         """Take the rows that a stopped writer committed, or delete what it left."""
-        if not self._resume:
+        if not self._resume or (self._overwrite and not self._segments.fit()):
             self._segments.remove()
         for segment in self._segments.recover():
             names = np.array([*self._kinds.names, *segment.new_kinds])
