@@ -1,4 +1,4 @@
-"""Writers in processes that are killed after random times, resumed, and killed again: run by test_resume.py.
+"""Writers in processes that are killed at random moments, resumed, and killed again: run by test_resume.py.
 
 Prints, for each of a few worlds, how many rows each attempt found committed, and the content hash in the end.
 """
@@ -23,46 +23,46 @@ writer_module.BUFFER = 300
 
 
 def attempt(path: Path, note: int) -> None:
-    """Resume, note the rows found, append the others and finish."""
+    """Resume, note the rows found, append the others with a note after each batch, and finish."""
     matrix, columns = activations(N), token_columns(N)
     writer = FeatureStore.create(path, 12, {"seed": 1}, resume=True)
-    os.write(note, b"%d\n" % writer.n_tokens)
+    os.write(note, writer.n_tokens.to_bytes(4, "little"))
     for start in range(writer.n_tokens, N, BATCH):
         part = slice(start, start + BATCH)
         writer.append(matrix[part], **{name: column[part] for name, column in columns.items()})
-        time.sleep(0.01)  # as a model would take: else most kills fall into the finish
+        os.write(note, b".")
+        time.sleep(0.01)  # a model would take longer
     writer.finish().close()
 
 
-def killed(path: Path, seconds: float) -> list[int]:
-    """One attempt in a process of its own, killed after so long; the rows that it found, if it came so far."""
+def killed(path: Path, rng: np.random.Generator) -> int:
+    """One attempt in a process of its own, killed shortly after one of its notes; the rows that it found."""
     reader, note = os.pipe()
     child = os.fork()
     if child == 0:
         attempt(path, note)
         os._exit(0)
     os.close(note)
-    time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    with os.fdopen(reader) as file:
-        return [int(line) for line in file]
+    with os.fdopen(reader, "rb", buffering=0) as file:
+        found = int.from_bytes(file.read(4), "little")
+        for _ in range(rng.integers(0, (N - found) // BATCH + 2)):  # one too many: it comes to its end
+            file.read(1)
+        time.sleep(rng.uniform(0, 0.01))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return found
 
 
 def main() -> None:
     """A few worlds."""
     folder = Path(sys.argv[1])
     attempt(folder / "warm.h5", os.open(os.devnull, os.O_WRONLY))  # compiled loops are loaded before processes part
-    start = time.perf_counter()
-    attempt(folder / "timed.h5", os.open(os.devnull, os.O_WRONLY))
-    whole = time.perf_counter() - start
     rng = np.random.default_rng(0)
     worlds = []
     for world in range(4):
-        path, found, longest = folder / f"{world}.h5", [], 0.6
+        path, found = folder / f"{world}.h5", []
         while not path.exists():
-            found += killed(path, rng.uniform(0.1, longest) * whole)
-            longest += 0.1
+            found.append(killed(path, rng))
         with FeatureStore.open(path) as store:
             worlds.append({"resumed_at": found, "hash": store.content_hash()})
     print(json.dumps(worlds))
