@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -192,6 +192,48 @@ def _check_kinds(given: ArrayLike, n: int, where: str) -> NDArray[np.str_]:
     if not is_text:
         raise FormatError(f"{where}: kind must be an array of str, found {array.dtype}")
     return array.astype(np.str_)
+
+
+class Buffer:
+    """Rows that wait to be committed, each column in one array that is allocated once and used again.
+
+    Small arrays kept for a while between short-lived large ones would leave the heap in pieces that no large one fits.
+    """
+
+    _DTYPES: ClassVar = {
+        "data": np.float32, "indices": np.int32, "lengths": np.int64,
+        "token": np.int32, "document": np.int32, "position": np.int32, "kind": np.int16,
+    }  # fmt: skip
+
+    def __init__(self) -> None:
+        self._columns: dict[str, NDArray[Any]] = {name: np.empty(0, dtype) for name, dtype in self._DTYPES.items()}
+        self._n_rows = self._n_entries = 0
+
+    def __len__(self) -> int:
+        """Rows and entries together."""
+        return self._n_rows + self._n_entries
+
+    def add(self, batch: Batch, kind: NDArray[np.int16]) -> None:
+        """Copy a batch, with the codes of its kinds."""
+        for name in self._DTYPES:
+            values = kind if name == "kind" else getattr(batch, name)
+            at = self._end(name)
+            if len(self._columns[name]) < at + len(values):
+                grown = np.empty(max(at + len(values), 2 * at), values.dtype)
+                grown[:at] = self._columns[name][:at]
+                self._columns[name] = grown
+            self._columns[name][at : at + len(values)] = values
+        self._n_rows += len(batch)
+        self._n_entries += len(batch.data)
+
+    def take(self) -> dict[str, NDArray[Any]]:
+        """Copies of all columns; the buffer is empty then."""
+        taken = {name: column[: self._end(name)].copy() for name, column in self._columns.items()}
+        self._n_rows = self._n_entries = 0
+        return taken
+
+    def _end(self, name: str) -> int:
+        return self._n_entries if name in ("data", "indices") else self._n_rows
 
 
 class Kinds:

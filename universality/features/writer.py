@@ -19,7 +19,7 @@ from scipy import sparse
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, MismatchError
 from universality.features import hdf5
-from universality.features.batch import Batch, Kinds, check_batch
+from universality.features.batch import Buffer, Kinds, check_batch
 from universality.features.hdf5 import Checksum
 from universality.features.header import MANTISSA, write_checksums, write_tables, write_weights
 from universality.features.layout import ELEMENTS, FORMAT, VERSION
@@ -33,7 +33,7 @@ from universality.models.unembedding import Unembedding
 if TYPE_CHECKING:
     from universality.features.store import FeatureStore
 
-BUFFER = 1 << 22  # entries held before they go to the file: 32 MiB, and about four times that while they do
+BUFFER = 1 << 21  # entries and rows held before they are committed: 16 MiB, and about five times that while they are
 MAX_IMPLIED_DOCUMENTS = 1 << 20  # without a table one wrong index would imply billions of documents
 _INT32_MAX = np.iinfo(np.int32).max
 _GROWING = {
@@ -102,9 +102,7 @@ class FeatureWriter:
         self._mantissa_bits = int(mantissa_bits)
         self._kinds = Kinds()
         self._n_named = 0  # kinds that the segments name
-        self._buffer: list[Batch] = []
-        self._codes: list[NDArray[np.int16]] = []
-        self._n_buffered = 0
+        self._buffer = Buffer()
         self._n_stored = 0
         self._moments = MomentSums(self.n_features)
         self._refuse_existing()
@@ -156,11 +154,9 @@ class FeatureWriter:
         if self.n_tokens + len(batch) > _INT32_MAX:
             raise FormatError(f"{where}: a store holds {_INT32_MAX} tokens at most; begin another")
         self._check_documents(batch.document, where)
-        self._codes.append(self._kinds.add(batch.kind, batch.document, where))
-        self._buffer.append(batch)
+        self._buffer.add(batch, self._kinds.add(batch.kind, batch.document, where))
         self.n_tokens += len(batch)
-        self._n_buffered += len(batch) + len(batch.data)
-        if self._n_buffered >= BUFFER:
+        if len(self._buffer) >= BUFFER:
             try:
                 self._flush()
             except BaseException:  # a full disk: rows are lost, so nothing may be finished after
@@ -261,7 +257,7 @@ class FeatureWriter:
     def _flush(self, last: bool = False) -> None:
         """Commit the buffered rows and take them; the last of them only in memory, as `finish` follows."""
         segments = list(self._buffered())
-        self._buffer, self._codes, self._n_buffered, self._n_named = [], [], 0, len(self._kinds.names)
+        self._n_named = len(self._kinds.names)
         for number, segment in enumerate(segments, 1):
             if last and number == len(segments):
                 self._segments.hold(segment)
@@ -271,13 +267,9 @@ class FeatureWriter:
 
     def _buffered(self) -> Iterator[Segment]:
         """The buffered rows as one segment, or as several where a single append brought more than a buffer."""
-        if not self._buffer:
-            return
-        table = {n: np.concatenate([getattr(b, n) for b in self._buffer]) for n in ("token", "document", "position")}
-        table["kind"] = np.concatenate(self._codes)
-        data = np.concatenate([batch.data for batch in self._buffer])
-        indices = np.concatenate([batch.indices for batch in self._buffer])
-        indptr = np.append(0, np.cumsum(np.concatenate([batch.lengths for batch in self._buffer])))
+        table = self._buffer.take()
+        data, indices = table.pop("data"), table.pop("indices")
+        indptr = np.append(0, np.cumsum(table.pop("lengths")))
         new_kinds = self._kinds.names[self._n_named :]
         for start, stop in ranges(np.diff(indptr), 2 * BUFFER):
             part = slice(*indptr[[start, stop]].tolist())
@@ -355,5 +347,5 @@ class FeatureWriter:
 
     def _close(self) -> None:
         self._open = False
-        self._buffer = []
+        self._buffer = Buffer()
         self._pool.shutdown()
