@@ -330,3 +330,38 @@ def test_joined_columns_are_scipys(tmp_path: Path, n_entries: int, hold: bool) -
     assert joined.has_sorted_indices
     assert_array_equal(joined.toarray(), matrix.toarray())
     assert len(parts) == {1: 12, 10**6: 1}.get(n_entries, len(parts))
+
+
+@pytest.mark.parametrize("bits", [1, 7, 10, 22])
+def test_fewer_bits_are_the_nearest(tmp_path: Path, bits: int) -> None:
+    """Against rounding of the fraction in float64, which is exact here; ties go to even."""
+    rng = np.random.default_rng(bits)
+    values = (rng.normal(size=4000) * 10.0 ** rng.integers(-30, 30, 4000)).astype(np.float32)
+    values[:4] = [1 + 2.0 ** -(bits + 1), 1 + 3 * 2.0 ** -(bits + 1), -1 - 2.0 ** -(bits + 1), 2 - 2.0**-23]
+    fraction, exponent = np.frexp(values.astype(np.float64))
+    expected = np.ldexp(np.rint(fraction * 2.0 ** (bits + 1)), exponent - bits - 1)
+    assert_array_equal(batch.rounded(values, bits), expected.astype(np.float32))
+    writer = FeatureStore.create(tmp_path / "a.h5", 4000, {}, mantissa_bits=bits)
+    writer.append(sparse.csr_matrix(values[None]), token=[1], document=[0], position=[1], kind=["en"])
+    with writer.finish() as store:
+        assert store.mantissa_bits == bits
+        assert_array_equal(store.csr().toarray()[0], expected)
+        assert_array_equal(store.moments().sum, expected)
+        store.verify()
+
+
+def test_what_rounds_to_nothing_is_no_firing_and_what_rounds_to_infinity_is_refused(tmp_path: Path) -> None:
+    with FeatureStore.create(tmp_path / "a.h5", 3, {}, mantissa_bits=2) as writer:
+        writer.append(csr([1e-45, 1, 1], [0, 1, 2], [0, 2, 3]), **COLUMNS)
+        with pytest.raises(FormatError, match=r"must be finite in float32, found 3.4028\d* *e\+38 at entry 0"):
+            writer.append(csr([3.4028235e38, np.float32(1)], [0, 1], [0, 1, 2]), **COLUMNS)
+        with pytest.raises(FormatError, match="found nan at entry 1"):
+            writer.append(csr([1, np.nan], [0, 1], [0, 1, 2]), **COLUMNS)
+    with FeatureStore.open(tmp_path / "a.h5") as store:
+        assert_array_equal(store.csr().toarray(), [[0, 1, 0], [0, 0, 1]])
+
+
+@pytest.mark.parametrize("bits", [0, 24, -1, "7"])
+def test_bad_mantissa_bits(tmp_path: Path, bits: Any) -> None:
+    with pytest.raises(FormatError, match="mantissa_bits must be an integer in 1 … 23, found"):
+        FeatureStore.create(tmp_path / "a.h5", 3, {}, mantissa_bits=bits)
