@@ -198,8 +198,8 @@ def at_size(folder: Path, n_tokens: int, n_features: int, active: int) -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         generated, append, finish, peak = pool.submit(write_synthetic, path, n_tokens, n_features, active).result()
     size = path.stat().st_size / 2 / n_tokens / active
-    print(f"written in {append + finish:.0f} s ({append:.0f} append, {finish:.0f} finish; {generated:.0f} to generate not "
-          f"counted): {raw / (append + finish):.0f} MB/s, {size:.2f} bytes an activation and order")  # fmt: skip
+    print(f"written in {append + finish:.0f} s ({append:.0f} append, {finish:.0f} finish; {generated:.0f} to generate "
+          f"come on top): {raw / (append + finish):.0f} MB/s, {size:.2f} bytes an activation and order")  # fmt: skip
     print(f"peak memory of the writing process: {peak:.0f} MiB", flush=True)
     with FeatureStore.open(path) as store:
         read_back(store)

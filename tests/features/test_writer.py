@@ -16,7 +16,7 @@ from scipy import sparse
 
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, MismatchError
-from universality.features import Dictionary, FeatureStore, FeatureWriter, batch, matrix, segments
+from universality.features import Dictionary, FeatureStore, FeatureWriter, batch, buffer, matrix, segments
 from universality.features import writer as writer_module
 from universality.models.unembedding import Unembedding
 
@@ -156,7 +156,7 @@ def test_document_names_that_hdf5_cannot_hold(tmp_path: Path) -> None:
 
 
 def test_too_many_kinds(writer: FeatureWriter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "_INT16_MAX", 1)
+    monkeypatch.setattr(buffer, "_INT16_MAX", 1)
     with writer, pytest.raises(FormatError, match="a store holds 1 kinds at most, found 2"):
         writer.append(ROWS, **(COLUMNS | {"kind": ["a", "b"]}))
 

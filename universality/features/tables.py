@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from universality.errors import FormatError, MismatchError
+from universality.models.unembedding import Unembedding
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,25 @@ class Dictionary:
 
     def __len__(self) -> int:
         return len(self.decoder)
+
+
+def check_weights(store: str, n_features: int, dictionary: Dictionary | None, unembedding: Unembedding | None) -> None:
+    """Refuse a dictionary of another width than the store's, and an unembedding of another model than the dictionary's.
+
+    Raises
+    ------
+    MismatchError
+        Naming ``store``.
+    """
+    if dictionary is not None and len(dictionary) != n_features:
+        raise MismatchError(f"{store}: the store has {n_features} features, the dictionary {len(dictionary)} rows")
+    if dictionary is None or dictionary.residual is None or unembedding is None:
+        return
+    if dictionary.residual.shape[1] != unembedding.d_model:
+        raise MismatchError(
+            f"{store}: the unembedding reads d_model {unembedding.d_model}, "
+            f"but the dictionary's residual has {dictionary.residual.shape[1]}; they are of different models"
+        )
 
 
 def _weights(name: str, given: ArrayLike, ndim: int) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -19,14 +19,15 @@ from scipy import sparse
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, MismatchError
 from universality.features import hdf5
-from universality.features.batch import Buffer, Kinds, check_batch
+from universality.features.batch import check_batch
+from universality.features.buffer import Buffer, Kinds
 from universality.features.hdf5 import Checksum
 from universality.features.header import MANTISSA, write_checksums, write_tables, write_weights
 from universality.features.layout import ELEMENTS, FORMAT, VERSION
-from universality.features.matrix import GrowingArray, ranges
+from universality.features.matrix import GrowingArray
 from universality.features.moments import MomentSums
 from universality.features.segments import Segment, Segments
-from universality.features.tables import Dictionary
+from universality.features.tables import Dictionary, check_weights
 from universality.features.unfinished import UnfinishedFile
 from universality.models.unembedding import Unembedding
 
@@ -181,7 +182,7 @@ class FeatureWriter:
         from universality.features.store import FeatureStore  # the reader imports the writer
 
         self._check_open()
-        self._check_weights(dictionary, unembedding)
+        check_weights(self.path.name, self.n_features, dictionary, unembedding)
         self._refuse_existing()
         try:
             self._flush(last=True)
@@ -256,7 +257,7 @@ class FeatureWriter:
 
     def _flush(self, last: bool = False) -> None:
         """Commit the buffered rows and take them; the last of them only in memory, as `finish` follows."""
-        segments = list(self._buffered())
+        segments = self._buffer.take(self.n_features, 2 * BUFFER, self._kinds.names[self._n_named :])
         self._n_named = len(self._kinds.names)
         for number, segment in enumerate(segments, 1):
             if last and number == len(segments):
@@ -264,21 +265,6 @@ class FeatureWriter:
             else:
                 self._segments.append(segment)
             self._take(segment)
-
-    def _buffered(self) -> Iterator[Segment]:
-        """The buffered rows as one segment, or as several where a single append brought more than a buffer."""
-        table = self._buffer.take()
-        data, indices = table.pop("data"), table.pop("indices")
-        indptr = np.append(0, np.cumsum(table.pop("lengths")))
-        new_kinds = self._kinds.names[self._n_named :]
-        for start, stop in ranges(np.diff(indptr), 2 * BUFFER):
-            part = slice(*indptr[[start, stop]].tolist())
-            csr = sparse.csr_matrix(
-                (data[part], indices[part], indptr[start : stop + 1] - indptr[start]),
-                shape=(stop - start, self.n_features),
-            )
-            yield Segment(csr, **{name: column[start:stop] for name, column in table.items()}, new_kinds=new_kinds)
-            new_kinds = ()
 
     def _take(self, segment: Segment) -> None:
         """Send rows to the file's token-major arrays and to the moments."""
@@ -314,19 +300,6 @@ class FeatureWriter:
             raise MismatchError(
                 f"{where}: document {largest} implies a table of as many rows, {MAX_IMPLIED_DOCUMENTS} are allowed; "
                 "give documents= to create()"
-            )
-
-    def _check_weights(self, dictionary: Dictionary | None, unembedding: Unembedding | None) -> None:
-        if dictionary is not None and len(dictionary) != self.n_features:
-            raise MismatchError(
-                f"{self.path.name}: the store has {self.n_features} features, the dictionary {len(dictionary)} rows"
-            )
-        if dictionary is None or dictionary.residual is None or unembedding is None:
-            return
-        if dictionary.residual.shape[1] != unembedding.d_model:
-            raise MismatchError(
-                f"{self.path.name}: the unembedding reads d_model {unembedding.d_model}, "
-                f"but the dictionary's residual has {dictionary.residual.shape[1]}; they are of different models"
             )
 
     def _check_open(self) -> None:
