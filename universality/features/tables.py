@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +39,16 @@ class TokenTable:
 
     def __len__(self) -> int:
         return len(self.token)
+
+    @cached_property
+    def block(self) -> NDArray[np.int64]:
+        """int64 [n_tokens], number of the block that each token belongs to, rising from 0.
+
+        A row continues its predecessor's block when it is the next position of the same document.
+        """
+        starts = np.ones(len(self), np.int64)
+        starts[1:] = (self.document[1:] != self.document[:-1]) | (self.position[1:] != self.position[:-1] + 1)
+        return np.cumsum(starts) - 1
 
     @property
     def kind_names(self) -> NDArray[np.str_]:

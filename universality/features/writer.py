@@ -48,7 +48,7 @@ class FeatureWriter:
     """Appends rows to a store that appears under its name only when it is complete.
 
     Made by `FeatureStore.create`. Rows are committed whenever `BUFFER` of them and their firings have come together;
-    memory holds about five such buffers, however long the store. As a context manager it finishes when the block ends.
+    memory holds a few such buffers, however long the store. As a context manager it finishes when the block ends.
     When the block raises, what it wrote is removed, unless ``resume`` is set: then the committed rows stay, as they do
     when the process is killed.
 
