@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -46,7 +45,7 @@ def real_rows(run: Path | None, folder: Path) -> sparse.csr_matrix:
     from universality.activations import harvest
     from universality.corpus import build_corpus
     from universality.features.collect import collect
-    from universality.models import load_model
+    from universality.models.language_model import load_model
     from universality.sae import SAE
 
     model = load_model("starter/seed0")
@@ -187,7 +186,8 @@ def write_synthetic(path: Path, n_tokens: int, n_features: int, active: int) -> 
         at += part.shape[0]
     appended = time.perf_counter()
     writer.finish().close()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not getrusage: its maximum counts what the parent held when it started this process.
+    peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
     return generated, appended - clock - generated, time.perf_counter() - appended, peak
 
 
