@@ -74,6 +74,8 @@ def test_a_stopped_writer_resumes_to_the_same_contents(tmp_path: Path, expected:
     leave(path, 100)
     leave(path, 260)  # stopped, resumed and stopped again
     assert [left.name for left in tmp_path.iterdir()] == ["a.h5.segments"]
+    with pytest.raises(FileNotFoundError, match=r"a\.h5\.segments is what a writer left .*create.* goes on"):
+        FeatureStore.open(path)
     assert 200 < finish(path, expected) < 260
 
 

@@ -105,7 +105,7 @@ def _fill(
             if padded is None:
                 shape = (batch_blocks * (blocks.n_ctx - 1), acts[model.name].shape[1])
                 padded = torch.zeros(shape, device=acts[model.name].device)
-            # Always one shape: batches of many sizes would leave the heap in pieces (+30% of peak memory was seen).
+            # Always one shape: batches of many sizes would leave the heap in pieces.
             padded[:n] = acts[model.name]
             for writer, sae in writers:
                 new = slice(min(n, writer.n_tokens - at), n)  # the rows before have been committed

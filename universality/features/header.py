@@ -54,8 +54,10 @@ class Header:
 def open_file(path: Path) -> h5py.File:
     """The HDF5 file of a complete store of a version that this code reads."""
     if not path.exists():
-        left = path.with_name(path.name + ".unfinished")
-        hint = f"; {left.name} is what a writer left that was stopped or is at work" if left.exists() else ""
+        left = [path.name + suffix for suffix in (".unfinished", ".segments")]
+        left = [name for name in left if path.with_name(name).exists()]
+        hint = f"; {left[0]} is what a writer left that was stopped or is at work" if left else ""
+        hint += ", which create(…, resume=True) goes on from" if path.name + ".segments" in left else ""
         raise FileNotFoundError(f"{path}: no such feature store{hint}")
     if not path.is_file() or not h5py.is_hdf5(path):
         raise FormatError(f"{path}: not an HDF5 file, or one torn at its start; expected a feature store")
