@@ -109,6 +109,18 @@ def both_shapes(shape: list[int]) -> Callable[[h5py.File], None]:
     return edit
 
 
+def claimed(file: h5py.File) -> None:
+    """A million entries of which not one is stored."""
+    del file["by_token/data"]
+    label(file.create_dataset("by_token/data", (1 << 20,), "<f4", chunks=(1 << 16,)), "array")
+
+
+def chunked(file: h5py.File) -> None:
+    values = file["tokens/token"][:]
+    del file["tokens/token"]
+    label(file.create_dataset("tokens/token", data=values, chunks=(1 << 23,), maxshape=(None,)), "array")
+
+
 REFUSED_AT_OPEN = {
     "foreign": (lambda f: f.attrs.__delitem__("format"), "an HDF5 file, but not a feature store: format is None"),
     "other format": (
@@ -173,6 +185,9 @@ REFUSED_AT_OPEN = {
     "checksum missing": (drop_checksum, r"checksums must name the elements that are there.*moments/sum"),
     "path escape": (escape, "unembedding/file must be 'unembedding-<sha256>.safetensors' with the first 12 digits"),
     "hash escape": (escape_by_hash, "unembedding/file must be"),
+    "no mantissa": (attribute("/", "mantissa-bits", 0), "mantissa-bits must lie in 1 … 23, found 0"),
+    "much claimed": (claimed, r"by_token/data claims 4,\d+,\d+ bytes in chunks of 262,144, the file holds 0 of them"),
+    "large chunks": (chunked, "in chunks of 33,554,432, the file holds .* expected at most 1032 times those"),
     "decoder gone": (lambda f: f.__delitem__("dictionary/decoder"), "dictionary/decoder is missing"),
     "hash gone": (lambda f: f.__delitem__("unembedding/sha256"), "unembedding/sha256 is missing"),
 }
@@ -287,6 +302,7 @@ VERIFY = {
     "other sum": (put("moments/sum", 0, 1e6), "moments are not those of the stored values"),
     "other squares": (put("moments/sum_sq", 0, 1e6), "moments are not those of the stored values"),
     "other max": (put("moments/max", 0, 1e6), "moments are not those of the stored values"),
+    "unrounded": (attribute("/", "mantissa-bits", 5), "data must have 5 bits of fraction, as mantissa-bits says"),
     "negative token": (put("tokens/token", 3, -1), "tokens/token must lie in 0 … 2147483647, found -1"),
     "negative position": (put("tokens/position", 3, -1), "tokens/position must lie in 0"),
 }

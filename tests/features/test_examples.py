@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from universality.features.examples import NO_TOKEN, block_ids, examples
+from universality.features.examples import NO_TOKEN, examples
 from universality.features.store import FeatureStore
 
 # Two blocks of document 0, one of document 1 (a copy of the first), one of document 2 with a hole at position
@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> FeatureStore:
 
 
 def test_blocks_end_where_the_document_changes_or_the_position_does_not_follow(store: FeatureStore) -> None:
-    assert_array_equal(block_ids(store), BLOCK)
+    assert_array_equal(store.tokens.block, BLOCK)
 
 
 def test_strongest_first_with_windows_inside_the_block(store: FeatureStore) -> None:

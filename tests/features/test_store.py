@@ -13,7 +13,8 @@ from scipy import sparse
 
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError
-from universality.features import Dictionary, FeatureStore, chunks, verify, writer
+from universality.features import Dictionary, FeatureStore, verify, writer
+from universality.features import matrix as matrix_module
 
 N = 500
 
@@ -175,9 +176,10 @@ def test_contents_do_not_depend_on_batches_buffers_and_chunks(
     sizes: tuple[int, int],
 ) -> None:
     monkeypatch.setattr(writer, "BUFFER", sizes[0])
-    monkeypatch.setattr(chunks, "CHUNK", sizes[1])
+    monkeypatch.setattr(matrix_module, "CHUNK", sizes[1])
     monkeypatch.setattr(verify, "_ENTRIES", 100)
     monkeypatch.setattr(verify, "_ROWS", 33)
+    monkeypatch.setattr(matrix_module, "_ROWS", 33)
     for batch in (1, 37, N):
         with write(tmp_path / f"{batch}.h5", matrix, batch) as other:
             assert other.content_hash() == store.content_hash()

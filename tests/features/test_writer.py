@@ -16,7 +16,7 @@ from scipy import sparse
 
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, MismatchError
-from universality.features import Dictionary, FeatureStore, FeatureWriter, chunks, kinds, transpose
+from universality.features import Dictionary, FeatureStore, FeatureWriter, batch, buffer, matrix, segments
 from universality.features import writer as writer_module
 from universality.models.unembedding import Unembedding
 
@@ -156,7 +156,7 @@ def test_document_names_that_hdf5_cannot_hold(tmp_path: Path) -> None:
 
 
 def test_too_many_kinds(writer: FeatureWriter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinds, "_INT16_MAX", 1)
+    monkeypatch.setattr(buffer, "_INT16_MAX", 1)
     with writer, pytest.raises(FormatError, match="a store holds 1 kinds at most, found 2"):
         writer.append(ROWS, **(COLUMNS | {"kind": ["a", "b"]}))
 
@@ -258,8 +258,8 @@ def test_a_killed_writer_leaves_no_store_and_the_next_one_starts_afresh(tmp_path
     path = tmp_path / "a.h5"
     done = subprocess.run([sys.executable, "-c", code, path], check=False, cwd=Path.cwd())
     assert done.returncode == -signal.SIGKILL
-    left = [left.name for left in tmp_path.iterdir()]
-    assert left == ["a.h5.unfinished"]
+    left = {left.name for left in tmp_path.iterdir()}
+    assert left == {"a.h5.unfinished", "a.h5.segments"}
     with pytest.raises(FormatError, match=r"damaged or torn|incomplete: its writer was stopped|torn at its start"):
         FeatureStore.open(tmp_path / "a.h5.unfinished")
     write(path, activations(30)).close()
@@ -286,7 +286,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
 def test_memory_is_bounded_by_the_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three million firings, 24 MB as they are, through a buffer of 131,072."""
     monkeypatch.setattr(writer_module, "BUFFER", 1 << 17)
-    monkeypatch.setattr(chunks, "_AHEAD", 2)
+    monkeypatch.setattr(matrix, "_AHEAD", 2)
     rows = activations(2000, n_features=40, density=0.5)
     columns = token_columns(2000)
     write(tmp_path / "warm.h5", rows).close()  # whatever is loaded once is loaded
@@ -302,27 +302,66 @@ def test_memory_is_bounded_by_the_buffer(tmp_path: Path, monkeypatch: pytest.Mon
     assert peak < 12e6
 
 
-def test_scratch_that_ends_early_is_an_error(tmp_path: Path) -> None:
-    transposer = transpose.Transposer(3, tmp_path)
-    transposer.add(ROWS)
-    transposer.add(ROWS)
-    assert transposer._scratch is not None
-    transposer._scratch.flush()
-    os.ftruncate(transposer._scratch.fileno(), 8)
-    with pytest.raises(OSError, match="scratch file of a feature store ended early"):
-        list(transposer.columns(np.array([2, 2, 2]), 100))
-    transposer.close()
+def segment(rows: sparse.csr_matrix) -> segments.Segment:
+    zeros = np.zeros(rows.shape[0], np.int32)
+    return segments.Segment(rows, zeros, zeros, zeros, zeros.astype(np.int16), ())
 
 
+def test_segments_that_end_early_are_an_error(tmp_path: Path) -> None:
+    kept = segments.Segments(tmp_path / "segments", 3, {})
+    kept.append(segment(ROWS))
+    os.truncate(kept.path, 60)
+    with pytest.raises(OSError, match="segments of an unfinished feature store end early; is the disk full"):
+        list(kept.columns(np.array([1, 1, 1]), 100))
+    kept.remove()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("hold", [False, True])
 @pytest.mark.parametrize("n_entries", [1, 7, 40, 10**6])
-def test_transposed_blocks_are_scipys(tmp_path: Path, n_entries: int) -> None:
+def test_joined_columns_are_scipys(tmp_path: Path, n_entries: int, hold: bool) -> None:
     matrix = activations(60)
-    transposer = transpose.Transposer(12, tmp_path)
+    kept = segments.Segments(tmp_path / "segments", 12, {})
     for start in range(0, 60, 13):
-        transposer.add(matrix[start : start + 13])
-    parts = list(transposer.columns(np.diff(matrix.tocsc().indptr), n_entries))
-    transposer.close()
+        (kept.hold if hold and start == 52 else kept.append)(segment(matrix[start : start + 13]))
+    parts = list(kept.columns(np.diff(matrix.tocsc().indptr), n_entries))
+    kept.close()
     joined = sparse.hstack(parts, format="csc")
     assert joined.has_sorted_indices
     assert_array_equal(joined.toarray(), matrix.toarray())
     assert len(parts) == {1: 12, 10**6: 1}.get(n_entries, len(parts))
+
+
+@pytest.mark.parametrize("bits", [1, 7, 10, 22])
+def test_fewer_bits_are_the_nearest(tmp_path: Path, bits: int) -> None:
+    """Against rounding of the fraction in float64, which is exact here; ties go to even."""
+    rng = np.random.default_rng(bits)
+    values = (rng.normal(size=4000) * 10.0 ** rng.integers(-30, 30, 4000)).astype(np.float32)
+    values[:4] = [1 + 2.0 ** -(bits + 1), 1 + 3 * 2.0 ** -(bits + 1), -1 - 2.0 ** -(bits + 1), 2 - 2.0**-23]
+    fraction, exponent = np.frexp(values.astype(np.float64))
+    expected = np.ldexp(np.rint(fraction * 2.0 ** (bits + 1)), exponent - bits - 1)
+    assert_array_equal(batch.rounded(values, bits), expected.astype(np.float32))
+    writer = FeatureStore.create(tmp_path / "a.h5", 4000, {}, mantissa_bits=bits)
+    writer.append(sparse.csr_matrix(values[None]), token=[1], document=[0], position=[1], kind=["en"])
+    with writer.finish() as store:
+        assert store.mantissa_bits == bits
+        assert_array_equal(store.csr().toarray()[0], expected)
+        assert_array_equal(store.moments().sum, expected)
+        store.verify()
+
+
+def test_what_rounds_to_nothing_is_no_firing_and_what_rounds_to_infinity_is_refused(tmp_path: Path) -> None:
+    with FeatureStore.create(tmp_path / "a.h5", 3, {}, mantissa_bits=2) as writer:
+        writer.append(csr([1e-45, 1, 1], [0, 1, 2], [0, 2, 3]), **COLUMNS)
+        with pytest.raises(FormatError, match=r"must be finite in float32, found 3.4028\d* *e\+38 at entry 0"):
+            writer.append(csr([3.4028235e38, np.float32(1)], [0, 1], [0, 1, 2]), **COLUMNS)
+        with pytest.raises(FormatError, match="found nan at entry 1"):
+            writer.append(csr([1, np.nan], [0, 1], [0, 1, 2]), **COLUMNS)
+    with FeatureStore.open(tmp_path / "a.h5") as store:
+        assert_array_equal(store.csr().toarray(), [[0, 1, 0], [0, 0, 1]])
+
+
+@pytest.mark.parametrize("bits", [0, 24, -1, "7"])
+def test_bad_mantissa_bits(tmp_path: Path, bits: Any) -> None:
+    with pytest.raises(FormatError, match="mantissa_bits must be an integer in 1 … 23, found"):
+        FeatureStore.create(tmp_path / "a.h5", 3, {}, mantissa_bits=bits)

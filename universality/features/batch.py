@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from universality.errors import FormatError, MismatchError
+from universality.features.header import MANTISSA
 
 _INT32_MAX = np.iinfo(np.int32).max
 
@@ -47,6 +48,7 @@ def check_batch(
     n_features: int,
     where: str,
     *,
+    mantissa_bits: int,
     token: ArrayLike,
     document: ArrayLike,
     position: ArrayLike,
@@ -61,7 +63,7 @@ def check_batch(
     FormatError
         When activations are not finite, indices repeat or are out of range, or numbers are not integers.
     """
-    data, indices, lengths = _check_csr(csr, n_features, where)
+    data, indices, lengths = _check_csr(csr, n_features, mantissa_bits, where)
     n = len(lengths)
     return Batch(
         data,
@@ -75,7 +77,7 @@ def check_batch(
 
 
 def _check_csr(
-    csr: Any, n_features: int, where: str
+    csr: Any, n_features: int, mantissa_bits: int, where: str
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
     if not sparse.issparse(csr) or csr.format != "csr" or csr.ndim != 2:
         found = f"a SciPy {csr.format} array" if sparse.issparse(csr) else type(csr).__name__
@@ -86,7 +88,7 @@ def _check_csr(
     _check_indptr(indptr, csr, where)
     lengths = np.diff(indptr).astype(np.int64)
     indices = _check_indices(np.asarray(csr.indices)[: indptr[-1]], indptr, n_features, where)
-    data = _check_values(np.asarray(csr.data)[: indptr[-1]], where)
+    data = _check_values(np.asarray(csr.data)[: indptr[-1]], mantissa_bits, where)
     repeated, unsorted = _disorder(indices, indptr)
     if unsorted:
         indices, data = _sorted_rows(indices, data, indptr)
@@ -121,16 +123,30 @@ def _check_indices(indices: NDArray[Any], indptr: NDArray[Any], n_features: int,
     return indices.astype(np.int32)
 
 
-def _check_values(values: NDArray[Any], where: str) -> NDArray[np.float32]:
+def _check_values(values: NDArray[Any], mantissa_bits: int, where: str) -> NDArray[np.float32]:
     if values.dtype.kind not in "fiub":
         raise FormatError(f"{where}: activations must be real numbers, found {values.dtype}")
     with np.errstate(over="ignore"):  # an overflow becomes inf, which is refused below
         data = values.astype(np.float32)
     finite = np.isfinite(data)
+    data = rounded(data, mantissa_bits)
+    finite &= np.isfinite(data)
     if not finite.all():
         wrong = int(np.flatnonzero(~finite)[0])
         raise FormatError(f"{where}: activations must be finite in float32, found {values[wrong]} at entry {wrong}")
     return data
+
+
+def rounded(values: NDArray[np.float32], mantissa_bits: int) -> NDArray[np.float32]:
+    """The nearest floats with this many bits of fraction, ties to even; what is rounded up beyond all is infinite."""
+    if mantissa_bits == MANTISSA:
+        return values
+    dropped = np.uint32(MANTISSA - mantissa_bits)
+    bits = values.view(np.uint32)
+    odd = (bits >> dropped) & np.uint32(1)
+    half = np.uint32((1 << int(dropped)) // 2)
+    keep = np.uint32((0xFFFFFFFF << int(dropped)) & 0xFFFFFFFF)
+    return ((bits + (half - np.uint32(1)) + odd) & keep).view(np.float32)
 
 
 def _disorder(indices: NDArray[np.int32], indptr: NDArray[Any]) -> tuple[bool, bool]:

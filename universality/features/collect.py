@@ -1,18 +1,22 @@
 """From a model, its SAEs and tokens to feature stores."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.sparse import csr_matrix
+from torch import Tensor
 from tqdm import tqdm
 
 from universality.activations import harvest, resolve_hook, width_at
 from universality.corpus.blocks import TokenBlocks
+from universality.features.header import MANTISSA
 from universality.features.store import FeatureStore
 from universality.features.tables import Dictionary
+from universality.features.writer import FeatureWriter
 from universality.models.directions import residual_directions
 from universality.models.language_model import LanguageModel
 from universality.models.unembedding import Unembedding
@@ -27,6 +31,8 @@ def collect(
     *,
     unembedding: Unembedding | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    mantissa_bits: int = MANTISSA,
     batch_blocks: int = 64,
 ) -> None:
     """Write which features fire on which tokens, for all SAEs of a model in one pass over the tokens.
@@ -42,6 +48,10 @@ def collect(
         Where the SAEs read.
     unembedding
         What logit weights need; see :func:`universality.models.directions.read_unembedding`.
+    resume
+        Go on from what a stopped run of the same collection committed, and leave what is committed if stopped.
+    overwrite, mantissa_bits
+        As :class:`FeatureWriter` takes them.
 
     Raises
     ------
@@ -50,7 +60,6 @@ def collect(
     """
     canonical = resolve_hook(model, hook)
     d_in = width_at(model, hook)
-    kinds = np.array(blocks.documents.kind)
     with ExitStack() as stack:
         writers = {
             path: stack.enter_context(
@@ -60,27 +69,57 @@ def collect(
                     provenance=_provenance(model, sae, blocks, canonical),
                     documents=blocks.documents,
                     overwrite=overwrite,
+                    resume=resume,
+                    mantissa_bits=mantissa_bits,
                 )
             )
             for path, sae in stores.items()
         }
-        bar = tqdm(total=blocks.n_tokens, desc=f"collect {model.name}", unit="token", unit_scale=True, disable=None)
-        with bar:
-            for rows, activations in harvest({model.name: model}, blocks, hook, batch_blocks):
-                acts = activations[model.name]
-                for path, sae in stores.items():
-                    features = csr_matrix(acts.cpu().numpy()) if sae is None else sae.encode(acts)
-                    writers[path].append(
-                        features,
-                        token=rows.token,
-                        document=rows.document,
-                        position=rows.position,
-                        kind=kinds[rows.document],
-                    )
-                bar.update(len(rows))
+        pairs = [(writers[path], sae) for path, sae in stores.items()]
+        _fill(model, pairs, blocks, hook, batch_blocks)
         for path, sae in stores.items():
             dictionary = _dictionary(model, sae, canonical, d_in)
             writers[path].finish(dictionary, None if dictionary.residual is None else unembedding).close()
+
+
+def _fill(
+    model: LanguageModel,
+    writers: Sequence[tuple[FeatureWriter, SAE | None]],
+    blocks: TokenBlocks,
+    hook: str,
+    batch_blocks: int,
+) -> None:
+    """Append what the writers do not have yet, in the batches of a run that was never stopped."""
+    kinds = np.array(blocks.documents.kind)
+    ends = np.cumsum(blocks.length - 1)
+    block = int(np.searchsorted(ends, min((w.n_tokens for w, _ in writers), default=0), side="right"))
+    block -= block % batch_blocks
+    at = int(ends[block - 1]) if block else 0
+    padded: Tensor | None = None
+    bar = tqdm(
+        total=blocks.n_tokens, initial=at, desc=f"collect {model.name}", unit="token", unit_scale=True, disable=None
+    )
+    with bar:
+        for rows, acts in harvest({model.name: model}, blocks.take(np.arange(block, len(blocks))), hook, batch_blocks):
+            n = len(rows)
+            if padded is None:
+                shape = (batch_blocks * (blocks.n_ctx - 1), acts[model.name].shape[1])
+                padded = torch.zeros(shape, device=acts[model.name].device)
+            # Always one shape: batches of many sizes would leave the heap in pieces.
+            padded[:n] = acts[model.name]
+            for writer, sae in writers:
+                new = slice(min(n, writer.n_tokens - at), n)  # the rows before have been committed
+                if new.start < n:
+                    features = csr_matrix(padded[:n].cpu().numpy()) if sae is None else sae.encode(padded)
+                    writer.append(
+                        features[new],
+                        token=rows.token[new],
+                        document=rows.document[new],
+                        position=rows.position[new],
+                        kind=kinds[rows.document[new]],
+                    )
+            at += n
+            bar.update(n)
 
 
 def _dictionary(model: LanguageModel, sae: SAE | None, hook: str, d_in: int) -> Dictionary:

@@ -113,22 +113,9 @@ def examples(
             f"expected k >= 1, before >= 0, after >= 0 and per_block >= 1 or None, found k={k}, "
             f"before={before}, after={after}, per_block={per_block}"
         )
-    block = block_ids(store)
+    block = store.tokens.block
     offsets = np.arange(-before, after + 1)
     return [_examples(store, int(j), k, offsets, per_block=per_block, block=block) for j in features]
-
-
-def block_ids(store: FeatureStore) -> npt.NDArray[np.int64]:
-    """Number of the block each row belongs to, rising from 0: int64 ``[n_tokens]``.
-
-    A row continues its predecessor's block when it is the next position of the same document.
-    """
-    tokens = store.tokens
-    same_document = tokens.document[1:] == tokens.document[:-1]
-    next_position = tokens.position[1:] == tokens.position[:-1] + 1
-    starts = np.ones(store.n_tokens, dtype=np.int64)
-    starts[1:] = ~(same_document & next_position)
-    return np.cumsum(starts) - 1
 
 
 def _examples(

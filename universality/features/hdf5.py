@@ -19,8 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from universality.errors import FormatError, UniversalityError
-from universality.features.layout import ENCODINGS
 
+# encoding-version of each AnnData encoding-type in use. 0.1.0 for array and string-array is refused by anndata.
+ENCODINGS = {
+    "array": "0.2.0",
+    "categorical": "0.2.0",
+    "csc_matrix": "0.1.0",
+    "csr_matrix": "0.1.0",
+    "dict": "0.1.0",
+    "string": "0.2.0",
+    "string-array": "0.2.0",
+}
 MAX_NAME = 4096  # characters: every name takes the space of the longest in its column
 _TEXT_CHUNK = 1 << 16  # bytes
 _PIECE = 1 << 20  # entries of an array that are hashed at a time
@@ -149,5 +158,5 @@ def reading(path: Path, what: str) -> Iterator[None]:
         yield
     except UniversalityError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, RuntimeError, LookupError, ArithmeticError, ValueError, TypeError, AttributeError) as error:
         raise FormatError(f"{path}: cannot read {what}: {error}; the file is damaged or torn, write it anew") from error

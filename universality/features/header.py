@@ -1,4 +1,4 @@
-"""What opening a store reads: its format, its shape, its moments; and that the parts agree in size."""
+"""The small elements of a store, which opening reads and finishing writes: moments, tables, weights, hashes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,24 @@ from typing import Any
 import h5py
 import numpy as np
 
+from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError
-from universality.features.hdf5 import Checksum, get_text, read_text, reading
-from universality.features.layout import ELEMENTS, ENCODINGS, FORMAT, VERSION, Element
-from universality.features.tables import Moments
-from universality.models.unembedding import file_name
+from universality.features.hdf5 import (
+    Checksum,
+    get_text,
+    make_group,
+    read_text,
+    reading,
+    write_array,
+    write_strings,
+    write_text,
+)
+from universality.features.layout import FORMAT, VERSION, Element, check_elements, check_length, read_shape
+from universality.features.moments import Moments
+from universality.features.tables import Dictionary
+from universality.models.unembedding import Unembedding, file_name
 
-_DATASETS = ("array", "string", "string-array")
+MANTISSA = 23  # bits of a float32's fraction
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +40,7 @@ class Header:
     n_features: int
     n_stored: int
     n_documents: int
+    mantissa_bits: int
     moments: Moments
     provenance: str
     unembedding: str | None
@@ -42,8 +54,10 @@ class Header:
 def open_file(path: Path) -> h5py.File:
     """The HDF5 file of a complete store of a version that this code reads."""
     if not path.exists():
-        left = path.with_name(path.name + ".unfinished")
-        hint = f"; {left.name} is what a writer left that was stopped or is at work" if left.exists() else ""
+        left = [path.name + suffix for suffix in (".unfinished", ".segments")]
+        left = [name for name in left if path.with_name(name).exists()]
+        hint = f"; {left[0]} is what a writer left that was stopped or is at work" if left else ""
+        hint += ", which create(…, resume=True) goes on from" if path.name + ".segments" in left else ""
         raise FileNotFoundError(f"{path}: no such feature store{hint}")
     if not path.is_file() or not h5py.is_hdf5(path):
         raise FormatError(f"{path}: not an HDF5 file, or one torn at its start; expected a feature store")
@@ -62,8 +76,8 @@ def open_file(path: Path) -> h5py.File:
 def read_header(path: Path, file: h5py.File) -> Header:
     """Check every element's place, encoding, dtype and length; read the small ones."""
     with reading(path, "its layout"):
-        found = _elements(path, file)
-        n_tokens, n_features = _shape(path, file)
+        found = check_elements(path, file)
+        n_tokens, n_features = read_shape(path, file)
         sizes = {
             "n_stored": len(file["by_token/data"]),
             "n_tokens": n_tokens,
@@ -73,12 +87,13 @@ def read_header(path: Path, file: h5py.File) -> Header:
             "n_documents": len(file["documents/id"]),
         }
         for element, node in found.items():
-            _check_length(path, element, node, sizes)
+            check_length(path, element, node, sizes)
         return Header(
             n_tokens=n_tokens,
             n_features=n_features,
             n_stored=sizes["n_stored"],
             n_documents=sizes["n_documents"],
+            mantissa_bits=_mantissa_bits(path, file),
             moments=_moments(path, file, n_tokens, sizes["n_stored"]),
             provenance=_provenance(path, file),
             unembedding=_unembedding(path, file),
@@ -98,68 +113,11 @@ def _check_format(path: Path, file: h5py.File) -> None:
         raise FormatError(f"{path}: incomplete: its writer was stopped before finish(); write it anew")
 
 
-def _elements(path: Path, file: h5py.File) -> dict[Element, Any]:
-    """Every element that is there, each of the right sort; groups are looked at before what is in them."""
-    found = {}
-    for element in ELEMENTS:
-        node = _find(path, file, element)
-        if node is not None:
-            _check_element(path, element, node)
-            found[element] = node
-    return found
-
-
-def _find(path: Path, file: h5py.File, element: Element) -> Any:
-    """The group or dataset, None where an optional one is absent; never one in another file."""
-    node: Any = file
-    for part in element.path.split("/"):
-        link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
-        if link is None:
-            if element.group is not None and (element.path == element.group or element.group not in file):
-                return None
-            raise FormatError(f"{path}: {element.path} is missing; the file is damaged or not a feature store")
-        if not isinstance(link, h5py.HardLink):
-            raise FormatError(f"{path}: {element.path} is a link to elsewhere; a store holds its own contents")
-        node = node[part]
-    return node
-
-
-def _check_element(path: Path, element: Element, node: Any) -> None:
-    wanted = h5py.Dataset if element.encoding in _DATASETS else h5py.Group
-    if not isinstance(node, wanted):
-        raise FormatError(f"{path}: {element.path} must be a {wanted.__name__}, found a {type(node).__name__}")
-    encoding = get_text(node, "encoding-type"), get_text(node, "encoding-version")
-    if encoding != (element.encoding, ENCODINGS[element.encoding]):
-        raise FormatError(f"{path}: {element.path} must be encoded as {element.encoding} "
-                          f"{ENCODINGS[element.encoding]}, found {encoding[0]} {encoding[1]}")  # fmt: skip
-    if not isinstance(node, h5py.Dataset):
-        return
-    if node.is_virtual or node.external:
-        raise FormatError(f"{path}: {element.path} keeps its values in another file; a store holds its own contents")
-    is_text = h5py.check_string_dtype(node.dtype) is not None
-    if is_text != (element.encoding != "array") or (
-        element.dtype is not None and node.dtype != np.dtype(element.dtype)
-    ):
-        raise FormatError(f"{path}: {element.path} must hold {element.dtype or 'text'}, found {node.dtype}")
-
-
-def _check_length(path: Path, element: Element, node: Any, sizes: Mapping[str, int]) -> None:
-    if not isinstance(node, h5py.Dataset):
-        return
-    ndim = 0 if element.encoding == "string" else element.ndim
-    if node.ndim != ndim:
-        raise FormatError(f"{path}: {element.path} must have {ndim} axes, found shape {list(node.shape)}")
-    if element.length is not None and len(node) != sizes[element.length]:
-        raise FormatError(f"{path}: {element.path} must have {element.length} = {sizes[element.length]} entries, "
-                          f"found {len(node)}")  # fmt: skip
-
-
-def _shape(path: Path, file: h5py.File) -> tuple[int, int]:
-    shapes = [tuple(np.asarray(file[name].attrs["shape"]).tolist()) for name in ("by_token", "by_feature")]
-    if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][0] < 0 or shapes[0][1] < 1:
-        raise FormatError(f"{path}: by_token and by_feature must have one shape [n_tokens >= 0, n_features >= 1], "
-                          f"found {list(shapes[0])} and {list(shapes[1])}")  # fmt: skip
-    return int(shapes[0][0]), int(shapes[0][1])
+def _mantissa_bits(path: Path, file: h5py.File) -> int:
+    bits = int(file.attrs.get("mantissa-bits", MANTISSA))
+    if not 1 <= bits <= MANTISSA:
+        raise FormatError(f"{path}: mantissa-bits must lie in 1 … {MANTISSA}, found {bits}")
+    return bits
 
 
 def _moments(path: Path, file: h5py.File, n_tokens: int, n_stored: int) -> Moments:
@@ -208,3 +166,55 @@ def _checksums(path: Path, file: h5py.File, found: Mapping[Element, Any]) -> dic
         raise FormatError(f"{path}: checksums must name the elements that are there, "
                           f"found a difference in {sorted(wanted ^ set(stated))}")  # fmt: skip
     return {name: Checksum(e["dtype"], tuple(e["shape"]), e["sha256"]) for name, e in sorted(stated.items())}
+
+
+def write_tables(
+    file: h5py.File, moments: Moments, kinds: tuple[str, ...], documents: DocumentTable
+) -> dict[str, Checksum]:
+    """Moments, the names of kinds, and the documents; returns their checksums by path."""
+    make_group(file, "moments")
+    make_group(file, "documents")
+    sums = {
+        f"moments/{name}": write_array(file, f"moments/{name}", getattr(moments, name), dtype)
+        for name, dtype in (("count", "<i8"), ("sum", "<f8"), ("sum_sq", "<f8"), ("max", "<f4"))
+    }
+    sums["tokens/kind/categories"] = write_strings(file, "tokens/kind/categories", kinds)
+    for name in ("id", "kind", "group", "split"):
+        sums[f"documents/{name}"] = write_strings(file, f"documents/{name}", getattr(documents, name))
+    return sums
+
+
+def write_weights(
+    file: h5py.File, path: Path, dictionary: Dictionary | None, unembedding: Unembedding | None
+) -> dict[str, Checksum]:
+    """The dictionary, and the unembedding in its own file beside ``path``; returns checksums by path."""
+    sums = {}
+    if dictionary is not None:
+        make_group(file, "dictionary")
+        for name in ("decoder", "encoder", "bias", "residual"):
+            array = getattr(dictionary, name)
+            if array is not None:
+                sums[f"dictionary/{name}"] = write_array(file, f"dictionary/{name}", array, "<f4")
+    if unembedding is not None:
+        _share(unembedding, path.with_name(unembedding.file_name))
+        make_group(file, "unembedding")
+        sums["unembedding/file"] = write_text(file, "unembedding/file", unembedding.file_name)
+        sums["unembedding/sha256"] = write_text(file, "unembedding/sha256", unembedding.hash)
+    return sums
+
+
+def write_checksums(file: h5py.File, provenance: str, sums: Mapping[str, Checksum]) -> None:
+    """Provenance (JSON text), then the checksums of it and of everything before it."""
+    every = {**sums, "provenance": write_text(file, "provenance", provenance)}
+    text = json.dumps({path: every[path].to_json() for path in every}, sort_keys=True)
+    write_text(file, "checksums", text)
+
+
+def _share(unembedding: Unembedding, sidecar: Path) -> None:
+    """Write the file unless a whole one is there; a damaged one is replaced."""
+    try:
+        if Unembedding.load(sidecar).hash == unembedding.hash:
+            return
+    except (FileNotFoundError, FormatError):
+        pass
+    unembedding.save(sidecar)

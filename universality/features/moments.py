@@ -1,4 +1,4 @@
-"""Sums over firings that do not depend on how the rows were cut into pieces.
+"""Moments of features: sums over firings that do not depend on how the rows were cut into pieces.
 
 Each sum runs over the firings one after another in float64: two stores of the same rows have the same moments to the
 last bit, whatever the sizes of their batches.
@@ -6,11 +6,40 @@ last bit, whatever the sizes of their batches.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from universality.features.tables import Moments
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Per-feature sums over all tokens of a store; a token on which a feature is silent counts as 0.
+
+    Parameters
+    ----------
+    n_tokens
+        Tokens that were seen.
+    count
+        int64 [n_features], firings: tokens with an activation other than 0.
+    sum, sum_sq
+        float64 [n_features], sums of activations and of their squares, added in row order.
+    max
+        float32 [n_features], the largest activation among the firings (negative where a neuron fires only so);
+        0 for a feature that never fired.
+    """
+
+    n_tokens: int
+    count: NDArray[np.int64]
+    sum: NDArray[np.float64]
+    sum_sq: NDArray[np.float64]
+    max: NDArray[np.float32]
+
+    @property
+    def density(self) -> NDArray[np.float64]:
+        """float64 [n_features], the share of tokens on which each feature fires (0 without tokens)."""
+        return self.count / max(self.n_tokens, 1)
 
 
 class MomentSums:

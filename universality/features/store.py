@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -21,13 +21,16 @@ from scipy import sparse
 
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, MismatchError
-from universality.features.compressed import read_span
 from universality.features.hdf5 import read_strings, reading
-from universality.features.header import Header, open_file, read_header
-from universality.features.tables import Dictionary, Moments, TokenTable
+from universality.features.header import MANTISSA, Header, open_file, read_header
+from universality.features.matrix import read_span, row_ranges
+from universality.features.moments import Moments
+from universality.features.tables import Dictionary, TokenTable
 from universality.features.verify import verify
 from universality.features.writer import FeatureWriter
 from universality.models.unembedding import Unembedding, file_name
+
+_BYTES = 16  # of an entry or a row pointer that is read: itself, and room for SciPy's copy
 
 
 class FeatureStore:
@@ -50,6 +53,8 @@ class FeatureStore:
         provenance: Mapping[str, Any],
         documents: DocumentTable | None = None,
         overwrite: bool = False,
+        resume: bool = False,
+        mantissa_bits: int = MANTISSA,
     ) -> FeatureWriter:
         """Begin a store; see `FeatureWriter` for the parameters.
 
@@ -61,8 +66,10 @@ class FeatureStore:
             When its folder does not exist.
         FormatError
             When n_features or provenance cannot be stored, or another writer is at work on the name.
+        MismatchError
+            When what is to be resumed was begun for another store.
         """
-        return FeatureWriter(path, n_features, provenance, documents, overwrite)
+        return FeatureWriter(path, n_features, provenance, documents, overwrite, resume, mantissa_bits)
 
     @classmethod
     def open(cls, path: str | Path) -> FeatureStore:
@@ -99,6 +106,11 @@ class FeatureStore:
         return self._header.n_stored
 
     @property
+    def mantissa_bits(self) -> int:
+        """Bits of the activations' fraction that were kept; 23 where nothing was rounded."""
+        return self._header.mantissa_bits
+
+    @property
     def nbytes(self) -> int:
         """Bytes of memory that `csr` takes."""
         index = 8 if self.n_stored > np.iinfo(np.int32).max else 4  # SciPy has one dtype for indices and indptr
@@ -131,6 +143,27 @@ class FeatureStore:
             raise ValueError(f"{self.path.name}: rows() reads a contiguous slice, found step {step}")
         stop = max(start, stop)
         return sparse.csr_matrix(self._span("by_token", start, stop), shape=(stop - start, self.n_features))
+
+    def spans(self, memory_budget: int = 1 << 26) -> Iterator[slice]:
+        """Successive slices of all rows, each of which takes at most so many bytes to read with `rows`.
+
+        Raises
+        ------
+        FormatError
+            When row pointers are damaged.
+        ValueError
+            When the budget is too small for a single row.
+        """
+        limit = memory_budget // _BYTES
+        for start, stop in row_ranges(self.path, self._dataset("by_token"), self.n_tokens, limit):
+            if stop - start == 1:
+                self._check_budget(start, memory_budget)
+            yield slice(start, stop)
+
+    def batches(self, memory_budget: int = 1 << 26) -> Iterator[tuple[slice, sparse.csr_matrix]]:
+        """All rows in order, as slices and their float32 CSR [n, n_features]; raises as `spans` and `rows` do."""
+        for span in self.spans(memory_budget):
+            yield span, self.rows(span)
 
     def csr(self) -> sparse.csr_matrix:
         """All rows, float32 CSR [n_tokens, n_features]; see `nbytes` first."""
@@ -226,6 +259,11 @@ class FeatureStore:
         return self._hash(lambda path: path in ("tokens/token", "tokens/document", "tokens/position")
                           or path.startswith("documents/"))  # fmt: skip
 
+    @cached_property
+    def dictionary_hash(self) -> str:
+        """64 hex digits over the dictionary and the unembedding, equal for two stores with the same or without any."""
+        return self._hash(lambda path: path.partition("/")[0] in ("dictionary", "unembedding"))
+
     def content_hash(self) -> str:
         """64 hex digits over all contents but provenance; how often the writer flushed does not matter."""
         return self._hash(lambda path: path != "provenance")
@@ -264,6 +302,13 @@ class FeatureStore:
     def _span(self, group: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         n_minor = self.n_features if group == "by_token" else self.n_tokens
         return read_span(self.path, self._dataset(group), start, stop, n_minor)
+
+    def _check_budget(self, row: int, memory_budget: int) -> None:
+        with reading(self.path, "by_token"):
+            first, last = self._dataset("by_token/indptr")[row : row + 2].tolist()
+        if (needed := _BYTES * (last - first + 1)) > memory_budget:
+            raise ValueError(f"{self.path.name}: row {row} holds {last - first} activations, which take {needed:,} "
+                             f"bytes to read; the memory_budget is {memory_budget:,}, raise it")  # fmt: skip
 
     def _dataset(self, name: str) -> Any:
         self._check_open()

@@ -1,42 +1,15 @@
-"""What a store knows besides activations: its tokens, its moments, its dictionary. NumPy only."""
+"""What a store knows besides activations: its tokens and its dictionary. NumPy only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from universality.errors import FormatError, MismatchError
-
-
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """Per-feature sums over all tokens of a store; a token on which a feature is silent counts as 0.
-
-    Parameters
-    ----------
-    n_tokens
-        Tokens that were seen.
-    count
-        int64 [n_features], firings: tokens with an activation other than 0.
-    sum, sum_sq
-        float64 [n_features], sums of activations and of their squares, added in row order.
-    max
-        float32 [n_features], the largest activation among the firings (negative where a neuron fires only so);
-        0 for a feature that never fired.
-    """
-
-    n_tokens: int
-    count: NDArray[np.int64]
-    sum: NDArray[np.float64]
-    sum_sq: NDArray[np.float64]
-    max: NDArray[np.float32]
-
-    @property
-    def density(self) -> NDArray[np.float64]:
-        """float64 [n_features], the share of tokens on which each feature fires (0 without tokens)."""
-        return self.count / max(self.n_tokens, 1)
+from universality.models.unembedding import Unembedding
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +39,16 @@ class TokenTable:
 
     def __len__(self) -> int:
         return len(self.token)
+
+    @cached_property
+    def block(self) -> NDArray[np.int64]:
+        """int64 [n_tokens], number of the block that each token belongs to, rising from 0.
+
+        A row continues its predecessor's block when it is the next position of the same document.
+        """
+        starts = np.ones(len(self), np.int64)
+        starts[1:] = (self.document[1:] != self.document[:-1]) | (self.position[1:] != self.position[:-1] + 1)
+        return np.cumsum(starts) - 1
 
     @property
     def kind_names(self) -> NDArray[np.str_]:
@@ -117,6 +100,25 @@ class Dictionary:
 
     def __len__(self) -> int:
         return len(self.decoder)
+
+
+def check_weights(store: str, n_features: int, dictionary: Dictionary | None, unembedding: Unembedding | None) -> None:
+    """Refuse a dictionary of another width than the store's, and an unembedding of another model than the dictionary's.
+
+    Raises
+    ------
+    MismatchError
+        Naming ``store``.
+    """
+    if dictionary is not None and len(dictionary) != n_features:
+        raise MismatchError(f"{store}: the store has {n_features} features, the dictionary {len(dictionary)} rows")
+    if dictionary is None or dictionary.residual is None or unembedding is None:
+        return
+    if dictionary.residual.shape[1] != unembedding.d_model:
+        raise MismatchError(
+            f"{store}: the unembedding reads d_model {unembedding.d_model}, "
+            f"but the dictionary's residual has {dictionary.residual.shape[1]}; they are of different models"
+        )
 
 
 def _weights(name: str, given: ArrayLike, ndim: int) -> NDArray[np.float32]:

@@ -45,13 +45,14 @@ class UnfinishedFile:
         self.file = h5py.File(self._temporary, "w", libver=("v110", "v110"), locking=False)
         self.file.attrs["complete"] = False
 
-    def complete(self) -> None:
-        """Mark the file complete, the last thing that is written, and give it its name."""
+    def complete(self, scratch: Path) -> None:
+        """Mark the file complete, the last thing that is written, give it its name, and delete ``scratch``."""
         self.file.flush()
         self.file.attrs["complete"] = True
         self.file.close()
         _sync(self._temporary)
         os.replace(self._temporary, self._path)
+        scratch.unlink(missing_ok=True)
         _sync(self._path.parent)
         os.close(self._lock)
 

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from universality.errors import FormatError
-from universality.features.compressed import check_indptr, read_span
+from universality.features.batch import rounded
 from universality.features.hdf5 import checksum
 from universality.features.header import Header
-from universality.features.moments import MomentSums, add_placed
-from universality.features.tables import Moments
-from universality.features.transpose import ranges
+from universality.features.matrix import ranges, read_span, row_ranges
+from universality.features.moments import Moments, MomentSums, add_placed
 
 _ENTRIES = 1 << 21  # read at a time
 _ROWS = 1 << 20
@@ -43,7 +42,8 @@ def verify(path: Path, file: h5py.File, header: Header) -> None:
         if found != stated:
             raise FormatError(f"{path}: {name} is not what was written: expected {stated}, found {found}")
     _check_tokens(path, file, header)
-    by_token = _totals(path, "by_token", _token_spans(path, file["by_token"], header), file["by_token"], header)
+    rows = row_ranges(path, file["by_token"], header.n_tokens, _ENTRIES)
+    by_token = _totals(path, "by_token", rows, file["by_token"], header)
     by_feature = _totals(path, "by_feature", ranges(header.moments.count, _ENTRIES), file["by_feature"], header)
     _compare(path, header.moments, by_token, by_feature)
 
@@ -63,15 +63,6 @@ def _check_tokens(path: Path, file: h5py.File, header: Header) -> None:
                                   f"found {values.min()} … {values.max()}")  # fmt: skip
 
 
-def _token_spans(path: Path, group: h5py.Group, header: Header) -> Iterator[tuple[int, int]]:
-    """Ranges of rows with a bounded number of entries."""
-    for first in range(0, header.n_tokens, _ROWS):
-        indptr = group["indptr"][first : first + _ROWS + 1]
-        check_indptr(path, "by_token", indptr, header.n_stored)
-        for start, stop in ranges(np.diff(indptr), _ENTRIES):
-            yield first + start, first + stop
-
-
 def _totals(path: Path, name: str, spans: Iterator[tuple[int, int]], group: h5py.Group, header: Header) -> _Totals:
     """Read one matrix span by span, check each entry, and add up per feature in row order."""
     by_token = name == "by_token"
@@ -81,6 +72,7 @@ def _totals(path: Path, name: str, spans: Iterator[tuple[int, int]], group: h5py
         values, minor, indptr = read_span(path, group, start, stop, n_minor)
         major = start + np.repeat(np.arange(stop - start), np.diff(indptr))
         _check_entries(path, name, values, major, minor)
+        _check_rounding(path, name, values, header.mantissa_bits)
         features, rows = (minor, major) if by_token else (major, minor)
         sums.update(features, values)
         add_placed(features, rows, values, placed)
@@ -96,6 +88,11 @@ def _check_entries(
     if falls.any():
         where = int(major[:-1][falls][0])
         raise FormatError(f"{path}: {name}/indices must rise within each row or column, they do not in {where}")
+
+
+def _check_rounding(path: Path, name: str, values: NDArray[np.float32], mantissa_bits: int) -> None:
+    if not np.array_equal(rounded(values, mantissa_bits), values):
+        raise FormatError(f"{path}: {name}/data must have {mantissa_bits} bits of fraction, as mantissa-bits says")
 
 
 def _compare(path: Path, stated: Moments, by_token: _Totals, by_feature: _Totals) -> None:

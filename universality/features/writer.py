@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,22 +19,22 @@ from scipy import sparse
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, MismatchError
 from universality.features import hdf5
-from universality.features.batch import Batch, check_batch
-from universality.features.chunks import GrowingArray
-from universality.features.contents import write_checksums, write_tables, write_weights
+from universality.features.batch import check_batch
+from universality.features.buffer import Buffer, Kinds
 from universality.features.hdf5 import Checksum
-from universality.features.kinds import Kinds
+from universality.features.header import MANTISSA, write_checksums, write_tables, write_weights
 from universality.features.layout import ELEMENTS, FORMAT, VERSION
+from universality.features.matrix import GrowingArray
 from universality.features.moments import MomentSums
-from universality.features.tables import Dictionary
-from universality.features.transpose import Transposer
+from universality.features.segments import Segment, Segments
+from universality.features.tables import Dictionary, check_weights
 from universality.features.unfinished import UnfinishedFile
 from universality.models.unembedding import Unembedding
 
 if TYPE_CHECKING:
     from universality.features.store import FeatureStore
 
-BUFFER = 1 << 22  # entries held before they go to the file: 32 MiB, and about four times that while they do
+BUFFER = 1 << 21  # entries and rows held before they are committed: 16 MiB, and about five times that while they are
 MAX_IMPLIED_DOCUMENTS = 1 << 20  # without a table one wrong index would imply billions of documents
 _INT32_MAX = np.iinfo(np.int32).max
 _GROWING = {
@@ -45,8 +47,10 @@ _GROWING = {
 class FeatureWriter:
     """Appends rows to a store that appears under its name only when it is complete.
 
-    Made by `FeatureStore.create`. As a context manager it finishes when the block ends and removes what it wrote
-    when the block raises.
+    Made by `FeatureStore.create`. Rows are committed whenever `BUFFER` of them and their firings have come together;
+    memory holds a few such buffers, however long the store. As a context manager it finishes when the block ends.
+    When the block raises, what it wrote is removed, unless ``resume`` is set: then the committed rows stay, as they do
+    when the process is killed.
 
     Parameters
     ----------
@@ -59,7 +63,17 @@ class FeatureWriter:
     documents
         The table that ``document=`` refers to; None for one made of the indices seen.
     overwrite
-        Whether a file of this name may be replaced.
+        Whether a file of this name may be replaced, and what a stopped writer of another store left under it.
+    resume
+        Go on from the rows that a stopped writer of this name committed: ``n_tokens`` says how many there are, and
+        the caller appends those that follow. Without such rows the writer begins anew.
+    mantissa_bits
+        Bits of an activation's fraction to keep, 1 … 23; fewer than 23 are rounded to nearest, and the file says so.
+
+    Attributes
+    ----------
+    n_tokens
+        Rows so far, resumed ones included.
     """
 
     def __init__(
@@ -69,8 +83,12 @@ class FeatureWriter:
         provenance: Mapping[str, Any],
         documents: DocumentTable | None = None,
         overwrite: bool = False,
+        resume: bool = False,
+        mantissa_bits: int = MANTISSA,
     ) -> None:
         self.path = Path(path)
+        if mantissa_bits not in range(1, MANTISSA + 1):
+            raise FormatError(f"{path}: mantissa_bits must be an integer in 1 … {MANTISSA}, found {mantissa_bits!r}")
         if not isinstance(n_features, int | np.integer) or not 1 <= n_features <= _INT32_MAX:
             raise FormatError(f"{path}: n_features must be an integer in 1 … {_INT32_MAX}, found {n_features!r}")
         self.n_features = int(n_features)
@@ -81,19 +99,25 @@ class FeatureWriter:
         if documents is not None:
             for column in (documents.id, documents.kind, documents.group, documents.split):
                 hdf5.check_text(f"{path}: the document table", column)
+        self._resume = resume
+        self._mantissa_bits = int(mantissa_bits)
         self._kinds = Kinds()
-        self._buffer: list[Batch] = []
-        self._codes: list[NDArray[np.int16]] = []
-        self._n_buffered = 0
+        self._n_named = 0  # kinds that the segments name
+        self._buffer = Buffer()
         self._n_stored = 0
         self._moments = MomentSums(self.n_features)
         self._refuse_existing()
         self._unfinished = UnfinishedFile(self.path)
-        self._transposer = Transposer(self.n_features, self.path.parent)
+        self._segments = Segments(self.path.with_name(self.path.name + ".segments"), self.n_features, self._begun())
         self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="compress")
         self._growing: dict[str, GrowingArray] = {}
         self._open = True
-        self._make_groups(self._unfinished.file)
+        try:
+            self._make_groups(self._unfinished.file)
+            self._recover()
+        except BaseException:
+            self._abandon()
+            raise
 
     def append(
         self,
@@ -124,19 +148,20 @@ class FeatureWriter:
         """
         self._check_open()
         where = f"{self.path.name}, rows from {self.n_tokens}"
-        batch = check_batch(csr, self.n_features, where, token=token, document=document, position=position, kind=kind)
+        batch = check_batch(
+            csr, self.n_features, where, mantissa_bits=self._mantissa_bits,
+            token=token, document=document, position=position, kind=kind,
+        )  # fmt: skip
         if self.n_tokens + len(batch) > _INT32_MAX:
             raise FormatError(f"{where}: a store holds {_INT32_MAX} tokens at most; begin another")
         self._check_documents(batch.document, where)
-        self._codes.append(self._kinds.add(batch.kind, batch.document, where))
-        self._buffer.append(batch)
+        self._buffer.add(batch, self._kinds.add(batch.kind, batch.document, where))
         self.n_tokens += len(batch)
-        self._n_buffered += len(batch) + len(batch.data)
-        if self._n_buffered >= BUFFER:
+        if len(self._buffer) >= BUFFER:
             try:
                 self._flush()
             except BaseException:  # a full disk: rows are lost, so nothing may be finished after
-                self.discard()
+                self._abandon()
                 raise
 
     def finish(self, dictionary: Dictionary | None = None, unembedding: Unembedding | None = None) -> FeatureStore:
@@ -157,10 +182,10 @@ class FeatureWriter:
         from universality.features.store import FeatureStore  # the reader imports the writer
 
         self._check_open()
-        self._check_weights(dictionary, unembedding)
+        check_weights(self.path.name, self.n_features, dictionary, unembedding)
         self._refuse_existing()
         try:
-            self._flush()
+            self._flush(last=True)
             file = self._unfinished.file
             sums = {path: array.close() for path, array in self._growing.items()}
             moments = self._moments.compute(self.n_tokens)
@@ -169,17 +194,19 @@ class FeatureWriter:
             sums |= write_tables(file, moments, self._kinds.names, documents)
             sums |= write_weights(file, self.path, dictionary, unembedding)
             write_checksums(file, self._provenance, sums)
-            self._unfinished.complete()
+            self._unfinished.complete(scratch=self._segments.path)
         except BaseException:
-            self.discard()
+            self._abandon()
             raise
         self._close()
+        self._segments.close()
         return FeatureStore.open(self.path)
 
     def discard(self) -> None:
-        """Remove the unfinished file. Does nothing once the store is finished."""
+        """Remove all that was written, committed rows too. Does nothing once the store is finished."""
         if self._open:
             self._close()
+            self._segments.remove()
             self._unfinished.remove()
 
     def __enter__(self) -> Self:
@@ -189,7 +216,7 @@ class FeatureWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            self.discard()
+            self._abandon()
         elif self._open:
             self.finish().close()
 
@@ -197,6 +224,8 @@ class FeatureWriter:
         hdf5.label(file, "dict")
         hdf5.set_text(file, "format", FORMAT)
         file.attrs["format-version"] = VERSION
+        if self._mantissa_bits < MANTISSA:
+            file.attrs["mantissa-bits"] = self._mantissa_bits
         hdf5.make_group(file, "by_token", "csr_matrix")
         hdf5.make_group(file, "by_feature", "csc_matrix")
         kind = hdf5.make_group(hdf5.make_group(file, "tokens"), "kind", "categorical")
@@ -205,35 +234,49 @@ class FeatureWriter:
             self._growing[path] = GrowingArray(file, path, dtype, self._pool)
         self._growing["by_token/indptr"].append(np.zeros(1, np.int64))
 
-    def _flush(self) -> None:
-        """Send the buffered rows to the file, to the moments and to the transposer, in pieces of one buffer."""
-        batches, self._buffer, self._n_buffered = self._buffer, [], 0
-        codes, self._codes = self._codes, []
-        if not batches:
-            return
-        for name in ("token", "document", "position"):
-            self._growing[f"tokens/{name}"].append(np.concatenate([getattr(batch, name) for batch in batches]))
-        self._growing["tokens/kind/codes"].append(np.concatenate(codes))
-        lengths = np.concatenate([batch.lengths for batch in batches])
-        data = np.concatenate([batch.data for batch in batches])
-        indices = np.concatenate([batch.indices for batch in batches])
-        ends = np.cumsum(lengths)
-        row, start = 0, 0
-        while row < len(lengths):  # one piece, unless a single append brought more than a buffer
-            stop_row = max(row + 1, int(np.searchsorted(ends, start + 2 * BUFFER, side="right")))
-            stop = int(ends[stop_row - 1])
-            self._flush_rows(data[start:stop], indices[start:stop], lengths[row:stop_row])
-            row, start = stop_row, stop
+    def _begun(self) -> dict[str, Any]:
+        table = self._documents
+        documents = None if table is None else [table.id, table.kind, table.group, table.split]
+        return {
+            "n_features": self.n_features,
+            "mantissa_bits": self._mantissa_bits,
+            "provenance": json.loads(self._provenance),
+            "documents": documents and hashlib.sha256(json.dumps(documents).encode()).hexdigest(),
+        }
 
-    def _flush_rows(self, data: NDArray[np.float32], indices: NDArray[np.int32], lengths: NDArray[np.int64]) -> None:
-        self._growing["by_token/data"].append(data)
-        self._growing["by_token/indices"].append(indices)
-        ends = np.cumsum(lengths)
-        self._growing["by_token/indptr"].append(self._n_stored + ends)
-        self._n_stored += len(data)
-        self._moments.update(indices, data)
-        indptr = np.concatenate([[0], ends])
-        self._transposer.add(sparse.csr_matrix((data, indices, indptr), shape=(len(lengths), self.n_features)))
+    def _recover(self) -> None:
+        """Take the rows that a stopped writer committed, or delete what it left."""
+        if not self._resume or (self._overwrite and not self._segments.fit()):
+            self._segments.remove()
+        for segment in self._segments.recover():
+            names = np.array([*self._kinds.names, *segment.new_kinds])
+            self._kinds.add(names[segment.kind], segment.document, str(self._segments.path))
+            self._n_named = len(names)
+            self.n_tokens += len(segment.token)
+            self._take(segment)
+
+    def _flush(self, last: bool = False) -> None:
+        """Commit the buffered rows and take them; the last of them only in memory, as `finish` follows."""
+        segments = self._buffer.take(self.n_features, 2 * BUFFER, self._kinds.names[self._n_named :])
+        self._n_named = len(self._kinds.names)
+        for number, segment in enumerate(segments, 1):
+            if last and number == len(segments):
+                self._segments.hold(segment)
+            else:
+                self._segments.append(segment)
+            self._take(segment)
+
+    def _take(self, segment: Segment) -> None:
+        """Send rows to the file's token-major arrays and to the moments."""
+        csr = segment.csr
+        for name in ("token", "document", "position"):
+            self._growing[f"tokens/{name}"].append(getattr(segment, name))
+        self._growing["tokens/kind/codes"].append(segment.kind)
+        self._growing["by_token/data"].append(csr.data)
+        self._growing["by_token/indices"].append(csr.indices)
+        self._growing["by_token/indptr"].append(self._n_stored + csr.indptr[1:].astype(np.int64))
+        self._n_stored += csr.nnz
+        self._moments.update(csr.indices, csr.data)
 
     def _write_columns(self, file: h5py.File, count: NDArray[np.int64]) -> dict[str, Checksum]:
         shape = np.array([self.n_tokens, self.n_features], np.int64)
@@ -244,7 +287,7 @@ class FeatureWriter:
             for name, dtype in (("data", "<f4"), ("indices", "<i4"), ("indptr", "<i8"))
         }
         arrays["by_feature/indptr"].append(np.concatenate([[0], np.cumsum(count)]))
-        for block in self._transposer.columns(count, BUFFER):
+        for block in self._segments.columns(count, BUFFER):
             arrays["by_feature/data"].append(block.data)
             arrays["by_feature/indices"].append(block.indices)
         return {path: array.close() for path, array in arrays.items()}
@@ -259,19 +302,6 @@ class FeatureWriter:
                 "give documents= to create()"
             )
 
-    def _check_weights(self, dictionary: Dictionary | None, unembedding: Unembedding | None) -> None:
-        if dictionary is not None and len(dictionary) != self.n_features:
-            raise MismatchError(
-                f"{self.path.name}: the store has {self.n_features} features, the dictionary {len(dictionary)} rows"
-            )
-        if dictionary is None or dictionary.residual is None or unembedding is None:
-            return
-        if dictionary.residual.shape[1] != unembedding.d_model:
-            raise MismatchError(
-                f"{self.path.name}: the unembedding reads d_model {unembedding.d_model}, "
-                f"but the dictionary's residual has {dictionary.residual.shape[1]}; they are of different models"
-            )
-
     def _check_open(self) -> None:
         if not self._open:
             raise FormatError(f"{self.path.name}: this writer is closed; create the store anew")
@@ -280,8 +310,15 @@ class FeatureWriter:
         if self.path.exists() and not self._overwrite:
             raise FileExistsError(f"{self.path}: exists already; pass overwrite=True to replace it")
 
+    def _abandon(self) -> None:
+        """What a writer does that cannot go on: nothing of its file stays, committed rows only where it may resume."""
+        if self._open and self._resume:
+            self._close()
+            self._segments.close()
+            self._unfinished.remove()
+        self.discard()
+
     def _close(self) -> None:
         self._open = False
-        self._buffer = []
+        self._buffer = Buffer()
         self._pool.shutdown()
-        self._transposer.close()

@@ -205,7 +205,7 @@ def make_features(config: Config, folder: RunFolder, name: str) -> list[Path]:
         if owner == name
     }
     (folder.root / "features").mkdir(exist_ok=True)
-    options: dict[str, Any] = {"unembedding": unembedding, "overwrite": True}
+    options: dict[str, Any] = {"unembedding": unembedding, "overwrite": True, "resume": True}
     collect(model, saes, held_out, config.hook, **options)
     files = [Path(path) for path in saes]
     share = config.features.neuron_documents
