@@ -1,4 +1,4 @@
-"""From a model, its SAEs and tokens to feature stores."""
+"""From a model's activations, its SAEs and tokens to feature stores."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -9,47 +9,46 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from tqdm import tqdm
 
-from universality.activations import harvest, resolve_hook, width_at
+from universality.activations import Site, harvest
 from universality.corpus.blocks import TokenBlocks
 from universality.features.store import FeatureStore
 from universality.features.tables import Dictionary
-from universality.models.directions import residual_directions
-from universality.models.language_model import LanguageModel
 from universality.models.unembedding import Unembedding
 from universality.sae import SAE
 
 
 def collect(
-    model: LanguageModel,
+    site: Site,
     stores: Mapping[str | Path, SAE | None],
     blocks: TokenBlocks,
-    hook: str,
     *,
     unembedding: Unembedding | None = None,
     overwrite: bool = False,
     batch_blocks: int = 64,
+    part: range | None = None,
 ) -> None:
     """Write which features fire on which tokens, for all SAEs of a model in one pass over the tokens.
 
     Parameters
     ----------
+    site
+        The model at the hook where the SAEs read, or its cached activations.
     stores
         Path of each store → the SAE whose features it holds, or None for the activations themselves (the
         neurons, or the axes of the residual stream).
     blocks
         The tokens; BOS and padding are left out.
-    hook
-        Where the SAEs read.
     unembedding
-        What logit weights need; see :func:`universality.models.directions.read_unembedding`.
+        What logit weights need, as ``site.unembedding`` gives it.
+    part
+        Which of the blocks to collect, where another process collects the others; all by default.
 
     Raises
     ------
     MismatchError, FileExistsError
         As :class:`FeatureWriter` does.
     """
-    canonical = resolve_hook(model, hook)
-    d_in = width_at(model, hook)
+    d_in = site.d_in
     kinds = np.array(blocks.documents.kind)
     with ExitStack() as stack:
         writers = {
@@ -57,17 +56,18 @@ def collect(
                 FeatureStore.create(
                     path,
                     d_in if sae is None else sae.d_sae,
-                    provenance=_provenance(model, sae, blocks, canonical),
+                    provenance=_provenance(site, sae, blocks),
                     documents=blocks.documents,
                     overwrite=overwrite,
                 )
             )
             for path, sae in stores.items()
         }
-        bar = tqdm(total=blocks.n_tokens, desc=f"collect {model.name}", unit="token", unit_scale=True, disable=None)
+        chosen = blocks if part is None else blocks.take(np.arange(part.start, part.stop))
+        bar = tqdm(total=chosen.n_tokens, desc=f"collect {site.name}", unit="token", unit_scale=True, disable=None)
         with bar:
-            for rows, activations in harvest({model.name: model}, blocks, hook, batch_blocks):
-                acts = activations[model.name]
+            for rows, activations in harvest({site.name: site}, chosen, batch_blocks):
+                acts = activations[site.name]
                 for path, sae in stores.items():
                     features = csr_matrix(acts.cpu().numpy()) if sae is None else sae.encode(acts)
                     writers[path].append(
@@ -79,28 +79,28 @@ def collect(
                     )
                 bar.update(len(rows))
         for path, sae in stores.items():
-            dictionary = _dictionary(model, sae, canonical, d_in)
+            dictionary = _dictionary(site, sae)
             writers[path].finish(dictionary, None if dictionary.residual is None else unembedding).close()
 
 
-def _dictionary(model: LanguageModel, sae: SAE | None, hook: str, d_in: int) -> Dictionary:
+def _dictionary(site: Site, sae: SAE | None) -> Dictionary:
     if sae is None:
-        decoder = np.eye(d_in, dtype=np.float32)
-        return Dictionary(decoder=decoder, residual=residual_directions(model, hook, decoder))
+        decoder = np.eye(site.d_in, dtype=np.float32)
+        return Dictionary(decoder=decoder, residual=site.residual(decoder))
     decoder = sae.W_dec.detach().cpu().numpy()
     return Dictionary(
         decoder=decoder,
         encoder=sae.W_enc.detach().cpu().numpy().T,
         bias=sae.b_enc.detach().cpu().numpy(),
-        residual=residual_directions(model, hook, decoder),
+        residual=site.residual(decoder),
     )
 
 
-def _provenance(model: LanguageModel, sae: SAE | None, blocks: TokenBlocks, hook: str) -> dict[str, Any]:
+def _provenance(site: Site, sae: SAE | None, blocks: TokenBlocks) -> dict[str, Any]:
     return {
-        "model": {"name": model.name, "hash": model.hash},
+        "model": {"name": site.name, "hash": site.model_hash},
         "sae": None if sae is None else _describe(sae),
-        "site": hook,
+        "site": site.hook,
         "tokenizer_hash": blocks.tokenizer_hash,
         "blocks_hash": blocks.hash,
     }
