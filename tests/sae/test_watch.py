@@ -1,6 +1,9 @@
 """Numbers reach who watches; what is not installed is said before anything is trained."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +51,21 @@ def test_wandb_keeps_what_was_written(tmp_path: Path, monkeypatch: pytest.Monkey
     board.write(100, NUMBERS)
     board.close()
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+
+
+def test_wandb_without_a_login_is_one_message(tmp_path: Path) -> None:
+    """In a process of its own: wandb remembers how it was started."""
+    pytest.importorskip("wandb")
+    script = (
+        "import sys, pathlib; from universality.sae import watcher; watcher('wandb', pathlib.Path(sys.argv[1]), 't')"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "WANDB_API_KEY"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        env={**environment, "HOME": str(tmp_path), "NETRC": str(tmp_path / "none"), "WANDB_MODE": "online"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "ConfigError: saes.watch is wandb, which says:" in done.stderr
+    assert "Or set WANDB_MODE=offline" in done.stderr

@@ -37,7 +37,7 @@ def watcher(kind: Watch, folder: Path, run: str) -> Watcher:
     Raises
     ------
     ConfigError
-        If the package is not installed.
+        If the package is not installed, or Weights & Biases does not know you.
     """
     if kind == "none":
         return _Nobody()
@@ -77,7 +77,13 @@ class _WandB:
     def __init__(self, folder: Path, run: str) -> None:
         import wandb
 
-        self._run: Any = wandb.init(project="universality", name=run, dir=str(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._run: Any = wandb.init(project="universality", name=run, dir=str(folder))
+        except wandb.errors.Error as error:
+            raise ConfigError(
+                f"saes.watch is wandb, which says: {error} Or set WANDB_MODE=offline, and nothing is sent"
+            ) from None
 
     def write(self, tokens: int, numbers: Numbers) -> None:
         flat = {f"{name}/{sae}": value for sae, found in numbers.items() for name, value in found.items()}
