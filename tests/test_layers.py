@@ -99,3 +99,12 @@ def test_loading_a_config_needs_no_torch() -> None:
         "bad = {'torch', 'transformer_lens', 'matplotlib'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_reading_activations_and_training_need_no_models_and_no_config() -> None:
+    script = (
+        "import sys, universality.activations, universality.sae, universality.features.collect;"
+        "bad = {'transformer_lens', 'transformers', 'pydantic', 'typer', 'matplotlib', 'networkx'}"
+        " & set(sys.modules); assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -56,6 +56,15 @@ def train_models(config: ConfigArgument, out: OutOption = None, overrides: SetOp
     _stage(config, out, overrides, "train-models")
 
 
+@app.command()
+def cache(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
+    """Harvest all activations into the folder activations.cache, for later runs and machines without the models."""
+    from universality.config import load_config
+    from universality.pipeline.run import make_cache
+
+    typer.echo(make_cache(load_config(config, overrides or ()), out or Path("runs") / config.stem))
+
+
 @app.command("train-saes")
 def train_saes(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
     """Train the grid of SAEs (models × widths × seeds) on one token stream; runs what must come before."""

@@ -121,6 +121,16 @@ class ModelsConfig(_Section):
         return self
 
 
+class ActivationsConfig(_Section):
+    """Where activations come from: the models, or a cache on disk."""
+
+    cache: str | None = None
+    """Folder for the activations of all tokens at the hook, harvested once and read by later runs, on machines
+    without TransformerLens too; none by default. ``universality cache`` fills it and says whether it pays."""
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Number format in the cache: 4 or 2 bytes for each of tokens × activations."""
+
+
 class SAEConfig(_Section):
     """The grid of sparse autoencoders: every model × every width × every seed, from one token stream."""
 
@@ -149,11 +159,15 @@ class SAEConfig(_Section):
     products: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the encoder's product in training; ``auto`` is bfloat16 where the processor multiplies it."""
     buffer_tokens: int = Field(131_072, ge=1)
-    """Activations held and shuffled at a time."""
+    """Activations held and shuffled at a time: 4 · d_in bytes each, for every model."""
     checkpoint_steps: int = Field(100, ge=1)
     """A killed training resumes from the last multiple of this."""
     quality_blocks: int = Field(512, ge=1)
     """Held-out token blocks on which the model's loss is measured with the reconstruction spliced in."""
+    data_parallel: bool = False
+    """Of several processes (torchrun) each takes a share of every batch; else each trains some of the SAEs."""
+    watch: Literal["none", "tensorboard", "wandb"] = "none"
+    """Where the log's numbers go besides ``saes/train.jsonl``; the package must be installed."""
 
     @model_validator(mode="after")
     def _widths_rise(self) -> Self:
@@ -215,6 +229,7 @@ class Config(_Section):
     models: ModelsConfig
     hook: str = "blocks.0.mlp.hook_post"
     """Where activations are taken, in TransformerLens's names; by default the MLP's neurons."""
+    activations: ActivationsConfig = ActivationsConfig()
     saes: SAEConfig = SAEConfig()
     features: FeaturesConfig = FeaturesConfig()
     statistics: StatisticsConfig = StatisticsConfig()

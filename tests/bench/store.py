@@ -42,21 +42,20 @@ def real_rows(run: Path | None, folder: Path) -> sparse.csr_matrix:
             return store.rows(slice(ROWS))
     import torch
 
-    from universality.activations import harvest
+    from universality.activations import ModelSite, harvest
     from universality.corpus import build_corpus
     from universality.features.collect import collect
     from universality.models.language_model import load_model
     from universality.sae import SAE
 
-    model = load_model("starter/seed0")
+    site = ModelSite(load_model("starter/seed0"), "blocks.0.mlp.hook_post")
     blocks = build_corpus(tokenizer="starter").blocks.select("choose", "report")
     blocks = blocks.take(np.arange(0, len(blocks), len(blocks) // 500))
-    hook = "blocks.0.mlp.hook_post"
-    acts = torch.cat([acts["A"] for _, acts in harvest({"A": model}, blocks.take(np.arange(40)), hook)])
+    acts = torch.cat([acts["A"] for _, acts in harvest({"A": site}, blocks.take(np.arange(40)))])
     centre = acts.mean(0)
     directions = torch.nn.functional.normalize(acts[:2048] - centre, dim=1)
     sae = SAE(directions.T.contiguous(), torch.zeros(2048), directions, centre, "topk", 32)
-    collect(model, {folder / "real.h5": sae}, blocks, hook)
+    collect(site, {folder / "real.h5": sae}, blocks)
     with FeatureStore.open(folder / "real.h5") as store:
         return store.csr()
 

@@ -9,14 +9,14 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import Tensor
 
-from universality.activations import harvest, rows_of
+from universality.activations import ModelSite, Site, harvest, rows_of
 from universality.config import ArchitectureConfig
 from universality.corpus import TokenBlocks, build_corpus
 from universality.errors import MismatchError
 from universality.features import FeatureStore
 from universality.features import writer as writer_module
 from universality.features.collect import collect
-from universality.models.language_model import LanguageModel, new_model
+from universality.models.language_model import new_model
 from universality.sae import SAE
 
 HOOK = "blocks.0.mlp.hook_post"
@@ -39,14 +39,15 @@ def blocks() -> TokenBlocks:
 
 
 @pytest.fixture(scope="module")
-def model(blocks: TokenBlocks) -> LanguageModel:
+def site(blocks: TokenBlocks) -> Site:
     architecture = ArchitectureConfig(d_model=32, n_heads=2, d_mlp=64)
-    return new_model(architecture, d_vocab=blocks.d_vocab, n_ctx=blocks.n_ctx, init_seed=0, name="A")
+    model = new_model(architecture, d_vocab=blocks.d_vocab, n_ctx=blocks.n_ctx, init_seed=0, name="A")
+    return ModelSite(model, HOOK)
 
 
 @pytest.fixture(scope="module")
-def activations(model: LanguageModel, blocks: TokenBlocks) -> Tensor:
-    return torch.cat([acts["A"] for _, acts in harvest({"A": model}, blocks, HOOK, 7)])
+def activations(site: Site, blocks: TokenBlocks) -> Tensor:
+    return torch.cat([acts["A"] for _, acts in harvest({"A": site}, blocks, 7)])
 
 
 def sae(seed: int, k: int, kind: type[SAE] = SAE) -> SAE:
@@ -59,11 +60,9 @@ def small_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "BUFFER", 9000)
 
 
-def test_rows_are_encoded_activations(
-    tmp_path: Path, model: LanguageModel, blocks: TokenBlocks, activations: Tensor
-) -> None:
+def test_rows_are_encoded_activations(tmp_path: Path, site: Site, blocks: TokenBlocks, activations: Tensor) -> None:
     chosen, rows = sae(1, 6), rows_of(blocks)
-    collect(model, {tmp_path / "a.h5": chosen, tmp_path / "n.h5": None}, blocks, HOOK, batch_blocks=7)
+    collect(site, {tmp_path / "a.h5": chosen, tmp_path / "n.h5": None}, blocks, batch_blocks=7)
     with FeatureStore.open(tmp_path / "a.h5") as store, FeatureStore.open(tmp_path / "n.h5") as neurons:
         store.verify()
         neurons.verify()
@@ -81,21 +80,19 @@ def test_rows_are_encoded_activations(
 
 
 @pytest.mark.usefixtures("small_buffer")
-def test_a_stopped_collection_resumes_to_the_same_contents(
-    tmp_path: Path, model: LanguageModel, blocks: TokenBlocks
-) -> None:
+def test_a_stopped_collection_resumes_to_the_same_contents(tmp_path: Path, site: Site, blocks: TokenBlocks) -> None:
     """Two stores that have committed unlike many rows when the run is stopped."""
     dense, sparse = sae(1, 30), sae(2, 3)
     expected = {tmp_path / "dense.h5": dense, tmp_path / "sparse.h5": sparse}
-    collect(model, expected, blocks, HOOK, batch_blocks=7)
+    collect(site, expected, blocks, batch_blocks=7)
     resumed = {tmp_path / "resumed" / path.name: sae for path, sae in expected.items()}
     (tmp_path / "resumed").mkdir()
     for _ in range(2):
         planted = [sae(1, 30, Stopping), sae(2, 3)]
         with suppress(KeyboardInterrupt):
-            collect(model, dict(zip(resumed, planted, strict=True)), blocks, HOOK, batch_blocks=7, resume=True)
+            collect(site, dict(zip(resumed, planted, strict=True)), blocks, batch_blocks=7, resume=True)
         assert "dense.h5.segments" in {path.name for path in (tmp_path / "resumed").iterdir()}
-    collect(model, resumed, blocks, HOOK, batch_blocks=7, resume=True)
+    collect(site, resumed, blocks, batch_blocks=7, resume=True)
     for path, other in zip(expected, resumed, strict=True):
         with FeatureStore.open(path) as whole, FeatureStore.open(other) as store:
             assert store.content_hash() == whole.content_hash()
@@ -103,19 +100,19 @@ def test_a_stopped_collection_resumes_to_the_same_contents(
 
 
 @pytest.mark.usefixtures("small_buffer")
-def test_another_sae_does_not_resume(tmp_path: Path, model: LanguageModel, blocks: TokenBlocks) -> None:
+def test_another_sae_does_not_resume(tmp_path: Path, site: Site, blocks: TokenBlocks) -> None:
     path = tmp_path / "a.h5"
     with suppress(KeyboardInterrupt):
-        collect(model, {path: sae(1, 30, Stopping)}, blocks, HOOK, batch_blocks=7, resume=True)
+        collect(site, {path: sae(1, 30, Stopping)}, blocks, batch_blocks=7, resume=True)
     with pytest.raises(MismatchError, match="begun for another store: provenance"):
-        collect(model, {path: sae(3, 30)}, blocks, HOOK, batch_blocks=7, resume=True)
-    collect(model, {path: sae(3, 30)}, blocks, HOOK, batch_blocks=7, resume=True, overwrite=True)
+        collect(site, {path: sae(3, 30)}, blocks, batch_blocks=7, resume=True)
+    collect(site, {path: sae(3, 30)}, blocks, batch_blocks=7, resume=True, overwrite=True)
     assert [left.name for left in tmp_path.iterdir()] == ["a.h5"]
 
 
-def test_rounded_values_are_near_and_said_to_be(tmp_path: Path, model: LanguageModel, blocks: TokenBlocks) -> None:
-    collect(model, {tmp_path / "a.h5": sae(1, 6)}, blocks, HOOK)
-    collect(model, {tmp_path / "b.h5": sae(1, 6)}, blocks, HOOK, mantissa_bits=10)
+def test_rounded_values_are_near_and_said_to_be(tmp_path: Path, site: Site, blocks: TokenBlocks) -> None:
+    collect(site, {tmp_path / "a.h5": sae(1, 6)}, blocks)
+    collect(site, {tmp_path / "b.h5": sae(1, 6)}, blocks, mantissa_bits=10)
     with FeatureStore.open(tmp_path / "a.h5") as exact, FeatureStore.open(tmp_path / "b.h5") as rounded:
         rounded.verify()
         assert (exact.mantissa_bits, rounded.mantissa_bits) == (23, 10)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = call("run", SMOKE, "--out", folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("index.html")
-    assert done.stderr == ""
+    folder.with_suffix(".stderr").write_text(done.stderr)
     return folder
 
 
@@ -103,6 +104,78 @@ def test_killed_anywhere_it_ends_in_the_same_contents(finished: Path, tmp_path: 
     assert contents(folder) == contents(finished)
 
 
+def test_saes_not_good_enough_to_match_are_named_before_matching(finished: Path) -> None:
+    """Their L0 is 8: much of 32 and 64 features, little of 128."""
+    lines = finished.with_suffix(".stderr").read_text().splitlines()
+    assert all(line.startswith("warning: saes/") for line in lines)
+    dense = [line for line in lines if "expected at most 10% of them" in line]
+    assert [line.split()[1] for line in dense] == [f"saes/{m}/w{w}-s0" for w in (32, 64) for m in "AB"]
+
+
+def with_models_only(finished: Path, folder: Path) -> Path:
+    """A run that stopped before its SAEs."""
+    for name in ("corpus", "models", ".done"):
+        shutil.copytree(finished / name, folder / name)
+    for stage in ("train-saes", "collect", "match", "families", "export", "report"):
+        for stamp in (folder / ".done").glob(f"{stage}*.json"):
+            stamp.unlink()
+    return folder
+
+
+def of_saes_and_stores(contents: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in contents.items() if name.startswith(("saes/", "features/"))}
+
+
+def test_two_processes_end_in_the_contents_of_one(finished: Path, tmp_path: Path) -> None:
+    folder = with_models_only(finished, tmp_path / "two")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    stages = ["-m", "universality", "collect", str(SMOKE), "--out", str(folder)]
+    done = subprocess.run([*torchrun, *stages], capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("train-saes") == 1
+    assert of_saes_and_stores(contents(folder)) == of_saes_and_stores(contents(finished))
+    rows = [json.loads(line) for line in (folder / "saes" / "train.jsonl").read_text().splitlines()]
+    assert all(len(row["saes"]) == 7 for row in rows)
+    assert sorted(path.name for path in (folder / "saes").iterdir() if path.is_file()) == [
+        "beginnings.json",
+        "train.jsonl",
+        "training.png",
+        "training.svg",
+    ]
+
+
+def test_a_cache_is_enough_where_transformer_lens_is_missing(finished: Path, tmp_path: Path) -> None:
+    folder = with_models_only(finished, tmp_path / "cached")
+    options = ["--out", folder, "--set", f"activations.cache={tmp_path / 'cache'}"]
+    made = call("cache", SMOKE, *options)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.count("harvesting") == 2
+    assert made.stdout.splitlines()[-1] == str(tmp_path / "cache")
+    told = call("info", next((tmp_path / "cache").iterdir()), "--verify")
+    assert "activations of" in told.stdout
+    assert "verified: every file is what was written" in told.stdout
+    script = "import sys; sys.modules['transformer_lens'] = None; from universality.cli import main; main()"
+    without = [sys.executable, "-c", script]
+    arguments = [str(argument) for argument in ("collect", SMOKE, *options)]
+    done = subprocess.run([*without, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with (
+        FeatureStore.open(folder / "features" / "A.w64-s0.h5") as ours,
+        FeatureStore.open(finished / "features" / "A.w64-s0.h5") as theirs,
+    ):
+        assert ours.tokens_hash == theirs.tokens_hash
+        assert ours.unembedding().hash == theirs.unembedding().hash
+    one, other = (json.loads((f / "saes/A/w64-s0/quality.json").read_text()) for f in (folder, finished))
+    assert one["explained_variance"] == pytest.approx(other["explained_variance"], abs=0.02)
+    assert one["loss"]["recovered_over_zero"] is None
+
+    shutil.rmtree(next((tmp_path / "cache").iterdir()))
+    (folder / ".done" / "train-saes.json").unlink()
+    done = subprocess.run([*without, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "transformer_lens, which could run the model, is not installed" in done.stderr
+
+
 def test_info_describes_and_verifies(finished: Path, tmp_path: Path) -> None:
     store = finished / "features" / "A.w32-s0.h5"
     for path, text in [
@@ -140,6 +213,7 @@ def test_info_describes_and_verifies(finished: Path, tmp_path: Path) -> None:
         (["run", "nowhere.yaml"], "no such file"),
         (["run", SMOKE, "--set", "saes.widhts=[1]"], "did you mean saes.widths?"),
         (["run", SMOKE, "--set", "corpus.source=nowhere.txt"], "no such file or folder"),
+        (["cache", SMOKE], "activations.cache names no folder: set it"),
         (
             [
                 "run",
@@ -165,5 +239,16 @@ def test_bad_input_is_one_message_and_exit_code_2(tmp_path: Path, arguments: lis
 def test_help_names_every_command() -> None:
     done = call("--help")
     assert done.returncode == 0
-    for name in ("run", "train-models", "train-saes", "collect", "match", "families", "report", "export", "info"):
+    for name in (
+        "run",
+        "train-models",
+        "cache",
+        "train-saes",
+        "collect",
+        "match",
+        "families",
+        "report",
+        "export",
+        "info",
+    ):
         assert name in done.stdout

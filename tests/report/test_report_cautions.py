@@ -33,6 +33,8 @@ def test_no_numbers_give_no_warning_but_of_the_null(headline) -> None:  # type: 
         ({"saes": (SaeQuality("B", 512, 1, 512, 0.69, 32.0, 0.9),)}, "explain less than 70% of the variance: B, 512"),
         ({"saes": (SaeQuality("B", 512, 1, 512, 0.9, 32.0, 0.78),)}, "least dictionary in Bricken"),
         ({"saes": (SaeQuality("B", 512, 1, 400, 0.9, 32.0, 0.9),)}, "more than 20% dead features: B, 512 wide (22%)"),
+        ({"saes": (SaeQuality("B", 512, 1, 512, 0.9, 0.5, 0.9),)}, "no feature on most tokens: B, 512 wide (0.50)"),
+        ({"saes": (SaeQuality("B", 512, 1, 512, 0.9, 64.0, 0.9),)}, "more than 10% of their features on a token: B"),
         ({"models": LanguageModels((LanguageModel("B", loss=4.6),), 7.0, 4.5)}, "B does not predict"),
         ({"concepts": (ConceptRow("dna", 100, 1, n_groups=1),)}, "1 kind of 1 in the table of concepts"),
         ({"warnings": ("mind the gap",)}, "mind the gap"),

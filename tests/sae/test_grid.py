@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from universality.errors import CorpusError, FormatError, MismatchError
-from universality.sae import SAESpec, SAETrainer, clear_checkpoint, train_grid
+from universality.sae import SAESpec, SAETrainer, clear_checkpoints, merge_logs, train_grid
 
 if TYPE_CHECKING:
     from tests.sae.conftest import Superposition
@@ -95,8 +95,8 @@ def test_a_killed_run_ends_in_the_same_bytes(toy: Superposition, alone: dict[Key
     finished = grid(toy)
     train_grid(finished, stream(toy, killed_at=0), tmp_path, **options)  # nothing is left to do
     assert hashes(finished) == alone
-    clear_checkpoint(tmp_path)
-    assert not (tmp_path / "checkpoint.pt").exists()
+    clear_checkpoints(tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_progress_is_shown_on_a_terminal_only(
@@ -122,15 +122,49 @@ def test_trainers_of_different_lengths_are_refused(toy: Superposition, tmp_path:
         train_grid({}, stream(toy), tmp_path)
 
 
+def test_saes_that_a_kill_parted_meet_again(toy: Superposition, alone: dict[Key, str], tmp_path: Path) -> None:
+    """Killed between two checkpoints, some SAEs are ahead; others are new, as after a change of the ranks."""
+    options = {"checkpoint_steps": 4, "log_steps": 1}
+    for killed_at in (5, 9):
+        with pytest.raises(KilledError):
+            train_grid(grid(toy), stream(toy, killed_at=killed_at), tmp_path / str(killed_at), **options)
+    (tmp_path / "9" / "checkpoints" / "b.relu.pt").replace(tmp_path / "5" / "checkpoints" / "b.relu.pt")
+    (tmp_path / "5" / "checkpoints" / "a.w96.pt").unlink()
+    trainers = grid(toy)
+    train_grid(trainers, stream(toy), tmp_path / "5", **options)
+    assert hashes(trainers) == alone
+    lines = log(tmp_path / "5")
+    assert [line["step"] for line in lines] == list(range(STEPS))
+    assert list(lines[2]["saes"]) == ["a/w96"]
+
+
+def test_logs_of_several_processes_become_one(toy: Superposition, tmp_path: Path) -> None:
+    parts: list[dict[Key, SAETrainer]] = [{}, {}]
+    for i, (key, trainer) in enumerate(grid(toy).items()):
+        parts[i % 2][key] = trainer
+    for rank, part in enumerate(parts):
+        train_grid(part, stream(toy), tmp_path, log_steps=5, log_name=f"train.rank{rank}.jsonl")
+    merge_logs(tmp_path)
+    assert [path.name for path in tmp_path.glob("*.jsonl")] == ["train.jsonl"]
+    assert [line["step"] for line in log(tmp_path)] == [0, 5, 10, 11]
+    assert all(set(line["saes"]) == {"/".join(key) for key in grid(toy)} for line in log(tmp_path))
+
+
 def test_foreign_and_torn_checkpoints_are_refused(toy: Superposition, tmp_path: Path) -> None:
-    train_grid(grid(toy), stream(toy), tmp_path, made_from={"blocks": "3f2a"})
-    with pytest.raises(MismatchError, match=r"made from .*3f2a.*, this run from .*91bc"):
-        train_grid(grid(toy), stream(toy), tmp_path, made_from={"blocks": "91bc"})
-    fewer = grid(toy)
-    del fewer["b", "relu"]
-    with pytest.raises(MismatchError, match="a checkpoint of the SAEs"):
-        train_grid(fewer, stream(toy), tmp_path, made_from={"blocks": "3f2a"})
-    path = tmp_path / "checkpoint.pt"
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(FormatError, match=r"checkpoint.pt: a torn checkpoint .* delete it"):
-        train_grid(grid(toy), stream(toy), tmp_path)
+    made = {"a": {"blocks": "3f2a"}, "b": {"blocks": "3f2a"}}
+    train_grid(grid(toy), stream(toy), tmp_path, made_from=made)
+    with pytest.raises(MismatchError, match=r"b.w64.pt: made from .*3f2a.*, this run from .*91bc"):
+        train_grid(grid(toy), stream(toy), tmp_path, made_from=made | {"b": {"blocks": "91bc"}})
+    other = grid(toy)
+    other["b", "relu"] = SAETrainer(SAESpec(64, "relu", l1=0.02), toy.activations.flip(1), STEPS)
+    with pytest.raises(MismatchError, match=r"b.relu.pt: the checkpoint was written with spec .*0.01.*, this run has"):
+        train_grid(other, stream(toy), tmp_path, made_from=made)
+    path = tmp_path / "checkpoints" / "a.w96.pt"
+    whole = bytearray(path.read_bytes())
+    path.write_bytes(whole[:1000])
+    with pytest.raises(FormatError, match=r"a.w96.pt: a torn checkpoint .* delete it"):
+        train_grid(grid(toy), stream(toy), tmp_path, made_from=made)
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(FormatError, match=r"a.w96.pt: a torn checkpoint .* delete it"):
+        train_grid(grid(toy), stream(toy), tmp_path, made_from=made)

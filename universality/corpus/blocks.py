@@ -43,6 +43,9 @@ class TokenBlocks:
         Of the tokenizer that made the ids ("" for arrays that came tokenised).
     flagged_kinds : tuple of str
         Kinds with too few groups, whose passages had to be split one by one.
+    index : int64 [n_blocks], optional
+        Where these blocks stand among those that they were taken from (a cache of activations holds the whole); None
+        for the whole.
     """
 
     tokens: NDArray[np.int32]
@@ -52,6 +55,7 @@ class TokenBlocks:
     d_vocab: int
     tokenizer_hash: str
     flagged_kinds: tuple[str, ...] = ()
+    index: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -89,7 +93,13 @@ class TokenBlocks:
 
     def take(self, blocks: NDArray[np.int64]) -> "TokenBlocks":
         """The given blocks, in the given order."""
-        return replace(self, tokens=self.tokens[blocks], length=self.length[blocks], document=self.document[blocks])
+        return replace(
+            self,
+            tokens=self.tokens[blocks],
+            length=self.length[blocks],
+            document=self.document[blocks],
+            index=np.asarray(blocks) if self.index is None else self.index[blocks],
+        )
 
     def save(self, path: str | Path) -> None:
         """Write one ``.npz`` (no pickle), atomically."""

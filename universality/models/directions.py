@@ -11,7 +11,7 @@ from torch import Tensor
 
 from universality.corpus.blocks import TokenBlocks
 from universality.models.language_model import LanguageModel
-from universality.models.unembedding import Unembedding
+from universality.models.unembedding import Unembedding, vocabulary_mask
 
 _MLP_POST = re.compile(r"^blocks\.(\d+)\.mlp\.(out\.hook_in|hook_post)$")
 _RESIDUAL = re.compile(
@@ -29,14 +29,13 @@ def read_unembedding(model: LanguageModel, train: TokenBlocks, min_count: int) -
         as are columns of W_U beyond the tokenizer (padding). Models that read the same blocks get one mask.
     """
     W_U = _array(model.bridge.W_U)
-    counts = np.bincount(train.tokens[train.valid], minlength=W_U.shape[1])
     normalization = str(model.bridge.cfg.normalization_type or "").upper()
     final = getattr(model.bridge, "ln_final", None)
     gain = getattr(final, "w", None) if final is not None else None
     return Unembedding(
         W_U=W_U,
         gain=np.ones(len(W_U), np.float32) if gain is None else _array(gain),
-        mask=counts >= min_count,
+        mask=vocabulary_mask(train, W_U.shape[1], min_count),
         center_d_model=normalization.startswith("LN"),
     )
 

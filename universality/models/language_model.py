@@ -8,7 +8,6 @@ A saved model is a folder with ``config.json`` (the arguments of ``TransformerBr
     model = NativeModel(cfg); model.load_state_dict(safetensors.torch.load_file("model.safetensors"))
 """
 
-import hashlib
 import io
 import json
 import os
@@ -27,6 +26,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from universality.config import ArchitectureConfig
 from universality.errors import ModelError
+from universality.models.identity import weights_hash
 from universality.models.shipped import model_folder
 
 _FORMAT, _VERSION = "universality-model", 1
@@ -53,11 +53,7 @@ class LanguageModel:
     @cached_property
     def hash(self) -> str:
         """sha256 over names and values of the weights, in float32."""
-        digest = hashlib.sha256()
-        for name, value in sorted(weights(self.bridge).items()):
-            digest.update(f"{name}{tuple(value.shape)}".encode())
-            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return weights_hash(weights(self.bridge))
 
     @property
     def device(self) -> torch.device:

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from universality.corpus.blocks import TokenBlocks
 from universality.errors import FormatError, MismatchError
 
 FORMAT = "universality-unembedding"
@@ -127,6 +128,12 @@ class Unembedding:
         except (SafetensorError, OSError) as error:
             raise FormatError(f"{path}: not a whole safetensors file: {error}") from None
         return _checked(path, metadata, tensors)
+
+
+def vocabulary_mask(train: TokenBlocks, d_vocab: int, min_count: int) -> NDArray[np.bool_]:
+    """bool [d_vocab]: which token types occur at least ``min_count`` times in the text of these blocks."""
+    counts: NDArray[np.int64] = np.bincount(train.tokens[train.valid], minlength=d_vocab)
+    return counts >= min_count
 
 
 def file_name(sha256: str) -> str:

@@ -115,6 +115,16 @@ def _folder(path: Path, verify: bool) -> Iterator[str]:
         yield f"SAE {path}: {sae.architecture}, {sae.d_in} → {sae.d_sae}, hash {sae.hash}"
         yield from (f"  {key}: {json.dumps(value)}" for key, value in sorted(sae.metadata.items()))
         return
+    if (path / "cache.json").is_file():
+        from universality.activations import open_cache
+
+        cached = open_cache(path)
+        yield f"activations of {cached.name} at {cached.hook}: {cached.blocks.n_tokens:,} tokens × {cached.d_in}"
+        yield f"  {cached.dtype}, blocks {cached.blocks.hash}, model {cached.model_hash}"
+        if verify:
+            cached.verify()
+            yield "  verified: every file is what was written"
+        return
     from universality.models.language_model import load_model
 
     model = load_model(path)

@@ -16,7 +16,7 @@ from universality.families import Families
 from universality.features.top_tokens import token_strings
 from universality.pipeline import gather
 from universality.pipeline.gather import Findings, findings
-from universality.pipeline.layout import RunFolder, sae_grid
+from universality.pipeline.layout import RunFolder, headline_width, sae_grid
 from universality.report import figures, write_report
 from universality.report.data import ConceptRow, FamilyLevel, FamilyTable, FileLink, Picture, Report, Sample
 
@@ -171,12 +171,21 @@ def _facts(found: Findings) -> tuple[tuple[str, str], ...]:
         ("Hook", c.hook),
         ("SAEs", f"{s.architecture}, widths {', '.join(map(str, s.widths))}, k {s.k}, {s.tokens:,} tokens each"),
         ("SAE seeds", ", ".join(f"{m} {w}: {seed}" for m, w, seed in sae_grid(c))),
+        ("Dictionaries at step 0", _beginnings(found)),
         (
             "Nulls",
             f"{', '.join(c.statistics.nulls)}, {c.statistics.replicates} replicates each, seed {c.statistics.seed}",
         ),
         ("Intervals", f"{c.statistics.bootstrap} resamples of works"),
     )
+
+
+def _beginnings(found: Findings) -> str:
+    """How far apart the compared dictionaries began; what starts equal may end equal for that reason alone."""
+    pairs = gather.read_json(found.folder.root / "saes" / "beginnings.json")["pairs"]
+    here = f"/w{headline_width(found.config)}-"
+    said = [f"{pair['a']} and {pair['b']} {pair['distance']:.2f}" for pair in pairs if here in pair["a"]]
+    return f"distance {'; '.join(said)} (0: drawn alike)" if said else "no two of equal width"
 
 
 _SPLITS = (("train", "train"), ("choose", "choose partners"), ("report", "report"))

@@ -1,6 +1,7 @@
 """The stages in order: skip what is done, resume what was killed, record provenance."""
 
 import json
+import os
 import platform
 from functools import partial
 from importlib import metadata
@@ -18,6 +19,7 @@ from universality.pipeline.layout import RunFolder, comparisons, sae_grid
 from universality.pipeline.task import Outcome, Task, hash_inputs, run_tasks
 
 STAGES = ("corpus", "train-models", "train-saes", "collect", "match", "families", "export", "report")
+_HOW = {"watch", "checkpoint_steps"}  # settings that change nothing in the SAEs
 _PACKAGES = ("torch", "transformer-lens", "numpy", "scipy", "numba", "h5py", "tokenizers", "safetensors")
 
 
@@ -50,15 +52,63 @@ def run(config: Config, out: str | Path, until: str = "report") -> Path:
     text = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
     (folder.root / "config.yaml").write_text(text, encoding="utf-8")
     wanted = STAGES[: STAGES.index(until) + 1]
-    tasks = [task for task in plan(config, folder) if task.stage in wanted]
-    outcomes = run_tasks(tasks, folder.root, _say)
-    _write_provenance(folder)
-    _say_end(outcomes, folder, until)
+    ranks = _join_ranks()
+    tasks = [task for task in plan(config, folder, ranks) if task.stage in wanted]
+    first = ranks is None or ranks.first
+    outcomes = run_tasks(tasks, folder.root, _say if first else _say_nothing, ranks)
+    if first:
+        _write_provenance(folder)
+        _say_end(outcomes, folder, until)
+    if ranks is not None:
+        ranks.leave()
     return folder.root
 
 
-def plan(config: Config, folder: RunFolder) -> list[Task]:
-    """All tasks of an experiment, each after those that it reads from."""
+def make_cache(config: Config, out: str | Path) -> Path:
+    """Harvest the activations of all models into ``activations.cache``, doing first what must come before.
+
+    Parameters
+    ----------
+    config, out
+        As for `run`.
+
+    Returns
+    -------
+    Path
+        The folder of the caches.
+
+    Raises
+    ------
+    UniversalityError
+        If ``activations.cache`` is not set, or as `run`.
+    """
+    from universality.pipeline.sites import make_sites
+
+    if config.activations.cache is None:
+        raise UniversalityError("activations.cache names no folder: set it, as in --set activations.cache=cache")
+    root = run(config, out, until="train-models")
+    if int(os.environ.get("RANK", "0")) == 0:
+        make_sites(config, RunFolder(root))
+    return Path(config.activations.cache)
+
+
+def _join_ranks() -> Any:
+    """The processes that torchrun started; None for one alone, which needs no torch yet."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return None
+    from universality.sae.distributed import join_ranks
+
+    return join_ranks()
+
+
+def plan(config: Config, folder: RunFolder, ranks: Any = None) -> list[Task]:
+    """All tasks of an experiment, each after those that it reads from.
+
+    Parameters
+    ----------
+    ranks
+        The processes that share the work, as `universality.sae.distributed.Ranks`; None for one.
+    """
     c = config
     names = c.models.names
     corpus = Task("corpus", [c.corpus.model_dump(), _corpus_inputs(c)], (), partial(stages.make_corpus, c, folder))
@@ -73,14 +123,16 @@ def plan(config: Config, folder: RunFolder) -> list[Task]:
     ]
     model_tasks = [task.name for task in models]
     grid = [list(item) for item in sae_grid(c)]
-    settings = [c.hook, c.saes.model_dump(), grid]
-    saes = Task("train-saes", settings, ("corpus", *model_tasks), partial(stages.make_saes, c, folder))
+    read_as = c.activations.dtype if c.activations.cache else None
+    settings = [c.hook, c.saes.model_dump(exclude=_HOW), grid, read_as]
+    saes = Task("train-saes", settings, ("corpus", *model_tasks), partial(_make_saes, c, folder, ranks), together=True)
     collected = [
         Task(
             f"collect/{name}",
-            [c.hook, c.features.model_dump(), [item for item in grid if item[0] == name]],
+            [c.hook, c.features.model_dump(), [item for item in grid if item[0] == name], read_as],
             ("corpus", f"train-models/{name}", "train-saes"),
-            partial(stages.make_features, c, folder, name),
+            partial(_make_features, c, folder, name, ranks),
+            together=True,
         )
         for name in names
     ]
@@ -108,6 +160,19 @@ def plan(config: Config, folder: RunFolder) -> list[Task]:
     everything = ("corpus", *model_tasks, "train-saes", *(t.name for t in collected), *done, "export")
     report = Task("report", c.name, everything, partial(_make_report, c, folder))
     return [corpus, *models, saes, *collected, *matched, *grown, exports, report]
+
+
+def _make_saes(config: Config, folder: RunFolder, ranks: Any) -> list[Path]:
+    from universality.pipeline.saes import make_saes  # torch
+    from universality.sae.distributed import Ranks
+
+    return make_saes(config, folder, ranks or Ranks())
+
+
+def _make_features(config: Config, folder: RunFolder, name: str, ranks: Any) -> list[Path]:
+    from universality.sae.distributed import Ranks
+
+    return stages.make_features(config, folder, name, ranks or Ranks())
 
 
 def _make_report(config: Config, folder: RunFolder) -> list[Path]:
@@ -148,13 +213,24 @@ def _write_provenance(folder: RunFolder) -> None:
     for path in sorted((folder.root / ".done").glob("*.json")):
         stamp = json.loads(path.read_text(encoding="utf-8"))
         stamps[stamp.pop("task")] = stamp
-    versions = {"universality": __version__} | {package: metadata.version(package) for package in _PACKAGES}
+    versions = {"universality": __version__} | {package: _version(package) for package in _PACKAGES}
     machine = {"python": platform.python_version(), "platform": platform.platform()}
     record = {"versions": versions, "machine": machine, "tasks": stamps}
     text = json.dumps(record, indent=1, sort_keys=True) + "\n"
     target = folder.root / "provenance.json"
     if not target.exists() or json.loads(target.read_text(encoding="utf-8")).get("tasks") != stamps:
         target.write_text(text, encoding="utf-8")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # a machine that reads activations needs no TransformerLens
+        return None
+
+
+def _say_nothing(outcome: Outcome) -> None:
+    pass
 
 
 def _say(outcome: Outcome) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from universality.errors import UniversalityError
 
@@ -34,12 +34,15 @@ class Task:
         Names of the tasks whose outputs it reads.
     make
         Does the work and returns the files that it wrote, inside the run's folder.
+    together
+        Whether all processes of a run make it; else the first does, and the others wait.
     """
 
     name: str
     settings: Any
     after: Sequence[str]
     make: Callable[[], Iterable[Path]]
+    together: bool = False
 
     @property
     def stage(self) -> str:
@@ -56,7 +59,33 @@ class Outcome:
     seconds: float
 
 
-def run_tasks(tasks: Sequence[Task], folder: Path, report: Callable[[Outcome], None]) -> list[Outcome]:
+class Processes(Protocol):
+    """The processes of a run, as `universality.sae.distributed.Ranks` has them."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this process does what is done once."""
+
+    def wait(self) -> None:
+        """Until all are here."""
+
+    def tell(self, value: Any) -> Any:
+        """What the first said; all must ask."""
+
+
+class _Alone:
+    first = True
+
+    def wait(self) -> None:
+        pass
+
+    def tell(self, value: Any) -> Any:
+        return value
+
+
+def run_tasks(
+    tasks: Sequence[Task], folder: Path, report: Callable[[Outcome], None], processes: Processes | None = None
+) -> list[Outcome]:
     """Run the tasks in order, skipping what is done.
 
     Parameters
@@ -65,20 +94,32 @@ def run_tasks(tasks: Sequence[Task], folder: Path, report: Callable[[Outcome], N
         The run's folder; created.
     report
         Called after each task.
+    processes
+        Those that run the same tasks over the same folder; the first decides and stamps.
     """
+    processes = processes or _Alone()
     outcomes = []
     for task in tasks:
-        key = _key(task, folder)
         begin = time.monotonic()
-        skipped = _is_done(task, folder, key)
+        key = _key(task, folder) if processes.first else ""
+        skipped = processes.tell(processes.first and _is_done(task, folder, key))
         if not skipped:
-            _stamp_path(folder, task.name).unlink(missing_ok=True)
-            files = sorted(set(task.make()))
-            _write_stamp(task, folder, key, files, time.monotonic() - begin)
-            _release_memory()
+            _make(task, folder, key, processes)
         outcomes.append(Outcome(task.name, skipped, time.monotonic() - begin))
         report(outcomes[-1])
     return outcomes
+
+
+def _make(task: Task, folder: Path, key: str, processes: Processes) -> None:
+    begin = time.monotonic()
+    if processes.first:
+        _stamp_path(folder, task.name).unlink(missing_ok=True)
+    if processes.first or task.together:
+        files = sorted(set(task.make()))
+    if processes.first:
+        _write_stamp(task, folder, key, files, time.monotonic() - begin)
+    _release_memory()
+    processes.wait()
 
 
 def read_stamp(folder: Path, name: str) -> dict[str, Any]:

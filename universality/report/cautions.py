@@ -1,15 +1,13 @@
 """What a reader must know before believing the numbers: warnings that follow from them, and the limits that stay."""
 
-from universality.report import published
 from universality.report.data import Headline, LanguageModels, Report, SaeQuality
 from universality.report.numbers import count, fixed, listed, percent, plural
 from universality.report.words import known
+from universality.statistics import fitness
 
 FEW_GROUPS = 8
 LEAST_TOKENS = 1_000_000
 """Below it the best of thousands of independent sparse features has a sizeable r by chance."""
-LEAST_EXPLAINED = 0.7
-MOST_DEAD = 0.2
 
 
 def warnings(report: Report) -> tuple[str, ...]:
@@ -45,30 +43,34 @@ def _language_models(models: LanguageModels | None) -> list[str]:
     ]
 
 
+_FAULTS = {
+    "explained_variance": f"explain less than {percent(fitness.LEAST_EXPLAINED_VARIANCE)} of the variance",
+    "loss_recovered": f"recover less of the model's loss than the {percent(fitness.LEAST_LOSS_RECOVERED)} of the least "
+    "dictionary in Bricken et al.",
+    "dead_share": f"have more than {percent(fitness.MOST_DEAD)} dead features",
+    "l0": "have no feature on most tokens",
+    "density": f"use more than {percent(fitness.MOST_DENSE)} of their features on a token",
+}
+_AS_NUMBERS = {"loss_recovered", "explained_variance", "l0"}
+
+
 def _saes(saes: list[SaeQuality]) -> list[str]:
-    faults = (
-        (
-            [s for s in saes if known(s.explained_variance) and s.explained_variance < LEAST_EXPLAINED],
-            lambda s: fixed(s.explained_variance),
-            f"explain less than {percent(LEAST_EXPLAINED)} of the variance",
-        ),
-        (
-            [s for s in saes if known(s.loss_recovered) and s.loss_recovered < published.LEAST_LOSS_RECOVERED],
-            lambda s: fixed(s.loss_recovered),
-            f"recover less of the model's loss than the {percent(published.LEAST_LOSS_RECOVERED)} of the least "
-            "dictionary in Bricken et al.",
-        ),
-        (
-            [s for s in saes if known(s.dead_share) and s.dead_share > MOST_DEAD],
-            lambda s: percent(s.dead_share),
-            f"have more than {percent(MOST_DEAD)} dead features",
-        ),
-    )
+    bad: dict[str, list[str]] = {}
+    for sae in saes:
+        for fault in fitness.faults(
+            width=sae.width,
+            explained_variance=sae.explained_variance,
+            l0=sae.l0,
+            dead_share=sae.dead_share,
+            loss_recovered=sae.loss_recovered,
+        ):
+            share = fault.value / sae.width if fault.measure == "density" else fault.value
+            shown = fixed(share) if fault.measure in _AS_NUMBERS else percent(share)
+            bad.setdefault(fault.measure, []).append(f"{sae.model}, {count(sae.width)} wide ({shown})")
     return [
-        f"Some SAEs {fault}: {listed([f'{s.model}, {count(s.width)} wide ({show(s)})' for s in bad])}. What they do "
-        "not represent cannot match."
-        for bad, show, fault in faults
-        if bad
+        f"Some SAEs {what}: {listed(bad[measure])}. What they do not represent cannot match."
+        for measure, what in _FAULTS.items()
+        if measure in bad
     ]
 
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 CITATION = "Bricken et al. 2023, Towards Monosemanticity"
 FEATURES_MEDIAN = 0.72
 NEURONS_MEDIAN = 0.46
-LEAST_LOSS_RECOVERED = 0.79
-"""Of the 4,096-feature dictionary; 0.945 at 131,072."""
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,31 @@ Terms: a *feature* is one direction of a dictionary (elsewhere: latent), the *wi
 *fires* where its activation is positive; an SAE's *codes* are the features of a batch of tokens.
 """
 
-from universality.sae.grid import clear_checkpoint, train_grid
+from universality.sae.beginnings import Beginning, beginnings
+from universality.sae.grid import clear_checkpoints, merge_logs, train_grid
 from universality.sae.initialise import ActivationSummary, summarise
 from universality.sae.products import fast_products
 from universality.sae.quality import LossRecovered, Quality, QualityReport, loss_recovered
 from universality.sae.sae import SAE
 from universality.sae.spec import SAESpec
 from universality.sae.train import SAETrainer
+from universality.sae.watch import watcher
 
 __all__ = [
     "SAE",
     "ActivationSummary",
+    "Beginning",
     "LossRecovered",
     "Quality",
     "QualityReport",
     "SAESpec",
     "SAETrainer",
-    "clear_checkpoint",
+    "beginnings",
+    "clear_checkpoints",
     "fast_products",
     "loss_recovered",
+    "merge_logs",
     "summarise",
     "train_grid",
+    "watcher",
 ]

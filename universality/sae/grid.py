@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from universality.errors import CorpusError, FormatError, MismatchError
 from universality.models.training_log import keep_log_until
+from universality.sae.checkpoint import load_checkpoint, save_checkpoint
 from universality.sae.train import SAETrainer
+from universality.sae.watch import Watcher
 from universality.sae.workers import available_cores, share_out
 
-CHECKPOINT, LOG = "checkpoint.pt", "train.jsonl"
+CHECKPOINTS, LOG = "checkpoints", "train.jsonl"
 Key = tuple[str, str]
 Batches = Callable[[int], Iterator[Mapping[str, Tensor]]]
 
@@ -32,12 +34,15 @@ def train_grid(
     checkpoint_steps: int = 100,
     log_steps: int = 25,
     made_from: Mapping[str, Any] | None = None,
+    watcher: Watcher | None = None,
+    log_name: str = LOG,
+    write: bool = True,
 ) -> None:
     """Bring every trainer to its last step; each ends in the same bytes as if it were trained alone.
 
-    ``folder`` gets ``train.jsonl`` (loss, explained variance, L0 and dead share of every SAE over steps) and
-    ``checkpoint.pt``, from which a killed run goes on. The checkpoint stays, also after the last step: remove it with
-    `clear_checkpoint` once the SAEs are saved.
+    ``folder`` gets the log (loss, explained variance, L0 and dead share of every SAE over steps) and ``checkpoints/``
+    with a file for every SAE, from which a killed run goes on, in whatever company. They stay, also after the last
+    step: remove them with `clear_checkpoints` once the SAEs are saved.
 
     Parameters
     ----------
@@ -50,49 +55,109 @@ def train_grid(
     log_steps
         Steps between lines of the log.
     made_from
-        What the batches come from (hashes, seeds; anything that JSON holds): a checkpoint made from something else
-        is refused.
+        Model → what its batches come from (hashes, seeds; anything that JSON holds): a checkpoint made from something
+        else is refused.
+    watcher
+        Gets the numbers of the log, too.
+    log_name
+        Of the log; processes that share a folder need one each.
+    write
+        Whether to write log and checkpoints: of processes that train the same SAEs one does.
 
     Raises
     ------
     CorpusError
         If the batches end before the last step.
     MismatchError
-        If a batch lacks a model, trainers differ in their steps, or the checkpoint is of another grid.
+        If a batch lacks a model, trainers differ in their steps, or a checkpoint is of another configuration.
     FormatError
-        If the checkpoint is torn.
+        If a checkpoint is torn.
+    OSError
+        If a checkpoint cannot be written; the last good one stays.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     total = _total_steps(trainers)
-    settings = json.dumps(made_from, sort_keys=True)
-    _resume(folder / CHECKPOINT, trainers, settings)
-    start = next(iter(trainers.values())).step_count
-    keep_log_until(folder / LOG, start)
+    settings = {key: json.dumps((made_from or {}).get(key[0]), sort_keys=True) for key in trainers}
+    _resume(folder, trainers, settings)
+    start = min(trainer.step_count for trainer in trainers.values())
     stream = batches(start) if start < total else iter(())
-    with (
-        tqdm(total=total, initial=start, desc=f"train {len(trainers)} SAEs", unit="step", disable=None) as bar,
-        (folder / LOG).open("a", encoding="utf-8") as log,
-    ):
-        clock, tokens = time.perf_counter(), 0
+    progress = _Progress(folder / log_name if write else None, start, total, trainers, watcher)
+    try:
         for step in range(start, total):
             batch = _next(stream, step, total, trainers)
             report = step % log_steps == 0 or step == total - 1
-            numbers = _step_all(trainers, batch, report)
-            tokens += len(next(iter(batch.values())))
-            if report:
-                speed = tokens / (time.perf_counter() - clock)
-                log.write(_log_line(step, trainers, numbers, speed))
-                log.flush()
-                bar.set_postfix_str(_summary(list(numbers.values()), speed), refresh=False)
-            bar.update()
-            if (step + 1) % checkpoint_steps == 0 or step == total - 1:
-                _save(folder / CHECKPOINT, trainers, settings)
+            behind = {key: t for key, t in trainers.items() if t.step_count == step}  # a kill may part them
+            progress.update(step, batch, _step_all(behind, batch, report))
+            if write and ((step + 1) % checkpoint_steps == 0 or step == total - 1):
+                for key, trainer in behind.items():
+                    save_checkpoint(_checkpoint(folder, key), trainer.state_dict(), settings[key])
+    finally:
+        progress.close()
+        if isinstance(stream, Generator):
+            stream.close()
 
 
-def clear_checkpoint(folder: str | Path) -> None:
+def clear_checkpoints(folder: str | Path) -> None:
     """Remove what `train_grid` keeps for resuming."""
-    (Path(folder) / CHECKPOINT).unlink(missing_ok=True)
+    shutil.rmtree(Path(folder) / CHECKPOINTS, ignore_errors=True)
+
+
+def merge_logs(folder: str | Path) -> None:
+    """Make one ``train.jsonl`` of the logs of several processes (``train*.jsonl``), and remove those."""
+    folder = Path(folder)
+    lines: dict[int, dict[str, Any]] = {}
+    paths = sorted(folder.glob("train*.jsonl"))
+    for path in paths:
+        for text in path.read_text(encoding="utf-8").splitlines():
+            line = json.loads(text)
+            merged = lines.setdefault(line["step"], line)
+            merged["saes"] |= line["saes"]
+            merged["tokens_per_second"] = min(merged["tokens_per_second"], line["tokens_per_second"])
+    partial = folder / f"{LOG}.partial"
+    partial.write_text("".join(json.dumps(lines[step]) + "\n" for step in sorted(lines)), encoding="utf-8")
+    os.replace(partial, folder / LOG)
+    for path in paths:
+        if path.name != LOG:
+            path.unlink()
+
+
+class _Progress:
+    """The log, the watcher and the line on the terminal."""
+
+    def __init__(
+        self, log: Path | None, start: int, total: int, trainers: Mapping[Key, SAETrainer], watcher: Watcher | None
+    ) -> None:
+        self._trainers, self._watcher = trainers, watcher
+        if log:
+            keep_log_until(log, start)
+        self._log = log.open("a", encoding="utf-8") if log else None
+        what = f"train {len(trainers)} SAEs"
+        self._bar = tqdm(total=total, initial=start, desc=what, unit="step", disable=None if log else True)
+        self._begin, self._tokens = time.perf_counter(), 0
+
+    def update(self, step: int, batch: Mapping[str, Tensor], numbers: Mapping[Key, dict[str, float]]) -> None:
+        """One step is done; ``numbers`` hold something where a report was asked for."""
+        self._tokens += len(next(iter(batch.values())))
+        if any(numbers.values()):
+            speed = self._tokens / (time.perf_counter() - self._begin)
+            seen = next(iter(self._trainers.values())).tokens_seen
+            named = {"/".join(key): found for key, found in numbers.items()}
+            if self._log:
+                self._log.write(_log_line(step, seen, speed, named))
+                self._log.flush()
+            if self._watcher:
+                self._watcher.write(seen, named)
+            self._bar.set_postfix_str(_summary(list(numbers.values()), speed), refresh=False)
+        self._bar.update()
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._bar.close()
+        if self._log:
+            self._log.close()
+        if self._watcher:
+            self._watcher.close()
 
 
 def _total_steps(trainers: Mapping[Key, SAETrainer]) -> int:
@@ -129,13 +194,10 @@ def _step_all(
     return {key: found[key] for key in trainers}
 
 
-def _log_line(
-    step: int, trainers: Mapping[Key, SAETrainer], numbers: Mapping[Key, dict[str, float]], speed: float
-) -> str:
-    tokens = next(iter(trainers.values())).tokens_seen
+def _log_line(step: int, tokens: int, speed: float, numbers: Mapping[str, Mapping[str, float]]) -> str:
     saes = {
-        "/".join(key): {name: value if math.isfinite(value) else None for name, value in found.items()}
-        for key, found in numbers.items()
+        name: {measure: value if math.isfinite(value) else None for measure, value in found.items()}
+        for name, found in numbers.items()
     }
     return json.dumps({"step": step, "tokens": tokens, "tokens_per_second": round(speed), "saes": saes}) + "\n"
 
@@ -151,28 +213,16 @@ def _summary(numbers: list[dict[str, float]], speed: float) -> str:
     )
 
 
-def _save(path: Path, trainers: Mapping[Key, SAETrainer], settings: str) -> None:
-    states = {json.dumps(key): trainer.state_dict() for key, trainer in trainers.items()}
-    temporary = path.with_suffix(".partial")
-    torch.save({"made_from": settings, "trainers": states}, temporary)
-    os.replace(temporary, path)
+def _checkpoint(folder: Path, key: Key) -> Path:
+    return folder / CHECKPOINTS / f"{'.'.join(key)}.pt"
 
 
-def _resume(path: Path, trainers: Mapping[Key, SAETrainer], settings: str) -> None:
-    if not path.exists():
-        return
-    try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        states, made_from = state["trainers"], state["made_from"]
-    except Exception as error:  # torch raises pickle, zip and runtime errors
-        raise FormatError(f"{path}: a torn checkpoint ({error}); delete it to start these SAEs again") from None
-    names = {json.dumps(key) for key in trainers}
-    if set(states) != names:
-        raise MismatchError(
-            f"{path}: a checkpoint of the SAEs {', '.join(sorted(states))}; these are {', '.join(sorted(names))}. "
-            "Delete it, or give another folder"
-        )
-    if made_from != settings:
-        raise MismatchError(f"{path}: made from {made_from}, this run from {settings}; delete it to start again")
+def _resume(folder: Path, trainers: Mapping[Key, SAETrainer], settings: Mapping[Key, str]) -> None:
     for key, trainer in trainers.items():
-        trainer.load_state_dict(states[json.dumps(key)])
+        path = _checkpoint(folder, key)
+        state = load_checkpoint(path, settings[key])
+        if state is not None:
+            try:
+                trainer.load_state_dict(state)
+            except (MismatchError, FormatError) as error:
+                raise type(error)(f"{path}: {error}") from None

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from torch.testing import assert_close
+
+from universality.activations import ModelSite, check_models, harvest, resolve_hook, rows_of, spliced_loss
+from universality.config import ArchitectureConfig
+from universality.errors import MismatchError, ModelError
+from universality.models.forward import mean_loss
+from universality.models.language_model import LanguageModel, new_model
+
+HOOK = "blocks.0.mlp.hook_post"
+
+
+def test_harvest_equals_the_cache_without_bos_and_padding(models, sites, blocks) -> None:
+    part = blocks.take(np.arange(7))
+    harvested = [(rows, acts) for rows, acts in harvest(sites, part, batch_blocks=3)]
+    rows = rows_of(part)
+    assert_array_equal(np.concatenate([r.token for r, _ in harvested]), part.tokens[part.valid])
+    assert_array_equal(np.concatenate([r.document for r, _ in harvested]), rows.document)
+    assert rows.position.min() == 1
+    for name, model in models.items():
+        with torch.no_grad():
+            _, cache = model.bridge.run_with_cache(torch.from_numpy(part.tokens.astype(np.int64)))
+        expected = cache[resolve_hook(model, HOOK)][torch.from_numpy(part.valid)]
+        assert_close(torch.cat([acts[name] for _, acts in harvested]), expected)
+
+
+def test_splicing_the_same_changes_nothing_and_zero_hurts(models, blocks) -> None:
+    part = blocks.take(np.arange(70))
+    plain = mean_loss(models["A"].bridge, part)
+    assert_allclose(spliced_loss(models["A"], part, HOOK, lambda x: x), plain)
+    assert abs(spliced_loss(models["A"], part, HOOK, torch.zeros_like) - plain) > 1e-4
+
+
+def test_hooks_resolve_old_and_new_names(models) -> None:
+    model = models["A"]
+    assert resolve_hook(model, "blocks.0.mlp.hook_post") == resolve_hook(model, "blocks.0.mlp.out.hook_in")
+    assert ModelSite(model, HOOK).d_in == 64
+    assert ModelSite(model, "blocks.0.hook_resid_post").d_in == 32
+    assert {"blocks.0.mlp.hook_post", "blocks.0.mlp.out.hook_in"} <= set(ModelSite(model, HOOK).aliases)
+    with pytest.raises(
+        ModelError, match=r"has no hook 'blocks.0.mlp.hook_pots'; the nearest are blocks.0.mlp.hook_post"
+    ):
+        resolve_hook(model, "blocks.0.mlp.hook_pots")
+
+
+def test_models_that_cannot_read_the_blocks_are_refused(blocks) -> None:
+    architecture = ArchitectureConfig(d_model=16, n_heads=1, d_mlp=8)
+
+    def model(**changes) -> LanguageModel:
+        return new_model(
+            architecture, **{"d_vocab": blocks.d_vocab, "n_ctx": blocks.n_ctx, "init_seed": 0, "name": "m"} | changes
+        )
+
+    check_models({"m": model()}, blocks)
+    with pytest.raises(MismatchError, match="embeds 10 token types, the tokenizer makes 300"):
+        check_models({"m": model(d_vocab=10)}, blocks)
+    with pytest.raises(MismatchError, match="reads 8 positions, blocks have 32"):
+        check_models({"m": model(n_ctx=8)}, blocks)
+    trained = model()
+    trained.metadata["tokenizer_hash"] = "f" * 64
+    with pytest.raises(MismatchError, match="was trained on tokens of tokenizer ffffffffffff"):
+        check_models({"m": trained}, blocks)
+
+
+def test_nothing_behind_the_hook_runs(models, blocks) -> None:
+    """A hook behind the wanted one would fire, were the forward pass to go on."""
+    bridge = models["A"].bridge
+    fired = []
+    with bridge.hooks(fwd_hooks=[("unembed.hook_in", lambda value, hook: fired.append(hook.name))]):
+        ModelSite(models["A"], HOOK).read(blocks.take(np.arange(2)))
+        assert fired == []
+        mean_loss(bridge, blocks.take(np.arange(2)))
+    assert len(fired) == 1

@@ -1,0 +1,40 @@
+"""Activations of several models over one token stream, at one hook: harvested, or read from a cache on disk.
+
+Terms: a *site* is one model at one hook; to *harvest* is to run the model up to the hook and keep what is there. Names
+that need TransformerLens are imported when first used: a machine without it trains from a cache.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from universality.activations.cache import CachedSite, find_cache, open_cache
+from universality.activations.cache_writer import write_cache
+from universality.activations.site import Rows, Site, harvest, rows_of
+from universality.activations.stream import shuffled_batches
+
+if TYPE_CHECKING:
+    from universality.activations.live import ModelSite, check_models, resolve_hook, spliced_loss
+
+_LIVE = ("ModelSite", "check_models", "resolve_hook", "spliced_loss")
+__all__ = [
+    "CachedSite",
+    "ModelSite",
+    "Rows",
+    "Site",
+    "check_models",
+    "find_cache",
+    "harvest",
+    "open_cache",
+    "resolve_hook",
+    "rows_of",
+    "shuffled_batches",
+    "spliced_loss",
+    "write_cache",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LIVE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from universality.activations import live
+
+    return getattr(live, name)

@@ -1,0 +1,148 @@
+"""Activations of a model that is at hand: run up to the hook, and no further."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from universality.corpus.blocks import TokenBlocks
+from universality.errors import MismatchError, ModelError
+from universality.models.directions import read_unembedding, residual_directions
+from universality.models.forward import mean_loss, run_until, to_device
+from universality.models.language_model import LanguageModel, weights
+from universality.models.unembedding import Unembedding
+
+
+class ModelSite:
+    """A model at a hook; a `Site`.
+
+    Parameters
+    ----------
+    hook
+        A TransformerLens name, older aliases included.
+
+    Raises
+    ------
+    ModelError
+        If the model has no such hook.
+    """
+
+    def __init__(self, model: LanguageModel, hook: str) -> None:
+        self.model, self.hook = model, resolve_hook(model, hook)
+
+    @property
+    def name(self) -> str:
+        """What the model is called in this study."""
+        return self.model.name
+
+    @property
+    def model_hash(self) -> str:
+        """Of its weights."""
+        return self.model.hash
+
+    @property
+    def aliases(self) -> list[str]:
+        """Every name of this hook."""
+        known = self.model.bridge.hook_dict
+        return sorted({self.hook, *(name for name, hook in known.items() if hook.name == self.hook)})
+
+    @cached_property
+    def d_in(self) -> int:
+        """Number of activations at the hook, found by running one token."""
+        tokens = torch.zeros((1, 2), dtype=torch.int64, device=self.device)
+        with torch.no_grad():
+            return int(run_until(self.model.bridge, tokens, self.hook).shape[-1])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.device
+
+    @property
+    def cost(self) -> int:
+        """Its parameters: each is multiplied once a token, where the hook is at the end."""
+        return sum(value.numel() for value in weights(self.model.bridge).values())
+
+    def read(self, blocks: TokenBlocks) -> Tensor:
+        """Activations [n_tokens, d_in] of these blocks in one forward pass."""
+        tokens, text = to_device(blocks, self.device)
+        with torch.no_grad():
+            return run_until(self.model.bridge, tokens, self.hook)[text].float()
+
+    def residual(self, decoder: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """What decoder rows write into the residual stream."""
+        return residual_directions(self.model, self.hook, decoder)
+
+    def unembedding(self, train: TokenBlocks, min_count: int) -> Unembedding:
+        """What logit weights need."""
+        return read_unembedding(self.model, train, min_count)
+
+    def spliced_loss(self, blocks: TokenBlocks, replace: Callable[[Tensor], Tensor]) -> float:
+        """The model's loss in nats with these activations replaced."""
+        return spliced_loss(self.model, blocks, self.hook, replace)
+
+
+def resolve_hook(model: LanguageModel, hook: str) -> str:
+    """The canonical name of ``hook``, which may be one of TransformerLens's older aliases.
+
+    Raises
+    ------
+    ModelError
+        If the model has no such hook; the nearest names are given.
+    """
+    known = model.bridge.hook_dict
+    if hook not in known:
+        near = difflib.get_close_matches(hook, known, n=3, cutoff=0.3)
+        raise ModelError(f"model {model.name!r} has no hook {hook!r}; the nearest are {', '.join(near) or 'none'}")
+    return str(known[hook].name or hook)
+
+
+def check_models(models: Mapping[str, LanguageModel], blocks: TokenBlocks) -> None:
+    """Refuse models that cannot read these blocks.
+
+    Raises
+    ------
+    MismatchError
+        If a vocabulary is smaller than the tokenizer's, or a context shorter than a block.
+    """
+    for name, model in models.items():
+        if model.d_vocab < blocks.d_vocab:
+            raise MismatchError(
+                f"model {name!r} embeds {model.d_vocab} token types, the tokenizer makes {blocks.d_vocab}: "
+                "all models of a study must read the same tokens; give the tokenizer that this model was trained with"
+            )
+        if model.n_ctx < blocks.n_ctx:
+            raise MismatchError(
+                f"model {name!r} reads {model.n_ctx} positions, blocks have {blocks.n_ctx}; lower corpus.n_ctx"
+            )
+        theirs = model.metadata.get("tokenizer_hash")
+        if theirs and blocks.tokenizer_hash and theirs != blocks.tokenizer_hash:
+            raise MismatchError(
+                f"model {name!r} was trained on tokens of tokenizer {theirs[:12]}, the blocks are of "
+                f"{blocks.tokenizer_hash[:12]}; set corpus.tokenizer to the one that the model was trained with"
+            )
+
+
+def spliced_loss(model: LanguageModel, blocks: TokenBlocks, hook: str, replace: Any) -> float:
+    """The model's loss in nats with its activations at ``hook`` replaced, BOS and padding left as they are.
+
+    Parameters
+    ----------
+    replace
+        Callable from activations [n_tokens, d_in] to their replacement.
+    """
+    remaining = iter(range(0, len(blocks), 32))
+
+    def splice(activation: Tensor, hook: Any, replace: Any) -> Tensor:
+        start = next(remaining)
+        _, text = to_device(blocks.take(np.arange(start, min(start + 32, len(blocks)))), activation.device)
+        spliced = activation.clone()
+        spliced[text] = replace(activation[text]).to(activation.dtype)
+        return spliced
+
+    return mean_loss(model.bridge, blocks, [(hook, partial(splice, replace=replace))], batch_blocks=32)

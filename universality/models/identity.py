@@ -1,0 +1,35 @@
+"""Which model it is: a hash of its weights, also for a saved one that nothing here can run."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from universality.errors import ModelError
+
+
+def weights_hash(weights: Mapping[str, Tensor]) -> str:
+    """sha256 over names, shapes and values, in float32."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def saved_hash(folder: str | Path) -> str:
+    """``LanguageModel.hash`` of a model that `save_model` wrote, without building it.
+
+    Raises
+    ------
+    ModelError
+        If its weights are missing or torn.
+    """
+    path = Path(folder) / "model.safetensors"
+    try:
+        return weights_hash(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: not the weights of a model saved here: {error}") from None

@@ -1,0 +1,35 @@
+"""A word on stderr before features are matched that stand for little."""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+
+from universality.features import FeatureStore
+from universality.pipeline.layout import Comparison, RunFolder
+from universality.statistics.fitness import faults
+
+
+def warn_of_unfit(folder: RunFolder, comparison: Comparison, stores: Sequence[FeatureStore]) -> None:
+    """Say which SAEs of a comparison are not good enough to match, and why."""
+    for model, store in zip(comparison.models, stores, strict=True):
+        sae = store.provenance.get("sae")
+        if sae is None:  # neurons
+            continue
+        path = folder.sae(model, sae["width"], sae["seed"])
+        quality = json.loads((path / "quality.json").read_text(encoding="utf-8"))
+        recovered = quality["loss"]["recovered_over_zero"]
+        found = faults(
+            width=store.n_features,
+            explained_variance=quality["explained_variance"],
+            l0=quality["l0"],
+            dead_share=1 - float(store.alive.mean()),
+            loss_recovered=math.nan if recovered is None else recovered,
+        )
+        if found:
+            print(
+                f"warning: {path.relative_to(folder.root)} is not good enough to match: "
+                f"{'; '.join(fault.text for fault in found)}",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,250 @@
+"""The stage ``train-saes``: the grid of SAEs on one token stream, then the quality of each."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from universality.activations import Site, harvest, shuffled_batches
+from universality.config import Config
+from universality.corpus import TokenBlocks
+from universality.pipeline.files import spread_evenly, write_json
+from universality.pipeline.layout import RunFolder, sae_grid
+from universality.pipeline.sites import can_run_models, live_site, make_sites
+from universality.sae import (
+    SAE,
+    ActivationSummary,
+    LossRecovered,
+    Quality,
+    SAESpec,
+    SAETrainer,
+    beginnings,
+    clear_checkpoints,
+    fast_products,
+    merge_logs,
+    summarise,
+    train_grid,
+    watcher,
+)
+from universality.sae.beginnings import record
+from universality.sae.distributed import (
+    DataParallelTrainer,
+    Ranks,
+    check_batch_size,
+    share_of_batches,
+    spread,
+)
+from universality.sae.watch import Watcher
+
+SPEC_FIELDS = {"architecture", "l1", "learning_rate", "apply_b_dec_to_input"}
+SAMPLE = 8192
+Key = tuple[str, str]
+
+
+class Stream:
+    """Batches of a study from any step on; the first ones are kept, since SAEs are initialised from them."""
+
+    def __init__(self, sites: Mapping[str, Site], train: TokenBlocks, **options: Any) -> None:
+        self._from = partial(shuffled_batches, sites, train, **options)
+        self._batches = self._from()
+        sample = min(SAMPLE, max(1, train.n_tokens // 2))
+        self._first = list(islice(self._batches, -(-sample // options["batch_size"])))
+        self.samples = {name: torch.cat([batch[name] for batch in self._first])[:sample] for name in sites}
+
+    def from_step(self, start: int) -> Iterator[Mapping[str, Tensor]]:
+        """Batches from this step on; to be asked for once."""
+        first, self._first = self._first, []
+        if start == 0:
+            return chain(first, self._batches)
+        self.close()
+        self._batches = self._from(start=start)
+        return self._batches
+
+    def close(self) -> None:
+        """Stop harvesting."""
+        self._batches.close()
+
+
+def make_saes(config: Config, folder: RunFolder, ranks: Ranks) -> list[Path]:
+    """Train the grid of SAEs on one token stream, then measure each on held-out tokens.
+
+    Several ranks train an SAE each, or with ``saes.data_parallel`` all of them together.
+    """
+    s, target = config.saes, folder.root / "saes"
+    if s.data_parallel:
+        check_batch_size(s.batch_size, ranks)
+    watching = watcher(s.watch if ranks.first else "none", target, config.name)
+    blocks = TokenBlocks.load(folder.blocks)
+    sites = shared_sites(config, folder, ranks)
+    mine = _mine(config, sites, ranks)
+    used = {name: site for name, site in sites.items() if any(name == model for model, _ in mine)}
+    if mine:
+        _train(config, target, mine, used, blocks, ranks, watching)
+    ranks.wait()
+    if ranks.first:
+        _record_beginnings(config, sites, target)
+        merge_logs(target)
+        _draw(target)
+    share = mine if not s.data_parallel else list(mine)[ranks.rank :: ranks.size]
+    _measure_quality(config, folder, used, blocks, share)
+    ranks.wait()
+    if ranks.first:
+        clear_checkpoints(target)
+    names = ("cfg.json", "sae_weights.safetensors", "quality.json")
+    return [target / "beginnings.json", *(folder.sae(*item) / name for item in sae_grid(config) for name in names)]
+
+
+def _train(
+    config: Config,
+    target: Path,
+    specs: Mapping[Key, SAESpec],
+    sites: Mapping[str, Site],
+    blocks: TokenBlocks,
+    ranks: Ranks,
+    watching: Watcher,
+) -> None:
+    """Train these SAEs and save them."""
+    s = config.saes
+    writes = ranks.first or not s.data_parallel
+    made_from = {name: _made_from(config, blocks, site) for name, site in sites.items()}
+    stream = Stream(
+        sites,
+        blocks.select("train"),
+        batch_size=s.batch_size,
+        seed=s.order_seed,
+        buffer_tokens=s.buffer_tokens,
+        stop=_steps(config),
+    )
+    try:
+        trainers = _trainers(config, specs, stream, ranks)
+        train_grid(
+            trainers,
+            lambda start: share_of_batches(stream.from_step(start), ranks if s.data_parallel else Ranks()),
+            target,
+            checkpoint_steps=s.checkpoint_steps,
+            made_from=made_from,
+            watcher=watching,
+            log_name="train.jsonl" if ranks.size == 1 or s.data_parallel else f"train.rank{ranks.rank}.jsonl",
+            write=writes,
+        )
+    finally:
+        stream.close()
+    for key, trainer in trainers.items() if writes else ():
+        trainer.finish(made_from[key[0]]).save(target / key[0] / key[1])
+
+
+def shared_sites(config: Config, folder: RunFolder, ranks: Ranks) -> dict[str, Site]:
+    """`make_sites` on every rank; what a cache lacks is harvested by the first alone."""
+    if config.activations.cache is not None:
+        if ranks.first:
+            make_sites(config, folder)
+        ranks.wait()
+    return make_sites(config, folder)
+
+
+def _mine(config: Config, sites: Mapping[str, Site], ranks: Ranks) -> dict[Key, SAESpec]:
+    """What this rank trains."""
+    specs = _specs(config, sites)
+    if config.saes.data_parallel:
+        return specs
+    widths = {name: site.d_in for name, site in sites.items()}
+    parts = spread(specs, widths, {name: site.cost for name, site in sites.items()}, ranks.size)
+    return {key: specs[key] for key in parts[ranks.rank]}
+
+
+def _specs(config: Config, sites: Mapping[str, Site]) -> dict[Key, SAESpec]:
+    s = config.saes
+    products = fast_products(next(iter(sites.values())).device) if s.products == "auto" else s.products
+    return {
+        (model, f"w{width}-s{seed}"): SAESpec(
+            d_sae=width, k=s.k_of(width), seed=seed, products=products, **s.model_dump(include=SPEC_FIELDS)
+        )
+        for model, width, seed in sae_grid(config)
+    }
+
+
+def _trainers(config: Config, specs: Mapping[Key, SAESpec], stream: Stream, ranks: Ranks) -> dict[Key, SAETrainer]:
+    kind = DataParallelTrainer if config.saes.data_parallel and ranks.size > 1 else SAETrainer
+    summaries = {name: summarise(sample) for name, sample in stream.samples.items()}
+    stream.samples.clear()
+    if kind is DataParallelTrainer:  # one machine's last bits for all
+        said = ranks.tell({name: (found.scale, found.centre.cpu()) for name, found in summaries.items()})
+        summaries = {
+            name: ActivationSummary(scale, centre.to(summaries[name].centre.device))
+            for name, (scale, centre) in said.items()
+        }
+    return {key: kind(spec, summaries[key[0]], _steps(config)) for key, spec in specs.items()}
+
+
+def _steps(config: Config) -> int:
+    return -(-config.saes.tokens // config.saes.batch_size)
+
+
+def _made_from(config: Config, blocks: TokenBlocks, site: Site) -> dict[str, Any]:
+    """What the SAEs of a model are made from; a number format on the disk is part of it."""
+    s = config.saes
+    cached = {} if config.activations.cache is None else {"activations": config.activations.dtype}
+    return {
+        "hook": config.hook,
+        "blocks_hash": blocks.hash,
+        "order_seed": s.order_seed,
+        "batch_size": s.batch_size,
+        "buffer_tokens": s.buffer_tokens,
+        "model": {"name": site.name, "hash": site.model_hash},
+        **cached,
+    }
+
+
+def _record_beginnings(config: Config, sites: Mapping[str, Site], target: Path) -> None:
+    specs = _specs(config, sites)
+    found = beginnings(specs, {name: site.d_in for name, site in sites.items()})
+    write_json(target / "beginnings.json", record(specs, config.saes.order_seed, found))
+
+
+def _draw(target: Path) -> None:
+    """The picture of the curves, beside their log."""
+    from universality.report import figures
+
+    rows = [json.loads(line) for line in (target / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    drawn, unit = figures.curves(rows)
+    caption = figures.describe_training(drawn, unit)
+    title = "How the SAEs learned"
+    figures.save_picture(
+        figures.picture("training", "training", title, figures.training_curves(drawn, unit), caption), target
+    )
+
+
+def _measure_quality(
+    config: Config, folder: RunFolder, sites: Mapping[str, Site], blocks: TokenBlocks, share: Iterable[Key]
+) -> None:
+    """``quality.json`` beside each SAE: reconstruction, sparsity, and the model's loss with it spliced in."""
+    held_out = blocks.select("choose", "report")
+    part = held_out.take(spread_evenly(len(held_out), config.saes.quality_blocks))
+    for name, site in sites.items():
+        folders = [folder.root / "saes" / model / sae for model, sae in share if model == name]
+        if not folders:
+            continue
+        measured = {target: Quality(SAE.load(target)) for target in folders}
+        for _, activations in harvest({name: site}, part):
+            for quality in measured.values():
+                quality.update(activations[name])
+        at_hand = live_site(config, folder, name) if config.activations.cache and can_run_models() else site
+        loss = partial(at_hand.spliced_loss, part)
+        mean = next(iter(measured.values())).mean  # of the activations: the same for all SAEs of a model
+        clean, zero, average = (
+            loss(lambda x: x),
+            loss(torch.zeros_like),
+            loss(partial(_constant, mean)),
+        )
+        for target, quality in measured.items():
+            losses = LossRecovered(clean=clean, spliced=loss(quality.sae.reconstruct), zero=zero, mean=average)
+            write_json(target / "quality.json", {**quality.compute().as_dict(), "loss": losses.as_dict()})
+
+
+def _constant(value: Tensor, x: Tensor) -> Tensor:
+    return value.to(x.device).expand_as(x)

@@ -1,0 +1,70 @@
+"""The study's models at its hook: run when asked, or from a cache of activations, which needs no TransformerLens."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from universality.config import Config
+from universality.errors import ModelError
+from universality.pipeline.layout import RunFolder
+
+
+def make_sites(config: Config, folder: RunFolder, names: list[str] | None = None) -> dict[str, Any]:
+    """A `Site` for each model. With ``activations.cache`` set, what the cache lacks is harvested into it first.
+
+    Raises
+    ------
+    ModelError
+        If the cache lacks a model and TransformerLens, which could run it, is not installed.
+    """
+    names = config.models.names if names is None else names
+    if config.activations.cache is None:
+        return {name: live_site(config, folder, name) for name in names}
+    return {name: _cached(config, folder, name) for name in names}
+
+
+def live_site(config: Config, folder: RunFolder, name: str) -> Any:
+    """A model that can be run, at the hook."""
+    from universality.activations import ModelSite
+    from universality.models.language_model import load_model, to_fastest_device
+
+    source = config.models.load.get(name, str(folder.model(name)))
+    return ModelSite(to_fastest_device(load_model(source, name)), config.hook)
+
+
+def can_run_models() -> bool:
+    """Whether TransformerLens is installed."""
+    return find_spec("transformer_lens") is not None
+
+
+def _cached(config: Config, folder: RunFolder, name: str) -> Any:
+    import torch
+
+    from universality.activations import find_cache, write_cache
+    from universality.corpus import TokenBlocks
+
+    assert config.activations.cache is not None
+    root, dtype = Path(config.activations.cache), config.activations.dtype
+    blocks = TokenBlocks.load(folder.blocks)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model_hash = _model_hash(config, folder, name)
+    wanted = {"model_hash": model_hash, "hook": config.hook, "blocks_hash": blocks.hash, "dtype": dtype}
+    found = find_cache(root, **wanted, device=device)
+    if found is None and not can_run_models():
+        raise ModelError(
+            f"{root}: no activations of model {name!r} (hash {model_hash[:12]}) at {config.hook} on the blocks "
+            f"{blocks.hash[:12]} in {dtype}, and transformer_lens, which could run the model, is not installed. Make "
+            "them with `universality cache` where it is"
+        )
+    return found or write_cache(root, live_site(config, folder, name), blocks, dtype)
+
+
+def _model_hash(config: Config, folder: RunFolder, name: str) -> str:
+    """Without running the model: loaded ones are noted down, trained ones hashed as they were saved."""
+    from universality.models.identity import saved_hash
+
+    if name in config.models.train:
+        return saved_hash(folder.model(name))
+    note = json.loads((folder.model(name) / "source.json").read_text(encoding="utf-8"))
+    return str(note["hash"])
