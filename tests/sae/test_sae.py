@@ -131,7 +131,7 @@ def edit(folder: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "gated"}, "architecture 'gated' is not known; known: standard, relu, topk"),
+        ({"architecture": "gated"}, "architecture 'gated' is not known; known: standard, relu, topk, jumprelu"),
         ({"d_in": ..., "d_sae": ...}, "not the configuration of an SAE, it lacks d_in, d_sae"),
         ({"d_sae": 91}, r"cfg.json says W_dec is \[91, 24\], found \[90, 24\]"),
         ({"normalize_activations": "layer_norm"}, "normalize_activations is 'layer_norm'; only"),

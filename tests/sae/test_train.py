@@ -14,6 +14,7 @@ from torch.testing import assert_close
 from universality.errors import ConfigError, FormatError, MismatchError, ModelError
 from universality.sae import SAE, SAESpec, SAETrainer, summarise
 from universality.sae.architectures import architecture
+from universality.sae.selection import Rule, select
 
 if TYPE_CHECKING:
     from tests.sae.conftest import Superposition
@@ -146,7 +147,8 @@ def test_a_step_reports_only_when_asked(toy: Superposition) -> None:
     before = copy.deepcopy(trainer.weights)
     numbers = trainer.step(batch, report=True)
     centred = batch * trainer.scale - before.b_dec
-    acts = architecture("topk", {"k": 3}).activate(centred @ before.W_enc.T + before.b_enc)
+    pre = centred @ before.W_enc.T + before.b_enc
+    acts = torch.from_numpy(select(pre, Rule(k=3)).csr().toarray())
     error = centred - acts @ before.W_dec
     total = (centred - centred.mean(dim=0)).square().sum()
     assert numbers["loss"] == pytest.approx(float(error.square().mean()), rel=1e-5)
@@ -203,7 +205,7 @@ def test_a_foreign_state_is_refused(toy: Superposition) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"architecture": "gated"}, "unknown SAE architecture 'gated'; known: relu, topk"),
+        ({"architecture": "gated"}, "unknown SAE architecture 'gated'; known: relu, jumprelu, topk"),
         ({"products": "float16"}, "products are float32 or bfloat16, found 'float16'"),
         ({"k": 0}, "k must be at least 1, found 0"),
         ({"k": 65}, r"k \(65\) features cannot fire in a dictionary of 64; lower k"),
@@ -219,5 +221,5 @@ def test_specs_that_cannot_work_are_refused(fields: dict[str, Any], message: str
 
 
 def test_unknown_architecture() -> None:
-    with pytest.raises(ModelError, match="unknown SAE architecture 'gated'; known: relu, topk"):
+    with pytest.raises(ModelError, match="unknown SAE architecture 'gated'; known: relu, jumprelu, topk"):
         architecture("gated", {})

@@ -91,7 +91,7 @@ def geometric_median(rows: Tensor, tolerance: float = 1e-5, max_iterations: int 
     return point
 
 
-def initial_weights(d_sae: int, summary: ActivationSummary, seed: int) -> Weights:
+def initial_weights(d_sae: int, summary: ActivationSummary, seed: int, threshold: float | None = None) -> Weights:
     """Random unit decoder rows, the encoder their copy, biases 0 and the scaled geometric median.
 
     Numbers are drawn on the CPU, so a seed means the same weights on every device. Width and seed together decide
@@ -101,6 +101,8 @@ def initial_weights(d_sae: int, summary: ActivationSummary, seed: int) -> Weight
     ----------
     seed
         Of the decoder's directions, which are uniform on the sphere.
+    threshold
+        Of every feature, where thresholds are learnt.
     """
     d_in, device = summary.centre.numel(), summary.centre.device
     state = np.random.SeedSequence([seed, d_sae]).generate_state(1, np.uint64)[0]
@@ -113,4 +115,5 @@ def initial_weights(d_sae: int, summary: ActivationSummary, seed: int) -> Weight
         b_enc=torch.zeros(d_sae, device=device),
         W_dec=decoder,
         b_dec=summary.centre.to(torch.float32) * summary.scale,
+        log_threshold=None if threshold is None else torch.full((d_sae,), math.log(threshold), device=device),
     )
