@@ -8,9 +8,8 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from universality.sae import kernels
+from universality.sae import kernels, stock
 from universality.sae.codes import Codes
-from universality.sae import stock
 from universality.sae.selection import Rule, above, floor_of_batch, largest, largest_of_batch, select
 
 

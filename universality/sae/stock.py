@@ -1,7 +1,8 @@
 """Gradients by (indices, values) with PyTorch's own operators: on a GPU, and on a CPU to test them.
 
-Entries of the codes are (token, feature, pre-activation), by token. The decoder is an `embedding_bag` of its rows, a bag
-a token; its gradient another one of the tokens' rows, a bag a feature; ∂loss/∂activation is a product of gathered rows.
+Entries of the codes are (token, feature, pre-activation), by token. The decoder is an `embedding_bag` of its rows, a
+bag a token; its gradient another one of the tokens' rows, a bag a feature; ∂loss/∂activation is a product of gathered
+rows.
 """
 
 from __future__ import annotations
