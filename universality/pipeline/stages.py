@@ -12,7 +12,10 @@ import numpy as np
 from universality.config import Config
 from universality.pipeline.layout import Comparison, RunFolder, sae_grid
 
-SPEC_FIELDS = {"architecture", "k", "l1", "learning_rate", "apply_b_dec_to_input"}
+SPEC_FIELDS = {
+    "architecture", "k", "l1", "l0", "bandwidth", "learning_rate", "apply_b_dec_to_input",
+    "resample_at", "resample_seed",
+}  # fmt: skip
 
 
 def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
@@ -126,7 +129,8 @@ def make_saes(config: Config, folder: RunFolder) -> list[Path]:
     products = fast_products(models[config.models.names[0]].device) if s.products == "auto" else s.products
     trainers = {}
     for model, width, seed in sae_grid(config):
-        spec = SAESpec(d_sae=width, seed=seed, products=products, **s.model_dump(include=SPEC_FIELDS))
+        nested = s.nested_below(width)
+        spec = SAESpec(width, seed=seed, nested=nested, products=products, **s.model_dump(include=SPEC_FIELDS))
         trainers[model, f"w{width}-s{seed}"] = SAETrainer(spec, summaries[model], steps)
     made_from = {
         "hook": config.hook,
