@@ -142,7 +142,7 @@ class SAEConfig(_Section):
     """Weight of the L1 penalty (relu)."""
     l0: float = Field(1e-3, ge=0)
     """Weight of the L0 penalty (jumprelu)."""
-    bandwidth: float = Field(0.1, gt=0)
+    bandwidth: float = Field(1.0, gt=0)
     """Window about a threshold in which activations move it (jumprelu), where they have mean square 1."""
     resample_at: list[float] = []
     """Shares of the steps after which dead features are drawn anew from badly reconstructed inputs: [0.25, 0.5]."""

@@ -121,8 +121,8 @@ def density_table(x: Tensor, width: int, device: str) -> None:
         weights.b_enc[:] = -pre[:64].flatten().sort(descending=True).values[int(share * 64 * width)]
         kind = ReLU(1e-3)
         times = [
-            seconds(lambda: way(kind, weights, batch, none).gradients(weights), device, 3) / 1024,
-            seconds(lambda: dense_step(kind, weights, batch).gradients(weights), device, 3) / 1024,
+            seconds(lambda kind=kind: way(kind, weights, batch, none).gradients(weights), device, 3) / 1024,  # type: ignore[misc]
+            seconds(lambda kind=kind: dense_step(kind, weights, batch).gradients(weights), device, 3) / 1024,  # type: ignore[misc]
         ]
         print(f"{share:>17.4f} {times[0] * 1e6:>8.1f} {times[1] * 1e6:>8.1f}", flush=True)
 

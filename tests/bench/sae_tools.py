@@ -7,10 +7,10 @@ run (versions below); where there is no network the script says so and prints ou
 batches of activations of the shipped model `starter/seed0`, scaled to a mean squared norm of d_in, so that every tool
 runs at the scale that its defaults are made for.
 
-Speed: the best step of each tool in each round, the tools in turn, so that a busy machine is busy for all; the least
+Speed: the best step of each tool over the rounds, the tools in turn, so that a busy machine is busy for all; the least
 processor time of a step stands beside. The limit is the encoder's product alone, 2 · d_in · d_sae operations a token,
-at the rate measured here. Quality: explained variance of held-out tokens after equal tokens, at each tool's own
-learning rate and at ours, whichever serves it better.
+in processor time measured in the same run. Quality: explained variance of held-out tokens after equal tokens, at each
+tool's own learning rate and at ours, whichever serves it better.
 """
 
 from __future__ import annotations
@@ -96,16 +96,16 @@ def measure(python: Path, tool: str, data: tuple[Path, Path], **options: Any) ->
     return found
 
 
-def product_rate(width: int, dtype: torch.dtype) -> float:
-    """Operations a second of the encoder's product."""
+def product_seconds(width: int, dtype: torch.dtype) -> float:
+    """Processor time of the encoder's product for a batch."""
     x, weight = torch.randn(BATCH, D_IN).to(dtype), torch.randn(width, D_IN).to(dtype)
     best = float("inf")
     for _ in range(5):
-        start = time.perf_counter()
-        for part in x.split(512):
+        start = time.process_time()
+        for part in x.split(256):
             linear(part, weight)
-        best = min(best, time.perf_counter() - start)
-    return 2 * BATCH * D_IN * width / best
+        best = min(best, time.process_time() - start)
+    return best
 
 
 def rows_of(pythons: dict[str, Path]) -> list[tuple[str, str]]:
@@ -117,33 +117,33 @@ def rows_of(pythons: dict[str, Path]) -> list[tuple[str, str]]:
 def speed(pythons: dict[str, Path], data: tuple[Path, Path], width: int, rounds: int, **options: Any) -> None:
     """A table of one width."""
     runs: dict[tuple[str, str], list[dict[str, float]]] = {row: [] for row in rows_of(pythons)}
-    rate: dict[str, list[float]] = {"float32": [], "bfloat16": []}
+    alone: dict[str, list[float]] = {"float32": [], "bfloat16": []}
     for _ in range(rounds):
         for (tool, products), results in runs.items():
             own = options if tool == "universality" else {**options, "steps": 4}  # the others' cost is always the same
             found = measure(pythons[tool], tool, data, width=width, k=K, batch=BATCH, products=products, **own)
             results.append(found)
             if tool == "universality":
-                rate[products].append(product_rate(width, getattr(torch, products)))
+                alone[products].append(product_seconds(width, getattr(torch, products)))
     peers = [max(r["tokens_per_second"] for r in found) for (tool, _), found in runs.items() if tool != "universality"]
     print(f"\n{options['architecture']}, width {width:,}, d_in {D_IN}, batch {BATCH}, k {K}; target: "
           f"{5 if width > 8192 else 3.5 if options['architecture'] == 'topk' else 2} × the faster of the others, "
           "60% of the limit")  # fmt: skip
     print(
-        f"{'tool':>20} {'products':>9} {'tokens/s':>9} {'ratio':>6} {'limit':>9} {'of limit':>8} "
-        f"{'CPU s/step':>10} {'L0':>7}"
+        f"{'tool':>20} {'products':>9} {'tokens/s':>9} {'ratio':>6} {'CPU s/step':>10} {'encoder alone':>14} "
+        f"{'GFLOP/s':>8} {'of limit':>8} {'L0':>7}"
     )
     for (tool, products), found in runs.items():
-        best = max(r["tokens_per_second"] for r in found)
+        best, cpu = max(r["tokens_per_second"] for r in found), min(r["cpu_seconds_per_step"] for r in found)
         ratio = f"{best / max(peers):.1f}" if peers else ""
-        limit, share = "", ""
+        encoder = rate = share = ""
         if tool == "universality":
-            most = max(rate[products]) / (2 * D_IN * width)
-            limit, share = f"{most:,.0f}", f"{best / most:.0%}"
-        cpu = min(r["cpu_seconds_per_step"] for r in found)
+            least = min(alone[products])
+            encoder, rate, share = f"{least:.3f}", f"{2e-9 * BATCH * D_IN * width / least:,.0f}", f"{least / cpu:.0%}"
         print(
-            f"{tool:>20} {products:>9} {best:>9,.0f} {ratio:>6} {limit:>9} {share:>8} "
-            f"{cpu:>10.2f} {found[-1]['l0']:>7.1f}"
+            f"{tool:>20} {products:>9} {best:>9,.0f} {ratio:>6} {cpu:>10.3f} {encoder:>14} {rate:>8} {share:>8} "
+            f"{found[-1]['l0']:>7.1f}",
+            flush=True,
         )
 
 
@@ -179,7 +179,7 @@ def main() -> None:
     for width in options.widths:
         speed(pythons, data, width, options.rounds, architecture="topk", steps=6)
     if options.relu_width:
-        speed(pythons, data, options.relu_width, 1, architecture="relu", steps=120, penalty=1.5e-3)
+        speed(pythons, data, options.relu_width, 1, architecture="relu", steps=150, penalty=5e-3)
     if options.tokens:
         quality(pythons, data, options.quality_width, options.tokens)
 

@@ -193,7 +193,7 @@ def test_the_running_threshold_weighs_the_latest_most() -> None:
     values = [3.0, 5.0, 1.0]
     for value in values:
         threshold.add(value)
-    weights = [0.99**2, 0.99, 1]
+    weights = [0.9**2, 0.9, 1]
     assert threshold.value == pytest.approx(sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights))
 
 

@@ -5,7 +5,7 @@
 
 A trained SAE must not look at the other tokens of a batch: there a feature fires above one threshold for all features,
 a = z · H(z − θ). θ is the mean over the last steps of the smallest activation that fired in a batch, weighted by
-0.99 to the power of its age (`RunningThreshold`); k features fire on a token on average.
+0.9 to the power of its age (`RunningThreshold`); k features fire on a token on average.
 
 Bussmann et al. 2024, *BatchTopK Sparse Autoencoders*. Of equal pre-activations the first fires.
 """
@@ -42,7 +42,7 @@ class BatchTopK(TopK):
 class RunningThreshold:
     """Mean of the smallest activation that fired, over steps; the latest count most."""
 
-    decay = 0.99
+    decay = 0.9
 
     def __init__(self, device: torch.device) -> None:
         self.sums = torch.zeros(2, dtype=torch.float64, device=device)

@@ -28,7 +28,7 @@ class JumpReLU(Architecture):
     """See the module for its equations."""
 
     l0: float = 0.0
-    bandwidth: float = 0.1
+    bandwidth: float = 1.0
 
     @property
     def adaptive(self) -> bool:
@@ -42,7 +42,7 @@ class JumpReLU(Architecture):
 
     @property
     def initial_threshold(self) -> float | None:
-        """Just so high that the window about it lies above 0."""
+        """The window about it lies above 0, and stays there while the threshold falls by half."""
         return self.bandwidth
 
     def inference(self, threshold: Tensor | None) -> Rule:

@@ -35,8 +35,8 @@ class SAESpec:
     """Weight of the L1 penalty (relu): loss = mean squared error + l1 · (sum of a token's activations)."""
     l0: float = 1e-3
     """Weight of the L0 penalty (jumprelu): loss = mean squared error + l0 · (number of features that fire)."""
-    bandwidth: float = 0.1
-    """Width of the window about a threshold in which activations move it (jumprelu)."""
+    bandwidth: float = 1.0
+    """Width of the window about a threshold in which activations move it (jumprelu), where they have mean square 1."""
     seed: int = 0
     """Of the initial decoder."""
     learning_rate: float = 4e-3

@@ -56,7 +56,8 @@ class SAETrainer:
         self.step_count = 0
         self.tokens_seen = 0
         self.architecture = architecture(spec.architecture, spec.as_dict())
-        self.weights = initial_weights(spec.d_sae, summary, spec.seed, self.architecture.initial_threshold)
+        kind = self.architecture
+        self.weights = initial_weights(spec.d_sae, summary, spec.seed, kind.initial_threshold, kind.adaptive)
         self.device = self.weights.b_dec.device
         self.silent_tokens = torch.zeros(spec.d_sae, dtype=torch.int64, device=self.device)
         self.running_threshold = RunningThreshold(self.device)
