@@ -10,7 +10,7 @@ runs at the scale that its defaults are made for.
 Speed: the best step of each tool over the rounds, the tools in turn, so that a busy machine is busy for all; the least
 processor time of a step stands beside. The limit is the encoder's product alone, 2 · d_in · d_sae operations a token,
 in processor time measured in the same run. Quality: explained variance of held-out tokens after equal tokens, at each
-tool's own learning rate and at ours, whichever serves it better.
+tool's default learning rate and at the same three; compare the best of each.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def quality(pythons: dict[str, Path], data: tuple[Path, Path], width: int, token
     """A table of explained variance after equal tokens."""
     print(f"\ntopk, width {width:,}, k {K}, {tokens:,} tokens in batches of 1,024, held-out explained variance")
     print(f"{'tool':>20} {'products':>9} {'learning rate':>14} {'explained variance':>19} {'L0':>6}")
-    rates = {"universality": (4e-3,), "dictionary_learning": (0.0, 2e-3, 4e-3), "sae_lens": (3e-4, 2e-3, 4e-3)}
+    rates = {tool: (0.0, 4e-3, 8e-3, 1.6e-2) for tool in TOOLS}
     for tool, products in rows_of(pythons):
         for rate in rates[tool]:
             found = measure(
