@@ -151,9 +151,8 @@ def quality(pythons: dict[str, Path], data: tuple[Path, Path], width: int, token
     """A table of explained variance after equal tokens."""
     print(f"\ntopk, width {width:,}, k {K}, {tokens:,} tokens in batches of 1,024, held-out explained variance")
     print(f"{'tool':>20} {'products':>9} {'learning rate':>14} {'explained variance':>19} {'L0':>6}")
-    rates = {tool: (0.0, 4e-3, 8e-3, 1.6e-2) for tool in TOOLS}
     for tool, products in rows_of(pythons):
-        for rate in rates[tool]:
+        for rate in (0.0, 4e-3, 8e-3, 1.6e-2):
             found = measure(
                 pythons[tool], tool, data, width=width, k=K, batch=1024, steps=tokens // 1024, rate=rate,
                 products=products, dead_after=20_000,
