@@ -37,6 +37,13 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
             r"expected one k for all widths or one for each of \[8\]",
         ),
         ({"models": MODELS, "saes": {"k": "many"}}, "saes.k: Input should be a valid integer"),
+        (
+            {"models": MODELS, "saes": {"architecture": "gated"}},
+            "saes.architecture: Input should be 'topk', 'batchtopk'",
+        ),
+        ({"models": MODELS, "saes": {"nested": [64, 64]}}, r"nested widths must rise .* below 2048, found \[64, 64\]"),
+        ({"models": MODELS, "saes": {"nested": [2048]}}, r"nested widths must rise .* below 2048, found \[2048\]"),
+        ({"models": MODELS, "saes": {"resample_at": [0.0]}}, r"resample_at holds shares .* found \[0.0\]"),
         ({"models": {}}, "expected at least one model"),
         (
             {"models": {"load": {"A": "x"}, "train": {"A": {"init": 0, "order": 0}}}},
@@ -49,6 +56,14 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
 def test_bad_values_are_explained(values: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_config(values)
+
+
+def test_nested_widths_are_those_below_an_saes_own() -> None:
+    saes = parse_config({"models": MODELS, "saes": {"architecture": "matryoshka"}}).saes
+    assert [saes.nested_below(width) for width in saes.widths] == [(), (512,), (512, 1024)]
+    own = parse_config({"models": MODELS, "saes": {"architecture": "matryoshka", "nested": [64, 600]}}).saes
+    assert [own.nested_below(width) for width in own.widths] == [(64,), (64, 600), (64, 600)]
+    assert parse_config({"models": MODELS}).saes.nested_below(2048) == ()
 
 
 def test_overrides_reach_nested_keys(tmp_path: Path) -> None:

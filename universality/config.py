@@ -6,6 +6,7 @@ key is refused with the nearest known one.
 
 import difflib
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -134,8 +135,9 @@ class ActivationsConfig(_Section):
 class SAEConfig(_Section):
     """The grid of sparse autoencoders: every model × every width × every seed, from one token stream."""
 
-    architecture: Literal["topk", "relu"] = "topk"
-    """``topk`` keeps the k largest pre-activations; ``relu`` pays an L1 penalty."""
+    architecture: Literal["topk", "batchtopk", "matryoshka", "relu", "jumprelu"] = "topk"
+    """``topk`` keeps a token's k largest pre-activations, ``batchtopk`` a batch's; ``matryoshka`` can be cut at nested
+    widths; ``relu`` pays an L1 penalty; ``jumprelu`` learns thresholds and pays for the number of features."""
     widths: list[int] = Field([512, 1024, 2048], min_length=1)
     """Dictionary sizes (d_sae)."""
     seeds: list[int] = Field([0], min_length=1)
@@ -143,9 +145,19 @@ class SAEConfig(_Section):
     ceiling_seed: int | None = None
     """Train one more SAE of the first model, at the largest width, with this seed: what another SAE seed changes."""
     k: int | list[int] = 32
-    """Features that fire on a token (topk): one number, or one a width."""
+    """Features that fire on a token (topk), or do on average (batchtopk, matryoshka): one number, or one a width."""
+    nested: list[int] | None = None
+    """Widths at which each SAE can be cut (matryoshka), those below its own; by default ``widths``."""
     l1: float = Field(3e-3, ge=0)
     """Weight of the L1 penalty (relu)."""
+    l0: float = Field(1e-3, ge=0)
+    """Weight of the L0 penalty (jumprelu)."""
+    bandwidth: float = Field(1.0, gt=0)
+    """Window about a threshold in which activations move it (jumprelu), where they have mean square 1."""
+    resample_at: list[float] = []
+    """Shares of the steps after which dead features are drawn anew from badly reconstructed inputs: [0.25, 0.5]."""
+    resample_seed: int = Field(0, ge=0)
+    """Seed of that draw."""
     apply_b_dec_to_input: bool = True
     """Subtract the decoder's bias before encoding."""
     tokens: int = Field(2_500_000, ge=1)
@@ -171,18 +183,29 @@ class SAEConfig(_Section):
 
     @model_validator(mode="after")
     def _widths_rise(self) -> Self:
-        if any(a >= b for a, b in zip(self.widths, self.widths[1:], strict=False)):
+        if any(a >= b for a, b in pairwise(self.widths)):
             raise ValueError(f"widths must rise, found {self.widths}")
         if isinstance(self.k, list) and len(self.k) != len(self.widths):
             raise ValueError(f"expected one k for all widths or one for each of {self.widths}, found {self.k}")
-        for width in self.widths if self.architecture == "topk" else []:
+        for width in self.widths if self.architecture not in ("relu", "jumprelu") else []:
             if not 1 <= self.k_of(width) <= width:
                 raise ValueError(f"k must lie between 1 and the width ({width}), found {self.k_of(width)}")
+        nested = self.nested or []
+        if any(not 0 < a < b for a, b in pairwise([*nested, self.widths[-1]])):
+            raise ValueError(f"nested widths must rise from at least 1 to below {self.widths[-1]}, found {nested}")
+        if any(not 0 < share < 1 for share in self.resample_at):
+            raise ValueError(f"resample_at holds shares of the steps, above 0 and below 1, found {self.resample_at}")
         return self
 
     def k_of(self, width: int) -> int:
         """Features that fire on a token in the dictionaries of this width."""
         return self.k[self.widths.index(width)] if isinstance(self.k, list) else self.k
+
+    def nested_below(self, width: int) -> tuple[int, ...]:
+        """Where an SAE of this width can be cut."""
+        if self.architecture != "matryoshka":
+            return ()
+        return tuple(w for w in (self.widths if self.nested is None else self.nested) if w < width)
 
 
 class FeaturesConfig(_Section):

@@ -66,13 +66,16 @@ def _random_sae(architecture: str = "topk", seed: int = 0, **fields: Any) -> SAE
     generator = torch.Generator().manual_seed(seed)
     decoder = torch.randn(d_sae, d_in, generator=generator)
     decoder /= decoder.norm(dim=1, keepdim=True)
+    threshold = 1 + torch.rand(d_sae, generator=generator)
     made: dict[str, Any] = {
         "W_enc": torch.randn(d_in, d_sae, generator=generator),
         "b_enc": 0.1 * torch.randn(d_sae, generator=generator),
         "W_dec": decoder,
         "b_dec": torch.randn(d_in, generator=generator),
         "architecture": architecture,
-        "k": 6 if architecture == "topk" else None,
+        "k": 6 if "topk" in architecture or architecture == "matryoshka" else None,
+        "nested": (20, 41) if architecture == "matryoshka" else (),
+        "threshold": threshold if architecture in ("jumprelu", "batchtopk", "matryoshka") else None,
         "scale": 0.5,
         "metadata": {"hook": "blocks.0.mlp.hook_post", "seeds": [0, 1]},
     }

@@ -23,5 +23,5 @@ def test_one_seed_is_distance_0_and_another_is_not() -> None:
     assert other == found["b/w600", "a/other"] or other.nearest == found["b/w600", "a/other"].nearest
 
     written = record(specs, 5, list(found.values()))
-    assert written["seeds"]["a/other"] == {"order": 5, "seed": 1}
+    assert written["seeds"]["a/other"] == {"order": 5, "resample_seed": 0, "seed": 1}
     assert {pair["distance"] for pair in written["pairs"] if pair["b"] == "b/w600"} == {0}

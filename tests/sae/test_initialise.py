@@ -54,6 +54,16 @@ def test_initial_weights_follow_the_seed() -> None:
     assert not first.b_enc.any()
 
 
+def test_half_of_the_features_reconstruct_about_the_input_at_first() -> None:
+    x = torch.randn(400, 16, generator=torch.Generator().manual_seed(0))
+    for d_sae in (8, 32, 4096):
+        weights = initial_weights(d_sae, summarise(x), 0, half_fire=True)
+        found = (x @ weights.W_enc.T).relu() @ weights.W_dec
+        ratio = float((found * x).sum() / x.square().sum())
+        assert ratio == pytest.approx(min(1, d_sae / 32), rel=0.1)
+    assert float((x @ initial_weights(4096, summarise(x), 0).W_enc.T).relu().sum()) > 100 * float(x.norm(dim=1).sum())
+
+
 def test_bad_samples_are_refused() -> None:
     good = torch.randn(10, 4)
     with pytest.raises(ModelError, match=r"expected a sample of activations .* found shape \(4,\)"):

@@ -8,10 +8,9 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from universality.sae import kernels
+from universality.sae import kernels, stock
 from universality.sae.codes import Codes
-from universality.sae.relu import ReLU
-from universality.sae.topk import TopK
+from universality.sae.selection import Rule, above, floor_of_batch, largest, largest_of_batch, select
 
 
 def slow_topk(pre: np.ndarray, k: int) -> np.ndarray:
@@ -43,7 +42,7 @@ def random_codes(rng: np.random.Generator, n: int, d_sae: int) -> tuple[Codes, n
 def test_select_largest_is_topk(dtype: torch.dtype, d_sae: int, k: int) -> None:
     pre = torch.randn(70, d_sae, generator=torch.Generator().manual_seed(d_sae)).to(dtype)
     pre[0], pre[1, 0] = -1, 0  # a row in which nothing fires; a zero
-    found = TopK(k).select(pre)
+    found = largest(pre, k)
     exact = slow_topk(pre.double().numpy(), k)
     assert_array_equal(found.csr().toarray(), exact.astype(found.values.dtype))
     assert found.nnz == np.count_nonzero(exact)
@@ -52,20 +51,50 @@ def test_select_largest_is_topk(dtype: torch.dtype, d_sae: int, k: int) -> None:
 @pytest.mark.parametrize("k", [1, 7, 30])
 def test_of_equal_entries_the_first_fire(k: int) -> None:
     pre = torch.randint(-2, 3, (200, 90), generator=torch.Generator().manual_seed(0)).float()
-    assert_array_equal(TopK(k).select(pre).csr().toarray(), slow_topk(pre.numpy(), k))
+    assert_array_equal(largest(pre, k).csr().toarray(), slow_topk(pre.numpy(), k))
 
 
-def test_selection_agrees_with_stock_operators() -> None:
+@pytest.mark.parametrize(
+    "rule", [Rule(k=20), Rule(), Rule(floor=torch.tensor(0.7)), Rule(floor=torch.linspace(-1, 2, 500))], ids=str
+)
+def test_selection_agrees_with_stock_operators(rule: Rule) -> None:
     pre = torch.randn(300, 500, generator=torch.Generator().manual_seed(1))
-    for kind in (TopK(20), ReLU()):
-        assert_array_equal(kind.select(pre).csr().toarray(), kind.activate(pre).numpy())
-    control = TopK(21).activate(pre).numpy()
-    assert np.any(TopK(20).select(pre).csr().toarray() != control)
+    found, entries = select(pre, rule).csr(), stock.select(pre, rule)
+    dense = np.zeros((300, 500), np.float32)
+    dense[entries.token, entries.feature] = entries.values
+    assert_array_equal(found.toarray(), dense)
+    assert found.nnz == len(entries.values)
+    control = pre.clone()
+    control[7, control[7].argmax()] = -3
+    assert np.any(select(control, rule).csr().toarray() != dense)
 
 
-def test_relu_selects_what_is_positive_also_in_bfloat16() -> None:
+def test_above_a_floor_also_in_bfloat16() -> None:
     pre = torch.randn(50, 33, generator=torch.Generator().manual_seed(2)).bfloat16()
-    assert_array_equal(ReLU().select(pre).csr().toarray(), pre.float().relu().numpy())
+    assert_array_equal(above(pre).csr().toarray(), pre.float().relu().numpy())
+    floor = torch.linspace(-2, 2, 33)
+    kept = torch.where(pre.float() > floor.bfloat16().float(), pre.float(), 0)
+    assert_array_equal(above(pre, floor.bfloat16()).csr().toarray(), kept.numpy())
+
+
+@pytest.mark.parametrize("total", [1, 50, 173, 400, 10_000])
+def test_largest_of_the_batch(total: int) -> None:
+    """Many ties; of equal entries the first."""
+    pre = torch.randint(-3, 4, (40, 30), generator=torch.Generator().manual_seed(3)).float()
+    exact = slow_topk(pre.numpy().reshape(1, -1), total).reshape(40, 30)
+    assert_array_equal(largest_of_batch(above(pre), total).csr().toarray(), exact)
+    entries = stock.largest_of_batch(stock.select(pre, Rule()), total)
+    dense = np.zeros((40, 30), np.float32)
+    dense[entries.token, entries.feature] = entries.values
+    assert_array_equal(dense, exact)
+
+
+def test_floor_of_batch_is_a_quantile_and_never_negative() -> None:
+    sample = torch.randn(30, 1000, generator=torch.Generator().manual_seed(4))
+    floor = floor_of_batch(sample, 0.02)
+    assert int((sample >= floor).sum()) == 600
+    assert floor_of_batch(sample, 0.9) == 0
+    assert floor_of_batch(sample, 3.0) == 0
 
 
 def test_csr_is_canonical_and_leaves_out_unused_slots() -> None:
@@ -94,21 +123,26 @@ def test_combine_is_the_dense_product() -> None:
     assert_allclose(out, dense @ decoder + bias, rtol=1e-12, atol=1e-12)
 
 
-def test_reconstruct_returns_error_and_gradients() -> None:
+@pytest.mark.parametrize("prefixes", [(40,), (7, 25, 40)])
+def test_reconstruct_returns_errors_and_gradients(prefixes: tuple[int, ...]) -> None:
     rng = np.random.default_rng(5)
     codes, dense = random_codes(rng, 50, 40)
     decoder, target = rng.normal(size=(40, 13)), rng.normal(size=(50, 13))
-    output_grad, value_grad = np.empty((50, 13)), np.zeros_like(codes.values)
-    error = kernels.reconstruct(
-        codes.start, codes.stop, codes.indices, codes.values, decoder, target, 0.25, output_grad, value_grad
-    )
-    difference = dense @ decoder - target
-    assert_allclose(error, (difference**2).sum(), rtol=1e-12)
-    assert_allclose(output_grad, 0.25 * difference, rtol=1e-10, atol=1e-12)
-    full = output_grad @ decoder.T
+    output_grad, value_grad = np.empty((len(prefixes), 50, 13)), np.zeros_like(codes.values)
+    errors = np.zeros(len(prefixes))
+    kernels.reconstruct(
+        codes.start, codes.stop, codes.indices, codes.values, decoder, target, np.array(prefixes), 0.25,
+        output_grad, value_grad, errors,
+    )  # fmt: skip
+    difference = np.array([dense[:, :width] @ decoder[:width] - target for width in prefixes])
+    assert_allclose(errors, (difference**2).sum(axis=(1, 2)), rtol=1e-12)
+    expected = 0.25 * np.cumsum(difference[::-1], axis=0)[::-1]
+    assert_allclose(output_grad, expected, rtol=1e-10, atol=1e-12)
+    segment = np.searchsorted(prefixes, np.arange(40), side="right")
     for t in range(50):
-        at = slice(codes.start[t], codes.stop[t])
-        assert_allclose(value_grad[at], full[t, codes.indices[at]], rtol=1e-10, atol=1e-12)
+        for entry in range(codes.start[t], codes.stop[t]):
+            feature = codes.indices[entry]
+            assert_allclose(value_grad[entry], expected[segment[feature], t] @ decoder[feature], rtol=1e-10, atol=1e-12)
 
 
 def test_feature_major_sums_are_transposed_products() -> None:
@@ -119,9 +153,9 @@ def test_feature_major_sums_are_transposed_products() -> None:
     token, entry = np.empty(len(weight), np.int32), np.empty(len(weight), np.int64)
     kernels.by_feature(codes.start, codes.stop, codes.indices, first, token, entry)
     assert_array_equal(np.diff(first), (dense > 0).sum(axis=0))
-    out, total = np.full((40, 13), np.nan), np.full(40, np.nan)
+    out, total = np.zeros((40, 13)), np.full(40, np.nan)
     for low in range(0, 40, 16):
-        kernels.weighted_sums(low, min(low + 16, 40), first, token, entry, weight, rows, out)
+        kernels.weighted_sums(low, min(low + 16, 40), first, token, entry, weight, rows, out[low:])
         kernels.sums(low, min(low + 16, 40), first, entry, weight, total)
     placed = np.zeros_like(dense)
     for t in range(50):

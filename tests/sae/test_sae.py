@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.sae.conftest import RandomSAE
 
 D_IN, D_SAE = 24, 90
+ARCHITECTURES = ["relu", "topk", "jumprelu", "batchtopk", "matryoshka"]
 
 
 def tokens(n: int = 3000) -> torch.Tensor:
@@ -31,13 +32,15 @@ def slow_encode(sae: SAE, x: torch.Tensor) -> np.ndarray:
     centred = x.double() - sae.b_dec.double() if sae.apply_b_dec_to_input else x.double()
     pre = (centred @ sae.W_enc.double() + sae.b_enc.double()).numpy()
     acts = np.maximum(pre, 0)
-    if sae.k is not None:
+    if sae.threshold is not None:
+        acts[pre <= sae.threshold.numpy()] = 0
+    elif sae.k is not None:
         acts[pre < np.sort(pre, axis=1)[:, -sae.k, None]] = 0
     return acts
 
 
 @pytest.mark.parametrize("pre_bias", [True, False])
-@pytest.mark.parametrize("architecture", ["relu", "topk"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_encode_is_the_equation(random_sae: RandomSAE, architecture: str, pre_bias: bool) -> None:
     sae = random_sae(architecture, apply_b_dec_to_input=pre_bias)
     found = sae.encode(tokens())
@@ -81,7 +84,7 @@ def test_wrong_widths_are_refused(random_sae: RandomSAE) -> None:
         sae.decode(torch.zeros(3, 24))
 
 
-@pytest.mark.parametrize("architecture", ["relu", "topk"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_what_is_saved_is_loaded(random_sae: RandomSAE, architecture: str, tmp_path: Path) -> None:
     sae = random_sae(architecture)
     folder = sae.save(tmp_path / "w90-s0")
@@ -89,7 +92,9 @@ def test_what_is_saved_is_loaded(random_sae: RandomSAE, architecture: str, tmp_p
         loaded = SAE.load(path)
         for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
             assert_close(getattr(loaded, name), getattr(sae, name), rtol=0, atol=0)
-        for name in ("architecture", "k", "apply_b_dec_to_input", "scale", "metadata", "hash"):
+        if sae.threshold is not None:
+            assert_close(loaded.threshold, sae.threshold, rtol=0, atol=0)
+        for name in ("architecture", "k", "nested", "apply_b_dec_to_input", "scale", "metadata", "hash"):
             assert getattr(loaded, name) == getattr(sae, name)
     first = (folder / "cfg.json").read_bytes(), (folder / "sae_weights.safetensors").read_bytes()
     loaded.save(folder)
@@ -105,6 +110,13 @@ def test_files_carry_the_names_of_saelens(random_sae: RandomSAE, tmp_path: Path)
     expected = {"architecture": "topk", "k": 6, "d_in": 24, "d_sae": 90, "normalize_activations": "none"}
     assert expected.items() <= config.items()
     assert json.loads((tmp_path / "relu" / "cfg.json").read_text())["architecture"] == "standard"
+    for architecture in ("jumprelu", "batchtopk", "matryoshka"):
+        random_sae(architecture).save(tmp_path / architecture)
+        config = json.loads((tmp_path / architecture / "cfg.json").read_text())
+        assert config["architecture"] == "jumprelu"
+        assert "k" not in config
+        tensors = load_file(tmp_path / architecture / "sae_weights.safetensors")
+        assert tensors["threshold"].shape == (90,)
     shapes = {name: array.shape for name, array in load_file(tmp_path / "topk" / "sae_weights.safetensors").items()}
     assert shapes == {"W_enc": (24, 90), "b_enc": (90,), "W_dec": (90, 24), "b_dec": (24,)}
 
@@ -118,8 +130,10 @@ def test_hash_is_of_the_function(random_sae: RandomSAE) -> None:
         random_sae("relu"),
         random_sae(apply_b_dec_to_input=False),
         random_sae(b_enc=sae.b_enc + 1e-6),
+        random_sae("jumprelu"),
+        random_sae("jumprelu", threshold=torch.full((D_SAE,), 0.5)),
     ]
-    assert len({sae.hash, *(other.hash for other in others)}) == 6
+    assert len({sae.hash, *(other.hash for other in others)}) == 8
 
 
 def edit(folder: Path, **changes: Any) -> None:
@@ -131,7 +145,7 @@ def edit(folder: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "gated"}, "architecture 'gated' is not known; known: standard, relu, topk"),
+        ({"architecture": "gated"}, "architecture 'gated' is not known; known: standard, relu, topk, jumprelu"),
         ({"d_in": ..., "d_sae": ...}, "not the configuration of an SAE, it lacks d_in, d_sae"),
         ({"d_sae": 91}, r"cfg.json says W_dec is \[91, 24\], found \[90, 24\]"),
         ({"normalize_activations": "layer_norm"}, "normalize_activations is 'layer_norm'; only"),
@@ -192,13 +206,19 @@ def test_contradictory_saes_are_refused(random_sae: RandomSAE) -> None:
         random_sae(W_enc=sae.W_dec)
     with pytest.raises(FormatError, match="b_dec of the SAE holds NaN or infinity"):
         random_sae(b_dec=sae.b_dec / 0)
+    with pytest.raises(FormatError, match=r"threshold of a jumprelu SAE: expected shape \(90,\), found None"):
+        random_sae("jumprelu", threshold=None)
+    with pytest.raises(FormatError, match=r"threshold of a topk SAE: expected shape None, found \(90,\)"):
+        random_sae(threshold=torch.ones(90))
+    with pytest.raises(FormatError, match=r"nested widths must rise to below d_sae = 90, found \[20, 90\]"):
+        random_sae("matryoshka", nested=(20, 90))
     with pytest.raises(ModelError, match="unknown SAE architecture 'gated'"):
         random_sae("gated")
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("architecture", ["relu", "topk"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_gpu_encodes_the_same(random_sae: RandomSAE, architecture: str) -> None:
     sae = random_sae(architecture)
     assert_allclose(sae.to("cuda").encode(tokens().cuda()).toarray(), sae.encode(tokens()).toarray(), atol=1e-3)

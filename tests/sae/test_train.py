@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +16,8 @@ from torch.testing import assert_close
 from universality.errors import ConfigError, FormatError, MismatchError, ModelError
 from universality.sae import SAE, SAESpec, SAETrainer, summarise
 from universality.sae.architectures import architecture
+from universality.sae.batchtopk import RunningThreshold
+from universality.sae.selection import Rule, select
 
 if TYPE_CHECKING:
     from tests.sae.conftest import Superposition
@@ -38,11 +42,22 @@ SPECS = {
     "topk": SAESpec(128, k=3, learning_rate=1e-2, dead_after_tokens=5000),
     "relu": SAESpec(128, "relu", l1=0.02, learning_rate=1e-2),
     "relu-no-pre-bias": SAESpec(128, "relu", l1=0.01, learning_rate=1e-2, apply_b_dec_to_input=False),
+    "jumprelu": SAESpec(128, "jumprelu", l0=0.02, bandwidth=0.5, learning_rate=1e-2),
+    "batchtopk": SAESpec(128, "batchtopk", k=3, learning_rate=1e-2, dead_after_tokens=5000),
+    "matryoshka": SAESpec(128, "matryoshka", k=3, nested=(32, 64), learning_rate=1e-2, dead_after_tokens=5000),
 }
 
 
 @pytest.mark.parametrize(
-    ("name", "least", "least_share"), [("topk", 0.99, 1.0), ("relu", 0.98, 0.95), ("relu-no-pre-bias", 0.85, 0.6)]
+    ("name", "least", "least_share"),
+    [
+        ("topk", 0.99, 1.0),
+        ("batchtopk", 0.99, 1.0),
+        ("matryoshka", 0.9, 0.8),
+        ("relu", 0.98, 0.95),
+        ("relu-no-pre-bias", 0.85, 0.6),
+        ("jumprelu", 0.98, 0.95),
+    ],
 )
 def test_planted_features_are_recovered(
     name: str, least: float, least_share: float, toy: Superposition, record_property: Any
@@ -72,24 +87,26 @@ def test_the_codes_name_the_planted_features(toy: Superposition) -> None:
     assert_close(sae.W_dec.norm(dim=1), torch.ones(128))
 
 
-def test_same_seed_same_bytes_for_any_number_of_threads(toy: Superposition) -> None:
+@pytest.mark.parametrize("name", ["topk", "relu", "jumprelu", "batchtopk", "matryoshka"])
+def test_same_seed_same_bytes_for_any_number_of_threads(name: str, toy: Superposition) -> None:
     before = torch.get_num_threads()
     hashes = []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            hashes.append(train(SPECS["topk"], toy.activations, 30).hash)
+            hashes.append(train(SPECS[name], toy.activations, 30).hash)
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
     assert len(set(hashes)) == 1
-    other = train(SAESpec(**{**SPECS["topk"].as_dict(), "seed": 1}), toy.activations, 30)
+    other = train(replace(SPECS[name], seed=1), toy.activations, 30)
     assert other.hash != hashes[0]
 
 
-@pytest.mark.parametrize("name", ["topk", "relu"])
+@pytest.mark.parametrize("name", ["topk", "relu", "jumprelu", "batchtopk", "matryoshka", "resampled"])
 def test_a_resumed_run_ends_in_the_same_bytes(name: str, toy: Superposition, tmp_path: Any) -> None:
-    spec, data = SPECS[name], list(batches(toy.activations, 40))
+    resampled = SAESpec(128, "relu", l1=0.05, dead_after_tokens=1000, resample_at=(0.3, 0.5))
+    spec, data = SPECS.get(name, resampled), list(batches(toy.activations, 40))
     whole = SAETrainer(spec, toy.activations, 40)
     for batch in data:
         whole.step(batch)
@@ -139,6 +156,72 @@ def test_dead_features_come_back(toy: Superposition) -> None:
     assert woken["explained_variance"] > without["explained_variance"] + 0.08
 
 
+def test_dead_features_drawn_anew_come_back(toy: Superposition) -> None:
+    def after_a_bad_start(**fields: Any) -> dict[str, float]:
+        spec = SAESpec(128, "relu", l1=0.02, learning_rate=1e-2, dead_after_tokens=5000, **fields)
+        trainer = SAETrainer(spec, toy.activations, 400)
+        trainer.weights.b_enc[:64] = -3
+        numbers = {}
+        for batch in batches(toy.activations, 400):
+            numbers = trainer.step(batch, report=True)
+        return numbers
+
+    without, with_it = after_a_bad_start(), after_a_bad_start(resample_at=(0.25, 0.5))
+    assert without["dead_share"] > 0.35
+    assert with_it["dead_share"] < 0.1
+    assert with_it["explained_variance"] > without["explained_variance"] + 0.05
+
+
+@pytest.mark.parametrize("name", ["batchtopk", "matryoshka", "jumprelu"])
+def test_the_trained_threshold_keeps_what_training_fired(name: str, toy: Superposition) -> None:
+    trainer = SAETrainer(SPECS[name], toy.activations, 600)
+    numbers = {}
+    for batch in batches(toy.activations, 600):
+        numbers = trainer.step(batch, report=True)
+    sae = trainer.finish()
+    assert sae.threshold is not None
+    assert (sae.threshold > 0).all()
+    assert sae.encode(toy.activations).nnz / len(toy.activations) == pytest.approx(numbers["l0"], rel=0.05)
+    if name != "jumprelu":
+        assert numbers["l0"] == pytest.approx(3)
+        assert float(sae.threshold[0]) * trainer.scale == pytest.approx(trainer.running_threshold.value, rel=1e-5)
+
+
+def test_the_running_threshold_weighs_the_latest_most() -> None:
+    threshold = RunningThreshold(torch.device("cpu"))
+    assert threshold.value == 0
+    values = [3.0, 5.0, 1.0]
+    for value in values:
+        threshold.add(value)
+    weights = [0.9**2, 0.9, 1]
+    assert threshold.value == pytest.approx(sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights))
+
+
+def test_a_matryoshka_sae_is_cut_at_its_nested_widths(toy: Superposition) -> None:
+    sae = train(SPECS["matryoshka"], toy.activations, 600)
+    x = toy.activations[:2000]
+    whole = sae.encode(x)
+    total = (x - x.mean(dim=0)).square().sum()
+
+    def explained(sae: SAE) -> float:
+        return float(1 - (sae.reconstruct(x) - x).square().sum() / total)
+
+    small = sae.prefix(32)
+    assert (small.d_sae, small.nested, sae.prefix(64).nested) == (32, (), (32,))
+    assert np.array_equal(small.encode(x).toarray(), whole[:, :32].toarray())
+    plain = train(SPECS["batchtopk"], toy.activations, 600)
+    first = replace(
+        plain, W_enc=plain.W_enc[:, :32], b_enc=plain.b_enc[:32], W_dec=plain.W_dec[:32], threshold=plain.threshold[:32]
+    )
+    assert explained(small) > explained(first) + 0.1  # the first features of a plain SAE are any
+    assert explained(small) < explained(sae.prefix(64)) < explained(sae)
+    assert sae.prefix(128).hash == sae.hash
+    with pytest.raises(ModelError, match=r"this matryoshka SAE can be cut at its nested widths \(32, 64\), not at 50"):
+        sae.prefix(50)
+    with pytest.raises(ModelError, match=r"this batchtopk SAE can be cut at its nested widths \(none\), not at 32"):
+        plain.prefix(32)
+
+
 def test_a_step_reports_only_when_asked(toy: Superposition) -> None:
     trainer = SAETrainer(SPECS["topk"], toy.activations, 10)
     batch = toy.activations[:500]
@@ -146,7 +229,8 @@ def test_a_step_reports_only_when_asked(toy: Superposition) -> None:
     before = copy.deepcopy(trainer.weights)
     numbers = trainer.step(batch, report=True)
     centred = batch * trainer.scale - before.b_dec
-    acts = architecture("topk", {"k": 3}).activate(centred @ before.W_enc.T + before.b_enc)
+    pre = centred @ before.W_enc.T + before.b_enc
+    acts = torch.from_numpy(select(pre, Rule(k=3)).csr().toarray())
     error = centred - acts @ before.W_dec
     total = (centred - centred.mean(dim=0)).square().sum()
     assert numbers["loss"] == pytest.approx(float(error.square().mean()), rel=1e-5)
@@ -203,7 +287,7 @@ def test_a_foreign_state_is_refused(toy: Superposition) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"architecture": "gated"}, "unknown SAE architecture 'gated'; known: relu, topk"),
+        ({"architecture": "gated"}, "unknown SAE architecture 'gated'; known: relu, jumprelu, topk"),
         ({"products": "float16"}, "products are float32 or bfloat16, found 'float16'"),
         ({"k": 0}, "k must be at least 1, found 0"),
         ({"k": 65}, r"k \(65\) features cannot fire in a dictionary of 64; lower k"),
@@ -211,6 +295,16 @@ def test_a_foreign_state_is_refused(toy: Superposition) -> None:
         ({"learning_rate": 0.0}, "learning_rate must be finite and positive, found 0.0"),
         ({"beta2": 1.0}, r"beta2 must be in \[0, 1\), found 1.0"),
         ({"warmup_share": 0.6, "decay_share": 0.6}, "warmup_share [+] decay_share must not exceed 1"),
+        ({"architecture": "batchtopk", "k": 65}, r"k \(65\) features cannot fire in a dictionary of 64; lower k"),
+        ({"architecture": "matryoshka", "nested": [16, 16]}, r"nested widths must rise .* found \[16, 16\]"),
+        ({"architecture": "matryoshka", "nested": [16, 64]}, "to below d_sae = 64, found"),
+        ({"nested": [16]}, r"nested widths are of matryoshka, found \[16\] for topk"),
+        ({"l0": -1.0}, "l0 must be finite and not negative, found -1.0"),
+        ({"bandwidth": 0.0}, "bandwidth must be finite and positive, found 0.0"),
+        (
+            {"resample_at": [0.5, 1.0]},
+            r"resample_at holds shares of the steps, above 0 and below 1, found \(0.5, 1.0\)",
+        ),
     ],
 )
 def test_specs_that_cannot_work_are_refused(fields: dict[str, Any], message: str) -> None:
@@ -219,5 +313,5 @@ def test_specs_that_cannot_work_are_refused(fields: dict[str, Any], message: str
 
 
 def test_unknown_architecture() -> None:
-    with pytest.raises(ModelError, match="unknown SAE architecture 'gated'; known: relu, topk"):
+    with pytest.raises(ModelError, match="unknown SAE architecture 'gated'; known: relu, jumprelu, topk"):
         architecture("gated", {})

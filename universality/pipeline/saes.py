@@ -41,7 +41,9 @@ from universality.sae.distributed import (
 )
 from universality.sae.watch import Watcher
 
-SPEC_FIELDS = {"architecture", "l1", "learning_rate", "apply_b_dec_to_input"}
+SPEC_FIELDS = {
+    "architecture", "l1", "l0", "bandwidth", "learning_rate", "apply_b_dec_to_input", "resample_at", "resample_seed",
+}  # fmt: skip
 SAMPLE = 8192
 Key = tuple[str, str]
 
@@ -162,7 +164,12 @@ def _specs(config: Config, sites: Mapping[str, Site]) -> dict[Key, SAESpec]:
     products = fast_products(next(iter(sites.values())).device) if s.products == "auto" else s.products
     return {
         (model, f"w{width}-s{seed}"): SAESpec(
-            d_sae=width, k=s.k_of(width), seed=seed, products=products, **s.model_dump(include=SPEC_FIELDS)
+            d_sae=width,
+            k=s.k_of(width),
+            nested=s.nested_below(width),
+            seed=seed,
+            products=products,
+            **s.model_dump(include=SPEC_FIELDS),
         )
         for model, width, seed in sae_grid(config)
     }

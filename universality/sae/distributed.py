@@ -8,8 +8,8 @@ MASTER_PORT), over a folder that all processes see. Terms: a *rank* is a process
   rank that trains on it.
 - *Data-parallel*: every rank holds all SAEs, harvests every batch and learns from its share of it. Gradients are
   averaged with the number of tokens as weight, firings are added up, so weights stay equal on all ranks, and equal to
-  those of one process but for rounding, and for what an architecture takes over a whole batch: AuxK's residual energy
-  and a selection across tokens are of the rank's share.
+  those of one process but for rounding, and for what is taken over a whole batch: AuxK's residual energy and a
+  selection across tokens are of the rank's share, and dead features are drawn anew from the first rank's inputs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from universality.errors import ConfigError
 from universality.sae.spec import SAESpec
 from universality.sae.step import Step
 from universality.sae.train import SAETrainer
-from universality.sae.weights import Weights
 
 Key = tuple[str, str]
 PATIENCE = timedelta(days=14)  # ranks wait while another trains a language model
@@ -139,19 +138,44 @@ def share_of_batches(batches: Iterator[Mapping[str, Tensor]], ranks: Ranks) -> I
 class DataParallelTrainer(SAETrainer):
     """An `SAETrainer` on every rank, each with its share of every batch; all take the same steps."""
 
-    def _update(self, gradients: Weights, rate: float) -> None:
+    def _update(self, step: Step, rate: float) -> None:
+        gradients = step.gradients(self.weights)
         parts = list(gradients.tensors().values())
-        weight = self._share / self._batch_tokens
-        flat = torch.cat([part.reshape(-1) for part in parts]) * weight
+        flat = torch.cat([part.reshape(-1) for part in parts]) * (self._share / self._batch_tokens)
         dist.all_reduce(flat)
         for part, summed in zip(parts, flat.split([part.numel() for part in parts]), strict=True):
             part.copy_(summed.view_as(part))
-        super()._update(gradients, rate)
+
+        def rows(part: slice, encoder: Tensor, decoder: Tensor) -> None:
+            encoder.add_(gradients.W_enc[part])
+            decoder.add_(gradients.W_dec[part])
+
+        whole = replace(
+            step,
+            rows=(rows,),
+            b_enc=gradients.b_enc,
+            b_dec=gradients.b_dec,
+            log_threshold=gradients.log_threshold,
+        )
+        super()._update(whole, rate)
 
     def _count(self, step: Step, n_tokens: int) -> None:
         firings = step.firings.clone()
         dist.all_reduce(firings)
-        super()._count(replace(step, firings=firings), self._batch_tokens)
+        lowest = step.lowest
+        if lowest is not None:
+            lowest = torch.as_tensor(lowest, dtype=torch.float64, device=self.device) / dist.get_world_size()
+            dist.all_reduce(lowest)
+        super()._count(replace(step, firings=firings, lowest=lowest), self._batch_tokens)
+
+    def _kept_inputs(self) -> Tensor:
+        """Those of the first rank, from its share of the batches."""
+        inputs = super()._kept_inputs()
+        count = torch.tensor([len(inputs)], device=self.device)
+        dist.broadcast(count, src=0)
+        said = inputs if dist.get_rank() == 0 else inputs.new_empty(int(count), self.d_in)
+        dist.broadcast(said, src=0)
+        return said
 
     def step(self, batch: Tensor, report: bool = False) -> dict[str, float]:
         """As `SAETrainer.step`, with this rank's share; the numbers are of that share."""

@@ -91,8 +91,10 @@ def geometric_median(rows: Tensor, tolerance: float = 1e-5, max_iterations: int 
     return point
 
 
-def initial_weights(d_sae: int, summary: ActivationSummary, seed: int) -> Weights:
-    """Random unit decoder rows, the encoder their copy, biases 0 and the scaled geometric median.
+def initial_weights(
+    d_sae: int, summary: ActivationSummary, seed: int, threshold: float | None = None, half_fire: bool = False
+) -> Weights:
+    """Random unit decoder rows, the encoder a multiple, biases 0 and the scaled geometric median.
 
     Numbers are drawn on the CPU, so a seed means the same weights on every device. Width and seed together decide
     them: were a larger dictionary to start with the rows of a smaller one, its features would seem to be the same.
@@ -101,6 +103,11 @@ def initial_weights(d_sae: int, summary: ActivationSummary, seed: int) -> Weight
     ----------
     seed
         Of the decoder's directions, which are uniform on the sphere.
+    threshold
+        Of every feature, where thresholds are learnt.
+    half_fire
+        Whether half of the features fire at first. Σ_f ReLU(w_f · x) w_f = d_sae / (2 d_in) · x on average: the
+        encoder is divided by that where it exceeds 1. Otherwise it is the decoder's copy.
     """
     d_in, device = summary.centre.numel(), summary.centre.device
     state = np.random.SeedSequence([seed, d_sae]).generate_state(1, np.uint64)[0]
@@ -109,8 +116,9 @@ def initial_weights(d_sae: int, summary: ActivationSummary, seed: int) -> Weight
     decoder /= torch.linalg.vector_norm(decoder, dim=1, keepdim=True)
     decoder = decoder.to(device)
     return Weights(
-        W_enc=decoder.clone(),
+        W_enc=decoder * min(1.0, 2 * d_in / d_sae) if half_fire else decoder.clone(),
         b_enc=torch.zeros(d_sae, device=device),
         W_dec=decoder,
         b_dec=summary.centre.to(torch.float32) * summary.scale,
+        log_threshold=None if threshold is None else torch.full((d_sae,), math.log(threshold), device=device),
     )

@@ -96,24 +96,24 @@ def select_largest(keys, k, shift, start, stop, indices, out):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def count_positive(pre, count):  # type: ignore[no-untyped-def]
-    """Positive entries of each row."""
+def count_above(pre, floor, count):  # type: ignore[no-untyped-def]
+    """Entries of each row that are larger than the floor of their column."""
     for t in range(pre.shape[0]):
         total = np.int32(0)
         for j in range(pre.shape[1]):
-            total = np.int32(total + np.int32(pre[t, j] > 0))
+            total = np.int32(total + np.int32(pre[t, j] > floor[j]))
         count[t] = total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def select_positive(pre, start, indices, values):  # type: ignore[no-untyped-def]
-    """The positive entries of each row, written from ``start[t]`` on; one slot to spare at the end of both outputs."""
+def select_above(pre, floor, start, indices, values):  # type: ignore[no-untyped-def]
+    """Those entries, each row written from ``start[t]`` on; one slot to spare at the end of both outputs."""
     for t in range(pre.shape[0]):
         at = start[t]
         for j in range(pre.shape[1]):
             indices[at] = j
             values[at] = pre[t, j]
-            at += pre[t, j] > 0
+            at += pre[t, j] > floor[j]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -189,23 +189,46 @@ def _square(vector):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def reconstruct(start, stop, indices, values, decoder, target, factor, output_grad, value_grad):  # type: ignore[no-untyped-def]
-    """Forward and backward pass of the sparse decoder under a squared error, while a token's rows are in the cache.
+def _end_of(width, first, stop, indices):  # type: ignore[no-untyped-def]
+    """The first entry from ``first`` on whose feature is not below ``width``."""
+    while first < stop and indices[first] < width:
+        first += 1
+    return first
 
-    ``output_grad[t]`` = factor · (reconstruction − target[t]); ``value_grad[e]`` = decoder row · output_grad[t].
-    Returns the sum of squared errors.
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def reconstruct(start, stop, indices, values, decoder, target, prefixes, factor, output_grad, value_grad, errors):  # type: ignore[no-untyped-def]
+    """Forward and backward pass of the sparse decoder under squared errors, while a token's rows are in the cache.
+
+    ``prefixes`` [n] are rising widths, the last one d_sae; the first ``prefixes[p]`` features reconstruct on their
+    own, and their squared errors are added to ``errors[p]``. ``output_grad[p, t]`` = factor · the sum, over prefixes
+    from p on, of (reconstruction − target[t]): what features from prefixes[p − 1] on see. ``value_grad[e]`` = decoder
+    row · that.
     """
-    error = 0.0
+    n_prefixes = prefixes.size
+    row = np.empty_like(target[0])
     for t in range(start.size):
-        grad = output_grad[t]
-        for i in range(grad.size):
-            grad[i] = -target[t, i]
-        _add_combination(start[t], stop[t], indices, values, decoder, grad)
-        error += _square(grad)
-        for i in range(grad.size):
-            grad[i] *= factor
-        _products(start[t], stop[t], indices, decoder, grad, value_grad)
-    return error
+        for i in range(row.size):
+            row[i] = -target[t, i]
+        first = start[t]
+        for p in range(n_prefixes):
+            last = _end_of(prefixes[p], first, stop[t], indices) if p < n_prefixes - 1 else stop[t]
+            _add_combination(first, last, indices, values, decoder, row)
+            errors[p] += _square(row)
+            grad = output_grad[p, t]
+            for i in range(row.size):
+                grad[i] = row[i] * factor
+            first = last
+        last = stop[t]
+        for p in range(n_prefixes - 1, -1, -1):
+            grad = output_grad[p, t]
+            first = start[t] if p == 0 else _end_of(prefixes[p - 1], start[t], last, indices)
+            if p < n_prefixes - 1:
+                later = output_grad[p + 1, t]
+                for i in range(row.size):
+                    grad[i] += later[i]
+            _products(first, last, indices, decoder, grad, value_grad)
+            last = first
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -228,16 +251,14 @@ def by_feature(start, stop, indices, first, token, entry):  # type: ignore[no-un
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def weighted_sums(low, high, first, token, entry, weight, rows, out):  # type: ignore[no-untyped-def]
-    """``out[f]`` = sum over the tokens of feature f of weight[entry] · rows[token], for low ≤ f < high.
+    """``out[f − low]`` += sum over the tokens of feature f of weight[entry] · rows[token], for low ≤ f < high.
 
     The gradient of the decoder (weight = values, rows = output gradient) and of the encoder (weight = gradient of
     the values, rows = inputs); each feature's sum stays in the cache, in the order of its tokens.
     """
     d_in = rows.shape[1]
     for f in range(low, high):
-        total = out[f]
-        for i in range(d_in):
-            total[i] = 0
+        total = out[f - low]
         e, last = first[f], first[f + 1]
         while e + 4 <= last:
             x0, x1 = rows[token[e]], rows[token[e + 1]]

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, overload
 
@@ -21,11 +22,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from universality.errors import FormatError, MismatchError
-from universality.sae import kernels, storage
-from universality.sae.architectures import Architecture, architecture
+from universality.errors import FormatError, MismatchError, ModelError
+from universality.sae import kernels, stock, storage
+from universality.sae.architecture import Architecture
+from universality.sae.architectures import architecture
 from universality.sae.codes import Codes
 from universality.sae.products import linear
+from universality.sae.selection import select
+from universality.sae.sparse import tokens_a_task
 from universality.sae.workers import ranges, share_out
 
 TOKENS_A_TASK = 1024
@@ -52,9 +56,13 @@ class SAE:
     b_dec: Tensor
     """[d_in]."""
     architecture: str
-    """``relu`` or ``topk``."""
+    """``topk``, ``batchtopk``, ``matryoshka``, ``relu`` or ``jumprelu``."""
     k: int | None = None
-    """Features that fire on a token (topk)."""
+    """Features that fire on a token (topk), or did in training on average (batchtopk, matryoshka)."""
+    threshold: Tensor | None = None
+    """[d_sae], in the activations' units: features fire above it (jumprelu, batchtopk, matryoshka)."""
+    nested: tuple[int, ...] = ()
+    """Widths at which it may be cut with `prefix` (matryoshka)."""
     apply_b_dec_to_input: bool = True
     """Whether the decoder's bias is subtracted before encoding."""
     scale: float = 1.0
@@ -71,14 +79,26 @@ class SAE:
                     f"{name}: expected shape {shape} beside a W_dec [d_sae, d_in] of {tuple(self.W_dec.shape)}, "
                     f"found {found}"
                 )
-        for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
+        self._check_threshold()
+        for name in self._tensors():
             tensor = getattr(self, name).detach().to(torch.float32)
             if not bool(torch.isfinite(tensor).all()):
                 raise FormatError(f"{name} of the SAE holds NaN or infinity")
             object.__setattr__(self, name, tensor)
         if self.architecture == "topk" and (self.k is None or not 1 <= self.k <= self.d_sae):
             raise FormatError(f"k of a topk SAE must be 1 to d_sae = {self.d_sae}, found {self.k}")
-        self._kind  # noqa: B018 - an unknown architecture is refused now
+
+    def _check_threshold(self) -> None:
+        """Thresholds where the architecture, which must be known, asks for them, and nowhere else."""
+        shape = None if self.threshold is None else tuple(self.threshold.shape)
+        expected = (self.d_sae,) if self._kind.has_threshold else None
+        if shape != expected:
+            raise FormatError(f"threshold of a {self.architecture} SAE: expected shape {expected}, found {shape}")
+        if any(not 0 < a < b for a, b in pairwise((*self.nested, self.d_sae))):
+            raise FormatError(f"nested widths must rise to below d_sae = {self.d_sae}, found {list(self.nested)}")
+
+    def _tensors(self) -> tuple[str, ...]:
+        return storage.TENSORS if self.threshold is None else (*storage.TENSORS, "threshold")
 
     @property
     def d_in(self) -> int:
@@ -99,7 +119,7 @@ class SAE:
     def hash(self) -> str:
         """SHA-256 of the function it computes: weights, architecture and its settings; not of scale and metadata."""
         digest = hashlib.sha256(f"{self.architecture} {self.k} {self.apply_b_dec_to_input}".encode())
-        for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
+        for name in self._tensors():
             array = np.ascontiguousarray(getattr(self, name).cpu().numpy(), dtype="<f4")
             digest.update(f" {name} {array.shape} ".encode())
             digest.update(array.tobytes())
@@ -107,8 +127,28 @@ class SAE:
 
     def to(self, device: torch.device | str) -> SAE:
         """The same SAE on another device."""
-        moved = {name: getattr(self, name).to(device) for name in ("W_enc", "b_enc", "W_dec", "b_dec")}
+        moved = {name: getattr(self, name).to(device) for name in self._tensors()}
         return replace(self, **moved)
+
+    def prefix(self, width: int) -> SAE:
+        """The SAE of the first ``width`` features; its codes are the first columns of the whole one's.
+
+        Raises
+        ------
+        ModelError
+            If it was not trained to be cut at this width.
+        """
+        if width not in (*self.nested, self.d_sae):
+            nested = ", ".join(map(str, self.nested)) or "none"
+            raise ModelError(f"this {self.architecture} SAE can be cut at its nested widths ({nested}), not at {width}")
+        return replace(
+            self,
+            W_enc=self.W_enc[:, :width],
+            b_enc=self.b_enc[:width],
+            W_dec=self.W_dec[:width],
+            threshold=None if self.threshold is None else self.threshold[:width],
+            nested=tuple(n for n in self.nested if n < width),
+        )
 
     @torch.no_grad()
     def encode(self, x: Tensor | NDArray[np.floating]) -> sparse.csr_matrix:
@@ -132,13 +172,14 @@ class SAE:
         rows = torch.as_tensor(x)
         self._check_rows(rows, self.d_in, "activations")
         rows = rows.to(self.device, torch.float32)
-        tasks = ranges(len(rows), TOKENS_A_TASK)
+        tasks = ranges(len(rows), tokens_a_task(self.d_sae))
+        rule = self._kind.inference(self.threshold)
         if not tasks:
             return sparse.csr_matrix((0, self.d_sae), dtype=np.float32)
         if self.device.type == "cpu":
-            return Codes.concatenate(share_out(lambda part: self._kind.select(self._pre(rows[part])), tasks)).csr()
-        dense = (self._kind.activate(self._pre(rows[part])) for part in tasks)
-        return sparse.vstack([_csr(part) for part in dense], format="csr")
+            return Codes.concatenate(share_out(lambda part: select(self._pre(rows[part]), rule), tasks)).csr()
+        found = (stock.select(self._pre(rows[part]), rule) for part in tasks)
+        return sparse.vstack([_csr(entries) for entries in found], format="csr")
 
     @overload
     def decode(self, features: Tensor) -> Tensor: ...
@@ -185,7 +226,7 @@ class SAE:
 
         Equal SAEs are equal files. An SAE that stands there is replaced.
         """
-        tensors = {name: getattr(self, name) for name in storage.TENSORS}
+        tensors = {name: getattr(self, name) for name in self._tensors()}
         storage.write(Path(folder), tensors, self._settings(), dict(self.metadata))
         return Path(folder)
 
@@ -210,11 +251,12 @@ class SAE:
             "k": self.k,
             "apply_b_dec_to_input": self.apply_b_dec_to_input,
             "scale": self.scale,
+            "nested": list(self.nested),
         }
 
     @cached_property
     def _kind(self) -> Architecture:
-        return architecture(self.architecture, {"k": self.k})
+        return architecture(self.architecture, {"k": self.k, "nested": self.nested})
 
     @cached_property
     def _encoder(self) -> tuple[Tensor, Tensor]:
@@ -230,7 +272,6 @@ class SAE:
             raise MismatchError(f"expected {what} [n_tokens, {width}], found shape {tuple(rows.shape)}")
 
 
-def _csr(dense: Tensor) -> sparse.csr_matrix:
-    rows, columns = dense.nonzero(as_tuple=True)
-    values = dense[rows, columns].cpu().numpy()
-    return sparse.csr_matrix((values, (rows.cpu().numpy(), columns.cpu().numpy())), shape=tuple(dense.shape))
+def _csr(entries: stock.Entries) -> sparse.csr_matrix:
+    token, feature, values = (t.cpu().numpy() for t in (entries.token, entries.feature, entries.values))
+    return sparse.csr_matrix((values, (token, feature)), shape=entries.shape)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 from universality.errors import ConfigError
 from universality.sae.architectures import ARCHITECTURES
@@ -25,11 +26,17 @@ class SAESpec:
     d_sae: int
     """Width: the number of features."""
     architecture: str = "topk"
-    """``topk`` keeps the k largest pre-activations, ``relu`` pays an L1 penalty."""
+    """``topk``, ``batchtopk``, ``matryoshka``, ``relu`` or ``jumprelu``; each is a file of this folder."""
     k: int = 32
-    """Features that fire on a token (topk)."""
+    """Features that fire on a token (topk), or do on average (batchtopk, matryoshka)."""
+    nested: tuple[int, ...] = ()
+    """Widths below d_sae at which the dictionary can be cut (matryoshka)."""
     l1: float = 3e-3
     """Weight of the L1 penalty (relu): loss = mean squared error + l1 · (sum of a token's activations)."""
+    l0: float = 1e-3
+    """Weight of the L0 penalty (jumprelu): loss = mean squared error + l0 · (number of features that fire)."""
+    bandwidth: float = 1.0
+    """Width of the window about a threshold in which activations move it (jumprelu), where they have mean square 1."""
     seed: int = 0
     """Of the initial decoder."""
     learning_rate: float = 4e-3
@@ -47,38 +54,59 @@ class SAESpec:
     apply_b_dec_to_input: bool = True
     """Pre-encoder bias: subtract the decoder's bias before encoding."""
     aux_k: int = 256
-    """Dead features that together reconstruct what the living leave over (topk)."""
+    """Dead features that together reconstruct what the living leave over (topk, batchtopk, matryoshka)."""
     aux_weight: float = 1 / 32
     """Weight of that loss; 0 leaves it out."""
     dead_after_tokens: int = 20_000
     """A feature silent for this many tokens counts as dead."""
+    resample_at: tuple[float, ...] = ()
+    """Shares of the steps after which dead features are drawn anew, such as (0.25, 0.5)."""
+    resample_seed: int = 0
+    """Of the inputs that they are drawn from."""
     products: Products = "float32"
     """Number format of the encoder's product; bfloat16 is faster where the processor multiplies it."""
 
     def __post_init__(self) -> None:
+        for name in ("nested", "resample_at"):  # lists, as JSON and YAML give them
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.architecture not in ARCHITECTURES:
             raise ConfigError(f"unknown SAE architecture {self.architecture!r}; known: {', '.join(ARCHITECTURES)}")
         if self.products not in ("float32", "bfloat16"):
             raise ConfigError(f"products are float32 or bfloat16, found {self.products!r}")
+        if self.warmup_share + self.decay_share > 1:
+            raise ConfigError(
+                f"warmup_share + decay_share must not exceed 1, found {self.warmup_share} + {self.decay_share}"
+            )
+        self._check_numbers()
+        self._check_widths()
+
+    def _check_numbers(self) -> None:
         for name in ("d_sae", "k", "aux_k", "dead_after_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}")
-        for name in ("l1", "aux_weight", "seed", "warmup_share", "decay_share"):
+        for name in ("l1", "l0", "aux_weight", "seed", "resample_seed", "warmup_share", "decay_share"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be finite and not negative, found {getattr(self, name)}")
-        for name in ("learning_rate", "epsilon"):
+        for name in ("learning_rate", "epsilon", "bandwidth"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be finite and positive, found {getattr(self, name)}")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be in [0, 1), found {getattr(self, name)}")
-        if self.warmup_share + self.decay_share > 1:
-            raise ConfigError(
-                f"warmup_share + decay_share must not exceed 1, found {self.warmup_share} + {self.decay_share}"
-            )
-        if self.architecture == "topk" and self.k > self.d_sae:
-            raise ConfigError(f"k ({self.k}) features cannot fire in a dictionary of {self.d_sae}; lower k")
 
-    def as_dict(self) -> dict[str, int | float | str | bool]:
-        """The fields, for metadata and checkpoints."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    def _check_widths(self) -> None:
+        if self.k > self.d_sae and self.architecture in ("topk", "batchtopk", "matryoshka"):
+            raise ConfigError(f"k ({self.k}) features cannot fire in a dictionary of {self.d_sae}; lower k")
+        if any(a >= b for a, b in pairwise((0, *self.nested, self.d_sae))):
+            raise ConfigError(
+                f"nested widths must rise from at least 1 to below d_sae = {self.d_sae}, found {list(self.nested)}"
+            )
+        if self.nested and self.architecture != "matryoshka":
+            raise ConfigError(f"nested widths are of matryoshka, found {list(self.nested)} for {self.architecture}")
+        if any(not 0 < share < 1 for share in self.resample_at):
+            raise ConfigError(f"resample_at holds shares of the steps, above 0 and below 1, found {self.resample_at}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields, for metadata and checkpoints; what JSON holds."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

@@ -1,7 +1,8 @@
 """The two files of an SAE: ``cfg.json`` and ``sae_weights.safetensors``, with the keys of SAELens 6 and later.
 
 What SAELens has no key for (the scale used in training, the version of this layout, a hash of the weights) stands in
-``metadata.universality``. SAELens calls the architecture ``relu`` "standard".
+``metadata.universality``. SAELens calls the architecture ``relu`` "standard", and all whose features fire above a
+threshold "jumprelu", with a tensor ``threshold``; our own name for them stands in ``metadata.universality`` too.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from universality.errors import FormatError
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec")
 VERSION = 1
-_THEIRS = {"relu": "standard"}
-_OURS = {"standard": "relu", "relu": "relu", "topk": "topk"}
+_THEIRS = {"relu": "standard", "batchtopk": "jumprelu", "matryoshka": "jumprelu"}
+_OURS = {"standard": "relu", "relu": "relu", "topk": "topk", "jumprelu": "jumprelu"}
 
 
 def write(folder: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any], metadata: dict[str, Any]) -> None:
@@ -46,6 +47,8 @@ def write(folder: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, An
     if settings["architecture"] == "topk":
         config |= {"k": settings["k"], "rescale_acts_by_decoder_norm": False}
     ours = {"version": VERSION, "scale": settings["scale"], "weights_sha256": hashlib.sha256(weights).hexdigest()}
+    if settings["architecture"] in ("batchtopk", "matryoshka"):
+        ours |= {"architecture": settings["architecture"], "k": settings["k"], "nested": settings["nested"]}
     config["metadata"] = {**metadata, "universality": ours}
     text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False) + "\n"
     (folder / CONFIG).unlink(missing_ok=True)
@@ -65,10 +68,13 @@ def read(path: Path) -> dict[str, Any]:
     config = _read_config(folder / CONFIG)
     metadata = dict(config.get("metadata") or {})
     ours = metadata.pop("universality", {})
-    tensors = _read_weights(folder / WEIGHTS, ours.get("weights_sha256"))
+    kind = ours.get("architecture", _OURS[config["architecture"]])
+    names = (*TENSORS, "threshold") if config["architecture"] == "jumprelu" else TENSORS
+    tensors = _read_weights(folder / WEIGHTS, names, ours.get("weights_sha256"))
     settings = {
-        "architecture": _OURS[config["architecture"]],
-        "k": config.get("k"),
+        "architecture": kind,
+        "k": ours.get("k", config.get("k")),
+        "nested": tuple(ours.get("nested", ())),
         "apply_b_dec_to_input": config["apply_b_dec_to_input"],
         "scale": float(ours.get("scale", 1.0)),
     }
@@ -103,7 +109,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     return dict(config)
 
 
-def _read_weights(path: Path, expected: str | None) -> dict[str, Tensor]:
+def _read_weights(path: Path, names: tuple[str, ...], expected: str | None) -> dict[str, Tensor]:
     try:
         if expected is not None and (found := hashlib.sha256(path.read_bytes()).hexdigest()) != expected:
             raise FormatError(f"{path}: SHA-256 {found[:12]}…, {CONFIG} says {expected[:12]}…; the file was changed")
@@ -112,9 +118,9 @@ def _read_weights(path: Path, expected: str | None) -> dict[str, Tensor]:
         raise FormatError(f"{path}: no such file; an SAE is a folder that holds {CONFIG} and {WEIGHTS}") from None
     except (OSError, SafetensorError) as error:
         raise FormatError(f"{path}: cannot be read as safetensors: {error}") from None
-    if set(tensors) != set(TENSORS):
-        raise FormatError(f"{path}: expected the tensors {', '.join(TENSORS)}, found {', '.join(sorted(tensors))}")
-    return {name: tensors[name].to(torch.float32) for name in TENSORS}
+    if set(tensors) != set(names):
+        raise FormatError(f"{path}: expected the tensors {', '.join(names)}, found {', '.join(sorted(tensors))}")
+    return {name: tensors[name].to(torch.float32) for name in names}
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -7,17 +7,21 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from universality.errors import FormatError, MismatchError, ModelError
+from universality.sae.adam import Adam
 from universality.sae.architectures import architecture
+from universality.sae.batchtopk import RunningThreshold
+from universality.sae.gradients import gradients
 from universality.sae.initialise import ActivationSummary, initial_weights, summarise
+from universality.sae.resample import MOST_INPUTS, WINDOW_STEPS, Reservoir, resample
 from universality.sae.sae import SAE
 from universality.sae.spec import SAESpec
-from universality.sae.step import Batch, Step
-from universality.sae.weights import Weights
-from universality.sae.workers import one_core
+from universality.sae.step import FEATURES_A_TASK, Batch, Step
+from universality.sae.workers import one_core, ranges, share_out
 
 
 class SAETrainer:
@@ -52,16 +56,14 @@ class SAETrainer:
         self.step_count = 0
         self.tokens_seen = 0
         self.architecture = architecture(spec.architecture, spec.as_dict())
-        self.weights = initial_weights(spec.d_sae, summary, spec.seed)
+        kind = self.architecture
+        self.weights = initial_weights(spec.d_sae, summary, spec.seed, kind.initial_threshold, kind.adaptive)
         self.device = self.weights.b_dec.device
         self.silent_tokens = torch.zeros(spec.d_sae, dtype=torch.int64, device=self.device)
-        self._adam = torch.optim.Adam(
-            list(self.weights.tensors().values()),
-            lr=spec.learning_rate,
-            betas=(spec.beta1, spec.beta2),
-            eps=spec.epsilon,
-            fused=self.device.type in ("cpu", "cuda"),
-        )
+        self.running_threshold = RunningThreshold(self.device)
+        self._adam = Adam(self.weights.tensors(), spec.beta1, spec.beta2, spec.epsilon)
+        self._resample_steps = sorted({round(share * total_steps) for share in spec.resample_at})
+        self._reservoir = Reservoir(self.d_in, min(spec.d_sae, MOST_INPUTS), self.device)
 
     @property
     def learning_rate(self) -> float:
@@ -104,33 +106,66 @@ class SAETrainer:
         with one_core():
             x = batch.to(self.device, torch.float32) * self.scale
             parts = Batch.of(x, self.weights.b_dec, self.spec.apply_b_dec_to_input)
-            dead = (self.silent_tokens >= self.spec.dead_after_tokens).nonzero().squeeze(1)
-            step, auxiliary = self.architecture.step(
-                self.weights, parts, dead, getattr(torch, self.spec.products), self.spec.apply_b_dec_to_input
-            )
+            dead = self._dead()
+            step = gradients(self.architecture, self.weights, parts, dead, getattr(torch, self.spec.products))
             rate = self.learning_rate
             if report or self.device.type == "cpu":  # a GPU need not wait for it
                 self._check(step)
-            numbers = self._numbers(step, auxiliary, x, rate) if report else {}
-            self._update(step.gradients, rate)
+            numbers = self._numbers(step, x, rate) if report else {}
+            self._update(step, rate)
             self._count(step, len(x))
+            self._draw_anew(step, x)
         return {**numbers, "dead_share": len(dead) / self.spec.d_sae} if report else {}
 
-    def _update(self, gradients: Weights, rate: float) -> None:
-        """Adam, with decoder rows kept on the unit sphere."""
-        decoder, grad = self.weights.W_dec, gradients.W_dec
-        grad.addcmul_(torch.linalg.vecdot(grad, decoder)[:, None], decoder, value=-1)
-        for name, tensor in self.weights.tensors().items():
-            tensor.grad = getattr(gradients, name)
-        self._adam.param_groups[0]["lr"] = rate
-        self._adam.step()
-        decoder.div_(torch.linalg.vector_norm(decoder, dim=1, keepdim=True))
+    def _dead(self) -> Tensor:
+        """Features silent for long [n_dead], rising."""
+        return (self.silent_tokens >= self.spec.dead_after_tokens).nonzero().squeeze(1)
+
+    def _update(self, step: Step, rate: float) -> None:
+        """Adam, with decoder rows kept on the unit sphere; a few features from gradient to norm while in the cache."""
+        weights, adam, count = self.weights, self._adam, self.step_count
+
+        def learn(part: slice) -> None:
+            encoder_grad, decoder_grad = step.rows_of(part, weights.W_dec)
+            decoder = weights.W_dec[part]
+            decoder_grad.addcmul_(torch.linalg.vecdot(decoder_grad, decoder)[:, None], decoder, value=-1)
+            adam.update("W_enc", encoder_grad, rate, count, part)
+            adam.update("W_dec", decoder_grad, rate, count, part)
+            decoder.div_(torch.linalg.vector_norm(decoder, dim=1, keepdim=True))
+
+        d_sae = self.spec.d_sae
+        share_out(learn, ranges(d_sae, FEATURES_A_TASK if self.device.type == "cpu" else d_sae))
+        adam.update("b_enc", step.b_enc, rate, count)
+        adam.update("b_dec", step.b_dec, rate, count)
+        if step.log_threshold is not None:
+            adam.update("log_threshold", step.log_threshold, rate, count)
         self.step_count += 1
 
     def _count(self, step: Step, n_tokens: int) -> None:
         self.tokens_seen += n_tokens
         self.silent_tokens += n_tokens
         self.silent_tokens[step.firings > 0] = 0
+        if step.lowest is not None:
+            self.running_threshold.add(step.lowest)
+
+    def _draw_anew(self, step: Step, x: Tensor) -> None:
+        """Keep inputs of the steps before one of resampling; there, give them to dead features."""
+        now = self.step_count
+        following = next((at for at in self._resample_steps if at >= now), None)
+        if following is None or following - now >= WINDOW_STEPS:
+            return
+        losses = step.output_grad.square().sum(dim=1, dtype=torch.float64)  # up to a factor
+        self._reservoir.add(x, losses.square(), np.random.default_rng([self.spec.resample_seed, now]))
+        if now == following:
+            start = self.architecture.initial_threshold
+            log_threshold = 0.0 if start is None else math.log(start)
+            changed = resample(self.weights, self._adam, self._dead(), self._kept_inputs(), log_threshold)
+            self.silent_tokens[changed] = 0
+            self._reservoir.clear()
+
+    def _kept_inputs(self) -> Tensor:
+        """Inputs for dead features [n_inputs, d_in], the best drawn first."""
+        return self._reservoir.inputs
 
     def _check(self, step: Step) -> None:
         """Stop at a loss that is no number, before it reaches the weights."""
@@ -140,16 +175,12 @@ class SAETrainer:
                 "batch holds NaN or infinity, or the learning rate is too high"
             )
 
-    def _numbers(self, step: Step, auxiliary: Tensor | float, x: Tensor, rate: float) -> dict[str, float]:
-        n_tokens = len(x)
-        error = float(step.squared_error)
-        loss = error / x.numel() + self.spec.l1 * float(step.activation_sum) / n_tokens
-        loss += self.spec.aux_weight * float(auxiliary)
+    def _numbers(self, step: Step, x: Tensor, rate: float) -> dict[str, float]:
         total = float((x - x.mean(dim=0)).square().sum())
         return {
-            "loss": loss,
-            "explained_variance": 1 - error / total if total else math.nan,
-            "l0": float(step.firings.sum()) / n_tokens,
+            "loss": float(step.loss) + self.spec.aux_weight * float(step.auxiliary),
+            "explained_variance": 1 - float(step.squared_error) / total if total else math.nan,
+            "l0": float(step.firings.sum()) / len(x),
             "learning_rate": rate,
         }
 
@@ -164,6 +195,8 @@ class SAETrainer:
             "silent_tokens": self.silent_tokens,
             "weights": self.weights.tensors(),
             "adam": self._adam.state_dict(),
+            "running_threshold": self.running_threshold.sums,
+            "reservoir": self._reservoir.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -194,6 +227,8 @@ class SAETrainer:
                     tensor.copy_(state["weights"][name])
                 self.silent_tokens.copy_(state["silent_tokens"])
             self._adam.load_state_dict(state["adam"])
+            self.running_threshold.sums.copy_(state["running_threshold"])
+            self._reservoir.load_state_dict(state["reservoir"])
             self.scale = float(state["scale"])
             self.step_count, self.tokens_seen = int(state["step_count"]), int(state["tokens_seen"])
         except KeyError as error:
@@ -207,14 +242,16 @@ class SAETrainer:
         metadata
             What it was made from (model, site, tokens); the spec, steps and tokens seen are added.
         """
-        encoder, b_enc, decoder, b_dec = (t.detach().cpu().clone() for t in self.weights.tensors().values())
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in self.weights.tensors().items()}
         return SAE(
-            W_enc=encoder.T,
-            b_enc=b_enc / self.scale,
-            W_dec=decoder,
-            b_dec=b_dec / self.scale,
+            W_enc=weights["W_enc"].T,
+            b_enc=weights["b_enc"] / self.scale,
+            W_dec=weights["W_dec"],
+            b_dec=weights["b_dec"] / self.scale,
             architecture=self.spec.architecture,
-            k=self.spec.k if self.spec.architecture == "topk" else None,
+            k=getattr(self.architecture, "k", None),
+            threshold=self._threshold(weights.get("log_threshold")),
+            nested=self.architecture.prefixes(self.spec.d_sae)[:-1],
             apply_b_dec_to_input=self.spec.apply_b_dec_to_input,
             scale=self.scale,
             metadata={
@@ -222,3 +259,11 @@ class SAETrainer:
                 "training": {**self.spec.as_dict(), "steps": self.step_count, "tokens_seen": self.tokens_seen},
             },
         )
+
+    def _threshold(self, log_threshold: Tensor | None) -> Tensor | None:
+        """Learnt or measured [d_sae], in the activations' own units."""
+        if log_threshold is not None:
+            return log_threshold.exp() / self.scale
+        if not self.architecture.has_threshold:
+            return None
+        return torch.full((self.spec.d_sae,), self.running_threshold.value / self.scale)

@@ -19,7 +19,9 @@ class Weights:
     """[d_sae, d_in]; rows have unit norm."""
     b_dec: Tensor
     """[d_in]."""
+    log_threshold: Tensor | None = None
+    """[d_sae], of architectures that learn a threshold; its logarithm, so that it stays positive."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Name → tensor."""
-        return dict(self.__dict__)
+        return {name: tensor for name, tensor in self.__dict__.items() if tensor is not None}

@@ -1,0 +1,94 @@
+"""How does an SAE's error fall with width and steps, and what would larger ones reach?
+
+    python analyses/sae_scaling.py analyses/results/sae_sweep.jsonl --figure analyses/results/sae_scaling.png
+
+Takes the best learning rate of every (width, steps) that `sae_sweep.py` wrote, and fits
+
+    1 − explained variance = c + a (width / 1,000)^−α + b (steps / 100)^−β,    a, b, c ≥ 0
+
+by least squares of logarithms, as Gao et al. 2024 do for their loss. Few points fix few parameters: the printed errors
+of the fit say how well, and rows marked "predicted" lie outside of what was measured.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+PREDICTED = (16_384, 32_768, 65_536, 131_072)
+
+
+def best_of(lines: list[dict], architecture: str) -> NDArray[np.float64]:
+    """Rows (width, steps, learning rate, 1 − explained variance)."""
+    best: dict[tuple[int, int], tuple[float, float]] = {}
+    for line in lines:
+        if line["architecture"] != architecture:
+            continue
+        key, found = (line["width"], line["steps"]), (1 - line["explained_variance"], line["learning_rate"])
+        best[key] = min(best.get(key, found), found)
+    return np.array([(width, steps, rate, loss) for (width, steps), (loss, rate) in sorted(best.items())])
+
+
+def law(parameters: NDArray[np.float64], width: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The fitted error; parameters are log c, log a, α, log b, β."""
+    c, a, alpha, b, beta = parameters
+    return np.exp(c) + np.exp(a) * (width / 1000) ** -alpha + np.exp(b) * (steps / 100) ** -beta
+
+
+def fit(width: NDArray[np.float64], steps: NDArray[np.float64], loss: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least squares of logarithms, from the best of several starts."""
+    starts = [
+        (np.log(c), np.log(0.05), alpha, np.log(0.05), beta)
+        for c in (0.01, 0.1)
+        for alpha in (0.2, 0.6)
+        for beta in (0.3, 1)
+    ]
+    bounds = ([-12, -12, 0, -12, 0], [1, 1, 3, 1, 3])
+    fits = [least_squares(lambda p: np.log(law(p, width, steps) / loss), start, bounds=bounds) for start in starts]
+    return min(fits, key=lambda found: found.cost).x
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sweep", type=Path)
+    parser.add_argument("--architecture", default="topk")
+    parser.add_argument("--figure", type=Path)
+    options = parser.parse_args()
+    lines = [json.loads(line) for line in options.sweep.read_text(encoding="utf-8").splitlines()]
+    width, steps, rate, loss = best_of(lines, options.architecture).T
+    if len(loss) < 6:
+        raise SystemExit(f"{options.sweep}: {len(loss)} (width, steps) of {options.architecture}; the fit needs 6")
+    found = fit(width, steps, loss)
+    print("1 − EV = {:.3f} + {:.3f} (width / 1,000)^−{:.2f} + {:.3f} (steps / 100)^−{:.2f}".format(
+        *(np.exp(p) if i in (0, 1, 3) else p for i, p in enumerate(found))))  # fmt: skip
+    print(f"{'width':>8} {'steps':>6} {'best rate':>10} {'1 − EV':>8} {'fit':>8}")
+    for row in zip(width, steps, rate, loss, law(found, width, steps), strict=True):
+        print("{:>8,.0f} {:>6.0f} {:>10g} {:>8.4f} {:>8.4f}".format(*row))
+    for larger in PREDICTED:
+        predicted = law(found, np.array([larger]), np.array([steps.max()]))[0]
+        print(f"{larger:>8,} {steps.max():>6.0f} {'':>10} {'':>8} {predicted:>8.4f}  predicted")
+    if options.figure:
+        draw(found, width, steps, loss, options.figure)
+
+
+def draw(found: NDArray[np.float64], width: NDArray[np.float64], steps: NDArray[np.float64],
+         loss: NDArray[np.float64], path: Path) -> None:  # fmt: skip
+    """Points measured, lines fitted; dashed where there are no points."""
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for n_steps in np.unique(steps):
+        here = steps == n_steps
+        points = axes.plot(width[here], loss[here], "o", label=f"{n_steps:.0f} steps")[0]
+        for low, high, style in ((width.min(), width.max(), "-"), (width.max(), max(PREDICTED), "--")):
+            grid = np.geomspace(low, high)
+            axes.plot(grid, law(found, grid, np.full_like(grid, n_steps)), style, color=points.get_color(), lw=1)
+    axes.set(xscale="log", xlabel="width", ylabel="1 − explained variance, held out")
+    axes.legend(title="lines: fitted law; dashed: predicted")
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
