@@ -23,7 +23,7 @@ from universality.similarity.masked import Coverage, MaskedCosine
 from universality.similarity.rows import BoolArray, FloatArray, IntArray
 from universality.similarity.source import DEFAULT_BUDGET, BlockSource
 from universality.similarity.tokens import TokenSource
-from universality.similarity.topk import TopK, topk_of_blocks
+from universality.similarity.topk import Best, TopK
 
 if TYPE_CHECKING:
     from universality.features.store import FeatureStore
@@ -254,8 +254,31 @@ class Similarity:
         """
         if k < 1 or axis not in (0, 1, None):
             raise UniversalityError(f"topk: expected k >= 1 and axis 0, 1 or None, found k={k}, axis={axis}")
-        by_row, by_col = topk_of_blocks(self.blocks(), k, self.dead_rows, self.dead_cols)
-        return (by_row, by_col) if axis is None else by_row if axis == 1 else by_col
+        if axis == 0:
+            return self.transposed().topk(k)
+        threshold = np.where(self.dead_rows, np.inf, -np.inf)
+        by_row, by_col = self._source.best(k, np.where(self.dead_cols, np.inf, 0.0), threshold, axis is None)
+        rows = by_row.index, by_row.score
+        return rows if by_col is None else (rows, (by_col.index, by_col.score))
+
+    def best(self, k: int, prices: FloatArray, threshold: FloatArray) -> Best:
+        """The k columns with the largest score - price of each row, among those above the row's threshold.
+
+        Parameters
+        ----------
+        k
+            How many.
+        prices
+            Finite [n_cols].
+        threshold
+            [n_rows].
+        """
+        prices = np.where(self.dead_cols, np.inf, prices)
+        return self._source.best(k, prices, np.where(self.dead_rows, np.inf, threshold), both=False)[0]
+
+    def transposed(self) -> Similarity:
+        """The same scores with columns as rows."""
+        return Similarity(self._source.transposed())
 
     def above(self, threshold: float) -> tuple[IntArray, IntArray, FloatArray]:
         """All pairs of living features with a score >= ``threshold``: rows, columns, scores, in row order."""

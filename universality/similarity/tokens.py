@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from universality.errors import UniversalityError
-from universality.similarity.comoments import CoMoments
+from universality.similarity.cofiring import Entries
+from universality.similarity.comoments import CoMoments, Kind
 from universality.similarity.groups import GroupMoments
 from universality.similarity.rows import ENTRY_BYTES, BoolArray, FloatArray, IntArray, StoreRows, entries
 from universality.similarity.selection import Selection, select
 from universality.similarity.side import Side, measure_side
 from universality.similarity.source import BLOCK_BYTES, DEFAULT_BUDGET, describe_store, rows_within
+from universality.similarity.topk import Best, beaten_by_background, best_of_blocks, best_of_stripes
 from universality.similarity.units import independent_units
 
 if TYPE_CHECKING:
     from universality.features.store import FeatureStore
+
+Index: TypeAlias = IntArray | slice | npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True, eq=False)
 class TokenSource(ABC):
     """Two stores, the token rows that are compared, and the co-moments over those.
 
-    A measure adds its name, which features are dead, and how co-moments become scores.
+    A measure adds its name, which features are dead, which co-moments it needs and how they become scores.
 
     Parameters
     ----------
@@ -43,7 +48,7 @@ class TokenSource(ABC):
     """
 
     name: ClassVar[str]
-    depth: ClassVar[int] = 1  # numbers held per pair
+    kind: ClassVar[Kind]
 
     a: StoreRows
     b: StoreRows
@@ -125,7 +130,7 @@ class TokenSource(ABC):
         """Few where blocks are cut from memory, as many as the budget bears where a block re-reads the stores."""
         loaded = self.a.whole is not None and self.b.whole is not None
         n_bytes = min(BLOCK_BYTES, self.memory_budget) if loaded else self.memory_budget // 2
-        return rows_within(n_bytes, self.shape[1] * self.depth)
+        return rows_within(n_bytes, self.shape[1] * (4 if self.kind == "masked" else 1))
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -142,12 +147,62 @@ class TokenSource(ABC):
         """[n_features] True where the measure is undefined for a feature of this side."""
 
     @abstractmethod
+    def scores(self, values: FloatArray, i: Index, j: Index) -> FloatArray:
+        """Scores of pairs of features i and j from their co-moments: [...], or [4, ...] for the masked sums.
+
+        ``i`` and ``j`` index arrays by feature and broadcast to the shape of the scores; the result is a new array or
+        ``values`` itself.
+        """
+
+    def background(self) -> tuple[FloatArray, FloatArray]:
+        """x [n_rows] and y [n_cols]: a pair that never fires together scores -x_i y_j; 0 unless means are taken off."""
+        return np.zeros(self.shape[0]), np.zeros(self.shape[1])
+
     def block(self, rows: IntArray) -> FloatArray:
         """Scores [n_rows, n_cols] of distinct rows."""
+        values = self.moments.block(self.kind, rows)
+        return self.scores(np.moveaxis(values, 1, 0) if values.ndim == 3 else values, rows[:, None], slice(None))
 
-    @abstractmethod
     def pairs(self, i: IntArray, j: IntArray) -> FloatArray:
         """Scores [n_pairs] of given pairs."""
+        return self.scores(self.moments.pairs(self.kind, i, j), i, j)
+
+    @property
+    def listed(self) -> bool:
+        """Whether `stripes` is the way to the whole matrix."""
+        return self.moments.listed(self.kind)
+
+    def stripes(self, rows: IntArray | None = None) -> Iterator[tuple[IntArray, Entries]]:
+        """Scores of the pairs that fire together, some rows at a time and in order; others have the `background`'s."""
+        return self.moments.stripes(self.kind, np.arange(self.shape[0]) if rows is None else rows, self.scores)
+
+    def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
+        """From the listed entries where there are such; a column that fires with too few rows is looked at alone."""
+        if not self.listed:
+            return best_of_blocks(self, k, offset, threshold, both)
+        by_col = Best.empty(self.shape[1], k) if both else None
+        by_row = best_of_stripes(self.stripes(), self.background(), k, offset, threshold, by_col)
+        if by_col is None:
+            return by_row, None
+        short = beaten_by_background(by_col, self.background(), threshold < np.inf) & (offset < np.inf)
+        if short.any():
+            turned = self.transposed()
+            dead_rows = np.where(threshold < np.inf, 0.0, np.inf)
+            alone = np.where(short, -np.inf, np.inf)
+            wanted = np.flatnonzero(short)
+            again = best_of_stripes(turned.stripes(wanted), turned.background(), k, dead_rows, alone)
+            for kept, found in zip(by_col, again, strict=True):
+                kept[wanted] = found[wanted]
+        return by_row, by_col.without(offset == np.inf)
+
+    def transposed(self) -> Self:
+        """B against A."""
+        turned = Selection(
+            self.selection.rows_b, self.selection.rows_a, self.selection.documents, self.selection.repaired
+        )
+        other = replace(self, a=self.b, b=self.a, selection=turned, recent=[])
+        other.__dict__["moments"] = self.moments.transposed()  # what is measured already
+        return other
 
     def pairs_by_group(self, i: IntArray, j: IntArray) -> GroupMoments:
         """Per-group sufficient statistics of given pairs; a measure without them refuses."""
