@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import get_num_threads
+from tqdm import tqdm
 
 from universality.similarity.rows import FloatArray, IntArray
 from universality.similarity.topk import Best, best_of_blocks, scan_cols, scan_rows
@@ -36,22 +37,23 @@ def screened_best(
     low_threshold = np.where(np.isfinite(threshold), threshold - error[:n_rows], threshold)
     rough = Best.empty(n_rows, k + MORE, np.float32)
     rough_cols = Best.empty(n_cols, k + MORE, np.float32) if both else None
-    x, y = source.x.astype(np.float32), source.y.astype(np.float32)
+    wanted = np.flatnonzero(threshold < np.inf)
+    x, y = source.x[wanted].astype(np.float32), source.y.astype(np.float32)
     offset32, least = offset.astype(np.float32), low_threshold.astype(np.float32)
-    dead_rows = np.where(threshold == np.inf, np.inf, 0.0).astype(np.float32)
     step = max(1, TILE_BYTES // (4 * max(1, n_cols)))
-    tile = np.empty((min(step, n_rows), n_cols), np.float32)
-    for low in range(0, n_rows, step):
-        part = np.matmul(x[low : low + step], y.T, out=tile[: min(step, n_rows - low)])
-        scan_rows(part, low, offset32, least, *rough)
+    tile = np.empty((min(step, wanted.size), n_cols), np.float32)
+    for low in tqdm(range(0, wanted.size, step), desc="products", disable=None, leave=False):
+        rows = wanted[low : low + step]
+        part = np.matmul(x[low : low + step], y.T, out=tile[: rows.size])
+        scan_rows(part, rows, offset32, least, *rough)
         if rough_cols is not None:
-            scan_cols(part, low, dead_rows, get_num_threads(), *rough_cols)
+            scan_cols(part, rows, get_num_threads(), *rough_cols)
     by_row = _settled(source, rough, k, offset, threshold, error[:n_rows])
     if rough_cols is None:
         return by_row, None
     turned = source.transposed()
-    dead_rows64, alone = dead_rows.astype(np.float64), np.where(offset == np.inf, np.inf, -np.inf)
-    return by_row, _settled(turned, rough_cols.without(offset == np.inf), k, dead_rows64, alone, error[n_rows:])
+    dead_rows, alone = (np.where(array == np.inf, np.inf, low) for array, low in ((threshold, 0.0), (offset, -np.inf)))
+    return by_row, _settled(turned, rough_cols.without(offset == np.inf), k, dead_rows, alone, error[n_rows:])
 
 
 def _error(source: FactorSource, offset: FloatArray, threshold: FloatArray) -> FloatArray:
@@ -97,6 +99,6 @@ def _exactly(source: FactorSource, out: Best, rows: IntArray, offset: FloatArray
     for low in range(0, rows.size, step):
         part = rows[low : low + step]
         found = Best.empty(part.size, out.index.shape[1])
-        scan_rows(source.block(part), 0, offset, threshold[part], *found)
+        scan_rows(source.block(part), np.arange(part.size), offset, threshold[part], *found)
         for kept, new in zip(out, found, strict=True):
             kept[part] = new

@@ -181,7 +181,8 @@ class TokenSource(ABC):
         if not self.listed:
             return best_of_blocks(self, k, offset, threshold, both)
         by_col = Best.empty(self.shape[1], k) if both else None
-        by_row = best_of_stripes(self.stripes(), self.background(), k, offset, threshold, by_col)
+        wanted = np.flatnonzero(threshold < np.inf)
+        by_row = best_of_stripes(self.stripes(wanted), self.background(), k, offset, threshold, by_col)
         if by_col is None:
             return by_row, None
         short = beaten_by_background(by_col, self.background(), threshold < np.inf) & (offset < np.inf)

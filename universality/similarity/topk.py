@@ -51,10 +51,10 @@ def _insert(index, key, score, c, v, s):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def scan_rows(block, first, offset, threshold, index, key, score):  # type: ignore[no-untyped-def]
-    """A dense block [n, n_cols], rows from ``first`` on: better columns enter the rows' lists."""
+def scan_rows(block, rows, offset, threshold, index, key, score):  # type: ignore[no-untyped-def]
+    """A dense block [n, n_cols] of ``rows``: better columns enter the rows' lists."""
     for r in prange(block.shape[0]):
-        i = first + r
+        i = rows[r]
         least = max(threshold[i], key[i, -1])
         for c in range(block.shape[1]):
             v = block[r, c] - offset[c]
@@ -64,17 +64,15 @@ def scan_rows(block, first, offset, threshold, index, key, score):  # type: igno
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def scan_cols(block, first, offset, workers, index, key, score):  # type: ignore[no-untyped-def]
-    """A dense block, rows from ``first`` on and rising from call to call: better rows enter the columns' lists."""
+def scan_cols(block, rows, workers, index, key, score):  # type: ignore[no-untyped-def]
+    """A dense block of ``rows``, rising from call to call: better rows enter the columns' lists."""
     n = block.shape[1]
     for w in prange(workers):
         for r in range(block.shape[0]):
-            if offset[first + r] == np.inf:
-                continue
             for c in range(w * n // workers, (w + 1) * n // workers):
-                v = block[r, c] - offset[first + r]
+                v = block[r, c]
                 if v > key[c, -1]:
-                    _insert(index[c], key[c], score[c], first + r, v, block[r, c])
+                    _insert(index[c], key[c], score[c], rows[r], v, v)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -137,18 +135,19 @@ def best_of_blocks(
     offset
         [n_cols] taken off the score in the rows' lists; inf for dead columns.
     threshold
-        [n_rows] only keys above it enter the rows' lists; inf for dead rows.
+        [n_rows] only keys above it enter the rows' lists; inf for rows that are dead or not wanted, which cost nothing.
     both
         Whether the columns' lists are wanted, of scores as they are.
     """
     n_rows, n_cols = source.shape
     by_row, by_col = Best.empty(n_rows, k), Best.empty(n_cols, k) if both else None
-    dead_rows = np.where(threshold == np.inf, np.inf, 0.0)
-    for low in range(0, n_rows, source.rows_per_block):
-        block = source.block(np.arange(low, min(low + source.rows_per_block, n_rows)))
-        scan_rows(block, low, offset, threshold, *by_row)
+    wanted = np.flatnonzero(threshold < np.inf)
+    for low in range(0, wanted.size, source.rows_per_block):
+        rows = wanted[low : low + source.rows_per_block]
+        block = source.block(rows)
+        scan_rows(block, rows, offset, threshold, *by_row)
         if by_col is not None:
-            scan_cols(block, low, dead_rows, get_num_threads(), *by_col)
+            scan_cols(block, rows, get_num_threads(), *by_col)
     return by_row, None if by_col is None else by_col.without(offset == np.inf)
 
 
