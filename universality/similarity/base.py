@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from universality.errors import UniversalityError
-from universality.similarity.activation import ActivationPearson
+from universality.similarity.activation import ActivationCosine, ActivationPearson
+from universality.similarity.attribution import Attribution
 from universality.similarity.decoder import decoder_source
+from universality.similarity.firing import FiringJaccard, FiringPhi
 from universality.similarity.factors import dense_source, factor_source
 from universality.similarity.groups import GroupMoments
 from universality.similarity.logit import logit_source
@@ -34,7 +36,8 @@ RowsLike: TypeAlias = slice | npt.ArrayLike
 class Similarity:
     """A matrix of scores [n_rows, n_cols] that is never held whole unless it fits.
 
-    Use a constructor: `activation`, `logit`, `decoder`, `masked_cosine`, `coverage`, `from_dense`, `from_factors`.
+    Use a constructor: `activation`, `firing`, `attribution`, `masked_cosine`, `coverage` compare over tokens; `logit` and
+    `decoder` compare weights; `from_dense`, `from_factors`.
 
     Examples
     --------
@@ -54,8 +57,9 @@ class Similarity:
         memory_budget: int = DEFAULT_BUDGET,
         documents: npt.ArrayLike | None = None,
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        measure: Literal["pearson", "cosine"] = "pearson",
     ) -> Similarity:
-        """Pearson's r of activations over the same tokens.
+        """Pearson's r (or the cosine) of activations over the same tokens.
 
         Parameters
         ----------
@@ -68,6 +72,8 @@ class Similarity:
             Only the tokens of these documents (indices into the document table).
         rows
             (rows_a, rows_b): row ``rows_a[p]`` of A meets row ``rows_b[p]`` of B; for nulls.
+        measure
+            "pearson", or "cosine" for the same without taking the means off.
 
         Raises
         ------
@@ -80,7 +86,44 @@ class Similarity:
         ----------
         Bricken et al. 2023, *Towards Monosemanticity*.
         """
-        return cls(ActivationPearson.of(a, b, memory_budget, documents, rows))
+        source = _chosen(measure, {"pearson": ActivationPearson, "cosine": ActivationCosine})
+        return cls(source.of(a, b, memory_budget, documents, rows))
+
+    @classmethod
+    def firing(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        measure: Literal["phi", "jaccard"] = "phi",
+    ) -> Similarity:
+        """On which tokens features fire, whatever the strength: the phi coefficient, or the Jaccard index.
+
+        Other parameters and errors as for `activation`.
+        """
+        source = _chosen(measure, {"phi": FiringPhi, "jaccard": FiringJaccard})
+        return cls(source.of(a, b, memory_budget, documents, rows))
+
+    @classmethod
+    def attribution(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    ) -> Similarity:
+        """Pearson's r of per-token attributions: activation x logit weight of the token that follows.
+
+        Parameters and errors as for `activation` and `logit`; tokens that none follows are left out.
+
+        References
+        ----------
+        Bricken et al. 2023, *Towards Monosemanticity*.
+        """
+        return cls(Attribution.of(a, b, memory_budget, documents, rows))
 
     @classmethod
     def masked_cosine(
@@ -307,7 +350,7 @@ class Similarity:
         i, j
             [n_pairs] rows and columns.
         by
-            None for scores float64 [n_pairs]. "group" (activation only) for the sums per group of documents (per
+            None for scores float64 [n_pairs]. "group" (measures by Pearson's r over tokens only) for the sums per group of documents (per
             document in kinds of few groups) from which `GroupMoments.pearson` has r for any resample of groups.
 
         Raises
@@ -383,3 +426,9 @@ class Similarity:
             what = ("row", "column")[axis]
             raise UniversalityError(f"{what} indices from 0 to {n - 1} exist, found {array.min()} to {array.max()}")
         return array.astype(np.int64)
+
+
+def _chosen(measure: str, known: dict[str, type[TokenSource]]) -> type[TokenSource]:
+    if measure not in known:
+        raise UniversalityError(f"unknown measure {measure!r}; choose one of {', '.join(known)}")
+    return known[measure]

@@ -15,7 +15,7 @@ from universality.errors import UniversalityError
 from universality.similarity.cofiring import Entries
 from universality.similarity.comoments import CoMoments, Kind
 from universality.similarity.groups import GroupMoments
-from universality.similarity.rows import ENTRY_BYTES, BoolArray, FloatArray, IntArray, StoreRows, entries
+from universality.similarity.rows import ENTRY_BYTES, BoolArray, FloatArray, IntArray, StoreRows, Values, entries
 from universality.similarity.selection import Selection, select
 from universality.similarity.side import Side, measure_side
 from universality.similarity.source import BLOCK_BYTES, DEFAULT_BUDGET, describe_store, rows_within
@@ -70,9 +70,19 @@ class TokenSource(ABC):
         selection = select(a, b, documents, rows)
         same = b is a or b.path.resolve() == a.path.resolve()
         needed = (2 * entries(a) + (0 if same else entries(b))) * ENTRY_BYTES  # A twice: by token, by feature
-        rows_a = StoreRows.open(a, needed <= memory_budget)
-        rows_b = rows_a if same else StoreRows.open(b, needed <= memory_budget)
-        return cls(rows_a, rows_b, selection, memory_budget, **options)
+        rows_a = StoreRows.open(a, needed <= memory_budget, cls.values(a, b))
+        rows_b = rows_a if same else StoreRows.open(b, needed <= memory_budget, cls.values(b, a))
+        return cls(rows_a, rows_b, cls.admit(a, b, selection), memory_budget, **options)
+
+    @classmethod
+    def values(cls, store: FeatureStore, other: FeatureStore) -> Values | None:
+        """What the measure compares in place of a store's activations; None for those."""
+        return None
+
+    @classmethod
+    def admit(cls, a: FeatureStore, b: FeatureStore, selection: Selection) -> Selection:
+        """The positions that the measure is defined for; by default all."""
+        return selection
 
     def restrict(self, documents: npt.ArrayLike) -> Self:
         """The same measure over the tokens of some documents, from the rows already loaded."""
@@ -88,7 +98,7 @@ class TokenSource(ABC):
         return self._over(select(self.a.store, self.b.store, rows=(rows_a, rows_b)))
 
     def _over(self, selection: Selection) -> Self:
-        return replace(self, selection=selection)
+        return replace(self, selection=self.admit(self.a.store, self.b.store, selection))
 
     @cached_property
     def moments(self) -> CoMoments:
@@ -136,7 +146,13 @@ class TokenSource(ABC):
     def provenance(self) -> dict[str, Any]:
         """What was compared: both stores and the tokens."""
         a, b = describe_store(self.a.store), describe_store(self.b.store)
-        return {"measure": self.name, "a": a, "b": b, "tokens": self.selection.describe()}
+        described = {"measure": self.name, "a": a, "b": b, "tokens": self.selection.describe()}
+        return described | ({"convention": self.convention} if self.convention else {})
+
+    @property
+    def convention(self) -> dict[str, object]:
+        """What else the numbers depend on, as JSON; by default nothing."""
+        return {}
 
     def check(self, side: Side) -> None:
         """Refuse a side that the measure is not defined for; by default none."""
@@ -207,7 +223,7 @@ class TokenSource(ABC):
 
     def pairs_by_group(self, i: IntArray, j: IntArray) -> GroupMoments:
         """Per-group sufficient statistics of given pairs; a measure without them refuses."""
-        raise UniversalityError(f"{self.name} similarity keeps no statistics by group; only activation does")
+        raise UniversalityError(f"{self.name} similarity keeps no statistics by group; activation, attribution and phi do")
 
     def group_codes(self) -> tuple[IntArray, tuple[str, ...]]:
         """[n_positions] unit of each position's document (see `independent_units`), coded into those that occur."""
