@@ -29,6 +29,7 @@ from universality.similarity.topk import Best, TopK
 
 if TYPE_CHECKING:
     from universality.features.store import FeatureStore
+    from universality.similarity.alignment import Alignment
 
 RowsLike: TypeAlias = slice | npt.ArrayLike
 
@@ -181,8 +182,19 @@ class Similarity:
         return cls(logit_source(a, b))
 
     @classmethod
-    def decoder(cls, a: FeatureStore, b: FeatureStore, force: bool = False) -> Similarity:
-        """Cosine of decoder rows; within one model and site only, unless ``force``.
+    def decoder(
+        cls, a: FeatureStore, b: FeatureStore, force: bool = False, alignment: Alignment | None = None
+    ) -> Similarity:
+        """Cosine of decoder rows; within one model and site only, unless ``force``, or across after an alignment.
+
+        Parameters
+        ----------
+        a, b
+            Stores with dictionaries.
+        force
+            Compare although the bases are unrelated or not known.
+        alignment
+            What takes A's space into B's: ``align(a, b)``.
 
         Raises
         ------
@@ -191,7 +203,7 @@ class Similarity:
         MismatchError
             When models or sites differ or are unknown (and not ``force``), or the rows' widths differ.
         """
-        return cls(decoder_source(a, b, force))
+        return cls(decoder_source(a, b, force, alignment))
 
     @classmethod
     def from_dense(

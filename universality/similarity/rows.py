@@ -35,6 +35,11 @@ class Rows(NamedTuple):
         """Stored activations of these rows."""
         return int((self.stop - self.start).sum())
 
+    def csr(self, n_features: int) -> sparse.csr_matrix:
+        """The same as SciPy's matrix, float32 [n, n_features]; of rows that follow each other in memory, as read."""
+        indptr = np.append(self.start, self.stop[-1:])
+        return sparse.csr_matrix((self.data, self.indices.view(np.int32), indptr), (self.start.size, n_features))
+
 
 Values: TypeAlias = Callable[[Rows, IntArray], Rows]  # other values for the stored ones of some token rows
 
