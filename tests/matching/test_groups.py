@@ -71,9 +71,7 @@ def test_planted_groups_are_found(
 def test_unrelated_models_share_nothing(tmp_path: Path) -> None:
     """The control."""
     rng = np.random.default_rng(3)
-    stores = {
-        n: write_store(tmp_path / f"{n}.h5", concepts(SEEN.n_tokens, np.full(20, 0.1), rng), SEEN) for n in "ABC"
-    }
+    stores = {n: write_store(tmp_path / f"{n}.h5", concepts(SEEN.n_tokens, np.full(20, 0.1), rng), SEEN) for n in "ABC"}
     assert match_many(all_pairs(stores), floor=0.4).summary()["in_models"] == {3: 0, 2: 0, 1: 60}
     forced = match_many(all_pairs(stores))
     assert forced.summary()["cycles_closed"] < 0.3
@@ -117,9 +115,7 @@ def test_frame_graph_and_file_hold_it_all(groups: Groups, tmp_path: Path) -> Non
         Groups.load(tmp_path / "x.json")
 
 
-def test_wrong_calls_are_refused(
-    world: tuple[dict[str, FeatureStore], dict[str, np.ndarray]], tmp_path: Path
-) -> None:
+def test_wrong_calls_are_refused(world: tuple[dict[str, FeatureStore], dict[str, np.ndarray]], tmp_path: Path) -> None:
     stores, _ = world
     with pytest.raises(UniversalityError, match="expected at least two stores, found 1"):
         all_pairs({"A": stores["A"]})

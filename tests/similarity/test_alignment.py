@@ -74,5 +74,7 @@ def test_what_cannot_be_aligned_is_refused(tmp_path: Path) -> None:
     zero = write_store(tmp_path / "z.h5", np.ones((SEEN.n_tokens, 2)), SEEN, {}, Dictionary(np.zeros((2, 3))))
     with pytest.raises(UniversalityError, match="reconstructions that do not vary cannot be aligned"):
         align(a, zero)
-    with pytest.raises(MismatchError, match=r"alignment of spaces \(12, 12\), but the decoder rows of .*are 12 and 3 wide"):
+    with pytest.raises(
+        MismatchError, match=r"alignment of spaces \(12, 12\), but the decoder rows .*are 12 and 3 wide"
+    ):
         Similarity.decoder(a, zero, alignment=align(a, b))

@@ -103,5 +103,5 @@ def test_what_has_no_attribution_is_refused(stores: tuple[FeatureStore, FeatureS
     alone = Text(SEEN.documents, SEEN.document[ends], SEEN.position[ends])
     u = a.unembedding()
     lonely = write_store(tmp_path / "l.h5", np.ones((alone.n_tokens, 12)), alone, {}, a.dictionary, u)
-    with pytest.raises(UniversalityError, match=r"l\.h5: none of the 60 tokens compared is followed by one that counts"):
+    with pytest.raises(UniversalityError, match=r"l\.h5: none of the 60 tokens compared is followed by one that"):
         Similarity.attribution(lonely, lonely)

@@ -80,7 +80,7 @@ def test_unknown_measures_are_refused(plant: Planted) -> None:
 def test_other_tokenizers_are_refused(tmp_path: Path) -> None:
     x = np.ones((SEEN.n_tokens, 2))
     a, b = (write_store(tmp_path / f"{n}.h5", x, SEEN, {"tokenizer_hash": n * 20}) for n in "ab")
-    with pytest.raises(MismatchError, match=r"b\.h5: tokenizer bbbbbbbbbbbb, but .*a\.h5 has aaaaaaaaaaaa; equal token"):
+    with pytest.raises(MismatchError, match=r"b\.h5: tokenizer bbbbbbbbbbbb, but .*a\.h5 has aaaaaaaaaaaa; equal"):
         Similarity.activation(a, b)
 
 

@@ -100,7 +100,7 @@ def test_prices_and_thresholds_change_who_is_best() -> None:
         keys = np.where(scores - prices > threshold[:, None], scores - prices, -np.inf)
         order = np.argsort(-keys, axis=1, kind="stable")[:, :3]
         there = np.take_along_axis(keys, order, axis=1) > -np.inf
-        assert_array_equal(best.index, np.where(there, order, -1))
+        assert_array_equal(best.partner, np.where(there, order, -1))
         assert_allclose(best.score[there], np.take_along_axis(scores, order, axis=1)[there], atol=1e-12)
 
 
@@ -110,9 +110,9 @@ def test_prices_over_listed_pairs(rare: Planted, monkeypatch: pytest.MonkeyPatch
     wanted = Similarity.from_dense(dense.dense(), dense.dead_rows, dense.dead_cols).best(9, prices, threshold)
     monkeypatch.setattr(comoments, "LISTED_ABOVE", 0)
     found = Similarity.activation(rare.a, rare.b).best(9, prices, threshold)
-    assert (wanted.score[wanted.index >= 0] < 0).any()  # the background is among them
+    assert (wanted.score[wanted.partner >= 0] < 0).any()  # the background is among them
     assert_allclose(found.key, wanted.key, atol=1e-12)
-    assert_array_equal(found.index, wanted.index)
+    assert_array_equal(found.partner, wanted.partner)
 
 
 def test_the_float32_error_bound_holds() -> None:

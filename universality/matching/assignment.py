@@ -7,7 +7,7 @@ Only good candidates matter: the best partners of every row and column, and one 
 solution. On that sparse graph an assignment comes with prices u_i + v_j >= s_ij. One pass over the full matrix finds
 the pairs that break this; they are added and the graph is solved again, from the prices at hand. When none is left
 the assignment is the optimum of the full matrix. At any time no pairing is better by more than
-sum_i max(0, max_j(s_ij - u_i - v_j)): that is the bound (linear programming's weak duality), and rounding is added to it.
+sum_i max(0, max_j(s_ij - u_i - v_j)): that is the bound (linear programming's weak duality); rounding is added.
 
 A matrix whose structure defeats this (rank one: nearly every pair is a candidate) is handed to SciPy's dense solver
 where that fits; beyond, the last assignment is returned with its bound.
@@ -107,8 +107,8 @@ def assign(
     fits = COPIES * 8 * n_rows * n_cols <= memory_budget
     if solver == "dense" and not fits:
         raise UniversalityError(
-            f"a dense assignment of {n_rows} x {n_cols} features takes {COPIES * 8 * n_rows * n_cols:,} bytes, over the "
-            f"budget of {memory_budget:,}; raise memory_budget, or use solver='sparse'"
+            f"a dense assignment of {n_rows} x {n_cols} features takes {COPIES * 8 * n_rows * n_cols:,} bytes, over "
+            f"the budget of {memory_budget:,}; raise memory_budget, or use solver='sparse'"
         )
     if solver == "dense" or (solver == "auto" and fits and max(n_rows, n_cols) <= DENSE_BELOW):
         return _dense(sim, floor, forbidden)
@@ -268,10 +268,10 @@ class _Problem:
         price[self.cols] = state.price[: self.cols.size]
         threshold[self.rows] = np.where(check, u + tolerance, np.inf)
         found = self.sim.best(k + self.spare, price, threshold)
-        own = np.broadcast_to(np.arange(self.sim.shape[0])[:, None], found.index.shape)
-        found.index[~self.allowed(own, found.index)] = -1
-        best = np.where(found.index >= 0, found.key, -np.inf).max(axis=1)[self.rows]
-        return (found.index, found.score), np.maximum(best - u, 0)
+        own = np.broadcast_to(np.arange(self.sim.shape[0])[:, None], found.partner.shape)
+        found.partner[~self.allowed(own, found.partner)] = -1
+        best = np.where(found.partner >= 0, found.key, -np.inf).max(axis=1)[self.rows]
+        return (found.partner, found.score), np.maximum(best - u, 0)
 
     def result(self, found: _Found, turned: bool) -> Assignment:
         """Pairs and prices, numbered as in the similarity that was given."""
@@ -300,24 +300,22 @@ def _rounds(
     problem.add_lists(by_col, by_col=True)
     if problem.floor is None:
         problem.complete()
-    state, bound, settled = _start(problem, prices), np.inf, False
-    check, before = np.ones(problem.rows.size, bool), None
-    full = check
+    start, bound = _start(problem, prices), np.inf
+    check = full = np.ones(problem.rows.size, bool)
     for r in range(1, rounds + 1):
-        n_edges = problem.keys.size
-        graph = problem.graph()
-        state = solve(graph, problem.n_cols, state)
+        n_edges, graph = problem.keys.size, problem.graph()
+        state = solve(graph, problem.n_cols, start)
         state.price[problem.cols.size :] = 0.0  # nobody else bids for a row's own column
-        if before is not None:
-            check = _may_be_broken(problem, before, state, check & full)
+        if r > 1 and start is not None:
+            check = _may_be_broken(problem, start, state, check & full)
+        start = state
         largest = float(np.abs(graph.weight).max(initial=0.0))
         found, excess = problem.broken(state, TOLERANCE * largest, k, check)
-        full, before = (found[0] >= 0).sum(axis=1)[problem.rows] >= k, state
-        total = float(state.own.sum())
-        tolerated = problem.rows.size * TOLERANCE * largest
+        full = (found[0] >= 0).sum(axis=1)[problem.rows] >= k
+        total, tolerated = float(state.own.sum()), problem.rows.size * TOLERANCE * largest
         bound = min(bound, total + float(excess.sum()) + tolerated)  # of all rounds: the optimum is not above it
         settled = not problem.add_lists(found)
-        if settled or problem.keys.size * EDGE_BYTES > memory_budget:
+        if settled or r == rounds or problem.keys.size * EDGE_BYTES > memory_budget:
             break
     rounding = 4 * EPS * (largest + float(np.abs(state.price).max())) * problem.n_cols
     return _Found(state, max(0.0, bound - total) + rounding, r, n_edges, settled)

@@ -99,12 +99,12 @@ class Groups:
         import networkx as nx
 
         graph: nx.Graph = nx.Graph()
-        for group, features in enumerate(self.members.tolist()):
+        for number, features in enumerate(self.members.tolist()):
             for name, feature in zip(self.names, features, strict=True):
                 if feature >= 0:
-                    graph.add_node(f"{name}:{feature}", model=name, feature=feature, group=group)
-        for (i, row, j, col, group), weight in zip(self.edges.tolist(), self.weights.tolist(), strict=True):
-            if group >= 0:
+                    graph.add_node(f"{name}:{feature}", model=name, feature=feature, group=number)
+        for (i, row, j, col, inside), weight in zip(self.edges.tolist(), self.weights.tolist(), strict=True):
+            if inside >= 0:
                 graph.add_edge(f"{self.names[i]}:{row}", f"{self.names[j]}:{col}", weight=weight)
         return graph
 
@@ -263,9 +263,9 @@ def _cycles(names: tuple[str, ...], sizes: dict[str, int], matches: Mapping[tupl
     """[n_triples, 5] models, features that find a partner on each step, features that come back to themselves."""
     partner = {}
     for (one, other), found in matches.items():
-        for a, b, i, j in ((one, other, found.rows, found.cols), (other, one, found.cols, found.rows)):
+        for a, b, rows, cols in ((one, other, found.rows, found.cols), (other, one, found.cols, found.rows)):
             partner[a, b] = np.full(sizes[a], -1, np.int64)
-            partner[a, b][i] = j
+            partner[a, b][rows] = cols
     out = []
     for i, j, k in combinations(range(len(names)), 3):
         a, b, c = names[i], names[j], names[k]

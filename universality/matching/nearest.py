@@ -32,7 +32,7 @@ class Nearest:
     def of(cls, known: tuple[TopK, TopK]) -> Nearest:
         """The first of each list of ``sim.topk(k, axis=None)``."""
         (col, col_score), (row, row_score) = known
-        return cls(*(np.ascontiguousarray(array[:, 0]) for array in (col, col_score, row, row_score)))
+        return cls(col[:, 0].copy(), col_score[:, 0].copy(), row[:, 0].copy(), row_score[:, 0].copy())
 
     @property
     def collisions(self) -> dict[str, int]:

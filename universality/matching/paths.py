@@ -1,9 +1,9 @@
 """Assignment on a sparse graph by shortest augmenting paths, with the prices that prove it.
 
 Jonker & Volgenant 1987, *A shortest augmenting path algorithm for dense and sparse linear assignment problems*: rows
-bid for columns as long as bids settle matters, then each row left finds the cheapest chain of exchanges to a free column
-(Dijkstra on slacks u_i + v_j - w_ij >= 0). A row's price u_i is what its own column leaves it, w_ij - v_j, so matched
-edges are tight by definition. Prices only rise, so earlier ones are a start for a graph with more edges.
+bid for columns as long as bids settle matters, then each row left finds the cheapest chain of exchanges to a free
+column (Dijkstra on slacks u_i + v_j - w_ij >= 0). A row's price u_i is what its own column leaves it, w_ij - v_j, so
+matched edges are tight by definition. Prices only rise, so earlier ones are a start for a graph with more edges.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def solve(graph: Graph, n_cols: int, start: State | None = None) -> State:
     n_rows = graph.indptr.size - 1
     if start is None:
         start = State(np.zeros(n_cols), np.full(n_rows, -1, np.int32), np.zeros(n_rows))
-    state = State(*(array.copy() for array in start))
+    state = State(start.price.copy(), start.mate.copy(), start.own.copy())
     tolerance = SLACK * float(np.abs(graph.weight).max(initial=0.0))
     held = np.full(n_cols, -1, np.int32)
     _release(*graph, *state, held, tolerance, False)
@@ -116,7 +116,7 @@ def _bid(indptr, cols, weight, price, mate, own, held, n_bids):  # type: ignore[
                     at = e
         j = cols[at]
         loser = held[j]
-        if loser >= 0 and (best == second or second == -np.inf):
+        if loser >= 0 and not -np.inf < second < best:
             continue  # to take it would settle nothing
         if second > -np.inf:
             price[j] += best - second
@@ -128,7 +128,7 @@ def _bid(indptr, cols, weight, price, mate, own, held, n_bids):  # type: ignore[
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _augment(indptr, cols, weight, price, mate, own, held):  # type: ignore[no-untyped-def]
+def _augment(indptr, cols, weight, price, mate, own, held):  # type: ignore[no-untyped-def]  # noqa: PLR0912
     """Match every free row along a shortest path; returns a row that has none, or -1."""
     m = price.size
     dist = np.full(m, np.inf)

@@ -7,4 +7,13 @@ from universality.similarity.many import all_pairs
 from universality.similarity.source import DEFAULT_BUDGET, BlockSource
 from universality.similarity.tokens import TokenSource
 
-__all__ = ["DEFAULT_BUDGET", "Alignment", "BlockSource", "GroupMoments", "Similarity", "TokenSource", "align", "all_pairs"]
+__all__ = [
+    "DEFAULT_BUDGET",
+    "Alignment",
+    "BlockSource",
+    "GroupMoments",
+    "Similarity",
+    "TokenSource",
+    "align",
+    "all_pairs",
+]

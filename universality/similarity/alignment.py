@@ -2,8 +2,8 @@
 
 Models trained apart hold their activations in bases that differ by about a rotation. Orthogonal Procrustes (Schönemann
 1966, *A generalized solution of the orthogonal Procrustes problem*) finds it from the cross-covariance of both on the
-same tokens. Two feature stores suffice: the reconstructions f_A W_A and f_B W_B, up to biases that centring removes, have
-the cross-covariance W_Aᵀ C W_B. What the dictionaries do not reconstruct plays no part in it.
+same tokens. Two feature stores suffice: the reconstructions f_A W_A and f_B W_B, up to biases that centring removes,
+have the cross-covariance W_Aᵀ C W_B. What the dictionaries do not reconstruct plays no part in it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def align(a: FeatureStore, b: FeatureStore, documents: npt.ArrayLike | None = No
     selection = select(a, b, documents)
     decoders = [_decoder(store) for store in (a, b)]
     rows = [StoreRows.open(store, in_memory=False) for store in (a, b)]
-    cross, totals, squares = np.zeros((decoders[0].shape[1], decoders[1].shape[1])), [0.0, 0.0], [0.0, 0.0]
+    cross = np.zeros((decoders[0].shape[1], decoders[1].shape[1]))
+    totals, squares = [np.zeros(W_dec.shape[1]) for W_dec in decoders], [0.0, 0.0]
     for low in range(0, selection.n, CHUNK):
         chosen = selection.rows_a[low : low + CHUNK]
         x, y = (side.take(chosen).csr(side.n_features) @ W_dec for side, W_dec in zip(rows, decoders, strict=True))

@@ -1,9 +1,9 @@
 """Attribution similarity: Pearson's r of what two features do, directly, to the logit of the token that follows.
 
-a_i(t) = f_i(t) v_i[token t + 1] with v_i the logit weights of feature i (Bricken et al. 2023, *Towards Monosemanticity*;
-convention as in `universality.similarity.logit`: scaled by the final norm's gain, centred over the vocabulary that
-counts in both models). The last token of a block has no next one, and a next token that does not count has no weight:
-those positions are left out of all moments.
+a_i(t) = f_i(t) v_i[token t + 1] with v_i the logit weights of feature i (Bricken et al. 2023, *Towards
+Monosemanticity*; convention as in `universality.similarity.logit`: scaled by the final norm's gain, centred over the
+vocabulary that counts in both models). The last token of a block has no next one, and a next token that does not count
+has no weight: those positions are left out of all moments.
 """
 
 from __future__ import annotations

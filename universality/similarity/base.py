@@ -17,8 +17,8 @@ from universality.errors import UniversalityError
 from universality.similarity.activation import ActivationCosine, ActivationPearson
 from universality.similarity.attribution import Attribution
 from universality.similarity.decoder import decoder_source
-from universality.similarity.firing import FiringJaccard, FiringPhi
 from universality.similarity.factors import dense_source, factor_source
+from universality.similarity.firing import FiringJaccard, FiringPhi
 from universality.similarity.groups import GroupMoments
 from universality.similarity.logit import logit_source
 from universality.similarity.masked import Coverage, MaskedCosine
@@ -37,8 +37,8 @@ RowsLike: TypeAlias = slice | npt.ArrayLike
 class Similarity:
     """A matrix of scores [n_rows, n_cols] that is never held whole unless it fits.
 
-    Use a constructor: `activation`, `firing`, `attribution`, `masked_cosine`, `coverage` compare over tokens; `logit` and
-    `decoder` compare weights; `from_dense`, `from_factors`.
+    Use a constructor: `activation`, `firing`, `attribution`, `masked_cosine`, `coverage` compare over tokens, `logit`
+    and `decoder` compare weights; or `from_dense`, `from_factors`.
 
     Examples
     --------
@@ -313,8 +313,8 @@ class Similarity:
             return self.transposed().topk(k)
         threshold = np.where(self.dead_rows, np.inf, -np.inf)
         by_row, by_col = self._source.best(k, np.where(self.dead_cols, np.inf, 0.0), threshold, axis is None)
-        rows = by_row.index, by_row.score
-        return rows if by_col is None else (rows, (by_col.index, by_col.score))
+        rows = by_row.partner, by_row.score
+        return rows if by_col is None else (rows, (by_col.partner, by_col.score))
 
     def best(self, k: int, prices: FloatArray, threshold: FloatArray) -> Best:
         """The k columns with the largest score - price of each row, among those above the row's threshold.
@@ -362,8 +362,9 @@ class Similarity:
         i, j
             [n_pairs] rows and columns.
         by
-            None for scores float64 [n_pairs]. "group" (measures by Pearson's r over tokens only) for the sums per group of documents (per
-            document in kinds of few groups) from which `GroupMoments.pearson` has r for any resample of groups.
+            None for scores float64 [n_pairs]. "group" (for measures that are Pearson's r over tokens) for the sums per
+            group of documents (per document in kinds of few groups), from which `GroupMoments.pearson` has r for any
+            resample.
 
         Raises
         ------

@@ -184,7 +184,7 @@ def stripes(rows: IntArray, n_hits: IntArray, n_cols: int) -> list[IntArray]:
 def sum_rows(
     features: IntArray, columns: Columns, tokens: Rows, n_hits: IntArray, n_cols: int, masked: bool
 ) -> Entries:
-    """Sums for the rows ``features`` of AᵀB: values [1, n] of products, or [4, n] of (ab, a^2, b^2, 1) if ``masked``."""
+    """Sums for the rows ``features`` of AᵀB: values [1, n] of products, or [4, n] of (ab, a^2, b^2, 1)."""
     size = int(np.minimum(n_hits[features], n_cols).sum()) + 1  # one more: the place after the last is written too
     indptr, cols = np.zeros(features.size + 1, np.int64), np.empty(size, np.uint32)
     values = np.empty((4 if masked else 1, size))

@@ -127,7 +127,7 @@ class CoMoments:
 
         def work(part: IntArray) -> tuple[IntArray, Entries]:
             found = cofiring.sum_rows(part, chunk.columns, tokens, n_hits, self.shape[1], kind == "masked")
-            i, j = found.row_of(part), found.cols
+            i, j = found.row_of(part), found.cols.astype(np.int64)
             values = found.values if kind == "masked" else found.values[0]
             if kind == "covariance":
                 values /= self.a.rows.size

@@ -46,7 +46,8 @@ def all_pairs(
     measure
         "activation" (Pearson's r), "cosine", "phi" or "jaccard".
     memory_budget
-        Bytes for all stores in memory (and a second time for one of them), and again for each array of features x features.
+        Bytes for all stores in memory (and a second time for one of them), and again for each array of features x
+        features.
     documents
         Only the tokens of these documents.
 

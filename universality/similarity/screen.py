@@ -70,12 +70,12 @@ def _settled(
     source: FactorSource, rough: Best, k: int, offset: FloatArray, threshold: FloatArray, error: FloatArray
 ) -> Best:
     """The k best of each row in float64, from the rough lists where those suffice."""
-    n, width = rough.index.shape
+    n, width = rough.partner.shape
     out, unsure = Best.empty(n, k), np.zeros(n, bool)
     step = max(1, TILE_BYTES // (8 * width))
     for low in range(0, n, step):
         rows = slice(low, low + step)
-        index = rough.index[rows]
+        index = rough.partner[rows]
         found = index >= 0
         i = np.broadcast_to(np.arange(low, low + len(index))[:, None], index.shape)
         score = np.full(index.shape, np.nan)
@@ -87,7 +87,7 @@ def _settled(
         dropped = rough.key[rows, -1] + error[rows]
         unsure[rows] = found[:, -1] & (dropped >= np.maximum(key[:, -1], threshold[rows]))
         kept = key > -np.inf
-        out.index[rows], out.key[rows] = np.where(kept, index, -1), key
+        out.partner[rows], out.key[rows] = np.where(kept, index, -1), key
         out.score[rows] = np.where(kept, score, np.nan)
     _exactly(source, out, np.flatnonzero(unsure), offset, threshold)
     return out
@@ -98,7 +98,7 @@ def _exactly(source: FactorSource, out: Best, rows: IntArray, offset: FloatArray
     step = max(1, TILE_BYTES // (8 * max(1, source.shape[1])))
     for low in range(0, rows.size, step):
         part = rows[low : low + step]
-        found = Best.empty(part.size, out.index.shape[1])
+        found = Best.empty(part.size, out.partner.shape[1])
         scan_rows(source.block(part), np.arange(part.size), offset, threshold[part], *found)
         for kept, new in zip(out, found, strict=True):
             kept[part] = new

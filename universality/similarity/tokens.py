@@ -25,7 +25,7 @@ from universality.similarity.units import independent_units
 if TYPE_CHECKING:
     from universality.features.store import FeatureStore
 
-Index: TypeAlias = IntArray | slice | npt.NDArray[np.uint32]
+Index: TypeAlias = IntArray | slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,7 +223,9 @@ class TokenSource(ABC):
 
     def pairs_by_group(self, i: IntArray, j: IntArray) -> GroupMoments:
         """Per-group sufficient statistics of given pairs; a measure without them refuses."""
-        raise UniversalityError(f"{self.name} similarity keeps no statistics by group; activation, attribution and phi do")
+        raise UniversalityError(
+            f"{self.name} similarity keeps no statistics by group; activation, attribution and phi do"
+        )
 
     def group_codes(self) -> tuple[IntArray, tuple[str, ...]]:
         """[n_positions] unit of each position's document (see `independent_units`), coded into those that occur."""

@@ -23,20 +23,20 @@ TopK: TypeAlias = tuple[IntArray, FloatArray]
 
 
 class Best(NamedTuple):
-    """Partners [n, k], best first: index int64 (-1 where there is none), key, score."""
+    """Lists [n, k], best first: partner int64 (-1 where there is none), key, score."""
 
-    index: IntArray
-    key: npt.NDArray[np.floating]
-    score: npt.NDArray[np.floating]
+    partner: IntArray
+    key: FloatArray
+    score: FloatArray
 
     @classmethod
     def empty(cls, n: int, k: int, dtype: npt.DTypeLike = np.float64) -> Best:
-        """Nothing found yet."""
+        """Nothing found yet; ``dtype`` float32 for rough lists."""
         return cls(np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, dtype), np.full((n, k), np.nan, dtype))
 
     def without(self, dead: BoolArray) -> Best:
         """The same with the lists of dead features emptied."""
-        self.index[dead], self.key[dead], self.score[dead] = -1, -np.inf, np.nan
+        self.partner[dead], self.key[dead], self.score[dead] = -1, -np.inf, np.nan
         return self
 
 
