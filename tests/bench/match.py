@@ -1,6 +1,6 @@
 """What matching costs: exact assignment with its certificate against SciPy's dense solver, and a match of two stores.
 
-    python tests/bench/match.py [--size N ...] [--stores N ...] [--tokens N] [--replicates N] [--folder DIR]
+    python tests/bench/match.py [--size N ...] [--shared X ...] [--stores N ...] [--tokens N] [--replicates N] [--folder DIR]
 
 Worlds are factors of 256 numbers a feature, half shared or not at all, and the correlations of two stores on disk.
 SciPy's dense solver is timed up to 8,192 features. Asked for by option: --size 65536 (target 5 minutes, 4 GB),
@@ -64,20 +64,24 @@ def dense_alone(sim: Similarity) -> Cost:
     return timed(lambda: linear_sum_assignment(dense, maximize=True))[0]
 
 
-def assignments(sizes: list[int]) -> None:
-    """Exact assignment of factors, and of matrices that defeat solvers."""
+def assignments(sizes: list[int], shares: list[float]) -> None:
+    """Exact assignment of factors, from the candidates to the certificate."""
     match(factors(300, 0.5), solver="sparse")
     print(f"\n{'exact assignment':<40} {'wall':>10} {'processors':>11} {'SciPy/ours':>10}")
     for n in sizes:
-        for shared in (0.5, 0.0):
+        for shared in shares:
             sim = factors(n, shared)
             cost, found = timed(partial(match, sim))
             base = dense_alone(sim) if n <= DENSE_UP_TO else None
-            line(f"{n:,} factors, {'half' if shared else 'nothing'} shared", cost, found, base)
-    for name, scores in adversarial(2048).items():
+            line(f"{n:,} factors, {shared:.0%} shared", cost, found, base)
+
+
+def hard(n: int) -> None:
+    """Matrices that defeat solvers, beside SciPy's optimum."""
+    for name, scores in adversarial(n).items():
         cost, found = timed(partial(match, Similarity.from_dense(scores)))
         base, best = timed(partial(linear_sum_assignment, scores, maximize=True))
-        line(f"2,048, {name}", cost, found, base)
+        line(f"{n:,}, {name}", cost, found, base)
         lost = scores[best].sum() - found.scores.sum()
         print(f"{'':<40} lost against SciPy's optimum: {lost:.1e}")
 
@@ -111,6 +115,7 @@ def calibration(a: FeatureStore, b: FeatureStore, replicates: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, nargs="*", default=[2048, 8192], help="factors of so many features")
+    parser.add_argument("--shared", type=float, nargs="+", default=[0.5, 0.0], help="share of features in both")
     parser.add_argument("--stores", type=int, nargs="*", default=[16_384], help="stores of so many features")
     parser.add_argument("--tokens", type=int, default=100_000)
     parser.add_argument("--replicates", type=int, default=5)
@@ -118,7 +123,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        assignments(options.size)
+        assignments(options.size, options.shared)
+        if options.size:
+            hard(2048)
         for size in options.stores:
             correlations(folder, options.tokens, size)
         if options.replicates:

@@ -41,10 +41,14 @@ class ActivationPearson(TokenSource):
         a, b = self.moments.a, self.moments.b
         return a.shifted_mean * self.inverse_std[0], b.shifted_mean * self.inverse_std[1]
 
+    def scales(self) -> tuple[FloatArray, FloatArray]:
+        """1 / (n sigma) and 1 / tau."""
+        return self.inverse_std[0] / self.moments.a.rows.size, self.inverse_std[1]
+
     @cached_property
     def inverse_std(self) -> tuple[FloatArray, FloatArray]:
         """1 / sigma [n_rows] and 1 / tau [n_cols]; 0 where a feature does not vary."""
-        return _inverse_std(self.moments.a), _inverse_std(self.moments.b)
+        return _inverse_root(self.moments.a.variance), _inverse_root(self.moments.b.variance)
 
     def pairs_by_group(self, i: IntArray, j: IntArray) -> GroupMoments:
         """Per-group sums for given pairs, from which r of any resample of groups follows."""
@@ -65,11 +69,15 @@ class ActivationCosine(TokenSource):
 
     def scores(self, values: FloatArray, i: Index, j: Index) -> FloatArray:
         """(AᵀB) / (|a| |b|)."""
-        norm = np.sqrt(self.moments.a.sum_sq)[i] * np.sqrt(self.moments.b.sum_sq)[j]
-        score = np.divide(values, norm, out=np.zeros_like(values), where=norm > 0)
-        return np.clip(score, -1, 1, out=score)
+        out = values * self.scales()[0][i]
+        out *= self.scales()[1][j]
+        return np.clip(out, -1, 1, out=out)
+
+    def scales(self) -> tuple[FloatArray, FloatArray]:
+        """1 / |a| and 1 / |b|; 0 where a feature never fires."""
+        return _inverse_root(self.moments.a.sum_sq), _inverse_root(self.moments.b.sum_sq)
 
 
-def _inverse_std(side: Side) -> FloatArray:
-    std = np.sqrt(side.variance)
-    return np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)
+def _inverse_root(square: FloatArray) -> FloatArray:
+    root = np.sqrt(square)
+    return np.divide(1.0, root, out=np.zeros_like(root), where=root > 0)

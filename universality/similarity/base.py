@@ -348,6 +348,18 @@ class Similarity:
             scores.append(block[i, j])
         return np.concatenate(rows), np.concatenate(cols), np.concatenate(scores)
 
+    def on(self, device: str) -> Similarity:
+        """The same scores, with blocks and best partners computed on a torch device such as "cuda".
+
+        Raises
+        ------
+        UniversalityError
+            When the measure has no way there, or its stores do not fit into the memory budget.
+        """
+        from universality.similarity.device import DeviceSource
+
+        return Similarity(DeviceSource.of(self._source, device))
+
     @overload
     def pairs(self, i: npt.ArrayLike, j: npt.ArrayLike, by: None = ...) -> FloatArray: ...
     @overload

@@ -174,6 +174,10 @@ class TokenSource(ABC):
         """x [n_rows] and y [n_cols]: a pair that never fires together scores -x_i y_j; 0 unless means are taken off."""
         return np.zeros(self.shape[0]), np.zeros(self.shape[1])
 
+    def scales(self) -> tuple[FloatArray, FloatArray] | None:
+        """s [n_rows] and t [n_cols]: scores are sums of products x s_i t_j plus the background; None for other maps."""
+        return None
+
     def block(self, rows: IntArray) -> FloatArray:
         """Scores [n_rows, n_cols] of distinct rows."""
         values = self.moments.block(self.kind, rows)
