@@ -3,7 +3,8 @@
     python analyses/concepts.py [RUN [COMPARISON]]
 
 For each kind of text: the feature of the first model that knows it best (by the corpus's labels, not by any
-similarity), its partner in the second, and their correlation on documents that did not choose the pair.
+similarity), its partner in the second, and their correlation on documents that did not choose the pair. Where several
+features know a kind (F1 of at least 0.5), also the one among them that both models share most.
 """
 
 import sys
@@ -30,5 +31,8 @@ columns = [
     "held_out",
     "ci_low",
     "ci_high",
+    "known_by",
+    "most_alike",
+    "most_alike_held_out",
 ]
 print(table[columns].to_string(index=False, float_format="{:.2f}".format))

@@ -22,9 +22,21 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
         ({"models": MODELS, "saes": {"width": [1]}}, r"unknown key saes\.width; did you mean saes\.widths\?"),
         ({"models": MODELS, "saes": {"zzz": 1}}, r"unknown key saes\.zzz; known: architecture, widths"),
         ({"models": {"train": {"A": {"init": 0, "ordr": 1}}}}, r"did you mean models\.train\.A\.order"),
-        ({"models": MODELS, "saes": {"k": 0}}, r"saes\.k: Input should be greater than or equal to 1; found 0"),
+        (
+            {"models": MODELS, "saes": {"tokens": 0}},
+            r"saes\.tokens: Input should be greater than or equal to 1; found 0",
+        ),
         ({"models": MODELS, "saes": {"widths": [64, 32]}}, "widths must rise"),
-        ({"models": MODELS, "saes": {"widths": [8], "k": 9}}, "must not exceed the smallest width"),
+        ({"models": MODELS, "saes": {"widths": [8], "k": 9}}, r"k must lie between 1 and the width \(8\), found 9"),
+        (
+            {"models": MODELS, "saes": {"widths": [8, 9], "k": [3, 0]}},
+            r"k must lie between 1 and the width \(9\), found 0",
+        ),
+        (
+            {"models": MODELS, "saes": {"widths": [8], "k": [3, 4]}},
+            r"expected one k for all widths or one for each of \[8\]",
+        ),
+        ({"models": MODELS, "saes": {"k": "many"}}, "saes.k: Input should be a valid integer"),
         ({"models": {}}, "expected at least one model"),
         (
             {"models": {"load": {"A": "x"}, "train": {"A": {"init": 0, "order": 0}}}},
@@ -84,3 +96,11 @@ def test_every_field_is_documented_beneath_itself() -> None:
         [],
         [f"Config.{name}" for name in ("corpus", "models", "saes", "features", "statistics", "families")],
     )
+
+
+def test_k_is_one_number_or_one_a_width() -> None:
+    widths = {"widths": [8, 16]}
+    both = parse_config({"models": MODELS, "saes": widths | {"k": [2, 4]}}).saes
+    assert [both.k_of(8), both.k_of(16)] == [2, 4]
+    one = parse_config({"models": MODELS, "saes": widths | {"k": 3}}).saes
+    assert [one.k_of(8), one.k_of(16)] == [3, 3]

@@ -132,8 +132,8 @@ class SAEConfig(_Section):
     """Seeds of the initial weights; the first is used for matching across models."""
     ceiling_seed: int | None = None
     """Train one more SAE of the first model, at the largest width, with this seed: what another SAE seed changes."""
-    k: int = Field(32, ge=1)
-    """Features that fire on a token (topk)."""
+    k: int | list[int] = 32
+    """Features that fire on a token (topk): one number, or one a width."""
     l1: float = Field(3e-3, ge=0)
     """Weight of the L1 penalty (relu)."""
     apply_b_dec_to_input: bool = True
@@ -159,9 +159,16 @@ class SAEConfig(_Section):
     def _widths_rise(self) -> Self:
         if any(a >= b for a, b in zip(self.widths, self.widths[1:], strict=False)):
             raise ValueError(f"widths must rise, found {self.widths}")
-        if self.architecture == "topk" and self.k > self.widths[0]:
-            raise ValueError(f"k ({self.k}) must not exceed the smallest width ({self.widths[0]})")
+        if isinstance(self.k, list) and len(self.k) != len(self.widths):
+            raise ValueError(f"expected one k for all widths or one for each of {self.widths}, found {self.k}")
+        for width in self.widths if self.architecture == "topk" else []:
+            if not 1 <= self.k_of(width) <= width:
+                raise ValueError(f"k must lie between 1 and the width ({width}), found {self.k_of(width)}")
         return self
+
+    def k_of(self, width: int) -> int:
+        """Features that fire on a token in the dictionaries of this width."""
+        return self.k[self.widths.index(width)] if isinstance(self.k, list) else self.k
 
 
 class FeaturesConfig(_Section):
@@ -176,10 +183,10 @@ class FeaturesConfig(_Section):
 class StatisticsConfig(_Section):
     """What chance gives, and how sure the numbers are."""
 
+    nulls: list[Literal["global", "kind"]] = Field(["global", "kind"], min_length=1)
+    """Re-pair over the whole corpus, among documents of one kind, or both; the first one's p and q lead."""
     replicates: int = Field(5, ge=1)
-    """Times the whole matcher is run again on re-paired blocks of other documents."""
-    null: Literal["global", "kind"] = "global"
-    """Re-pair over the whole corpus, or among documents of one kind."""
+    """Times that the whole matcher is run again for each null, on re-paired blocks of other documents."""
     bootstrap: int = Field(200, ge=0)
     """Resamples of the groups of documents for the intervals of fixed pairs."""
     seed: int = Field(0, ge=0)
@@ -247,7 +254,8 @@ def parse_config(values: dict[str, Any], where: str = "configuration") -> Config
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(where, problem) for problem in error.errors())) from None
+        lines = dict.fromkeys(_explain(where, problem) for problem in error.errors())
+        raise ConfigError("\n".join(lines)) from None
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -266,7 +274,8 @@ def _override(values: dict[str, Any], override: str) -> None:
 
 
 def _explain(where: str, problem: Any) -> str:
-    path = [str(part) for part in problem["loc"]]
+    # pydantic names the member of a union in the path: "saes.k.list[int]"
+    path = [str(part) for part in problem["loc"] if part not in ("int", "list[int]", "str", "list[str]")]
     name = ".".join(path) or "configuration"
     if problem["type"] != "extra_forbidden":
         return f"{where}: {name}: {problem['msg'].removeprefix('Value error, ')}; found {problem['input']!r}"

@@ -106,7 +106,7 @@ def _card(index: int, tokens: tuple[str, ...]) -> FeatureCard:
 def _width(width: int, held_out: float) -> WidthRow:
     a = SaeQuality("A", width, 0, width - 3, 0.83, 32.0, 0.97)
     b = SaeQuality("B", width, 0, width, 0.82, 32.0, 0.96)
-    return WidthRow(width, a, b, width - 3, held_out + 0.01, held_out, 0.98, (0.4, 0.2), 0.01, 0.02, 6.9e-13, 40)
+    return WidthRow(width, a, b, width - 3, held_out + 0.01, held_out, 0.98, 0.9, (0.4, 0.2), 0.01, 0.02, 6.9e-13, 40)
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +117,7 @@ def full(samples: list[Any], nasty: tuple[str, ...]) -> Report:
     )
     concepts = tuple(
         ConceptRow(kind, 5000, i, 7 + i, groups, 0.8, 0.9, 0.7, 0.75, True, 0.85, 0.84, 0.8, 0.88, 0.001, 0.2, 0.1,
-                   tokens_a=nasty, tokens_b=nasty)
+                   2, i + 1, 0.9, tokens_a=nasty, tokens_b=nasty)
         for i, (kind, groups) in enumerate((("python", 30), ("hebrew", 39), ("base64", 2), (nasty[0], 40)))
     )  # fmt: skip
     pair = Pair(_card(1, nasty), _card(2, nasty[::-1]), 0.9, 0.88, 0.85, 0.9, 0.0004, -0.3)

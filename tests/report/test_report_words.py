@@ -166,3 +166,5 @@ def test_concepts() -> None:
     assert "of those, 1 has a partner with r ≥ 0.5" in said
     assert concepts(rows[2:]) == ("Of 1 kind, 0 have a feature in the first model that tells the kind well (F1 ≥ 0.5).")
     assert "No kind" in concepts(())
+    split = ConceptRow("base64", 9, 1, f1=0.9, held_out=0.68, known_by=3, most_alike=7, most_alike_held_out=0.94)
+    assert "the most alike of them has: base64 0.94 (of 3 features)." in concepts((split,))

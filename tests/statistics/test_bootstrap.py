@@ -21,12 +21,18 @@ def test_equals_recomputing_r_on_every_resample(tmp_path: Path) -> None:
     i, j = np.array([0, 1, 2, 2]), np.array([2, 1, 0, 1])
     low, high = bootstrap_intervals(Similarity.activation(a, b), i, j, draws=50, seed=3)
     drawn = np.random.default_rng(3).multinomial(9, np.full(9, 1 / 9), size=50)
-    r = []
-    for weights in drawn:
+
+    def z(weights: np.ndarray) -> np.ndarray:
         rows = np.repeat(np.arange(seen.n_tokens), weights[seen.document])
-        r.append(pearson(dense(a)[rows], dense(b)[rows])[i, j])
-    assert_allclose([low, high], np.quantile(r, [0.025, 0.975], axis=0), atol=1e-9)
-    for budget in (2500, 1 << 30):  # in portions of one pair, and all at once
+        return np.arctanh(pearson(dense(a)[rows], dense(b)[rows])[i, j])
+
+    left_out = np.array([z(1 - np.eye(9, dtype=int)[g]) for g in range(9)])
+    influence = 8 / 9 * (left_out.mean(axis=0) - left_out)
+    error = [influence[np.repeat(np.arange(9), weights)].std(axis=0) * 3 for weights in drawn]
+    t = np.quantile(np.abs([z(weights) for weights in drawn] - z(np.ones(9, int))) / error, 0.95, axis=0)
+    reach = t * influence.std(axis=0) * 3
+    assert_allclose([low, high], np.tanh([z(np.ones(9, int)) - reach, z(np.ones(9, int)) + reach]), atol=1e-9)
+    for budget in (6000, 1 << 30):  # in portions of one pair, and all at once
         portions = bootstrap_intervals(Similarity.activation(a, b), i, j, draws=50, seed=3, memory_budget=budget)
         assert_allclose(portions, [low, high], atol=1e-12)
 
@@ -42,7 +48,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say(tmp_path: Path) -> None:
     i = np.arange(100)
     low, high = bootstrap_intervals(Similarity.activation(a, b), i, i, draws=300)
     covered = ((low <= truth) & (truth <= high)).mean()
-    assert 0.86 <= covered <= 0.99
+    assert 0.89 <= covered <= 0.99
     assert ((low <= truth - 0.2) & (truth - 0.2 <= high)).mean() < 0.1
 
 
@@ -58,6 +64,13 @@ def test_documents_that_differ_widen_the_interval(tmp_path: Path) -> None:
     low, high = bootstrap_intervals(sim, np.array([0]), np.array([1]), draws=300)
     by_token = 2 * 1.96 / np.sqrt(seen.n_tokens)
     assert high[0] - low[0] > 3 * by_token
+
+
+def test_of_two_equal_features_the_interval_is_the_score(tmp_path: Path) -> None:
+    seen = text(12)
+    a = write_store(tmp_path / "a.h5", concepts(seen.n_tokens, [0.3], np.random.default_rng(0)), seen)
+    bounds = bootstrap_intervals(Similarity.activation(a, a), np.array([0]), np.array([0]), draws=50)
+    assert_allclose(bounds, 1, atol=1e-9)
 
 
 def test_one_group_or_a_feature_of_one_group_has_no_interval(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from universality.errors import FormatError, MismatchError, UniversalityError
 from universality.matching import match
 from universality.similarity import Similarity
 from universality.statistics import Calibration, calibrate, repaired_rows
+from universality.statistics.chance import between_kinds
 from universality.statistics.heldout import evaluation_halves, optimism
 
 SEEN = text(80)
@@ -53,7 +54,10 @@ def test_planted_pairs_are_recovered_and_beat_chance(plant: Planted, found: Cali
 
 def test_the_table_holds_what_it_says(plant: Planted, found: Calibration) -> None:
     frame = found.to_frame()
-    names = "row col score held_out ci_low ci_high p q calibrated count_a count_b stratum note"
+    names = (
+        "row col score held_out ci_low ci_high p q calibrated detectable "
+        "p_kind q_kind calibrated_kind detectable_kind count_a count_b stratum note"
+    )
     assert list(frame.columns) == names.split()
     i, j = frame["row"].to_numpy(), frame["col"].to_numpy()
     x, y = dense(plant.a), dense(plant.b)
@@ -148,6 +152,56 @@ def test_features_of_a_kind_beat_the_global_null_but_not_the_one_within_kinds(tm
     assert shares[1] < 0.1
 
 
+def test_one_call_asks_both_nulls_and_the_first_leads(plant: Planted, found: Calibration) -> None:
+    assert [chance.null for chance in found.chances] == ["global", "kind"]
+    assert found.under("kind") is found.chances[1]
+    alone = calibrate(plant.a, plant.b, null="kind", replicates=20, bootstrap=0)
+    assert alone.under("global") is None
+    for name, array in alone.chances[0].arrays().items():
+        assert_array_equal(array, getattr(found.chances[1], name))
+    assert_array_equal(alone.p, found.to_frame()["p_kind"])
+    assert_array_equal(found.p, found.chances[0].p)
+
+
+def test_within_kinds_features_are_compared_with_those_that_are_as_much_a_matter_of_kind(tmp_path: Path) -> None:
+    """Few features of one kind among many of none: pooled by firing count alone they would all pass."""
+    seen = text(80, blocks=1, kinds=("en", "he"))
+    rng = np.random.default_rng(9)
+    hebrew = np.asarray(seen.documents.kind)[seen.document] == "he"
+    sides = []
+    for _ in range(2):
+        rate = np.hstack([np.where(hebrew[:, None], np.full(40, 0.4), 0.0), np.full((hebrew.size, 280), 0.2)])
+        sides.append((rng.random(rate.shape) < rate).astype(float))
+    a, b = (write_store(tmp_path / f"{n}.h5", x, seen) for n, x in zip("ab", sides, strict=True))
+    assert (between_kinds(a)[:40] > 0.15).all()
+    assert (between_kinds(a)[40:] < 0.02).all()
+    x, of = dense(a)[:, 0], hebrew
+    assert_allclose(between_kinds(a)[0], of.mean() * (1 - of.mean()) * x[of].mean() ** 2 / x.var(), rtol=1e-6)
+    c = calibrate(a, b, method="nearest", null="kind", replicates=8, bootstrap=0, n_strata=1)
+    assert (c.p[:40] <= 0.125).mean() < 0.4
+    assert kstest(c.p, "uniform").pvalue > 0.001
+    # the control: without that distinction the pool is too easy for them
+    pool = np.sort(c.null_scores.ravel())
+    easy = 1 - np.searchsorted(pool, c.match.scores[:40]) / pool.size
+    assert (easy <= 0.125).mean() > 0.9
+
+
+def test_what_could_have_been_told_from_chance(plant: Planted, found: Calibration) -> None:
+    frame = found.to_frame()
+    passed = frame["q"] <= 0.05
+    # the observed scores on the null's blocks are about the scores, so what passes lies above and what fails below
+    assert (frame.loc[passed, "score"] > frame.loc[passed, "detectable"]).mean() > 0.95
+    assert (frame.loc[~passed, "score"] <= frame.loc[~passed, "detectable"]).mean() > 0.95
+    table = found.strata()
+    assert table["n"].sum() == len(frame)
+    assert (table["detectable"] >= table["tau"]).all()
+    assert (table["low"] < table["high"]).all()
+    few = calibrate(plant.a, plant.b, replicates=1, bootstrap=0, n_strata=8, null="global")
+    nothing = calibrate(plant.a, plant.b, replicates=1, bootstrap=0, alpha=1e-6, null="global")
+    assert np.isfinite(few.chances[0].detectable).all()
+    assert np.isposinf(nothing.chances[0].detectable).all()  # one replicate cannot give so small a p
+
+
 def test_with_a_floor_chance_leaves_features_unmatched_and_they_count(plant: Planted) -> None:
     c = calibrate(plant.a, plant.b, floor=0.3, **QUICK)
     assert_array_equal(c.match.rows, plant.rows)
@@ -216,9 +270,9 @@ def test_one_group_has_no_null_and_no_interval_and_says_so(tmp_path: Path) -> No
     one = with_split(seen, ("choose", "report"))
     plant = planted(tmp_path, one, n_shared=10, n_alone=0)
     c = calibrate(plant.a, plant.b, **QUICK)
-    assert_array_equal(c.p, np.nan)
-    assert_array_equal(c.q, np.nan)
-    assert_array_equal(c.calibrated, np.nan)
+    for found in c.chances:
+        for unknown in (found.p, found.q, found.tau, found.calibrated, found.detectable):
+            assert_array_equal(unknown, np.nan)
     assert_array_equal(c.ci_low, np.nan)
     assert np.isfinite(c.held_out).all()
     assert c.notes[0] == "the reporting half holds one group of documents: no interval can be given"
@@ -288,6 +342,8 @@ def test_no_replicates_no_p(plant: Planted) -> None:
         ({"n_strata": 0}, "n_strata must be at least 1, found 0"),
         ({"alpha": 1.0}, "alpha must lie between 0 and 1, found 1.0"),
         ({"null": "token"}, "unknown null 'token'"),
+        ({"null": ()}, r"expected one null or several different ones, found \[\]"),
+        ({"null": ("kind", "kind")}, r"several different ones, found \['kind', 'kind'\]"),
         ({"method": "greedy"}, "unknown method 'greedy'"),
     ],
 )

@@ -47,7 +47,29 @@ def test_each_kind_gets_its_feature_and_its_partner(stores) -> None:
     assert_array_equal(table["partner"], table["own_best"])
     assert (table["held_out"] > 0.9).all()
     assert (table["f1"] > 0.9).all()
+    assert_array_equal(table["known_by"], 1)
+    assert_array_equal(table["most_alike"], table["feature"])
+    assert_array_equal(table["most_alike_held_out"], table["held_out"])
     assert ((table["ci_low"] <= table["held_out"]) & (table["held_out"] <= table["ci_high"])).all()
+
+
+def test_the_most_alike_of_a_kinds_features_is_found(tmp_path: Path, stores) -> None:
+    """A feature that knows the kind a little worse, but is the same in both models, is named beside the best."""
+    rng = np.random.default_rng(1)
+    a, b = (store.csr().toarray() for store in stores)
+    dna = a[:, 1] > 0
+    half = a[:, 1] * (rng.random(len(a)) < 0.6)
+    b[:, PERMUTATION[1]] = dna * rng.exponential(1, len(a))  # B's feature of the kind has other strengths
+    document, table = stores[0].tokens.document, stores[0].documents
+    pair = [
+        write(tmp_path / f"{name}2.h5", np.column_stack([side, half]).astype(np.float32), document, table)
+        for name, side in (("a", a), ("b", b))
+    ]
+    found = (
+        concept_table(*pair, calibrate(*pair, replicates=1, bootstrap=0), min_tokens=100).set_index("kind").loc["dna"]
+    )
+    assert (found["feature"], found["known_by"], found["most_alike"]) == (1, 2, 4)
+    assert found["held_out"] < 0.9 < found["most_alike_held_out"]
 
 
 def test_kinds_of_few_tokens_are_left_out(stores) -> None:
@@ -57,4 +79,5 @@ def test_kinds_of_few_tokens_are_left_out(stores) -> None:
 def test_a_feature_without_a_partner_has_no_score(stores) -> None:
     table = concept_table(*stores, calibrate(*stores, replicates=1, bootstrap=0, floor=0.9999), min_tokens=100)
     assert (table["partner"] == -1).all()
-    assert table[["score", "held_out", "partner_f1"]].isna().all(axis=None)
+    assert (table["most_alike"] == -1).all()
+    assert table[["most_alike_held_out", "score", "held_out", "partner_f1"]].isna().all(axis=None)

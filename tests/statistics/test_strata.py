@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from universality.statistics.strata import null_quantile, pooled_p, stratify
+from universality.statistics.strata import beyond_chance, null_quantile, pooled_p, refine, stratify
 
 
 def test_strata_are_of_equal_size_and_leave_rare_features_out() -> None:
@@ -27,7 +27,7 @@ def test_few_features_make_one_stratum_and_equal_counts_too() -> None:
 def test_too_rare_all_of_them() -> None:
     strata = stratify(np.arange(5), 10, 8)
     assert strata.n == 0
-    assert_array_equal(pooled_p(np.ones(5), np.arange(5), np.ones((3, 5)), strata), np.nan)
+    assert_array_equal(pooled_p(np.ones(5), np.ones((3, 5)), strata.code, np.arange(5)), np.nan)
 
 
 def test_p_counts_the_null_of_the_own_stratum() -> None:
@@ -38,12 +38,36 @@ def test_p_counts_the_null_of_the_own_stratum() -> None:
     null[0, 0] = np.nan  # dead in this replicate: not counted
     null[0, 1] = -np.inf  # unmatched: counted, and beaten
     observed = np.array([0.5, 2.0, -1.0, 5.0, 6.0, -np.inf, np.nan])
-    p = pooled_p(observed, np.array([3, 4, 5, 70, 71, 72, 73]), null, strata)
+    features = np.array([3, 4, 5, 70, 71, 72, 73])
+    p = pooled_p(observed, null, strata.code, features)
     assert_allclose(p, [33 / 64, 1 / 64, 63 / 64, 65 / 65, 1 / 65, 1, np.nan])
-    assert_allclose(null_quantile(null, strata, 0.95), [60 / 64, 5], atol=1 / 64)
+    assert_allclose(null_quantile(null, strata.code, features, 0.95), [60 / 64] * 3 + [5] * 4, atol=1 / 64)
+
+
+def test_what_must_be_exceeded_is_the_least_that_gives_the_p() -> None:
+    code = np.zeros(99, np.int64)
+    null = np.random.default_rng(0).permutation(99)[None].astype(float)
+    for level, bound in ((0.05, 94), (0.01, 98), (0.5, 49)):
+        found = beyond_chance(null, code, np.array([7]), level)
+        assert_array_equal(found, [bound])
+        above, at = pooled_p(np.array([bound + 0.5, bound]), null, code, np.array([7, 8]))
+        assert above <= level + 1e-12 < at
+    assert_array_equal(beyond_chance(null, code, np.array([7]), 0.005), [np.inf])
+    assert_array_equal(beyond_chance(null, code, np.array([7]), 1.0), [-np.inf])
+    assert_array_equal(beyond_chance(null[:0], code, np.array([7]), 0.05), [np.nan])
+
+
+def test_a_stratum_is_cut_by_a_value_of_its_features() -> None:
+    strata = stratify(np.concatenate([[3], np.repeat([20, 2000], 128)]), 10, 2)
+    value = np.concatenate([[0.5], np.tile([0.1, 0.2, 0.3, 0.4], 32), np.zeros(128)])
+    code = refine(strata, value)
+    assert code[0] == -1
+    assert_array_equal(code[1:129], np.tile([0, 1, 2, 3], 32))
+    assert len(np.unique(code[129:])) == 1  # one value cannot be cut
+    assert code[129] not in code[1:129]
 
 
 def test_without_replicates_there_is_no_p_and_no_quantile() -> None:
     strata = stratify(np.arange(20, 60), 10, 2)
-    assert_array_equal(pooled_p(np.ones(40), np.arange(40), np.zeros((0, 40)), strata), np.nan)
-    assert_array_equal(null_quantile(np.zeros((0, 40)), strata, 0.95), [np.nan])
+    assert_array_equal(pooled_p(np.ones(40), np.zeros((0, 40)), strata.code, np.arange(40)), np.nan)
+    assert_array_equal(null_quantile(np.zeros((0, 40)), strata.code, np.arange(40), 0.95), np.nan)

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from universality.features.store import FeatureStore
     from universality.matching import Match
 
-CALIBRATED = ("held_out", "ci_low", "ci_high", "p", "q", "calibrated", "note")
+CALIBRATED = (
+    "held_out", "ci_low", "ci_high", "p", "q", "calibrated", "detectable",
+    "p_kind", "q_kind", "calibrated_kind", "detectable_kind", "note",
+)  # fmt: skip
 
 
 def match_table(
@@ -47,7 +50,7 @@ def match_table(
     a, b
         The stores that were matched.
     calibration
-        Frame with columns ``row col`` and any of ``held_out ci_low ci_high p q calibrated note``
+        Frame with columns ``row col`` and any of those of ``CALIBRATED``
         (``calibrate(…).to_frame()``). A pair that it does not hold gets missing values.
     decode
         Takes token ids and gives one string for each. None: the cells hold the ids as decimal numbers.

@@ -34,7 +34,7 @@ from universality.report.data import (
     WidthRow,
     sample,
 )
-from universality.statistics import Calibration, concept_table
+from universality.statistics import Calibration, Null, best_neurons, concept_table
 
 Q_LEVEL = 0.05
 
@@ -58,11 +58,12 @@ class Compared:
         """Features of A that are alive."""
         return int((~self.calibration.match.dead_rows).sum())
 
-    @property
-    def share_significant(self) -> float:
-        """Of A's living features, the share whose pair has q at most ``Q_LEVEL``."""
-        q = self.calibration.q
-        return float((q <= Q_LEVEL).sum() / self.living) if self.living and not np.isnan(q).all() else NAN
+    def share_significant(self, null: Null) -> float:
+        """Of A's living features, the share whose pair has q at most ``Q_LEVEL`` under a null."""
+        chance = self.calibration.under(null)
+        if chance is None or not self.living or np.isnan(chance.q).all():
+            return NAN
+        return float((chance.q <= Q_LEVEL).sum() / self.living)
 
     def scores(self, role: Any, label: str) -> Sample:
         """Held-out r of its pairs."""
@@ -150,7 +151,7 @@ def headline(found: Findings, populations: Sequence[Sample]) -> Headline:
     head, neurons = found.headline, found.of("neurons")
     assert head is not None  # the pipeline reports on two models or more
     numbers = head.calibration.summary()
-    settings = head.calibration.settings
+    first = head.calibration.chances[0]
     return Headline(
         model_a=head.comparison.models[0],
         model_b=head.comparison.models[1],
@@ -158,9 +159,10 @@ def headline(found: Findings, populations: Sequence[Sample]) -> Headline:
         n_tokens=found.corpus["tokens"]["report"],
         populations=tuple(part.population() for part in populations),
         method=head.calibration.match.method,
-        null=settings["null"],
+        null=first.null,
         replicates=int(head.calibration.null_scores.shape[0]),
-        share_significant=head.share_significant,
+        share_significant=head.share_significant(first.null),
+        share_within_kinds=head.share_significant("kind"),
         q_level=Q_LEVEL,
         median_chosen=numbers["matched_choose"],
         nearest=numbers["best_of_rows_report"],
@@ -203,7 +205,8 @@ def width_rows(found: Findings) -> tuple[WidthRow, ...]:
                 n_pairs=len(held_out),
                 chosen=numbers["matched_choose"],
                 held_out=numbers["matched_report"],
-                share_significant=compared.share_significant,
+                share_significant=compared.share_significant(compared.calibration.chances[0].null),
+                share_within_kinds=compared.share_significant("kind"),
                 shares=(
                     float((held_out >= 0.5).sum() / compared.living),
                     float((held_out >= 0.7).sum() / compared.living),
@@ -231,6 +234,7 @@ def concept_rows(found: Findings) -> tuple[ConceptRow, ...]:
     table = concept_table(a, b, head.calibration)
     logit = dict(zip(head.frame["row"], head.frame["logit"], strict=True))
     groups = _groups(a)
+    neurons = _best_neurons(found, found.folder.neurons(head.comparison.models[0]), a, table)
     tokens_a = token_strings(a, table["feature"], 5, found.decode) if len(table) else []
     partners = table.loc[table["partner"] >= 0, "partner"].unique() if len(table) else []
     tokens_b = dict(zip(partners, token_strings(b, partners, 5, found.decode), strict=True))
@@ -252,11 +256,23 @@ def concept_rows(found: Findings) -> tuple[ConceptRow, ...]:
             ci_high=row.ci_high,
             q=row.q,
             logit_r=float(logit.get(row.feature, NAN)),
+            neuron_r=neurons.get(row.feature, NAN),
+            known_by=row.known_by,
+            most_alike=None if row.most_alike < 0 else row.most_alike,
+            most_alike_held_out=row.most_alike_held_out,
             tokens_a=tokens,
             tokens_b=tokens_b.get(row.partner, ()),
         )
         for row, tokens in zip(table.itertuples(), tokens_a, strict=True)
     )
+
+
+def _best_neurons(found: Findings, path: Path, store: FeatureStore, table: pd.DataFrame) -> dict[int, float]:
+    """r of each concept's feature with the neuron most like it; nothing where neurons were left out."""
+    if not found.config.features.neuron_documents or not len(table):
+        return {}
+    best = best_neurons(store, found.store(path), table["feature"].unique())
+    return dict(zip(best["feature"], best["r"], strict=True))
 
 
 def _groups(store: FeatureStore) -> dict[str, int]:

@@ -88,7 +88,7 @@ def _pictures(
         f.describe_held_out(chosen, held_out),
     )
     firings = np.minimum(frame["count_a"], frame["count_b"])
-    classes = f.strata(firings, held_out, calibration.edges, calibration.tau)
+    classes = f.strata(firings, held_out, calibration.edges, calibration.strata()["tau"].to_numpy())
     yield f.picture(
         "strata", "answer", "By how often they fire", f.similarity_by_firings(classes), f.describe_strata(classes)
     )
@@ -171,7 +171,10 @@ def _facts(found: Findings) -> tuple[tuple[str, str], ...]:
         ("Hook", c.hook),
         ("SAEs", f"{s.architecture}, widths {', '.join(map(str, s.widths))}, k {s.k}, {s.tokens:,} tokens each"),
         ("SAE seeds", ", ".join(f"{m} {w}: {seed}" for m, w, seed in sae_grid(c))),
-        ("Null", f"{c.statistics.null}, {c.statistics.replicates} replicates, seed {c.statistics.seed}"),
+        (
+            "Nulls",
+            f"{', '.join(c.statistics.nulls)}, {c.statistics.replicates} replicates each, seed {c.statistics.seed}",
+        ),
         ("Intervals", f"{c.statistics.bootstrap} resamples of works"),
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 from universality.config import Config
 from universality.pipeline.layout import Comparison, RunFolder, sae_grid
 
-SPEC_FIELDS = {"architecture", "k", "l1", "learning_rate", "apply_b_dec_to_input"}
+SPEC_FIELDS = {"architecture", "l1", "learning_rate", "apply_b_dec_to_input"}
 
 
 def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
@@ -126,7 +126,7 @@ def make_saes(config: Config, folder: RunFolder) -> list[Path]:
     products = fast_products(models[config.models.names[0]].device) if s.products == "auto" else s.products
     trainers = {}
     for model, width, seed in sae_grid(config):
-        spec = SAESpec(d_sae=width, seed=seed, products=products, **s.model_dump(include=SPEC_FIELDS))
+        spec = SAESpec(d_sae=width, k=s.k_of(width), seed=seed, products=products, **s.model_dump(include=SPEC_FIELDS))
         trainers[model, f"w{width}-s{seed}"] = SAETrainer(spec, summaries[model], steps)
     made_from = {
         "hook": config.hook,
@@ -229,7 +229,7 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
     (folder.root / "similarity").mkdir(exist_ok=True)
     s = config.statistics
     with FeatureStore.open(comparison.a) as a, FeatureStore.open(comparison.b) as b:
-        calibration = calibrate(a, b, null=s.null, replicates=s.replicates, bootstrap=s.bootstrap, seed=s.seed)
+        calibration = calibrate(a, b, null=s.nulls, replicates=s.replicates, bootstrap=s.bootstrap, seed=s.seed)
         files = [calibration.save(folder.calibration(comparison.name))]
         found = calibration.match
         tables: dict[str, Any] = {"rows": found.rows, "cols": found.cols}

@@ -23,6 +23,7 @@ from universality.report import cautions, numbers, published, words
 from universality.report.data import PAGE_WIDTH, THRESHOLDS, Example, FileLink, Picture, Report
 from universality.report.files import write_bytes
 from universality.report.tokens import direction, pieces, visible
+from universality.statistics.concepts import KNOWS
 
 LARGEST_SVG = 400_000
 """Bytes; a larger drawing is embedded as PNG."""
@@ -68,6 +69,7 @@ def render(report: Report) -> str:
         answer=words.answer(report.headline),
         widths_text=words.across_widths(report.widths),
         models_text=words.language_models(report.models) if report.models else "",
+        knows=KNOWS,
         concepts_text=words.concepts(report.concepts) if report.concepts else "",
         warnings=cautions.warnings(report),
         limits=cautions.limits(report),

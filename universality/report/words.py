@@ -11,6 +11,7 @@ import math
 from universality.report import published
 from universality.report.data import ConceptRow, Headline, LanguageModels, Population, WidthRow
 from universality.report.numbers import count, fixed, interval, listed, percent, plural
+from universality.statistics.concepts import KNOWS
 
 LEAST_DIFFERENCE = 0.02
 LARGELY, PARTLY = 0.5, 0.2
@@ -91,7 +92,10 @@ def _significant(headline: Headline, features: Population) -> str:
     share, a = headline.share_significant, headline.model_a
     beaten = f"{percent(share)} of {a}'s living features have a partner that beats chance at q ≤ {headline.q_level:g}"
     if share >= LARGELY and features.shares[0] < LARGELY:
-        return f"{beaten}; with so much text that is a low bar, which weak resemblance passes too."
+        beaten += "; with so much text that is a low bar, which weak resemblance passes too"
+    if headline.null == "global" and known(headline.share_within_kinds):
+        within = percent(headline.share_within_kinds)
+        return f"{beaten}, and {within} one that beats unrelated text of the same kind."
     return f"{beaten}."
 
 
@@ -195,11 +199,15 @@ def concepts(rows: tuple[ConceptRow, ...]) -> str:
         said = [f"{row.kind} {fixed(row.held_out)}" for row in landmarks]
         theirs = [f"{row.kind} {fixed(published.CONCEPTS[row.kind].activation_r)}" for row in landmarks]
         parts.append(f"Held-out r here: {listed(said)}; published, from other models and text: {listed(theirs)}.")
-    clear = [row for row in rows if known(row.f1) and row.f1 >= 0.5]
+        several = [row for row in landmarks if row.most_alike not in (None, row.feature)]
+        if several:
+            said = [f"{row.kind} {fixed(row.most_alike_held_out)} (of {row.known_by} features)" for row in several]
+            parts.append(f"Where several features know the kind, the most alike of them has: {listed(said)}.")
+    clear = [row for row in rows if known(row.f1) and row.f1 >= KNOWS]
     alike = [row for row in clear if known(row.held_out) and row.held_out >= 0.5]
     parts.append(
         f"Of {plural(len(rows), 'kind')}, {len(clear)} {'has' if len(clear) == 1 else 'have'} a feature in the first "
-        "model that tells the kind well (F1 ≥ 0.5)"
+        f"model that tells the kind well (F1 ≥ {KNOWS})"
         + (f"; of those, {len(alike)} {'has' if len(alike) == 1 else 'have'} a partner with r ≥ 0.5." if clear else ".")
     )
     return " ".join(parts)

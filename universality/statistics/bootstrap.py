@@ -2,6 +2,14 @@
 
 Tokens of a document are not independent and documents of a group may be copies, so groups are drawn, with
 replacement. The pairs stay fixed: sums per group and pair are all that is needed.
+
+r of sparse features hangs on few groups, and plain percentiles of the resampled r cover it too seldom (89% for 95% in
+planted worlds, where these cover 94 to 95%). So the bootstrap is studentised and symmetric, on Fisher's z = artanh r:
+with u_g the influence of group g on z (jackknife) and s² = Σ_g u_g² its variance,
+
+    interval = tanh(z ± t s),   t the level's quantile of |z* − z| / s* over the draws, s* from the drawn groups.
+
+Hall 1988, *Theoretical comparison of bootstrap confidence intervals*; Efron & Tibshirani 1993, chapters 11 and 12.
 """
 
 from __future__ import annotations
@@ -10,8 +18,10 @@ import numpy as np
 
 from universality.errors import UniversalityError
 from universality.similarity import Similarity
+from universality.similarity.groups import GroupMoments
 from universality.similarity.rows import FloatArray, IntArray
 
+LARGEST_R = 1 - 1e-12  # z of a perfect correlation is infinite
 MAX_UNDEFINED = 0.2  # share of draws without a score; a feature of one single group is missing from 37% of them
 
 
@@ -24,7 +34,7 @@ def bootstrap_intervals(
     level: float = 0.95,
     memory_budget: int | None = None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Percentile intervals of Pearson's r for fixed pairs.
+    """Studentised bootstrap intervals of Pearson's r for fixed pairs.
 
     Parameters
     ----------
@@ -43,8 +53,8 @@ def bootstrap_intervals(
 
     Returns
     -------
-    low, high [n_pairs]; NaN where groups cannot tell: one group alone, or a feature that is missing from more than a
-    fifth of the draws because it fires in one or two groups only.
+    low, high [n_pairs] about r; NaN where groups cannot tell: one group alone, or a feature that is missing from more
+    than a fifth of the draws because it fires in one or two groups only.
     """
     if draws < 1 or not 0 < level < 1:
         raise UniversalityError(f"bootstrap: expected draws >= 1 and 0 < level < 1, found {draws} and {level}")
@@ -57,19 +67,36 @@ def bootstrap_intervals(
         return low, high
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws).astype(np.float64)
-    step = max(1, budget // (8 * (5 * n_groups + 8 * draws)))
+    step = max(1, budget // (8 * (16 * n_groups + 10 * draws)))
     for start in range(0, rows.size, step):
         part = slice(start, start + step)
-        r = sim.pairs(rows[part], cols[part], by="group").pearson(weights)
-        low[part], high[part] = _percentiles(r, level)
+        low[part], high[part] = _intervals(sim.pairs(rows[part], cols[part], by="group"), weights, level)
     return low, high
 
 
-def _percentiles(r: FloatArray, level: float) -> tuple[FloatArray, FloatArray]:
-    """Percentiles of [n_draws, n_pairs] over the draws that are defined."""
-    defined = ~np.isnan(r)
-    enough = defined.mean(axis=0) >= 1 - MAX_UNDEFINED
-    bounds = np.full((2, r.shape[1]), np.nan)
-    tails = ((1 - level) / 2, (1 + level) / 2)
-    bounds[:, enough] = np.nanquantile(r[:, enough], tails, axis=0)
-    return bounds[0], bounds[1]
+def _intervals(moments: GroupMoments, weights: FloatArray, level: float) -> tuple[FloatArray, FloatArray]:
+    """Bounds [n_pairs] from draws of the groups [n_draws, n_groups]."""
+    n_groups = weights.shape[1]
+    z, drawn = _fisher(moments.pearson()), _fisher(moments.pearson(weights))
+    left_out = _fisher(moments.pearson(1 - np.eye(n_groups)))
+    influence = (n_groups - 1) / n_groups * (left_out.mean(axis=0) - left_out)
+    spread = _spread(influence, np.ones((1, n_groups)))[0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t = np.abs(drawn - z) / _spread(influence, weights)
+    known = ~np.isnan(t) & np.isfinite(t)
+    reach = np.zeros(z.size)
+    enough = (~np.isnan(drawn)).mean(axis=0) >= 1 - MAX_UNDEFINED
+    asked = enough & known.any(axis=0)
+    reach[asked] = np.nanquantile(np.where(known, t, np.nan)[:, asked], level, axis=0)
+    reach = np.where(enough & ~np.isnan(spread), reach * spread, np.nan)
+    return np.tanh(z - reach), np.tanh(z + reach)
+
+
+def _fisher(r: FloatArray) -> FloatArray:
+    return np.arctanh(np.clip(r, -LARGEST_R, LARGEST_R))
+
+
+def _spread(influence: FloatArray, weights: FloatArray) -> FloatArray:
+    """Standard error of z [n_draws, n_pairs] with every group counted ``weights`` times."""
+    total = weights @ influence
+    return np.sqrt(np.maximum(weights @ influence**2 - total**2 / weights.shape[1], 0))

@@ -6,41 +6,32 @@ the whole matching on re-paired text of the choosing half, so choosing the best 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import false_discovery_control
-from tqdm import tqdm
 
 from universality.errors import UniversalityError
 from universality.matching import Match, Method, match
 from universality.similarity import DEFAULT_BUDGET, Similarity
-from universality.similarity.rows import FloatArray, IntArray
+from universality.similarity.rows import FloatArray
 from universality.statistics.bootstrap import bootstrap_intervals
 from universality.statistics.calibration import Calibration
+from universality.statistics.chance import Setting, Side, chance
 from universality.statistics.heldout import Halves, evaluation_halves, held_out_scores
-from universality.statistics.null import Null, Repairing, plan_repairing
-from universality.statistics.strata import null_quantile, pooled_p, stratify
+from universality.statistics.null import Null
+from universality.statistics.strata import stratify
 
 if TYPE_CHECKING:
     from universality.features.store import FeatureStore
 
-Side = Literal["rows", "cols"]
 # Measures of tokens: only there can a null pair tokens anew. A further one is a line here.
 MEASURES: dict[str, Callable[..., Similarity]] = {
     "activation": Similarity.activation,
     "masked_cosine": Similarity.masked_cosine,
 }
 FEW_GROUPS = 8
-MIN_SHARE = 0.5
-
-
-class _NullRun(NamedTuple):
-    observed: FloatArray  # [n_anchor] scores of the blocks that the null re-pairs, not re-paired
-    scores: FloatArray  # [n_replicates, n_anchor]
-    best_of_rows: FloatArray  # [n_replicates]
-    best_of_cols: FloatArray
 
 
 def calibrate(
@@ -48,7 +39,7 @@ def calibrate(
     b: FeatureStore,
     measure: str = "activation",
     method: Method = "hungarian",
-    null: Null = "global",
+    null: Null | Sequence[Null] = ("global", "kind"),
     replicates: int = 20,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -70,15 +61,16 @@ def calibrate(
     method, floor
         As for `match`.
     null
-        Re-pair blocks with documents of any other group ("global") or of one of the same kind ("kind").
+        Re-pair blocks with documents of any other group ("global") or of one of the same kind ("kind"); the first
+        gives the result's ``p`` and ``q``.
     replicates
-        Matchings of re-paired text; 0 for no p-values.
+        Matchings of re-paired text, for each null; 0 for no p-values.
     bootstrap
         Resamples of groups of documents for the intervals; 0 for none. Activation only.
     seed
         Of re-pairings and resamples.
     alpha
-        The calibrated score is 0 at the null's (1 - alpha) quantile.
+        The calibrated score is 0 at the null's (1 - alpha) quantile; q aimed at by ``detectable``.
     min_firings
         A pair with a feature that fires less often gets NaN instead of p-value or held-out score.
     n_strata
@@ -99,8 +91,10 @@ def calibrate(
     UniversalityError
         When a choice is unknown or a number out of range.
     """
-    settings = {k: v for k, v in locals().items() if k not in ("a", "b", "memory_budget")}
-    _check(measure, replicates, bootstrap, alpha, n_strata)
+    nulls: tuple[Null, ...] = (null,) if isinstance(null, str) else tuple(null)  # type: ignore[assignment]
+    settings = {k: v for k, v in locals().items() if k not in ("a", "b", "memory_budget", "nulls")}
+    settings["null"] = list(nulls)
+    _check(measure, nulls, replicates, bootstrap, alpha, n_strata)
     notes: list[str] = []
     whole = MEASURES[measure](a, b, memory_budget=memory_budget)
     halves = evaluation_halves(a)
@@ -111,32 +105,34 @@ def calibrate(
     counts = choose.counts
     assert counts is not None  # every measure in MEASURES comes from tokens
     anchor = _anchor(found)
-    run = _run_null(choose, a, halves.choose, anchor, found, null, replicates, seed, block_length, notes)
     features = found.rows if anchor == "rows" else found.cols
     strata = stratify(counts[0 if anchor == "rows" else 1], min_firings, n_strata)
     count_a, count_b = counts[0][found.rows], counts[1][found.cols]
     stratum = np.where(np.minimum(count_a, count_b) >= min_firings, strata.code[features], -1)
-    p = np.where(stratum >= 0, pooled_p(run.observed[features], features, run.scores, strata), np.nan)
-    tau = null_quantile(run.scores, strata, 1 - alpha)
+    setting = Setting(
+        choose, found, partial(match, method=method, floor=floor), anchor, strata, np.flatnonzero(stratum >= 0),
+        halves.choose, replicates, seed, alpha, block_length,
+    )  # fmt: skip
+    chances = tuple(chance(a if anchor == "rows" else b, name, setting, notes) for name in nulls)
     if (stratum < 0).any():
         notes.append(
             f"{(stratum < 0).sum()} pairs with a feature that fires fewer than {min_firings} times: no p-value"
         )
     return Calibration(
-        match=found, held_out=held_out, ci_low=low, ci_high=high, p=p, q=_q_values(p),
-        calibrated=_calibrated(found.scores, stratum, tau), count_a=count_a, count_b=count_b, stratum=stratum,
-        edges=strata.edges, tau=tau, best_col_held_out=best_col, best_row_held_out=best_row, anchor=anchor,
-        null_scores=run.scores, null_best_of_rows=run.best_of_rows, null_best_of_cols=run.best_of_cols,
+        match=found, held_out=held_out, ci_low=low, ci_high=high, count_a=count_a, count_b=count_b, stratum=stratum,
+        edges=strata.edges, best_col_held_out=best_col, best_row_held_out=best_row, anchor=anchor, chances=chances,
         settings=settings, notes=tuple(notes),
     )  # fmt: skip
 
 
-def _check(measure: str, replicates: int, bootstrap: int, alpha: float, n_strata: int) -> None:
+def _check(measure: str, nulls: tuple[Null, ...], replicates: int, bootstrap: int, alpha: float, n_strata: int) -> None:
     if measure not in MEASURES:
         raise UniversalityError(
             f"calibrate: measure {measure!r} is not one of {', '.join(MEASURES)}: the null pairs tokens anew, "
             "and a measure of weights has none"
         )
+    if not nulls or len(set(nulls)) < len(nulls):
+        raise UniversalityError(f"calibrate: expected one null or several different ones, found {list(nulls)}")
     for name, value, least in (("replicates", replicates, 0), ("bootstrap", bootstrap, 0), ("n_strata", n_strata, 1)):
         if value < least:
             raise UniversalityError(f"calibrate: {name} must be at least {least}, found {value}")
@@ -195,77 +191,3 @@ def _anchor(found: Match) -> Side:
     if found.method != "hungarian":
         return "rows"
     return "rows" if (~found.dead_rows).sum() <= (~found.dead_cols).sum() else "cols"
-
-
-def _run_null(
-    choose: Similarity,
-    store: FeatureStore,
-    documents: IntArray,
-    anchor: Side,
-    found: Match,
-    null: Null,
-    replicates: int,
-    seed: int,
-    block_length: int | None,
-    notes: list[str],
-) -> _NullRun:
-    """Match re-paired text again and again; nothing, with a note, where it cannot be re-paired."""
-    n_anchor = found.shape[0 if anchor == "rows" else 1]
-    plan = _plan(store, null, documents, block_length, notes)
-    if plan is None or not replicates:
-        return _NullRun(np.full(n_anchor, np.nan), np.zeros((0, n_anchor)), np.zeros(0), np.zeros(0))
-    rows = plan.draw(seed)[0]
-    observed = _anchor_scores(match(choose.repaired(rows, rows), found.method, found.floor), anchor)
-    runs = []
-    for replicate in tqdm(range(replicates), desc=f"{null} null", disable=None, leave=False):
-        chance = match(choose.repaired(*plan.draw(seed, replicate)), found.method, found.floor)
-        runs.append((_anchor_scores(chance, anchor), *_best_medians(chance)))
-    return _NullRun(observed, *(np.array(part) for part in zip(*runs, strict=True)))
-
-
-def _plan(
-    store: FeatureStore, null: Null, documents: IntArray, block_length: int | None, notes: list[str]
-) -> Repairing | None:
-    try:
-        plan = plan_repairing(store, null, documents if documents.size else None, block_length)
-    except UniversalityError as error:
-        if null not in ("global", "kind"):
-            raise
-        notes.append(f"no p-values: {error}")
-        return None
-    notes.extend(plan.notes)
-    if plan.share < MIN_SHARE:
-        notes.append(
-            f"only {plan.share:.0%} of the tokens lie in blocks of {plan.length}: the null has fewer tokens than the "
-            "match and is too wide; a shorter block_length would take in more"
-        )
-    return plan
-
-
-def _anchor_scores(chance: Match, anchor: Side) -> FloatArray:
-    dead = chance.dead_rows if anchor == "rows" else chance.dead_cols
-    scores = np.where(dead, np.nan, -np.inf)
-    scores[chance.rows if anchor == "rows" else chance.cols] = chance.scores
-    return scores
-
-
-def _best_medians(chance: Match) -> tuple[float, float]:
-    summary: dict[str, Any] = chance.summary()
-    return summary["median_best_of_rows"], summary["median_best_of_cols"]
-
-
-def _q_values(p: FloatArray) -> FloatArray:
-    q = np.full(p.size, np.nan)
-    tested = ~np.isnan(p)
-    if tested.any():
-        q[tested] = false_discovery_control(p[tested], method="bh")
-    return q
-
-
-def _calibrated(scores: FloatArray, stratum: IntArray, tau: FloatArray) -> FloatArray:
-    """max(0, (score - tau) / (1 - tau)) with tau at least 0; NaN without a null."""
-    if not tau.size:
-        return np.full(scores.size, np.nan)
-    level = np.where(stratum >= 0, np.maximum(tau[stratum], 0), np.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(level < 1, np.maximum(0, (scores - level) / (1 - level)), np.where(level >= 1, 0.0, np.nan))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +14,12 @@ import pandas as pd
 from universality.matching import Match
 from universality.matching.archive import Arrays, read_archive, write_archive
 from universality.similarity.rows import FloatArray, IntArray
+from universality.statistics.chance import Chance
 from universality.statistics.heldout import optimism
+from universality.statistics.null import Null
 
-FORMAT, VERSION = "universality.calibration", 1
+FORMAT, VERSION = "universality.calibration", 2
+CHANCE_ARRAYS = tuple(field.name for field in fields(Chance) if field.name != "null")
 KEPT = (  # of the match's own summary
     "floor", "n_rows", "n_cols", "dead_rows", "dead_cols", "n_pairs", "unmatched_rows", "unmatched_cols",
     "collisions_rows", "collisions_cols", "gap",
@@ -34,26 +38,18 @@ class Calibration:
         Pairs and best partners on the choosing half.
     held_out, ci_low, ci_high
         [n_pairs] scores on the reporting half, with bootstrap intervals over groups of documents.
-    p, q
-        [n_pairs] pooled p-value of the anchoring feature's score against the null, and its Benjamini-Hochberg q-value.
-        That score is of a matching on the very blocks that the null re-pairs, still paired as they are, so that
-        both have seen equally many tokens.
-    calibrated
-        [n_pairs] max(0, (score - tau) / (1 - tau)), tau the null's (1 - alpha) quantile in the pair's stratum.
     count_a, count_b
         [n_pairs] firings of row and column on the choosing half.
     stratum
-        [n_pairs] class of firing counts, -1 for none; ``edges`` and ``tau`` describe the classes.
-    edges, tau
-        [n_strata + 1] counts, [n_strata] null quantiles.
+        [n_pairs] class of the anchoring feature's firing count, -1 where one of the two fires too rarely.
+    edges
+        [n_strata + 1] counts that bound the classes.
     best_col_held_out, best_row_held_out
         [n_rows], [n_cols] held-out scores of every feature's best partner (chosen on the choosing half).
     anchor
         "rows" or "cols": the side whose features carry the null scores (the smaller one of an assignment).
-    null_scores
-        [n_replicates, n_anchor] the score that each feature got in each replicate; -inf unmatched, NaN dead.
-    null_best_of_rows, null_best_of_cols
-        [n_replicates] median best partner's score of each replicate.
+    chances
+        What each null says; ``p``, ``q``, ``calibrated`` and ``null_scores`` are those of the first.
     settings
         What `calibrate` was asked for.
     notes
@@ -64,33 +60,73 @@ class Calibration:
     held_out: FloatArray
     ci_low: FloatArray
     ci_high: FloatArray
-    p: FloatArray
-    q: FloatArray
-    calibrated: FloatArray
     count_a: IntArray
     count_b: IntArray
     stratum: IntArray
     edges: FloatArray
-    tau: FloatArray
     best_col_held_out: FloatArray
     best_row_held_out: FloatArray
     anchor: Literal["rows", "cols"]
-    null_scores: FloatArray
-    null_best_of_rows: FloatArray
-    null_best_of_cols: FloatArray
+    chances: tuple[Chance, ...]
     settings: dict[str, Any]
     notes: tuple[str, ...]
 
+    @property
+    def p(self) -> FloatArray:
+        """[n_pairs] p-values of the first null."""
+        return self.chances[0].p
+
+    @property
+    def q(self) -> FloatArray:
+        """[n_pairs] q-values of the first null."""
+        return self.chances[0].q
+
+    @property
+    def calibrated(self) -> FloatArray:
+        """[n_pairs] scores between the first null's quantile (0) and 1."""
+        return self.chances[0].calibrated
+
+    @property
+    def null_scores(self) -> FloatArray:
+        """[n_replicates, n_anchor] of the first null."""
+        return self.chances[0].scores
+
+    def under(self, null: Null) -> Chance | None:
+        """What a null says, or None where it was not run."""
+        return next((chance for chance in self.chances if chance.null == null), None)
+
     def to_frame(self) -> pd.DataFrame:
-        """One line a pair: row col score held_out ci_low ci_high p q calibrated count_a count_b stratum note."""
+        """One line a pair.
+
+        Columns ``row col score held_out ci_low ci_high p q calibrated detectable``, the last four again for every
+        further null with its name behind (``p_kind``), then ``count_a count_b stratum note``.
+        """
         columns: dict[str, npt.NDArray[Any] | list[str]] = {
             "row": self.match.rows,
             "col": self.match.cols,
             "score": self.match.scores,
         }
-        for name in ("held_out", "ci_low", "ci_high", "p", "q", "calibrated", "count_a", "count_b", "stratum"):
+        for name in ("held_out", "ci_low", "ci_high"):
+            columns[name] = getattr(self, name)
+        for k, chance in enumerate(self.chances):
+            for name in ("p", "q", "calibrated", "detectable"):
+                columns[name if k == 0 else f"{name}_{chance.null}"] = getattr(chance, name)
+        for name in ("count_a", "count_b", "stratum"):
             columns[name] = getattr(self, name)
         return pd.DataFrame(columns | {"note": self._pair_notes()})
+
+    def strata(self) -> pd.DataFrame:
+        """One line a class of firing counts: low high n held_out tau detectable, the last three medians of its pairs.
+
+        ``tau`` is the first null's quantile, ``detectable`` what a score there must exceed to be told from chance.
+        """
+        of = {"held_out": self.held_out, "tau": self.chances[0].tau, "detectable": self.chances[0].detectable}
+        rows = []
+        for s, (low, high) in enumerate(pairwise(self.edges)):
+            inside = self.stratum == s
+            medians = {name: _median(values[inside]) for name, values in of.items()}
+            rows.append({"low": low, "high": high, "n": int(inside.sum()), **medians})
+        return pd.DataFrame(rows, columns=["low", "high", "n", *of])
 
     def _pair_notes(self) -> list[str]:
         least = self.settings["min_firings"]
@@ -114,15 +150,16 @@ class Calibration:
         q_level
             Pairs with q at or below it count as more than chance.
         """
-        null = self.null_scores[np.isfinite(self.null_scores)]
-        tested = self.q[~np.isnan(self.q)]
         best, found = self.match.nearest, self.match.summary()
+        first, *others = self.chances
+        said = first.summary(q_level)
+        for chance in others:
+            said |= {f"{key}_{chance.null}": value for key, value in chance.summary(q_level).items()}
         return {
             **{key: found[key] for key in KEPT},
             "measure": self.settings["measure"],
             "method": self.match.method,
-            "null": self.settings["null"],
-            "replicates": int(self.null_scores.shape[0]),
+            "null": first.null,
             "matched_choose": _median(self.match.scores),
             "matched_report": _median(self.held_out),
             "optimism": optimism(self.match.scores, self.held_out),
@@ -130,14 +167,7 @@ class Calibration:
             "best_of_rows_report": _median(self.best_col_held_out),
             "best_of_cols_choose": _median(best.best_row_score),
             "best_of_cols_report": _median(self.best_row_held_out),
-            "null_matched_median": _median(null),
-            "null_matched_q95": float(np.quantile(null, 0.95)) if null.size else float("nan"),
-            "null_matched_q99": float(np.quantile(null, 0.99)) if null.size else float("nan"),
-            "null_best_of_rows": _median(self.null_best_of_rows),
-            "null_best_of_cols": _median(self.null_best_of_cols),
-            "n_tested": int(tested.size),
-            f"share_q_{q_level:g}": float((tested <= q_level).mean()) if tested.size else float("nan"),
-            "calibrated_median": _median(self.calibrated),
+            **said,
         }
 
     def save(self, path: str | Path) -> Path:
@@ -146,6 +176,7 @@ class Calibration:
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         parts: Arrays = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
         parts |= {f"match.{name}": array for name, array in arrays.items()}
+        parts |= {f"{chance.null}.{name}": array for chance in self.chances for name, array in chance.arrays().items()}
         rest = {"anchor": self.anchor, "settings": self.settings, "notes": list(self.notes), "match": header}
         return write_archive(path, FORMAT, VERSION, rest, parts)
 
@@ -161,8 +192,13 @@ class Calibration:
             When it is torn, another format, or of another version.
         """
         header, arrays = read_archive(path, FORMAT, VERSION)
+        chances = tuple(
+            Chance(null=null, **{name: arrays[f"{null}.{name}"] for name in CHANCE_ARRAYS})
+            for null in header["settings"]["null"]
+        )
         inner = {name.removeprefix("match."): arrays[name] for name in arrays if name.startswith("match.")}
-        own: dict[str, Any] = {name: array for name, array in arrays.items() if not name.startswith("match.")}
+        own: dict[str, Any] = {name: array for name, array in arrays.items() if "." not in name}
+        own |= {"chances": chances}
         own |= {"notes": tuple(header["notes"]), "anchor": header["anchor"], "settings": header["settings"]}
         return cls(match=Match.from_parts(header["match"], inner), **own)
 

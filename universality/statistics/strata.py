@@ -7,13 +7,14 @@ mostly on how often a feature fires.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from universality.similarity.rows import FloatArray, IntArray
 
-MIN_PER_STRATUM = 32
+MIN_PER_STRATUM, MAX_CLASSES = 32, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,44 +50,75 @@ def stratify(count: IntArray, min_firings: int, n_strata: int) -> Strata:
     return Strata(edges, np.where(enough, code, -1).astype(np.int64))
 
 
-def pooled_p(observed: FloatArray, features: IntArray, null: FloatArray, strata: Strata) -> FloatArray:
-    """p = (1 + #{null >= observed}) / (1 + #null) with the null pooled within the feature's stratum.
+def refine(strata: Strata, value: FloatArray) -> IntArray:
+    """Cut every stratum at quantiles of a value of its features [n_features], into at most ``MAX_CLASSES`` classes.
+
+    Returns
+    -------
+    [n_features] class of each feature, -1 where it has no stratum; classes hold at least 32 features where possible.
+    """
+    code = np.full(strata.code.size, -1, np.int64)
+    n_classes = 0
+    for s in range(strata.n):
+        inside = np.flatnonzero(strata.code == s)
+        if not inside.size:
+            continue
+        parts = max(1, min(MAX_CLASSES, inside.size // MIN_PER_STRATUM))
+        cuts = np.unique(np.quantile(value[inside], np.linspace(0, 1, parts + 1)[1:-1]))
+        code[inside] = n_classes + np.searchsorted(cuts, value[inside], side="right")
+        n_classes += cuts.size + 1
+    return code
+
+
+def pooled_p(observed: FloatArray, null: FloatArray, code: IntArray, features: IntArray) -> FloatArray:
+    """p = (1 + #{null >= observed}) / (1 + #null) with the null pooled over the features of one class.
 
     Parameters
     ----------
     observed
-        [n_pairs] scores; -inf for unmatched, NaN for unknown.
-    features
-        [n_pairs] the feature that each score belongs to.
+        [n] scores; -inf for unmatched, NaN for unknown.
     null
         [n_replicates, n_features] scores of the null; -inf for a feature that stayed unmatched, NaN for a dead one.
-    strata
-        Of those features.
+    code
+        [n_features] class of each feature, -1 for none.
+    features
+        [n] the feature that each score belongs to.
 
     Returns
     -------
-    [n_pairs]; NaN where the score is unknown, the feature has no stratum, or the null no score.
+    [n]; NaN where the score is unknown, the feature has no class, or the null no score.
     """
     p = np.full(observed.size, np.nan)
-    for s in range(strata.n):
-        pool = np.sort(_pool(null, strata, s))
-        here = np.flatnonzero(strata.code[features] == s)
-        if pool.size:
-            beaten = pool.size - np.searchsorted(pool, observed[here], side="left")
-            p[here] = (1 + beaten) / (1 + pool.size)
+    for here, pool in _pools(null, code, features):
+        beaten = pool.size - np.searchsorted(pool, observed[here], side="left")
+        p[here] = (1 + beaten) / (1 + pool.size)
     return np.where(np.isnan(observed), np.nan, p)
 
 
-def null_quantile(null: FloatArray, strata: Strata, level: float) -> FloatArray:
-    """[n_strata] the null's ``level`` quantile; -inf where most of it is unmatched, NaN where there is none."""
-    found = np.full(strata.n, np.nan)
-    for s in range(strata.n):
-        pool = _pool(null, strata, s)
-        if pool.size:
-            found[s] = np.quantile(pool, level, method="higher")
+def null_quantile(null: FloatArray, code: IntArray, features: IntArray, level: float) -> FloatArray:
+    """[n] the ``level`` quantile of each feature's pool; -inf where most of it is unmatched, NaN where it is empty."""
+    found = np.full(features.size, np.nan)
+    for here, pool in _pools(null, code, features):
+        found[here] = np.quantile(pool, level, method="higher")
     return found
 
 
-def _pool(null: FloatArray, strata: Strata, s: int) -> FloatArray:
-    scores = null[:, strata.code == s].ravel()
-    return scores[~np.isnan(scores)]
+def beyond_chance(null: FloatArray, code: IntArray, features: IntArray, level: float) -> FloatArray:
+    """[n] what each feature's score must exceed for a pooled p of at most ``level``.
+
+    Infinite where the pool is too small for any score to get there, NaN where it is empty.
+    """
+    found = np.full(features.size, np.nan)
+    for here, pool in _pools(null, code, features):
+        allowed = int(np.floor(level * (1 + pool.size) + 1e-9)) - 1  # null scores that may reach it
+        found[here] = np.inf if allowed < 0 else -np.inf if allowed >= pool.size else pool[pool.size - 1 - allowed]
+    return found
+
+
+def _pools(null: FloatArray, code: IntArray, features: IntArray) -> Iterator[tuple[IntArray, FloatArray]]:
+    """For each class: which of the features are of it, and all its null scores in rising order."""
+    for c in np.unique(code[code >= 0]):
+        pool = null[:, code == c].ravel()
+        pool = np.sort(pool[~np.isnan(pool)])
+        if pool.size:
+            yield np.flatnonzero(code[features] == c), pool

@@ -117,8 +117,9 @@ class Headline:
         How partners were found; what was re-paired for the null ("global" or "kind").
     replicates
         Of the null.
-    share_significant, q_level
-        Share of A's living features whose pair has q at most ``q_level``; NaN without a null.
+    share_significant, share_within_kinds, q_level
+        Share of A's living features whose pair has q at most ``q_level`` under that null, and under the null within
+        kinds; NaN without it.
     median_chosen
         Median r on the half that chose the partners.
     nearest, nearest_neurons
@@ -134,6 +135,7 @@ class Headline:
     null: str = "global"
     replicates: int = 0
     share_significant: float = NAN
+    share_within_kinds: float = NAN
     q_level: float = 0.05
     median_chosen: float = NAN
     nearest: float = NAN

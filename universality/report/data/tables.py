@@ -69,8 +69,9 @@ class WidthRow:
         Matched pairs.
     chosen, held_out
         Median r on the half that chose and on the half that reports.
-    share_significant, shares
-        Of A's living features: q at most the level; held-out r of at least each of ``THRESHOLDS``.
+    share_significant, share_within_kinds, shares
+        Of A's living features: q at most the level, under the first null and under that within kinds; held-out r
+        of at least each of ``THRESHOLDS``.
     null_median, null_q95
         Of the matched scores on re-paired text.
     gap
@@ -86,6 +87,7 @@ class WidthRow:
     chosen: float = NAN
     held_out: float = NAN
     share_significant: float = NAN
+    share_within_kinds: float = NAN
     shares: tuple[float, ...] = (NAN, NAN)
     null_median: float = NAN
     null_q95: float = NAN
@@ -113,6 +115,8 @@ class ConceptRow:
         The pair's activation r on both halves, an interval for the latter, its q-value, and its logit-weight r.
     neuron_r
         r of the feature with the most similar neuron of its own model, where it was measured.
+    known_by, most_alike, most_alike_held_out
+        How many features of A know the kind well, the one among them that has the most similar partner, and its r.
     tokens_a, tokens_b
         Tokens on which feature and partner fire most.
     """
@@ -134,6 +138,9 @@ class ConceptRow:
     q: float = NAN
     logit_r: float = NAN
     neuron_r: float = NAN
+    known_by: int | None = None
+    most_alike: int | None = None
+    most_alike_held_out: float = NAN
     tokens_a: tuple[str, ...] = ()
     tokens_b: tuple[str, ...] = ()
 

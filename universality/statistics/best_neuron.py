@@ -1,0 +1,104 @@
+"""The single neuron that is most like a feature: if features were neurons, its r would be near 1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from universality.errors import MismatchError
+from universality.similarity.rows import BoolArray, FloatArray, IntArray
+from universality.statistics.heldout import evaluation_halves
+
+if TYPE_CHECKING:
+    from universality.features.store import FeatureStore
+
+MIN_FIRINGS = 10
+"""Tokens of each half on which a feature must fire."""
+_ROWS = 8_192  # 32 MB of 512 neurons
+
+
+def best_neurons(store: FeatureStore, neurons: FeatureStore, features: IntArray) -> pd.DataFrame:
+    """For each feature the neuron of the same model with the highest Pearson r, as Bricken et al. (2023) ask.
+
+    The neuron is chosen on the documents of split "choose" and its r taken on those of split "report"; without both,
+    on all of them.
+
+    Parameters
+    ----------
+    store
+        Features of a model.
+    neurons
+        Neurons of the model, on all or some of the documents of ``store``.
+    features
+        [n] which features.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``feature neuron r``, one row each; neuron -1 and r NaN for a feature that hardly fires where neurons are known.
+
+    Raises
+    ------
+    MismatchError
+        If the neurons hold tokens that ``store`` does not.
+    """
+    features = np.asarray(features, dtype=np.int64)
+    if not features.size:
+        return pd.DataFrame({"feature": features, "neuron": features, "r": features.astype(np.float64)})
+    rows = _shared_rows(store, neurons)
+    acts = np.stack([_column(store, int(j), rows) for j in features], axis=1)
+    halves = evaluation_halves(neurons)
+    both = [np.isin(neurons.tokens.document, half) for half in (halves.choose, halves.report) if half.size]
+    chosen, *later = _pearson(acts, neurons, np.stack(both if len(both) == 2 else [np.ones(len(rows), bool)]))
+    reported = later[0] if later else chosen
+    neuron = np.nan_to_num(chosen, nan=-np.inf).argmax(axis=1)
+    r = reported[np.arange(features.size), neuron]
+    return pd.DataFrame({"feature": features, "neuron": np.where(np.isnan(r), -1, neuron), "r": r})
+
+
+def _shared_rows(store: FeatureStore, neurons: FeatureStore) -> IntArray:
+    """Rows of ``store`` with the tokens of ``neurons``, in its order."""
+    theirs, ours = neurons.tokens, store.tokens
+    rows = np.flatnonzero(np.isin(ours.document, np.unique(theirs.document)))
+    same = len(rows) == neurons.n_tokens and all(
+        np.array_equal(getattr(ours, name)[rows], getattr(theirs, name)) for name in ("token", "document", "position")
+    )
+    if not same:
+        raise MismatchError(
+            f"{neurons.path}: expected whole documents of {store.path}, token by token, found others; collect "
+            "features and neurons from the same blocks"
+        )
+    return rows
+
+
+def _column(store: FeatureStore, feature: int, rows: IntArray) -> FloatArray:
+    fired, values = store.feature(feature)
+    column = np.zeros(store.n_tokens)
+    column[fired] = values
+    return column[rows]
+
+
+def _pearson(acts: FloatArray, neurons: FeatureStore, parts: BoolArray) -> FloatArray:
+    """[n_parts, n_features, n_neurons] over the tokens [n_tokens] of each part.
+
+    NaN where a neuron does not vary or a feature fires on fewer than ``MIN_FIRINGS`` tokens.
+    """
+    n_parts, n_features = len(parts), acts.shape[1]
+    fired = np.array([(acts[part] != 0).sum(axis=0) for part in parts])
+    x = np.hstack([np.where(part[:, None], acts - acts[part].mean(axis=0), 0) for part in parts])
+    product = np.zeros((n_parts * n_features, neurons.n_features))
+    total, square = np.zeros((2, n_parts, neurons.n_features))
+    for start in range(0, neurons.n_tokens, _ROWS):
+        stop = min(start + _ROWS, neurons.n_tokens)
+        read = neurons.rows(slice(start, stop)).toarray().astype(np.float64)
+        within = parts[:, start:stop].astype(np.float64)
+        product += x[start:stop].T @ read
+        total += within @ read
+        square += within @ np.square(read)
+    product = product.reshape(n_parts, n_features, -1)
+    variance = np.maximum(square - total * total / parts.sum(axis=1)[:, None], 0)
+    spread = np.linalg.norm(x, axis=0).reshape(n_parts, n_features, 1) * np.sqrt(variance)[:, None, :]
+    known = (spread > 0) & (fired >= MIN_FIRINGS)[:, :, None]
+    return np.divide(product, spread, out=np.full(product.shape, np.nan), where=known)
