@@ -1,6 +1,6 @@
 """What matching costs: exact assignment with its certificate against SciPy's dense solver, and a match of two stores.
 
-    python tests/bench/match.py [--size N ...] [--shared X ...] [--stores N ...] [--tokens N] [--replicates N] [--folder DIR]
+    python tests/bench/match.py [--size N ...] [--shared X ...] [--stores N ...] [--tokens N] ...
 
 Worlds are factors of 256 numbers a feature, half shared or not at all, and the correlations of two stores on disk.
 SciPy's dense solver is timed up to 8,192 features. Asked for by option: --size 65536 (target 5 minutes, 4 GB),

@@ -1,7 +1,7 @@
 """The same best partners on a torch device (CUDA), a stripe of rows at a time, in float64.
 
-Factors are multiplied. Co-moments are scattered: each activation of the stripe's features is spread over its token's row
-of the other store, and added into a dense stripe [n_rows, n_cols]. Only the lists of best partners leave the device.
+Factors are multiplied. Co-moments are scattered: each activation of the stripe's features is spread over its token's
+row of the other store, and added into a dense stripe [n_rows, n_cols]. Only lists of best partners leave the device.
 Sums are added in no fixed order, so scores may differ by rounding from run to run; of equal scores at the end of a list
 any may be kept.
 """
