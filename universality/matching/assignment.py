@@ -9,8 +9,9 @@ the pairs that break this; they are added and the graph is solved again, from th
 the assignment is the optimum of the full matrix. At any time no pairing is better by more than
 sum_i max(0, max_j(s_ij - u_i - v_j)): that is the bound (linear programming's weak duality); rounding is added.
 
-A matrix whose structure defeats this (rank one: nearly every pair is a candidate) is handed to SciPy's dense solver
-where that fits; beyond, the last assignment is returned with its bound.
+Where all rows want the same few columns (rank one, duplicates) best partners alone tell nothing of the other columns'
+prices; some pairs at random do, and the rounds go on from there. What still does not settle is handed to SciPy's dense
+solver where that fits; beyond, the last assignment is returned with its bound.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ Solver: TypeAlias = Literal["auto", "sparse", "dense"]
 
 CANDIDATES = 32  # best partners of each row and column; 2 to 4 rounds in practice
 ROUNDS = 20
-PATIENCE = 6  # rounds before the dense solver takes over where it fits
+SPREAD = 16  # partners at random for each row of a matrix whose first prices most pairs break
+PATIENCE = 12  # rounds before the dense solver takes over where it fits
 DENSE_BELOW, DENSE_UP_TO = 1024, 16_384  # features: SciPy is the faster up to the one, too large beyond the other
 EDGE_BYTES = 48  # of an edge in memory while two rounds are merged
 TOLERANCE = 1e-15  # of the largest score: a price broken by less is not pursued, but counted
@@ -177,6 +179,8 @@ def _rounds(
         total, tolerated = float(state.own.sum()), problem.rows.size * TOLERANCE * largest
         bound = min(bound, total + float(excess.sum()) + tolerated)  # of all rounds: the optimum is not above it
         settled = not problem.add_lists(found)
+        if r == 1 and (found[0] >= 0).sum() > problem.rows.size:
+            problem.add_spread(SPREAD)
         if settled or r == rounds or problem.keys.size * EDGE_BYTES > memory_budget:
             break
     rounding = 4 * EPS * (largest + float(np.abs(state.price).max())) * problem.n_cols

@@ -67,6 +67,12 @@ class Problem:
         i, j = (index[own, rank], own) if by_col else (own, index[own, rank])
         return self.add(i, j, score[own, rank])
 
+    def add_spread(self, n: int) -> None:
+        """Take pairs at random, n of each row: where all rows want the same few columns, the others get prices too."""
+        chosen = np.random.default_rng(0).integers(0, self.cols.size, (self.rows.size, n))
+        rows, cols = np.repeat(self.rows, n), self.cols[chosen.ravel()]
+        self.add(rows, cols, self.sim.pairs(rows, cols))
+
     def complete(self) -> None:
         """Add pairs so that all rows can be matched at once: whom the candidates leave over, in their order."""
         n, m = self.rows.size, self.cols.size

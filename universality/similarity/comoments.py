@@ -26,7 +26,7 @@ from universality.similarity.rows import ENTRY_BYTES, FloatArray, IntArray
 from universality.similarity.side import Side, chunk_size
 
 DENSE_SHARE = 0.03  # density_a x density_b above which BLAS wins: ~1.5 ns a scattered product, ~30 dense ones in that
-LISTED_ABOVE = 1 << 28  # bytes of a dense matrix from which on one made row by row is faster: far beyond a cache
+LISTED_ABOVE = 1 << 25  # pairs from which on a matrix made row by row is the faster: 256 MB, far beyond a cache
 TILE_BYTES, MIN_TILE = 16 << 20, 256  # of dense rows multiplied at a time: few calls, and still within a cache
 
 
@@ -82,15 +82,16 @@ class CoMoments:
         """The same sides without the cached [n_a, n_b] arrays."""
         return self.with_b(self.b)
 
-    def listed(self, kind: Kind) -> bool:
+    @property
+    def listed(self) -> bool:
         """Whether rows are made one at a time and listed."""
         loaded = self.a.source.whole is not None and self.b.source.whole is not None
-        return loaded and not self.dense and 8 * _depth(kind) * self.shape[0] * self.shape[1] > LISTED_ABOVE
+        return loaded and not self.dense and self.shape[0] * self.shape[1] > LISTED_ABOVE
 
     def block(self, kind: Kind, rows: IntArray) -> FloatArray:
         """Values of A's features ``rows`` with all of B's: float64 [n_rows, n_b], or [n_rows, 4, n_b] if masked."""
         needed = self.shape[0] * self.shape[1] * _depth(kind) * 8
-        if kind not in self._whole and needed <= self.memory_budget:
+        if kind not in self._whole and needed <= self.memory_budget and not self.listed:
             self._whole[kind] = self._compute(kind, np.arange(self.shape[0]))
         if kind in self._whole:
             return self._whole[kind][rows]
@@ -141,7 +142,7 @@ class CoMoments:
                 yield part, found
 
     def _compute(self, kind: Kind, rows: IntArray) -> FloatArray:
-        if self.listed(kind):
+        if self.listed:
             return self._filled(kind, rows)
         if kind == "masked":
             return self._masked_dense(rows) if self.dense else self._scatter(rows, kind)

@@ -10,7 +10,7 @@ from universality.similarity.topk import Best
 if TYPE_CHECKING:
     from universality.features.store import FeatureStore
 
-DEFAULT_BUDGET = 1 << 30
+DEFAULT_BUDGET = 2 << 30
 BLOCK_BYTES = 64 << 20
 
 

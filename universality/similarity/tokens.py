@@ -190,7 +190,7 @@ class TokenSource(ABC):
     @property
     def listed(self) -> bool:
         """Whether `stripes` is the way to the whole matrix."""
-        return self.moments.listed(self.kind)
+        return self.moments.listed
 
     def stripes(self, rows: IntArray | None = None) -> Iterator[tuple[IntArray, Entries]]:
         """Scores of the pairs that fire together, some rows at a time and in order; others have the `background`'s."""
