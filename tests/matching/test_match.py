@@ -142,7 +142,7 @@ def test_other_files_are_refused(found: Match, tmp_path: Path) -> None:
     for suffix in (".npz", ".json"):
         path = tmp_path / f"x{suffix}"
         write_archive(path, FORMAT, VERSION + 1, {}, {})
-        with pytest.raises(FormatError, match="version 2, but this program reads version 1; it was written by a newer"):
+        with pytest.raises(FormatError, match="version 3, but this program reads version 2; it was written by a newer"):
             Match.load(path)
         write_archive(path, FORMAT, 0, {}, {})
         with pytest.raises(FormatError, match=r"version 0, but .*; write it anew"):
@@ -178,6 +178,36 @@ def test_wrong_calls_are_refused(found: Match) -> None:
         match(sim, method="greedy")  # type: ignore[arg-type]
     with pytest.raises(UniversalityError, match="floor: expected a finite number or None, found nan"):
         match(sim, floor=float("nan"))
-    with pytest.raises(UniversalityError, match="an exact assignment of 4 x 4 features takes 384 bytes"):
+    with pytest.raises(UniversalityError, match="unknown solver 'greedy'; choose one of auto, sparse, dense"):
+        match(sim, solver="greedy")  # type: ignore[arg-type]
+    with pytest.raises(UniversalityError, match="an exact assignment of 4 x 4 features takes about 1,536 bytes"):
         match(sim, memory_budget=100)
+    with pytest.raises(UniversalityError, match="forbidden pairs and a start are for method='hungarian', not 'mutual'"):
+        match(sim, method="mutual", forbidden=([0], [0]))
+    with pytest.raises(UniversalityError, match=r"forbidden: expected \(rows, cols\), .* found int64 of shape \(2,\)"):
+        match(sim, forbidden=([0, 1], [0]))
+    with pytest.raises(UniversalityError, match="forbidden: columns from 0 to 3 exist, found 4 to 4"):
+        match(sim, forbidden=([0], [4]))
     assert match(sim, method="mutual", memory_budget=100).rows.size == 1
+
+
+def test_prices_and_rounds_travel_with_a_match(plant: Planted, tmp_path: Path) -> None:
+    sim = Similarity.activation(plant.a, plant.b)
+    m = match(sim, solver="sparse")
+    assert m.rounds >= 1
+    assert m.n_edges > m.rows.size
+    back = Match.load(m.save(tmp_path / "m.npz"))
+    assert (back.rounds, back.n_edges) == (m.rounds, m.n_edges)
+    assert_array_equal(back.col_price, m.col_price)
+    assert_array_equal(match(sim, start=back, solver="sparse").cols, m.cols)
+    dense = match(sim, solver="dense")
+    assert dense.col_price is None
+    assert_allclose(dense.scores.sum(), m.scores.sum())
+
+
+def test_one_store_twice_is_matched_to_itself_and_said(plant: Planted) -> None:
+    for method in ("hungarian", "mutual"):
+        m = match(Similarity.activation(plant.a, plant.a), method=method)  # type: ignore[arg-type]
+        assert_array_equal(m.cols, m.rows)
+        assert m.summary()["same_store"]
+    assert not match(Similarity.activation(plant.a, plant.b)).summary()["same_store"]

@@ -42,10 +42,10 @@ def test_both_paths_equal_dense_products(
     assert co.dense == (dense_share < 0)
     x, y = dense(a), dense(b)
     wanted = np.array([6, 0, 3])
-    assert_allclose(co.covariance(wanted), ((x - x.mean(0)).T @ (y - y.mean(0)) / len(x))[wanted], atol=1e-9)
+    assert_allclose(co.block("covariance", wanted), ((x - x.mean(0)).T @ (y - y.mean(0)) / len(x))[wanted], atol=1e-9)
     fires_x, fires_y = (x > 0).astype(float), (y > 0).astype(float)
     sums = np.stack([x.T @ y, (x * x).T @ fires_y, fires_x.T @ (y * y), fires_x.T @ fires_y], axis=1)
-    assert_allclose(co.masked(wanted), sums[wanted], rtol=1e-9, atol=1e-9)
+    assert_allclose(co.block("masked", wanted), sums[wanted], rtol=1e-9, atol=1e-9)
 
 
 def test_sides_of_two_lengths_are_refused(tmp_path: Path) -> None:

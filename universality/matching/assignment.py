@@ -1,134 +1,237 @@
-"""Exact one-to-one assignment, and a certificate of how exact.
+"""Exact one-to-one assignment on any Similarity, without its matrix, and a certificate of how exact.
 
 Maximise the sum of s_ij over one-to-one pairs, complete on the smaller side. With a floor f: maximise the sum of
-(s_ij - f) over *partial* one-to-one pairings; that is the complete problem on max(s - f, 0), whose zero pairs are
-then left out.
+(s_ij - f) over *partial* pairings; each row then has a column of its own that is worth 0.
 
-The certificate is linear programming's dual: any v >= 0 with u_i = max_j (s_ij - v_j) bounds every pairing by
-sum(u) + sum(v). Good v follow from the pairing itself: column j is worth at least what the row that holds column k
-would gain by moving, v_j >= v_k + s_ij - s_ik, a longest-path problem. If the pairing is optimal its fixpoint
-closes the gap up to rounding; if it is not, the gap stays open by at least what was lost.
+Only good candidates matter: the best partners of every row and column, and one pairing of all rows so that there is a
+solution. On that sparse graph an assignment comes with prices u_i + v_j >= s_ij. One pass over the full matrix finds
+the pairs that break this; they are added and the graph is solved again, from the prices at hand. When none is left
+the assignment is the optimum of the full matrix. At any time no pairing is better by more than
+sum_i max(0, max_j(s_ij - u_i - v_j)): that is the bound (linear programming's weak duality); rounding is added.
+
+Where all rows want the same few columns (rank one, duplicates) best partners alone tell nothing of the other columns'
+prices; some pairs at random do, and the rounds go on from there. What still does not settle is handed to SciPy's dense
+solver where that fits; beyond, the last assignment is returned with its bound.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
 import numpy as np
-from numba import njit
-from scipy.optimize import linear_sum_assignment
 
 from universality.errors import UniversalityError
-from universality.similarity.rows import FloatArray, IntArray
+from universality.matching.dense import COPIES, EPS, assign_dense
+from universality.matching.paths import State, solve
+from universality.matching.problem import Problem
+from universality.similarity import Similarity
+from universality.similarity.rows import BoolArray, FloatArray, IntArray
+from universality.similarity.topk import TopK
 
-MAX_SWEEPS = 1000  # 5 to 100 in practice; a pairing that is not optimal never settles
-EPS = float(np.finfo(np.float64).eps)
-COPIES = 3  # of the matrix in memory at once: scores, the clipped or transposed ones, the solver's negated ones
+Solver: TypeAlias = Literal["auto", "sparse", "dense"]
+
+CANDIDATES = 32  # best partners of each row and column; 2 to 4 rounds in practice
+ROUNDS = 20
+SPREAD = 16  # partners at random for each row of a matrix whose first prices most pairs break
+PATIENCE = 12  # rounds before the dense solver takes over where it fits
+DENSE_BELOW, DENSE_UP_TO = 1024, 16_384  # features: SciPy is the faster up to the one, too large beyond the other
+EDGE_BYTES = 48  # of an edge in memory while two rounds are merged
+TOLERANCE = 1e-15  # of the largest score: a price broken by less is not pursued, but counted
 
 
-def assign(scores: FloatArray, floor: float | None = None) -> tuple[IntArray, IntArray, float]:
-    """Optimal one-to-one pairs and a bound on what they fall short of the optimum.
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """One-to-one pairs and how good they are.
 
     Parameters
     ----------
-    scores
-        Finite float64 [n_rows, n_cols].
+    rows, cols, scores
+        [n_pairs] in rising order of rows.
+    gap
+        No admissible pairing has a sum (over the floor) larger by more than this, rounding included.
+    rounds, n_edges
+        Times that the sparse graph was solved, and its edges at the end; 0 and all pairs for the dense solver.
+    row_price, col_price
+        [n_rows], [n_cols] what the features cost at the optimum, 0 for dead ones; a start for a similar problem.
+        None from the dense solver.
+    """
+
+    rows: IntArray
+    cols: IntArray
+    scores: FloatArray
+    gap: float
+    rounds: int
+    n_edges: int
+    row_price: FloatArray | None
+    col_price: FloatArray | None
+
+
+def assign(
+    sim: Similarity,
+    floor: float | None = None,
+    forbidden: tuple[IntArray, IntArray] | None = None,
+    prices: FloatArray | None = None,
+    solver: Solver = "auto",
+    memory_budget: int = 8 << 30,
+    candidates: tuple[TopK, TopK] | None = None,
+) -> Assignment:
+    """Optimal one-to-one pairs of living features and a bound on what they fall short of the optimum.
+
+    Parameters
+    ----------
+    sim
+        Scores.
     floor
-        Pairs below it stay unmatched; None asks for a complete pairing on the smaller side.
-
-    Returns
-    -------
-    rows int64 [n_pairs] rising, cols int64 [n_pairs], gap >= 0: no admissible pairing has a sum larger by more
-    than the gap, rounding included.
-
-    References
-    ----------
-    Crouse 2016, *On implementing 2D rectangular assignment algorithms* (SciPy's solver).
-    """
-    if not scores.size:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), 0.0
-    weights = scores if floor is None else np.maximum(scores - floor, 0)
-    rows, cols = linear_sum_assignment(weights, maximize=True)
-    bound = gap(weights, rows, cols)
-    if floor is not None:
-        kept = scores[rows, cols] >= floor
-        rows, cols = rows[kept], cols[kept]
-    return rows.astype(np.int64), cols.astype(np.int64), bound
-
-
-def gap(weights: FloatArray, rows: IntArray, cols: IntArray) -> float:
-    """Bound on how much larger the best complete pairing can be than the given one.
-
-    Parameters
-    ----------
-    weights
-        Finite float64 [n_rows, n_cols].
-    rows, cols
-        A pairing that is complete on the smaller side.
-
-    Returns
-    -------
-    The duality gap plus a bound on its rounding; about 1e-12 for an optimal pairing of thousands.
-    """
-    if weights.shape[0] > weights.shape[1]:
-        weights, rows, cols = np.ascontiguousarray(weights.T), cols, rows
-    if rows.size != weights.shape[0]:
-        raise UniversalityError(
-            f"gap: expected a pairing complete on the smaller side, {weights.shape[0]} pairs; found {rows.size}"
-        )
-    held = np.empty(weights.shape[0], np.int64)
-    held[rows] = cols
-    weights = np.ascontiguousarray(weights, dtype=np.float64)
-    free = np.ones(weights.shape[1], bool)
-    free[held] = False
-    bounds = []
-    for sweeps in (0, MAX_SWEEPS):  # of a pairing far from optimal, prices of 0 may say more than ones that diverge
-        price, slack = _prices(weights, held, sweeps)
-        rounding = 4 * EPS * (np.abs(weights).max() + price.max()) * weights.shape[1]
-        bounds.append(float(slack.sum() + price[free].sum() + rounding))
-    return min(bounds)
-
-
-def check_budget(n_rows: int, n_cols: int, memory_budget: int) -> None:
-    """Refuse a dense assignment that does not fit.
+        Pairs below it stay unmatched; None asks for a complete pairing of the side with fewer living features.
+    forbidden
+        (rows, cols) of pairs that must not be made; time and memory grow with the most of them that a row has.
+    prices
+        [n_rows] or [n_cols], whichever living side is larger: where to start from, such as an earlier result's.
+    solver
+        "sparse", "dense" (SciPy's, of the whole matrix), or "auto": dense where that is the faster, or where the
+        sparse one does not settle.
+    memory_budget
+        Bytes for the graph, or for the dense matrix.
+    candidates
+        ``sim.topk(k, axis=None)``, where it is known already.
 
     Raises
     ------
     UniversalityError
-        Saying what it takes and what to do.
+        When the budget is too small, or no complete pairing avoids the forbidden pairs.
     """
-    needed = COPIES * 8 * n_rows * n_cols
+    n_rows, n_cols = int((~sim.dead_rows).sum()), int((~sim.dead_cols).sum())
+    if not n_rows or not n_cols:
+        none = np.zeros(0, np.int64)
+        return Assignment(none, none, np.zeros(0), 0.0, 0, 0, np.zeros(sim.shape[0]), np.zeros(sim.shape[1]))
+    fits = COPIES * 8 * n_rows * n_cols <= memory_budget
+    if solver == "dense" and not fits:
+        raise UniversalityError(
+            f"a dense assignment of {n_rows} x {n_cols} features takes {COPIES * 8 * n_rows * n_cols:,} bytes, over "
+            f"the budget of {memory_budget:,}; raise memory_budget, or use solver='sparse'"
+        )
+    if solver == "dense" or (solver == "auto" and fits and max(n_rows, n_cols) <= DENSE_BELOW):
+        return _dense(sim, floor, forbidden)
+    turned = n_rows > n_cols
+    problem = Problem(sim.transposed() if turned else sim, floor, _forbidden(forbidden, sim.shape, turned))
+    dense_later = solver == "auto" and fits and max(n_rows, n_cols) <= DENSE_UP_TO
+    known = candidates[::-1] if candidates and turned else candidates
+    found = _rounds(problem, known, prices, PATIENCE if dense_later else ROUNDS, memory_budget)
+    if dense_later and not found.settled:
+        return _dense(sim, floor, forbidden)
+    return _result(problem, found, turned)
+
+
+def _dense(sim: Similarity, floor: float | None, forbidden: tuple[IntArray, IntArray] | None) -> Assignment:
+    rows, cols = np.flatnonzero(~sim.dead_rows), np.flatnonzero(~sim.dead_cols)
+    scores = sim.dense(8 * sim.shape[0] * sim.shape[1])
+    if forbidden is not None:
+        scores[forbidden] = -np.inf
+    if rows.size < scores.shape[0] or cols.size < scores.shape[1]:
+        scores = scores[np.ix_(rows, cols)]
+    i, j, gap = assign_dense(scores, floor)
+    return Assignment(rows[i], cols[j], scores[i, j], gap, 0, scores.size, None, None)
+
+
+def _forbidden(given: tuple[IntArray, IntArray] | None, shape: tuple[int, int], turned: bool) -> IntArray:
+    """Keys row * n_cols + col of the forbidden pairs, sorted, of the problem as it is solved."""
+    if given is None:
+        return np.zeros(0, np.int64)
+    rows, cols = given[::-1] if turned else given
+    return np.unique(np.asarray(rows, np.int64) * shape[0 if turned else 1] + np.asarray(cols, np.int64))
+
+
+@dataclass
+class _Found:
+    """Where the rounds ended."""
+
+    state: State
+    bound: float
+    rounds: int
+    n_edges: int
+    settled: bool
+
+
+def _rounds(
+    problem: Problem, candidates: tuple[TopK, TopK] | None, prices: FloatArray | None, rounds: int, memory_budget: int
+) -> _Found:
+    """Solve, price, add, until no pair breaks the prices, or rounds or memory end."""
+    k = min(CANDIDATES, problem.cols.size)
+    _check_budget(problem, 2 * (k + problem.spare), memory_budget)
+    by_row, by_col = candidates or problem.sim.topk(k + problem.spare, axis=None)
+    problem.add_lists(by_row)
+    problem.add_lists(by_col, by_col=True)
+    if problem.floor is None:
+        problem.complete()
+    start, bound = _start(problem, prices), np.inf
+    check = full = np.ones(problem.rows.size, bool)
+    for r in range(1, rounds + 1):
+        n_edges, graph = problem.keys.size, problem.graph()
+        state = solve(graph, problem.n_cols, start)
+        state.price[problem.cols.size :] = 0.0  # nobody else bids for a row's own column
+        if r > 1 and start is not None:
+            check = _may_be_broken(problem, start, state, check & full)
+        start = state
+        largest = float(np.abs(graph.weight).max(initial=0.0))
+        found, excess = problem.broken(state, TOLERANCE * largest, k, check)
+        full = (found[0] >= 0).sum(axis=1)[problem.rows] >= k
+        total, tolerated = float(state.own.sum()), problem.rows.size * TOLERANCE * largest
+        bound = min(bound, total + float(excess.sum()) + tolerated)  # of all rounds: the optimum is not above it
+        settled = not problem.add_lists(found)
+        if r == 1 and (found[0] >= 0).sum() > problem.rows.size:
+            problem.add_spread(SPREAD)
+        if settled or r == rounds or problem.keys.size * EDGE_BYTES > memory_budget:
+            break
+    rounding = 4 * EPS * (largest + float(np.abs(state.price).max())) * problem.n_cols
+    return _Found(state, max(0.0, bound - total) + rounding, r, n_edges, settled)
+
+
+def _result(problem: Problem, found: _Found, turned: bool) -> Assignment:
+    """Pairs and prices, numbered as in the similarity that was given."""
+    state = found.state
+    matched = np.flatnonzero(state.mate < problem.cols.size)
+    rows, cols = problem.rows[matched], problem.cols[state.mate[matched]]
+    row_price, col_price = np.zeros(problem.sim.shape[0]), np.zeros(problem.sim.shape[1])
+    row_price[problem.rows], col_price[problem.cols] = problem.row_prices(state), state.price[: problem.cols.size]
+    scores = problem.sim.pairs(rows, cols)
+    if turned:
+        rows, cols, row_price, col_price = cols, rows, col_price, row_price
+    order = np.argsort(rows)
+    return Assignment(
+        rows[order], cols[order], scores[order], found.bound, found.rounds, found.n_edges, row_price, col_price
+    )
+
+
+def _may_be_broken(problem: Problem, before: State, now: State, full: BoolArray) -> BoolArray:
+    """[n] rows whose pairs must be looked at again.
+
+    All broken pairs of a row are in the graph by now, unless its list was ``full``; its other pairs stay unbroken while
+    neither its price nor a column's has fallen.
+    """
+    if (now.price < before.price).any():
+        return np.ones(problem.rows.size, bool)
+    return full | (problem.row_prices(now) < problem.row_prices(before))
+
+
+def _start(problem: Problem, prices: FloatArray | None) -> State | None:
+    if prices is None:
+        return None
+    if prices.shape != (problem.sim.shape[1],):
+        raise UniversalityError(
+            f"start: expected prices of the side with more living features [{problem.sim.shape[1]}], "
+            f"found shape {prices.shape}; start from a match of the same two sides"
+        )
+    price = np.zeros(problem.n_cols)
+    price[: problem.cols.size] = np.maximum(prices[problem.cols], 0)
+    n = problem.rows.size
+    return State(price, np.full(n, -1, np.int32), np.zeros(n))
+
+
+def _check_budget(problem: Problem, per_feature: int, memory_budget: int) -> None:
+    needed = EDGE_BYTES * per_feature * problem.rows.size
     if needed > memory_budget:
         raise UniversalityError(
-            f"an exact assignment of {n_rows} x {n_cols} features takes {needed:,} bytes, over the budget of "
-            f"{memory_budget:,}; raise memory_budget, leave out rare features, or use method='mutual' or 'nearest', "
-            "which need no dense matrix"
+            f"an exact assignment of {problem.rows.size} x {problem.cols.size} features takes about {needed:,} bytes, "
+            f"over the budget of {memory_budget:,}; raise memory_budget, or use method='mutual' or 'nearest'"
         )
-
-
-@njit(cache=True, error_model="numpy")
-def _prices(weights, held, max_sweeps):  # type: ignore[no-untyped-def]
-    """Longest-path prices of the columns, and each row's slack max_j(s_ij - v_j) - (s_ik - v_k) with k its own."""
-    n, m = weights.shape
-    price = np.zeros(m)
-    seen = np.full(n, -1.0)  # own column's price when the row last raised others
-    for sweep in range(max_sweeps):
-        moved = False
-        for q in range(n):
-            i = q if sweep % 2 == 0 else n - 1 - q
-            own = held[i]
-            if price[own] <= seen[i]:
-                continue
-            seen[i] = price[own]
-            moved = True
-            gain = price[own] - weights[i, own]
-            row = weights[i]
-            for j in range(m):
-                price[j] = max(price[j], row[j] + gain) if j != own else price[j]
-        if not moved:
-            break
-    slack = np.zeros(n)
-    for i in range(n):
-        best = -np.inf
-        for j in range(m):
-            best = max(best, weights[i, j] - price[j])
-        slack[i] = max(0.0, best - (weights[i, held[i]] - price[held[i]]))
-    return price, slack

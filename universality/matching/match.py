@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from universality.errors import UniversalityError
 from universality.matching.archive import Arrays, read_archive, write_archive
-from universality.matching.assignment import assign, check_budget
+from universality.matching.assignment import CANDIDATES, Solver, assign
 from universality.matching.mutual import mutual_pairs
 from universality.matching.nearest import Nearest, nearest, nearest_pairs
 from universality.similarity import Similarity
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     import networkx as nx
 
 Method = Literal["hungarian", "mutual", "nearest"]
-FORMAT, VERSION = "universality.match", 1
-DEFAULT_BUDGET = 8 << 30  # of the exact assignment, which holds the matrix three times: up to 18,000 features
+FORMAT, VERSION = "universality.match", 2
+DEFAULT_BUDGET = 8 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,10 @@ class Match:
         The best partner of every feature in both directions, before any floor.
     provenance
         What was compared, as JSON.
+    rounds, n_edges
+        How often the exact assignment was solved and on how many pairs at last; 0 rounds: on the whole matrix.
+    row_price, col_price
+        [n_rows], [n_cols] the prices that prove it, None without; ``match(..., start=...)`` begins with them.
     """
 
     method: Method
@@ -62,6 +67,10 @@ class Match:
     dead_cols: BoolArray
     nearest: Nearest
     provenance: dict[str, Any]
+    rounds: int = 0
+    n_edges: int = 0
+    row_price: FloatArray | None = None
+    col_price: FloatArray | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -82,6 +91,12 @@ class Match:
     def collisions(self) -> dict[str, int]:
         """How many living rows (cols) would lose their best partner if each could be had once."""
         return self.nearest.collisions
+
+    @property
+    def same_store(self) -> bool:
+        """Whether both sides were one store: then every feature is its own partner, and the scores say nothing."""
+        hashes = [self.provenance[side].get("content_hash") for side in ("a", "b") if side in self.provenance]
+        return len(hashes) == 2 and hashes[0] == hashes[1] is not None
 
     def to_frame(self) -> pd.DataFrame:
         """One line a pair: row, col, score, row_best (the column is the row's best), col_best (and the reverse)."""
@@ -130,6 +145,8 @@ class Match:
             "collisions_rows": self.collisions["rows"],
             "collisions_cols": self.collisions["cols"],
             "gap": self.gap,
+            "rounds": self.rounds,
+            "same_store": self.same_store,
         }
 
     def save(self, path: str | Path) -> Path:
@@ -151,8 +168,9 @@ class Match:
 
     def to_parts(self) -> tuple[dict[str, Any], Arrays]:
         """(JSON header, arrays): all of it, for a file."""
-        header = {name: getattr(self, name) for name in ("method", "floor", "gap", "provenance")}
-        arrays = {name: getattr(self, name) for name in ("rows", "cols", "scores", "dead_rows", "dead_cols")}
+        header = {name: getattr(self, name) for name in ("method", "floor", "gap", "provenance", "rounds", "n_edges")}
+        names = ("rows", "cols", "scores", "dead_rows", "dead_cols", "row_price", "col_price")
+        arrays = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return header, arrays | vars(self.nearest)
 
     @classmethod
@@ -164,7 +182,13 @@ class Match:
 
 
 def match(
-    sim: Similarity, method: Method = "hungarian", floor: float | None = None, memory_budget: int = DEFAULT_BUDGET
+    sim: Similarity,
+    method: Method = "hungarian",
+    floor: float | None = None,
+    memory_budget: int = DEFAULT_BUDGET,
+    forbidden: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    start: Match | None = None,
+    solver: Solver = "auto",
 ) -> Match:
     """Find a partner for each feature.
 
@@ -180,18 +204,29 @@ def match(
         pairings; the other methods drop pairs after the fact.
     memory_budget
         Bytes that "hungarian" may take; the others go block by block.
+    forbidden
+        (rows, cols) [n_forbidden] of pairs that "hungarian" must not make.
+    start
+        An earlier result of the same two sides, whose prices "hungarian" begins with: it changes the time it takes.
+    solver
+        Of "hungarian": "sparse", "dense", or "auto" for the faster; see `universality.matching.assignment.assign`.
 
     Raises
     ------
     UniversalityError
-        When the method is unknown, the floor is not finite, or the assignment does not fit into the budget.
+        When the method or solver is unknown, the floor is not finite, forbidden pairs do not exist or leave no
+        complete pairing, or the assignment does not fit into the budget.
     """
     if method not in get_args(Method):
         raise UniversalityError(f"unknown method {method!r}; choose one of {', '.join(get_args(Method))}")
+    if solver not in get_args(Solver):
+        raise UniversalityError(f"unknown solver {solver!r}; choose one of {', '.join(get_args(Solver))}")
     if floor is not None and not np.isfinite(floor):
         raise UniversalityError(f"floor: expected a finite number or None, found {floor}")
     if method == "hungarian":
-        return _hungarian(sim, floor, memory_budget)
+        return _hungarian(sim, floor, _checked(forbidden, sim), start, solver, memory_budget)
+    if forbidden is not None or start is not None:
+        raise UniversalityError(f"forbidden pairs and a start are for method='hungarian', not {method!r}")
     best = nearest(sim)
     rows, cols = mutual_pairs(best) if method == "mutual" else nearest_pairs(best)
     scores = best.best_col_score[rows]
@@ -201,15 +236,42 @@ def match(
     return Match(method, floor, rows, cols, scores, None, sim.dead_rows, sim.dead_cols, best, sim.provenance)
 
 
-def _hungarian(sim: Similarity, floor: float | None, memory_budget: int) -> Match:
-    check_budget(*sim.shape, memory_budget)
-    dense = sim.dense(memory_budget)
-    best = nearest(Similarity.from_dense(dense, sim.dead_rows, sim.dead_cols))
-    rows, cols = np.flatnonzero(~sim.dead_rows), np.flatnonzero(~sim.dead_cols)
-    scores = dense if rows.size == dense.shape[0] and cols.size == dense.shape[1] else dense[np.ix_(rows, cols)]
-    i, j, gap = assign(scores, floor)
-    rows, cols = rows[i].astype(np.int64), cols[j].astype(np.int64)
-    return Match("hungarian", floor, rows, cols, scores[i, j], gap, sim.dead_rows, sim.dead_cols, best, sim.provenance)
+def _hungarian(
+    sim: Similarity,
+    floor: float | None,
+    forbidden: tuple[IntArray, IntArray] | None,
+    start: Match | None,
+    solver: Solver,
+    memory_budget: int,
+) -> Match:
+    turned = (~sim.dead_rows).sum() > (~sim.dead_cols).sum()
+    prices = None if start is None else start.row_price if turned else start.col_price
+    known = None if forbidden is not None else sim.topk(CANDIDATES, axis=None)
+    best = nearest(sim) if known is None else Nearest.of(known)
+    found = assign(sim, floor, forbidden, prices, solver, memory_budget, known)
+    proof = found.gap, sim.dead_rows, sim.dead_cols, best, sim.provenance
+    prices_found = found.row_price, found.col_price
+    return Match(
+        "hungarian", floor, found.rows, found.cols, found.scores, *proof, found.rounds, found.n_edges, *prices_found
+    )
+
+
+def _checked(
+    forbidden: tuple[npt.ArrayLike, npt.ArrayLike] | None, sim: Similarity
+) -> tuple[IntArray, IntArray] | None:
+    if forbidden is None:
+        return None
+    rows, cols = (np.asarray(side) for side in forbidden)
+    whole = all(side.ndim == 1 and (np.issubdtype(side.dtype, np.integer) or not side.size) for side in (rows, cols))
+    if not whole or rows.size != cols.size:
+        raise UniversalityError(
+            f"forbidden: expected (rows, cols), two arrays of integers [n]; found {rows.dtype} of shape {rows.shape} "
+            f"and {cols.dtype} of shape {cols.shape}"
+        )
+    for side, n, what in ((rows, sim.shape[0], "rows"), (cols, sim.shape[1], "columns")):
+        if side.size and not 0 <= side.min() <= side.max() < n:
+            raise UniversalityError(f"forbidden: {what} from 0 to {n - 1} exist, found {side.min()} to {side.max()}")
+    return (rows.astype(np.int64), cols.astype(np.int64)) if rows.size else None
 
 
 def _left(dead: BoolArray, matched: IntArray) -> IntArray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from universality.similarity import Similarity
 from universality.similarity.rows import BoolArray, FloatArray, IntArray
+from universality.similarity.topk import TopK
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,12 @@ class Nearest:
     best_row: IntArray
     best_row_score: FloatArray
 
+    @classmethod
+    def of(cls, known: tuple[TopK, TopK]) -> Nearest:
+        """The first of each list of ``sim.topk(k, axis=None)``."""
+        (col, col_score), (row, row_score) = known
+        return cls(col[:, 0].copy(), col_score[:, 0].copy(), row[:, 0].copy(), row_score[:, 0].copy())
+
     @property
     def collisions(self) -> dict[str, int]:
         """How many rows (columns) would lose their best column (row) if each could be had once."""
@@ -43,8 +50,7 @@ class Nearest:
 
 def nearest(sim: Similarity) -> Nearest:
     """Best partners from one pass over the blocks; of equal scores the lower index wins."""
-    (col, col_score), (row, row_score) = sim.topk(1, axis=None)
-    return Nearest(col[:, 0], col_score[:, 0], row[:, 0], row_score[:, 0])
+    return Nearest.of(sim.topk(1, axis=None))
 
 
 def nearest_pairs(best: Nearest) -> tuple[IntArray, IntArray]:

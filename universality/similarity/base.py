@@ -2,39 +2,34 @@
 
 Terms: a *row* is a feature of the first side, a *column* a feature of the second; *dead* is one for which the
 measure is not defined (it never fires on the tokens, or does not vary). Matching, heatmaps and families see
-only this class. A new measure is one file with a `BlockSource` (over tokens: a `TokenSource`) and one constructor here.
+only this class. A new measure is one file with a `BlockSource` (over tokens: a `TokenSource`) and one constructor in
+`universality.similarity.measures`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from universality.errors import UniversalityError
-from universality.similarity.activation import ActivationPearson
-from universality.similarity.decoder import decoder_source
-from universality.similarity.factors import dense_source, factor_source
 from universality.similarity.groups import GroupMoments
-from universality.similarity.logit import logit_source
-from universality.similarity.masked import Coverage, MaskedCosine
+from universality.similarity.masked import Coverage
+from universality.similarity.measures import Measures
 from universality.similarity.rows import BoolArray, FloatArray, IntArray
-from universality.similarity.source import DEFAULT_BUDGET, BlockSource
 from universality.similarity.tokens import TokenSource
-from universality.similarity.topk import TopK, topk_of_blocks
-
-if TYPE_CHECKING:
-    from universality.features.store import FeatureStore
+from universality.similarity.topk import Best, TopK
 
 RowsLike: TypeAlias = slice | npt.ArrayLike
 
 
-class Similarity:
+class Similarity(Measures):
     """A matrix of scores [n_rows, n_cols] that is never held whole unless it fits.
 
-    Use a constructor: `activation`, `logit`, `decoder`, `masked_cosine`, `coverage`, `from_dense`, `from_factors`.
+    Use a constructor: `activation`, `firing`, `attribution`, `masked_cosine`, `coverage` compare over tokens, `logit`
+    and `decoder` compare weights; or `from_dense`, `from_factors`.
 
     Examples
     --------
@@ -42,76 +37,6 @@ class Similarity:
     >>> sim.topk(1)[0].ravel().tolist()
     [0, 1]
     """
-
-    def __init__(self, source: BlockSource) -> None:
-        self._source = source
-
-    @classmethod
-    def activation(
-        cls,
-        a: FeatureStore,
-        b: FeatureStore,
-        memory_budget: int = DEFAULT_BUDGET,
-        documents: npt.ArrayLike | None = None,
-        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
-    ) -> Similarity:
-        """Pearson's r of activations over the same tokens.
-
-        Parameters
-        ----------
-        a, b
-            Stores written from the same tokens; may be one store.
-        memory_budget
-            Bytes for the two stores in memory (A counts twice), and again for an array of features x features.
-            What does not fit is read slice by slice or computed on demand.
-        documents
-            Only the tokens of these documents (indices into the document table).
-        rows
-            (rows_a, rows_b): row ``rows_a[p]`` of A meets row ``rows_b[p]`` of B; for nulls.
-
-        Raises
-        ------
-        MismatchError
-            When the stores saw different tokens.
-        UniversalityError
-            When ``documents`` or ``rows`` are out of range, empty, or both given.
-
-        References
-        ----------
-        Bricken et al. 2023, *Towards Monosemanticity*.
-        """
-        return cls(ActivationPearson.of(a, b, memory_budget, documents, rows))
-
-    @classmethod
-    def masked_cosine(
-        cls,
-        a: FeatureStore,
-        b: FeatureStore,
-        memory_budget: int = DEFAULT_BUDGET,
-        documents: npt.ArrayLike | None = None,
-        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
-    ) -> Similarity:
-        """The larger of the cosine over tokens where the row fires and that over tokens where the column fires.
-
-        Parameters and errors as for `activation`; besides, activations must not be negative.
-        """
-        return cls(MaskedCosine.of(a, b, memory_budget, documents, rows))
-
-    @classmethod
-    def coverage(
-        cls,
-        a: FeatureStore,
-        b: FeatureStore,
-        memory_budget: int = DEFAULT_BUDGET,
-        documents: npt.ArrayLike | None = None,
-        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
-        of: Literal["tokens", "rows", "cols"] = "tokens",
-    ) -> Similarity:
-        """On how many tokens both fire, or which share of the row's (``of="rows"``) or column's firings that is.
-
-        Other parameters and errors as for `masked_cosine`.
-        """
-        return cls(Coverage.of(a, b, memory_budget, documents, rows, of_=of))
 
     def covered(self) -> Similarity:
         """On how many tokens both fire, over the tokens of this one and from the stores that it has loaded.
@@ -123,59 +48,6 @@ class Similarity:
         """
         source = self._tokens("covered")
         return Similarity(Coverage(source.a, source.b, source.selection, source.memory_budget, of_="tokens"))
-
-    @classmethod
-    def logit(cls, a: FeatureStore, b: FeatureStore) -> Similarity:
-        """Pearson's r over the vocabulary of direct logit weights.
-
-        Raises
-        ------
-        UniversalityError
-            When a store holds no residual directions or no unembedding.
-        MismatchError
-            When the vocabularies differ.
-        """
-        return cls(logit_source(a, b))
-
-    @classmethod
-    def decoder(cls, a: FeatureStore, b: FeatureStore, force: bool = False) -> Similarity:
-        """Cosine of decoder rows; within one model and site only, unless ``force``.
-
-        Raises
-        ------
-        UniversalityError
-            When a store holds no dictionary.
-        MismatchError
-            When models or sites differ or are unknown (and not ``force``), or the rows' widths differ.
-        """
-        return cls(decoder_source(a, b, force))
-
-    @classmethod
-    def from_dense(
-        cls,
-        array: npt.ArrayLike,
-        dead_rows: npt.ArrayLike | None = None,
-        dead_cols: npt.ArrayLike | None = None,
-    ) -> Similarity:
-        """Scores that exist already, finite [n_rows, n_cols]; optionally bool masks of what is dead.
-
-        Raises
-        ------
-        UniversalityError
-            When the array is not two-dimensional or not finite, or a mask does not fit.
-        """
-        return cls(dense_source(array, dead_rows, dead_cols))
-
-    @classmethod
-    def from_factors(cls, x: npt.ArrayLike, y: npt.ArrayLike) -> Similarity:
-        """S = x yᵀ with x [n_rows, k] and y [n_cols, k]; rows of zeros are dead.
-
-        Raises
-        ------
-        UniversalityError
-            When the factors are not finite matrices of one width k.
-        """
-        return cls(factor_source(x, y))
 
     @property
     def name(self) -> str:
@@ -254,8 +126,31 @@ class Similarity:
         """
         if k < 1 or axis not in (0, 1, None):
             raise UniversalityError(f"topk: expected k >= 1 and axis 0, 1 or None, found k={k}, axis={axis}")
-        by_row, by_col = topk_of_blocks(self.blocks(), k, self.dead_rows, self.dead_cols)
-        return (by_row, by_col) if axis is None else by_row if axis == 1 else by_col
+        if axis == 0:
+            return self.transposed().topk(k)
+        threshold = np.where(self.dead_rows, np.inf, -np.inf)
+        by_row, by_col = self._source.best(k, np.where(self.dead_cols, np.inf, 0.0), threshold, axis is None)
+        rows = by_row.partner, by_row.score
+        return rows if by_col is None else (rows, (by_col.partner, by_col.score))
+
+    def best(self, k: int, prices: FloatArray, threshold: FloatArray) -> Best:
+        """The k columns with the largest score - price of each row, among those above the row's threshold.
+
+        Parameters
+        ----------
+        k
+            How many.
+        prices
+            Finite [n_cols].
+        threshold
+            [n_rows].
+        """
+        prices = np.where(self.dead_cols, np.inf, prices)
+        return self._source.best(k, prices, np.where(self.dead_rows, np.inf, threshold), both=False)[0]
+
+    def transposed(self) -> Similarity:
+        """The same scores with columns as rows."""
+        return Similarity(self._source.transposed())
 
     def above(self, threshold: float) -> tuple[IntArray, IntArray, FloatArray]:
         """All pairs of living features with a score >= ``threshold``: rows, columns, scores, in row order."""
@@ -269,6 +164,18 @@ class Similarity:
             cols.append(j)
             scores.append(block[i, j])
         return np.concatenate(rows), np.concatenate(cols), np.concatenate(scores)
+
+    def on(self, device: str) -> Similarity:
+        """The same scores, with blocks and best partners computed on a torch device such as "cuda".
+
+        Raises
+        ------
+        UniversalityError
+            When the measure has no way there, or its stores do not fit into the memory budget.
+        """
+        from universality.similarity.device import DeviceSource
+
+        return Similarity(DeviceSource.of(self._source, device))
 
     @overload
     def pairs(self, i: npt.ArrayLike, j: npt.ArrayLike, by: None = ...) -> FloatArray: ...
@@ -284,8 +191,9 @@ class Similarity:
         i, j
             [n_pairs] rows and columns.
         by
-            None for scores float64 [n_pairs]. "group" (activation only) for the sums per group of documents (per
-            document in kinds of few groups) from which `GroupMoments.pearson` has r for any resample of groups.
+            None for scores float64 [n_pairs]. "group" (for measures that are Pearson's r over tokens) for the sums per
+            group of documents (per document in kinds of few groups), from which `GroupMoments.pearson` has r for any
+            resample.
 
         Raises
         ------

@@ -1,37 +1,44 @@
-"""Co-moments of two stores over the same tokens, for any block of rows.
+"""Co-moments of two stores over the same tokens, for any block of rows, in float64.
 
-C = A^T B is a product of feature-major A and token-major B, both sparse. Tokens are visited in chunks small
-enough to stay in cache; within a chunk each of A's features adds its tokens' rows of B to one row of C, in
-float64, so threads share nothing. Where activations are not sparse (neurons) the chunk is written out dense and
-centred, and BLAS multiplies; the measured densities choose.
+C = A^T B is a product of feature-major A and token-major B, both sparse. Three ways lead to it, chosen by what was
+measured: a matrix too large for a cache is made one row at a time and listed (`universality.similarity.cofiring`).
+A small one, or one whose stores do not fit into memory, is added up densely: tokens are visited in chunks that stay in
+cache, within a chunk each of A's features adds its tokens' rows of B to one row of C, so threads share nothing.
+Where activations are not sparse (neurons) the chunk is written out dense and centred, and BLAS multiplies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from numba import get_num_threads
+from tqdm import tqdm
 
 from universality.errors import UniversalityError
-from universality.similarity import kernels
+from universality.similarity import cofiring, kernels
+from universality.similarity.cofiring import Columns, Entries
+from universality.similarity.groups import pair_sums
 from universality.similarity.rows import ENTRY_BYTES, FloatArray, IntArray
 from universality.similarity.side import Side, chunk_size
 
 DENSE_SHARE = 0.03  # density_a x density_b above which BLAS wins: ~1.5 ns a scattered product, ~30 dense ones in that
+LISTED_ABOVE = 1 << 25  # pairs from which on a matrix made row by row is the faster: 256 MB, far beyond a cache
 TILE_BYTES, MIN_TILE = 16 << 20, 256  # of dense rows multiplied at a time: few calls, and still within a cache
 
 
-class Columns(NamedTuple):
+Kind: TypeAlias = Literal["covariance", "products", "masked"]
+
+
+class Chunk(NamedTuple):
     """Feature-major activations of the positions low..high; positions count from ``low``."""
 
     low: int
     high: int
-    indptr: IntArray
-    position: npt.NDArray[np.uint32]
-    value: npt.NDArray[np.float32]
+    columns: Columns
 
 
 class CoMoments:
@@ -45,9 +52,10 @@ class CoMoments:
         Bytes. Blocks are cut from one cached [n_a, n_b] array when that fits, and computed on demand when not;
         A's feature-major copy is kept when that fits.
 
-    Examples
-    --------
-    ``covariance(rows)`` is the population covariance; ``masked(rows)`` sums over tokens where both fire.
+    Notes
+    -----
+    Kinds: "covariance" is the population covariance, "products" the sums of products, "masked" the four sums of
+    (ab, a^2, b^2, 1) over the positions where both fire: AᵀB, A²ᵀ1[B≠0], 1[A≠0]ᵀB² and 1[A≠0]ᵀ1[B≠0].
     """
 
     def __init__(self, a: Side, b: Side, memory_budget: int) -> None:
@@ -56,89 +64,147 @@ class CoMoments:
         self.a, self.b, self.memory_budget = a, b, memory_budget
         self.shape = (a.n_features, b.n_features)
         self.dense = a.density * b.density > DENSE_SHARE
-        self._columns: dict[bool, list[Columns]] = {}
+        self._columns: dict[tuple[bool, int], list[Chunk]] = {}
         self._whole: dict[str, FloatArray] = {}
+        self._n_hits: IntArray | None = None  # of each of A's features, products in its row
+
+    def transposed(self) -> CoMoments:
+        """B against A."""
+        return CoMoments(self.b, self.a, self.memory_budget)
 
     def with_b(self, b: Side) -> CoMoments:
         """The same A against another B, sharing A's feature-major copy."""
         other = CoMoments(self.a, b, self.memory_budget)
-        if other._chunk() == self._chunk():
-            other._columns = self._columns
+        other._columns = self._columns
         return other
 
     def without_blocks(self) -> CoMoments:
         """The same sides without the cached [n_a, n_b] arrays."""
         return self.with_b(self.b)
 
-    def covariance(self, rows: IntArray) -> FloatArray:
-        """Population covariance of A's features ``rows`` with all of B's, float64 [n_rows, n_b]."""
-        return self._block("covariance", rows)
+    @property
+    def listed(self) -> bool:
+        """Whether rows are made one at a time and listed."""
+        loaded = self.a.source.whole is not None and self.b.source.whole is not None
+        return loaded and not self.dense and self.shape[0] * self.shape[1] > LISTED_ABOVE
 
-    def masked(self, rows: IntArray) -> FloatArray:
-        """Sums of (ab, a^2, b^2, 1) over the positions where both fire, float64 [n_rows, 4, n_b].
-
-        That is AᵀB, A²ᵀ1[B≠0], 1[A≠0]ᵀB² and 1[A≠0]ᵀ1[B≠0].
-        """
-        return self._block("masked", rows)
-
-    def _block(self, kind: str, rows: IntArray) -> FloatArray:
-        depth = 1 if kind == "covariance" else 4
-        if kind not in self._whole and self.shape[0] * self.shape[1] * depth * 8 <= self.memory_budget:
+    def block(self, kind: Kind, rows: IntArray) -> FloatArray:
+        """Values of A's features ``rows`` with all of B's: float64 [n_rows, n_b], or [n_rows, 4, n_b] if masked."""
+        needed = self.shape[0] * self.shape[1] * _depth(kind) * 8
+        if kind not in self._whole and needed <= self.memory_budget and not self.listed:
             self._whole[kind] = self._compute(kind, np.arange(self.shape[0]))
         if kind in self._whole:
             return self._whole[kind][rows]
         return self._compute(kind, rows)
 
-    def _compute(self, kind: str, rows: IntArray) -> FloatArray:
+    def pairs(self, kind: Kind, i: IntArray, j: IntArray) -> FloatArray:
+        """Values of given pairs: float64 [n_pairs], or [4, n_pairs] if masked."""
+        if kind != "covariance":
+            sums = pair_sums(self.a, self.b, i, j, masked=kind == "masked", shifted=False)[:, 0]
+            return sums if kind == "masked" else sums[0]
+        product = pair_sums(self.a, self.b, i, j)[0, 0]
+        return product / self.a.rows.size - self.a.shifted_mean[i] * self.b.shifted_mean[j]
+
+    def stripes(
+        self, kind: Kind, rows: IntArray, score: Callable[[FloatArray, IntArray, IntArray], FloatArray]
+    ) -> Iterator[tuple[IntArray, Entries]]:
+        """Scores of the pairs that fire together, a few rows at a time and in order, on all cores.
+
+        Parameters
+        ----------
+        kind
+            What is summed.
+        rows
+            A's features.
+        score
+            Makes scores [n] of values [n] (or [4, n]) of pairs of features i [n] and j [n].
+        """
+        shifted = kind == "covariance"
+        (chunk,) = self._column_chunks(shifted, self.a.rows.size)
+        tokens = self.b.take(0, self.b.rows.size, shifted)
+        if self._n_hits is None:
+            self._n_hits = cofiring.hits(chunk.columns.indptr, chunk.columns.position, tokens.start, tokens.stop)
+        n_hits = self._n_hits
+
+        def work(part: IntArray) -> tuple[IntArray, Entries]:
+            found = cofiring.sum_rows(part, chunk.columns, tokens, n_hits, self.shape[1], kind == "masked")
+            i, j = found.row_of(part), found.cols.astype(np.int64)
+            values = found.values if kind == "masked" else found.values[0]
+            if kind == "covariance":
+                values /= self.a.rows.size
+                values -= self.a.shifted_mean[i] * self.b.shifted_mean[j]
+            return part, found._replace(values=score(values, i, j))
+
+        parts = cofiring.stripes(rows, n_hits, self.shape[1])
+        with tqdm(total=rows.size, desc="co-firing pairs", unit="feature", disable=None, leave=False) as bar:
+            for part, found in _in_order(work, parts):
+                bar.update(part.size)
+                yield part, found
+
+    def _compute(self, kind: Kind, rows: IntArray) -> FloatArray:
+        if self.listed:
+            return self._filled(kind, rows)
         if kind == "masked":
-            return self._masked_dense(rows) if self.dense else self._scatter(rows, shifted=False)
+            return self._masked_dense(rows) if self.dense else self._scatter(rows, kind)
         n = self.a.rows.size
         if self.dense:
-            return self._covariance_dense(rows) / n
-        out = self._scatter(rows, shifted=True)
-        out /= n
-        for r, mean in enumerate(self.a.shifted_mean[rows]):  # a row at a time: no second block
-            out[r] -= mean * self.b.shifted_mean
+            out = self._products_dense(rows, centred=kind == "covariance")
+            return out / n if kind == "covariance" else out
+        out = self._scatter(rows, kind)
+        if kind == "covariance":
+            out /= n
+            for r, mean in enumerate(self.a.shifted_mean[rows]):  # a row at a time: no second block
+                out[r] -= mean * self.b.shifted_mean
         return out
 
-    def _scatter(self, rows: IntArray, shifted: bool) -> FloatArray:
-        """Sparse path: products of shifted values, or the four masked sums of raw ones."""
-        out = np.zeros((rows.size, *(() if shifted else (4,)), self.shape[1]))
+    def _filled(self, kind: Kind, rows: IntArray) -> FloatArray:
+        """The listed entries laid out, over what pairs that never fire together have."""
+        out = np.zeros((rows.size, *((4,) if kind == "masked" else ()), self.shape[1]))
+        if kind == "covariance":
+            np.multiply.outer(-self.a.shifted_mean[rows], self.b.shifted_mean, out=out)
+        low = 0
+        for part, found in self.stripes(kind, rows, lambda values, i, j: values):
+            out[found.row_of(np.arange(low, low + part.size)), ..., found.cols] = found.values.T
+            low += part.size
+        return out
+
+    def _scatter(self, rows: IntArray, kind: Kind) -> FloatArray:
+        """Sparse path: products, of shifted values for a covariance, or the four masked sums of raw ones."""
+        masked, shifted = kind == "masked", kind == "covariance"
+        out = np.zeros((rows.size, *((4,) if masked else ()), self.shape[1]))
         order = np.argsort(-self.a.count[rows], kind="stable")
         workers = get_num_threads()
-        add = kernels.add_products if shifted else kernels.add_masked
-        for part in self._column_chunks(shifted):
+        add = kernels.add_masked if masked else kernels.add_products
+        for part in self._column_chunks(shifted, chunk_size(self.b.n_entries / max(1, self.b.rows.size))):
             tokens = self.b.take(part.low, part.high, shifted)
-            add(workers, rows, order, part.indptr, part.position, part.value, *tokens, out)
+            add(workers, rows, order, *part.columns, *tokens, out)
         return out
 
-    def _column_chunks(self, shifted: bool) -> Iterator[Columns]:
+    def _column_chunks(self, shifted: bool, step: int) -> Iterator[Chunk]:
         shifted = shifted and bool(self.a.shift.any())  # without a shift both copies are the same
-        if shifted in self._columns:
-            yield from self._columns[shifted]
+        if (shifted, step) in self._columns:
+            yield from self._columns[shifted, step]
             return
-        kept: list[Columns] | None = [] if self.a.n_entries * ENTRY_BYTES <= self.memory_budget else None
-        for part in self._transposed(shifted):
+        kept: list[Chunk] | None = [] if self.a.n_entries * ENTRY_BYTES <= self.memory_budget else None
+        for part in self._transposed(shifted, step):
             yield part
             if kept is not None:
                 kept.append(part)
         if kept is not None:
-            self._columns[shifted] = kept
+            self._columns.clear()  # one feature-major copy at a time
+            self._columns[shifted, step] = kept
 
-    def _transposed(self, shifted: bool) -> Iterator[Columns]:
+    def _transposed(self, shifted: bool, step: int) -> Iterator[Chunk]:
         shift = self.a.shift if shifted else np.zeros_like(self.a.shift)
-        step, n = self._chunk(), self.a.rows.size
+        n = self.a.rows.size
         for low in range(0, n, step):
             high = min(n, low + step)
             part = kernels.transpose(*self.a.take(low, high), shift, self.shape[0])
-            yield Columns(low, high, *part)
+            yield Chunk(low, high, Columns(*part))
 
-    def _chunk(self) -> int:
-        return chunk_size(self.b.n_entries / max(1, self.b.rows.size))
-
-    def _covariance_dense(self, rows: IntArray) -> FloatArray:
+    def _products_dense(self, rows: IntArray, centred: bool) -> FloatArray:
         out = np.zeros((rows.size, self.shape[1]))
-        for a, b in self._tiles(rows, centred=True):
+        for a, b in self._tiles(rows, centred):
             out += a.T @ b
         return out
 
@@ -164,3 +230,22 @@ class CoMoments:
             kernels.densify(*self.a.take(low, high), slot, center_a, a)
             kernels.densify(*self.b.take(low, high), every, center_b, b)
             yield a, b
+
+
+def _depth(kind: Kind) -> int:
+    return 4 if kind == "masked" else 1
+
+
+def _in_order(
+    work: Callable[[IntArray], tuple[IntArray, Entries]], parts: list[IntArray]
+) -> Iterator[tuple[IntArray, Entries]]:
+    """Results in the order of the parts, computed by threads that run at most a few parts ahead."""
+    waiting: deque[Future[tuple[IntArray, Entries]]] = deque()
+    workers = get_num_threads()
+    with ThreadPoolExecutor(workers) as pool:
+        for part in parts:
+            waiting.append(pool.submit(work, part))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

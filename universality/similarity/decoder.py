@@ -1,7 +1,8 @@
 """Decoder similarity: the cosine of two features' decoder rows, within one model.
 
 Models trained from different seeds hold their activations in bases that differ by about a random rotation, so the
-cosine of rows from two models says nothing; it is refused unless forced.
+cosine of rows from two models says nothing; it is refused unless forced, or made after an alignment
+(`universality.similarity.alignment`), whose explained variance then stands in the provenance.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from universality.similarity.source import describe_store
 
 if TYPE_CHECKING:
     from universality.features.store import FeatureStore
+    from universality.similarity.alignment import Alignment
 
 
-def decoder_source(a: FeatureStore, b: FeatureStore, force: bool = False) -> FactorSource:
+def decoder_source(
+    a: FeatureStore, b: FeatureStore, force: bool = False, alignment: Alignment | None = None
+) -> FactorSource:
     """Cosines as two factors with unit rows; see `Similarity.decoder`.
 
     Raises
@@ -27,20 +31,29 @@ def decoder_source(a: FeatureStore, b: FeatureStore, force: bool = False) -> Fac
     UniversalityError
         When a store holds no dictionary.
     MismatchError
-        When the stores come from two models or sites, or do not say from which, and ``force`` is not given; or
-        when the rows differ in width.
+        When the stores come from two models or sites, or do not say from which, and neither ``force`` nor an
+        alignment is given; or when the rows differ in width.
     """
     rows_a, rows_b = _decoder(a), _decoder(b)
+    if alignment is not None:
+        if alignment.rotation.shape != (rows_a.shape[1], rows_b.shape[1]):
+            raise MismatchError(
+                f"alignment of spaces {alignment.rotation.shape}, but the decoder rows of {a.path} and {b.path} are "
+                f"{rows_a.shape[1]} and {rows_b.shape[1]} wide; use align() on these two stores, in this order"
+            )
+        rows_a = rows_a @ alignment.rotation
     if rows_a.shape[1] != rows_b.shape[1]:
         raise MismatchError(
             f"{b.path}: decoder rows of width {rows_b.shape[1]}, but {a.path} has {rows_a.shape[1]}; "
             "a cosine needs one space"
         )
-    if not force:
-        _check_same_space(a, b)
+    if not force and alignment is None:
+        check_same_space(a, b)
     x, dead_a = _unit(rows_a, ~a.alive)
     y, dead_b = _unit(rows_b, ~b.alive)
     provenance = {"measure": "decoder", "a": describe_store(a), "b": describe_store(b), "force": force}
+    if alignment is not None:
+        provenance["alignment"] = alignment.describe()
     return FactorSource(x, y, dead_a, dead_b, "decoder", provenance, limit=1.0)
 
 
@@ -50,7 +63,8 @@ def _decoder(store: FeatureStore) -> FloatArray:
     return store.dictionary.decoder.astype(np.float64)
 
 
-def _check_same_space(a: FeatureStore, b: FeatureStore) -> None:
+def check_same_space(a: FeatureStore, b: FeatureStore) -> None:
+    """Refuse stores of two models or sites, or of unknown models: their decoder rows share no basis."""
     if a is b:
         return
     for what, found in (("model", [_model(s) for s in (a, b)]), ("site", [s.provenance.get("site") for s in (a, b)])):
@@ -64,7 +78,7 @@ def _check_same_space(a: FeatureStore, b: FeatureStore) -> None:
             raise MismatchError(
                 f"{b.path}: {what} {str(found[1])[:12]}, but {a.path} has {str(found[0])[:12]}; decoder rows of two "
                 f"{what}s lie in unrelated bases and their cosine says nothing: use activation or logit similarity, "
-                "or pass force=True after aligning them"
+                "or alignment=align(a, b)"
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from universality.errors import UniversalityError
 from universality.similarity.rows import BoolArray, FloatArray, IntArray
+from universality.similarity.screen import screened_best
 from universality.similarity.source import BLOCK_BYTES, DEFAULT_BUDGET, rows_within
+from universality.similarity.topk import Best, best_of_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,14 @@ class DenseSource:
     def pairs(self, i: IntArray, j: IntArray) -> FloatArray:
         """Scores [n_pairs]."""
         return self.array[i, j]
+
+    def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
+        """Block by block."""
+        return best_of_blocks(self, k, offset, threshold, both)
+
+    def transposed(self) -> DenseSource:
+        """The transposed array, without a copy."""
+        return replace(self, array=self.array.T, dead_rows=self.dead_cols, dead_cols=self.dead_rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +87,14 @@ class FactorSource:
             np.einsum("pk,pk->p", self.x[i[p : p + step]], self.y[j[p : p + step]]) for p in range(0, i.size, step)
         ]
         return np.clip(np.concatenate(parts or [np.zeros(0)]), -self.limit, self.limit)
+
+    def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
+        """Found among float32 products with a bound on their error, settled in float64."""
+        return screened_best(self, k, offset, threshold, both)
+
+    def transposed(self) -> FactorSource:
+        """S^T = y x^T."""
+        return replace(self, x=self.y, y=self.x, dead_rows=self.dead_cols, dead_cols=self.dead_rows)
 
 
 def dense_source(

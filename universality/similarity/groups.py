@@ -73,7 +73,14 @@ def _variance(mean_square: FloatArray, mean: FloatArray) -> FloatArray:
 
 
 def pair_sums(
-    a: Side, b: Side, i: IntArray, j: IntArray, group: IntArray | None = None, n_groups: int = 1, masked: bool = False
+    a: Side,
+    b: Side,
+    i: IntArray,
+    j: IntArray,
+    group: IntArray | None = None,
+    n_groups: int = 1,
+    masked: bool = False,
+    shifted: bool = True,
 ) -> FloatArray:
     """Sums over positions of the products of A's feature ``i[p]`` and B's ``j[p]``.
 
@@ -86,13 +93,15 @@ def pair_sums(
     group
         [n_positions] codes below ``n_groups``, or None for one group.
     masked
-        False: sums of shifted products, [1, n_groups, n_pairs]. True: of (ab, a^2, b^2, 1) of raw values over
-        positions where both fire, [4, n_groups, n_pairs].
+        False: sums of products, [1, n_groups, n_pairs]. True: of (ab, a^2, b^2, 1) over positions where both
+        fire, [4, n_groups, n_pairs].
+    shifted
+        Whether products are of shifted values (see `Side.shift`) or of raw ones.
     """
     order = np.argsort(i, kind="stable")
     first = np.searchsorted(i[order], np.arange(a.n_features + 1)).astype(np.int64)
     partner = np.ascontiguousarray(j[order])
-    shift_a, shift_b = (np.zeros_like(s.shift) if masked else s.shift for s in (a, b))
+    shift_a, shift_b = (s.shift if shifted else np.zeros_like(s.shift) for s in (a, b))
     group = np.zeros(a.rows.size, np.int64) if group is None else group
     out, scratch = np.zeros((4 if masked else 1, n_groups, i.size)), np.zeros(b.n_features)
     for low in range(0, a.rows.size, MAX_CHUNK):

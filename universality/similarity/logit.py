@@ -10,6 +10,7 @@ D₁ (U₁U₂ᵀ) D₂ᵀ and the variances diag(D UUᵀ Dᵀ), so d_model x d_
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,17 +38,39 @@ def logit_source(a: FeatureStore, b: FeatureStore) -> FactorSource:
     MismatchError
         When the vocabularies differ.
     """
-    direction_a, direction_b = _directions(a), _directions(b)
-    unembedding_a, unembedding_b = _unembedding(a), _unembedding(b)
-    mask = _joint_mask(a, b, unembedding_a, unembedding_b)
-    aa, ab, bb = _grams(unembedding_a.W_U, unembedding_b.W_U, mask)
-    x, dead_a = _standardise(_scaled(direction_a, unembedding_a), aa, ~a.alive)
-    y, dead_b = _standardise(_scaled(direction_b, unembedding_b), bb, ~b.alive)
-    provenance = {"measure": "logit", "a": describe_store(a), "b": describe_store(b), "n_vocab": int(mask.sum())}
+    direction_a, direction_b = directions(a), directions(b)
+    u_a, u_b = unembedding(a), unembedding(b)
+    mask = joint_mask(a, b, u_a, u_b)
+    aa, ab, bb = _grams(u_a.W_U, u_b.W_U, mask)
+    x, dead_a = _standardise(scaled(direction_a, u_a), aa, ~a.alive)
+    y, dead_b = _standardise(scaled(direction_b, u_b), bb, ~b.alive)
+    provenance = {
+        "measure": "logit",
+        "a": describe_store(a),
+        "b": describe_store(b),
+        "n_vocab": int(mask.sum()),
+        "convention": convention(a, b),
+    }
     return FactorSource(x @ ab, y, dead_a, dead_b, "logit", provenance, limit=1.0)
 
 
-def _directions(store: FeatureStore) -> FloatArray:
+def convention(a: FeatureStore, b: FeatureStore) -> dict[str, object]:
+    """How logit weights are made, as JSON: of each side the unembedding and what the final norm does, and the mask."""
+    sides = {}
+    for name, store in (("a", a), ("b", b)):
+        u = unembedding(store)
+        sides[name] = {"unembedding": u.hash, "mean_over_d_model_removed": u.center_d_model, "gain": "final norm"}
+    mask = joint_mask(a, b, unembedding(a), unembedding(b))
+    return sides | {
+        "stored_directions": "raw: neither centred nor scaled",
+        "centred_over": "vocabulary that counts in both",
+        "n_vocab": int(mask.sum()),
+        "mask_hash": hashlib.sha256(mask.tobytes()).hexdigest()[:16],
+    }
+
+
+def directions(store: FeatureStore) -> FloatArray:
+    """What each feature writes into the residual stream, raw, float64 [n_features, d_model]."""
     dictionary = store.dictionary
     if dictionary is None or dictionary.residual is None:
         held = "no dictionary" if dictionary is None else "a dictionary without residual directions"
@@ -58,16 +81,18 @@ def _directions(store: FeatureStore) -> FloatArray:
     return dictionary.residual.astype(np.float64)
 
 
-def _unembedding(store: FeatureStore) -> Unembedding:
-    unembedding = store.unembedding()
-    if unembedding is None:
+def unembedding(store: FeatureStore) -> Unembedding:
+    """The store's unembedding, or an error that says that it has none."""
+    found = store.unembedding()
+    if found is None:
         raise UniversalityError(
             f"{store.path}: holds no unembedding; logit similarity needs one (finish(unembedding=...))"
         )
-    return unembedding
+    return found
 
 
-def _joint_mask(a: FeatureStore, b: FeatureStore, u_a: Unembedding, u_b: Unembedding) -> BoolArray:
+def joint_mask(a: FeatureStore, b: FeatureStore, u_a: Unembedding, u_b: Unembedding) -> BoolArray:
+    """bool [d_vocab], what counts in both models."""
     if u_a.mask.size != u_b.mask.size:
         raise MismatchError(
             f"{b.path}: a vocabulary of {u_b.mask.size}, but {a.path} one of {u_a.mask.size}; "
@@ -87,7 +112,7 @@ def _joint_mask(a: FeatureStore, b: FeatureStore, u_a: Unembedding, u_b: Unembed
     return mask
 
 
-def _scaled(direction: FloatArray, unembedding: Unembedding) -> tuple[FloatArray, FloatArray]:
+def scaled(direction: FloatArray, unembedding: Unembedding) -> tuple[FloatArray, FloatArray]:
     """Directions as the unembedding sees them, and their squared lengths before the mean was removed."""
     gain = unembedding.gain.astype(np.float64)
     length = np.einsum("nd,nd->n", direction, direction) * np.max(gain**2, initial=0)

@@ -7,16 +7,16 @@ X = 1[A≠0]ᵀB² and Y = A²ᵀ1[B≠0]; all from one pass over the tokens whe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import numpy as np
 
 from universality.errors import UniversalityError
-from universality.similarity.groups import pair_sums
-from universality.similarity.rows import BoolArray, FloatArray, IntArray
+from universality.similarity.comoments import Kind
+from universality.similarity.rows import BoolArray, FloatArray
 from universality.similarity.side import Side
-from universality.similarity.tokens import TokenSource
+from universality.similarity.tokens import Index, TokenSource
 
 AB, AA_WHERE_B, BB_WHERE_A, BOTH = range(4)
 
@@ -26,7 +26,7 @@ class MaskedCosine(TokenSource):
     """Masked activation cosine between all features of two stores, from 0 to 1."""
 
     name: ClassVar[str] = "masked_cosine"
-    depth: ClassVar[int] = 4
+    kind: ClassVar[Kind] = "masked"
 
     def check(self, side: Side) -> None:
         """Refuse negative activations."""
@@ -36,15 +36,9 @@ class MaskedCosine(TokenSource):
         """True where a feature never fires on the tokens."""
         return side.count == 0
 
-    def block(self, rows: IntArray) -> FloatArray:
-        """Cosines [n_rows, n_cols], float64."""
-        sums = self.moments.masked(rows)
-        return _cosine(np.moveaxis(sums, 1, 0), self.moments.a.sum_sq[rows, None], self.moments.b.sum_sq)
-
-    def pairs(self, i: IntArray, j: IntArray) -> FloatArray:
-        """Cosines [n_pairs], float64."""
-        a, b = self.moments.a, self.moments.b
-        return _cosine(pair_sums(a, b, i, j, masked=True)[:, 0], a.sum_sq[i], b.sum_sq[j])
+    def scores(self, values: FloatArray, i: Index, j: Index) -> FloatArray:
+        """The larger of the two cosines."""
+        return _cosine(values, self.moments.a.sum_sq[i], self.moments.b.sum_sq[j])
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +52,7 @@ class Coverage(TokenSource):
     """
 
     name: ClassVar[str] = "coverage"
-    depth: ClassVar[int] = 4
+    kind: ClassVar[Kind] = "masked"
 
     of_: str = "tokens"
 
@@ -74,19 +68,18 @@ class Coverage(TokenSource):
         """True where a feature never fires on the tokens."""
         return side.count == 0
 
-    def block(self, rows: IntArray) -> FloatArray:
-        """Numbers or shares [n_rows, n_cols], float64."""
-        return self._share(self.moments.masked(rows)[:, BOTH], rows[:, None], np.arange(self.shape[1]))
+    def transposed(self) -> Self:
+        """B against A; the share of the row's firings becomes that of the column's."""
+        turned = {"rows": "cols", "cols": "rows"}.get(self.of_, self.of_)
+        other = super().transposed()
+        return other if turned == self.of_ else replace(other, of_=turned)
 
-    def pairs(self, i: IntArray, j: IntArray) -> FloatArray:
-        """Numbers or shares [n_pairs], float64."""
-        return self._share(pair_sums(self.moments.a, self.moments.b, i, j, masked=True)[BOTH, 0], i, j)
-
-    def _share(self, both: FloatArray, i: IntArray, j: IntArray) -> FloatArray:
+    def scores(self, values: FloatArray, i: Index, j: Index) -> FloatArray:
+        """Numbers or shares."""
         if self.of_ == "tokens":
-            return both
+            return values[BOTH].copy()
         count = self.moments.a.count[i] if self.of_ == "rows" else self.moments.b.count[j]
-        return both / np.maximum(count, 1)
+        return values[BOTH] / np.maximum(count, 1)
 
 
 def _cosine(sums: FloatArray, sum_sq_a: FloatArray, sum_sq_b: FloatArray) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -35,6 +35,14 @@ class Rows(NamedTuple):
         """Stored activations of these rows."""
         return int((self.stop - self.start).sum())
 
+    def csr(self, n_features: int) -> sparse.csr_matrix:
+        """The same as SciPy's matrix, float32 [n, n_features]; of rows that follow each other in memory, as read."""
+        indptr = np.append(self.start, self.stop[-1:])
+        return sparse.csr_matrix((self.data, self.indices.view(np.int32), indptr), (self.start.size, n_features))
+
+
+Values: TypeAlias = Callable[[Rows, IntArray], Rows]  # other values for the stored ones of some token rows
+
 
 @dataclass(frozen=True)
 class StoreRows:
@@ -46,15 +54,21 @@ class StoreRows:
         Where the activations lie.
     whole
         All rows in memory, or None to read from the store at each `take`.
+    values
+        What a measure compares in place of the activations, or None.
     """
 
     store: FeatureStore
     whole: Rows | None
+    values: Values | None = None
 
     @classmethod
-    def open(cls, store: FeatureStore, in_memory: bool) -> StoreRows:
+    def open(cls, store: FeatureStore, in_memory: bool, values: Values | None = None) -> StoreRows:
         """Read the whole store once if ``in_memory``; otherwise read nothing yet."""
-        return cls(store, _as_rows(store.csr()) if in_memory else None)
+        whole = _as_rows(store.csr()) if in_memory else None
+        if whole is not None and values is not None:
+            whole = values(whole, np.arange(store.n_tokens))
+        return cls(store, whole, values)
 
     @property
     def n_features(self) -> int:
@@ -67,7 +81,8 @@ class StoreRows:
             return Rows(self.whole.start[rows], self.whole.stop[rows], self.whole.indices, self.whole.data)
         distinct, back = np.unique(rows, return_inverse=True)
         parts = [self.store.rows(slice(low, high))[wanted - low] for low, high, wanted in _spans(distinct)]
-        return _as_rows(sparse.vstack(parts, format="csr")[back])
+        taken = _as_rows(sparse.vstack(parts, format="csr")[back])
+        return taken if self.values is None else self.values(taken, rows)
 
 
 def entries(store: FeatureStore) -> int:

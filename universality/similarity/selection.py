@@ -62,6 +62,12 @@ def check_same_tokens(a: FeatureStore, b: FeatureStore) -> None:
             f"{b.path}: written from tokens {b.tokens_hash[:12]}…, but {a.path} from {a.tokens_hash[:12]}…; "
             "both stores must see the same tokens"
         )
+    known = [store.provenance.get("tokenizer_hash") for store in (a, b)]
+    if None not in known and known[0] != known[1]:
+        raise MismatchError(
+            f"{b.path}: tokenizer {str(known[1])[:12]}, but {a.path} has {str(known[0])[:12]}; equal token ids of two "
+            "tokenizers are not the same text: write both stores from one tokenizer"
+        )
 
 
 def select(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from universality.errors import FormatError
 from universality.similarity import kernels
 from universality.similarity.rows import BoolArray, FloatArray, IntArray, Rows, StoreRows
 
@@ -86,6 +87,12 @@ def measure_side(source: StoreRows, rows: IntArray) -> Side:
     low, high = np.full(n, np.inf), np.full(n, -np.inf)
     for part in _parts(source, rows):
         kernels.add_extent(*part, count, total, low, high)
+    if not np.isfinite(total).all():
+        worst = int(np.flatnonzero(~np.isfinite(total))[0])
+        raise FormatError(
+            f"{source.store.path}: feature {worst} holds activations that are not finite; expected finite float32. The "
+            "file is damaged (universality info --verify), or was written by another program"
+        )
     always = count == rows.size
     low, high = np.where(always, low, np.minimum(low, 0)), np.where(always, high, np.maximum(high, 0))
     mean = total / rows.size

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from universality.similarity.rows import BoolArray, FloatArray, IntArray
+from universality.similarity.topk import Best
 
 if TYPE_CHECKING:
     from universality.features.store import FeatureStore
 
-DEFAULT_BUDGET = 1 << 30
+DEFAULT_BUDGET = 2 << 30
 BLOCK_BYTES = 64 << 20
 
 
@@ -49,6 +50,12 @@ class BlockSource(Protocol):
 
     def pairs(self, i: IntArray, j: IntArray) -> FloatArray:
         """Scores [n_pairs] of given pairs, never by way of the full matrix."""
+
+    def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
+        """Best partners as `universality.similarity.topk.best_of_blocks` has them, by whatever way is fastest."""
+
+    def transposed(self) -> Self:
+        """Columns as rows."""
 
 
 def rows_within(n_bytes: int, n_cols: int) -> int:

@@ -1,0 +1,192 @@
+"""What best partners cost from two stores on disk: tokens x active^2, whatever the number of features.
+
+    python tests/bench/similarity.py [--size N ...] [--tokens N] [--active N] [--folder DIR]
+
+Rows are realistic: firing rates fall off as Zipf's law has it, and half of B's features see what one of A's sees. The
+usual ways, NumPy on dense float32 and SciPy's sparse product, run on a slice and are scaled up. Asked for by option:
+--size 16384 --tokens 1000000 (target 15 s), --size 131072 --tokens 1000000 (target 3 minutes, 6 GB).
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from universality.corpus.documents import DocumentTable
+from universality.features import FeatureStore
+from universality.similarity import Similarity, comoments
+
+BLOCK, BLOCKS = 127, 4
+K = 64  # partners of each row and column
+BUDGET = 4 << 30
+
+
+def world(
+    n_tokens: int, n_features: int, active: int, shared: float = 0.5, seed: int = 0
+) -> tuple[sparse.csr_matrix, sparse.csr_matrix, np.ndarray]:
+    """Activations of two dictionaries of one text, and the place in B of each of A's features (-1: A's alone)."""
+    rng = np.random.default_rng(seed)
+    cdf = np.cumsum(rng.permutation((np.arange(n_features) + 20.0) ** -0.8))
+    order = rng.permutation(n_features)
+    n_shared = int(shared * n_features)
+    parts: tuple[list[sparse.csr_matrix], list[sparse.csr_matrix]] = ([], [])
+    for low in range(0, n_tokens, 1 << 15):
+        shape = (min(1 << 15, n_tokens - low), active)
+        seen, own = (np.searchsorted(cdf, rng.random(shape) * cdf[-1]).clip(0, n_features - 1) for _ in range(2))
+        both = (seen < n_shared) & (rng.random(shape) < 0.85)
+        strength = rng.gamma(4, 0.25, shape)
+        for side, fires in enumerate((seen, order[np.where(both, seen, own)])):
+            parts[side].append(_rows(fires, strength * rng.uniform(0.7, 1.3, shape), n_features))
+    a, b = (sparse.vstack(part, format="csr") for part in parts)
+    return a, b, np.where(np.arange(n_features) < n_shared, order, -1)
+
+
+def _rows(fires: np.ndarray, strength: np.ndarray, n_features: int) -> sparse.csr_matrix:
+    by = np.argsort(fires, axis=1)
+    fires, strength = np.take_along_axis(fires, by, axis=1), np.take_along_axis(strength, by, axis=1)
+    first = np.diff(fires, axis=1, prepend=-1) != 0  # a feature drawn twice fires once
+    indptr = np.concatenate([[0], np.cumsum(first.sum(axis=1))])
+    return sparse.csr_matrix((strength[first].astype(np.float32), fires[first].astype(np.int32), indptr),
+                             (len(fires), n_features))  # fmt: skip
+
+
+def write(path: Path, matrix: sparse.csr_matrix) -> FeatureStore:
+    """A store whose documents hold four full blocks each; every other document is of the choosing half."""
+    n = matrix.shape[0]
+    document = np.arange(n) // (BLOCK * BLOCKS)
+    n_documents = int(document[-1]) + 1
+    names = tuple(f"d{d}" for d in range(n_documents))
+    split = tuple(("choose", "report")[d % 2] for d in range(n_documents))
+    table = DocumentTable(id=names, kind=("en",) * n_documents, group=names, split=split)
+    writer = FeatureStore.create(path, matrix.shape[1], {"bench": True}, documents=table)
+    position = np.arange(n) % BLOCK + 1
+    for start in range(0, n, 1 << 16):
+        part = slice(start, min(n, start + (1 << 16)))
+        kind = np.full(part.stop - start, "en")
+        writer.append(matrix[part], token=position[part], document=document[part], position=position[part], kind=kind)
+    return writer.finish()
+
+
+def stores(folder: Path, n_tokens: int, n_features: int, active: int) -> tuple[FeatureStore, FeatureStore, np.ndarray]:
+    """The two stores of a world, written to ``folder`` unless they lie there."""
+    paths = [folder / f"{n_tokens}-{n_features}-{active}.{end}" for end in ("a.h5", "b.h5", "order.npy")]
+    if not paths[2].exists():
+        a, b, order = world(n_tokens, n_features, active)
+        write(paths[0], a).close()
+        write(paths[1], b).close()
+        np.save(paths[2], order)
+    return FeatureStore.open(paths[0]), FeatureStore.open(paths[1]), np.load(paths[2])
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of the clock on the wall, and of all processors."""
+
+    wall: float
+    processors: float
+
+    def scaled(self, by: float) -> Cost:
+        return Cost(self.wall * by, self.processors * by)
+
+
+def timed(action: Callable[[], Any]) -> tuple[Cost, Any]:
+    """What an action costs, and its result."""
+    gc.collect()
+    wall, processors = time.perf_counter(), time.process_time()
+    result = action()
+    return Cost(time.perf_counter() - wall, time.process_time() - processors), result
+
+
+def report(name: str, cost: Cost, base: Cost) -> None:
+    ratio = cost.processors / base.processors
+    print(f"{name:<58} {cost.wall:8.2f} s {cost.processors:9.2f} s {ratio:8.2f} x", flush=True)
+
+
+def peak() -> str:
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
+
+
+def dense_pearson(a: sparse.csr_matrix, b: sparse.csr_matrix) -> np.ndarray:
+    """NumPy on dense float32, the usual script: standardise, multiply."""
+    x, y = (np.asarray(m.todense(), dtype=np.float32) for m in (a, b))
+    x -= x.mean(0)
+    y -= y.mean(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (x.T @ y) / np.outer(np.linalg.norm(x, axis=0), np.linalg.norm(y, axis=0))
+
+
+def exact_rows(a: FeatureStore, b: FeatureStore, rows: np.ndarray) -> np.ndarray:
+    """r of a few of A's features with all of B's by two passes in float64, from means and centred sums."""
+    x, y = a.csr()[:, rows].toarray().astype(np.float64), b.csr().astype(np.float64)
+    n, mean = a.n_tokens, np.asarray(y.mean(axis=0)).ravel()
+    x -= x.mean(axis=0)
+    norm = np.sqrt(np.asarray(y.multiply(y).sum(axis=0)).ravel() - n * mean**2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.nan_to_num((y.T @ x).T / np.outer(np.linalg.norm(x, axis=0), norm))
+
+
+def warm_up(a: FeatureStore, b: FeatureStore) -> None:
+    """Compile everything on a few documents, so that no figure holds a compiler."""
+    kept, comoments.LISTED_ABOVE = comoments.LISTED_ABOVE, 0
+    Similarity.activation(a, b, documents=np.arange(2)).topk(2, axis=None)
+    comoments.LISTED_ABOVE = kept
+    Similarity.activation(a, b, documents=np.arange(2)).topk(2, axis=None)
+
+
+def best_partners(a: FeatureStore, b: FeatureStore) -> Any:
+    """From stores on disk to the best partners of all features."""
+    return Similarity.activation(a, b, memory_budget=BUDGET).topk(K, axis=None)
+
+
+def compare(a: FeatureStore, b: FeatureStore, order: np.ndarray) -> None:
+    """One size: ours, whether it is right, and the usual ways on a slice."""
+    n, m = a.n_features, a.n_stored / a.n_tokens
+    warm_up(a, b)
+    base, ((partner, score), _) = timed(lambda: best_partners(a, b))
+    hits = a.n_tokens * m * m
+    print(f"\n{a.n_tokens:,} tokens, {n:,} x {n:,} features, {m:.1f} active: {hits:.2g} products at most")
+    report(f"best {K} of each row and column, stores on disk", base, base)
+    print(f"{'':<58} {base.processors / hits * 1e9:8.2f} ns a product, peak {peak()}")
+    rows = np.random.default_rng(0).integers(0, n, 8)
+    exact = exact_rows(a, b, rows)
+    off = np.abs(np.take_along_axis(exact, partner[rows], axis=1) - score[rows])
+    best = np.abs(-np.sort(-exact, axis=1)[:, :K] - score[rows])
+    print(f"{'largest difference from float64 in two passes, 8 rows':<58} {np.nanmax([off, best]):8.1e}")
+    alive = (order >= 0) & a.alive & b.alive[order]
+    print(f"{'planted partner is the best one':<58} {np.mean(partner[alive, 0] == order[alive]):8.3f}")
+    small = max(64, min(a.n_tokens, (1 << 28) // (4 * n)))
+    part_a, part_b = a.rows(slice(0, small)), b.rows(slice(0, small))
+    if n <= 16_384:
+        dense, _ = timed(lambda: dense_pearson(part_a, part_b))
+        report(f"NumPy, dense float32 ({small:,} tokens, scaled)", dense.scaled(a.n_tokens / small), base)
+    few = max(64, min(a.n_tokens, 1 << 16))
+    part_a, part_b = a.rows(slice(0, few)), b.rows(slice(0, few))
+    product, _ = timed(lambda: part_a.T @ part_b)
+    report(f"A.T @ B in SciPy, sparse float32 ({few:,} tokens, scaled)", product.scaled(a.n_tokens / few), base)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, nargs="+", default=[4096, 16_384, 65_536], help="features of each side")
+    parser.add_argument("--tokens", type=int, default=100_000)
+    parser.add_argument("--active", type=int, default=32)
+    parser.add_argument("--folder", type=Path, help="keep the stores here and use them again")
+    options = parser.parse_args()
+    print(f"{'':<58} {'wall':>10} {'processors':>11} {'ratio':>10}")
+    for size in options.size:
+        with tempfile.TemporaryDirectory() as temporary:
+            compare(*stores(options.folder or Path(temporary), options.tokens, size, options.active))
+
+
+if __name__ == "__main__":
+    main()
