@@ -11,7 +11,7 @@ from universality.families.rule import EdgeRule, edge_weight
 
 def edges_of(level: list[int], parent: list[int], child: list[int], weight: list[float]) -> Edges:
     blank = np.zeros(len(level))
-    return Edges(np.array(level), np.array(parent), np.array(child), blank, blank, blank, blank, np.array(weight))
+    return Edges(np.array(level), np.array(parent), np.array(child), *[blank] * 6, weight=np.array(weight))
 
 
 def test_each_child_keeps_its_heaviest_edge_and_ties_go_to_the_lower_parent() -> None:

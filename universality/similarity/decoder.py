@@ -37,7 +37,7 @@ def decoder_source(a: FeatureStore, b: FeatureStore, force: bool = False) -> Fac
             "a cosine needs one space"
         )
     if not force:
-        _check_same_space(a, b)
+        check_same_space(a, b)
     x, dead_a = _unit(rows_a, ~a.alive)
     y, dead_b = _unit(rows_b, ~b.alive)
     provenance = {"measure": "decoder", "a": describe_store(a), "b": describe_store(b), "force": force}
@@ -50,7 +50,8 @@ def _decoder(store: FeatureStore) -> FloatArray:
     return store.dictionary.decoder.astype(np.float64)
 
 
-def _check_same_space(a: FeatureStore, b: FeatureStore) -> None:
+def check_same_space(a: FeatureStore, b: FeatureStore) -> None:
+    """Refuse stores of two models or sites, or of unknown models: their decoder rows share no basis."""
     if a is b:
         return
     for what, found in (("model", [_model(s) for s in (a, b)]), ("site", [s.provenance.get("site") for s in (a, b)])):
