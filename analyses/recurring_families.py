@@ -39,13 +39,10 @@ def store(name: str, width: int, seed: int) -> FeatureStore:
 
 @cache
 def grown(name: str, seed: int) -> Families:
-    """The families of one model's SAEs of one seed; of the first against dictionaries that have not grown."""
+    """The families of one model's SAEs of one seed."""
     path = folder.root / "families" / f"{name}-s{seed}.json"
     if not path.exists():
-        first = (name, seed) == (names[0], seeds[0])
-        reseeded = [store(name, width, seeds[1]) for width in widths] if first else []
-        stores = [store(name, width, seed) for width in widths]
-        families(stores, reseeded=reseeded, n_replicates=2 if first else 0, bootstrap=100 if first else 0).save(path)
+        families([store(name, width, seed) for width in widths], n_replicates=0, bootstrap=0).save(path)
     return Families.load(path)
 
 
@@ -74,24 +71,7 @@ table = pd.concat(tables, ignore_index=True)
 if options.csv:
     table.to_csv(options.csv, index=False, float_format="%.4f")
 
-first = grown(names[0], seeds[0]).summary()
-print(f"Growth and no growth, model {names[0]}: shares of features")
-for i, level in enumerate(first["levels"]):
-    rows = {"towards the next width": level} if i + 1 < len(widths) else {}
-    after = first["levels"][i + 1] if i + 1 < len(widths) else {}
-    for what, here in rows.items():
-        print(
-            f"  {level['width']:>6} {what:<28} split {here['split'] / level['eligible']:.2f}  "
-            f"children a parent {here['children_per_parent']:.2f}  merged {after['merge_rate']:.2f}  "
-            f"without parent {after['novel_share'] + after['absorbed_share']:.2f}"
-        )
-    for here in level["same_width"]:
-        print(
-            f"  {level['width']:>6} {'the same width, another seed':<28} split {here['split_share']:.2f}  "
-            f"children a parent {here['children_per_parent']:.2f}  merged {here['merge_rate']:.2f}  "
-            f"without parent {here['without_parent_share']:.2f}"
-        )
-print("\nEdges between widths that recur, by the score that partners have at least; all steps and pairs together")
+print("Edges between widths that recur, by the score that partners have at least; all steps and pairs together")
 pooled = table.groupby(["question", "r at least", "of"], sort=False).apply(
     lambda some: pd.Series(
         {

@@ -150,7 +150,7 @@ def add_moments(rows, wanted, count, sum_sq):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def add_groups(firings_a, firings_b, group, first, child, out):  # type: ignore[no-untyped-def]
-    """Sums per edge and group of documents: ``out`` [n_edges, n_groups, 8] of AB, AA, BB, BOTH, then count and sum of
+    """Sums per edge and group of documents: ``out`` [n_groups, n_edges, 8] of AB, AA, BB, BOTH, then count and sum of
     squares of the parent and of the child over all of the group's tokens. Edges ``first[i]:first[i + 1]`` lead from
     parent i to ``child[...]``."""
     indptr_a, row_a, value_a = firings_a
@@ -163,12 +163,12 @@ def add_groups(firings_a, firings_b, group, first, child, out):  # type: ignore[
             v = np.float64(value_a[e])
             dense[row_a[e]] = value_a[e]
             for n in range(first[i], first[i + 1]):
-                out[n, group[row_a[e]], 4] += 1
-                out[n, group[row_a[e]], 5] += v * v
+                out[group[row_a[e]], n, 4] += 1
+                out[group[row_a[e]], n, 5] += v * v
         for n in range(first[i], first[i + 1]):
             j = child[n]
             for e in range(indptr_b[j], indptr_b[j + 1]):
-                cell = out[n, group[row_b[e]]]
+                cell = out[group[row_b[e]], n]
                 v, w = np.float64(dense[row_b[e]]), np.float64(value_b[e])
                 if v > 0:
                     cell[AB] += v * w

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SUMS_BYTES = 64 << 20  # of sums that a thread holds: for this many parents at a time
 CHUNK_ENTRIES = 1 << 17  # of the wider store between two parents' turns: 1 MB, about a core's cache
+SUMS_A_CHILD = 2  # additions that a turn should make for every child
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,26 @@ class _Children:
         self, piece: Firings, may: npt.NDArray[np.bool_], x: npt.NDArray[np.float32], least: tuple[float, float, float]
     ) -> "_Pairs":
         """Ends, values and counts of the pairs with some parents that ``may`` have edges and have unit rows ``x``."""
-        group = max(1, SUMS_BYTES // (36 * self.may.size))
-        chunk = max(1, CHUNK_ENTRIES * self.meets.size // max(1, self.part.rows.data.size))
         theirs = (self.firings, self.sum_sq)
+        group, chunk = self._turns(piece)
         ends, values, met = kernels.find_pairs(
             piece.arrays, self.meets, self.part.rows, *theirs, may, self.may, x, self.decoder, least, group, chunk
         )
         return _Pairs(ends + np.array([piece.low, self.part.low]), values, met)
+
+    def _turns(self, piece: Firings) -> tuple[int, int]:
+        """How many parents walk together, and for how many tokens each in turn.
+
+        A turn reads about a cache of token rows, which the next parent finds there; but it has to add enough to its
+        sums to be worth fetching them. Where that takes most of the tokens, each parent walks alone.
+        """
+        n_tokens, n_children = self.meets.size, self.may.size
+        a_token = max(1.0, self.part.rows.data.size / n_tokens)
+        fires = max(1, piece.indptr[-1] - piece.indptr[0]) / (n_tokens * (piece.high - piece.low))
+        chunk = int(max(CHUNK_ENTRIES / a_token, SUMS_A_CHILD * n_children / (a_token * fires)))
+        if 2 * chunk > n_tokens:
+            return 1, n_tokens
+        return max(1, SUMS_BYTES // (36 * n_children)), max(1, chunk)
 
 
 class _Pairs(NamedTuple):

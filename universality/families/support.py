@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from universality.features.store import FeatureStore
 
 SUMS = 8
+SUMS_BYTES = 64 << 20  # of sums that are held at a time
 
 
 def draw_groups(store: "FeatureStore", draws: int, seed: int) -> tuple[IntArray, FloatArray]:
@@ -53,11 +54,11 @@ def support(
     group, weights
         Of ``draw_groups``.
     memory_budget
-        Bytes for the wider store's firings, and again for the sums of the edges handled at a time.
+        Bytes for the wider store's firings; larger ones are read in portions.
     """
     low, high = stores
     held = np.empty(parent.size)
-    most = max(1, memory_budget // 2 // (8 * SUMS * (weights.shape[1] + len(weights))))
+    most = max(1, SUMS_BYTES // (8 * SUMS * (weights.shape[1] + len(weights))))
     for children in portions(high.moments().count, max(1, memory_budget // (2 * ENTRY_BYTES))):
         theirs = firings(high, *children)
         for block in blocks(low):
@@ -67,7 +68,8 @@ def support(
             for start in range(0, here.size, most):
                 some = here[start : start + most]
                 sums = _sums(block, theirs, parent[some], child[some], group, weights.shape[1])
-                held[some] = _passes(np.einsum("rg,egs->ser", weights, sums, optimize=True), rule).mean(axis=1)
+                drawn = (weights @ sums.reshape(len(sums), -1)).reshape(len(weights), some.size, SUMS)
+                held[some] = _passes(np.moveaxis(drawn, 2, 0), rule).mean(axis=0)
     return held
 
 
@@ -75,13 +77,13 @@ def _sums(
     block: Firings, theirs: Firings, parent: IntArray, child: IntArray, group: IntArray, n_groups: int
 ) -> FloatArray:
     first = np.searchsorted(parent, np.arange(block.low, block.high + 1)).astype(np.int64)
-    out = np.zeros((parent.size, n_groups, SUMS))
+    out = np.zeros((n_groups, parent.size, SUMS))
     kernels.add_groups(block.arrays, theirs.arrays, group, first, child - theirs.low, out)
     return out
 
 
 def _passes(sums: FloatArray, rule: EdgeRule) -> npt.NDArray[np.bool_]:
-    """Rules 1 and 2 on sums [8, n_edges, n_draws]."""
+    """Rules 1 and 2 on sums [8, n_draws, n_edges]."""
     ab, aa, bb, both, count_a, sum_sq_a, count_b, sum_sq_b = sums
     norm = np.sqrt(np.minimum(sum_sq_a * bb, aa * sum_sq_b))
     masked = np.divide(ab, norm, out=np.zeros_like(ab), where=norm > 0)
