@@ -195,7 +195,7 @@ class FamiliesConfig(_Section):
     """Least masked activation cosine (Bricken et al. draw an edge above 0.4)."""
     min_decoder_cosine: float = Field(0.3, ge=-1, le=1)
     """Least cosine of the decoder rows."""
-    min_recovered: float = Field(0.0, le=1)
+    min_recovered: float = Field(0.0, le=1, allow_inf_nan=False)
     """More than this share of what a parent does for the reconstruction its child must make up for in its place."""
     min_firings: int = Field(10, ge=1)
     """Rarer features have no edges: their cosines are a matter of chance."""

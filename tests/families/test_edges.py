@@ -50,6 +50,18 @@ def test_thresholds_are_cosines(name: str, value: float) -> None:
         EdgeRule(**{name: value})
 
 
+@pytest.mark.parametrize("value", [1.5, -0.1, float("nan")])
+def test_coverage_is_a_share(value: float) -> None:
+    with pytest.raises(ValueError, match=r"min_coverage: expected a share in \[0, 1\], found"):
+        EdgeRule(min_coverage=value)
+
+
+@pytest.mark.parametrize("value", [1.5, float("-inf"), float("nan")])
+def test_what_a_child_makes_up_for_is_a_share(value: float) -> None:
+    with pytest.raises(ValueError, match="min_recovered: expected a finite share of at most 1, found"):
+        EdgeRule(min_recovered=value)
+
+
 def test_a_feature_that_never_fires_has_no_edges() -> None:
     with pytest.raises(ValueError, match="min_firings: expected at least 1"):
         EdgeRule(min_firings=0)

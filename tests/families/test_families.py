@@ -47,7 +47,7 @@ def test_a_feature_that_fires_everywhere_is_kept_out_by_its_direction_alone(
     stores = [write_store("a", always, decoder), write_store("b", middle.x, middle.decoder)]
     last = (0, narrow.x.shape[1])
     assert families(stores, n_replicates=0).graph.out_degree(last) == 0
-    asks_nothing = {"min_decoder_cosine": -1, "min_recovered": -np.inf, "n_replicates": 0}
+    asks_nothing = {"min_decoder_cosine": -1, "min_recovered": -1e9, "n_replicates": 0}
     assert families(stores, **asks_nothing).graph.out_degree(last) == middle.x.shape[1]
     assert families(stores, min_decoder_cosine=-1, n_replicates=0).graph.out_degree(last) < middle.x.shape[1]
 

@@ -23,6 +23,7 @@ what each rule lets through by chance.
 References: Bricken et al. 2023, Towards Monosemanticity, "Feature splitting"; O'Neill et al. 2024; Leask et al. 2025.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +43,8 @@ class EdgeRule:
     min_decoder_cosine
         Least decoder cosine of an edge, in [-1, 1].
     min_recovered
-        An edge's child makes up for more than this share of what its parent does; minus infinity asks for nothing.
+        An edge's child makes up for more than this share of what its parent does, at most 1; far below 0 it asks for
+        nothing.
     min_firings
         Tokens on which both ends of an edge must fire at least, >= 1.
     """
@@ -60,8 +62,8 @@ class EdgeRule:
                 raise ValueError(f"{name}: expected a cosine in [-1, 1], found {value}")
         if not 0 <= self.min_coverage <= 1:
             raise ValueError(f"min_coverage: expected a share in [0, 1], found {self.min_coverage}")
-        if not self.min_recovered <= 1:
-            raise ValueError(f"min_recovered: expected a share of at most 1, found {self.min_recovered}")
+        if not -math.inf < self.min_recovered <= 1:
+            raise ValueError(f"min_recovered: expected a finite share of at most 1, found {self.min_recovered}")
         if self.min_firings < 1:
             raise ValueError(
                 f"min_firings: expected at least 1 (a dead feature has no edges), found {self.min_firings}"

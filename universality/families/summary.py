@@ -59,7 +59,7 @@ def summarize(families: "Families") -> dict[str, Any]:
         "min_coverage": rule.min_coverage,
         "min_masked_cosine": rule.min_masked_cosine,
         "min_decoder_cosine": rule.min_decoder_cosine,
-        "min_recovered": rule.min_recovered if np.isfinite(rule.min_recovered) else None,
+        "min_recovered": rule.min_recovered,
         "min_firings": rule.min_firings,
         "reconstruction": families.reconstruction,
         "null": chance.null,
