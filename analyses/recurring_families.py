@@ -62,7 +62,9 @@ tables = []
 for of, a, b in pairs:
     matched = [partners(a, b, width) for width in widths]
     for floor in FLOORS:
-        answers = recurrence(grown(*a), grown(*b), matched, floor=floor, seed=1).to_frame()
+        asked = {"partners": matched, "floor": floor, "replicates": 100, "seed": 1}
+        answers = recurrence(grown(*a), grown(*b), **asked).to_frame()
+        answers["chance in kind"] = recurrence(grown(*a), grown(*b), **asked, null="kind").to_frame()["chance"]
         answers.insert(0, "of", of)
         answers.insert(1, "pair", f"{a[0]}{a[1]}-{b[0]}{b[1]}")
         answers.insert(2, "r at least", "any" if floor is None else str(floor))
@@ -79,7 +81,10 @@ pooled = table.groupby(["question", "r at least", "of"], sort=False).apply(
             "recur": some["yes"].sum() / max(1, some["asked"].sum()),
             "lowest pair": some["share"].min(),
             "highest pair": some["share"].max(),
-            "chance": np.average(some["chance"].fillna(0), weights=some["asked"]) if some["asked"].sum() else np.nan,
+            **{
+                name: np.average(some[name].fillna(0), weights=some["asked"]) if some["asked"].sum() else np.nan
+                for name in ("chance", "chance in kind")
+            },
         }
     ),
     include_groups=False,

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from universality.errors import MismatchError
+from universality.errors import MismatchError, UniversalityError
 from universality.families import Families, families, recurrence
 from universality.families.edges import best_parents
 from universality.features.store import FeatureStore
@@ -118,3 +118,20 @@ def test_partners_that_cannot_be_right_are_refused(forest: tuple, change: Callab
 def test_other_widths_are_refused(forest: tuple, stores: list[FeatureStore], planted: Families) -> None:
     with pytest.raises(MismatchError, match="compare equal widths"):
         recurrence(forest[0], planted, forest[2])
+
+
+def test_within_kind_chance_keeps_kinds_together(forest: tuple) -> None:
+    """Where every family is of a kind of its own, dealing out within kinds changes nothing for parents."""
+    from dataclasses import replace
+
+    a, b, partners = forest
+    root = np.zeros(b.levels[1].width, np.int64)
+    root[b.edges.child] = b.edges.parent
+    kinds = (tuple(f"k{i}" for i in range(b.levels[0].width)), tuple(f"k{i}" for i in root))
+    levels = tuple(replace(level, kind=kind) for level, kind in zip(b.levels, kinds, strict=True))
+    own = recurrence(a, replace(b, levels=levels), partners, null="kind", replicates=20).to_frame()
+    assert (own["chance"] == 1).all()
+    assert (own["p"] == 1).all()
+    assert (recurrence(a, b, partners, null="kind", replicates=20).to_frame()["chance"] < 0.5).all()
+    with pytest.raises(UniversalityError, match="unknown null 'none'"):
+        recurrence(a, b, partners, null="none")

@@ -12,6 +12,8 @@ B's), three questions are asked of each step from a width to the next. Only feat
 
 Chance: the partners of each width are dealt out anew among B's matched features that fire about as often (strata of
 firing counts), which keeps who splits, who fires how often and how many are matched, and breaks who is whose partner.
+Within kind they are dealt out among features of one kind of text besides: what recurs only because all features of one
+script stand under one another then recurs by chance too.
 Ceiling: the same questions put to two SAE seeds of one model, which the caller asks by passing their families.
 Intervals bootstrap A's parents, as children of one parent are no independent evidence. With a floor on the pairs'
 scores only features that recur themselves are asked, which separates the question of families from that of features.
@@ -19,13 +21,15 @@ scores only features that recur themselves are asked, which separates the questi
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from universality.errors import MismatchError
+from universality.errors import MismatchError, UniversalityError
 from universality.families.edges import best_parents
+from universality.families.levels import Level
 from universality.similarity.rows import FloatArray, IntArray
+from universality.statistics.null import Null
 from universality.statistics.strata import stratify
 
 if TYPE_CHECKING:
@@ -80,12 +84,15 @@ class Recurrence:
         By step, then question.
     floor
         Least score of a pair that counts as partners; None for all.
+    null
+        What chance is.
     partners
         Pairs that were used at each width.
     """
 
     answers: tuple[Answer, ...]
     floor: float | None
+    null: Null
     partners: tuple[int, ...]
 
     def to_frame(self) -> "pd.DataFrame":
@@ -102,6 +109,7 @@ def recurrence(
     partners: Sequence[Any],
     *,
     floor: float | None = None,
+    null: Null = "global",
     replicates: int = 200,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -116,7 +124,10 @@ def recurrence(
         For each width, narrowest first, A's features with their partners in B: a ``Match``, or a table with the columns
         ``row``, ``col`` and ``score``. A feature may be in one pair at most on each side.
     floor
-        Pairs with a smaller score count as no partners; None for none.
+        Pairs with a smaller score count as no partners; None for all.
+    null
+        "global": partners are dealt out anew among all features that fire about as often; "kind": among those of one
+        kind of text.
     replicates
         Times that the partners are dealt out anew for chance.
     bootstrap
@@ -128,6 +139,8 @@ def recurrence(
     ------
     MismatchError
         When widths differ, or a width has no partners or such as do not fit it.
+    UniversalityError
+        When the null is unknown.
     """
     widths = [level.width for level in a.levels]
     if widths != [level.width for level in b.levels]:
@@ -138,10 +151,12 @@ def recurrence(
         raise MismatchError(
             f"recurrence: partners of {len(partners)} widths, expected one matching for each of {widths}"
         )
+    if null not in get_args(Null):
+        raise UniversalityError(f"recurrence: unknown null {null!r}; choose one of {', '.join(get_args(Null))}")
     maps = [_partner_of(some, width, floor) for some, width in zip(partners, widths, strict=True)]
     trees = [_parent_of(families) for families in (a, b)]
     rng = np.random.default_rng(seed)
-    dealt = [_Deal(partner, level.count, rng) for partner, level in zip(maps, b.levels, strict=True)]
+    dealt = [_Deal(partner, level, null, rng) for partner, level in zip(maps, b.levels, strict=True)]
     answers = []
     for step in range(len(widths) - 1):
         ask = [_Step(maps[step], maps[step + 1], trees[0][step], trees[1][step])]
@@ -149,9 +164,9 @@ def recurrence(
             _Step(dealt[step].draw(), dealt[step + 1].draw(), trees[0][step], trees[1][step]) for _ in range(replicates)
         ]
         for question in QUESTIONS:
-            observed, *null = [getattr(some, question)() for some in ask]
-            answers.append(_answer(question, widths[step : step + 2], observed, null, bootstrap, rng))
-    return Recurrence(tuple(answers), floor, tuple(int((partner >= 0).sum()) for partner in maps))
+            observed, *by_chance = [getattr(some, question)() for some in ask]
+            answers.append(_answer(question, widths[step : step + 2], observed, by_chance, bootstrap, rng))
+    return Recurrence(tuple(answers), floor, null, tuple(int((partner >= 0).sum()) for partner in maps))
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,13 +205,16 @@ class _Step:
 
 
 class _Deal:
-    """Deals the partners of one width out anew within strata of how often they fire in B."""
+    """Deals the partners of one width out anew within strata of how often they fire in B, and perhaps of kinds."""
 
-    def __init__(self, partner: IntArray, count_b: IntArray, rng: np.random.Generator) -> None:
+    def __init__(self, partner: IntArray, level: Level, null: Null, rng: np.random.Generator) -> None:
         self.partner, self.rng = partner, rng
         self.matched = np.flatnonzero(partner >= 0)
-        count = count_b[partner[self.matched]]
-        code = stratify(count, 1, N_STRATA).code
+        theirs = partner[self.matched]
+        code = stratify(level.count[theirs], 1, N_STRATA).code
+        if null == "kind":
+            _, kind = np.unique(np.array([level.kind[j] or "" for j in theirs], dtype=np.str_), return_inverse=True)
+            code = code + N_STRATA * kind.astype(np.int64)
         self.strata = [np.flatnonzero(code == some) for some in np.unique(code)]
 
     def draw(self) -> IntArray:
@@ -249,7 +267,7 @@ def _answer(
     question: str,
     widths: Sequence[int],
     observed: tuple[IntArray, IntArray],
-    null: Sequence[tuple[IntArray, IntArray]],
+    by_chance: Sequence[tuple[IntArray, IntArray]],
     bootstrap: int,
     rng: np.random.Generator,
 ) -> Answer:
@@ -258,7 +276,7 @@ def _answer(
         return Answer(question, widths[0], widths[1], 0, 0, None, None, None, None, None, None)
     share = float(yes.mean())
     low, high = _interval(parent, yes, bootstrap, rng)
-    shares = np.array([some.mean() for _, some in null if some.size])
+    shares = np.array([some.mean() for _, some in by_chance if some.size])
     beaten = int((shares >= share).sum())
     return Answer(
         question=question,
