@@ -1,11 +1,12 @@
 """Do the families of one model recur in another: where a feature splits in A, does its partner split in B, and alike?
 
     universality collect configs/families.yaml --out runs/families
-    python analyses/recurring_families.py [RUN] [--csv FILE]
+    python analyses/recurring_families.py [RUN] [--models A B …] [--csv FILE]
 
-Every pair of models is asked (SAE seed 0 of each), and as the ceiling the two SAE seeds of each model. Partners are the
-one-to-one matching by activation correlation on the documents that choose; families are those of all stored tokens.
-Each question's definition is in `universality.families.recurrence`. Families are kept in RUN/families for another call.
+Every pair of models is asked (the first SAE seed of each), and as the ceiling two SAE seeds of the first model.
+Partners are the one-to-one matching by activation correlation on the documents that choose; families are those of all
+stored tokens. Each question's definition is in `universality.families.recurrence`. Families and partners are kept in
+RUN/families for another call.
 """
 
 import argparse
@@ -25,10 +26,11 @@ FLOORS = (None, 0.3, 0.5, 0.7)
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("run", nargs="?", type=Path, default=Path("runs/families"))
+parser.add_argument("--models", nargs="+", help="some of the run's models; default all")
 parser.add_argument("--csv", type=Path, help="write the whole table there")
 options = parser.parse_args()
 folder, config = RunFolder(options.run), load_config(options.run / "config.yaml")
-widths, seeds, names = config.saes.widths, config.saes.seeds, config.models.names
+widths, seeds, names = config.saes.widths, config.saes.seeds, options.models or config.models.names
 (folder.root / "families").mkdir(exist_ok=True)
 
 
@@ -57,7 +59,7 @@ def partners(a: tuple[str, int], b: tuple[str, int], width: int) -> pd.DataFrame
 
 
 pairs = [("models", (a, seeds[0]), (b, seeds[0])) for a, b in combinations(names, 2)]
-pairs += [("SAE seeds", (name, seeds[0]), (name, seeds[1])) for name in names]
+pairs.append(("SAE seeds", (names[0], seeds[0]), (names[0], seeds[1])))
 tables = []
 for of, a, b in pairs:
     matched = [partners(a, b, width) for width in widths]
@@ -79,8 +81,8 @@ pooled = table.groupby(["question", "r at least", "of"], sort=False).apply(
         {
             "asked": some["asked"].sum(),
             "recur": some["yes"].sum() / max(1, some["asked"].sum()),
-            "lowest pair": some["share"].min(),
-            "highest pair": some["share"].max(),
+            "lowest": some["share"].min(),
+            "highest": some["share"].max(),
             **{
                 name: np.average(some[name].fillna(0), weights=some["asked"]) if some["asked"].sum() else np.nan
                 for name in ("chance", "chance in kind")
