@@ -12,7 +12,6 @@ to 131,072.
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -71,7 +70,6 @@ def accuracy(found: Families) -> tuple[float, float]:
 def measure(folder: Path, widths: tuple[int, ...], what: str) -> str:
     """One row of the table, run in this process."""
     stores = [FeatureStore.open(folder / f"{width}.h5") for width in widths]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wall, processors = time.perf_counter(), time.process_time()
     said = ""
     if what == "array":
@@ -83,14 +81,15 @@ def measure(folder: Path, widths: tuple[int, ...], what: str) -> str:
         precision, recall = accuracy(found)
         said = f"{len(found.edges):,} edges, precision {precision:.3f}, recall {recall:.3f}"
     wall, processors = time.perf_counter() - wall, time.process_time() - processors
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return f"{wall:8.1f} {processors:10.1f} {peak / 2**20:9.2f} {(peak - before) / 2**20:10.2f}  {said}"
+    status = Path("/proc/self/status").read_text(encoding="ascii")  # ru_maxrss would keep the parent's peak
+    peak = int(status.split("VmHWM:")[1].split()[0])
+    return f"{wall:8.1f} {processors:10.1f} {peak / 2**20:9.2f}  {said}"
 
 
 def table(title: str, widths: tuple[int, ...], n_tokens: int, rows: dict[str, str]) -> None:
     """Write the stores, then run every row in a process of its own."""
     print(f"\n{title}: widths {', '.join(map(str, widths))}, {n_tokens:,} tokens, {FIRING} leaves a token")
-    print(f"{'':<44} {'wall, s':>8} {'all CPU, s':>10} {'peak, GB':>9} {'of it, GB':>10}")
+    print(f"{'':<44} {'wall, s':>8} {'all CPU, s':>10} {'peak, GB':>9}")
     with tempfile.TemporaryDirectory() as folder:
         write_stores(Path(folder), widths, n_tokens)
         for what, label in rows.items():
