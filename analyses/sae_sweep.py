@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from universality.activations import harvest, shuffled_batches
+from universality.activations import ModelSite, harvest, shuffled_batches
 from universality.corpus import build_corpus
 from universality.models.language_model import load_model
 from universality.sae import Quality, SAESpec, SAETrainer, fast_products, summarise
@@ -49,8 +49,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 
-    model, blocks = load_model(options.model, "model"), build_corpus().blocks
-    stream = shuffled_batches({"model": model}, blocks.select("train"), HOOK, batch_size=BATCH, seed=0)
+    site, blocks = ModelSite(load_model(options.model, "model"), HOOK), build_corpus().blocks
+    stream = shuffled_batches({"model": site}, blocks.select("train"), batch_size=BATCH, seed=0)
     batch = next(stream)["model"]
     summary = summarise(batch)
     wanted = specs(options)
@@ -63,7 +63,7 @@ def main() -> None:
 
     held = blocks.select("report")
     held = held.take(np.random.default_rng(0).permutation(len(held))[:HELD_BLOCKS])
-    rows = [acts["model"] for _, acts in harvest({"model": model}, held, HOOK)]
+    rows = [acts["model"] for _, acts in harvest({"model": site}, held)]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with options.out.open("a", encoding="utf-8") as out:
         for trainer in trainers:

@@ -233,14 +233,20 @@ class StatisticsConfig(_Section):
 class FamiliesConfig(_Section):
     """When a feature of a larger dictionary is called a child of one of a smaller."""
 
-    min_decoder_cosine: float = Field(0.3, ge=-1, le=1)
-    """Least cosine of the decoder rows."""
+    min_coverage: float = Field(0.2, ge=0, le=1)
+    """Least share of the child's firings on which the parent fires."""
     min_masked_cosine: float = Field(0.4, ge=0, le=1)
     """Least masked activation cosine (Bricken et al. draw an edge above 0.4)."""
+    min_decoder_cosine: float = Field(0.3, ge=-1, le=1)
+    """Least cosine of the decoder rows."""
+    min_recovered: float = Field(0.0, le=1, allow_inf_nan=False)
+    """More than this share of what a parent does for the reconstruction its child must make up for in its place."""
     min_firings: int = Field(10, ge=1)
     """Rarer features have no edges: their cosines are a matter of chance."""
     replicates: int = Field(2, ge=0)
     """Times the edges are counted again on re-paired blocks of other documents."""
+    bootstrap: int = Field(100, ge=0)
+    """Resamples of the documents for each edge's support."""
 
 
 class Config(_Section):

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from universality.activations import harvest
+from universality.activations import ModelSite, harvest
 from universality.corpus import build_corpus
 from universality.models.language_model import load_model
 from universality.sae import fast_products
@@ -69,12 +69,12 @@ def environment(tool: str) -> Path | None:
 
 def activations(n_train: int, n_held: int) -> tuple[Path, Path]:
     """Files of scaled activations of the shipped model: training and held-out tokens."""
-    model, blocks = load_model("starter/seed0", "seed0"), build_corpus().blocks
+    site, blocks = ModelSite(load_model("starter/seed0", "seed0"), HOOK), build_corpus().blocks
     paths, scale = [], 1.0
     for split, n in (("train", n_train), ("report", n_held)):
         part = blocks.select(split)
         part = part.take(np.random.default_rng(0).permutation(len(part))[: n // 60])
-        rows = np.concatenate([acts["seed0"].numpy() for _, acts in harvest({"seed0": model}, part, HOOK)])[:n]
+        rows = np.concatenate([acts["seed0"].numpy() for _, acts in harvest({"seed0": site}, part)])[:n]
         scale = scale if paths else float(np.sqrt(D_IN / np.square(rows).sum(axis=1).mean()))
         paths.append(FOLDER / f"{split}.npy")
         np.save(paths[-1], rows * np.float32(scale))

@@ -5,6 +5,7 @@ where any of them does, with the sum of their activations, and its decoder row i
 plus noise. There is an edge exactly where the sets of two features of adjacent widths overlap.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy import sparse
 
 from universality.families import Families, families
 from universality.features.store import FeatureStore
-from universality.features.tables import Dictionary
+
+sys.path.append(str(Path(__file__).parent))  # whatever pytest's import mode
+
+from stores import write_into
 
 N_TOKENS, D_IN, N_ATOMS = 12_000, 256, 40
 Sets = Sequence[frozenset[int]]
@@ -73,26 +76,6 @@ def true_edges(plants: tuple[Plant, ...]) -> set[tuple[tuple[int, int], tuple[in
 
 
 WriteStore = Callable[..., FeatureStore]
-
-
-def write_into(
-    folder: Path,
-    name: str,
-    x: npt.NDArray[np.float32],
-    decoder: npt.NDArray[np.float32] | None,
-    *,
-    model: str = "m",
-    site: str = "blocks.0.mlp.hook_post",
-    token_seed: int = 0,
-) -> FeatureStore:
-    """Write one dictionary as a store; documents of 50 tokens, their kinds in turn k0, k1, k2."""
-    place = np.arange(len(x))
-    token = np.random.default_rng(token_seed).integers(0, 100, len(x))
-    kind = np.array(["k0", "k1", "k2"])[place // 50 % 3]
-    provenance = {"model": {"name": model, "hash": model * 8}, "site": site}
-    writer = FeatureStore.create(folder / f"{name}.h5", x.shape[1], provenance)
-    writer.append(sparse.csr_matrix(x), token=token, document=place // 50, position=place % 50 + 1, kind=kind)
-    return writer.finish(dictionary=None if decoder is None else Dictionary(decoder=decoder))
 
 
 @pytest.fixture

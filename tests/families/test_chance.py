@@ -12,7 +12,7 @@ from universality.features.tables import Dictionary
 
 
 def test_planted_edges_are_far_beyond_chance(planted: Families) -> None:
-    assert planted.chance.edges == ((0, 0), (0, 0))
+    assert [[met.linked for met in step] for step in planted.chance.repaired] == [[0, 0], [0, 0]]
     assert planted.chance.share == 1
     levels = planted.summary()["levels"]
     assert [level["edges_in"] for level in levels] == [None, 8, 18]
@@ -20,8 +20,8 @@ def test_planted_edges_are_far_beyond_chance(planted: Families) -> None:
 
 
 def test_control_a_rule_that_asks_for_little_passes_chance_pairs(stores: list[FeatureStore]) -> None:
-    found = families(stores, min_decoder_cosine=-1, min_masked_cosine=0.05)
-    assert all(count > 10 for step in found.chance.edges for count in step)
+    found = families(stores, min_decoder_cosine=-1, min_masked_cosine=0.05, min_coverage=0)
+    assert all(met.linked > 10 for step in found.chance.repaired for met in step)
 
 
 def test_features_that_fire_everywhere_are_counted(plants: tuple, write_store: Callable[..., FeatureStore]) -> None:
@@ -32,12 +32,14 @@ def test_features_that_fire_everywhere_are_counted(plants: tuple, write_store: C
         write_store("b", np.pad(x, ((0, 0), (0, 1))), np.pad(decoder, ((0, 1), (0, 0)))),
     ]
     found = families(stores)
-    assert found.chance.edges == ((1, 1, 1),), "two dense features that write alike are linked on any text"
+    linked = [met.linked for met in found.chance.repaired[0]]
+    assert linked == [1, 1, 1], "two dense features that write alike are linked on any text"
 
 
 def test_seeds_decide(stores: list[FeatureStore]) -> None:
     def edges(seed: int) -> object:
-        return families(stores[:2], min_decoder_cosine=-1, min_masked_cosine=0.1, seed=seed).chance.edges
+        asks_little = {"min_decoder_cosine": -1, "min_masked_cosine": 0.1, "min_coverage": 0.0}
+        return families(stores[:2], **asks_little, seed=seed).chance.repaired
 
     assert edges(1) == edges(1)
     assert edges(1) != edges(2)
@@ -45,7 +47,7 @@ def test_seeds_decide(stores: list[FeatureStore]) -> None:
 
 def test_without_replicates_nothing_is_counted(stores: list[FeatureStore]) -> None:
     found = families(stores, n_replicates=0)
-    assert found.chance.edges == ((), ())
+    assert found.chance.repaired == ((), ())
     assert found.summary()["levels"][1]["chance_edges_in"] is None
     assert found.summary()["null_note"] == "not asked for"
 
@@ -60,7 +62,7 @@ def test_one_document_has_no_other_to_meet(tmp_path: object) -> None:
                       kind=np.full(50, "k"))  # fmt: skip
         stores.append(writer.finish(dictionary=Dictionary(decoder=rng.random((width, 4)))))
     found = families(stores)
-    assert found.chance.edges == ((),)
+    assert found.chance.repaired == ((),)
     assert "needs full blocks of 50 tokens from at least two groups" in found.summary()["null_note"]
 
 

@@ -11,7 +11,7 @@ from universality.families.rule import EdgeRule, edge_weight
 
 def edges_of(level: list[int], parent: list[int], child: list[int], weight: list[float]) -> Edges:
     blank = np.zeros(len(level))
-    return Edges(np.array(level), np.array(parent), np.array(child), blank, blank, blank, blank, np.array(weight))
+    return Edges(np.array(level), np.array(parent), np.array(child), *[blank] * 6, weight=np.array(weight))
 
 
 def test_each_child_keeps_its_heaviest_edge_and_ties_go_to_the_lower_parent() -> None:
@@ -48,6 +48,18 @@ def test_weight_needs_both_cosines() -> None:
 def test_thresholds_are_cosines(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"{name}: expected a cosine in \[-1, 1\], found"):
         EdgeRule(**{name: value})
+
+
+@pytest.mark.parametrize("value", [1.5, -0.1, float("nan")])
+def test_coverage_is_a_share(value: float) -> None:
+    with pytest.raises(ValueError, match=r"min_coverage: expected a share in \[0, 1\], found"):
+        EdgeRule(min_coverage=value)
+
+
+@pytest.mark.parametrize("value", [1.5, float("-inf"), float("nan")])
+def test_what_a_child_makes_up_for_is_a_share(value: float) -> None:
+    with pytest.raises(ValueError, match="min_recovered: expected a finite share of at most 1, found"):
+        EdgeRule(min_recovered=value)
 
 
 def test_a_feature_that_never_fires_has_no_edges() -> None:

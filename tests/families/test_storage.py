@@ -60,13 +60,13 @@ def edit(path: Path, change: Callable[[dict], object]) -> None:
     ("change", "message"),
     [
         (lambda d: d.update(format="other"), "expected format 'universality.families', found 'other'"),
-        (lambda d: d.update(version=2), "expected version 1 of universality.families, found 2"),
+        (lambda d: d.update(version=1), "expected version 2 of universality.families, found 1"),
         (lambda d: d["nodes"].pop(), "should hold features 0 to 20, each once"),
         (lambda d: d["edges"][0].update(target=[0, 1]), "contents contradict themselves"),
         (lambda d: d["edges"][0].update(target=[1, 99]), "contents contradict themselves"),
         (lambda d: d["edges"][0].pop("weight"), "contents contradict themselves"),
         (lambda d: d["n_tokens"].pop(), "contents contradict themselves"),
-        (lambda d: d["chance"]["edges"].pop(), "chance of 1 steps, expected 2"),
+        (lambda d: d["chance"]["repaired"].pop(), "chance of 1 steps, expected 2"),
         (lambda d: d.pop("provenance"), "contents contradict themselves"),
         (lambda d: d["graph"].update(min_masked_cosine=7), "expected a cosine"),
     ],
@@ -85,3 +85,37 @@ def test_torn_and_foreign_files_are_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(FormatError, match=r"torn or foreign file|expected format"):
         Families.load(path)
+
+
+def test_other_tools_get_every_attribute_with_its_type(planted: Families, tmp_path: Path) -> None:
+    """GraphML and GEXF hold what ``universality.families.graph`` documents; what does not apply is left out."""
+    from universality.export import write_gexf, write_graphml
+    from universality.families import graph as documented
+
+    exact = {"label": str, "width": int, "level": int, "feature": int, "count": int, "density": float,
+             "max_activation": float, "alive": bool, "kind": str, "purity": float, "status": str, "vanished": bool,
+             "n_parents": int, "n_children": int}  # fmt: skip
+    optional = {"missing": float, "nearest": int, "nearest_cosine": float, "nearest_coverage": float, "presence": float}
+    carried = dict.fromkeys(documented.EDGE_ATTRIBUTES, float) | {"kind": str}
+    for read, path in (
+        (nx.read_graphml, write_graphml(planted.graph, tmp_path / "a.graphml")),
+        (nx.read_gexf, write_gexf(planted.graph, tmp_path / "a.gexf")),
+    ):
+        graph = read(path)
+        for node, values in planted.graph.nodes(data=True):
+            found = graph.nodes[f"{node[0]}:{node[1]}"]
+            assert {name: type(found[name]) for name in exact} == exact
+            for name, kind in optional.items():
+                assert (name in found) == (values[name] is not None), name
+                assert name not in found or type(found[name]) is kind
+        for *_, values in graph.edges(data=True):
+            assert {name: type(values[name]) for name in carried} == carried
+    for name in (*exact, *optional, *carried):
+        assert f"``{name}``" in (documented.__doc__ or ""), name
+
+
+def test_the_tree_counts_what_it_dropped_after_a_round_trip(saved: tuple[Families, Path]) -> None:
+    found, path = saved
+    tree = Families.load(path).tree()
+    assert tree.graph["kept_edges"] + tree.graph["dropped_edges"] == len(found.edges)
+    assert tree.graph == found.tree().graph

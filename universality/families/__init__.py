@@ -5,13 +5,29 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from universality.families.chance import Chance
+from universality.families.chance import Chance, Reseeded
 from universality.families.edges import Edges
 from universality.families.families import Families, families
 from universality.families.levels import Level
+from universality.families.origins import Origins
+from universality.families.paths import PathConsistency
+from universality.families.recurrence import Answer, Recurrence, recurrence
 from universality.families.rule import EdgeRule
 
-__all__ = ["Chance", "EdgeRule", "Edges", "Families", "Level", "families"]
+__all__ = [
+    "Answer",
+    "Chance",
+    "EdgeRule",
+    "Edges",
+    "Families",
+    "Level",
+    "Origins",
+    "PathConsistency",
+    "Recurrence",
+    "Reseeded",
+    "families",
+    "recurrence",
+]
 
 
 class _CallableModule(ModuleType):

@@ -1,16 +1,23 @@
-"""How many edges chance gives: the same dictionaries on text that does not belong together.
+"""What the rules let through by chance, counted in two ways.
 
-Whole blocks of the wider dictionary's tokens are re-paired with blocks of other documents
-(``universality.statistics.null``), the masked cosines are computed again and the same rule is applied.
-Decoder rows stay as they are, so what is counted is pairs that write alike and pass the threshold on
-unrelated text.
+*Re-paired documents*: whole blocks of the wider dictionary's tokens meet blocks of other documents
+(``universality.statistics.null``), and rules 1 to 3 are asked again. Decoder rows stay as they are, so what is counted
+is pairs that write alike and pass on unrelated text. Rule 4 can only lower these counts; it is not asked, as the
+activations belong to neither text.
+
+*Another seed*: a dictionary of the same width and another SAE seed takes the wider one's place, and all rules are
+asked. A dictionary that has not grown cannot split: splits, merges and novel features found there are what two SAEs
+of one size differ by, and a step to a wider dictionary shows growth only in what goes beyond them.
 """
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from universality.errors import UniversalityError
-from universality.families.link import Step, linked
+from universality.families.levels import Level
+from universality.families.link import Met
 from universality.families.rule import EdgeRule
 from universality.similarity.rows import IntArray
 from universality.statistics.null import Null, plan_repairing
@@ -20,32 +27,72 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Reseeded:
+    """Edges from a dictionary to one of the same width and another seed.
+
+    Parameters
+    ----------
+    level
+        Of the dictionary.
+    name
+        File name of the other's store.
+    met
+        Pairs that pass the first three rules, one by one.
+    edges
+        Pairs that pass all four.
+    eligible_parents, eligible_children
+        Features of the one and of the other that may have edges.
+    split, childless
+        Of the parents: those with two children or more; with none.
+    merged, novel
+        Of the children: those with two parents or more; with none.
+    """
+
+    level: int
+    name: str
+    met: Met
+    edges: int
+    eligible_parents: int
+    eligible_children: int
+    split: int
+    childless: int
+    merged: int
+    novel: int
+
+
+@dataclass(frozen=True)
 class Chance:
-    """Edges by chance.
+    """What each rule lets through, and what it lets through by chance.
 
     Parameters
     ----------
     null
-        "global": over the corpus; "kind": among documents of one kind.
+        "global": blocks are re-paired over the corpus; "kind": among documents of one kind.
     seed
         Replicate r re-pairs by ``(seed, r)``.
-    edges
-        Edges of every replicate, one tuple a step from one width to the next.
+    found
+        Pairs that pass the rules where tokens belong together, one a step from one width to the next.
+    repaired
+        The same of every replicate, one tuple a step.
     share
         Share of the tokens that could take part.
     note
         Why there is no count, or what was left out; empty if nothing.
+    reseeded
+        Edges to dictionaries of equal width.
     """
 
     null: Null
     seed: int
-    edges: tuple[tuple[int, ...], ...]
+    found: tuple[Met, ...]
+    repaired: tuple[tuple[Met, ...], ...]
     share: float
     note: str = ""
+    reseeded: tuple[Reseeded, ...] = ()
 
-    def mean(self, step: int) -> float | None:
-        """Mean edges of a step over the replicates, None without any."""
-        counts = self.edges[step]
+    def mean(self, step: int, rule: str = "linked") -> float | None:
+        """Mean count of a step over the replicates, None without any; ``rule`` is a field of ``Met``."""
+        counts = [getattr(met, rule) for met in self.repaired[step]]
         return sum(counts) / len(counts) if counts else None
 
 
@@ -77,10 +124,21 @@ def plan_chance(store: "FeatureStore", null: Null, n_replicates: int, seed: int)
     return Repairings(rows, plan.share, "; ".join(plan.notes))
 
 
-def count_by_chance(step: Step, rule: EdgeRule, repairings: Repairings) -> tuple[int, ...]:
-    """Edges of one step in every replicate; all have the same rows of the narrower side, prepared once."""
-    if not repairings.rows:
-        return ()
-    rows = repairings.rows[0][0]
-    prepared = step.masked.repaired(rows, rows)
-    return tuple(len(linked(step, rule, prepared.repaired(*pair)).parent) for pair in repairings.rows)
+def count_reseeded(
+    level: int, levels: tuple[Level, Level], rule: EdgeRule, met: Met, parent: IntArray, child: IntArray
+) -> Reseeded:
+    """Splits, merges and novel features between two dictionaries of one width, from the edges that pass all rules."""
+    may_a, may_b = (some.eligible(rule.min_firings) for some in levels)
+    children, parents = np.bincount(parent, minlength=may_a.size), np.bincount(child, minlength=may_b.size)
+    return Reseeded(
+        level=level,
+        name=levels[1].name,
+        met=met,
+        edges=parent.size,
+        eligible_parents=int(may_a.sum()),
+        eligible_children=int(may_b.sum()),
+        split=int((children > 1).sum()),
+        childless=int((may_a & (children == 0)).sum()),
+        merged=int((parents > 1).sum()),
+        novel=int((may_b & (parents == 0)).sum()),
+    )

@@ -25,6 +25,10 @@ class Edges:
         Share of the child's firings on which the parent fires too. float64.
     share
         Share of the parent's firings on which the child fires too. float64.
+    recovered
+        Share of the parent's part in the reconstruction that the child makes up for in its place. float64.
+    support
+        Share of resamples of the documents in which it would still be an edge; NaN if not asked for. float64.
     weight
         Geometric mean of the two cosines. float64.
     """
@@ -36,6 +40,8 @@ class Edges:
     masked_cosine: npt.NDArray[np.float64]
     coverage: npt.NDArray[np.float64]
     share: npt.NDArray[np.float64]
+    recovered: npt.NDArray[np.float64]
+    support: npt.NDArray[np.float64]
     weight: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
@@ -58,6 +64,27 @@ class Edges:
         """The edges of several steps after one another."""
         columns = [part.columns() for part in parts]
         return Edges(**{name: np.concatenate([some[name] for some in columns]) for name in columns[0]})
+
+
+KINDS = ("persists", "splits into", "merges into")
+
+
+def edge_kinds(edges: Edges) -> npt.NDArray[np.str_]:
+    """What becomes of the parent along each edge: one of ``KINDS``, ``[n_edges]``.
+
+    - *persists*: the parent has no other child and the child no other parent;
+    - *merges into*: the child has other parents (whatever else becomes of this one);
+    - *splits into*: the parent has other children, and this child no other parent.
+    """
+    children = _times(edges.level, edges.parent)
+    parents = _times(edges.level, edges.child)
+    return np.where(parents > 1, KINDS[2], np.where(children > 1, KINDS[1], KINDS[0]))
+
+
+def _times(level: npt.NDArray[np.int64], feature: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """How often each (level, feature) occurs: ``[n_edges]``."""
+    _, back, count = np.unique(np.stack([level, feature]), axis=1, return_inverse=True, return_counts=True)
+    return np.asarray(count[back.reshape(-1)], dtype=np.int64)
 
 
 def best_parents(edges: Edges) -> npt.NDArray[np.int64]:

@@ -10,25 +10,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from universality.errors import FormatError
-from universality.families.chance import Chance
+from universality.families.chance import Chance, Reseeded
 from universality.families.edges import Edges
 from universality.families.graph import EDGE_ATTRIBUTES
 from universality.families.levels import Level
+from universality.families.link import Met
+from universality.families.origins import Origins
+from universality.families.paths import PathConsistency
 from universality.families.rule import EdgeRule
 
 if TYPE_CHECKING:
     import networkx as nx
 
 FORMAT = "universality.families"
-VERSION = 1
+VERSION = 2
 
 
 def save_families(path: str | Path, header: dict[str, Any], graph: "nx.DiGraph") -> Path:
     """Write the graph as JSON, atomically.
 
-    ``header`` holds ``n_tokens`` of each level, ``chance`` and ``provenance``.
+    ``header`` holds ``n_tokens`` of each level, ``chance``, ``paths`` and ``provenance``.
     """
     import networkx as nx
 
@@ -43,8 +47,8 @@ def save_families(path: str | Path, header: dict[str, Any], graph: "nx.DiGraph")
     return path
 
 
-def load_families(path: str | Path) -> tuple[tuple[Level, ...], Edges, EdgeRule, Chance, dict[str, Any]]:
-    """Levels, edges, rule, chance and provenance from a file of ``save_families``.
+def load_families(path: str | Path) -> dict[str, Any]:
+    """The fields of ``Families`` from a file of ``save_families``.
 
     Raises
     ------
@@ -55,14 +59,19 @@ def load_families(path: str | Path) -> tuple[tuple[Level, ...], Edges, EdgeRule,
     try:
         attributes = data["graph"]
         rule = EdgeRule(**{name: attributes[name] for name in EdgeRule.__dataclass_fields__})
-        levels = tuple(
-            _level(name, width, n_tokens, [node for node in data["nodes"] if node["level"] == i])
-            for i, (name, width, n_tokens) in enumerate(
-                zip(attributes["stores"], attributes["widths"], data["n_tokens"], strict=True)
-            )
-        )
-        edges = _edges(data["edges"], levels)
-        return levels, edges, rule, _chance(data["chance"], len(levels) - 1), data["provenance"]
+        nodes = [[node for node in data["nodes"] if node["level"] == i] for i in range(len(attributes["widths"]))]
+        described = zip(attributes["stores"], attributes["widths"], data["n_tokens"], nodes, strict=True)
+        levels = tuple(_level(*some) for some in described)
+        return {
+            "levels": levels,
+            "edges": _edges(data["edges"], levels),
+            "origins": tuple(_origins(some) for some in nodes),
+            "rule": rule,
+            "reconstruction": attributes["reconstruction"],
+            "chance": _chance(data["chance"], len(levels) - 1),
+            "paths": tuple(PathConsistency(**some) for some in data["paths"]),
+            "provenance": data["provenance"],
+        }
     except (KeyError, TypeError, ValueError, IndexError) as problem:
         raise FormatError(f"{path}: contents contradict themselves ({problem}); make the families again") from problem
 
@@ -83,7 +92,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _level(name: str, width: int, n_tokens: int, nodes: list[dict[str, Any]]) -> Level:
-    nodes = sorted(nodes, key=lambda node: int(node["feature"]))
+    nodes.sort(key=lambda node: int(node["feature"]))
     if [node["feature"] for node in nodes] != list(range(width)):
         raise ValueError(f"level {name} should hold features 0 to {width - 1}, each once")
     return Level(
@@ -96,10 +105,29 @@ def _level(name: str, width: int, n_tokens: int, nodes: list[dict[str, Any]]) ->
     )
 
 
+def _origins(nodes: list[dict[str, Any]]) -> Origins:
+    """Of one level, whose nodes are in order."""
+    columns = {name: _floats(nodes, name) for name in Origins.__dataclass_fields__ if name != "nearest"}
+    nearest = np.array([-1 if node["nearest"] is None else node["nearest"] for node in nodes], dtype=np.int64)
+    return Origins(nearest=nearest, **columns)
+
+
+def _floats(items: list[dict[str, Any]], name: str) -> npt.NDArray[np.float64]:
+    return np.array([item[name] for item in items], dtype=np.float64)  # None becomes NaN
+
+
 def _chance(entry: dict[str, Any], n_steps: int) -> Chance:
-    if len(entry["edges"]) != n_steps:
-        raise ValueError(f"chance of {len(entry['edges'])} steps, expected {n_steps}")
-    return Chance(**{**entry, "edges": tuple(tuple(counts) for counts in entry["edges"])})
+    if len(entry["found"]) != n_steps or len(entry["repaired"]) != n_steps:
+        raise ValueError(f"chance of {len(entry['repaired'])} steps, expected {n_steps}")
+    return Chance(
+        null=entry["null"],
+        seed=entry["seed"],
+        found=tuple(Met(**met) for met in entry["found"]),
+        repaired=tuple(tuple(Met(**met) for met in step) for step in entry["repaired"]),
+        share=entry["share"],
+        note=entry["note"],
+        reseeded=tuple(Reseeded(**{**some, "met": Met(**some["met"])}) for some in entry["reseeded"]),
+    )
 
 
 def _edges(items: list[dict[str, Any]], levels: Sequence[Level]) -> Edges:
@@ -108,5 +136,5 @@ def _edges(items: list[dict[str, Any]], levels: Sequence[Level]) -> Edges:
         if high != low + 1 or not 0 <= parent < levels[low].width or not 0 <= child < levels[high].width:
             raise ValueError(f"edge from {item['source']} to {item['target']}")
     ends = np.array([[*item["source"], item["target"][1]] for item in items], dtype=np.int64).reshape(-1, 3)
-    values = {name: np.array([item[name] for item in items], dtype=np.float64) for name in EDGE_ATTRIBUTES}
+    values = {name: _floats(items, name) for name in EDGE_ATTRIBUTES}
     return Edges(level=ends[:, 0], parent=ends[:, 1], child=ends[:, 2], **values).sorted()

@@ -65,6 +65,7 @@ def _export_families(source: Path, stores: Sequence[Any], decode: Any) -> list[P
     graph = annotate(found.graph, stores, decode=decode, k=TOP_TOKENS)
     return [
         write_csv(found.to_frame(), source.with_suffix(".edges.csv")),
+        write_csv(found.families_frame(), source.with_suffix(".families.csv")),
         write_graphml(graph, source.with_suffix(".graphml")),
         write_node_link(graph, source.with_suffix(".graph.json")),
     ]

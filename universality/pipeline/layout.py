@@ -105,6 +105,13 @@ def sae_grid(config: Config) -> list[tuple[str, int, int]]:
     return grid
 
 
+def family_stores(config: Config, model: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """(width, SAE seed) of one model's dictionaries of rising width, and of one more of a width and another seed."""
+    seed = config.saes.seeds[0]
+    others = [(width, other) for name, width, other in sae_grid(config) if name == model and other != seed]
+    return [(width, seed) for width in config.saes.widths], list({width: (width, s) for width, s in others}.values())
+
+
 def comparisons(config: Config, folder: RunFolder) -> list[Comparison]:
     """Everything that is matched: each pair of models at each width, their neurons, and the ceiling."""
     names, saes = config.models.names, config.saes

@@ -121,7 +121,14 @@ def _pictures(
             f.concept_dots(concepts),
             f.describe_concepts(concepts),
         )
+    tables = [_table(name, families) for name, families in grown.items()]
+    if tables:
+        drawn, caption = f.splitting_factors(tables), f.describe_splitting(tables)
+        yield f.picture("splitting", "families", "Splitting, merging, new", drawn, caption)
     for name, families in list(grown.items())[:1]:
+        nodes, edges = families.nodes_frame(), families.to_frame()
+        title = f"All families of model {name}"
+        yield f.picture("icicle", "families", title, f.family_icicle(nodes, edges), f.describe_icicle(nodes, edges))
         yield from _tree(found, name, families)
     yield from _training(found)
 

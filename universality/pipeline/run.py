@@ -15,7 +15,7 @@ from universality.config import Config
 from universality.errors import UniversalityError
 from universality.pipeline import stages
 from universality.pipeline.exports import make_exports
-from universality.pipeline.layout import RunFolder, comparisons, sae_grid
+from universality.pipeline.layout import RunFolder, comparisons, family_stores, sae_grid
 from universality.pipeline.task import Outcome, Task, hash_inputs, run_tasks
 
 STAGES = ("corpus", "train-models", "train-saes", "collect", "match", "families", "export", "report")
@@ -149,7 +149,7 @@ def plan(config: Config, folder: RunFolder, ranks: Any = None) -> list[Task]:
     grown = [
         Task(
             f"families/{name}",
-            [c.families.model_dump(), c.saes.widths, c.saes.seeds[0]],
+            [c.families.model_dump(), *family_stores(c, name)],
             (f"collect/{name}",),
             partial(stages.make_families, c, folder, name),
         )

@@ -8,7 +8,7 @@ import numpy as np
 from universality.config import Config
 from universality.pipeline.files import replace_file, spread_evenly, write_json
 from universality.pipeline.fitness import warn_of_unfit
-from universality.pipeline.layout import Comparison, RunFolder, sae_grid
+from universality.pipeline.layout import Comparison, RunFolder, family_stores, sae_grid
 
 
 def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
@@ -174,16 +174,20 @@ def make_families(config: Config, folder: RunFolder, name: str) -> list[Path]:
     (folder.root / "families").mkdir(exist_ok=True)
     f = config.families
     with ExitStack() as stack:
-        stores = [
-            stack.enter_context(FeatureStore.open(folder.store(name, width, config.saes.seeds[0])))
-            for width in config.saes.widths
-        ]
+        stores, others = (
+            [stack.enter_context(FeatureStore.open(folder.store(name, width, seed))) for width, seed in dictionaries]
+            for dictionaries in family_stores(config, name)
+        )
         found = families(
             stores,
-            min_decoder_cosine=f.min_decoder_cosine,
+            reseeded=others,
+            min_coverage=f.min_coverage,
             min_masked_cosine=f.min_masked_cosine,
+            min_decoder_cosine=f.min_decoder_cosine,
+            min_recovered=f.min_recovered,
             min_firings=f.min_firings,
             n_replicates=f.replicates,
+            bootstrap=f.bootstrap,
             seed=config.statistics.seed,
         )
         return [found.save(folder.families(name))]

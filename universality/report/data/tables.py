@@ -157,6 +157,11 @@ class FamilyLevel:
         Towards the narrower width: share without a parent; features with two or more.
     split, childless, children_per_parent
         Towards the wider width: features with two or more children; with none; mean over those with any.
+    tree_children_per_parent
+        The same mean where each child counts for its best parent only.
+    absorbed_share, merge_rate
+        Towards the narrower width: share whose parent is silent where they fire; of those with parents, share with two
+        or more.
     edges_in, chance_edges_in
         Edges from the narrower width, and how many re-paired text gives.
     """
@@ -170,6 +175,9 @@ class FamilyLevel:
     children_per_parent: float | None = None
     edges_in: int | None = None
     chance_edges_in: float | None = None
+    tree_children_per_parent: float | None = None
+    absorbed_share: float | None = None
+    merge_rate: float | None = None
 
     @classmethod
     def from_summary(cls, level: Mapping[str, Any]) -> "FamilyLevel":

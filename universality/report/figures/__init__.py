@@ -7,6 +7,7 @@ from universality.report.figures.concepts import concept_dots, describe_concepts
 from universality.report.figures.densities import DensitySample, describe_densities, feature_densities
 from universality.report.figures.distributions import best_match_distribution, describe_distribution
 from universality.report.figures.heatmap import MatchedMatrix, describe_heatmap, matched_heatmap, spaced
+from universality.report.figures.icicle import describe_icicle, family_icicle
 from universality.report.figures.save import picture, save_figure, save_picture
 from universality.report.figures.scatter import (
     activation_against_logit,
@@ -14,6 +15,7 @@ from universality.report.figures.scatter import (
     describe_held_out,
     describe_logit,
 )
+from universality.report.figures.splitting import describe_splitting, splitting_factors
 from universality.report.figures.strata import Stratum, describe_strata, similarity_by_firings, strata
 from universality.report.figures.training import Curve, curves, describe_training, training_curves
 from universality.report.figures.tree import describe_family, family_tree
@@ -36,9 +38,12 @@ __all__ = [
     "describe_family",
     "describe_heatmap",
     "describe_held_out",
+    "describe_icicle",
     "describe_logit",
+    "describe_splitting",
     "describe_strata",
     "describe_training",
+    "family_icicle",
     "family_tree",
     "feature_densities",
     "matched_heatmap",
@@ -47,6 +52,7 @@ __all__ = [
     "save_picture",
     "similarity_by_firings",
     "spaced",
+    "splitting_factors",
     "strata",
     "training_curves",
 ]

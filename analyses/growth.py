@@ -1,0 +1,67 @@
+"""What happens to features as a dictionary grows, beyond what two dictionaries of one size differ by?
+
+    universality collect configs/families.yaml --out runs/families
+    python analyses/growth.py [RUN] [MODEL]
+
+Links the widths of one model, and each width with one of the same width and another SAE seed, which cannot have split.
+"""
+
+import sys
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+
+from universality import FeatureStore, families
+from universality.config import load_config
+from universality.pipeline.layout import RunFolder
+
+run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/families")
+folder, config = RunFolder(run), load_config(run / "config.yaml")
+model = sys.argv[2] if len(sys.argv) > 2 else config.models.names[0]
+widths, (seed, other) = config.saes.widths, config.saes.seeds[:2]
+with ExitStack() as stack:
+    stores, others = (
+        [stack.enter_context(FeatureStore.open(folder.store(model, width, s))) for width in widths]
+        for s in (seed, other)
+    )
+    found = families(stores, reseeded=others, n_replicates=2, bootstrap=100, seed=config.statistics.seed).summary()
+levels, rows = found["levels"], []
+for here, above in pairwise(levels):
+    rows.append(
+        {
+            "from": here["width"],
+            "to": f"{above['width']}",
+            "edges": above["edges_in"],
+            "by chance": above["chance_edges_in"],
+            "children a parent": here["children_per_parent"],
+            "parents that split": here["split"] / here["eligible"],
+            "vanished": here["childless"] / here["eligible"],
+            "children that merge": above["merge_rate"],
+            "without a parent": above["novel_share"] + above["absorbed_share"],
+        }
+    )
+rows += [
+    {
+        "from": level["width"],
+        "to": f"{level['width']}, other seed",
+        "edges": same["edges"],
+        "by chance": float("nan"),
+        "children a parent": same["children_per_parent"],
+        "parents that split": same["split_share"],
+        "vanished": same["childless_share"],
+        "children that merge": same["merge_rate"],
+        "without a parent": same["without_parent_share"],
+    }
+    for level in levels
+    for same in level["same_width"]
+]
+print(pd.DataFrame(rows).to_string(index=False, float_format="{:.2f}".format))
+for above in levels[1:]:
+    print(f"\nPairs that each rule lets through into {above['width']}, and on re-paired documents")
+    for rule, counts in above["rules"].items():
+        print(f"  {rule:<28} {counts['pairs']:>9,} {counts['chance']:>10,.1f}")
+for path in found["paths"]:
+    print(f"\nTwo steps and one, {path['widths']}: Jaccard {path['jaccard']:.2f}, chance {path['chance']:.3f}")
+print(f"Families of three or more: purity {found['families']['purity']:.2f}, chance {found['families']['chance']:.2f}")

@@ -1,0 +1,90 @@
+"""The icicle of all families and the splitting factors: everyone in their column, and legible without data."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from universality.report.data import FamilyLevel, FamilyTable
+from universality.report.figures import describe_icicle, describe_splitting, family_icicle, splitting_factors
+from universality.report.figures.icicle import _columns
+from universality.report.figures.save import figure_bytes
+
+
+@pytest.fixture
+def nodes() -> pd.DataFrame:
+    """Two features, then three, then five; the last of the second and third rows are without a parent, one is dead."""
+    widths, statuses = (2, 3, 5), (["root"] * 2, ["child", "child", "novel"], ["child"] * 3 + ["absorbed", "dead"])
+    rows = [
+        {
+            "level": level,
+            "width": width,
+            "feature": i,
+            "kind": "dna" if i % 2 else "hebrew",
+            "status": statuses[level][i],
+        }
+        for level, width in enumerate(widths)
+        for i in range(width)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def edges() -> pd.DataFrame:
+    ends = [(2, 0, 3, 0), (2, 0, 3, 1), (3, 0, 5, 0), (3, 0, 5, 1), (3, 2, 5, 2), (2, 1, 3, 1)]
+    frame = pd.DataFrame(ends, columns=["parent_width", "parent", "child_width", "child"])
+    return frame.assign(in_tree=[True] * 5 + [False])
+
+
+def test_every_end_of_a_family_has_a_column_with_its_ancestors(nodes: pd.DataFrame, edges: pd.DataFrame) -> None:
+    columns = _columns(nodes, edges)
+    label = [None if i < 0 else (nodes["width"][i], nodes["feature"][i]) for i in columns.ravel()]
+    paths = {tuple(label[i :: columns.shape[1]]) for i in range(columns.shape[1])}
+    assert paths == {
+        ((2, 0), (3, 0), (5, 0)),
+        ((2, 0), (3, 0), (5, 1)),
+        ((2, 0), (3, 1), None),
+        ((2, 1), None, None),
+        (None, (3, 2), (5, 2)),
+        (None, None, (5, 3)),
+    }
+    assert columns.shape == (3, len(paths))
+
+
+def test_the_icicle_draws_kinds_and_leaves_gaps_white(nodes: pd.DataFrame, edges: pd.DataFrame) -> None:
+    figure = family_icicle(nodes, edges)
+    image = np.asarray(figure.axes[0].images[0].get_array())
+    assert image.shape == (3, 6, 3)
+    assert ((image == 1).all(axis=2) == (_columns(nodes, edges) < 0)).all()
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["2 features", "3 features", "5 features"]
+    png, svg = figure_bytes(figure)
+    assert png.startswith(b"\x89PNG")
+    assert b"<svg" in svg
+    assert "over 3 widths; filled: 67%, then 67%, then 67%" in describe_icicle(nodes, edges).alt
+
+
+def test_an_icicle_of_nothing_says_so(nodes: pd.DataFrame, edges: pd.DataFrame) -> None:
+    figure = family_icicle(nodes.assign(status="dead"), edges.iloc[:0])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["no features"]
+
+
+def test_splitting_factors_show_every_step_of_every_model() -> None:
+    levels = (
+        FamilyLevel(512, 500, children_per_parent=2.5, tree_children_per_parent=1.5),
+        FamilyLevel(1024, 1000, novel_share=0.2, absorbed_share=0.01, merge_rate=0.3, children_per_parent=2.0),
+        FamilyLevel(2048, 2000, novel_share=0.1, merge_rate=0.4),
+    )
+    tables = [FamilyTable("A", levels), FamilyTable("B", levels[:2])]
+    figure = splitting_factors(tables)
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[0].lines}
+    assert drawn["A, all edges"] == [[1024, 2.5], [2048, 2.0]]
+    assert drawn["B, best parent only"] == [[1024, 1.5]]
+    assert figure.axes[1].lines[0].get_xydata().tolist() == [[1024, 0.3], [2048, 0.4]]
+    figure_bytes(figure)
+    assert "A into 1,024: 2.50 children a parent, 30% merged, 20% novel" in describe_splitting(tables).alt
+
+
+def test_one_width_has_nothing_to_split_into() -> None:
+    figure = splitting_factors([FamilyTable("A", (FamilyLevel(512, 500),))])
+    assert "one width only" in [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert "One width only" in describe_splitting([]).alt
+    figure_bytes(splitting_factors([]))
