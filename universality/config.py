@@ -8,12 +8,14 @@ import difflib
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from universality.errors import ConfigError
+
+SEEDS_OF_A_MODEL = 1000
 
 
 class _Section(BaseModel):
@@ -140,9 +142,10 @@ class SAEConfig(_Section):
     widths; ``relu`` pays an L1 penalty; ``jumprelu`` learns thresholds and pays for the number of features."""
     widths: list[int] = Field([512, 1024, 2048], min_length=1)
     """Dictionary sizes (d_sae)."""
-    seeds: list[int] = Field([0], min_length=1)
-    """Seeds of the initial weights; the first is used for matching across models."""
-    ceiling_seed: int | None = None
+    seeds: list[Annotated[int, Field(ge=0, lt=SEEDS_OF_A_MODEL)]] = Field([0], min_length=1)
+    """Seeds of the initial weights, below 1,000; the first is used for matching across models. The second model adds
+    1,000 to each, the third 2,000: no two SAEs start alike, which would fake agreement."""
+    ceiling_seed: int | None = Field(None, ge=0, lt=SEEDS_OF_A_MODEL)
     """Train one more SAE of the first model, at the largest width, with this seed: what another SAE seed changes."""
     k: int | list[int] = 32
     """Features that fire on a token (topk), or do on average (batchtopk, matryoshka): one number, or one a width."""

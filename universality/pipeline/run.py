@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from contextlib import nullcontext
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +17,7 @@ from universality.errors import UniversalityError
 from universality.pipeline import stages
 from universality.pipeline.exports import make_exports
 from universality.pipeline.layout import RunFolder, comparisons, family_stores, sae_grid
+from universality.pipeline.lock import alone_in
 from universality.pipeline.task import Outcome, Task, hash_inputs, run_tasks
 
 STAGES = ("corpus", "train-models", "train-saes", "collect", "match", "families", "export", "report")
@@ -43,22 +45,25 @@ def run(config: Config, out: str | Path, until: str = "report") -> Path:
     Raises
     ------
     UniversalityError
-        If the configuration cannot be run, with what to change. What was finished before stays.
+        If the configuration cannot be run, with what to change, or another process is at work in the folder. What
+        was finished before stays.
     """
     if until not in STAGES:
         raise UniversalityError(f"unknown stage {until!r}; expected one of {', '.join(STAGES)}")
     folder = RunFolder(Path(out))
     folder.root.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
-    (folder.root / "config.yaml").write_text(text, encoding="utf-8")
-    wanted = STAGES[: STAGES.index(until) + 1]
     ranks = _join_ranks()
-    tasks = [task for task in plan(config, folder, ranks) if task.stage in wanted]
     first = ranks is None or ranks.first
-    outcomes = run_tasks(tasks, folder.root, _say if first else _say_nothing, ranks)
-    if first:
-        _write_provenance(folder)
-        _say_end(outcomes, folder, until)
+    with alone_in(folder.root) if first else nullcontext():
+        if first:
+            text = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+            (folder.root / "config.yaml").write_text(text, encoding="utf-8")
+        wanted = STAGES[: STAGES.index(until) + 1]
+        tasks = [task for task in plan(config, folder, ranks) if task.stage in wanted]
+        outcomes = run_tasks(tasks, folder.root, _say if first else _say_nothing, ranks)
+        if first:
+            _write_provenance(folder)
+            _say_end(outcomes, folder, until)
     if ranks is not None:
         ranks.leave()
     return folder.root

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from universality.activations import Site, harvest, shuffled_batches
-from universality.config import Config
+from universality.config import SEEDS_OF_A_MODEL, Config
 from universality.corpus import TokenBlocks
 from universality.pipeline.files import spread_evenly, write_json
 from universality.pipeline.layout import RunFolder, sae_grid
@@ -167,7 +167,7 @@ def _specs(config: Config, sites: Mapping[str, Site]) -> dict[Key, SAESpec]:
             d_sae=width,
             k=s.k_of(width),
             nested=s.nested_below(width),
-            seed=seed,
+            seed=seed + SEEDS_OF_A_MODEL * config.models.names.index(model),
             products=products,
             **s.model_dump(include=SPEC_FIELDS),
         )
