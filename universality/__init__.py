@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from universality.errors import UniversalityError
     from universality.families import Families, families
     from universality.features import FeatureStore
-    from universality.matching import Match, match
+    from universality.matching import Groups, Match, match, match_many
     from universality.pipeline import run
     from universality.sae import SAE
-    from universality.similarity import Similarity
+    from universality.similarity import Similarity, all_pairs
     from universality.statistics import Calibration, calibrate
 
 __version__ = "0.1.0"
@@ -22,12 +22,15 @@ _HOME = {
     "Calibration": "universality.statistics",
     "Families": "universality.families",
     "FeatureStore": "universality.features",
+    "Groups": "universality.matching",
     "Match": "universality.matching",
     "Similarity": "universality.similarity",
     "UniversalityError": "universality.errors",
+    "all_pairs": "universality.similarity",
     "calibrate": "universality.statistics",
     "families": "universality.families",
     "match": "universality.matching",
+    "match_many": "universality.matching",
     "run": "universality.pipeline",
 }
 __all__ = [
@@ -35,12 +38,15 @@ __all__ = [
     "Calibration",
     "Families",
     "FeatureStore",
+    "Groups",
     "Match",
     "Similarity",
     "UniversalityError",
+    "all_pairs",
     "calibrate",
     "families",
     "match",
+    "match_many",
     "run",
 ]
 
