@@ -13,10 +13,9 @@ from universality.statistics.fitness import faults
 def warn_of_unfit(folder: RunFolder, comparison: Comparison, stores: Sequence[FeatureStore]) -> None:
     """Say which SAEs of a comparison are not good enough to match, and why."""
     for model, store in zip(comparison.models, stores, strict=True):
-        sae = store.provenance.get("sae")
-        if sae is None:  # neurons
+        if comparison.of == "neurons":
             continue
-        path = folder.sae(model, sae["width"], sae["seed"])
+        path = folder.root / "saes" / model / store.path.stem.removeprefix(f"{model}.")
         quality = json.loads((path / "quality.json").read_text(encoding="utf-8"))
         recovered = quality["loss"]["recovered_over_zero"]
         found = faults(

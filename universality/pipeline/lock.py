@@ -21,7 +21,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     UniversalityError
         If another process holds it.
     """
-    with (folder / ".lock").open("w", encoding="utf-8") as file:
+    with (folder / ".lock").open("a", encoding="utf-8") as file:
         try:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
