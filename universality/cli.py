@@ -84,6 +84,19 @@ def match(config: ConfigArgument, out: OutOption = None, overrides: SetOption = 
 
 
 @app.command()
+def controls(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
+    """Place the study between floors (shuffled models, untrained SAEs, …) and ceilings; runs what must come before.
+
+    Writes controls/controls.csv and a picture. Four more SAEs are trained on each of the first two models.
+    """
+    from universality.config import load_config
+    from universality.pipeline.run import run_controls
+
+    table = run_controls(load_config(config, overrides or ()), out or Path("runs") / config.stem)
+    typer.echo(table.read_text(encoding="utf-8"))
+
+
+@app.command()
 def families(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
     """Link each model's features across dictionary sizes; runs what must come before."""
     _stage(config, out, overrides, "families")

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from universality import FeatureStore
@@ -65,6 +66,22 @@ def test_held_out_documents_were_not_trained_on(finished: Path) -> None:
         used = {store.documents.split[i] for i in set(store.tokens.document.tolist())}
         assert store.tokens.position.min() == 1
     assert used == {"choose", "report"}
+
+
+def test_controls_stand_beside_the_study_and_are_made_once(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    done = call("controls", SMOKE, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "run" / "controls" / "controls.csv").set_index("kind")
+    assert sorted(table.index) == ["ceiling"] * 2 + ["floor"] * 4 + ["study"]
+    assert table[["matched_r", "nearest_r", "n"]].notna().all(axis=None)
+    study = Calibration.load(RunFolder(finished).calibration("A-B.w128"))
+    assert table.loc["study", "matched_r"] == pytest.approx(study.summary()["matched_report"])
+    widths = {path.stem: FeatureStore.open(path).n_features for path in (tmp_path / "run" / "controls").glob("*.h5")}
+    assert set(widths.values()) == {128}
+    assert len(widths) == 7
+    assert (tmp_path / "run" / "controls" / "controls.svg").is_file()
+    assert "nothing to do" in call("controls", SMOKE, "--out", tmp_path / "run").stdout
 
 
 def test_second_call_does_nothing_and_says_so(finished: Path) -> None:

@@ -69,6 +69,13 @@ def test_planted_features_are_recovered(
     assert float((found > 0.9).float().mean()) >= least_share
 
 
+def test_a_frozen_decoder_stays_as_it_was_drawn(toy: Superposition) -> None:
+    spec = replace(SPECS["topk"], train_decoder=False)
+    frozen, drawn = train(spec, toy.activations, 50), SAETrainer(spec, toy.activations, 50).finish()
+    assert_close(frozen.W_dec, drawn.W_dec, rtol=0, atol=0)
+    assert not torch.allclose(frozen.W_enc, drawn.W_enc, atol=1e-3)
+
+
 def test_an_untrained_sae_and_a_foreign_dictionary_do_not_pass(toy: Superposition) -> None:
     untrained = SAETrainer(SPECS["topk"], toy.activations, STEPS).finish()
     shuffled = toy.activations[:, torch.randperm(48, generator=torch.Generator().manual_seed(0))]

@@ -69,6 +69,19 @@ def run(config: Config, out: str | Path, until: str = "report") -> Path:
     return folder.root
 
 
+def run_controls(config: Config, out: str | Path) -> Path:
+    """Match a study, then make its controls (see `universality.pipeline.controls`); returns their table."""
+    from universality.pipeline.controls import control_tasks
+
+    folder = RunFolder(Path(out))
+    tasks = control_tasks(config, folder)
+    run(config, out, until="match")
+    with alone_in(folder.root):
+        _say_end(run_tasks(tasks, folder.root, _say), folder, "controls")
+        _write_provenance(folder)
+    return folder.root / "controls" / "controls.csv"
+
+
 def make_cache(config: Config, out: str | Path) -> Path:
     """Harvest the activations of all models into ``activations.cache``, doing first what must come before.
 

@@ -151,7 +151,7 @@ def shared_sites(config: Config, folder: RunFolder, ranks: Ranks) -> dict[str, S
 
 def _mine(config: Config, sites: Mapping[str, Site], ranks: Ranks) -> dict[Key, SAESpec]:
     """What this rank trains."""
-    specs = _specs(config, sites)
+    specs = specs_of(config, next(iter(sites.values())).device)
     if config.saes.data_parallel:
         return specs
     widths = {name: site.d_in for name, site in sites.items()}
@@ -159,9 +159,10 @@ def _mine(config: Config, sites: Mapping[str, Site], ranks: Ranks) -> dict[Key, 
     return {key: specs[key] for key in parts[ranks.rank]}
 
 
-def _specs(config: Config, sites: Mapping[str, Site]) -> dict[Key, SAESpec]:
+def specs_of(config: Config, device: torch.device) -> dict[Key, SAESpec]:
+    """(model, SAE) → what is trained, for the whole grid."""
     s = config.saes
-    products = fast_products(next(iter(sites.values())).device) if s.products == "auto" else s.products
+    products = fast_products(device) if s.products == "auto" else s.products
     return {
         (model, f"w{width}-s{seed}"): SAESpec(
             d_sae=width,
@@ -208,7 +209,7 @@ def _made_from(config: Config, blocks: TokenBlocks, site: Site) -> dict[str, Any
 
 
 def _record_beginnings(config: Config, sites: Mapping[str, Site], target: Path) -> None:
-    specs = _specs(config, sites)
+    specs = specs_of(config, next(iter(sites.values())).device)
     found = beginnings(specs, {name: site.d_in for name, site in sites.items()})
     write_json(target / "beginnings.json", record(specs, config.saes.order_seed, found))
 

@@ -51,6 +51,8 @@ class SAESpec:
     """Adam's decay of the second moment; short, since so are runs of a few hundred steps."""
     epsilon: float = 6.25e-10
     """Adam's; small since the gradients of rare features are (Gao et al. 2024)."""
+    train_decoder: bool = True
+    """False leaves the decoder rows as they were drawn: a control."""
     apply_b_dec_to_input: bool = True
     """Pre-encoder bias: subtract the decoder's bias before encoding."""
     aux_k: int = 256

@@ -128,10 +128,11 @@ class SAETrainer:
         def learn(part: slice) -> None:
             encoder_grad, decoder_grad = step.rows_of(part, weights.W_dec)
             decoder = weights.W_dec[part]
-            decoder_grad.addcmul_(torch.linalg.vecdot(decoder_grad, decoder)[:, None], decoder, value=-1)
             adam.update("W_enc", encoder_grad, rate, count, part)
-            adam.update("W_dec", decoder_grad, rate, count, part)
-            decoder.div_(torch.linalg.vector_norm(decoder, dim=1, keepdim=True))
+            if self.spec.train_decoder:
+                decoder_grad.addcmul_(torch.linalg.vecdot(decoder_grad, decoder)[:, None], decoder, value=-1)
+                adam.update("W_dec", decoder_grad, rate, count, part)
+                decoder.div_(torch.linalg.vector_norm(decoder, dim=1, keepdim=True))
 
         d_sae = self.spec.d_sae
         share_out(learn, ranges(d_sae, FEATURES_A_TASK if self.device.type == "cpu" else d_sae))
