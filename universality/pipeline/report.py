@@ -12,13 +12,15 @@ import numpy as np
 
 from universality.config import Config
 from universality.errors import UniversalityError
+from universality.export.about import shown_tokens
 from universality.families import Families
-from universality.features.top_tokens import token_strings
 from universality.pipeline import gather
-from universality.pipeline.gather import Findings, findings
+from universality.pipeline.explorer import write_explorer
+from universality.pipeline.gather import Compared, Findings, findings
 from universality.pipeline.layout import RunFolder, sae_grid
 from universality.report import figures, write_report
 from universality.report.data import ConceptRow, FamilyLevel, FamilyTable, FileLink, Picture, Report, Sample
+from universality.report.numbers import listed
 
 
 def make_report(config: Config, folder: RunFolder) -> list[Path]:
@@ -38,8 +40,13 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
         samples = gather.samples(found)
         headline = gather.headline(found, samples)
         concepts = gather.concept_rows(found)
-        grown = {name: Families.load(folder.families(name)) for name in _with_families(config)}
+        grown = {
+            name: Families.load(folder.families(name))
+            for name in _with_families(config)
+            if found.has(f"the families of {name}", folder.families(name))
+        }
         pictures = tuple(_pictures(found, samples, concepts, grown))
+        explored = write_explorer(found, folder.report.parent, grown) if found.headline else []
         report = Report(
             title=config.name,
             headline=headline,
@@ -52,12 +59,14 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
             pairs=gather.pair_groups(found),
             families=tuple(_table(name, some) for name, some in grown.items()),
             pictures=pictures,
-            files=_files(config),
+            files=_files(config, folder),
+            controls=gather.controls(found),
+            explorer=bool(explored),
             warnings=_warnings(found),
         )
     files = [file for drawn in pictures for file in figures.save_picture(drawn, folder.root / "figures")]
     summary = folder.report.with_name("summary.json")
-    return [*files, write_report(report, folder.report), _write_summary(report, summary)]
+    return [*files, *explored, write_report(report, folder.report), _write_summary(report, summary)]
 
 
 def _with_families(config: Config) -> list[str]:
@@ -67,8 +76,32 @@ def _with_families(config: Config) -> list[str]:
 def _pictures(
     found: Findings, samples: list[Sample], concepts: tuple[ConceptRow, ...], grown: dict[str, Families]
 ) -> Iterator[Picture]:
-    f, head = figures, found.headline
-    assert head is not None
+    if found.headline is not None:
+        yield from _matched(found.headline, samples)
+    f = figures
+    densities = [
+        f.DensitySample(model, width, found.store(found.folder.store(model, width, seed)).moments().density)
+        for model, width, seed in found.grid()
+        if seed == found.config.saes.seeds[0]
+    ]
+    if densities:
+        drawn, caption = f.feature_densities(densities), f.describe_densities(densities)
+        yield f.picture("densities", "widths", "How often features fire", drawn, caption)
+    if concepts:
+        yield f.picture(
+            "concepts",
+            "concepts",
+            "One feature a kind of text",
+            f.concept_dots(concepts),
+            f.describe_concepts(concepts),
+        )
+    for name, families in list(grown.items())[:1]:
+        yield from _tree(found, name, families)
+    yield from _training(found)
+
+
+def _matched(head: Compared, samples: list[Sample]) -> Iterator[Picture]:
+    f = figures
     frame, calibration = head.frame, head.calibration
     yield f.picture(
         "best_match",
@@ -101,29 +134,6 @@ def _pictures(
             f.activation_against_logit(held_out, logit),
             f.describe_logit(held_out, logit),
         )
-    densities = [
-        f.DensitySample(model, width, found.store(found.folder.store(model, width, seed)).moments().density)
-        for model, width, seed in sae_grid(found.config)
-        if seed == found.config.saes.seeds[0]
-    ]
-    yield f.picture(
-        "densities",
-        "widths",
-        "How often features fire",
-        f.feature_densities(densities),
-        f.describe_densities(densities),
-    )
-    if concepts:
-        yield f.picture(
-            "concepts",
-            "concepts",
-            "One feature a kind of text",
-            f.concept_dots(concepts),
-            f.describe_concepts(concepts),
-        )
-    for name, families in list(grown.items())[:1]:
-        yield from _tree(found, name, families)
-    yield from _training(found)
 
 
 def _tree(found: Findings, name: str, families: Families) -> Iterator[Picture]:
@@ -136,7 +146,7 @@ def _tree(found: Findings, name: str, families: Families) -> Iterator[Picture]:
     for level, width in enumerate(found.config.saes.widths):
         here = sorted(node for node in members if node[0] == level)
         store = found.store(found.folder.store(name, width, found.config.saes.seeds[0]))
-        strings = token_strings(store, [feature for _, feature in here], 4, found.decode) if here else []
+        strings = shown_tokens(store, [feature for _, feature in here], 4, found.decode) if here else []
         tokens |= dict(zip(here, strings, strict=True))
     drawn = figures.family_tree(graph, root, tokens, most=8)
     caption = figures.describe_family(graph, root, tokens, most=8)
@@ -182,13 +192,13 @@ def _facts(found: Findings) -> tuple[tuple[str, str], ...]:
 _SPLITS = (("train", "train"), ("choose", "choose partners"), ("report", "report"))
 
 
-def _files(config: Config) -> tuple[FileLink, ...]:
+def _files(config: Config, folder: RunFolder) -> tuple[FileLink, ...]:
     a, b = config.models.names[:2]
     name = f"{a}-{b}.w{config.saes.widths[-1]}.activation"
     links = [
         FileLink(f"../matches/{name}.csv", "matched features with top tokens, scores, q and intervals"),
-        FileLink(f"../matches/{name}.graphml", "the same as a graph, for Gephi, Cytoscape, igraph, networkx"),
-        FileLink(f"../matches/{name}.json", "the same as node-link JSON"),
+        FileLink(f"../matches/{name}.graphml", "the same as a graph, for igraph, networkx, Gephi"),
+        FileLink(f"../matches/{name}.cyjs", "the same for Cytoscape; .gexf for Gephi, .json as node-link JSON"),
         FileLink("../figures/", "every picture as PNG and SVG"),
         FileLink("../features/", "the stores: which features fire on which tokens"),
         FileLink("summary.json", "the numbers of this page"),
@@ -197,16 +207,20 @@ def _files(config: Config) -> tuple[FileLink, ...]:
     ]
     if len(config.saes.widths) > 1:
         links.insert(3, FileLink(f"../families/{a}.graphml", f"the families of model {a}"))
-    return tuple(links)
+    later = ("summary.json", "../provenance.json", "../figures/")  # made after the page
+    return tuple(link for link in links if link.path in later or (folder.report.parent / link.path).exists())
 
 
 def _warnings(found: Findings) -> tuple[str, ...]:
     head = found.headline
-    assert head is not None
     # kinds of few works are named by the report itself
-    lines = [note for note in head.calibration.notes if not note.startswith("kinds of few groups")]
+    notes = head.calibration.notes if head else ()
+    lines = [note for note in notes if not note.startswith("kinds of few groups")]
+    if found.missing:
+        lines.insert(0, f"This run is not finished. Not there: {listed(found.missing)}. The command `run` goes on.")
     for name in found.config.models.load:
-        note = gather.read_json(found.folder.model(name) / "source.json")
+        path = found.folder.model(name) / "source.json"
+        note = gather.read_json(path) if path.exists() else {"trained_on_these_splits": True}
         if not note["trained_on_these_splits"]:
             lines.append(f"Model {name} was not trained on these splits: it may have seen the held-out documents.")
     return tuple(lines)

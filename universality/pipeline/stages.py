@@ -12,6 +12,8 @@ import numpy as np
 from universality.config import Config
 from universality.pipeline.layout import Comparison, RunFolder, sae_grid
 
+NEAREST = 5
+"""Best partners of every feature that are kept for the report."""
 SPEC_FIELDS = {"architecture", "l1", "learning_rate", "apply_b_dec_to_input"}
 
 
@@ -241,6 +243,9 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
         best = order[:64]
         tables["best"] = best
         tables["best_matrix"] = activation.block(found.rows[best])[:, found.cols[best]].astype(np.float32)
+        (near, r), (near_b, r_b) = activation.topk(min(NEAREST, *activation.shape), axis=None)
+        tables |= {"near_a": near.astype(np.int32), "near_a_r": r.astype(np.float32)}
+        tables |= {"near_b": near_b.astype(np.int32), "near_b_r": r_b.astype(np.float32)}
         if a.unembedding() is not None and b.unembedding() is not None:
             logit = Similarity.logit(a, b)
             files.append(match(logit).save(folder.logit_match(comparison.name)))

@@ -1,0 +1,49 @@
+"""Cytoscape's own JSON (``.cyjs``), which Cytoscape opens as a network and cytoscape.js takes as ``elements``.
+
+Nodes and edges are ``{"data": {…}}`` with ``id``, ``source`` and ``target`` inside; names and values as
+``universality.export.plain`` makes them for every format.
+
+Reference: https://js.cytoscape.org/#notation/elements-json
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from universality.export.atomic import replacing
+from universality.export.plain import plain
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+_RENAMED = {"name": "attribute_name", "selected": "attribute_selected", "SUID": "attribute_SUID"}
+"""Cytoscape fills these itself."""
+
+
+def cytoscape(graph: "nx.Graph") -> dict[str, Any]:
+    """The graph as JSON values; parameters as ``write_graphml``."""
+    flat = plain(graph)
+    return {
+        "format_version": "1.0",
+        "data": _kept(flat.graph),
+        "directed": flat.is_directed(),
+        "elements": {
+            "nodes": [{"data": {"id": node, "name": node, **_kept(values)}} for node, values in flat.nodes(data=True)],
+            "edges": [
+                {"data": {"id": f"e{i}", "source": a, "target": b, **_kept(values)}}
+                for i, (a, b, values) in enumerate(flat.edges(data=True))
+            ],
+        },
+    }
+
+
+def write_cytoscape(graph: "nx.Graph", path: str | Path) -> Path:
+    """Write a graph as Cytoscape JSON, atomically; parameters as ``write_graphml``."""
+    with replacing(path) as file:
+        json.dump(cytoscape(graph), file, ensure_ascii=False, allow_nan=False)
+        file.write("\n")
+    return Path(path)
+
+
+def _kept(values: Any) -> dict[str, Any]:
+    return {_RENAMED.get(name, name): value for name, value in values.items()}
