@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from universality.config import Config
 from universality.export.about import shown_tokens
+from universality.families import Families
 from universality.features import FeatureStore
 from universality.features.examples import Examples, examples
 from universality.features.specificity import specificity
@@ -263,6 +264,13 @@ def other_saes(found: Findings) -> tuple[SaeQuality, ...]:
     """SAEs that no row of ``width_rows`` shows."""
     shown = {(q.model, q.width, q.seed) for row in width_rows(found) for q in (row.a, row.b)}
     return tuple(found.quality(*item) for item in found.grid() if item not in shown)
+
+
+def families(found: Findings) -> dict[str, Families]:
+    """The families of every model that has them."""
+    names = found.config.models.names if len(found.config.saes.widths) > 1 else []
+    paths = {name: found.folder.families(name) for name in names}
+    return {name: Families.load(path) for name, path in paths.items() if found.has(f"the families of {name}", path)}
 
 
 def controls(found: Findings) -> tuple[ControlRow, ...]:

@@ -2,24 +2,25 @@
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import networkx as nx
 import numpy as np
 
-from universality.config import Config
+from universality.config import Config, load_config
 from universality.errors import UniversalityError
-from universality.export.about import shown_tokens
 from universality.families import Families
 from universality.pipeline import gather
 from universality.pipeline.explorer import write_explorer
-from universality.pipeline.gather import Compared, Findings, findings
+from universality.pipeline.figures import figure_tables
+from universality.pipeline.gather import Findings, findings
 from universality.pipeline.layout import RunFolder, sae_grid
-from universality.report import figures, write_report
-from universality.report.data import ConceptRow, FamilyLevel, FamilyTable, FileLink, Picture, Report, Sample
+from universality.report import write_report
+from universality.report.data import FamilyLevel, FamilyTable, FileLink, Report
+from universality.report.figures import save_picture
+from universality.report.figures.drawings import DRAWINGS, draw_picture
+from universality.report.figures.tables import save_table
 from universality.report.numbers import listed
 
 
@@ -40,12 +41,9 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
         samples = gather.samples(found)
         headline = gather.headline(found, samples)
         concepts = gather.concept_rows(found)
-        grown = {
-            name: Families.load(folder.families(name))
-            for name in _with_families(config)
-            if found.has(f"the families of {name}", folder.families(name))
-        }
-        pictures = tuple(_pictures(found, samples, concepts, grown))
+        grown = gather.families(found)
+        tables = dict(figure_tables(found, samples, concepts, grown))
+        pictures = tuple(draw_picture(name, tables[name]) for name in DRAWINGS if name in tables)
         explored = write_explorer(found, folder.report.parent, grown) if found.headline else []
         report = Report(
             title=config.name,
@@ -64,107 +62,27 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
             explorer=bool(explored),
             warnings=_warnings(found),
         )
-    files = [file for drawn in pictures for file in figures.save_picture(drawn, folder.root / "figures")]
+    drawings = folder.root / "figures"
+    files = [file for drawn in pictures for file in save_picture(drawn, drawings)]
+    files += [save_table(table, drawings / "tables" / name) for name, table in tables.items()]
     summary = folder.report.with_name("summary.json")
     return [*files, *explored, write_report(report, folder.report), _write_summary(report, summary)]
 
 
-def _with_families(config: Config) -> list[str]:
-    return config.models.names if len(config.saes.widths) > 1 else []
+def report_as_it_is(run: Path) -> Path:
+    """Write the report of what a run's folder holds, finished or not, and return its path.
 
-
-def _pictures(
-    found: Findings, samples: list[Sample], concepts: tuple[ConceptRow, ...], grown: dict[str, Families]
-) -> Iterator[Picture]:
-    if found.headline is not None:
-        yield from _matched(found.headline, samples)
-    f = figures
-    densities = [
-        f.DensitySample(model, width, found.store(found.folder.store(model, width, seed)).moments().density)
-        for model, width, seed in found.grid()
-        if seed == found.config.saes.seeds[0]
-    ]
-    if densities:
-        drawn, caption = f.feature_densities(densities), f.describe_densities(densities)
-        yield f.picture("densities", "widths", "How often features fire", drawn, caption)
-    if concepts:
-        yield f.picture(
-            "concepts",
-            "concepts",
-            "One feature a kind of text",
-            f.concept_dots(concepts),
-            f.describe_concepts(concepts),
-        )
-    for name, families in list(grown.items())[:1]:
-        yield from _tree(found, name, families)
-    yield from _training(found)
-
-
-def _matched(head: Compared, samples: list[Sample]) -> Iterator[Picture]:
-    f = figures
-    frame, calibration = head.frame, head.calibration
-    yield f.picture(
-        "best_match",
-        "answer",
-        "How alike are partners?",
-        f.best_match_distribution(samples),
-        f.describe_distribution(samples),
-    )
-    matrix = f.MatchedMatrix(head.drawn["sample_matrix"], head.drawn["best_matrix"], len(frame))
-    yield f.picture("heatmap", "answer", "The matched matrix", f.matched_heatmap(matrix), f.describe_heatmap(matrix))
-    chosen, held_out = frame["score"].to_numpy(), frame["held_out"].to_numpy()
-    yield f.picture(
-        "held_out",
-        "answer",
-        "Chosen on one half, scored on the other",
-        f.chosen_against_held_out(chosen, held_out),
-        f.describe_held_out(chosen, held_out),
-    )
-    firings = np.minimum(frame["count_a"], frame["count_b"])
-    classes = f.strata(firings, held_out, calibration.edges, calibration.strata()["tau"].to_numpy())
-    yield f.picture(
-        "strata", "answer", "By how often they fire", f.similarity_by_firings(classes), f.describe_strata(classes)
-    )
-    if "logit" in head.drawn:
-        logit = frame["logit"].to_numpy()
-        yield f.picture(
-            "logit",
-            "pairs",
-            "Firing alike and writing alike",
-            f.activation_against_logit(held_out, logit),
-            f.describe_logit(held_out, logit),
-        )
-
-
-def _tree(found: Findings, name: str, families: Families) -> Iterator[Picture]:
-    graph = families.graph
-    root = figures.choose_family(graph, 8)
-    if root is None:
-        return
-    tokens: dict[Any, tuple[str, ...]] = {}
-    members = [root, *nx.descendants(graph, root)]
-    for level, width in enumerate(found.config.saes.widths):
-        here = sorted(node for node in members if node[0] == level)
-        store = found.store(found.folder.store(name, width, found.config.saes.seeds[0]))
-        strings = shown_tokens(store, [feature for _, feature in here], 4, found.decode) if here else []
-        tokens |= dict(zip(here, strings, strict=True))
-    drawn = figures.family_tree(graph, root, tokens, most=8)
-    caption = figures.describe_family(graph, root, tokens, most=8)
-    yield figures.picture("family", "families", f"A family of model {name}", drawn, caption)
-
-
-def _training(found: Findings) -> Iterator[Picture]:
-    log = found.folder.root / "saes" / "train.jsonl"
-    if log.is_file():
-        rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        drawn, unit = figures.curves(rows)
-        yield figures.picture(
-            "training",
-            "training",
-            "How the SAEs learned",
-            figures.training_curves(drawn, unit),
-            figures.describe_training(drawn, unit),
-        )
+    Raises
+    ------
+    UniversalityError
+        If the folder is no run's.
+    """
+    config = run / "config.yaml"
+    if not config.is_file():
+        raise UniversalityError(f"{run}: expected a run's folder, with config.yaml in it")
+    folder = RunFolder(run)
+    make_report(load_config(config), folder)
+    return folder.report
 
 
 def _table(name: str, families: Families) -> FamilyTable:
@@ -199,7 +117,7 @@ def _files(config: Config, folder: RunFolder) -> tuple[FileLink, ...]:
         FileLink(f"../matches/{name}.csv", "matched features with top tokens, scores, q and intervals"),
         FileLink(f"../matches/{name}.graphml", "the same as a graph, for igraph, networkx, Gephi"),
         FileLink(f"../matches/{name}.cyjs", "the same for Cytoscape; .gexf for Gephi, .json as node-link JSON"),
-        FileLink("../figures/", "every picture as PNG and SVG"),
+        FileLink("../figures/", "every picture as PNG and SVG; in tables/ what each is drawn from"),
         FileLink("../features/", "the stores: which features fire on which tokens"),
         FileLink("summary.json", "the numbers of this page"),
         FileLink("../config.yaml", "the resolved configuration"),

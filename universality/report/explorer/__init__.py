@@ -56,6 +56,7 @@ class Words:
         self._decode = decode
         self._of_text: dict[str, int] = {}
         self._of_token: dict[int, int] = {}
+        self._of_run: dict[tuple[int, ...], list[tuple[int, int]]] = {}
         self._odd: dict[int, bool] = {}
 
     def token(self, token: int) -> int:
@@ -71,12 +72,31 @@ class Words:
 
         There are fewer places than tokens where a character was cut between tokens and is put together again.
         """
-        if not any(map(self._is_odd, tokens)):
-            return [self.token(token) for token in tokens], focus, [list(column) for column in columns]
-        found = pieces(self._decode(tokens))
-        places = [self._place(piece.text) for piece in found]
-        at = next(i for i, piece in enumerate(found) if focus in piece.tokens)
-        return places, at, [[max(column[i] for i in piece.tokens) for piece in found] for column in columns]
+        places: list[int] = []
+        kept: list[list[int]] = [[] for _ in columns]
+        at = start = 0
+        while start < len(tokens):
+            for place, length in self._run(tokens, start):
+                if start <= focus < start + length:
+                    at = len(places)
+                places.append(place)
+                for column, some in zip(columns, kept, strict=True):
+                    some.append(column[start] if length == 1 else max(column[start : start + length]))
+                start += length
+        return places, at, kept
+
+    def _run(self, tokens: Sequence[int], start: int) -> list[tuple[int, int]]:
+        """(place, tokens in it) of one whole token, or of all up to the next whole one."""
+        stop = start
+        while stop < len(tokens) and self._is_odd(tokens[stop]):
+            stop += 1
+        if stop == start:
+            return [(self.token(tokens[start]), 1)]
+        run = tuple(tokens[start:stop])
+        if run not in self._of_run:
+            found = pieces(self._decode(run))
+            self._of_run[run] = [(self._place(piece.text), len(piece.tokens)) for piece in found]
+        return self._of_run[run]
 
     def _is_odd(self, token: int) -> bool:
         """Whether the token may belong to a character that its neighbours complete."""
