@@ -5,11 +5,13 @@ Reference: https://chromedevtools.github.io/devtools-protocol/
 """
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -40,16 +42,18 @@ class Browser:
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
         command = [str(CHROMIUM), *FLAGS, "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"]
-        inside = ["sh", "-c", f'exec "$@" 3<&{to_read} 4>&{to_write}', "sh", *command]
-        self._process = subprocess.Popen(
-            inside, pass_fds=(to_read, to_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        os.close(to_read)
-        os.close(to_write)
+        self._process = _with_pipe(command, to_read, to_write)
         self._buffer, self._number = b"", 0
         self._session: str | None = None
         self.complaints: list[str] = []
         self.requests: list[str] = []
+        try:
+            self._begin(width, height, dark)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
+    def _begin(self, width: int, height: int, dark: bool) -> None:
         page = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
         self._session = self.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -148,3 +152,16 @@ class Browser:
             self.complaints.append(found["entry"]["text"])
         elif event == "Network.requestWillBeSent":
             self.requests.append(found["request"]["url"])
+
+
+def _with_pipe(command: list[str], to_read: int, to_write: int) -> subprocess.Popen[bytes]:
+    """Start a command that finds the two at 3 and 4, and close them here."""
+    far = [fcntl.fcntl(one, fcntl.F_DUPFD, 10) for one in (to_read, to_write)]  # beyond the two that they become
+    place = "import os, sys; r, w, *c = sys.argv[1:]; os.dup2(int(r), 3); os.dup2(int(w), 4); os.execv(c[0], c)"
+    started = subprocess.Popen(
+        [sys.executable, "-c", place, *map(str, far), *command],
+        pass_fds=far, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    for one in (to_read, to_write, *far):
+        os.close(one)
+    return started

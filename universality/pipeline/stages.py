@@ -251,7 +251,7 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
             files.append(match(logit).save(folder.logit_match(comparison.name)))
             tables["logit"] = logit.pairs(found.rows, found.cols).astype(np.float32)
     target = folder.similarity(comparison.name)
-    _replace(target, lambda partial: np.savez(partial.open("wb"), **tables))
+    _replace(target, lambda partial: _write_arrays(partial, tables))
     return [*files, target]
 
 
@@ -295,6 +295,11 @@ def _spread(n: int, wanted: int) -> Any:
 def _write_json(path: Path, value: Any) -> None:
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     _replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    with path.open("wb") as file:  # savez would add .npz to another name
+        np.savez(file, **arrays)
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:

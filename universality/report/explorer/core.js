@@ -84,7 +84,7 @@ function parse(hash) {
   return {parts, query: new URLSearchParams(query)};
 }
 async function route() {
-  const {parts, query} = parse(location.hash);
+  const hash = location.hash, {parts, query} = parse(hash);
   const view = VIEWS.find(({matches}) => matches(parts));
   const report = document.getElementById("report"), explorer = document.getElementById("explorer");
   leaving();
@@ -96,28 +96,32 @@ async function route() {
     link.toggleAttribute("aria-current", view ? view.tab === link.dataset.view : link.dataset.view === "report");
   for (const link of document.querySelectorAll(".views a[aria-current]")) link.setAttribute("aria-current", "page");
   if (!view) {
+    explorer.dataset.shows = "";
     if (was) document.getElementById(parts[0])?.scrollIntoView();
     return;
   }
   explorer.setAttribute("aria-busy", "true");
   const mine = route.number = (route.number ?? 0) + 1;
+  const done = () => { explorer.removeAttribute("aria-busy"); explorer.dataset.shows = hash; };
   try {
     const index = await load("index");
     const shown = await view.show(index, parts, query);
     if (mine !== route.number) return;  // another view was asked for meanwhile
+    done();
     explorer.replaceChildren(...shown.nodes);
     leaving = shown.leave ?? leaving;
     shown.ready?.();
     document.title = `${shown.title}: ${index.title}`;
-    if (shown.focus !== false) explorer.querySelector("h2")?.focus({preventScroll: true});
+    if (shown.focus !== false) explorer.querySelector("h1")?.focus({preventScroll: true});
     if (shown.focus !== false) scrollTo(0, 0);
   } catch (error) {
+    if (mine !== route.number) return;
+    done();
     explorer.replaceChildren(missing("This part cannot be shown", `${error.message}.`));
   }
-  explorer.removeAttribute("aria-busy");
 }
-const heading = (...text) => el("h2", {tabindex: "-1"}, ...text);
-const missing = (title, text) => el("div", {class: "warnings", role: "note"}, el("h2", {tabindex: "-1"}, title), el("p", {}, text));
+const heading = (...text) => el("h1", {tabindex: "-1"}, ...text);
+const missing = (title, text) => el("div", {class: "warnings", role: "note"}, el("h1", {tabindex: "-1"}, title), el("p", {}, text));
 
 // Pan and zoom of a square canvas; draw(scale, x, y) shows [x, x + 1 / scale] of the unit square.
 function zoomable(canvas, draw) {

@@ -46,7 +46,7 @@ async function showMap(index) {
     canvas.addEventListener("keydown", (event) => { if (event.key === "Enter" && chosen !== null) location.hash = `#pair/${chosen}`; });
     const pick = el("input", {type: "number", min: 0, max: n - 1, id: `pick-${k}`});
     pick.addEventListener("input", () => choose(pairOf[pick.value] >= 0 ? pairOf[pick.value] : null));
-    return {view, node: el("section", {"aria-labelledby": `map-${k}`}, el("h3", {id: `map-${k}`}, bdi(name)),
+    return {view, node: el("section", {"aria-labelledby": `map-${k}`}, el("h2", {id: `map-${k}`}, bdi(name)),
       el("p", {class: "tools"}, el("label", {for: `pick-${k}`}, "Feature"), pick, view.buttons), canvas)};
   });
   function choose(pair) {

@@ -44,7 +44,7 @@ function side(index, words, pairs, feature, which, i, grown) {
   const kind = index.kinds[pairs[`kind_${name}`][i]];
   const about = feature.strongest === null ? "Never fires." : `Fires on ${percent(feature.density, 2)} of tokens, at most ${fixed(feature.strongest)}`;
   return el("section", {class: "side", "aria-labelledby": `side-${name}`},
-    el("h3", {id: `side-${name}`}, bdi(index.models[which]), ` #${number}`),
+    el("h2", {id: `side-${name}`}, bdi(index.models[which]), ` #${number}`),
     el("p", {}, about, kind && feature.strongest !== null ? ["; ", percent(feature.purity), " of its activation on ", bdi(kind), "."] : null),
     el("p", {}, chips(words, pairs[`tokens_${name}`].subarray(index.tokens_shown * i, index.tokens_shown * (i + 1)))),
     histogram(feature.histogram, feature.strongest),
@@ -54,7 +54,7 @@ function side(index, words, pairs, feature, which, i, grown) {
     neighbours(index, feature, which, pairs),
     relatives(index, words, grown, which, number));
 }
-const block = (title, items) => items.length ? el("div", {}, el("h4", {}, title), el("ol", {class: "examples"}, items)) : null;
+const block = (title, items) => items.length ? el("div", {}, el("h3", {}, title), el("ol", {class: "examples"}, items)) : null;
 
 function example(index, words, [ids, own, partner, focus, kind], feature) {
   const scale = feature.strongest / 100;
@@ -82,14 +82,14 @@ function histogram(counts, strongest) {
 
 function weights(words, feature) {
   if (!feature.up.length) return null;
-  const list = (name, some) => el("div", {}, el("h4", {}, name), el("ul", {class: "weights"}, some.map(([id, value]) => el("li", {}, chip(words[id]), " ", el("small", {}, fixed(value))))));
+  const list = (name, some) => el("div", {}, el("h3", {}, name), el("ul", {class: "weights"}, some.map(([id, value]) => el("li", {}, chip(words[id]), " ", el("small", {}, fixed(value))))));
   return el("div", {class: "logits"}, list("Raises the logits of", feature.up), list("Lowers", feature.down));
 }
 
 function neighbours(index, feature, which, pairs) {
   if (!feature.near.length) return null;
   const other = index.models[1 - which];
-  return el("div", {}, el("h4", {}, "Most alike in ", bdi(other)), el("ul", {class: "plain"}, feature.near.map(([partner, r]) => {
+  return el("div", {}, el("h3", {}, "Most alike in ", bdi(other)), el("ul", {class: "plain"}, feature.near.map(([partner, r]) => {
     const pair = pairs[which ? "row" : "col"].indexOf(partner);
     const name = `#${partner}`;
     return el("li", {}, pair >= 0 ? el("a", {href: `#pair/${pair}`}, name) : name, ` r ${fixed(r)}`);
@@ -100,6 +100,6 @@ function relatives(index, words, grown, which, number) {
   if (!grown) return null;
   const node = grown.starts[grown.widths.length - 1] + number, up = ancestors(grown, node);
   const chain = up.length ? up.map((some) => [familyLink(index, grown, which, some), " ", chips(words, tokensOf(grown, some)), " → "]) : "No parent in the narrower dictionary. ";
-  return el("div", {}, el("h4", {}, "Family"), el("p", {}, chain, familyLink(index, grown, which, node)));
+  return el("div", {}, el("h3", {}, "Family"), el("p", {}, chain, familyLink(index, grown, which, node)));
 }
 VIEWS.push({tab: "pairs", matches: (parts) => parts[0] === "pair", show: showPair});
