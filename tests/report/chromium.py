@@ -73,6 +73,11 @@ class Browser:
         os.close(self._read)
         os.close(self._write)
 
+    @property
+    def pid(self) -> int:
+        """Of the browser's first process."""
+        return self._process.pid
+
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command of the protocol, and its answer."""
         self._number += 1

@@ -31,6 +31,16 @@ from universality.report.figures import best_match_distribution, describe_distri
 
 sys.path.append(str(Path(__file__).parent))  # makes planted_run and chromium importable, whatever the import mode
 
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say loudly where the page was not tested in a browser."""
+    from chromium import CHROMIUM
+
+    if CHROMIUM is None:
+        text = "NOT TESTED: the report in a browser. Install chromium (Debian: apt-get install chromium)."
+        terminalreporter.write_line(text, red=True, bold=True)
+
+
 NASTY = (
     "<script>alert(1)</script>",
     '"onmouseover="alert(1)',

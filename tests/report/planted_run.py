@@ -1,4 +1,4 @@
-"""A run's folder made by hand: two models of planted features in two widths, tokens of every unkind sort, no training."""
+"""A run made by hand: two models of planted features in two widths, tokens of every unkind sort, no training."""
 
 from pathlib import Path
 from typing import Any

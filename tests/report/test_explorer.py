@@ -1,5 +1,7 @@
 """The explorer in a real browser: found, sorted, opened, followed and hovered as a reader would."""
 
+# ruff: noqa: E501 - scripts for the browser are expressions of one line
+
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,7 +61,7 @@ def test_open_search_sort_and_open_a_pair(page: Browser) -> None:
     assert page.run("document.querySelector('#found').textContent") == "23 of 23 pairs"
     r = page.run(
         "[...document.querySelectorAll('#explorer tr[data-k] td:nth-child(4)')].map(c => parseFloat(c.innerText.replace('−', '-')))"
-    )  # noqa: E501
+    )
     known = [value for value in r if value is not None]
     assert known == sorted(known, reverse=True)
     assert known[0] > 0.99  # shared atoms
@@ -73,7 +75,7 @@ def test_open_search_sort_and_open_a_pair(page: Browser) -> None:
     assert page.run("location.hash").startswith("#explore/pairs?q=%237")
     assert page.run(
         "[...document.querySelectorAll('#explorer tr[data-k]')].every(r => [1, 2].some(c => r.cells[c].textContent === '7'))"
-    )  # noqa: E501
+    )
     page.run("document.querySelector('.virtual').focus(); 0")
     page.press("ArrowDown")
     page.press("Enter")
@@ -94,7 +96,7 @@ def test_a_pair_shows_both_features_and_follows_its_family(page: Browser) -> Non
     assert page.run(marks.format(0)) == page.run(marks.format(1)) == 7
     shades = page.run(
         "[...document.querySelectorAll('#explorer .side:first-child .examples:first-of-type mark')].map(m => +m.style.getPropertyValue('--s'))"
-    )  # noqa: E501
+    )
     assert max(shades) == 1
     assert page.run("document.querySelectorAll('#explorer .hist rect').length") == 40
     assert page.run("document.querySelectorAll('#explorer .weights li').length") == 32
@@ -118,7 +120,7 @@ def test_hover_and_zoom_of_the_heatmap(page: Browser) -> None:
     page.mouse("mouseMoved", "#explorer canvas", 0.02, 0.02)
     best = page.until(
         "document.querySelector('.readout').textContent.includes('a pair') && document.querySelector('.readout').textContent"
-    )  # noqa: E501
+    )
     assert float(best.split("r ")[1].split(",")[0]) > 0.99
     before = page.run("document.querySelector('#explorer canvas').toDataURL()")
     page.run("document.querySelector('[aria-label=\"Zoom in\"]').click()")
@@ -134,7 +136,7 @@ def test_the_map_links_both_models(page: Browser) -> None:
     pictures = "JSON.stringify([...document.querySelectorAll('#explorer canvas')].map(c => c.toDataURL()))"
     page.until(
         "document.querySelector('#explorer canvas').getContext('2d').getImageData(0, 0, 720, 720).data.some(x => x)"
-    )  # noqa: E501
+    )
     before = page.run(pictures)
     page.run("document.querySelector('#pick-0').focus(); 0")
     page.call("Input.insertText", text="5")
@@ -150,7 +152,7 @@ def test_tokens_are_text_wherever_they_appear(page: Browser, nasty: tuple[str, .
                 "document.querySelectorAll('script[src^=\"http\"], #explorer script, #explorer img, #explorer [onmouseover], #explorer [onerror], #explorer b:not(.scores b)').length"
             )
             == 0
-        )  # noqa: E501
+        )
         assert page.run("document.title").count("alert(1)") in (0, 1)
     go(page, "#explore/families")
     text = page.run("document.querySelector('#explorer').innerText")
@@ -178,7 +180,7 @@ def test_no_serious_fault_of_accessibility(explored: Path, tmp_path: Path, dark:
             browser.until(f"(document.querySelector('#explorer').dataset.shows || '#answer') === {view!r}")
             faults = browser.run(
                 "axe.run({resultTypes: ['violations']}).then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact)).map(v => [v.id, v.nodes[0].html, v.nodes[0].failureSummary]))"
-            )  # noqa: E501
+            )
             assert faults == [], view
 
 

@@ -16,8 +16,8 @@ from universality.export.plain import plain
 if TYPE_CHECKING:
     import networkx as nx
 
-_RENAMED = {"name": "attribute_name", "selected": "attribute_selected", "SUID": "attribute_SUID"}
-"""Cytoscape fills these itself."""
+_RENAMED = {name: f"attribute_{name}" for name in ("name", "value", "selected", "SUID")}
+"""Cytoscape fills these itself; networkx's reader takes ``value`` for the node."""
 
 
 def cytoscape(graph: "nx.Graph") -> dict[str, Any]:
@@ -27,8 +27,12 @@ def cytoscape(graph: "nx.Graph") -> dict[str, Any]:
         "format_version": "1.0",
         "data": _kept(flat.graph),
         "directed": flat.is_directed(),
+        "multigraph": False,
         "elements": {
-            "nodes": [{"data": {"id": node, "name": node, **_kept(values)}} for node, values in flat.nodes(data=True)],
+            "nodes": [
+                {"data": {"id": node, "name": node, "value": node, **_kept(values)}}
+                for node, values in flat.nodes(data=True)
+            ],
             "edges": [
                 {"data": {"id": f"e{i}", "source": a, "target": b, **_kept(values)}}
                 for i, (a, b, values) in enumerate(flat.edges(data=True))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from universality.card import card
 from universality.errors import UniversalityError
 from universality.matching.archive import Arrays, read_archive, write_archive
 from universality.matching.assignment import assign, check_budget
@@ -131,6 +132,9 @@ class Match:
             "collisions_cols": self.collisions["cols"],
             "gap": self.gap,
         }
+
+    def _repr_html_(self) -> str:
+        return card(f"{self.method} match", self.summary())
 
     def save(self, path: str | Path) -> Path:
         """Write everything to one .npz or .json file, whole or not at all; returns the path."""

@@ -26,9 +26,9 @@ function columns(index, pairs, words) {
 }
 
 function sorted(n, column, falling) {
-  const values = Array.from({length: n}, (_, i) => column.value(i));
-  const order = Uint32Array.from({length: n}, (_, i) => i);
-  const text = typeof values[0] === "string";
+  const text = typeof column.value(0) === "string", values = text ? new Array(n) : new Float64Array(n);
+  const order = new Uint32Array(n);
+  for (let i = 0; i < n; i++) [values[i], order[i]] = [column.value(i), i];
   const none = text ? (x) => x === "" : (x) => !known(x);
   const collator = new Intl.Collator();
   return order.sort((i, j) => {

@@ -20,7 +20,10 @@ def figure_bytes(figure: Figure) -> tuple[bytes, bytes]:
     """The figure as PNG and as SVG, without dates or versions."""
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
+    engine = figure.get_layout_engine()
+    figure.set_layout_engine("none")  # keep what was laid out: doing it again takes as long as drawing
     figure.savefig(svg, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
+    figure.set_layout_engine(engine)
     return png.getvalue(), svg.getvalue()
 
 

@@ -44,7 +44,8 @@ def load_table(path: str | Path) -> dict[str, NDArray[Any]]:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
-        frame = pd.read_csv(StringIO(path.read_text(encoding="utf-8")), keep_default_na=False, na_values=[""])
+        text = StringIO(path.read_text(encoding="utf-8"))
+        frame = pd.read_csv(text, keep_default_na=False, na_values=[""], float_precision="round_trip")
     except (ValueError, OSError, EOFError) as error:
         advice = "the stage `report` writes it anew"
         raise FormatError(f"{path}: not a whole table of a figure: {error}; {advice}") from None
