@@ -13,7 +13,8 @@ from universality.report import Report, render, write_report
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt-get install chromium)"),
-]LOUD = ("--enable-logging=stderr", "--virtual-time-budget=2000")
+]
+LOUD = ("--enable-logging=stderr", "--virtual-time-budget=2000")
 
 
 class Visit:
@@ -21,7 +22,8 @@ class Visit:
 
     def __init__(self, page: Path, folder: Path, *flags: str) -> None:
         log = folder / "net.json"
-        command = [str(CHROMIUM), *FLAGS, *LOUD, f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}", *flags]
+        own = (f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}")
+        command = [str(CHROMIUM), *FLAGS, *LOUD, *own, *flags]
         done = subprocess.run(
             [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=100, check=True
         )
