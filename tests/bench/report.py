@@ -78,7 +78,7 @@ def timed(action: Callable[[], object]) -> float:
 
 def measure(page: Path) -> list[float]:
     """First paint, table, search, sort and pair in seconds; MB with an empty page, with the table, and at the end."""
-    with tempfile.TemporaryDirectory() as profile, Browser(Path(profile)) as browser:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, Browser(Path(profile)) as browser:
         empty = memory(browser)
         browser.open(page.as_uri())
         paint = browser.until("performance.getEntriesByName('first-contentful-paint')[0]?.startTime") / 1000

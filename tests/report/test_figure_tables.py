@@ -1,6 +1,8 @@
 """Every picture comes from its table alone, and can be drawn again for print."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +115,17 @@ def test_clusters_stand_together() -> None:
     group = np.asarray([0, 1, 2] * 10)
     order = cluster_order((group[:, None] == group[None, :]).astype(float))
     assert np.count_nonzero(np.diff(group[order])) == 2
+
+
+def test_the_commands_take_a_run_s_folder(planted: Any, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(planted[1].root, run, ignore=shutil.ignore_patterns("report", "figures"))
+    python = [sys.executable, "-m", "universality"]
+    done = subprocess.run([*python, "report", run], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout.strip()) == (0, str(run / "report" / "index.html")), done.stderr
+    drawn = subprocess.run([*python, "figures", run, "--format", "svg"], capture_output=True, text=True, check=False)
+    assert drawn.returncode == 0, drawn.stderr
+    assert "files in" in drawn.stdout
+    bad = subprocess.run([*python, "figures", run, "--format", "doc"], capture_output=True, text=True, check=False)
+    assert bad.returncode == 2
+    assert "--format: expected some of pdf,svg,png, found doc" in bad.stderr

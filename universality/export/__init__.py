@@ -4,6 +4,7 @@ from universality.export.annotate import annotate
 from universality.export.cells import join_tokens, split_tokens, unguard
 from universality.export.cytoscape import cytoscape, write_cytoscape
 from universality.export.escape import escape, unescape, unescape_bytes
+from universality.export.formats import write_graph
 from universality.export.gexf import write_gexf
 from universality.export.graphml import write_graphml
 from universality.export.node_link import node_link, write_node_link
@@ -27,6 +28,7 @@ __all__ = [
     "write_csv",
     "write_cytoscape",
     "write_gexf",
+    "write_graph",
     "write_graphml",
     "write_node_link",
     "write_parquet",

@@ -22,7 +22,11 @@ _RENAMED = {name: f"attribute_{name}" for name in ("name", "value", "selected", 
 
 def cytoscape(graph: "nx.Graph") -> dict[str, Any]:
     """The graph as JSON values; parameters as ``write_graphml``."""
-    flat = plain(graph)
+    return cytoscape_of(plain(graph))
+
+
+def cytoscape_of(flat: "nx.Graph") -> dict[str, Any]:
+    """The same of a graph that ``plain`` has made."""
     return {
         "format_version": "1.0",
         "data": _kept(flat.graph),
@@ -44,9 +48,13 @@ def cytoscape(graph: "nx.Graph") -> dict[str, Any]:
 def write_cytoscape(graph: "nx.Graph", path: str | Path) -> Path:
     """Write a graph as Cytoscape JSON, atomically; parameters as ``write_graphml``."""
     with replacing(path) as file:
-        json.dump(cytoscape(graph), file, ensure_ascii=False, allow_nan=False)
-        file.write("\n")
+        file.write(cytoscape_text(plain(graph)))
     return Path(path)
+
+
+def cytoscape_text(flat: "nx.Graph") -> str:
+    """The file's text, of a graph that ``plain`` has made."""
+    return json.dumps(cytoscape_of(flat), ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _kept(values: Any) -> dict[str, Any]:

@@ -47,29 +47,29 @@ def decoder(folder: RunFolder) -> Callable[[Sequence[int]], list[str]]:
 
 
 def _export_match(source: Path, stores: Sequence[FeatureStore], decode: Any) -> list[Path]:
-    from universality.export import annotate, match_table
+    from universality.export import annotate, match_table, write_graph
     from universality.statistics import Calibration
 
     calibration = Calibration.load(source)
     frame = calibration.to_frame()
     table = match_table(calibration.match, *stores, calibration=frame, decode=decode, k=TOP_TOKENS)
     graph = annotate(calibration.match.to_graph(), stores, decode=decode, k=TOP_TOKENS)
-    return [*_write_table(table, source), *_write_graph(graph, source.with_suffix(".json"))]
+    return [*_write_table(table, source), *write_graph(graph, source.with_suffix(""))]
 
 
 def _export_families(source: Path, stores: Sequence[FeatureStore], decode: Any) -> list[Path]:
-    from universality.export import annotate
+    from universality.export import annotate, write_graph
     from universality.families import Families
 
     found = Families.load(source)
     graph = annotate(found.graph, stores, decode=decode, k=TOP_TOKENS)
     edges = source.with_suffix(".edges.csv")
-    return [*_write_table(found.to_frame(), edges), *_write_graph(graph, source.with_suffix(".graph.json"))]
+    return [*_write_table(found.to_frame(), edges), *write_graph(graph, source.with_suffix(""), ".graph.json")]
 
 
 def _export_partite(config: Config, folder: RunFolder, opened: Any, decode: Any) -> list[Path]:
     """Three models or more at the headline's width, in one graph."""
-    from universality.export import annotate, partite_graph
+    from universality.export import annotate, partite_graph, write_graph
     from universality.statistics import Calibration
 
     width, names = headline_width(config), config.models.names
@@ -80,7 +80,7 @@ def _export_partite(config: Config, folder: RunFolder, opened: Any, decode: Any)
     }
     stores = opened(*(folder.store(name, width, config.saes.seeds[0]) for name in names))
     graph = annotate(partite_graph(matches), stores, decode=decode, k=TOP_TOKENS)
-    return _write_graph(graph, folder.root / "matches" / f"{'-'.join(names)}.w{width}.activation.json")
+    return write_graph(graph, folder.root / "matches" / f"{'-'.join(names)}.w{width}.activation")
 
 
 def _write_table(table: Any, path: Path) -> list[Path]:
@@ -89,16 +89,3 @@ def _write_table(table: Any, path: Path) -> list[Path]:
 
     files = [write_csv(table, path.with_suffix(".csv"))]
     return files + ([write_parquet(table, path.with_suffix(".parquet"))] if find_spec("pyarrow") else [])
-
-
-def _write_graph(graph: Any, path: Path) -> list[Path]:
-    """Every format of graphs; ``path`` is the node-link JSON's."""
-    from universality.export import write_cytoscape, write_gexf, write_graphml, write_node_link
-
-    stem = path.with_name(path.name.removesuffix(".json").removesuffix(".graph"))
-    return [
-        write_graphml(graph, stem.with_name(f"{stem.name}.graphml")),
-        write_gexf(graph, stem.with_name(f"{stem.name}.gexf")),
-        write_cytoscape(graph, stem.with_name(f"{stem.name}.cyjs")),
-        write_node_link(graph, path),
-    ]
