@@ -133,7 +133,7 @@ def _warnings(found: Findings) -> tuple[str, ...]:
     head = found.headline
     # kinds of few works are named by the report itself
     notes = head.calibration.notes if head else ()
-    lines = [note for note in notes if not note.startswith("kinds of few groups")]
+    lines = _few_lines([note for note in notes if not note.startswith("kinds of few groups")])
     if found.missing:
         lines.insert(0, f"This run is not finished. Not there: {listed(found.missing)}. The command `run` goes on.")
     for name in found.config.models.load:
@@ -142,6 +142,19 @@ def _warnings(found: Findings) -> tuple[str, ...]:
         if not note["trained_on_these_splits"]:
             lines.append(f"Model {name} was not trained on these splits: it may have seen the held-out documents.")
     return tuple(lines)
+
+
+def _few_lines(notes: list[str]) -> list[str]:
+    """Notes on kinds that one work fills, of which a corpus may have dozens, in one line."""
+    filled = [note for note in notes if note.startswith("kind ") and "one group holds" in note]
+    if len(filled) < 2:
+        return notes
+    kinds = [note.removeprefix("kind ").split(":")[0] for note in filled]
+    line = (
+        f"In {len(kinds)} kinds one work holds more than half of the text, so that little or none of it can be re-paired "
+        f"with other works and take part in the null within kinds: {listed(kinds)}."
+    )
+    return [*(note for note in notes if note not in filled), line]
 
 
 def _write_summary(report: Report, path: Path) -> Path:

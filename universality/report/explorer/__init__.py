@@ -62,7 +62,8 @@ class Words:
     def token(self, token: int) -> int:
         """The place of one token's text."""
         if token not in self._of_token:
-            self._of_token[token] = self._place(visible(self._decode([token])[0][: LONGEST + 1]))
+            text = self._decode([token])[0][: LONGEST + 1]
+            self._of_token[token] = self._place(visible(text, alone=False))
         return self._of_token[token]
 
     def context(
