@@ -151,8 +151,8 @@ def _few_lines(notes: list[str]) -> list[str]:
         return notes
     kinds = [note.removeprefix("kind ").split(":")[0] for note in filled]
     line = (
-        f"In {len(kinds)} kinds one work holds more than half of the text, so that little or none of it can be re-paired "
-        f"with other works and take part in the null within kinds: {listed(kinds)}."
+        f"In {len(kinds)} kinds one work holds more than half of the text, so that little or none of it can be "
+        f"re-paired with other works and take part in the null within kinds: {listed(kinds)}."
     )
     return [*(note for note in notes if note not in filled), line]
 
