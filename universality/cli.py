@@ -104,14 +104,39 @@ def families(config: ConfigArgument, out: OutOption = None, overrides: SetOption
 
 @app.command()
 def export(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
-    """Write matches and families as CSV, GraphML and node-link JSON; runs what must come before."""
+    """Write matches and families as tables and graphs for other tools; runs what must come before."""
     _stage(config, out, overrides, "export")
 
 
 @app.command()
 def report(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
-    """Draw the figures and write the HTML report; runs what must come before."""
+    """Draw the figures and write the HTML report; runs what must come before.
+
+    Given the folder of a run that stopped half way instead of a configuration, it runs nothing: the report shows what
+    is there and says what is missing.
+    """
+    if config.is_dir():
+        from universality.pipeline.report import report_as_it_is
+
+        typer.echo(report_as_it_is(config))
+        return
     _stage(config, out, overrides, "report")
+
+
+@app.command()
+def figures(
+    run: Annotated[Path, typer.Argument(help="A run's folder, finished or stopped half way.")],
+    formats: Annotated[str, typer.Option("--format", help="Some of pdf,svg,png.")] = "pdf,svg,png",
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", "-o", help="Folder for the figures. Default: figures/print in the run."),
+    ] = None,
+) -> None:
+    """Draw a run's figures for a paper, each from its table in figures/tables (text stays text)."""
+    from universality.pipeline.figures import draw_figures
+
+    files = draw_figures(run, formats.split(","), out)
+    typer.echo(f"{len(files)} files in {files[0].parent}")
 
 
 @app.command()

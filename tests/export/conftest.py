@@ -1,6 +1,7 @@
 """The graph that every format is tried on, and two small stores."""
 
 import math
+import sys
 from pathlib import Path
 
 import networkx as nx
@@ -63,3 +64,6 @@ def two_stores(tmp_path: Path) -> tuple[FeatureStore, FeatureStore]:
         writer.append(rows, token=token, document=place // 40, position=place % 40 + 1, kind=kind)
         stores.append(writer.finish())
     return stores[0], stores[1]
+
+
+sys.path.append(str(Path(__file__).parent))  # makes schema importable, whatever pytest's import mode

@@ -1,6 +1,7 @@
 """A report with everything in it, strings from an unkind tokenizer among them."""
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,18 @@ from universality.report import (
     sample,
 )
 from universality.report.figures import best_match_distribution, describe_distribution, picture
+
+sys.path.append(str(Path(__file__).parent))  # makes planted_run and chromium importable, whatever the import mode
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say loudly where the page was not tested in a browser."""
+    from chromium import CHROMIUM
+
+    if CHROMIUM is None:
+        text = "NOT TESTED: the report in a browser. Install chromium (Debian: apt-get install chromium)."
+        terminalreporter.write_line(text, red=True, bold=True)
+
 
 NASTY = (
     "<script>alert(1)</script>",
@@ -162,3 +175,29 @@ def family_graph() -> nx.DiGraph:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "run" / "report"
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """(config, run's folder) of a run made by hand, and nothing else of it but stores, matches and families."""
+    from planted_run import plant
+
+    return plant(tmp_path_factory.mktemp("planted") / "run", 60)
+
+
+@pytest.fixture(scope="session")
+def explored(planted: Any) -> Path:
+    """Its report, whose tokens are unkind; the page to open."""
+    from universality.pipeline import gather
+    from universality.pipeline.explorer import write_explorer
+    from universality.report import write_report
+
+    config, folder = planted
+    strings = [NASTY[i] if i < len(NASTY) else "x" * 10_000 if i == 40 else f" word{i}" for i in range(60)]
+    with gather.findings(config, folder) as found:
+        found.decode = lambda ids: [strings[i] for i in ids]
+        samples, grown = gather.samples(found), gather.families(found)
+        write_explorer(found, folder.report.parent, grown)
+        families = tuple(FamilyTable(name, ()) for name in grown)
+        report = Report(config.name, gather.headline(found, samples), families=families, explorer=True)
+        return write_report(report, folder.report)

@@ -2,25 +2,19 @@
 
 import html as escaping
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from chromium import CHROMIUM, FLAGS
 
 from universality.report import Report, render, write_report
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt-get install chromium)"),
 ]
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--disable-default-apps", "--disable-extensions",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-dev-shm-usage", "--enable-logging=stderr",
-    "--hide-scrollbars", "--virtual-time-budget=2000",
-)  # fmt: skip
+LOUD = ("--enable-logging=stderr", "--virtual-time-budget=2000")
 
 
 class Visit:
@@ -28,7 +22,8 @@ class Visit:
 
     def __init__(self, page: Path, folder: Path, *flags: str) -> None:
         log = folder / "net.json"
-        command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}", *flags]
+        own = (f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}")
+        command = [str(CHROMIUM), *FLAGS, *LOUD, *own, *flags]
         done = subprocess.run(
             [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=100, check=True
         )

@@ -4,9 +4,8 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from universality.errors import MismatchError
+from universality.export.about import about, shown_tokens
 from universality.features.examples import Decode
-from universality.features.specificity import kind_purity
-from universality.features.top_tokens import token_strings
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -45,8 +44,9 @@ def annotate(
     result = graph.copy()
     for side, members in _by_store(graph, stores).items():
         density = stores[side].moments().density
-        purity, kind = kind_purity(stores[side])
-        tokens = token_strings(stores[side], members.values(), k, decode)
+        known = about(stores[side])
+        purity, kind = known.purity, known.kind_names(stores[side])
+        tokens = shown_tokens(stores[side], members.values(), k, decode)
         for (node, feature), shown in zip(members.items(), tokens, strict=True):
             result.nodes[node].update(
                 tokens=list(shown),

@@ -25,7 +25,11 @@ def node_link(graph: "nx.Graph", edges: str = "edges") -> dict[str, Any]:
     edges
         Name of the list of edges: ``"edges"`` is networkx's since 3.4, ``"links"`` d3's.
     """
-    flat = plain(graph)
+    return node_link_of(plain(graph), edges)
+
+
+def node_link_of(flat: "nx.Graph", edges: str = "edges") -> dict[str, Any]:
+    """The same of a graph that ``plain`` has made."""
     return {
         "directed": flat.is_directed(),
         "multigraph": False,
@@ -37,8 +41,19 @@ def node_link(graph: "nx.Graph", edges: str = "edges") -> dict[str, Any]:
 
 def write_node_link(graph: "nx.Graph", path: str | Path, edges: str = "edges") -> Path:
     """Write a graph as node-link JSON, atomically; parameters as ``node_link``."""
-    data = node_link(graph, edges)
     with replacing(path) as file:
-        json.dump(data, file, ensure_ascii=False, allow_nan=False, indent=0)
-        file.write("\n")
+        file.write(node_link_text(plain(graph), edges))
     return Path(path)
+
+
+def node_link_text(flat: "nx.Graph", edges: str = "edges") -> str:
+    """The file's text, a node or an edge a line, of a graph that ``plain`` has made."""
+    data = node_link_of(flat, edges)
+    lists = {name: data.pop(name) for name in ("nodes", edges)}
+    parts = [f'"{key}": {_json(value)}' for key, value in data.items()]
+    parts += [f'"{key}": [\n' + ",\n".join(map(_json, items)) + "\n]" for key, items in lists.items()]
+    return "{" + ",\n".join(parts) + "}\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

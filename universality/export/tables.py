@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from universality.errors import MismatchError, UniversalityError
+from universality.export.about import about, shown_tokens
 from universality.export.atomic import replacing
 from universality.export.cells import guard, join_tokens
 from universality.export.escape import escape
 from universality.features.examples import Decode
-from universality.features.specificity import kind_purity
-from universality.features.top_tokens import token_strings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,12 +131,13 @@ def write_parquet(frame: "pd.DataFrame", path: str | Path) -> Path:
 def _feature_columns(
     store: "FeatureStore", index: npt.NDArray[np.int64], decode: Decode | None, k: int
 ) -> dict[str, Sequence[Any] | npt.NDArray[Any]]:
-    purity, kind = kind_purity(store)
+    known = about(store)
+    kind = known.kind_names(store)
     return {
         "density": store.moments().density[index],
         "kind": [kind[int(i)] for i in index],
-        "purity": purity[index],
-        "tokens": token_strings(store, index, k, decode),
+        "purity": known.purity[index],
+        "tokens": shown_tokens(store, index, k, decode),
     }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from universality.card import card
 from universality.families.chance import Chance, Repairings, count_reseeded, plan_chance
 from universality.families.edges import Edges, best_parents, edge_kinds
 from universality.families.graph import build_graph, family_labels, node_columns
@@ -142,6 +143,15 @@ class Families:
     def summary(self) -> dict[str, Any]:
         """The numbers by width: splits, merges, novel features; see ``universality.families.summary``."""
         return summarize(self)
+
+    def _repr_html_(self) -> str:
+        numbers = self.summary()
+        shown = ("eligible", "novel", "merged", "split", "childless")
+        widths = {
+            f"{level['width']} wide": {name: level[name] for name in shown if level[name] is not None}
+            for level in numbers.pop("levels")
+        }
+        return card("Families", numbers | widths)
 
     def save(self, path: str | Path) -> Path:
         """Write as JSON that ``networkx.node_link_graph`` reads too, atomically."""

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from universality.card import card
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, MismatchError
 from universality.features.hdf5 import read_strings, reading
@@ -298,6 +299,11 @@ class FeatureStore:
 
     def __repr__(self) -> str:
         return f"FeatureStore({str(self.path)!r}, n_tokens={self.n_tokens}, n_features={self.n_features})"
+
+    def _repr_html_(self) -> str:
+        numbers = {"tokens": self.n_tokens, "features": self.n_features, "alive": int(self.alive.sum()),
+                   "firings": self.n_stored, "contents": self.content_hash()[:12]}  # fmt: skip
+        return card(self.path.name, numbers)
 
     def _span(self, group: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         n_minor = self.n_features if group == "by_token" else self.n_tokens

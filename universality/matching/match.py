@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from universality.card import card
 from universality.errors import UniversalityError
 from universality.matching.archive import Arrays, read_archive, write_archive
 from universality.matching.assignment import CANDIDATES, Solver, assign
@@ -148,6 +149,9 @@ class Match:
             "rounds": self.rounds,
             "same_store": self.same_store,
         }
+
+    def _repr_html_(self) -> str:
+        return card(f"{self.method} match", self.summary())
 
     def save(self, path: str | Path) -> Path:
         """Write everything to one .npz or .json file, whole or not at all; returns the path."""

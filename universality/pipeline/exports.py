@@ -1,35 +1,38 @@
-"""Matches and families for other tools: CSV, GraphML and node-link JSON beside the files that they are made from."""
+"""Matches and families for other tools, as tables and graphs beside the files that they are made from."""
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from universality.config import Config
-from universality.pipeline.layout import RunFolder, comparisons
+from universality.features import FeatureStore
+from universality.pipeline.layout import RunFolder, comparisons, headline_width
+from universality.pipeline.opened import OpenStores
 
 TOP_TOKENS = 5
 
 
 def make_exports(config: Config, folder: RunFolder) -> list[Path]:
-    """One CSV, one GraphML and one node-link JSON for every comparison and for every model's families."""
-    from universality.features import FeatureStore
-
+    """Tables and graphs of every comparison, of every model's families, and of three models or more together."""
     decode = decoder(folder)
     files: list[Path] = []
-    with ExitStack() as stack:
+    with OpenStores() as stores:
 
-        @cache
-        def opened(path: Path) -> FeatureStore:
-            return stack.enter_context(FeatureStore.open(path))
+        def opened(*paths: Path) -> list[FeatureStore]:
+            known = [stores.about(path) for path in paths]
+            files.extend(file for _, file in known)
+            return [store for store, _ in known]
 
-        for comparison in comparisons(config, folder):
+        compared = comparisons(config, folder)
+        for comparison in compared:
             source = folder.calibration(comparison.name)
-            files += _export_match(source, opened(comparison.a), opened(comparison.b), decode)
+            files += _export_match(source, opened(comparison.a, comparison.b), decode)
         for name in config.models.names if len(config.saes.widths) > 1 else []:
-            stores = [opened(folder.store(name, width, config.saes.seeds[0])) for width in config.saes.widths]
-            files += _export_families(folder.families(name), stores, decode)
+            paths = [folder.store(name, width, config.saes.seeds[0]) for width in config.saes.widths]
+            files += _export_families(folder.families(name), opened(*paths), decode)
+        if len(config.models.names) > 2:
+            files += _export_partite(config, folder, opened, decode)
     return files
 
 
@@ -43,29 +46,50 @@ def decoder(folder: RunFolder) -> Callable[[Sequence[int]], list[str]]:
     return lambda ids: [strings[int(i)] for i in ids]
 
 
-def _export_match(source: Path, a: Any, b: Any, decode: Any) -> list[Path]:
-    from universality.export import annotate, match_table, write_csv, write_graphml, write_node_link
+def _export_match(source: Path, stores: Sequence[FeatureStore], decode: Any) -> list[Path]:
+    from universality.export import annotate, match_table, write_graph
     from universality.statistics import Calibration
 
     calibration = Calibration.load(source)
-    table = match_table(calibration.match, a, b, calibration=calibration.to_frame(), decode=decode, k=TOP_TOKENS)
-    graph = annotate(calibration.match.to_graph(), (a, b), decode=decode, k=TOP_TOKENS)
-    return [
-        write_csv(table, source.with_suffix(".csv")),
-        write_graphml(graph, source.with_suffix(".graphml")),
-        write_node_link(graph, source.with_suffix(".json")),
-    ]
+    frame = calibration.to_frame()
+    table = match_table(calibration.match, *stores, calibration=frame, decode=decode, k=TOP_TOKENS)
+    graph = annotate(calibration.match.to_graph(), stores, decode=decode, k=TOP_TOKENS)
+    return [*_write_table(table, source), *write_graph(graph, source.with_suffix(""))]
 
 
-def _export_families(source: Path, stores: Sequence[Any], decode: Any) -> list[Path]:
-    from universality.export import annotate, write_csv, write_graphml, write_node_link
+def _export_families(source: Path, stores: Sequence[FeatureStore], decode: Any) -> list[Path]:
+    from universality.export import annotate, write_graph
     from universality.families import Families
 
     found = Families.load(source)
     graph = annotate(found.graph, stores, decode=decode, k=TOP_TOKENS)
+    edges = source.with_suffix(".edges.csv")
     return [
-        write_csv(found.to_frame(), source.with_suffix(".edges.csv")),
-        write_csv(found.families_frame(), source.with_suffix(".families.csv")),
-        write_graphml(graph, source.with_suffix(".graphml")),
-        write_node_link(graph, source.with_suffix(".graph.json")),
+        *_write_table(found.to_frame(), edges),
+        *_write_table(found.families_frame(), source.with_suffix(".families.csv")),
+        *write_graph(graph, source.with_suffix(""), ".graph.json"),
     ]
+
+
+def _export_partite(config: Config, folder: RunFolder, opened: Any, decode: Any) -> list[Path]:
+    """Three models or more at the headline's width, in one graph."""
+    from universality.export import annotate, partite_graph, write_graph
+    from universality.statistics import Calibration
+
+    width, names = headline_width(config), config.models.names
+    matches = {
+        c.models: Calibration.load(folder.calibration(c.name)).match
+        for c in comparisons(config, folder)
+        if c.of == "models" and c.width == width
+    }
+    stores = opened(*(folder.store(name, width, config.saes.seeds[0]) for name in names))
+    graph = annotate(partite_graph(matches), stores, decode=decode, k=TOP_TOKENS)
+    return write_graph(graph, folder.root / "matches" / f"{'-'.join(names)}.w{width}.activation")
+
+
+def _write_table(table: Any, path: Path) -> list[Path]:
+    """CSV, and Parquet where pyarrow is installed."""
+    from universality.export import write_csv, write_parquet
+
+    files = [write_csv(table, path.with_suffix(".csv"))]
+    return files + ([write_parquet(table, path.with_suffix(".parquet"))] if find_spec("pyarrow") else [])

@@ -13,9 +13,9 @@ from universality.statistics.fitness import faults
 def warn_of_unfit(folder: RunFolder, comparison: Comparison, stores: Sequence[FeatureStore]) -> None:
     """Say which SAEs of a comparison are not good enough to match, and why."""
     for model, store in zip(comparison.models, stores, strict=True):
-        if comparison.of == "neurons":
-            continue
         path = folder.root / "saes" / model / store.path.stem.removeprefix(f"{model}.")
+        if comparison.of == "neurons" or not (path / "quality.json").is_file():  # never measured
+            continue
         quality = json.loads((path / "quality.json").read_text(encoding="utf-8"))
         recovered = quality["loss"]["recovered_over_zero"]
         found = faults(

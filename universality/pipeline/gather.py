@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,16 +13,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from universality.config import Config
+from universality.export.about import shown_tokens
+from universality.families import Families
 from universality.features import FeatureStore
 from universality.features.examples import Examples, examples
 from universality.features.specificity import specificity
-from universality.features.top_tokens import token_strings
 from universality.pipeline.exports import decoder
-from universality.pipeline.layout import Comparison, RunFolder, comparisons, headline_width, sae_grid
+from universality.pipeline.layout import Comparison, RunFolder, comparisons, sae_grid
+from universality.pipeline.opened import OpenStores
 from universality.report.data import (
     NAN,
     ConceptRow,
+    ControlRow,
     Example,
+    FamilyLevel,
+    FamilyTable,
     FeatureCard,
     Headline,
     LanguageModel,
@@ -71,32 +76,60 @@ class Compared:
 
 
 class Findings:
-    """Opens what a run wrote, once each."""
+    """Opens what a run wrote, once each; what is not there is named in ``missing``.
 
-    def __init__(self, config: Config, folder: RunFolder, stack: ExitStack) -> None:
-        self.config, self.folder, self._stack = config, folder, stack
-        self._stores: dict[Path, FeatureStore] = {}
+    Attributes
+    ----------
+    missing
+        What a stopped run has not made, in words.
+    """
+
+    def __init__(self, config: Config, folder: RunFolder, stores: OpenStores) -> None:
+        self.config, self.folder, self._stores = config, folder, stores
+        self.missing: list[str] = []
         self.decode: Callable[[Sequence[int]], list[str]] = decoder(folder)
-        self.corpus: dict[str, Any] = read_json(folder.corpus_summary)
-        self.compared = [self._compared(comparison) for comparison in comparisons(config, folder)]
+        self.corpus: dict[str, Any] = self._corpus()
+        wanted = comparisons(config, folder)
+        self.compared = [one for comparison in wanted if (one := self._compared(comparison)) is not None]
 
-    def _compared(self, comparison: Comparison) -> Compared:
-        with np.load(self.folder.similarity(comparison.name), allow_pickle=False) as file:
+    def _corpus(self) -> dict[str, Any]:
+        if self.has("the corpus", self.folder.corpus_summary):
+            return read_json(self.folder.corpus_summary)
+        unknown = dict.fromkeys(("train", "choose", "report"), 0)
+        return {"tokens": unknown, "documents": 0, "blocks_hash": "–", "unigram_loss": None, "bigram_loss": None}
+
+    def _compared(self, comparison: Comparison) -> Compared | None:
+        paths = self.folder.calibration(comparison.name), self.folder.similarity(comparison.name)
+        if not self.has(f"the matching {comparison.name}", *paths, comparison.a, comparison.b):
+            return None
+        with np.load(paths[1], allow_pickle=False) as file:
             drawn = {name: file[name] for name in file.files}
-        return Compared(comparison, Calibration.load(self.folder.calibration(comparison.name)), drawn)
+        return Compared(comparison, Calibration.load(paths[0]), drawn)
+
+    def has(self, what: str, *paths: Path) -> bool:
+        """Whether files are there; what they hold is noted as missing where they are not."""
+        there = all(path.exists() for path in paths)
+        if not there and what not in self.missing:
+            self.missing.append(what)
+        return there
 
     def store(self, path: Path) -> FeatureStore:
-        """An open store."""
-        if path not in self._stores:
-            self._stores[path] = self._stack.enter_context(FeatureStore.open(path))
-        return self._stores[path]
+        """An open store whose features' tokens are known."""
+        return self._stores.about(path)[0]
+
+    def grid(self) -> list[tuple[str, int, int]]:
+        """(model, width, SAE seed) of every store that is there."""
+        return [
+            item
+            for item in sae_grid(self.config)
+            if self.has(f"the features of {item[0]}, {item[1]} wide, seed {item[2]}", self.folder.store(*item))
+        ]
 
     @cached_property
     def headline(self) -> Compared | None:
-        """The comparison that answers: the first two models at the largest width; None with one model."""
-        width = headline_width(self.config)
-        across = (c for c in self.compared if c.comparison.of == "models" and c.comparison.width == width)
-        return next(across, None)
+        """The comparison that answers: the first two models at the largest width that is there; None without any."""
+        across = [c for c in self.compared if c.comparison.of == "models"]
+        return next((c for c in across if c.comparison.width == max(c.comparison.width or 0 for c in across)), None)
 
     def of(self, kind: str) -> Compared | None:
         """The first comparison of neurons, or of the ceiling."""
@@ -104,13 +137,17 @@ class Findings:
 
     def quality(self, model: str, width: int, seed: int) -> SaeQuality:
         """One SAE on held-out tokens."""
-        found = read_json(self.folder.sae(model, width, seed) / "quality.json")
+        path, store = self.folder.sae(model, width, seed) / "quality.json", self.folder.store(model, width, seed)
+        alive = int(self.store(store).alive.sum()) if store.exists() else width
+        if not self.has(f"the quality of the SAE {model}, {width} wide, seed {seed}", path):
+            return SaeQuality(model, width, seed, alive)
+        found = read_json(path)
         recovered = found["loss"]["recovered_over_zero"]
         return SaeQuality(
             model=model,
             width=width,
             seed=seed,
-            alive=int(self.store(self.folder.store(model, width, seed)).alive.sum()),
+            alive=alive,
             explained_variance=found["explained_variance"],
             l0=found["l0"],
             loss_recovered=NAN if recovered is None else recovered,
@@ -120,8 +157,8 @@ class Findings:
 @contextmanager
 def findings(config: Config, folder: RunFolder) -> Iterator[Findings]:
     """Open a run's results; stores are closed at the end."""
-    with ExitStack() as stack:
-        yield Findings(config, folder, stack)
+    with OpenStores() as stores:
+        yield Findings(config, folder, stores)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -149,7 +186,9 @@ def samples(found: Findings) -> list[Sample]:
 def headline(found: Findings, populations: Sequence[Sample]) -> Headline:
     """The comparison that answers the question, in numbers."""
     head, neurons = found.headline, found.of("neurons")
-    assert head is not None  # the pipeline reports on two models or more
+    if head is None:
+        a, b = found.config.models.names[:2]
+        return Headline(a, b, found.config.saes.widths[-1], found.corpus["tokens"]["report"], ())
     numbers = head.calibration.summary()
     first = head.calibration.chances[0]
     return Headline(
@@ -175,7 +214,10 @@ def language_models(found: Findings) -> LanguageModels:
     rows = []
     for name in found.config.models.names:
         loaded = name in found.config.models.load
-        note = read_json(found.folder.model(name) / ("source.json" if loaded else "config.json"))
+        path = found.folder.model(name) / ("source.json" if loaded else "config.json")
+        note: dict[str, Any] = {"source": "not there"}
+        if found.has(f"the model {name}", path):
+            note = read_json(path)
         seeds = note.get("seeds") or {}
         loss = note.get("held_out_loss")
         source = note.get("source", "trained here")
@@ -223,21 +265,56 @@ def width_rows(found: Findings) -> tuple[WidthRow, ...]:
 def other_saes(found: Findings) -> tuple[SaeQuality, ...]:
     """SAEs that no row of ``width_rows`` shows."""
     shown = {(q.model, q.width, q.seed) for row in width_rows(found) for q in (row.a, row.b)}
-    return tuple(found.quality(*item) for item in sae_grid(found.config) if item not in shown)
+    return tuple(found.quality(*item) for item in found.grid() if item not in shown)
+
+
+def families(found: Findings) -> dict[str, Families]:
+    """The families of every model that has them."""
+    names = found.config.models.names if len(found.config.saes.widths) > 1 else []
+    paths = {name: found.folder.families(name) for name in names}
+    return {name: Families.load(path) for name, path in paths.items() if found.has(f"the families of {name}", path)}
+
+
+def family_levels(name: str, families: Families) -> FamilyTable:
+    """A model's families by width."""
+    return FamilyTable(name, tuple(FamilyLevel.from_summary(level) for level in families.summary()["levels"]))
+
+
+def controls(found: Findings) -> tuple[ControlRow, ...]:
+    """Everything that was matched."""
+    words = {"models": "features of two models", "neurons": "neurons of two models", "ceiling": "two SAEs of one model"}
+    rows = []
+    for compared in found.compared:
+        numbers = compared.calibration.summary()
+        rows.append(
+            ControlRow(
+                compared.comparison.name,
+                words[compared.comparison.of],
+                len(compared.frame),
+                numbers["matched_choose"],
+                numbers["matched_report"],
+                numbers["null_matched_median"],
+                numbers["null_matched_q95"],
+                compared.share_significant(compared.calibration.chances[0].null),
+                compared.share_significant("kind"),
+            )
+        )
+    return tuple(rows)
 
 
 def concept_rows(found: Findings) -> tuple[ConceptRow, ...]:
     """For every kind the feature of A that knows it best, and its partner."""
     head = found.headline
-    assert head is not None
+    if head is None:
+        return ()
     a, b = found.store(head.comparison.a), found.store(head.comparison.b)
     table = concept_table(a, b, head.calibration)
     logit = dict(zip(head.frame["row"], head.frame["logit"], strict=True))
     groups = _groups(a)
     neurons = _best_neurons(found, found.folder.neurons(head.comparison.models[0]), a, table)
-    tokens_a = token_strings(a, table["feature"], 5, found.decode) if len(table) else []
+    tokens_a = shown_tokens(a, table["feature"], 5, found.decode) if len(table) else []
     partners = table.loc[table["partner"] >= 0, "partner"].unique() if len(table) else []
-    tokens_b = dict(zip(partners, token_strings(b, partners, 5, found.decode), strict=True))
+    tokens_b = dict(zip(partners, shown_tokens(b, partners, 5, found.decode), strict=True))
     return tuple(
         ConceptRow(
             kind=row.kind,
@@ -269,7 +346,7 @@ def concept_rows(found: Findings) -> tuple[ConceptRow, ...]:
 
 def _best_neurons(found: Findings, path: Path, store: FeatureStore, table: pd.DataFrame) -> dict[int, float]:
     """r of each concept's feature with the neuron most like it; nothing where neurons were left out."""
-    if not found.config.features.neuron_documents or not len(table):
+    if not found.config.features.neuron_documents or not len(table) or not path.exists():
         return {}
     best = best_neurons(store, found.store(path), table["feature"].unique())
     return dict(zip(best["feature"], best["r"], strict=True))
@@ -289,7 +366,8 @@ def _groups(store: FeatureStore) -> dict[str, int]:
 def pair_groups(found: Findings, size: int = 5) -> tuple[PairGroup, ...]:
     """The most alike pairs, some from the middle, and the least alike, with text."""
     head = found.headline
-    assert head is not None
+    if head is None:
+        return ()
     known = head.frame.dropna(subset=["held_out"]).sort_values("held_out", ascending=False, kind="stable")
     n = len(known)
     middle = slice(max(0, n // 2 - size // 2), n // 2 - size // 2 + size)

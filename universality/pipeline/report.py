@@ -2,23 +2,25 @@
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import networkx as nx
 import numpy as np
 
-from universality.config import Config
+from universality.config import Config, load_config
 from universality.errors import UniversalityError
-from universality.families import Families
-from universality.features.top_tokens import token_strings
 from universality.pipeline import gather
+from universality.pipeline.explorer import write_explorer
+from universality.pipeline.figures import figure_tables
 from universality.pipeline.gather import Findings, findings
 from universality.pipeline.layout import RunFolder, headline_width, sae_grid
-from universality.report import figures, write_report
-from universality.report.data import ConceptRow, FamilyLevel, FamilyTable, FileLink, Picture, Report, Sample
+from universality.report import write_report
+from universality.report.data import FileLink, Report
+from universality.report.figures import save_picture
+from universality.report.figures.drawings import DRAWINGS, draw_picture
+from universality.report.figures.tables import save_table
+from universality.report.numbers import listed
 
 
 def make_report(config: Config, folder: RunFolder) -> list[Path]:
@@ -38,8 +40,10 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
         samples = gather.samples(found)
         headline = gather.headline(found, samples)
         concepts = gather.concept_rows(found)
-        grown = {name: Families.load(folder.families(name)) for name in _with_families(config)}
-        pictures = tuple(_pictures(found, samples, concepts, grown))
+        grown = gather.families(found)
+        tables = dict(figure_tables(found, samples, concepts, grown))
+        pictures = tuple(draw_picture(name, tables[name]) for name in DRAWINGS if name in tables)
+        explored = write_explorer(found, folder.report.parent, grown) if found.headline else []
         report = Report(
             title=config.name,
             headline=headline,
@@ -50,122 +54,34 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
             saes=gather.other_saes(found),
             concepts=concepts,
             pairs=gather.pair_groups(found),
-            families=tuple(_table(name, some) for name, some in grown.items()),
+            families=tuple(gather.family_levels(name, some) for name, some in grown.items()),
             pictures=pictures,
-            files=_files(config),
+            files=_files(config, folder),
+            controls=gather.controls(found),
+            explorer=bool(explored),
             warnings=_warnings(found),
         )
-    files = [file for drawn in pictures for file in figures.save_picture(drawn, folder.root / "figures")]
+    drawings = folder.root / "figures"
+    files = [file for drawn in pictures for file in save_picture(drawn, drawings)]
+    files += [save_table(table, drawings / "tables" / name) for name, table in tables.items()]
     summary = folder.report.with_name("summary.json")
-    return [*files, write_report(report, folder.report), _write_summary(report, summary)]
+    return [*files, *explored, write_report(report, folder.report), _write_summary(report, summary)]
 
 
-def _with_families(config: Config) -> list[str]:
-    return config.models.names if len(config.saes.widths) > 1 else []
+def report_as_it_is(run: Path) -> Path:
+    """Write the report of what a run's folder holds, finished or not, and return its path.
 
-
-def _pictures(
-    found: Findings, samples: list[Sample], concepts: tuple[ConceptRow, ...], grown: dict[str, Families]
-) -> Iterator[Picture]:
-    f, head = figures, found.headline
-    assert head is not None
-    frame, calibration = head.frame, head.calibration
-    yield f.picture(
-        "best_match",
-        "answer",
-        "How alike are partners?",
-        f.best_match_distribution(samples),
-        f.describe_distribution(samples),
-    )
-    matrix = f.MatchedMatrix(head.drawn["sample_matrix"], head.drawn["best_matrix"], len(frame))
-    yield f.picture("heatmap", "answer", "The matched matrix", f.matched_heatmap(matrix), f.describe_heatmap(matrix))
-    chosen, held_out = frame["score"].to_numpy(), frame["held_out"].to_numpy()
-    yield f.picture(
-        "held_out",
-        "answer",
-        "Chosen on one half, scored on the other",
-        f.chosen_against_held_out(chosen, held_out),
-        f.describe_held_out(chosen, held_out),
-    )
-    firings = np.minimum(frame["count_a"], frame["count_b"])
-    classes = f.strata(firings, held_out, calibration.edges, calibration.strata()["tau"].to_numpy())
-    yield f.picture(
-        "strata", "answer", "By how often they fire", f.similarity_by_firings(classes), f.describe_strata(classes)
-    )
-    if "logit" in head.drawn:
-        logit = frame["logit"].to_numpy()
-        yield f.picture(
-            "logit",
-            "pairs",
-            "Firing alike and writing alike",
-            f.activation_against_logit(held_out, logit),
-            f.describe_logit(held_out, logit),
-        )
-    densities = [
-        f.DensitySample(model, width, found.store(found.folder.store(model, width, seed)).moments().density)
-        for model, width, seed in sae_grid(found.config)
-        if seed == found.config.saes.seeds[0]
-    ]
-    yield f.picture(
-        "densities",
-        "widths",
-        "How often features fire",
-        f.feature_densities(densities),
-        f.describe_densities(densities),
-    )
-    if concepts:
-        yield f.picture(
-            "concepts",
-            "concepts",
-            "One feature a kind of text",
-            f.concept_dots(concepts),
-            f.describe_concepts(concepts),
-        )
-    tables = [_table(name, families) for name, families in grown.items()]
-    if tables:
-        drawn, caption = f.splitting_factors(tables), f.describe_splitting(tables)
-        yield f.picture("splitting", "families", "Splitting, merging, new", drawn, caption)
-    for name, families in list(grown.items())[:1]:
-        nodes, edges = families.nodes_frame(), families.to_frame()
-        title = f"All families of model {name}"
-        yield f.picture("icicle", "families", title, f.family_icicle(nodes, edges), f.describe_icicle(nodes, edges))
-        yield from _tree(found, name, families)
-    yield from _training(found)
-
-
-def _tree(found: Findings, name: str, families: Families) -> Iterator[Picture]:
-    graph = families.graph
-    root = figures.choose_family(graph, 8)
-    if root is None:
-        return
-    tokens: dict[Any, tuple[str, ...]] = {}
-    members = [root, *nx.descendants(graph, root)]
-    for level, width in enumerate(found.config.saes.widths):
-        here = sorted(node for node in members if node[0] == level)
-        store = found.store(found.folder.store(name, width, found.config.saes.seeds[0]))
-        strings = token_strings(store, [feature for _, feature in here], 4, found.decode) if here else []
-        tokens |= dict(zip(here, strings, strict=True))
-    drawn = figures.family_tree(graph, root, tokens, most=8)
-    caption = figures.describe_family(graph, root, tokens, most=8)
-    yield figures.picture("family", "families", f"A family of model {name}", drawn, caption)
-
-
-def _training(found: Findings) -> Iterator[Picture]:
-    log = found.folder.root / "saes" / "train.jsonl"
-    if log.is_file():
-        rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        drawn, unit = figures.curves(rows)
-        yield figures.picture(
-            "training",
-            "training",
-            "How the SAEs learned",
-            figures.training_curves(drawn, unit),
-            figures.describe_training(drawn, unit),
-        )
-
-
-def _table(name: str, families: Families) -> FamilyTable:
-    return FamilyTable(name, tuple(FamilyLevel.from_summary(level) for level in families.summary()["levels"]))
+    Raises
+    ------
+    UniversalityError
+        If the folder is no run's.
+    """
+    config = run / "config.yaml"
+    if not config.is_file():
+        raise UniversalityError(f"{run}: expected a run's folder, with config.yaml in it")
+    folder = RunFolder(run)
+    make_report(load_config(config), folder)
+    return folder.report
 
 
 def _facts(found: Findings) -> tuple[tuple[str, str], ...]:
@@ -189,7 +105,10 @@ def _facts(found: Findings) -> tuple[tuple[str, str], ...]:
 
 def _beginnings(found: Findings) -> str:
     """How far apart the compared dictionaries began; what starts equal may end equal for that reason alone."""
-    pairs = gather.read_json(found.folder.root / "saes" / "beginnings.json")["pairs"]
+    path = found.folder.root / "saes" / "beginnings.json"
+    if not found.has("how the SAEs began", path):
+        return "not known"
+    pairs = gather.read_json(path)["pairs"]
     here = f"/w{headline_width(found.config)}-"
     said = [f"{pair['a']} and {pair['b']} {pair['distance']:.2f}" for pair in pairs if here in pair["a"]]
     return f"distance {'; '.join(said)} (0: drawn alike)" if said else "no two of equal width"
@@ -198,14 +117,14 @@ def _beginnings(found: Findings) -> str:
 _SPLITS = (("train", "train"), ("choose", "choose partners"), ("report", "report"))
 
 
-def _files(config: Config) -> tuple[FileLink, ...]:
+def _files(config: Config, folder: RunFolder) -> tuple[FileLink, ...]:
     a, b = config.models.names[:2]
     name = f"{a}-{b}.w{config.saes.widths[-1]}.activation"
     links = [
         FileLink(f"../matches/{name}.csv", "matched features with top tokens, scores, q and intervals"),
-        FileLink(f"../matches/{name}.graphml", "the same as a graph, for Gephi, Cytoscape, igraph, networkx"),
-        FileLink(f"../matches/{name}.json", "the same as node-link JSON"),
-        FileLink("../figures/", "every picture as PNG and SVG"),
+        FileLink(f"../matches/{name}.graphml", "the same as a graph, for igraph, networkx, Gephi"),
+        FileLink(f"../matches/{name}.cyjs", "the same for Cytoscape; .gexf for Gephi, .json as node-link JSON"),
+        FileLink("../figures/", "every picture as PNG and SVG; in tables/ what each is drawn from"),
         FileLink("../features/", "the stores: which features fire on which tokens"),
         FileLink("summary.json", "the numbers of this page"),
         FileLink("../config.yaml", "the resolved configuration"),
@@ -213,19 +132,36 @@ def _files(config: Config) -> tuple[FileLink, ...]:
     ]
     if len(config.saes.widths) > 1:
         links.insert(3, FileLink(f"../families/{a}.graphml", f"the families of model {a}"))
-    return tuple(links)
+    later = ("summary.json", "../provenance.json", "../figures/")  # made after the page
+    return tuple(link for link in links if link.path in later or (folder.report.parent / link.path).exists())
 
 
 def _warnings(found: Findings) -> tuple[str, ...]:
     head = found.headline
-    assert head is not None
     # kinds of few works are named by the report itself
-    lines = [note for note in head.calibration.notes if not note.startswith("kinds of few groups")]
+    notes = head.calibration.notes if head else ()
+    lines = _few_lines([note for note in notes if not note.startswith("kinds of few groups")])
+    if found.missing:
+        lines.insert(0, f"This run is not finished. Not there: {listed(found.missing)}. The command `run` goes on.")
     for name in found.config.models.load:
-        note = gather.read_json(found.folder.model(name) / "source.json")
+        path = found.folder.model(name) / "source.json"
+        note = gather.read_json(path) if path.exists() else {"trained_on_these_splits": True}
         if not note["trained_on_these_splits"]:
             lines.append(f"Model {name} was not trained on these splits: it may have seen the held-out documents.")
     return tuple(lines)
+
+
+def _few_lines(notes: list[str]) -> list[str]:
+    """Notes on kinds that one work fills, of which a corpus may have dozens, in one line."""
+    filled = [note for note in notes if note.startswith("kind ") and "one group holds" in note]
+    if len(filled) < 2:
+        return notes
+    kinds = [note.removeprefix("kind ").split(":")[0] for note in filled]
+    line = (
+        f"In {len(kinds)} kinds one work holds more than half of the text, so that little or none of it can be "
+        f"re-paired with other works and take part in the null within kinds: {listed(kinds)}."
+    )
+    return [*(note for note in notes if note not in filled), line]
 
 
 def _write_summary(report: Report, path: Path) -> Path:

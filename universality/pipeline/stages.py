@@ -10,6 +10,9 @@ from universality.pipeline.files import replace_file, spread_evenly, write_json
 from universality.pipeline.fitness import warn_of_unfit
 from universality.pipeline.layout import Comparison, RunFolder, family_stores, sae_grid
 
+NEAREST = 5
+"""Best partners of every feature that are kept for the report."""
+
 
 def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
     """Token blocks, the tokenizer, and what counting alone achieves on the held-out documents."""
@@ -155,12 +158,15 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
         best = order[:64]
         tables["best"] = best
         tables["best_matrix"] = activation.block(found.rows[best])[:, found.cols[best]].astype(np.float32)
+        (near, r), (near_b, r_b) = activation.topk(min(NEAREST, *activation.shape), axis=None)
+        tables |= {"near_a": near.astype(np.int32), "near_a_r": r.astype(np.float32)}
+        tables |= {"near_b": near_b.astype(np.int32), "near_b_r": r_b.astype(np.float32)}
         if a.unembedding() is not None and b.unembedding() is not None:
             logit = Similarity.logit(a, b)
             files.append(match(logit).save(folder.logit_match(comparison.name)))
             tables["logit"] = logit.pairs(found.rows, found.cols).astype(np.float32)
     target = folder.similarity(comparison.name)
-    replace_file(target, lambda partial: np.savez(partial.open("wb"), **tables))
+    replace_file(target, lambda partial: _write_arrays(partial, tables))
     return [*files, target]
 
 
@@ -191,3 +197,8 @@ def make_families(config: Config, folder: RunFolder, name: str) -> list[Path]:
             seed=config.statistics.seed,
         )
         return [found.save(folder.families(name))]
+
+
+def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    with path.open("wb") as file:  # savez would add .npz to another name
+        np.savez(file, **arrays)

@@ -7,6 +7,7 @@ that imports matplotlib), ``render`` and ``write_report`` make the page.
 from universality.report.data import (
     Caption,
     ConceptRow,
+    ControlRow,
     Example,
     FamilyLevel,
     FamilyTable,
@@ -30,6 +31,7 @@ from universality.report.html import render, write_report
 __all__ = [
     "Caption",
     "ConceptRow",
+    "ControlRow",
     "Example",
     "FamilyLevel",
     "FamilyTable",

@@ -1,4 +1,6 @@
-"""The report as one self-contained HTML file: pictures inside, nothing fetched, every string escaped.
+"""The report as one HTML file: pictures inside, nothing fetched, every string escaped.
+
+Only the explorer's views read more: script files in ``data/`` beside the page, each when it is first needed.
 
 Strings pass ``visible`` and Jinja's escaping on their way out, so a token can hold markup, control characters or
 directional overrides and still be shown as what it is.
@@ -21,6 +23,7 @@ from markupsafe import Markup, escape
 from universality.errors import UniversalityError
 from universality.report import cautions, numbers, published, words
 from universality.report.data import PAGE_WIDTH, THRESHOLDS, Example, FileLink, Picture, Report
+from universality.report.explorer import explorer_script
 from universality.report.files import write_bytes
 from universality.report.tokens import direction, pieces, visible
 from universality.statistics.concepts import KNOWS
@@ -60,7 +63,7 @@ def write_report(report: Report, path: str | Path) -> Path:
 def render(report: Report) -> str:
     """The page as a string. The same report gives the same bytes."""
     environment = _environment()
-    script = environment.get_template("sort.js.j2").render()
+    script = environment.get_template("sort.js.j2").render() + (explorer_script() if report.explorer else "")
     style = environment.get_template("style.css").render()
     return environment.get_template("template.html.j2").render(
         report=report,

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from universality.card import card
 from universality.matching import Match
 from universality.matching.archive import Arrays, read_archive, write_archive
 from universality.similarity.rows import FloatArray, IntArray
@@ -169,6 +170,9 @@ class Calibration:
             "best_of_cols_report": _median(self.best_row_held_out),
             **said,
         }
+
+    def _repr_html_(self) -> str:
+        return card("Calibrated match", self.summary())
 
     def save(self, path: str | Path) -> Path:
         """Write everything, the match included, to one .npz or .json file, whole or not at all."""

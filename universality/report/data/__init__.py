@@ -9,6 +9,7 @@ from universality.report.data.pairs import Example, FeatureCard, Pair, PairGroup
 from universality.report.data.samples import NAN, THRESHOLDS, Headline, Population, Role, Sample, sample
 from universality.report.data.tables import (
     ConceptRow,
+    ControlRow,
     FamilyLevel,
     FamilyTable,
     LanguageModel,
@@ -23,6 +24,7 @@ __all__ = [
     "THRESHOLDS",
     "Caption",
     "ConceptRow",
+    "ControlRow",
     "Example",
     "FamilyLevel",
     "FamilyTable",

@@ -5,7 +5,7 @@ from typing import Literal
 
 from universality.report.data.pairs import PairGroup
 from universality.report.data.samples import Headline
-from universality.report.data.tables import ConceptRow, FamilyTable, LanguageModels, SaeQuality, WidthRow
+from universality.report.data.tables import ConceptRow, ControlRow, FamilyTable, LanguageModels, SaeQuality, WidthRow
 
 Section = Literal["answer", "widths", "concepts", "pairs", "families", "training"]
 PAGE_WIDTH = 6.9
@@ -79,6 +79,10 @@ class Report:
         Where everything lies.
     warnings, limits
         Lines to add to those that follow from the numbers.
+    controls
+        Everything that was matched, beside what chance gives.
+    explorer
+        Whether the explorer's data files are written beside the page (``universality.report.explorer``).
     """
 
     title: str
@@ -95,3 +99,5 @@ class Report:
     files: tuple[FileLink, ...] = ()
     warnings: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    controls: tuple[ControlRow, ...] = ()
+    explorer: bool = False

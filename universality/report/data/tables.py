@@ -96,6 +96,35 @@ class WidthRow:
 
 
 @dataclass(frozen=True)
+class ControlRow:
+    """One matching of the run, beside what chance gives.
+
+    Parameters
+    ----------
+    name, of
+        Of the comparison; what was matched, in words.
+    n_pairs
+        Matched pairs.
+    chosen, held_out
+        Median r on the half that chose and on the half that reports.
+    null_median, null_q95
+        Of the matched scores on re-paired text.
+    share_significant, share_within_kinds
+        As in ``WidthRow``.
+    """
+
+    name: str
+    of: str
+    n_pairs: int
+    chosen: float = NAN
+    held_out: float = NAN
+    null_median: float = NAN
+    null_q95: float = NAN
+    share_significant: float = NAN
+    share_within_kinds: float = NAN
+
+
+@dataclass(frozen=True)
 class ConceptRow:
     """The feature of A that knows a kind of text best, and its partner in B.
 

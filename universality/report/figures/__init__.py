@@ -4,11 +4,26 @@ Nothing here touches pyplot's state or needs a screen.
 """
 
 from universality.report.figures.concepts import concept_dots, describe_concepts
+from universality.report.figures.consistency import FrequencySample, consistency_by_frequency, describe_consistency
+from universality.report.figures.coverage import (
+    CoverageCurve,
+    coverage_curve,
+    describe_coverage,
+    quality_against_coverage,
+)
 from universality.report.figures.densities import DensitySample, describe_densities, feature_densities
 from universality.report.figures.distributions import best_match_distribution, describe_distribution
-from universality.report.figures.heatmap import MatchedMatrix, describe_heatmap, matched_heatmap, spaced
+from universality.report.figures.heatmap import (
+    MatchedMatrix,
+    cluster_order,
+    clustered_heatmap,
+    describe_clustered,
+    describe_heatmap,
+    matched_heatmap,
+    spaced,
+)
 from universality.report.figures.icicle import describe_icicle, family_icicle
-from universality.report.figures.save import picture, save_figure, save_picture
+from universality.report.figures.save import FORMATS, picture, save_figure, save_for_print, save_picture
 from universality.report.figures.scatter import (
     activation_against_logit,
     chosen_against_held_out,
@@ -22,17 +37,27 @@ from universality.report.figures.tree import describe_family, family_tree
 from universality.report.figures.tree_layout import choose_family
 
 __all__ = [
+    "FORMATS",
+    "CoverageCurve",
     "Curve",
     "DensitySample",
+    "FrequencySample",
     "MatchedMatrix",
     "Stratum",
     "activation_against_logit",
     "best_match_distribution",
     "choose_family",
     "chosen_against_held_out",
+    "cluster_order",
+    "clustered_heatmap",
     "concept_dots",
+    "consistency_by_frequency",
+    "coverage_curve",
     "curves",
+    "describe_clustered",
     "describe_concepts",
+    "describe_consistency",
+    "describe_coverage",
     "describe_densities",
     "describe_distribution",
     "describe_family",
@@ -48,7 +73,9 @@ __all__ = [
     "feature_densities",
     "matched_heatmap",
     "picture",
+    "quality_against_coverage",
     "save_figure",
+    "save_for_print",
     "save_picture",
     "similarity_by_firings",
     "spaced",

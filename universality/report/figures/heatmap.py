@@ -9,10 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
 
 from universality.errors import UniversalityError
 from universality.report.data import Caption
-from universality.report.figures.style import PAGE, SIGNED_MAP, drawable, new_figure, say, styled
+from universality.report.figures.style import COLUMN, PAGE, SIGNED_MAP, drawable, new_figure, say, styled
 from universality.report.numbers import count, fixed, percent, plural
 
 Matrix = np.ndarray[Any, np.dtype[np.floating]]
@@ -135,3 +137,46 @@ def describe_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") ->
             "cells reach 0.5"
         )
     return Caption(text + contrast + ".", f"Heatmap of {measure} between {drawn} of matched features.{contrast}.")
+
+
+@styled
+def clustered_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") -> Figure:
+    """The sampled pairs, those that resemble each other put side by side: blocks are groups that share a meaning."""
+    figure = new_figure(COLUMN * 1.25, 3.6)
+    axes = figure.subplots()
+    order = cluster_order(matrix.sample)
+    n = len(order)
+    image = axes.imshow(
+        matrix.sample[np.ix_(order, order)] if n else np.zeros((1, 1)),
+        cmap=colormaps[SIGNED_MAP].with_extremes(bad="#BBBBBB"),
+        vmin=-1,
+        vmax=1,
+        interpolation="nearest",
+    )
+    axes.set(xlabel="partner in B, in the same order", ylabel="feature of A, like beside like", xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+    if not n:
+        say(axes, "no pairs")
+    figure.colorbar(image, ax=axes, label=measure, shrink=0.82, aspect=26, pad=0.02)
+    return figure
+
+
+def cluster_order(sample: Matrix) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Leaves of an average-linkage tree over 1 - r, r averaged over both directions of a pair of pairs."""
+    if len(sample) < 3:
+        return np.arange(len(sample))
+    r = np.nan_to_num((sample + sample.T).astype(np.float64) / 2)
+    distance = np.clip(1 - r, 0, 2)
+    np.fill_diagonal(distance, 0)
+    return np.asarray(leaves_list(linkage(squareform(distance, checks=False), "average")), dtype=np.int64)
+
+
+def describe_clustered(matrix: MatchedMatrix) -> Caption:
+    """What the picture shows and what to see in it."""
+    text = (
+        f"{plural(len(matrix.sample), 'pair')} of the picture above, ordered so that pairs which resemble each other "
+        "stand side by side (average linkage over 1 - r). Blocks on the diagonal are groups of features that share a "
+        "meaning: within one, who is whose partner is partly a matter of luck."
+    )
+    return Caption(text, f"Clustered heatmap of {plural(len(matrix.sample), 'pair')} of matched features.")

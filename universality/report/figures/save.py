@@ -2,12 +2,14 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 from matplotlib.figure import Figure
 
 from universality.errors import UniversalityError
 from universality.report.data import Caption, Picture, Section
-from universality.report.figures.style import styled
+from universality.report.figures.style import COLUMN, PAGE, styled
 from universality.report.files import write_bytes
 
 DPI = 200
@@ -18,7 +20,10 @@ def figure_bytes(figure: Figure) -> tuple[bytes, bytes]:
     """The figure as PNG and as SVG, without dates or versions."""
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
+    engine = figure.get_layout_engine()
+    figure.set_layout_engine("none")  # keep what was laid out: doing it again takes as long as drawing
     figure.savefig(svg, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
+    figure.set_layout_engine(engine)
     return png.getvalue(), svg.getvalue()
 
 
@@ -31,6 +36,43 @@ def save_figure(figure: Figure, stem: str | Path) -> tuple[Path, Path]:
         The PNG and the SVG.
     """
     return _write_both(figure_bytes(figure), Path(stem))
+
+
+FORMATS = ("pdf", "svg", "png")
+_TEXT: dict[Any, Any] = {"svg.fonttype": "none", "pdf.fonttype": 42}
+"""Text stays text, for editors of vector graphics."""
+_DATELESS: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+@styled
+def save_for_print(figure: Figure, path: str | Path) -> Path:
+    """Write a figure for a paper, as wide as one or two columns of print, its format by the name's ending.
+
+    Text stays text; what was drawn little wider than a column becomes a column wide, the rest two.
+
+    Parameters
+    ----------
+    path
+        Ends in one of ``FORMATS``.
+
+    Raises
+    ------
+    UniversalityError
+        When the ending is none of these.
+    """
+    path = Path(path)
+    ending = path.suffix.removeprefix(".")
+    if ending not in FORMATS:
+        raise UniversalityError(f"{path}: expected a name ending in one of {', '.join(FORMATS)}")
+    figure.set_figwidth(COLUMN if figure.get_figwidth() <= 1.3 * COLUMN else PAGE)
+    content = io.BytesIO()
+    with matplotlib.rc_context(_TEXT):
+        figure.savefig(content, format=ending, dpi=DPI, metadata=_DATELESS[ending])
+    return write_bytes(path, content.getvalue())
 
 
 def picture(name: str, section: Section, title: str, figure: Figure, caption: Caption) -> Picture:

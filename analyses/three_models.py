@@ -1,0 +1,73 @@
+"""Which features do three models share, and do their partners agree with each other?
+
+    python analyses/three_models.py [RUN]
+
+Reads the matches of a run's folder (default runs/three, with three models or more) at its largest width. Two matchings
+can each find a partner and disagree on who the third is: a feature is shared by all three only where the partner of its
+partner is its own partner. The control shuffles which partner each pair of the second and third model has.
+"""
+
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from universality import Calibration
+
+THRESHOLDS = (0.0, 0.3, 0.5, 0.7)
+
+
+def partners(calibration: Calibration, least: float, shuffled: bool = False) -> np.ndarray:
+    """Each row's column, -1 where it has none or their held-out r is below ``least``."""
+    found = np.full(calibration.match.shape[0], -1)
+    good = calibration.held_out >= least
+    cols = calibration.match.cols[good]
+    found[calibration.match.rows[good]] = np.random.default_rng(0).permutation(cols) if shuffled else cols
+    return found
+
+
+def agreeing(ab: np.ndarray, ac: np.ndarray, bc: np.ndarray) -> int:
+    """Features of the first model whose partners are each other's."""
+    both = (ab >= 0) & (ac >= 0)
+    return int((bc[ab[both]] == ac[both]).sum())
+
+
+run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/three")
+by_width: dict[int, dict[tuple[str, str], Calibration]] = {}
+for path in sorted(run.glob("matches/*.w*.activation.npz")):
+    pair, width = path.name.removesuffix(".activation.npz").rsplit(".w", 1)
+    a, _, b = pair.partition("-")
+    if width.isdigit() and a != b:
+        by_width.setdefault(int(width), {})[a, b] = Calibration.load(path)
+matches = by_width[max(by_width)] if by_width else {}
+names = list(dict.fromkeys(name for pair in matches for name in pair))
+if len(names) < 3:
+    sys.exit(f"{run}: matches of three models or more are needed, found those of {', '.join(names) or 'none'}")
+
+print(f"width {max(by_width)}, held-out r and q of every pair of models:")
+rows = {
+    f"{a}-{b}": {
+        "pairs": len(c.held_out),
+        "median r": np.nanmedian(c.held_out),
+        "r >= 0.5": (c.held_out >= 0.5).mean(),
+        "q <= 0.05": (c.q <= 0.05).mean(),
+    }
+    for (a, b), c in matches.items()
+}
+print(pd.DataFrame(rows).T.to_string(float_format="{:.3f}".format))
+
+table = {}
+for a, b, c in combinations(names, 3):
+    for least in THRESHOLDS:
+        ab, ac, bc = (partners(matches[pair], least) for pair in ((a, b), (a, c), (b, c)))
+        table[f"{a}, {b}, {c}", f"r >= {least}"] = {
+            f"in {b}": (ab >= 0).sum(),
+            f"in {c}": (ac >= 0).sum(),
+            "in both": ((ab >= 0) & (ac >= 0)).sum(),
+            "agreeing": agreeing(ab, ac, bc),
+            "shuffled": agreeing(ab, ac, partners(matches[b, c], least, shuffled=True)),
+        }
+print("\nfeatures of the first model with a partner in the others, and those whose partners are each other's:")
+print(pd.DataFrame(table).T.fillna("").to_string())

@@ -1,0 +1,211 @@
+"""The explorer in a real browser: found, sorted, opened, followed and hovered as a reader would."""
+
+# ruff: noqa: E501 - scripts for the browser are expressions of one line
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chromium import CHROMIUM, Browser
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt-get install chromium)"),
+]
+ROWS = "document.querySelectorAll('#explorer tr[data-k]').length"
+PAIR_OF_ROW = "[...document.querySelectorAll('#explorer tr[data-k] td:first-child a')].map(a => +a.textContent)"
+READY = (
+    "!document.querySelector('#explorer').hidden && document.querySelector('#explorer').dataset.shows === location.hash"
+)
+AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text(encoding="utf-8")
+VIEWS = (
+    "#answer",
+    "#explore/pairs",
+    "#pair/3",
+    "#explore/map",
+    "#explore/heatmap",
+    "#explore/families",
+    "#family/A/0/2",
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Browser, explored: Path) -> Iterator[Browser]:
+    """The report, opened anew; afterwards nothing was complained of and nothing left the machine."""
+    browser.complaints.clear()
+    browser.requests.clear()
+    browser.open("about:blank")
+    browser.open(explored.as_uri())
+    yield browser
+    assert browser.complaints == []
+    assert browser.requests
+    folder = explored.parent.as_uri()
+    assert [r for r in browser.requests if not r.startswith((folder, "data:", "about:"))] == []
+
+
+def go(page: Browser, view: str) -> None:
+    page.run(f"location.hash = {view!r}; 0")
+    page.until(f"document.querySelector('#explorer').dataset.shows === {view!r}")
+
+
+def test_open_search_sort_and_open_a_pair(page: Browser) -> None:
+    assert page.run("document.querySelector('#explorer').hidden")
+    page.mouse("click", ".views a[data-view='pairs']")
+    page.until(f"{ROWS} > 0")
+    assert page.run("document.querySelector('#found').textContent") == "23 of 23 pairs"
+    r = page.run(
+        "[...document.querySelectorAll('#explorer tr[data-k] td:nth-child(4)')].map(c => parseFloat(c.innerText.replace('−', '-')))"
+    )
+    known = [value for value in r if value is not None]
+    assert known == sorted(known, reverse=True)
+    assert known[0] > 0.99  # shared atoms
+    assert known[-1] < 0.2  # and the control: features that only one model has
+    page.mouse("click", "#explorer thead th:first-child button")
+    page.mouse("click", "#explorer thead th:first-child button")
+    assert page.run(PAIR_OF_ROW) == list(range(23))
+    page.press("/")
+    page.call("Input.insertText", text="#7")
+    page.until(f"{ROWS} < 5")
+    assert page.run("location.hash").startswith("#explore/pairs?q=%237")
+    assert page.run(
+        "[...document.querySelectorAll('#explorer tr[data-k]')].every(r => [1, 2].some(c => r.cells[c].textContent === '7'))"
+    )
+    page.run("document.querySelector('.virtual').focus(); 0")
+    page.press("ArrowDown")
+    page.press("Enter")
+    page.until("location.hash.startsWith('#pair/')")
+    page.until(READY)
+    assert page.run("document.querySelectorAll('#explorer .side').length") == 2
+
+
+def test_a_search_that_finds_nothing_says_so(page: Browser) -> None:
+    go(page, "#explore/pairs?q=nowhere")
+    page.until("document.querySelector('#found')?.textContent === '0 of 23 pairs'")
+    assert page.run(ROWS) == 0
+
+
+def test_a_pair_shows_both_features_and_follows_its_family(page: Browser) -> None:
+    go(page, "#pair/3")
+    marks = "document.querySelectorAll('#explorer .side')[{}].querySelectorAll('.examples mark').length"
+    assert page.run(marks.format(0)) == page.run(marks.format(1)) == 7
+    shades = page.run(
+        "[...document.querySelectorAll('#explorer .side:first-child .examples:first-of-type mark')].map(m => +m.style.getPropertyValue('--s'))"
+    )
+    assert max(shades) == 1
+    assert page.run("document.querySelectorAll('#explorer .hist rect').length") == 40
+    assert page.run("document.querySelectorAll('#explorer .weights li').length") == 32
+    page.press("ArrowRight")
+    page.until("location.hash === '#pair/4'")
+    page.until(READY)
+    page.run("[...document.querySelectorAll('#explorer a[href^=\"#family/A\"]')].pop().click()")
+    page.until("location.hash.startsWith('#family/A/1/')")
+    page.until(READY)
+    page.run("document.querySelector('#explorer p a[href^=\"#family/A/0\"]').click()")
+    page.until("location.hash.startsWith('#family/A/0/')")
+    page.until("document.querySelectorAll('#explorer .tree li').length >= 2")
+    page.run("document.querySelectorAll('#explorer .tools button')[1].click()")
+    assert page.run("document.querySelector('#explorer details').open") is False
+    page.run("document.querySelectorAll('#explorer .tools button')[0].click()")
+    assert page.run("[...document.querySelectorAll('#explorer details')].every(d => d.open)")
+
+
+def test_hover_and_zoom_of_the_heatmap(page: Browser) -> None:
+    go(page, "#explore/heatmap")
+    page.mouse("mouseMoved", "#explorer canvas", 0.02, 0.02)
+    best = page.until(
+        "document.querySelector('.readout').textContent.includes('a pair') && document.querySelector('.readout').textContent"
+    )
+    assert float(best.split("r ")[1].split(",")[0]) > 0.99
+    before = page.run("document.querySelector('#explorer canvas').toDataURL()")
+    page.run("document.querySelector('[aria-label=\"Zoom in\"]').click()")
+    page.until(f"document.querySelector('#explorer canvas').toDataURL() !== {before!r}")
+    page.mouse("click", "#explorer canvas", 0.02, 0.02)
+    page.until("location.hash.startsWith('#pair/')")
+    page.until(READY)
+
+
+def test_the_map_links_both_models(page: Browser) -> None:
+    go(page, "#explore/map")
+    page.until("document.querySelectorAll('#explorer canvas').length === 2")
+    pictures = "JSON.stringify([...document.querySelectorAll('#explorer canvas')].map(c => c.toDataURL()))"
+    page.until(
+        "document.querySelector('#explorer canvas').getContext('2d').getImageData(0, 0, 720, 720).data.some(x => x)"
+    )
+    before = page.run(pictures)
+    page.run("document.querySelector('#pick-0').focus(); 0")
+    page.call("Input.insertText", text="5")
+    page.until("document.querySelector('.readout').textContent.includes('A #5 and B #')")
+    page.until(f"{pictures} !== {before!r}")
+
+
+def test_tokens_are_text_wherever_they_appear(page: Browser, nasty: tuple[str, ...]) -> None:
+    for view in VIEWS:
+        go(page, view) if view != "#answer" else None
+        assert (
+            page.run(
+                "document.querySelectorAll('script[src^=\"http\"], #explorer script, #explorer img, #explorer [onmouseover], #explorer [onerror], #explorer b:not(.scores b)').length"
+            )
+            == 0
+        )
+        assert page.run("document.title").count("alert(1)") in (0, 1)
+    go(page, "#explore/families")
+    text = page.run("document.querySelector('#explorer').innerText")
+    assert "<script>alert(1)</script>" in text or "<b>bold</b>" in text
+    assert "\u202e" not in text
+    assert "\x00" not in text
+    assert "x" * 200 not in text
+
+
+def test_an_address_that_leads_nowhere_says_so(page: Browser) -> None:
+    for view, said in (("#pair/99999", "no pair 99999"), ("#pair/x", "no pair x"), ("#family/Z/0/0", "no families of Z"),
+                       ("#family/A/0/999", "no feature 999")):  # fmt: skip
+        go(page, view)
+        assert said in page.until("document.querySelector('#explorer .warnings')?.innerText")
+        go(page, "#explore/pairs")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_no_serious_fault_of_accessibility(explored: Path, tmp_path: Path, dark: bool) -> None:
+    with Browser(tmp_path / "profile", dark=dark) as browser:
+        browser.open(explored.as_uri())
+        browser.run(f"{AXE};0")
+        for view in VIEWS:
+            browser.run(f"location.hash = {view!r}; 0")
+            browser.until(f"(document.querySelector('#explorer').dataset.shows || '#answer') === {view!r}")
+            faults = browser.run(
+                "axe.run({resultTypes: ['violations']}).then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact)).map(v => [v.id, v.nodes[0].html, v.nodes[0].failureSummary]))"
+            )
+            assert faults == [], view
+
+
+def test_that_check_sees_a_fault(explored: Path, tmp_path: Path) -> None:
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(explored.as_uri())
+        browser.run(f"{AXE};0")
+        browser.run("document.body.append(document.createElement('button')); 0")
+        found = browser.run("axe.run({resultTypes: ['violations']}).then(r => r.violations.map(v => v.id))")
+        assert "button-name" in found
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_phone_need_not_scroll_sideways(page: Browser, view: str) -> None:
+    page.resize(360, 740)
+    if view != "#answer":
+        go(page, view)
+    assert page.run("document.documentElement.scrollWidth") <= 360
+    page.resize(1280, 900)
+
+
+def test_without_its_data_the_page_says_what_is_missing(explored: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "index.html"
+    alone.write_bytes(explored.read_bytes())
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(alone.as_uri() + "#explore/pairs")
+        said = browser.until("document.querySelector('#explorer .warnings')?.innerText")
+        assert "data/index.js is not there" in said

@@ -1,0 +1,168 @@
+"""The tables behind a run's pictures, and the pictures drawn again from them for a paper."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from universality.config import load_config
+from universality.errors import UniversalityError
+from universality.export.about import shown_tokens
+from universality.families import Families
+from universality.pipeline import gather
+from universality.pipeline.gather import Compared, Findings, findings
+from universality.pipeline.layout import RunFolder
+from universality.report import figures
+from universality.report.data import ConceptRow, Sample
+from universality.report.figures.drawings import (
+    concepts_table,
+    draw,
+    family_members,
+    family_table,
+    icicle_table,
+    samples_table,
+    splitting_table,
+    tables_in,
+    training_table,
+)
+from universality.report.figures.tables import Table, load_table, save_table
+
+
+def draw_figures(run: Path, formats: Sequence[str] = figures.FORMATS, out: Path | None = None) -> list[Path]:
+    """Draw every figure of a run from its saved table; tables that are not there are made first.
+
+    Parameters
+    ----------
+    run
+        A run's folder, finished or not.
+    formats
+        Some of ``pdf svg png``.
+    out
+        Where to; ``figures/print`` in the run by default.
+
+    Raises
+    ------
+    UniversalityError
+        For an unknown format, and when the run holds nothing to draw.
+    """
+    unknown = [name for name in formats if name not in figures.FORMATS]
+    if unknown or not formats:
+        raise UniversalityError(
+            f"--format: expected some of {','.join(figures.FORMATS)}, found {','.join(unknown) or 'none'}"
+        )
+    tables = tables_in(run / "figures" / "tables") or _tables_of(run)
+    if not tables:
+        raise UniversalityError(f"{run}: nothing to draw yet; expected matches, features or a training log in it")
+    target, files = out or run / "figures" / "print", []
+    for name, path in tables.items():
+        table = load_table(path)
+        for ending in formats:
+            figure, _ = draw(name, table)
+            files.append(figures.save_for_print(figure, target / f"{name}.{ending}"))
+    return files
+
+
+def _tables_of(run: Path) -> dict[str, Path]:
+    config = run / "config.yaml"
+    if not config.is_file():
+        raise UniversalityError(f"{run}: expected a run's folder, with config.yaml in it")
+    with findings(load_config(config), RunFolder(run)) as f:
+        grown = gather.families(f)
+        for name, table in figure_tables(f, gather.samples(f), gather.concept_rows(f), grown):
+            save_table(table, run / "figures" / "tables" / name)
+    return tables_in(run / "figures" / "tables")
+
+
+def figure_tables(
+    found: Findings, samples: list[Sample], concepts: tuple[ConceptRow, ...], grown: Mapping[str, Families]
+) -> Iterator[tuple[str, Table]]:
+    """Name and table of every figure that the run has the numbers for."""
+    if found.headline is not None:
+        yield from _matched(found, found.headline, samples)
+    yield from _densities(found)
+    if concepts:
+        yield "concepts", concepts_table(concepts)
+    if grown:
+        yield "splitting", splitting_table([gather.family_levels(name, families) for name, families in grown.items()])
+    for name, families in list(grown.items())[:1]:
+        yield "icicle", icicle_table(name, families.nodes_frame(), families.to_frame())
+        yield from _family(found, name, families)
+    yield from _training(found)
+
+
+def _matched(found: Findings, head: Compared, samples: list[Sample]) -> Iterator[tuple[str, Table]]:
+    frame, calibration = head.frame, head.calibration
+    yield "best_match", samples_table(samples)
+    matrix = {"sample": head.drawn["sample_matrix"], "best": head.drawn["best_matrix"], "n_pairs": np.int64(len(frame))}
+    table = {name: np.asarray(value) for name, value in matrix.items()}
+    yield "heatmap", table
+    chosen, held_out = frame["score"].to_numpy(), frame["held_out"].to_numpy()
+    yield "held_out", {"chosen": chosen, "held_out": held_out}
+    yield "coverage", samples_table([some for some in samples if some.role != "null"])
+    yield (
+        "strata",
+        {
+            "firings": np.minimum(frame["count_a"], frame["count_b"]).to_numpy(),
+            "held_out": held_out,
+            "edges": calibration.edges,
+            "null_quantile": calibration.strata()["tau"].to_numpy(),
+        },
+    )
+    yield "consistency", _consistency(found)
+    yield "clustered", table
+    if "logit" in head.drawn:
+        yield "logit", {"held_out": held_out, "logit": frame["logit"].to_numpy()}
+
+
+def _consistency(found: Findings) -> Table:
+    """Pairs of the headline, of the ceiling and of the neurons: ``role label firings r``."""
+    words = {"features": "SAE features", "ceiling": "two SAE seeds of one model", "neurons": "neurons"}
+    parts = []
+    for role, compared in zip(words, (found.headline, found.of("ceiling"), found.of("neurons")), strict=True):
+        if compared is not None:
+            c = compared.calibration
+            parts.append((role, np.minimum(c.count_a, c.count_b), c.held_out))
+    repeats = [len(r) for _, _, r in parts]
+    return {
+        "role": np.repeat([role for role, _, _ in parts], repeats),
+        "label": np.repeat([words[role] for role, _, _ in parts], repeats),
+        "firings": np.concatenate([firings for _, firings, _ in parts]),
+        "r": np.concatenate([r for _, _, r in parts]),
+    }
+
+
+def _densities(found: Findings) -> Iterator[tuple[str, Table]]:
+    first = [item for item in found.grid() if item[2] == found.config.saes.seeds[0]]
+    if first:
+        density = [found.store(found.folder.store(*item)).moments().density for item in first]
+        repeats = [len(some) for some in density]
+        yield (
+            "densities",
+            {
+                "model": np.repeat([model for model, _, _ in first], repeats),
+                "width": np.repeat([width for _, width, _ in first], repeats),
+                "density": np.concatenate(density),
+            },
+        )
+
+
+def _family(found: Findings, name: str, families: Families) -> Iterator[tuple[str, Table]]:
+    members = family_members(families.graph)
+    tokens: dict[Any, tuple[str, ...]] = {}
+    for level, width in enumerate(found.config.saes.widths):
+        here = sorted(node for node in members if node[0] == level)
+        if here:
+            store = found.store(found.folder.store(name, width, found.config.saes.seeds[0]))
+            strings = shown_tokens(store, [feature for _, feature in here], 4, found.decode)
+            tokens |= dict(zip(here, strings, strict=True))
+    if members:
+        yield "family", family_table(name, families.graph, members, tokens)
+
+
+def _training(found: Findings) -> Iterator[tuple[str, Table]]:
+    log = found.folder.root / "saes" / "train.jsonl"
+    if found.has("the log of the SAEs' training", log):
+        rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        yield "training", training_table(*figures.curves(rows))

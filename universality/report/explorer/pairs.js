@@ -1,0 +1,153 @@
+// The table of all matched pairs: columns are typed arrays, rows are made only where one looks.
+const ROW = 34, SPARE = 8;
+function columns(index, pairs, words) {
+  const [a, b] = index.models, tokens = index.tokens_shown;
+  const number = (key, name, text, what) => ({key, name, text: (i) => text(pairs[key][i]), value: (i) => pairs[key][i], what});
+  const said = (key, name, width) => ({
+    key, name, left: true, width,
+    value: (i) => words[pairs[key][tokens * i]] ?? "",
+    text: (i) => chips(words, pairs[key].subarray(tokens * i, tokens * (i + 1))),
+  });
+  const kind = (key, name) => ({key, name, left: true, value: (i) => index.kinds[pairs[key][i]] ?? "", text: (i) => bdi(index.kinds[pairs[key][i]] ?? "–")});
+  return [
+    {key: "pair", name: "pair", value: (i) => i, text: (i) => el("a", {href: `#pair/${i}`}, String(i))},
+    number("row", `${a} #`, String, `feature of ${a}`), number("col", `${b} #`, String, `feature of ${b}`),
+    {key: "held_out", name: "r held out", value: (i) => pairs.held_out[i], what: "Pearson's r on documents that chose nothing, with its 95% interval",
+     text: (i) => [el("span", {class: "bar", style: {"--r": Math.max(0, pairs.held_out[i] || 0)}}), fixed(pairs.held_out[i]), " ",
+       el("small", {}, known(pairs.ci_low[i]) ? `${fixed(pairs.ci_low[i])} to ${fixed(pairs.ci_high[i])}` : "")]},
+    number("score", "r chosen", fixed, "r on the documents that chose the partner"),
+    number("q", `q, ${index.nulls[0] ?? "no null"}`, small, "share of false discoveries among pairs up to this one"),
+    index.nulls.length > 1 ? number("q_kind", "q within kinds", small, "the same against text of the same kind") : null,
+    number("logit", "logit r", fixed, "do they write alike"),
+    number("count_a", `${a} fires`, whole, "firings where partners are chosen"), number("count_b", `${b} fires`, whole, "firings where partners are chosen"),
+    kind("kind_a", `kind, ${a}`), kind("kind_b", `kind, ${b}`),
+    said("tokens_a", `${a} fires most on`), said("tokens_b", `${b} fires most on`),
+  ].filter(Boolean);
+}
+
+function sorted(n, column, falling) {
+  const text = typeof column.value(0) === "string", values = text ? new Array(n) : new Float64Array(n);
+  const order = new Uint32Array(n);
+  for (let i = 0; i < n; i++) [values[i], order[i]] = [column.value(i), i];
+  const none = text ? (x) => x === "" : (x) => !known(x);
+  const collator = new Intl.Collator();
+  return order.sort((i, j) => {
+    const x = values[i], y = values[j];
+    if (none(x) || none(y)) return none(x) - none(y) || i - j;
+    const rising = text ? collator.compare(x, y) : x - y;
+    return (falling ? -rising : rising) || i - j;
+  });
+}
+
+function searched(order, query, index, pairs, words) {
+  const wanted = query.trim().toLowerCase();
+  if (!wanted) return order;
+  const holds = (text) => text.toLowerCase().includes(wanted) || marked(text).toLowerCase().includes(wanted);
+  const word = Uint8Array.from(words, holds), kind = index.kinds.map(holds);
+  const number = /^#?\d+$/.test(wanted) ? Number(wanted.replace("#", "")) : -1;
+  const tokens = index.tokens_shown;
+  return order.filter((i) => {
+    if (pairs.row[i] === number || pairs.col[i] === number) return true;
+    if (kind[pairs.kind_a[i]] || kind[pairs.kind_b[i]]) return true;
+    for (let k = tokens * i; k < tokens * (i + 1); k++) if (word[pairs.tokens_a[k]] || word[pairs.tokens_b[k]]) return true;
+    return false;
+  });
+}
+
+let lastOrder = null;  // what the table showed, for "next" in the view of a pair
+async function showPairs(index, _, query) {
+  const [pairs, words] = await Promise.all([load("pairs"), load("words")]);
+  const n = index.n_pairs, shown = columns(index, pairs, words);
+  const state = {sort: query.get("sort") ?? "held_out", falling: query.get("up") === null, q: query.get("q") ?? ""};
+  let column = shown.find(({key}) => key === state.sort) ?? shown[3];
+  let all = sorted(n, column, state.falling), order = all, first = -1;
+
+  const count = el("output", {role: "status"});
+  const box = el("input", {type: "search", id: "search", placeholder: "token, kind or feature number", value: state.q, "aria-describedby": "found"});
+  count.id = "found";
+  const heads = shown.map((some) => el("th", {scope: "col", class: some.left ? "left" : null, title: some.what},
+    el("button", {type: "button", onclick: () => sortBy(some)}, some.name)));
+  const body = el("tbody"), above = el("tr", {class: "space", "aria-hidden": "true"}, el("td", {colspan: shown.length})), below = above.cloneNode(true);
+  const table = el("table", {class: "pairs", "aria-rowcount": n + 1}, el("caption", {class: "unseen"}, "All matched pairs"), el("thead", {}, el("tr", {"aria-rowindex": 1}, heads)), body);
+  const scroller = el("div", {class: "virtual", tabindex: "0", role: "region", "aria-label": "Table of pairs; arrow keys move from pair to pair"}, table);
+
+  function remember() {
+    const now = new URLSearchParams();
+    if (state.q) now.set("q", state.q);
+    if (state.sort !== "held_out") now.set("sort", state.sort);
+    if (!state.falling) now.set("up", "");
+    history.replaceState(null, "", `#explore/pairs${String(now) && `?${now}`}`);
+  }
+  function sortBy(some) {
+    state.falling = some === column ? !state.falling : !some.left;
+    [column, state.sort] = [some, some.key];
+    all = sorted(n, column, state.falling);
+    find();
+  }
+  function find() {
+    order = lastOrder = searched(all, state.q, index, pairs, words);
+    heads.forEach((head, i) => shown[i] === column ? head.setAttribute("aria-sort", state.falling ? "descending" : "ascending") : head.removeAttribute("aria-sort"));
+    count.textContent = `${whole(order.length)} of ${whole(n)} pairs`;
+    table.setAttribute("aria-rowcount", order.length + 1);
+    scroller.scrollTop = 0;
+    first = -1;
+    draw();
+    remember();
+  }
+  function draw() {
+    const start = Math.max(0, Math.min(Math.floor(scroller.scrollTop / ROW) - SPARE, order.length - 1));
+    if (start === first) return;
+    first = start;
+    const stop = Math.min(order.length, start + Math.ceil((scroller.clientHeight || 600) / ROW) + 2 * SPARE);
+    const rows = [];
+    for (let k = start; k < stop; k++) {
+      const cells = shown.map((some) => el("td", {class: some.left ? "left" : null}, some.text(order[k])));
+      rows.push(el("tr", {"aria-rowindex": k + 2, "data-k": k}, cells));
+    }
+    above.firstChild.style.height = `${start * ROW}px`;
+    below.firstChild.style.height = `${(order.length - stop) * ROW}px`;
+    const focused = document.activeElement?.closest?.("tr")?.dataset.k;
+    body.replaceChildren(above, ...rows, below);
+    if (focused !== undefined) body.querySelector(`tr[data-k="${focused}"] a`)?.focus({preventScroll: true});
+  }
+  function step(event) {
+    const moves = {ArrowDown: 1, ArrowUp: -1, PageDown: 15, PageUp: -15, Home: -n, End: n};
+    if (!(event.key in moves) || !order.length) return;
+    event.preventDefault();
+    const at = document.activeElement?.closest?.("tr")?.dataset.k;
+    const next = Math.min(Math.max((at === undefined ? -1 : Number(at)) + moves[event.key], 0), order.length - 1);
+    const top = next * ROW, room = scroller.clientHeight - 2 * ROW - 40;
+    if (top < scroller.scrollTop) scroller.scrollTop = top;
+    if (top > scroller.scrollTop + room) scroller.scrollTop = top - room;
+    first = -1;
+    draw();
+    body.querySelector(`tr[data-k="${next}"] a`)?.focus({preventScroll: true});
+  }
+  body.addEventListener("click", (event) => {
+    const row = event.target.closest("tr[data-k]");
+    if (row && !event.target.closest("a") && !String(getSelection())) location.hash = `#pair/${order[row.dataset.k]}`;
+  });
+  scroller.addEventListener("scroll", () => requestAnimationFrame(draw));
+  scroller.addEventListener("keydown", step);
+  box.addEventListener("input", () => { state.q = box.value; find(); });
+  const slash = (event) => {
+    if (event.key !== "/" || event.target.matches?.("input, select")) return;
+    event.preventDefault();
+    box.focus();
+  };
+  const resized = () => { first = -1; draw(); };
+  addEventListener("keydown", slash);
+  addEventListener("resize", resized);
+  return {
+    title: "Matched pairs",
+    nodes: [
+      heading("Matched pairs of ", bdi(index.models[0]), " and ", bdi(index.models[1])),
+      el("div", {class: "tools"}, el("label", {for: "search"}, "Search"), box, count,
+        el("span", {class: "hint"}, "/ searches, arrow keys move, Enter opens, headings sort")),
+      scroller,
+    ],
+    ready: find,
+    leave() { removeEventListener("keydown", slash); removeEventListener("resize", resized); },
+  };
+}
+VIEWS.push({tab: "pairs", matches: (parts) => parts[0] === "explore" && parts[1] === "pairs", show: showPairs});

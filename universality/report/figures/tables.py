@@ -1,0 +1,52 @@
+"""The table behind a picture: columns by name, as CSV where they are of one length and as NPZ where they are not."""
+
+from collections.abc import Mapping
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from universality.errors import FormatError
+from universality.report.files import write_bytes
+
+Table = Mapping[str, NDArray[Any]]
+
+
+def save_table(table: Table, stem: str | Path) -> Path:
+    """Write ``stem.csv`` or ``stem.npz``, whole or not at all; the other is removed, so that one tells the truth."""
+    stem = Path(stem)
+    flat = all(column.ndim == 1 for column in table.values()) and len({len(c) for c in table.values()}) == 1
+    path, other = (stem.with_name(f"{stem.name}.{ending}") for ending in (("csv", "npz") if flat else ("npz", "csv")))
+    if flat:
+        text = pd.DataFrame(dict(table)).to_csv(index=False, lineterminator="\n")
+        write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    else:
+        content = BytesIO()
+        np.savez_compressed(content, allow_pickle=False, **table)
+        write_bytes(path, content.getvalue())
+    other.unlink(missing_ok=True)
+    return path
+
+
+def load_table(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Read what ``save_table`` wrote.
+
+    Raises
+    ------
+    FormatError
+        When the file is neither CSV nor NPZ, or not whole.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        text = StringIO(path.read_text(encoding="utf-8"))
+        frame = pd.read_csv(text, keep_default_na=False, na_values=[""], float_precision="round_trip")
+    except (ValueError, OSError, EOFError) as error:
+        advice = "the stage `report` writes it anew"
+        raise FormatError(f"{path}: not a whole table of a figure: {error}; {advice}") from None
+    return {str(name): frame[name].to_numpy() for name in frame.columns}
