@@ -20,6 +20,8 @@ from universality.pipeline.layout import RunFolder
 run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/families")
 folder, config = RunFolder(run), load_config(run / "config.yaml")
 model = sys.argv[2] if len(sys.argv) > 2 else config.models.names[0]
+if len(config.saes.seeds) < 2:
+    sys.exit(f"{run}: SAEs of one seed only; set saes.seeds to two, as configs/families.yaml does")
 widths, (seed, other) = config.saes.widths, config.saes.seeds[:2]
 with ExitStack() as stack:
     stores, others = (
