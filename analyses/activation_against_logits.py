@@ -15,6 +15,9 @@ from universality import Calibration, FeatureStore, Similarity
 
 run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart")
 name = sys.argv[2] if len(sys.argv) > 2 else "A-B.w2048"
+if not (run / "matches" / f"{name}.activation.npz").exists():
+    there = sorted(path.name.removesuffix(".activation.npz") for path in run.glob("matches/*.w*.activation.npz"))
+    sys.exit(f"{run}: no comparison {name}; there are: {', '.join(there) or 'none'}")
 models, width = name.split(".w")
 a, b = (FeatureStore.open(run / "features" / f"{model}.w{width}-s0.h5") for model in models.split("-"))
 frame = Calibration.load(run / "matches" / f"{name}.activation.npz").to_frame()

@@ -27,6 +27,12 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
             r"saes\.tokens: Input should be greater than or equal to 1; found 0",
         ),
         ({"models": MODELS, "saes": {"widths": [64, 32]}}, "widths must rise"),
+        (
+            {"models": MODELS, "saes": {"widths": [-4, 32]}},
+            r"saes\.widths\.0: Input should be greater than or equal to 1",
+        ),
+        ({"models": MODELS, "saes": {"seeds": [0, 0]}}, r"must differ from each other, found \[0, 0\]"),
+        ({"models": MODELS, "saes": {"ceiling_seed": 0}}, r"must differ from each other, found \[0, 0\]"),
         ({"models": MODELS, "saes": {"widths": [8], "k": 9}}, r"k must lie between 1 and the width \(8\), found 9"),
         (
             {"models": MODELS, "saes": {"widths": [8, 9], "k": [3, 0]}},

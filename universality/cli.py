@@ -1,6 +1,8 @@
 """The command line: one subcommand a stage, and ``run`` for all of them."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -37,7 +39,18 @@ def _stage(config: Path, out: Path | None, overrides: list[str] | None, until: s
     from universality.config import load_config
     from universality.pipeline import run
 
-    run(load_config(config, overrides or ()), out or Path("runs") / config.stem, until=until)
+    with _interruptible():
+        run(load_config(config, overrides or ()), out or Path("runs") / config.stem, until=until)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Say how to go on after Ctrl-C; typer would end without a word."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("universality: interrupted; the same command goes on where it stopped", err=True)
+        raise typer.Exit(130) from None
 
 
 @app.command()
@@ -62,7 +75,8 @@ def cache(config: ConfigArgument, out: OutOption = None, overrides: SetOption = 
     from universality.config import load_config
     from universality.pipeline.run import make_cache
 
-    typer.echo(make_cache(load_config(config, overrides or ()), out or Path("runs") / config.stem))
+    with _interruptible():
+        typer.echo(make_cache(load_config(config, overrides or ()), out or Path("runs") / config.stem))
 
 
 @app.command("train-saes")
@@ -92,7 +106,8 @@ def controls(config: ConfigArgument, out: OutOption = None, overrides: SetOption
     from universality.config import load_config
     from universality.pipeline.run import run_controls
 
-    table = run_controls(load_config(config, overrides or ()), out or Path("runs") / config.stem)
+    with _interruptible():
+        table = run_controls(load_config(config, overrides or ()), out or Path("runs") / config.stem)
     typer.echo(table.read_text(encoding="utf-8"))
 
 
@@ -158,9 +173,6 @@ def main() -> None:
     except (UniversalityError, OSError) as error:
         typer.echo(f"universality: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("universality: interrupted; the same command goes on where it stopped", err=True)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ class SAEConfig(_Section):
     architecture: Literal["topk", "batchtopk", "matryoshka", "relu", "jumprelu"] = "topk"
     """``topk`` keeps a token's k largest pre-activations, ``batchtopk`` a batch's; ``matryoshka`` can be cut at nested
     widths; ``relu`` pays an L1 penalty; ``jumprelu`` learns thresholds and pays for the number of features."""
-    widths: list[int] = Field([512, 1024, 2048], min_length=1)
+    widths: list[Annotated[int, Field(ge=1)]] = Field([512, 1024, 2048], min_length=1)
     """Dictionary sizes (d_sae)."""
     seeds: list[Annotated[int, Field(ge=0, lt=SEEDS_OF_A_MODEL)]] = Field([0], min_length=1)
     """Seeds of the initial weights, below 1,000; the first is used for matching across models. The second model adds
@@ -185,7 +185,10 @@ class SAEConfig(_Section):
     """Where the log's numbers go besides ``saes/train.jsonl``; the package must be installed."""
 
     @model_validator(mode="after")
-    def _widths_rise(self) -> Self:
+    def _consistent(self) -> Self:
+        every = [*self.seeds, *([] if self.ceiling_seed is None else [self.ceiling_seed])]
+        if len(set(every)) < len(every):
+            raise ValueError(f"seeds and ceiling_seed must differ from each other, found {every}")
         if any(a >= b for a, b in pairwise(self.widths)):
             raise ValueError(f"widths must rise, found {self.widths}")
         if isinstance(self.k, list) and len(self.k) != len(self.widths):

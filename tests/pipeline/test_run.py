@@ -16,6 +16,7 @@ from universality import FeatureStore
 from universality.config import load_config
 from universality.pipeline import RunFolder
 from universality.pipeline.layout import comparisons, sae_grid
+from universality.pipeline.run import _corpus_inputs
 from universality.statistics import Calibration
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
@@ -251,6 +252,39 @@ def test_bad_input_is_one_message_and_exit_code_2(tmp_path: Path, arguments: lis
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command("train-models", SMOKE, "--out", tmp_path / "run"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("corpus")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; the same command goes on where it stopped" in said
+
+
+def test_text_of_one_name_in_two_folders_is_told_apart(tmp_path: Path) -> None:
+    for inside in ("x", "y"):
+        (tmp_path / inside).mkdir()
+        (tmp_path / inside / "a.txt").write_text(f"text of {inside}")
+    config = load_config(SMOKE, [f"corpus.source={tmp_path}"])
+    before = _corpus_inputs(config)
+    (tmp_path / "x" / "a.txt").write_text("changed")
+    assert _corpus_inputs(config) != before
+
+
+def test_a_split_without_text_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("a single short document " * 40)
+    done = call("run", SMOKE, "--set", f"corpus.source={tmp_path / 'one.txt'}", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "1 documents leave a split without tokens" in done.stderr
+    assert not (tmp_path / "run" / "models").exists()
 
 
 def test_help_names_every_command() -> None:

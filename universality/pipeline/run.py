@@ -199,7 +199,7 @@ def _make_report(config: Config, folder: RunFolder) -> list[Path]:
     return make_report(config, folder)
 
 
-def _corpus_inputs(config: Config) -> dict[str, str]:
+def _corpus_inputs(config: Config) -> list[list[Any]]:
     from universality.corpus.read import STARTER
     from universality.corpus.tokenizer import STARTER_TOKENIZER
 
@@ -208,7 +208,7 @@ def _corpus_inputs(config: Config) -> dict[str, str]:
     paths = [STARTER if source == "starter" else Path(source) for source in sources]
     if c.tokenizer != "train":
         paths.append(STARTER_TOKENIZER if c.tokenizer == "starter" else Path(c.tokenizer))
-    return _by_content(hash_inputs(paths))
+    return _by_content(paths)
 
 
 def _model_inputs(config: Config, name: str) -> list[Any]:
@@ -217,12 +217,17 @@ def _model_inputs(config: Config, name: str) -> list[Any]:
         return [m.train[name].model_dump(), m.architecture.model_dump(), m.training.model_dump(), m.dtype]
     from universality.models.shipped import model_folder
 
-    return [m.load[name], _by_content(hash_inputs([model_folder(m.load[name])]))]
+    return [m.load[name], _by_content([model_folder(m.load[name])])]
 
 
-def _by_content(hashes: dict[str, str]) -> dict[str, str]:
-    """Without the folders above, so that a copied run is not made again."""
-    return {Path(path).name: value for path, value in hashes.items()}
+def _by_content(paths: list[Path]) -> list[list[Any]]:
+    """[place, path inside, hash] of every file, without the folders above, so that a copied run is not made again."""
+    found: list[list[Any]] = []
+    for place, path in enumerate(paths):
+        for file, value in hash_inputs([path]).items():
+            inside = Path(file).relative_to(path).as_posix() if path.is_dir() else Path(file).name
+            found.append([place, inside, value])
+    return sorted(found)
 
 
 def _write_provenance(folder: RunFolder) -> None:
@@ -261,7 +266,8 @@ def _say_end(outcomes: list[Outcome], folder: RunFolder, until: str) -> None:
     if not made:
         print("nothing to do: every stage is done and nothing it depends on has changed")
     else:
-        print(f"{len(made)} of {len(outcomes)} tasks in {sum(o.seconds for o in made):.0f} s; the others were done")
+        rest = "" if len(made) == len(outcomes) else "; the others were done"
+        print(f"{len(made)} of {len(outcomes)} tasks in {sum(o.seconds for o in made):.0f} s{rest}")
     if until == "report":
         from universality.pipeline.summary import print_findings
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from universality.config import Config
+from universality.errors import CorpusError
 from universality.pipeline.files import replace_file, spread_evenly, write_json
 from universality.pipeline.fitness import warn_of_unfit
 from universality.pipeline.layout import Comparison, RunFolder, family_stores, sae_grid
@@ -42,13 +43,20 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
             max_documents=c.max_documents,
         )
     blocks = corpus.blocks
+    tokens = {split: blocks.select(split).n_tokens for split in ("train", "choose", "report")}
+    if not all(tokens.values()):
+        found = ", ".join(f"{split} {n:,}" for split, n in tokens.items())
+        raise CorpusError(
+            f"{c.source}: {len(blocks.documents)} documents leave a split without tokens ({found}): models learn from "
+            "train, partners are chosen on choose and scored on report. Give more documents, or change corpus.held_out"
+        )
     blocks.save(folder.blocks)
     train, held_out = blocks.select("train"), blocks.select("choose", "report")
     counted = baselines(train, held_out) if len(train) and len(held_out) else None
     summary = {
         "blocks_hash": blocks.hash,
         "documents": len(blocks.documents),
-        "tokens": {split: blocks.select(split).n_tokens for split in ("train", "choose", "report")},
+        "tokens": tokens,
         "flagged_kinds": list(blocks.flagged_kinds),
         "unigram_loss": counted and round(counted.unigram, 4),
         "bigram_loss": counted and round(counted.bigram, 4),
