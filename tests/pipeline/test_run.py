@@ -86,9 +86,7 @@ def test_controls_stand_beside_the_study_and_are_made_once(finished: Path, tmp_p
 
 
 def test_second_call_does_nothing_and_says_so(finished: Path) -> None:
-    before = {
-        path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file() and path.name != "config.yaml"
-    }
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
     done = call("run", SMOKE, "--out", finished)
     assert done.returncode == 0
     assert "nothing to do" in done.stdout
@@ -252,6 +250,15 @@ def test_bad_input_is_one_message_and_exit_code_2(tmp_path: Path, arguments: lis
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_refused_configuration_leaves_the_one_before(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    before = (tmp_path / "run" / "config.yaml").read_bytes()
+    done = call("run", SMOKE, "--out", tmp_path / "run", "--set", "hook=blocks.0.nowhere")
+    assert done.returncode == 2
+    assert "has no hook 'blocks.0.nowhere'" in done.stderr
+    assert (tmp_path / "run" / "config.yaml").read_bytes() == before
 
 
 def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from universality.config import Config
 from universality.errors import UniversalityError
 from universality.pipeline import stages
 from universality.pipeline.exports import make_exports
+from universality.pipeline.files import replace_file
 from universality.pipeline.layout import RunFolder, comparisons, family_stores, sae_grid
 from universality.pipeline.lock import alone_in
 from universality.pipeline.task import Outcome, Task, hash_inputs, run_tasks
@@ -55,18 +56,30 @@ def run(config: Config, out: str | Path, until: str = "report") -> Path:
     ranks = _join_ranks()
     first = ranks is None or ranks.first
     with alone_in(folder.root) if first else nullcontext():
-        if first:
-            text = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
-            (folder.root / "config.yaml").write_text(text, encoding="utf-8")
         wanted = STAGES[: STAGES.index(until) + 1]
         tasks = [task for task in plan(config, folder, ranks) if task.stage in wanted]
-        outcomes = run_tasks(tasks, folder.root, _say if first else _say_nothing, ranks)
+        say = partial(_note_down, config, folder, tasks) if first else _say_nothing
+        outcomes = run_tasks(tasks, folder.root, say, ranks)
         if first:
             _write_provenance(folder)
             _say_end(outcomes, folder, until)
     if ranks is not None:
         ranks.leave()
     return folder.root
+
+
+def _note_down(config: Config, folder: RunFolder, tasks: list[Task], outcome: Outcome) -> None:
+    """Say what was done, and keep the configuration once text, models and hook are known to fit.
+
+    A configuration that is refused must not stand beside the results of the one before.
+    """
+    _say(outcome)
+    checked = [task.name for task in tasks if task.stage in ("corpus", "train-models")]
+    target = folder.root / "config.yaml"
+    if outcome.name == checked[-1] or not target.exists():
+        text = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+        if not target.exists() or target.read_text(encoding="utf-8") != text:
+            replace_file(target, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def run_controls(config: Config, out: str | Path) -> Path:
