@@ -66,6 +66,20 @@ def test_documents_that_differ_widen_the_interval(tmp_path: Path) -> None:
     assert high[0] - low[0] > 3 * by_token
 
 
+def test_r_that_hangs_on_one_document_has_no_interval(tmp_path: Path) -> None:
+    """One of forty documents holds nearly all that the pair shares: an interval would reach from -1 to 1."""
+    seen = text(40, kinds=("x",))
+    rng = np.random.default_rng(0)
+    rate = np.where(seen.document == 3, 0.5, 0.002)[:, None]
+    shared = (rng.random((seen.n_tokens, 1)) < rate) * rng.gamma(4.0, 0.25, (seen.n_tokens, 1))
+    wide = concepts(seen.n_tokens, [0.2], rng)
+    a, b = (write_store(tmp_path / f"{n}.h5", noisy(np.hstack([shared, wide]), 0.2, rng), seen) for n in "ab")
+    i = np.arange(2)
+    low, high = bootstrap_intervals(Similarity.activation(a, b), i, i, draws=200)
+    assert_array_equal(np.isnan(low), [True, False])
+    assert high[1] - low[1] < 0.3
+
+
 def test_of_two_equal_features_the_interval_is_the_score(tmp_path: Path) -> None:
     seen = text(12)
     a = write_store(tmp_path / "a.h5", concepts(seen.n_tokens, [0.3], np.random.default_rng(0)), seen)

@@ -22,6 +22,7 @@ from universality.similarity.groups import GroupMoments
 from universality.similarity.rows import FloatArray, IntArray
 
 LARGEST_R = 1 - 1e-12  # z of a perfect correlation is infinite
+SAYS_NOTHING = 1.9  # of the 2 from -1 to 1: a wider interval is that of one or two documents, and is withheld
 MAX_UNDEFINED = 0.2  # share of draws without a score; a feature of one single group is missing from 37% of them
 
 
@@ -53,8 +54,8 @@ def bootstrap_intervals(
 
     Returns
     -------
-    low, high [n_pairs] about r; NaN where groups cannot tell: one group alone, or a feature that is missing from more
-    than a fifth of the draws because it fires in one or two groups only.
+    low, high [n_pairs] about r; NaN where groups cannot tell: one group alone, a feature that is missing from more
+    than a fifth of the draws because it fires in one or two groups only, or an interval wider than ``SAYS_NOTHING``.
     """
     if draws < 1 or not 0 < level < 1:
         raise UniversalityError(f"bootstrap: expected draws >= 1 and 0 < level < 1, found {draws} and {level}")
@@ -89,7 +90,9 @@ def _intervals(moments: GroupMoments, weights: FloatArray, level: float) -> tupl
     asked = enough & known.any(axis=0)
     reach[asked] = np.nanquantile(np.where(known, t, np.nan)[:, asked], level, axis=0)
     reach = np.where(enough & ~np.isnan(spread), reach * spread, np.nan)
-    return np.tanh(z - reach), np.tanh(z + reach)
+    low, high = np.tanh(z - reach), np.tanh(z + reach)
+    told = high - low <= SAYS_NOTHING
+    return np.where(told, low, np.nan), np.where(told, high, np.nan)
 
 
 def _fisher(r: FloatArray) -> FloatArray:
