@@ -28,8 +28,8 @@ from scipy import sparse
 
 from universality.features import FeatureStore
 from universality.features.batch import rounded
+from universality.features.chunks import compressed
 from universality.features.examples import examples
-from universality.features.matrix import compressed
 
 ROWS, BLOCK = 200_000, 8128  # rows of the tables; rows of an append, as `collect` makes them
 

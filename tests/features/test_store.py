@@ -13,7 +13,7 @@ from scipy import sparse
 
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError
-from universality.features import Dictionary, FeatureStore, verify, writer
+from universality.features import Dictionary, FeatureStore, chunks, verify, writer
 from universality.features import matrix as matrix_module
 
 N = 500
@@ -176,7 +176,7 @@ def test_contents_do_not_depend_on_batches_buffers_and_chunks(
     sizes: tuple[int, int],
 ) -> None:
     monkeypatch.setattr(writer, "BUFFER", sizes[0])
-    monkeypatch.setattr(matrix_module, "CHUNK", sizes[1])
+    monkeypatch.setattr(chunks, "CHUNK", sizes[1])
     monkeypatch.setattr(verify, "_ENTRIES", 100)
     monkeypatch.setattr(verify, "_ROWS", 33)
     monkeypatch.setattr(matrix_module, "_ROWS", 33)

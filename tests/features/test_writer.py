@@ -16,7 +16,7 @@ from scipy import sparse
 
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, MismatchError
-from universality.features import Dictionary, FeatureStore, FeatureWriter, batch, buffer, matrix, segments
+from universality.features import Dictionary, FeatureStore, FeatureWriter, batch, buffer, chunks, segments
 from universality.features import writer as writer_module
 from universality.models.unembedding import Unembedding
 
@@ -286,7 +286,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
 def test_memory_is_bounded_by_the_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three million firings, 24 MB as they are, through a buffer of 131,072."""
     monkeypatch.setattr(writer_module, "BUFFER", 1 << 17)
-    monkeypatch.setattr(matrix, "_AHEAD", 2)
+    monkeypatch.setattr(chunks, "_AHEAD", 2)
     rows = activations(2000, n_features=40, density=0.5)
     columns = token_columns(2000)
     write(tmp_path / "warm.h5", rows).close()  # whatever is loaded once is loaded

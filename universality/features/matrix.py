@@ -1,94 +1,19 @@
-"""The sparse matrix of a store on disk: arrays that grow chunk by chunk, and spans that are checked as they are read.
-
-HDF5 compresses under a global lock on one thread. Here whole chunks are shuffled and deflated in threads (zlib releases
-the GIL) and stored with `write_direct_chunk`. The strategy, run lengths, is chosen for shuffled planes of bytes: high
-bytes repeat, so do the low ones of values that were rounded, and nothing else does. Any inflate reads it.
-`tests/bench/store.py` measures.
-"""
+"""The sparse matrix of a store on disk: spans of rows or columns that are checked as they are read."""
 
 from __future__ import annotations
 
-import hashlib
-import zlib
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from universality.errors import FormatError
-from universality.features.hdf5 import Checksum, label, reading
+from universality.features.chunks import read_array
+from universality.features.hdf5 import reading
 
-CHUNK = 1 << 16  # entries: 256 KiB of float32, 2,048 rows of 32 firings
 _ROWS = 1 << 20  # row pointers read at a time
-_AHEAD = 32  # chunks that may wait for a thread or for the disk, an array
-
-
-class GrowingArray:
-    """A 1-D dataset, appended to piece by piece; `close` returns the checksum of its contents.
-
-    Parameters
-    ----------
-    group, name
-        Where the dataset is made.
-    dtype
-        Little-endian NumPy dtype, such as ``"<f4"``.
-    pool
-        Threads that compress.
-    """
-
-    def __init__(self, group: h5py.Group, name: str, dtype: str, pool: ThreadPoolExecutor) -> None:
-        self._dtype = np.dtype(dtype)
-        self._dataset = group.create_dataset(
-            name, (0,), self._dtype, chunks=(CHUNK,), maxshape=(None,), shuffle=True, compression="gzip",
-            compression_opts=1,
-        )  # fmt: skip
-        label(self._dataset, "array")
-        self._pool = pool
-        self._tail: NDArray[Any] = np.empty(0, self._dtype)
-        self._waiting: deque[tuple[int, Future[bytes]]] = deque()
-        self._submitted = 0
-        self._sha256 = hashlib.sha256()
-
-    def append(self, values: NDArray[Any]) -> None:
-        """Add values [n] at the end; they must not change before `close`."""
-        values = np.ascontiguousarray(values, self._dtype)
-        self._sha256.update(values.data)
-        joined = np.concatenate([self._tail, values]) if len(self._tail) else values
-        whole = len(joined) // CHUNK * CHUNK
-        for start in range(0, whole, CHUNK):
-            chunk = joined[start : start + CHUNK]
-            self._waiting.append((self._submitted, self._pool.submit(compressed, chunk)))
-            self._submitted += CHUNK
-            self._store(_AHEAD)
-        self._tail = joined[whole:].copy()
-
-    def close(self) -> Checksum:
-        """Write the rest; nothing may be appended after."""
-        self._store(0)
-        length = self._submitted + len(self._tail)
-        self._dataset.resize((length,))
-        if len(self._tail):  # HDF5 pads and deflates the last chunk itself
-            self._dataset[self._submitted :] = self._tail
-        return Checksum(self._dtype.str, (length,), self._sha256.hexdigest())
-
-    def _store(self, keep: int) -> None:
-        if len(self._waiting) > keep:
-            self._dataset.resize((self._submitted,))
-        while len(self._waiting) > keep:
-            offset, future = self._waiting.popleft()
-            self._dataset.id.write_direct_chunk((offset,), future.result())
-
-
-def compressed(chunk: NDArray[Any], strategy: int = zlib.Z_RLE) -> bytes:
-    """What HDF5's shuffle and deflate filters make of a chunk: byte planes, as a zlib stream."""
-    planes = np.ascontiguousarray(chunk.view(np.uint8).reshape(-1, chunk.itemsize).T)
-    stream = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, strategy)
-    return stream.compress(planes.data) + stream.flush()
 
 
 def read_span(
@@ -122,8 +47,7 @@ def read_span(
         indptr = group["indptr"][start : stop + 1]
         check_indptr(path, name, indptr, n_stored)
         first, last = int(indptr[0]), int(indptr[-1])
-        data: NDArray[Any] = group["data"][first:last]
-        indices: NDArray[Any] = group["indices"][first:last]
+        data, indices = (read_array(group[part], first, last) for part in ("data", "indices"))
     if len(indices) and not 0 <= indices.min() <= indices.max() < n_minor:
         raise FormatError(f"{path}: {name}/indices holds {indices.min()} … {indices.max()}, expected 0 … {n_minor - 1}")
     return data, indices, indptr - first

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,10 +20,10 @@ from universality.errors import FormatError, MismatchError
 from universality.features import hdf5
 from universality.features.batch import check_batch
 from universality.features.buffer import Buffer, Kinds
+from universality.features.chunks import THREADS, GrowingArray
 from universality.features.hdf5 import Checksum
 from universality.features.header import MANTISSA, write_checksums, write_tables, write_weights
 from universality.features.layout import ELEMENTS, FORMAT, VERSION
-from universality.features.matrix import GrowingArray
 from universality.features.moments import MomentSums
 from universality.features.segments import Segment, Segments
 from universality.features.tables import Dictionary, check_weights
@@ -109,7 +108,7 @@ class FeatureWriter:
         self._refuse_existing()
         self._unfinished = UnfinishedFile(self.path)
         self._segments = Segments(self.path.with_name(self.path.name + ".segments"), self.n_features, self._begun())
-        self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="compress")
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="compress")
         self._growing: dict[str, GrowingArray] = {}
         self._open = True
         try:
