@@ -183,15 +183,27 @@ def add_groups(firings_a, firings_b, group, first, child, out):  # type: ignore[
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def add_reconstruction(  # type: ignore[no-untyped-def]  # noqa: PLR0912
-    target, rows_a, rows_b, d_a, d_b, first, partner, nearest, sums
+def rebuild(rows, decoder, out):  # type: ignore[no-untyped-def]
+    """The reconstruction of each token without the bias: ``out`` float32 [n_tokens, d_in]."""
+    start, stop, indices, data = rows
+    total = np.empty(decoder.shape[1], np.float32)
+    for p in range(start.size):
+        total[:] = 0
+        for q in range(start[p], stop[p]):
+            add_scaled(total, data[q], decoder[indices[q]])
+        out[p] = total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def add_reconstruction(  # type: ignore[no-untyped-def]
+    target, rebuilt, rows_a, rows_b, d_a, d_b, first, partner, nearest, sums
 ):
     """Walk tokens with the residual r of the narrower dictionary and add what the tests of a step need.
 
     Parameters
     ----------
-    target
-        float32 [n_tokens, d_in] activations; [0, d_in] for the wider dictionary's own reconstruction.
+    target, rebuilt
+        float32 [n_tokens, d_in] what is to be reconstructed, and the narrower dictionary's reconstruction of it.
     rows_a, rows_b
         Token rows of the narrower and the wider dictionary.
     d_a, d_b
@@ -201,29 +213,21 @@ def add_reconstruction(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     nearest
         [n_b] feature of A that an orphan of B is held against, -1 for who is no orphan.
     sums
-        (edge, child, orphan, stem, residual, activation), added to; see ``universality.families.reconstruction``.
+        (edge, child, orphan, stem), added to; see ``universality.families.reconstruction``.
     """
-    edge, child, orphan, stem, residual, activation = sums
+    edge, child, orphan, stem = sums
     start_a, stop_a, indices_a, data_a = rows_a
     start_b, stop_b, indices_b, data_b = rows_b
     d_in = d_a.shape[1]
     fires_a, fires_b = np.zeros(len(d_a), np.float32), np.zeros(len(d_b), np.float32)
     read_b = np.zeros(len(d_b), np.float32)
-    t, r = np.empty(d_in, np.float32), np.empty(d_in, np.float32)
+    r = np.empty(d_in, np.float32)
     for p in range(start_a.size):
-        if len(target):
-            t[:] = target[p]
-        else:
-            t[:] = 0
-            for q in range(start_b[p], stop_b[p]):
-                add_scaled(t, data_b[q], d_b[indices_b[q]])
-        r[:] = t
-        for q in range(start_a[p], stop_a[p]):
-            add_scaled(r, -data_a[q], d_a[indices_a[q]])
-            fires_a[indices_a[q]] = data_a[q]
+        t = target[p]
         for k in range(d_in):
-            residual[k] += r[k]
-            activation[k] += t[k]
+            r[k] = t[k] - rebuilt[p, k]
+        for q in range(start_a[p], stop_a[p]):
+            fires_a[indices_a[q]] = data_a[q]
         for q in range(start_b[p], stop_b[p]):
             j, b = indices_b[q], np.float64(data_b[q])
             along = dot(r, d_b[j])

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from universality.features.store import FeatureStore
 
 
-SUMS_BYTES = 64 << 20  # of sums that a thread holds: for this many parents at a time
-CHUNK_ENTRIES = 1 << 17  # of the wider store between two parents' turns: 1 MB, about a core's cache
+SUMS_BYTES = 4 << 20  # of sums that a thread adds to, so that they stay in its share of the last cache
+FEWEST = 8  # parents that walk together where even their sums are larger
+CHUNK_ENTRIES = 1 << 15  # of the wider store between two parents' turns: 256 KB, within a core's cache
 SUMS_A_CHILD = 2  # additions that a turn should make for every child
 
 
@@ -97,7 +98,7 @@ class _Children:
         chunk = int(max(CHUNK_ENTRIES / a_token, SUMS_A_CHILD * n_children / (a_token * fires)))
         if 2 * chunk > n_tokens:
             return 1, n_tokens
-        return max(1, SUMS_BYTES // (36 * n_children)), max(1, chunk)
+        return max(FEWEST, SUMS_BYTES // (36 * n_children)), max(1, chunk)
 
 
 class _Pairs(NamedTuple):

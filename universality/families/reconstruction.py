@@ -22,6 +22,7 @@ References: Leask et al. 2025 (stitching); Tree SAE 2026 (coverage and reconstru
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -103,24 +104,34 @@ def reconstruct(trials: Sequence[Trial], activations: Activations | None = None)
         return []
     walks = [_Walk(trial) for trial in trials]
     stores = {id(store): store for trial in trials for store in trial.stores}
-    for low, target in _targets(trials[0].stores[0], decoder_rows(trials[0].stores[0]).shape[1], activations):
-        high = low + len(target) if activations is not None else min(low + BATCH, trials[0].stores[0].n_tokens)
+    decoders = {key: decoder_rows(store) for key, store in stores.items()}
+    first = trials[0].stores[0]
+    room = {key: np.empty((BATCH, decoder.shape[1]), np.float32) for key, decoder in decoders.items()}
+    total = None if activations is None else np.zeros(decoders[id(first)].shape[1])
+    for low, high, given in _batches(first, decoders[id(first)].shape[1], activations):
+        if given is not None:
+            total += given.sum(axis=0, dtype=np.float64)
         rows = {key: token_rows(store, store.rows(slice(low, high))) for key, store in stores.items()}
+        if high - low > BATCH:
+            room = {key: np.empty((high - low, out.shape[1]), np.float32) for key, out in room.items()}
+        rebuilt = {key: _rebuilt(rows[key], decoders[key], room[key][: high - low]) for key in stores}
         for walk in walks:
-            walk.add(target, *(rows[id(store)] for store in walk.trial.stores))
-    return [walk.result() for walk in walks]
+            a, b = (id(store) for store in walk.trial.stores)
+            walk.add(rebuilt[b] if given is None else given, rebuilt[a], rows[a], rows[b])
+    return [walk.result(total) for walk in walks]
 
 
-def _targets(
+def _batches(
     store: "FeatureStore", d_in: int, activations: Activations | None
-) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-    """(first token, activations [n, d_in]), the latter empty for the proxy."""
+) -> Iterator[tuple[int, int, npt.NDArray[np.float32] | None]]:
+    """First token, the one after the last, and their activations [n, d_in] where there are any."""
     bar = tqdm(total=store.n_tokens, desc="test edges", unit="token", unit_scale=True, disable=None)
     with bar:
         if activations is None:
             for low in range(0, store.n_tokens, BATCH):
-                yield low, np.empty((0, d_in), np.float32)
-                bar.update(min(BATCH, store.n_tokens - low))
+                high = min(low + BATCH, store.n_tokens)
+                yield low, high, None
+                bar.update(high - low)
             return
         low = 0
         for given in activations:
@@ -131,11 +142,27 @@ def _targets(
                     f"found shape {target.shape} after {low} tokens"
                 )
             if len(target):
-                yield low, target
+                yield low, low + len(target), target
             low += len(target)
             bar.update(len(target))
         if low != store.n_tokens:
             raise MismatchError(f"activations: expected the {store.n_tokens} tokens of {store.path}, found {low}")
+
+
+def _rebuilt(rows: Rows, decoder: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """What an SAE makes of tokens, without its bias, in ``out`` [n, d_in]: fresh memory would cost more than this."""
+    share_out(lambda part: kernels.rebuild(_cut(rows, part), decoder, out[part]), _shares(len(out)))
+    return out
+
+
+def _shares(n: int) -> list[slice]:
+    """n tokens in a portion for each thread."""
+    cuts = np.linspace(0, n, get_num_threads() + 1).astype(int)
+    return [slice(low, high) for low, high in pairwise(cuts.tolist())]
+
+
+def _cut(rows: Rows, part: slice) -> Rows:
+    return Rows(rows.start[part], rows.stop[part], rows.indices, rows.data)
 
 
 class _Walk:
@@ -153,33 +180,32 @@ class _Walk:
         self.sums = [self._empty(n_b, stem) for _ in range(get_num_threads())]
 
     def _empty(self, n_b: int, stem: FloatArray) -> tuple[FloatArray, ...]:
-        d_in = self.d_a.shape[1]
         return (
             np.zeros((self.partner.size, kernels.EDGE_SUMS)),
             np.zeros((n_b, kernels.CHILD_SUMS)),
             np.zeros((n_b, kernels.ORPHAN_SUMS)),
             stem.copy(),
-            np.zeros(d_in),
-            np.zeros(d_in),
         )
 
-    def add(self, target: npt.NDArray[np.float32], rows_a: Rows, rows_b: Rows) -> None:
+    def add(
+        self, target: npt.NDArray[np.float32], rebuilt: npt.NDArray[np.float32], rows_a: Rows, rows_b: Rows
+    ) -> None:
         """Add a batch of tokens, a share of it on every thread."""
-        cuts = np.linspace(0, len(rows_a.start), len(self.sums) + 1).astype(int)
+        decoders, edges = (self.d_a, self.d_b), (self.first, self.partner, self.trial.nearest)
 
-        def task(k: int) -> None:
-            part = slice(cuts[k], cuts[k + 1])
-            a, b = (Rows(rows.start[part], rows.stop[part], rows.indices, rows.data) for rows in (rows_a, rows_b))
-            edges = (self.first, self.partner, self.trial.nearest)
-            kernels.add_reconstruction(target[part], a, b, self.d_a, self.d_b, *edges, self.sums[k])
+        def task(item: tuple[slice, tuple[FloatArray, ...]]) -> None:
+            part, sums = item
+            rows = _cut(rows_a, part), _cut(rows_b, part)
+            kernels.add_reconstruction(target[part], rebuilt[part], *rows, *decoders, *edges, sums)
 
-        share_out(task, range(len(self.sums)))
+        share_out(task, zip(_shares(len(target)), self.sums, strict=True))
 
-    def result(self) -> Tested:
-        """The tests, from the sums over all tokens."""
-        edge, child, orphan, stem, residual, activation = (sum(some) for some in zip(*self.sums, strict=True))
+    def result(self, total: FloatArray | None) -> Tested:
+        """The tests, from the sums over all tokens; ``total`` is that of the activations [d_in], None for the proxy."""
+        edge, child, orphan, stem = (sum(some) for some in zip(*self.sums, strict=True))
         low, high = (store.moments() for store in self.trial.stores)
-        centre, mean = residual / low.n_tokens, activation / low.n_tokens
+        mean = (high.sum @ self.d_b if total is None else total) / low.n_tokens
+        centre = mean - low.sum @ self.d_a / low.n_tokens
         recovered = np.empty(self.partner.size)
         recovered[self.order] = self._recovered(edge, self.d_a @ centre, self.d_b @ centre)
         along = child[:, 0] - child[:, 2] * (self.d_b @ centre)
