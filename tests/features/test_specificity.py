@@ -74,7 +74,7 @@ def test_equals_the_dense_sums_however_the_blocks_are_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, per_block: int
 ) -> None:
     store, x, kind = planted(tmp_path)
-    monkeypatch.setattr(sys.modules[specificity.__module__], "_NNZ_PER_BLOCK", per_block)
+    monkeypatch.setattr(sys.modules[specificity.__module__], "_BLOCK_ENTRIES", per_block)
     found = specificity(store)
     for k, name in enumerate(found.kinds):
         of_kind = x[kind == name]

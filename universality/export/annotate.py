@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from universality.errors import MismatchError
-from universality.export.about import about, shown_tokens
+from universality.features.about import about, shown_tokens
 from universality.features.examples import Decode
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def annotate(
     result = graph.copy()
     for side, members in _by_store(graph, stores).items():
         density = stores[side].moments().density
-        known = about(stores[side])
-        purity, kind = known.purity, known.kind_names(stores[side])
+        known = about(stores[side]).specificity
+        purity, kind = known.purity, known.kind_names
         tokens = shown_tokens(stores[side], members.values(), k, decode)
         for (node, feature), shown in zip(members.items(), tokens, strict=True):
             result.nodes[node].update(

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from universality.errors import MismatchError, UniversalityError
-from universality.export.about import about, shown_tokens
 from universality.export.atomic import replacing
 from universality.export.cells import guard, join_tokens
 from universality.export.escape import escape
+from universality.features.about import about, shown_tokens
 from universality.features.examples import Decode
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ def write_parquet(frame: "pd.DataFrame", path: str | Path) -> Path:
 def _feature_columns(
     store: "FeatureStore", index: npt.NDArray[np.int64], decode: Decode | None, k: int
 ) -> dict[str, Sequence[Any] | npt.NDArray[Any]]:
-    known = about(store)
-    kind = known.kind_names(store)
+    known = about(store).specificity
+    kind = known.kind_names
     return {
         "density": store.moments().density[index],
         "kind": [kind[int(i)] for i in index],

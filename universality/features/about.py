@@ -9,10 +9,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from universality.features import specificity
 from universality.features.examples import Decode, decoded
-from universality.features.specificity import specificity
+from universality.features.specificity import Specificity
 from universality.features.store import FeatureStore
-from universality.features.top_tokens import token_strings, top_tokens
+from universality.features.top_tokens import strongest_tokens, token_strings
 
 MOST_TOKENS = 8
 
@@ -25,20 +26,12 @@ class About:
     ----------
     tokens
         int32 [n_features, MOST_TOKENS], distinct tokens of largest activation, -1 where there are fewer.
-    kind
-        int16 [n_features], code of the kind that holds most of its activation, -1 for a dead feature.
-    purity
-        float64 [n_features], how much of it.
+    specificity
+        Kinds of text on which they fire.
     """
 
     tokens: NDArray[np.int32]
-    kind: NDArray[np.int16]
-    purity: NDArray[np.float64]
-
-    def kind_names(self, store: FeatureStore) -> list[str | None]:
-        """Name of each feature's kind, None for a dead feature."""
-        kinds = store.tokens.kinds
-        return [kinds[code] if code >= 0 else None for code in self.kind]
+    specificity: Specificity
 
     def strings(self, features: Sequence[int] | NDArray[np.int64], k: int, decode: Decode | None) -> list[Any]:
         """The first ``k`` tokens of some features as strings, as decimal numbers when there is no ``decode``."""
@@ -55,19 +48,28 @@ _known: "WeakKeyDictionary[FeatureStore, About]" = WeakKeyDictionary()
 
 
 def about(store: FeatureStore) -> About:
-    """Measured at the first call."""
+    """Measured at the first call, in one pass over the features."""
     if store not in _known:
-        tokens = np.full((store.n_features, MOST_TOKENS), -1, np.int32)
-        for feature, ids in enumerate(top_tokens(store, range(store.n_features), MOST_TOKENS)):
-            tokens[feature, : len(ids)] = ids
-        found = specificity(store)
-        _known[store] = About(tokens, found.kind, found.purity)
+        remember(store, _measure(store))
     return _known[store]
 
 
 def remember(store: FeatureStore, measured: About) -> None:
-    """Take what was measured before, from a file that names the store's contents."""
+    """Take what was measured before of the same contents."""
     _known[store] = measured
+    specificity.remember(store, measured.specificity)
+
+
+def _measure(store: FeatureStore) -> About:
+    tokens = np.full((store.n_features, MOST_TOKENS), -1, np.int32)
+    token, tally = np.asarray(store.tokens.token), specificity.Tally(store)
+    for low, columns in specificity.column_blocks(store):
+        tally.add(low, columns)
+        for i in range(columns.shape[1]):
+            span = slice(*columns.indptr[i : i + 2])
+            ids = strongest_tokens(token, columns.indices[span], columns.data[span], MOST_TOKENS)
+            tokens[low + i, : len(ids)] = ids
+    return About(tokens, tally.result())
 
 
 def shown_tokens(store: FeatureStore, features: Any, k: int, decode: Decode | None) -> list[Any]:

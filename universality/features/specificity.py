@@ -12,6 +12,7 @@ Purity of a feature is its largest precision, and its kind the one that reaches 
 because MLP neurons may be negative; for SAE features they are the activations themselves.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,15 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csc_matrix
 
+from universality.features.matrix import ranges
 from universality.features.store import FeatureStore
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_NNZ_PER_BLOCK = 4_000_000  # 48 MB of values and indices a block, whatever the density
+_BLOCK_ENTRIES = 2_000_000  # activations read at once, 16 MB
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,9 @@ _known: "WeakKeyDictionary[FeatureStore, Specificity]" = WeakKeyDictionary()
 
 
 def specificity(store: FeatureStore) -> Specificity:
-    """Mass and firings of every feature of a store on every kind, in one pass over its rows; once an open store.
+    """Mass and firings of every feature of a store on every kind, in one pass over its features; once an open store.
 
-    Memory is ``[n_features, n_kinds]`` twice and one block of rows.
+    Memory is ``[n_features, n_kinds]`` twice and one block of features.
 
     Parameters
     ----------
@@ -138,20 +141,45 @@ def specificity(store: FeatureStore) -> Specificity:
     return _known[store]
 
 
+def remember(store: FeatureStore, found: Specificity) -> None:
+    """Take what was measured before of the same contents."""
+    _known[store] = found
+
+
 def _measure(store: FeatureStore) -> Specificity:
-    tokens = store.tokens
-    codes = np.asarray(tokens.kind, dtype=np.int64)
-    kinds = tuple(tokens.kinds)
-    mass = np.zeros((store.n_features, len(kinds)))
-    firings = np.zeros((store.n_features, len(kinds)), dtype=np.int64)
-    for start, stop in _blocks(store):
-        block = store.rows(slice(start, stop))
-        kind_of_value = np.repeat(codes[start:stop], np.diff(block.indptr))
-        cell = block.indices.astype(np.int64) * len(kinds) + kind_of_value
-        mass += np.bincount(cell, np.abs(block.data), mass.size).reshape(mass.shape)
-        firings += np.bincount(cell, minlength=firings.size).reshape(firings.shape)
-    kind_tokens = np.bincount(codes, minlength=len(kinds)).astype(np.int64)
-    return Specificity(kinds, kind_tokens, mass, firings)
+    tally = Tally(store)
+    for low, columns in column_blocks(store):
+        tally.add(low, columns)
+    return tally.result()
+
+
+def column_blocks(store: FeatureStore) -> Iterator[tuple[int, csc_matrix]]:
+    """All features in order, some at a time: the first one's index, and their activations [n_tokens, n]."""
+    for low, high in ranges(store.moments().count, _BLOCK_ENTRIES):
+        yield low, store.columns(low, high)
+
+
+class Tally:
+    """Sums by feature and kind, block after block of features."""
+
+    def __init__(self, store: FeatureStore) -> None:
+        self.kinds = tuple(store.tokens.kinds)
+        self._code = np.asarray(store.tokens.kind, dtype=np.int64)
+        self._mass = np.zeros((store.n_features, len(self.kinds)))
+        self._firings = np.zeros((store.n_features, len(self.kinds)), dtype=np.int64)
+
+    def add(self, low: int, columns: csc_matrix) -> None:
+        """Take in the features from ``low`` on: their activations [n_tokens, n]."""
+        high, n_kinds = low + columns.shape[1], len(self.kinds)
+        feature = np.repeat(np.arange(high - low), np.diff(columns.indptr))
+        cell, size = feature * n_kinds + self._code[columns.indices], (high - low) * n_kinds
+        self._mass[low:high] = np.bincount(cell, np.abs(columns.data), size).reshape(-1, n_kinds)
+        self._firings[low:high] = np.bincount(cell, minlength=size).reshape(-1, n_kinds)
+
+    def result(self) -> Specificity:
+        """The sums of all features that were added."""
+        kind_tokens = np.bincount(self._code, minlength=len(self.kinds)).astype(np.int64)
+        return Specificity(self.kinds, kind_tokens, self._mass, self._firings)
 
 
 def kind_purity(store: FeatureStore) -> tuple[npt.NDArray[np.float64], list[str | None]]:
@@ -164,9 +192,3 @@ def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> npt.NDArray[np.fl
     """part / whole, 0 where the whole is 0; shapes broadcast."""
     safe = np.where(whole > 0, whole, 1)
     return np.asarray(np.where(whole > 0, part / safe, 0.0))
-
-
-def _blocks(store: FeatureStore) -> list[tuple[int, int]]:
-    """Bounds of row blocks that hold about ``_NNZ_PER_BLOCK`` values each."""
-    step = max(1, _NNZ_PER_BLOCK * store.n_tokens // max(1, store.n_stored))
-    return [(start, min(start + step, store.n_tokens)) for start in range(0, store.n_tokens, step)]

@@ -36,11 +36,11 @@ def top_tokens(store: FeatureStore, features: Iterable[int], k: int = 10) -> lis
     token = np.asarray(store.tokens.token)
     found: dict[int, npt.NDArray[np.int64]] = {}
     for feature, rows, values in _columns(store, np.unique(wanted)):
-        found[feature] = _strongest_tokens(token, rows, values, k)
+        found[feature] = strongest_tokens(token, rows, values, k)
     return [found[int(feature)] for feature in wanted]
 
 
-def _strongest_tokens(
+def strongest_tokens(
     token: npt.NDArray[np.int32], rows: npt.NDArray[np.int64], values: npt.NDArray[np.float32], k: int
 ) -> npt.NDArray[np.int64]:
     """Distinct tokens by largest activation, from as few of the strongest rows as hold ``k`` of them."""

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from universality.export.about import About, about
 from universality.families import Families
 from universality.families.edges import best_parents
 from universality.features import FeatureStore
+from universality.features.about import About, about
 from universality.pipeline.gather import Compared, Findings
 from universality.pipeline.views import STRONGEST, Views, feature_views, seen_by, windows
 from universality.report.explorer import Words, packed, write_data
@@ -94,7 +94,7 @@ def _pairs(head: Compared, known: tuple[About, About], words: Words) -> Json:
             columns[name] = packed(frame[name], "f4")
     for side, name, one in (("a", "row", known[0]), ("b", "col", known[1])):
         features = frame[name].to_numpy()
-        columns[f"kind_{side}"] = packed(one.kind[features], "i2")
+        columns[f"kind_{side}"] = packed(one.specificity.kind[features], "i2")
         columns[f"tokens_{side}"] = packed(_placed(one.tokens[features, :SHOWN], words), "i4")
     return columns
 
@@ -147,7 +147,7 @@ def _features(side: Side, seen: NDArray[np.uint8], chunk: slice, words: Words) -
         near = zip(side.near[feature].tolist(), side.near_r[feature].tolist(), strict=True)
         yield {
             "density": round(float(density[feature]), 6),
-            "purity": round(float(side.known.purity[feature]), 3),
+            "purity": round(float(side.known.specificity.purity[feature]), 3),
             "strongest": round(strongest, 4) if strongest > 0 else None,
             "histogram": side.views.histogram[feature].tolist(),
             "top": [e for e in examples[:STRONGEST] if e],
@@ -251,6 +251,6 @@ def _families(found: Findings, name: str, grown: Families, words: Words) -> Json
         "more_parent": packed(up[more], "i4"),
         "more_child": packed(down[more], "i4"),
         "count": packed(np.concatenate([level.count for level in grown.levels]), "i4"),
-        "kind": packed(np.concatenate([one.kind for one in known]), "i2"),
+        "kind": packed(np.concatenate([one.specificity.kind for one in known]), "i2"),
         "tokens": packed(_placed(np.concatenate([one.tokens[:, :3] for one in known]), words), "i4"),
     }

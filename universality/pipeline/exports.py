@@ -20,9 +20,7 @@ def make_exports(config: Config, folder: RunFolder) -> list[Path]:
     with OpenStores() as stores:
 
         def opened(*paths: Path) -> list[FeatureStore]:
-            known = [stores.about(path) for path in paths]
-            files.extend(file for _, file in known)
-            return [store for store, _ in known]
+            return [stores.about(path)[0] for path in paths]
 
         compared = comparisons(config, folder)
         for comparison in compared:

@@ -9,8 +9,8 @@ import numpy as np
 
 from universality.config import load_config
 from universality.errors import UniversalityError
-from universality.export.about import shown_tokens
 from universality.families import Families
+from universality.features.about import shown_tokens
 from universality.pipeline import gather
 from universality.pipeline.gather import Compared, Findings, findings
 from universality.pipeline.layout import RunFolder

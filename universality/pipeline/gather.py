@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from universality.config import Config
-from universality.export.about import shown_tokens
 from universality.families import Families
 from universality.features import FeatureStore
+from universality.features.about import shown_tokens
 from universality.features.examples import Examples, examples
 from universality.features.specificity import specificity
 from universality.pipeline.exports import decoder

@@ -5,14 +5,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
 from universality.errors import FormatError
-from universality.export.about import About, about, remember
 from universality.features import FeatureStore
+from universality.features.about import About, about, remember
+from universality.features.specificity import Specificity
 from universality.matching.archive import read_archive, write_archive
 
-FORMAT, VERSION = "universality.about", 1
+FORMAT, VERSION = "universality.about", 2
+
+
+def about_file(store: Path) -> Path:
+    """Beside a store, what its features are about."""
+    return store.with_suffix(".about.npz")
 
 
 class OpenStores:
@@ -36,20 +40,24 @@ class OpenStores:
         return self._stores[path]
 
     def about(self, path: Path) -> tuple[FeatureStore, Path]:
-        """A store whose features' tokens and kinds are known, and the file that holds them.
+        """A store whose features' tokens and kinds are known to ``about`` and ``specificity``, and the file of these.
 
         The file beside the store is read where it is of this store's contents, and written where it is not.
         """
-        store, file = self[path], path.with_suffix(".about.npz")
+        store, file = self[path], about_file(path)
         contents = store.content_hash()
         try:
             header, arrays = read_archive(file, FORMAT, VERSION)
             if header["contents"] == contents:
-                remember(store, About(arrays["tokens"], arrays["kind"], arrays["purity"]))
+                sums = (arrays[name] for name in ("kind_tokens", "mass", "firings"))
+                remember(store, About(arrays["tokens"], Specificity(tuple(store.tokens.kinds), *sums)))
                 return store, file
         except (FileNotFoundError, FormatError, KeyError):
             pass  # not there, or of another version: measured anew
         found = about(store)
-        arrays = {"tokens": found.tokens, "kind": found.kind, "purity": np.asarray(found.purity)}
+        kinds = found.specificity
+        arrays = {
+            "tokens": found.tokens, "kind_tokens": kinds.kind_tokens, "mass": kinds.mass, "firings": kinds.firings
+        }  # fmt: skip
         write_archive(file, FORMAT, VERSION, {"contents": contents}, arrays)
         return store, file

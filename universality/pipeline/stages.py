@@ -116,6 +116,7 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
 def make_features(config: Config, folder: RunFolder, name: str, ranks: Any) -> list[Path]:
     """The stores of one model: every SAE's features on the held-out documents, and the neurons on some of them."""
     from universality.corpus import TokenBlocks
+    from universality.pipeline.opened import OpenStores, about_file
     from universality.pipeline.shards import collect_together
     from universality.pipeline.sites import make_sites
     from universality.sae import SAE
@@ -139,20 +140,26 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Any) -> l
         part = held_out.take(np.flatnonzero(np.isin(held_out.document, sampled)))
         collect_together(site, {folder.neurons(name): None}, part, unembedding, ranks)
         files.append(folder.neurons(name))
+    with OpenStores() as stores:
+        for path in files[ranks.rank :: ranks.size]:
+            stores.about(path)
+    ranks.wait()
+    files += [about_file(path) for path in files]
     return files + sorted((folder.root / "features").glob("unembedding-*.safetensors"))
 
 
 def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> list[Path]:
     """Partners by activation correlation, calibrated; by logit weights; and what the pictures need of both."""
-    from universality.features import FeatureStore
     from universality.matching import match
+    from universality.pipeline.opened import OpenStores
     from universality.similarity import Similarity
     from universality.statistics import calibrate
 
     (folder.root / "matches").mkdir(exist_ok=True)
     (folder.root / "similarity").mkdir(exist_ok=True)
     s = config.statistics
-    with FeatureStore.open(comparison.a) as a, FeatureStore.open(comparison.b) as b:
+    with OpenStores() as stores:
+        a, b = (stores.about(path)[0] for path in (comparison.a, comparison.b))
         warn_of_unfit(folder, comparison, (a, b))
         calibration = calibrate(a, b, null=s.nulls, replicates=s.replicates, bootstrap=s.bootstrap, seed=s.seed)
         files = [calibration.save(folder.calibration(comparison.name))]
