@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -19,6 +19,9 @@ from universality.errors import ConfigError
 from universality.pipeline.files import replace_file
 from universality.pipeline.layout import Comparison, RunFolder, comparisons, headline_width
 from universality.pipeline.task import Task
+
+if TYPE_CHECKING:
+    from universality.sae import SAE
 
 Kind = Literal["floor", "study", "ceiling"]
 
@@ -124,10 +127,12 @@ def _sites(config: Config, folder: RunFolder, control: Control) -> Mapping[str, 
     }
 
 
-def _saes(config: Config, folder: RunFolder, control: Control, sites: Mapping[str, Any], train: Any) -> dict[str, Any]:
+def _saes(
+    config: Config, folder: RunFolder, control: Control, sites: Mapping[str, Any], train: Any
+) -> dict[str, "SAE"]:
     """The control's SAE for each model."""
     from universality.pipeline.saes import Stream, specs_of
-    from universality.sae import SAE, SAETrainer, clear_checkpoints, summarise, train_grid
+    from universality.sae import SAETrainer, clear_checkpoints, summarise, train_grid
 
     s, width, seed = config.saes, headline_width(config), config.saes.seeds[0]
     of_width = specs_of(config, next(iter(sites.values())).device)
@@ -149,9 +154,7 @@ def _saes(config: Config, folder: RunFolder, control: Control, sites: Mapping[st
             made_from = {name: {"control": control.name, "model": site.model_hash} for name, site in sites.items()}
             train_grid(trainers, stream.from_step, target, checkpoint_steps=s.checkpoint_steps, made_from=made_from)
             clear_checkpoints(target)
-    found = {name: trainer.finish({"control": control.name}) for (name, _), trainer in trainers.items()}
-    assert all(isinstance(sae, SAE) for sae in found.values())
-    return found
+    return {name: trainer.finish({"control": control.name}) for (name, _), trainer in trainers.items()}
 
 
 def _quality(folder: RunFolder, model: str, width: int, seed: int) -> dict[str, Any]:
