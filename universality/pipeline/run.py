@@ -189,7 +189,8 @@ def plan(config: Config, folder: RunFolder, ranks: Any = None) -> list[Task]:
     done = [task.name for task in (*matched, *grown)]
     exports = Task("export", None, ("corpus", *done), partial(make_exports, c, folder))
     everything = ("corpus", *model_tasks, "train-saes", *(t.name for t in collected), *done, "export")
-    report = Task("report", c.name, everything, partial(_make_report, c, folder))
+    shown = _by_content(sorted((folder.root / "controls").glob("*.npz")))
+    report = Task("report", [c.name, *shown] if shown else c.name, everything, partial(_make_report, c, folder))
     return [corpus, *models, saes, *collected, *matched, *grown, exports, report]
 
 
