@@ -80,10 +80,12 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
     import torch
 
     from universality.activations import check_models, resolve_hook
-    from universality.corpus import TokenBlocks
+    from universality.corpus import TokenBlocks, load_tokenizer
     from universality.models.forward import mean_loss
     from universality.models.language_model import load_model, save_model
+    from universality.models.shipped import model_folder
     from universality.models.train import train_model
+    from universality.models.vocabulary import check_vocabulary
 
     blocks = TokenBlocks.load(folder.blocks)
     target = folder.model(name)
@@ -97,6 +99,8 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
         return [target / "config.json", target / "model.safetensors", target / "train.jsonl"]
     model = load_model(config.models.load[name], name)
     check_models({name: model}, blocks)
+    if folder.tokenizer.is_file():  # token ids of a .npy have none
+        check_vocabulary(name, model_folder(config.models.load[name]), load_tokenizer(folder.tokenizer))
     resolve_hook(model, config.hook)
     same_text = model.metadata.get("corpus_hash") == blocks.hash
     held_out = blocks.select("choose", "report")
