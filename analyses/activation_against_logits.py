@@ -6,21 +6,13 @@ Takes pairs matched by activation correlation and asks how alike their direct ef
 correlation). Bricken et al. found the two to disagree: a pair with activation r 0.98 had negative logit r.
 """
 
-import sys
-from pathlib import Path
-
+from comparison import opened
 from scipy.stats import spearmanr
 
-from universality import Calibration, FeatureStore, Similarity
+from universality import Similarity
 
-run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart")
-name = sys.argv[2] if len(sys.argv) > 2 else "A-B.w2048"
-if not (run / "matches" / f"{name}.activation.npz").exists():
-    there = sorted(path.name.removesuffix(".activation.npz") for path in run.glob("matches/*.w*.activation.npz"))
-    sys.exit(f"{run}: no comparison {name}; there are: {', '.join(there) or 'none'}")
-models, width = name.split(".w")
-a, b = (FeatureStore.open(run / "features" / f"{model}.w{width}-s0.h5") for model in models.split("-"))
-frame = Calibration.load(run / "matches" / f"{name}.activation.npz").to_frame()
+name, a, b, calibration = opened()
+frame = calibration.to_frame()
 frame["logit"] = Similarity.logit(a, b).pairs(frame["row"], frame["col"])
 known = frame.dropna(subset=["held_out"])
 rank = spearmanr(known["held_out"], known["logit"])[0]

@@ -7,20 +7,11 @@ similarity), its partner in the second, and their correlation on documents that 
 features know a kind (F1 of at least 0.5), also the one among them that both models share most.
 """
 
-import sys
-from pathlib import Path
+from comparison import opened
 
-from universality import Calibration, FeatureStore
 from universality.statistics import concept_table
 
-run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart")
-name = sys.argv[2] if len(sys.argv) > 2 else "A-B.w2048"
-if not (run / "matches" / f"{name}.activation.npz").exists():
-    there = sorted(path.name.removesuffix(".activation.npz") for path in run.glob("matches/*.w*.activation.npz"))
-    sys.exit(f"{run}: no comparison {name}; there are: {', '.join(there) or 'none'}")
-models, width = name.split(".w")
-a, b = (FeatureStore.open(run / "features" / f"{model}.w{width}-s0.h5") for model in models.split("-"))
-calibration = Calibration.load(run / "matches" / f"{name}.activation.npz")
+_, a, b, calibration = opened()
 table = concept_table(a, b, calibration)
 table["same as its best"] = table["partner"] == table["own_best"]
 columns = [

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from universality.config import Config, load_config, parse_config
 from universality.errors import ConfigError
@@ -24,12 +24,12 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
         ({"models": {"train": {"A": {"init": 0, "ordr": 1}}}}, r"did you mean models\.train\.A\.order"),
         (
             {"models": MODELS, "saes": {"tokens": 0}},
-            r"saes\.tokens: Input should be greater than or equal to 1; found 0",
+            r"saes\.tokens: expected at least 1; found 0$",
         ),
         ({"models": MODELS, "saes": {"widths": [64, 32]}}, "widths must rise"),
         (
             {"models": MODELS, "saes": {"widths": [-4, 32]}},
-            r"saes\.widths\.0: Input should be greater than or equal to 1",
+            r"saes\.widths\.0: expected at least 1; found -4$",
         ),
         ({"models": MODELS, "saes": {"seeds": [0, 0]}}, r"must differ from each other, found \[0, 0\]"),
         ({"models": MODELS, "saes": {"ceiling_seed": 0}}, r"must differ from each other, found \[0, 0\]"),
@@ -42,26 +42,58 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
             {"models": MODELS, "saes": {"widths": [8], "k": [3, 4]}},
             r"expected one k for all widths or one for each of \[8\]",
         ),
-        ({"models": MODELS, "saes": {"k": "many"}}, "saes.k: Input should be a valid integer"),
+        (
+            {"models": MODELS, "saes": {"k": "many"}},
+            r"saes\.k: expected an integer or a list of integers; found 'many'$",
+        ),
         (
             {"models": MODELS, "saes": {"architecture": "gated"}},
-            "saes.architecture: Input should be 'topk', 'batchtopk'",
+            r"saes\.architecture: expected 'topk', 'batchtopk'.*; found 'gated'$",
         ),
         ({"models": MODELS, "saes": {"nested": [64, 64]}}, r"nested widths must rise .* below 2048, found \[64, 64\]"),
         ({"models": MODELS, "saes": {"nested": [2048]}}, r"nested widths must rise .* below 2048, found \[2048\]"),
         ({"models": MODELS, "saes": {"resample_at": [0.0]}}, r"resample_at holds shares .* found \[0.0\]"),
-        ({"models": {}}, "expected at least one model"),
+        ({"models": {}}, "^configuration: models: expected at least one model under load or train$"),
+        ({"models": MODELS, "saes": {"k": [3, "x"]}}, r"^configuration: saes\.k\.1: expected an integer; found 'x'$"),
+        ({"models": MODELS, "saes": 3}, r"saes: expected a section with architecture, widths, .*; found 3$"),
+        ({"models": MODELS, "saes": None}, r"saes: expected a section with architecture, .*; found nothing$"),
+        ({"models": {"train": 5}}, r"models\.train: expected a section; found 5$"),
+        ({"models": {"train": {"init": 3}}}, r"models\.train\.init: expected a section with init, order; found 3$"),
+        ({"models": {"train": {"A": {"init": 3}}}}, r"models\.train\.A\.order: missing; expected a value$"),
+        ({"models": MODELS, "corpus": {"source": 5}}, r"corpus\.source: expected text or a list of texts; found 5$"),
+        ({"models": MODELS, "saes": {"widths": "x"}}, r"saes\.widths: expected a list; found 'x'$"),
+        ({"models": MODELS, "saes": {"widths": []}}, r"saes\.widths: expected at least 1 of them; found \[\]$"),
+        ({"models": MODELS, "saes": {"l1": "small"}}, r"saes\.l1: expected a number; found 'small'$"),
+        ({"models": MODELS, "saes": {"tokens": 1.5}}, r"saes\.tokens: expected an integer; found 1\.5$"),
+        (
+            {"models": MODELS, "saes": {"data_parallel": "x"}},
+            r"saes\.data_parallel: expected true or false; found 'x'$",
+        ),
+        ({"models": MODELS, "corpus": {"held_out": 1}}, r"corpus\.held_out: expected less than 1; found 1$"),
+        ({"models": MODELS, "saes": {"k": "x" * 99}}, r"found 'x{59}…$"),
         (
             {"models": {"load": {"A": "x"}, "train": {"A": {"init": 0, "order": 0}}}},
             "both under load and under train: A",
         ),
         ({"models": {"load": {"../A": "x"}}}, "becomes a file name"),
-        ({}, "models: Field required"),
+        ({}, r"models: missing; expected a section with load, train, architecture"),
     ],
 )
 def test_bad_values_are_explained(values: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_config(values)
+
+
+def test_each_problem_is_one_line() -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_config({"models": MODELS, "saes": {"k": "x", "tokens": 0}, "sae": {}, "hook": 3}, where="c.yaml")
+    lines = str(raised.value).splitlines()
+    assert [line.split(": ")[1] for line in lines] == [
+        "hook",
+        "saes.k",
+        "saes.tokens",
+        "unknown key sae; did you mean saes?",
+    ]
 
 
 def test_nested_widths_are_those_below_an_saes_own() -> None:
@@ -112,11 +144,22 @@ def undocumented(section: type[BaseModel]) -> list[str]:
     return missing + [name for c in nested for name in undocumented(c)]
 
 
+SECTIONS = ("corpus", "models", "activations", "saes", "features", "statistics", "families")
+
+
 def test_every_field_is_documented_beneath_itself() -> None:
-    assert undocumented(Config) in (
-        [],
-        [f"Config.{name}" for name in Config.model_fields if name not in ("name", "hook")],
-    )
+    assert undocumented(Config) == [f"Config.{name}" for name in SECTIONS]  # they are documented where they are defined
+
+
+def test_an_undocumented_field_is_found() -> None:
+    class Inner(BaseModel):
+        told: int = Field(0, description="Of what.")
+        untold: int = 0
+
+    class Outer(BaseModel):
+        inner: Inner = Field(Inner(), description="Inside.")
+
+    assert undocumented(Outer) == ["Inner.untold"]
 
 
 def test_k_is_one_number_or_one_a_width() -> None:

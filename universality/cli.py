@@ -101,7 +101,8 @@ def match(config: ConfigArgument, out: OutOption = None, overrides: SetOption = 
 def controls(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
     """Place the study between floors (shuffled models, untrained SAEs, …) and ceilings; runs what must come before.
 
-    Writes controls/controls.csv and a picture. Four more SAEs are trained on each of the first two models.
+    Writes controls/controls.csv and a picture; the next report shows them too. Four more SAEs are trained on each of
+    the first two models.
     """
     from universality.config import load_config
     from universality.pipeline.run import run_controls

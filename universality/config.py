@@ -4,7 +4,6 @@ Each field is documented once, beneath itself. A configuration validates and doe
 key is refused with the nearest known one.
 """
 
-import difflib
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from universality.errors import ConfigError
+from universality.explain import explain
 
 SEEDS_OF_A_MODEL = 1000
 
@@ -304,8 +304,7 @@ def parse_config(values: dict[str, Any], where: str = "configuration") -> Config
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = dict.fromkeys(_explain(where, problem) for problem in error.errors())
-        raise ConfigError("\n".join(lines)) from None
+        raise ConfigError(explain(where, error, Config)) from None
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -321,23 +320,3 @@ def _override(values: dict[str, Any], override: str) -> None:
         values[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: {text!r} is not a YAML value: {error}") from None
-
-
-def _explain(where: str, problem: Any) -> str:
-    # pydantic names the member of a union in the path: "saes.k.list[int]"
-    path = [str(part) for part in problem["loc"] if part not in ("int", "list[int]", "str", "list[str]")]
-    name = ".".join(path) or "configuration"
-    if problem["type"] != "extra_forbidden":
-        return f"{where}: {name}: {problem['msg'].removeprefix('Value error, ')}; found {problem['input']!r}"
-    near = difflib.get_close_matches(path[-1], _keys(path[:-1]), n=1, cutoff=0.5)
-    hint = f"did you mean {'.'.join([*path[:-1], near[0]])}?" if near else f"known: {', '.join(_keys(path[:-1]))}"
-    return f"{where}: unknown key {name}; {hint}"
-
-
-def _keys(path: list[str]) -> list[str]:
-    section: Any = Config
-    for part in path:
-        annotation = section.model_fields[part].annotation if part in section.model_fields else None
-        inner = getattr(annotation, "__args__", ())
-        section = next((c for c in (annotation, *inner) if isinstance(c, type) and issubclass(c, BaseModel)), section)
-    return list(section.model_fields)

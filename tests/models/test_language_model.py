@@ -70,13 +70,15 @@ def test_unknown_hook_is_never_reached(model) -> None:
         run_until(model.bridge, torch.zeros((1, 2), dtype=torch.int64), "blocks.7.mlp.hook_post")
 
 
-def test_local_hugging_face_folder_loads(tmp_path: Path) -> None:
+def test_local_hugging_face_folder_loads(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
     theirs = GPT2LMHeadModel(GPT2Config(vocab_size=60, n_positions=32, n_embd=16, n_layer=2, n_head=2)).eval()
     theirs.save_pretrained(tmp_path)
+    capfd.readouterr()
     ours = load_model(tmp_path, "gpt")
+    assert "Loading weights" not in capfd.readouterr().err  # stderr is no terminal here
     tokens = torch.arange(20)[None]
     with torch.no_grad():
         assert_close(ours.bridge(tokens, return_type="logits"), theirs(tokens).logits, rtol=1e-4, atol=1e-4)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 
 from universality import FeatureStore
+from universality.cli import app
 from universality.config import load_config
 from universality.pipeline import RunFolder
 from universality.pipeline.layout import comparisons, sae_grid
@@ -68,6 +70,14 @@ def test_held_out_documents_were_not_trained_on(finished: Path) -> None:
         used = {store.documents.split[i] for i in set(store.tokens.document.tolist())}
         assert store.tokens.position.min() == 1
     assert used == {"choose", "report"}
+
+
+def test_a_model_is_stamped_with_its_own_unembedding_only(finished: Path) -> None:
+    of = {name: [f for f in contents(finished, f"collect.{name}") if "unembedding-" in f] for name in "AB"}
+    with FeatureStore.open(RunFolder(finished).store("A", 64, 0)) as store:
+        assert of["A"] == [f"features/{store.unembedding().file_name}"]
+    assert len(of["B"]) == 1
+    assert of["A"] != of["B"]
 
 
 def test_controls_stand_beside_the_study_and_are_made_once(finished: Path, tmp_path: Path) -> None:
@@ -296,16 +306,7 @@ def test_a_split_without_text_is_refused_before_anything_is_trained(tmp_path: Pa
 def test_help_names_every_command() -> None:
     done = call("--help")
     assert done.returncode == 0
-    for name in (
-        "run",
-        "train-models",
-        "cache",
-        "train-saes",
-        "collect",
-        "match",
-        "families",
-        "report",
-        "export",
-        "info",
-    ):
-        assert name in done.stdout
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert {"run", "train-models", "cache", "train-saes", "collect", "match", "controls", "families"} < commands
+    listed = re.findall(r"^│ ([a-z-]+) +[A-Z]", done.stdout, re.MULTILINE)
+    assert set(listed) == commands

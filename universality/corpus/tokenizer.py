@@ -100,10 +100,7 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
     file = path / "tokenizer.json" if path.is_dir() else path
     if not file.is_file():
         raise CorpusError(f"{file}: no such file; expected a Hugging Face tokenizer.json or a folder with one")
-    try:
-        backend = _HFTokenizer.from_file(str(file))
-    except Exception as error:  # the library raises plain Exception
-        raise CorpusError(f"{file}: not a tokenizer.json that the tokenizers library reads: {error}") from None
+    backend = read_backend(file)
     backend.no_truncation()
     backend.no_padding()
     names = (*_declared_bos(file.parent), *_BOS_NAMES)
@@ -112,6 +109,14 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
     if bos_id is None:
         raise CorpusError(f"{file}: names no token that opens a document; expected one of {', '.join(_BOS_NAMES)}")
     return Tokenizer(backend, bos_id)
+
+
+def read_backend(file: Path) -> _HFTokenizer:
+    """A ``tokenizer.json`` as its library reads it; raises CorpusError where it cannot."""
+    try:
+        return _HFTokenizer.from_file(str(file))
+    except Exception as error:  # the library raises plain Exception
+        raise CorpusError(f"{file}: not a tokenizer.json that the tokenizers library reads: {error}") from None
 
 
 def _declared_bos(folder: Path) -> list[str]:

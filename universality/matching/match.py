@@ -18,6 +18,7 @@ from universality.card import card
 from universality.errors import UniversalityError
 from universality.matching.archive import Arrays, read_archive, write_archive
 from universality.matching.assignment import CANDIDATES, Solver, assign
+from universality.matching.median import known_median
 from universality.matching.mutual import mutual_pairs
 from universality.matching.nearest import Nearest, nearest, nearest_pairs
 from universality.similarity import Similarity
@@ -140,9 +141,9 @@ class Match:
             "unmatched_rows": int(self.unmatched_rows.size),
             "unmatched_cols": int(self.unmatched_cols.size),
             "mean_score": float(self.scores.mean()) if self.scores.size else float("nan"),
-            "median_score": _median(self.scores),
-            "median_best_of_rows": _median(self.nearest.best_col_score),
-            "median_best_of_cols": _median(self.nearest.best_row_score),
+            "median_score": known_median(self.scores),
+            "median_best_of_rows": known_median(self.nearest.best_col_score),
+            "median_best_of_cols": known_median(self.nearest.best_row_score),
             "collisions_rows": self.collisions["rows"],
             "collisions_cols": self.collisions["cols"],
             "gap": self.gap,
@@ -282,8 +283,3 @@ def _left(dead: BoolArray, matched: IntArray) -> IntArray:
     left = ~dead
     left[matched] = False
     return np.flatnonzero(left).astype(np.int64)
-
-
-def _median(values: FloatArray) -> float:
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if known.size else float("nan")

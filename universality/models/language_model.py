@@ -11,7 +11,9 @@ A saved model is a folder with ``config.json`` (the arguments of ``TransformerBr
 import io
 import json
 import os
-from contextlib import redirect_stdout
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -182,7 +184,23 @@ def _load_own(folder: Path, config: dict[str, Any], name: str) -> LanguageModel:
 
 def _load_hugging_face(folder: Path, name: str) -> LanguageModel:
     try:
-        bridge = TransformerBridge.boot_transformers(str(folder))
+        with _quiet_unless_watched():
+            bridge = TransformerBridge.boot_transformers(str(folder))
     except Exception as error:  # transformers raises many kinds
         raise ModelError(f"{folder}: TransformerLens cannot load this Hugging Face folder: {error}") from error
     return LanguageModel(bridge.eval(), name, {"source": folder.name})
+
+
+@contextmanager
+def _quiet_unless_watched() -> Iterator[None]:
+    """Leave out transformers' bars of loading where nobody sees them move."""
+    from transformers.utils import logging
+
+    hide = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
+    if hide:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if hide:
+            logging.enable_progress_bar()

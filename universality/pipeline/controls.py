@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -18,7 +18,10 @@ from universality.config import Config
 from universality.errors import ConfigError
 from universality.pipeline.files import replace_file
 from universality.pipeline.layout import Comparison, RunFolder, comparisons, headline_width
-from universality.pipeline.task import Task
+from universality.pipeline.task import Task, is_done
+
+if TYPE_CHECKING:
+    from universality.sae import SAE
 
 Kind = Literal["floor", "study", "ceiling"]
 
@@ -71,6 +74,20 @@ def control_tasks(config: Config, folder: RunFolder) -> list[Task]:
     return [*tasks, table]
 
 
+def made_controls(config: Config, folder: RunFolder) -> Iterator[tuple[Control, Path]]:
+    """The controls that were made of the study as it is now, each with the file of its calibration."""
+    if len(config.models.names) < 2:
+        return
+    tasks = {task.name: task for task in control_tasks(config, folder)}
+    for control in CONTROLS:
+        if is_done(tasks[f"controls/{control.name}"], folder.root):
+            yield control, _calibration(folder, control)
+
+
+def _calibration(folder: RunFolder, control: Control) -> Path:
+    return folder.root / "controls" / f"{control.name}.npz"
+
+
 def _matched(config: Config, folder: RunFolder) -> Iterator[Comparison]:
     """The study's own comparisons that stand beside the controls."""
     for comparison in comparisons(config, folder):
@@ -102,7 +119,7 @@ def _make_control(config: Config, folder: RunFolder, control: Control) -> list[P
     s = config.statistics
     with FeatureStore.open(pair[0]) as a, FeatureStore.open(pair[1]) as b:
         found = calibrate(a, b, null=s.nulls, replicates=s.replicates, bootstrap=s.bootstrap, seed=s.seed)
-    return [found.save(home / f"{control.name}.npz"), *stores.values()]
+    return [found.save(_calibration(folder, control)), *stores.values()]
 
 
 def _sites(config: Config, folder: RunFolder, control: Control) -> Mapping[str, Any]:
@@ -124,10 +141,12 @@ def _sites(config: Config, folder: RunFolder, control: Control) -> Mapping[str, 
     }
 
 
-def _saes(config: Config, folder: RunFolder, control: Control, sites: Mapping[str, Any], train: Any) -> dict[str, Any]:
+def _saes(
+    config: Config, folder: RunFolder, control: Control, sites: Mapping[str, Any], train: Any
+) -> dict[str, "SAE"]:
     """The control's SAE for each model."""
     from universality.pipeline.saes import Stream, specs_of
-    from universality.sae import SAE, SAETrainer, clear_checkpoints, summarise, train_grid
+    from universality.sae import SAETrainer, clear_checkpoints, summarise, train_grid
 
     s, width, seed = config.saes, headline_width(config), config.saes.seeds[0]
     of_width = specs_of(config, next(iter(sites.values())).device)
@@ -149,9 +168,7 @@ def _saes(config: Config, folder: RunFolder, control: Control, sites: Mapping[st
             made_from = {name: {"control": control.name, "model": site.model_hash} for name, site in sites.items()}
             train_grid(trainers, stream.from_step, target, checkpoint_steps=s.checkpoint_steps, made_from=made_from)
             clear_checkpoints(target)
-    found = {name: trainer.finish({"control": control.name}) for (name, _), trainer in trainers.items()}
-    assert all(isinstance(sae, SAE) for sae in found.values())
-    return found
+    return {name: trainer.finish({"control": control.name}) for (name, _), trainer in trainers.items()}
 
 
 def _quality(folder: RunFolder, model: str, width: int, seed: int) -> dict[str, Any]:
@@ -168,7 +185,7 @@ def _make_table(config: Config, folder: RunFolder) -> list[Path]:
     from universality.statistics.controls import between
 
     home = folder.root / "controls"
-    paths = {control: home / f"{control.name}.npz" for control in CONTROLS}
+    paths = {control: _calibration(folder, control) for control in CONTROLS}
     for comparison in _matched(config, folder):
         kind, label = MATCHED[comparison.of]
         paths[Control(comparison.name, label, kind)] = folder.calibration(comparison.name)  # type: ignore[arg-type]

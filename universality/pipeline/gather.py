@@ -18,6 +18,7 @@ from universality.features import FeatureStore
 from universality.features.about import shown_tokens
 from universality.features.examples import Examples, examples
 from universality.features.specificity import specificity
+from universality.pipeline.controls import made_controls
 from universality.pipeline.exports import decoder
 from universality.pipeline.layout import Comparison, RunFolder, comparisons, sae_grid
 from universality.pipeline.opened import OpenStores
@@ -61,14 +62,11 @@ class Compared:
     @property
     def living(self) -> int:
         """Features of A that are alive."""
-        return int((~self.calibration.match.dead_rows).sum())
+        return _living(self.calibration)
 
     def share_significant(self, null: Null) -> float:
         """Of A's living features, the share whose pair has q at most ``Q_LEVEL`` under a null."""
-        chance = self.calibration.under(null)
-        if chance is None or not self.living or np.isnan(chance.q).all():
-            return NAN
-        return float((chance.q <= Q_LEVEL).sum() / self.living)
+        return share_significant(self.calibration, null)
 
     def scores(self, role: Any, label: str) -> Sample:
         """Held-out r of its pairs."""
@@ -281,25 +279,38 @@ def family_levels(name: str, families: Families) -> FamilyTable:
 
 
 def controls(found: Findings) -> tuple[ControlRow, ...]:
-    """Everything that was matched."""
+    """Everything that was matched, and the controls that ``universality controls`` made."""
     words = {"models": "features of two models", "neurons": "neurons of two models", "ceiling": "two SAEs of one model"}
-    rows = []
-    for compared in found.compared:
-        numbers = compared.calibration.summary()
-        rows.append(
-            ControlRow(
-                compared.comparison.name,
-                words[compared.comparison.of],
-                len(compared.frame),
-                numbers["matched_choose"],
-                numbers["matched_report"],
-                numbers["null_matched_median"],
-                numbers["null_matched_q95"],
-                compared.share_significant(compared.calibration.chances[0].null),
-                compared.share_significant("kind"),
-            )
-        )
-    return tuple(rows)
+    own = [_control_row(c.comparison.name, words[c.comparison.of], c.calibration) for c in found.compared]
+    made = made_controls(found.config, found.folder)
+    return (*own, *(_control_row(c.name, f"{c.kind}: {c.label}", Calibration.load(path)) for c, path in made))
+
+
+def _control_row(name: str, of: str, calibration: Calibration) -> ControlRow:
+    numbers = calibration.summary()
+    return ControlRow(
+        name,
+        of,
+        len(calibration.held_out),
+        numbers["matched_choose"],
+        numbers["matched_report"],
+        numbers["null_matched_median"],
+        numbers["null_matched_q95"],
+        share_significant(calibration, calibration.chances[0].null),
+        share_significant(calibration, "kind"),
+    )
+
+
+def share_significant(calibration: Calibration, null: Null) -> float:
+    """Of A's living features, the share whose pair has q at most ``Q_LEVEL`` under a null; NaN without it."""
+    chance, living = calibration.under(null), _living(calibration)
+    if chance is None or not living or np.isnan(chance.q).all():
+        return NAN
+    return float((chance.q <= Q_LEVEL).sum() / living)
+
+
+def _living(calibration: Calibration) -> int:
+    return int((~calibration.match.dead_rows).sum())
 
 
 def concept_rows(found: Findings) -> tuple[ConceptRow, ...]:

@@ -1,5 +1,7 @@
 """The stages in order: skip what is done, resume what was killed, record provenance."""
 
+from __future__ import annotations
+
 import json
 import os
 import platform
@@ -7,7 +9,7 @@ from contextlib import nullcontext
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -20,6 +22,9 @@ from universality.pipeline.files import replace_file
 from universality.pipeline.layout import RunFolder, comparisons, family_stores, sae_grid
 from universality.pipeline.lock import alone_in
 from universality.pipeline.task import Outcome, Task, hash_inputs, run_tasks
+
+if TYPE_CHECKING:
+    from universality.sae.distributed import Ranks
 
 STAGES = ("corpus", "train-models", "train-saes", "collect", "match", "families", "export", "report")
 _HOW = {"watch", "checkpoint_steps"}  # settings that change nothing in the SAEs
@@ -123,7 +128,7 @@ def make_cache(config: Config, out: str | Path) -> Path:
     return Path(config.activations.cache)
 
 
-def _join_ranks() -> Any:
+def _join_ranks() -> Ranks | None:
     """The processes that torchrun started; None for one alone, which needs no torch yet."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return None
@@ -132,7 +137,7 @@ def _join_ranks() -> Any:
     return join_ranks()
 
 
-def plan(config: Config, folder: RunFolder, ranks: Any = None) -> list[Task]:
+def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
     """All tasks of an experiment, each after those that it reads from.
 
     Parameters
@@ -189,18 +194,19 @@ def plan(config: Config, folder: RunFolder, ranks: Any = None) -> list[Task]:
     done = [task.name for task in (*matched, *grown)]
     exports = Task("export", None, ("corpus", *done), partial(make_exports, c, folder))
     everything = ("corpus", *model_tasks, "train-saes", *(t.name for t in collected), *done, "export")
-    report = Task("report", c.name, everything, partial(_make_report, c, folder))
+    shown = _by_content(sorted((folder.root / "controls").glob("*.npz")))
+    report = Task("report", [c.name, *shown] if shown else c.name, everything, partial(_make_report, c, folder))
     return [corpus, *models, saes, *collected, *matched, *grown, exports, report]
 
 
-def _make_saes(config: Config, folder: RunFolder, ranks: Any) -> list[Path]:
+def _make_saes(config: Config, folder: RunFolder, ranks: Ranks | None) -> list[Path]:
     from universality.pipeline.saes import make_saes  # torch
     from universality.sae.distributed import Ranks
 
     return make_saes(config, folder, ranks or Ranks())
 
 
-def _make_features(config: Config, folder: RunFolder, name: str, ranks: Any) -> list[Path]:
+def _make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks | None) -> list[Path]:
     from universality.sae.distributed import Ranks
 
     return stages.make_features(config, folder, name, ranks or Ranks())

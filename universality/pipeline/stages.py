@@ -1,15 +1,22 @@
 """What each stage makes. Every function reads and writes files of one run's folder and returns those it wrote."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from universality.config import Config
 from universality.errors import CorpusError
 from universality.pipeline.files import replace_file, spread_evenly, write_json
 from universality.pipeline.fitness import warn_of_unfit
 from universality.pipeline.layout import Comparison, RunFolder, family_stores, sae_grid
+
+if TYPE_CHECKING:
+    from universality.corpus import TokenBlocks
+    from universality.sae.distributed import Ranks
 
 NEAREST = 5
 """Best partners of every feature that are kept for the report."""
@@ -73,10 +80,12 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
     import torch
 
     from universality.activations import check_models, resolve_hook
-    from universality.corpus import TokenBlocks
+    from universality.corpus import TokenBlocks, load_tokenizer
     from universality.models.forward import mean_loss
     from universality.models.language_model import load_model, save_model
+    from universality.models.shipped import model_folder
     from universality.models.train import train_model
+    from universality.models.vocabulary import check_vocabulary
 
     blocks = TokenBlocks.load(folder.blocks)
     target = folder.model(name)
@@ -90,6 +99,8 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
         return [target / "config.json", target / "model.safetensors", target / "train.jsonl"]
     model = load_model(config.models.load[name], name)
     check_models({name: model}, blocks)
+    if folder.tokenizer.is_file():  # token ids of a .npy have none
+        check_vocabulary(name, model_folder(config.models.load[name]), load_tokenizer(folder.tokenizer))
     resolve_hook(model, config.hook)
     same_text = model.metadata.get("corpus_hash") == blocks.hash
     held_out = blocks.select("choose", "report")
@@ -113,7 +124,7 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
     return [target / "source.json"]
 
 
-def make_features(config: Config, folder: RunFolder, name: str, ranks: Any) -> list[Path]:
+def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks) -> list[Path]:
     """The stores of one model: every SAE's features on the held-out documents, and the neurons on some of them."""
     from universality.corpus import TokenBlocks
     from universality.pipeline.opened import OpenStores, about_file
@@ -135,9 +146,7 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Any) -> l
     files = [Path(path) for path in saes]
     share = config.features.neuron_documents
     if share:
-        documents = np.unique(held_out.document)
-        sampled = documents[spread_evenly(len(documents), max(1, round(share * len(documents))))]
-        part = held_out.take(np.flatnonzero(np.isin(held_out.document, sampled)))
+        part = held_out.take(np.flatnonzero(np.isin(held_out.document, sample_documents(held_out, share))))
         collect_together(site, {folder.neurons(name): None}, part, unembedding, ranks)
         files.append(folder.neurons(name))
     with OpenStores() as stores:
@@ -145,7 +154,14 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Any) -> l
             stores.about(path)
     ranks.wait()
     files += [about_file(path) for path in files]
-    return files + sorted((folder.root / "features").glob("unembedding-*.safetensors"))
+    shared = folder.root / "features" / unembedding.file_name
+    return [*files, shared] if shared.exists() else files  # none where the site writes nothing to the logits
+
+
+def sample_documents(held_out: TokenBlocks, share: float) -> NDArray[np.int64]:
+    """This share of the documents of each half, spread evenly: two at least, one alone cannot be re-paired."""
+    halves = (np.unique(held_out.select(split).document) for split in ("choose", "report"))
+    return np.concatenate([half[spread_evenly(len(half), max(2, round(share * len(half))))] for half in halves])
 
 
 def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> list[Path]:

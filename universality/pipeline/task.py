@@ -122,6 +122,15 @@ def _make(task: Task, folder: Path, key: str, processes: Processes) -> None:
     processes.wait()
 
 
+def is_done(task: Task, folder: Path) -> bool:
+    """Whether a task was finished, and nothing that it depends on has changed since."""
+    try:
+        key = _key(task, folder)
+    except UniversalityError:  # of a task that comes before it
+        return False
+    return _is_done(task, folder, key)
+
+
 def read_stamp(folder: Path, name: str) -> dict[str, Any]:
     """The stamp of a finished task.
 

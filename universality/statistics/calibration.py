@@ -14,6 +14,7 @@ import pandas as pd
 from universality.card import card
 from universality.matching import Match
 from universality.matching.archive import Arrays, read_archive, write_archive
+from universality.matching.median import known_median
 from universality.similarity.rows import FloatArray, IntArray
 from universality.statistics.chance import Chance
 from universality.statistics.heldout import optimism
@@ -125,7 +126,7 @@ class Calibration:
         rows = []
         for s, (low, high) in enumerate(pairwise(self.edges)):
             inside = self.stratum == s
-            medians = {name: _median(values[inside]) for name, values in of.items()}
+            medians = {name: known_median(values[inside]) for name, values in of.items()}
             rows.append({"low": low, "high": high, "n": int(inside.sum()), **medians})
         return pd.DataFrame(rows, columns=["low", "high", "n", *of])
 
@@ -161,13 +162,13 @@ class Calibration:
             "measure": self.settings["measure"],
             "method": self.match.method,
             "null": first.null,
-            "matched_choose": _median(self.match.scores),
-            "matched_report": _median(self.held_out),
+            "matched_choose": known_median(self.match.scores),
+            "matched_report": known_median(self.held_out),
             "optimism": optimism(self.match.scores, self.held_out),
-            "best_of_rows_choose": _median(best.best_col_score),
-            "best_of_rows_report": _median(self.best_col_held_out),
-            "best_of_cols_choose": _median(best.best_row_score),
-            "best_of_cols_report": _median(self.best_row_held_out),
+            "best_of_rows_choose": known_median(best.best_col_score),
+            "best_of_rows_report": known_median(self.best_col_held_out),
+            "best_of_cols_choose": known_median(best.best_row_score),
+            "best_of_cols_report": known_median(self.best_row_held_out),
             **said,
         }
 
@@ -205,8 +206,3 @@ class Calibration:
         own |= {"chances": chances}
         own |= {"notes": tuple(header["notes"]), "anchor": header["anchor"], "settings": header["settings"]}
         return cls(match=Match.from_parts(header["match"], inner), **own)
-
-
-def _median(values: FloatArray) -> float:
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if known.size else float("nan")

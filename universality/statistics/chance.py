@@ -19,6 +19,7 @@ from tqdm import tqdm
 from universality.errors import UniversalityError
 from universality.features.specificity import specificity
 from universality.matching import Match
+from universality.matching.median import known_median
 from universality.similarity import Similarity
 from universality.similarity.rows import FloatArray, IntArray
 from universality.statistics.null import Null, Repairing, plan_repairing
@@ -79,11 +80,11 @@ class Chance:
             "null_matched_median": float(quantiles[0]),
             "null_matched_q95": float(quantiles[1]),
             "null_matched_q99": float(quantiles[2]),
-            "null_best_of_rows": _median(self.best_of_rows),
-            "null_best_of_cols": _median(self.best_of_cols),
+            "null_best_of_rows": known_median(self.best_of_rows),
+            "null_best_of_cols": known_median(self.best_of_cols),
             "n_tested": int(tested.size),
             f"share_q_{q_level:g}": float((tested <= q_level).mean()) if tested.size else float("nan"),
-            "calibrated_median": _median(self.calibrated),
+            "calibrated_median": known_median(self.calibrated),
         }
 
 
@@ -163,7 +164,8 @@ def _run(plan: Repairing, null: Null, setting: Setting) -> tuple[FloatArray, Flo
     for replicate in tqdm(range(setting.replicates), desc=f"{null} null", disable=None, leave=False):
         found = matcher(choose.repaired(*plan.draw(setting.seed, replicate)))
         best = found.nearest
-        runs.append((_anchor_scores(found, setting.anchor), _median(best.best_col_score), _median(best.best_row_score)))
+        medians = known_median(best.best_col_score), known_median(best.best_row_score)
+        runs.append((_anchor_scores(found, setting.anchor), *medians))
     scores, of_rows, of_cols = (np.array(part) for part in zip(*runs, strict=True))
     return observed, scores, of_rows, of_cols
 
@@ -198,8 +200,3 @@ def _calibrated(scores: FloatArray, tau: FloatArray) -> FloatArray:
     level = np.maximum(tau, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(level >= 1, 0.0, np.maximum(0, (scores - level) / (1 - level)))
-
-
-def _median(values: FloatArray) -> float:
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if known.size else float("nan")

@@ -1,0 +1,19 @@
+"""What a script is called with, opened: `[RUN [COMPARISON]]`, by default the quickstart's widest comparison."""
+
+import sys
+from pathlib import Path
+
+from universality import Calibration, FeatureStore
+
+
+def opened() -> tuple[str, FeatureStore, FeatureStore, Calibration]:
+    """The comparison's name, both stores, and its partners; ends the script where the run has no such comparison."""
+    run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart")
+    name = sys.argv[2] if len(sys.argv) > 2 else "A-B.w2048"
+    path = run / "matches" / f"{name}.activation.npz"
+    if not path.exists():
+        there = sorted(path.name.removesuffix(".activation.npz") for path in run.glob("matches/*.w*.activation.npz"))
+        sys.exit(f"{run}: no comparison {name}; there are: {', '.join(there) or 'none'}")
+    models, width = name.split(".w")
+    a, b = (FeatureStore.open(run / "features" / f"{model}.w{width}-s0.h5") for model in models.split("-"))
+    return name, a, b, Calibration.load(path)
