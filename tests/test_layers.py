@@ -12,6 +12,7 @@ import universality
 PACKAGE = Path(universality.__file__).parent
 LAYERS = (
     ("errors", "card"),
+    ("hub",),
     ("config",),
     ("corpus",),
     ("models",),
