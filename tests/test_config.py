@@ -168,3 +168,27 @@ def test_k_is_one_number_or_one_a_width() -> None:
     assert [both.k_of(8), both.k_of(16)] == [2, 4]
     one = parse_config({"models": MODELS, "saes": widths | {"k": 3}}).saes
     assert [one.k_of(8), one.k_of(16)] == [3, 3]
+
+
+def test_braces_name_a_family_of_models() -> None:
+    load = {"seed{1..3}": "EleutherAI/pythia-70m-seed{1..3}@step143000", "base": "EleutherAI/pythia-70m"}
+    assert parse_config({"models": {"load": load}}).models.load == {
+        "seed1": "EleutherAI/pythia-70m-seed1@step143000",
+        "seed2": "EleutherAI/pythia-70m-seed2@step143000",
+        "seed3": "EleutherAI/pythia-70m-seed3@step143000",
+        "base": "EleutherAI/pythia-70m",
+    }
+
+
+@pytest.mark.parametrize(
+    ("load", "message"),
+    [
+        ({"A": "x/seed{1..3}"}, r"'A' stands for 1 models, 'x/seed\{1..3\}' for 3"),
+        ({"s{1..2}": "x/{1..2}", "s1": "x/y"}, "models named twice: s1"),
+        ({"A": 3}, "expected text"),
+        (["x/y"], "models.load: expected "),
+    ],
+)
+def test_families_that_do_not_fit_are_refused(load: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config({"models": {"load": load}})

@@ -12,6 +12,7 @@ import universality
 PACKAGE = Path(universality.__file__).parent
 LAYERS = (
     ("errors", "card", "explain"),
+    ("hub",),
     ("config",),
     ("corpus",),
     ("models",),

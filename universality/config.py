@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from universality.errors import ConfigError
 from universality.explain import explain
+from universality.hub import expand
 
 SEEDS_OF_A_MODEL = 1000
 
@@ -29,7 +30,8 @@ class CorpusConfig(_Section):
     """``starter``, or text files, folders of them, JSON lines (``text``, optional ``kind``, ``group``, ``id``), or one
     ``.npy`` of token ids [n_documents, n]."""
     tokenizer: str = "starter"
-    """``starter``, ``train`` (a byte-level BPE on the training documents), a ``tokenizer.json`` or its folder."""
+    """``starter``, ``train`` (a byte-level BPE on the training documents), a ``tokenizer.json`` or its folder, or a
+    repository of the Hugging Face hub: ``EleutherAI/pythia-70m``."""
     d_vocab: int = Field(4096, ge=1)
     """Types of a trained tokenizer, or of a ``.npy`` source."""
     bos_id: int = Field(0, ge=0)
@@ -97,7 +99,9 @@ class ModelsConfig(_Section):
     """The language models, by name: loaded, or trained here."""
 
     load: dict[str, str] = Field(default_factory=dict)
-    """Name → ``starter/seed0`` … (shipped), a folder saved by this package, or a local Hugging Face folder."""
+    """Name → ``starter/seed0`` … (shipped), a folder saved by this package, a local Hugging Face folder, or a
+    repository of the hub with its revision: ``EleutherAI/pythia-70m@step143000``. Braces stand for several at once,
+    ``seed{1..3}: EleutherAI/pythia-70m-seed{1..3}@step143000``, or ``{a,b}``."""
     train: dict[str, SeedsConfig] = Field(default_factory=dict)
     """Name → seeds, for models to train."""
     architecture: ArchitectureConfig = ArchitectureConfig()
@@ -111,6 +115,21 @@ class ModelsConfig(_Section):
     def names(self) -> list[str]:
         """All models, loaded ones first."""
         return [*self.load, *self.train]
+
+    @field_validator("load", mode="before")
+    @classmethod
+    def _expanded(cls, load: Any) -> Any:
+        if not isinstance(load, dict):
+            return load
+        found: dict[str, Any] = {}
+        for key, source in load.items():
+            names, sources = expand(str(key)), expand(source) if isinstance(source, str) else [source]
+            if len(names) != len(sources):
+                raise ValueError(f"{key!r} stands for {len(names)} models, {source!r} for {len(sources)}")
+            if both := found.keys() & set(names):
+                raise ValueError(f"models named twice: {', '.join(sorted(both))}")
+            found |= zip(names, sources, strict=True)
+        return found
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:

@@ -44,5 +44,6 @@ def test_unembedding_masks_rare_vocabulary_and_takes_the_gain(blocks: TokenBlock
     counts = np.bincount(train.tokens[train.valid], minlength=blocks.d_vocab + 7)
     assert (unembedding.mask == (counts >= 5)).all()
     assert not unembedding.mask[blocks.d_vocab :].any()
+    assert not read_unembedding(model, train, min_count=0).mask[blocks.d_vocab :].any()
     assert_allclose(unembedding.gain, 3)
     assert unembedding.center_d_model

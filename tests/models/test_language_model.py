@@ -124,3 +124,34 @@ def test_weights_have_the_wrapped_models_names(model) -> None:
     assert {"tok_embed.weight", "head.weight", "layers.0.mlp.fc_out.weight", "ln_out.weight"} <= set(
         weights(model.bridge)
     )
+
+
+def test_a_model_of_the_hubs_cache_is_recorded_and_its_old_hook_names_resolve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    from universality.activations import ModelSite
+
+    home, commit = tmp_path / "models--someone--neox-seed1", "0" * 39 + "1"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "step10").write_text(commit)
+    torch.manual_seed(0)
+    config = GPTNeoXConfig(
+        vocab_size=64, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=32,
+    )  # fmt: skip
+    theirs = GPTNeoXForCausalLM(config).eval()
+    theirs.save_pretrained(home / "snapshots" / commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    ours = load_model("someone/neox-seed1@step10")
+    tokens = torch.arange(20)[None]
+    with torch.no_grad():
+        assert_close(ours.bridge(tokens, return_type="logits"), theirs(tokens).logits, rtol=1e-4, atol=1e-4)
+    assert ours.metadata == {"source": "someone/neox-seed1", "revision": "step10", "commit": commit}
+    neurons, stream = ModelSite(ours, "blocks.1.mlp.hook_post"), ModelSite(ours, "blocks.0.hook_resid_post")
+    assert (neurons.d_in, stream.d_in) == (32, 16)
+    assert (neurons.hook, stream.hook) == ("blocks.1.mlp.out.hook_in", "blocks.0.hook_out")
+    assert neurons.residual(torch.eye(32).numpy()).shape == (32, 16)
+    with pytest.raises(ModelError, match=r"no hook 'blocks.1.mlp.post'; the nearest are blocks\.1\.mlp\."):
+        ModelSite(ours, "blocks.1.mlp.post")

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer as _HFTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from universality.errors import CorpusError
+from universality.hub import fetch_tokenizer, repository
 
 BOS = "<|bos|>"
 STARTER_TOKENIZER = Path(__file__).parent / "starter" / "tokenizer.json"
@@ -89,15 +90,16 @@ def train_bpe(texts: Iterable[str], d_vocab: int = 4096) -> Tokenizer:
 
 
 def load_tokenizer(source: str | Path) -> Tokenizer:
-    """Load ``"starter"``, a ``tokenizer.json``, or a folder that holds one.
+    """Load ``"starter"``, a ``tokenizer.json``, a folder that holds one, or a repository of the hub that does.
 
     Raises
     ------
     CorpusError
         If there is none, it cannot be parsed, or it names no token to open a document with.
+    ModelError
+        If it is to come from the hub, and neither that nor the local cache gives it.
     """
-    path = STARTER_TOKENIZER if str(source) == "starter" else Path(source)
-    file = path / "tokenizer.json" if path.is_dir() else path
+    file = tokenizer_file(source)
     if not file.is_file():
         raise CorpusError(f"{file}: no such file; expected a Hugging Face tokenizer.json or a folder with one")
     backend = read_backend(file)
@@ -117,6 +119,15 @@ def read_backend(file: Path) -> _HFTokenizer:
         return _HFTokenizer.from_file(str(file))
     except Exception as error:  # the library raises plain Exception
         raise CorpusError(f"{file}: not a tokenizer.json that the tokenizers library reads: {error}") from None
+
+
+def tokenizer_file(source: str | Path) -> Path:
+    """The ``tokenizer.json`` of a source of `load_tokenizer`, whether or not it is there."""
+    if str(source) == "starter":
+        return STARTER_TOKENIZER
+    repo = repository(source)
+    path = fetch_tokenizer(repo) if repo else Path(source)
+    return path / "tokenizer.json" if path.is_dir() else path
 
 
 def _declared_bos(folder: Path) -> list[str]:

@@ -28,6 +28,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from universality.config import ArchitectureConfig
 from universality.errors import ModelError
+from universality.hub import commit_of, repository
 from universality.models.identity import weights_hash
 from universality.models.shipped import model_folder
 
@@ -133,13 +134,14 @@ def save_model(model: LanguageModel, folder: str | Path, dtype: torch.dtype = to
 
 
 def load_model(source: str | Path, name: str | None = None) -> LanguageModel:
-    """Load a model saved here, a shipped one, or a local Hugging Face folder.
+    """Load a model saved here, a shipped one, or a Hugging Face model: a local folder, or one of the hub.
 
     Parameters
     ----------
     source
         A folder that ``save_model`` wrote, ``"starter/seed0"`` … for the shipped ones, or a folder with a
-        causal language model that ``transformers`` can read. Nothing is downloaded.
+        causal language model that ``transformers`` can read, or ``owner/name@revision`` on the hub, which is taken
+        from the local cache or else downloaded.
     name
         What to call it in this study; the folder's name by default.
 
@@ -157,7 +159,7 @@ def load_model(source: str | Path, name: str | None = None) -> LanguageModel:
     if config.get("format") == _FORMAT:
         return _load_own(folder, config, name or folder.name)
     if "model_type" in config:
-        return _load_hugging_face(folder, name or folder.name)
+        return _load_hugging_face(folder, source, name or str(source).rsplit("/", 1)[-1])
     raise ModelError(f"{file}: neither a model saved here (format {_FORMAT!r}) nor a Hugging Face config (model_type)")
 
 
@@ -182,13 +184,15 @@ def _load_own(folder: Path, config: dict[str, Any], name: str) -> LanguageModel:
     return LanguageModel(bridge.eval(), name, metadata)
 
 
-def _load_hugging_face(folder: Path, name: str) -> LanguageModel:
+def _load_hugging_face(folder: Path, source: str | Path, name: str) -> LanguageModel:
     try:
         with _quiet_unless_watched():
-            bridge = TransformerBridge.boot_transformers(str(folder))
+            bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32)
     except Exception as error:  # transformers raises many kinds
         raise ModelError(f"{folder}: TransformerLens cannot load this Hugging Face folder: {error}") from error
-    return LanguageModel(bridge.eval(), name, {"source": folder.name})
+    repo = repository(source)
+    where = {"revision": repo.revision, "commit": commit_of(folder)} if repo else {}
+    return LanguageModel(bridge.eval(), name, {"source": repo.name if repo else folder.name, **where})
 
 
 @contextmanager

@@ -1,21 +1,24 @@
-"""Where a model lies: the shipped set by name, anything else by path."""
+"""Where a model lies: the shipped set and the hub's by name, anything else by path."""
 
 from pathlib import Path
 
 from universality.errors import ModelError
+from universality.hub import fetch_model, repository
 
 STARTER = Path(__file__).parent / "starter"
 
 
 def model_folder(source: str | Path) -> Path:
-    """The folder of ``"starter/seed0"`` … or of a path.
+    """The folder of ``"starter/seed0"`` …, of a path, or of ``owner/name@revision`` on the Hugging Face hub.
 
     Raises
     ------
     ModelError
-        If there is no ``config.json`` in it.
+        If there is no ``config.json`` in it, or the hub cannot be reached and the local cache lacks it.
     """
     name = str(source)
+    if repo := repository(source):
+        return fetch_model(repo)
     folder = STARTER / Path(name).name if name.startswith("starter/") else Path(source)
     if not (folder / "config.json").is_file():
         shipped = ", ".join(f"starter/{path.name}" for path in sorted(STARTER.glob("seed*")))

@@ -131,9 +131,12 @@ class Unembedding:
 
 
 def vocabulary_mask(train: TokenBlocks, d_vocab: int, min_count: int) -> NDArray[np.bool_]:
-    """bool [d_vocab]: which token types occur at least ``min_count`` times in the text of these blocks."""
+    """bool [d_vocab]: which token types occur at least ``min_count`` times in the text of these blocks.
+
+    Never those that the tokenizer does not know: many models pad their vocabulary to a round number.
+    """
     counts: NDArray[np.int64] = np.bincount(train.tokens[train.valid], minlength=d_vocab)
-    return counts >= min_count
+    return (counts >= min_count) & (np.arange(len(counts)) < train.d_vocab)
 
 
 def file_name(sha256: str) -> str:

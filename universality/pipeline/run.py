@@ -220,13 +220,14 @@ def _make_report(config: Config, folder: RunFolder) -> list[Path]:
 
 def _corpus_inputs(config: Config) -> list[list[Any]]:
     from universality.corpus.read import STARTER
-    from universality.corpus.tokenizer import STARTER_TOKENIZER
+    from universality.corpus.tokenizer import tokenizer_file
 
     c = config.corpus
     sources = [c.source] if isinstance(c.source, str) else c.source
     paths = [STARTER if source == "starter" else Path(source) for source in sources]
     if c.tokenizer != "train":
-        paths.append(STARTER_TOKENIZER if c.tokenizer == "starter" else Path(c.tokenizer))
+        file = tokenizer_file(c.tokenizer)
+        paths += [file, *file.parent.glob("tokenizer_config.json")]  # that names the token which opens a document
     return _by_content(paths)
 
 

@@ -79,7 +79,7 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
     """Train a language model, or check a loaded one and note where it came from and how well it predicts."""
     import torch
 
-    from universality.activations import check_models, resolve_hook
+    from universality.activations import ModelSite, check_models, resolve_hook
     from universality.corpus import TokenBlocks, load_tokenizer
     from universality.models.forward import mean_loss
     from universality.models.language_model import load_model, save_model
@@ -101,7 +101,7 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
     check_models({name: model}, blocks)
     if folder.tokenizer.is_file():  # token ids of a .npy have none
         check_vocabulary(name, model_folder(config.models.load[name]), load_tokenizer(folder.tokenizer))
-    resolve_hook(model, config.hook)
+    site = ModelSite(model, config.hook)
     same_text = model.metadata.get("corpus_hash") == blocks.hash
     held_out = blocks.select("choose", "report")
     if same_text:
@@ -118,6 +118,14 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
         "held_out_loss": loss,
         "trained_on_these_splits": same_text,
         "seeds": model.metadata.get("seeds"),
+        "revision": model.metadata.get("revision"),
+        "commit": model.metadata.get("commit"),
+        "hook": site.hook,
+        "hook_aliases": site.aliases,
+        "dtype": str(next(model.bridge.parameters()).dtype).removeprefix("torch."),
+        "folding": "none: weights as published",
+        "bos_id": int(blocks.tokens[0, 0]),
+        "d_vocab": {"model": model.d_vocab, "tokenizer": blocks.d_vocab},
     }
     target.mkdir(parents=True, exist_ok=True)
     write_json(target / "source.json", note)
