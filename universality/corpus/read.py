@@ -63,9 +63,9 @@ def _joined(parts: list[tuple[str, list[Passage]]]) -> list[Passage]:
         for passage in passages:
             if passage.id in named:
                 raise CorpusError(
-                    f"{source} and {named[passage.id]}: both hold a passage with the id {passage.id!r}; ids must differ, "
-                    "the splits depend on them. Rename one, or give the folder above both as one source: ids are then "
-                    "the paths below it"
+                    f"{source} and {named[passage.id]}: both hold a passage with the id {passage.id!r}; ids must "
+                    "differ, the splits depend on them. Rename one, or give the folder above both as one source: "
+                    "ids are then the paths below it"
                 )
         named |= dict.fromkeys((passage.id for passage in passages), source)
     return [passage for _, passages in parts for passage in passages]
