@@ -11,7 +11,7 @@ import universality
 
 PACKAGE = Path(universality.__file__).parent
 LAYERS = (
-    ("errors", "card", "explain"),
+    ("errors", "card", "explain", "compiled"),
     ("hub",),
     ("config",),
     ("corpus",),

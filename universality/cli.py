@@ -1,14 +1,21 @@
 """The command line: one subcommand a stage, and ``run`` for all of them."""
 
+import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from universality.errors import UniversalityError
+from universality.errors import ConfigError, UniversalityError
+
+if TYPE_CHECKING:
+    from universality.config import Config
+
+_PATIENCE = 10  # seconds
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,11 +43,23 @@ SetOption = Annotated[
 
 
 def _stage(config: Path, out: Path | None, overrides: list[str] | None, until: str) -> None:
-    from universality.config import load_config
     from universality.pipeline import run
 
     with _interruptible():
-        run(load_config(config, overrides or ()), out or Path("runs") / config.stem, until=until)
+        run(_load(config, overrides), out or Path("runs") / config.stem, until=until)
+
+
+def _load(config: Path, overrides: list[str] | None) -> "Config":
+    from universality.config import load_config
+
+    try:
+        return load_config(config, overrides or ())
+    except ConfigError:
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            # The first process of this machine refuses the same file and says why; torchrun then ends this one.
+            time.sleep(_PATIENCE)
+            raise typer.Exit(2) from None
+        raise
 
 
 @contextmanager
@@ -72,11 +91,10 @@ def train_models(config: ConfigArgument, out: OutOption = None, overrides: SetOp
 @app.command()
 def cache(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
     """Harvest all activations into the folder activations.cache, for later runs and machines without the models."""
-    from universality.config import load_config
     from universality.pipeline.run import make_cache
 
     with _interruptible():
-        typer.echo(make_cache(load_config(config, overrides or ()), out or Path("runs") / config.stem))
+        typer.echo(make_cache(_load(config, overrides), out or Path("runs") / config.stem))
 
 
 @app.command("train-saes")
@@ -104,11 +122,10 @@ def controls(config: ConfigArgument, out: OutOption = None, overrides: SetOption
     Writes controls/controls.csv and a picture; the next report shows them too. Four more SAEs are trained on each of
     the first two models.
     """
-    from universality.config import load_config
     from universality.pipeline.run import run_controls
 
     with _interruptible():
-        table = run_controls(load_config(config, overrides or ()), out or Path("runs") / config.stem)
+        table = run_controls(_load(config, overrides), out or Path("runs") / config.stem)
     typer.echo(table.read_text(encoding="utf-8"))
 
 

@@ -62,3 +62,20 @@ def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes, message:
 def test_missing_file() -> None:
     with pytest.raises(CorpusError, match="no such file or folder"):
         read_passages("nowhere/at-all.txt")
+
+
+def test_equal_names_in_two_sources_are_refused_and_one_above_them_tells_them_apart(tmp_path: Path) -> None:
+    for inside in "xy":
+        (tmp_path / inside).mkdir()
+        (tmp_path / inside / "a.txt").write_text(f"text of {inside}", encoding="utf-8")
+    x, y = tmp_path / "x", tmp_path / "y"
+    message = (
+        f"{y} and {x}: both hold a passage with the id 'a.txt'; ids must differ.*give the folder above both as one"
+    )
+    with pytest.raises(CorpusError, match=message):
+        read_passages([x, y])
+    with pytest.raises(CorpusError, match=f"{x} and {x}: both hold a passage"):
+        read_passages([x, x])
+    assert {p.id for p in read_passages(tmp_path)} == {"x/a.txt", "y/a.txt"}
+    (y / "a.txt").rename(y / "b.txt")
+    assert [p.id for p in read_passages([x, y])] == ["a.txt", "b.txt"]

@@ -211,3 +211,10 @@ def test_one_store_twice_is_matched_to_itself_and_said(plant: Planted) -> None:
         assert_array_equal(m.cols, m.rows)
         assert m.summary()["same_store"]
     assert not match(Similarity.activation(plant.a, plant.b)).summary()["same_store"]
+
+
+@pytest.mark.parametrize(("given", "named"), [(SCORES, "ndarray"), (SCORES.tolist(), "list"), ("a.h5", "str")])
+def test_what_is_no_similarity_is_refused_with_the_way_to_one(given: object, named: str) -> None:
+    message = rf"expected a Similarity, found {named}; give an array of scores as match\(Similarity.from_dense\(array"
+    with pytest.raises(TypeError, match=message):
+        match(given)  # type: ignore[arg-type]

@@ -1,10 +1,12 @@
+import errno
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from universality.errors import UniversalityError
-from universality.pipeline.task import Task, hash_inputs, read_stamp, run_tasks
+from universality.errors import FormatError, UniversalityError
+from universality.pipeline.task import Task, hash_inputs, is_disk_full, read_stamp, run_tasks
 
 
 class Kitchen:
@@ -93,3 +95,55 @@ def test_inputs_are_hashed_by_content(tmp_path: Path) -> None:
     (tmp_path / "d" / "a").write_text("2")
     assert set(before) == {str(tmp_path / "d" / "a")}
     assert hash_inputs([tmp_path / "d"]) != before
+
+
+def test_a_full_disk_says_what_to_do_and_the_same_command_goes_on(kitchen) -> None:
+    def overflow() -> list[Path]:
+        try:
+            Path("/dev/full").write_text("dough")
+        except OSError as error:
+            raise RuntimeError("a library's own error") from error
+        return []
+
+    def run(make) -> None:
+        run_tasks([Task("dough", 1, (), make)], kitchen.folder, lambda outcome: None)
+
+    with pytest.raises(
+        UniversalityError, match=r"the disk filled up while dough was being made\. Free space there"
+    ) as e:
+        run(overflow)
+    assert str(kitchen.folder) in str(e.value)
+    with pytest.raises(UniversalityError, match="has not been run here"):
+        read_stamp(kitchen.folder, "dough")
+    run(lambda: kitchen.write("dough", "x"))
+    assert read_stamp(kitchen.folder, "dough")["outputs"].keys() == {"dough.txt"}
+
+
+def test_only_a_full_disk_is_called_one() -> None:
+    assert is_disk_full(OSError(errno.ENOSPC, "x"))
+    assert is_disk_full(OSError("file write failed: errno = 28, error message = 'No space left on device'"))  # HDF5's
+    assert not is_disk_full(PermissionError(errno.EACCES, "x"))
+    assert not is_disk_full(RuntimeError("x"))
+
+
+def test_a_damaged_file_of_an_earlier_task_is_to_be_deleted_and_a_foreign_one_is_not(kitchen) -> None:
+    kitchen.run()
+    source = kitchen.folder.parent / "yeast.txt"
+
+    def bake(read: Path) -> list[Path]:
+        raise FormatError(f"{read}: torn")
+
+    def run(read: Path) -> None:
+        tasks = [*kitchen.tasks()[:1], Task("bread/loaf", 1, ("dough",), lambda: bake(read))]
+        run_tasks(tasks, kitchen.folder, lambda outcome: None)
+
+    dough = kitchen.folder / "dough.txt"
+    message = (
+        f"{dough}: torn\n{dough} was made by this run and has been damaged since: delete it and run the same command"
+    )
+    with pytest.raises(FormatError, match=re.escape(message)):
+        run(dough)
+    with pytest.raises(FormatError, match=r"yeast\.txt: torn$"):
+        run(source)
+    dough.unlink()
+    assert kitchen.run() == ["dough", "bread/loaf"]

@@ -129,3 +129,14 @@ def test_masks_that_do_not_fit_are_refused() -> None:
 def test_wrong_calls_are_refused(sim: Similarity, call: object, message: str) -> None:
     with pytest.raises(UniversalityError, match=message):
         call(sim)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("measure", ["activation", "firing", "attribution", "masked_cosine", "logit", "decoder"])
+def test_what_is_no_store_is_refused_with_the_way_to_one(measure: str) -> None:
+    compare = getattr(Similarity, measure)
+    with pytest.raises(
+        TypeError, match=r"expected an open FeatureStore, found 'a\.h5'; open one with FeatureStore\.open"
+    ):
+        compare("a.h5", "b.h5")
+    with pytest.raises(TypeError, match=r"found ndarray; .* give scores that you have to Similarity\.from_dense"):
+        compare(np.eye(2), np.eye(2))

@@ -42,10 +42,10 @@ def read_passages(source: str | Path | Iterable[str | Path]) -> list[Passage]:
     Raises
     ------
     CorpusError
-        Where a file is missing, is not UTF-8, is empty, or a line of JSON lacks ``text``.
+        Where a file is missing, is not UTF-8, is empty, a line of JSON lacks ``text``, or two passages have one id.
     """
     if not isinstance(source, str | Path):
-        passages = [passage for part in source for passage in read_passages(part)]
+        passages = _joined([(str(part), read_passages(part)) for part in source])
     elif str(source) == "starter":
         passages = list(_read_jsonl(STARTER))
     else:
@@ -54,6 +54,21 @@ def read_passages(source: str | Path | Iterable[str | Path]) -> list[Passage]:
     if not passages:
         raise CorpusError(f"{source}: expected text, found none; give a text file, a folder of them or JSON lines")
     return _with_unique_ids(passages)
+
+
+def _joined(parts: list[tuple[str, list[Passage]]]) -> list[Passage]:
+    """The passages of several sources, which name them apart."""
+    named: dict[str, str] = {}
+    for source, passages in parts:
+        for passage in passages:
+            if passage.id in named:
+                raise CorpusError(
+                    f"{source} and {named[passage.id]}: both hold a passage with the id {passage.id!r}; ids must "
+                    "differ, the splits depend on them. Rename one, or give the folder above both as one source: "
+                    "ids are then the paths below it"
+                )
+        named |= dict.fromkeys((passage.id for passage in passages), source)
+    return [passage for _, passages in parts for passage in passages]
 
 
 def _with_unique_ids(passages: list[Passage]) -> list[Passage]:

@@ -5,7 +5,8 @@ firings are ``indptr``, ``row``, ``value``, the rows rising within each feature.
 """
 
 import numpy as np
-from numba import njit
+
+from universality.compiled import njit
 
 AB, AA, BB, BOTH = range(4)
 """Sums over tokens where both fire: of products, of the parent's squares, of the child's, and the tokens."""

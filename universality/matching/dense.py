@@ -9,9 +9,9 @@ closes the gap up to rounding; if it is not, the gap stays open by at least what
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from scipy.optimize import linear_sum_assignment
 
+from universality.compiled import njit
 from universality.errors import UniversalityError
 from universality.similarity.rows import FloatArray, IntArray
 

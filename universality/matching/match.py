@@ -221,7 +221,14 @@ def match(
     UniversalityError
         When the method or solver is unknown, the floor is not finite, forbidden pairs do not exist or leave no
         complete pairing, or the assignment does not fit into the budget.
+    TypeError
+        When ``sim`` is something else.
     """
+    if not isinstance(sim, Similarity):
+        raise TypeError(
+            f"match: expected a Similarity, found {type(sim).__name__}; give an array of scores as "
+            "match(Similarity.from_dense(array)), two stores as match(Similarity.activation(a, b))"
+        )
     if method not in get_args(Method):
         raise UniversalityError(f"unknown method {method!r}; choose one of {', '.join(get_args(Method))}")
     if solver not in get_args(Solver):

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from universality.compiled import njit
 from universality.similarity.rows import FloatArray, IntArray
 
 BIDS = 20  # per row before paths take over: what is left then is contested

@@ -5,17 +5,19 @@ and the hashes of what it made. The stamp is written last, so a killed task has 
 """
 
 import ctypes
+import errno
 import gc
 import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from universality.errors import UniversalityError
+from universality.errors import FormatError, UniversalityError
 
 _WHOLE = 64 * 2**20  # larger inputs are told apart by size and time, not read again at every start
 
@@ -115,11 +117,50 @@ def _make(task: Task, folder: Path, key: str, processes: Processes) -> None:
     if processes.first:
         _stamp_path(folder, task.name).unlink(missing_ok=True)
     if processes.first or task.together:
-        files = sorted(set(task.make()))
+        with _explained(task, folder):
+            files = sorted(set(task.make()))
     if processes.first:
         _write_stamp(task, folder, key, files, time.monotonic() - begin)
     _release_memory()
     processes.wait()
+
+
+@contextmanager
+def _explained(task: Task, folder: Path) -> Iterator[None]:
+    """Say what to do where the disk is full, or a file that an earlier task made is damaged."""
+    try:
+        yield
+    except FormatError as error:
+        damaged = next((name for name in _made(folder, task) if str(folder / name) in str(error)), None)
+        if damaged is None:
+            raise
+        raise FormatError(
+            f"{error}\n{folder / damaged} was made by this run and has been damaged since: delete it and run the same "
+            "command, which makes it again"
+        ) from error
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        raise UniversalityError(
+            f"{folder}: the disk filled up while {task.name} was being made. Free space there (what finished tasks "
+            "made is still needed), then run the same command again: it goes on with this task"
+        ) from error
+
+
+def _made(folder: Path, task: Task) -> Iterator[str]:
+    """Files that the tasks before this one made."""
+    for name in task.after:
+        yield from read_stamp(folder, name)["outputs"]
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or one that it came from, says so; HDF5 and safetensors do in their text alone."""
+    known: BaseException | None = error
+    while known is not None:
+        if getattr(known, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(known):
+            return True
+        known = known.__cause__ or known.__context__
+    return False
 
 
 def is_done(task: Task, folder: Path) -> bool:

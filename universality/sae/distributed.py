@@ -24,7 +24,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from universality.errors import ConfigError
+from universality.errors import ConfigError, UniversalityError
 from universality.sae.spec import SAESpec
 from universality.sae.step import Step
 from universality.sae.train import SAETrainer
@@ -50,11 +50,22 @@ class Ranks:
         self.tell(None)
 
     def tell(self, value: Any) -> Any:
-        """What the first rank said; all must ask."""
+        """What the first rank said; all must ask.
+
+        Raises
+        ------
+        UniversalityError
+            If one of them has ended.
+        """
         if self.size == 1:
             return value
         said = [value]
-        dist.broadcast_object_list(said, src=0, device=torch.device("cpu"))
+        try:
+            dist.broadcast_object_list(said, src=0, device=torch.device("cpu"))
+        except RuntimeError as error:
+            raise UniversalityError(
+                f"process {self.rank} of {self.size} stops, for another has ended: its message says why"
+            ) from error
         return said[0]
 
     def leave(self) -> None:

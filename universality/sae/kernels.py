@@ -7,7 +7,8 @@ result is the same bytes for any number of threads. Floats may be float32 or flo
 """
 
 import numpy as np
-from numba import njit
+
+from universality.compiled import njit
 
 # Vector sums need leave to be reordered; NaN and infinity keep their meaning.
 _FAST = {"contract", "reassoc", "nsz"}

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numba import njit
 
+from universality.compiled import njit
 from universality.errors import MismatchError, UniversalityError
 from universality.similarity.activation import ActivationPearson
 from universality.similarity.logit import convention, directions, joint_mask, scaled, unembedding

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from universality.compiled import njit
 from universality.similarity.rows import FloatArray, IntArray, Rows
 
 AHEAD, LINE = 8, 16  # token rows to fetch together; entries in a cache line

@@ -14,6 +14,7 @@ import numpy as np
 from universality.errors import MismatchError, UniversalityError
 from universality.similarity.factors import FactorSource
 from universality.similarity.rows import BoolArray, FloatArray
+from universality.similarity.selection import check_stores
 from universality.similarity.source import describe_store
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def decoder_source(
         When the stores come from two models or sites, or do not say from which, and neither ``force`` nor an
         alignment is given; or when the rows differ in width.
     """
+    check_stores(a, b)
     rows_a, rows_b = _decoder(a), _decoder(b)
     if alignment is not None:
         if alignment.rotation.shape != (rows_a.shape[1], rows_b.shape[1]):

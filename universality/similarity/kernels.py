@@ -5,7 +5,9 @@ A set of token rows is four arrays: token p holds ``indices[start[p]:stop[p]]`` 
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from universality.compiled import njit
 
 
 @njit(cache=True, error_model="numpy")

@@ -18,6 +18,7 @@ import numpy as np
 from universality.errors import MismatchError, UniversalityError
 from universality.similarity.factors import FactorSource
 from universality.similarity.rows import BoolArray, FloatArray
+from universality.similarity.selection import check_stores
 from universality.similarity.source import describe_store
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def logit_source(a: FeatureStore, b: FeatureStore) -> FactorSource:
     MismatchError
         When the vocabularies differ.
     """
+    check_stores(a, b)
     direction_a, direction_b = directions(a), directions(b)
     u_a, u_b = unembedding(a), unembedding(b)
     mask = joint_mask(a, b, u_a, u_b)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,19 @@ from universality.similarity.rows import IntArray
 
 if TYPE_CHECKING:
     from universality.features.store import FeatureStore
+
+
+def check_stores(*stores: Any) -> None:
+    """Raise TypeError unless these are open stores, and say how to get one."""
+    from universality.features.store import FeatureStore
+
+    for store in stores:
+        if not isinstance(store, FeatureStore):
+            shown = repr(store) if isinstance(store, str | Path) else type(store).__name__
+            raise TypeError(
+                f"expected an open FeatureStore, found {shown}; open one with FeatureStore.open(path), or give scores "
+                "that you have to Similarity.from_dense and vectors to Similarity.from_factors"
+            )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from universality.similarity.cofiring import Entries
 from universality.similarity.comoments import CoMoments, Kind
 from universality.similarity.groups import GroupMoments
 from universality.similarity.rows import ENTRY_BYTES, BoolArray, FloatArray, IntArray, StoreRows, Values, entries
-from universality.similarity.selection import Selection, select
+from universality.similarity.selection import Selection, check_stores, select
 from universality.similarity.side import Side, measure_side
 from universality.similarity.source import BLOCK_BYTES, DEFAULT_BUDGET, describe_store, rows_within
 from universality.similarity.topk import Best, beaten_by_background, best_of_blocks, best_of_stripes
@@ -67,6 +67,7 @@ class TokenSource(ABC):
         **options: Any,
     ) -> Self:
         """Load both stores, if they fit, and check that they saw the same tokens."""
+        check_stores(a, b)
         selection = select(a, b, documents, rows)
         same = b is a or b.path.resolve() == a.path.resolve()
         needed = (2 * entries(a) + (0 if same else entries(b))) * ENTRY_BYTES  # A twice: by token, by feature

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from numba import get_num_threads, njit, prange
+from numba import get_num_threads, prange
 
+from universality.compiled import njit
 from universality.similarity.cofiring import Entries
 from universality.similarity.rows import BoolArray, FloatArray, IntArray
 
