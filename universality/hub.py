@@ -72,7 +72,9 @@ def cached_folder(repo: Repository, files: Sequence[str] = _CONFIG_FILES) -> Pat
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repo.name, revision=repo.revision, allow_patterns=files, local_files_only=True))
+        return Path(
+            snapshot_download(repo.name, revision=repo.revision, allow_patterns=list(files), local_files_only=True)
+        )
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError):
         return None
 
