@@ -30,7 +30,7 @@ from universality.hub import cached_folder, repository
 from universality.models.shipped import model_folder
 from universality.pipeline.layout import Comparison, RunFolder, comparisons, sae_grid
 
-UNSURE = "bytes on disk within 1.5×, memory within 2×, hours within 3× (measured rates) or 10× (assumed ones)"
+UNSURE = "bytes on disk within 1.5×; hours within 3× (measured rates) or 10× (assumed ones); memory is a rough sum"
 ENTRY_BYTES = 9
 RELU_L0 = 64
 """Features that fire on a token of a relu or jumprelu SAE: unknown beforehand, this is assumed."""
