@@ -82,6 +82,24 @@ def run(config: ConfigArgument, out: OutOption = None, overrides: SetOption = No
     _stage(config, out, overrides, "report")
 
 
+@app.command()
+def plan(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    gpu: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--gpu", help="Also hours with a GPU: h100, a100, rtx4090 or l4 (data sheet, assumed share)."),
+    ] = None,
+) -> None:
+    """What a run will cost: tokens, FLOP, memory, disk and hours of each stage; takes seconds, downloads nothing."""
+    from universality.config import load_config
+    from universality.pipeline.machine import describe_plan
+
+    with _interruptible():
+        for line in describe_plan(load_config(config, overrides or ()), gpu):
+            typer.echo(line)
+
+
 @app.command("train-models")
 def train_models(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
     """Make the token blocks, then train (or load and check) the language models."""

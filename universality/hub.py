@@ -101,7 +101,7 @@ def _download(repo: Repository, files: Sequence[str]) -> Path:
         return Path(snapshot_download(repo.name, revision=repo.revision, allow_patterns=list(files)))
     except Exception as error:  # HTTP, connection, validation and disk errors of several libraries
         said = str(error).strip().splitlines() or [type(error).__name__]
-        raise _missing(repo, said[0]) from None
+        raise _missing(repo, said[0].rstrip(".")) from None
 
 
 def _missing(repo: Repository, reason: str) -> ModelError:

@@ -310,3 +310,18 @@ def test_help_names_every_command() -> None:
     assert {"run", "train-models", "cache", "train-saes", "collect", "match", "controls", "families"} < commands
     listed = re.findall(r"^│ ([a-z-]+) +[A-Z]", done.stdout, re.MULTILINE)
     assert set(listed) == commands
+
+
+def test_the_plan_foretold_the_bytes(finished: Path) -> None:
+    from universality.pipeline.machine import count_text
+    from universality.pipeline.plan import estimate
+
+    config = load_config(SMOKE)
+    text = count_text(config)
+    tokens = json.loads(RunFolder(finished).corpus_summary.read_text())["tokens"]
+    assert text.train == pytest.approx(tokens["train"], rel=0.25)
+    planned = {stage.name: stage.disk for stage in estimate(config, text)}
+    for stage, folder in {"train-models": "models", "train-saes": "saes", "collect": "features"}.items():
+        suffix = {"collect": "*.h5"}.get(stage, "*.safetensors")
+        written = sum(path.stat().st_size for path in (finished / folder).rglob(suffix))
+        assert written / 1.5 < planned[stage] < written * 1.5, stage
