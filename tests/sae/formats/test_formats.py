@@ -214,7 +214,7 @@ def test_torch_files_that_cannot_be_held_are_refused(tmp_path: Path) -> None:
     state = torch.load(DATA / "openai_topk.pt", weights_only=True)
     changes: list[tuple[dict[str, Any], str]] = [
         ({"activation": "Identity"}, "activation 'Identity' cannot be read; known: ReLU, TopK"),
-        ({"activation_state_dict": {}}, "must hold k, a whole number; found None"),
+        ({"activation_state_dict": {}}, "must hold k, a whole number; found of type NoneType"),
         ({"activation_state_dict": {"k": 5, "postact_fn": "Identity"}}, "TopK with postact_fn 'Identity'"),
         ({"encoder.weight": torch.zeros(5)}, "encoder.weight must have two dimensions"),
     ]

@@ -24,7 +24,7 @@ def expect(tensors: Mapping[str, Tensor], path: Path, shapes: Mapping[str, tuple
         If they are not.
     """
     if set(tensors) != set(shapes):
-        raise FormatError(f"{path}: expected the tensors {', '.join(shapes)}, found {', '.join(sorted(tensors))}")
+        raise FormatError(f"{path}: expected the tensors {', '.join(shapes)}, found {_listed(tensors)}")
     for name, shape in shapes.items():
         found = tuple(tensors[name].shape)
         if found != shape:
@@ -34,11 +34,16 @@ def expect(tensors: Mapping[str, Tensor], path: Path, shapes: Mapping[str, tuple
 def matrix(tensors: Mapping[str, Tensor], path: Path, name: str) -> tuple[int, int]:
     """The shape of the tensor from which a format without a configuration takes its widths."""
     if name not in tensors:
-        raise FormatError(f"{path}: expected a tensor {name}, found {', '.join(sorted(tensors)) or 'none'}")
+        raise FormatError(f"{path}: expected a tensor {name}, found {_listed(tensors)}")
     shape = tuple(tensors[name].shape)
     if len(shape) != 2:
         raise FormatError(f"{path}: {name} must have two dimensions, found shape {list(shape)}")
     return shape[0], shape[1]
+
+
+def _listed(tensors: Mapping[str, Tensor]) -> str:
+    names = sorted(tensors)
+    return ", ".join([*names[:12], *(["…"] if len(names) > 12 else [])]) or "none"
 
 
 def spread(threshold: Tensor, d_sae: int) -> Tensor:

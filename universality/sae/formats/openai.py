@@ -30,8 +30,8 @@ def read(source: Source) -> Fields:
     path = source.path
     found = read_torch(path)
     activation = found.get("activation", "ReLU")
-    if activation not in ("ReLU", "TopK"):
-        raise FormatError(f"{path}: activation {activation!r} cannot be read; known: ReLU, TopK")
+    if not isinstance(activation, str) or activation not in ("ReLU", "TopK"):
+        raise FormatError(f"{path}: activation {_shown(activation)} cannot be read; known: ReLU, TopK")
     tensors = {name: tensor for name, tensor in only_tensors(found).items() if name not in _STATISTICS}
     d_sae, d_in = matrix(tensors, path, "encoder.weight")
     shapes: dict[str, tuple[int, ...]] = {
@@ -54,7 +54,13 @@ def _k(path: Path, found: dict[str, Any]) -> int:
     settings = found.get("activation_state_dict")
     k = settings.get("k") if isinstance(settings, dict) else None
     if isinstance(k, bool) or not isinstance(k, int):
-        raise FormatError(f"{path}: activation_state_dict of a TopK must hold k, a whole number; found {k!r}")
-    if settings is not None and settings.get("postact_fn", "ReLU") != "ReLU":
-        raise FormatError(f"{path}: TopK with postact_fn {settings['postact_fn']!r}; its activations may be negative")
+        raise FormatError(f"{path}: activation_state_dict of a TopK must hold k, a whole number; found {_shown(k)}")
+    after = settings.get("postact_fn", "ReLU") if isinstance(settings, dict) else "ReLU"
+    if not isinstance(after, str) or after != "ReLU":
+        raise FormatError(f"{path}: TopK with postact_fn {_shown(after)}; its activations may be negative")
     return k
+
+
+def _shown(value: Any) -> str:
+    """Anything may stand in a pickle, lists within lists too."""
+    return repr(value[:60]) if isinstance(value, str) else f"of type {type(value).__name__}"

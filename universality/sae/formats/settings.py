@@ -6,7 +6,6 @@ No value of a configuration is used as a path, a name to import or a size to all
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from universality.errors import FormatError
 
 LARGEST = 16 * 2**20
 """Bytes; real ones have a few thousand."""
+LARGEST_NUMBER = 2**40
 _REQUIRED: Any = object()
 
 
@@ -38,7 +38,7 @@ class Settings:
             size = path.stat().st_size
             if size > LARGEST:
                 raise FormatError(f"{path}: a configuration of {size:,} bytes; expected at most {LARGEST:,}")
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(path.read_text(encoding="utf-8"), parse_constant=str)  # NaN: no number
         except FormatError:
             raise
         except (OSError, ValueError, RecursionError) as error:
@@ -57,18 +57,19 @@ class Settings:
             raise FormatError(f"{self.where}: not the configuration of an SAE, it lacks {', '.join(missing)}")
 
     def integer(self, key: str, default: Any = _REQUIRED) -> int:
-        """A whole number of at least 1."""
+        """A whole number of at least 1, and of a size that some computer could hold."""
         value = self._value(key, default)
-        if value is not default and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        fits = isinstance(value, int) and not isinstance(value, bool)
+        if value is not default and not (fits and 1 <= value <= LARGEST_NUMBER):
             raise self._wrong(key, "a whole number of at least 1", value)
         return value
 
     def number(self, key: str, default: Any = _REQUIRED) -> float:
-        """A finite number above 0."""
+        """A number above 0."""
         value = self._value(key, default)
         fits = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not default and not (fits and 0 < value < math.inf):
-            raise self._wrong(key, "a finite number above 0", value)
+        if value is not default and not (fits and 0 < value <= LARGEST_NUMBER):
+            raise self._wrong(key, "a number above 0", value)
         return value
 
     def flag(self, key: str, default: Any = _REQUIRED) -> bool:
@@ -110,5 +111,8 @@ class Settings:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # of a number of very many digits, of lists in lists
+        text = f"{type(value).__name__} that cannot be shown"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -47,8 +47,12 @@ def read_torch(path: Path) -> dict[str, Any]:
         raise FormatError(f"{path}: cannot be read as a state dict: {str(error).splitlines()[0]}") from None
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise FormatError(f"{path}: expected a state dict, found {type(found).__name__}")
-    size = path.stat().st_size
-    return {name: _checked(value, f"{path}: {name}", size) for name, value in found.items()}
+    tensors = only_tensors(found)
+    size, claimed = path.stat().st_size, sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if claimed > size:  # a stride of 0 makes a byte a terabyte
+        raise FormatError(f"{path}: {size:,} bytes that claim to be tensors of {claimed:,}")
+    floats = {name: tensor.detach().to(torch.float32) for name, tensor in tensors.items() if tensor.is_floating_point()}
+    return found | floats
 
 
 def only_tensors(found: dict[str, Any]) -> dict[str, Tensor]:
@@ -76,14 +80,3 @@ def _check_archive(path: Path) -> None:
             raise FormatError(f"{path}: its pickle uses {operation.name}, which no state dict needs; not loaded")
         if operation.name == "GLOBAL" and argument not in ALLOWED:
             raise FormatError(f"{path}: its pickle names {argument!r}, which no state dict needs; not loaded")
-
-
-def _checked(value: Any, where: str, size: int) -> Any:
-    """A tensor that is no larger than the file; a stride of 0 would make a byte a terabyte."""
-    if isinstance(value, dict):
-        return {key: _checked(part, where, size) for key, part in value.items()}
-    if not isinstance(value, Tensor):
-        return value
-    if value.numel() * value.element_size() > size:
-        raise FormatError(f"{where} claims shape {list(value.shape)} in a file of {size:,} bytes")
-    return value.detach().to(torch.float32) if value.is_floating_point() else value.detach()
