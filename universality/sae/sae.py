@@ -229,7 +229,7 @@ class SAE:
             return features.to(self.device, torch.float32) @ self.W_dec + self.b_dec
         codes = Codes.of(sparse.csr_matrix(features, dtype=np.float32))
         out = np.empty((codes.n_tokens, self.d_in), np.float32)
-        decoder, bias = self.W_dec.contiguous().cpu().numpy(), self.b_dec.cpu().numpy()
+        decoder, bias = self._decoder, self.b_dec.cpu().numpy()
 
         def fill(part: slice) -> None:
             kernels.combine(codes.start[part], codes.stop[part], codes.indices, codes.values, decoder, bias, out[part])
@@ -301,6 +301,12 @@ class SAE:
         """Feature-major encoder and the bias with the decoder's folded in."""
         rows = self.W_enc.T.contiguous()
         return rows, self.b_enc - rows @ self.b_dec if self.apply_b_dec_to_input else self.b_enc
+
+    @cached_property
+    def _decoder(self) -> NDArray[np.float32]:
+        """W_dec by rows, on the CPU; other tools keep it by columns."""
+        rows: NDArray[np.float32] = self.W_dec.contiguous().cpu().numpy()
+        return rows
 
     def _denormalised(self, rows: Tensor | NDArray[np.float32], like: Tensor) -> Tensor | NDArray[np.float32]:
         """Rows [n_tokens, d_in] in the units of the activations that they reconstruct."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from torch.testing import assert_close
 
 from universality.errors import FormatError
 from universality.sae import SAE
@@ -82,6 +84,30 @@ def test_encodes_by_the_published_equation_a_file_not_written_by_the_real_librar
 )
 def test_a_file_of_the_folder_is_as_good_as_the_folder(path: str, weights: str) -> None:
     assert SAE.load(DATA / path / weights).hash == SAE.load(DATA / path).hash
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_precisions_are_widened_to_float32(dtype: torch.dtype, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    plain = SAE.load(DATA / "sparsify_topk")
+    folder = edited("sparsify_topk", tmp_path, "cfg.json", {})
+    weights = {name: tensor.to(dtype) for name, tensor in load_file(folder / "sae.safetensors").items()}
+    save_file(weights, folder / "sae.safetensors")
+    found = SAE.load(folder)
+    assert found.W_enc.dtype == torch.float32
+    assert_close(found.W_enc, plain.W_enc.to(dtype).float(), rtol=0, atol=0)
+    torch_folder = edited("dictionary_learning_batchtopk", tmp_path, "config.json", {})
+    state = torch.load(torch_folder / "ae.pt", weights_only=True)
+    torch.save({k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}, torch_folder / "ae.pt")
+    assert_close(SAE.load(torch_folder).W_dec, state["decoder.weight"].T.to(dtype).float(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_stored_by_column_are_read_by_row(save: Callable[..., None], tmp_path: Path) -> None:
+    archive = DATA / "gemma_scope/layer_3/width_32/average_l0_9/params.npz"
+    save(tmp_path / "params.npz", **{name: np.asfortranarray(array) for name, array in np.load(archive).items()})
+    assert SAE.load(tmp_path).hash == SAE.load(archive).hash
 
 
 @pytest.mark.parametrize("name", ["saelens_standard_constant_norm", "saelens_jumprelu_layer_norm", "openai_topk.pt"])
