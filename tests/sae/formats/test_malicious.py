@@ -12,6 +12,7 @@ import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -317,3 +318,30 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "sae" / "sae.safetensors").unlink()
     os.mkfifo(tmp_path / "sae" / "sae.safetensors")  # to read it would wait for ever
     refused(tmp_path / "sae", "no SAE of a known format")
+
+
+# ---- any damage ----------------------------------------------------------------------------------------------------
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> bytes:
+    """Cut off, or with a few bytes altered, put in or taken out."""
+    way, at = rng.integers(4), int(rng.integers(len(content)))
+    if way == 0:
+        return content[:at]
+    if way == 1:
+        return content[:at] + rng.bytes(1) + content[at + 1 :]
+    return content[:at] + rng.bytes(int(rng.integers(9))) + content[at + int(rng.integers(9)) :]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DATA.iterdir() if path.suffix != ".npz"))
+def test_any_damage_is_our_error_or_harmless(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(sum(map(ord, name)))
+    whole = DATA / name
+    files = [whole] if whole.is_file() else sorted(path for path in whole.rglob("*") if path.is_file())
+    for trial in range(12):
+        chosen = files[trial % len(files)]
+        folder = tmp_path / str(trial)
+        shutil.copytree(chosen.parent, folder) if whole.is_dir() else folder.mkdir()
+        (folder / chosen.name).write_bytes(damaged(chosen.read_bytes(), rng))
+        with suppress(FormatError):
+            assert SAE.load(folder if whole.is_dir() else folder / chosen.name).d_in == 12
