@@ -86,6 +86,25 @@ def test_a_file_of_the_folder_is_as_good_as_the_folder(path: str, weights: str) 
     assert SAE.load(DATA / path / weights).hash == SAE.load(DATA / path).hash
 
 
+def test_where_it_was_trained_is_told(tmp_path: Path) -> None:
+    for place, expected in (
+        ("layers.6.mlp", {"hookpoint": "layers.6.mlp"}),
+        ("layers.6/seed2", {"hookpoint": "layers.6", "seed": "seed2"}),
+    ):
+        shutil.copytree(DATA / "sparsify_topk", tmp_path / place)
+        assert expected.items() <= SAE.load(tmp_path / place).metadata.items()
+    assert SAE.load(DATA / "saelens_topk").metadata["hook_name"] == "blocks.3.hook_resid_post"
+    old = {
+        "hook_point": "blocks.3.hook_resid_pre",
+        "model_name": "gpt2-small",
+        "prepend_bos": True,
+        "context_size": 128,
+    }
+    assert old.items() <= SAE.load(DATA / "saelens_before_6").metadata.items()
+    assert SAE.load(DATA / "saelens_jumprelu").metadata["normalize_activations"] == "expected_average_only_in"
+    assert SAE.load(DATA / "dictionary_learning_topk").metadata["training"]["seed"] == 0
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_weights_of_other_precisions_are_widened_to_float32(dtype: torch.dtype, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file

@@ -8,6 +8,9 @@ though it stands beside an encoder that does.
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from universality.errors import FormatError
 from universality.sae.formats.fields import Fields, chosen, expect
 from universality.sae.formats.safetensors_file import read_safetensors
@@ -52,8 +55,15 @@ def read(source: Source) -> Fields:
         "b_dec": tensors["b_dec"],
         "architecture": "topk",
         "k": config.integer("k"),
-        "metadata": {"hookpoint": source.folder.name, **chosen(config.values, "normalize_decoder", "multi_topk")},
+        "metadata": _place(source.folder.absolute()) | chosen(config.values, "normalize_decoder", "multi_topk"),
     }
+
+
+def _place(folder: Path) -> dict[str, Any]:
+    """The hookpoint is the folder's name; where seeds were varied, it holds a folder for each."""
+    if folder.name.startswith("seed"):
+        return {"hookpoint": folder.parent.name, "seed": folder.name}
+    return {"hookpoint": folder.name}
 
 
 def _width(config: Settings) -> int:

@@ -44,7 +44,8 @@ def read_torch(path: Path) -> dict[str, Any]:
     except FormatError:
         raise
     except Exception as error:  # torch raises pickle, zip and runtime errors
-        raise FormatError(f"{path}: cannot be read as a state dict: {str(error).splitlines()[0]}") from None
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise FormatError(f"{path}: cannot be read as a state dict: {first}") from None
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise FormatError(f"{path}: expected a state dict, found {type(found).__name__}")
     tensors = only_tensors(found)
