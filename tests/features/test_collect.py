@@ -1,6 +1,7 @@
 """What is collected is what the SAE makes of each token's activation, also where a run was stopped in between."""
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +119,13 @@ def test_rounded_values_are_near_and_said_to_be(tmp_path: Path, site: Site, bloc
         assert (exact.mantissa_bits, rounded.mantissa_bits) == (23, 10)
         assert_allclose(rounded.csr().toarray(), exact.csr().toarray(), rtol=2.0**-11)
     assert (tmp_path / "b.h5").stat().st_size < 0.9 * (tmp_path / "a.h5").stat().st_size
+
+
+def test_an_sae_of_another_tool_need_not_say_how_it_was_trained(
+    tmp_path: Path, site: Site, blocks: TokenBlocks
+) -> None:
+    for training, seed in (("by hand", None), ({"seed": 3}, 3), (None, None)):
+        chosen = replace(sae(1, 6), metadata={"training": training})
+        collect(site, {tmp_path / f"{seed}{training}.h5": chosen}, blocks.take(np.arange(8)), batch_blocks=7)
+        with FeatureStore.open(tmp_path / f"{seed}{training}.h5") as store:
+            assert store.provenance["sae"] == {"hash": chosen.hash, "architecture": "topk", "width": 90, "seed": seed}

@@ -86,7 +86,7 @@ class Quality:
         """
         features = self.sae.encode(x) if features is None else features
         rows = x.detach().to("cpu", torch.float32).numpy()
-        error = self.sae.decode(features) - rows
+        error = self.sae.decode(features, like=x) - rows
         centred = rows - self._origin
         self._n_tokens += len(rows)
         self._squared_error += float(np.square(error, out=error).sum(dtype=np.float64))

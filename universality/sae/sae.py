@@ -23,10 +23,13 @@ from scipy import sparse
 from torch import Tensor
 
 from universality.errors import FormatError, MismatchError, ModelError
-from universality.sae import kernels, stock, storage
+from universality.sae import formats, kernels, stock
 from universality.sae.architecture import Architecture
 from universality.sae.architectures import architecture
 from universality.sae.codes import Codes
+from universality.sae.formats import ours
+from universality.sae.formats.publish import model_card, saelens_metadata
+from universality.sae.normalize import NORMALISATIONS, Normalisation
 from universality.sae.products import linear
 from universality.sae.selection import select
 from universality.sae.sparse import tokens_a_task
@@ -65,12 +68,20 @@ class SAE:
     """Widths at which it may be cut with `prefix` (matryoshka)."""
     apply_b_dec_to_input: bool = True
     """Whether the decoder's bias is subtracted before encoding."""
+    normalize_activations: str = "none"
+    """What is done to each token's activations before all else: ``none``, ``layer_norm``, ``constant_norm_rescale``."""
     scale: float = 1.0
     """What activations were multiplied by in training. A record: the weights are in the activations' own units."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What it was made from (model, site, seeds, tokens seen, …): anything that JSON holds."""
 
     def __post_init__(self) -> None:
+        if self.W_dec.ndim != 2:
+            raise FormatError(f"W_dec: expected shape [d_sae, d_in], found {list(self.W_dec.shape)}")
+        if self.normalize_activations not in NORMALISATIONS:
+            raise FormatError(
+                f"normalize_activations is one of {', '.join(NORMALISATIONS)}; found {self.normalize_activations!r}"
+            )
         shapes = {"W_enc": (self.d_in, self.d_sae), "b_enc": (self.d_sae,), "b_dec": (self.d_in,)}
         for name, shape in shapes.items():
             found = tuple(getattr(self, name).shape)
@@ -82,7 +93,7 @@ class SAE:
         self._check_threshold()
         for name in self._tensors():
             tensor = getattr(self, name).detach().to(torch.float32)
-            if not bool(torch.isfinite(tensor).all()):
+            if not _finite(tensor):
                 raise FormatError(f"{name} of the SAE holds NaN or infinity")
             object.__setattr__(self, name, tensor)
         if self.architecture == "topk" and (self.k is None or not 1 <= self.k <= self.d_sae):
@@ -98,7 +109,7 @@ class SAE:
             raise FormatError(f"nested widths must rise to below d_sae = {self.d_sae}, found {list(self.nested)}")
 
     def _tensors(self) -> tuple[str, ...]:
-        return storage.TENSORS if self.threshold is None else (*storage.TENSORS, "threshold")
+        return ours.TENSORS if self.threshold is None else (*ours.TENSORS, "threshold")
 
     @property
     def d_in(self) -> int:
@@ -119,6 +130,8 @@ class SAE:
     def hash(self) -> str:
         """SHA-256 of the function it computes: weights, architecture and its settings; not of scale and metadata."""
         digest = hashlib.sha256(f"{self.architecture} {self.k} {self.apply_b_dec_to_input}".encode())
+        if self.normalize_activations != "none":
+            digest.update(f" {self.normalize_activations}".encode())
         for name in self._tensors():
             array = np.ascontiguousarray(getattr(self, name).cpu().numpy(), dtype="<f4")
             digest.update(f" {name} {array.shape} ".encode())
@@ -172,6 +185,8 @@ class SAE:
         rows = torch.as_tensor(x)
         self._check_rows(rows, self.d_in, "activations")
         rows = rows.to(self.device, torch.float32)
+        if self.normalize_activations != "none":
+            rows = Normalisation.of(rows, self.normalize_activations).apply(rows)
         tasks = ranges(len(rows), tokens_a_task(self.d_sae))
         rule = self._kind.inference(self.threshold)
         if not tasks:
@@ -182,17 +197,20 @@ class SAE:
         return sparse.vstack([_csr(entries) for entries in found], format="csr")
 
     @overload
-    def decode(self, features: Tensor) -> Tensor: ...
+    def decode(self, features: Tensor, like: Tensor | None = None) -> Tensor: ...
     @overload
-    def decode(self, features: sparse.csr_matrix) -> NDArray[np.float32]: ...
+    def decode(self, features: sparse.csr_matrix, like: Tensor | None = None) -> NDArray[np.float32]: ...
     @torch.no_grad()
-    def decode(self, features: Tensor | sparse.csr_matrix) -> Tensor | NDArray[np.float32]:
+    def decode(self, features: Tensor | sparse.csr_matrix, like: Tensor | None = None) -> Tensor | NDArray[np.float32]:
         """Activations from features.
 
         Parameters
         ----------
         features : [n_tokens, d_sae]
             What `encode` returned, or a dense tensor.
+        like : [n_tokens, d_in]
+            The activations that were encoded. An SAE that normalises them reconstructs normalised ones, unless it is
+            shown these; to others they make no difference.
 
         Returns
         -------
@@ -205,11 +223,13 @@ class SAE:
             If features is not [n_tokens, d_sae].
         """
         self._check_rows(features, self.d_sae, "features")
+        if like is not None and self.normalize_activations != "none":
+            return self._denormalised(self.decode(features), like)
         if isinstance(features, Tensor):
             return features.to(self.device, torch.float32) @ self.W_dec + self.b_dec
         codes = Codes.of(sparse.csr_matrix(features, dtype=np.float32))
         out = np.empty((codes.n_tokens, self.d_in), np.float32)
-        decoder, bias = self.W_dec.contiguous().cpu().numpy(), self.b_dec.cpu().numpy()
+        decoder, bias = self._decoder, self.b_dec.cpu().numpy()
 
         def fill(part: slice) -> None:
             kernels.combine(codes.start[part], codes.stop[part], codes.indices, codes.values, decoder, bias, out[part])
@@ -219,7 +239,7 @@ class SAE:
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """``decode(encode(x))`` of activations [n_tokens, d_in], on their device."""
-        return torch.from_numpy(self.decode(self.encode(x))).to(x.device, x.dtype)
+        return torch.from_numpy(self.decode(self.encode(x), like=x)).to(x.device, x.dtype)
 
     def save(self, folder: str | Path) -> Path:
         """Write ``cfg.json`` and ``sae_weights.safetensors`` as SAELens names them; returns the folder.
@@ -227,19 +247,36 @@ class SAE:
         Equal SAEs are equal files. An SAE that stands there is replaced.
         """
         tensors = {name: getattr(self, name) for name in self._tensors()}
-        storage.write(Path(folder), tensors, self._settings(), dict(self.metadata))
+        ours.write(Path(folder), tensors, self._settings(), dict(self.metadata))
+        return Path(folder)
+
+    def export(self, folder: str | Path) -> Path:
+        """`save`, for others: with the names that SAELens looks for in its metadata, and a model card ``README.md``.
+
+        SAELens 6 and later reads the folder with ``SAE.load_from_disk``. It knows batchtopk and matryoshka as
+        jumprelu, which is what they are once trained.
+        """
+        replace(self, metadata=saelens_metadata(self.metadata)).save(folder)
+        card = model_card(Path(folder).name, self._settings(), (self.d_in, self.d_sae), self.metadata)
+        ours.replace_file(Path(folder) / "README.md", card.encode())
         return Path(folder)
 
     @classmethod
     def load(cls, path: str | Path) -> SAE:
-        """Read an SAE from its folder, or from either of the two files in it.
+        """Read an SAE of ours or of another tool from its folder, or from a file in it.
+
+        Parameters
+        ----------
+        path
+            An SAE of ours, SAELens (of 6 and before), sparsify, dictionary_learning, Llamascopium, Gemma Scope or
+            OpenAI: recognised by its files. It encodes as in its own library; see `universality.sae.formats`.
 
         Raises
         ------
         FormatError
-            If a file is missing, torn, foreign, or contradicts itself.
+            If a file is missing, torn or contradicts itself, or holds what this class cannot: gates, a transcoder.
         """
-        fields = storage.read(Path(path))
+        fields = formats.read(Path(path))
         try:
             return cls(**fields)
         except FormatError as error:
@@ -250,6 +287,7 @@ class SAE:
             "architecture": self.architecture,
             "k": self.k,
             "apply_b_dec_to_input": self.apply_b_dec_to_input,
+            "normalize_activations": self.normalize_activations,
             "scale": self.scale,
             "nested": list(self.nested),
         }
@@ -264,12 +302,31 @@ class SAE:
         rows = self.W_enc.T.contiguous()
         return rows, self.b_enc - rows @ self.b_dec if self.apply_b_dec_to_input else self.b_enc
 
+    @cached_property
+    def _decoder(self) -> NDArray[np.float32]:
+        """W_dec by rows, on the CPU; other tools keep it by columns."""
+        rows: NDArray[np.float32] = self.W_dec.contiguous().cpu().numpy()
+        return rows
+
+    def _denormalised(self, rows: Tensor | NDArray[np.float32], like: Tensor) -> Tensor | NDArray[np.float32]:
+        """Rows [n_tokens, d_in] in the units of the activations that they reconstruct."""
+        made = torch.as_tensor(rows)
+        seen = torch.as_tensor(like).to(made.device, torch.float32)
+        self._check_rows(seen, self.d_in, "activations")
+        out = Normalisation.of(seen, self.normalize_activations).undo(made)
+        return out if isinstance(rows, Tensor) else out.numpy()
+
     def _pre(self, rows: Tensor) -> Tensor:
         return linear(rows, *self._encoder)
 
     def _check_rows(self, rows: Any, width: int, what: str) -> None:
         if len(rows.shape) != 2 or rows.shape[1] != width:
             raise MismatchError(f"expected {what} [n_tokens, {width}], found shape {tuple(rows.shape)}")
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether it holds neither NaN nor infinity. One of them makes the sum one, which takes no memory to see."""
+    return bool(tensor.sum().isfinite()) or bool(torch.isfinite(tensor).all())
 
 
 def _csr(entries: stock.Entries) -> sparse.csr_matrix:

@@ -1,0 +1,229 @@
+"""Write small SAEs with the libraries whose formats we read, and what each of them encodes of the same activations.
+
+    python make_fixtures.py TOOL
+
+in an environment of the tool's own, where TOOL and its packages are
+
+- ``saelens``: sae-lens 6.54.12
+- ``dictionary_learning``: dictionary-learning 0.1.0
+- ``sparsify``: eai-sparsify 1.3.3
+- ``llamascopium``: llamascopium 2.0.0b34
+- ``published``: NumPy and torch alone. Gemma Scope's arrays and OpenAI's state dicts have no library on the package
+  index: their files are laid out as published, and the codes are the published equations in float64.
+
+all with torch 2.13.0. ``data/NAME/`` is what the library saves, or one file; ``data/NAME.npz`` holds the activations
+``x`` [n_tokens, d_in], the library's ``codes`` [n_tokens, d_sae], and a ``note`` of what made them. Every weight is
+random, biases, thresholds and the norms of decoder rows too, so that nothing that a reader leaves out goes unseen.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+DATA = Path(__file__).parent / "data"
+D_IN, D_SAE, K, N_TOKENS = 12, 32, 5, 20
+
+
+def activations() -> torch.Tensor:
+    """The same for all, off-centre."""
+    return torch.randn(N_TOKENS, D_IN, generator=torch.Generator().manual_seed(0)) * 1.5 + 0.3
+
+
+def scramble(module: torch.nn.Module) -> None:
+    """Random numbers in every parameter."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(0.4 * torch.randn(parameter.shape, generator=generator))
+
+
+def keep(name: str, codes: Any, package: str) -> None:
+    """The activations and what the library made of them."""
+    codes = torch.as_tensor(codes).detach().float().numpy()
+    assert (codes > 0).any(axis=1).all()
+    assert (codes == 0).any(axis=1).all()
+    version = f"{package} {importlib.metadata.version(package)}" if package else "laid out as published"
+    note = f"{version}; torch {torch.__version__}"
+    np.savez(DATA / f"{name}.npz", x=activations().numpy(), codes=codes, note=np.array(note))
+
+
+def saelens() -> None:
+    """SAELens's own classes and `save_model`; the layout from before version 6 is its weights with a flat cfg.json."""
+    from sae_lens import SAE
+    from sae_lens.saes.batchtopk_sae import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
+
+    common = {"d_in": D_IN, "d_sae": D_SAE, "dtype": "float32", "device": "cpu"}
+    hook = {"model_name": "pythia-70m", "hook_name": "blocks.3.hook_resid_post", "prepend_bos": True}
+    cases: dict[str, dict[str, Any]] = {
+        "standard": {"architecture": "standard"},
+        "standard_constant_norm": {"architecture": "standard", "normalize_activations": "constant_norm_rescale"},
+        "topk": {"architecture": "topk", "k": K, "apply_b_dec_to_input": False},
+        "topk_rescaled": {"architecture": "topk", "k": K, "rescale_acts_by_decoder_norm": True},
+        "jumprelu": {"architecture": "jumprelu", "normalize_activations": "expected_average_only_in"},
+        "jumprelu_layer_norm": {"architecture": "jumprelu", "normalize_activations": "layer_norm"},
+        "gated": {"architecture": "gated"},
+        "transcoder": {"architecture": "transcoder", "d_out": D_IN, "apply_b_dec_to_input": False},
+        "hook_z": {"architecture": "standard", "reshape_activations": "hook_z"},
+    }
+    for name, settings in cases.items():
+        metadata = hook | ({"hook_name": "blocks.3.attn.hook_z"} if name == "hook_z" else {})
+        sae = SAE.from_dict({**common, **settings, "metadata": metadata})
+        scramble(sae)
+        sae.save_model(DATA / f"saelens_{name}")
+        if name not in ("gated", "transcoder", "hook_z"):
+            keep(f"saelens_{name}", sae.encode(activations()), "sae-lens")
+    trained = BatchTopKTrainingSAE(BatchTopKTrainingSAEConfig(d_in=D_IN, d_sae=D_SAE, k=K))
+    scramble(trained)
+    trained.topk_threshold.fill_(0.7)
+    trained.save_inference_model(DATA / "saelens_batchtopk")
+    keep("saelens_batchtopk", SAE.load_from_disk(DATA / "saelens_batchtopk").encode(activations()), "sae-lens")
+    flat = {
+        **common, "hook_point": "blocks.3.hook_resid_pre", "hook_point_layer": 3, "hook_point_head_index": None,
+        "model_name": "gpt2-small", "activation_fn_str": "topk", "activation_fn_kwargs": {"k": K}, "prepend_bos": True,
+        "apply_b_dec_to_input": True, "normalize_activations": None, "context_size": 128,
+        "dataset_path": "Skylion007/openwebtext", "sae_lens_training_version": "3.1.0",
+    }  # fmt: skip
+    sae = SAE.from_dict({**common, "architecture": "topk", "k": K, "metadata": {}})
+    scramble(sae)
+    folder = DATA / "saelens_before_6"
+    sae.save_model(folder)
+    (folder / "cfg.json").write_text(json.dumps(flat))
+    keep("saelens_before_6", SAE.load_from_disk(folder).encode(activations()), "sae-lens")
+
+
+def dictionary_learning() -> None:
+    """As its training loop saves them: the state dict and the trainer's configuration; encoded as it loads them."""
+    from dictionary_learning.dictionary import AutoEncoder, AutoEncoderNew, GatedAutoEncoder, JumpReluAutoEncoder
+    from dictionary_learning.trainers.batch_top_k import BatchTopKSAE
+    from dictionary_learning.trainers.matryoshka_batch_top_k import MatryoshkaBatchTopKSAE
+    from dictionary_learning.trainers.top_k import AutoEncoderTopK
+    from dictionary_learning.utils import load_dictionary
+
+    cases: dict[str, torch.nn.Module] = {
+        "relu": AutoEncoder(D_IN, D_SAE),
+        "relu_new": AutoEncoderNew(D_IN, D_SAE),
+        "topk": AutoEncoderTopK(D_IN, D_SAE, K),
+        "batchtopk": BatchTopKSAE(D_IN, D_SAE, K),
+        "matryoshka": MatryoshkaBatchTopKSAE(D_IN, D_SAE, K, [8, 8, 16]),
+        "jumprelu": JumpReluAutoEncoder(D_IN, D_SAE),
+        "gated": GatedAutoEncoder(D_IN, D_SAE),
+    }
+    for name, sae in cases.items():
+        scramble(sae)
+        if "threshold" in dict(sae.named_buffers()):
+            sae.threshold.fill_(0.6)
+        folder = DATA / f"dictionary_learning_{name}"
+        folder.mkdir(parents=True, exist_ok=True)
+        trainer = {
+            "dict_class": type(sae).__name__, "activation_dim": D_IN, "dict_size": D_SAE, "layer": 3, "seed": 0,
+            "lm_name": "EleutherAI/pythia-70m-deduped", "submodule_name": "resid_post_layer_3",
+        } | ({"k": K} if hasattr(sae, "k") else {})  # fmt: skip
+        (folder / "config.json").write_text(json.dumps({"trainer": trainer, "buffer": {"ctx_len": 128}}))
+        torch.save(sae.state_dict(), folder / "ae.pt")
+        if name != "gated":
+            loaded, _ = load_dictionary(str(folder), "cpu")
+            keep(f"dictionary_learning_{name}", loaded.encode(activations()), "dictionary-learning")
+
+
+def sparsify() -> None:
+    """`save_to_disk` of sparsify."""
+    from sparsify import SparseCoder
+    from sparsify.config import SparseCoderConfig
+
+    for name, settings in {
+        "topk": {"normalize_decoder": True},
+        "skip_transcoder": {"transcode": True, "skip_connection": True},
+        "groupmax": {"activation": "groupmax", "k": 4},
+    }.items():
+        sae = SparseCoder(D_IN, SparseCoderConfig(**{"num_latents": D_SAE, "k": K, **settings}))
+        scramble(sae)
+        sae.save_to_disk(DATA / f"sparsify_{name}")
+        if name == "topk":
+            values, indices, _ = SparseCoder.load_from_disk(DATA / "sparsify_topk").encode(activations())
+            keep("sparsify_topk", torch.zeros(N_TOKENS, D_SAE).scatter(1, indices, values), "eai-sparsify")
+
+
+def llamascopium() -> None:
+    """`save_pretrained` of Llamascopium. Codes are brought to the activations' own units, and to unit decoder rows
+    where features are chosen as if these were: see our module for it."""
+    from llamascopium.models.sae import SAEConfig, SparseAutoEncoder
+
+    hook = "blocks.3.hook_resid_post"
+    cases: dict[str, dict[str, Any]] = {
+        "relu": {"act_fn": "relu", "norm_activation": "inference"},
+        "jumprelu": {"act_fn": "jumprelu"},
+        "jumprelu_by_value": {"act_fn": "jumprelu", "sparsity_include_decoder_norm": False},
+        "topk": {"act_fn": "topk"},
+        "topk_token_wise": {"act_fn": "topk", "norm_activation": "token-wise", "sparsity_include_decoder_norm": False},
+        "batchtopk": {"act_fn": "batchtopk"},
+    }
+    for name, settings in cases.items():
+        config = SAEConfig(
+            hook_point_in=hook, hook_point_out=hook, d_model=D_IN, expansion_factor=D_SAE / D_IN, top_k=K, **settings
+        )
+        sae = SparseAutoEncoder(config)
+        scramble(sae)
+        sae.set_dataset_average_activation_norm({hook: 4.5})
+        folder = DATA / f"llamascopium_{name}"
+        folder.mkdir(parents=True, exist_ok=True)
+        sae.save_pretrained(folder)
+        config.save_hyperparameters(folder)
+        if name == "batchtopk":
+            continue
+        again = SparseAutoEncoder.from_local(str(folder))
+        batch = again.normalize_activations({hook: activations()})[hook]
+        codes = again.encode(batch)
+        codes = codes / (math.sqrt(D_IN) / 4.5 if config.norm_activation == "dataset-wise" else 1)
+        keep(f"llamascopium_{name}", codes * sae.decoder_norm() if name == "topk" else codes, "llamascopium")
+
+
+def published() -> None:
+    """Gemma Scope's and OpenAI's files from their layouts alone."""
+    generator = np.random.default_rng(1)
+    x = activations().double().numpy()
+
+    def draw(*shape: int) -> np.ndarray:
+        return (0.4 * generator.standard_normal(shape)).astype(np.float32)
+
+    w_enc, w_dec, b_enc, b_dec = draw(D_IN, D_SAE), draw(D_SAE, D_IN), draw(D_SAE), draw(D_IN)
+    threshold = np.abs(draw(D_SAE)) * 2 - 0.1  # some below 0: a ReLU comes first
+    pre = x @ w_enc.astype(float) + b_enc
+    codes = np.maximum(pre, 0) * (pre > threshold)
+    for name, prefix, save in (("gemma_scope", "W", np.savez), ("gemma_scope_compressed", "w", np.savez_compressed)):
+        folder = DATA / name / "layer_3" / "width_32" / "average_l0_9"
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {f"{prefix}_enc": w_enc, f"{prefix}_dec": w_dec}
+        save(folder / "params.npz", **weights, b_enc=b_enc, b_dec=b_dec, threshold=threshold)
+        keep(name, codes, "")
+    state = {
+        "pre_bias": b_dec, "latent_bias": b_enc, "encoder.weight": w_enc.T.copy(), "decoder.weight": w_dec.T.copy(),
+        "latents_activation_frequency": np.ones(D_SAE, np.float32), "latents_mean_square": np.zeros(D_SAE, np.float32),
+        "stats_last_nonzero": np.zeros(D_SAE, np.int64),
+    }  # fmt: skip
+    tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in state.items()}
+    torch.save(tensors | {"activation": "ReLU", "activation_state_dict": {}}, DATA / "openai_relu.pt")
+    keep("openai_relu", np.maximum((x - b_dec) @ w_enc.astype(float) + b_enc, 0), "")
+    topk = {"activation": "TopK", "activation_state_dict": {"k": K, "postact_fn": "ReLU"}}
+    torch.save(tensors | topk, DATA / "openai_topk.pt")
+    centred = x - x.mean(axis=1, keepdims=True)
+    normal = centred / (centred.std(axis=1, ddof=1, keepdims=True) + 1e-5)
+    pre = (normal - b_dec) @ w_enc.astype(float) + b_enc
+    keep("openai_topk", np.where(pre >= np.sort(pre, axis=1)[:, -K, None], np.maximum(pre, 0), 0), "")
+
+
+TOOLS: dict[str, Callable[[], None]] = {
+    tool.__name__: tool for tool in (saelens, dictionary_learning, sparsify, llamascopium, published)
+}
+
+if __name__ == "__main__":
+    DATA.mkdir(exist_ok=True)
+    TOOLS[sys.argv[1]]()

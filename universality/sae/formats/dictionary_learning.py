@@ -1,0 +1,123 @@
+"""dictionary_learning: ``config.json`` and ``ae.pt``, a state dict whose names depend on ``trainer.dict_class``.
+
+- ``AutoEncoder``: ``bias``, ``encoder.weight`` [d_sae, d_in], ``encoder.bias``, ``decoder.weight`` [d_in, d_sae]; the
+  library makes decoder rows unit ones when it loads it, and so does this.
+- ``AutoEncoderNew``: the same with ``decoder.bias``, which is not subtracted before encoding.
+- ``AutoEncoderTopK``, ``BatchTopKSAE``: ``b_dec``, ``k`` and ``threshold`` beside encoder and decoder. The threshold is
+  BatchTopK's; TopK measures one too, but does not encode with it.
+- ``MatryoshkaBatchTopKSAE``: ``W_enc b_enc W_dec b_dec k threshold group_sizes``.
+- ``JumpReluAutoEncoder``: ``W_enc b_enc W_dec b_dec threshold``; the bias is not subtracted.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from universality.errors import FormatError
+from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm, spread
+from universality.sae.formats.settings import Settings
+from universality.sae.formats.source import Source
+from universality.sae.formats.torch_file import only_tensors, read_torch
+
+CONFIG, WEIGHTS = "config.json", "ae.pt"
+NAME = f"dictionary_learning ({CONFIG}, {WEIGHTS})"
+_ARCHITECTURES = {
+    "AutoEncoder": "relu",
+    "AutoEncoderNew": "relu",
+    "AutoEncoderTopK": "topk",
+    "BatchTopKSAE": "batchtopk",
+    "MatryoshkaBatchTopKSAE": "matryoshka",
+    "JumpReluAutoEncoder": "jumprelu",
+}
+_REFUSED = {
+    "GatedAutoEncoder": "its gates and magnitudes have biases of their own",
+    "CrossCoder": "it reads several sites at once",
+}
+
+
+def recognise(source: Source) -> bool:
+    """By its two files."""
+    return source.holds(CONFIG, WEIGHTS)
+
+
+def read(source: Source) -> Fields:
+    """The fields of an `SAE`."""
+    config = Settings.read(source / CONFIG)
+    trainer = config.section("trainer")
+    name = trainer.text("dict_class")
+    if name in _REFUSED:
+        raise FormatError(f"{config.where}: dict_class {name!r} cannot be read: {_REFUSED[name]}")
+    if name not in _ARCHITECTURES:
+        raise FormatError(f"{config.where}: dict_class {name!r} is not known; known: {', '.join(_ARCHITECTURES)}")
+    path, d_in, d_sae = source / WEIGHTS, trainer.integer("activation_dim"), trainer.integer("dict_size")
+    tensors = only_tensors(read_torch(path))
+    group_sizes = tensors.pop("group_sizes", None)
+    expect(tensors, path, _shapes(name, d_in, d_sae))
+    kind = _ARCHITECTURES[name]
+    fields: Fields = {
+        **_weights(name, tensors),
+        "architecture": kind,
+        "apply_b_dec_to_input": name not in ("AutoEncoderNew", "JumpReluAutoEncoder"),
+        "metadata": {
+            "training": trainer.values,
+            **chosen(config.section("buffer").values, "ctx_len", "d_submodule", "io"),
+        },
+    }
+    if "k" in tensors:
+        fields["k"] = _k(tensors["k"], trainer)
+    if kind in ("batchtopk", "matryoshka", "jumprelu"):
+        fields["threshold"] = spread(tensors["threshold"], d_sae)
+    if kind == "matryoshka":
+        fields["nested"] = _nested(path, group_sizes, d_sae)
+    return _unit_decoder(fields) if name == "AutoEncoder" else fields
+
+
+def _shapes(name: str, d_in: int, d_sae: int) -> dict[str, tuple[int, ...]]:
+    if name in ("MatryoshkaBatchTopKSAE", "JumpReluAutoEncoder"):
+        shapes: dict[str, tuple[int, ...]] = {
+            "W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,),
+        }  # fmt: skip
+        return shapes | ({"threshold": (d_sae,)} if name == "JumpReluAutoEncoder" else {"k": (), "threshold": ()})
+    shapes = {"encoder.weight": (d_sae, d_in), "encoder.bias": (d_sae,), "decoder.weight": (d_in, d_sae)}
+    bias: dict[str, dict[str, tuple[int, ...]]] = {
+        "AutoEncoder": {"bias": (d_in,)},
+        "AutoEncoderNew": {"decoder.bias": (d_in,)},
+    }
+    return shapes | bias.get(name, {"b_dec": (d_in,), "k": (), "threshold": ()})
+
+
+def _weights(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    if "W_enc" in tensors:
+        return {key: tensors[key] for key in ("W_enc", "b_enc", "W_dec", "b_dec")}
+    bias = {"AutoEncoder": "bias", "AutoEncoderNew": "decoder.bias"}.get(name, "b_dec")
+    return {
+        "W_enc": tensors["encoder.weight"].T,
+        "b_enc": tensors["encoder.bias"],
+        "W_dec": tensors["decoder.weight"].T,
+        "b_dec": tensors[bias],
+    }
+
+
+def _k(found: Tensor, trainer: Settings) -> int:
+    k = int(found)
+    if k != trainer.integer("k", k):
+        raise FormatError(f"{trainer.where}: k is {trainer.integer('k')}, but {k} in {WEIGHTS}")
+    return k
+
+
+def _nested(path: Path, sizes: Any, d_sae: int) -> tuple[int, ...]:
+    """The library keeps the sizes of the groups, we the widths at which they end."""
+    groups = [] if sizes is None or sizes.ndim != 1 else sizes.tolist()
+    if not groups or sum(groups) != d_sae:
+        raise FormatError(f"{path}: group_sizes must be whole numbers that add up to d_sae = {d_sae}, found {groups}")
+    return tuple(int(width) for width in accumulate(groups))[:-1]
+
+
+def _unit_decoder(fields: Fields) -> Fields:
+    norm = fields["W_dec"].norm(dim=1)
+    return fields if torch.allclose(norm, torch.ones_like(norm)) else fold_decoder_norm(fields)

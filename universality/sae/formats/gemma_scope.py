@@ -1,0 +1,44 @@
+"""Gemma Scope: one ``params.npz``, JumpReLU. Some files write ``w_enc`` for ``W_enc``.
+
+    W_enc [d_in, d_sae]    b_enc [d_sae]    W_dec [d_sae, d_in]    b_dec [d_in]    threshold [d_sae]
+
+The decoder's bias is not subtracted before encoding.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from universality.errors import FormatError
+from universality.sae.formats.fields import Fields, expect, matrix, spread
+from universality.sae.formats.npz_file import read_npz
+from universality.sae.formats.source import Source
+
+WEIGHTS = "params.npz"
+NAME = f"Gemma Scope ({WEIGHTS})"
+
+
+def recognise(source: Source) -> bool:
+    """By its file, or any other name that ends so."""
+    return source.is_file(".npz") or source.holds(WEIGHTS)
+
+
+def read(source: Source) -> Fields:
+    """The fields of an `SAE`."""
+    path = source.path if source.path.is_file() else source / WEIGHTS
+    tensors = {("W_" + name[2:] if name.startswith("w_") else name): array for name, array in read_npz(path).items()}
+    scaling = tensors.pop("scaling_factor", None)
+    if scaling is not None and not torch.equal(scaling, torch.ones_like(scaling)):
+        raise FormatError(f"{path}: scaling_factor, of a finetuned SAE, is not 1; only SAEs without it can be read")
+    d_sae, d_in = matrix(tensors, path, "W_dec")
+    shapes: dict[str, tuple[int, ...]] = {
+        "W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,), "threshold": (d_sae,),
+    }  # fmt: skip
+    expect(tensors, path, shapes)
+    return {
+        **tensors,
+        "threshold": spread(tensors["threshold"], d_sae),
+        "architecture": "jumprelu",
+        "apply_b_dec_to_input": False,
+        "metadata": {"file": "/".join(path.absolute().parts[-4:])},
+    }

@@ -1,0 +1,104 @@
+"""Llamascopium, the library of Llama Scope: ``config.json`` and ``sae_weights.safetensors``.
+
+    W_E [d_in, d_sae]    b_E [d_sae]    W_D [d_sae, d_in]    b_D [d_in]
+
+    a = f(W_Eᵀ x + b_E) with f one of relu, jumprelu (log_jumprelu_threshold) and topk
+
+The decoder's bias is not subtracted before encoding. The library encodes activations that were divided by their mean
+norm over a data set and multiplied by √d_in (``norm_activation: dataset-wise``); that factor s is folded in, so that
+codes are in the activations' own units, as after the library's own folding: ours(x) = theirs(s · x) / s. With
+``sparsity_include_decoder_norm`` a feature is chosen by its pre-activation times the norm of its decoder row: jumprelu
+thresholds are divided by the norms; a topk SAE is given unit decoder rows, and its activations are the library's times
+the norms.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from universality.errors import FormatError
+from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm
+from universality.sae.formats.safetensors_file import read_safetensors
+from universality.sae.formats.settings import Settings
+from universality.sae.formats.source import Source
+
+CONFIG, WEIGHTS = "config.json", "sae_weights.safetensors"
+NAME = f"Llamascopium ({CONFIG}, {WEIGHTS})"
+_REFUSED = {"batchtopk": "without a threshold its codes depend on the batch; convert it to jumprelu in Llamascopium"}
+_THRESHOLD = "activation_function.log_jumprelu_threshold"
+_NORM = "dataset_average_activation_norm."
+
+
+def recognise(source: Source) -> bool:
+    """By its two files."""
+    return source.holds(CONFIG, WEIGHTS)
+
+
+def read(source: Source) -> Fields:
+    """The fields of an `SAE`."""
+    config = Settings.read(source / CONFIG)
+    kind = _check_kind(config)
+    d_in = config.integer("d_model")
+    d_sae = int(d_in * config.number("expansion_factor"))
+    path = source / WEIGHTS
+    tensors = read_safetensors(path)
+    norms = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_NORM)}
+    biased = config.flag("use_decoder_bias", True)
+    shapes: dict[str, tuple[int, ...]] = {"W_E": (d_in, d_sae), "b_E": (d_sae,), "W_D": (d_sae, d_in)}
+    shapes |= {"b_D": (d_in,)} if biased else {}
+    shapes |= {_THRESHOLD: (d_sae,)} if kind == "jumprelu" else {}
+    expect(tensors, path, shapes)
+    scale = _scale(config, path, norms, d_in)
+    fields: Fields = {
+        "W_enc": tensors["W_E"],
+        "b_enc": tensors["b_E"] / scale,
+        "W_dec": tensors["W_D"],
+        "b_dec": tensors["b_D"] / scale if biased else torch.zeros(d_in),
+        "architecture": kind,
+        "k": config.integer("top_k") if kind == "topk" else None,
+        "apply_b_dec_to_input": False,
+        "normalize_activations": "constant_norm_rescale" if config.text("norm_activation") == "token-wise" else "none",
+        "scale": scale,
+        "metadata": chosen(config.values, "hook_point_in", "hook_point_out", "act_fn", "norm_activation"),
+    }
+    by_norm = config.flag("sparsity_include_decoder_norm", True)
+    if kind == "jumprelu":
+        threshold = tensors[_THRESHOLD].exp() / scale
+        fields["threshold"] = threshold / tensors["W_D"].norm(dim=1) if by_norm else threshold
+    return fold_decoder_norm(fields) if kind == "topk" and by_norm else fields
+
+
+def _check_kind(config: Settings) -> str:
+    """The activation function of an SAE that reads and writes one site."""
+    kind = config.text("sae_type")
+    if kind != "sae":
+        raise FormatError(f"{config.where}: sae_type {kind!r} cannot be read; only 'sae', which encodes one site, can")
+    if config.flag("use_glu_encoder", False):
+        raise FormatError(f"{config.where}: use_glu_encoder is set; it cannot be read: its pre-activations are gated")
+    into, out = config.text("hook_point_in"), config.text("hook_point_out")
+    if into != out:
+        raise FormatError(f"{config.where}: a transcoder from {into!r} to {out!r} cannot be read: it writes elsewhere")
+    activation = config.text("act_fn").lower()
+    if activation in _REFUSED:
+        raise FormatError(f"{config.where}: act_fn {activation!r} cannot be read: {_REFUSED[activation]}")
+    if activation not in ("relu", "jumprelu", "topk"):
+        raise FormatError(f"{config.where}: act_fn {activation!r} is not known; known: relu, jumprelu, topk")
+    return activation
+
+
+def _scale(config: Settings, path: Path, norms: dict[str, Tensor], d_in: int) -> float:
+    """What activations are multiplied by before the library encodes them."""
+    way = config.text("norm_activation")
+    if way in ("inference", "token-wise"):
+        return 1.0
+    if way != "dataset-wise":
+        raise FormatError(f"{config.where}: norm_activation {way!r} cannot be read: codes would depend on the batch")
+    name = _NORM + config.text("hook_point_in")
+    norm = float(norms[name]) if name in norms and norms[name].ndim == 0 else math.nan
+    if not 0 < norm < math.inf:
+        raise FormatError(f"{path}: norm_activation is 'dataset-wise', which needs a number above 0 as {name}")
+    return math.sqrt(d_in) / norm

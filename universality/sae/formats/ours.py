@@ -1,0 +1,112 @@
+"""Our own: the two files of SAELens 6, so that SAELens reads them, and what it has no key for.
+
+The scale used in training, the version of this layout and a hash of the weights stand in ``metadata.universality``.
+SAELens calls the architecture ``relu`` "standard", and all whose features fire above a threshold "jumprelu", with a
+tensor ``threshold``; our own name for them stands in ``metadata.universality`` too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor
+
+from universality.errors import FormatError
+from universality.sae.formats import saelens
+from universality.sae.formats.fields import Fields
+from universality.sae.formats.saelens import CONFIG, WEIGHTS
+from universality.sae.formats.settings import Settings
+from universality.sae.formats.source import Source
+
+NAME = f"ours (as SAELens's, with metadata.universality in {CONFIG})"
+TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec")
+VERSION = 1
+LAYOUT = "6.0.0"
+"""The version of SAELens whose layout this is; without one SAELens takes it for that of before 6."""
+_THEIRS = {"relu": "standard", "batchtopk": "jumprelu", "matryoshka": "jumprelu"}
+
+
+def write(folder: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any], metadata: dict[str, Any]) -> None:
+    """Write both files, the configuration last: without it there is no SAE."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    d_sae, d_in = tensors["W_dec"].shape
+    config: dict[str, Any] = {
+        "architecture": _THEIRS.get(settings["architecture"], settings["architecture"]),
+        "d_in": d_in,
+        "d_sae": d_sae,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": settings["apply_b_dec_to_input"],
+        "normalize_activations": settings["normalize_activations"],
+        "reshape_activations": "none",
+    }
+    if settings["architecture"] == "topk":
+        config |= {"k": settings["k"], "rescale_acts_by_decoder_norm": False}
+    ours = {"version": VERSION, "scale": settings["scale"], "weights_sha256": hashlib.sha256(weights).hexdigest()}
+    if settings["architecture"] in ("batchtopk", "matryoshka"):
+        ours |= {"architecture": settings["architecture"], "k": settings["k"], "nested": settings["nested"]}
+    config["metadata"] = {**metadata, "universality": ours}
+    text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    (folder / CONFIG).unlink(missing_ok=True)
+    replace_file(folder / WEIGHTS, weights)
+    replace_file(folder / CONFIG, text.encode())
+
+
+def recognise(source: Source) -> bool:
+    """By our section of the metadata; a folder from which one of the files is missing is not recognised."""
+    return saelens.recognise(source) and "universality" in Settings.read(source / CONFIG).section("metadata").values
+
+
+def read(source: Source) -> Fields:
+    """The fields of an `SAE`.
+
+    Raises
+    ------
+    FormatError
+        If it is of a later version, or its checksum is not that of the weights; and what `saelens.read` raises.
+    """
+    ours = Settings.read(source / CONFIG).section("metadata").section("universality")
+    version = ours.integer("version", VERSION)
+    if version != VERSION:
+        raise FormatError(f"{source / CONFIG}: version {version} of this layout; this program reads version {VERSION}")
+    if "weights_sha256" in ours:
+        _check_hash(source / WEIGHTS, ours.text("weights_sha256"))
+    fields = saelens.read(source)
+    metadata = dict(fields["metadata"])
+    del metadata["universality"]
+    return {
+        **fields,
+        "architecture": ours.text("architecture", fields["architecture"]),
+        "k": ours.integer("k", fields["k"]),
+        "nested": ours.integers("nested"),
+        "scale": float(ours.number("scale", 1.0)),
+        "metadata": metadata,
+    }
+
+
+def _check_hash(path: Path, expected: str) -> None:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise FormatError(f"{path}: SHA-256 {found[:12]}…, {CONFIG} says {expected[:12]}…; the file was changed")
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,122 @@
+"""SAELens: ``cfg.json`` and ``sae_weights.safetensors``, of version 6 and later and of those before.
+
+    W_enc [d_in, d_sae]    b_enc [d_sae]    W_dec [d_sae, d_in]    b_dec [d_in]    jumprelu: threshold [d_sae]
+
+Before 6.0 the configuration was flat, ``hook_point`` or ``hook_name`` stood beside the shapes, and what is now an
+architecture was ``activation_fn_str``. BatchTopK is saved as JumpReLU. With ``rescale_acts_by_decoder_norm`` features
+are chosen, and their activations given, as if decoder rows had unit norm; the norms are folded in here. Of
+``expected_average_only_in`` the library leaves the scaling of activations to its caller; so do we, and record it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from universality.errors import FormatError
+from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm, spread
+from universality.sae.formats.safetensors_file import read_safetensors
+from universality.sae.formats.settings import Settings
+from universality.sae.formats.source import Source
+
+CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
+NAME = f"SAELens ({CONFIG}, {WEIGHTS})"
+ARCHITECTURES = {"standard": "relu", "relu": "relu", "topk": "topk", "jumprelu": "jumprelu"}
+_REFUSED = {
+    "gated": "its gates and magnitudes have biases of their own",
+    "abstopk": "its activations may be negative",
+    "matching_pursuit": "it encodes step by step",
+    "temporal": "it encodes a token from those before",
+    "transcoder": "it reads one site and writes to another",
+}
+_NORMALISED = {"none": "none", "expected_average_only_in": "none"} | {
+    name: name for name in ("layer_norm", "constant_norm_rescale")
+}
+_OLD_KEYS = ("hook_name", "hook_point", "hook_head_index", "model_name", "dataset_path", "context_size", "prepend_bos")
+
+
+def recognise(source: Source) -> bool:
+    """By its two files."""
+    return source.holds(CONFIG, WEIGHTS)
+
+
+def read(source: Source) -> Fields:
+    """The fields of an `SAE`."""
+    config = Settings.read(source / CONFIG)
+    config.require("d_in", "d_sae")
+    d_in, d_sae = config.integer("d_in"), config.integer("d_sae")
+    kind = _architecture(config)
+    _check_reshape(config)
+    shapes: dict[str, tuple[int, ...]] = {
+        "W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,),
+    }  # fmt: skip
+    if kind == "jumprelu":
+        shapes["threshold"] = (d_sae,)
+    path = source / WEIGHTS
+    tensors = read_safetensors(path)
+    scaling = tensors.pop("scaling_factor", None)
+    if scaling is not None and not torch.equal(scaling, torch.ones_like(scaling)):
+        raise FormatError(f"{path}: scaling_factor, of a finetuned SAE, is not 1; only SAEs without it can be read")
+    expect(tensors, path, shapes)
+    fields: Fields = {
+        **tensors,
+        "architecture": kind,
+        "k": _k(config) if kind == "topk" else None,
+        "apply_b_dec_to_input": config.flag("apply_b_dec_to_input", True),
+        "normalize_activations": _normalisation(config),
+        "metadata": _metadata(config),
+    }
+    if "threshold" in fields:
+        fields["threshold"] = spread(fields["threshold"], d_sae)
+    return fold_decoder_norm(fields) if config.flag("rescale_acts_by_decoder_norm", False) else fields
+
+
+def _architecture(config: Settings) -> str:
+    name = config.text("architecture", "standard")
+    if name in ("standard", "relu"):
+        activation = config.text("activation_fn_str", config.text("activation_fn", "relu"))
+        if activation not in ("relu", "topk"):
+            raise FormatError(f"{config.where}: activation function {activation!r}; known: relu, topk")
+        name = "topk" if activation == "topk" else name
+    for refused, reason in _REFUSED.items():
+        if refused in name:
+            raise FormatError(f"{config.where}: architecture {name!r} cannot be read: {reason}")
+    if name not in ARCHITECTURES:
+        raise FormatError(f"{config.where}: architecture {name!r} is not known; known: {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+def _k(config: Settings) -> int:
+    return config.integer("k") if "k" in config else config.section("activation_fn_kwargs").integer("k")
+
+
+def _check_reshape(config: Settings) -> None:
+    hook = config.text("hook_name", config.text("hook_point", ""))
+    default = "hook_z" if "hook_z" in hook else "none"
+    reshape = config.text("reshape_activations", default)
+    if reshape != "none":
+        raise FormatError(
+            f"{config.where}: reshape_activations is {reshape!r}; only SAEs with 'none' can be read: this one encodes "
+            "the heads of a token laid end to end"
+        )
+
+
+def _normalisation(config: Settings) -> str:
+    value = config.values.get("normalize_activations")
+    if value is None or isinstance(value, bool):  # of the first versions; True: by a scale that the caller applies
+        return "none"
+    name = config.text("normalize_activations")
+    if name not in _NORMALISED:
+        raise FormatError(f"{config.where}: normalize_activations is {name!r}; only SAEs with {_names()} can be read")
+    return _NORMALISED[name]
+
+
+def _names() -> str:
+    return ", ".join(map(repr, _NORMALISED))
+
+
+def _metadata(config: Settings) -> dict[str, Any]:
+    metadata = {**chosen(config.values, *_OLD_KEYS), **config.section("metadata").values}
+    given = config.values.get("normalize_activations")
+    return metadata | ({"normalize_activations": given} if given in (True, "expected_average_only_in") else {})

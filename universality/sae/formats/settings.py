@@ -1,0 +1,118 @@
+"""The configuration beside somebody's weights: JSON whose every value is checked before it is believed.
+
+No value of a configuration is used as a path, a name to import or a size to allocate.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from universality.errors import FormatError
+
+LARGEST = 16 * 2**20
+"""Bytes; real ones have a few thousand."""
+LARGEST_NUMBER = 2**40
+_REQUIRED: Any = object()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Typed access to the keys of a JSON object; a wrong type raises a `FormatError` that names file and key."""
+
+    values: dict[str, Any]
+    where: str
+
+    @classmethod
+    def read(cls, path: Path) -> Settings:
+        """The object that a file holds.
+
+        Raises
+        ------
+        FormatError
+            If it is missing, too large, or not a JSON object.
+        """
+        try:
+            size = path.stat().st_size
+            if size > LARGEST:
+                raise FormatError(f"{path}: a configuration of {size:,} bytes; expected at most {LARGEST:,}")
+            values = json.loads(path.read_text(encoding="utf-8"), parse_constant=str)  # NaN: no number
+        except FormatError:
+            raise
+        except (OSError, ValueError, RecursionError) as error:
+            raise FormatError(f"{path}: cannot be read as JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise FormatError(f"{path}: expected a JSON object, found {_short(values)}")
+        return cls(values, str(path))
+
+    def __contains__(self, key: str) -> bool:
+        return self.values.get(key) is not None
+
+    def require(self, *keys: str) -> None:
+        """All of these must be there."""
+        missing = [key for key in keys if key not in self]
+        if missing:
+            raise FormatError(f"{self.where}: not the configuration of an SAE, it lacks {', '.join(missing)}")
+
+    def integer(self, key: str, default: Any = _REQUIRED) -> int:
+        """A whole number of at least 1, and of a size that some computer could hold."""
+        value = self._value(key, default)
+        fits = isinstance(value, int) and not isinstance(value, bool)
+        if value is not default and not (fits and 1 <= value <= LARGEST_NUMBER):
+            raise self._wrong(key, "a whole number of at least 1", value)
+        return value
+
+    def number(self, key: str, default: Any = _REQUIRED) -> float:
+        """A number above 0."""
+        value = self._value(key, default)
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not default and not (fits and 0 < value <= LARGEST_NUMBER):
+            raise self._wrong(key, "a number above 0", value)
+        return value
+
+    def flag(self, key: str, default: Any = _REQUIRED) -> bool:
+        """True or false."""
+        value = self._value(key, default)
+        if value is not default and not isinstance(value, bool):
+            raise self._wrong(key, "true or false", value)
+        return value
+
+    def text(self, key: str, default: Any = _REQUIRED) -> str:
+        """A string."""
+        value = self._value(key, default)
+        if value is not default and not isinstance(value, str):
+            raise self._wrong(key, "a string", value)
+        return value
+
+    def integers(self, key: str) -> tuple[int, ...]:
+        """A list of whole numbers; none where the key is missing."""
+        value = self._value(key, [])
+        if not isinstance(value, list) or not all(isinstance(n, int) and not isinstance(n, bool) for n in value):
+            raise self._wrong(key, "a list of whole numbers", value)
+        return tuple(value)
+
+    def section(self, key: str) -> Settings:
+        """An object within this one; an empty one where the key is missing."""
+        value = self._value(key, {})
+        if not isinstance(value, dict):
+            raise self._wrong(key, "an object", value)
+        return Settings(value, f"{self.where}: {key}")
+
+    def _value(self, key: str, default: Any) -> Any:
+        if default is _REQUIRED:
+            self.require(key)
+        value = self.values.get(key)
+        return default if value is None else value
+
+    def _wrong(self, key: str, expected: str, value: Any) -> FormatError:
+        return FormatError(f"{self.where}: {key} must be {expected}, found {_short(value)}")
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # of a number of very many digits, of lists in lists
+        text = f"{type(value).__name__} that cannot be shown"
+    return text if len(text) <= 60 else f"{text[:57]}..."

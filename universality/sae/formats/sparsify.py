@@ -1,0 +1,73 @@
+"""EleutherAI's sparsify: ``cfg.json`` and ``sae.safetensors`` in a folder named for the hookpoint.
+
+    encoder.weight [d_sae, d_in]    encoder.bias [d_sae]    W_dec [d_sae, d_in]    b_dec [d_in]
+
+TopK of the rectified pre-activations, with the decoder's bias subtracted before encoding. W_dec needs no transposing,
+though it stands beside an encoder that does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from universality.errors import FormatError
+from universality.sae.formats.fields import Fields, chosen, expect
+from universality.sae.formats.safetensors_file import read_safetensors
+from universality.sae.formats.settings import Settings
+from universality.sae.formats.source import Source
+
+CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
+NAME = f"sparsify ({CONFIG}, {WEIGHTS})"
+_REFUSED = {
+    "skip_connection": "it adds a linear map of its input to its output",
+    "transcode": "a transcoder reads one site and writes to another",
+    "signed": "its activations may be negative",
+}
+
+
+def recognise(source: Source) -> bool:
+    """By its two files."""
+    return source.holds(CONFIG, WEIGHTS)
+
+
+def read(source: Source) -> Fields:
+    """The fields of an `SAE`."""
+    config = Settings.read(source / CONFIG)
+    for key, reason in _REFUSED.items():
+        if config.flag(key, False):
+            raise FormatError(f"{config.where}: {key} is set; it cannot be read: {reason}")
+    activation = config.text("activation", "topk")
+    if activation != "topk":
+        raise FormatError(f"{config.where}: activation {activation!r} cannot be read; known: topk")
+    config.require("d_in", "k")
+    d_in, d_sae = config.integer("d_in"), _width(config)
+    path = source / WEIGHTS
+    tensors = read_safetensors(path)
+    shapes: dict[str, tuple[int, ...]] = {
+        "encoder.weight": (d_sae, d_in), "encoder.bias": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,),
+    }  # fmt: skip
+    expect(tensors, path, shapes)
+    return {
+        "W_enc": tensors["encoder.weight"].T,
+        "b_enc": tensors["encoder.bias"],
+        "W_dec": tensors["W_dec"],
+        "b_dec": tensors["b_dec"],
+        "architecture": "topk",
+        "k": config.integer("k"),
+        "metadata": _place(source.folder.absolute()) | chosen(config.values, "normalize_decoder", "multi_topk"),
+    }
+
+
+def _place(folder: Path) -> dict[str, Any]:
+    """The hookpoint is the folder's name; where seeds were varied, it holds a folder for each."""
+    if folder.name.startswith("seed"):
+        return {"hookpoint": folder.parent.name, "seed": folder.name}
+    return {"hookpoint": folder.name}
+
+
+def _width(config: Settings) -> int:
+    """``num_latents``, where 0 stands for d_in times the expansion factor."""
+    if config.values.get("num_latents") in (None, 0):
+        return config.integer("d_in") * config.integer("expansion_factor")
+    return config.integer("num_latents")

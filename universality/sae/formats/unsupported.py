@@ -1,0 +1,28 @@
+"""Layouts that are known and hold what an `SAE` cannot: refused by name."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from universality.errors import FormatError
+from universality.sae.formats.source import Source
+
+NAME = "none of these"
+_LAYOUTS = {
+    ("cfg.json", "cc_weights.pt"): "a crosscoder of Kissane et al., which reads two models at once",
+    ("hyperparams.json", "checkpoints/final.safetensors"): (
+        "an SAE of Llama Scope as first published; convert it with Llamascopium, which writes config.json and "
+        "sae_weights.safetensors"
+    ),
+}
+
+
+def recognise(source: Source) -> bool:
+    """By its files."""
+    return any(source.holds(*names) for names in _LAYOUTS)
+
+
+def read(source: Source) -> NoReturn:
+    """Always raises."""
+    reason = next(reason for names, reason in _LAYOUTS.items() if source.holds(*names))
+    raise FormatError(f"{source.path}: cannot be read: {reason}")
