@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from universality.pipeline.layout import units_at
 from universality.report import ConceptRow, LanguageModel, LanguageModels, SaeQuality, WidthRow, sample
 from universality.report.words import across_widths, answer, concepts, differ, language_models, verdict
 
@@ -168,3 +169,17 @@ def test_concepts() -> None:
     assert "No kind" in concepts(())
     split = ConceptRow("base64", 9, 1, f1=0.9, held_out=0.68, known_by=3, most_alike=7, most_alike_held_out=0.94)
     assert "the most alike of them has: base64 0.94 (of 3 features)." in concepts((split,))
+
+
+def test_units_are_called_neurons_only_where_they_are(headline) -> None:  # type: ignore[no-untyped-def]
+    assert [units_at(f"blocks.3.mlp.{name}") for name in ("hook_pre", "hook_post", "out.hook_in")] == ["neurons"] * 3
+    residual = units_at("blocks.0.hook_resid_post")
+    assert residual == "basis directions of blocks.0.hook_resid_post"
+    assert units_at("blocks.0.hook_mlp_out") == "basis directions of blocks.0.hook_mlp_out"
+    populations = [spread("features", 0.5), NULL, spread("neurons", 0.2)]
+    at_residual = dataclasses.replace(headline(populations), units=residual, nearest=0.5, nearest_neurons=0.2)
+    text = " ".join(answer(at_residual))
+    assert f"the models' own {residual} reach a median of 0.20" in text
+    assert f"0.20 for {residual}." in text
+    without = dataclasses.replace(headline(populations[:2]), units=residual)
+    assert "Basis directions of blocks.0.hook_resid_post were not stored" in " ".join(answer(without))

@@ -17,7 +17,7 @@ import pandas as pd
 from universality.config import Config
 from universality.errors import ConfigError
 from universality.pipeline.files import replace_file
-from universality.pipeline.layout import Comparison, RunFolder, comparisons, headline_width
+from universality.pipeline.layout import Comparison, RunFolder, comparisons, headline_width, units_at
 from universality.pipeline.task import Task, is_done
 
 if TYPE_CHECKING:
@@ -188,8 +188,13 @@ def _make_table(config: Config, folder: RunFolder) -> list[Path]:
     paths = {control: _calibration(folder, control) for control in CONTROLS}
     for comparison in _matched(config, folder):
         kind, label = MATCHED[comparison.of]
+        label = units_at(config.hook) if comparison.of == "neurons" else label
         paths[Control(comparison.name, label, kind)] = folder.calibration(comparison.name)  # type: ignore[arg-type]
-    roles: dict[str, Role] = {"SAE features": "features", "neurons": "neurons", "two SAE seeds of one model": "ceiling"}
+    roles: dict[str, Role] = {
+        "SAE features": "features",
+        units_at(config.hook): "neurons",
+        "two SAE seeds of one model": "ceiling",
+    }
     rows, samples = [], []
     for control, path in paths.items():
         found = Calibration.load(path)

@@ -13,7 +13,7 @@ from universality.families import Families
 from universality.features.about import shown_tokens
 from universality.pipeline import gather
 from universality.pipeline.gather import Compared, Findings, findings
-from universality.pipeline.layout import RunFolder
+from universality.pipeline.layout import RunFolder, units_at
 from universality.report import figures
 from universality.report.data import ConceptRow, Sample
 from universality.report.figures.drawings import (
@@ -118,7 +118,11 @@ def _matched(found: Findings, head: Compared, samples: list[Sample]) -> Iterator
 
 def _consistency(found: Findings) -> Table:
     """Pairs of the headline, of the ceiling and of the neurons: ``role label firings r``."""
-    words = {"features": "SAE features", "ceiling": "two SAE seeds of one model", "neurons": "neurons"}
+    words = {
+        "features": "SAE features",
+        "ceiling": "two SAE seeds of one model",
+        "neurons": units_at(found.config.hook),
+    }
     parts = []
     for role, compared in zip(words, (found.headline, found.of("ceiling"), found.of("neurons")), strict=True):
         if compared is not None:

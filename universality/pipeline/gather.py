@@ -20,7 +20,7 @@ from universality.features.examples import Examples, examples
 from universality.features.specificity import specificity
 from universality.pipeline.controls import made_controls
 from universality.pipeline.exports import decoder
-from universality.pipeline.layout import Comparison, RunFolder, comparisons, sae_grid
+from universality.pipeline.layout import Comparison, RunFolder, comparisons, sae_grid, units_at
 from universality.pipeline.opened import OpenStores
 from universality.report.data import (
     NAN,
@@ -173,7 +173,7 @@ def samples(found: Findings) -> list[Sample]:
     scores = head.calibration.null_scores
     parts = [head.scores("features", "SAE features")]
     if neurons:
-        parts.append(neurons.scores("neurons", "neurons"))
+        parts.append(neurons.scores("neurons", units_at(found.config.hook)))
     if ceiling:
         parts.append(ceiling.scores("ceiling", "two SAE seeds of one model"))
     if scores.size:
@@ -203,6 +203,7 @@ def headline(found: Findings, populations: Sequence[Sample]) -> Headline:
         q_level=Q_LEVEL,
         median_chosen=numbers["matched_choose"],
         nearest=numbers["best_of_rows_report"],
+        units=units_at(found.config.hook),
         nearest_neurons=neurons.calibration.summary()["best_of_rows_report"] if neurons else NAN,
     )
 
@@ -280,7 +281,8 @@ def family_levels(name: str, families: Families) -> FamilyTable:
 
 def controls(found: Findings) -> tuple[ControlRow, ...]:
     """Everything that was matched, and the controls that ``universality controls`` made."""
-    words = {"models": "features of two models", "neurons": "neurons of two models", "ceiling": "two SAEs of one model"}
+    units = f"{units_at(found.config.hook)}, two models"
+    words = {"models": "features of two models", "neurons": units, "ceiling": "two SAEs of one model"}
     own = [_control_row(c.comparison.name, words[c.comparison.of], c.calibration) for c in found.compared]
     made = made_controls(found.config, found.folder)
     return (*own, *(_control_row(c.name, f"{c.kind}: {c.label}", Calibration.load(path)) for c, path in made))

@@ -92,9 +92,23 @@ def _archive(path: Path, verify: bool) -> Iterator[str]:
 
 def _json(path: Path, verify: bool) -> Iterator[str]:
     from universality.families import Families
+    from universality.families.storage import FORMAT
 
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path}: torn, or not JSON: {error}") from None
+    if isinstance(found, dict) and found.get("format") != FORMAT and "nodes" not in found:
+        yield f"numbers of a run, {path}"
+        yield from (f"  {key}: {_short(value)}" for key, value in found.items())
+        return
     yield f"families {path}"
     yield from (f"  {key}: {value}" for key, value in Families.load(path).summary().items() if key != "levels")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def _weights(path: Path, verify: bool) -> Iterator[str]:

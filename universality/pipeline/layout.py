@@ -1,5 +1,6 @@
 """Where everything of a run lies, and what is compared with what."""
 
+import re
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -88,6 +89,14 @@ class Comparison:
     width: int | None
     a: Path
     b: Path
+
+
+_NEURONS = re.compile(r"blocks\.\d+\.mlp\.(hook_pre|hook_post|in\.hook_out|out\.hook_in)")
+
+
+def units_at(hook: str) -> str:
+    """What the single activations at a hook are, in words: neurons only inside an MLP."""
+    return "neurons" if _NEURONS.fullmatch(hook) else f"basis directions of {hook}"
 
 
 def headline_width(config: Config) -> int:

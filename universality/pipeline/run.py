@@ -15,7 +15,7 @@ import yaml
 
 from universality import __version__
 from universality.config import Config
-from universality.errors import UniversalityError
+from universality.errors import ConfigError, UniversalityError
 from universality.pipeline import stages
 from universality.pipeline.exports import make_exports
 from universality.pipeline.files import replace_file
@@ -56,7 +56,15 @@ def run(config: Config, out: str | Path, until: str = "report") -> Path:
     """
     if until not in STAGES:
         raise UniversalityError(f"unknown stage {until!r}; expected one of {', '.join(STAGES)}")
+    if until == "report" and len(config.models.names) < 2:
+        raise ConfigError(
+            f"a report compares two models or more, the configuration names {config.models.names[0]} alone; name "
+            "another under models.load or models.train, or stop before the report, with one of the commands "
+            f"{', '.join(STAGES[1:-1])}"
+        )
     folder = RunFolder(Path(out))
+    if folder.root.exists() and not folder.root.is_dir():
+        raise UniversalityError(f"{folder.root}: expected a folder for the run, found a file; name another with --out")
     folder.root.mkdir(parents=True, exist_ok=True)
     ranks = _join_ranks()
     first = ranks is None or ranks.first

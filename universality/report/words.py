@@ -102,10 +102,14 @@ def _significant(headline: Headline, features: Population) -> str:
 def _neurons(headline: Headline, features: Population) -> str:
     neurons = headline.of("neurons")
     if neurons is None:
-        return "Neurons were not stored, so there is no baseline of the models' own units."
-    start = f"Matched the same way, the models' own neurons reach a median of {fixed(neurons.median)}"
+        units = headline.units[0].upper() + headline.units[1:]
+        return f"{units} were not stored, so there is no baseline of the models' own units."
+    start = f"Matched the same way, the models' own {headline.units} reach a median of {fixed(neurons.median)}"
     if not differ(features, neurons):
-        return f"{start}: features are about as alike across models as neurons, so the dictionaries bring no gain here."
+        return (
+            f"{start}: features are about as alike across models as {headline.units}, so the dictionaries bring no "
+            "gain here."
+        )
     if features.median > neurons.median:
         return f"{start}, {difference(features.median, neurons.median)} less than features do."
     return (
@@ -152,7 +156,7 @@ def _published(headline: Headline) -> str:
     )
     if not known(headline.nearest):
         return f"{landmark}."
-    neurons = f" and {fixed(headline.nearest_neurons)} for neurons" if known(headline.nearest_neurons) else ""
+    neurons = f" and {fixed(headline.nearest_neurons)} for {headline.units}" if known(headline.nearest_neurons) else ""
     return f"{landmark}; counted that way, this run gives {fixed(headline.nearest)} for features{neurons}."
 
 

@@ -124,6 +124,8 @@ class Headline:
         Median r on the half that chose the partners.
     nearest, nearest_neurons
         Median held-out r of every feature's (neuron's) best partner where partners may repeat, as it is published.
+    units
+        What the models' own units at the hook are, in words: not neurons outside an MLP.
     """
 
     model_a: str
@@ -140,6 +142,7 @@ class Headline:
     median_chosen: float = NAN
     nearest: float = NAN
     nearest_neurons: float = NAN
+    units: str = "neurons"
 
     def of(self, role: Role) -> Population | None:
         """The population of a role, None if it was not measured or has no score."""

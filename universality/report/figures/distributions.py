@@ -91,13 +91,14 @@ def _label(sample: Sample) -> str:
 def describe_distribution(samples: Sequence[Sample]) -> Caption:
     """What the picture shows and what to see in it."""
     found = [sample.population() for sample in samples]
+    units = next((p.label for p in found if p.role == "neurons"), "neurons")
     medians = "; ".join(
         f"{p.label}: median {fixed(p.median)}, {percent(p.shares[0])} at r ≥ 0.5 (n = {count(p.n)})" for p in found
     )
     text = (
         "For every r on the horizontal axis, the share whose best match in the other network is at least as alike; "
         "dots mark medians, grey lines r = 0.5, r = 0.7 and one half. The further right a curve, the more alike. Look "
-        "at how far features lie from chance (nothing shared), from neurons (the models' own units) and from the "
+        f"at how far features lie from chance (nothing shared), from {units} (the models' own units) and from the "
         "ceiling (the same model, another SAE seed), and not at how far they lie from r = 1."
     )
     return Caption(text, f"Curves of best-match correlations. {medians or 'No samples'}.")
