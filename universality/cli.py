@@ -92,11 +92,10 @@ def plan(
     ] = None,
 ) -> None:
     """What a run will cost: tokens, FLOP, memory, disk and hours of each stage; takes seconds, downloads nothing."""
-    from universality.config import load_config
     from universality.pipeline.machine import describe_plan
 
     with _interruptible():
-        for line in describe_plan(load_config(config, overrides or ()), gpu):
+        for line in describe_plan(_load(config, overrides), gpu):
             typer.echo(line)
 
 
