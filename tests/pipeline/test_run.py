@@ -248,7 +248,7 @@ def test_info_describes_and_verifies(finished: Path, tmp_path: Path) -> None:
                 "--set",
                 "models.train={}",
                 "--set",
-                "models.load={A: nowhere}",
+                "models.load={A: nowhere, B: starter/seed1}",
             ],
             "nowhere",
         ),
