@@ -53,32 +53,39 @@ def on_config(config: Any) -> Any:
 
 
 def included(file: str, heading: str | None = None) -> str:
-    """A Markdown file of the repository without its title, or what stands under one heading; links fit the pages.
+    """A Markdown file of the repository, or what stands under one of its headings; links fit the pages.
 
     Raises
     ------
     ValueError
         If the file has no such heading.
     """
-    text = (ROOT / file).read_text(encoding="utf-8")
-    title = re.escape(heading) if heading else ".+"
-    level = r"##+" if heading else "#"
-    found = re.search(rf"^({level}) {title}\n(?P<body>.*?)(?=^\1 |\Z)", f"{text}\n", re.MULTILINE | re.DOTALL)
-    if found is None:
-        raise ValueError(f"{file}: no heading {heading!r}")
-    body = found["body"].replace(f"]({RESULTS}/", "](results/")
-    body = body.replace("](universality/features/FORMAT.md)", "](format.md)")
+    body = (ROOT / file).read_text(encoding="utf-8")
+    if heading is not None:
+        found = re.search(rf"^(##+) {re.escape(heading)}\n(?P<body>.*?)(?=^\1 |\Z)", body, re.MULTILINE | re.DOTALL)
+        if found is None:
+            raise ValueError(f"{file}: no heading {heading!r}")
+        body = found["body"]
+    body = body.replace(f"]({RESULTS}/", "](results/").replace("](universality/features/FORMAT.md)", "](format.md)")
     return re.sub(r"\[([^]]+)\]\((?:universality|analyses|results/(?![^)]+\.png))[^)]*\)", r"\1", body).strip()
 
 
 def mathml(tex: str, block: bool) -> str:
-    """An equation as browsers draw it, with its source for those who copy it."""
+    """An equation as browsers draw it, with its source for those who hear it.
+
+    Raises
+    ------
+    ValueError
+        If it holds a command that the converter does not know, which would appear as it is.
+    """
     from html import escape, unescape
 
     from latex2mathml.converter import convert
 
     tex = unescape(tex).strip()
     drawn = convert(tex, display="block" if block else "inline")
+    if unknown := re.search(r">\\\w+", drawn):
+        raise ValueError(f"{tex}: {unknown[0][1:]} is not understood")
     return drawn.replace("<math ", f'<math alttext="{escape(tex, quote=True)}" ', 1)
 
 
@@ -180,7 +187,7 @@ def worded(annotation: Any) -> str:
     if origin in (UnionType, Union):
         return " or ".join(worded(member) for member in inside)
     if origin is list:
-        return f"list of {worded(inside[0])}"
+        return f"list of {worded(inside[0])}s"
     if origin is dict:
         return "section of named values"
     return worded(inside[0]) if inside else TYPES.get(annotation, "section")

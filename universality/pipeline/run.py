@@ -37,7 +37,7 @@ def run(config: Config, out: str | Path, until: str = "report") -> Path:
     Parameters
     ----------
     config
-        See :func:`universality.config.load_config`.
+        What `universality.config.load_config` reads.
     out
         The run's folder; made if it is not there.
     until
