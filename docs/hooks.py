@@ -66,7 +66,8 @@ def included(file: str, heading: str | None = None) -> str:
         if found is None:
             raise ValueError(f"{file}: no heading {heading!r}")
         body = found["body"]
-    body = body.replace(f"]({RESULTS}/", "](results/").replace("](universality/features/FORMAT.md)", "](format.md)")
+    for there, here in ((f"{RESULTS}/", "results/"), ("universality/features/FORMAT.md", "format.md"), ("docs/", "")):
+        body = body.replace(f"]({there}", f"]({here}")
     return re.sub(r"\[([^]]+)\]\((?:universality|analyses|results/(?![^)]+\.png))[^)]*\)", r"\1", body).strip()
 
 

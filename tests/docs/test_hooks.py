@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -64,11 +65,17 @@ def test_what_is_included_ends_where_its_section_ends(hooks: ModuleType) -> None
         hooks.included("README.md", "Nowhere")
 
 
-def test_links_of_included_text_lead_to_pages_and_pictures_or_nowhere(hooks: ModuleType) -> None:
+def test_links_of_included_text_lead_to_pages_and_pictures_or_nowhere(
+    hooks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = hooks.included("README.md", "What you get")
     assert "](results/quickstart/best_match.png)" in text
     assert "[format](format.md)" in text
     assert "](analyses" not in text
+    text = "# A\n[one](docs/models.md#which-hook) [two](analyses/a.py) ![](analyses/results/x/a.png)\n"
+    (tmp_path / "A.md").write_text(text)
+    monkeypatch.setattr(hooks, "ROOT", tmp_path)
+    assert hooks.included("A.md") == "# A\n[one](models.md#which-hook) two ![](results/x/a.png)"
 
 
 def test_equations_become_mathml(hooks: ModuleType) -> None:
