@@ -8,6 +8,7 @@
 """
 
 import re
+from ast import literal_eval
 from collections.abc import Iterator
 from inspect import signature
 from pathlib import Path
@@ -44,6 +45,24 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def on_page_content(html: str, **_: Any) -> str:
     """Draw equations."""
     return EQUATION.sub(lambda found: mathml(found["tex"], found["open"] == "["), html)
+
+
+def on_post_build(config: Any) -> None:
+    """Check that every exported name is on its package's page: a module of the same name hides a function there."""
+    for page in sorted((ROOT / "docs" / "api").glob("*.md")):
+        if page.stem == "index":
+            continue
+        exported = exports(ROOT / "universality" / page.stem / "__init__.py")
+        html = (Path(config.site_dir) / "api" / f"{page.stem}.html").read_text(encoding="utf-8")
+        shown = set(re.findall(r'id="universality\.[\w.]*?(\w+)"', html))
+        if missing := [name for name in exported if name not in shown]:
+            raise ValueError(f"docs/api/{page.name} does not show {', '.join(missing)}")
+
+
+def exports(module: Path) -> list[str]:
+    """``__all__`` of a module, none where it has no such list."""
+    found = re.search(r"^__all__ = (\[.*?\])", module.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return literal_eval(found[1]) if found else []
 
 
 def on_config(config: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from pydantic import BaseModel
@@ -76,6 +76,19 @@ def test_links_of_included_text_lead_to_pages_and_pictures_or_nowhere(
     (tmp_path / "A.md").write_text(text)
     monkeypatch.setattr(hooks, "ROOT", tmp_path)
     assert hooks.included("A.md") == "# A\n[one](models.md#which-hook) two ![](results/x/a.png)"
+
+
+def test_a_page_that_leaves_out_an_exported_name_is_refused(hooks: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "api").mkdir()
+    for page in (ROOT / "docs" / "api").glob("*.md"):
+        names = hooks.exports(ROOT / "universality" / page.stem / "__init__.py") if page.stem != "index" else []
+        shown = "".join(f'<h2 id="universality.{page.stem}.{name}">' for name in names)
+        (tmp_path / "api" / f"{page.stem}.html").write_text(shown)
+    hooks.on_post_build(SimpleNamespace(site_dir=tmp_path))
+    matching = tmp_path / "api" / "matching.html"
+    matching.write_text(matching.read_text().replace("matching.match_many", "matching.match.something"))
+    with pytest.raises(ValueError, match=r"docs/api/matching\.md does not show match_many"):
+        hooks.on_post_build(SimpleNamespace(site_dir=tmp_path))
 
 
 def test_equations_become_mathml(hooks: ModuleType) -> None:
