@@ -5,7 +5,7 @@ OUT    ?= runs/quickstart
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint bench clean setup
+.PHONY: demo test lint bench docs clean setup
 
 demo: $(READY)  ## the main job on real text; ends with the path of the report
 	@$(BIN)/universality run configs/quickstart.yaml --out $(OUT)
@@ -21,6 +21,11 @@ lint: $(READY)
 bench: $(READY)  ## speed, memory and accuracy, each against an alternative in the same run
 	@for script in tests/bench/*.py; do echo; echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+docs: $(READY)  ## the documentation, into site/index.html, to open from disk; a broken link fails
+	@$(BIN)/python -m pip install --quiet --requirement docs/requirements.lock
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo site/index.html
+
 setup: $(READY)
 
 $(READY): requirements.lock pyproject.toml
@@ -31,5 +36,5 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) runs site .pytest_cache .mypy_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

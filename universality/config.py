@@ -295,6 +295,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
 
     Parameters
     ----------
+    path
+        The file.
     overrides
         ``KEY=VALUE`` with dots between sections and YAML values: ``saes.k=16``, ``saes.widths=[64,128]``.
 
@@ -319,7 +321,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
 
 
 def parse_config(values: dict[str, Any], where: str = "configuration") -> Config:
-    """Validate a mapping; raises ConfigError as :func:`load_config`."""
+    """Validate a mapping; raises ConfigError as `load_config`."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:

@@ -39,16 +39,6 @@ def contents(folder: Path, *stages: str) -> dict[str, str]:
     return {name: output["hash"] for stamp in stamps for name, output in stamp["outputs"].items()}
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    done = call("run", SMOKE, "--out", folder)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().endswith("index.html")
-    folder.with_suffix(".stderr").write_text(done.stderr)
-    return folder
-
-
 def test_everything_is_there(finished: Path) -> None:
     config, folder = load_config(SMOKE), RunFolder(finished)
     assert len(sae_grid(config)) == 7

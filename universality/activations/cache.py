@@ -155,6 +155,8 @@ def open_cache(folder: str | Path, device: torch.device | str = "cpu") -> Cached
 
     Parameters
     ----------
+    folder
+        Of this one cache, the one with ``cache.json``.
     device
         Where activations are to be.
 

@@ -36,6 +36,10 @@ def write_cache(
 
     Parameters
     ----------
+    root
+        Where caches lie; this one gets a folder of its own in it.
+    site
+        The model at its hook.
     blocks
         The whole corpus, all splits; a selection of it is then read by `CachedSite.read`.
     dtype

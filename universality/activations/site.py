@@ -21,8 +21,11 @@ class Rows:
     """The tokens that a batch of activations belongs to: arrays [n_tokens], BOS and padding left out."""
 
     token: NDArray[np.int32]
+    """Id in the vocabulary."""
     document: NDArray[np.int32]
+    """Row of the blocks' document table."""
     position: NDArray[np.int32]
+    """Column in the block."""
 
     def __len__(self) -> int:
         return len(self.token)
@@ -78,6 +81,13 @@ def harvest(
     sites: Mapping[str, Site], blocks: TokenBlocks, batch_blocks: int = BATCH_BLOCKS
 ) -> Iterator[tuple[Rows, dict[str, Tensor]]]:
     """Activations of every model on the same tokens, in the order of the blocks.
+
+    Parameters
+    ----------
+    sites
+        Models at their hooks, by name.
+    blocks
+        What they read, ``batch_blocks`` at a time.
 
     Yields
     ------

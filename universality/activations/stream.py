@@ -39,6 +39,10 @@ def shuffled_batches(
 
     Parameters
     ----------
+    sites
+        Models at their hooks, by name.
+    blocks
+        What they read: those of the split "train".
     batch_size
         Tokens a batch.
     start
@@ -49,6 +53,7 @@ def shuffled_batches(
     Yields
     ------
     dict of Tensor [batch_size, d_in]
+        By name, in the same order of tokens.
 
     Raises
     ------

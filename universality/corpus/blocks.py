@@ -170,6 +170,14 @@ def cut_blocks(
     ----------
     token_ids
         One sequence of ids a document, without BOS.
+    documents
+        A row a document.
+    n_ctx
+        Columns of a block, BOS included.
+    bos_id, d_vocab, tokenizer_hash
+        Of the tokenizer; "" for ids that came tokenised.
+    flagged_kinds
+        As `TokenBlocks` has them.
 
     Raises
     ------

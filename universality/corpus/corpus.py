@@ -38,14 +38,14 @@ def build_corpus(
     Parameters
     ----------
     source
-        See :func:`universality.corpus.read.read_passages`.
+        What `universality.corpus.read.read_passages` reads.
     tokenizer
         ``"train"`` to train a byte-level BPE of ``d_vocab`` types on the training documents; ``"starter"`` for
         the shipped one; a path to a ``tokenizer.json`` or a folder with one; or a tokenizer.
     n_ctx
         Columns of a block, BOS included.
     held_out, split_seed
-        See :func:`universality.corpus.splits.split_documents`.
+        As for `universality.corpus.splits.split_documents`.
     max_documents
         Keep only the first so many documents (of a shuffled corpus a fair sample).
     """
@@ -86,6 +86,14 @@ def build_from_arrays(
     tokens : int [n_documents, n], or int [n] with ``document_separator``, or the path of such a ``.npy``
         A row a document; or one stream in which the separator's id ends each document. A BOS at the start of
         a document is dropped: the block brings its own.
+    d_vocab
+        Token types; every id is below it.
+    bos_id
+        The id that opens a block.
+    n_ctx, held_out, split_seed
+        As for `build_corpus`.
+    document_separator
+        The id that ends each document of a stream.
 
     Raises
     ------

@@ -23,9 +23,13 @@ class Passage:
     """One document: its text and the labels that statistics stratify and resample by."""
 
     id: str
+    """Its name, which decides its split."""
     kind: str
+    """Concept label."""
     group: str
+    """The work that it was cut from."""
     text: str
+    """All of it."""
 
 
 def read_passages(source: str | Path | Iterable[str | Path]) -> list[Passage]:

@@ -27,7 +27,9 @@ class Tokenizer:
     """A ``tokenizers`` tokenizer and the token that opens every block."""
 
     backend: _HFTokenizer
+    """The library's own object."""
     bos_id: int
+    """Id of the token that opens a block."""
 
     @property
     def d_vocab(self) -> int:

@@ -49,14 +49,16 @@ def collect(
     resume
         Go on from what a stopped run of the same collection committed, and leave what is committed if stopped.
     overwrite, mantissa_bits
-        As :class:`FeatureWriter` takes them.
+        As `FeatureWriter` takes them.
+    batch_blocks
+        Blocks of a forward pass.
     part
         Which of the blocks to collect, where another process collects the others; all by default.
 
     Raises
     ------
     MismatchError, FileExistsError
-        As :class:`FeatureWriter` does.
+        As `FeatureWriter` does.
     """
     d_in = site.d_in
     with ExitStack() as stack:

@@ -36,6 +36,8 @@ def cut(
 
     Parameters
     ----------
+    path, overwrite
+        Name of the new store, and whether a file of this name may be replaced.
     tokens
         Rows to keep: a slice, a mask bool [n_tokens], or distinct integers. None: all.
     documents
@@ -79,6 +81,13 @@ def concatenate(paths: Sequence[str | Path], path: str | Path, *, overwrite: boo
     For shards of ranks that shared the tokens of one run: the same features, consecutive tokens. The contents are
     those of one store written in one go. Where document tables differ they are joined: documents of one id are one
     document, in the order in which they first appear, and a kind that only one shard has seen is taken from there.
+
+    Parameters
+    ----------
+    paths
+        The shards, in the order of their tokens.
+    path, overwrite
+        Name of the new store, and whether a file of this name may be replaced.
 
     Raises
     ------

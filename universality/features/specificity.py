@@ -135,6 +135,7 @@ def specificity(store: FeatureStore) -> Specificity:
     Returns
     -------
     Specificity
+        The same object at every later call.
     """
     if store not in _known:
         _known[store] = _measure(store)

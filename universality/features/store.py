@@ -146,7 +146,7 @@ class FeatureStore:
         return sparse.csr_matrix(self._span("by_token", start, stop), shape=(stop - start, self.n_features))
 
     def spans(self, memory_budget: int = 1 << 26) -> Iterator[slice]:
-        """Successive slices of all rows, each of which takes at most so many bytes to read with `rows`.
+        """Successive slices of all rows, each of which takes at most ``memory_budget`` bytes to read with `rows`.
 
         Raises
         ------

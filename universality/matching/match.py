@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
 Method = Literal["hungarian", "mutual", "nearest"]
+"""How partners are found; see `match`."""
 FORMAT, VERSION = "universality.match", 2
 DEFAULT_BUDGET = 8 << 30
 

@@ -22,7 +22,9 @@ class Baselines:
     """Held-out losses in nats a token."""
 
     unigram: float
+    """By the frequencies of the training tokens."""
     bigram: float
+    """By those of pairs of neighbours."""
 
 
 def baselines(train: TokenBlocks, held_out: TokenBlocks) -> Baselines:

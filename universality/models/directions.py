@@ -1,6 +1,6 @@
 """What a site's directions write to the residual stream, and the unembedding that reads it.
 
-The convention is stated with :class:`universality.models.unembedding.Unembedding` and stored with it.
+The convention is stated with `universality.models.unembedding.Unembedding` and stored with it.
 """
 
 import re
@@ -42,6 +42,15 @@ def read_unembedding(model: LanguageModel, train: TokenBlocks, min_count: int) -
 
 def residual_directions(model: LanguageModel, hook: str, decoder: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """What decoder rows [n, d_in] write into the residual stream: [n, d_model], raw.
+
+    Parameters
+    ----------
+    model
+        The model at whose hook the decoder writes.
+    hook
+        The site's canonical name, as ``ModelSite.hook`` has it.
+    decoder
+        float32 [n, d_in].
 
     Returns
     -------

@@ -31,6 +31,7 @@ def run_until(bridge: TransformerBridge, tokens: Tensor, hook: str) -> Tensor:
     Returns
     -------
     Tensor [n_blocks, n_ctx, d_in]
+        With its gradient.
 
     Raises
     ------
@@ -62,6 +63,8 @@ def mean_loss(
 
     Parameters
     ----------
+    bridge, blocks
+        The model, and what it reads, ``batch_blocks`` at a time.
     hooks
         ``(name, function)`` pairs that may replace activations on the way, as TransformerLens takes them.
     """

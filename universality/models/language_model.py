@@ -1,7 +1,7 @@
 """A language model of a study: a TransformerLens bridge with a name and a hash, saved and loaded.
 
 A saved model is a folder with ``config.json`` (the arguments of ``TransformerBridgeConfig``) and
-``model.safetensors`` (the state of TransformerLens's ``NativeModel``). It reloads without this package::
+``model.safetensors`` (the state of TransformerLens's ``NativeModel``). It reloads without this package:
 
     config = json.load(open("config.json"))
     cfg = TransformerBridgeConfig(**config["architecture"]); cfg.d_mlp = config["d_mlp"]
@@ -84,6 +84,17 @@ def new_model(
 ) -> LanguageModel:
     """A randomly initialised model; the same seed gives the same weights.
 
+    Parameters
+    ----------
+    architecture
+        Sizes.
+    d_vocab, n_ctx
+        Of the token blocks that it will read.
+    init_seed
+        Of the weights.
+    name
+        What it is called in this study.
+
     Raises
     ------
     ModelError
@@ -122,7 +133,7 @@ def _boot(config: dict[str, Any], d_mlp: int) -> TransformerBridge:
 
 
 def save_model(model: LanguageModel, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write ``model.safetensors``, then ``config.json``; the folder is complete once both stand."""
+    """Write ``model.safetensors`` in ``dtype``, then ``config.json``; the folder is complete once both stand."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().to("cpu", dtype).contiguous() for name, value in weights(model.bridge).items()}

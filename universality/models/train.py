@@ -36,6 +36,17 @@ def train_model(
     Writes ``train.jsonl`` (loss over steps) and ``checkpoint.pt`` into ``folder``; where a checkpoint of the same
     settings stands there, goes on from it. The order of epoch e is a permutation drawn from (seeds.order, e).
 
+    Parameters
+    ----------
+    blocks
+        The corpus, all splits; the held-out ones are for the final loss.
+    folder
+        Of this model alone.
+    seeds, architecture, training
+        As the configuration has them under ``models``.
+    name
+        What it is called in this study.
+
     Returns
     -------
     LanguageModel

@@ -41,7 +41,7 @@ _MATCH_ROW, _FAMILY_FEATURE, _PAGE = 3_000, 4_000, 13 * 10**6  # bytes of tables
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a transformer that its costs follow from."""
+    """Sizes of a transformer that its costs follow from: layers, residual stream, neurons, vocabulary."""
 
     n_layers: int
     d_model: int

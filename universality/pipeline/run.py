@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from universality.sae.distributed import Ranks
 
 STAGES = ("corpus", "train-models", "train-saes", "collect", "match", "families", "export", "report")
+"""In their order."""
 _HOW = {"watch", "checkpoint_steps"}  # settings that change nothing in the SAEs
 _PACKAGES = ("torch", "transformer-lens", "numpy", "scipy", "numba", "h5py", "tokenizers", "safetensors")
 
@@ -37,7 +38,7 @@ def run(config: Config, out: str | Path, until: str = "report") -> Path:
     Parameters
     ----------
     config
-        See :func:`universality.config.load_config`.
+        What `universality.config.load_config` reads.
     out
         The run's folder; made if it is not there.
     until

@@ -24,7 +24,9 @@ class Beginning:
     """Two SAEs of equal width and d_in at step 0; both numbers are means over ``ROWS`` evenly spaced features of a."""
 
     a: str
+    """Model and SAE."""
     b: str
+    """Model and SAE of the other."""
     same_index: float
     """Cosine of the decoder rows of equal index: 1 where both were drawn from one seed, about 0 otherwise."""
     nearest: float

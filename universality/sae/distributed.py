@@ -38,7 +38,9 @@ class Ranks:
     """The processes of this run, and which one this is."""
 
     rank: int = 0
+    """Number of this process, from 0."""
     size: int = 1
+    """Processes in all."""
 
     @property
     def first(self) -> bool:

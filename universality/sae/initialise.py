@@ -74,6 +74,7 @@ def geometric_median(rows: Tensor, tolerance: float = 1e-5, max_iterations: int 
     Returns
     -------
     Tensor [d_in]
+        The point.
 
     References
     ----------

@@ -166,6 +166,8 @@ def loss_recovered(sae: SAE, loss_with: Callable[[Replacement], float], mean: Te
 
     Parameters
     ----------
+    sae
+        What reconstructs.
     loss_with
         The model's mean loss when its activations [n_tokens, d_in] are replaced by what a function makes of them.
     mean : [d_in]

@@ -121,8 +121,9 @@ class Similarity(Measures):
 
         Returns
         -------
-        (index int64, score float64), or two of those for both axes. Dead features have and are no partners:
-        index -1 and score NaN fill what is missing.
+        index, score : int64, float64
+            Or two of those for both axes. Dead features have and are no partners: index -1 and score NaN fill what is
+            missing.
         """
         if k < 1 or axis not in (0, 1, None):
             raise UniversalityError(f"topk: expected k >= 1 and axis 0, 1 or None, found k={k}, axis={axis}")
@@ -221,7 +222,7 @@ class Similarity(Measures):
         return Similarity(self._tokens("documents to restrict to").restrict(documents))
 
     def repaired(self, rows_a: npt.ArrayLike, rows_b: npt.ArrayLike) -> Similarity:
-        """The same measure with other tokens meeting (see ``rows`` of `activation`); for nulls.
+        """The same measure with row ``rows_a[p]`` of A meeting row ``rows_b[p]`` of B; for nulls.
 
         Raises
         ------

@@ -54,7 +54,8 @@ class GroupMoments:
 
         Returns
         -------
-        float64 [n_draws, n_pairs], or [n_pairs] without weights; NaN where a feature does not vary.
+        float64 [n_draws, n_pairs], or [n_pairs]
+            The latter without weights; NaN where a feature does not vary.
         """
         w = np.ones((1, self.n.size)) if weights is None else np.asarray(weights, dtype=np.float64)
         n = (w @ self.n)[:, None]

@@ -53,7 +53,8 @@ def all_pairs(
 
     Returns
     -------
-    Similarities by (name, name), in the order of the mapping; the earlier name is the row side.
+    dict
+        Similarities by (name, name), in the order of the mapping; the earlier name is the row side.
 
     Raises
     ------

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from universality.features.store import FeatureStore
 
 DEFAULT_BUDGET = 2 << 30
+"""Bytes of memory that a similarity may take where the caller names none."""
 BLOCK_BYTES = 64 << 20
 
 

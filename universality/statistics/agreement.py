@@ -74,6 +74,15 @@ def shared_by_weights(a: FeatureStore, b: FeatureStore, threshold: float = 0.7, 
     matchings give it the same partner and both cosines reach the threshold (Paulo & Belrose 2025). The mean of the
     column ``shared`` is their figure.
 
+    Parameters
+    ----------
+    a, b
+        Stores of two SAEs of one model, with encoder and decoder rows.
+    threshold
+        Least cosine of a shared feature.
+    force
+        As for `Similarity.decoder`.
+
     Returns
     -------
     pandas.DataFrame

@@ -56,8 +56,9 @@ def bootstrap_intervals(
 
     Returns
     -------
-    low, high [n_pairs] about r; NaN where groups cannot tell: one group alone, a feature that is missing from more
-    than a fifth of the draws because it fires in one or two groups only, or an interval wider than ``SAYS_NOTHING``.
+    low, high : float64 [n_pairs]
+        About r; NaN where groups cannot tell: one group alone, a feature that is missing from more than a fifth of the
+        draws because it fires in one or two groups only, or an interval wider than ``SAYS_NOTHING``.
     """
     if draws < 1 or not 0 < level < 1:
         raise UniversalityError(f"bootstrap: expected draws >= 1 and 0 < level < 1, found {draws} and {level}")

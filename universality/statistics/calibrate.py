@@ -83,6 +83,7 @@ def calibrate(
     Returns
     -------
     Calibration
+        The match of the choosing half, with a number for every pair and NaN, and why, where the data cannot tell.
 
     Raises
     ------

@@ -35,7 +35,7 @@ def svcca(x: npt.ArrayLike, y: npt.ArrayLike, variance: float = 0.99) -> float:
 
 
 def cka(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
-    """Linear centred kernel alignment ‖yᵀx‖² / (‖xᵀx‖ ‖yᵀy‖), Frobenius norms (Kornblith et al. 2019)."""
+    """Linear kernel alignment ‖yᵀx‖² / (‖xᵀx‖ ‖yᵀy‖) of centred columns, Frobenius norms (Kornblith et al. 2019)."""
     left, right = _centred(x, y)
     shared = np.linalg.norm(right.T @ left) ** 2
     return float(shared / (np.linalg.norm(left.T @ left) * np.linalg.norm(right.T @ right)))
@@ -53,6 +53,7 @@ class AgainstShuffles:
     """A measure of paired rows beside what random pairings of the same rows give."""
 
     score: float
+    """Of the pairs as they are."""
     null: FloatArray
     """[n] scores of shuffled pairings."""
 
@@ -70,6 +71,17 @@ def against_shuffles(
     seed: int = 0,
 ) -> AgainstShuffles:
     """The measure of the pairs, and of ``n`` random pairings of the same rows.
+
+    Parameters
+    ----------
+    measure
+        `svcca`, `cka`, `rsa`, or any other of two matrices with paired rows.
+    x, y : [n_pairs, d_x], [n_pairs, d_y]
+        Paired rows.
+    n
+        Shuffles of the rows of y.
+    seed
+        Of the shuffles.
 
     Raises
     ------

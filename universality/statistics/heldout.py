@@ -48,7 +48,8 @@ def held_out_scores(report: Similarity | None, rows: IntArray, cols: IntArray, m
 
     Returns
     -------
-    [n_pairs]; NaN where nothing can be said: no reporting half, or a feature that fires too rarely there.
+    float64 [n_pairs]
+        NaN where nothing can be said: no reporting half, or a feature that fires too rarely there.
     """
     if report is None or not rows.size:
         return np.full(rows.size, np.nan)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from universality.features.store import FeatureStore
 
 Null = Literal["global", "kind"]
+"""What blocks are re-paired among: the whole corpus, or documents of one kind."""
 ATTEMPTS = 32
 MIN_RUNS = 16  # of one length: fewer have too few ways to be paired, and are halved
 

@@ -55,7 +55,8 @@ def refine(strata: Strata, value: FloatArray) -> IntArray:
 
     Returns
     -------
-    [n_features] class of each feature, -1 where it has no stratum; classes hold at least 32 features where possible.
+    int64 [n_features]
+        Class of each feature, -1 where it has no stratum; classes hold at least 32 features where possible.
     """
     code = np.full(strata.code.size, -1, np.int64)
     n_classes = 0
@@ -86,7 +87,8 @@ def pooled_p(observed: FloatArray, null: FloatArray, code: IntArray, features: I
 
     Returns
     -------
-    [n]; NaN where the score is unknown, the feature has no class, or the null no score.
+    float64 [n]
+        NaN where the score is unknown, the feature has no class, or the null no score.
     """
     p = np.full(observed.size, np.nan)
     for here, pool in _pools(null, code, features):

@@ -141,7 +141,10 @@ def plant(world: World, folder: Path, seed: int = 0, text_seed: int = 0) -> Plan
 
 
 def concepts(world: World, seed: int = 0, text_seed: int = 0) -> sparse.csc_matrix:
-    """True activations float32 [n_tokens, n_concepts]; which concept is how frequent follows from ``seed`` alone."""
+    """True activations float32 [n_tokens, n_concepts] on the text of ``text_seed``.
+
+    Which concept is how frequent follows from ``seed`` alone.
+    """
     rng = np.random.default_rng([seed, 1])
     n, (low, high) = world.n_concepts, world.density
     density = rng.permutation(np.maximum(high / np.arange(1, n + 1), low)) if n else np.zeros(0)
@@ -202,7 +205,9 @@ def in_superposition(
 
     Returns
     -------
-    activations float32 [n_tokens, d_in], and the directions [n_concepts, d_in], unit vectors
+    activations : float32 [n_tokens, d_in]
+    directions : float64 [n_concepts, d_in]
+        Unit vectors.
     """
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(codes.shape[1], d_in))

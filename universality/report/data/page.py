@@ -14,7 +14,7 @@ PAGE_WIDTH = 6.9
 
 @dataclass(frozen=True)
 class Caption:
-    """What a picture shows and what to see in it; and the same for who cannot see it."""
+    """What a picture shows and what to see in it (text), and the same for who cannot see it (alt)."""
 
     text: str
     alt: str

@@ -9,7 +9,10 @@ from universality.report.data.samples import NAN
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """One language model: losses in nats a token, on held-out text."""
+    """One language model: where it comes from, the seeds of its weights and its data order, and its loss.
+
+    The loss is in nats a token, on held-out text.
+    """
 
     name: str
     source: str = ""
@@ -20,7 +23,7 @@ class LanguageModel:
 
 @dataclass(frozen=True)
 class LanguageModels:
-    """All of them, beside what counting alone achieves."""
+    """All of them, beside what counting tokens (unigram) and pairs of them (bigram) achieves, in nats a token."""
 
     rows: tuple[LanguageModel, ...]
     unigram: float = NAN

@@ -1,0 +1,220 @@
+"""What mkdocs does not do by itself: pages made from the program, pieces of other files, pictures, equations.
+
+- ``cli.md`` and ``configuration.md`` are made from the parser and the configuration's fields, so they cannot be stale.
+- ``<!-- include: FILE -->`` and ``<!-- include: FILE # Heading -->`` stand for a Markdown file of the repository, or
+  for the text under one of its headings: nothing is written twice.
+- Pictures of kept results are served from ``analyses/results``, as ``results/…``.
+- Equations become MathML, which browsers draw without a script.
+"""
+
+import re
+from ast import literal_eval
+from collections.abc import Iterator
+from inspect import signature
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+ROOT = Path(__file__).parent.parent
+RESULTS = "analyses/results"
+INCLUDE = re.compile(r"<!-- include: (?P<file>\S+)(?: # (?P<heading>.+?))? -->")
+EQUATION = re.compile(
+    r'<(?P<tag>span|div) class="arithmatex">\\(?P<open>[(\[])(?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
+)
+LIMITS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
+TYPES = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "nothing"}
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the pages and pictures that lie elsewhere."""
+    from mkdocs.structure.files import File
+
+    files.append(File.generated(config, "cli.md", content=cli_page()))
+    files.append(File.generated(config, "configuration.md", content=configuration_page()))
+    for picture in sorted((ROOT / RESULTS).rglob("*.png")):
+        name = picture.relative_to(ROOT / RESULTS).as_posix()
+        files.append(File.generated(config, f"results/{name}", abs_src_path=str(picture)))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put in what is included."""
+    return INCLUDE.sub(lambda found: included(found["file"], found["heading"]), markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Draw equations."""
+    return EQUATION.sub(lambda found: mathml(found["tex"], found["open"] == "["), html)
+
+
+def on_post_build(config: Any) -> None:
+    """Check that every exported name is on its package's page: a module of the same name hides a function there."""
+    for page in sorted((ROOT / "docs" / "api").glob("*.md")):
+        if page.stem == "index":
+            continue
+        exported = exports(ROOT / "universality" / page.stem / "__init__.py")
+        html = (Path(config.site_dir) / "api" / f"{page.stem}.html").read_text(encoding="utf-8")
+        shown = set(re.findall(r'id="universality\.[\w.]*?(\w+)"', html))
+        if missing := [name for name in exported if name not in shown]:
+            raise ValueError(f"docs/api/{page.name} does not show {', '.join(missing)}")
+
+
+def exports(module: Path) -> list[str]:
+    """``__all__`` of a module, none where it has no such list."""
+    found = re.search(r"^__all__ = (\[.*?\])", module.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return literal_eval(found[1]) if found else []
+
+
+def on_config(config: Any) -> Any:
+    """Rebuild when the program changes, where mkdocs serves."""
+    config.watch.append(str(ROOT / "universality"))
+    return config
+
+
+def included(file: str, heading: str | None = None) -> str:
+    """A Markdown file of the repository, or what stands under one of its headings; links fit the pages.
+
+    Raises
+    ------
+    ValueError
+        If the file has no such heading.
+    """
+    body = (ROOT / file).read_text(encoding="utf-8")
+    if heading is not None:
+        found = re.search(rf"^(##+) {re.escape(heading)}\n(?P<body>.*?)(?=^\1 |\Z)", body, re.MULTILINE | re.DOTALL)
+        if found is None:
+            raise ValueError(f"{file}: no heading {heading!r}")
+        body = found["body"]
+    for there, here in ((f"{RESULTS}/", "results/"), ("universality/features/FORMAT.md", "format.md"), ("docs/", "")):
+        body = body.replace(f"]({there}", f"]({here}")
+    return re.sub(r"\[([^]]+)\]\((?:universality|analyses|results/(?![^)]+\.png))[^)]*\)", r"\1", body).strip()
+
+
+def mathml(tex: str, block: bool) -> str:
+    """An equation as browsers draw it, with its source for those who hear it.
+
+    Raises
+    ------
+    ValueError
+        If it holds a command that the converter does not know, which would appear as it is.
+    """
+    from html import escape, unescape
+
+    from latex2mathml.converter import convert
+
+    tex = unescape(tex).strip()
+    drawn = convert(tex, display="block" if block else "inline")
+    if unknown := re.search(r">\\\w+", drawn):
+        raise ValueError(f"{tex}: {unknown[0][1:]} is not understood")
+    return drawn.replace("<math ", f'<math alttext="{escape(tex, quote=True)}" ', 1)
+
+
+def cli_page() -> str:
+    """The command line, from its parser: what ``universality COMMAND --help`` says."""
+    from typer.main import get_command
+
+    from universality.cli import app
+
+    root: Any = get_command(app)
+    parts = ["# Command line", paragraphs(root.help), "`universality COMMAND --help` says the same."]
+    for name, command in root.commands.items():
+        takes = signature(command.callback).parameters
+        arguments = [p.name.upper() for p in command.params if p.param_type_name == "argument"]
+        rows = [f"| {spelled(p, takes[p.name].annotation)} | {said_of(p)} |" for p in command.params]
+        parts += [
+            f"## {name}",
+            f"```text\n{' '.join(['universality', name, *arguments, '[OPTIONS]'])}\n```",
+            paragraphs(command.help),
+            "\n".join(["| argument or option | |", "|---|---|", *rows]),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def spelled(parameter: Any, annotation: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return f"`{parameter.name.upper()}`"
+    kind = parameter.metavar or ("PATH" if Path in (annotation, *get_args(get_args(annotation)[0])) else "TEXT")
+    return ", ".join(f"`{option}`" if parameter.is_flag else f"`{option} {kind}`" for option in parameter.opts)
+
+
+def said_of(parameter: Any) -> str:
+    return cell(parameter.help) + (f" Default: `{parameter.default}`." if parameter.default else "")
+
+
+def paragraphs(text: str) -> str:
+    """The paragraphs of a docstring, a line each."""
+    return "\n\n".join(" ".join(part.split()) for part in cell(text, keep_breaks=True).split("\n\n"))
+
+
+def cell(text: str, keep_breaks: bool = False) -> str:
+    """A docstring's text in Markdown; for the cell of a table unless breaks are kept."""
+    text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text).replace("``", "`")
+    return text if keep_breaks else " ".join(text.split()).replace("|", "\\|")
+
+
+def configuration_page() -> str:
+    """Every key of a configuration, from the fields and their docstrings."""
+    from universality.config import Config
+
+    quickstart = (ROOT / "configs/quickstart.yaml").read_text(encoding="utf-8")
+    parts = [
+        "# Configuration",
+        "A configuration is one YAML file; what it leaves out has the default below. Unknown keys are refused with the "
+        "nearest known one. `--set KEY=VALUE` overrides a key for one call, with dots between sections: "
+        "`--set saes.k=16`. This is what `make demo` runs:",
+        f"```yaml\n{quickstart.strip()}\n```",
+        *sections(Config, ""),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def sections(model: Any, prefix: str) -> Iterator[str]:
+    """A heading and a table for each section, the outer ones first."""
+    yield f"## {prefix.rstrip('.') or 'Top level'}"
+    yield paragraphs(model.__doc__)
+    rows, inner = [], []
+    for name, field in model.model_fields.items():
+        section = section_of(field.annotation)
+        if section is not None:
+            inner.append((section, f"{prefix}{name}."))
+        if section is None or get_origin(field.annotation) is dict:
+            rows.append(f"| `{name}` | {type_of(field)} | {default_of(field)} | {cell(field.description)} |")
+    yield "\n".join(["| key | value | default | |", "|---|---|---|---|", *rows]) if rows else ""
+    for section, place in inner:
+        yield from sections(section, place)
+
+
+def section_of(annotation: Any) -> Any:
+    """The section that a key holds, one or several by name; None where it is a plain value."""
+    held = get_args(annotation)[-1] if get_origin(annotation) is dict else annotation
+    return held if hasattr(held, "model_fields") else None
+
+
+def type_of(field: Any) -> str:
+    limits = [
+        text.format(f"{getattr(bound, key):g}")
+        for bound in field.metadata
+        for key, text in LIMITS.items()
+        if getattr(bound, key, None) is not None
+    ]
+    return cell(", ".join([worded(field.annotation), *limits]))
+
+
+def worded(annotation: Any) -> str:
+    origin, inside = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in inside)
+    if origin in (UnionType, Union):
+        return " or ".join(worded(member) for member in inside)
+    if origin is list:
+        return f"list of {worded(inside[0])}s"
+    if origin is dict:
+        return "section of named values"
+    return worded(inside[0]) if inside else TYPES.get(annotation, "section")
+
+
+def default_of(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    return "none" if value in (None, [], {}) else f"`{str(value).lower() if isinstance(value, bool) else value}`"

@@ -1,0 +1,83 @@
+"""Fenced blocks of the documentation: found, run, and the outputs beneath them written anew.
+
+    python tests/docs/snippets.py docs/tutorial.md
+
+runs a page's Python against the runs/ of this folder and puts what it prints into the ``text`` blocks beneath.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import chdir, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+FORMAT = ROOT / "universality" / "features" / "FORMAT.md"
+PAGES = [ROOT / "README.md", FORMAT, *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its text, the line that it begins on, and where it ends in the page."""
+
+    language: str
+    text: str
+    line: int
+    end: int
+
+
+def blocks(text: str, *languages: str) -> list[Block]:
+    """The blocks of a page in one of these languages ("" for none)."""
+    found = [
+        Block(block["language"], block["text"], text.count("\n", 0, block.start()) + 2, block.end())
+        for block in FENCE.finditer(text)
+    ]
+    return [block for block in found if block.language in languages]
+
+
+def run(page: Path, block: Block, names: dict[str, Any]) -> str:
+    """Run a Python block with the names that those before it left; returns what it printed."""
+    code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")  # tracebacks name the page's own line
+    with redirect_stdout(io.StringIO()) as printed:
+        exec(code, names)
+    return printed.getvalue()
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The command lines of a block's text as words; comments, prompts and line ends with a backslash are taken off."""
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.strip() and not line.startswith("#SBATCH"):
+            words = shlex.split(re.sub(r"\$\(.*?\)", "SUBSTITUTED", line), comments=True)
+            if words:
+                yield words
+
+
+def with_outputs(page: Path) -> str:
+    """The page's text with what its Python prints in the ``text`` block that follows each Python block at once."""
+    text, names, parts, done = page.read_text(encoding="utf-8"), {"__name__": "page"}, [], 0
+    for block in blocks(text, "python"):
+        printed = run(page, block, names)
+        parts.append(text[done : block.end])
+        done = block.end
+        follows = re.compile(r"\n\n```text\n.*?^```$", re.MULTILINE | re.DOTALL).match(text, done)
+        if follows:
+            parts.append(f"\n\n```text\n{printed}```")
+            done = follows.end()
+    return "".join([*parts, text[done:]])
+
+
+if __name__ == "__main__":
+    page, runs = Path(sys.argv[1]).resolve(), Path("runs").resolve()
+    with tempfile.TemporaryDirectory() as desk, chdir(desk):
+        os.symlink(runs, "runs")
+        changed = with_outputs(page)
+    page.write_text(changed, encoding="utf-8")

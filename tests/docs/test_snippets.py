@@ -1,0 +1,172 @@
+"""Every example of the documentation and of README works: Python runs, YAML is accepted, commands exist."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from snippets import PAGES, ROOT, blocks, commands, run
+from typer.main import get_command
+
+from universality.cli import app
+from universality.config import load_config, parse_config
+
+FORMATS = ROOT / "tests" / "sae" / "formats" / "data"
+DOWNLOADS = {
+    "saelens/blocks.3.hook_resid_post": "saelens_topk",
+    "sparsify/layers.6.mlp": "sparsify_topk",
+    "dictionary_learning/trainer_0": "dictionary_learning_batchtopk",
+    "gemma-scope/layer_3/width_32/average_l0_9": "gemma_scope/layer_3/width_32/average_l0_9",
+    "llamascopium/L3R": "llamascopium_jumprelu",
+    "openai/autoencoder.pt": "openai_topk.pt",
+}
+WIDTHS = {512: 32, 1024: 64, 2048: 128}  # of the quickstart, of the smoke run that stands in for it
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def pages_with(*languages: str) -> list[Path]:
+    return [page for page in PAGES if blocks(page.read_text(encoding="utf-8"), *languages)]
+
+
+@pytest.fixture
+def desk(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what the examples name: a run, text, models and SAEs of one's own, downloads."""
+    stand_in(finished, tmp_path / "runs" / "quickstart")
+    shutil.copytree(finished, tmp_path / "runs" / "smoke", copy_function=os.link)
+    os.link(finished / "features" / "A.w32-s0.h5", tmp_path / "a.h5")
+    os.symlink(ROOT / "configs", tmp_path / "configs")
+    for place, fixture in DOWNLOADS.items():
+        (tmp_path / "downloads" / place).parent.mkdir(parents=True, exist_ok=True)
+        os.symlink(FORMATS / fixture, tmp_path / "downloads" / place)
+    for kind in ("english", "verse"):
+        (tmp_path / "my_text" / kind).mkdir(parents=True)
+        for i in range(6):
+            (tmp_path / "my_text" / kind / f"{i}.txt").write_text(f"{kind} {i}: the cat sat on the mat {i}. " * 30)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def stand_in(finished: Path, folder: Path) -> None:
+    """The smoke run under the names of the quickstart's: its widths are other ones."""
+    shutil.copytree(finished, folder, copy_function=os.link)
+    for inner in ("features", "matches"):
+        for path in sorted((folder / inner).iterdir()):
+            for real, small in WIDTHS.items():
+                if f".w{small}" in path.name:
+                    os.link(path, path.with_name(path.name.replace(f".w{small}", f".w{real}")))
+    for real, small in WIDTHS.items():
+        for path in sorted((folder / "saes").glob(f"*/w{small}-*")):
+            os.symlink(path, path.with_name(path.name.replace(f"w{small}", f"w{real}")))
+
+
+def save_small_model(folder: Path) -> None:
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    GPT2LMHeadModel(GPT2Config(vocab_size=60, n_positions=32, n_embd=16, n_layer=2, n_head=2)).save_pretrained(folder)
+
+
+def save_small_saes(folder: Path) -> None:
+    import torch
+
+    from universality.sae import SAESpec, SAETrainer
+
+    sample = torch.randn(2000, 512, generator=torch.Generator().manual_seed(0)).relu()
+    for seed, name in enumerate("AB"):
+        SAETrainer(SAESpec(d_sae=64, k=8, seed=seed), sample, 1).finish().save(folder / name)
+
+
+@pytest.mark.parametrize("page", pages_with("python"), ids=name_of)
+def test_python_runs(page: Path, desk: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    if "my_model" in text:
+        save_small_model(desk / "my_model")
+    if "my_saes" in text:
+        save_small_saes(desk / "my_saes")
+    names: dict[str, Any] = {"__name__": "page"}
+    printed = [run(page, block, names) for block in blocks(text, "python")]
+    assert any(printed) or "print(" not in text
+
+
+@pytest.mark.parametrize("page", pages_with("yaml"), ids=name_of)
+def test_yaml_is_accepted(page: Path) -> None:
+    for block in blocks(page.read_text(encoding="utf-8"), "yaml"):
+        values = yaml.safe_load(block.text)
+        assert parse_config({"models": {"load": {"A": "starter/seed0"}}} | values, where=f"{page}:{block.line}")
+
+
+@pytest.mark.parametrize("page", pages_with("sh"), ids=name_of)
+def test_commands_exist(page: Path) -> None:
+    for block in blocks(page.read_text(encoding="utf-8"), "sh"):
+        for words in commands(block.text):
+            check_command(words)
+
+
+def check_command(words: list[str]) -> None:
+    """A command of ours is called with what it takes; the others are known to be somebody else's."""
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), words
+    elif words[0] == "python":
+        assert (ROOT / words[1]).is_file(), words
+    elif "universality" in words and words[0] in ("universality", "torchrun", "srun"):
+        check_ours(words[words.index("universality") + 1 :])
+    else:
+        assert words[0] in ("hf", "pip", "source"), words
+
+
+def check_ours(words: list[str]) -> None:
+    command: Any = get_command(app).commands[words[0]]  # type: ignore[attr-defined]
+    takes = {option: p for p in command.params if p.param_type_name == "option" for option in p.opts}
+    given, arguments = [], []
+    rest = iter(words[1:])
+    for word in rest:
+        if word.startswith("-"):
+            assert word in takes, f"{words}: no option {word}"
+            given.append((word, "" if takes[word].is_flag else next(rest)))
+        else:
+            arguments.append(word)
+    assert len(arguments) == sum(p.param_type_name == "argument" for p in command.params), words
+    overrides = [value for option, value in given if option == "--set"]
+    config = next((argument for argument in arguments if argument.startswith("configs/")), "configs/families.yaml")
+    assert load_config(ROOT / config, overrides)
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("universality runn configs/quickstart.yaml", KeyError),
+        ("universality run configs/quickstart.yaml --to x", AssertionError),
+        ("universality run", AssertionError),
+        ("universality run configs/nowhere.yaml", ValueError),
+        ("universality run configs/quickstart.yaml --set saes.kk=1", ValueError),
+        ("make everything", AssertionError),
+        ("python analyses/nothing.py", AssertionError),
+        ("rm -rf runs", AssertionError),
+    ],
+)
+def test_the_check_of_commands_can_fail(words: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        check_command(next(commands(words)))
+
+
+def test_the_tutorial_shows_the_numbers_of_the_kept_run() -> None:
+    kept = json.loads((ROOT / "analyses" / "results" / "quickstart" / "summary.json").read_text())["headline"]
+    shown = re.findall(r"^  (\S.*?) +median ([\d.]+) +n ([\d,]+)$", (ROOT / "docs" / "tutorial.md").read_text(), re.M)
+    found = [(p["label"], f"{p['median']:.3f}", f"{p['n']:,}") for p in kept["populations"]]
+    assert shown == found
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    written = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES if page.parts[-2] in ("docs", "api")]
+    assert sorted(listed) == sorted([*written, "cli.md", "configuration.md"])
