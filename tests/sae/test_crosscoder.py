@@ -24,7 +24,7 @@ from universality.sae.step import Batch
 from universality.statistics import feature_classes
 
 WIDTHS = {"A": 40, "B": 28}
-N_SHARED, N_ALONE, FIRING, STEPS, BATCH = 40, 16, 3, 1000, 256
+N_SHARED, N_ALONE, FIRING, STEPS, BATCH = 40, 16, 3, 700, 256
 SPEC = SAESpec(96, "batchtopk", k=FIRING, learning_rate=1e-2, dead_after_tokens=5000, seed=7)
 
 
@@ -46,7 +46,7 @@ class World:
         return {name: float(x.var(dim=0, correction=0).sum()) ** -0.5 for name, x in self.activations.items()}
 
 
-def plant(n_tokens: int = 30_000, seed: int = 5, unit_of_b: float = 7.0) -> World:
+def plant(n_tokens: int = 20_000, seed: int = 5, unit_of_b: float = 7.0) -> World:
     generator = torch.Generator().manual_seed(seed)
     kind = np.repeat(["shared", "exclusive A", "exclusive B"], [N_SHARED, N_ALONE, N_ALONE])
     strength = torch.rand(n_tokens, kind.size, generator=generator) + 0.5
@@ -218,25 +218,29 @@ def test_rows_that_training_shrank_are_found(world: World) -> None:
     assert (np.abs(known[kind == "shared"] - 0.5) < 0.1).all()
     assert (known[kind == "exclusive A"] < 0.1).all()
     assert (known[kind == "exclusive B"] > 0.9).all()
-    exact = _fitted(world, crosscoder, features, second)
-    np.testing.assert_allclose(known, exact[:-1], atol=1e-4)
+    some = np.arange(0, len(known), 7)
+    np.testing.assert_allclose(known[some], _fitted(world, crosscoder, features, second, some), atol=1e-4)
 
 
 def _fitted(
-    world: World, crosscoder: Crosscoder, features: sparse.csr_matrix, second: NDArray[np.bool_]
+    world: World,
+    crosscoder: Crosscoder,
+    features: sparse.csr_matrix,
+    second: NDArray[np.bool_],
+    some: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Every row by itself, by least squares on the residual that the others leave."""
+    """Some rows, each by itself: least squares on the residual that the others leave."""
     made, dense = crosscoder.decode(features), features.toarray().astype(np.float64)
-    out = np.full(dense.shape[1], np.nan)
-    for j in range(dense.shape[1] - 1):
+    out = []
+    for j in some:
         norms = {}
         for name, scale in zip(crosscoder.models, crosscoder.scales, strict=True):
             row = crosscoder.of(name).W_dec[j].double().numpy()
             left = world.activations[name].numpy() - made[name] + dense[:, [j]] * row
             halves = [np.linalg.lstsq(dense[part][:, [j]], left[part], rcond=None)[0][0] for part in (~second, second)]
             norms[name] = scale * np.sqrt(max(0.0, float(halves[0] @ halves[1])))
-        out[j] = norms["B"] / (norms["A"] + norms["B"])
-    return out
+        out.append(norms["B"] / (norms["A"] + norms["B"]))
+    return np.array(out)
 
 
 # ---- files ---------------------------------------------------------------------------------------------------------

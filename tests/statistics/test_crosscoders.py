@@ -71,6 +71,7 @@ def test_both_methods_say_the_same(world: World, found: CrosscoderAgreement) -> 
     assert found.summary()["evenness_against_pair"] > 0.6
     assert found.summary()["unmatched"] == pytest.approx(ALONE / (SHARED + DECOUPLED + ALONE))
     assert found.summary()["nearest_is_partner"] > 0.7
+    assert found.summary()["matched_in_crosscoder"] == found.summary()["unmatched_in_crosscoder"] == 1
 
 
 def test_by_chance_they_would_not(found: CrosscoderAgreement) -> None:
@@ -78,6 +79,7 @@ def test_by_chance_they_would_not(found: CrosscoderAgreement) -> None:
     assert list(found.chance) == ["global", "kind"]
     for shares in found.chance.values():
         assert 0.02 < shares["shared"] < 0.5
+    assert all(r < 0.3 for r in found.chance_r.values())
 
 
 def test_a_crosscoder_of_other_text_does_not_agree(world: World, tmp_path: Path) -> None:
@@ -86,6 +88,7 @@ def test_a_crosscoder_of_other_text_does_not_agree(world: World, tmp_path: Path)
     other = write_store(tmp_path / "other.h5", turned, SEEN)
     found = crosscoder_agreement(other, world.a, world.b, world.matched, NORMS, replicates=8)
     assert found.to_frame().set_index("class").loc["shared", "both_good"] == 0
+    assert found.summary()["matched_in_crosscoder"] == found.summary()["unmatched_in_crosscoder"] == 0
     by_chance = np.mean([found.chance["global"][name] for name in found.features["class"]])
     assert abs(found.features["partners"].mean() - by_chance) < 0.1
 

@@ -91,17 +91,22 @@ def describe_crosscoder(home: Path) -> list[str]:
     """What was found, for the terminal."""
     quality, found = (json.loads((home / f"{name}.json").read_text("utf-8")) for name in ("quality", "summary"))
     classes = pd.read_csv(home / "classes.csv")
+    chances = [name.removeprefix("chance_") for name in classes if name.startswith("chance_")]
     shown = classes[[name for name in SHOWN if name in classes]].rename(columns=SHOWN)
     (a, in_a), (b, in_b) = ((name, part["explained_variance"]) for name, part in quality["models"].items())
+    numbers = {name: _number(value) for name, value in found.items() if isinstance(value, float | None)}
+    chance = "/".join(numbers[f"chance_r_{null}"] for null in chances)
     return [
         f"crosscoder of A = {a} and B = {b}, beside the matching {found['matching']}: {found['n_living']:,} living "
         f"features, {quality['l0']:.1f} active, explained variance {in_a:.3f} of A, {in_b:.3f} of B",
         shown.to_string(index=False, float_format="{:.3f}".format, na_rep="–"),
         LEGEND,
-        f"Of A's SAE features {_number(found['unmatched'])} are unmatched, {_number(found['nearest_is_partner'])} have "
-        f"their nearest as partner. How evenly a feature is shared against its pair's r: rank correlation "
-        f"{_number(found['evenness_against_pair'])}. Exclusive also when refitted: "
-        f"{_number(found['exclusive_when_refitted'])}.",
+        f"A's SAE features: {numbers['unmatched']} are unmatched, {numbers['nearest_is_partner']} have their nearest "
+        f"as partner; in the crosscoder (r >= 0.5) are {numbers['matched_in_crosscoder']} of the matched and "
+        f"{numbers['unmatched_in_crosscoder']} of the unmatched",
+        f"by chance ({'/'.join(chances)}) 95% of own partners have r below {chance}; rank correlation of how evenly a "
+        f"feature is shared with its pair's r: {numbers['evenness_against_pair']}; exclusive also when refitted: "
+        f"{numbers['exclusive_when_refitted']}",
         str(home),
     ]
 

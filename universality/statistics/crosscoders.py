@@ -59,13 +59,16 @@ class CrosscoderAgreement:
     the matching; ``own_r`` is the r, ``pair_r`` the matching's held-out r of the own partner in the model with the
     larger norm; ``twin`` is the feature exclusive to the other model that fires most like an exclusive one."""
     chance: dict[str, dict[str, float]]
-    """Null → class → share of features whose own partners are each other's on re-paired text."""
+    """Null → class → share of features whose own partners are each other's on re-paired text; it may be large, since a
+    chance resemblance to a feature of A is one to its partner in B, too."""
+    chance_r: dict[str, float]
+    """Null → r below which 95% of the own partners in A lie on re-paired text, and so do hardly any good ones."""
     n_dead: int
     """Features of the crosscoder that do not vary on the choosing half."""
     of_matching: dict[str, float]
-    """What the matching says of A's living SAE features: the share ``unmatched``, whose pair has a held-out r below
-    ``PARTNER_R`` or that have none, and the share whose ``nearest_is_partner``, beyond which ``partners`` can hardly
-    go."""
+    """Of A's living SAE features: the share ``unmatched``, whose pair has a held-out r below ``PARTNER_R`` or that have
+    none; the share whose ``nearest_is_partner``, beyond which ``partners`` can hardly go; and of the matched and of the
+    unmatched the share ``in_crosscoder``, for which some feature of it has a held-out r of at least that."""
 
     def to_frame(self) -> pd.DataFrame:
         """One line a class.
@@ -111,6 +114,7 @@ class CrosscoderAgreement:
             "n_living": len(self.features),
             "n_dead": self.n_dead,
             **self.of_matching,
+            **{f"chance_r_{null}": r for null, r in self.chance_r.items()},
             "n_known": len(known),
             "evenness_against_pair": float(spearmanr(evenness, known["pair_r"]).statistic) if varies else float("nan"),
         }
@@ -158,10 +162,8 @@ def crosscoder_agreement(
     halves = evaluation_halves(a)
     sims = [Similarity.activation(crosscoder, other) for other in (a, b)]
     choose = [sim.restrict(halves.choose) for sim in sims]
-    own_a, own_b = (
-        _own_partners(chosen, sim.restrict(halves.report), min_firings)
-        for chosen, sim in zip(choose, sims, strict=True)
-    )
+    report = [sim.restrict(halves.report) for sim in sims]
+    own_a, own_b = (_own_partners(*two, min_firings) for two in zip(choose, report, strict=True))
     living = np.flatnonzero((own_a[0] >= 0) & (own_b[0] >= 0))
     classes, counts = feature_classes(norm), choose[0].counts
     assert counts is not None  # activation similarity comes from tokens
@@ -186,24 +188,32 @@ def crosscoder_agreement(
     twin, twin_r = _twins(crosscoder, np.where(np.isin(np.arange(norm.size), living), classes, ""), halves, min_firings)
     frame["twin"], frame["twin_r"] = twin[living], twin_r[living]
     chance: dict[str, dict[str, float]] = {}
+    chance_r: dict[str, float] = {}
     for null in nulls:
         repairing = plan_repairing(crosscoder, null, halves.choose)
-        hits = np.zeros(living.size)
+        hits, scores = np.zeros(living.size), []
         for replicate in range(replicates):
             rows = repairing.draw(seed, replicate)
-            unrelated = [sim.repaired(*rows).topk(1)[0][:, 0] for sim in choose]
-            hits += _are_partners(partner_of_a, *unrelated)[living]
+            (in_a, r), (in_b, _) = (sim.repaired(*rows).topk(1) for sim in choose)
+            hits += _are_partners(partner_of_a, in_a[:, 0], in_b[:, 0])[living]
+            scores.append(r[living, 0])
+        chance_r[null] = float(np.nanquantile(scores, 0.95)) if scores else float("nan")
         chance[null] = {name: _share(hits[classes[living] == name] / max(1, replicates)) for name in CLASSES}
     alive = ~matched.match.dead_rows
+    good = pair_r_of_a >= PARTNER_R
+    found = _own_partners(choose[0].transposed(), report[0].transposed(), min_firings)[1] >= PARTNER_R
     of_matching = {
-        "unmatched": _share(~(pair_r_of_a[alive] >= PARTNER_R)),
+        "unmatched": _share(~good[alive]),
         "nearest_is_partner": _share((partner_of_a == matched.match.nearest.best_col)[alive]),
+        "matched_in_crosscoder": _share(found[alive & good]),
+        "unmatched_in_crosscoder": _share(found[alive & ~good]),
     }
-    return CrosscoderAgreement(frame.reset_index(drop=True), chance, int(norm.size - living.size), of_matching)
+    n_dead = int(norm.size - living.size)
+    return CrosscoderAgreement(frame.reset_index(drop=True), chance, chance_r, n_dead, of_matching)
 
 
 def _own_partners(choose: Similarity, report: Similarity, min_firings: int) -> tuple[IntArray, FloatArray]:
-    """The SAE feature most like each feature on the choosing half, -1 for none, and their r on the reporting half."""
+    """The column most like each row on the choosing half, -1 for none, and their r on the reporting half."""
     chosen = choose.topk(1)[0][:, 0]
     rows, r = np.flatnonzero(chosen >= 0), np.full(chosen.size, np.nan)
     r[rows] = held_out_scores(report, rows, chosen[rows], min_firings)
