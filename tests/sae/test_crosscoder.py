@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,6 +80,15 @@ def named(crosscoder: Crosscoder, world: World) -> tuple[NDArray[np.int64], NDAr
     truth /= truth.norm(dim=1, keepdim=True)
     cosine, feature = (truth @ crosscoder.sae.W_dec.T).max(dim=1)
     return feature.numpy(), cosine.numpy()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Steps are too small to share out; where a machine is busy, threads that wait for each other take long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
