@@ -178,7 +178,7 @@ def _collect(config: Config, folder: RunFolder) -> list[Path]:
     joint = JointSite(sites, dict(zip(crosscoder.models, crosscoder.scales, strict=True)))
     held_out = TokenBlocks.load(folder.blocks).select("choose", "report")
     store = _store(config, folder)
-    collect(joint, {store: crosscoder.sae}, held_out, overwrite=True)
+    collect(joint, {store: crosscoder.sae}, held_out, overwrite=True, resume=True)
     part = held_out.take(spread_evenly(len(held_out), config.saes.quality_blocks))  # those of the SAEs
     write_json(home / "quality.json", _quality(crosscoder, sites, part))
     norms = _norms(crosscoder, sites, held_out, store).assign(

@@ -164,18 +164,39 @@ def crosscoder_agreement(
     choose = [sim.restrict(halves.choose) for sim in sims]
     report = [sim.restrict(halves.report) for sim in sims]
     own_a, own_b = (_own_partners(*two, min_firings) for two in zip(choose, report, strict=True))
-    living = np.flatnonzero((own_a[0] >= 0) & (own_b[0] >= 0))
-    classes, counts = feature_classes(norm), choose[0].counts
+    alive = (own_a[0] >= 0) & (own_b[0] >= 0)
+    counts = choose[0].counts
     assert counts is not None  # activation similarity comes from tokens
+    frame = _features(norm, counts[0], own_a, own_b, matched)
+    classes = np.where(alive, frame["class"], "").astype(np.str_)
+    frame["twin"], frame["twin_r"] = _twins(crosscoder, classes, halves, min_firings)
+    chance, chance_r = {}, {}
+    for null in nulls:
+        repairing = plan_repairing(crosscoder, null, halves.choose)
+        draws = [repairing.draw(seed, replicate) for replicate in range(replicates)]
+        chance[str(null)], chance_r[str(null)] = _chance(choose, draws, matched.match, classes)
+    in_crosscoder = _own_partners(choose[0].transposed(), report[0].transposed(), min_firings)[1] >= PARTNER_R
+    living = frame[alive].reset_index(drop=True)
+    return CrosscoderAgreement(living, chance, chance_r, int((~alive).sum()), _of_matching(matched, in_crosscoder))
+
+
+def _features(
+    norm: FloatArray,
+    firings: IntArray,
+    own_a: tuple[IntArray, FloatArray],
+    own_b: tuple[IntArray, FloatArray],
+    matched: Calibration,
+) -> pd.DataFrame:
+    """One line a feature, dead ones included."""
     partner_of_a, pair_r_of_a = _pairs(matched.match, matched.held_out, 0)
     _, pair_r_of_b = _pairs(matched.match, matched.held_out, 1)
     mostly_b = norm > 0.5
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "feature": np.arange(norm.size),
             "relative_norm": norm,
-            "class": classes,
-            "firings": counts[0],
+            "class": feature_classes(norm),
+            "firings": firings,
             "a": own_a[0],
             "a_r": own_a[1],
             "b": own_b[0],
@@ -184,32 +205,37 @@ def crosscoder_agreement(
             "own_r": np.where(mostly_b, own_b[1], own_a[1]),
             "pair_r": np.where(mostly_b, pair_r_of_b[own_b[0]], pair_r_of_a[own_a[0]]),
         }
-    ).iloc[living]
-    twin, twin_r = _twins(crosscoder, np.where(np.isin(np.arange(norm.size), living), classes, ""), halves, min_firings)
-    frame["twin"], frame["twin_r"] = twin[living], twin_r[living]
-    chance: dict[str, dict[str, float]] = {}
-    chance_r: dict[str, float] = {}
-    for null in nulls:
-        repairing = plan_repairing(crosscoder, null, halves.choose)
-        hits, scores = np.zeros(living.size), []
-        for replicate in range(replicates):
-            rows = repairing.draw(seed, replicate)
-            (in_a, r), (in_b, _) = (sim.repaired(*rows).topk(1) for sim in choose)
-            hits += _are_partners(partner_of_a, in_a[:, 0], in_b[:, 0])[living]
-            scores.append(r[living, 0])
-        chance_r[null] = float(np.nanquantile(scores, 0.95)) if scores else float("nan")
-        chance[null] = {name: _share(hits[classes[living] == name] / max(1, replicates)) for name in CLASSES}
-    alive = ~matched.match.dead_rows
-    good = pair_r_of_a >= PARTNER_R
-    found = _own_partners(choose[0].transposed(), report[0].transposed(), min_firings)[1] >= PARTNER_R
-    of_matching = {
+    )
+
+
+def _chance(
+    choose: Sequence[Similarity],
+    draws: Sequence[tuple[IntArray, IntArray]],
+    match: Match,
+    classes: npt.NDArray[np.str_],
+) -> tuple[dict[str, float], float]:
+    """By class the share of features whose own partners on re-paired text are each other's; 95% quantile of r in A."""
+    partner_of_a, _ = _pairs(match, match.scores, 0)
+    hits, scores = np.zeros(classes.size), []
+    for rows in draws:
+        (in_a, r), (in_b, _) = (sim.repaired(*rows).topk(1) for sim in choose)
+        hits += _are_partners(partner_of_a, in_a[:, 0], in_b[:, 0]) / len(draws)
+        scores.append(r[classes != "", 0])
+    known = np.concatenate(scores)[~np.isnan(np.concatenate(scores))] if draws else np.zeros(0)
+    shares = {name: _share(hits[classes == name]) if draws else float("nan") for name in CLASSES}
+    return shares, float(np.quantile(known, 0.95)) if known.size else float("nan")
+
+
+def _of_matching(matched: Calibration, in_crosscoder: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """See `CrosscoderAgreement.of_matching`."""
+    partner, r = _pairs(matched.match, matched.held_out, 0)
+    alive, good = ~matched.match.dead_rows, r >= PARTNER_R
+    return {
         "unmatched": _share(~good[alive]),
-        "nearest_is_partner": _share((partner_of_a == matched.match.nearest.best_col)[alive]),
-        "matched_in_crosscoder": _share(found[alive & good]),
-        "unmatched_in_crosscoder": _share(found[alive & ~good]),
+        "nearest_is_partner": _share((partner == matched.match.nearest.best_col)[alive]),
+        "matched_in_crosscoder": _share(in_crosscoder[alive & good]),
+        "unmatched_in_crosscoder": _share(in_crosscoder[alive & ~good]),
     }
-    n_dead = int(norm.size - living.size)
-    return CrosscoderAgreement(frame.reset_index(drop=True), chance, chance_r, n_dead, of_matching)
 
 
 def _own_partners(choose: Similarity, report: Similarity, min_firings: int) -> tuple[IntArray, FloatArray]:
