@@ -144,7 +144,7 @@ def undocumented(section: type[BaseModel]) -> list[str]:
     return missing + [name for c in nested for name in undocumented(c)]
 
 
-SECTIONS = ("corpus", "models", "activations", "saes", "features", "statistics", "families")
+SECTIONS = ("corpus", "models", "activations", "saes", "crosscoder", "features", "statistics", "families")
 
 
 def test_every_field_is_documented_beneath_itself() -> None:

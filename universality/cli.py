@@ -147,6 +147,20 @@ def controls(config: ConfigArgument, out: OutOption = None, overrides: SetOption
 
 
 @app.command()
+def crosscoder(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
+    """Train one dictionary for the first two models at once, and ask how far it agrees with the matching.
+
+    Runs what must come before. Writes crosscoder/: the crosscoder, its features, relative decoder norms (shared or
+    exclusive) beside the SAEs' partners, by feature and by class, and a picture; the next report shows it too.
+    """
+    from universality.pipeline.run import run_crosscoder
+
+    with _interruptible():
+        for line in run_crosscoder(_load(config, overrides), out or Path("runs") / config.stem):
+            typer.echo(line)
+
+
+@app.command()
 def families(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
     """Link each model's features across dictionary sizes; runs what must come before."""
     _stage(config, out, overrides, "families")

@@ -233,6 +233,15 @@ class SAEConfig(_Section):
         return tuple(w for w in (self.widths if self.nested is None else self.nested) if w < width)
 
 
+class CrosscoderConfig(_Section):
+    """The crosscoder of the first two models, which ``universality crosscoder`` trains; the rest is as in ``saes``."""
+
+    width: int | None = Field(None, ge=1)
+    """Features; by default the largest of ``saes.widths``."""
+    k: int | None = Field(None, ge=1)
+    """Features that fire on a token on average; by default those of the SAEs of the largest width."""
+
+
 class FeaturesConfig(_Section):
     """What is stored of the features, on the held-out documents."""
 
@@ -285,6 +294,7 @@ class Config(_Section):
     """Where activations are taken, in TransformerLens's names; by default the MLP's neurons."""
     activations: ActivationsConfig = ActivationsConfig()
     saes: SAEConfig = SAEConfig()
+    crosscoder: CrosscoderConfig = CrosscoderConfig()
     features: FeaturesConfig = FeaturesConfig()
     statistics: StatisticsConfig = StatisticsConfig()
     families: FamiliesConfig = FamiliesConfig()

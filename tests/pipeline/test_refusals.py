@@ -9,6 +9,7 @@ from universality.config import parse_config
 from universality.errors import ConfigError, FormatError, UniversalityError
 from universality.pipeline import run
 from universality.pipeline.info import describe
+from universality.pipeline.run import run_crosscoder
 
 
 def test_a_report_of_one_model_is_refused_before_anything_is_made(tmp_path: Path) -> None:
@@ -45,3 +46,13 @@ def test_other_json_is_refused(tmp_path: Path, value: object) -> None:
     path.write_text(json.dumps(value))
     with pytest.raises(FormatError, match=r"x\.json"):
         list(describe(path))
+
+
+def test_a_crosscoder_that_cannot_be_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    alone = parse_config({"models": {"load": {"A": "starter/seed0"}}})
+    with pytest.raises(ConfigError, match=r"a crosscoder is of two models; name a second one under models\.load"):
+        run_crosscoder(alone, tmp_path / "run")
+    pair = {"models": {"load": {"A": "starter/seed0", "B": "starter/seed1"}}, "crosscoder": {"width": 16}}
+    with pytest.raises(ConfigError, match=r"crosscoder\.k: 32 features cannot fire in a dictionary of 16; lower it"):
+        run_crosscoder(parse_config(pair), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -17,8 +17,12 @@ from universality import FeatureStore
 from universality.cli import app
 from universality.config import load_config
 from universality.pipeline import RunFolder
+from universality.pipeline.crosscoder import crosscoder_tasks, made_crosscoder
 from universality.pipeline.layout import comparisons, sae_grid
+from universality.pipeline.report import report_as_it_is
 from universality.pipeline.run import _corpus_inputs
+from universality.pipeline.task import artifact_hash
+from universality.sae import Crosscoder
 from universality.statistics import Calibration
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
@@ -84,6 +88,42 @@ def test_controls_stand_beside_the_study_and_are_made_once(finished: Path, tmp_p
     assert len(widths) == 7
     assert (tmp_path / "run" / "controls" / "controls.svg").is_file()
     assert "nothing to do" in call("controls", SMOKE, "--out", tmp_path / "run").stdout
+
+
+def test_a_crosscoder_stands_beside_the_matching_and_a_killed_one_ends_the_same(finished: Path, tmp_path: Path) -> None:
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    for folder in (run, whole):
+        shutil.copytree(finished, folder)
+    settings = "--set", "saes.checkpoint_steps=5"  # changes nothing in what is learnt
+    process = subprocess.Popen(command("crosscoder", SMOKE, "--out", run, *settings), stdout=subprocess.DEVNULL)
+    while not list(run.glob("crosscoder/checkpoints/*.pt")) and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert not (run / "crosscoder" / "cfg.json").exists()
+    done = call("crosscoder", SMOKE, "--out", run, *settings)
+    assert done.returncode == 0, done.stderr
+    assert "exclusive A" in done.stdout
+    steps = [json.loads(line)["step"] for line in (run / "crosscoder" / "train.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps))
+    config = load_config(SMOKE)
+    for task in crosscoder_tasks(config, RunFolder(whole)):
+        task.make()
+    made = {name.removeprefix("crosscoder/"): value for name, value in contents(run, "crosscoder").items()}
+    assert {"cfg.json", "sae_weights.safetensors", "A+B.h5", "norms.csv", "features.csv", "crosscoder.svg"} < set(made)
+    assert {name: artifact_hash(whole / "crosscoder" / name) for name in made} == made
+    crosscoder = Crosscoder.load(run / "crosscoder")
+    assert (crosscoder.models, crosscoder.widths) == (("A", "B"), (64, 64))
+    control = Crosscoder.load(run / "crosscoder" / "unpaired")
+    assert (control.scales, control.sae.d_sae) == (crosscoder.scales, crosscoder.sae.d_sae)
+    assert control.sae.hash != crosscoder.sae.hash
+    table = pd.read_csv(run / "crosscoder" / "classes.csv")
+    assert table["n"].sum() + json.loads((run / "crosscoder" / "summary.json").read_text())["n_dead"] == 128
+    assert made_crosscoder(config, RunFolder(run)) is not None
+    other = config.model_copy(update={"crosscoder": config.crosscoder.model_copy(update={"width": 64})})
+    assert made_crosscoder(other, RunFolder(run)) is None
+    report_as_it_is(run)
+    assert (run / "figures" / "crosscoder.png").read_bytes() == (run / "crosscoder" / "crosscoder.png").read_bytes()
 
 
 def test_second_call_does_nothing_and_says_so(finished: Path) -> None:

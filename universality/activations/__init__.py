@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from universality.activations.cache import CachedSite, find_cache, open_cache
 from universality.activations.cache_writer import write_cache
+from universality.activations.joint import JointSite, balancing_scales, joined
 from universality.activations.site import Rows, Site, harvest, rows_of
 from universality.activations.stream import shuffled_batches
 
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
 _LIVE = ("ModelSite", "check_models", "resolve_hook", "spliced_loss")
 __all__ = [
     "CachedSite",
+    "JointSite",
     "ModelSite",
     "Rows",
     "Site",
+    "balancing_scales",
     "check_models",
     "find_cache",
     "harvest",
+    "joined",
     "open_cache",
     "resolve_hook",
     "rows_of",

@@ -12,6 +12,7 @@ from universality.errors import UniversalityError
 from universality.families import Families
 from universality.features.about import shown_tokens
 from universality.pipeline import gather
+from universality.pipeline.crosscoder import made_crosscoder
 from universality.pipeline.gather import Compared, Findings, findings
 from universality.pipeline.layout import RunFolder, units_at
 from universality.report import figures
@@ -82,6 +83,9 @@ def figure_tables(
     if found.headline is not None:
         yield from _matched(found, found.headline, samples)
     yield from _densities(found)
+    shared = made_crosscoder(found.config, found.folder)
+    if shared is not None:
+        yield "crosscoder", shared
     if concepts:
         yield "concepts", concepts_table(concepts)
     if grown:

@@ -101,12 +101,25 @@ def run_controls(config: Config, out: str | Path) -> Path:
     from universality.pipeline.controls import control_tasks
 
     folder = RunFolder(Path(out))
-    tasks = control_tasks(config, folder)
-    run(config, out, until="match")
-    with alone_in(folder.root):
-        _say_end(run_tasks(tasks, folder.root, _say), folder, "controls")
-        _write_provenance(folder)
+    _run_after_match(config, folder, control_tasks(config, folder))
     return folder.root / "controls" / "controls.csv"
+
+
+def run_crosscoder(config: Config, out: str | Path) -> list[str]:
+    """Match a study, then train a crosscoder and compare (`universality.pipeline.crosscoder`); lines that say it."""
+    from universality.pipeline.crosscoder import crosscoder_tasks
+    from universality.pipeline.crosscoder_tables import describe_crosscoder
+
+    folder = RunFolder(Path(out))
+    _run_after_match(config, folder, crosscoder_tasks(config, folder))
+    return describe_crosscoder(folder.root / "crosscoder")
+
+
+def _run_after_match(config: Config, folder: RunFolder, tasks: list[Task]) -> None:
+    run(config, folder.root, until="match")
+    with alone_in(folder.root):
+        _say_end(run_tasks(tasks, folder.root, _say), folder, "match")
+        _write_provenance(folder)
 
 
 def make_cache(config: Config, out: str | Path) -> Path:
@@ -203,7 +216,8 @@ def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[
     done = [task.name for task in (*matched, *grown)]
     exports = Task("export", None, ("corpus", *done), partial(make_exports, c, folder))
     everything = ("corpus", *model_tasks, "train-saes", *(t.name for t in collected), *done, "export")
-    shown = _by_content(sorted((folder.root / "controls").glob("*.npz")))
+    beside = [*(folder.root / "controls").glob("*.npz"), *(folder.root / "crosscoder").glob("features.csv")]
+    shown = _by_content(sorted(beside))
     report = Task("report", [c.name, *shown] if shown else c.name, everything, partial(_make_report, c, folder))
     return [corpus, *models, saes, *collected, *matched, *grown, exports, report]
 

@@ -5,8 +5,10 @@ Terms: a *feature* is one direction of a dictionary (elsewhere: latent), the *wi
 """
 
 from universality.sae.beginnings import Beginning, beginnings
+from universality.sae.crosscoder import Crosscoder
 from universality.sae.grid import clear_checkpoints, merge_logs, train_grid
 from universality.sae.initialise import ActivationSummary, summarise
+from universality.sae.latent_scaling import LatentScaling
 from universality.sae.products import fast_products
 from universality.sae.quality import LossRecovered, Quality, QualityReport, loss_recovered
 from universality.sae.sae import SAE
@@ -18,6 +20,8 @@ __all__ = [
     "SAE",
     "ActivationSummary",
     "Beginning",
+    "Crosscoder",
+    "LatentScaling",
     "LossRecovered",
     "Quality",
     "QualityReport",

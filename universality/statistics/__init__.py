@@ -14,6 +14,7 @@ from universality.statistics.calibrate import calibrate
 from universality.statistics.calibration import Calibration
 from universality.statistics.chance import Chance
 from universality.statistics.concepts import concept_table
+from universality.statistics.crosscoders import CrosscoderAgreement, crosscoder_agreement, feature_classes
 from universality.statistics.geometry import AgainstShuffles, against_shuffles, cka, rsa, svcca
 from universality.statistics.heldout import evaluation_halves, held_out_scores
 from universality.statistics.null import Null, Repairing, plan_repairing, repaired_rows
@@ -23,6 +24,7 @@ __all__ = [
     "AgainstShuffles",
     "Calibration",
     "Chance",
+    "CrosscoderAgreement",
     "Null",
     "Repairing",
     "against_shuffles",
@@ -32,8 +34,10 @@ __all__ = [
     "calibrate",
     "cka",
     "concept_table",
+    "crosscoder_agreement",
     "evaluation_halves",
     "excess_correlation",
+    "feature_classes",
     "held_out_scores",
     "mppc",
     "plan_repairing",

@@ -11,6 +11,7 @@ from universality.report.figures.coverage import (
     describe_coverage,
     quality_against_coverage,
 )
+from universality.report.figures.crosscoder import describe_relative_norms, relative_norms
 from universality.report.figures.densities import DensitySample, describe_densities, feature_densities
 from universality.report.figures.distributions import best_match_distribution, describe_distribution
 from universality.report.figures.heatmap import (
@@ -65,6 +66,7 @@ __all__ = [
     "describe_held_out",
     "describe_icicle",
     "describe_logit",
+    "describe_relative_norms",
     "describe_splitting",
     "describe_strata",
     "describe_training",
@@ -74,6 +76,7 @@ __all__ = [
     "matched_heatmap",
     "picture",
     "quality_against_coverage",
+    "relative_norms",
     "save_figure",
     "save_for_print",
     "save_picture",

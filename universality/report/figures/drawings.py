@@ -15,6 +15,7 @@ from universality.report.data import Caption, ConceptRow, FamilyLevel, FamilyTab
 from universality.report.figures.concepts import concept_dots, describe_concepts
 from universality.report.figures.consistency import FrequencySample, consistency_by_frequency, describe_consistency
 from universality.report.figures.coverage import coverage_curve, describe_coverage, quality_against_coverage
+from universality.report.figures.crosscoder import describe_relative_norms, relative_norms
 from universality.report.figures.densities import DensitySample, describe_densities, feature_densities
 from universality.report.figures.distributions import best_match_distribution, describe_distribution
 from universality.report.figures.heatmap import (
@@ -300,6 +301,12 @@ def _training(table: Table) -> Drawn:
     return training_curves(found, unit), describe_training(found, unit)
 
 
+def _crosscoder(table: Table) -> Drawn:
+    first, second = table["models"].tolist()
+    parts = table["relative_norm"], table["partners"].astype(bool), table["unpaired"], (first, second)
+    return relative_norms(*parts), describe_relative_norms(*parts)
+
+
 _SCORES = ("role", "label", "without", "r")
 _PAIRS = ("sample", "best", "n_pairs")
 DRAWINGS: dict[str, Drawing] = {
@@ -313,6 +320,9 @@ DRAWINGS: dict[str, Drawing] = {
     "consistency": Drawing("answer", "Consistency by frequency", ("role", "label", "firings", "r"), _consistency),
     "clustered": Drawing("pairs", "The same, clustered", _PAIRS, _clustered),
     "logit": Drawing("pairs", "Firing alike and writing alike", ("held_out", "logit"), _logit),
+    "crosscoder": Drawing(
+        "pairs", "Shared by one dictionary, too?", ("relative_norm", "partners", "unpaired", "models"), _crosscoder
+    ),
     "densities": Drawing("widths", "How often features fire", ("model", "width", "density"), _densities),
     "concepts": Drawing("concepts", "One feature a kind of text", CONCEPT_COLUMNS, _concepts),
     "splitting": Drawing("families", "Splitting, merging, new", ("model", "width", "eligible"), _splitting),

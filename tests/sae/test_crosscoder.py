@@ -1,0 +1,313 @@
+"""One dictionary for two models: planted shared and exclusive features are told apart, in any units and widths."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+from torch.testing import assert_close
+
+from universality.activations import joined
+from universality.errors import FormatError, MismatchError
+from universality.sae import SAE, Crosscoder, LatentScaling, SAESpec, SAETrainer
+from universality.sae.architectures import architecture
+from universality.sae.gradients import gradients
+from universality.sae.initialise import initial_weights, summarise
+from universality.sae.step import Batch
+from universality.statistics import feature_classes
+
+WIDTHS = {"A": 40, "B": 28}
+N_SHARED, N_ALONE, FIRING, STEPS, BATCH = 40, 16, 3, 700, 256
+SPEC = SAESpec(96, "batchtopk", k=FIRING, learning_rate=1e-2, dead_after_tokens=5000, seed=7)
+
+
+@dataclass(frozen=True)
+class World:
+    """Activations of two models made of the same concepts; some of them only one model knows."""
+
+    rows: dict[str, Tensor]
+    """Model → what each concept adds [n_concepts, d_in]; zeros where it does not know the concept."""
+    strength: Tensor
+    """[n_tokens, n_concepts]."""
+    activations: dict[str, Tensor]
+    """Model → [n_tokens, d_in]; B in units of its own."""
+    kind: NDArray[np.str_]
+    """``shared``, ``exclusive A`` or ``exclusive B`` [n_concepts]."""
+
+    @property
+    def scales(self) -> dict[str, float]:
+        return {name: float(x.var(dim=0, correction=0).sum()) ** -0.5 for name, x in self.activations.items()}
+
+
+def plant(n_tokens: int = 20_000, seed: int = 5, unit_of_b: float = 7.0) -> World:
+    generator = torch.Generator().manual_seed(seed)
+    kind = np.repeat(["shared", "exclusive A", "exclusive B"], [N_SHARED, N_ALONE, N_ALONE])
+    strength = torch.rand(n_tokens, kind.size, generator=generator) + 0.5
+    which = torch.rand(n_tokens, kind.size, generator=generator).topk(FIRING, dim=1).indices
+    strength = torch.zeros_like(strength).scatter(1, which, strength.gather(1, which))
+    rows, activations = {}, {}
+    for name, unit in (("A", 1.0), ("B", unit_of_b)):
+        directions = torch.randn(kind.size, WIDTHS[name], generator=generator)
+        directions *= unit / directions.norm(dim=1, keepdim=True)
+        directions[torch.from_numpy((kind != "shared") & (kind != f"exclusive {name}"))] = 0
+        rows[name] = directions
+        activations[name] = strength @ directions + unit * 0.3 * torch.randn(WIDTHS[name], generator=generator)
+    return World(rows, strength, activations, kind)
+
+
+def train(world: World, spec: SAESpec = SPEC, steps: int = STEPS) -> Crosscoder:
+    x = joined(world.activations, world.scales)
+    trainer = SAETrainer(spec, x, steps)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(steps if spec.train_decoder else 0):
+        trainer.step(x[torch.randint(len(x), (BATCH,), generator=generator)])
+    return Crosscoder(
+        trainer.finish({"hook": "here"}), ("A", "B"), tuple(WIDTHS.values()), tuple(world.scales.values())
+    )
+
+
+def named(crosscoder: Crosscoder, world: World) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """For each concept the feature whose rows, both models together, are nearest to it, and their cosine."""
+    truth = joined(world.rows, world.scales)
+    truth /= truth.norm(dim=1, keepdim=True)
+    cosine, feature = (truth @ crosscoder.sae.W_dec.T).max(dim=1)
+    return feature.numpy(), cosine.numpy()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Steps are too small to share out; where a machine is busy, threads that wait for each other take long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return plant()
+
+
+@pytest.fixture(scope="module")
+def learnt(world: World) -> Crosscoder:
+    return train(world)
+
+
+def living(crosscoder: Crosscoder, world: World) -> NDArray[np.bool_]:
+    part = {name: x[:5000] for name, x in world.activations.items()}
+    found: NDArray[np.bool_] = np.asarray((crosscoder.encode(part) > 0).sum(axis=0)).ravel() > 5
+    return found
+
+
+def test_shared_and_exclusive_features_are_told_apart(world: World, learnt: Crosscoder) -> None:
+    feature, cosine = named(learnt, world)
+    assert (cosine > 0.95).all()
+    assert np.unique(feature).size == feature.size
+    classes = feature_classes(learnt.relative_norms[1])
+    assert (classes[feature] == world.kind).mean() > 0.98  # recall
+    alive = np.flatnonzero(living(learnt, world))
+    of = dict(zip(feature.tolist(), world.kind.tolist(), strict=True))
+    right = [of.get(f) == classes[f] for f in alive.tolist()]
+    assert np.mean(right) > 0.9  # precision
+
+
+def test_without_common_tokens_nothing_is_shared(world: World) -> None:
+    """The control: the same activations, but B's tokens in another order."""
+    order = torch.randperm(len(world.activations["B"]), generator=torch.Generator().manual_seed(1))
+    apart = replace(world, activations={**world.activations, "B": world.activations["B"][order]})
+    found = train(apart)
+    classes = feature_classes(found.relative_norms[1])[living(found, apart)]
+    assert (classes == "shared").mean() < 0.02
+    assert np.isin(classes, ["exclusive A", "exclusive B"]).mean() > 0.9
+
+
+def test_an_untrained_crosscoder_knows_no_concept(world: World) -> None:
+    """Its rows are about as long in both models, so norms alone would call it shared."""
+    found = train(world, replace(SPEC, train_decoder=False))
+    assert (feature_classes(found.relative_norms[1]) == "shared").mean() > 0.9
+    assert (named(found, world)[1] > 0.9).mean() < 0.05
+
+
+def test_a_frozen_world_of_other_units_is_learnt_alike(world: World) -> None:
+    """Units of a model, and which models' widths differ, must not move relative norms."""
+    spec, few = SPEC, 60
+    usual, other = (train(plant(seed=5, unit_of_b=unit), spec, few) for unit in (7.0, 0.01))
+    assert_close(torch.from_numpy(usual.relative_norms), torch.from_numpy(other.relative_norms), atol=1e-2, rtol=0)
+
+
+def test_gradients_are_those_of_the_sum_over_models(world: World) -> None:
+    """The joint step against autograd of the loss written model by model, each with its own encoder and decoder."""
+    x = {name: value[:64].double() * world.scales[name] for name, value in world.activations.items()}
+    summary = summarise(joined(world.activations, world.scales)[:500])
+    weights = initial_weights(SPEC.d_sae, summary, seed=3)
+    whole = {name: tensor.double() for name, tensor in weights.tensors().items()}
+    kind = architecture("batchtopk", SPEC.as_dict())
+    batch = Batch.of(joined(x, dict.fromkeys(x, 1.0)), whole["b_dec"], True)
+    step = gradients(kind, type(weights)(**whole), batch, torch.zeros(0, dtype=torch.int64), torch.float64)
+    found = step.gradients(type(weights)(**whole)).tensors()
+    columns = {"A": slice(0, WIDTHS["A"]), "B": slice(WIDTHS["A"], sum(WIDTHS.values()))}
+    own = {
+        (key, name): (whole[key][..., part]).clone().requires_grad_()
+        for key in ("W_enc", "W_dec", "b_dec")
+        for name, part in columns.items()
+    }
+    b_enc = whole["b_enc"].clone().requires_grad_()
+    z = b_enc + sum((x[m] - own["b_dec", m]) @ own["W_enc", m].T for m in columns)
+    bar = z.flatten().topk(FIRING * len(z)).values[-1]
+    acts = torch.where((z >= bar) & (z > 0), z, 0)
+    errors = [(acts @ own["W_dec", m] + own["b_dec", m] - x[m]).square().sum() for m in columns]
+    (sum(errors) / batch.inputs.numel()).backward()
+    for (key, name), tensor in own.items():
+        assert_close(found[key][..., columns[name]], tensor.grad, rtol=1e-9, atol=1e-12)
+    assert_close(found["b_enc"], b_enc.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_the_part_of_a_model_is_in_its_own_units(world: World, learnt: Crosscoder) -> None:
+    part = {name: x[:300] for name, x in world.activations.items()}
+    features = learnt.encode(part)
+    made = learnt.decode(features)
+    for name, x in part.items():
+        np.testing.assert_allclose(learnt.of(name).decode(features), made[name], rtol=1e-4, atol=1e-4)
+        error = np.square(made[name] - x.numpy()).sum() / np.square(x.numpy() - x.numpy().mean(axis=0)).sum()
+        assert error < 0.1
+    silent = {**part, "B": learnt.of("B").b_dec.expand_as(part["B"])}
+    alone = learnt.of("A").encode(part["A"])
+    np.testing.assert_allclose(alone.toarray(), learnt.encode(silent).toarray(), rtol=1e-3, atol=1e-3)
+    assert abs(alone - features).max() > 0.1  # B says something, too
+
+
+def test_norms_and_cosines(learnt: Crosscoder) -> None:
+    np.testing.assert_allclose(np.square(learnt.norms).sum(axis=0), 1, rtol=1e-5)
+    np.testing.assert_allclose(learnt.relative_norms.sum(axis=0), 1)
+    with pytest.raises(MismatchError, match="a cosine needs one space; 'A' is 40 wide, 'B' 28"):
+        learnt.cosines("A", "B")
+    halves = Crosscoder(learnt.sae, ("A", "B"), (34, 34), learnt.scales)
+    x, y = halves.sae.W_dec[:, :34], halves.sae.W_dec[:, 34:]
+    expected = torch.nn.functional.cosine_similarity(x, y, dim=1).numpy()
+    np.testing.assert_allclose(halves.cosines("A", "B"), expected, atol=1e-5)
+
+
+# ---- rows fitted once more -----------------------------------------------------------------------------------------
+
+
+def test_rows_that_training_shrank_are_found(world: World) -> None:
+    """The truth as a crosscoder, with B's row of ten shared concepts set to 0."""
+    scales = world.scales
+    rows = joined(world.rows, scales)
+    shrunk = np.flatnonzero(world.kind == "shared")[:10]
+    rows[torch.from_numpy(shrunk), WIDTHS["A"] :] = 0
+    offset = {
+        name: x.mean(dim=0) - world.strength.mean(dim=0) @ world.rows[name] for name, x in world.activations.items()
+    }
+    zeros = torch.zeros(sum(WIDTHS.values()), len(rows))
+    bias = joined({name: b[None] for name, b in offset.items()}, scales)[0]
+    sae = SAE(zeros, torch.zeros(len(rows)), rows, bias, "relu")
+    crosscoder = Crosscoder(sae, ("A", "B"), tuple(WIDTHS.values()), tuple(scales.values()))
+    features = sparse.csr_matrix(world.strength.numpy())
+    features = sparse.hstack(
+        [features[:, :-1], sparse.csr_matrix((features.shape[0], 1))], format="csr", dtype=np.float32
+    )
+    second = np.arange(features.shape[0]) % 2 == 1
+    scaling = LatentScaling(crosscoder)
+    for low in range(0, len(second), 10_000):
+        rows_here = slice(low, low + 10_000)
+        here = {name: x[rows_here] for name, x in world.activations.items()}
+        scaling.update(here, features[rows_here], second[rows_here])
+    found = scaling.compute()[1]
+    assert np.isnan(found[-1])  # silent
+    known, kind = found[:-1], world.kind[:-1]
+    assert (feature_classes(crosscoder.relative_norms[1])[shrunk] == "exclusive A").all()
+    assert (np.abs(known[kind == "shared"] - 0.5) < 0.1).all()
+    assert (known[kind == "exclusive A"] < 0.1).all()
+    assert (known[kind == "exclusive B"] > 0.9).all()
+    some = np.arange(0, len(known), 7)
+    np.testing.assert_allclose(known[some], _fitted(world, crosscoder, features, second, some), atol=1e-4)
+
+
+def _fitted(
+    world: World,
+    crosscoder: Crosscoder,
+    features: sparse.csr_matrix,
+    second: NDArray[np.bool_],
+    some: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Some rows, each by itself: least squares on the residual that the others leave."""
+    made, dense = crosscoder.decode(features), features.toarray().astype(np.float64)
+    out = []
+    for j in some:
+        norms = {}
+        for name, scale in zip(crosscoder.models, crosscoder.scales, strict=True):
+            row = crosscoder.of(name).W_dec[j].double().numpy()
+            left = world.activations[name].numpy() - made[name] + dense[:, [j]] * row
+            halves = [np.linalg.lstsq(dense[part][:, [j]], left[part], rcond=None)[0][0] for part in (~second, second)]
+            norms[name] = scale * np.sqrt(max(0.0, float(halves[0] @ halves[1])))
+        out.append(norms["B"] / (norms["A"] + norms["B"]))
+    return np.array(out)
+
+
+# ---- files ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_saved_is_loaded(learnt: Crosscoder, world: World, tmp_path: Path) -> None:
+    learnt.save(tmp_path / "a")
+    found = Crosscoder.load(tmp_path / "a")
+    assert (found.models, found.widths, found.scales) == (learnt.models, learnt.widths, learnt.scales)
+    assert found.sae.hash == learnt.sae.hash
+    assert found.sae.metadata["hook"] == "here"
+    assert "crosscoder" not in found.sae.metadata
+    part = {name: x[:100] for name, x in world.activations.items()}
+    assert (found.encode(part) != learnt.encode(part)).nnz == 0
+    found.save(tmp_path / "b")
+    for name in ("cfg.json", "sae_weights.safetensors"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_files_that_are_none_are_refused(learnt: Crosscoder, tmp_path: Path) -> None:
+    learnt.sae.save(tmp_path / "sae")
+    with pytest.raises(FormatError, match=r"sae: no crosscoder: expected a list of models .* found NoneType"):
+        Crosscoder.load(tmp_path / "sae")
+    folder = learnt.save(tmp_path / "torn")
+    weights = folder / "sae_weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(FormatError, match="the file was changed"):
+        Crosscoder.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "value", "message"),
+    [
+        (0, "name", 3, "model 0 of crosscoder: name must be a string, found 3"),
+        (0, "name", "B", r"two models or more, each with one name, width and scale; found models \['B', 'B'\]"),
+        (1, "d_in", 10**15, "model 1 of crosscoder: d_in must be a whole number"),
+        (1, "d_in", 29, r"widths of the models must add up to the dictionary's d_in of 68, found \[40, 29\]"),
+        (1, "scale", -1.0, "model 1 of crosscoder: scale must be a number above 0"),
+        (1, "scale", None, "it lacks scale"),
+    ],
+)
+def test_contradictions_are_refused(
+    place: int, key: str, value: object, message: str, learnt: Crosscoder, tmp_path: Path
+) -> None:
+    folder = learnt.save(tmp_path / "edited")
+    config = json.loads((folder / "cfg.json").read_text())
+    config["metadata"]["crosscoder"][place][key] = value
+    (folder / "cfg.json").write_text(json.dumps(config))
+    with pytest.raises(FormatError, match=message):
+        Crosscoder.load(folder)
+
+
+def test_what_does_not_fit_is_refused(learnt: Crosscoder, world: World) -> None:
+    part = {name: x[:10] for name, x in world.activations.items()}
+    with pytest.raises(MismatchError, match=r"expected activations of 'B' \[n_tokens, 28\], found shape \(10, 40\)"):
+        learnt.encode({**part, "B": part["A"]})
+    with pytest.raises(MismatchError, match="the crosscoder is of A, B, not of 'C'"):
+        learnt.of("C")
+    with pytest.raises(FormatError, match=r"scales of the models must be positive and finite, found \[1.0, inf\]"):
+        Crosscoder(learnt.sae, ("A", "B"), learnt.widths, (1.0, float("inf")))
