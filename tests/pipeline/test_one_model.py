@@ -1,6 +1,8 @@
 """A study of one model: its SAE seeds are matched with each other, at each width, and the report says so."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +109,19 @@ def test_files_of_the_page_are_those_of_the_seeds_and_families_are_of_one_side(m
     index = (folder.report.parent / "data" / "index.js").read_text(encoding="utf-8")
     assert '"models":["A seed 0","A seed 1"]' in index.replace(", ", ",").replace(": ", ":")
     assert '"families":[true,false]' in index.replace(", ", ",").replace(": ", ":")
+
+
+def test_seeds_are_compared_by_their_weights_too(made: tuple[Config, RunFolder], tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "analyses" / "sae_seeds.py"
+
+    def analyse(run: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, script, run]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+    done = analyse(made[1].root)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("A-A.") and "," not in line]
+    assert [(row[0], int(float(row[1])) <= width) for row, width in zip(rows, (32, 64), strict=True)] == [
+        ("A-A.w32.s0-s1", True), ("A-A.w64.s0-s1", True),
+    ]  # fmt: skip
+    assert "no run there; make it with: universality run configs/smollm2.yaml" in analyse(tmp_path).stderr
