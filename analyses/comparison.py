@@ -14,6 +14,8 @@ def opened() -> tuple[str, FeatureStore, FeatureStore, Calibration]:
     if not path.exists():
         there = sorted(path.name.removesuffix(".activation.npz") for path in run.glob("matches/*.w*.activation.npz"))
         sys.exit(f"{run}: no comparison {name}; there are: {', '.join(there) or 'none'}")
-    models, width = name.split(".w")
-    a, b = (FeatureStore.open(run / "features" / f"{model}.w{width}-s0.h5") for model in models.split("-"))
+    models, _, width = name.partition(".w")
+    width, _, seeds = width.partition(".")  # .s0-s1, where two SAE seeds of one model are compared
+    sides = zip(models.split("-"), seeds.split("-") if seeds else ("s0", "s0"), strict=True)
+    a, b = (FeatureStore.open(run / "features" / f"{model}.w{width}-{seed}.h5") for model, seed in sides)
     return name, a, b, Calibration.load(path)

@@ -163,7 +163,8 @@ class SAEConfig(_Section):
     """Dictionary sizes (d_sae)."""
     seeds: list[Annotated[int, Field(ge=0, lt=SEEDS_OF_A_MODEL)]] = Field([0], min_length=1)
     """Seeds of the initial weights, below 1,000; the first is used for matching across models. The second model adds
-    1,000 to each, the third 2,000: no two SAEs start alike, which would fake agreement."""
+    1,000 to each, the third 2,000: no two SAEs start alike, which would fake agreement. Of a single model, each pair
+    of seeds is matched at each width."""
     ceiling_seed: int | None = Field(None, ge=0, lt=SEEDS_OF_A_MODEL)
     """Train one more SAE of the first model, at the largest width, with this seed: what another SAE seed changes."""
     k: int | list[int] = 32
@@ -197,7 +198,7 @@ class SAEConfig(_Section):
     checkpoint_steps: int = Field(100, ge=1)
     """A killed training resumes from the last multiple of this."""
     quality_blocks: int = Field(512, ge=1)
-    """Held-out token blocks on which the model's loss is measured with the reconstruction spliced in."""
+    """Held-out token blocks on which a model's loss is measured, as it is and with reconstructions spliced in."""
     data_parallel: bool = False
     """Of several processes (torchrun) each takes a share of every batch; else each trains some of the SAEs."""
     watch: Literal["none", "tensorboard", "wandb"] = "none"

@@ -8,7 +8,7 @@ import pytest
 
 from universality.pipeline.layout import units_at
 from universality.report import ConceptRow, LanguageModel, LanguageModels, SaeQuality, WidthRow, sample
-from universality.report.words import across_widths, answer, concepts, differ, language_models, verdict
+from universality.report.words import across_widths, answer, concepts, differ, language_models, question, verdict
 
 NULL = sample("null", "null", np.linspace(-0.01, 0.03, 400))
 
@@ -183,3 +183,16 @@ def test_units_are_called_neurons_only_where_they_are(headline) -> None:  # type
     assert f"0.20 for {residual}." in text
     without = dataclasses.replace(headline(populations[:2]), units=residual)
     assert "Basis directions of blocks.0.hook_resid_post were not stored" in " ".join(answer(without))
+
+
+def test_seeds_of_one_model_are_never_called_models(headline) -> None:  # type: ignore[no-untyped-def]
+    seeds = headline([spread("features", 0.6), NULL], model_a="M seed 0", model_b="M seed 1", seeds_of="M")
+    text = " ".join(answer(seeds))
+    assert "have a partner in M seed 1 with r ≥ 0.5" in text
+    assert "Both dictionaries are of one model, M, on the same text, and differ in their seed only." in text
+    for wrong in ("Bricken", "across models.", "not stored", "ceiling is unknown"):
+        assert wrong not in text
+    assert "which differ in their seed, find the same features?" in question(seeds)
+    two = headline([spread("features", 0.6), NULL])
+    assert question(two) == "Do two networks trained apart learn the same features?"
+    assert "Bricken" in " ".join(answer(two))

@@ -13,7 +13,7 @@ from torch import Tensor
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import MismatchError, ModelError
 from universality.models.directions import read_unembedding, residual_directions
-from universality.models.forward import mean_loss, run_until, to_device
+from universality.models.forward import loss_batches, mean_loss, run_until, to_device
 from universality.models.language_model import LanguageModel, weights
 from universality.models.unembedding import Unembedding
 
@@ -136,13 +136,12 @@ def spliced_loss(model: LanguageModel, blocks: TokenBlocks, hook: str, replace: 
     replace
         Callable from activations [n_tokens, d_in] to their replacement.
     """
-    remaining = iter(range(0, len(blocks), 32))
+    remaining = iter(loss_batches(model.bridge, blocks))
 
     def splice(activation: Tensor, hook: Any, replace: Any) -> Tensor:
-        start = next(remaining)
-        _, text = to_device(blocks.take(np.arange(start, min(start + 32, len(blocks)))), activation.device)
+        _, text = to_device(blocks.take(next(remaining)), activation.device)
         spliced = activation.clone()
         spliced[text] = replace(activation[text]).to(activation.dtype)
         return spliced
 
-    return mean_loss(model.bridge, blocks, [(hook, partial(splice, replace=replace))], batch_blocks=32)
+    return mean_loss(model.bridge, blocks, [(hook, partial(splice, replace=replace))])

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformer_lens.model_bridge import TransformerBridge
@@ -13,6 +14,8 @@ from universality.corpus.blocks import TokenBlocks
 from universality.errors import ModelError
 
 Hook = tuple[str, Callable[..., Tensor | None]]
+LOGITS_BYTES = 2**28
+"""Logits of a large vocabulary are most of what a loss holds; softmax needs them about three times."""
 
 
 class _Reached(Exception):  # noqa: N818 - it ends a forward pass, it is no error
@@ -56,9 +59,13 @@ def to_device(batch: TokenBlocks, device: torch.device) -> tuple[Tensor, Tensor]
     return torch.from_numpy(batch.tokens.astype(np.int64)).to(device), torch.from_numpy(batch.valid).to(device)
 
 
-def mean_loss(
-    bridge: TransformerBridge, blocks: TokenBlocks, hooks: Sequence[Hook] = (), batch_blocks: int = 32
-) -> float:
+def loss_batches(bridge: TransformerBridge, blocks: TokenBlocks) -> list[NDArray[np.int64]]:
+    """The blocks that `mean_loss` reads at a time: as many as have at most ``LOGITS_BYTES`` of logits, up to 32."""
+    step = min(32, max(1, LOGITS_BYTES // (4 * blocks.n_ctx * int(bridge.cfg.d_vocab))))
+    return [np.arange(start, min(start + step, len(blocks))) for start in range(0, len(blocks), step)]
+
+
+def mean_loss(bridge: TransformerBridge, blocks: TokenBlocks, hooks: Sequence[Hook] = ()) -> float:
     """Mean next-token loss in nats over the tokens of text, the first of each block (after BOS) included.
 
     Parameters
@@ -71,8 +78,8 @@ def mean_loss(
     device = next(bridge.parameters()).device
     total = 0.0
     with torch.no_grad():
-        for start in range(0, len(blocks), batch_blocks):
-            tokens, text = to_device(blocks.take(np.arange(start, min(start + batch_blocks, len(blocks)))), device)
+        for batch in loss_batches(bridge, blocks):
+            tokens, text = to_device(blocks.take(batch), device)
             logits = bridge.run_with_hooks(tokens, fwd_hooks=list(hooks), return_type="logits")
             follows = text[:, 1:]
             total += cross_entropy(logits[:, :-1][follows].float(), tokens[:, 1:][follows], reduction="sum").item()

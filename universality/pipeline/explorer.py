@@ -53,13 +53,14 @@ def write_explorer(found: Findings, folder: Path, grown: Mapping[str, Families])
     head = found.headline
     assert head is not None
     words = Words(found.decode)
-    models = head.comparison.models
+    models = head.comparison.sides
+    owners = [name if name in grown else None for name in dict.fromkeys(head.comparison.models)]  # one of two seeds
     files = [write_data(folder, name, value) for name, value in _views(found, head, words)]
     files.append(write_data(folder, "pairs", _pairs(head, _known(found, head), words)))
     files.append(write_data(folder, "heatmap", _heatmap(head)))
     files += [write_data(folder, f"map-{k}", _map(store)) for k, store in enumerate(_stores(found, head))]
-    for k, name in enumerate(models):
-        if name in grown:
+    for k, name in enumerate(owners):
+        if name is not None:
             files.append(write_data(folder, f"families-{k}", _families(found, name, grown[name], words)))
     files.append(write_data(folder, "words", words.texts))
     index = {
@@ -71,7 +72,7 @@ def write_explorer(found: Findings, folder: Path, grown: Mapping[str, Families])
         "tokens_shown": SHOWN,
         "kinds": list(_stores(found, head)[0].tokens.kinds),
         "nulls": [chance.null for chance in head.calibration.chances],
-        "families": [name in grown for name in models],
+        "families": [k < len(owners) and owners[k] is not None for k in range(2)],
     }
     return [*files, write_data(folder, "index", index)]
 

@@ -142,14 +142,15 @@ def _consistency(found: Findings) -> Table:
 
 
 def _densities(found: Findings) -> Iterator[tuple[str, Table]]:
-    first = [item for item in found.grid() if item[2] == found.config.saes.seeds[0]]
+    one = len(found.config.models.names) == 1  # then its SAE seeds are what is compared
+    first = [item for item in found.grid() if one or item[2] == found.config.saes.seeds[0]]
     if first:
         density = [found.store(found.folder.store(*item)).moments().density for item in first]
         repeats = [len(some) for some in density]
         yield (
             "densities",
             {
-                "model": np.repeat([model for model, _, _ in first], repeats),
+                "model": np.repeat([f"{model} seed {seed}" if one else model for model, _, seed in first], repeats),
                 "width": np.repeat([width for _, width, _ in first], repeats),
                 "density": np.concatenate(density),
             },

@@ -20,7 +20,14 @@ from universality.features.examples import Examples, examples
 from universality.features.specificity import specificity
 from universality.pipeline.controls import made_controls
 from universality.pipeline.exports import decoder
-from universality.pipeline.layout import Comparison, RunFolder, comparisons, sae_grid, units_at
+from universality.pipeline.layout import (
+    Comparison,
+    RunFolder,
+    comparisons,
+    headline_comparison,
+    sae_grid,
+    units_at,
+)
 from universality.pipeline.opened import OpenStores
 from universality.report.data import (
     NAN,
@@ -125,8 +132,9 @@ class Findings:
 
     @cached_property
     def headline(self) -> Compared | None:
-        """The comparison that answers: the first two models at the largest width that is there; None without any."""
-        across = [c for c in self.compared if c.comparison.of == "models"]
+        """The comparison that answers: the first two models, or two SAE seeds of one, at the largest width that is
+        there; None without any."""
+        across = [c for c in self.compared if c.comparison.of in ("models", "seeds")]
         return next((c for c in across if c.comparison.width == max(c.comparison.width or 0 for c in across)), None)
 
     def of(self, kind: str) -> Compared | None:
@@ -185,13 +193,14 @@ def headline(found: Findings, populations: Sequence[Sample]) -> Headline:
     """The comparison that answers the question, in numbers."""
     head, neurons = found.headline, found.of("neurons")
     if head is None:
-        a, b = found.config.models.names[:2]
-        return Headline(a, b, found.config.saes.widths[-1], found.corpus["tokens"]["report"], ())
+        wanted = headline_comparison(found.config, found.folder)
+        return Headline(*wanted.sides, found.config.saes.widths[-1], found.corpus["tokens"]["report"], ())
     numbers = head.calibration.summary()
     first = head.calibration.chances[0]
+    model_a, model_b = head.comparison.sides
     return Headline(
-        model_a=head.comparison.models[0],
-        model_b=head.comparison.models[1],
+        model_a=model_a,
+        model_b=model_b,
         width=head.comparison.width or 0,
         n_tokens=found.corpus["tokens"]["report"],
         populations=tuple(part.population() for part in populations),
@@ -205,6 +214,7 @@ def headline(found: Findings, populations: Sequence[Sample]) -> Headline:
         nearest=numbers["best_of_rows_report"],
         units=units_at(found.config.hook),
         nearest_neurons=neurons.calibration.summary()["best_of_rows_report"] if neurons else NAN,
+        seeds_of=head.comparison.models[0] if head.comparison.of == "seeds" else None,
     )
 
 
@@ -227,17 +237,19 @@ def language_models(found: Findings) -> LanguageModels:
 
 
 def width_rows(found: Findings) -> tuple[WidthRow, ...]:
-    """One row a width, for the first two models."""
+    """One row a width, for the two that the headline compares."""
     rows = []
     first = found.headline
     for compared in found.compared:
         comparison = compared.comparison
-        if first is None or comparison.of != "models" or comparison.models != first.comparison.models:
+        if first is None or not comparison.like(first.comparison):
             continue
         numbers = compared.calibration.summary()
         held_out = compared.calibration.held_out
-        width, seed = comparison.width or 0, found.config.saes.seeds[0]
-        a, b = (found.quality(model, width, seed) for model in comparison.models)
+        width = comparison.width or 0
+        a, b = (
+            found.quality(model, width, seed) for model, seed in zip(comparison.models, comparison.seeds, strict=True)
+        )
         rows.append(
             WidthRow(
                 width=width,
@@ -282,7 +294,8 @@ def family_levels(name: str, families: Families) -> FamilyTable:
 def controls(found: Findings) -> tuple[ControlRow, ...]:
     """Everything that was matched, and the controls that ``universality controls`` made."""
     units = f"{units_at(found.config.hook)}, two models"
-    words = {"models": "features of two models", "neurons": units, "ceiling": "two SAEs of one model"}
+    seeds = "two SAEs of one model"
+    words = {"models": "features of two models", "neurons": units, "ceiling": seeds, "seeds": seeds}
     own = [_control_row(c.comparison.name, words[c.comparison.of], c.calibration) for c in found.compared]
     made = made_controls(found.config, found.folder)
     return (*own, *(_control_row(c.name, f"{c.kind}: {c.label}", Calibration.load(path)) for c, path in made))

@@ -1,5 +1,7 @@
 """Where everything of a run lies, and what is compared with what."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from itertools import combinations
@@ -78,17 +80,30 @@ class Comparison:
         Of its files.
     of
         ``models``: SAE features of two language models; ``neurons``: their neurons; ``ceiling``: two SAE seeds of one
-        model.
+        model, beside ``models``; ``seeds``: the same where the study has one model and asks nothing else.
+    seeds
+        Of the SAEs.
     a, b
         The stores.
     """
 
     name: str
-    of: Literal["models", "neurons", "ceiling"]
+    of: Literal["models", "neurons", "ceiling", "seeds"]
     models: tuple[str, str]
     width: int | None
+    seeds: tuple[int, int]
     a: Path
     b: Path
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """What is compared, for readers: the models, or the SAE seeds of one model."""
+        (a, b), (first, second) = self.models, self.seeds
+        return (f"{a} seed {first}", f"{b} seed {second}") if a == b else (a, b)
+
+    def like(self, other: Comparison) -> bool:
+        """Whether the other compares the same two, perhaps at another width."""
+        return (self.of, self.models, self.seeds) == (other.of, other.models, other.seeds)
 
 
 _NEURONS = re.compile(r"blocks\.\d+\.mlp\.(hook_pre|hook_post|in\.hook_out|out\.hook_in)")
@@ -122,21 +137,49 @@ def family_stores(config: Config, model: str) -> tuple[list[tuple[int, int]], li
 
 
 def comparisons(config: Config, folder: RunFolder) -> list[Comparison]:
-    """Everything that is matched: each pair of models at each width, their neurons, and the ceiling."""
+    """Everything that is matched: each pair of models at each width, their neurons, and the ceiling.
+
+    Of a single model: each pair of its SAE seeds, at each width that has them.
+    """
     names, saes = config.models.names, config.saes
     seed = saes.seeds[0]
+    if len(names) == 1:
+        return _seeds_of_one(config, folder)
     found = []
     for a, b in combinations(names, 2):
         for width in saes.widths:
             stores = folder.store(a, width, seed), folder.store(b, width, seed)
-            found.append(Comparison(f"{a}-{b}.w{width}", "models", (a, b), width, *stores))
+            found.append(Comparison(f"{a}-{b}.w{width}", "models", (a, b), width, (seed, seed), *stores))
         if config.features.neuron_documents:
             stores = folder.neurons(a), folder.neurons(b)
-            found.append(Comparison(f"{a}-{b}.neurons", "neurons", (a, b), None, *stores))
+            found.append(Comparison(f"{a}-{b}.neurons", "neurons", (a, b), None, (seed, seed), *stores))
     other = next((s for s in (*saes.seeds[1:], saes.ceiling_seed) if s is not None and s != seed), None)
     if other is not None:
-        width, first = headline_width(config), names[0]
-        stores = folder.store(first, width, seed), folder.store(first, width, other)
-        name = f"{first}-{first}.w{width}.s{seed}-s{other}"
-        found.append(Comparison(name, "ceiling", (first, first), width, *stores))
+        found.append(_of_seeds("ceiling", folder, names[0], headline_width(config), (seed, other)))
     return found
+
+
+def headline_comparison(config: Config, folder: RunFolder) -> Comparison:
+    """The one that answers, of a study that compares anything: the first two models, or SAE seeds of one, at the
+    largest width."""
+    found = comparisons(config, folder)
+    return next(c for c in reversed(found) if c.like(found[0]))
+
+
+def _seeds_of_one(config: Config, folder: RunFolder) -> list[Comparison]:
+    grid = sae_grid(config)
+    seeds = list(dict.fromkeys(seed for _, _, seed in grid))
+    return [
+        _of_seeds("seeds", folder, name, width, pair)
+        for pair in combinations(seeds, 2)
+        for name in config.models.names
+        for width in config.saes.widths
+        if {(name, width, seed) for seed in pair} <= set(grid)
+    ]
+
+
+def _of_seeds(
+    of: Literal["ceiling", "seeds"], folder: RunFolder, model: str, width: int, seeds: tuple[int, int]
+) -> Comparison:
+    stores = [folder.store(model, width, seed) for seed in seeds]
+    return Comparison(f"{model}-{model}.w{width}.s{seeds[0]}-s{seeds[1]}", of, (model, model), width, seeds, *stores)

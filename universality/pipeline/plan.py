@@ -214,7 +214,7 @@ def _models(config: Config, text: Text, shapes: dict[str, Shape]) -> Stage:
     t, n_ctx = config.models.training, config.corpus.n_ctx
     trained = [shapes[name] for name in config.models.train]
     loaded = [shapes[name] for name in config.models.load]
-    tokens, checked = int(t.epochs * text.train), min(text.held_out, 512 * n_ctx)
+    tokens, checked = int(t.epochs * text.train), min(text.held_out, config.saes.quality_blocks * n_ctx)
     flop = sum((3 * tokens + text.held_out) * forward_flop(s, n_ctx) for s in trained)
     flop += sum(checked * forward_flop(s, n_ctx) for s in loaded)
     held = [16 * s.parameters + 60 * t.batch_blocks * n_ctx * s.d_model * s.n_layers for s in trained]

@@ -14,7 +14,7 @@ from universality.pipeline import gather
 from universality.pipeline.explorer import write_explorer
 from universality.pipeline.figures import figure_tables
 from universality.pipeline.gather import Findings, findings
-from universality.pipeline.layout import RunFolder, headline_width, sae_grid
+from universality.pipeline.layout import RunFolder, comparisons, headline_comparison, headline_width, sae_grid
 from universality.report import write_report
 from universality.report.data import FileLink, Report
 from universality.report.figures import save_picture
@@ -29,12 +29,12 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
     Raises
     ------
     UniversalityError
-        If the study holds one model only: there is nothing to compare.
+        If the study holds one model with one SAE seed: there is nothing to compare.
     """
-    if len(config.models.names) < 2:
+    if not comparisons(config, folder):
         raise UniversalityError(
-            "a report compares two models or more, the configuration names one; add another under models, or stop at "
-            "the stage `families`"
+            "a report compares two models or more, or SAE seeds of one; the configuration names one of each: add "
+            "another under models or saes.seeds, or stop at the stage `families`"
         )
     with findings(config, folder) as found:
         samples = gather.samples(found)
@@ -118,8 +118,8 @@ _SPLITS = (("train", "train"), ("choose", "choose partners"), ("report", "report
 
 
 def _files(config: Config, folder: RunFolder) -> tuple[FileLink, ...]:
-    a, b = config.models.names[:2]
-    name = f"{a}-{b}.w{config.saes.widths[-1]}.activation"
+    answers = headline_comparison(config, folder)
+    name, a = f"{answers.name}.activation", answers.models[0]
     links = [
         FileLink(f"../matches/{name}.csv", "matched features with top tokens, scores, q and intervals"),
         FileLink(f"../matches/{name}.graphml", "the same as a graph, for igraph, networkx, Gephi"),

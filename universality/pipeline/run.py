@@ -57,13 +57,14 @@ def run(config: Config, out: str | Path, until: str = "report") -> Path:
     """
     if until not in STAGES:
         raise UniversalityError(f"unknown stage {until!r}; expected one of {', '.join(STAGES)}")
-    if until == "report" and len(config.models.names) < 2:
-        raise ConfigError(
-            f"a report compares two models or more, the configuration names {config.models.names[0]} alone; name "
-            "another under models.load or models.train, or stop before the report, with one of the commands "
-            f"{', '.join(STAGES[1:-1])}"
-        )
     folder = RunFolder(Path(out))
+    if until == "report" and not comparisons(config, folder):
+        raise ConfigError(
+            "a report compares two models or more, or SAE seeds of one; the configuration names "
+            f"{config.models.names[0]} alone, with SAE seed {config.saes.seeds[0]}; name another under models.load or "
+            "models.train, or a second seed as in saes.seeds=[0, 1], or stop before the report, with one of the "
+            f"commands {', '.join(STAGES[1:-1])}"
+        )
     if folder.root.exists() and not folder.root.is_dir():
         raise UniversalityError(f"{folder.root}: expected a folder for the run, found a file; name another with --out")
     folder.root.mkdir(parents=True, exist_ok=True)
@@ -260,7 +261,7 @@ def _model_inputs(config: Config, name: str) -> list[Any]:
         return [m.train[name].model_dump(), m.architecture.model_dump(), m.training.model_dump(), m.dtype]
     from universality.models.shipped import model_folder
 
-    return [m.load[name], _by_content([model_folder(m.load[name])])]
+    return [m.load[name], config.saes.quality_blocks, _by_content([model_folder(m.load[name])])]
 
 
 def _by_content(paths: list[Path]) -> list[list[Any]]:

@@ -108,7 +108,7 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
         loss = model.metadata.get("held_out_loss")
     else:
         loss = (
-            round(mean_loss(model.bridge, held_out.take(spread_evenly(len(held_out), 512))), 4)
+            round(mean_loss(model.bridge, held_out.take(spread_evenly(len(held_out), config.saes.quality_blocks))), 4)
             if len(held_out)
             else None
         )

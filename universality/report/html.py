@@ -68,6 +68,7 @@ def render(report: Report) -> str:
     return environment.get_template("template.html.j2").render(
         report=report,
         headline=report.headline,
+        question=words.question(report.headline),
         verdict=words.verdict(report.headline),
         answer=words.answer(report.headline),
         widths_text=words.across_widths(report.widths),

@@ -49,6 +49,13 @@ def answer(headline: Headline) -> tuple[str, ...]:
     return tuple(filter(None, (first, baselines, _optimism(headline, features), _published(headline))))
 
 
+def question(headline: Headline) -> str:
+    """What the page answers."""
+    if headline.seeds_of is None:
+        return "Do two networks trained apart learn the same features?"
+    return f"Do two sparse autoencoders of {headline.seeds_of}, which differ in their seed, find the same features?"
+
+
 def verdict(headline: Headline) -> str:
     """In three words or fewer."""
     features, null = headline.of("features"), headline.of("null")
@@ -101,6 +108,8 @@ def _significant(headline: Headline, features: Population) -> str:
 
 def _neurons(headline: Headline, features: Population) -> str:
     neurons = headline.of("neurons")
+    if headline.seeds_of is not None:
+        return ""  # one model's units match themselves
     if neurons is None:
         units = headline.units[0].upper() + headline.units[1:]
         return f"{units} were not stored, so there is no baseline of the models' own units."
@@ -120,6 +129,12 @@ def _neurons(headline: Headline, features: Population) -> str:
 
 def _ceiling(headline: Headline, features: Population) -> str:
     ceiling = headline.of("ceiling")
+    if headline.seeds_of is not None:
+        return (
+            f"Both dictionaries are of one model, {headline.seeds_of}, on the same text, and differ in their seed "
+            "only. So this is a ceiling: what two SAEs of one model do not share, no comparison of two models can; and "
+            "it does not say whether another model would learn the same."
+        )
     if ceiling is None:
         return "No second SAE of one model was trained, so the ceiling is unknown."
     start = f"Two SAEs of one model that differ only in their own seed agree with a median of {fixed(ceiling.median)}"
@@ -149,6 +164,8 @@ def _optimism(headline: Headline, features: Population) -> str:
 
 
 def _published(headline: Headline) -> str:
+    if headline.seeds_of is not None:
+        return ""  # the landmark is of two models
     landmark = (
         f"{published.CITATION}, report medians of {fixed(published.FEATURES_MEDIAN)} for features and "
         f"{fixed(published.NEURONS_MEDIAN)} for neurons, each with its best partner, partners allowed to repeat, from "

@@ -126,6 +126,8 @@ class Headline:
         Median held-out r of every feature's (neuron's) best partner where partners may repeat, as it is published.
     units
         What the models' own units at the hook are, in words: not neurons outside an MLP.
+    seeds_of
+        The model, where two SAE seeds of one are compared and not two models; ``model_a`` and ``model_b`` name them.
     """
 
     model_a: str
@@ -143,6 +145,7 @@ class Headline:
     nearest: float = NAN
     nearest_neurons: float = NAN
     units: str = "neurons"
+    seeds_of: str | None = None
 
     def of(self, role: Role) -> Population | None:
         """The population of a role, None if it was not measured or has no score."""

@@ -1,4 +1,4 @@
-// A map a model, side by side: two models share no axes, so what links them is the pairing.
+// A map a dictionary, side by side: two maps share no axes, so what links them is the pairing.
 async function showMap(index) {
   const [pairs, ...maps] = await Promise.all([load("pairs"), load("map-0"), load("map-1")]);
   const SIDE = 720, partner = [["row", "col"], ["col", "row"]];
@@ -58,8 +58,8 @@ async function showMap(index) {
   return {
     title: "Map",
     nodes: [heading("Map of the features"),
-      el("p", {}, "Each model's living features by the first two principal axes of their decoder directions, which hold ", maps.map(({explained}) => percent(explained)).join(" and "),
-        " of the spread. The models share no axes: a place in one map means nothing in the other; the ring shows the same pair in both."),
+      el("p", {}, "Each dictionary's living features by the first two principal axes of their decoder directions, which hold ", maps.map(({explained}) => percent(explained)).join(" and "),
+        " of the spread. The maps share no axes: a place in one map means nothing in the other; the ring shows the same pair in both."),
       el("p", {class: "legend"}, "r held out from 0 ", el("span", {class: "ramp sequential"}), " to 1"), el("p", {}, read),
       el("div", {class: "sides"}, sides.map(({node}) => node))],
     ready() { for (const {view} of sides) view.redraw(); },

@@ -89,7 +89,7 @@ def describe_densities(samples: Sequence[DensitySample]) -> Caption:
     ]
     text = (
         "Share of held-out tokens on which each living feature fires, on a logarithmic scale with five bins a decade; "
-        "dead features are counted in the legend. The two models' outlines should lie on each other: dictionaries that "
+        "dead features are counted in the legend. Outlines of one width should lie on each other: dictionaries that "
         "differ in how often their features fire cannot match well. A second hump at very low rates would be features "
         "that stand for nothing."
     )

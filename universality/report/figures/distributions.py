@@ -20,7 +20,7 @@ from universality.report.figures.style import (
     say,
     styled,
 )
-from universality.report.numbers import count, fixed, percent
+from universality.report.numbers import count, fixed, listed, percent
 
 LOOK: dict[Role, tuple[str, str]] = {
     "features": (BLUE, "-"),
@@ -95,10 +95,16 @@ def describe_distribution(samples: Sequence[Sample]) -> Caption:
     medians = "; ".join(
         f"{p.label}: median {fixed(p.median)}, {percent(p.shares[0])} at r ≥ 0.5 (n = {count(p.n)})" for p in found
     )
+    bounds = {
+        "null": "chance (nothing shared)",
+        "neurons": f"{units} (the models' own units)",
+        "ceiling": "the ceiling (the same model, another SAE seed)",
+    }
+    beside = listed([f"from {bound}" for role, bound in bounds.items() if any(p.role == role for p in found)])
     text = (
-        "For every r on the horizontal axis, the share whose best match in the other network is at least as alike; "
-        "dots mark medians, grey lines r = 0.5, r = 0.7 and one half. The further right a curve, the more alike. Look "
-        f"at how far features lie from chance (nothing shared), from {units} (the models' own units) and from the "
-        "ceiling (the same model, another SAE seed), and not at how far they lie from r = 1."
+        "For every r on the horizontal axis, the share whose best match is at least as alike; dots mark medians, grey "
+        "lines r = 0.5, r = 0.7 and one half. The further right a curve, the more alike."
     )
+    if beside:
+        text += f" Look at how far features lie {beside}, and not at how far they lie from r = 1."
     return Caption(text, f"Curves of best-match correlations. {medians or 'No samples'}.")
