@@ -156,6 +156,10 @@ class ActivationsConfig(_Section):
 class SAEConfig(_Section):
     """The grid of sparse autoencoders: every model × every width × every seed, from one token stream."""
 
+    load: dict[str, list[str]] = Field(default_factory=dict)
+    """Model → SAEs that are there already, by folder or file, of any tool that ``SAE.load`` reads: one path, or one
+    for each width (and several of a width for several seeds); braces as for models. Nothing is trained then, widths
+    and seeds follow from the files, and of the other keys here ``quality_blocks`` alone plays a part."""
     architecture: Literal["topk", "batchtopk", "matryoshka", "relu", "jumprelu"] = "topk"
     """``topk`` keeps a token's k largest pre-activations, ``batchtopk`` a batch's; ``matryoshka`` can be cut at nested
     widths; ``relu`` pays an L1 penalty; ``jumprelu`` learns thresholds and pays for the number of features."""
@@ -203,13 +207,30 @@ class SAEConfig(_Section):
     watch: Literal["none", "tensorboard", "wandb"] = "none"
     """Where the log's numbers go besides ``saes/train.jsonl``; the package must be installed."""
 
+    @field_validator("load", mode="before")
+    @classmethod
+    def _listed(cls, load: Any) -> Any:
+        if not isinstance(load, dict):
+            return load
+        listed = {name: [paths] if isinstance(paths, str) else paths for name, paths in load.items()}
+        return {
+            name: [part for path in paths for part in (expand(path) if isinstance(path, str) else [path])]
+            if isinstance(paths, list)
+            else paths
+            for name, paths in listed.items()
+        }
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if empty := [name for name, paths in self.load.items() if not paths]:
+            raise ValueError(f"load names no SAE of {', '.join(empty)}; leave the model out, or give paths")
         every = [*self.seeds, *([] if self.ceiling_seed is None else [self.ceiling_seed])]
         if len(set(every)) < len(every):
             raise ValueError(f"seeds and ceiling_seed must differ from each other, found {every}")
         if any(a >= b for a, b in pairwise(self.widths)):
             raise ValueError(f"widths must rise, found {self.widths}")
+        if self.load:  # widths, and what fires, are as the files have them
+            return self
         if isinstance(self.k, list) and len(self.k) != len(self.widths):
             raise ValueError(f"expected one k for all widths or one for each of {self.widths}, found {self.k}")
         for width in self.widths if self.architecture not in ("relu", "jumprelu") else []:
@@ -288,6 +309,18 @@ class Config(_Section):
     features: FeaturesConfig = FeaturesConfig()
     statistics: StatisticsConfig = StatisticsConfig()
     families: FamiliesConfig = FamiliesConfig()
+
+    @model_validator(mode="after")
+    def _every_model_has_its_saes(self) -> Self:
+        names, given = self.models.names, self.saes.load
+        if unknown := sorted(given.keys() - set(names)):
+            raise ValueError(f"saes.load names {', '.join(unknown)}, the models are {', '.join(names)}")
+        if given and (without := [name for name in names if name not in given]):
+            raise ValueError(
+                f"saes.load names SAEs of {', '.join(given)} and none of {', '.join(without)}: name them too, since an "
+                "SAE trained here would differ in more than its model; or leave saes.load out, and all are trained"
+            )
+        return self
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:

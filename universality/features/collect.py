@@ -143,4 +143,5 @@ def _provenance(site: Site, sae: SAE | None, blocks: TokenBlocks) -> dict[str, A
 def _describe(sae: SAE) -> dict[str, Any]:
     training = sae.metadata.get("training")
     seed = training.get("seed") if isinstance(training, Mapping) else None  # another tool's may be anything
-    return {"hash": sae.hash, "architecture": sae.architecture, "width": sae.d_sae, "seed": seed}
+    loaded = {"loaded": sae.metadata["loaded"]} if "loaded" in sae.metadata else {}
+    return {"hash": sae.hash, "architecture": sae.architecture, "width": sae.d_sae, "seed": seed, **loaded}

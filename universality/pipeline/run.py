@@ -20,6 +20,7 @@ from universality.pipeline import stages
 from universality.pipeline.exports import make_exports
 from universality.pipeline.files import replace_file
 from universality.pipeline.layout import RunFolder, comparisons, family_stores, sae_grid
+from universality.pipeline.loaded import loaded_inputs, make_loaded_saes, with_loaded_saes
 from universality.pipeline.lock import alone_in
 from universality.pipeline.task import Outcome, Task, hash_inputs, run_tasks
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from universality.sae.distributed import Ranks
 
 STAGES = ("corpus", "train-models", "train-saes", "collect", "match", "families", "export", "report")
-_HOW = {"watch", "checkpoint_steps"}  # settings that change nothing in the SAEs
+_HOW = {"watch", "checkpoint_steps", "load"}  # settings that change nothing in SAEs that are trained
 _PACKAGES = ("torch", "transformer-lens", "numpy", "scipy", "numba", "h5py", "tokenizers", "safetensors")
 
 
@@ -62,7 +63,7 @@ def run(config: Config, out: str | Path, until: str = "report") -> Path:
             "another under models.load or models.train, or stop before the report, with one of the commands "
             f"{', '.join(STAGES[1:-1])}"
         )
-    folder = RunFolder(Path(out))
+    config, folder = with_loaded_saes(config), RunFolder(Path(out))
     if folder.root.exists() and not folder.root.is_dir():
         raise UniversalityError(f"{folder.root}: expected a folder for the run, found a file; name another with --out")
     folder.root.mkdir(parents=True, exist_ok=True)
@@ -168,7 +169,9 @@ def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[
     model_tasks = [task.name for task in models]
     grid = [list(item) for item in sae_grid(c)]
     read_as = c.activations.dtype if c.activations.cache else None
-    settings = [c.hook, c.saes.model_dump(exclude=_HOW), grid, read_as]
+    settings: list[Any] = [c.hook, c.saes.model_dump(exclude=_HOW), grid, read_as]
+    if c.saes.load:
+        settings = [c.hook, c.saes.quality_blocks, grid, read_as, loaded_inputs(c)]
     saes = Task("train-saes", settings, ("corpus", *model_tasks), partial(_make_saes, c, folder, ranks), together=True)
     collected = [
         Task(
@@ -211,7 +214,7 @@ def _make_saes(config: Config, folder: RunFolder, ranks: Ranks | None) -> list[P
     from universality.pipeline.saes import make_saes  # torch
     from universality.sae.distributed import Ranks
 
-    return make_saes(config, folder, ranks or Ranks())
+    return (make_loaded_saes if config.saes.load else make_saes)(config, folder, ranks or Ranks())
 
 
 def _make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks | None) -> list[Path]:

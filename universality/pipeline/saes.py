@@ -93,7 +93,7 @@ def make_saes(config: Config, folder: RunFolder, ranks: Ranks) -> list[Path]:
         merge_logs(target)
         _draw(target)
     share = mine if not s.data_parallel else list(mine)[ranks.rank :: ranks.size]
-    _measure_quality(config, folder, used, blocks, share)
+    measure_quality(config, folder, used, blocks, share)
     ranks.wait()
     if ranks.first:
         clear_checkpoints(target)
@@ -227,7 +227,7 @@ def _draw(target: Path) -> None:
     )
 
 
-def _measure_quality(
+def measure_quality(
     config: Config, folder: RunFolder, sites: Mapping[str, Site], blocks: TokenBlocks, share: Iterable[Key]
 ) -> None:
     """``quality.json`` beside each SAE: reconstruction, sparsity, and the model's loss with it spliced in."""
