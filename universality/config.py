@@ -156,10 +156,6 @@ class ActivationsConfig(_Section):
 class SAEConfig(_Section):
     """The grid of sparse autoencoders: every model × every width × every seed, from one token stream."""
 
-    load: dict[str, list[str]] = Field(default_factory=dict)
-    """Model → SAEs that are there already, by folder or file, of any tool that ``SAE.load`` reads: one path, or one
-    for each width (and several of a width for several seeds); braces as for models. Nothing is trained then, widths
-    and seeds follow from the files, and of the other keys here ``quality_blocks`` alone plays a part."""
     architecture: Literal["topk", "batchtopk", "matryoshka", "relu", "jumprelu"] = "topk"
     """``topk`` keeps a token's k largest pre-activations, ``batchtopk`` a batch's; ``matryoshka`` can be cut at nested
     widths; ``relu`` pays an L1 penalty; ``jumprelu`` learns thresholds and pays for the number of features."""
@@ -206,6 +202,10 @@ class SAEConfig(_Section):
     """Of several processes (torchrun) each takes a share of every batch; else each trains some of the SAEs."""
     watch: Literal["none", "tensorboard", "wandb"] = "none"
     """Where the log's numbers go besides ``saes/train.jsonl``; the package must be installed."""
+    load: dict[str, list[str]] = Field(default_factory=dict)
+    """Model → SAEs that are there already, by folder or file, of any tool that ``SAE.load`` reads: one path, or one
+    for each width (and several of a width for several seeds); braces as for models. Nothing is trained then, widths
+    and seeds follow from the files, and of the other keys here ``quality_blocks`` alone plays a part."""
 
     @field_validator("load", mode="before")
     @classmethod
