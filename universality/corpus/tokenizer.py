@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer as _HFTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -20,6 +22,22 @@ BOS = "<|bos|>"
 STARTER_TOKENIZER = Path(__file__).parent / "starter" / "tokenizer.json"
 # What a Hugging Face tokenizer may call the token that starts a document, in order of preference.
 _BOS_NAMES = (BOS, "<|begin_of_text|>", "<bos>", "<s>", "[CLS]", "<|endoftext|>")
+
+
+@dataclass(frozen=True, eq=False)
+class Tokenized:
+    """A text's tokens and where each stands in it.
+
+    Attributes
+    ----------
+    ids : int32 [n]
+    start, end : int64 [n]
+        Characters of the text, the end not included. The tokens of one character in several bytes each span it.
+    """
+
+    ids: NDArray[np.int32]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,20 @@ class Tokenizer:
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special tokens."""
         return [encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def encode_with_spans(self, texts: Sequence[str]) -> list[Tokenized]:
+        """Tokens of each text, without special tokens, and where they stand in it."""
+        found = []
+        for encoding in self._untrimmed.encode_batch(list(texts), add_special_tokens=False):
+            span = np.array(encoding.offsets, np.int64).reshape(-1, 2)
+            found.append(Tokenized(np.array(encoding.ids, np.int32), span[:, 0], span[:, 1]))
+        return found
+
+    @cached_property
+    def _untrimmed(self) -> _HFTokenizer:
+        """Without the post-processor, which adds special tokens and may cut spaces from offsets."""
+        settings = json.loads(self.backend.to_str())
+        return _HFTokenizer.from_str(json.dumps({**settings, "post_processor": None}))
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of a run of tokens; bytes that are not UTF-8 by themselves show as U+FFFD."""
