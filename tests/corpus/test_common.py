@@ -70,7 +70,13 @@ def spans_of(blocks: TokenBlocks, own: TokenBlocks, tokenizer: Tokenizer) -> lis
 
 def test_boundaries_are_those_that_no_token_reaches_across(tokenizers: dict[str, Tokenizer]) -> None:
     for tokenizer in tokenizers.values():
-        for text in [*(text[:300] for text in TEXTS[::4]), "a", "naïve 日本語 🙂🙂 שלום", "  two  spaces ", "x\n\n y.\n"]:
+        for text in [
+            *(text[:300] for text in TEXTS[::4]),
+            "a",
+            "naïve 日本語 🙂🙂 שלום",
+            "  two  spaces ",
+            "x\n\n y.\n",
+        ]:
             (found,) = tokenizer.encode_with_spans([text])
             inner = set(boundaries(found, len(text)).tolist())
             assert inner <= slow_boundaries(tokenizer, text) | {len(text)}

@@ -6,7 +6,7 @@ from universality.corpus.corpus import Corpus, build_common, build_corpus, build
 from universality.corpus.documents import DocumentTable
 from universality.corpus.read import Passage, read_passages
 from universality.corpus.splits import split_documents
-from universality.corpus.tokenizer import Tokenizer, load_tokenizer, train_bpe
+from universality.corpus.tokenizer import Tokenizer, load_tokenizer, train_bpe, wrap_tokenizer
 
 __all__ = [
     "CommonText",
@@ -24,4 +24,5 @@ __all__ = [
     "read_passages",
     "split_documents",
     "train_bpe",
+    "wrap_tokenizer",
 ]

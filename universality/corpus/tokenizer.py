@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +120,34 @@ def train_bpe(texts: Iterable[str], d_vocab: int = 4096) -> Tokenizer:
     )
     backend.train_from_iterator(texts, trainer)
     return Tokenizer(backend, bos_id=0)  # special tokens come first
+
+
+def wrap_tokenizer(tokenizer: Any) -> Tokenizer:
+    """A Hugging Face tokenizer that is in memory (``transformers.PreTrainedTokenizerFast``); it is copied.
+
+    Blocks open with its ``bos_token``, or where it has none with ``cls_token`` or ``eos_token``.
+
+    Raises
+    ------
+    CorpusError
+        If it is not a fast one, or names none of these tokens.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise CorpusError(
+            f"{type(tokenizer).__name__}: not a fast tokenizer, which only the tokenizers library reads; load it with "
+            "AutoTokenizer.from_pretrained(..., use_fast=True)"
+        )
+    named = (getattr(tokenizer, f"{kind}_token_id", None) for kind in ("bos", "cls", "eos"))
+    bos_id = next((i for i in named if i is not None), None)
+    if bos_id is None:
+        raise CorpusError(
+            f"{type(tokenizer).__name__}: names no bos_token, cls_token or eos_token to open a block with"
+        )
+    copied = _HFTokenizer.from_str(backend.to_str())
+    copied.no_truncation()
+    copied.no_padding()
+    return Tokenizer(copied, int(bos_id))
 
 
 def load_tokenizer(source: str | Path) -> Tokenizer:

@@ -37,6 +37,7 @@ def collect(
     part: range | None = None,
     common: TokenBlocks | None = None,
     pool: Pool = "max",
+    basis: str | None = None,
 ) -> None:
     """Write which features fire on which tokens, for all SAEs of a model in one pass over the tokens.
 
@@ -63,6 +64,9 @@ def collect(
         unembedding, since logit weights compare over one vocabulary.
     pool
         How: see `universality.features.pool`.
+    basis
+        A name for the basis that the site's activations are in: the same for stores of models, or of layers, whose
+        decoder rows may be compared.
 
     Raises
     ------
@@ -79,7 +83,7 @@ def collect(
                 FeatureStore.create(
                     path,
                     d_in if sae is None else sae.d_sae,
-                    provenance=_provenance(site, sae, blocks, common, pool),
+                    provenance=_provenance(site, sae, blocks, common, pool, basis),
                     documents=blocks.documents,
                     overwrite=overwrite,
                     resume=resume,
@@ -168,7 +172,7 @@ def _dictionary(site: Site, sae: SAE | None) -> Dictionary:
 
 
 def _provenance(
-    site: Site, sae: SAE | None, blocks: TokenBlocks, common: TokenBlocks | None, pool: Pool
+    site: Site, sae: SAE | None, blocks: TokenBlocks, common: TokenBlocks | None, pool: Pool, basis: str | None
 ) -> dict[str, Any]:
     own = {"tokenizer_hash": blocks.tokenizer_hash, "blocks_hash": blocks.hash}
     segments = {} if common is None else {"segments": {"pool": pool, **own}}
@@ -180,6 +184,7 @@ def _provenance(
         "tokenizer_hash": over.tokenizer_hash,
         "blocks_hash": over.hash,
         **segments,
+        **({} if basis is None else {"basis": basis}),
     }
 
 

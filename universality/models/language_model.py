@@ -74,6 +74,36 @@ class LanguageModel:
         return int(self.bridge.cfg.d_vocab)
 
 
+def wrap_model(model: Any, name: str, tokenizer: Any = None) -> LanguageModel:
+    """A Hugging Face causal language model that is in memory: fine-tuned a moment ago, quantised, or of any making.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        Of an architecture that TransformerLens knows. It is wrapped where it is, not copied, and set to ``eval``;
+        attention is computed without fused kernels from then on, so that hooks see all of it.
+    name
+        What to call it in this study.
+    tokenizer : transformers.PreTrainedTokenizerBase, optional
+        Its own, for the bridge's methods that take text. `universality.corpus.wrap_tokenizer` makes of it what
+        `universality.corpus.build_corpus` takes.
+
+    Raises
+    ------
+    ModelError
+        If TransformerLens cannot wrap it.
+    """
+    source = str(getattr(getattr(model, "config", None), "name_or_path", "") or name)
+    try:
+        with _quiet_unless_watched(), redirect_stdout(io.StringIO()):
+            bridge = TransformerBridge.boot_transformers(
+                source, hf_model=model, tokenizer=tokenizer, dtype=model.dtype, device=model.device
+            )
+    except Exception as error:  # transformers and TransformerLens raise many kinds
+        raise ModelError(f"{name}: TransformerLens cannot wrap this {type(model).__name__}: {error}") from error
+    return LanguageModel(bridge.eval(), name, {"source": source, "in_memory": True})
+
+
 def weights(bridge: TransformerBridge) -> dict[str, Tensor]:
     """Parameters under the names of the wrapped model."""
     return {name.replace(_WRAPPER, ""): value for name, value in bridge.original_model.named_parameters()}

@@ -111,7 +111,6 @@ def make_loaded_saes(config: Config, folder: RunFolder, ranks: "Ranks") -> list[
     MismatchError
         If it reads another number of activations than the hook has, was trained at another hook, or is listed twice.
     """
-    from universality.corpus import TokenBlocks
     from universality.pipeline.saes import measure_quality, shared_sites
 
     sites = shared_sites(config, folder, ranks)
@@ -121,7 +120,7 @@ def make_loaded_saes(config: Config, folder: RunFolder, ranks: "Ranks") -> list[
                 sae.save(target)
     ranks.wait()
     keys = [(model, f"w{width}-s{seed}") for model, width, seed in sae_grid(config)]
-    measure_quality(config, folder, sites, TokenBlocks.load(folder.blocks), keys[ranks.rank :: ranks.size])
+    measure_quality(config, folder, sites, keys[ranks.rank :: ranks.size])
     ranks.wait()
     names = ("cfg.json", "sae_weights.safetensors", "quality.json")
     return [folder.sae(*item) / name for item in sae_grid(config) for name in names]

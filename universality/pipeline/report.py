@@ -89,6 +89,7 @@ def _facts(found: Findings) -> tuple[tuple[str, str], ...]:
     return (
         ("Corpus", f"{c.corpus.source}: {found.corpus['documents']:,} documents, blocks of {c.corpus.n_ctx}"),
         ("Tokens", ", ".join(f"{tokens[split]:,} {what}" for split, what in _SPLITS)),
+        *([("A token here", _segments(found))] if c.models.tokenizers else []),
         ("Token blocks", found.corpus["blocks_hash"]),
         ("Hook", c.hook),
         ("SAEs", _saes(c)),
@@ -99,6 +100,14 @@ def _facts(found: Findings) -> tuple[tuple[str, str], ...]:
             f"{', '.join(c.statistics.nulls)}, {c.statistics.replicates} replicates each, seed {c.statistics.seed}",
         ),
         ("Intervals", f"{c.statistics.bootstrap} resamples of works"),
+    )
+
+
+def _segments(found: Findings) -> str:
+    own = ", ".join(f"{name} {n:,}" for name, n in found.corpus.get("own_tokens", {}).items())
+    return (
+        f"is a stretch of text between boundaries that all tokenizers share; of own tokens: {own}. A feature's "
+        f"activation there is the {found.config.features.pool} over its tokens"
     )
 
 

@@ -156,7 +156,9 @@ def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[
     """
     c = config
     names = c.models.names
-    corpus = Task("corpus", [c.corpus.model_dump(), _corpus_inputs(c)], (), partial(stages.make_corpus, c, folder))
+    text = [c.corpus.model_dump(), _corpus_inputs(c), *([names] if c.models.tokenizers else [])]
+    corpus = Task("corpus", text, (), partial(stages.make_corpus, c, folder))
+    collected_as = c.features.model_dump(exclude=set() if c.models.tokenizers else {"pool"})
     models = [
         Task(
             f"train-models/{name}",
@@ -173,11 +175,12 @@ def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[
     if c.saes.load:
         settings = [c.hook, c.saes.quality_blocks, grid, read_as, loaded_inputs(c)]
     saes = Task("train-saes", settings, ("corpus", *model_tasks), partial(_make_saes, c, folder, ranks), together=True)
+    shared = ["one basis"] if c.models.one_basis else []
     collected = [
         Task(
             f"collect/{name}",
-            [c.hook, c.features.model_dump(), [item for item in grid if item[0] == name], read_as],
-            ("corpus", f"train-models/{name}", "train-saes"),
+            [c.hook, collected_as, [item for item in grid if item[0] == name], read_as, *shared],
+            ("corpus", *(model_tasks if shared else [f"train-models/{name}"]), "train-saes"),
             partial(_make_features, c, folder, name, ranks),
             together=True,
         )
@@ -187,7 +190,7 @@ def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[
     matched = [
         Task(
             f"match/{comparison.name}",
-            c.statistics.model_dump(),
+            [c.statistics.model_dump(), *shared] if shared else c.statistics.model_dump(),
             sorted({f"collect/{name}" for name in comparison.models}),
             partial(stages.make_match, c, folder, comparison),
         )
@@ -236,8 +239,9 @@ def _corpus_inputs(config: Config) -> list[list[Any]]:
     c = config.corpus
     sources = [c.source] if isinstance(c.source, str) else c.source
     paths = [STARTER if source == "starter" else Path(source) for source in sources]
-    if c.tokenizer != "train":
-        file = tokenizer_file(c.tokenizer)
+    names = config.models.names if config.models.tokenizers else []
+    read_with = [config.models.tokenizer_of(name, c.tokenizer) for name in names] or [c.tokenizer]
+    for file in (tokenizer_file(source) for source in read_with if source != "train"):
         paths += [file, *file.parent.glob("tokenizer_config.json")]  # that names the token which opens a document
     return _by_content(paths)
 
