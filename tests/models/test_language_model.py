@@ -93,24 +93,25 @@ def test_a_hugging_face_model_in_memory_is_studied_as_it_is() -> None:
     from universality.corpus import build_corpus, train_bpe, wrap_tokenizer
 
     made = train_bpe(["some text to learn from, again and again"], 280)
-    tokenizer = wrap_tokenizer(PreTrainedTokenizerFast(tokenizer_object=made.backend, bos_token="<|bos|>"))
-    assert (tokenizer.hash, tokenizer.bos_id) == (made.hash, made.bos_id)
+    fast = PreTrainedTokenizerFast(tokenizer_object=made.backend, bos_token="<|bos|>", eos_token="<|bos|>")
+    tokenizer = wrap_tokenizer(fast)
+    assert (tokenizer.encode(["again, some"]), tokenizer.bos_id) == (made.encode(["again, some"]), made.bos_id)
     torch.manual_seed(0)
     sizes = {"n_positions": 32, "n_embd": 16, "n_layer": 2, "n_head": 2}
     theirs = GPT2LMHeadModel(GPT2Config(vocab_size=280, **sizes, attn_implementation="eager")).eval()
     tokens = torch.arange(20)[None]
     with torch.no_grad():
         before = theirs(tokens, output_hidden_states=True)
-    ours = wrap_model(theirs, "mine")
+    ours = wrap_model(theirs, fast, "mine")
     blocks = build_corpus(max_documents=4, tokenizer=tokenizer, n_ctx=32).blocks
     assert ModelSite(ours, "blocks.0.hook_resid_post").read(blocks.take(np.arange(2))).shape[1] == 16
     with torch.no_grad():
         assert_close(run_until(ours.bridge, tokens, "blocks.0.hook_out"), before.hidden_states[1], rtol=1e-4, atol=1e-4)
         assert_close(ours.bridge(tokens, return_type="logits"), before.logits, rtol=1e-4, atol=1e-4)
-    other = wrap_model(GPT2LMHeadModel(GPT2Config(vocab_size=280, **sizes)), "other")
+    other = wrap_model(GPT2LMHeadModel(GPT2Config(vocab_size=280, **sizes)), fast, "other")
     assert other.hash != ours.hash
     with pytest.raises(ModelError, match="no: TransformerLens cannot wrap this Linear"):
-        wrap_model(torch.nn.Linear(2, 2), "no")
+        wrap_model(torch.nn.Linear(2, 2), fast, "no")
     with pytest.raises(CorpusError, match="object: not a fast tokenizer"):
         wrap_tokenizer(object())
     with pytest.raises(CorpusError, match="names no bos_token, cls_token or eos_token"):

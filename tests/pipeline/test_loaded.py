@@ -16,6 +16,7 @@ from universality.activations import ModelSite
 from universality.config import Config, parse_config
 from universality.corpus import TokenBlocks
 from universality.errors import ConfigError, FormatError, MismatchError
+from universality.matching import Match
 from universality.models.language_model import load_model
 from universality.pipeline import RunFolder, run
 from universality.pipeline.info import describe
@@ -71,7 +72,7 @@ def study(load: dict[str, Any], **other: Any) -> Config:
         {
             "corpus": {"max_documents": 32, "n_ctx": 32, "held_out": 0.5},
             "features": {"neuron_documents": 0},
-            "models": {"load": {"A": "starter/seed0", "B": "starter/seed1"}},
+            "models": {"load": {"A": "starter/seed0", "B": "starter/seed0"}, "one_basis": True},
             "hook": HOOK,
             "saes": {"load": load, "quality_blocks": 8},
             "statistics": {"replicates": 1, "bootstrap": 5},
@@ -108,6 +109,18 @@ def test_a_study_of_three_tools_reaches_its_report(config: Config, finished: Run
     assert "This run is not finished" not in finished.report.read_text(encoding="utf-8")
     assert finished.families("A").is_file()
     assert not (finished.root / "saes" / "train.jsonl").exists()
+
+
+def test_models_in_one_basis_are_matched_by_decoder_rows_too(finished: RunFolder) -> None:
+    """Here one model twice. Scores are the cosines, worked out by hand."""
+    a, b = (SAE.load(finished.sae(name, 48, 0)).W_dec.numpy() for name in "AB")
+    found = Match.load(finished.decoder_match("A-B.w48"))
+    cosine = (a @ b.T) / np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1))
+    assert_allclose(found.scores, cosine[found.rows, found.cols], atol=1e-6)
+    assert finished.decoder_match("A-B.w48").with_suffix(".csv").is_file()
+    with FeatureStore.open(finished.store("A", 48, 0)) as one, FeatureStore.open(finished.store("B", 48, 0)) as other:
+        assert one.provenance["basis"] == other.provenance["basis"]
+        assert one.provenance["basis"].endswith(" at blocks.0.hook_out")
 
 
 def test_stores_hold_what_the_source_encodes(config: Config, finished: RunFolder) -> None:

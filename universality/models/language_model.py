@@ -17,6 +17,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -74,7 +75,7 @@ class LanguageModel:
         return int(self.bridge.cfg.d_vocab)
 
 
-def wrap_model(model: Any, name: str, tokenizer: Any = None) -> LanguageModel:
+def wrap_model(model: Any, tokenizer: Any, name: str) -> LanguageModel:
     """A Hugging Face causal language model that is in memory: fine-tuned a moment ago, quantised, or of any making.
 
     Parameters
@@ -82,11 +83,11 @@ def wrap_model(model: Any, name: str, tokenizer: Any = None) -> LanguageModel:
     model : transformers.PreTrainedModel
         Of an architecture that TransformerLens knows. It is wrapped where it is, not copied, and set to ``eval``;
         attention is computed without fused kernels from then on, so that hooks see all of it.
+    tokenizer : transformers.PreTrainedTokenizerBase
+        Its own; TransformerLens would look for one on the hub. `universality.corpus.wrap_tokenizer` makes of it what
+        `universality.corpus.build_corpus` takes.
     name
         What to call it in this study.
-    tokenizer : transformers.PreTrainedTokenizerBase, optional
-        Its own, for the bridge's methods that take text. `universality.corpus.wrap_tokenizer` makes of it what
-        `universality.corpus.build_corpus` takes.
 
     Raises
     ------
@@ -95,9 +96,14 @@ def wrap_model(model: Any, name: str, tokenizer: Any = None) -> LanguageModel:
     """
     source = str(getattr(getattr(model, "config", None), "name_or_path", "") or name)
     try:
-        with _quiet_unless_watched(), redirect_stdout(io.StringIO()):
+        with _quiet_unless_watched(), redirect_stdout(io.StringIO()), TemporaryDirectory() as folder:
+            tokenizer.save_pretrained(folder)  # TransformerLens reads it again, from where it says that it came from
             bridge = TransformerBridge.boot_transformers(
-                source, hf_model=model, tokenizer=tokenizer, dtype=model.dtype, device=model.device
+                source,
+                hf_model=model,
+                tokenizer=type(tokenizer).from_pretrained(folder),
+                dtype=model.dtype,
+                device=model.device,
             )
     except Exception as error:  # transformers and TransformerLens raise many kinds
         raise ModelError(f"{name}: TransformerLens cannot wrap this {type(model).__name__}: {error}") from error

@@ -80,6 +80,8 @@ def count_text(config: Config) -> Text:
     ).split
     sample = [passages[i].text for i in np.linspace(0, len(passages) - 1, min(_SAMPLE, len(passages))).astype(int)]
     tokenizer, note = _tokenizer_at_hand(c.tokenizer)
+    if config.models.tokenizers:
+        note += "; models read with tokenizers of their own, whose tokens are taken to be as many"
     tokens_a_character = sum(map(len, tokenizer.encode(sample))) / sum(map(len, sample))
     d_vocab = tokenizer.d_vocab
     if c.tokenizer == "train":  # a type carries about log2(d_vocab) bits of text

@@ -25,7 +25,7 @@ def collect_together(
 ) -> None:
     """`collect` by all ranks; each joins some of the stores. The contents are those of one process.
 
-    ``rows`` are ``common`` and ``pool`` of `collect`.
+    ``rows`` are ``common``, ``pool`` and ``basis`` of `collect`.
     """
     if ranks.size == 1:
         collect(site, stores, blocks, unembedding=unembedding, overwrite=True, resume=True, **rows)
