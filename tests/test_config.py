@@ -192,3 +192,10 @@ def test_braces_name_a_family_of_models() -> None:
 def test_families_that_do_not_fit_are_refused(load: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_config({"models": {"load": load}})
+
+
+def test_models_of_different_beginnings_share_no_basis() -> None:
+    train = {"A": {"init": 0, "order": 0}, "B": {"init": 0, "order": 1}}
+    assert parse_config({"models": {"train": train, "one_basis": True}}).models.one_basis
+    with pytest.raises(ConfigError, match="begin from different weights share no basis, found init A 0, B 1"):
+        parse_config({"models": {"train": {**train, "B": {"init": 1, "order": 1}}, "one_basis": True}})

@@ -110,6 +110,13 @@ class ModelsConfig(_Section):
     """Of the trained ones."""
     dtype: Literal["float32", "float16"] = "float32"
     """Number format of the saved weights."""
+    one_basis: bool = False
+    """Whether all models write into one basis, as a model and its fine-tune or the checkpoints of one run do, and
+    models trained apart do not: decoder rows are then matched too, and stores say so."""
+    tokenizers: Literal["own"] | dict[str, str] = Field(default_factory=dict)
+    """For models of different tokenizers: name → a source as for ``corpus.tokenizer``, or ``own`` for the one in the
+    model's folder or repository; ``own`` alone for all; those not named read with ``corpus.tokenizer``. Features are
+    then compared on the stretches of text between boundaries that all tokenizers share (``features.pool``)."""
 
     @property
     def names(self) -> list[str]:
@@ -130,6 +137,35 @@ class ModelsConfig(_Section):
                 raise ValueError(f"models named twice: {', '.join(sorted(both))}")
             found |= zip(names, sources, strict=True)
         return found
+
+    def tokenizer_of(self, name: str, otherwise: str) -> str:
+        """The source of a model's tokenizer: ``otherwise`` is the corpus's."""
+        given = self.tokenizers if isinstance(self.tokenizers, str) else self.tokenizers.get(name, otherwise)
+        if given != "own":
+            return given
+        return "starter" if self.load[name].startswith("starter/") else self.load[name]
+
+    @model_validator(mode="after")
+    def _shares_a_basis(self) -> Self:
+        inits = {name: seeds.init for name, seeds in self.train.items()}
+        if self.one_basis and len(set(inits.values())) > 1:
+            found = ", ".join(f"{name} {init}" for name, init in inits.items())
+            raise ValueError(f"one_basis: models that begin from different weights share no basis, found init {found}")
+        return self
+
+    @model_validator(mode="after")
+    def _tokenizers_of_models(self) -> Self:
+        given = dict.fromkeys(self.names, "own") if isinstance(self.tokenizers, str) else self.tokenizers
+        if unknown := sorted(given.keys() - set(self.names)):
+            raise ValueError(f"tokenizers names {', '.join(unknown)}, the models are {', '.join(self.names)}")
+        if trained := [name for name, source in given.items() if source == "own" and name not in self.load]:
+            raise ValueError(f"tokenizers: {', '.join(trained)} is trained here and has none of its own; name a source")
+        if trained := [name for name, source in given.items() if source == "train"]:
+            raise ValueError(
+                f"tokenizers: {', '.join(trained)} cannot read with 'train'; train a tokenizer in a run of its own "
+                "(corpus.tokenizer: train) and name its corpus/tokenizer.json"
+            )
+        return self
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:
@@ -203,14 +239,35 @@ class SAEConfig(_Section):
     """Of several processes (torchrun) each takes a share of every batch; else each trains some of the SAEs."""
     watch: Literal["none", "tensorboard", "wandb"] = "none"
     """Where the log's numbers go besides ``saes/train.jsonl``; the package must be installed."""
+    load: dict[str, list[str]] = Field(default_factory=dict)
+    """Model → SAEs that are there already, by folder or file, of any tool that ``SAE.load`` reads: one path, or one
+    for each width (and several of a width for several seeds); braces as for models. Nothing is trained then, widths
+    and seeds follow from the files, and of the other keys here ``quality_blocks`` alone plays a part."""
+
+    @field_validator("load", mode="before")
+    @classmethod
+    def _listed(cls, load: Any) -> Any:
+        if not isinstance(load, dict):
+            return load
+        listed = {name: [paths] if isinstance(paths, str) else paths for name, paths in load.items()}
+        return {
+            name: [part for path in paths for part in (expand(path) if isinstance(path, str) else [path])]
+            if isinstance(paths, list)
+            else paths
+            for name, paths in listed.items()
+        }
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if empty := [name for name, paths in self.load.items() if not paths]:
+            raise ValueError(f"load names no SAE of {', '.join(empty)}; leave the model out, or give paths")
         every = [*self.seeds, *([] if self.ceiling_seed is None else [self.ceiling_seed])]
         if len(set(every)) < len(every):
             raise ValueError(f"seeds and ceiling_seed must differ from each other, found {every}")
         if any(a >= b for a, b in pairwise(self.widths)):
             raise ValueError(f"widths must rise, found {self.widths}")
+        if self.load:  # widths, and what fires, are as the files have them
+            return self
         if isinstance(self.k, list) and len(self.k) != len(self.widths):
             raise ValueError(f"expected one k for all widths or one for each of {self.widths}, found {self.k}")
         for width in self.widths if self.architecture not in ("relu", "jumprelu") else []:
@@ -250,6 +307,9 @@ class FeaturesConfig(_Section):
     """Vocabulary rarer than this in the training split is left out of logit weights."""
     neuron_documents: float = Field(0.15, ge=0, le=1)
     """Share of the held-out documents on which the neurons, the dense baseline, are stored; 0 leaves them out."""
+    pool: Literal["max", "mean", "sum"] = "max"
+    """What stands for a feature on a stretch of several tokens, where models have different tokenizers: its largest
+    activation (which does not depend on how many tokens the stretch has), their mean, or their sum."""
 
 
 class StatisticsConfig(_Section):
@@ -299,6 +359,30 @@ class Config(_Section):
     features: FeaturesConfig = FeaturesConfig()
     statistics: StatisticsConfig = StatisticsConfig()
     families: FamiliesConfig = FamiliesConfig()
+
+    @model_validator(mode="after")
+    def _every_tokenizer_has_text(self) -> Self:
+        if not self.models.tokenizers:
+            return self
+        if isinstance(self.corpus.source, str) and self.corpus.source.endswith(".npy"):
+            raise ValueError("models.tokenizers read text: corpus.source is a .npy of token ids")
+        if any(self.models.tokenizer_of(name, self.corpus.tokenizer) == "train" for name in self.models.names):
+            raise ValueError(
+                "corpus.tokenizer is 'train' and models.tokenizers does not name one for every model: name the others"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _every_model_has_its_saes(self) -> Self:
+        names, given = self.models.names, self.saes.load
+        if unknown := sorted(given.keys() - set(names)):
+            raise ValueError(f"saes.load names {', '.join(unknown)}, the models are {', '.join(names)}")
+        if given and (without := [name for name in names if name not in given]):
+            raise ValueError(
+                f"saes.load names SAEs of {', '.join(given)} and none of {', '.join(without)}: name them too, since an "
+                "SAE trained here would differ in more than its model; or leave saes.load out, and all are trained"
+            )
+        return self
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:

@@ -1,15 +1,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from torch.testing import assert_close
 
 from universality.config import ArchitectureConfig
-from universality.errors import ModelError
+from universality.errors import CorpusError, ModelError
 from universality.models.forward import run_until
-from universality.models.language_model import LanguageModel, load_model, new_model, save_model, weights
+from universality.models.language_model import LanguageModel, load_model, new_model, save_model, weights, wrap_model
 
 
 @pytest.fixture
@@ -83,6 +84,38 @@ def test_local_hugging_face_folder_loads(tmp_path: Path, capfd: pytest.CaptureFi
     with torch.no_grad():
         assert_close(ours.bridge(tokens, return_type="logits"), theirs(tokens).logits, rtol=1e-4, atol=1e-4)
     assert (ours.name, ours.n_ctx, ours.d_vocab) == ("gpt", 32, 60)
+
+
+def test_a_hugging_face_model_in_memory_is_studied_as_it_is() -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    from universality.activations import ModelSite
+    from universality.corpus import build_corpus, train_bpe, wrap_tokenizer
+
+    made = train_bpe(["some text to learn from, again and again"], 280)
+    fast = PreTrainedTokenizerFast(tokenizer_object=made.backend, bos_token="<|bos|>", eos_token="<|bos|>")
+    tokenizer = wrap_tokenizer(fast)
+    assert (tokenizer.encode(["again, some"]), tokenizer.bos_id) == (made.encode(["again, some"]), made.bos_id)
+    torch.manual_seed(0)
+    sizes = {"n_positions": 32, "n_embd": 16, "n_layer": 2, "n_head": 2}
+    theirs = GPT2LMHeadModel(GPT2Config(vocab_size=280, **sizes, attn_implementation="eager")).eval()
+    tokens = torch.arange(20)[None]
+    with torch.no_grad():
+        before = theirs(tokens, output_hidden_states=True)
+    ours = wrap_model(theirs, fast, "mine")
+    blocks = build_corpus(max_documents=4, tokenizer=tokenizer, n_ctx=32).blocks
+    assert ModelSite(ours, "blocks.0.hook_resid_post").read(blocks.take(np.arange(2))).shape[1] == 16
+    with torch.no_grad():
+        assert_close(run_until(ours.bridge, tokens, "blocks.0.hook_out"), before.hidden_states[1], rtol=1e-4, atol=1e-4)
+        assert_close(ours.bridge(tokens, return_type="logits"), before.logits, rtol=1e-4, atol=1e-4)
+    other = wrap_model(GPT2LMHeadModel(GPT2Config(vocab_size=280, **sizes)), fast, "other")
+    assert other.hash != ours.hash
+    with pytest.raises(ModelError, match="no: TransformerLens cannot wrap this Linear"):
+        wrap_model(torch.nn.Linear(2, 2), fast, "no")
+    with pytest.raises(CorpusError, match="object: not a fast tokenizer"):
+        wrap_tokenizer(object())
+    with pytest.raises(CorpusError, match="names no bos_token, cls_token or eos_token"):
+        wrap_tokenizer(PreTrainedTokenizerFast(tokenizer_object=made.backend))
 
 
 def test_bad_folders_are_named(model, tmp_path: Path) -> None:

@@ -43,6 +43,16 @@ def test_cosines_within_a_model(tmp_path: Path) -> None:
     assert_array_equal(sim.dense()[:, [1, 4]], 0)
 
 
+def test_models_and_layers_in_one_basis_are_compared_without_force(tmp_path: Path) -> None:
+    shared = {"basis": "b at resid"}
+    a = made(tmp_path / "a.h5", 0, provenance={**of_model("m"), **shared})
+    b = made(tmp_path / "b.h5", 0, provenance={**of_model("n", "resid"), **shared})
+    assert_allclose(Similarity.decoder(a, b).pairs([0, 7], [0, 7]), 1, atol=1e-12)
+    control = made(tmp_path / "c.h5", 0, provenance={**of_model("n"), "basis": "another"})
+    with pytest.raises(MismatchError, match=r"if they share a basis, say so .*models\.one_basis"):
+        Similarity.decoder(a, control)
+
+
 def test_a_store_against_itself_needs_no_provenance(tmp_path: Path) -> None:
     a = made(tmp_path / "a.h5", 0)
     assert_allclose(Similarity.decoder(a, a).pairs([0, 7], [0, 7]), 1, atol=1e-12)

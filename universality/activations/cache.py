@@ -60,6 +60,11 @@ class CachedSite:
         return str(self._header["hook"])
 
     @property
+    def aliases(self) -> list[str]:
+        """Every name of this hook."""
+        return [str(name) for name in self._header["aliases"]]
+
+    @property
     def d_in(self) -> int:
         """Activations a token."""
         return int(self._header["d_in"])

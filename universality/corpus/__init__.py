@@ -1,23 +1,28 @@
 """Text, tokens, and the blocks that every model of a study reads."""
 
 from universality.corpus.blocks import TokenBlocks, cut_blocks
-from universality.corpus.corpus import Corpus, build_corpus, build_from_arrays
+from universality.corpus.common import CommonText, common_blocks
+from universality.corpus.corpus import Corpus, build_common, build_corpus, build_from_arrays
 from universality.corpus.documents import DocumentTable
 from universality.corpus.read import Passage, read_passages
 from universality.corpus.splits import split_documents
-from universality.corpus.tokenizer import Tokenizer, load_tokenizer, train_bpe
+from universality.corpus.tokenizer import Tokenizer, load_tokenizer, train_bpe, wrap_tokenizer
 
 __all__ = [
+    "CommonText",
     "Corpus",
     "DocumentTable",
     "Passage",
     "TokenBlocks",
     "Tokenizer",
+    "build_common",
     "build_corpus",
     "build_from_arrays",
+    "common_blocks",
     "cut_blocks",
     "load_tokenizer",
     "read_passages",
     "split_documents",
     "train_bpe",
+    "wrap_tokenizer",
 ]

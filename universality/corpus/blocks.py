@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,9 @@ class TokenBlocks:
     index : int64 [n_blocks], optional
         Where these blocks stand among those that they were taken from (a cache of activations holds the whole); None
         for the whole.
+    segment : int32 [n_blocks, n_ctx], optional
+        Where models of several tokenizers read one text (`universality.corpus.common`): the column of the blocks of
+        segments to which each token belongs, 0 for BOS and padding.
     """
 
     tokens: NDArray[np.int32]
@@ -56,6 +60,7 @@ class TokenBlocks:
     tokenizer_hash: str
     flagged_kinds: tuple[str, ...] = ()
     index: NDArray[np.int64] | None = None
+    segment: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -99,11 +104,13 @@ class TokenBlocks:
             length=self.length[blocks],
             document=self.document[blocks],
             index=np.asarray(blocks) if self.index is None else self.index[blocks],
+            segment=None if self.segment is None else self.segment[blocks],
         )
 
     def save(self, path: str | Path) -> None:
         """Write one ``.npz`` (no pickle), atomically."""
         temporary = Path(f"{path}.partial")
+        segment: dict[str, Any] = {} if self.segment is None else {"segment": self.segment}
         with temporary.open("wb") as file:
             np.savez(
                 file,
@@ -111,6 +118,7 @@ class TokenBlocks:
                 tokens=self.tokens,
                 length=self.length,
                 document=self.document,
+                **segment,
             )
         os.replace(temporary, path)
 
@@ -127,6 +135,7 @@ class TokenBlocks:
             with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 header = json.loads(file["header"].tobytes().decode())
                 tokens, length, document = file["tokens"], file["length"], file["document"]
+                segment = file.get("segment")
         except Exception as error:  # zipfile, numpy and json each raise their own
             raise FormatError(f"{path}: not a file of token blocks, or a torn one: {error}") from None
         if header.get("format") != _FORMAT or header.get("version") != _VERSION:
@@ -136,7 +145,14 @@ class TokenBlocks:
             )
         table = DocumentTable(**{name: tuple(header["documents"][name]) for name in ("id", "kind", "group", "split")})
         return cls(
-            tokens, length, document, table, header["d_vocab"], header["tokenizer_hash"], tuple(header["flagged_kinds"])
+            tokens,
+            length,
+            document,
+            table,
+            header["d_vocab"],
+            header["tokenizer_hash"],
+            tuple(header["flagged_kinds"]),
+            segment=segment,
         )
 
     def _header(self) -> str:

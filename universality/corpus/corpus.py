@@ -1,6 +1,6 @@
 """From a source of text or tokens to token blocks with splits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from universality.corpus.blocks import TokenBlocks, cut_blocks
+from universality.corpus.common import CommonText, common_blocks
 from universality.corpus.documents import DocumentTable
 from universality.corpus.read import Passage, read_passages
 from universality.corpus.splits import TRAIN, split_documents
@@ -67,6 +68,38 @@ def build_corpus(
         flagged_kinds=flagged,
     )
     return Corpus(blocks, made)
+
+
+def build_common(
+    source: str | Path | Sequence[str | Path],
+    tokenizers: Mapping[str, Tokenizer],
+    *,
+    n_ctx: int = 128,
+    held_out: float = 0.2,
+    split_seed: int = 0,
+    max_documents: int | None = None,
+) -> CommonText:
+    """Read text for models of different tokenizers, and split its documents: see `universality.corpus.common`.
+
+    Parameters
+    ----------
+    tokenizers
+        Model → its tokenizer. Other parameters as for `build_corpus`.
+
+    Raises
+    ------
+    CorpusError
+        If all models have one tokenizer, or no text fits a block.
+    """
+    if len({tokenizer.hash for tokenizer in tokenizers.values()}) < 2:
+        raise CorpusError(
+            f"{', '.join(tokenizers)} have one tokenizer: name it as corpus.tokenizer and leave models.tokenizers out, "
+            "so that they are compared token by token"
+        )
+    passages = read_passages(source)[:max_documents]
+    documents, flagged = _table(passages, held_out, split_seed)
+    texts = [passage.text for passage in passages]
+    return common_blocks(texts, documents, tokenizers, n_ctx=n_ctx, flagged_kinds=flagged)
 
 
 def build_from_arrays(

@@ -9,7 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer as _HFTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -20,6 +23,22 @@ BOS = "<|bos|>"
 STARTER_TOKENIZER = Path(__file__).parent / "starter" / "tokenizer.json"
 # What a Hugging Face tokenizer may call the token that starts a document, in order of preference.
 _BOS_NAMES = (BOS, "<|begin_of_text|>", "<bos>", "<s>", "[CLS]", "<|endoftext|>")
+
+
+@dataclass(frozen=True, eq=False)
+class Tokenized:
+    """A text's tokens and where each stands in it.
+
+    Attributes
+    ----------
+    ids : int32 [n]
+    start, end : int64 [n]
+        Characters of the text, the end not included. The tokens of one character in several bytes each span it.
+    """
+
+    ids: NDArray[np.int32]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,20 @@ class Tokenizer:
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special tokens."""
         return [encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def encode_with_spans(self, texts: Sequence[str]) -> list[Tokenized]:
+        """Tokens of each text, without special tokens, and where they stand in it."""
+        found = []
+        for encoding in self._untrimmed.encode_batch(list(texts), add_special_tokens=False):
+            span = np.array(encoding.offsets, np.int64).reshape(-1, 2)
+            found.append(Tokenized(np.array(encoding.ids, np.int32), span[:, 0], span[:, 1]))
+        return found
+
+    @cached_property
+    def _untrimmed(self) -> _HFTokenizer:
+        """Without the post-processor, which adds special tokens and may cut spaces from offsets."""
+        settings = json.loads(self.backend.to_str())
+        return _HFTokenizer.from_str(json.dumps({**settings, "post_processor": None}))
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of a run of tokens; bytes that are not UTF-8 by themselves show as U+FFFD."""
@@ -89,6 +122,34 @@ def train_bpe(texts: Iterable[str], d_vocab: int = 4096) -> Tokenizer:
     )
     backend.train_from_iterator(texts, trainer)
     return Tokenizer(backend, bos_id=0)  # special tokens come first
+
+
+def wrap_tokenizer(tokenizer: Any) -> Tokenizer:
+    """A Hugging Face tokenizer that is in memory (``transformers.PreTrainedTokenizerFast``); it is copied.
+
+    Blocks open with its ``bos_token``, or where it has none with ``cls_token`` or ``eos_token``.
+
+    Raises
+    ------
+    CorpusError
+        If it is not a fast one, or names none of these tokens.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise CorpusError(
+            f"{type(tokenizer).__name__}: not a fast tokenizer, which only the tokenizers library reads; load it with "
+            "AutoTokenizer.from_pretrained(..., use_fast=True)"
+        )
+    named = (getattr(tokenizer, f"{kind}_token_id", None) for kind in ("bos", "cls", "eos"))
+    bos_id = next((i for i in named if i is not None), None)
+    if bos_id is None:
+        raise CorpusError(
+            f"{type(tokenizer).__name__}: names no bos_token, cls_token or eos_token to open a block with"
+        )
+    copied = _HFTokenizer.from_str(backend.to_str())
+    copied.no_truncation()
+    copied.no_padding()
+    return Tokenizer(copied, int(bos_id))
 
 
 def load_tokenizer(source: str | Path) -> Tokenizer:

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch import Tensor
 from tqdm import tqdm
 
-from universality.activations import Site, harvest
+from universality.activations import Site, rows_of
 from universality.corpus.blocks import TokenBlocks
+from universality.errors import MismatchError
 from universality.features.header import MANTISSA
+from universality.features.pool import Pool, pool_rows
 from universality.features.store import FeatureStore
 from universality.features.tables import Dictionary
 from universality.features.writer import FeatureWriter
@@ -32,6 +35,9 @@ def collect(
     mantissa_bits: int = MANTISSA,
     batch_blocks: int = 64,
     part: range | None = None,
+    common: TokenBlocks | None = None,
+    pool: Pool = "max",
+    basis: str | None = None,
 ) -> None:
     """Write which features fire on which tokens, for all SAEs of a model in one pass over the tokens.
 
@@ -54,12 +60,24 @@ def collect(
         Blocks of a forward pass.
     part
         Which of the blocks to collect, where another process collects the others; all by default.
+    common
+        The same blocks in segments, where models of several tokenizers are compared (`universality.corpus.common`):
+        a row of the store is then a segment, on which the features of its tokens are pooled. Such a store takes no
+        unembedding, since logit weights compare over one vocabulary.
+    pool
+        How: see `universality.features.pool`.
+    basis
+        A name for the basis that the site's activations are in: the same for stores of models, or of layers, whose
+        decoder rows may be compared.
 
     Raises
     ------
     MismatchError, FileExistsError
         As `FeatureWriter` does.
     """
+    rows = blocks if common is None else common
+    if common is not None and (blocks.segment is None or len(blocks) != len(common)):
+        raise MismatchError("common: expected the blocks of segments that these blocks of tokens were cut with")
     d_in = site.d_in
     with ExitStack() as stack:
         writers = {
@@ -67,7 +85,7 @@ def collect(
                 FeatureStore.create(
                     path,
                     d_in if sae is None else sae.d_sae,
-                    provenance=_provenance(site, sae, blocks),
+                    provenance=_provenance(site, sae, blocks, common, pool, basis),
                     documents=blocks.documents,
                     overwrite=overwrite,
                     resume=resume,
@@ -76,47 +94,70 @@ def collect(
             )
             for path, sae in stores.items()
         }
-        chosen = blocks if part is None else blocks.take(np.arange(part.start, part.stop))
-        _fill(site, [(writers[path], sae) for path, sae in stores.items()], chosen, batch_blocks)
+        if part is not None:
+            blocks, rows = (some.take(np.arange(part.start, part.stop)) for some in (blocks, rows))
+        _fill(site, [(writers[path], sae) for path, sae in stores.items()], blocks, rows, pool, batch_blocks)
         for path, sae in stores.items():
             dictionary = _dictionary(site, sae)
             writers[path].finish(dictionary, None if dictionary.residual is None else unembedding).close()
 
 
 def _fill(
-    site: Site, writers: Sequence[tuple[FeatureWriter, SAE | None]], blocks: TokenBlocks, batch_blocks: int
+    site: Site,
+    writers: Sequence[tuple[FeatureWriter, SAE | None]],
+    blocks: TokenBlocks,
+    rows: TokenBlocks,
+    pool: Pool,
+    batch_blocks: int,
 ) -> None:
-    """Append what the writers do not have yet, in the batches of a run that was never stopped."""
+    """Append what the writers do not have yet, in the batches of a run that was never stopped.
+
+    ``rows`` are the blocks that the stores are written over: those of tokens themselves, or of segments.
+    """
     kinds = np.array(blocks.documents.kind)
-    ends = np.cumsum(blocks.length - 1)
+    ends = np.cumsum(rows.length - 1)
     block = int(np.searchsorted(ends, min((w.n_tokens for w, _ in writers), default=0), side="right"))
     block -= block % batch_blocks
     at = int(ends[block - 1]) if block else 0
     padded: Tensor | None = None
     bar = tqdm(
-        total=blocks.n_tokens, initial=at, desc=f"collect {site.name}", unit="token", unit_scale=True, disable=None
+        total=rows.n_tokens, initial=at, desc=f"collect {site.name}", unit="token", unit_scale=True, disable=None
     )
     with bar:
-        for rows, acts in harvest({site.name: site}, blocks.take(np.arange(block, len(blocks))), batch_blocks):
-            n = len(rows)
+        for start in range(block, len(blocks), batch_blocks):
+            batch = np.arange(start, min(start + batch_blocks, len(blocks)))
+            own, written = blocks.take(batch), rows_of(rows.take(batch))
+            acts = site.read(own)
+            n, n_own = len(written), len(acts)
             if padded is None:
-                shape = (batch_blocks * (blocks.n_ctx - 1), acts[site.name].shape[1])
-                padded = torch.zeros(shape, device=acts[site.name].device)
+                padded = torch.zeros((batch_blocks * (blocks.n_ctx - 1), acts.shape[1]), device=acts.device)
             # Always one shape: batches of many sizes would leave the heap in pieces.
-            padded[:n] = acts[site.name]
+            padded[:n_own] = acts
             for writer, sae in writers:
                 new = slice(min(n, writer.n_tokens - at), n)  # the rows before have been committed
                 if new.start < n:
-                    features = csr_matrix(padded[:n].cpu().numpy()) if sae is None else sae.encode(padded)
+                    features = csr_matrix(acts.cpu().numpy()) if sae is None else sae.encode(padded)[:n_own]
+                    if rows is not blocks:
+                        features = pool_rows(features, _first_tokens(own), pool)
                     writer.append(
                         features[new],
-                        token=rows.token[new],
-                        document=rows.document[new],
-                        position=rows.position[new],
-                        kind=kinds[rows.document[new]],
+                        token=written.token[new],
+                        document=written.document[new],
+                        position=written.position[new],
+                        kind=kinds[written.document[new]],
                     )
             at += n
             bar.update(n)
+
+
+def _first_tokens(blocks: TokenBlocks) -> NDArray[np.int64]:
+    """The first token of each segment, among the tokens of text of these blocks."""
+    assert blocks.segment is not None
+    block, position = np.nonzero(blocks.valid)
+    segment = blocks.segment[block, position]
+    new = np.ones(len(segment), bool)
+    new[1:] = (np.diff(block) != 0) | (np.diff(segment) != 0)
+    return np.flatnonzero(new)
 
 
 def _dictionary(site: Site, sae: SAE | None) -> Dictionary:
@@ -132,17 +173,25 @@ def _dictionary(site: Site, sae: SAE | None) -> Dictionary:
     )
 
 
-def _provenance(site: Site, sae: SAE | None, blocks: TokenBlocks) -> dict[str, Any]:
+def _provenance(
+    site: Site, sae: SAE | None, blocks: TokenBlocks, common: TokenBlocks | None, pool: Pool, basis: str | None
+) -> dict[str, Any]:
+    own = {"tokenizer_hash": blocks.tokenizer_hash, "blocks_hash": blocks.hash}
+    segments = {} if common is None else {"segments": {"pool": pool, **own}}
+    over = blocks if common is None else common
     return {
         "model": {"name": site.name, "hash": site.model_hash},
         "sae": None if sae is None else _describe(sae),
         "site": site.hook,
-        "tokenizer_hash": blocks.tokenizer_hash,
-        "blocks_hash": blocks.hash,
+        "tokenizer_hash": over.tokenizer_hash,
+        "blocks_hash": over.hash,
+        **segments,
+        **({} if basis is None else {"basis": basis}),
     }
 
 
 def _describe(sae: SAE) -> dict[str, Any]:
     training = sae.metadata.get("training")
     seed = training.get("seed") if isinstance(training, Mapping) else None  # another tool's may be anything
-    return {"hash": sae.hash, "architecture": sae.architecture, "width": sae.d_sae, "seed": seed}
+    loaded = {"loaded": sae.metadata["loaded"]} if "loaded" in sae.metadata else {}
+    return {"hash": sae.hash, "architecture": sae.architecture, "width": sae.d_sae, "seed": seed, **loaded}

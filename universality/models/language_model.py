@@ -17,6 +17,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -72,6 +73,41 @@ class LanguageModel:
     def d_vocab(self) -> int:
         """Rows of its embedding."""
         return int(self.bridge.cfg.d_vocab)
+
+
+def wrap_model(model: Any, tokenizer: Any, name: str) -> LanguageModel:
+    """A Hugging Face causal language model that is in memory: fine-tuned a moment ago, quantised, or of any making.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        Of an architecture that TransformerLens knows. It is wrapped where it is, not copied, and set to ``eval``;
+        attention is computed without fused kernels from then on, so that hooks see all of it.
+    tokenizer : transformers.PreTrainedTokenizerBase
+        Its own; TransformerLens would look for one on the hub. `universality.corpus.wrap_tokenizer` makes of it what
+        `universality.corpus.build_corpus` takes.
+    name
+        What to call it in this study.
+
+    Raises
+    ------
+    ModelError
+        If TransformerLens cannot wrap it.
+    """
+    source = str(getattr(getattr(model, "config", None), "name_or_path", "") or name)
+    try:
+        with _quiet_unless_watched(), redirect_stdout(io.StringIO()), TemporaryDirectory() as folder:
+            tokenizer.save_pretrained(folder)  # TransformerLens reads it again, from where it says that it came from
+            bridge = TransformerBridge.boot_transformers(
+                source,
+                hf_model=model,
+                tokenizer=type(tokenizer).from_pretrained(folder),
+                dtype=model.dtype,
+                device=model.device,
+            )
+    except Exception as error:  # transformers and TransformerLens raise many kinds
+        raise ModelError(f"{name}: TransformerLens cannot wrap this {type(model).__name__}: {error}") from error
+    return LanguageModel(bridge.eval(), name, {"source": source, "in_memory": True})
 
 
 def weights(bridge: TransformerBridge) -> dict[str, Tensor]:

@@ -53,11 +53,19 @@ def control_tasks(config: Config, folder: RunFolder) -> list[Task]:
     Raises
     ------
     ConfigError
-        If the study has one model only.
+        If the study has one model only, SAEs that were loaded, or models of several tokenizers.
     """
     if len(config.models.names) < 2:
         raise ConfigError("controls compare two models; name a second one under models.load or models.train")
-    settings = [config.hook, config.saes.model_dump(), config.features.model_dump(), config.statistics.model_dump()]
+    if config.saes.load:
+        raise ConfigError(
+            "controls train SAEs as the study's own were trained, which is not known of those under saes.load; run "
+            "controls on a configuration that trains its SAEs"
+        )
+    if config.models.tokenizers:
+        raise ConfigError("controls are made over the tokens of one tokenizer; these models have several")
+    saes = config.saes.model_dump(exclude={"load"})
+    settings = [config.hook, saes, config.features.model_dump(exclude={"pool"}), config.statistics.model_dump()]
     after = ("corpus", *(f"train-models/{name}" for name in config.models.names[:2]), "train-saes")
     first = config.models.names[0]
     tasks = [
@@ -76,7 +84,7 @@ def control_tasks(config: Config, folder: RunFolder) -> list[Task]:
 
 def made_controls(config: Config, folder: RunFolder) -> Iterator[tuple[Control, Path]]:
     """The controls that were made of the study as it is now, each with the file of its calibration."""
-    if len(config.models.names) < 2:
+    if len(config.models.names) < 2 or config.saes.load or config.models.tokenizers:
         return
     tasks = {task.name: task for task in control_tasks(config, folder)}
     for control in CONTROLS:

@@ -1,5 +1,6 @@
 """Matches and families for other tools, as tables and graphs beside the files that they are made from."""
 
+import json
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,9 @@ TOP_TOKENS = 5
 
 def make_exports(config: Config, folder: RunFolder) -> list[Path]:
     """Tables and graphs of every comparison, of every model's families, and of three models or more together."""
+    from universality.export import match_table
+    from universality.matching import Match
+
     decode = decoder(folder)
     files: list[Path] = []
     with OpenStores() as stores:
@@ -26,6 +30,12 @@ def make_exports(config: Config, folder: RunFolder) -> list[Path]:
         for comparison in compared:
             source = folder.calibration(comparison.name)
             files += _export_match(source, opened(comparison.a, comparison.b), decode)
+            if config.models.one_basis and comparison.of == "models":
+                by_rows = folder.decoder_match(comparison.name)
+                table = match_table(
+                    Match.load(by_rows), *opened(comparison.a, comparison.b), decode=decode, k=TOP_TOKENS
+                )
+                files += _write_table(table, by_rows)
         for name in config.models.names if len(config.saes.widths) > 1 else []:
             paths = [folder.store(name, width, config.saes.seeds[0]) for width in config.saes.widths]
             files += _export_families(folder.families(name), opened(*paths), decode)
@@ -35,9 +45,12 @@ def make_exports(config: Config, folder: RunFolder) -> list[Path]:
 
 
 def decoder(folder: RunFolder) -> Callable[[Sequence[int]], list[str]]:
-    """Token ids to one string each; decimal numbers where the corpus came tokenised."""
+    """Token ids (or those of segments) to one string each; decimal numbers where the corpus came tokenised."""
     from universality.corpus import load_tokenizer
 
+    if folder.segments.exists():
+        segments = json.loads(folder.segments.read_text(encoding="utf-8"))
+        return lambda ids: [segments[int(i)] for i in ids]
     if not folder.tokenizer.exists():
         return lambda ids: [str(int(i)) for i in ids]
     strings = load_tokenizer(folder.tokenizer).token_strings

@@ -172,6 +172,6 @@ def _family(found: Findings, name: str, families: Families) -> Iterator[tuple[st
 
 def _training(found: Findings) -> Iterator[tuple[str, Table]]:
     log = found.folder.root / "saes" / "train.jsonl"
-    if found.has("the log of the SAEs' training", log):
+    if not found.config.saes.load and found.has("the log of the SAEs' training", log):
         rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
         yield "training", training_table(*figures.curves(rows))

@@ -8,6 +8,8 @@ from typing import Any
 from universality.errors import FormatError, UniversalityError
 from universality.pipeline.task import artifact_hash, read_stamp
 
+_SAE_FILES = ("params.npz", "sae.safetensors", "sae_weights.safetensors")
+
 
 def describe(path: str | Path, verify: bool = False) -> Iterator[str]:
     """Lines about a run's folder, a store, a model, an SAE, a calibration, a match or a family file.
@@ -31,9 +33,30 @@ def describe(path: str | Path, verify: bool = False) -> Iterator[str]:
 
 def _file(path: Path) -> Callable[[Path, bool], Iterator[str]]:
     known = {".h5": _store, ".npz": _archive, ".json": _json, ".safetensors": _weights}
+    if path.suffix == ".pt" or (path.suffix != ".json" and path.name in _SAE_FILES):
+        return _sae
     if path.suffix not in known:
         raise FormatError(f"{path}: expected one of {', '.join(known)} or a folder; this package writes no other")
     return known[path.suffix]
+
+
+def _holds_sae(path: Path) -> bool:
+    from universality.sae import formats
+
+    return formats.name_of(path) is not None
+
+
+def _sae(path: Path, verify: bool) -> Iterator[str]:
+    from universality.sae import SAE, formats
+    from universality.sae.place import stated_hook
+
+    sae = SAE.load(path)
+    yield f"SAE {path}: {sae.architecture}, {sae.d_in} → {sae.d_sae}, hash {sae.hash}"
+    yield f"  format: {formats.name_of(path)}"
+    yield f"  trained at: {stated_hook(sae.metadata) or 'not told'}"
+    sparsity = "" if sae.k is None else f", k {sae.k}"
+    yield f"  normalises activations: {sae.normalize_activations}{sparsity}"
+    yield from (f"  {key}: {json.dumps(value)}" for key, value in sorted(sae.metadata.items()))
 
 
 def _run(path: Path, verify: bool) -> Iterator[str]:
@@ -122,12 +145,8 @@ def _weights(path: Path, verify: bool) -> Iterator[str]:
 
 
 def _folder(path: Path, verify: bool) -> Iterator[str]:
-    if (path / "cfg.json").is_file():
-        from universality.sae import SAE
-
-        sae = SAE.load(path)
-        yield f"SAE {path}: {sae.architecture}, {sae.d_in} → {sae.d_sae}, hash {sae.hash}"
-        yield from (f"  {key}: {json.dumps(value)}" for key, value in sorted(sae.metadata.items()))
+    if _holds_sae(path):
+        yield from _sae(path, verify)
         return
     if (path / "cache.json").is_file():
         from universality.activations import open_cache

@@ -27,6 +27,19 @@ class RunFolder:
         """The tokenizer that made them."""
         return self.root / "corpus" / "tokenizer.json"
 
+    def own_blocks(self, name: str) -> Path:
+        """A model's own tokens of them, where models have different tokenizers: the token blocks are segments then."""
+        return self.root / "corpus" / f"blocks.{name}.npz"
+
+    def own_tokenizer(self, name: str) -> Path:
+        """The tokenizer that made those."""
+        return self.root / "corpus" / f"tokenizer.{name}.json"
+
+    @property
+    def segments(self) -> Path:
+        """The text of each segment."""
+        return self.root / "corpus" / "segments.json"
+
     @property
     def corpus_summary(self) -> Path:
         """Tokens by split and kind, and the losses of counting models."""
@@ -55,6 +68,10 @@ class RunFolder:
     def logit_match(self, comparison: str) -> Path:
         """Partners by logit-weight similarity."""
         return self.root / "matches" / f"{comparison}.logit.npz"
+
+    def decoder_match(self, comparison: str) -> Path:
+        """Partners by decoder rows, of models in one basis."""
+        return self.root / "matches" / f"{comparison}.decoder.npz"
 
     def similarity(self, comparison: str) -> Path:
         """What the pictures of a comparison are drawn from."""

@@ -22,6 +22,7 @@ from universality.corpus.splits import TRAIN, split_documents
 from universality.corpus.tokenizer import load_tokenizer
 from universality.errors import ConfigError, UniversalityError
 from universality.hub import TOKENIZER_FILES, cached_folder, repository
+from universality.pipeline.loaded import with_loaded_saes
 from universality.pipeline.plan import UNSURE, Stage, Text, estimate, forward_flop, sae_step_flop, shape_of, width_at
 
 GPUS = {"h100": (67e12, 989e12), "a100": (19.5e12, 312e12), "rtx4090": (82.6e12, 165e12), "l4": (30.3e12, 121e12)}
@@ -79,6 +80,8 @@ def count_text(config: Config) -> Text:
     ).split
     sample = [passages[i].text for i in np.linspace(0, len(passages) - 1, min(_SAMPLE, len(passages))).astype(int)]
     tokenizer, note = _tokenizer_at_hand(c.tokenizer)
+    if config.models.tokenizers:
+        note += "; models read with tokenizers of their own, whose tokens are taken to be as many"
     tokens_a_character = sum(map(len, tokenizer.encode(sample))) / sum(map(len, sample))
     d_vocab = tokenizer.d_vocab
     if c.tokenizer == "train":  # a type carries about log2(d_vocab) bits of text
@@ -232,6 +235,7 @@ def describe_plan(config: Config, gpu: str | None = None) -> list[str]:
     UniversalityError
         If the corpus cannot be read, a model's sizes are unknown, or the GPU is.
     """
+    config = with_loaded_saes(config)
     text = count_text(config)
     stages = estimate(config, text)
     here = measure(config, text)

@@ -232,20 +232,21 @@ def _models(config: Config, text: Text, shapes: dict[str, Shape]) -> Stage:
 def _saes(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int]) -> Stage:
     s, n_ctx = config.saes, config.corpus.n_ctx
     quality = min(text.held_out, s.quality_blocks * n_ctx)
+    learnt, a_weight = (0, 8) if s.load else (s.tokens, 24)  # bytes: weights, and Adam's two moments of each
     model_flop = sae_flop = 0.0
     memory, disk = _PROCESS, 0
     for name, shape in shapes.items():
         d_in = width_at(shape, config.hook)
         mine = [width for owner, width, _ in sae_grid(config) if owner == name]
-        model_flop += (s.tokens + quality) * forward_flop(shape, n_ctx, config.hook)
+        model_flop += (learnt + quality) * forward_flop(shape, n_ctx, config.hook)
         model_flop += (len(mine) + 3) * quality * forward_flop(shape, n_ctx)
-        sae_flop += sum(s.tokens * sae_step_flop(s.architecture, d_in, w, k[w]) for w in mine)
+        sae_flop += sum(learnt * sae_step_flop(s.architecture, d_in, w, k[w]) for w in mine)
         sae_flop += sum(4 * quality * d_in * w for w in mine)
         memory += 4 * shape.parameters + 4 * d_in * (s.buffer_tokens + 65 * n_ctx)
-        memory += sum(24 * d_in * w for w in mine)  # weights and Adam's two moments
+        memory += sum(a_weight * d_in * w for w in mine)
         disk += sum(8 * d_in * w for w in mine)
     memory += 4 * s.batch_size * (max(s.widths) if s.architecture in ("relu", "jumprelu") else 8_192)
-    tokens = len(shapes) * (s.tokens + quality)
+    tokens = len(shapes) * (learnt + quality)
     return Stage("train-saes", tokens, model_flop, sae_flop, memory=memory, disk=disk)
 
 

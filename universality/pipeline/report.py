@@ -86,13 +86,13 @@ def report_as_it_is(run: Path) -> Path:
 
 def _facts(found: Findings) -> tuple[tuple[str, str], ...]:
     c, tokens = found.config, found.corpus["tokens"]
-    s = c.saes
     return (
         ("Corpus", f"{c.corpus.source}: {found.corpus['documents']:,} documents, blocks of {c.corpus.n_ctx}"),
         ("Tokens", ", ".join(f"{tokens[split]:,} {what}" for split, what in _SPLITS)),
+        *([("A token here", _segments(found))] if c.models.tokenizers else []),
         ("Token blocks", found.corpus["blocks_hash"]),
         ("Hook", c.hook),
-        ("SAEs", f"{s.architecture}, widths {', '.join(map(str, s.widths))}, k {s.k}, {s.tokens:,} tokens each"),
+        ("SAEs", _saes(c)),
         ("SAE seeds", ", ".join(f"{m} {w}: {seed}" for m, w, seed in sae_grid(c))),
         ("Dictionaries at step 0", _beginnings(found)),
         (
@@ -103,8 +103,26 @@ def _facts(found: Findings) -> tuple[tuple[str, str], ...]:
     )
 
 
+def _segments(found: Findings) -> str:
+    own = ", ".join(f"{name} {n:,}" for name, n in found.corpus.get("own_tokens", {}).items())
+    return (
+        f"is a stretch of text between boundaries that all tokenizers share; of own tokens: {own}. A feature's "
+        f"activation there is the {found.config.features.pool} over its tokens"
+    )
+
+
+def _saes(config: Config) -> str:
+    s = config.saes
+    widths = f"widths {', '.join(map(str, s.widths))}"
+    if s.load:
+        return f"loaded, {widths}: {'; '.join(path for paths in s.load.values() for path in paths)}"
+    return f"{s.architecture}, {widths}, k {s.k}, {s.tokens:,} tokens each"
+
+
 def _beginnings(found: Findings) -> str:
     """How far apart the compared dictionaries began; what starts equal may end equal for that reason alone."""
+    if found.config.saes.load:
+        return "not known of SAEs that were loaded"
     path = found.folder.root / "saes" / "beginnings.json"
     if not found.has("how the SAEs began", path):
         return "not known"

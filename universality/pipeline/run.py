@@ -20,6 +20,7 @@ from universality.pipeline import stages
 from universality.pipeline.exports import make_exports
 from universality.pipeline.files import replace_file
 from universality.pipeline.layout import RunFolder, comparisons, family_stores, sae_grid
+from universality.pipeline.loaded import loaded_inputs, make_loaded_saes, with_loaded_saes
 from universality.pipeline.lock import alone_in
 from universality.pipeline.task import Outcome, Task, hash_inputs, run_tasks
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 STAGES = ("corpus", "train-models", "train-saes", "collect", "match", "families", "export", "report")
 """In their order."""
-_HOW = {"watch", "checkpoint_steps"}  # settings that change nothing in the SAEs
+_HOW = {"watch", "checkpoint_steps", "load"}  # settings that change nothing in SAEs that are trained
 _PACKAGES = ("torch", "transformer-lens", "numpy", "scipy", "numba", "h5py", "tokenizers", "safetensors")
 
 
@@ -57,7 +58,7 @@ def run(config: Config, out: str | Path, until: str = "report") -> Path:
     """
     if until not in STAGES:
         raise UniversalityError(f"unknown stage {until!r}; expected one of {', '.join(STAGES)}")
-    folder = RunFolder(Path(out))
+    config, folder = with_loaded_saes(config), RunFolder(Path(out))
     if until == "report" and not comparisons(config, folder):
         raise ConfigError(
             "a report compares two models or more, or SAE seeds of one; the configuration names "
@@ -170,7 +171,9 @@ def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[
     """
     c = config
     names = c.models.names
-    corpus = Task("corpus", [c.corpus.model_dump(), _corpus_inputs(c)], (), partial(stages.make_corpus, c, folder))
+    text = [c.corpus.model_dump(), _corpus_inputs(c), *([names] if c.models.tokenizers else [])]
+    corpus = Task("corpus", text, (), partial(stages.make_corpus, c, folder))
+    collected_as = c.features.model_dump(exclude=set() if c.models.tokenizers else {"pool"})
     models = [
         Task(
             f"train-models/{name}",
@@ -183,13 +186,16 @@ def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[
     model_tasks = [task.name for task in models]
     grid = [list(item) for item in sae_grid(c)]
     read_as = c.activations.dtype if c.activations.cache else None
-    settings = [c.hook, c.saes.model_dump(exclude=_HOW), grid, read_as]
+    settings: list[Any] = [c.hook, c.saes.model_dump(exclude=_HOW), grid, read_as]
+    if c.saes.load:
+        settings = [c.hook, c.saes.quality_blocks, grid, read_as, loaded_inputs(c)]
     saes = Task("train-saes", settings, ("corpus", *model_tasks), partial(_make_saes, c, folder, ranks), together=True)
+    shared = ["one basis"] if c.models.one_basis else []
     collected = [
         Task(
             f"collect/{name}",
-            [c.hook, c.features.model_dump(), [item for item in grid if item[0] == name], read_as],
-            ("corpus", f"train-models/{name}", "train-saes"),
+            [c.hook, collected_as, [item for item in grid if item[0] == name], read_as, *shared],
+            ("corpus", *(model_tasks if shared else [f"train-models/{name}"]), "train-saes"),
             partial(_make_features, c, folder, name, ranks),
             together=True,
         )
@@ -199,7 +205,7 @@ def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[
     matched = [
         Task(
             f"match/{comparison.name}",
-            c.statistics.model_dump(),
+            [c.statistics.model_dump(), *shared] if shared else c.statistics.model_dump(),
             sorted({f"collect/{name}" for name in comparison.models}),
             partial(stages.make_match, c, folder, comparison),
         )
@@ -227,7 +233,7 @@ def _make_saes(config: Config, folder: RunFolder, ranks: Ranks | None) -> list[P
     from universality.pipeline.saes import make_saes  # torch
     from universality.sae.distributed import Ranks
 
-    return make_saes(config, folder, ranks or Ranks())
+    return (make_loaded_saes if config.saes.load else make_saes)(config, folder, ranks or Ranks())
 
 
 def _make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks | None) -> list[Path]:
@@ -249,8 +255,9 @@ def _corpus_inputs(config: Config) -> list[list[Any]]:
     c = config.corpus
     sources = [c.source] if isinstance(c.source, str) else c.source
     paths = [STARTER if source == "starter" else Path(source) for source in sources]
-    if c.tokenizer != "train":
-        file = tokenizer_file(c.tokenizer)
+    names = config.models.names if config.models.tokenizers else []
+    read_with = [config.models.tokenizer_of(name, c.tokenizer) for name in names] or [c.tokenizer]
+    for file in (tokenizer_file(source) for source in read_with if source != "train"):
         paths += [file, *file.parent.glob("tokenizer_config.json")]  # that names the token which opens a document
     return _by_content(paths)
 

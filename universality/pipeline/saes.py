@@ -15,7 +15,7 @@ from universality.config import SEEDS_OF_A_MODEL, Config
 from universality.corpus import TokenBlocks
 from universality.pipeline.files import spread_evenly, write_json
 from universality.pipeline.layout import RunFolder, sae_grid
-from universality.pipeline.sites import can_run_models, live_site, make_sites
+from universality.pipeline.sites import blocks_of, can_run_models, live_site, make_sites
 from universality.sae import (
     SAE,
     ActivationSummary,
@@ -81,19 +81,22 @@ def make_saes(config: Config, folder: RunFolder, ranks: Ranks) -> list[Path]:
     if s.data_parallel:
         check_batch_size(s.batch_size, ranks)
     watching = watcher(s.watch if ranks.first else "none", target, config.name)
-    blocks = TokenBlocks.load(folder.blocks)
     sites = shared_sites(config, folder, ranks)
     mine = _mine(config, sites, ranks)
     used = {name: site for name, site in sites.items() if any(name == model for model, _ in mine)}
-    if mine:
-        _train(config, target, mine, used, blocks, ranks, watching)
+    for together in _streams(config, list(used)):
+        specs = {key: spec for key, spec in mine.items() if key[0] in together}
+        blocks = blocks_of(config, folder, together[0])
+        _train(config, target, specs, {name: used[name] for name in together}, blocks, ranks, watching)
     ranks.wait()
     if ranks.first:
         _record_beginnings(config, sites, target)
+        if config.models.tokenizers:
+            (target / "train.jsonl").unlink(missing_ok=True)  # of a grid before: every model has a log of its own
         merge_logs(target)
         _draw(target)
     share = mine if not s.data_parallel else list(mine)[ranks.rank :: ranks.size]
-    _measure_quality(config, folder, used, blocks, share)
+    measure_quality(config, folder, used, share)
     ranks.wait()
     if ranks.first:
         clear_checkpoints(target)
@@ -131,13 +134,25 @@ def _train(
             checkpoint_steps=s.checkpoint_steps,
             made_from=made_from,
             watcher=watching,
-            log_name="train.jsonl" if ranks.size == 1 or s.data_parallel else f"train.rank{ranks.rank}.jsonl",
+            log_name=_log_name(config, sites, ranks),
             write=writes,
         )
     finally:
         stream.close()
     for key, trainer in trainers.items() if writes else ():
         trainer.finish(made_from[key[0]]).save(target / key[0] / key[1])
+
+
+def _streams(config: Config, names: list[str]) -> list[list[str]]:
+    """Models whose SAEs learn side by side: all, or each alone where each reads tokens of its own."""
+    return [[name] for name in names] if config.models.tokenizers else [names] if names else []
+
+
+def _log_name(config: Config, sites: Mapping[str, Site], ranks: Ranks) -> str:
+    """Of what is trained at once; `merge_logs` makes one of all."""
+    model = f".{next(iter(sites))}" if config.models.tokenizers else ""
+    rank = "" if ranks.size == 1 or config.saes.data_parallel else f".rank{ranks.rank}"
+    return f"train{model}{rank}.jsonl"
 
 
 def shared_sites(config: Config, folder: RunFolder, ranks: Ranks) -> dict[str, Site]:
@@ -227,16 +242,15 @@ def _draw(target: Path) -> None:
     )
 
 
-def _measure_quality(
-    config: Config, folder: RunFolder, sites: Mapping[str, Site], blocks: TokenBlocks, share: Iterable[Key]
-) -> None:
+def measure_quality(config: Config, folder: RunFolder, sites: Mapping[str, Site], share: Iterable[Key]) -> None:
     """``quality.json`` beside each SAE: reconstruction, sparsity, and the model's loss with it spliced in."""
-    held_out = blocks.select("choose", "report")
-    part = held_out.take(spread_evenly(len(held_out), config.saes.quality_blocks))
+    share = list(share)
     for name, site in sites.items():
         folders = [folder.root / "saes" / model / sae for model, sae in share if model == name]
         if not folders:
             continue
+        held_out = blocks_of(config, folder, name).select("choose", "report")
+        part = held_out.take(spread_evenly(len(held_out), config.saes.quality_blocks))
         measured = {target: Quality(SAE.load(target)) for target in folders}
         for _, activations in harvest({name: site}, part):
             for quality in measured.values():

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from universality.activations import Site
 from universality.activations.site import BATCH_BLOCKS
@@ -15,11 +16,19 @@ from universality.sae.distributed import Ranks, shard
 
 
 def collect_together(
-    site: Site, stores: Mapping[str | Path, SAE | None], blocks: TokenBlocks, unembedding: Unembedding, ranks: Ranks
+    site: Site,
+    stores: Mapping[str | Path, SAE | None],
+    blocks: TokenBlocks,
+    unembedding: Unembedding | None,
+    ranks: Ranks,
+    **rows: Any,
 ) -> None:
-    """`collect` by all ranks; each joins some of the stores. The contents are those of one process."""
+    """`collect` by all ranks; each joins some of the stores. The contents are those of one process.
+
+    ``rows`` are ``common``, ``pool`` and ``basis`` of `collect`.
+    """
     if ranks.size == 1:
-        collect(site, stores, blocks, unembedding=unembedding, overwrite=True, resume=True)
+        collect(site, stores, blocks, unembedding=unembedding, overwrite=True, resume=True, **rows)
         return
     paths = [Path(path) for path in stores]
     folders = [paths[0].parent / f".rank{rank}" for rank in range(ranks.size)]
@@ -31,7 +40,7 @@ def collect_together(
     mine.mkdir()
     if len(part):
         here: dict[str | Path, SAE | None] = {mine / Path(path).name: sae for path, sae in stores.items()}
-        collect(site, here, blocks, unembedding=unembedding, part=part)
+        collect(site, here, blocks, unembedding=unembedding, part=part, **rows)
     ranks.wait()
     filled = [folder for folder, part in zip(folders, parts, strict=True) if len(part)]
     for path in paths[ranks.rank :: ranks.size]:

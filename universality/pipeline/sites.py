@@ -1,11 +1,13 @@
 """The study's models at its hook: run when asked, or from a cache of activations, which needs no TransformerLens."""
 
+import hashlib
 import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from universality.config import Config
+from universality.corpus.blocks import TokenBlocks
 from universality.errors import ModelError
 from universality.pipeline.layout import RunFolder
 
@@ -24,6 +26,11 @@ def make_sites(config: Config, folder: RunFolder, names: list[str] | None = None
     return {name: _cached(config, folder, name) for name in names}
 
 
+def blocks_of(config: Config, folder: RunFolder, name: str) -> TokenBlocks:
+    """The blocks in the tokens that a model reads."""
+    return TokenBlocks.load(folder.own_blocks(name) if config.models.tokenizers else folder.blocks)
+
+
 def live_site(config: Config, folder: RunFolder, name: str) -> Any:
     """A model that can be run, at the hook."""
     from universality.activations import ModelSite
@@ -31,6 +38,14 @@ def live_site(config: Config, folder: RunFolder, name: str) -> Any:
 
     source = config.models.load.get(name, str(folder.model(name)))
     return ModelSite(to_fastest_device(load_model(source, name)), config.hook)
+
+
+def basis_of(config: Config, folder: RunFolder, hook: str) -> str | None:
+    """A name for the basis that all models of the study share at a hook; None where they share none."""
+    if not config.models.one_basis:
+        return None
+    hashes = sorted({_model_hash(config, folder, name) for name in config.models.names})
+    return f"{hashlib.sha256(' '.join(hashes).encode()).hexdigest()[:16]} at {hook}"
 
 
 def can_run_models() -> bool:
@@ -42,11 +57,10 @@ def _cached(config: Config, folder: RunFolder, name: str) -> Any:
     import torch
 
     from universality.activations import find_cache, write_cache
-    from universality.corpus import TokenBlocks
 
     assert config.activations.cache is not None
     root, dtype = Path(config.activations.cache), config.activations.dtype
-    blocks = TokenBlocks.load(folder.blocks)
+    blocks = blocks_of(config, folder, name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model_hash = _model_hash(config, folder, name)
     wanted = {"model_hash": model_hash, "hook": config.hook, "blocks_hash": blocks.hash, "dtype": dtype}

@@ -29,6 +29,8 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
 
     c = config.corpus
     folder.blocks.parent.mkdir(parents=True, exist_ok=True)
+    if config.models.tokenizers:
+        return _make_common_text(config, folder)
     if isinstance(c.source, str) and c.source.endswith(".npy"):
         corpus = build_from_arrays(
             c.source,
@@ -50,13 +52,7 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
             max_documents=c.max_documents,
         )
     blocks = corpus.blocks
-    tokens = {split: blocks.select(split).n_tokens for split in ("train", "choose", "report")}
-    if not all(tokens.values()):
-        found = ", ".join(f"{split} {n:,}" for split, n in tokens.items())
-        raise CorpusError(
-            f"{c.source}: {len(blocks.documents)} documents leave a split without tokens ({found}): models learn from "
-            "train, partners are chosen on choose and scored on report. Give more documents, or change corpus.held_out"
-        )
+    tokens = _tokens_of_splits(config, blocks)
     blocks.save(folder.blocks)
     train, held_out = blocks.select("train"), blocks.select("choose", "report")
     counted = baselines(train, held_out) if len(train) and len(held_out) else None
@@ -75,19 +71,69 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
     return [folder.blocks, folder.corpus_summary, folder.tokenizer]
 
 
+def _make_common_text(config: Config, folder: RunFolder) -> list[Path]:
+    """Blocks of segments, and the same blocks in the tokens of each model."""
+    from universality.corpus import build_common, load_tokenizer
+
+    c, names = config.corpus, config.models.names
+    tokenizers = {name: load_tokenizer(config.models.tokenizer_of(name, c.tokenizer)) for name in names}
+    text = build_common(
+        c.source,
+        tokenizers,
+        n_ctx=c.n_ctx,
+        held_out=c.held_out,
+        split_seed=c.split_seed,
+        max_documents=c.max_documents,
+    )
+    tokens = _tokens_of_splits(config, text.blocks)
+    text.blocks.save(folder.blocks)
+    for name, own in text.own.items():
+        own.save(folder.own_blocks(name))
+        tokenizers[name].save(folder.own_tokenizer(name))
+    write_json(folder.segments, text.strings)
+    summary = {
+        "blocks_hash": text.blocks.hash,
+        "documents": len(text.blocks.documents),
+        "tokens": tokens,
+        "own_tokens": {name: own.n_tokens for name, own in text.own.items()},
+        "segments_left_out": text.left_out,
+        "flagged_kinds": list(text.blocks.flagged_kinds),
+        "unigram_loss": None,  # of segments it would stand beside losses of tokens
+        "bigram_loss": None,
+    }
+    write_json(folder.corpus_summary, summary)
+    own_files = [file for name in names for file in (folder.own_blocks(name), folder.own_tokenizer(name))]
+    return [folder.blocks, folder.corpus_summary, folder.segments, *own_files]
+
+
+def _tokens_of_splits(config: Config, blocks: TokenBlocks) -> dict[str, int]:
+    """Tokens of each split; refused where one has none."""
+    tokens = {split: blocks.select(split).n_tokens for split in ("train", "choose", "report")}
+    if not all(tokens.values()):
+        found = ", ".join(f"{split} {n:,}" for split, n in tokens.items())
+        raise CorpusError(
+            f"{config.corpus.source}: {len(blocks.documents)} documents leave a split without tokens ({found}): models "
+            "learn from train, partners are chosen on choose and scored on report. Give more documents, or change "
+            "corpus.held_out"
+        )
+    return tokens
+
+
 def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
     """Train a language model, or check a loaded one and note where it came from and how well it predicts."""
     import torch
 
     from universality.activations import ModelSite, check_models, resolve_hook
-    from universality.corpus import TokenBlocks, load_tokenizer
+    from universality.corpus import load_tokenizer
     from universality.models.forward import mean_loss
     from universality.models.language_model import load_model, save_model
     from universality.models.shipped import model_folder
     from universality.models.train import train_model
     from universality.models.vocabulary import check_vocabulary
+    from universality.pipeline.sites import blocks_of
 
-    blocks = TokenBlocks.load(folder.blocks)
+    blocks = blocks_of(config, folder, name)
+    tokenizer = folder.own_tokenizer(name) if config.models.tokenizers else folder.tokenizer
     target = folder.model(name)
     if name in config.models.train:
         m = config.models
@@ -99,8 +145,8 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
         return [target / "config.json", target / "model.safetensors", target / "train.jsonl"]
     model = load_model(config.models.load[name], name)
     check_models({name: model}, blocks)
-    if folder.tokenizer.is_file():  # token ids of a .npy have none
-        check_vocabulary(name, model_folder(config.models.load[name]), load_tokenizer(folder.tokenizer))
+    if tokenizer.is_file():  # token ids of a .npy have none
+        check_vocabulary(name, model_folder(config.models.load[name]), load_tokenizer(tokenizer))
     site = ModelSite(model, config.hook)
     same_text = model.metadata.get("corpus_hash") == blocks.hash
     held_out = blocks.select("choose", "report")
@@ -137,12 +183,21 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks) ->
     from universality.corpus import TokenBlocks
     from universality.pipeline.opened import OpenStores, about_file
     from universality.pipeline.shards import collect_together
-    from universality.pipeline.sites import make_sites
+    from universality.pipeline.sites import basis_of, blocks_of, make_sites
     from universality.sae import SAE
 
-    blocks = TokenBlocks.load(folder.blocks)
+    blocks = blocks_of(config, folder, name)
     site = make_sites(config, folder, [name])[name]
-    unembedding = site.unembedding(blocks.select("train"), config.features.min_token_count)
+    common, unembedding = None, None
+    if config.models.tokenizers:
+        common = TokenBlocks.load(folder.blocks).select("choose", "report")
+    else:
+        unembedding = site.unembedding(blocks.select("train"), config.features.min_token_count)
+    rows: dict[str, Any] = {
+        "common": common,
+        "pool": config.features.pool,
+        "basis": basis_of(config, folder, site.hook),
+    }
     held_out = blocks.select("choose", "report")
     saes: dict[str | Path, SAE | None] = {
         folder.store(name, width, seed): SAE.load(folder.sae(name, width, seed))
@@ -150,18 +205,21 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks) ->
         if owner == name
     }
     (folder.root / "features").mkdir(exist_ok=True)
-    collect_together(site, saes, held_out, unembedding, ranks)
+    collect_together(site, saes, held_out, unembedding, ranks, **rows)
     files = [Path(path) for path in saes]
     share = config.features.neuron_documents
     if share:
-        part = held_out.take(np.flatnonzero(np.isin(held_out.document, sample_documents(held_out, share))))
-        collect_together(site, {folder.neurons(name): None}, part, unembedding, ranks)
+        part = np.flatnonzero(np.isin(held_out.document, sample_documents(held_out, share)))
+        rows["common"] = None if common is None else common.take(part)
+        collect_together(site, {folder.neurons(name): None}, held_out.take(part), unembedding, ranks, **rows)
         files.append(folder.neurons(name))
     with OpenStores() as stores:
         for path in files[ranks.rank :: ranks.size]:
             stores.about(path)
     ranks.wait()
     files += [about_file(path) for path in files]
+    if unembedding is None:
+        return files
     shared = folder.root / "features" / unembedding.file_name
     return [*files, shared] if shared.exists() else files  # none where the site writes nothing to the logits
 
@@ -173,7 +231,10 @@ def sample_documents(held_out: TokenBlocks, share: float) -> NDArray[np.int64]:
 
 
 def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> list[Path]:
-    """Partners by activation correlation, calibrated; by logit weights; and what the pictures need of both."""
+    """Partners by activation correlation, calibrated; by logit weights, and by decoder rows where these share a basis.
+
+    With what the pictures need of them.
+    """
     from universality.matching import match
     from universality.pipeline.opened import OpenStores
     from universality.similarity import Similarity
@@ -204,6 +265,10 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
             logit = Similarity.logit(a, b)
             files.append(match(logit).save(folder.logit_match(comparison.name)))
             tables["logit"] = logit.pairs(found.rows, found.cols).astype(np.float32)
+        if config.models.one_basis and comparison.of == "models":
+            decoder = Similarity.decoder(a, b)
+            files.append(match(decoder).save(folder.decoder_match(comparison.name)))
+            tables["decoder"] = decoder.pairs(found.rows, found.cols).astype(np.float32)
     target = folder.similarity(comparison.name)
     replace_file(target, lambda partial: _write_arrays(partial, tables))
     return [*files, target]

@@ -2,7 +2,9 @@
 
 Models trained from different seeds hold their activations in bases that differ by about a random rotation, so the
 cosine of rows from two models says nothing; it is refused unless forced, or made after an alignment
-(`universality.similarity.alignment`), whose explained variance then stands in the provenance.
+(`universality.similarity.alignment`), whose explained variance then stands in the provenance. Models that share a
+basis (a model and its fine-tune, the checkpoints of a run) or two layers' residual streams are compared where both
+stores name the same ``basis`` in their provenance.
 """
 
 from __future__ import annotations
@@ -67,7 +69,8 @@ def _decoder(store: FeatureStore) -> FloatArray:
 
 def check_same_space(a: FeatureStore, b: FeatureStore) -> None:
     """Refuse stores of two models or sites, or of unknown models: their decoder rows share no basis."""
-    if a is b:
+    bases = [store.provenance.get("basis") for store in (a, b)]
+    if a is b or (None not in bases and bases[0] == bases[1]):
         return
     for what, found in (("model", [_model(s) for s in (a, b)]), ("site", [s.provenance.get("site") for s in (a, b)])):
         if what == "model" and None in found:
@@ -79,8 +82,8 @@ def check_same_space(a: FeatureStore, b: FeatureStore) -> None:
         if None not in found and found[0] != found[1]:
             raise MismatchError(
                 f"{b.path}: {what} {str(found[1])[:12]}, but {a.path} has {str(found[0])[:12]}; decoder rows of two "
-                f"{what}s lie in unrelated bases and their cosine says nothing: use activation or logit similarity, "
-                "or alignment=align(a, b)"
+                f"{what}s lie in unrelated bases and their cosine says nothing: use activation or logit similarity, or "
+                "alignment=align(a, b); if they share a basis, say so when they are collected (models.one_basis)"
             )
 
 

@@ -86,6 +86,11 @@ def directions(store: FeatureStore) -> FloatArray:
 def unembedding(store: FeatureStore) -> Unembedding:
     """The store's unembedding, or an error that says that it has none."""
     found = store.unembedding()
+    if found is None and "segments" in store.provenance:
+        raise UniversalityError(
+            f"{store.path}: its rows are segments, read by models of several tokenizers; logit weights and "
+            "attributions compare over one vocabulary"
+        )
     if found is None:
         raise UniversalityError(
             f"{store.path}: holds no unembedding; logit similarity needs one (finish(unembedding=...))"

@@ -48,13 +48,23 @@ def read(path: Path) -> Fields:
     source = Source(path)
     if not path.exists():
         raise FormatError(f"{path}: no such file or folder; expected {_known()}")
-    for format in FORMATS:
-        if format.recognise(source):
-            fields: Fields = format.read(source)
-            return fields
+    format = _format(source)
+    if format is not None:
+        fields: Fields = format.read(source)
+        return fields
     found = sorted(entry.name for entry in source.folder.iterdir())
     listing = ", ".join(found[:8]) + (", …" if len(found) > 8 else "")
     raise FormatError(f"{path}: no SAE of a known format; expected {_known()}; found {listing or 'an empty folder'}")
+
+
+def name_of(path: Path) -> str | None:
+    """What the format of an SAE's folder or file is called, from the files that are there; None where none is known."""
+    found = _format(Source(path)) if path.exists() else None
+    return None if found is None else str(found.NAME)
+
+
+def _format(source: Source) -> ModuleType | None:
+    return next((format for format in FORMATS if format.recognise(source)), None)
 
 
 def _known() -> str:

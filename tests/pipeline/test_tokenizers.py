@@ -1,0 +1,153 @@
+"""Two models of different tokenizers, compared on the same characters from text to matches."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from universality import FeatureStore, Similarity
+from universality.activations import ModelSite
+from universality.config import Config, parse_config
+from universality.corpus import TokenBlocks, load_tokenizer, train_bpe
+from universality.corpus.read import read_passages
+from universality.errors import ConfigError, MismatchError, UniversalityError
+from universality.features.collect import collect
+from universality.models.language_model import load_model
+from universality.pipeline import RunFolder, run
+from universality.pipeline.run import run_controls
+from universality.sae import SAE
+from universality.statistics import Calibration
+
+HOOK = "blocks.0.mlp.hook_post"
+
+
+def study(tokenizer: Path, **other: Any) -> Config:
+    """A of the starter's tokenizer; B, trained here, of one with fewer types."""
+    return parse_config(
+        {
+            "corpus": {"max_documents": 60, "n_ctx": 48, "held_out": 0.4},
+            "models": {
+                "load": {"A": "starter/seed0"},
+                "train": {"B": {"init": 0, "order": 100}},
+                "architecture": {"d_model": 32, "n_heads": 2, "d_mlp": 64},
+                "training": {"epochs": 0.2},
+                "tokenizers": {"B": str(tokenizer)},
+            },
+            "features": {"neuron_documents": 0.3},
+            "saes": {"widths": [32], "k": 4, "tokens": 8000, "batch_size": 512, "buffer_tokens": 4096}
+            | {"quality_blocks": 8, "products": "float32"},
+            "statistics": {"replicates": 1, "bootstrap": 5},
+            **other,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    train_bpe((passage.text for passage in read_passages("starter")[1:2000:50]), 400).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return RunFolder(run(study(tokenizer), tmp_path_factory.mktemp("run")))
+
+
+def test_both_stores_have_a_row_for_each_segment(finished: RunFolder) -> None:
+    common = TokenBlocks.load(finished.blocks).select("choose", "report")
+    own = {name: TokenBlocks.load(finished.own_blocks(name)).select("choose", "report") for name in "AB"}
+    assert own["A"].d_vocab == 4096
+    assert own["B"].d_vocab == 400
+    with (
+        FeatureStore.open(finished.store("A", 32, 0)) as a,
+        FeatureStore.open(finished.store("B", 32, 0)) as b,
+    ):
+        assert a.n_tokens == b.n_tokens == common.n_tokens < own["A"].n_tokens < own["B"].n_tokens
+        assert a.tokens_hash == b.tokens_hash
+        assert_array_equal(a.tokens.token, common.tokens[common.valid])
+        assert a.tokens.position.min() == 1
+        assert a.provenance["segments"]["pool"] == "max"
+        assert a.provenance["segments"]["tokenizer_hash"] == load_tokenizer("starter").hash
+        assert Similarity.activation(a, b).shape == (32, 32)
+        with pytest.raises(UniversalityError, match="read by models of several tokenizers; logit weights"):
+            Similarity.logit(a, b)
+        with pytest.raises(UniversalityError, match="compare over one vocabulary"):
+            Similarity.attribution(a, b)
+
+
+@pytest.mark.parametrize(("name", "source"), [("A", "starter/seed0"), ("B", None)])
+def test_a_row_is_the_largest_activation_of_its_tokens(finished: RunFolder, name: str, source: str | None) -> None:
+    """Against a loop over segments: every token of the model's own blocks encoded, and the maximum taken."""
+    common, own = (
+        TokenBlocks.load(path).select("choose", "report").take(np.arange(40))
+        for path in (finished.blocks, finished.own_blocks(name))
+    )
+    model = load_model(source or finished.model(name), name)
+    codes = SAE.load(finished.sae(name, 32, 0)).encode(ModelSite(model, HOOK).read(own)).toarray()
+    block, position = np.nonzero(own.valid)
+    expected = [
+        codes[(block == row) & (own.segment[row, position] == column)].max(axis=0)
+        for row in range(len(common))
+        for column in range(1, common.length[row])
+    ]
+    with FeatureStore.open(finished.store(name, 32, 0)) as store:
+        assert_allclose(store.rows(slice(0, len(expected))).toarray(), expected, atol=1e-4)
+        assert codes.any()
+
+
+def test_the_run_reaches_its_report_with_partners_and_their_text(finished: RunFolder) -> None:
+    assert finished.report.is_file()
+    assert "is a stretch of text between boundaries" in finished.report.read_text(encoding="utf-8")
+    assert Calibration.load(finished.calibration("A-B.w32")).summary()["matched_report"] > 0.1
+    assert Calibration.load(finished.calibration("A-B.neurons")).summary()["matched_report"] > 0.1
+    assert not finished.logit_match("A-B.w32").exists()
+    strings = set(json.loads(finished.segments.read_text()))
+    table = (finished.root / "matches" / "A-B.w32.activation.csv").read_text(encoding="utf-8")
+    assert any(word in table for word in strings if len(word) > 4)
+    rows = [json.loads(line) for line in (finished.root / "saes" / "train.jsonl").read_text().splitlines()]
+    assert all(set(row["saes"]) == {"A/w32-s0", "B/w32-s0"} for row in rows)
+
+
+def test_done_it_is_done(finished: RunFolder, tokenizer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(study(tokenizer), finished.root)
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_text_cut_otherwise_is_another_text(finished: RunFolder, tmp_path: Path) -> None:
+    """The control: the same model over blocks of its tokens alone shares no token with a store of segments."""
+    own = TokenBlocks.load(finished.own_blocks("B")).select("report")
+    site = ModelSite(load_model(finished.model("B"), "B"), HOOK)
+    collect(site, {tmp_path / "own.h5": SAE.load(finished.sae("B", 32, 0))}, own)
+    with (
+        FeatureStore.open(finished.store("A", 32, 0)) as a,
+        FeatureStore.open(tmp_path / "own.h5") as b,
+        pytest.raises(MismatchError, match="both stores must see the same tokens"),
+    ):
+        Similarity.activation(a, b)
+    with pytest.raises(MismatchError, match="expected the blocks of segments that these blocks"):
+        collect(site, {tmp_path / "x.h5": None}, own, common=own.take(np.arange(2)))
+
+
+def test_configurations_that_cannot_work_are_refused(tokenizer: Path, tmp_path: Path) -> None:
+    config = study(tokenizer)
+
+    def changed(**models: Any) -> Config:
+        return study(tokenizer, models={**config.models.model_dump(), **models})
+
+    assert changed(tokenizers={"A": "own", "B": str(tokenizer)}).models.tokenizer_of("A", "x") == "starter"
+    with pytest.raises(ConfigError, match="tokenizers names C, the models are A, B"):
+        changed(tokenizers={"C": "starter"})
+    with pytest.raises(ConfigError, match="tokenizers: B is trained here and has none of its own"):
+        changed(tokenizers="own")
+    with pytest.raises(ConfigError, match="B cannot read with 'train'"):
+        changed(tokenizers={"B": "train"})
+    with pytest.raises(ConfigError, match="does not name one for every model"):
+        study(tokenizer, corpus={"tokenizer": "train"})
+    with pytest.raises(ConfigError, match=r"corpus\.source is a \.npy"):
+        study(tokenizer, corpus={"source": "tokens.npy"})
+    with pytest.raises(ConfigError, match="these models have several"):
+        run_controls(config, tmp_path / "run")
