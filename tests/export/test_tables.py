@@ -57,6 +57,15 @@ def test_calibration_is_joined_by_pair(two_stores: tuple[FeatureStore, FeatureSt
     assert "ci_low" not in frame
 
 
+def test_pairs_too_rare_for_a_p_come_last(two_stores: tuple[FeatureStore, FeatureStore], matched: Match) -> None:
+    best = match_table(matched, *two_stores)[["row", "col"]]
+    calibration = best.assign(p=[np.nan, 0.5, 0.01])
+    assert match_table(matched, *two_stores, calibration=calibration)["row"].tolist() == [
+        *best["row"][1:],
+        best["row"][0],
+    ]
+
+
 def test_calibration_without_pairs_is_refused(two_stores: tuple[FeatureStore, FeatureStore], matched: Match) -> None:
     with pytest.raises(MismatchError, match=r"columns \['row', 'q'\]: \['col'\] missing"):
         match_table(matched, *two_stores, calibration=pd.DataFrame({"row": [0], "q": [0.1]}))

@@ -40,7 +40,7 @@ def match_table(
     decode: Decode | None = None,
     k: int = 5,
 ) -> "pd.DataFrame":
-    """Every matched pair with what is known of both features, strongest pair first.
+    """Every matched pair with what is known of both features, strongest pair first, those too rare for a p last.
 
     Parameters
     ----------
@@ -82,7 +82,8 @@ def match_table(
             frame[f"{side}_{name}"] = values
     if calibration is not None:
         frame = _calibrated(frame, calibration)
-    return frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+    lucky = frame["p"].isna() if "p" in frame else np.zeros(len(frame), dtype=bool)  # too rare to tell: not at the top
+    return frame.iloc[np.lexsort((-frame["score"], lucky))].reset_index(drop=True)
 
 
 def write_csv(frame: "pd.DataFrame", path: str | Path) -> Path:

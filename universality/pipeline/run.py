@@ -102,7 +102,7 @@ def run_controls(config: Config, out: str | Path) -> Path:
     """Match a study, then make its controls (see `universality.pipeline.controls`); returns their table."""
     from universality.pipeline.controls import control_tasks
 
-    folder = RunFolder(Path(out))
+    config, folder = with_loaded_saes(config), RunFolder(Path(out))
     _run_after_match(config, folder, control_tasks(config, folder))
     return folder.root / "controls" / "controls.csv"
 
@@ -112,7 +112,7 @@ def run_crosscoder(config: Config, out: str | Path) -> list[str]:
     from universality.pipeline.crosscoder import crosscoder_tasks
     from universality.pipeline.crosscoder_tables import describe_crosscoder
 
-    folder = RunFolder(Path(out))
+    config, folder = with_loaded_saes(config), RunFolder(Path(out))
     _run_after_match(config, folder, crosscoder_tasks(config, folder))
     return describe_crosscoder(folder.root / "crosscoder")
 

@@ -250,7 +250,7 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
         files = [calibration.save(folder.calibration(comparison.name))]
         found = calibration.match
         tables: dict[str, Any] = {"rows": found.rows, "cols": found.cols}
-        order = np.argsort(-found.scores, kind="stable")
+        order = np.lexsort((-found.scores, np.isnan(calibration.p)))  # what fires too seldom for a p is alike by luck
         shown = order[spread_evenly(len(order), min(256, len(order)))]
         activation = Similarity.activation(a, b)
         tables["sample"] = shown

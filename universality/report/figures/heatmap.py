@@ -25,7 +25,7 @@ class MatchedMatrix:
     """Similarities among matched features, cut to what a picture can hold.
 
     Row i is a feature of A, column i its partner in B; both are ordered by match quality, best first, so pairs lie on
-    the diagonal.
+    the diagonal; pairs that fire too seldom for a p-value should come last, since luck makes their r.
 
     Parameters
     ----------
@@ -123,7 +123,8 @@ def describe_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") ->
         else f"{count(n)} pairs, evenly spaced in that order, of {count(matrix.n_pairs)}"
     )
     text = (
-        f"Rows are features of A, columns their partners in B, both ordered by match quality. Left: {drawn}; cells are "
+        f"Rows are features of A, columns their partners in B, both ordered by match quality (in a "
+        f"report, pairs too rare for a p-value last). Left: {drawn}; cells are "
         f"single similarities, nothing is averaged. Right: the best {count(len(matrix.best))}. A dark diagonal on a "
         "pale ground says that each feature resembles its partner and no other; squares or dark cells off the diagonal "
         "say that several features share a meaning."
