@@ -10,7 +10,7 @@ figures and ``findings.json`` go to OUT/results; what is printed is the same.
 """
 
 import argparse
-import sys
+import json
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from itertools import combinations
@@ -223,13 +223,17 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=ASKED, default=list(ASKED), help="some of the findings")
     options = parser.parse_args()
     findings = Findings(options.run, options.out, options.seeds, options.inits)
-    lines = [found for name in options.only for found in ASKED[name](findings)]
-    table = pd.DataFrame(lines)
+    known = findings.results / "findings.json"
+    said: dict[str, list[Line]] = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
+    for name in options.only:
+        said[name] = [
+            {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in row.items()}
+            for row in ASKED[name](findings)
+        ]
+        write_json(known, said)
+    table = pd.DataFrame([row for name in ASKED for row in said.get(name, [])])
+    replace_file(findings.results / "findings.csv", partial(table.to_csv, index=False, float_format="%.4f"))
     print(f"\nPublished and ours\n{table.to_string(index=False, float_format='{:.3f}'.format, na_rep='–')}")
-    if set(options.only) == set(ASKED):
-        replace_file(findings.results / "findings.csv", partial(table.to_csv, index=False, float_format="%.4f"))
-        cells = [{k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()} for row in lines]
-        write_json(findings.results / "findings.json", {"command": " ".join(sys.argv[1:]), "findings": cells})
 
 
 if __name__ == "__main__":

@@ -30,19 +30,19 @@ def stability(table: pd.DataFrame) -> Figure:
     for ax, (part, column, label) in zip(axes, panels, strict=True):
         for colour, name in zip((BLUE, VERMILION, GREEN), LABELS, strict=True):
             _errors(ax, part.sort_values(column), column, name, colour, LABELS[name])
-        ax.set_xscale("log", base=2 if column != "tokens" else 10)
+        ax.set_xscale("log", base=2)
         ax.set_xlabel(label)
         ax.set_ylim(0, 1)
-        if column != "tokens":
-            ax.set_xticks(part[column].sort_values(), [f"{value:g}" for value in part[column].sort_values()])
+        at = part[column].sort_values()
+        ax.set_xticks(at, [f"{value / 1e6:g} M" if column == "tokens" else f"{value:,.0f}" for value in at])
     axes[0].set_ylabel("of two SAE seeds")
-    axes[0].legend(loc="lower left")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
 @styled
 def topk_and_relu(table: pd.DataFrame) -> Figure:
-    """Stability against L0, TopK of two widths and ReLU, with the number of living features beside each point."""
+    """Stability against L0, TopK of two widths and ReLU, with its number of living features above each point."""
     figure = new_figure(PAGE, 2.8)
     full = table[table["tokens"] == FULL]
     groups = {
@@ -55,14 +55,16 @@ def topk_and_relu(table: pd.DataFrame) -> Figure:
         for label, (rows, colour) in groups.items():
             part = rows.sort_values("l0")
             _errors(ax, part, "l0", name, colour, label)
-            for x, y, alive in zip(part["l0"], part[name], part["alive"], strict=True):
-                ax.annotate(f"{alive:.0f}", (x, y), (3, 4), textcoords="offset points", fontsize=5.5, color=colour)
+        relu = groups[f"ReLU, width {WIDTH:,}"][0]
+        for x, y, alive in zip(relu["l0"], relu[name], relu["alive"], strict=True):
+            ax.annotate(f"{alive:.0f}", (x, y), (0, 7), textcoords="offset points", fontsize=5.5, color=VERMILION,
+                        ha="center")  # fmt: skip
         ax.set_xscale("log", base=2)
         ax.set_xticks(KS, [str(k) for k in KS])
         ax.set_ylim(0, 1)
         ax.set_xlabel("features that fire on a token (L0)")
         ax.set_title(LABELS[name])
-    axes[0].legend(loc="lower left")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
@@ -83,7 +85,7 @@ def frequency(classes: Mapping[str, pd.DataFrame]) -> Figure:
     ax.set_xlabel("firings per million tokens")
     ax.set_ylabel("mean decoder cosine")
     ax.set_ylim(0, 1)
-    ax.legend(loc="lower right")
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 

@@ -27,9 +27,11 @@ K, WIDTH, FULL = 16, 1024, 1_000_000
 MEASURES: dict[str, Callable[[Compared], float]] = {
     "shared": lambda found: float(np.nanmean(found.shared)),
     "pw_mcc": lambda found: found.pw_mcc,
+    "encoder": lambda found: float(np.nanmean(found.encoder)),
     "r": lambda found: float(np.nanmean(found.r)),
 }
-"""Share of features with one partner at cosine 0.7 by encoder and decoder; mean decoder cosine; mean held-out r."""
+"""Share of features with one partner at cosine 0.7 by encoder and decoder; mean cosines of decoder and of encoder rows
+with their own one-to-one partners; mean held-out r of the partners by activation."""
 
 Key = tuple[str, float, int, int]  # architecture, k or penalty, width, tokens
 
