@@ -130,11 +130,10 @@ def plant(world: World, folder: Path, seed: int = 0, text_seed: int = 0) -> Plan
     concept_b = np.concatenate([parts[0], np.repeat(parts[1], 2), parts[2], parts[4]])
     concept_a, concept_b = (rng.permutation(side) for side in (concept_a, concept_b))
     codes = concepts(world, seed, text_seed)
-    text = documents(world)
 
     def write(side: str, concept: IntArray) -> FeatureStore:
         noise = np.random.default_rng([seed, text_seed, 1 + "ab".index(side)])
-        return _write(folder / f"{side}.h5", _seen(codes, concept, world, noise), text, world)
+        return write_view(folder / f"{side}.h5", _seen(codes, concept, world, noise), world)
 
     a, b = write("a", concept_a), write("b", concept_b)
     return Planted(a, b, concept_a, concept_b, np.diff(codes.indptr).astype(np.int64))
@@ -216,6 +215,26 @@ def in_superposition(
     return found.astype(np.float32), directions
 
 
+def write_view(path: Path, seen: sparse.csr_matrix, world: World) -> FeatureStore:
+    """A store of what one side sees of a world's text.
+
+    Parameters
+    ----------
+    path
+        Replaced if it exists; its folder must.
+    seen
+        [n_tokens, n_features] the side's features.
+    """
+    table = documents(world)
+    document = np.repeat(np.arange(world.n_documents), world.blocks * world.block_length)
+    position = np.tile(np.arange(1, world.block_length + 1), world.n_documents * world.blocks)
+    seen.sort_indices()
+    writer = FeatureStore.create(path, seen.shape[1], {"site": "planted"}, table, overwrite=True)
+    kind = np.array(table.kind)[document]
+    writer.append(seen, token=position, document=document, position=position, kind=kind)
+    return writer.finish()
+
+
 def _seen(codes: sparse.csc_matrix, concept: IntArray, world: World, rng: np.random.Generator) -> sparse.csr_matrix:
     """What one side sees of the concepts, a column a feature; parts of one concept share out its firings."""
     total = np.bincount(concept, minlength=codes.shape[1])
@@ -238,13 +257,3 @@ def _seen(codes: sparse.csc_matrix, concept: IntArray, world: World, rng: np.ran
     indptr = np.concatenate([[0], np.cumsum([r.size for r in rows])])
     flat = (np.concatenate(values).astype(np.float32), np.concatenate(rows), indptr)
     return sparse.csc_matrix(flat, shape=(codes.shape[0], concept.size)).tocsr()
-
-
-def _write(path: Path, seen: sparse.csr_matrix, table: DocumentTable, world: World) -> FeatureStore:
-    document = np.repeat(np.arange(world.n_documents), world.blocks * world.block_length)
-    position = np.tile(np.arange(1, world.block_length + 1), world.n_documents * world.blocks)
-    seen.sort_indices()
-    writer = FeatureStore.create(path, seen.shape[1], {"site": "planted"}, table, overwrite=True)
-    kind = np.array(table.kind)[document]
-    writer.append(seen, token=position, document=document, position=position, kind=kind)
-    return writer.finish()

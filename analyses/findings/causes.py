@@ -1,0 +1,78 @@
+"""What makes features differ: the language model's initial weights, its data order, the SAE's seed, its data order?
+
+Each of the four has two levels or more, fully crossed: a model for every (weights, order), on it an SAE for every
+(seed, order). Every two SAEs are matched by activations and labelled by the factors in which they differ. Levels are
+too few for variance components: what is shown are means with the lowest and highest pair, and paired differences.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations, product
+
+import numpy as np
+import pandas as pd
+from compare import compare
+from laboratory import Laboratory, Trained, Wanted, topk
+from tqdm import tqdm
+
+FACTORS = ("model weights", "model data order", "SAE seed", "SAE data order")
+EPOCHS, K, WIDTH, TOKENS = 0.5, 16, 512, 500_000
+FIRST_ORDER = 100  # of the models' data, as in the shipped set
+Level = tuple[int, ...]
+
+
+def crossed(inits: int = 2, orders: int = 2, seeds: int = 2, sae_orders: int = 2) -> dict[Level, Wanted]:
+    """(weights, model order, SAE seed, SAE order) → the SAE."""
+    levels = product(range(inits), range(FIRST_ORDER, FIRST_ORDER + orders), range(seeds), range(sae_orders))
+    return {
+        (i, o, s, d): Wanted(topk(K, WIDTH, s), Trained(i, o, EPOCHS), tokens=TOKENS, order=d) for i, o, s, d in levels
+    }
+
+
+def pairs(lab: Laboratory, design: dict[Level, Wanted]) -> pd.DataFrame:
+    """Every two SAEs: their levels ``a b``, which factors differ (``differs``, a tuple of bools), mean held-out r."""
+    lab.make(design.values())
+    rows = []
+    for a, b in tqdm(list(combinations(design, 2)), desc="compare crossed SAEs", disable=None):
+        found = compare(lab, design[a], design[b])
+        differs = tuple(x != y for x, y in zip(a, b, strict=True))
+        rows.append({"a": a, "b": b, "differs": differs, "r": float(np.nanmean(found.r))})
+    return pd.DataFrame(rows)
+
+
+def by_factors(found: pd.DataFrame) -> pd.DataFrame:
+    """Mean, lowest and highest r of the pairs that differ in each set of factors."""
+    rows = [
+        {name: "differs" if is_so else "same" for name, is_so in zip(FACTORS, differs, strict=True)}
+        | {"pairs": len(part), "r": part["r"].mean(), "lowest": part["r"].min(), "highest": part["r"].max()}
+        for differs, part in found.groupby("differs", sort=False)
+    ]
+    return pd.DataFrame(rows).sort_values("r", ascending=False, ignore_index=True)
+
+
+def drops(found: pd.DataFrame) -> pd.DataFrame:
+    """How much lower r is when one factor differs as well: paired differences r(x, y) − r(x, y′).
+
+    y and y′ are the same in all but that factor, where y agrees with x and y′ does not; x and y differ in something
+    else. ``alone`` is r where only that factor differs.
+    """
+    r = {frozenset((a, b)): value for a, b, value in zip(found["a"], found["b"], found["r"], strict=True)}
+    levels = sorted(set(found["a"]) | set(found["b"]))
+    rows = []
+    for f, name in enumerate(FACTORS):
+        alone = [r[frozenset(pair)] for pair in combinations(levels, 2) if _differ(*pair) == (f,)]
+        paired = [
+            r[frozenset((x, y))] - r[frozenset((x, z))]
+            for x in levels
+            for y in levels
+            for z in levels
+            if x != y and x[f] == y[f] and _differ(y, z) == (f,)
+        ]
+        rows.append(
+            {"factor": name, "alone": np.mean(alone), "alone_lowest": min(alone), "alone_highest": max(alone)}
+            | {"drop": np.mean(paired), "drop_lowest": min(paired), "drop_highest": max(paired), "n": len(paired)}
+        )
+    return pd.DataFrame(rows)
+
+
+def _differ(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
+    return tuple(f for f, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)

@@ -1,0 +1,127 @@
+"""The findings' figures: tables in, pictures out."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from causes import FACTORS
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from stability import FULL, KS, WIDTH, K
+
+from universality.report.figures.style import BLUE, CYCLE, GREEN, GREY, ORANGE, PAGE, VERMILION, new_figure, styled
+
+SONG = (0.514, 0.742, 0.837, 0.888, 0.964)
+"""PW-MCC by class of frequency: Song et al. 2025, TopK of 2^14 features, Pythia-160M residual stream 8."""
+LABELS = {"shared": "shared at cosine 0.7", "pw_mcc": "mean decoder cosine (PW-MCC)", "r": "mean held-out r"}
+
+
+@styled
+def stability(table: pd.DataFrame) -> Figure:
+    """What two SAE seeds share, against k, width and tokens."""
+    figure = new_figure(PAGE, 2.5)
+    topk = table[table["architecture"] == "topk"]
+    full = topk["tokens"] == FULL
+    by_k = topk[full & topk["sparsity"].isin(KS) & (topk["width"] == WIDTH)]
+    by_width = topk[full & (topk["sparsity"] == K)]
+    by_tokens = topk[(topk["sparsity"] == K) & (topk["width"] == WIDTH)]
+    panels = ((by_k, "sparsity", "k"), (by_width, "width", "width"), (by_tokens, "tokens", "tokens learnt from"))
+    axes = figure.subplots(1, 3, sharey=True)
+    for ax, (part, column, label) in zip(axes, panels, strict=True):
+        for colour, name in zip((BLUE, VERMILION, GREEN), LABELS, strict=True):
+            _errors(ax, part.sort_values(column), column, name, colour, LABELS[name])
+        ax.set_xscale("log", base=2)
+        ax.set_xlabel(label)
+        ax.set_ylim(0, 1)
+        at = part[column].sort_values()
+        ax.set_xticks(at, [f"{value / 1e6:g} M" if column == "tokens" else f"{value:,.0f}" for value in at])
+    axes[0].set_ylabel("of two SAE seeds")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
+@styled
+def topk_and_relu(table: pd.DataFrame) -> Figure:
+    """Stability against L0, TopK of two widths and ReLU, with its number of living features above each point."""
+    figure = new_figure(PAGE, 2.8)
+    full = table[table["tokens"] == FULL]
+    groups = {
+        f"TopK, width {WIDTH:,}": (full[(full["architecture"] == "topk") & (full["width"] == WIDTH)], BLUE),
+        "TopK, width 512": (full[(full["architecture"] == "topk") & (full["width"] == 512)], ORANGE),
+        f"ReLU, width {WIDTH:,}": (full[full["architecture"] == "relu"], VERMILION),
+    }
+    axes = figure.subplots(1, 3)
+    for ax, name in zip(axes, LABELS, strict=True):
+        for label, (rows, colour) in groups.items():
+            part = rows.sort_values("l0")
+            _errors(ax, part, "l0", name, colour, label)
+        relu = groups[f"ReLU, width {WIDTH:,}"][0]
+        for x, y, alive in zip(relu["l0"], relu[name], relu["alive"], strict=True):
+            ax.annotate(f"{alive:.0f}", (x, y), (0, 7), textcoords="offset points", fontsize=5.5, color=VERMILION,
+                        ha="center")  # fmt: skip
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(KS, [str(k) for k in KS])
+        ax.set_ylim(0, 1)
+        ax.set_xlabel("features that fire on a token (L0)")
+        ax.set_title(LABELS[name])
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
+@styled
+def frequency(classes: Mapping[str, pd.DataFrame]) -> Figure:
+    """PW-MCC by firing frequency, beside the published figures."""
+    figure = new_figure(PAGE * 0.6, 2.6)
+    ax = figure.subplots()
+    names = [f"{low:g}–{high:g}" if np.isfinite(high) else f"> {low:g}" for low, high in
+             next(iter(classes.values()))[["low", "high"]].to_numpy()]  # fmt: skip
+    x = np.arange(len(names))
+    ax.plot(x, SONG, "o--", color=GREY, markersize=4, label="Song et al. 2025, TopK")
+    for shift, (colour, (label, part)) in enumerate(zip(CYCLE, classes.items(), strict=False)):
+        at = x + 0.08 * (shift + 1)
+        reach = np.abs(part[["pw_mcc_low", "pw_mcc_high"]].to_numpy().T - part["pw_mcc"].to_numpy())
+        ax.errorbar(at, part["pw_mcc"], reach, color=colour, marker="o", markersize=3, capsize=2, label=label)
+    ax.set_xticks(x, names)
+    ax.set_xlabel("firings per million tokens")
+    ax.set_ylabel("mean decoder cosine")
+    ax.set_ylim(0, 1)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
+@styled
+def causes(found: pd.DataFrame) -> Figure:
+    """Every two SAEs of the crossed design: r by the factors in which they differ."""
+    means = found.groupby("differs")["r"].mean().sort_values(ascending=False)
+    figure = new_figure(PAGE, 0.22 * len(means) + 0.9)
+    ax = figure.subplots()
+    for y, differs in enumerate(means.index):
+        values = found.loc[[d == differs for d in found["differs"]], "r"]
+        across = differs[0] or differs[1]
+        ax.plot(values, np.full(len(values), y), ".", color=VERMILION if across else BLUE, markersize=4, alpha=0.7)
+        ax.plot([means[differs]], [y], "|", color="black", markersize=9)
+    names = [" + ".join(f for f, is_so in zip(FACTORS, d, strict=True) if is_so) for d in means.index]
+    ax.set_yticks(range(len(means)), names)
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("mean held-out r of matched features; blue: one model, red: two models, bar: mean")
+    return figure
+
+
+@styled
+def three_measures(pairs: pd.DataFrame) -> Figure:
+    """Matched pairs: logit weights and attribution against activations."""
+    figure = new_figure(PAGE * 0.7, 2.6)
+    axes = figure.subplots(1, 2, sharey=True)
+    for ax, name in zip(axes, ("logit", "attribution"), strict=True):
+        ax.plot(pairs["activation"], pairs[name], ".", color=BLUE, markersize=2, alpha=0.4, rasterized=True)
+        ax.axhline(0, color=GREY, linewidth=0.6)
+        ax.set_xlabel("activation r")
+        ax.set_title({"logit": "logit weights", "attribution": "attribution"}[name])
+    axes[0].set_ylabel("r of the other measure")
+    return figure
+
+
+def _errors(ax: Axes, part: pd.DataFrame, x: str, name: str, colour: str, label: str) -> None:
+    reach = np.abs(part[[f"{name}_low", f"{name}_high"]].to_numpy().T - part[name].to_numpy())
+    ax.errorbar(part[x], part[name], reach, color=colour, marker="o", markersize=3, capsize=2, label=label)

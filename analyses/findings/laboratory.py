@@ -1,0 +1,204 @@
+"""Models, SAEs and feature stores of the findings: what is wanted is named, what is missing is made.
+
+Every SAE of one schedule learns from one token stream, in one grid. Nothing that stands is made again, so more seeds
+can be asked for later; a killed training goes on from its last checkpoint.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from universality import SAE, FeatureStore
+from universality.activations import ModelSite, harvest
+from universality.config import ArchitectureConfig, SeedsConfig, TrainingConfig
+from universality.corpus import TokenBlocks, build_corpus
+from universality.features.collect import collect
+from universality.models.language_model import load_model, save_model, to_fastest_device
+from universality.models.train import train_model
+from universality.pipeline.files import spread_evenly, write_json
+from universality.pipeline.saes import Stream
+from universality.pipeline.stages import sample_documents
+from universality.sae import Quality, SAESpec, SAETrainer, clear_checkpoints, fast_products, summarise, train_grid
+
+HOOK, BATCH = "blocks.0.mlp.hook_post", 2048
+CHECKPOINT_STEPS, QUALITY_BLOCKS = 120, 512
+LEARNING_RATE = 6e-3
+ARCHITECTURE = ArchitectureConfig()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A language model to train: seeds of its weights and of the order of its data, passes over the text."""
+
+    init: int
+    order: int
+    epochs: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"i{self.init}-o{self.order}-e{self.epochs:g}"
+
+
+Model = str | Trained
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One SAE: of which model (shipped, or trained here), of what kind, on how many tokens in which order."""
+
+    spec: SAESpec
+    model: Model = "starter/seed0"
+    tokens: int = 1_000_000
+    order: int = 0
+
+    @property
+    def model_name(self) -> str:
+        """As a file name."""
+        return self.model.name if isinstance(self.model, Trained) else self.model.replace("/", "-")
+
+    @property
+    def name(self) -> str:
+        """Says everything that tells it from the others."""
+        s = self.spec
+        sparsity = f"l1-{s.l1:g}" if s.architecture == "relu" else f"k{s.k}"
+        kind = f"{s.architecture}-w{s.d_sae}-{sparsity}-t{self.tokens}"
+        return f"{self.model_name}.{kind}-o{self.order}-s{s.seed}"
+
+    def seeded(self, seed: int) -> "Wanted":
+        """The same with another SAE seed."""
+        return replace(self, spec=replace(self.spec, seed=seed))
+
+
+def topk(k: int = 16, width: int = 1024, seed: int = 0) -> SAESpec:
+    """A TopK SAE."""
+    return SAESpec(width, "topk", k=k, seed=seed, learning_rate=LEARNING_RATE, products=fast_products())
+
+
+def relu(l1: float, width: int = 1024, seed: int = 0) -> SAESpec:
+    """A ReLU SAE with an L1 penalty."""
+    return SAESpec(width, "relu", l1=l1, seed=seed, learning_rate=LEARNING_RATE, products=fast_products())
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """A folder with everything that was trained and collected.
+
+    Attributes
+    ----------
+    root
+        The folder; made when something is put there.
+    source
+        Text, as the configuration's ``corpus.source``.
+    share
+        Of the held-out documents, the share on which features are stored.
+    training
+        Of models trained here; their ``epochs`` are each model's own.
+    """
+
+    root: Path
+    source: str | list[str] = "starter"
+    share: float = 0.25
+    architecture: ArchitectureConfig = ARCHITECTURE
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    @cached_property
+    def blocks(self) -> TokenBlocks:
+        """The token blocks that all models read."""
+        path = self.root / "blocks.npz"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            build_corpus(self.source).blocks.save(path)
+        return TokenBlocks.load(path)
+
+    def make(self, wanted: Iterable[Wanted]) -> None:
+        """Train and collect what is missing."""
+        every = list(dict.fromkeys(wanted))
+        missing = [sae for sae in every if not (self._quality(sae).exists() and self._store(sae).exists())]
+        untrained = [sae for sae in missing if not (self._sae(sae) / "cfg.json").exists()]
+        for tokens, order in sorted({(sae.tokens, sae.order) for sae in untrained}):
+            self._train([sae for sae in untrained if (sae.tokens, sae.order) == (tokens, order)], tokens, order)
+        for model in dict.fromkeys(sae.model for sae in missing):
+            self._collect(model, [sae for sae in missing if sae.model == model])
+
+    def store(self, wanted: Wanted) -> FeatureStore:
+        """The features of an SAE that `make` has made."""
+        return FeatureStore.open(self._store(wanted))
+
+    def quality(self, wanted: Wanted) -> dict[str, float]:
+        """Explained variance, L0 and the share of living features on held-out tokens."""
+        return json.loads(self._quality(wanted).read_text(encoding="utf-8"))
+
+    def loss(self, model: Trained) -> float:
+        """Of a model on held-out tokens, in nats."""
+        return float(load_model(self._model_folder(model)).metadata["held_out_loss"])
+
+    def _sae(self, wanted: Wanted) -> Path:
+        return self.root / "saes" / wanted.name
+
+    def _quality(self, wanted: Wanted) -> Path:
+        return self._sae(wanted) / "quality.json"
+
+    def _store(self, wanted: Wanted) -> Path:
+        return self.root / "features" / f"{wanted.name}.h5"
+
+    def _model_folder(self, model: Trained) -> Path:
+        folder = self.root / "models" / model.name
+        if not (folder / "model.safetensors").exists():
+            training = self.training.model_copy(update={"epochs": model.epochs})
+            seeds = SeedsConfig(init=model.init, order=model.order)
+            trained = train_model(
+                self.blocks, folder, seeds=seeds, architecture=self.architecture, training=training, name=model.name
+            )
+            save_model(trained, folder)
+        return folder
+
+    def _site(self, model: Model) -> ModelSite:
+        source: str | Path = self._model_folder(model) if isinstance(model, Trained) else model
+        name = model.name if isinstance(model, Trained) else model.replace("/", "-")
+        return ModelSite(to_fastest_device(load_model(source, name)), HOOK)
+
+    def _train(self, wanted: Sequence[Wanted], tokens: int, order: int) -> None:
+        steps = -(-tokens // BATCH)
+        sites = {sae.model_name: self._site(sae.model) for sae in {sae.model_name: sae for sae in wanted}.values()}
+        options = {"batch_size": BATCH, "seed": order, "stop": steps}
+        folder = self.root / "training" / f"t{tokens}-o{order}"
+        with closing(Stream(sites, self.blocks.select("train"), **options)) as stream:
+            summaries = {name: summarise(sample) for name, sample in stream.samples.items()}
+            trainers = {
+                (sae.model_name, sae.name): SAETrainer(sae.spec, summaries[sae.model_name], steps) for sae in wanted
+            }
+            made_from = {name: {"model": site.model_hash, "order": order} for name, site in sites.items()}
+            train_grid(
+                trainers,
+                stream.from_step,
+                folder,
+                checkpoint_steps=CHECKPOINT_STEPS,
+                log_steps=100,
+                made_from=made_from,
+            )
+        for (_, name), trainer in trainers.items():
+            trainer.finish({"order_seed": order}).save(self.root / "saes" / name)
+        clear_checkpoints(folder)
+
+    def _collect(self, model: Model, wanted: Sequence[Wanted], at_once: int = 8) -> None:
+        """A few at a time: what is written to is held open."""
+        site = self._site(model)
+        held_out = self.blocks.select("choose", "report")
+        part = held_out.take(np.flatnonzero(np.isin(held_out.document, sample_documents(held_out, self.share))))
+        (self.root / "features").mkdir(exist_ok=True)
+        for start in range(0, len(wanted), at_once):
+            files = {self._store(sae): SAE.load(self._sae(sae)) for sae in wanted[start : start + at_once]}
+            files = {path: sae for path, sae in files.items() if not path.exists()}
+            collect(site, files, part, resume=True)
+        measured = {sae: Quality(SAE.load(self._sae(sae))) for sae in wanted}
+        for _, activations in harvest({site.name: site}, part.take(spread_evenly(len(part), QUALITY_BLOCKS))):
+            for quality in measured.values():
+                quality.update(activations[site.name])
+        for sae, quality in measured.items():
+            write_json(self._quality(sae), quality.compute().as_dict())
