@@ -67,7 +67,9 @@ def crosscoder_tasks(config: Config, folder: RunFolder) -> list[Task]:
 
 def made_crosscoder(config: Config, folder: RunFolder) -> "Table | None":
     """The table of the picture, of the crosscoder that was made of the study as it is now; None where there is none."""
-    if len(config.models.names) < 2 or not is_done(crosscoder_tasks(config, folder)[-1], folder.root):
+    if len(config.models.names) < 2:
+        return None
+    if not all(is_done(task, folder.root) for task in crosscoder_tasks(config, folder)):
         return None
     from universality.pipeline.crosscoder_tables import figure_table
 
