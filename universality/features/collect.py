@@ -95,7 +95,8 @@ def collect(
             for path, sae in stores.items()
         }
         if part is not None:
-            blocks, rows = (some.take(np.arange(part.start, part.stop)) for some in (blocks, rows))
+            blocks = blocks.take(np.arange(part.start, part.stop))
+            rows = blocks if common is None else common.take(np.arange(part.start, part.stop))
         _fill(site, [(writers[path], sae) for path, sae in stores.items()], blocks, rows, pool, batch_blocks)
         for path, sae in stores.items():
             dictionary = _dictionary(site, sae)
