@@ -19,7 +19,6 @@ from universality.features import FeatureStore
 from universality.features import writer as writer_module
 
 N, BATCH = 400, 20
-writer_module.BUFFER = 300
 
 
 def attempt(path: Path, note: int) -> None:
@@ -55,6 +54,7 @@ def killed(path: Path, rng: np.random.Generator) -> int:
 
 def main() -> None:
     """A few worlds."""
+    writer_module.BUFFER = 300
     folder = Path(sys.argv[1])
     attempt(folder / "warm.h5", os.open(os.devnull, os.O_WRONLY))  # compiled loops are loaded before processes part
     rng = np.random.default_rng(0)
