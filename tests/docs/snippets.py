@@ -80,4 +80,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as desk, chdir(desk):
         os.symlink(runs, "runs")
         changed = with_outputs(page)
-    page.write_text(changed, encoding="utf-8")
+    page.write_bytes(changed.encode())  # a page that cannot be encoded stays as it was
