@@ -89,8 +89,10 @@ def _edge(
         )
     )  # fmt: skip
     if in_tree:
+        from_above = y1 > y0  # the number stands on the side that the curve does not come from
         axes.text(
-            x1 - 0.04, y1 - 0.035, fixed(strength), fontsize=5.5, color=GREY, ha="right", va="bottom", zorder=3,
+            x1 - 0.04, y1 + (0.035 if from_above else -0.035), fixed(strength), fontsize=5.5, color=GREY, ha="right",
+            va="top" if from_above else "bottom", zorder=3,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.8},
         )  # fmt: skip
 
