@@ -14,7 +14,7 @@ from universality.features.about import shown_tokens
 from universality.pipeline import gather
 from universality.pipeline.crosscoder import made_crosscoder
 from universality.pipeline.gather import Compared, Findings, findings
-from universality.pipeline.layout import RunFolder, units_at
+from universality.pipeline.layout import RunFolder, units_of
 from universality.report import figures
 from universality.report.data import ConceptRow, Sample
 from universality.report.figures.drawings import (
@@ -125,7 +125,7 @@ def _consistency(found: Findings) -> Table:
     words = {
         "features": "SAE features",
         "ceiling": "two SAE seeds of one model",
-        "neurons": units_at(found.config.hook),
+        "neurons": units_of(found.config),
     }
     parts = []
     for role, compared in zip(words, (found.headline, found.of("ceiling"), found.of("neurons")), strict=True):
