@@ -34,7 +34,8 @@ def study(trained: Path, cache: Path, **hooks: str) -> Config:
         f"models={{one_basis: true, load: {{early: {model}, late: {model}}}}}", f"hook={json.dumps(HOOKS | hooks)}",
         f"corpus.tokenizer={trained / 'corpus' / 'tokenizer.json'}", "corpus.max_documents=80",
         f"activations.cache={cache}", "saes.widths=[48]", "saes.ceiling_seed=null", "saes.k=4",
-        "saes.tokens=20000", "saes.quality_blocks=8", "statistics.replicates=1", "statistics.bootstrap=5", "statistics.nulls=[global]",
+        "saes.tokens=20000", "saes.quality_blocks=8", "statistics.replicates=1", "statistics.bootstrap=5",
+        "statistics.nulls=[global]",
     ]  # fmt: skip
     return load_config(SMOKE, settings)
 

@@ -175,6 +175,10 @@ def test_missing_and_torn_files_are_refused(random_sae: RandomSAE, tmp_path: Pat
     weights.write_bytes(bytes(content))
     with pytest.raises(FormatError, match=r"SHA-256 .* the file was changed"):
         SAE.load(folder)
+    weights.write_bytes(b"")
+    with pytest.raises(FormatError, match=r"SHA-256 e3b0c44298fc….*the file was changed"):  # of nothing
+        SAE.load(folder)
+    weights.write_bytes(bytes(content))
     edit(folder, metadata={})  # as another tool would write it: no checksum
     assert SAE.load(folder).scale == 1
     weights.write_bytes(bytes(content[:100]))
