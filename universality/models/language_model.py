@@ -236,6 +236,12 @@ def _load_hugging_face(folder: Path, source: str | Path, name: str) -> LanguageM
         with _quiet_unless_watched():
             bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32)
     except Exception as error:  # transformers raises many kinds
+        if "tokenizer" in str(error) and not any(folder.glob("tokenizer*")):
+            raise ModelError(
+                f"{folder}: a model without its tokenizer, and TransformerLens reads one beside this kind of model; "
+                "put the tokenizer.json and tokenizer_config.json of the model there (transformers: "
+                "tokenizer.save_pretrained(folder))"
+            ) from None
         raise ModelError(f"{folder}: TransformerLens cannot load this Hugging Face folder: {error}") from error
     repo = repository(source)
     where = {"revision": repo.revision, "commit": commit_of(folder)} if repo else {}
