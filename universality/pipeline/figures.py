@@ -86,8 +86,8 @@ def figure_tables(
     shared = made_crosscoder(found.config, found.folder)
     if shared is not None:
         yield "crosscoder", shared
-    if concepts:
-        yield "concepts", concepts_table(concepts)
+    if concepts and found.headline is not None:
+        yield "concepts", concepts_table(concepts, found.headline.comparison.sides)
     if grown:
         yield "splitting", splitting_table([gather.family_levels(name, families) for name, families in grown.items()])
     for name, families in list(grown.items())[:1]:
@@ -101,6 +101,7 @@ def _matched(found: Findings, head: Compared, samples: list[Sample]) -> Iterator
     yield "best_match", samples_table(samples)
     matrix = {"sample": head.drawn["sample_matrix"], "best": head.drawn["best_matrix"], "n_pairs": np.int64(len(frame))}
     table = {name: np.asarray(value) for name, value in matrix.items()}
+    table["sides"] = np.asarray(head.comparison.sides)
     yield "heatmap", table
     chosen, held_out = frame["score"].to_numpy(), frame["held_out"].to_numpy()
     yield "held_out", {"chosen": chosen, "held_out": held_out}
