@@ -158,6 +158,9 @@ def test_bad_folders_are_named(model, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ModelError, match="not JSON"):
         load_model(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(ModelError, match="expected a JSON object, found list"):
+        load_model(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such-type"}))
     with pytest.raises(ModelError, match="TransformerLens cannot load"):
         load_model(tmp_path)

@@ -168,6 +168,8 @@ def test_missing_and_torn_files_are_refused(random_sae: RandomSAE, tmp_path: Pat
 
     with pytest.raises(FormatError, match=r"nothing: no such file or folder; expected ours"):
         SAE.load(tmp_path / "nothing")
+    with pytest.raises(FormatError, match=r"; of the hub: `hf download someone/saes --local-dir FOLDER`, and name F"):
+        SAE.load("someone/saes")
     folder = random_sae().save(tmp_path / "sae")
     weights = folder / "sae_weights.safetensors"
     content = bytearray(weights.read_bytes())

@@ -203,6 +203,8 @@ def load_model(source: str | Path, name: str | None = None) -> LanguageModel:
         config = json.loads(file.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{file}: not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{file}: expected a JSON object, found {type(config).__name__}")
     if config.get("format") == _FORMAT:
         return _load_own(folder, config, name or folder.name)
     if "model_type" in config:
