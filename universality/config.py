@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from universality.errors import ConfigError
 from universality.explain import explain
+from universality.hooks import in_residual_stream
 from universality.hub import expand
 
 SEEDS_OF_A_MODEL = 1000
@@ -111,8 +112,8 @@ class ModelsConfig(_Section):
     dtype: Literal["float32", "float16"] = "float32"
     """Number format of the saved weights."""
     one_basis: bool = False
-    """Whether all models write into one basis, as a model and its fine-tune or the checkpoints of one run do, and
-    models trained apart do not: decoder rows are then matched too, and stores say so."""
+    """Whether all models write into one basis, as a model and its fine-tune, the checkpoints of one run or the layers
+    of one residual stream do, and models trained apart do not: decoder rows are then matched too, and stores say so."""
     tokenizers: Literal["own"] | dict[str, str] = Field(default_factory=dict)
     """For models of different tokenizers: name → a source as for ``corpus.tokenizer``, or ``own`` for the one in the
     model's folder or repository; ``own`` alone for all; those not named read with ``corpus.tokenizer``. Features are
@@ -351,14 +352,37 @@ class Config(_Section):
     """Title of the report."""
     corpus: CorpusConfig = CorpusConfig()
     models: ModelsConfig
-    hook: str = "blocks.0.mlp.hook_post"
-    """Where activations are taken, in TransformerLens's names; by default the MLP's neurons."""
+    hook: str | dict[str, str] = "blocks.0.mlp.hook_post"
+    """Where activations are taken, in TransformerLens's names; by default the MLP's neurons. One hook for all models,
+    or model → hook, to compare layers: ``{early: blocks.1.hook_resid_post, late: blocks.4.hook_resid_post}``."""
     activations: ActivationsConfig = ActivationsConfig()
     saes: SAEConfig = SAEConfig()
     crosscoder: CrosscoderConfig = CrosscoderConfig()
     features: FeaturesConfig = FeaturesConfig()
     statistics: StatisticsConfig = StatisticsConfig()
     families: FamiliesConfig = FamiliesConfig()
+
+    @property
+    def hooks(self) -> dict[str, str]:
+        """Model → hook."""
+        return {name: self.hook if isinstance(self.hook, str) else self.hook[name] for name in self.models.names}
+
+    @model_validator(mode="after")
+    def _every_model_has_its_hook(self) -> Self:
+        if isinstance(self.hook, str):
+            return self
+        names = self.models.names
+        if unknown := sorted(self.hook.keys() - set(names)):
+            raise ValueError(f"hook names {', '.join(unknown)}, the models are {', '.join(names)}")
+        if without := [name for name in names if name not in self.hook]:
+            raise ValueError(f"hook names none of {', '.join(without)}: one for every model, or a single one for all")
+        apart = [hook for hook in self.hook.values() if not in_residual_stream(hook)]
+        if self.models.one_basis and apart and len(set(self.hook.values())) > 1:
+            raise ValueError(
+                f"models.one_basis: hooks that differ share a basis in the residual stream only, found {apart[0]}; set "
+                "hooks like blocks.0.hook_resid_post or blocks.0.hook_mlp_out, or leave one_basis out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _every_tokenizer_has_text(self) -> Self:

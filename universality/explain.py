@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-_MEMBERS = {"int", "list[int]", "str", "list[str]", "[key]"}  # of a union, where pydantic puts them into the path
+_MEMBERS = {"int", "list[int]", "str", "list[str]", "dict[str,str]", "[key]"}  # of a union, in pydantic's paths
 _LISTS = {"list[int]": "a list of integers", "list[str]": "a list of texts"}
 _LONGEST = 60  # characters of a value that are shown
 

@@ -86,6 +86,21 @@ def test_local_hugging_face_folder_loads(tmp_path: Path, capfd: pytest.CaptureFi
     assert (ours.name, ours.n_ctx, ours.d_vocab) == ("gpt", 32, 60)
 
 
+def test_a_llama_without_its_tokenizer_is_told_what_to_put_where(tmp_path: Path) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from universality.corpus import train_bpe
+
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=280, max_position_embeddings=32, **sizes)).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"without its tokenizer, .*; put the tokenizer\.json and .* there") as raised:
+        load_model(tmp_path)
+    assert "\n" not in str(raised.value)
+    backend = train_bpe(["some text to learn from, again and again"], 280).backend
+    PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<|bos|>").save_pretrained(tmp_path)
+    assert load_model(tmp_path).d_vocab == 280
+
+
 def test_a_hugging_face_model_in_memory_is_studied_as_it_is() -> None:
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -142,6 +157,9 @@ def test_bad_folders_are_named(model, tmp_path: Path) -> None:
         load_model(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ModelError, match="not JSON"):
+        load_model(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(ModelError, match="expected a JSON object, found list"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such-type"}))
     with pytest.raises(ModelError, match="TransformerLens cannot load"):

@@ -13,6 +13,8 @@ from universality.config import Config, load_config, parse_config
 from universality.errors import UniversalityError
 from universality.pipeline.layout import RunFolder, comparisons, headline_comparison
 from universality.pipeline.report import make_report
+from universality.report.figures.drawings import draw, tables_in
+from universality.report.figures.tables import load_table
 from universality.statistics import Calibration
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
@@ -99,6 +101,18 @@ def test_the_page_says_that_two_seeds_were_compared(made: tuple[Config, RunFolde
         "not stored",
     ):
         assert wrong not in page, wrong
+
+
+def test_the_pictures_name_the_seeds(made: tuple[Config, RunFolder]) -> None:
+    tables = tables_in(made[1].root / "figures" / "tables")
+    for name in ("heatmap", "clustered", "concepts"):
+        figure, _ = draw(name, load_table(tables[name]))
+        said = " ".join(text for axes in figure.axes for text in (axes.get_xlabel(), axes.get_ylabel()))
+        assert "A seed 0" in said, name
+        assert "in A seed 1" in said, name
+        assert " B" not in said, name
+    page = made[1].report.read_text(encoding="utf-8")
+    assert "features of A seed 0, columns their partners in A seed 1" in page
 
 
 def test_files_of_the_page_are_those_of_the_seeds_and_families_are_of_one_side(made: tuple[Config, RunFolder]) -> None:

@@ -27,8 +27,8 @@ def words(figure) -> str:  # type: ignore[no-untyped-def]
 
 
 def test_heatmap_shows_the_matrix_as_it_is_around_zero() -> None:
-    matrix = figures.MatchedMatrix(matched(40), matched(8), 40)
-    figure = figures.matched_heatmap(matrix, names=("A", "שלום"))
+    matrix = figures.MatchedMatrix(matched(40), matched(8), 40, ("A", "שלום"))
+    figure = figures.matched_heatmap(matrix)
     left, right = figure.axes[:2]
     assert_array_equal(left.images[0].get_array(), matrix.sample)
     assert_array_equal(right.images[0].get_array(), matrix.best)

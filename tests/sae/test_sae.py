@@ -168,6 +168,8 @@ def test_missing_and_torn_files_are_refused(random_sae: RandomSAE, tmp_path: Pat
 
     with pytest.raises(FormatError, match=r"nothing: no such file or folder; expected ours"):
         SAE.load(tmp_path / "nothing")
+    with pytest.raises(FormatError, match=r"; of the hub: `hf download someone/saes --local-dir FOLDER`, and name F"):
+        SAE.load("someone/saes")
     folder = random_sae().save(tmp_path / "sae")
     weights = folder / "sae_weights.safetensors"
     content = bytearray(weights.read_bytes())
@@ -175,6 +177,10 @@ def test_missing_and_torn_files_are_refused(random_sae: RandomSAE, tmp_path: Pat
     weights.write_bytes(bytes(content))
     with pytest.raises(FormatError, match=r"SHA-256 .* the file was changed"):
         SAE.load(folder)
+    weights.write_bytes(b"")
+    with pytest.raises(FormatError, match=r"SHA-256 e3b0c44298fc….*the file was changed"):  # of nothing
+        SAE.load(folder)
+    weights.write_bytes(bytes(content))
     edit(folder, metadata={})  # as another tool would write it: no checksum
     assert SAE.load(folder).scale == 1
     weights.write_bytes(bytes(content[:100]))

@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from universality.corpus.blocks import TokenBlocks
+from universality.hooks import in_residual_stream
 from universality.models.language_model import LanguageModel
 from universality.models.unembedding import Unembedding, vocabulary_mask
 
 _MLP_POST = re.compile(r"^blocks\.(\d+)\.mlp\.(out\.hook_in|hook_post)$")
-_RESIDUAL = re.compile(
-    r"^blocks\.\d+\.(hook_out|hook_in|hook_resid_(pre|mid|post)|hook_(mlp|attn)_out|(mlp|attn)\.hook_out)$"
-)
 
 
 def read_unembedding(model: LanguageModel, train: TokenBlocks, min_count: int) -> Unembedding:
@@ -60,7 +58,7 @@ def residual_directions(model: LanguageModel, hook: str, decoder: NDArray[np.flo
     """
     if found := _MLP_POST.match(hook):
         return decoder @ _array(model.bridge.blocks[int(found[1])].mlp.W_out)
-    return decoder if _RESIDUAL.match(hook) else None
+    return decoder if in_residual_stream(hook) else None
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:

@@ -203,6 +203,8 @@ def load_model(source: str | Path, name: str | None = None) -> LanguageModel:
         config = json.loads(file.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{file}: not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{file}: expected a JSON object, found {type(config).__name__}")
     if config.get("format") == _FORMAT:
         return _load_own(folder, config, name or folder.name)
     if "model_type" in config:
@@ -236,6 +238,12 @@ def _load_hugging_face(folder: Path, source: str | Path, name: str) -> LanguageM
         with _quiet_unless_watched():
             bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32)
     except Exception as error:  # transformers raises many kinds
+        if "tokenizer" in str(error) and not any(folder.glob("tokenizer*")):
+            raise ModelError(
+                f"{folder}: a model without its tokenizer, and TransformerLens reads one beside this kind of model; "
+                "put the tokenizer.json and tokenizer_config.json of the model there (transformers: "
+                "tokenizer.save_pretrained(folder))"
+            ) from None
         raise ModelError(f"{folder}: TransformerLens cannot load this Hugging Face folder: {error}") from error
     repo = repository(source)
     where = {"revision": repo.revision, "commit": commit_of(folder)} if repo else {}

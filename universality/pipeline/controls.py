@@ -17,7 +17,7 @@ import pandas as pd
 from universality.config import Config
 from universality.errors import ConfigError
 from universality.pipeline.files import replace_file
-from universality.pipeline.layout import Comparison, RunFolder, comparisons, headline_width, units_at
+from universality.pipeline.layout import Comparison, RunFolder, comparisons, headline_width, units_of
 from universality.pipeline.task import Task, is_done
 
 if TYPE_CHECKING:
@@ -143,9 +143,10 @@ def _sites(config: Config, folder: RunFolder, control: Control) -> Mapping[str, 
     if control is not SHUFFLED:
         return make_sites(config, folder, names)
     sources = {name: config.models.load.get(name, str(folder.model(name))) for name in names}
+    apart = list(dict.fromkeys(sources.values()))  # layers of one model stay layers of one
     return {
-        name: ModelSite(to_fastest_device(shuffled(source, seed, name)), config.hook)
-        for seed, (name, source) in enumerate(sources.items())
+        name: ModelSite(to_fastest_device(shuffled(source, apart.index(source), name)), config.hooks[name])
+        for name, source in sources.items()
     }
 
 
@@ -196,11 +197,11 @@ def _make_table(config: Config, folder: RunFolder) -> list[Path]:
     paths = {control: _calibration(folder, control) for control in CONTROLS}
     for comparison in _matched(config, folder):
         kind, label = MATCHED[comparison.of]
-        label = units_at(config.hook) if comparison.of == "neurons" else label
+        label = units_of(config) if comparison.of == "neurons" else label
         paths[Control(comparison.name, label, kind)] = folder.calibration(comparison.name)  # type: ignore[arg-type]
     roles: dict[str, Role] = {
         "SAE features": "features",
-        units_at(config.hook): "neurons",
+        units_of(config): "neurons",
         "two SAE seeds of one model": "ceiling",
     }
     rows, samples = [], []

@@ -125,7 +125,7 @@ def _train(config: Config, folder: RunFolder) -> list[Path]:
     spec = crosscoder_spec(config, joint.device)
     steps = -(-s.tokens // s.batch_size)
     made_from = {
-        "hook": config.hook,
+        "hook": "+".join(dict.fromkeys(config.hooks[name] for name in sites)),
         "blocks_hash": blocks.hash,
         "order_seed": s.order_seed,
         "batch_size": s.batch_size,

@@ -14,7 +14,7 @@ from universality.features.about import shown_tokens
 from universality.pipeline import gather
 from universality.pipeline.crosscoder import made_crosscoder
 from universality.pipeline.gather import Compared, Findings, findings
-from universality.pipeline.layout import RunFolder, units_at
+from universality.pipeline.layout import RunFolder, units_of
 from universality.report import figures
 from universality.report.data import ConceptRow, Sample
 from universality.report.figures.drawings import (
@@ -86,8 +86,8 @@ def figure_tables(
     shared = made_crosscoder(found.config, found.folder)
     if shared is not None:
         yield "crosscoder", shared
-    if concepts:
-        yield "concepts", concepts_table(concepts)
+    if concepts and found.headline is not None:
+        yield "concepts", concepts_table(concepts, found.headline.comparison.sides)
     if grown:
         yield "splitting", splitting_table([gather.family_levels(name, families) for name, families in grown.items()])
     for name, families in list(grown.items())[:1]:
@@ -101,6 +101,7 @@ def _matched(found: Findings, head: Compared, samples: list[Sample]) -> Iterator
     yield "best_match", samples_table(samples)
     matrix = {"sample": head.drawn["sample_matrix"], "best": head.drawn["best_matrix"], "n_pairs": np.int64(len(frame))}
     table = {name: np.asarray(value) for name, value in matrix.items()}
+    table["sides"] = np.asarray(head.comparison.sides)
     yield "heatmap", table
     chosen, held_out = frame["score"].to_numpy(), frame["held_out"].to_numpy()
     yield "held_out", {"chosen": chosen, "held_out": held_out}
@@ -125,7 +126,7 @@ def _consistency(found: Findings) -> Table:
     words = {
         "features": "SAE features",
         "ceiling": "two SAE seeds of one model",
-        "neurons": units_at(found.config.hook),
+        "neurons": units_of(found.config),
     }
     parts = []
     for role, compared in zip(words, (found.headline, found.of("ceiling"), found.of("neurons")), strict=True):

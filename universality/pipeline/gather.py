@@ -26,7 +26,7 @@ from universality.pipeline.layout import (
     comparisons,
     headline_comparison,
     sae_grid,
-    units_at,
+    units_of,
 )
 from universality.pipeline.opened import OpenStores
 from universality.report.data import (
@@ -181,7 +181,7 @@ def samples(found: Findings) -> list[Sample]:
     scores = head.calibration.null_scores
     parts = [head.scores("features", "SAE features")]
     if neurons:
-        parts.append(neurons.scores("neurons", units_at(found.config.hook)))
+        parts.append(neurons.scores("neurons", units_of(found.config)))
     if ceiling:
         parts.append(ceiling.scores("ceiling", "two SAE seeds of one model"))
     if scores.size:
@@ -212,10 +212,16 @@ def headline(found: Findings, populations: Sequence[Sample]) -> Headline:
         q_level=Q_LEVEL,
         median_chosen=numbers["matched_choose"],
         nearest=numbers["best_of_rows_report"],
-        units=units_at(found.config.hook),
+        units=units_of(found.config),
         nearest_neurons=neurons.calibration.summary()["best_of_rows_report"] if neurons else NAN,
         seeds_of=head.comparison.models[0] if head.comparison.of == "seeds" else None,
+        apart=_trained_apart(found.config, head.comparison.models),
     )
+
+
+def _trained_apart(config: Config, models: tuple[str, str]) -> bool:
+    """Whether they are two models at all, and share no past that the configuration tells."""
+    return not config.models.one_basis and len({config.models.load.get(name, name) for name in models}) == 2
 
 
 def language_models(found: Findings) -> LanguageModels:
@@ -293,7 +299,7 @@ def family_levels(name: str, families: Families) -> FamilyTable:
 
 def controls(found: Findings) -> tuple[ControlRow, ...]:
     """Everything that was matched, and the controls that ``universality controls`` made."""
-    units = f"{units_at(found.config.hook)}, two models"
+    units = f"{units_of(found.config)}, two models"
     seeds = "two SAEs of one model"
     words = {"models": "features of two models", "neurons": units, "ceiling": seeds, "seeds": seeds}
     own = [_control_row(c.comparison.name, words[c.comparison.of], c.calibration) for c in found.compared]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
 from universality.config import Config
+from universality.hooks import holds_neurons
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,16 @@ class Comparison:
         return (self.of, self.models, self.seeds) == (other.of, other.models, other.seeds)
 
 
-_NEURONS = re.compile(r"blocks\.\d+\.mlp\.(hook_pre|hook_post|in\.hook_out|out\.hook_in)")
+def units_at(*hooks: str) -> str:
+    """What the single activations at these hooks are, in words: neurons only inside an MLP."""
+    if all(map(holds_neurons, hooks)):
+        return "neurons"
+    return f"basis directions of {' and '.join(dict.fromkeys(hooks))}"
 
 
-def units_at(hook: str) -> str:
-    """What the single activations at a hook are, in words: neurons only inside an MLP."""
-    return "neurons" if _NEURONS.fullmatch(hook) else f"basis directions of {hook}"
+def units_of(config: Config) -> str:
+    """What the single activations of the first two models are, in words."""
+    return units_at(*list(config.hooks.values())[:2])
 
 
 def headline_width(config: Config) -> int:

@@ -147,13 +147,14 @@ def _check(config: Config, name: str, site: "Site", path: str, sae: "SAE") -> No
     if sae.d_in != site.d_in:
         raise MismatchError(
             f"saes.load of {name}: {path} reads {sae.d_in} activations a token, the model has {site.d_in} at "
-            f"{config.hook}; set hook to where this SAE was trained, or name an SAE of this model"
+            f"{config.hooks[name]}; set hook to where this SAE was trained, or name an SAE of this model"
         )
     hook = stated_hook(sae.metadata)
-    aliases = {config.hook, site.hook, *getattr(site, "aliases", ())}
+    aliases = {config.hooks[name], site.hook, *getattr(site, "aliases", ())}
     if hook is not None and not same_place(hook, aliases):
         raise MismatchError(
-            f"saes.load of {name}: {path} was trained at {hook}, the study reads {config.hook}; set hook: {hook}"
+            f"saes.load of {name}: {path} was trained at {hook}, the study reads {config.hooks[name]}; set hook: "
+            + (hook if isinstance(config.hook, str) else f"{{{name}: {hook}}} for this model")
         )
     model = sae.metadata.get("model")
     known = model.get("hash") if isinstance(model, Mapping) else None

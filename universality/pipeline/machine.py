@@ -115,7 +115,7 @@ def measure(config: Config, text: Text) -> Rates:
         model, note = _forward_rate(config, text, first), f"a forward pass of {first}"
     except UniversalityError:
         model, note = 0.5 * product, f"half of {product / 1e9:,.0f} GFLOP/s, {note}: {first} is not at hand"
-    width = width_at(shape_of(config, first, text.d_vocab), config.hook)
+    width = width_at(shape_of(config, first, text.d_vocab), config.hooks[first])
     sae, d_sae = _sae_rate(config, width)
     entries, pairs = _store_rates()
     notes = (
@@ -163,12 +163,11 @@ def _forward_rate(config: Config, text: Text, name: str) -> float:
         model = new_model(architecture, d_vocab=text.d_vocab, n_ctx=n_ctx, init_seed=0, name=name)
     else:
         model = load_model(source, name)
-    site = ModelSite(to_fastest_device(model), config.hook)
+    hook = config.hooks[name]
+    site = ModelSite(to_fastest_device(model), hook)
     blocks = blank_blocks(BATCH_BLOCKS, n_ctx, text.d_vocab)
     shape = shape_of(config, name, text.d_vocab)
-    return (
-        blocks.tokens.size * forward_flop(shape, n_ctx, config.hook) / _seconds(lambda: site.read(blocks).sum().item())
-    )
+    return blocks.tokens.size * forward_flop(shape, n_ctx, hook) / _seconds(lambda: site.read(blocks).sum().item())
 
 
 def blank_blocks(n: int, n_ctx: int, d_vocab: int) -> TokenBlocks:

@@ -26,6 +26,7 @@ from typing import Any
 
 from universality.config import Config
 from universality.errors import ModelError
+from universality.hooks import holds_neurons
 from universality.hub import cached_folder, repository
 from universality.models.shipped import model_folder
 from universality.pipeline.layout import Comparison, RunFolder, comparisons, sae_grid
@@ -170,11 +171,7 @@ def _shape_in(file: Path) -> Shape:
 
 def width_at(shape: Shape, hook: str) -> int:
     """Activations a token at a hook (d_in): the neurons inside an MLP, else the residual stream."""
-    return shape.d_mlp if _is_neurons(hook) else shape.d_model
-
-
-def _is_neurons(hook: str) -> bool:
-    return re.search(r"mlp\.(hook_pre|hook_post|out\.hook_in|in\.hook_out)$", hook) is not None
+    return shape.d_mlp if holds_neurons(hook) else shape.d_model
 
 
 def forward_flop(shape: Shape, n_ctx: int, hook: str | None = None) -> float:
@@ -191,7 +188,7 @@ def forward_flop(shape: Shape, n_ctx: int, hook: str | None = None) -> float:
         return before
     if layer[2].startswith("attn") or layer[2] in ("hook_attn_out", "hook_resid_mid"):
         return before + 2 * shape.attention + scores
-    return before + 2 * (shape.attention + shape.mlp_in) + scores if _is_neurons(hook) else before + whole
+    return before + 2 * (shape.attention + shape.mlp_in) + scores if holds_neurons(hook) else before + whole
 
 
 def sae_step_flop(architecture: str, d_in: int, d_sae: int, k: int) -> float:
@@ -236,9 +233,9 @@ def _saes(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int
     model_flop = sae_flop = 0.0
     memory, disk = _PROCESS, 0
     for name, shape in shapes.items():
-        d_in = width_at(shape, config.hook)
+        d_in = width_at(shape, config.hooks[name])
         mine = [width for owner, width, _ in sae_grid(config) if owner == name]
-        model_flop += (learnt + quality) * forward_flop(shape, n_ctx, config.hook)
+        model_flop += (learnt + quality) * forward_flop(shape, n_ctx, config.hooks[name])
         model_flop += (len(mine) + 3) * quality * forward_flop(shape, n_ctx)
         sae_flop += sum(learnt * sae_step_flop(s.architecture, d_in, w, k[w]) for w in mine)
         sae_flop += sum(4 * quality * d_in * w for w in mine)
@@ -256,9 +253,9 @@ def _collect(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, 
     entries = disk = 0
     held = []
     for name, shape in shapes.items():
-        d_in = width_at(shape, config.hook)
+        d_in = width_at(shape, config.hooks[name])
         mine = [width for owner, width, _ in sae_grid(config) if owner == name]
-        model_flop += n * (1 + share) * forward_flop(shape, config.corpus.n_ctx, config.hook)
+        model_flop += n * (1 + share) * forward_flop(shape, config.corpus.n_ctx, config.hooks[name])
         sae_flop += sum(2 * n * d_in * w for w in mine)
         stored = sum(n * k[w] for w in mine) + int(n * share * _active_neurons(config, name, d_in))
         entries += stored
@@ -273,7 +270,7 @@ def _active_neurons(config: Config, name: str, d_in: int) -> float:
     """Values that are not 0 a token: 0.4 of ReLU neurons (trained), all others."""
     source = config.models.load.get(name, "")
     relu = source.startswith("starter/") or (not source and config.models.architecture.act_fn == "relu")
-    return 0.4 * d_in if relu and _is_neurons(config.hook) else d_in
+    return 0.4 * d_in if relu and holds_neurons(config.hooks[name]) else d_in
 
 
 def _match(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int]) -> Stage:
@@ -281,7 +278,7 @@ def _match(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, in
     passes = 2 + len(s.nulls) * s.replicates / 2
     compared = comparisons(config, RunFolder(Path()))
     pairs = sum(passes * n * k[c.width] ** 2 for c in compared if c.width)
-    widths = {name: width_at(shape, config.hook) for name, shape in shapes.items()}
+    widths = {name: width_at(shape, config.hooks[name]) for name, shape in shapes.items()}
     share = config.features.neuron_documents
     flop = sum(passes * 2 * n * share * widths[c.models[0]] * widths[c.models[1]] for c in compared if not c.width)
     largest = max((k[w] for w in config.saes.widths), default=0)

@@ -91,7 +91,7 @@ def _facts(found: Findings) -> tuple[tuple[str, str], ...]:
         ("Tokens", ", ".join(f"{tokens[split]:,} {what}" for split, what in _SPLITS)),
         *([("A token here", _segments(found))] if c.models.tokenizers else []),
         ("Token blocks", found.corpus["blocks_hash"]),
-        ("Hook", c.hook),
+        ("Hook", _hook(c)),
         ("SAEs", _saes(c)),
         ("SAE seeds", ", ".join(f"{m} {w}: {seed}" for m, w, seed in sae_grid(c))),
         ("Dictionaries at step 0", _beginnings(found)),
@@ -101,6 +101,11 @@ def _facts(found: Findings) -> tuple[tuple[str, str], ...]:
         ),
         ("Intervals", f"{c.statistics.bootstrap} resamples of works"),
     )
+
+
+def _hook(config: Config) -> str:
+    hooks = config.hooks
+    return config.hook if isinstance(config.hook, str) else "; ".join(f"{name} {hook}" for name, hook in hooks.items())
 
 
 def _segments(found: Findings) -> str:

@@ -177,7 +177,7 @@ def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[
     models = [
         Task(
             f"train-models/{name}",
-            [c.hook, *_model_inputs(c, name)],
+            [c.hooks[name], *_model_inputs(c, name)],
             ("corpus",),
             partial(stages.make_model, c, folder, name),
         )
@@ -191,10 +191,11 @@ def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[
         settings = [c.hook, c.saes.quality_blocks, grid, read_as, loaded_inputs(c)]
     saes = Task("train-saes", settings, ("corpus", *model_tasks), partial(_make_saes, c, folder, ranks), together=True)
     shared = ["one basis"] if c.models.one_basis else []
+    shared += ["of several hooks"] if shared and len(set(c.hooks.values())) > 1 else []
     collected = [
         Task(
             f"collect/{name}",
-            [c.hook, collected_as, [item for item in grid if item[0] == name], read_as, *shared],
+            [c.hooks[name], collected_as, [item for item in grid if item[0] == name], read_as, *shared],
             ("corpus", *(model_tasks if shared else [f"train-models/{name}"]), "train-saes"),
             partial(_make_features, c, folder, name, ranks),
             together=True,

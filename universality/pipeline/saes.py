@@ -116,7 +116,7 @@ def _train(
     """Train these SAEs and save them."""
     s = config.saes
     writes = ranks.first or not s.data_parallel
-    made_from = {name: _made_from(config, blocks, site) for name, site in sites.items()}
+    made_from = {name: _made_from(config, blocks, site, config.hooks[name]) for name, site in sites.items()}
     stream = Stream(
         sites,
         blocks.select("train"),
@@ -208,12 +208,12 @@ def _steps(config: Config) -> int:
     return -(-config.saes.tokens // config.saes.batch_size)
 
 
-def _made_from(config: Config, blocks: TokenBlocks, site: Site) -> dict[str, Any]:
+def _made_from(config: Config, blocks: TokenBlocks, site: Site, hook: str) -> dict[str, Any]:
     """What the SAEs of a model are made from; a number format on the disk is part of it."""
     s = config.saes
     cached = {} if config.activations.cache is None else {"activations": config.activations.dtype}
     return {
-        "hook": config.hook,
+        "hook": hook,
         "blocks_hash": blocks.hash,
         "order_seed": s.order_seed,
         "batch_size": s.batch_size,

@@ -1,4 +1,4 @@
-"""The study's models at its hook: run when asked, or from a cache of activations, which needs no TransformerLens."""
+"""The study's models at their hooks: run when asked, or from a cache of activations, which needs no TransformerLens."""
 
 import hashlib
 import json
@@ -32,20 +32,21 @@ def blocks_of(config: Config, folder: RunFolder, name: str) -> TokenBlocks:
 
 
 def live_site(config: Config, folder: RunFolder, name: str) -> Any:
-    """A model that can be run, at the hook."""
+    """A model that can be run, at its hook."""
     from universality.activations import ModelSite
     from universality.models.language_model import load_model, to_fastest_device
 
     source = config.models.load.get(name, str(folder.model(name)))
-    return ModelSite(to_fastest_device(load_model(source, name)), config.hook)
+    return ModelSite(to_fastest_device(load_model(source, name)), config.hooks[name])
 
 
 def basis_of(config: Config, folder: RunFolder, hook: str) -> str | None:
-    """A name for the basis that all models of the study share at a hook; None where they share none."""
+    """A name for the basis that a model's hook shares with those of all others; None where they share none."""
     if not config.models.one_basis:
         return None
     hashes = sorted({_model_hash(config, folder, name) for name in config.models.names})
-    return f"{hashlib.sha256(' '.join(hashes).encode()).hexdigest()[:16]} at {hook}"
+    place = hook if len(set(config.hooks.values())) == 1 else "the residual stream"
+    return f"{hashlib.sha256(' '.join(hashes).encode()).hexdigest()[:16]} at {place}"
 
 
 def can_run_models() -> bool:
@@ -63,11 +64,11 @@ def _cached(config: Config, folder: RunFolder, name: str) -> Any:
     blocks = blocks_of(config, folder, name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model_hash = _model_hash(config, folder, name)
-    wanted = {"model_hash": model_hash, "hook": config.hook, "blocks_hash": blocks.hash, "dtype": dtype}
+    wanted = {"model_hash": model_hash, "hook": config.hooks[name], "blocks_hash": blocks.hash, "dtype": dtype}
     found = find_cache(root, **wanted, device=device)
     if found is None and not can_run_models():
         raise ModelError(
-            f"{root}: no activations of model {name!r} (hash {model_hash[:12]}) at {config.hook} on the blocks "
+            f"{root}: no activations of model {name!r} (hash {model_hash[:12]}) at {config.hooks[name]} on the blocks "
             f"{blocks.hash[:12]} in {dtype}, and transformer_lens, which could run the model, is not installed. Make "
             "them with `universality cache` where it is"
         )

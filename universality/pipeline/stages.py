@@ -140,14 +140,14 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
         model = train_model(
             blocks, target, seeds=m.train[name], architecture=m.architecture, training=m.training, name=name
         )
-        resolve_hook(model, config.hook)
+        resolve_hook(model, config.hooks[name])
         save_model(model, target, getattr(torch, m.dtype))
         return [target / "config.json", target / "model.safetensors", target / "train.jsonl"]
     model = load_model(config.models.load[name], name)
     check_models({name: model}, blocks)
     if tokenizer.is_file():  # token ids of a .npy have none
         check_vocabulary(name, model_folder(config.models.load[name]), load_tokenizer(tokenizer))
-    site = ModelSite(model, config.hook)
+    site = ModelSite(model, config.hooks[name])
     same_text = model.metadata.get("corpus_hash") == blocks.hash
     held_out = blocks.select("choose", "report")
     if same_text:

@@ -51,9 +51,11 @@ def answer(headline: Headline) -> tuple[str, ...]:
 
 def question(headline: Headline) -> str:
     """What the page answers."""
-    if headline.seeds_of is None:
-        return "Do two networks trained apart learn the same features?"
-    return f"Do two sparse autoencoders of {headline.seeds_of}, which differ in their seed, find the same features?"
+    if headline.seeds_of is not None:
+        return f"Do two sparse autoencoders of {headline.seeds_of}, which differ in their seed, find the same features?"
+    if not headline.apart:
+        return f"Do {headline.model_a} and {headline.model_b} hold the same features?"
+    return "Do two networks trained apart learn the same features?"
 
 
 def verdict(headline: Headline) -> str:

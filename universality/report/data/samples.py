@@ -128,6 +128,8 @@ class Headline:
         What the models' own units at the hook are, in words: not neurons outside an MLP.
     seeds_of
         The model, where two SAE seeds of one are compared and not two models; ``model_a`` and ``model_b`` name them.
+    apart
+        Whether the two were trained apart: layers of one model, or a model and its fine-tune, were not.
     """
 
     model_a: str
@@ -146,6 +148,7 @@ class Headline:
     nearest_neurons: float = NAN
     units: str = "neurons"
     seeds_of: str | None = None
+    apart: bool = True
 
     def of(self, role: Role) -> Population | None:
         """The population of a role, None if it was not measured or has no score."""

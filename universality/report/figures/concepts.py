@@ -22,18 +22,21 @@ def shown(rows: Sequence[ConceptRow]) -> list[ConceptRow]:
 
 
 @styled
-def concept_dots(rows: Sequence[ConceptRow]) -> Figure:
+def concept_dots(rows: Sequence[ConceptRow], names: tuple[str, str] = ("A", "B")) -> Figure:
     """Held-out r of each kind's feature and its partner, with intervals, beside published values.
 
     Parameters
     ----------
     rows
         In any order; those without a held-out r are left out.
+    names
+        Of A and B: two models, or SAE seeds of one.
     """
     drawn = shown(rows)
     figure = new_figure(PAGE * 0.82, max(1.6, 0.75 + 0.17 * len(drawn)))
     axes = figure.subplots()
-    axes.set(xlabel="r of the kind's feature in A and its partner in B (held-out tokens)", ylabel="kind of text")
+    a, b = map(drawable, names)
+    axes.set(xlabel=f"r of the kind's feature in {a} and its partner in {b} (held-out tokens)", ylabel="kind of text")
     if not drawn:
         say(axes, "no kind was scored")
         return figure
@@ -73,14 +76,14 @@ def _few(row: ConceptRow) -> bool:
     return row.n_groups is not None and row.n_groups < FEW_GROUPS
 
 
-def describe_concepts(rows: Sequence[ConceptRow]) -> Caption:
+def describe_concepts(rows: Sequence[ConceptRow], names: tuple[str, str] = ("A", "B")) -> Caption:
     """What the picture shows and what to see in it."""
     drawn = shown(rows)
     text = (
-        "For each kind of text the feature of A that tells it best (by labels alone, not by similarity) and that "
-        "feature's partner in B: their r on held-out tokens, with a bootstrap interval where there is one. Filled dots "
-        "are features that tell their kind well; for hollow ones there is no such feature, and r says nothing about "
-        "the kind. Diamonds are published values, from other models and text."
+        f"For each kind of text the feature of {names[0]} that tells it best (by labels alone, not by similarity) and "
+        f"that feature's partner in {names[1]}: their r on held-out tokens, with a bootstrap interval where there is "
+        "one. Filled dots are features that tell their kind well; for hollow ones there is no such feature, and r says "
+        "nothing about the kind. Diamonds are published values, from other models and text."
     )
     if any(map(_few, drawn)):
         text += f" † Fewer than {FEW_GROUPS} works: the interval is rough."

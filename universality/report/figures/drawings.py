@@ -128,7 +128,8 @@ def _consistency(table: Table) -> Drawn:
 
 
 def _matrix(table: Table) -> MatchedMatrix:
-    return MatchedMatrix(table["sample"], table["best"], int(table["n_pairs"]))
+    a, b = table["sides"].tolist() if "sides" in table else ("A", "B")  # tables of earlier versions name none
+    return MatchedMatrix(table["sample"], table["best"], int(table["n_pairs"]), (a, b))
 
 
 def _heatmap(table: Table) -> Drawn:
@@ -165,11 +166,12 @@ def _densities(table: Table) -> Drawn:
 CONCEPT_COLUMNS = ("kind", "n_tokens", "feature", "n_groups", "f1", "held_out", "ci_low", "ci_high")
 
 
-def concepts_table(rows: tuple[ConceptRow, ...]) -> Table:
-    """What the picture shows of every kind."""
+def concepts_table(rows: tuple[ConceptRow, ...], sides: tuple[str, str]) -> Table:
+    """What the picture shows of every kind, of the two that are compared."""
     columns = {name: [getattr(row, name) for row in rows] for name in CONCEPT_COLUMNS}
     columns["n_groups"] = [np.nan if n is None else n for n in columns["n_groups"]]
-    return {name: np.asarray(values) for name, values in columns.items()}
+    named = dict(zip(("side_a", "side_b"), ([side] * len(rows) for side in sides), strict=True))
+    return {name: np.asarray(values) for name, values in (columns | named).items()}
 
 
 def _concepts(table: Table) -> Drawn:
@@ -179,7 +181,8 @@ def _concepts(table: Table) -> Drawn:
         values: dict[str, Any] = {name: _item(table[name][i]) for name in known}
         values["n_groups"] = None if np.isnan(values["n_groups"]) else int(values["n_groups"])
         rows.append(ConceptRow(**values))
-    return concept_dots(tuple(rows)), describe_concepts(tuple(rows))
+    names = (str(table["side_a"][0]), str(table["side_b"][0])) if "side_a" in table else ("A", "B")
+    return concept_dots(tuple(rows), names), describe_concepts(tuple(rows), names)
 
 
 NODE_ATTRIBUTES = ("width", "feature", "kind", "density")

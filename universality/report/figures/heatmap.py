@@ -35,11 +35,14 @@ class MatchedMatrix:
         [n_best, n_best] among the first.
     n_pairs
         Pairs that there are.
+    names
+        Of A and B: two models, or SAE seeds of one.
     """
 
     sample: Matrix
     best: Matrix
     n_pairs: int
+    names: tuple[str, str] = ("A", "B")
 
     def __post_init__(self) -> None:
         for name, matrix in (("sample", self.sample), ("best", self.best)):
@@ -56,9 +59,7 @@ def spaced(n_pairs: int, size: int = 256) -> np.ndarray[Any, np.dtype[np.int64]]
 
 
 @styled
-def matched_heatmap(
-    matrix: MatchedMatrix, *, measure: str = "activation r", names: tuple[str, str] = ("A", "B")
-) -> Figure:
+def matched_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") -> Figure:
     """All pairs, or an evenly spaced sample of them, beside the best.
 
     Parameters
@@ -67,8 +68,6 @@ def matched_heatmap(
         What to draw.
     measure
         Of the colour bar.
-    names
-        Of the two models.
     """
     figure = new_figure(PAGE, 3.3)
     left, right = figure.subplots(1, 2)
@@ -77,8 +76,8 @@ def matched_heatmap(
     image = _draw(left, matrix.sample, f"{which} {plural(matrix.n_pairs, 'pair')}", matrix.n_pairs)
     _draw(right, matrix.best, f"the best {count(len(matrix.best))}", len(matrix.best))
     for axes in (left, right):
-        axes.set_xlabel(f"partner in {drawable(names[1])}, in the same order")
-        axes.set_ylabel(f"feature of {drawable(names[0])}, rank by match quality")
+        axes.set_xlabel(f"partner in {drawable(matrix.names[1])}, in the same order")
+        axes.set_ylabel(f"feature of {drawable(matrix.names[0])}, rank by match quality")
     figure.colorbar(image, ax=[left, right], label=measure, shrink=0.82, aspect=26, pad=0.02)
     return figure
 
@@ -122,8 +121,9 @@ def describe_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") ->
         if n == matrix.n_pairs
         else f"{count(n)} pairs, evenly spaced in that order, of {count(matrix.n_pairs)}"
     )
+    a, b = matrix.names
     text = (
-        f"Rows are features of A, columns their partners in B, both ordered by match quality (in a "
+        f"Rows are features of {a}, columns their partners in {b}, both ordered by match quality (in a "
         f"report, pairs too rare for a p-value last). Left: {drawn}; cells are "
         f"single similarities, nothing is averaged. Right: the best {count(len(matrix.best))}. A dark diagonal on a "
         "pale ground says that each feature resembles its partner and no other; squares or dark cells off the diagonal "
@@ -154,7 +154,9 @@ def clustered_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") -
         vmax=1,
         interpolation="nearest",
     )
-    axes.set(xlabel="partner in B, in the same order", ylabel="feature of A, like beside like", xticks=[], yticks=[])
+    a, b = map(drawable, matrix.names)
+    axes.set(xlabel=f"partner in {b}, in the same order", ylabel=f"feature of {a}, like beside like")
+    axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_visible(True)
     if not n:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from universality.errors import FormatError
+from universality.hub import repository
 from universality.sae.formats import (
     dictionary_learning,
     gemma_scope,
@@ -47,7 +48,8 @@ def read(path: Path) -> Fields:
     """
     source = Source(path)
     if not path.exists():
-        raise FormatError(f"{path}: no such file or folder; expected {_known()}")
+        hub = f"; of the hub: `hf download {path} --local-dir FOLDER`, and name FOLDER" if repository(path) else ""
+        raise FormatError(f"{path}: no such file or folder; expected {_known()}{hub}")
     format = _format(source)
     if format is not None:
         fields: Fields = format.read(source)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import tempfile
 from collections.abc import Mapping
@@ -93,10 +94,17 @@ def read(source: Source) -> Fields:
 
 
 def _check_hash(path: Path, expected: str) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = _sha256(path)
     if found != expected:
         raise FormatError(f"{path}: SHA-256 {found[:12]}…, {CONFIG} says {expected[:12]}…; the file was changed")
+
+
+def _sha256(path: Path) -> str:
+    """Of a file that is mapped: copying it through a buffer would take a fifth of the time of loading."""
+    if not path.stat().st_size:  # nothing that could be mapped
+        return hashlib.sha256().hexdigest()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return hashlib.sha256(mapped).hexdigest()
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -1,0 +1,18 @@
+"""What a hook's name tells of the activations there: TransformerLens's names, older aliases included."""
+
+import re
+
+_NEURONS = re.compile(r"blocks\.\d+\.mlp\.(hook_pre|hook_post|in\.hook_out|out\.hook_in)")
+_RESIDUAL = re.compile(
+    r"blocks\.\d+\.(hook_out|hook_in|hook_resid_(pre|mid|post)|hook_(mlp|attn)_out|(mlp|attn)\.hook_out)"
+)
+
+
+def holds_neurons(hook: str) -> bool:
+    """Whether the single activations are neurons: inside an MLP alone."""
+    return _NEURONS.fullmatch(hook) is not None
+
+
+def in_residual_stream(hook: str) -> bool:
+    """Whether what is there is the residual stream, or added to it: all layers of a model share that basis."""
+    return _RESIDUAL.fullmatch(hook) is not None
