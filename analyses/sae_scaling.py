@@ -1,6 +1,6 @@
 """How does an SAE's error fall with width and steps, and what would larger ones reach?
 
-    python analyses/sae_scaling.py analyses/results/sae_sweep.jsonl --figure analyses/results/sae_scaling.png
+    python analyses/sae_scaling.py runs/sae_sweep.jsonl --figure runs/sae_scaling.png
 
 Takes the best learning rate of every (width, steps) that `sae_sweep.py` wrote, and fits
 

@@ -1,11 +1,12 @@
 """Which learning rate and penalty suit an SAE, by width and number of tokens?
 
-    python analyses/sae_sweep.py --out analyses/results/sae_sweep.jsonl
+    python analyses/sae_sweep.py --out runs/sae_sweep.jsonl
     python analyses/sae_sweep.py --architectures relu --penalties 0.001 0.003 --out …
 
 All SAEs of the sweep learn from one stream of the shipped model's activations on the starter corpus; each has a
-schedule of its own length. One line of JSON an SAE, appended: what was asked, and explained variance, L0 and share of
-features that fired on held-out tokens. `sae_scaling.py` fits a law to the lines.
+schedule of its own length. One line of JSON an SAE, appended when its schedule ends: what was asked, and explained
+variance, L0 and share of features that fired on held-out tokens. A second call trains only what the file lacks.
+`sae_scaling.py` fits a law to the lines.
 """
 
 import argparse
@@ -13,8 +14,10 @@ import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from universality.activations import ModelSite, harvest, shuffled_batches
 from universality.corpus import build_corpus
@@ -37,6 +40,38 @@ def specs(options: argparse.Namespace) -> list[tuple[SAESpec, int]]:
     return found
 
 
+def identity(spec: SAESpec, steps: int) -> dict[str, Any]:
+    """What a line says was asked."""
+    return {
+        "architecture": spec.architecture, "width": spec.d_sae, "k": spec.k, "l1": spec.l1, "l0_weight": spec.l0,
+        "learning_rate": spec.learning_rate, "steps": steps, "batch": BATCH,
+    }  # fmt: skip
+
+
+def recorded(path: Path) -> list[dict[str, Any]]:
+    """What the SAEs in the file were asked; none where there is no file."""
+    if not path.exists():
+        return []
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [{name: line[name] for name in identity(SAESpec(1, k=1), 1)} for line in lines]
+
+
+def write(path: Path, trainer: SAETrainer, rows: list[Tensor]) -> None:
+    """Append the line of an SAE that has learnt, with its quality on held-out activations [n_tokens, d_in]."""
+    quality = Quality(trainer.finish())
+    for part in rows:
+        quality.update(part)
+    found = quality.compute()
+    line = identity(trainer.spec, trainer.step_count) | {
+        "explained_variance": round(found.explained_variance, 5), "l0": round(found.l0, 2),
+        "alive_share": round(found.alive_share, 4),
+    }  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(line) + "\n")
+    print(line, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--architectures", nargs="+", default=["topk"])
@@ -49,38 +84,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 
+    done = recorded(options.out)
+    wanted = sorted((w for w in specs(options) if identity(*w) not in done), key=lambda w: w[1])
+    print(f"{len(wanted)} SAEs to train, {len(done)} in {options.out}", flush=True)
+    if not wanted:
+        return
     site, blocks = ModelSite(load_model(options.model, "model"), HOOK), build_corpus().blocks
-    stream = shuffled_batches({"model": site}, blocks.select("train"), batch_size=BATCH, seed=0)
-    batch = next(stream)["model"]
-    summary = summarise(batch)
-    wanted = specs(options)
-    trainers = [SAETrainer(spec, summary, steps) for spec, steps in wanted]
-    for step in range(max(steps for _, steps in wanted)):
-        for trainer in trainers:
-            if step < trainer.total_steps:
-                trainer.step(batch)
-        batch = next(stream)["model"]
-
     held = blocks.select("report")
     held = held.take(np.random.default_rng(0).permutation(len(held))[:HELD_BLOCKS])
     rows = [acts["model"] for _, acts in harvest({"model": site}, held)]
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    with options.out.open("a", encoding="utf-8") as out:
+    stream = shuffled_batches({"model": site}, blocks.select("train"), batch_size=BATCH, seed=0, stop=wanted[-1][1])
+    trainers: list[SAETrainer] = []
+    for batch in stream:
+        x = batch["model"]
+        if not trainers:
+            summary = summarise(x)
+            trainers = [SAETrainer(spec, summary, steps) for spec, steps in wanted]
         for trainer in trainers:
-            quality = Quality(trainer.finish())
-            for part in rows:
-                quality.update(part)
-            found = quality.compute()
-            spec = trainer.spec
-            line = {
-                "architecture": spec.architecture, "width": spec.d_sae, "k": spec.k,
-                "l1": spec.l1, "l0_weight": spec.l0,
-                "learning_rate": spec.learning_rate, "steps": trainer.step_count, "batch": BATCH,
-                "explained_variance": round(found.explained_variance, 5), "l0": round(found.l0, 2),
-                "alive_share": round(found.alive_share, 4),
-            }  # fmt: skip
-            out.write(json.dumps(line) + "\n")
-            print(line)
+            trainer.step(x)
+        for trainer in [t for t in trainers if t.step_count == t.total_steps]:
+            write(options.out, trainer, rows)
+            trainers.remove(trainer)
 
 
 if __name__ == "__main__":

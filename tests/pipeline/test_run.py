@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from torch.testing import assert_close
 
 from universality import FeatureStore
 from universality.cli import app, main
@@ -24,6 +23,7 @@ from universality.pipeline.crosscoder import crosscoder_tasks, made_crosscoder
 from universality.pipeline.layout import comparisons, sae_grid
 from universality.pipeline.report import report_as_it_is
 from universality.pipeline.run import _corpus_inputs
+from universality.pipeline.task import artifact_hash
 from universality.sae import Crosscoder
 from universality.statistics import Calibration
 
@@ -102,7 +102,7 @@ def test_controls_stand_beside_the_study_and_are_made_once(finished: Path, tmp_p
     assert "nothing to do" in call("controls", SMOKE, "--out", tmp_path / "run").stdout
 
 
-def test_a_crosscoder_stands_beside_the_matching_and_a_killed_one_ends_alike(finished: Path, tmp_path: Path) -> None:
+def test_a_crosscoder_stands_beside_the_matching_and_a_killed_one_ends_the_same(finished: Path, tmp_path: Path) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
     for folder in (run, whole):
         shutil.copytree(finished, folder)
@@ -123,10 +123,8 @@ def test_a_crosscoder_stands_beside_the_matching_and_a_killed_one_ends_alike(fin
         task.make()
     made = {name.removeprefix("crosscoder/"): value for name, value in contents(run, "crosscoder").items()}
     assert {"cfg.json", "sae_weights.safetensors", "A+B.h5", "norms.csv", "features.csv", "crosscoder.svg"} < set(made)
-    assert all((whole / "crosscoder" / name).is_file() for name in made)
-    crosscoder, uninterrupted = (Crosscoder.load(folder / "crosscoder") for folder in (run, whole))
-    for name in ("W_enc", "W_dec", "b_enc", "b_dec"):
-        assert_close(getattr(crosscoder.sae, name), getattr(uninterrupted.sae, name), rtol=0, atol=1e-5)
+    assert {name: artifact_hash(whole / "crosscoder" / name) for name in made} == made
+    crosscoder = Crosscoder.load(run / "crosscoder")
     assert (crosscoder.models, crosscoder.widths) == (("A", "B"), (64, 64))
     control = Crosscoder.load(run / "crosscoder" / "unpaired")
     assert (control.scales, control.sae.d_sae) == (crosscoder.scales, crosscoder.sae.d_sae)

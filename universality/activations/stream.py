@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from universality.activations.site import Site, harvest
+from universality.activations.threads import keep_threads
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import CorpusError
 
@@ -140,7 +141,7 @@ class _Prefetch:
         self._thread.join()
 
     def _fill_all(self, threads: int) -> None:
-        torch.set_num_threads(threads)  # of this thread alone, as the current GPU is
+        keep_threads(threads)
         devices = [site.device for site in self._sites.values()]
         free = torch.empty(0, dtype=torch.int64)
         try:

@@ -17,6 +17,8 @@ from typing import TypeVar
 
 import torch
 
+from universality.activations.threads import keep_threads
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -57,12 +59,12 @@ def one_core() -> Iterator[None]:
 
 @cache
 def _pool(workers: int) -> ThreadPoolExecutor:
-    """A pool whose threads all stand. PyTorch hands its number of threads to threads started later: put it back."""
+    """A pool whose threads all stand. PyTorch hands the number set last to threads started later: put it back."""
     before = torch.get_num_threads()
     ready = threading.Barrier(workers)
 
     def settle() -> None:
-        torch.set_num_threads(1)
+        keep_threads(1)
         _here.in_pool = True
         ready.wait()
 
