@@ -97,14 +97,16 @@ def causes(found: pd.DataFrame) -> Figure:
     ax = figure.subplots()
     for y, differs in enumerate(means.index):
         values = found.loc[[d == differs for d in found["differs"]], "r"]
-        across = differs[0] or differs[1]
-        ax.plot(values, np.full(len(values), y), ".", color=VERMILION if across else BLUE, markersize=4, alpha=0.7)
-        ax.plot([means[differs]], [y], "|", color="black", markersize=9)
+        label, colour = ("two models", VERMILION) if differs[0] or differs[1] else ("one model", BLUE)
+        ax.plot(values, np.full(len(values), y), ".", color=colour, markersize=4, alpha=0.7, label=label)
+        ax.plot([means[differs]], [y], "|", color="black", markersize=9, label="mean")
     names = [" + ".join(f for f, is_so in zip(FACTORS, d, strict=True) if is_so) for d in means.index]
     ax.set_yticks(range(len(means)), names)
     ax.invert_yaxis()
     ax.set_xlim(0, 1)
-    ax.set_xlabel("mean held-out r of matched features; blue: one model, red: two models, bar: mean")
+    ax.set_xlabel("mean held-out r of matched features")
+    entries = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))  # one for each label
+    ax.legend(entries.values(), entries.keys(), loc="lower right", title="two SAEs of")
     return figure
 
 
