@@ -196,8 +196,8 @@ def explored(planted: Any) -> Path:
     strings = [NASTY[i] if i < len(NASTY) else "x" * 10_000 if i == 40 else f" word{i}" for i in range(60)]
     with gather.findings(config, folder) as found:
         found.decode = lambda ids: [strings[i] for i in ids]
-        samples, grown = gather.samples(found), gather.families(found)
-        write_explorer(found, folder.report.parent, grown)
+        samples, grown = gather.samples(found, found.headline), gather.families(found)
+        write_explorer(found, found.headline, folder.report.parent, grown)
         families = tuple(FamilyTable(name, ()) for name in grown)
-        report = Report(config.name, gather.headline(found, samples), families=families, explorer=True)
+        report = Report(config.name, gather.headline(found, found.headline, samples), families=families, explorer=True)
         return write_report(report, folder.report)

@@ -1,4 +1,4 @@
-"""A run made by hand: two models of planted features in two widths, tokens of every unkind sort, no training."""
+"""A run made by hand: models of planted features in two widths, tokens of every unkind sort, no training."""
 
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ WIDTHS, N_ATOMS, D_MODEL, BLOCK, N_BLOCKS = (16, 24), 24, 12, 32, 240
 KINDS = ("hebrew", "python", "<b>bold</b>")
 
 
-def plant(folder: Path, d_vocab: int) -> tuple[Config, RunFolder]:
-    """Write stores, matches and families of two models that share two thirds of their features.
+def plant(folder: Path, d_vocab: int, models: str = "AB") -> tuple[Config, RunFolder]:
+    """Write stores, matches and families of models that share two thirds of their features.
 
     Parameters
     ----------
@@ -29,10 +29,12 @@ def plant(folder: Path, d_vocab: int) -> tuple[Config, RunFolder]:
         Of the run; made.
     d_vocab
         Token ids are below it.
+    models
+        A letter each.
     """
     values: dict[str, Any] = {
         "name": "Planted <script>alert(1)</script>",
-        "models": {"load": {"A": "a", "B": "b"}},
+        "models": {"load": {name: name.lower() for name in models}},
         "saes": {"widths": list(WIDTHS), "ceiling_seed": None, "k": 4},
         "features": {"neuron_documents": 0.0},
         "statistics": {"replicates": 2, "bootstrap": 20},
@@ -45,7 +47,7 @@ def plant(folder: Path, d_vocab: int) -> tuple[Config, RunFolder]:
     draw = np.random.default_rng(0)
     token = draw.integers(0, d_vocab, BLOCK * N_BLOCKS)
     atoms = np.where(draw.random((len(token), N_ATOMS)) < 0.06, draw.gamma(3, 0.4, (len(token), N_ATOMS)), 0)
-    for model in "AB":
+    for model in models:
         directions = draw.standard_normal((N_ATOMS, D_MODEL))
         unembedding = Unembedding(
             draw.standard_normal((D_MODEL, d_vocab)).astype(np.float32),
@@ -58,7 +60,7 @@ def plant(folder: Path, d_vocab: int) -> tuple[Config, RunFolder]:
             _store(run.store(model, width, 0), model, x, decoder, token, unembedding)
     for comparison in comparisons(config, run):
         stages.make_match(config, run, comparison)
-    for model in "AB":
+    for model in models:
         stages.make_families(config, run, model)
     return config, run
 

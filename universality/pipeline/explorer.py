@@ -1,4 +1,4 @@
-"""The data files of the report's explorer, made from a run's headline comparison and its families."""
+"""The data files of the report's explorer, made from a comparison of a run and its families."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -38,20 +38,20 @@ class Side:
     block: NDArray[np.int64]
 
 
-def write_explorer(found: Findings, folder: Path, grown: Mapping[str, Families]) -> list[Path]:
+def write_explorer(found: Findings, head: Compared, folder: Path, grown: Mapping[str, Families]) -> list[Path]:
     """Write ``folder/data/*.js``.
 
     Parameters
     ----------
     found
-        A run with a headline comparison.
+        A run.
+    head
+        The comparison that the page is about.
     folder
-        The report's.
+        The page's.
     grown
         Families of the models that have them.
     """
-    head = found.headline
-    assert head is not None
     words = Words(found.decode)
     models = head.comparison.sides
     owners = [name if name in grown else None for name in dict.fromkeys(head.comparison.models)]  # one of two seeds

@@ -71,7 +71,7 @@ def _tables_of(run: Path) -> dict[str, Path]:
         raise UniversalityError(f"{run}: expected a run's folder, with config.yaml in it")
     with findings(load_config(config), RunFolder(run)) as f:
         grown = gather.families(f)
-        for name, table in figure_tables(f, gather.samples(f), gather.concept_rows(f), grown):
+        for name, table in figure_tables(f, gather.samples(f, f.headline), gather.concept_rows(f), grown):
             save_table(table, run / "figures" / "tables" / name)
     return tables_in(run / "figures" / "tables")
 

@@ -26,11 +26,13 @@ from universality.pipeline.layout import (
     comparisons,
     headline_comparison,
     sae_grid,
+    units_at,
     units_of,
 )
 from universality.pipeline.opened import OpenStores
 from universality.report.data import (
     NAN,
+    THRESHOLDS,
     ConceptRow,
     ControlRow,
     Example,
@@ -47,6 +49,7 @@ from universality.report.data import (
     WidthRow,
     sample,
 )
+from universality.report.numbers import listed
 from universality.statistics import Calibration, Null, best_neurons, concept_table
 
 Q_LEVEL = 0.05
@@ -137,9 +140,18 @@ class Findings:
         across = [c for c in self.compared if c.comparison.of in ("models", "seeds")]
         return next((c for c in across if c.comparison.width == max(c.comparison.width or 0 for c in across)), None)
 
-    def of(self, kind: str) -> Compared | None:
-        """The first comparison of neurons, or of the ceiling."""
-        return next((c for c in self.compared if c.comparison.of == kind), None)
+    @property
+    def rivals(self) -> list[Compared]:
+        """Comparisons of the headline's sort and width, itself first: several of three models or SAE seeds or more."""
+        first = self.headline
+        if first is None:
+            return []
+        return [c for c in self.compared if _sort(c.comparison) == _sort(first.comparison)]
+
+    def of(self, kind: str, models: tuple[str, str] | None = None) -> Compared | None:
+        """The first comparison of neurons, or of the ceiling; of these models if they are named."""
+        wanted = (c for c in self.compared if c.comparison.of == kind)
+        return next((c for c in wanted if models in (None, c.comparison.models)), None)
 
     def quality(self, model: str, width: int, seed: int) -> SaeQuality:
         """One SAE on held-out tokens."""
@@ -167,21 +179,25 @@ def findings(config: Config, folder: RunFolder) -> Iterator[Findings]:
         yield Findings(config, folder, stores)
 
 
+def _sort(comparison: Comparison) -> tuple[str, int | None]:
+    return comparison.of, comparison.width
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object that this package wrote."""
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 
-def samples(found: Findings) -> list[Sample]:
-    """Held-out r of matched features, of neurons, of the ceiling's, and the null's scores."""
-    head, neurons, ceiling = found.headline, found.of("neurons"), found.of("ceiling")
+def samples(found: Findings, head: Compared | None) -> list[Sample]:
+    """Held-out r of matched features, of the same models' neurons, of the ceiling's, and the null's scores."""
     if head is None:
         return []
+    neurons, ceiling = found.of("neurons", head.comparison.models), found.of("ceiling")
     scores = head.calibration.null_scores
     parts = [head.scores("features", "SAE features")]
     if neurons:
-        parts.append(neurons.scores("neurons", units_of(found.config)))
+        parts.append(neurons.scores("neurons", _units(found, head)))
     if ceiling:
         parts.append(ceiling.scores("ceiling", "two SAE seeds of one model"))
     if scores.size:
@@ -189,12 +205,16 @@ def samples(found: Findings) -> list[Sample]:
     return parts
 
 
-def headline(found: Findings, populations: Sequence[Sample]) -> Headline:
-    """The comparison that answers the question, in numbers."""
-    head, neurons = found.headline, found.of("neurons")
+def _units(found: Findings, head: Compared) -> str:
+    return units_at(*(found.config.hooks[name] for name in head.comparison.models))
+
+
+def headline(found: Findings, head: Compared | None, populations: Sequence[Sample]) -> Headline:
+    """The comparison that answers a page's question, in numbers."""
     if head is None:
         wanted = headline_comparison(found.config, found.folder)
         return Headline(*wanted.sides, found.config.saes.widths[-1], found.corpus["tokens"]["report"], ())
+    neurons = found.of("neurons", head.comparison.models)
     numbers = head.calibration.summary()
     first = head.calibration.chances[0]
     model_a, model_b = head.comparison.sides
@@ -212,7 +232,7 @@ def headline(found: Findings, populations: Sequence[Sample]) -> Headline:
         q_level=Q_LEVEL,
         median_chosen=numbers["matched_choose"],
         nearest=numbers["best_of_rows_report"],
-        units=units_of(found.config),
+        units=_units(found, head),
         nearest_neurons=neurons.calibration.summary()["best_of_rows_report"] if neurons else NAN,
         seeds_of=head.comparison.models[0] if head.comparison.of == "seeds" else None,
         apart=_trained_apart(found.config, head.comparison.models),
@@ -242,46 +262,58 @@ def language_models(found: Findings) -> LanguageModels:
     return LanguageModels(tuple(rows), unigram, bigram)
 
 
-def width_rows(found: Findings) -> tuple[WidthRow, ...]:
-    """One row a width, for the two that the headline compares."""
-    rows = []
-    first = found.headline
-    for compared in found.compared:
-        comparison = compared.comparison
-        if first is None or not comparison.like(first.comparison):
-            continue
-        numbers = compared.calibration.summary()
-        held_out = compared.calibration.held_out
-        width = comparison.width or 0
-        a, b = (
-            found.quality(model, width, seed) for model, seed in zip(comparison.models, comparison.seeds, strict=True)
-        )
-        rows.append(
-            WidthRow(
-                width=width,
-                a=a,
-                b=b,
-                n_pairs=len(held_out),
-                chosen=numbers["matched_choose"],
-                held_out=numbers["matched_report"],
-                share_significant=compared.share_significant(compared.calibration.chances[0].null),
-                share_within_kinds=compared.share_significant("kind"),
-                shares=(
-                    float((held_out >= 0.5).sum() / compared.living),
-                    float((held_out >= 0.7).sum() / compared.living),
-                ),
-                null_median=numbers["null_matched_median"],
-                null_q95=numbers["null_matched_q95"],
-                gap=compared.calibration.match.gap,
-                collisions=compared.calibration.match.collisions["rows"],
-            )
-        )
-    return tuple(rows)
+def width_rows(found: Findings, head: Compared | None) -> tuple[WidthRow, ...]:
+    """One row a width, for the two that a comparison is of."""
+    if head is None:
+        return ()
+    return tuple(width_row(found, c) for c in found.compared if c.comparison.like(head.comparison))
+
+
+def width_row(found: Findings, compared: Compared) -> WidthRow:
+    """One comparison in a table of several."""
+    comparison, held_out = compared.comparison, compared.calibration.held_out
+    numbers = compared.calibration.summary()
+    width = comparison.width or 0
+    a, b = (found.quality(model, width, seed) for model, seed in zip(comparison.models, comparison.seeds, strict=True))
+    return WidthRow(
+        width=width,
+        a=a,
+        b=b,
+        n_pairs=len(held_out),
+        chosen=numbers["matched_choose"],
+        held_out=numbers["matched_report"],
+        share_significant=compared.share_significant(compared.calibration.chances[0].null),
+        share_within_kinds=compared.share_significant("kind"),
+        shares=tuple(float((held_out >= least).sum() / compared.living) for least in THRESHOLDS),
+        null_median=numbers["null_matched_median"],
+        null_q95=numbers["null_matched_q95"],
+        gap=compared.calibration.match.gap,
+        collisions=compared.calibration.match.collisions["rows"],
+    )
+
+
+def notes(compared: Compared) -> list[str]:
+    """What the calibration has to say, but for kinds of few works, which the report itself names."""
+    said = compared.calibration.notes
+    return _few_lines([note for note in said if not note.startswith("kinds of few groups")])
+
+
+def _few_lines(notes: list[str]) -> list[str]:
+    """Notes on kinds that one work fills, of which a corpus may have dozens, in one line."""
+    filled = [note for note in notes if note.startswith("kind ") and "one group holds" in note]
+    if len(filled) < 2:
+        return notes
+    kinds = [note.removeprefix("kind ").split(":")[0] for note in filled]
+    line = (
+        f"In {len(kinds)} kinds one work holds more than half of the text, so that little or none of it can be "
+        f"re-paired with other works and take part in the null within kinds: {listed(kinds)}."
+    )
+    return [*(note for note in notes if note not in filled), line]
 
 
 def other_saes(found: Findings) -> tuple[SaeQuality, ...]:
     """SAEs that no row of ``width_rows`` shows."""
-    shown = {(q.model, q.width, q.seed) for row in width_rows(found) for q in (row.a, row.b)}
+    shown = {(q.model, q.width, q.seed) for row in width_rows(found, found.headline) for q in (row.a, row.b)}
     return tuple(found.quality(*item) for item in found.grid() if item not in shown)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from universality.config import Config, load_config
 from universality.errors import UniversalityError
-from universality.pipeline import gather
+from universality.pipeline import gather, several
 from universality.pipeline.explorer import write_explorer
 from universality.pipeline.figures import figure_tables
 from universality.pipeline.gather import Findings, findings
@@ -37,20 +37,23 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
             "another under models or saes.seeds, or stop at the stage `families`"
         )
     with findings(config, folder) as found:
-        samples = gather.samples(found)
-        headline = gather.headline(found, samples)
+        head = found.headline
+        samples = gather.samples(found, head)
+        headline = gather.headline(found, head, samples)
         concepts = gather.concept_rows(found)
         grown = gather.families(found)
+        facts = _facts(found)
         tables = dict(figure_tables(found, samples, concepts, grown))
         pictures = tuple(draw_picture(name, tables[name]) for name in DRAWINGS if name in tables)
-        explored = write_explorer(found, folder.report.parent, grown) if found.headline else []
+        explored = write_explorer(found, head, folder.report.parent, grown) if head else []
+        others = several.write_pages(found, grown, facts)
         report = Report(
             title=config.name,
             headline=headline,
-            facts=_facts(found),
+            facts=facts,
             commands=("universality run config.yaml --out RUN", "universality info RUN --verify"),
             models=gather.language_models(found),
-            widths=gather.width_rows(found),
+            widths=gather.width_rows(found, head),
             saes=gather.other_saes(found),
             concepts=concepts,
             pairs=gather.pair_groups(found),
@@ -58,6 +61,8 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
             pictures=pictures,
             files=_files(config, folder),
             controls=gather.controls(found),
+            pairings=several.pairings(found, head),
+            shared=several.shared(found),
             explorer=bool(explored),
             warnings=_warnings(found),
         )
@@ -65,7 +70,7 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
     files = [file for drawn in pictures for file in save_picture(drawn, drawings)]
     files += [save_table(table, drawings / "tables" / name) for name, table in tables.items()]
     summary = folder.report.with_name("summary.json")
-    return [*files, *explored, write_report(report, folder.report), _write_summary(report, summary)]
+    return [*files, *explored, *others, write_report(report, folder.report), _write_summary(report, summary)]
 
 
 def report_as_it_is(run: Path) -> Path:
@@ -160,10 +165,7 @@ def _files(config: Config, folder: RunFolder) -> tuple[FileLink, ...]:
 
 
 def _warnings(found: Findings) -> tuple[str, ...]:
-    head = found.headline
-    # kinds of few works are named by the report itself
-    notes = head.calibration.notes if head else ()
-    lines = _few_lines([note for note in notes if not note.startswith("kinds of few groups")])
+    lines = gather.notes(found.headline) if found.headline else []
     if found.missing:
         lines.insert(0, f"This run is not finished. Not there: {listed(found.missing)}. The command `run` goes on.")
     for name in found.config.models.load:
@@ -174,24 +176,11 @@ def _warnings(found: Findings) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _few_lines(notes: list[str]) -> list[str]:
-    """Notes on kinds that one work fills, of which a corpus may have dozens, in one line."""
-    filled = [note for note in notes if note.startswith("kind ") and "one group holds" in note]
-    if len(filled) < 2:
-        return notes
-    kinds = [note.removeprefix("kind ").split(":")[0] for note in filled]
-    line = (
-        f"In {len(kinds)} kinds one work holds more than half of the text, so that little or none of it can be "
-        f"re-paired with other works and take part in the null within kinds: {listed(kinds)}."
-    )
-    return [*(note for note in notes if note not in filled), line]
-
-
 def _write_summary(report: Report, path: Path) -> Path:
     """The numbers of the page; pictures and example texts are left out."""
     values = {
         name: _plain(asdict(part) if hasattr(part, "__dataclass_fields__") else [asdict(item) for item in part])
-        for name in ("headline", "models", "widths", "saes", "concepts", "families")
+        for name in ("headline", "models", "widths", "saes", "concepts", "families", "pairings", "shared")
         if (part := getattr(report, name)) is not None
     }
     partial = path.with_name(path.name + ".partial")

@@ -5,6 +5,7 @@ from typing import Literal
 
 from universality.report.data.pairs import PairGroup
 from universality.report.data.samples import Headline
+from universality.report.data.several import Pairing, SharedRow
 from universality.report.data.tables import ConceptRow, ControlRow, FamilyTable, LanguageModels, SaeQuality, WidthRow
 
 Section = Literal["answer", "widths", "concepts", "pairs", "families", "training"]
@@ -81,6 +82,8 @@ class Report:
         Lines to add to those that follow from the numbers.
     controls
         Everything that was matched, beside what chance gives.
+    pairings, shared
+        Of three models or more: every two of them, and how many features are found in how many.
     explorer
         Whether the explorer's data files are written beside the page (``universality.report.explorer``).
     """
@@ -100,4 +103,6 @@ class Report:
     warnings: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     controls: tuple[ControlRow, ...] = ()
+    pairings: tuple[Pairing, ...] = ()
+    shared: tuple[SharedRow, ...] = ()
     explorer: bool = False

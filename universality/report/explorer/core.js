@@ -95,6 +95,8 @@ async function route() {
   for (const link of document.querySelectorAll(".views a"))
     link.toggleAttribute("aria-current", view ? view.tab === link.dataset.view : link.dataset.view === "report");
   for (const link of document.querySelectorAll(".views a[aria-current]")) link.setAttribute("aria-current", "page");
+  // the pages of other comparisons open at the same view
+  for (const link of document.querySelectorAll(".others a")) link.hash = parts[0] === "explore" ? `explore/${parts[1]}` : "";
   if (!view) {
     explorer.dataset.shows = "";
     if (was) document.getElementById(parts[0])?.scrollIntoView();

@@ -27,7 +27,7 @@ async function showHeatmap(index, _, query) {
     nodes: [heading("The matched matrix"),
       el("p", {}, "Rows: ", bdi(a), "'s features, best match first. Columns: their partners in ", bdi(b), `, in the same order; ${whole(n)} of ${whole(index.n_pairs)} pairs. `, tab("sample", "evenly spaced"), " · ", tab("best", "the best")),
       el("div", {class: "tools"}, view.buttons, read), canvas,
-      el("p", {class: "legend"}, "r from ", el("span", {class: "ramp diverging"}), " −1 to 1")],
+      el("p", {class: "legend"}, "r from −1 ", el("span", {class: "ramp diverging"}), " to 1")],
     ready: view.redraw,
   };
 }

@@ -17,7 +17,7 @@ async function showMap(index) {
     const view = zoomable(canvas, (...now) => {
       last = now;
       context.clearRect(0, 0, SIDE, SIDE);
-      const size = Math.max(2, Math.min(7, 90 / Math.sqrt(n) * Math.sqrt(now[0])));
+      const size = Math.max(2, Math.min(7, 180 / Math.sqrt(n) * Math.sqrt(now[0])));
       for (let feature = 0; feature < n; feature++) {
         if (xy[2 * feature] === -32768) continue;
         const [u, v] = onto(feature);

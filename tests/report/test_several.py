@@ -1,0 +1,75 @@
+"""Three models: every two have a page, the pages know each other, and what all three share is counted."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chromium import CHROMIUM, Browser
+from planted_run import plant
+
+from universality.pipeline import gather, several
+from universality.pipeline.explorer import write_explorer
+from universality.report import Report, write_report
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gather.Findings]:
+    with gather.findings(*plant(tmp_path_factory.mktemp("three") / "run", 60, "ABC")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def page(found: gather.Findings) -> Path:
+    """The report of A and B, and the pages beside it."""
+    head, report = found.headline, found.folder.report
+    assert head is not None
+    grown = gather.families(found)
+    write_explorer(found, head, report.parent, grown)
+    several.write_pages(found, grown, (("Hook", "planted"),))
+    drawn = gather.headline(found, head, gather.samples(found, head))
+    two, three = several.pairings(found, head), several.shared(found)
+    return write_report(Report("Three", drawn, pairings=two, shared=three, explorer=True), report)
+
+
+def test_features_of_all_three_are_counted_and_chance_is_not(found: gather.Findings) -> None:
+    low, high = several.shared(found)
+    assert (low.least, high.least) == (0.5, 0.7)
+    assert high.in_models == (16, 0)  # the shared atoms, in three models; none in two only
+    assert (high.agreeing, high.cycles_tried, high.cycles_closed) == (16, 16, 1.0)
+    assert high.alone == 3 * (23 - 16)  # the control: features that only one model has
+
+
+def test_two_models_have_neither_other_pages_nor_groups(planted: Any) -> None:
+    with gather.findings(*planted) as two:
+        assert several.pairings(two, two.headline) == several.shared(two) == ()
+        assert several.write_pages(two, {}, ()) == []
+
+
+def test_a_run_that_lacks_a_matching_counts_no_groups(found: gather.Findings) -> None:
+    with gather.findings(found.config, found.folder) as stopped:
+        stopped.compared = [c for c in stopped.compared if c.comparison.name != "B-C.w24"]
+        assert several.shared(stopped) == ()
+        assert [two.page for two in several.pairings(stopped, stopped.headline)] == [None, "A-C.w24/index.html"]
+
+
+def test_pages_link_to_each_other(found: gather.Findings, page: Path) -> None:
+    a_b, a_c, b_c = found.rivals
+    assert [two.page for two in several.pairings(found, a_b)] == [None, "A-C.w24/index.html", "B-C.w24/index.html"]
+    links = [two.page for two in several.pairings(found, b_c)]
+    assert links == ["../index.html", "../A-C.w24/index.html", None]
+    home = several.page_of(found, b_c).parent
+    assert all((home / link).resolve().is_file() for link in links if link)
+    assert several.page_of(found, a_c).read_text(encoding="utf-8").count("shown here") == 1
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt-get install chromium)")
+def test_another_comparison_opens_at_the_same_view(page: Path, tmp_path: Path) -> None:
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(page.as_uri() + "#explore/pairs")
+        browser.until("document.querySelector('#explorer').dataset.shows === '#explore/pairs'")
+        browser.run("document.querySelector('.others a:last-child').click()")
+        browser.until("document.querySelector('#explorer h1')?.textContent === 'Matched pairs of B and C'")
+        assert browser.run("location.href").endswith("B-C.w24/index.html#explore/pairs")
+        assert browser.complaints == []

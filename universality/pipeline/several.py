@@ -1,0 +1,88 @@
+"""Three models or more, or three SAE seeds of one: a page for every two of them, and what they share."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from universality.families import Families
+from universality.matching import Match
+from universality.matching.groups import group
+from universality.pipeline import gather
+from universality.pipeline.explorer import write_explorer
+from universality.pipeline.gather import Compared, Findings
+from universality.report import write_report
+from universality.report.data import THRESHOLDS, Pairing, Report, SharedRow
+
+Facts = tuple[tuple[str, str], ...]
+
+
+def page_of(found: Findings, compared: Compared) -> Path:
+    """The headline's page is the report; every other comparison of its sort has one in a folder beside it."""
+    report = found.folder.report
+    return report if compared is found.headline else report.parent / compared.comparison.name / report.name
+
+
+def pairings(found: Findings, here: Compared | None) -> tuple[Pairing, ...]:
+    """Every two that were compared, with links from the page about ``here``; none where there are only two."""
+    if here is None or len(found.rivals) < 2:
+        return ()
+    folder = page_of(found, here).parent
+    pages = [None if c is here else Path(os.path.relpath(page_of(found, c), folder)).as_posix() for c in found.rivals]
+    return tuple(
+        Pairing(*c.comparison.sides, page, gather.width_row(found, c))
+        for c, page in zip(found.rivals, pages, strict=True)
+    )
+
+
+def shared(found: Findings) -> tuple[SharedRow, ...]:
+    """How many features are found in how many models; nothing before every two of three or more are matched."""
+    matched = {c.comparison.models: c for c in found.rivals if c.comparison.of == "models"}
+    names = tuple(found.config.models.names)
+    if len(names) < 3 or len(matched) < len(names) * (len(names) - 1) // 2:
+        return ()
+    return tuple(_shared(names, matched, least) for least in THRESHOLDS)
+
+
+def _shared(names: tuple[str, ...], matched: Mapping[tuple[str, str], Compared], least: float) -> SharedRow:
+    matches = {models: _from(compared, least) for models, compared in matched.items()}
+    sizes = {name: n for models, one in matches.items() for name, n in zip(models, one.shape, strict=True)}
+    numbers = group(names, sizes, matches, {}).summary()
+    counts = numbers["in_models"]
+    return SharedRow(
+        least=least,
+        in_models=tuple(counts[m] for m in range(len(names), 1, -1)),
+        alone=counts[1],
+        agreeing=numbers["agreeing"],
+        cycles_tried=numbers["cycles_tried"],
+        cycles_closed=numbers["cycles_closed"],
+    )
+
+
+def _from(compared: Compared, least: float) -> Match:
+    """The pairs with a held-out r of ``least`` or more, by that r."""
+    found, held_out = compared.calibration.match, compared.calibration.held_out
+    good = held_out >= least
+    return replace(found, rows=found.rows[good], cols=found.cols[good], scores=held_out[good])
+
+
+def write_pages(found: Findings, grown: Mapping[str, Families], facts: Facts) -> list[Path]:
+    """A page with its explorer for every comparison but the headline's."""
+    return [file for compared in found.rivals[1:] for file in _write_page(found, compared, grown, facts)]
+
+
+def _write_page(found: Findings, compared: Compared, grown: Mapping[str, Families], facts: Facts) -> list[Path]:
+    page, (a, b) = page_of(found, compared), compared.comparison.sides
+    report = Report(
+        title=f"{found.config.name}: {a} and {b}",
+        headline=gather.headline(found, compared, gather.samples(found, compared)),
+        facts=facts,
+        widths=gather.width_rows(found, compared),
+        families=tuple(
+            gather.family_levels(name, some) for name, some in grown.items() if name in compared.comparison.models
+        ),
+        pairings=pairings(found, compared),
+        warnings=tuple(gather.notes(compared)),
+        explorer=True,
+    )
+    return [*write_explorer(found, compared, page.parent, grown), write_report(report, page)]
