@@ -316,7 +316,7 @@ def test_a_feature_with_two_firings_gets_nan_and_a_reason(tmp_path: Path) -> Non
     assert np.isnan(rare[["held_out", "ci_low", "p", "q", "calibrated"]].astype(float)).all()
     assert rare["note"] == "fires fewer than 10 times where partners are chosen: no p-value"
     assert frame.drop(index=0).notna().all(axis=None)
-    assert c.notes == ("1 pairs with a feature that fires fewer than 10 times: no p-value",)
+    assert c.notes == ("1 pair with a feature that fires fewer than 10 times: no p-value",)
 
 
 def test_nothing_alive_is_nothing_not_an_error(tmp_path: Path) -> None:

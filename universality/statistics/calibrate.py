@@ -116,9 +116,9 @@ def calibrate(
     )  # fmt: skip
     chances = tuple(chance(a if anchor == "rows" else b, name, setting, notes) for name in nulls)
     if (stratum < 0).any():
-        notes.append(
-            f"{(stratum < 0).sum()} pairs with a feature that fires fewer than {min_firings} times: no p-value"
-        )
+        rare = int((stratum < 0).sum())
+        pairs = "pair" if rare == 1 else "pairs"
+        notes.append(f"{rare} {pairs} with a feature that fires fewer than {min_firings} times: no p-value")
     return Calibration(
         match=found, held_out=held_out, ci_low=low, ci_high=high, count_a=count_a, count_b=count_b, stratum=stratum,
         edges=strata.edges, best_col_held_out=best_col, best_row_held_out=best_row, anchor=anchor, chances=chances,
