@@ -20,6 +20,7 @@ from universality.cli import app, main
 from universality.config import load_config
 from universality.pipeline import RunFolder
 from universality.pipeline.crosscoder import crosscoder_tasks, made_crosscoder
+from universality.pipeline.exports import decoder
 from universality.pipeline.layout import comparisons, sae_grid
 from universality.pipeline.report import report_as_it_is
 from universality.pipeline.run import _corpus_inputs
@@ -368,3 +369,8 @@ def test_the_plan_foretold_the_bytes(finished: Path) -> None:
         suffix = {"collect": "*.h5"}.get(stage, "*.safetensors")
         written = sum(path.stat().st_size for path in (finished / folder).rglob(suffix))
         assert written / 1.5 < planned[stage] < written * 1.5, stage
+
+
+def test_tokens_without_strings_stay_apart_in_a_row(tmp_path: Path) -> None:
+    """A corpus of token ids has no tokenizer."""
+    assert "".join(decoder(RunFolder(tmp_path))([1, 22, 3])) == " 1 22 3"

@@ -45,14 +45,14 @@ def make_exports(config: Config, folder: RunFolder) -> list[Path]:
 
 
 def decoder(folder: RunFolder) -> Callable[[Sequence[int]], list[str]]:
-    """Token ids (or those of segments) to one string each; decimal numbers where the corpus came tokenised."""
+    """Token ids (or those of segments) to one string each; " 17" where the corpus came tokenised."""
     from universality.corpus import load_tokenizer
 
     if folder.segments.exists():
         segments = json.loads(folder.segments.read_text(encoding="utf-8"))
         return lambda ids: [segments[int(i)] for i in ids]
     if not folder.tokenizer.exists():
-        return lambda ids: [str(int(i)) for i in ids]
+        return lambda ids: [f" {int(i)}" for i in ids]  # set apart where they stand in a row
     strings = load_tokenizer(folder.tokenizer).token_strings
     return lambda ids: [strings[int(i)] for i in ids]
 
