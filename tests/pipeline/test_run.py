@@ -314,12 +314,14 @@ def test_a_refused_configuration_leaves_the_one_before(finished: Path, tmp_path:
 
 
 def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell inherit "ignore"
     process = subprocess.Popen(
         command("train-models", SMOKE, "--out", tmp_path / "run"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, before)
     while not (tmp_path / "run" / "models" / "A" / "train.jsonl").exists():  # an import may swallow the signal
         assert process.poll() is None
         time.sleep(0.02)
