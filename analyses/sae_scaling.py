@@ -1,12 +1,13 @@
-"""How does an SAE's error fall with width and steps, and what would larger ones reach?
+"""How does an SAE's error fall with width and steps, and what would longer training reach?
 
     python analyses/sae_scaling.py runs/sae_sweep.jsonl --figure runs/sae_scaling.png
 
 Takes the best learning rate of every (width, steps) that `sae_sweep.py` wrote, and fits
 
-    1 − explained variance = c + a (width / 1,000)^−α + b (steps / 100)^−β,    a, b, c ≥ 0
+    1 − explained variance = c + a W^−α + b (S / W^γ)^−β,    W = width / 1,000,  S = steps / 100,  all ≥ 0
 
-by least squares of logarithms, as Gao et al. 2024 do for their loss. Few points fix few parameters: the printed errors
+by least squares of logarithms. The first two terms are what a dictionary of a width can reach (Gao et al. 2024), the
+last is what is still to be learnt, which takes W^γ times the steps. Few points fix few parameters: the printed errors
 of the fit say how well, and rows marked "predicted" lie outside of what was measured.
 """
 
@@ -19,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-PREDICTED = (16_384, 32_768, 65_536, 131_072)
+LONGER = 4
+"""Predictions are for this many times the most steps measured; further out the formula says nothing."""
+Numbers = NDArray[np.float64] | np.float64
 
 
 def best_of(lines: list[dict], architecture: str) -> NDArray[np.float64]:
@@ -33,21 +36,22 @@ def best_of(lines: list[dict], architecture: str) -> NDArray[np.float64]:
     return np.array([(width, steps, rate, loss) for (width, steps), (loss, rate) in sorted(best.items())])
 
 
-def law(parameters: NDArray[np.float64], width: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The fitted error; parameters are log c, log a, α, log b, β."""
-    c, a, alpha, b, beta = parameters
-    return np.exp(c) + np.exp(a) * (width / 1000) ** -alpha + np.exp(b) * (steps / 100) ** -beta
+def law(parameters: NDArray[np.float64], width: Numbers, steps: Numbers) -> Numbers:
+    """The fitted error; parameters are log c, log a, α, log b, β, γ."""
+    c, a, alpha, b, beta, gamma = parameters
+    size = width / 1000
+    return np.exp(c) + np.exp(a) * size**-alpha + np.exp(b) * (steps / 100 / size**gamma) ** -beta
 
 
 def fit(width: NDArray[np.float64], steps: NDArray[np.float64], loss: NDArray[np.float64]) -> NDArray[np.float64]:
     """Least squares of logarithms, from the best of several starts."""
     starts = [
-        (np.log(c), np.log(0.05), alpha, np.log(0.05), beta)
+        (np.log(c), np.log(0.05), alpha, np.log(0.05), beta, 0.5)
         for c in (0.01, 0.1)
         for alpha in (0.2, 0.6)
         for beta in (0.3, 1)
     ]
-    bounds = ([-12, -12, 0, -12, 0], [1, 1, 3, 1, 3])
+    bounds = ([-12, -12, 0, -12, 0, 0], [1, 1, 3, 1, 3, 3])
     fits = [least_squares(lambda p: np.log(law(p, width, steps) / loss), start, bounds=bounds) for start in starts]
     return min(fits, key=lambda found: found.cost).x
 
@@ -60,33 +64,34 @@ def main() -> None:
     options = parser.parse_args()
     lines = [json.loads(line) for line in options.sweep.read_text(encoding="utf-8").splitlines()]
     width, steps, rate, loss = best_of(lines, options.architecture).T
-    if len(loss) < 6:
-        raise SystemExit(f"{options.sweep}: {len(loss)} (width, steps) of {options.architecture}; the fit needs 6")
+    if len(loss) < 8:
+        raise SystemExit(f"{options.sweep}: {len(loss)} (width, steps) of {options.architecture}; the fit needs 8")
     found = fit(width, steps, loss)
-    print("1 − EV = {:.3f} + {:.3f} (width / 1,000)^−{:.2f} + {:.3f} (steps / 100)^−{:.2f}".format(
-        *(np.exp(p) if i in (0, 1, 3) else p for i, p in enumerate(found))))  # fmt: skip
+    c, a, alpha, b, beta, gamma = (np.exp(p) if i in (0, 1, 3) else p for i, p in enumerate(found))
+    print(f"1 − EV = {c:.3f} + {a:.3f} W^−{alpha:.2f} + {b:.3f} (S / W^{gamma:.2f})^−{beta:.2f}, W = width / 1,000, "
+          "S = steps / 100")  # fmt: skip
     print(f"{'width':>8} {'steps':>6} {'best rate':>10} {'1 − EV':>8} {'fit':>8}")
     for row in zip(width, steps, rate, loss, law(found, width, steps), strict=True):
         print("{:>8,.0f} {:>6.0f} {:>10g} {:>8.4f} {:>8.4f}".format(*row))
-    for larger in PREDICTED:
-        predicted = law(found, np.array([larger]), np.array([steps.max()]))[0]
-        print(f"{larger:>8,} {steps.max():>6.0f} {'':>10} {'':>8} {predicted:>8.4f}  predicted")
+    longer = LONGER * steps.max()
+    for each in np.unique(width):
+        print(f"{each:>8,.0f} {longer:>6.0f} {'':>10} {'':>8} {law(found, each, longer):>8.4f}  predicted")
     if options.figure:
         draw(found, width, steps, loss, options.figure)
 
 
 def draw(found: NDArray[np.float64], width: NDArray[np.float64], steps: NDArray[np.float64],
          loss: NDArray[np.float64], path: Path) -> None:  # fmt: skip
-    """Points measured, lines fitted; dashed where there are no points."""
+    """Points measured, lines fitted; the dashed one is predicted."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    grid = np.geomspace(width.min(), width.max())
     for n_steps in np.unique(steps):
         here = steps == n_steps
         points = axes.plot(width[here], loss[here], "o", label=f"{n_steps:.0f} steps")[0]
-        for low, high, style in ((width.min(), width.max(), "-"), (width.max(), max(PREDICTED), "--")):
-            grid = np.geomspace(low, high)
-            axes.plot(grid, law(found, grid, np.full_like(grid, n_steps)), style, color=points.get_color(), lw=1)
+        axes.plot(grid, law(found, grid, n_steps), color=points.get_color(), lw=1)
+    axes.plot(grid, law(found, grid, LONGER * steps.max()), "k--", lw=1, label=f"{LONGER * steps.max():.0f}, predicted")
     axes.set(xscale="log", xlabel="width", ylabel="1 − explained variance, held out")
-    axes.legend(title="lines: fitted law; dashed: predicted")
+    axes.legend(title="lines: fitted law")
     figure.savefig(path, dpi=150)
 
 

@@ -224,8 +224,8 @@ class SAEConfig(_Section):
     """Tokens that each SAE learns from."""
     batch_size: int = Field(2048, ge=1)
     """Tokens a step."""
-    learning_rate: float = Field(6e-3, gt=0)
-    """Peak of Adam's learning rate."""
+    learning_rate: float | None = Field(None, gt=0)
+    """Peak of Adam's learning rate; by default one tuned for each width, which falls with its root."""
     order_seed: int = Field(0, ge=0)
     """Seed of the order of the token stream."""
     products: Literal["auto", "float32", "bfloat16"] = "auto"

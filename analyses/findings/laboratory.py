@@ -27,7 +27,6 @@ from universality.sae import Quality, SAESpec, SAETrainer, clear_checkpoints, fa
 
 HOOK, BATCH = "blocks.0.mlp.hook_post", 2048
 CHECKPOINT_STEPS, QUALITY_BLOCKS = 120, 512
-LEARNING_RATE = 6e-3
 ARCHITECTURE = ArchitectureConfig()
 
 
@@ -77,12 +76,12 @@ class Wanted:
 
 def topk(k: int = 16, width: int = 1024, seed: int = 0) -> SAESpec:
     """A TopK SAE."""
-    return SAESpec(width, "topk", k=k, seed=seed, learning_rate=LEARNING_RATE, products=fast_products())
+    return SAESpec(width, "topk", k=k, seed=seed, products=fast_products())
 
 
 def relu(l1: float, width: int = 1024, seed: int = 0) -> SAESpec:
     """A ReLU SAE with an L1 penalty."""
-    return SAESpec(width, "relu", l1=l1, seed=seed, learning_rate=LEARNING_RATE, products=fast_products())
+    return SAESpec(width, "relu", l1=l1, seed=seed, products=fast_products())
 
 
 @dataclass(frozen=True)

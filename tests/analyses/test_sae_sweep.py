@@ -43,8 +43,8 @@ def test_a_planted_law_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "agg")
     import sae_scaling
 
-    width, steps = (grid.ravel() for grid in np.meshgrid([512.0, 1024, 2048, 4096], [100.0, 200, 400]))
-    planted = np.array([np.log(0.05), np.log(0.1), 0.5, np.log(0.04), 0.8])
+    width, steps = (grid.ravel() for grid in np.meshgrid([512.0, 1024, 2048, 4096, 8192], [50.0, 100, 200, 400]))
+    planted = np.array([np.log(0.05), np.log(0.1), 0.5, np.log(0.04), 0.8, 0.4])
     loss = sae_scaling.law(planted, width, steps)
     np.testing.assert_allclose(sae_scaling.fit(width, steps, loss), planted, rtol=1e-2)
     lines = [

@@ -152,7 +152,8 @@ def speed(pythons: dict[str, Path], data: tuple[Path, Path], width: int, rounds:
 def quality(pythons: dict[str, Path], data: tuple[Path, Path], width: int, tokens: int) -> None:
     """A table of explained variance after equal tokens."""
     print(f"\ntopk, width {width:,}, k {K}, {tokens:,} tokens in batches of 1,024, held-out explained variance")
-    print(f"{'tool':>20} {'products':>9} {'learning rate':>14} {'explained variance':>19} {'L0':>6}")
+    columns = f"{'learning rate':>14} {'explained variance':>19} {'L0':>6} {'features that fire':>19}"
+    print(f"{'tool':>20} {'products':>9} {columns}")
     for tool, products in rows_of(pythons):
         for rate in (0.0, 4e-3, 8e-3, 1.6e-2):
             found = measure(
@@ -161,7 +162,8 @@ def quality(pythons: dict[str, Path], data: tuple[Path, Path], width: int, token
             )  # fmt: skip
             named = f"{rate:g}" if rate else "its default"
             print(
-                f"{tool:>20} {products:>9} {named:>14} {found['explained_variance']:>19.4f} {found['l0']:>6.1f}",
+                f"{tool:>20} {products:>9} {named:>14} {found['explained_variance']:>19.4f} {found['l0']:>6.1f} "
+                f"{found['alive_share']:>19.1%}",
                 flush=True,
             )
 
@@ -170,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--widths", type=int, nargs="*", default=[4096, 16_384])
     parser.add_argument("--relu-width", type=int, default=4096)
-    parser.add_argument("--quality-width", type=int, default=1024)
+    parser.add_argument("--quality-widths", type=int, nargs="*", default=[1024, 4096])
     parser.add_argument("--tokens", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
@@ -181,8 +183,8 @@ def main() -> None:
         speed(pythons, data, width, options.rounds, architecture="topk", steps=6)
     if options.relu_width:
         speed(pythons, data, options.relu_width, options.rounds, architecture="relu", steps=60, penalty=6.5e-3)
-    if options.tokens:
-        quality(pythons, data, options.quality_width, options.tokens)
+    for width in options.quality_widths:
+        quality(pythons, data, width, options.tokens)
 
 
 if __name__ == "__main__":

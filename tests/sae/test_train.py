@@ -247,6 +247,35 @@ def test_a_step_reports_only_when_asked(toy: Superposition) -> None:
     assert_close(trainer.weights.W_dec.norm(dim=1), torch.ones(128))
 
 
+def test_adam_is_given_the_gradient_of_the_errors_logarithm(toy: Superposition) -> None:
+    trainer = SAETrainer(SPECS["topk"], toy.activations, 10)
+    batch = toy.activations[:500]
+    weights = {name: tensor.clone().requires_grad_() for name, tensor in trainer.weights.tensors().items()}
+    centred = batch * trainer.scale - weights["b_dec"]
+    pre = centred @ weights["W_enc"].T + weights["b_enc"]
+    fires = torch.from_numpy(select(pre.detach(), Rule(k=3)).csr().toarray()) > 0
+    error = centred - (pre * fires) @ weights["W_dec"]
+    error.square().mean().log().backward()
+    trainer.step(batch)
+    for name in ("W_enc", "b_enc", "b_dec"):  # that of W_dec loses its part along the row
+        first = trainer.state_dict()["adam"]["first"][name]
+        assert_close(first, (1 - trainer.spec.beta1) * weights[name].grad, rtol=1e-4, atol=1e-6)
+
+
+def test_with_nothing_left_to_reconstruct_the_weights_stay_finite(toy: Superposition) -> None:
+    trainer = SAETrainer(SPECS["topk"], toy.activations, 10)
+    trainer.weights.b_dec.zero_()
+    trainer.step(torch.zeros(100, toy.activations.shape[1]))
+    assert all(tensor.isfinite().all() for tensor in trainer.weights.tensors().values())
+
+
+def test_the_learning_rate_follows_the_width_unless_given() -> None:
+    assert SAESpec(8192).peak_rate == pytest.approx(SAESpec(2048).peak_rate / 2)
+    assert SAESpec(64).peak_rate == SAESpec(512).peak_rate, "none narrower was measured"
+    assert SAESpec(8192, learning_rate=1e-3).peak_rate == 1e-3
+    assert SAESpec(8192).as_dict()["learning_rate"] == SAESpec(8192).peak_rate, "what is recorded is a number"
+
+
 def test_learning_rate_rises_holds_and_falls(toy: Superposition) -> None:
     spec = SAESpec(128, k=3, learning_rate=1.0, warmup_share=0.2, decay_share=0.3)
     trainer = SAETrainer(spec, toy.activations, 10)

@@ -172,6 +172,11 @@ class DataParallelTrainer(SAETrainer):
         )
         super()._update(whole, rate)
 
+    def _mean_squared_error(self, step: Step) -> Tensor:
+        error = super()._mean_squared_error(step) * (self._share / self._batch_tokens)
+        dist.all_reduce(error)
+        return error
+
     def _count(self, step: Step, n_tokens: int) -> None:
         firings = step.firings.clone()
         dist.all_reduce(firings)

@@ -11,6 +11,15 @@ from universality.errors import ConfigError
 from universality.sae.architectures import ARCHITECTURES
 
 Products = Literal["float32", "bfloat16"]
+NARROWEST_TUNED = 512
+
+
+def tuned_rate(d_sae: int) -> float:
+    """Adam's peak learning rate at a width, as a sweep over widths of 512 to 131,072 found it.
+
+    `analyses/results/sae_scaling` has the sweep; as in Gao et al. (2024) the rate falls with the root of the width.
+    """
+    return 6e-3 * math.sqrt(2048 / max(d_sae, NARROWEST_TUNED))
 
 
 @dataclass(frozen=True)
@@ -39,8 +48,8 @@ class SAESpec:
     """Width of the window about a threshold in which activations move it (jumprelu), where they have mean square 1."""
     seed: int = 0
     """Of the initial decoder."""
-    learning_rate: float = 4e-3
-    """Peak of Adam's learning rate."""
+    learning_rate: float | None = None
+    """Peak of Adam's learning rate; None is `tuned_rate` of the width."""
     warmup_share: float = 0.1
     """Share of the steps in which the learning rate rises linearly."""
     decay_share: float = 0.3
@@ -89,9 +98,10 @@ class SAESpec:
         for name in ("l1", "l0", "aux_weight", "seed", "resample_seed", "warmup_share", "decay_share"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be finite and not negative, found {getattr(self, name)}")
+        numbers = self.as_dict()
         for name in ("learning_rate", "epsilon", "bandwidth"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be finite and positive, found {getattr(self, name)}")
+            if not 0 < numbers[name] < math.inf:
+                raise ConfigError(f"{name} must be finite and positive, found {numbers[name]}")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be in [0, 1), found {getattr(self, name)}")
@@ -108,7 +118,12 @@ class SAESpec:
         if any(not 0 < share < 1 for share in self.resample_at):
             raise ConfigError(f"resample_at holds shares of the steps, above 0 and below 1, found {self.resample_at}")
 
+    @property
+    def peak_rate(self) -> float:
+        """Peak of Adam's learning rate, as it was asked for or by the width."""
+        return tuned_rate(self.d_sae) if self.learning_rate is None else self.learning_rate
+
     def as_dict(self) -> dict[str, Any]:
-        """The fields, for metadata and checkpoints; what JSON holds."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        """The fields, for metadata and checkpoints, with the learning rate that None stands for; what JSON holds."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)} | {"learning_rate": self.peak_rate}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

@@ -23,13 +23,18 @@ from universality.sae.spec import SAESpec
 from universality.sae.step import FEATURES_A_TASK, Batch, Step
 from universality.sae.workers import one_core, ranges, share_out
 
+SMALLEST_ERROR = 1e-6
+"""Mean squared error, in units of the activations' mean square, that a float32 reconstruction cannot be held to."""
+
 
 class SAETrainer:
     """An SAE in training, on the device of its sample.
 
     Inside, activations are scaled to a mean squared norm of d_in. After each step of Adam the decoder rows are unit
-    vectors again; the gradient along each is removed before (Bricken et al. 2023). The same spec, sample and batches
-    give the same bytes, alone or in a grid, for any number of threads.
+    vectors again; the gradient along each is removed before (Bricken et al. 2023). Adam is given the gradient divided
+    by the batch's mean squared error: the error falls fast at first, and with it the gradient, so that Adam's memory of
+    large ones would make steps too small. The same spec, sample and batches give the same bytes, alone or in a grid,
+    for any number of threads.
 
     Parameters
     ----------
@@ -72,7 +77,7 @@ class SAETrainer:
         decay = self.spec.decay_share * self.total_steps
         rise = (self.step_count + 1) / warmup if warmup else 1.0
         fall = (self.total_steps - self.step_count) / decay if decay else 1.0
-        return self.spec.learning_rate * max(0.0, min(1.0, rise, fall))
+        return self.spec.peak_rate * max(0.0, min(1.0, rise, fall))
 
     @torch.no_grad()
     def step(self, batch: Tensor, report: bool = False) -> dict[str, float]:
@@ -124,23 +129,29 @@ class SAETrainer:
     def _update(self, step: Step, rate: float) -> None:
         """Adam, with decoder rows kept on the unit sphere; a few features from gradient to norm while in the cache."""
         weights, adam, count = self.weights, self._adam, self.step_count
+        per_error = self._mean_squared_error(step).clamp_min(SMALLEST_ERROR).reciprocal().float()
 
         def learn(part: slice) -> None:
             encoder_grad, decoder_grad = step.rows_of(part, weights.W_dec)
             decoder = weights.W_dec[part]
-            adam.update("W_enc", encoder_grad, rate, count, part)
+            adam.update("W_enc", encoder_grad.mul_(per_error), rate, count, part)
             if self.spec.train_decoder:
                 decoder_grad.addcmul_(torch.linalg.vecdot(decoder_grad, decoder)[:, None], decoder, value=-1)
-                adam.update("W_dec", decoder_grad, rate, count, part)
+                adam.update("W_dec", decoder_grad.mul_(per_error), rate, count, part)
                 decoder.div_(torch.linalg.vector_norm(decoder, dim=1, keepdim=True))
 
         d_sae = self.spec.d_sae
         share_out(learn, ranges(d_sae, FEATURES_A_TASK if self.device.type == "cpu" else d_sae))
-        adam.update("b_enc", step.b_enc, rate, count)
-        adam.update("b_dec", step.b_dec, rate, count)
+        adam.update("b_enc", step.b_enc * per_error, rate, count)
+        adam.update("b_dec", step.b_dec * per_error, rate, count)
         if step.log_threshold is not None:
-            adam.update("log_threshold", step.log_threshold, rate, count)
+            adam.update("log_threshold", step.log_threshold * per_error, rate, count)
         self.step_count += 1
+
+    def _mean_squared_error(self, step: Step) -> Tensor:
+        """Of the batch, before the step."""
+        squared = torch.as_tensor(step.squared_error, dtype=torch.float64, device=self.device)
+        return squared / step.output_grad.numel()
 
     def _count(self, step: Step, n_tokens: int) -> None:
         self.tokens_seen += n_tokens

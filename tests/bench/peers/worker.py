@@ -25,7 +25,7 @@ def universality(options: argparse.Namespace, sample: Tensor) -> tuple[Step, App
     from universality.sae import SAESpec, SAETrainer
 
     spec = SAESpec(
-        options.width, options.architecture, k=options.k, l1=options.penalty, learning_rate=options.rate or 4e-3,
+        options.width, options.architecture, k=options.k, l1=options.penalty, learning_rate=options.rate or None,
         products=options.products, dead_after_tokens=options.dead_after,
     )  # fmt: skip
     trainer = SAETrainer(spec, sample, options.steps)
@@ -106,14 +106,18 @@ def batches(x: Tensor, size: int, steps: int) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def quality(apply: Apply, held: Tensor) -> dict[str, float]:
-    """Explained variance and active features on tokens that trained nothing."""
+    """Explained variance, active features and the share that fires at all, on tokens that trained nothing."""
     error = fired = 0.0
+    alive = torch.zeros(0, dtype=torch.bool)
     for part in held.split(2048):
         codes, reconstruction = apply(part)
         error += float((reconstruction - part).square().sum())
         fired += float((codes > 0).sum())
+        fires = (codes > 0).any(dim=0)
+        alive = fires if not len(alive) else alive | fires
     total = float((held - held.mean(dim=0)).square().sum())
-    return {"explained_variance": 1 - error / total, "l0": fired / len(held)}
+    share = float(alive.float().mean())
+    return {"explained_variance": 1 - error / total, "l0": fired / len(held), "alive_share": share}
 
 
 def main() -> None:
