@@ -73,6 +73,8 @@ def main() -> None:
     print(f"{'width':>8} {'steps':>6} {'best rate':>10} {'1 − EV':>8} {'fit':>8}")
     for row in zip(width, steps, rate, loss, law(found, width, steps), strict=True):
         print("{:>8,.0f} {:>6.0f} {:>10g} {:>8.4f} {:>8.4f}".format(*row))
+    off = np.abs(law(found, width, steps) / loss - 1)
+    print(f"the fit is off by {np.median(off):.1%} of the error in the median, {off.max():.1%} at most")
     longer = LONGER * steps.max()
     for each in np.unique(width):
         print(f"{each:>8,.0f} {longer:>6.0f} {'':>10} {'':>8} {law(found, each, longer):>8.4f}  predicted")
@@ -83,7 +85,7 @@ def main() -> None:
 def draw(found: NDArray[np.float64], width: NDArray[np.float64], steps: NDArray[np.float64],
          loss: NDArray[np.float64], path: Path) -> None:  # fmt: skip
     """Points measured, lines fitted; the dashed one is predicted."""
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     grid = np.geomspace(width.min(), width.max())
     for n_steps in np.unique(steps):
         here = steps == n_steps
@@ -91,7 +93,7 @@ def draw(found: NDArray[np.float64], width: NDArray[np.float64], steps: NDArray[
         axes.plot(grid, law(found, grid, n_steps), color=points.get_color(), lw=1)
     axes.plot(grid, law(found, grid, LONGER * steps.max()), "k--", lw=1, label=f"{LONGER * steps.max():.0f}, predicted")
     axes.set(xscale="log", xlabel="width", ylabel="1 − explained variance, held out")
-    axes.legend(title="lines: fitted law")
+    figure.legend(title="lines: fitted law", loc="outside right upper")
     figure.savefig(path, dpi=150)
 
 

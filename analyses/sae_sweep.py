@@ -1,7 +1,7 @@
 """Which learning rate and penalty suit an SAE, by width and number of tokens?
 
     python analyses/sae_sweep.py --out runs/sae_sweep.jsonl
-    python analyses/sae_sweep.py --architectures relu --penalties 0.001 0.003 --out …
+    python analyses/sae_sweep.py --architectures relu jumprelu --penalties 0.001 0.003 --out …
 
 All SAEs of the sweep learn from one stream of the shipped model's activations on the starter corpus; each has a
 schedule of its own length. One line of JSON an SAE, appended when its schedule ends: what was asked, and explained
@@ -44,7 +44,7 @@ def identity(spec: SAESpec, steps: int) -> dict[str, Any]:
     """What a line says was asked."""
     return {
         "architecture": spec.architecture, "width": spec.d_sae, "k": spec.k, "l1": spec.l1, "l0_weight": spec.l0,
-        "learning_rate": spec.learning_rate, "steps": steps, "batch": BATCH,
+        "learning_rate": spec.peak_rate, "steps": steps, "batch": BATCH,
     }  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--architectures", nargs="+", default=["topk"])
     parser.add_argument("--widths", type=int, nargs="+", default=[512, 2048, 8192])
-    parser.add_argument("--rates", type=float, nargs="+", default=[2e-3, 4e-3, 8e-3])
+    parser.add_argument("--rates", type=float, nargs="+", default=[None], help="by default the one tuned for a width")
     parser.add_argument("--tokens", type=int, nargs="+", default=[100_000, 200_000, 400_000])
     parser.add_argument("--penalties", type=float, nargs="+", default=[1e-3])
     parser.add_argument("--k", type=int, default=32)

@@ -21,7 +21,7 @@ def test_a_sweep_cut_off_trains_only_what_it_lacks(
     monkeypatch.setattr(sae_sweep, "BATCH", 256)
     monkeypatch.setattr(sae_sweep, "HELD_BLOCKS", 4)
     out = tmp_path / "results" / "sweep.jsonl"
-    asked = ["--widths", "16", "32", "--rates", "4e-3", "--tokens", "512", "256", "--k", "4", "--out", str(out)]
+    asked = ["--widths", "16", "32", "--tokens", "512", "256", "--k", "4", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["sae_sweep.py", *asked])
     kept = [sae_sweep.identity(SAESpec(width, k=4, l0=0.0), 1) for width in (16, 32)]
     kept.append(sae_sweep.identity(SAESpec(16, k=4, l0=0.0), 2))
