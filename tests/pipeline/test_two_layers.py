@@ -17,7 +17,7 @@ from universality.matching import Match
 from universality.models.language_model import load_model
 from universality.pipeline import RunFolder
 from universality.pipeline.controls import SHUFFLED, _sites
-from universality.pipeline.layout import units_at, units_of
+from universality.pipeline.layout import units_of
 from universality.pipeline.loaded import _check
 from universality.pipeline.machine import count_text
 from universality.pipeline.plan import estimate, forward_flop, shape_of
@@ -97,7 +97,7 @@ def test_the_page_names_both_hooks_and_says_nothing_of_training_apart(config: Co
     assert f"early {EARLY}; late {LATE}" in page
     assert units_of(config) == f"basis directions of {EARLY} and {LATE}"
     assert units_of(config) in page
-    assert units_at("blocks.0.mlp.hook_post", "blocks.1.mlp.hook_post") == "neurons"
+    assert units_of(config, "late", "late") == f"basis directions of {LATE}"
 
 
 def test_a_crosscoder_reads_both_layers(config: Config, made: RunFolder) -> None:
