@@ -1,6 +1,7 @@
 """Three models: every two have a page, the pages know each other, and what all three share is counted."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,12 @@ import pytest
 from chromium import CHROMIUM, Browser
 from planted_run import plant
 
+from universality.config import Config
 from universality.pipeline import gather, several
 from universality.pipeline.explorer import write_explorer
+from universality.pipeline.layout import Comparison, RunFolder, comparisons
 from universality.report import Report, write_report
+from universality.report.words import answer
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +65,22 @@ def test_pages_link_to_each_other(found: gather.Findings, page: Path) -> None:
     home = several.page_of(found, b_c).parent
     assert all((home / link).resolve().is_file() for link in links if link)
     assert several.page_of(found, a_c).read_text(encoding="utf-8").count("shown here") == 1
+
+
+def test_a_page_of_two_others_says_whose_the_ceiling_is(found: gather.Findings) -> None:
+    config = found.config.model_copy(update={"saes": found.config.saes.model_copy(update={"ceiling_seed": 1})})
+    a_b, _, b_c = found.rivals
+    of_a = replace(a_b, comparison=headline_ceiling(config, found.folder))
+    with gather.findings(found.config, found.folder) as opened:
+        opened.compared.append(of_a)
+        for compared, said in ((a_b, "Two SAEs of A that"), (b_c, "Two SAEs of A, a model outside this pair, that")):
+            populations = gather.samples(opened, compared)
+            assert [s.label for s in populations if s.role == "ceiling"] == ["two SAE seeds of A"]
+            assert any(said in line for line in answer(gather.headline(opened, compared, populations)))
+
+
+def headline_ceiling(config: Config, folder: RunFolder) -> Comparison:
+    return next(c for c in comparisons(config, folder) if c.of == "ceiling")
 
 
 @pytest.mark.browser

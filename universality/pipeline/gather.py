@@ -192,13 +192,13 @@ def samples(found: Findings, head: Compared | None) -> list[Sample]:
     """Held-out r of matched features, of the same models' neurons, of the ceiling's, and the null's scores."""
     if head is None:
         return []
-    neurons = found.of("neurons", head.comparison.models)
+    neurons, ceiling = found.of("neurons", head.comparison.models), found.of("ceiling")
     scores = head.calibration.null_scores
     parts = [head.scores("features", "SAE features")]
     if neurons:
         parts.append(neurons.scores("neurons", units_of(found.config, *head.comparison.models)))
     if ceiling:
-        parts.append(ceiling.scores("ceiling", "two SAE seeds of one model"))
+        parts.append(ceiling.scores("ceiling", f"two SAE seeds of {ceiling.comparison.models[0]}"))
     if scores.size:
         parts.append(sample("null", "null: re-paired text", scores[np.isfinite(scores)]))
     return parts
@@ -229,6 +229,7 @@ def headline(found: Findings, head: Compared | None, populations: Sequence[Sampl
         nearest=numbers["best_of_rows_report"],
         units=units_of(found.config, *head.comparison.models),
         nearest_neurons=neurons.calibration.summary()["best_of_rows_report"] if neurons else NAN,
+        ceiling_of=ceiling.comparison.models[0] if ceiling else None,
         seeds_of=head.comparison.models[0] if head.comparison.of == "seeds" else None,
         apart=_trained_apart(found.config, head.comparison.models),
     )
