@@ -1,5 +1,7 @@
 """Three models: every two have a page, the pages know each other, and what all three share is counted."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +83,38 @@ def test_a_page_of_two_others_says_whose_the_ceiling_is(found: gather.Findings) 
 
 def headline_ceiling(config: Config, folder: RunFolder) -> Comparison:
     return next(c for c in comparisons(config, folder) if c.of == "ceiling")
+
+
+def test_pages_of_a_model_that_left_the_study_are_removed_and_nothing_else(
+    found: gather.Findings, page: Path, tmp_path: Path
+) -> None:
+    run = RunFolder(Path(shutil.copytree(found.folder.root, tmp_path / "run")))
+    home, summary = run.report.parent, run.report.with_name("summary.json")
+    told = [{"page": two.page} for two in several.pairings(found, found.headline)]
+    summary.write_text(json.dumps({"pairings": [*told, {"page": "../elsewhere/index.html"}]}), encoding="utf-8")
+    for mine in ("B-C.w24/notes.txt", "mine/index.html", "../elsewhere/index.html"):
+        (home / mine).parent.mkdir(exist_ok=True)
+        (home / mine).write_text("kept", encoding="utf-8")
+
+    def left() -> set[str]:
+        return {file.relative_to(home).as_posix() for file in home.rglob("*") if file.parent != home / "data"}
+
+    before = left()
+    with gather.findings(found.config, run) as same:
+        several.remove_old_pages(same, summary)
+        assert left() == before
+        stopped, fewer = same.config.models, dict(list(same.config.models.load.items())[:2])
+    config = found.config.model_copy(update={"models": stopped.model_copy(update={"load": fewer})})
+    with gather.findings(config, run) as two:
+        there, two.compared = two.compared, two.compared[:-1]
+        several.remove_old_pages(two, summary)
+        assert left() == before  # a matching is missing
+        two.compared = there
+        several.remove_old_pages(two, summary)
+    gone = before - left()
+    assert {"A-C.w24", "A-C.w24/index.html", "A-C.w24/data", "B-C.w24/index.html", "B-C.w24/data"} <= gone
+    assert left() == {"data", "index.html", "summary.json", "B-C.w24", "B-C.w24/notes.txt", "mine", "mine/index.html"}
+    assert (home / "../elsewhere/index.html").is_file()
 
 
 @pytest.mark.browser
