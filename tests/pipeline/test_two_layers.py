@@ -145,7 +145,7 @@ def test_the_model_is_loaded_once_and_runs_once_a_batch(config: Config, copied: 
     early, late = sites.values()
     assert early.model.bridge is late.model.bridge
     assert [site.name for site in sites.values()] == list(sites) == config.models.names
-    blocks, begun = TokenBlocks.load(made.blocks).select("train"), []
+    blocks, begun = TokenBlocks.load(made.blocks).select("choose", "report"), []
     with early.model.bridge.hooks(fwd_hooks=[("blocks.0.hook_in", lambda _, hook: begun.append(hook.name))]):
         read = sum(len(rows) for rows, _ in harvest(sites, blocks, batch_blocks=50))
     assert (read, len(begun)) == (blocks.n_tokens, -(-len(blocks) // 50))
