@@ -1,5 +1,7 @@
 """Harvesting against a bare Hugging Face forward pass that is cut at the same layer: tokens a second, and memory.
 
+Then two layers of one model, the given one and the one halfway to it, against the same layers of two models.
+
     python tests/bench/harvest.py [--model smollm2/] [--layer 4] [--blocks 64] [--n-ctx 128] [--threads 2]
 
 Both run the same token blocks in the same number format and keep the residual stream after the same layer. The bare
@@ -14,17 +16,20 @@ import argparse
 import resource
 import tempfile
 import time
+from copy import deepcopy
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
-from transformers import AutoModel, LlamaConfig, LlamaForCausalLM
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import AutoModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from universality.activations import ModelSite
+from universality.activations import ModelSite, harvest
 from universality.corpus.blocks import TokenBlocks, cut_blocks
 from universality.corpus.documents import DocumentTable
-from universality.models.language_model import load_model
+from universality.models.language_model import LanguageModel, load_model, weights
 
 TARGET = 0.7
 
@@ -37,6 +42,7 @@ def small_model(folder: Path) -> Path:
     )  # fmt: skip
     torch.manual_seed(0)
     LlamaForCausalLM(config).save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"?": 0}, unk_token="?"))).save_pretrained(folder)
     return folder
 
 
@@ -88,6 +94,36 @@ def main() -> None:
     ratio = median(spent["bare Hugging Face"]) / median(spent["harvest"])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     print(f"harvest reaches {ratio:.0%} of the bare pass (target: {TARGET:.0%}); peak memory {peak:.1f} GB")
+    two_layers(site, options.layer, blocks, options.repeats)
+
+
+def two_layers(late: ModelSite, layer: int, blocks: TokenBlocks, repeats: int) -> None:
+    """Time and weights of two hooks of one model as a share of those of two models."""
+    hook = f"blocks.{layer // 2}.hook_out"
+    another = LanguageModel(deepcopy(late.model.bridge), "another")
+    one, two = ({"early": ModelSite(model, hook), "late": late} for model in (late.model, another))
+    spent: dict[str, list[float]] = {"one model": [], "two models": []}
+    for _ in range(repeats):
+        for name, sites in zip(spent, (one, two), strict=True):
+            start = time.process_time()
+            for _ in harvest(sites, blocks):
+                pass
+            spent[name].append(time.process_time() - start)
+    ratio = median(spent["one model"]) / median(spent["two models"])
+    held = [_bytes(sites) for sites in (one, two)]
+    print(
+        f"{hook} and {late.hook} of one model: {ratio:.0%} of the processor time of two models (for a pass up to "
+        f"the last: {(layer + 1) / (layer // 2 + layer + 2):.0%}), {held[0] / held[1]:.0%} of their "
+        f"{held[1] / 1e9:.2f} GB of weights"
+    )
+
+
+def _bytes(sites: dict[str, ModelSite]) -> int:
+    """Of all weights, each tensor once."""
+    tensors = {
+        value.data_ptr(): value.nbytes for site in sites.values() for value in weights(site.model.bridge).values()
+    }
+    return sum(tensors.values())
 
 
 if __name__ == "__main__":

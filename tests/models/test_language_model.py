@@ -58,12 +58,48 @@ def test_seed_decides_the_weights(architecture) -> None:
 def test_pass_ends_at_the_hook(model) -> None:
     reached = []
     handle = model.bridge.original_model.head.register_forward_hook(lambda *_: reached.append(1))
-    activation = run_until(model.bridge, torch.zeros((2, 5), dtype=torch.int64), "blocks.0.mlp.hook_post")
+    (activation,) = run_until(model.bridge, torch.zeros((2, 5), dtype=torch.int64), "blocks.0.mlp.hook_post")
     assert activation.shape == (2, 5, 64)
     assert not reached
     logits(model)
     assert reached
     handle.remove()
+
+
+def test_one_pass_gives_every_hook_what_a_pass_of_its_own_gives(architecture) -> None:
+    """Also where a layer behind writes into what the hook before it saw."""
+    bridge = new_model(
+        architecture.model_copy(update={"n_layers": 3}), d_vocab=50, n_ctx=16, init_seed=0, name="m"
+    ).bridge
+    tokens = torch.arange(32).reshape(2, 16)
+    early, late, last = "blocks.0.hook_out", "blocks.1.hook_out", "blocks.2.hook_out"
+    ran = []
+    write = [("blocks.1.hook_in", lambda value, hook: value.mul_(2)), (last, lambda _, hook: ran.append(hook.name))]
+    with torch.no_grad(), bridge.hooks(fwd_hooks=write):
+        alone = {hook: run_until(bridge, tokens, hook)[0].clone() for hook in (early, late)}
+        found = run_until(bridge, tokens, late, early, late)
+        assert ran == []
+        bridge(tokens, return_type=None)
+        assert ran == [last]
+    for hook, activation in zip((late, early, late), found, strict=True):
+        assert torch.equal(activation, alone[hook])
+    assert not torch.equal(alone[early], alone[late])
+
+
+def test_gradients_flow_back_from_each_hook(model) -> None:
+    tokens, embedding = torch.zeros((2, 5), dtype=torch.int64), weights(model.bridge)["tok_embed.weight"]
+    sum(x.square().sum() for x in run_until(model.bridge, tokens, "blocks.0.hook_in", "blocks.0.hook_out")).backward()
+    both, embedding.grad = embedding.grad, None
+    for hook in ("blocks.0.hook_in", "blocks.0.hook_out"):
+        run_until(model.bridge, tokens, hook)[0].square().sum().backward()
+    assert_close(both, embedding.grad)
+    model.bridge.zero_grad(set_to_none=True)
+
+
+def test_a_hook_that_the_pass_leaves_out_is_named(model) -> None:
+    tokens, unused = torch.zeros((1, 2), dtype=torch.int64), "blocks.0.attn.hook_hidden_states"
+    with pytest.raises(ModelError, match=rf"never reached hook '{unused}'; expected a hook that the model runs"):
+        run_until(model.bridge, tokens, "blocks.0.hook_in", unused)
 
 
 def test_unknown_hook_is_never_reached(model) -> None:
@@ -121,7 +157,8 @@ def test_a_hugging_face_model_in_memory_is_studied_as_it_is() -> None:
     blocks = build_corpus(max_documents=4, tokenizer=tokenizer, n_ctx=32).blocks
     assert ModelSite(ours, "blocks.0.hook_resid_post").read(blocks.take(np.arange(2))).shape[1] == 16
     with torch.no_grad():
-        assert_close(run_until(ours.bridge, tokens, "blocks.0.hook_out"), before.hidden_states[1], rtol=1e-4, atol=1e-4)
+        (stream,) = run_until(ours.bridge, tokens, "blocks.0.hook_out")
+        assert_close(stream, before.hidden_states[1], rtol=1e-4, atol=1e-4)
         assert_close(ours.bridge(tokens, return_type="logits"), before.logits, rtol=1e-4, atol=1e-4)
     other = wrap_model(GPT2LMHeadModel(GPT2Config(vocab_size=280, **sizes)), fast, "other")
     assert other.hash != ours.hash

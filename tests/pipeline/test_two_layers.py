@@ -1,6 +1,7 @@
 """Two layers of one model, by configuration: the hook is that of each model in caches, SAEs, stores, plan and page."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from universality import FeatureStore, run
-from universality.activations import ModelSite
+from universality.activations import ModelSite, harvest
 from universality.config import Config, load_config, parse_config
 from universality.corpus import TokenBlocks
 from universality.errors import ConfigError, MismatchError
@@ -16,11 +17,12 @@ from universality.matching import Match
 from universality.models.language_model import load_model
 from universality.pipeline import RunFolder
 from universality.pipeline.controls import SHUFFLED, _sites
-from universality.pipeline.layout import units_at, units_of
+from universality.pipeline.layout import units_of
 from universality.pipeline.loaded import _check
 from universality.pipeline.machine import count_text
-from universality.pipeline.plan import estimate
+from universality.pipeline.plan import estimate, forward_flop, shape_of
 from universality.pipeline.run import plan, run_crosscoder
+from universality.pipeline.sites import make_sites
 from universality.sae import SAE
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
@@ -95,7 +97,7 @@ def test_the_page_names_both_hooks_and_says_nothing_of_training_apart(config: Co
     assert f"early {EARLY}; late {LATE}" in page
     assert units_of(config) == f"basis directions of {EARLY} and {LATE}"
     assert units_of(config) in page
-    assert units_at("blocks.0.mlp.hook_post", "blocks.1.mlp.hook_post") == "neurons"
+    assert units_of(config, "late", "late") == f"basis directions of {LATE}"
 
 
 def test_a_crosscoder_reads_both_layers(config: Config, made: RunFolder) -> None:
@@ -122,6 +124,46 @@ def test_a_plan_counts_each_model_up_to_its_own_hook(config: Config) -> None:
     early, both, late = flop(early=EARLY, late=EARLY), flop(early=EARLY, late=LATE), flop(early=LATE, late=LATE)
     assert early < both < late
     assert both == pytest.approx((early + late) / 2)
+
+
+def live(config: Config, **load: str) -> Config:
+    """The study without its cache."""
+    update: dict[str, object] = {"activations": config.activations.model_copy(update={"cache": None})}
+    update["models"] = config.models.model_copy(update={"load": config.models.load | load})
+    return config.model_copy(update=update)
+
+
+@pytest.fixture(scope="module")
+def copied(config: Config, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """The study with two models, which happen to be alike."""
+    copy = shutil.copytree(trained / "models" / "M", tmp_path_factory.mktemp("copy") / "M")
+    return live(config, late=str(copy))
+
+
+def test_the_model_is_loaded_once_and_runs_once_a_batch(config: Config, copied: Config, made: RunFolder) -> None:
+    sites = make_sites(live(config, late=f"{config.models.load['late']}/../M/"), made)  # the same, spelled otherwise
+    early, late = sites.values()
+    assert early.model.bridge is late.model.bridge
+    assert [site.name for site in sites.values()] == list(sites) == config.models.names
+    blocks, begun = TokenBlocks.load(made.blocks).select("choose", "report"), []
+    with early.model.bridge.hooks(fwd_hooks=[("blocks.0.hook_in", lambda _, hook: begun.append(hook.name))]):
+        read = sum(len(rows) for rows, _ in harvest(sites, blocks, batch_blocks=50))
+    assert (read, len(begun)) == (blocks.n_tokens, -(-len(blocks) // 50))
+    apart = make_sites(copied, made)
+    assert apart["early"].model.bridge is not apart["late"].model.bridge
+    few = blocks.take(np.arange(5))
+    assert all(sites[name].read(few).equal(apart[name].read(few)) for name in sites)
+
+
+def test_a_plan_counts_a_model_that_is_loaded_under_two_names_once(config: Config, copied: Config) -> None:
+    text = count_text(config)
+    one, two = (next(s for s in estimate(c, text) if s.name == "train-saes") for c in (live(config), copied))
+    shape = shape_of(config, "early", text.d_vocab)
+    assert two.memory - one.memory == 4 * shape.parameters
+    assert two.tokens - one.tokens == config.saes.tokens
+    further = config.saes.tokens * forward_flop(shape, config.corpus.n_ctx, EARLY)  # the later hook is in both
+    assert two.model_flop - one.model_flop == pytest.approx(further)
+    assert (one.sae_flop, one.disk) == (two.sae_flop, two.disk)
 
 
 def test_shuffled_layers_are_of_one_shuffled_model(config: Config, made: RunFolder) -> None:

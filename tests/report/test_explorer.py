@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - scripts for the browser are expressions of one line
 
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,14 @@ def test_tokens_are_text_wherever_they_appear(page: Browser, nasty: tuple[str, .
     assert "\u202e" not in text
     assert "\x00" not in text
     assert "x" * 200 not in text
+
+
+def test_a_zero_is_never_negative(page: Browser) -> None:
+    core = (files("universality.report") / "explorer" / "core.js").read_text(encoding="utf-8")
+    numbers = core[core.index("const known") : core.index("// A token")]
+    values = "[-0.001, -0.127, 0, 0.004].map((x) => fixed(x)).concat(small(-0.0002), small(0.5))"
+    written = page.run(f"(() => {{ {numbers} return {values}; }})()")
+    assert written == ["0.00", "−0.13", "0.00", "0.00", "−2e-4", "0.500"]
 
 
 def test_an_address_that_leads_nowhere_says_so(page: Browser) -> None:

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from universality.pipeline.layout import units_at
+from universality.config import parse_config
+from universality.pipeline.layout import units_of
 from universality.report import ConceptRow, LanguageModel, LanguageModels, SaeQuality, WidthRow, sample
 from universality.report.words import across_widths, answer, concepts, differ, language_models, question, verdict
 
@@ -172,6 +173,9 @@ def test_concepts() -> None:
 
 
 def test_units_are_called_neurons_only_where_they_are(headline) -> None:  # type: ignore[no-untyped-def]
+    def units_at(hook: str) -> str:
+        return units_of(parse_config({"models": {"load": {"A": "starter/seed0"}}, "hook": hook}))
+
     assert [units_at(f"blocks.3.mlp.{name}") for name in ("hook_pre", "hook_post", "out.hook_in")] == ["neurons"] * 3
     residual = units_at("blocks.0.hook_resid_post")
     assert residual == "basis directions of blocks.0.hook_resid_post"

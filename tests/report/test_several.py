@@ -1,6 +1,9 @@
 """Three models: every two have a page, the pages know each other, and what all three share is counted."""
 
+import json
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +11,12 @@ import pytest
 from chromium import CHROMIUM, Browser
 from planted_run import plant
 
+from universality.config import Config
 from universality.pipeline import gather, several
 from universality.pipeline.explorer import write_explorer
+from universality.pipeline.layout import Comparison, RunFolder, comparisons
 from universality.report import Report, write_report
+from universality.report.words import answer
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +67,54 @@ def test_pages_link_to_each_other(found: gather.Findings, page: Path) -> None:
     home = several.page_of(found, b_c).parent
     assert all((home / link).resolve().is_file() for link in links if link)
     assert several.page_of(found, a_c).read_text(encoding="utf-8").count("shown here") == 1
+
+
+def test_a_page_of_two_others_says_whose_the_ceiling_is(found: gather.Findings) -> None:
+    config = found.config.model_copy(update={"saes": found.config.saes.model_copy(update={"ceiling_seed": 1})})
+    a_b, _, b_c = found.rivals
+    of_a = replace(a_b, comparison=headline_ceiling(config, found.folder))
+    with gather.findings(found.config, found.folder) as opened:
+        opened.compared.append(of_a)
+        for compared, said in ((a_b, "Two SAEs of A that"), (b_c, "Two SAEs of A, a model outside this pair, that")):
+            populations = gather.samples(opened, compared)
+            assert [s.label for s in populations if s.role == "ceiling"] == ["two SAE seeds of A"]
+            assert any(said in line for line in answer(gather.headline(opened, compared, populations)))
+
+
+def headline_ceiling(config: Config, folder: RunFolder) -> Comparison:
+    return next(c for c in comparisons(config, folder) if c.of == "ceiling")
+
+
+def test_pages_of_a_model_that_left_the_study_are_removed_and_nothing_else(
+    found: gather.Findings, page: Path, tmp_path: Path
+) -> None:
+    run = RunFolder(Path(shutil.copytree(found.folder.root, tmp_path / "run")))
+    home, summary = run.report.parent, run.report.with_name("summary.json")
+    told = [{"page": two.page} for two in several.pairings(found, found.headline)]
+    summary.write_text(json.dumps({"pairings": [*told, {"page": "../elsewhere/index.html"}]}), encoding="utf-8")
+    for mine in ("B-C.w24/notes.txt", "mine/index.html", "../elsewhere/index.html"):
+        (home / mine).parent.mkdir(exist_ok=True)
+        (home / mine).write_text("kept", encoding="utf-8")
+
+    def left() -> set[str]:
+        return {file.relative_to(home).as_posix() for file in home.rglob("*") if file.parent != home / "data"}
+
+    before = left()
+    with gather.findings(found.config, run) as same:
+        several.remove_old_pages(same, summary)
+        assert left() == before
+        stopped, fewer = same.config.models, dict(list(same.config.models.load.items())[:2])
+    config = found.config.model_copy(update={"models": stopped.model_copy(update={"load": fewer})})
+    with gather.findings(config, run) as two:
+        there, two.compared = two.compared, two.compared[:-1]
+        several.remove_old_pages(two, summary)
+        assert left() == before  # a matching is missing
+        two.compared = there
+        several.remove_old_pages(two, summary)
+    gone = before - left()
+    assert {"A-C.w24", "A-C.w24/index.html", "A-C.w24/data", "B-C.w24/index.html", "B-C.w24/data"} <= gone
+    assert left() == {"data", "index.html", "summary.json", "B-C.w24", "B-C.w24/notes.txt", "mine", "mine/index.html"}
+    assert (home / "../elsewhere/index.html").is_file()
 
 
 @pytest.mark.browser

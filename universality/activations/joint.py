@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from universality.activations.site import Site, harvest
+from universality.activations.site import Site, harvest, read_together
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import MismatchError, ModelError
 from universality.models.unembedding import Unembedding
@@ -112,7 +112,8 @@ class JointSite:
 
     def read(self, blocks: TokenBlocks) -> Tensor:
         """Activations [n_tokens, d_in] of these blocks, BOS and padding left out."""
-        return joined({name: site.read(blocks).to(self.device) for name, site in self.sites.items()}, self.scales)
+        activations = read_together(self.sites, blocks)
+        return joined({name: found.to(self.device) for name, found in activations.items()}, self.scales)
 
     def residual(self, decoder: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """None: the rows write into several residual streams."""

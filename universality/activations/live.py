@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from universality.activations.site import Site
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import MismatchError, ModelError
 from universality.models.directions import read_unembedding, residual_directions
@@ -56,7 +57,7 @@ class ModelSite:
         """Number of activations at the hook, found by running one token."""
         tokens = torch.zeros((1, 2), dtype=torch.int64, device=self.device)
         with torch.no_grad():
-            return int(run_until(self.model.bridge, tokens, self.hook).shape[-1])
+            return int(run_until(self.model.bridge, tokens, self.hook)[0].shape[-1])
 
     @property
     def device(self) -> torch.device:
@@ -70,9 +71,20 @@ class ModelSite:
 
     def read(self, blocks: TokenBlocks) -> Tensor:
         """Activations [n_tokens, d_in] of these blocks in one forward pass."""
+        return self.read_with({self.name: self}, blocks)[self.name]
+
+    def read_with(self, sites: Mapping[str, Site], blocks: TokenBlocks) -> dict[str, Tensor]:
+        """Activations at the sites of this model, in one forward pass that ends at the last of their hooks."""
+        bridge = self.model.bridge
+        ours = {
+            name: site.hook
+            for name, site in sites.items()
+            if isinstance(site, ModelSite) and site.model.bridge is bridge
+        }
         tokens, text = to_device(blocks, self.device)
         with torch.no_grad():
-            return run_until(self.model.bridge, tokens, self.hook)[text].float()
+            found = run_until(bridge, tokens, *ours.values())
+        return {name: activation[text].float() for name, activation in zip(ours, found, strict=True)}
 
     def residual(self, decoder: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """What decoder rows write into the residual stream."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -77,10 +77,27 @@ class Site(Protocol):
         """The model's loss in nats with these activations replaced; NaN where the model is not at hand."""
 
 
+@runtime_checkable
+class SharedPass(Protocol):
+    """A site whose forward pass may serve other sites: those of the same model in memory."""
+
+    def read_with(self, sites: Mapping[str, Site], blocks: TokenBlocks) -> dict[str, Tensor]:
+        """What `Site.read` gives of those among ``sites`` (itself too) that one pass serves, by name."""
+
+
+def read_together(sites: Mapping[str, Site], blocks: TokenBlocks) -> dict[str, Tensor]:
+    """What `Site.read` of each site gives, by name; sites of one model in memory take one forward pass."""
+    found: dict[str, Tensor] = {}
+    for name, site in sites.items():
+        if name not in found:
+            found |= site.read_with(sites, blocks) if isinstance(site, SharedPass) else {name: site.read(blocks)}
+    return {name: found[name] for name in sites}
+
+
 def harvest(
     sites: Mapping[str, Site], blocks: TokenBlocks, batch_blocks: int = BATCH_BLOCKS
 ) -> Iterator[tuple[Rows, dict[str, Tensor]]]:
-    """Activations of every model on the same tokens, in the order of the blocks.
+    """Activations of every model on the same tokens, in the order of the blocks; see `read_together`.
 
     Parameters
     ----------
@@ -98,4 +115,4 @@ def harvest(
     """
     for start in range(0, len(blocks), batch_blocks):
         part = blocks.take(np.arange(start, min(start + batch_blocks, len(blocks))))
-        yield rows_of(part), {name: site.read(part) for name, site in sites.items()}
+        yield rows_of(part), read_together(sites, part)

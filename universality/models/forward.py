@@ -1,6 +1,7 @@
-"""Run a model up to one hook and no further, or to its loss with something done at a hook."""
+"""Run a model up to its hooks and no further, or to its loss with something done at a hook."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,36 +23,42 @@ class _Reached(Exception):  # noqa: N818 - it ends a forward pass, it is no erro
     pass
 
 
-def run_until(bridge: TransformerBridge, tokens: Tensor, hook: str) -> Tensor:
-    """The activation at ``hook``; nothing behind it is computed, gradients flow back from it.
+def run_until(bridge: TransformerBridge, tokens: Tensor, *hooks: str) -> list[Tensor]:
+    """The activations at ``hooks`` in one pass; nothing behind the last is computed, gradients flow back from each.
 
-    ``stop_at_layer`` does not end the pass of a native bridge, so the hook leaves it by an exception.
+    ``stop_at_layer`` does not end the pass of a native bridge, so the last hook leaves it by an exception.
 
     Parameters
     ----------
     tokens : int64 [n_blocks, n_ctx]
+    hooks
+        In any order.
 
     Returns
     -------
-    Tensor [n_blocks, n_ctx, d_in]
-        With its gradient.
+    list of Tensor [n_blocks, n_ctx, d_in]
+        One a hook, in the order given, with its gradient.
 
     Raises
     ------
     ModelError
-        If the pass ends without reaching the hook.
+        If the pass ends without reaching a hook.
     """
-    reached: list[Tensor] = []
+    wanted = dict.fromkeys(hooks)
+    reached: dict[str, Tensor] = {}
 
-    def leave(activation: Tensor, hook: Any) -> None:
-        reached.append(activation)
-        raise _Reached
+    def keep(activation: Tensor, hook: Any, name: str) -> None:
+        last = len(reached) == len(wanted) - 1
+        reached.setdefault(name, activation if last else activation.clone())  # what runs behind may write into it
+        if len(reached) == len(wanted):
+            raise _Reached
 
     try:
-        bridge.run_with_hooks(tokens, fwd_hooks=[(hook, leave)], return_type=None)
+        bridge.run_with_hooks(tokens, fwd_hooks=[(hook, partial(keep, name=hook)) for hook in wanted], return_type=None)
     except _Reached:
-        return reached[0]
-    raise ModelError(f"the forward pass never reached hook {hook!r}; expected a hook that the model runs")
+        return [reached[hook] for hook in hooks]
+    missed = next(hook for hook in hooks if hook not in reached)
+    raise ModelError(f"the forward pass never reached hook {missed!r}; expected a hook that the model runs")
 
 
 def to_device(batch: TokenBlocks, device: torch.device) -> tuple[Tensor, Tensor]:

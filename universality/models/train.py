@@ -139,7 +139,7 @@ def _step(
 def _loss(model: LanguageModel, batch: TokenBlocks, products: torch.dtype) -> tuple[Tensor, int]:
     tokens, text = to_device(batch, model.device)
     target = tokens[:, 1:].masked_fill(~text[:, 1:], NO_TARGET)
-    final = run_until(model.bridge, tokens, "unembed.hook_in")[:, :-1]
+    final = run_until(model.bridge, tokens, "unembed.hook_in")[0][:, :-1]
     unembed = weights(model.bridge)["head.weight"]
     loss = linear_cross_entropy(final.reshape(-1, final.shape[-1]), unembed, target.reshape(-1), products)
     return loss, batch.n_tokens

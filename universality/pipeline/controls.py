@@ -132,22 +132,15 @@ def _make_control(config: Config, folder: RunFolder, control: Control) -> list[P
 
 def _sites(config: Config, folder: RunFolder, control: Control) -> Mapping[str, Any]:
     """The models of a control at the hook, by name."""
-    from universality.activations import ModelSite
-    from universality.models.language_model import to_fastest_device
     from universality.models.shuffle import shuffled
-    from universality.pipeline.sites import make_sites
+    from universality.pipeline.sites import live_sites, make_sites
 
     names = config.models.names[:2]
     if control is ORDERS:
         return make_sites(config, folder, names[:1])
     if control is not SHUFFLED:
         return make_sites(config, folder, names)
-    sources = {name: config.models.load.get(name, str(folder.model(name))) for name in names}
-    apart = list(dict.fromkeys(sources.values()))  # layers of one model stay layers of one
-    return {
-        name: ModelSite(to_fastest_device(shuffled(source, apart.index(source), name)), config.hooks[name])
-        for name, source in sources.items()
-    }
+    return live_sites(config, folder, names, load=shuffled)  # layers of one model stay layers of one
 
 
 def _saes(

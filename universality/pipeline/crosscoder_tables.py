@@ -98,8 +98,8 @@ def describe_crosscoder(home: Path) -> list[str]:
     chance = "/".join(numbers[f"chance_r_{null}"] for null in chances)
     return [
         f"crosscoder of A = {a} and B = {b}, beside the matching {found['matching']}: {found['n_living']:,} living "
-        f"features, {quality['l0']:.1f} active, explained variance {in_a:.3f} of A, {in_b:.3f} of B",
-        shown.to_string(index=False, float_format="{:.3f}".format, na_rep="–"),
+        f"features, {quality['l0']:.1f} active, explained variance {in_a:z.3f} of A, {in_b:z.3f} of B",
+        shown.to_string(index=False, float_format="{:z.3f}".format, na_rep="–"),
         LEGEND,
         f"A's SAE features: {numbers['unmatched']} are unmatched, {numbers['nearest_is_partner']} have their nearest "
         f"as partner; in the crosscoder (r >= 0.5) are {numbers['matched_in_crosscoder']} of the matched and "
@@ -112,7 +112,7 @@ def describe_crosscoder(home: Path) -> list[str]:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "–" if value is None else f"{value:z.3f}"
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

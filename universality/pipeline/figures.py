@@ -125,7 +125,7 @@ def _consistency(found: Findings) -> Table:
     """Pairs of the headline, of the ceiling and of the neurons: ``role label firings r``."""
     words = {
         "features": "SAE features",
-        "ceiling": "two SAE seeds of one model",
+        "ceiling": f"two SAE seeds of {found.config.models.names[0]}",
         "neurons": units_of(found.config),
     }
     parts = []

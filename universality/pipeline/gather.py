@@ -26,7 +26,6 @@ from universality.pipeline.layout import (
     comparisons,
     headline_comparison,
     sae_grid,
-    units_at,
     units_of,
 )
 from universality.pipeline.opened import OpenStores
@@ -197,16 +196,12 @@ def samples(found: Findings, head: Compared | None) -> list[Sample]:
     scores = head.calibration.null_scores
     parts = [head.scores("features", "SAE features")]
     if neurons:
-        parts.append(neurons.scores("neurons", _units(found, head)))
+        parts.append(neurons.scores("neurons", units_of(found.config, *head.comparison.models)))
     if ceiling:
-        parts.append(ceiling.scores("ceiling", "two SAE seeds of one model"))
+        parts.append(ceiling.scores("ceiling", f"two SAE seeds of {ceiling.comparison.models[0]}"))
     if scores.size:
         parts.append(sample("null", "null: re-paired text", scores[np.isfinite(scores)]))
     return parts
-
-
-def _units(found: Findings, head: Compared) -> str:
-    return units_at(*(found.config.hooks[name] for name in head.comparison.models))
 
 
 def headline(found: Findings, head: Compared | None, populations: Sequence[Sample]) -> Headline:
@@ -214,7 +209,7 @@ def headline(found: Findings, head: Compared | None, populations: Sequence[Sampl
     if head is None:
         wanted = headline_comparison(found.config, found.folder)
         return Headline(*wanted.sides, found.config.saes.widths[-1], found.corpus["tokens"]["report"], ())
-    neurons = found.of("neurons", head.comparison.models)
+    neurons, ceiling = found.of("neurons", head.comparison.models), found.of("ceiling")
     numbers = head.calibration.summary()
     first = head.calibration.chances[0]
     model_a, model_b = head.comparison.sides
@@ -232,8 +227,9 @@ def headline(found: Findings, head: Compared | None, populations: Sequence[Sampl
         q_level=Q_LEVEL,
         median_chosen=numbers["matched_choose"],
         nearest=numbers["best_of_rows_report"],
-        units=_units(found, head),
+        units=units_of(found.config, *head.comparison.models),
         nearest_neurons=neurons.calibration.summary()["best_of_rows_report"] if neurons else NAN,
+        ceiling_of=ceiling.comparison.models[0] if ceiling else None,
         seeds_of=head.comparison.models[0] if head.comparison.of == "seeds" else None,
         apart=_trained_apart(found.config, head.comparison.models),
     )

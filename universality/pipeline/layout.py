@@ -123,16 +123,10 @@ class Comparison:
         return (self.of, self.models, self.seeds) == (other.of, other.models, other.seeds)
 
 
-def units_at(*hooks: str) -> str:
-    """What the single activations at these hooks are, in words: neurons only inside an MLP."""
-    if all(map(holds_neurons, hooks)):
-        return "neurons"
-    return f"basis directions of {' and '.join(dict.fromkeys(hooks))}"
-
-
-def units_of(config: Config) -> str:
-    """What the single activations of the first two models are, in words."""
-    return units_at(*list(config.hooks.values())[:2])
+def units_of(config: Config, *models: str) -> str:
+    """What the single activations of these models (default: the first two) are: neurons only inside an MLP."""
+    hooks = dict.fromkeys(config.hooks[name] for name in models or config.models.names[:2])
+    return "neurons" if all(map(holds_neurons, hooks)) else f"basis directions of {' and '.join(hooks)}"
 
 
 def headline_width(config: Config) -> int:

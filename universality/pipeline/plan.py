@@ -30,6 +30,7 @@ from universality.hooks import holds_neurons
 from universality.hub import cached_folder, repository
 from universality.models.shipped import model_folder
 from universality.pipeline.layout import Comparison, RunFolder, comparisons, sae_grid
+from universality.pipeline.sites import by_source
 
 UNSURE = "bytes on disk within 1.5×; hours within 3× (measured rates) or 10× (assumed ones); memory is a rough sum"
 ENTRY_BYTES = 9
@@ -232,18 +233,23 @@ def _saes(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int
     learnt, a_weight = (0, 8) if s.load else (s.tokens, 24)  # bytes: weights, and Adam's two moments of each
     model_flop = sae_flop = 0.0
     memory, disk = _PROCESS, 0
+    distinct = by_source(config, list(shapes))
+    for together in distinct:  # hooks of one model are harvested in one pass, up to the last of them
+        shape = shapes[together[0]]
+        memory += 4 * shape.parameters
+        model_flop += learnt * max(forward_flop(shape, n_ctx, config.hooks[name]) for name in together)
     for name, shape in shapes.items():
         d_in = width_at(shape, config.hooks[name])
         mine = [width for owner, width, _ in sae_grid(config) if owner == name]
-        model_flop += (learnt + quality) * forward_flop(shape, n_ctx, config.hooks[name])
+        model_flop += quality * forward_flop(shape, n_ctx, config.hooks[name])
         model_flop += (len(mine) + 3) * quality * forward_flop(shape, n_ctx)
         sae_flop += sum(learnt * sae_step_flop(s.architecture, d_in, w, k[w]) for w in mine)
         sae_flop += sum(4 * quality * d_in * w for w in mine)
-        memory += 4 * shape.parameters + 4 * d_in * (s.buffer_tokens + 65 * n_ctx)
+        memory += 4 * d_in * (s.buffer_tokens + 65 * n_ctx)
         memory += sum(a_weight * d_in * w for w in mine)
         disk += sum(8 * d_in * w for w in mine)
     memory += 4 * s.batch_size * (max(s.widths) if s.architecture in ("relu", "jumprelu") else 8_192)
-    tokens = len(shapes) * (learnt + quality)
+    tokens = len(distinct) * learnt + len(shapes) * quality
     return Stage("train-saes", tokens, model_flop, sae_flop, memory=memory, disk=disk)
 
 

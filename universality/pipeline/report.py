@@ -47,6 +47,8 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
         pictures = tuple(draw_picture(name, tables[name]) for name in DRAWINGS if name in tables)
         explored = write_explorer(found, head, folder.report.parent, grown) if head else []
         others = several.write_pages(found, grown, facts)
+        summary = folder.report.with_name("summary.json")
+        several.remove_old_pages(found, summary)
         report = Report(
             title=config.name,
             headline=headline,
@@ -69,7 +71,6 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
     drawings = folder.root / "figures"
     files = [file for drawn in pictures for file in save_picture(drawn, drawings)]
     files += [save_table(table, drawings / "tables" / name) for name, table in tables.items()]
-    summary = folder.report.with_name("summary.json")
     return [*files, *explored, *others, write_report(report, folder.report), _write_summary(report, summary)]
 
 

@@ -11,6 +11,7 @@ from universality.matching.groups import group
 from universality.pipeline import gather
 from universality.pipeline.explorer import write_explorer
 from universality.pipeline.gather import Compared, Findings
+from universality.pipeline.layout import comparisons
 from universality.report import write_report
 from universality.report.data import THRESHOLDS, Pairing, Report, SharedRow
 
@@ -69,6 +70,25 @@ def _from(compared: Compared, least: float) -> Match:
 def write_pages(found: Findings, grown: Mapping[str, Families], facts: Facts) -> list[Path]:
     """A page with its explorer for every comparison but the headline's."""
     return [file for compared in found.rivals[1:] for file in _write_page(found, compared, grown, facts)]
+
+
+def remove_old_pages(found: Findings, summary: Path) -> None:
+    """Remove the pages that the report before this one wrote beside itself, and that this one does not.
+
+    Which they are is read in its ``summary.json``; in their folders only what a page consists of is removed. Nothing
+    is while a matching is missing: its page may come again.
+    """
+    if len(found.compared) < len(comparisons(found.config, found.folder)) or not summary.exists():
+        return
+    kept = {page_of(found, compared) for compared in found.rivals}
+    for pairing in gather.read_json(summary).get("pairings", ()):
+        page = summary.parent / (pairing["page"] or found.folder.report.name)
+        if page not in kept and page.resolve().parent.parent == summary.parent.resolve():
+            for file in (page, *(page.parent / "data").glob("*.js")):
+                file.unlink(missing_ok=True)
+            for folder in (page.parent / "data", page.parent):
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
 
 
 def _write_page(found: Findings, compared: Compared, grown: Mapping[str, Families], facts: Facts) -> list[Path]:

@@ -2,14 +2,21 @@
 
 import hashlib
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from universality.config import Config
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import ModelError
+from universality.hub import repository
+from universality.models.shipped import model_folder
 from universality.pipeline.layout import RunFolder
+
+if TYPE_CHECKING:
+    from universality.models.language_model import LanguageModel
 
 
 def make_sites(config: Config, folder: RunFolder, names: list[str] | None = None) -> dict[str, Any]:
@@ -22,7 +29,7 @@ def make_sites(config: Config, folder: RunFolder, names: list[str] | None = None
     """
     names = config.models.names if names is None else names
     if config.activations.cache is None:
-        return {name: live_site(config, folder, name) for name in names}
+        return live_sites(config, folder, names)
     return {name: _cached(config, folder, name) for name in names}
 
 
@@ -33,11 +40,38 @@ def blocks_of(config: Config, folder: RunFolder, name: str) -> TokenBlocks:
 
 def live_site(config: Config, folder: RunFolder, name: str) -> Any:
     """A model that can be run, at its hook."""
+    return live_sites(config, folder, [name])[name]
+
+
+def live_sites(
+    config: Config, folder: RunFolder, names: list[str], load: "Callable[[str, int], LanguageModel] | None" = None
+) -> dict[str, Any]:
+    """Models that can be run, at their hooks; names of one source are sites of one model, which is loaded once.
+
+    Parameters
+    ----------
+    load
+        From a source and its number among the distinct ones to the model; by default what lies there.
+    """
     from universality.activations import ModelSite
     from universality.models.language_model import load_model, to_fastest_device
 
-    source = config.models.load.get(name, str(folder.model(name)))
-    return ModelSite(to_fastest_device(load_model(source, name)), config.hooks[name])
+    sites: dict[str, Any] = {}
+    for number, together in enumerate(by_source(config, names)):
+        source = config.models.load.get(together[0], str(folder.model(together[0])))
+        model = to_fastest_device(load(source, number) if load else load_model(source, together[0]))
+        sites |= {name: ModelSite(replace(model, name=name), config.hooks[name]) for name in together}
+    return {name: sites[name] for name in names}
+
+
+def by_source(config: Config, names: list[str]) -> list[list[str]]:
+    """The names of each distinct model: those that load one folder, or one revision of one repository."""
+    found: dict[Any, list[str]] = {}
+    for name in names:
+        source = config.models.load.get(name)
+        key = name if source is None else repository(source) or model_folder(source).resolve()
+        found.setdefault(key, []).append(name)
+    return list(found.values())
 
 
 def basis_of(config: Config, folder: RunFolder, hook: str) -> str | None:

@@ -22,4 +22,4 @@ def print_findings(folder: RunFolder) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "   –" if value is None else f"{value:.3f}"
+    return "   –" if value is None else f"{value:z.3f}"

@@ -13,8 +13,7 @@ def fixed(value: float | None, digits: int = 2) -> str:
     """
     if value is None or not math.isfinite(value):
         return MISSING
-    text = f"{value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+    return f"{value:z.{digits}f}".replace("-", "−")
 
 
 def percent(share: float | None, digits: int = 0) -> str:

@@ -139,7 +139,10 @@ def _ceiling(headline: Headline, features: Population) -> str:
         )
     if ceiling is None:
         return "No second SAE of one model was trained, so the ceiling is unknown."
-    start = f"Two SAEs of one model that differ only in their own seed agree with a median of {fixed(ceiling.median)}"
+    of = headline.ceiling_of or "one model"
+    if of not in (headline.model_a, headline.model_b, "one model"):
+        of += ", a model outside this pair,"
+    start = f"Two SAEs of {of} that differ only in their own seed agree with a median of {fixed(ceiling.median)}"
     if not differ(features, ceiling):
         return f"{start}, no more than across models: what differs is then the SAEs' doing, not the language models'."
     if features.median > ceiling.median:

@@ -126,6 +126,8 @@ class Headline:
         Median held-out r of every feature's (neuron's) best partner where partners may repeat, as it is published.
     units
         What the models' own units at the hook are, in words: not neurons outside an MLP.
+    ceiling_of
+        The model whose two SAE seeds are the ceiling; it may be neither of the two.
     seeds_of
         The model, where two SAE seeds of one are compared and not two models; ``model_a`` and ``model_b`` name them.
     apart
@@ -147,6 +149,7 @@ class Headline:
     nearest: float = NAN
     nearest_neurons: float = NAN
     units: str = "neurons"
+    ceiling_of: str | None = None
     seeds_of: str | None = None
     apart: bool = True
 

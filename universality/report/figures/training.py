@@ -18,7 +18,10 @@ MEASURES = (
     ("l0", "L0 (features a token)"),
     ("dead_share", "share of dead features"),
 )
-DASHES = ("-", (0, (5, 1.2)), (0, (1, 1)), (0, (4, 1.2, 1, 1.2)))
+DASHES = (
+    "-", (0, (5, 1.2)), (0, (1, 1)), (0, (4, 1.2, 1, 1.2)), (0, (4, 1.2, 1, 1.2, 1, 1.2)), (0, (9, 1.5)), (0, (1, 3)),
+    (0, (9, 1.5, 1, 1.5)),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,15 +95,19 @@ def training_curves(drawn: Sequence[Curve], unit: str = "tokens") -> Figure:
 
 
 def _looks(drawn: Sequence[Curve]) -> dict[str, tuple[str, Any]]:
-    """A colour for each model (what stands before ``/`` in a run's name) and a dash for each of its runs."""
+    """A colour for each model (what stands before ``/`` in a run's name) and a dash for each of its runs.
+
+    Where there are more models than colours, or more runs of one than dashes, any look
+    that no other run has; there are 48 of them.
+    """
     runs = list(dict.fromkeys(curve.run for curve in drawn))
-    models = list(dict.fromkeys(run.partition("/")[0] for run in runs))
-    looks = {}
+    of_models: dict[str, list[str]] = {}
     for run in runs:
-        model = run.partition("/")[0]
-        place = [r for r in runs if r.partition("/")[0] == model].index(run)
-        looks[run] = CYCLE[models.index(model) % len(CYCLE)], DASHES[place % len(DASHES)]
-    return looks
+        of_models.setdefault(run.partition("/")[0], []).append(run)
+    places = {run: (m, p) for m, mine in enumerate(of_models.values()) for p, run in enumerate(mine)}
+    if any(m >= len(CYCLE) or p >= len(DASHES) for m, p in places.values()):
+        places = {run: (i % len(CYCLE), i // len(CYCLE) % len(DASHES)) for i, run in enumerate(runs)}
+    return {run: (CYCLE[m], DASHES[p]) for run, (m, p) in places.items()}
 
 
 def _short(value: float) -> str:
