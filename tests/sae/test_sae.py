@@ -163,6 +163,19 @@ def test_foreign_configurations_are_refused(
         SAE.load(folder)
 
 
+def test_a_changed_byte_is_found_in_every_part(
+    random_sae: RandomSAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("universality.sae.formats.ours.HASHED_AT_ONCE", 1000)
+    weights = random_sae().save(tmp_path / "sae") / "sae_weights.safetensors"
+    SAE.load(tmp_path / "sae")
+    content = weights.read_bytes()
+    for place in range(0, len(content), 1000):
+        weights.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(FormatError, match=r"hash .* the file was changed"):
+            SAE.load(tmp_path / "sae")
+
+
 def test_missing_and_torn_files_are_refused(random_sae: RandomSAE, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
@@ -175,10 +188,10 @@ def test_missing_and_torn_files_are_refused(random_sae: RandomSAE, tmp_path: Pat
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(bytes(content))
-    with pytest.raises(FormatError, match=r"SHA-256 .* the file was changed"):
+    with pytest.raises(FormatError, match=r"hash .* the file was changed"):
         SAE.load(folder)
     weights.write_bytes(b"")
-    with pytest.raises(FormatError, match=r"SHA-256 e3b0c44298fc….*the file was changed"):  # of nothing
+    with pytest.raises(FormatError, match=r"hash e3b0c44298fc….*the file was changed"):  # of nothing
         SAE.load(folder)
     weights.write_bytes(bytes(content))
     edit(folder, metadata={})  # as another tool would write it: no checksum

@@ -214,7 +214,7 @@ def test_safetensors_that_claim_terabytes_are_refused(random_sae: RandomSAE, tmp
             name = {"sparsify": "sparsify_topk", "saelens": "saelens_topk"}[folder.name]
             shutil.copytree(DATA / name, folder)
         config = json.loads((folder / "cfg.json").read_text())
-        config.setdefault("metadata", {}).get("universality", {}).pop("weights_sha256", None)
+        config.setdefault("metadata", {}).get("universality", {}).pop("weights_hash", None)
         (folder / "cfg.json").write_text(json.dumps(config))
         weights = next(folder.glob("*.safetensors"))
         claim = {"dtype": "F32", "shape": [TERA, 1], "data_offsets": [0, 4 * TERA]}
