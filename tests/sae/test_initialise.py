@@ -54,13 +54,14 @@ def test_initial_weights_follow_the_seed() -> None:
     assert not first.b_enc.any()
 
 
-def test_half_of_the_features_reconstruct_about_the_input_at_first() -> None:
+def test_the_first_reconstruction_is_as_large_as_its_input() -> None:
     x = torch.randn(400, 16, generator=torch.Generator().manual_seed(0))
-    for d_sae in (8, 32, 4096):
-        weights = initial_weights(d_sae, summarise(x), 0, half_fire=True)
-        found = (x @ weights.W_enc.T).relu() @ weights.W_dec
-        ratio = float((found * x).sum() / x.square().sum())
-        assert ratio == pytest.approx(min(1, d_sae / 32), rel=0.1)
+    for d_sae, threshold, expected in ((8, 0.0, 0.25), (32, 0.0, 1), (4096, 0.0, 1), (64, 1.0, 1), (4096, 1.0, 1)):
+        weights = initial_weights(d_sae, summarise(x), 0, threshold or None, match_size=True)
+        pre = x @ weights.W_enc.T
+        found = torch.where(pre > threshold, pre, 0) @ weights.W_dec
+        assert float((found * x).sum() / x.square().sum()) == pytest.approx(expected, rel=0.25)
+        assert (weights.log_threshold is None) == (threshold == 0)
     assert float((x @ initial_weights(4096, summarise(x), 0).W_enc.T).relu().sum()) > 100 * float(x.norm(dim=1).sum())
 
 

@@ -286,6 +286,24 @@ def test_learning_rate_rises_holds_and_falls(toy: Superposition) -> None:
     assert rates == pytest.approx([0.5, 1, 1, 1, 1, 1, 1, 1, 2 / 3, 1 / 3])
 
 
+def test_the_penalty_rises(toy: Superposition) -> None:
+    shares, penalties = [], []
+    for kind, of in (("relu", "l1"), ("jumprelu", "l0")):
+        trainer = SAETrainer(replace(SPECS[kind], penalty_warmup_share=0.4), toy.activations, 10)
+        for step in (0, 1, 3, 9):
+            trainer.step_count = step
+            shares.append(trainer.penalty_share)
+            penalties.append(getattr(trainer.architecture.eased(trainer.penalty_share), of))
+    assert shares == pytest.approx([0.25, 0.5, 1, 1] * 2)
+    assert penalties == pytest.approx([0.02 * share for share in shares])
+    at_once = SAETrainer(replace(SPECS["relu"], penalty_warmup_share=0.0), toy.activations, 10)
+    assert at_once.penalty_share == 1
+    first = next(batches(toy.activations, 1))
+    eased = SAETrainer(SPECS["relu"], toy.activations, 10).step(first, report=True)["loss"]
+    whole = at_once.step(first, report=True)["loss"]
+    assert whole > eased, "it reaches the loss"
+
+
 def test_summary_and_sample_are_the_same_start(toy: Superposition) -> None:
     one = SAETrainer(SPECS["topk"], toy.activations, 5)
     two = SAETrainer(SPECS["topk"], summarise(toy.activations), 5)
@@ -331,6 +349,7 @@ def test_a_foreign_state_is_refused(toy: Superposition) -> None:
         ({"learning_rate": 0.0}, "learning_rate must be finite and positive, found 0.0"),
         ({"beta2": 1.0}, r"beta2 must be in \[0, 1\), found 1.0"),
         ({"warmup_share": 0.6, "decay_share": 0.6}, "warmup_share [+] decay_share must not exceed 1"),
+        ({"penalty_warmup_share": 1.5}, "penalty_warmup_share must not exceed 1, found 1.5"),
         ({"architecture": "batchtopk", "k": 65}, r"k \(65\) features cannot fire in a dictionary of 64; lower k"),
         ({"architecture": "matryoshka", "nested": [16, 16]}, r"nested widths must rise .* found \[16, 16\]"),
         ({"architecture": "matryoshka", "nested": [16, 64]}, "to below d_sae = 64, found"),

@@ -61,6 +61,10 @@ class Architecture:
         """∂loss/∂pre and ∂loss/∂(log threshold) of each of them, from ∂(squared error)/∂activation. Elementwise."""
         return torch.where(pre > 0, grad, 0), None
 
+    def eased(self, share: float) -> Architecture:
+        """This kind with so much of its penalty, while it rises."""
+        return self
+
     def penalty(self, acts: Tensor, n_tokens: int) -> Tensor | float:
         """What these activations of n_tokens tokens add to the loss."""
         return 0.0

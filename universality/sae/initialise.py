@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
 from torch import Tensor
 
 from universality.errors import ModelError
@@ -92,8 +93,24 @@ def geometric_median(rows: Tensor, tolerance: float = 1e-5, max_iterations: int 
     return point
 
 
+def encoder_norm(d_sae: int, d_in: int, threshold: float) -> float:
+    """Norm of encoder rows, at most 1, with which the first reconstruction is as large as its input.
+
+    Rows of norm m in uniform directions give pre-activations m·g with g standard normal, and on average
+    Σ_f a_f w_f = d_sae / d_in · m · E[g²; m·g > θ] · x. Larger ones overshoot in a wide dictionary; with smaller ones
+    nothing reaches the threshold θ there, and a feature that never fires does not learn.
+    """
+
+    def excess(norm: float) -> float:
+        least = threshold / norm
+        upper = math.erfc(least / math.sqrt(2)) / 2 + least * math.exp(-(least**2) / 2) / math.sqrt(2 * math.pi)
+        return d_sae / d_in * norm * upper - 1
+
+    return 1.0 if excess(1.0) <= 0 else float(brentq(excess, 1e-9, 1.0))
+
+
 def initial_weights(
-    d_sae: int, summary: ActivationSummary, seed: int, threshold: float | None = None, half_fire: bool = False
+    d_sae: int, summary: ActivationSummary, seed: int, threshold: float | None = None, match_size: bool = False
 ) -> Weights:
     """Random unit decoder rows, the encoder a multiple, biases 0 and the scaled geometric median.
 
@@ -106,9 +123,9 @@ def initial_weights(
         Of the decoder's directions, which are uniform on the sphere.
     threshold
         Of every feature, where thresholds are learnt.
-    half_fire
-        Whether half of the features fire at first. Σ_f ReLU(w_f · x) w_f = d_sae / (2 d_in) · x on average: the
-        encoder is divided by that where it exceeds 1. Otherwise it is the decoder's copy.
+    match_size
+        Whether the encoder's rows have `encoder_norm`, for kinds whose number of firing features is free. Otherwise
+        the encoder is the decoder's copy.
     """
     d_in, device = summary.centre.numel(), summary.centre.device
     state = np.random.SeedSequence([seed, d_sae]).generate_state(1, np.uint64)[0]
@@ -116,8 +133,9 @@ def initial_weights(
     decoder = torch.randn(d_sae, d_in, generator=generator, dtype=torch.float32)
     decoder /= torch.linalg.vector_norm(decoder, dim=1, keepdim=True)
     decoder = decoder.to(device)
+    norm = encoder_norm(d_sae, d_in, threshold or 0.0) if match_size else 1.0
     return Weights(
-        W_enc=decoder * min(1.0, 2 * d_in / d_sae) if half_fire else decoder.clone(),
+        W_enc=decoder * norm,
         b_enc=torch.zeros(d_sae, device=device),
         W_dec=decoder,
         b_dec=summary.centre.to(torch.float32) * summary.scale,

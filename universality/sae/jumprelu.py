@@ -14,7 +14,7 @@ changes nothing where θ > ε/2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -67,6 +67,10 @@ class JumpReLU(Architecture):
         near = (pre - threshold).abs() < self.bandwidth / 2
         slope = (threshold * grad + self.l0 / n_tokens) * threshold / -self.bandwidth
         return torch.where(pre > threshold, grad, 0), torch.where(near, slope, 0)
+
+    def eased(self, share: float) -> Architecture:
+        """With so much of l0."""
+        return replace(self, l0=self.l0 * share)
 
     def penalty(self, acts: Tensor, n_tokens: int) -> Tensor | float:
         """L0."""

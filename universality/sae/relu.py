@@ -8,7 +8,7 @@ Bricken et al. 2023, *Towards Monosemanticity*. Without a pre-encoder bias: a = 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,6 +32,10 @@ class ReLU(Architecture):
     ) -> tuple[Tensor, Tensor | None]:
         """Where a feature fires, the penalty's gradient is l1 / n_tokens."""
         return torch.where(pre > 0, grad + self.l1 / n_tokens, 0), None
+
+    def eased(self, share: float) -> Architecture:
+        """With so much of l1."""
+        return replace(self, l1=self.l1 * share)
 
     def penalty(self, acts: Tensor, n_tokens: int) -> Tensor | float:
         """L1."""

@@ -54,6 +54,9 @@ class SAESpec:
     """Share of the steps in which the learning rate rises linearly."""
     decay_share: float = 0.3
     """Share of the steps, at the end, in which it falls linearly to 0."""
+    penalty_warmup_share: float = 0.3
+    """Share of the steps in which the penalty rises linearly (relu, jumprelu): at full weight from the first step it
+    silences features before they have learnt."""
     beta1: float = 0.9
     """Adam's decay of the first moment."""
     beta2: float = 0.99
@@ -84,6 +87,8 @@ class SAESpec:
             raise ConfigError(f"unknown SAE architecture {self.architecture!r}; known: {', '.join(ARCHITECTURES)}")
         if self.products not in ("float32", "bfloat16"):
             raise ConfigError(f"products are float32 or bfloat16, found {self.products!r}")
+        if self.penalty_warmup_share > 1:
+            raise ConfigError(f"penalty_warmup_share must not exceed 1, found {self.penalty_warmup_share}")
         if self.warmup_share + self.decay_share > 1:
             raise ConfigError(
                 f"warmup_share + decay_share must not exceed 1, found {self.warmup_share} + {self.decay_share}"
@@ -95,7 +100,8 @@ class SAESpec:
         for name in ("d_sae", "k", "aux_k", "dead_after_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}")
-        for name in ("l1", "l0", "aux_weight", "seed", "resample_seed", "warmup_share", "decay_share"):
+        shares = ("warmup_share", "decay_share", "penalty_warmup_share")
+        for name in ("l1", "l0", "aux_weight", "seed", "resample_seed", *shares):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be finite and not negative, found {getattr(self, name)}")
         numbers = self.as_dict()

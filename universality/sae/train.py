@@ -79,6 +79,12 @@ class SAETrainer:
         fall = (self.total_steps - self.step_count) / decay if decay else 1.0
         return self.spec.peak_rate * max(0.0, min(1.0, rise, fall))
 
+    @property
+    def penalty_share(self) -> float:
+        """Of the penalty's weight at the next step: linear warm-up to 1."""
+        warmup = self.spec.penalty_warmup_share * self.total_steps
+        return min(1.0, (self.step_count + 1) / warmup) if warmup else 1.0
+
     @torch.no_grad()
     def step(self, batch: Tensor, report: bool = False) -> dict[str, float]:
         """Learn from a batch.
@@ -112,7 +118,8 @@ class SAETrainer:
             x = batch.to(self.device, torch.float32) * self.scale
             parts = Batch.of(x, self.weights.b_dec, self.spec.apply_b_dec_to_input)
             dead = self._dead()
-            step = gradients(self.architecture, self.weights, parts, dead, getattr(torch, self.spec.products))
+            kind = self.architecture.eased(self.penalty_share)
+            step = gradients(kind, self.weights, parts, dead, getattr(torch, self.spec.products))
             rate = self.learning_rate
             if report or self.device.type == "cpu":  # a GPU need not wait for it
                 self._check(step)
