@@ -42,9 +42,10 @@ def over_seeds(pairs: Mapping[Pair, float], level: float = 0.95) -> Estimate:
     value = float(np.mean(list(known.values()))) if known else float("nan")
     seeds = sorted({seed for pair in known for seed in pair})
     n = len(seeds)
-    if n < 3:
+    others = [[v for pair, v in known.items() if seed not in pair] for seed in seeds]
+    if n < 3 or not all(others):  # a seed that is in every pair cannot be left out
         return Estimate(value, float("nan"), float("nan"))
-    without = [np.mean([v for pair, v in known.items() if seed not in pair]) for seed in seeds]
+    without = [np.mean(values) for values in others]
     error = np.sqrt((n - 1) / n * np.square(np.subtract(without, np.mean(without))).sum())
     reach = float(t.ppf((1 + level) / 2, n - 1) * error)
     return Estimate(value, value - reach, value + reach)

@@ -45,6 +45,14 @@ def test_two_seeds_give_no_interval() -> None:
     assert np.isnan(over_seeds({(0, 1): np.nan}).value)
 
 
+def test_a_seed_in_every_pair_gives_no_interval() -> None:
+    from intervals import over_seeds
+
+    found = over_seeds({(0, 1): 0.4, (0, 2): 0.6, (1, 2): np.nan})
+    assert found.value == 0.5
+    assert np.isnan([found.low, found.high]).all()
+
+
 def test_planted_causes_are_found() -> None:
     import causes
 
