@@ -25,6 +25,7 @@ from universality.models.language_model import load_model
 from universality.sae import Quality, SAESpec, SAETrainer, fast_products, summarise
 
 HOOK, BATCH, HELD_BLOCKS = "blocks.0.mlp.hook_post", 2048, 250
+PENALTY = {"relu": "l1", "jumprelu": "l0"}
 
 
 def specs(options: argparse.Namespace) -> list[tuple[SAESpec, int]]:
@@ -34,8 +35,8 @@ def specs(options: argparse.Namespace) -> list[tuple[SAESpec, int]]:
         options.architectures, options.widths, options.rates, options.tokens
     ):
         spec = SAESpec(width, kind, k=options.k, learning_rate=rate, products=fast_products())
-        for penalty in options.penalties if kind in ("relu", "jumprelu") else [0.0]:
-            varied = replace(spec, l1=penalty) if kind == "relu" else replace(spec, l0=penalty)
+        for penalty in options.penalties if kind in PENALTY else [None]:
+            varied = spec if penalty is None else replace(spec, **{PENALTY[kind]: penalty})
             found.append((varied, max(1, tokens // BATCH)))
     return found
 
@@ -43,7 +44,8 @@ def specs(options: argparse.Namespace) -> list[tuple[SAESpec, int]]:
 def identity(spec: SAESpec, steps: int) -> dict[str, Any]:
     """What a line says was asked."""
     return {
-        "architecture": spec.architecture, "width": spec.d_sae, "k": spec.k, "l1": spec.l1, "l0_weight": spec.l0,
+        "architecture": spec.architecture, "width": spec.d_sae, "k": spec.k,
+        "penalty": spec.as_dict()[PENALTY[spec.architecture]] if spec.architecture in PENALTY else 0.0,
         "learning_rate": spec.peak_rate, "steps": steps, "batch": BATCH,
     }  # fmt: skip
 
@@ -78,7 +80,7 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=[512, 2048, 8192])
     parser.add_argument("--rates", type=float, nargs="+", default=[None], help="by default the one tuned for a width")
     parser.add_argument("--tokens", type=int, nargs="+", default=[100_000, 200_000, 400_000])
-    parser.add_argument("--penalties", type=float, nargs="+", default=[1e-3])
+    parser.add_argument("--penalties", type=float, nargs="+", default=[None], help="by default the tuned")
     parser.add_argument("--k", type=int, default=32)
     parser.add_argument("--model", default="starter/seed0")
     parser.add_argument("--out", type=Path, required=True)

@@ -208,8 +208,8 @@ class SAEConfig(_Section):
     """Features that fire on a token (topk), or do on average (batchtopk, matryoshka): one number, or one a width."""
     nested: list[int] | None = None
     """Widths at which each SAE can be cut (matryoshka), those below its own; by default ``widths``."""
-    l1: float = Field(3e-3, ge=0)
-    """Weight of the L1 penalty (relu)."""
+    l1: float | None = Field(None, ge=0)
+    """Weight of the L1 penalty (relu); by default one tuned for each width, with which about 50 features fire."""
     l0: float = Field(1e-3, ge=0)
     """Weight of the L0 penalty (jumprelu)."""
     bandwidth: float = Field(1.0, gt=0)

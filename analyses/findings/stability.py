@@ -22,7 +22,7 @@ from universality.statistics import SONG_EDGES, by_frequency
 
 KS, WIDTHS, GRID_WIDTHS = (8, 16, 32, 64), (256, 512, 1024, 2048), (512, 1024)
 TOKENS = (125_000, 250_000, 500_000, 1_000_000)
-PENALTIES = (2.5e-3, 3.5e-3, 4.5e-3, 6e-3)
+PENALTIES = (3e-3, 4e-3, 5.5e-3, 7.5e-3)
 K, WIDTH, FULL = 16, 1024, 1_000_000
 MEASURES: dict[str, Callable[[Compared], float]] = {
     "shared": lambda found: float(np.nanmean(found.shared)),

@@ -23,8 +23,8 @@ def test_a_sweep_cut_off_trains_only_what_it_lacks(
     out = tmp_path / "results" / "sweep.jsonl"
     asked = ["--widths", "16", "32", "--tokens", "512", "256", "--k", "4", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["sae_sweep.py", *asked])
-    kept = [sae_sweep.identity(SAESpec(width, k=4, l0=0.0), 1) for width in (16, 32)]
-    kept.append(sae_sweep.identity(SAESpec(16, k=4, l0=0.0), 2))
+    kept = [sae_sweep.identity(SAESpec(width, k=4), 1) for width in (16, 32)]
+    kept.append(sae_sweep.identity(SAESpec(16, k=4), 2))
     out.parent.mkdir()
     out.write_text("".join(json.dumps(line) + "\n" for line in kept))
     sae_sweep.main()

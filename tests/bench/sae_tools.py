@@ -182,7 +182,7 @@ def main() -> None:
     for width in options.widths:
         speed(pythons, data, width, options.rounds, architecture="topk", steps=6)
     if options.relu_width:
-        speed(pythons, data, options.relu_width, options.rounds, architecture="relu", steps=60, penalty=6.5e-3)
+        speed(pythons, data, options.relu_width, options.rounds, architecture="relu", steps=60, penalty=7.5e-3)
     for width in options.quality_widths:
         quality(pythons, data, width, options.tokens)
 

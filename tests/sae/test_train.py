@@ -276,6 +276,14 @@ def test_the_learning_rate_follows_the_width_unless_given() -> None:
     assert SAESpec(8192).as_dict()["learning_rate"] == SAESpec(8192).peak_rate, "what is recorded is a number"
 
 
+def test_the_l1_penalty_follows_the_width_unless_given() -> None:
+    found = {width: SAESpec(width, "relu").as_dict()["l1"] for width in (64, 512, 2048, 65_536)}
+    assert found[64] == found[512] < found[2048] < found[65_536]
+    assert found[65_536] == pytest.approx(found[2048] * 32**0.4)
+    assert SAESpec(2048, "relu", l1=0.0).as_dict()["l1"] == 0
+    assert SAETrainer(SAESpec(64, "relu"), torch.randn(50, 8), 5).architecture.penalty(torch.ones(1, 1), 1) == found[64]
+
+
 def test_learning_rate_rises_holds_and_falls(toy: Superposition) -> None:
     spec = SAESpec(128, k=3, learning_rate=1.0, warmup_share=0.2, decay_share=0.3)
     trainer = SAETrainer(spec, toy.activations, 10)

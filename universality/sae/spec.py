@@ -22,6 +22,14 @@ def tuned_rate(d_sae: int) -> float:
     return 6e-3 * math.sqrt(2048 / max(d_sae, NARROWEST_TUNED))
 
 
+def tuned_l1(d_sae: int) -> float:
+    """Weight of the L1 penalty with which about 50 features fire on a token after 400,000 tokens, by the same sweep.
+
+    More tokens bring fewer: the penalty goes on pressing.
+    """
+    return 5e-3 * (max(d_sae, NARROWEST_TUNED) / 2048) ** 0.4
+
+
 @dataclass(frozen=True)
 class SAESpec:
     """One SAE of a grid: its architecture, its seed and how it learns.
@@ -40,8 +48,9 @@ class SAESpec:
     """Features that fire on a token (topk), or do on average (batchtopk, matryoshka)."""
     nested: tuple[int, ...] = ()
     """Widths below d_sae at which the dictionary can be cut (matryoshka)."""
-    l1: float = 3e-3
-    """Weight of the L1 penalty (relu): loss = mean squared error + l1 · (sum of a token's activations)."""
+    l1: float | None = None
+    """Weight of the L1 penalty (relu): loss = mean squared error + l1 · (sum of a token's activations); None is
+    `tuned_l1` of the width."""
     l0: float = 1e-3
     """Weight of the L0 penalty (jumprelu): loss = mean squared error + l0 · (number of features that fire)."""
     bandwidth: float = 1.0
@@ -101,10 +110,10 @@ class SAESpec:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}")
         shares = ("warmup_share", "decay_share", "penalty_warmup_share")
-        for name in ("l1", "l0", "aux_weight", "seed", "resample_seed", *shares):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be finite and not negative, found {getattr(self, name)}")
         numbers = self.as_dict()
+        for name in ("l1", "l0", "aux_weight", "seed", "resample_seed", *shares):
+            if not 0 <= numbers[name] < math.inf:
+                raise ConfigError(f"{name} must be finite and not negative, found {numbers[name]}")
         for name in ("learning_rate", "epsilon", "bandwidth"):
             if not 0 < numbers[name] < math.inf:
                 raise ConfigError(f"{name} must be finite and positive, found {numbers[name]}")
@@ -130,6 +139,7 @@ class SAESpec:
         return tuned_rate(self.d_sae) if self.learning_rate is None else self.learning_rate
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields, for metadata and checkpoints, with the learning rate that None stands for; what JSON holds."""
+        """The fields, for metadata and checkpoints, with the numbers that None stands for; what JSON holds."""
         values = {field.name: getattr(self, field.name) for field in fields(self)} | {"learning_rate": self.peak_rate}
+        values["l1"] = tuned_l1(self.d_sae) if self.l1 is None else self.l1
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
