@@ -277,9 +277,9 @@ def test_the_learning_rate_follows_the_width_unless_given() -> None:
 
 
 def test_the_l1_penalty_follows_the_width_unless_given() -> None:
-    found = {width: SAESpec(width, "relu").as_dict()["l1"] for width in (64, 512, 2048, 65_536)}
-    assert found[64] == found[512] < found[2048] < found[65_536]
-    assert found[65_536] == pytest.approx(found[2048] * 32**0.4)
+    found = {width: SAESpec(width, "relu").as_dict()["l1"] for width in (64, 512, 2048, 8192, 65_536)}
+    assert found[64] == found[512] < found[2048] < found[8192] == found[65_536]
+    assert found[8192] == pytest.approx(found[2048] * 4**0.4)
     assert SAESpec(2048, "relu", l1=0.0).as_dict()["l1"] == 0
     assert SAETrainer(SAESpec(64, "relu"), torch.randn(50, 8), 5).architecture.penalty(torch.ones(1, 1), 1) == found[64]
 

@@ -12,6 +12,8 @@ from universality.sae.architectures import ARCHITECTURES
 
 Products = Literal["float32", "bfloat16"]
 NARROWEST_TUNED = 512
+WIDEST_L1 = 8192
+"""Beyond it a larger penalty leaves half of the features silent before they have learnt."""
 
 
 def tuned_rate(d_sae: int) -> float:
@@ -27,7 +29,7 @@ def tuned_l1(d_sae: int) -> float:
 
     More tokens bring fewer: the penalty goes on pressing.
     """
-    return 5e-3 * (max(d_sae, NARROWEST_TUNED) / 2048) ** 0.4
+    return 5e-3 * (min(max(d_sae, NARROWEST_TUNED), WIDEST_L1) / 2048) ** 0.4
 
 
 @dataclass(frozen=True)
