@@ -67,6 +67,22 @@ def test_hooks_of_one_model_are_harvested_in_one_pass_and_are_those_of_a_pass_ea
     assert not torch.equal(activations["early"], activations["other"])
 
 
+def test_heads_stand_side_by_side_and_patterns_are_refused(models, blocks) -> None:
+    model, part = models["A"], blocks.take(np.arange(4))
+    site = ModelSite(model, "blocks.0.attn.hook_z")
+    with torch.no_grad():
+        _, cache = model.bridge.run_with_cache(torch.from_numpy(part.tokens.astype(np.int64)))
+    heads = cache[site.hook][torch.from_numpy(part.valid)]
+    assert heads.ndim == 3
+    assert_close(site.read(part), heads.flatten(1))
+    assert site.d_in == heads.shape[1] * heads.shape[2]
+    loss = mean_loss(model.bridge, part)
+    assert site.spliced_loss(part, lambda x: x) == pytest.approx(loss, rel=1e-6)
+    assert site.spliced_loss(part, lambda x: 100 * x) != pytest.approx(loss, rel=1e-4)
+    with pytest.raises(ModelError, match=r"hook_pattern' of model .* has shape \[1, \d, 3, 3\] for 3 tokens; expected"):
+        _ = ModelSite(model, "blocks.0.attn.hook_pattern").d_in
+
+
 def test_splicing_the_same_changes_nothing_and_zero_hurts(models, blocks) -> None:
     part = blocks.take(np.arange(70))
     plain = mean_loss(models["A"].bridge, part)

@@ -1,6 +1,7 @@
 """Activations of a model that is at hand: run up to the hook, and no further."""
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import Any
@@ -54,10 +55,25 @@ class ModelSite:
 
     @cached_property
     def d_in(self) -> int:
-        """Number of activations at the hook, found by running one token."""
-        tokens = torch.zeros((1, 2), dtype=torch.int64, device=self.device)
+        """Number of activations of a token at the hook, found by running short texts; those of all heads together.
+
+        Raises
+        ------
+        ModelError
+            If what is there belongs to no token, as attention patterns do.
+        """
+        short, long = (self._shape(n_tokens) for n_tokens in (2, 3))
+        if short[:2] != [1, 2] or long[:2] != [1, 3] or short[2:] != long[2:] or len(short) < 3:
+            raise ModelError(
+                f"hook {self.hook!r} of model {self.name!r} has shape {long} for 3 tokens; expected [1, 3, d_in] or "
+                "[1, 3, heads, d_head]: an SAE takes a vector of every token"
+            )
+        return math.prod(short[2:])
+
+    def _shape(self, n_tokens: int) -> list[int]:
+        tokens = torch.zeros((1, n_tokens), dtype=torch.int64, device=self.device)
         with torch.no_grad():
-            return int(run_until(self.model.bridge, tokens, self.hook)[0].shape[-1])
+            return list(run_until(self.model.bridge, tokens, self.hook)[0].shape)
 
     @property
     def device(self) -> torch.device:
@@ -84,7 +100,7 @@ class ModelSite:
         tokens, text = to_device(blocks, self.device)
         with torch.no_grad():
             found = run_until(bridge, tokens, *ours.values())
-        return {name: activation[text].float() for name, activation in zip(ours, found, strict=True)}
+        return {name: activation[text].flatten(1).float() for name, activation in zip(ours, found, strict=True)}
 
     def residual(self, decoder: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """What decoder rows write into the residual stream."""
@@ -153,7 +169,8 @@ def spliced_loss(model: LanguageModel, blocks: TokenBlocks, hook: str, replace: 
     def splice(activation: Tensor, hook: Any, replace: Any) -> Tensor:
         _, text = to_device(blocks.take(next(remaining)), activation.device)
         spliced = activation.clone()
-        spliced[text] = replace(activation[text]).to(activation.dtype)
+        shown = activation[text]
+        spliced[text] = replace(shown.flatten(1)).reshape(shown.shape).to(activation.dtype)
         return spliced
 
     return mean_loss(model.bridge, blocks, [(hook, partial(splice, replace=replace))])

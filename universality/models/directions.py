@@ -14,6 +14,7 @@ from universality.hooks import in_residual_stream
 from universality.models.language_model import LanguageModel
 from universality.models.unembedding import Unembedding, vocabulary_mask
 
+_ATTN_Z = re.compile(r"^blocks\.(\d+)\.attn\.(o\.hook_in|hook_z)$")
 _MLP_POST = re.compile(r"^blocks\.(\d+)\.mlp\.(out\.hook_in|hook_post)$")
 
 
@@ -53,11 +54,14 @@ def residual_directions(model: LanguageModel, hook: str, decoder: NDArray[np.flo
     Returns
     -------
     array or None
-        ``decoder @ W_out`` at an MLP's post-activation, ``decoder`` itself where the site is added to the residual
+        ``decoder @ W_out`` at an MLP's post-activation, ``decoder @ W_O`` at what attention's heads read (heads one
+        behind the other), ``decoder`` itself where the site is added to the residual
         stream or is the stream; None at other sites, which have no direct path to the logits.
     """
     if found := _MLP_POST.match(hook):
         return decoder @ _array(model.bridge.blocks[int(found[1])].mlp.W_out)
+    if found := _ATTN_Z.match(hook):
+        return decoder @ _array(model.bridge.blocks[int(found[1])].attn.W_O).reshape(decoder.shape[1], -1)
     return decoder if in_residual_stream(hook) else None
 
 

@@ -78,7 +78,7 @@ def mean_loss(bridge: TransformerBridge, blocks: TokenBlocks, hooks: Sequence[Ho
     Parameters
     ----------
     bridge, blocks
-        The model, and what it reads, ``batch_blocks`` at a time.
+        The model, and what it reads, as many blocks at a time as `loss_batches` says.
     hooks
         ``(name, function)`` pairs that may replace activations on the way, as TransformerLens takes them.
     """
