@@ -73,6 +73,10 @@ def test_bad_samples_are_refused() -> None:
         summarise(good[:1])
     with pytest.raises(ModelError, match="all 10 rows of the sample of activations are the same"):
         summarise(torch.ones(10, 4))
+    with pytest.raises(ModelError, match="all 10 rows of the sample of activations are the same"):
+        summarise(3 + 1e-6 * good)
+    with pytest.raises(ModelError, match=r"mean squared norm of the sample .* beyond what float32 can square"):
+        summarise(1e30 * good)
     bad = good.clone()
     bad[6, 2] = torch.nan
     with pytest.raises(ModelError, match="holds NaN or infinity, first at row 6, column 2"):

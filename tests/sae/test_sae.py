@@ -219,6 +219,30 @@ def test_a_save_that_fails_leaves_what_was_there(random_sae: RandomSAE, tmp_path
     assert sorted(path.name for path in folder.iterdir()) == ["cfg.json", "sae_weights.safetensors"]
 
 
+def test_without_its_hash_or_of_an_unknown_kind_it_is_refused(random_sae: RandomSAE, tmp_path: Path) -> None:
+    folder = random_sae().save(tmp_path / "sae")
+    config = folder / "cfg.json"
+    said = json.loads(config.read_text())
+    del said["metadata"]["universality"]["weights_hash"]
+    config.write_text(json.dumps(said))
+    with pytest.raises(FormatError, match=r"cfg\.json: metadata: universality.* it lacks weights_hash"):
+        SAE.load(folder)
+    random_sae().save(folder)
+    said = json.loads(config.read_text())
+    said["metadata"]["universality"]["architecture"] = "topkk"
+    config.write_text(json.dumps(said))
+    with pytest.raises(FormatError, match=r"sae: unknown SAE architecture 'topkk'"):
+        SAE.load(folder)
+
+
+def test_activations_that_are_no_numbers_are_refused(random_sae: RandomSAE) -> None:
+    sae, x = random_sae(), torch.ones(5, 24)
+    for value in (torch.nan, torch.inf):
+        x[3, 7] = value
+        with pytest.raises(FormatError, match="activations hold NaN or infinity, first at row 3, column 7"):
+            sae.encode(x)
+
+
 def test_contradictory_saes_are_refused(random_sae: RandomSAE) -> None:
     sae = random_sae()
     with pytest.raises(FormatError, match=r"W_enc: expected shape \(24, 90\) beside .* found \(90, 24\)"):

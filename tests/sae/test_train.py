@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -312,6 +313,23 @@ def test_the_penalty_rises(toy: Superposition) -> None:
     assert whole > eased, "it reaches the loss"
 
 
+def test_numbers_of_numpy_are_plain_ones() -> None:
+    spec = SAESpec(np.int64(64), k=np.int32(3), learning_rate=np.float32(0.5), nested=())
+    assert type(spec.d_sae) is type(spec.k) is int
+    assert type(spec.learning_rate) is float
+    assert json.loads(json.dumps(spec.as_dict()))["learning_rate"] == 0.5
+
+
+def test_arrays_train_as_tensors_do(toy: Superposition) -> None:
+    rows = toy.activations[:256]
+    hashes = []
+    for x in (rows, rows.numpy()):
+        trainer = SAETrainer(SPECS["topk"], x, 2)
+        trainer.step(x)
+        hashes.append(trainer.finish().hash)
+    assert hashes[0] == hashes[1]
+
+
 def test_summary_and_sample_are_the_same_start(toy: Superposition) -> None:
     one = SAETrainer(SPECS["topk"], toy.activations, 5)
     two = SAETrainer(SPECS["topk"], summarise(toy.activations), 5)
@@ -341,6 +359,9 @@ def test_a_foreign_state_is_refused(toy: Superposition) -> None:
         SAETrainer(SPECS["relu"], toy.activations, 5).load_state_dict(state)
     with pytest.raises(MismatchError, match="activations of another size"):
         SAETrainer(SPECS["topk"], 2 * toy.activations, 5).load_state_dict(state)
+    wider = torch.cat([toy.activations, toy.activations], dim=1)
+    with pytest.raises(MismatchError, match="of activations of width 48, these are 96 wide; delete it"):
+        SAETrainer(SPECS["topk"], wider, 5).load_state_dict(state)
     del state["adam"]
     with pytest.raises(FormatError, match="lacks 'adam'"):
         trainer.load_state_dict(state)
@@ -363,6 +384,15 @@ def test_a_foreign_state_is_refused(toy: Superposition) -> None:
         ({"architecture": "matryoshka", "nested": [16, 64]}, "to below d_sae = 64, found"),
         ({"nested": [16]}, r"nested widths are of matryoshka, found \[16\] for topk"),
         ({"l0": -1.0}, "l0 must be finite and not negative, found -1.0"),
+        ({"learning_rate": "x"}, "learning_rate must be a number, found 'x'"),
+        ({"learning_rate": True}, "learning_rate must be a number, found True"),
+        ({"k": "8"}, "k must be a whole number, found '8'"),
+        ({"k": 1.5}, "k must be a whole number, found 1.5"),
+        ({"seed": None}, "seed must be a whole number, found None"),
+        ({"k": [8]}, r"k must be a whole number, found \[8\]"),
+        ({"nested": 5}, "nested must be a list, found 5"),
+        ({"resample_at": ["a"]}, "resample_at must be a number, found 'a'"),
+        ({"architecture": ["topk"]}, r"unknown SAE architecture \['topk'\]"),
         ({"bandwidth": 0.0}, "bandwidth must be finite and positive, found 0.0"),
         (
             {"resample_at": [0.5, 1.0]},

@@ -20,8 +20,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 
 from universality.errors import ConfigError, UniversalityError
@@ -195,7 +197,7 @@ class DataParallelTrainer(SAETrainer):
         dist.broadcast(said, src=0)
         return said
 
-    def step(self, batch: Tensor, report: bool = False) -> dict[str, float]:
+    def step(self, batch: Tensor | NDArray[np.floating], report: bool = False) -> dict[str, float]:
         """As `SAETrainer.step`, with this rank's share; the numbers are of that share."""
         counts = torch.tensor([len(batch)], device=self.device)
         dist.all_reduce(counts)

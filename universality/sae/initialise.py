@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 from torch import Tensor
 
@@ -14,6 +15,10 @@ from universality.errors import ModelError
 from universality.sae.weights import Weights
 
 SAMPLE_ROWS = 8192  # the geometric median of more is the same to 1%
+SAME_ROWS = 1e-11
+"""Mean squared difference of rows, relative to their mean square, that is float32's rounding alone."""
+LEAST_SQUARE = 1e-24
+"""The least and, inverted, the largest mean squared norm of activations whose squares float32 holds."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class ActivationSummary:
     """Geometric median [d_in] in the activations' own units: the first decoder bias."""
 
 
-def summarise(sample: Tensor) -> ActivationSummary:
+def summarise(sample: Tensor | NDArray[np.floating]) -> ActivationSummary:
     """Scale and centre of activations.
 
     Parameters
@@ -37,8 +42,10 @@ def summarise(sample: Tensor) -> ActivationSummary:
     Raises
     ------
     ModelError
-        If the sample is no matrix, holds NaN or infinity, or all its rows are the same.
+        If the sample is no matrix, holds NaN or infinity, its rows are the same but for rounding, or too large for
+        float32.
     """
+    sample = torch.as_tensor(sample)
     if sample.ndim != 2 or sample.shape[0] < 2 or sample.shape[1] < 1:
         raise ModelError(
             f"expected a sample of activations [n_tokens ≥ 2, d_in ≥ 1], found shape {tuple(sample.shape)}"
@@ -53,12 +60,18 @@ def summarise(sample: Tensor) -> ActivationSummary:
             f"the sample of activations holds NaN or infinity, first at row {taken[token]}, column {column}; "
             "check the model and the hook that the activations come from"
         )
-    if bool((rows == rows[0]).all()):
+    mean_square = float(rows.double().square().sum(dim=1).mean())
+    spread = float((rows - rows[0]).double().square().sum(dim=1).mean())
+    if spread <= SAME_ROWS * mean_square:
         raise ModelError(
             f"all {rows.shape[0]} rows of the sample of activations are the same; nothing can be learnt from them. "
             "Check the hook that they come from"
         )
-    mean_square = float(rows.double().square().sum(dim=1).mean())
+    if not LEAST_SQUARE <= mean_square <= 1 / LEAST_SQUARE:
+        raise ModelError(
+            f"the mean squared norm of the sample of activations is {mean_square:.3g}, beyond what float32 can square; "
+            "check the model and the hook that they come from"
+        )
     return ActivationSummary(math.sqrt(rows.shape[1] / mean_square), geometric_median(rows))
 
 

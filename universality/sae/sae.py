@@ -181,9 +181,14 @@ class SAE:
         ------
         MismatchError
             If x is not [n_tokens, d_in].
+        FormatError
+            If x holds NaN or infinity.
         """
         rows = torch.as_tensor(x)
         self._check_rows(rows, self.d_in, "activations")
+        if not _finite(rows):
+            row, column = (~torch.isfinite(rows)).nonzero()[0].tolist()
+            raise FormatError(f"the activations hold NaN or infinity, first at row {row}, column {column}")
         rows = rows.to(self.device, torch.float32)
         if self.normalize_activations != "none":
             rows = Normalisation.of(rows, self.normalize_activations).apply(rows)
@@ -279,7 +284,7 @@ class SAE:
         fields = formats.read(Path(path))
         try:
             return cls(**fields)
-        except FormatError as error:
+        except (FormatError, ModelError) as error:
             raise FormatError(f"{path}: {error}") from None
 
     def _settings(self) -> dict[str, Any]:

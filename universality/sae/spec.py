@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from itertools import pairwise
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from universality.errors import ConfigError
 from universality.sae.architectures import ARCHITECTURES
 
+WHOLE = ("d_sae", "k", "nested", "seed", "aux_k", "dead_after_tokens", "resample_seed")
+REAL = (
+    "l1", "l0", "bandwidth", "learning_rate", "warmup_share", "decay_share", "penalty_warmup_share", "beta1", "beta2",
+    "epsilon", "aux_weight", "resample_at",
+)  # fmt: skip
 Products = Literal["float32", "bfloat16"]
 NARROWEST_TUNED = 512
 WIDEST_L1 = 8192
@@ -92,9 +98,8 @@ class SAESpec:
     """Number format of the encoder's product; bfloat16 is faster where the processor multiplies it."""
 
     def __post_init__(self) -> None:
-        for name in ("nested", "resample_at"):  # lists, as JSON and YAML give them
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.architecture not in ARCHITECTURES:
+        self._take_numbers()
+        if not isinstance(self.architecture, str) or self.architecture not in ARCHITECTURES:
             raise ConfigError(f"unknown SAE architecture {self.architecture!r}; known: {', '.join(ARCHITECTURES)}")
         if self.products not in ("float32", "bfloat16"):
             raise ConfigError(f"products are float32 or bfloat16, found {self.products!r}")
@@ -106,6 +111,21 @@ class SAESpec:
             )
         self._check_numbers()
         self._check_widths()
+
+    def _take_numbers(self) -> None:
+        """Numbers become Python's, lists of them (as JSON and YAML give them) tuples; anything else is refused."""
+        for names, known, plain, what in ((WHOLE, Integral, int, "a whole number"), (REAL, Real, float, "a number")):
+            for name in names:
+                value = getattr(self, name)
+                if value is None and name in ("learning_rate", "l1"):
+                    continue
+                several = isinstance(getattr(type(self), name, None), tuple)
+                if several != isinstance(value, list | tuple):
+                    raise ConfigError(f"{name} must be {'a list' if several else what}, found {value!r}")
+                for one in value if several else [value]:
+                    if isinstance(one, bool) or not isinstance(one, known):
+                        raise ConfigError(f"{name} must be {what}, found {one!r}")
+                object.__setattr__(self, name, tuple(map(plain, value)) if several else plain(value))
 
     def _check_numbers(self) -> None:
         for name in ("d_sae", "k", "aux_k", "dead_after_tokens"):

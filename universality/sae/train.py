@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from universality.errors import FormatError, MismatchError, ModelError
@@ -16,7 +17,7 @@ from universality.sae.adam import Adam
 from universality.sae.architectures import architecture
 from universality.sae.batchtopk import RunningThreshold
 from universality.sae.gradients import gradients
-from universality.sae.initialise import ActivationSummary, initial_weights, summarise
+from universality.sae.initialise import SAME_ROWS, ActivationSummary, initial_weights, summarise
 from universality.sae.resample import MOST_INPUTS, WINDOW_STEPS, Reservoir, resample
 from universality.sae.sae import SAE
 from universality.sae.spec import SAESpec
@@ -51,7 +52,9 @@ class SAETrainer:
         If the sample cannot be learnt from.
     """
 
-    def __init__(self, spec: SAESpec, sample: Tensor | ActivationSummary, total_steps: int) -> None:
+    def __init__(
+        self, spec: SAESpec, sample: Tensor | NDArray[np.floating] | ActivationSummary, total_steps: int
+    ) -> None:
         if total_steps < 1:
             raise ModelError(f"total_steps must be at least 1, found {total_steps}")
         summary = sample if isinstance(sample, ActivationSummary) else summarise(sample)
@@ -86,7 +89,7 @@ class SAETrainer:
         return min(1.0, (self.step_count + 1) / warmup) if warmup else 1.0
 
     @torch.no_grad()
-    def step(self, batch: Tensor, report: bool = False) -> dict[str, float]:
+    def step(self, batch: Tensor | NDArray[np.floating], report: bool = False) -> dict[str, float]:
         """Learn from a batch.
 
         Parameters
@@ -109,6 +112,7 @@ class SAETrainer:
         ModelError
             If the loss is NaN or infinite: on a CPU at once, on a GPU when a report is asked for.
         """
+        batch = torch.as_tensor(batch)
         if batch.ndim != 2 or batch.shape[1] != self.d_in or batch.shape[0] < 1:
             raise MismatchError(
                 f"expected a batch of activations [n_tokens, {self.d_in}], as in the sample, "
@@ -195,10 +199,10 @@ class SAETrainer:
             )
 
     def _numbers(self, step: Step, x: Tensor, rate: float) -> dict[str, float]:
-        total = float((x - x.mean(dim=0)).square().sum())
+        total, size = float((x - x.mean(dim=0)).square().sum()), float(x.square().sum())
         return {
             "loss": float(step.loss) + self.spec.aux_weight * float(step.auxiliary),
-            "explained_variance": 1 - float(step.squared_error) / total if total else math.nan,
+            "explained_variance": 1 - float(step.squared_error) / total if total > SAME_ROWS * size else math.nan,
             "l0": float(step.firings.sum()) / len(x),
             "learning_rate": rate,
         }
@@ -240,6 +244,12 @@ class SAETrainer:
                 raise MismatchError(
                     f"the checkpoint is of activations of another size (scale {state['scale']:.6g}, here "
                     f"{self.scale:.6g}); delete it to start again"
+                )
+            d_in = state["weights"]["b_dec"].numel()
+            if d_in != self.d_in:
+                raise MismatchError(
+                    f"the checkpoint is of activations of width {d_in}, these are {self.d_in} wide; delete it to "
+                    "start again"
                 )
             with torch.no_grad():
                 for name, tensor in self.weights.tensors().items():

@@ -74,25 +74,24 @@ def read(source: Source) -> Fields:
     Raises
     ------
     FormatError
-        If it is of a later version, or its checksum is not that of the weights; and what `saelens.read` raises.
+        If it is of another version, or the weights' hash is missing or another; and what `saelens.read` raises.
     """
     ours = Settings.read(source / CONFIG).section("metadata").section("universality")
     version = ours.integer("version", VERSION)
     if version != VERSION:
         raise FormatError(f"{source / CONFIG}: version {version} of this layout; this program reads version {VERSION}")
-    if "weights_hash" in ours:
-        _check_hash(source / WEIGHTS, ours.text("weights_hash"))
     fields = saelens.read(source)
     metadata = dict(fields["metadata"])
     del metadata["universality"]
-    return {
-        **fields,
+    fields |= {
         "architecture": ours.text("architecture", fields["architecture"]),
         "k": ours.integer("k", fields["k"]),
         "nested": ours.integers("nested"),
         "scale": float(ours.number("scale", 1.0)),
         "metadata": metadata,
     }
+    _check_hash(source / WEIGHTS, ours.text("weights_hash"))
+    return fields
 
 
 def _check_hash(path: Path, expected: str) -> None:

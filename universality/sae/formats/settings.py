@@ -61,7 +61,7 @@ class Settings:
         value = self._value(key, default)
         fits = isinstance(value, int) and not isinstance(value, bool)
         if value is not default and not (fits and 1 <= value <= LARGEST_NUMBER):
-            raise self._wrong(key, "a whole number of at least 1", value)
+            raise self._wrong(key, "a whole number from 1 to 2^40", value)
         return value
 
     def number(self, key: str, default: Any = _REQUIRED) -> float:
