@@ -23,6 +23,7 @@ import torch
 
 from universality.errors import FormatError
 from universality.sae import SAE
+from universality.sae.formats import ours
 
 if TYPE_CHECKING:
     from tests.sae.conftest import RandomSAE
@@ -208,26 +209,32 @@ def safetensors(path: Path, header: Any, data: bytes = bytes(16), length: int | 
     path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
 
 
+def hashed(folder: Path) -> Path:
+    """With the hash that our configuration keeps being that of the weights, as whoever altered both would have it."""
+    config = json.loads((folder / "cfg.json").read_text())
+    if section := config.get("metadata", {}).get("universality"):
+        section["weights_hash"] = ours.hash_of_file(folder / "sae_weights.safetensors")
+        (folder / "cfg.json").write_text(json.dumps(config))
+    return folder
+
+
 def test_safetensors_that_claim_terabytes_are_refused(random_sae: RandomSAE, tmp_path: Path) -> None:
     for folder in (random_sae().save(tmp_path / "ours"), tmp_path / "sparsify", tmp_path / "saelens"):
         if folder.name != "ours":
             name = {"sparsify": "sparsify_topk", "saelens": "saelens_topk"}[folder.name]
             shutil.copytree(DATA / name, folder)
-        config = json.loads((folder / "cfg.json").read_text())
-        config.setdefault("metadata", {}).get("universality", {}).pop("weights_hash", None)
-        (folder / "cfg.json").write_text(json.dumps(config))
         weights = next(folder.glob("*.safetensors"))
         claim = {"dtype": "F32", "shape": [TERA, 1], "data_offsets": [0, 4 * TERA]}
         safetensors(weights, {"W_dec": claim})
-        refused(folder, "cannot be read as safetensors")
+        refused(hashed(folder), "cannot be read as safetensors")
         safetensors(weights, {"W_dec": claim | {"data_offsets": [0, 16]}})
-        refused(folder, "cannot be read as safetensors")
+        refused(hashed(folder), "cannot be read as safetensors")
         safetensors(weights, {}, length=2**60)
-        refused(folder, "cannot be read as safetensors")
+        refused(hashed(folder), "cannot be read as safetensors")
         safetensors(weights, {"W_dec": {"dtype": "I32", "shape": [2, 2], "data_offsets": [0, 16]}})
-        refused(folder, "W_dec must hold floating-point numbers, found torch.int32")
+        refused(hashed(folder), "W_dec must hold floating-point numbers, found torch.int32")
         weights.write_bytes(b"")
-        refused(folder, "cannot be read as safetensors")
+        refused(hashed(folder), "cannot be read as safetensors")
 
 
 # ---- configurations ------------------------------------------------------------------------------------------------
@@ -288,12 +295,12 @@ def test_configurations_that_are_none(tmp_path: Path) -> None:
     folder = tmp_path / "ours"
     shutil.copytree(DATA / "saelens_topk", folder)
     config = json.loads((folder / "cfg.json").read_text())
-    for ours, message in (
+    for said, message in (
         ({"nested": "x"}, "metadata: universality: nested must be a list of whole numbers, found 'x'"),
         ({"scale": -1}, "metadata: universality: scale must be a number above 0, found -1"),
         ([], r"metadata: universality must be an object, found \[\]"),
     ):
-        (folder / "cfg.json").write_text(json.dumps(config | {"metadata": {"universality": ours}}))
+        (folder / "cfg.json").write_text(json.dumps(config | {"metadata": {"universality": said}}))
         refused(folder, message)
 
 

@@ -80,27 +80,28 @@ def read(source: Source) -> Fields:
     version = ours.integer("version", VERSION)
     if version != VERSION:
         raise FormatError(f"{source / CONFIG}: version {version} of this layout; this program reads version {VERSION}")
+    nested, scale = ours.integers("nested"), float(ours.number("scale", 1.0))
+    _check_hash(source / WEIGHTS, ours.text("weights_hash"))
     fields = saelens.read(source)
     metadata = dict(fields["metadata"])
     del metadata["universality"]
-    fields |= {
+    return {
+        **fields,
         "architecture": ours.text("architecture", fields["architecture"]),
         "k": ours.integer("k", fields["k"]),
-        "nested": ours.integers("nested"),
-        "scale": float(ours.number("scale", 1.0)),
+        "nested": nested,
+        "scale": scale,
         "metadata": metadata,
     }
-    _check_hash(source / WEIGHTS, ours.text("weights_hash"))
-    return fields
 
 
 def _check_hash(path: Path, expected: str) -> None:
-    found = _hash_of_file(path)
+    found = hash_of_file(path)
     if found != expected:
         raise FormatError(f"{path}: hash {found[:12]}…, {CONFIG} says {expected[:12]}…; the file was changed")
 
 
-def _hash_of_file(path: Path) -> str:
+def hash_of_file(path: Path) -> str:
     """Of a file that is mapped: copying it through a buffer would take a fifth of the time of loading."""
     if not path.stat().st_size:  # nothing that could be mapped
         return _hash(b"")
