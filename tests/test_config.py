@@ -64,6 +64,11 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
         ({"models": MODELS, "saes": {"widths": "x"}}, r"saes\.widths: expected a list; found 'x'$"),
         ({"models": MODELS, "saes": {"widths": []}}, r"saes\.widths: expected at least 1 of them; found \[\]$"),
         ({"models": MODELS, "saes": {"l1": "small"}}, r"saes\.l1: expected a number; found 'small'$"),
+        (
+            {"models": MODELS, "saes": {"learning_rate": float("inf")}},
+            r"learning_rate: expected a finite number; found inf",
+        ),
+        ({"models": MODELS, "saes": {"tokens": "2.5e6"}}, r"integer; found '2\.5e6', text to YAML; write 2500000$"),
         ({"models": MODELS, "saes": {"tokens": 1.5}}, r"saes\.tokens: expected an integer; found 1\.5$"),
         (
             {"models": MODELS, "saes": {"data_parallel": "x"}},

@@ -1,6 +1,7 @@
 """What is wrong with a configuration, one line a problem, in the words of its file rather than of its validator."""
 
 import difflib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,7 +47,7 @@ def _lines(found: dict[tuple[str, ...], list[Any]], root: type[BaseModel]) -> It
             yield f"{name}: {text}" if path else text
         else:
             wanted = " or ".join(dict.fromkeys(_wanted(problem, path, root) for problem in problems))
-            yield f"{name}: expected {wanted}; found {_shown(first['input'])}"
+            yield f"{name}: expected {wanted}; found {_shown(first['input'])}{_hint(first)}"
 
 
 def _wanted(problem: Any, path: tuple[str, ...], root: type[BaseModel]) -> str:
@@ -69,6 +70,15 @@ def _wanted(problem: Any, path: tuple[str, ...], root: type[BaseModel]) -> str:
         return _LISTS.get(str(problem["loc"][-1]), "a list")
     names = {"int": "an integer", "float": "a number", "bool": "true or false", "string": "text", "dict": "a section"}
     return names.get(kind.split("_")[0], str(problem["msg"]).removeprefix("Input should be "))
+
+
+def _hint(problem: Any) -> str:
+    """For whoever writes 2.5e6: without a sign in its exponent YAML takes it for text."""
+    value = problem["input"]
+    if problem["type"] not in ("int_parsing", "float_parsing") or not re.fullmatch(r"[-+\d.]+[eE]\d+", value):
+        return ""
+    number = float(value)
+    return f", text to YAML; write {int(number) if number.is_integer() else number}"
 
 
 def _shown(value: Any) -> str:
