@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MultipleLocator
+from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
 
 from universality.report.data import Caption
 from universality.report.figures.style import CYCLE, PAGE, drawable, new_figure, say, styled
@@ -51,7 +51,7 @@ def feature_densities(samples: Sequence[DensitySample]) -> Figure:
         if samples:
             axes.legend(loc="upper left", handlelength=1.6)
     panels[0].set_ylabel("share of features")
-    panels[0].yaxis.set_major_formatter(FuncFormatter(lambda share, _: percent(share)))
+    panels[0].yaxis.set_major_formatter(PercentFormatter(1))
     panels[0].set_ylim(bottom=0, top=panels[0].get_ylim()[1] * 1.25)  # room for the legend
     if not samples:
         say(panels[0], "no dictionaries")

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import NullLocator, PercentFormatter
 
 from universality.report.data import Caption, FamilyLevel, FamilyTable
 from universality.report.figures.style import CYCLE, PAGE, drawable, new_figure, say, styled
@@ -34,7 +34,7 @@ def splitting_factors(tables: Sequence[FamilyTable]) -> Figure:
     panels[1].set_title("children with several parents")
     panels[2].set_title("features without a parent")
     for panel in panels[1:]:
-        panel.yaxis.set_major_formatter(FuncFormatter(lambda share, _: percent(share)))
+        panel.yaxis.set_major_formatter(PercentFormatter(1))
     for panel in panels:
         panel.set_ylim(bottom=0)
         panel.set_xlabel("width grown into")
