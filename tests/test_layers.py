@@ -11,7 +11,7 @@ import universality
 
 PACKAGE = Path(universality.__file__).parent
 LAYERS = (
-    ("errors", "card", "explain", "compiled"),
+    ("errors", "card", "explain", "compiled", "files"),
     ("hub", "hooks"),
     ("config",),
     ("corpus",),

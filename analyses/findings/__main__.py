@@ -12,7 +12,7 @@ figures and ``findings.json`` go to OUT/results; what is printed is the same.
 import argparse
 import json
 from collections.abc import Callable, Iterator
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 
 from universality import run
 from universality.config import load_config
-from universality.pipeline.files import replace_file, write_json
+from universality.files import replacing, write_json
 from universality.report.figures import save_figure
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
@@ -185,7 +185,8 @@ class Findings:
 
     def _keep(self, name: str, title: str, table: pd.DataFrame) -> None:
         target = self.results / f"{name}.csv"
-        replace_file(target, lambda path: table.to_csv(path, index=False, float_format="%.4f"))
+        with replacing(target) as path:
+            table.to_csv(path, index=False, float_format="%.4f")
         print(f"\n{title}\n{table.to_string(index=False, float_format='{:.3f}'.format, na_rep='–')}", flush=True)
 
     def _draw(self, name: str, figure: Figure) -> None:
@@ -233,7 +234,8 @@ def main() -> None:
         ]
         write_json(known, said)
     table = pd.DataFrame([row for name in ASKED for row in said.get(name, [])])
-    replace_file(findings.results / "findings.csv", partial(table.to_csv, index=False, float_format="%.4f"))
+    with replacing(findings.results / "findings.csv") as path:
+        table.to_csv(path, index=False, float_format="%.4f")
     print(f"\nPublished and ours\n{table.to_string(index=False, float_format='{:.3f}'.format, na_rep='–')}")
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from laboratory import Laboratory, Wanted
 
 from universality import FeatureStore, Similarity, match
-from universality.pipeline.files import replace_file
+from universality.files import replacing
 from universality.statistics import evaluation_halves, held_out_scores, shared_by_weights
 
 DRAWS = 200
@@ -57,7 +57,8 @@ def compare(lab: Laboratory, a: Wanted, b: Wanted) -> Compared:
         path.parent.mkdir(exist_ok=True)
         with lab.store(a) as first, lab.store(b) as second:
             found = measure(first, second, by_weights=a.model == b.model)
-        replace_file(path, lambda partial: _write(partial, found))
+        with replacing(path) as partial:
+            _write(partial, found)
     with np.load(path) as arrays:
         return Compared(**arrays)
 

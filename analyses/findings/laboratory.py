@@ -18,10 +18,11 @@ from universality.activations import ModelSite, harvest
 from universality.config import ArchitectureConfig, SeedsConfig, TrainingConfig
 from universality.corpus import TokenBlocks, build_corpus
 from universality.features.collect import collect
+from universality.files import write_json
 from universality.models.language_model import load_model, save_model, to_fastest_device
 from universality.models.train import train_model
-from universality.pipeline.files import spread_evenly, write_json
 from universality.pipeline.saes import Stream
+from universality.pipeline.samples import spread_evenly
 from universality.pipeline.stages import sample_documents
 from universality.sae import Quality, SAESpec, SAETrainer, clear_checkpoints, fast_products, summarise, train_grid
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from universality.export import plain, unescape, write_gexf, write_graphml, write_node_link
-from universality.export.atomic import replacing
+from universality.files import replacing_text
 
 
 def read_json(path: Path) -> nx.Graph:
@@ -116,7 +116,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_text("old")
 
     def fail_half_way() -> None:
-        with replacing(path) as file:
+        with replacing_text(path) as file:
             file.write("new")
             raise RuntimeError("half way")
 
@@ -129,6 +129,6 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 def test_others_may_read_what_the_umask_lets_them(tmp_path: Path) -> None:
     plain_file, replaced = tmp_path / "plain", tmp_path / "replaced"
     plain_file.touch()
-    with replacing(replaced) as file:
+    with replacing_text(replaced) as file:
         file.write("x")
     assert stat.S_IMODE(replaced.stat().st_mode) == stat.S_IMODE(plain_file.stat().st_mode)

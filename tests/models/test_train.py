@@ -7,7 +7,7 @@ import torch
 
 from universality.config import ArchitectureConfig, SeedsConfig, TrainingConfig
 from universality.corpus import TokenBlocks
-from universality.errors import CorpusError, FormatError
+from universality.errors import CorpusError, FormatError, MismatchError
 from universality.models import train
 from universality.models.baselines import baselines
 from universality.models.train import learning_rate, train_model
@@ -64,11 +64,21 @@ def test_seeds_of_weights_and_order_are_apart(blocks, architecture, tmp_path) ->
 def test_checkpoints_of_other_settings_and_torn_ones_are_refused(blocks, architecture, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(train.Path, "unlink", lambda *_, **__: None)  # keep the checkpoint
     trained(blocks, tmp_path, architecture, epochs=0.2)
-    with pytest.raises(FormatError, match="a checkpoint of other settings; delete it"):
+    with pytest.raises(MismatchError, match=r"made from .*, this run from .*; delete it"):
         trained(blocks, tmp_path, architecture, epochs=0.2, learning_rate=1e-4)
     checkpoint = tmp_path / "checkpoint.pt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(FormatError, match="a torn checkpoint"):
+    whole = checkpoint.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for content in (whole[:1000], flipped):
+        checkpoint.write_bytes(content)
+        with pytest.raises(FormatError, match="a torn checkpoint"):
+            trained(blocks, tmp_path, architecture, epochs=0.2)
+    checkpoint.write_bytes(whole)
+    found = torch.load(checkpoint, weights_only=True)
+    del found["state"]["optimizer"]
+    torch.save(found, checkpoint)
+    with pytest.raises(FormatError, match="the checkpoint lacks 'optimizer'; delete it to start again"):
         trained(blocks, tmp_path, architecture, epochs=0.2)
 
 

@@ -8,9 +8,9 @@ import matplotlib
 import pytest
 
 from universality.errors import UniversalityError
+from universality.files import write_bytes
 from universality.report import Caption, figures
 from universality.report.figures.save import figure_bytes
-from universality.report.files import write_bytes
 
 
 def test_same_numbers_same_bytes_whatever_the_users_style(samples) -> None:  # type: ignore[no-untyped-def]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +136,10 @@ def test_saes_that_a_kill_parted_meet_again(toy: Superposition, alone: dict[Key,
     assert hashes(trainers) == alone
     lines = log(tmp_path / "5")
     assert [line["step"] for line in lines] == list(range(STEPS))
-    assert list(lines[2]["saes"]) == ["a/w96"]
+    assert set(lines[2]["saes"]) == {"/".join(key) for key in alone}, "what those ahead had said stands"
+    assert set(lines[6]["saes"]) == {"/".join(key) for key in alone} - {"b/relu"}, "it was ahead when its log was lost"
+    tokens = [line["tokens"] for line in lines]
+    assert len({b - a for a, b in pairwise(tokens)}) == 1, "of those that step, not of those ahead"
 
 
 def test_logs_of_several_processes_become_one(toy: Superposition, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from universality.sae.checkpoint import load_checkpoint, save_checkpoint
+from universality.models.checkpoint import load_checkpoint, save_checkpoint
 
 SCRIPT = Path(__file__).with_name("training_process.py")
 FILES = ("w64/sae_weights.safetensors", "w64/cfg.json", "relu/sae_weights.safetensors", "relu/cfg.json")
@@ -55,7 +55,7 @@ def test_killed_or_out_of_disk_it_ends_in_the_same_bytes(tmp_path: Path) -> None
     assert "the checkpoint of step" in last
     assert "m.w64.pt, stays. Free space on this disk, and call again" in last
     assert {path.name: path.read_bytes() for path in checkpoints.glob("*.pt")} == good
-    (checkpoints / "m.w64.partial").write_bytes(b"PK\x03\x04 torn")  # what a kill within a write leaves
+    (checkpoints / ".m.w64.pt.1.partial").write_bytes(b"PK\x03\x04 torn")  # what a kill within a write leaves
 
     assert finish(folder) == uninterrupted
     assert log_lines(folder) == 60

@@ -22,6 +22,7 @@ from universality.activations.cache import DTYPES, FORMAT, HEADER, VERSION, Cach
 from universality.activations.site import BATCH_BLOCKS
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import MismatchError, ModelError, UniversalityError
+from universality.files import replacing, write_bytes
 
 if TYPE_CHECKING:
     from universality.activations.live import ModelSite
@@ -87,7 +88,7 @@ def write_cache(
         "files": {n: {"size": (folder / n).stat().st_size, "sha256": sha256(folder / n)} for n in names},
         **others,
     }
-    _write_whole(folder / HEADER, (json.dumps(header, indent=1, sort_keys=True) + "\n").encode())
+    write_bytes(folder / HEADER, (json.dumps(header, indent=1, sort_keys=True) + "\n").encode())
     say(f"activations of {site.name}: {folder}, {blocks.n_tokens * row_bytes / 1e9:.2f} GB; {pays(**measured)}")
     return open_cache(folder, site.device)
 
@@ -129,8 +130,7 @@ def _write_shards(folder: Path, shards: list[_Shard], site: ModelSite, blocks: T
     seconds, total = 0.0, sum(shard.n_tokens for shard in shards)
     with tqdm(total=total, desc=f"cache {site.name}", unit="token", unit_scale=True, disable=None) as bar:
         for shard in shards:
-            partial = folder / f"{shard.file}.partial"
-            with partial.open("wb") as file:
+            with replacing(folder / shard.file) as partial, partial.open("wb") as file:
                 for start in range(shard.start, shard.stop, BATCH_BLOCKS):
                     part = blocks.take(np.arange(start, min(start + BATCH_BLOCKS, shard.stop)))
                     begin = time.perf_counter()
@@ -138,9 +138,6 @@ def _write_shards(folder: Path, shards: list[_Shard], site: ModelSite, blocks: T
                     seconds += time.perf_counter() - begin
                     file.write(rows.data.cast("B"))
                     bar.update(len(rows))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, folder / shard.file)
     return round(total / seconds) if seconds else 0.0
 
 
@@ -151,7 +148,7 @@ def _write_rest(folder: Path, site: ModelSite, blocks: TokenBlocks) -> dict[str,
     whole.save(folder / whole.file_name)
     onto_residual = site.residual(np.eye(site.d_in, dtype=np.float32))
     if onto_residual is not None:
-        with (folder / "residual.npy").open("wb") as file:
+        with replacing(folder / "residual.npy") as partial, partial.open("wb") as file:
             np.save(file, onto_residual, allow_pickle=False)
     return {
         "blocks": "blocks.npz",
@@ -192,9 +189,3 @@ def _from_float32(acts: Tensor, dtype: Dtype, site: ModelSite) -> NDArray[Any]:
 
 def _has_size(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)

@@ -7,7 +7,6 @@ padding positions are the model's business only: they enter no SAE batch, no mom
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from universality.corpus.documents import DocumentTable
 from universality.errors import CorpusError, FormatError, MismatchError
+from universality.files import replacing
 
 _FORMAT = "universality-blocks"
 _VERSION = 1
@@ -109,9 +109,8 @@ class TokenBlocks:
 
     def save(self, path: str | Path) -> None:
         """Write one ``.npz`` (no pickle), atomically."""
-        temporary = Path(f"{path}.partial")
         segment: dict[str, Any] = {} if self.segment is None else {"segment": self.segment}
-        with temporary.open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             np.savez(
                 file,
                 header=np.frombuffer(self._header().encode(), np.uint8),
@@ -120,7 +119,6 @@ class TokenBlocks:
                 document=self.document,
                 **segment,
             )
-        os.replace(temporary, path)
 
     @classmethod
     def load(cls, path: str | Path) -> "TokenBlocks":

@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from universality.export.atomic import replacing
 from universality.export.plain import plain
+from universality.files import replacing_text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -47,7 +47,7 @@ def cytoscape_of(flat: "nx.Graph") -> dict[str, Any]:
 
 def write_cytoscape(graph: "nx.Graph", path: str | Path) -> Path:
     """Write a graph as Cytoscape JSON, atomically; parameters as ``write_graphml``."""
-    with replacing(path) as file:
+    with replacing_text(path) as file:
         file.write(cytoscape_text(plain(graph)))
     return Path(path)
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from universality.export.atomic import replacing
 from universality.export.cytoscape import cytoscape_text
 from universality.export.gexf import gexf_lines
 from universality.export.graphml import graphml_lines
 from universality.export.node_link import node_link_text
 from universality.export.plain import plain
+from universality.files import replacing_text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -29,7 +29,7 @@ def write_graph(graph: "nx.Graph", stem: str | Path, node_link: str = ".json") -
     files = []
     for ending, text in texts.items():
         path = Path(f"{stem}{ending}")
-        with replacing(path) as file:
+        with replacing_text(path) as file:
             file.write(text())
         files.append(path)
     return files

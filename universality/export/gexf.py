@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape as xml_text
 from xml.sax.saxutils import quoteattr
 
-from universality.export.atomic import replacing
 from universality.export.plain import Scalar, attribute_types, plain
+from universality.files import replacing_text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -27,7 +27,7 @@ _OWN = {"node": "label", "edge": "weight"}
 
 def write_gexf(graph: "nx.Graph", path: str | Path) -> Path:
     """Write a graph as GEXF, atomically; parameters and refusals as ``write_graphml``."""
-    with replacing(path) as file:
+    with replacing_text(path) as file:
         for line in gexf_lines(plain(graph)):
             file.write(line + "\n")
     return Path(path)

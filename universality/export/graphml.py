@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape as xml_text
 from xml.sax.saxutils import quoteattr
 
-from universality.export.atomic import replacing
 from universality.export.plain import Scalar, attribute_types, plain
+from universality.files import replacing_text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -39,7 +39,7 @@ def write_graphml(graph: "nx.Graph", path: str | Path) -> Path:
     Path
         Where it was written.
     """
-    with replacing(path) as file:
+    with replacing_text(path) as file:
         for line in graphml_lines(plain(graph)):
             file.write(line + "\n")
     return Path(path)

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from universality.export.atomic import replacing
 from universality.export.plain import plain
+from universality.files import replacing_text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -41,7 +41,7 @@ def node_link_of(flat: "nx.Graph", edges: str = "edges") -> dict[str, Any]:
 
 def write_node_link(graph: "nx.Graph", path: str | Path, edges: str = "edges") -> Path:
     """Write a graph as node-link JSON, atomically; parameters as ``node_link``."""
-    with replacing(path) as file:
+    with replacing_text(path) as file:
         file.write(node_link_text(plain(graph), edges))
     return Path(path)
 

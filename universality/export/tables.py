@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from universality.errors import MismatchError, UniversalityError
-from universality.export.atomic import replacing
 from universality.export.cells import guard, join_tokens
 from universality.export.escape import escape
 from universality.features.about import about, shown_tokens
 from universality.features.examples import Decode
+from universality.files import replacing_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +104,7 @@ def write_csv(frame: "pd.DataFrame", path: str | Path) -> Path:
     """
     cells = frame.apply(lambda column: column if _is_bare(column) else column.map(_csv_cell))
     cells.columns = [guard(escape(str(name))) for name in frame.columns]
-    with replacing(path) as file:
+    with replacing_text(path) as file:
         cells.to_csv(file, index=False, lineterminator="\r\n")
     return Path(path)
 
@@ -124,7 +124,7 @@ def write_parquet(frame: "pd.DataFrame", path: str | Path) -> Path:
             f"{path}: Parquet needs pyarrow, which is not installed; install it or write the table as CSV"
         ) from None
     cells = frame.apply(lambda column: column if _is_bare(column) else column.map(_parquet_cell))
-    with replacing(path) as file:
+    with replacing_text(path) as file:
         cells.to_parquet(file.buffer, index=False, engine="pyarrow")
     return Path(path)
 

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from universality.families.link import Met
 from universality.families.origins import Origins
 from universality.families.paths import PathConsistency
 from universality.families.rule import EdgeRule
+from universality.files import replacing_text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -38,12 +38,8 @@ def save_families(path: str | Path, header: dict[str, Any], graph: "nx.DiGraph")
 
     path = Path(path)
     data = {"format": FORMAT, "version": VERSION, **header, **nx.node_link_data(graph, edges="edges")}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(data, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing_text(path) as file:
+        file.write(json.dumps(data, allow_nan=False) + "\n")
     return path
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from universality.errors import FormatError
+from universality.files import replacing
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -42,7 +41,8 @@ def write_archive(path: str | Path, name: str, version: int, header: dict[str, A
         content = buffer.getvalue()
     else:
         raise FormatError(f"{path}: expected a name ending in .json or .npz")
-    _replace(path, content)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
     return path
 
 
@@ -103,17 +103,3 @@ def _read_npz(path: Path) -> tuple[dict[str, Any], Arrays]:
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
         arrays = {key: file[key] for key in file.files}
     return json.loads(arrays.pop("header").tobytes()), arrays
-
-
-def _replace(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide it from the group
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

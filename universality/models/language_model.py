@@ -10,7 +10,6 @@ A saved model is a folder with ``config.json`` (the arguments of ``TransformerBr
 
 import io
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -29,6 +28,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from universality.config import ArchitectureConfig
 from universality.errors import ModelError
+from universality.files import write_bytes
 from universality.hub import commit_of, repository
 from universality.models.identity import weights_hash
 from universality.models.shipped import model_folder
@@ -173,11 +173,9 @@ def save_model(model: LanguageModel, folder: str | Path, dtype: torch.dtype = to
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().to("cpu", dtype).contiguous() for name, value in weights(model.bridge).items()}
-    (folder / "model.safetensors.partial").write_bytes(save(state))  # save_file would make it private to its owner
-    os.replace(folder / "model.safetensors.partial", folder / "model.safetensors")
+    write_bytes(folder / "model.safetensors", save(state))  # save_file would make it private to its owner
     config = {"format": _FORMAT, "version": _VERSION, **model.metadata}
-    (folder / "config.json.partial").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(folder / "config.json.partial", folder / "config.json")
+    write_bytes(folder / "config.json", (json.dumps(config, indent=1, sort_keys=True) + "\n").encode())
 
 
 def load_model(source: str | Path, name: str | None = None) -> LanguageModel:

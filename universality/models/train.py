@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from universality.config import ArchitectureConfig, SeedsConfig, TrainingConfig
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import CorpusError, FormatError
+from universality.models.checkpoint import load_checkpoint, save_checkpoint
 from universality.models.forward import mean_loss, run_until, to_device
 from universality.models.language_model import LanguageModel, new_model, to_fastest_device, weights
 from universality.models.loss import NO_TARGET, linear_cross_entropy
@@ -57,7 +57,9 @@ def train_model(
     CorpusError
         If the training split is empty.
     FormatError
-        If the checkpoint is torn or of other settings.
+        If the checkpoint is torn.
+    MismatchError
+        If it is of other settings.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -176,24 +178,20 @@ def _optimizer(model: LanguageModel, training: TrainingConfig) -> torch.optim.Ad
 def _save_checkpoint(
     path: Path, model: LanguageModel, optimizer: torch.optim.Optimizer, step: int, settings: dict[str, object]
 ) -> None:
-    temporary = path.with_suffix(".partial")
-    state = {"step": step, "settings": json.dumps(settings, sort_keys=True), "optimizer": optimizer.state_dict()}
-    torch.save({**state, "weights": {n: p.detach() for n, p in weights(model.bridge).items()}}, temporary)
-    os.replace(temporary, path)
+    held = {name: value.detach() for name, value in weights(model.bridge).items()}
+    state = {"step_count": step, "weights": held, "optimizer": optimizer.state_dict()}
+    save_checkpoint(path, state, json.dumps(settings, sort_keys=True))
 
 
 def _resume(path: Path, model: LanguageModel, optimizer: torch.optim.Optimizer, settings: dict[str, object]) -> int:
-    if not path.exists():
+    state = load_checkpoint(path, json.dumps(settings, sort_keys=True))
+    if state is None:
         return 0
     try:
-        state = torch.load(path, weights_only=True)
-        step, recorded = int(state["step"]), json.loads(state["settings"])
-    except Exception as error:  # torch raises pickle, zip and runtime errors
-        raise FormatError(f"{path}: a torn checkpoint ({error}); delete it to start this model again") from None
-    if recorded != json.loads(json.dumps(settings)):
-        raise FormatError(f"{path}: a checkpoint of other settings; delete it, or give another folder")
-    with torch.no_grad():
-        for name, value in weights(model.bridge).items():
-            value.copy_(state["weights"][name])
-    optimizer.load_state_dict(state["optimizer"])
-    return step
+        with torch.no_grad():
+            for name, value in weights(model.bridge).items():
+                value.copy_(state["weights"][name])
+        optimizer.load_state_dict(state["optimizer"])
+        return int(state["step_count"])
+    except KeyError as error:
+        raise FormatError(f"{path}: the checkpoint lacks {error}; delete it to start again") from None

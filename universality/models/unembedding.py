@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +20,7 @@ from safetensors.numpy import save
 
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import FormatError, MismatchError
+from universality.files import replacing
 
 FORMAT = "universality-unembedding"
 VERSION = "1"
@@ -104,7 +103,8 @@ class Unembedding:
             "center_d_model": str(self.center_d_model).lower(),
             "sha256": self.hash,
         }
-        _replace(path, _ordered(save({"W_U": self.W_U, "gain": self.gain, "mask": self.mask}, metadata)))
+        with replacing(path) as partial:
+            partial.write_bytes(_ordered(save({"W_U": self.W_U, "gain": self.gain, "mask": self.mask}, metadata)))
         return path
 
     @classmethod
@@ -175,18 +175,3 @@ def _ordered(content: bytes) -> bytes:
     length = int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
     return content[:8] + header.ljust(length) + content[8 + length :]
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside ``path``, then rename: a reader never sees half a file, and writers may race."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp's 0600 would hide a shared file from the group
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

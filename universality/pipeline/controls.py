@@ -16,7 +16,7 @@ import pandas as pd
 
 from universality.config import Config
 from universality.errors import ConfigError
-from universality.pipeline.files import replace_file
+from universality.files import replacing
 from universality.pipeline.layout import Comparison, RunFolder, comparisons, headline_width, units_of
 from universality.pipeline.task import Task, is_done
 
@@ -217,7 +217,8 @@ def _make_table(config: Config, folder: RunFolder) -> list[Path]:
         samples.append(sample(roles.get(control.label, "control"), control.label, r, len(found.match.unmatched_rows)))
     table = between(pd.DataFrame(rows))
     target = home / "controls.csv"
-    replace_file(target, lambda partial: table.to_csv(partial, index=False))
+    with replacing(target) as partial:
+        table.to_csv(partial, index=False)
     order = table["control"].tolist()
     samples.sort(key=lambda part: order.index(part.label))
     title = "The study between its floors and ceilings"

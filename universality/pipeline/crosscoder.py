@@ -16,8 +16,9 @@ import pandas as pd
 
 from universality.config import SEEDS_OF_A_MODEL, Config
 from universality.errors import ConfigError
-from universality.pipeline.files import replace_file, spread_evenly, write_json
+from universality.files import replacing, write_json
 from universality.pipeline.layout import Comparison, RunFolder, comparisons, headline_width
+from universality.pipeline.samples import spread_evenly
 from universality.pipeline.task import Task, is_done
 
 if TYPE_CHECKING:
@@ -186,7 +187,8 @@ def _collect(config: Config, folder: RunFolder) -> list[Path]:
     norms = _norms(crosscoder, sites, held_out, store).assign(
         unpaired=np.sort(Crosscoder.load(home / UNPAIRED).relative_norms[1])
     )
-    replace_file(home / "norms.csv", lambda partial: norms.to_csv(partial, index=False))
+    with replacing(home / "norms.csv") as partial:
+        norms.to_csv(partial, index=False)
     return [store, home / "quality.json", home / "norms.csv"]
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 
 from universality.config import StatisticsConfig
 from universality.features import FeatureStore
-from universality.pipeline.files import replace_file, write_json
+from universality.files import replacing, write_json
 from universality.pipeline.layout import Comparison
 from universality.statistics import Calibration, crosscoder_agreement, feature_classes
 from universality.statistics.crosscoders import EXCLUSIVE
@@ -43,7 +42,8 @@ def compare(home: Path, store: Path, matched: Comparison, calibration: Path, set
         "exclusive_when_refitted": float(still.mean()) if len(exclusive) else math.nan,
     }
     for name, table in (("features", features), ("classes", classes)):
-        replace_file(home / f"{name}.csv", partial(table.to_csv, index=False))
+        with replacing(home / f"{name}.csv") as written:
+            table.to_csv(written, index=False)
     write_json(home / "summary.json", _plain(summary))
     drawn = draw_picture("crosscoder", figure_table(home, matched.models))
     files = [home / name for name in ("features.csv", "classes.csv", "summary.json")]

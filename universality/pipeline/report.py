@@ -1,7 +1,6 @@
 """The pictures of a run, its report, and the numbers of both as JSON."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 
 from universality.config import Config, load_config
 from universality.errors import UniversalityError
+from universality.files import write_bytes
 from universality.pipeline import gather, several
 from universality.pipeline.explorer import write_explorer
 from universality.pipeline.figures import figure_tables
@@ -184,10 +184,7 @@ def _write_summary(report: Report, path: Path) -> Path:
         for name in ("headline", "models", "widths", "saes", "concepts", "families", "pairings", "shared")
         if (part := getattr(report, name)) is not None
     }
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-    return path
+    return write_bytes(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
 
 
 def _plain(value: Any) -> Any:

@@ -16,9 +16,9 @@ import yaml
 from universality import __version__
 from universality.config import Config
 from universality.errors import ConfigError, UniversalityError
+from universality.files import replacing_text
 from universality.pipeline import stages
 from universality.pipeline.exports import make_exports
-from universality.pipeline.files import replace_file
 from universality.pipeline.layout import RunFolder, comparisons, family_stores, sae_grid
 from universality.pipeline.loaded import loaded_inputs, make_loaded_saes, with_loaded_saes
 from universality.pipeline.lock import alone_in
@@ -95,7 +95,8 @@ def _note_down(config: Config, folder: RunFolder, tasks: list[Task], outcome: Ou
     if outcome.name == checked[-1] or not target.exists():
         text = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
         if not target.exists() or target.read_text(encoding="utf-8") != text:
-            replace_file(target, lambda partial: partial.write_text(text, encoding="utf-8"))
+            with replacing_text(target) as file:
+                file.write(text)
 
 
 def run_controls(config: Config, out: str | Path) -> Path:

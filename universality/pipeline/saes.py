@@ -13,8 +13,9 @@ from torch import Tensor
 from universality.activations import Site, harvest, shuffled_batches
 from universality.config import SEEDS_OF_A_MODEL, Config
 from universality.corpus import TokenBlocks
-from universality.pipeline.files import spread_evenly, write_json
+from universality.files import write_json
 from universality.pipeline.layout import RunFolder, sae_grid
+from universality.pipeline.samples import spread_evenly
 from universality.pipeline.sites import blocks_of, can_run_models, live_site, make_sites
 from universality.sae import (
     SAE,

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from universality.config import Config
 from universality.errors import CorpusError
-from universality.pipeline.files import replace_file, spread_evenly, write_json
+from universality.files import replacing, write_json
 from universality.pipeline.fitness import warn_of_unfit
 from universality.pipeline.layout import Comparison, RunFolder, family_stores, sae_grid
+from universality.pipeline.samples import spread_evenly
 
 if TYPE_CHECKING:
     from universality.corpus import TokenBlocks
@@ -270,7 +271,8 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
             files.append(match(decoder).save(folder.decoder_match(comparison.name)))
             tables["decoder"] = decoder.pairs(found.rows, found.cols).astype(np.float32)
     target = folder.similarity(comparison.name)
-    replace_file(target, lambda partial: _write_arrays(partial, tables))
+    with replacing(target) as partial:
+        _write_arrays(partial, tables)
     return [*files, target]
 
 

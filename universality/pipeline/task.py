@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from universality.errors import FormatError, UniversalityError
+from universality.files import write_json
 
 _WHOLE = 64 * 2**20  # larger inputs are told apart by size and time, not read again at every start
 
@@ -232,10 +233,7 @@ def _write_stamp(task: Task, folder: Path, key: str, files: list[Path], seconds:
     stamp = {"task": task.name, "key": key, "settings": task.settings, "after": list(task.after), "outputs": outputs}
     path = _stamp_path(folder, task.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    text = json.dumps({**stamp, "seconds": round(seconds, 2)}, indent=1, sort_keys=True)
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_json(path, {**stamp, "seconds": round(seconds, 2)})
 
 
 def artifact_hash(file: Path, verify: bool = False) -> str:

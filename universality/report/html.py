@@ -21,10 +21,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from universality.errors import UniversalityError
+from universality.files import write_bytes
 from universality.report import cautions, numbers, published, words
 from universality.report.data import PAGE_WIDTH, THRESHOLDS, Example, FileLink, Picture, Report
 from universality.report.explorer import explorer_script
-from universality.report.files import write_bytes
 from universality.report.tokens import direction, pieces, visible
 from universality.statistics.concepts import KNOWS
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -15,8 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from universality.errors import CorpusError, FormatError, MismatchError
+from universality.files import replacing_text
+from universality.models.checkpoint import load_checkpoint, save_checkpoint
 from universality.models.training_log import keep_log_until
-from universality.sae.checkpoint import load_checkpoint, save_checkpoint
 from universality.sae.train import SAETrainer
 from universality.sae.watch import Watcher
 from universality.sae.workers import available_cores, share_out
@@ -114,9 +114,8 @@ def merge_logs(folder: str | Path) -> None:
             merged = lines.setdefault(line["step"], line)
             merged["saes"] |= line["saes"]
             merged["tokens_per_second"] = min(merged["tokens_per_second"], line["tokens_per_second"])
-    partial = folder / f"{LOG}.partial"
-    partial.write_text("".join(json.dumps(lines[step]) + "\n" for step in sorted(lines)), encoding="utf-8")
-    os.replace(partial, folder / LOG)
+    with replacing_text(folder / LOG) as file:
+        file.writelines(json.dumps(lines[step]) + "\n" for step in sorted(lines))
     for path in paths:
         if path.name != LOG:
             path.unlink()
@@ -129,8 +128,7 @@ class _Progress:
         self, log: Path | None, start: int, total: int, trainers: Mapping[Key, SAETrainer], watcher: Watcher | None
     ) -> None:
         self._trainers, self._watcher = trainers, watcher
-        if log:
-            keep_log_until(log, start)
+        self._before = keep_log_until(log, start) if log else {}
         self._log = log.open("a", encoding="utf-8") if log else None
         what = f"train {len(trainers)} SAEs"
         self._bar = tqdm(total=total, initial=start, desc=what, unit="step", disable=None if log else True)
@@ -141,10 +139,11 @@ class _Progress:
         self._tokens += len(next(iter(batch.values())))
         if any(numbers.values()):
             speed = self._tokens / (time.perf_counter() - self._begin)
-            seen = next(iter(self._trainers.values())).tokens_seen
+            seen = max(self._trainers[key].tokens_seen for key in numbers)
             named = {"/".join(key): found for key, found in numbers.items()}
             if self._log:
-                self._log.write(_log_line(step, seen, speed, named))
+                ahead = self._before.get(step, {}).get("saes", {})  # a kill parted them, and what they said stands
+                self._log.write(_log_line(step, seen, speed, {**ahead, **named}))
                 self._log.flush()
             if self._watcher:
                 self._watcher.write(seen, named)
@@ -194,9 +193,11 @@ def _step_all(
     return {key: found[key] for key in trainers}
 
 
-def _log_line(step: int, tokens: int, speed: float, numbers: Mapping[str, Mapping[str, float]]) -> str:
+def _log_line(step: int, tokens: int, speed: float, numbers: Mapping[str, Mapping[str, float | None]]) -> str:
     saes = {
-        name: {measure: value if math.isfinite(value) else None for measure, value in found.items()}
+        name: {
+            measure: value if value is not None and math.isfinite(value) else None for measure, value in found.items()
+        }
         for name, found in numbers.items()
     }
     return json.dumps({"step": step, "tokens": tokens, "tokens_per_second": round(speed), "saes": saes}) + "\n"

@@ -23,6 +23,7 @@ from scipy import sparse
 from torch import Tensor
 
 from universality.errors import FormatError, MismatchError, ModelError
+from universality.files import write_bytes
 from universality.sae import formats, kernels, stock
 from universality.sae.architecture import Architecture
 from universality.sae.architectures import architecture
@@ -263,7 +264,7 @@ class SAE:
         """
         replace(self, metadata=saelens_metadata(self.metadata)).save(folder)
         card = model_card(Path(folder).name, self._settings(), (self.d_in, self.d_sae), self.metadata)
-        ours.replace_file(Path(folder) / "README.md", card.encode())
+        write_bytes(Path(folder) / "README.md", card.encode())
         return Path(folder)
 
     @classmethod

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from universality.report.files import write_bytes
+from universality.files import write_bytes
 from universality.report.tokens import pieces, shorten, visible
 
 PARTS = ("core", "pairs", "pair", "families", "heatmap", "map", "start")

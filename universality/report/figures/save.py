@@ -8,9 +8,9 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from universality.errors import UniversalityError
+from universality.files import write_bytes
 from universality.report.data import Caption, Picture, Section
 from universality.report.figures.style import COLUMN, PAGE, styled
-from universality.report.files import write_bytes
 
 DPI = 200
 

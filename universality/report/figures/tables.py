@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from universality.errors import FormatError
-from universality.report.files import write_bytes
+from universality.files import write_bytes
 
 Table = Mapping[str, NDArray[Any]]
 

@@ -11,7 +11,6 @@ import hashlib
 import json
 import mmap
 import os
-import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from universality.errors import FormatError
+from universality.files import write_bytes
 from universality.sae.formats import saelens
 from universality.sae.formats.fields import Fields
 from universality.sae.formats.saelens import CONFIG, WEIGHTS
@@ -59,8 +59,8 @@ def write(folder: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, An
     config["metadata"] = {**metadata, "universality": ours}
     text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False) + "\n"
     (folder / CONFIG).unlink(missing_ok=True)
-    replace_file(folder / WEIGHTS, weights)
-    replace_file(folder / CONFIG, text.encode())
+    write_bytes(folder / WEIGHTS, weights)
+    write_bytes(folder / CONFIG, text.encode())
 
 
 def recognise(source: Source) -> bool:
@@ -118,16 +118,3 @@ def _hash(content: bytes | mmap.mmap) -> str:
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return hashlib.sha256(b"".join(pool.map(digest, range(0, len(content), HASHED_AT_ONCE)))).hexdigest()
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -1,0 +1,63 @@
+"""Files are whole or not there."""
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from universality.files import replacing, replacing_text, write_bytes, write_json
+
+
+def halfway(path: Path) -> None:
+    with replacing(path) as partial:
+        partial.write_bytes(b"half")
+        raise KeyError
+
+
+def halfway_in_text(path: Path) -> None:
+    with replacing_text(path) as file:
+        file.write("half")
+        raise KeyError
+
+
+@pytest.mark.parametrize("write", [halfway, halfway_in_text])
+def test_a_block_that_raises_leaves_what_stood_there(write: Callable[[Path], None], tmp_path: Path) -> None:
+    path = write_bytes(tmp_path / "new" / "a.bin", b"old")
+    for target in (path, path.with_name("b")):
+        with pytest.raises(KeyError):
+            write(target)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(path.parent) == ["a.bin"]
+
+
+def test_a_block_that_ends_replaces(tmp_path: Path) -> None:
+    path = write_bytes(tmp_path / "a", b"old")
+    with replacing(path) as partial:
+        partial.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    write_json(path, {"b": "é", "a": [1]})
+    assert path.read_bytes() == '{\n "a": [\n  1\n ],\n "b": "é"\n}\n'.encode()
+    with replacing_text(path) as file:
+        file.write("one\r\ntwo\n")
+    assert path.read_bytes() == b"one\r\ntwo\n"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
+    path = write_bytes(tmp_path / "a", b"old")
+    with pytest.raises(FileNotFoundError), replacing(path):
+        pass
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_permissions_are_the_process_s(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        path = write_bytes(tmp_path / "a", b"")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
