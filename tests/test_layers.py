@@ -12,7 +12,7 @@ import universality
 PACKAGE = Path(universality.__file__).parent
 LAYERS = (
     ("errors", "card", "explain", "compiled", "files"),
-    ("hub", "hooks"),
+    ("hub", "hooks", "settings"),
     ("config",),
     ("corpus",),
     ("models",),

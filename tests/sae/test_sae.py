@@ -146,11 +146,11 @@ def edit(folder: Path, **changes: Any) -> None:
     ("changes", "message"),
     [
         ({"architecture": "sparse"}, "architecture 'sparse' is not known; known: standard, relu, topk, jumprelu"),
-        ({"d_in": ..., "d_sae": ...}, "not the configuration of an SAE, it lacks d_in, d_sae"),
+        ({"d_in": ..., "d_sae": ...}, "incomplete, it lacks d_in, d_sae"),
         ({"d_sae": 91}, r"W_enc must have shape \[24, 91\], found \[24, 90\]"),
         ({"normalize_activations": "whitening"}, "normalize_activations is 'whitening'; only SAEs with 'none'"),
         ({"k": 91}, "k of a topk SAE must be 1 to d_sae = 90, found 91"),
-        ({"k": ...}, "not the configuration of an SAE, it lacks k"),
+        ({"k": ...}, "incomplete, it lacks k"),
         ({"metadata": {"universality": {"version": 2}}}, "version 2 of this layout; this program reads version 1"),
     ],
 )

@@ -13,66 +13,60 @@ in one number format. In it
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from universality.activations.cache_header import STORED, CacheHeader, read_header
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import FormatError, MismatchError
 from universality.models.unembedding import Unembedding, vocabulary_mask
 
-FORMAT, VERSION, HEADER = "universality-activations", 1, "cache.json"
-DTYPES: dict[str, tuple[str, torch.dtype]] = {
-    "float32": ("<f4", torch.float32),
-    "float16": ("<f2", torch.float16),
-    "bfloat16": ("<u2", torch.bfloat16),  # NumPy has no bfloat16: its bits
-}
-Dtype = Literal["float32", "float16", "bfloat16"]
+HEADER = "cache.json"
 
 
 class CachedSite:
     """The activations that a cache holds; a `Site`. Made by `open_cache` or `find_cache`."""
 
-    def __init__(self, folder: Path, header: dict[str, Any], device: torch.device) -> None:
-        self.folder, self._header, self.device = folder, header, device
+    def __init__(self, folder: Path, header: CacheHeader, device: torch.device) -> None:
+        self.folder, self.header, self.device = folder, header, device
 
     @property
     def name(self) -> str:
         """What the model was called when it was harvested."""
-        return str(self._header["model"]["name"])
+        return self.header.model
 
     @property
     def model_hash(self) -> str:
         """Of the model's weights."""
-        return str(self._header["model"]["hash"])
+        return self.header.model_hash
 
     @property
     def hook(self) -> str:
         """The hook's canonical name."""
-        return str(self._header["hook"])
+        return self.header.hook
 
     @property
     def aliases(self) -> list[str]:
         """Every name of this hook."""
-        return [str(name) for name in self._header["aliases"]]
+        return list(self.header.aliases)
 
     @property
     def d_in(self) -> int:
         """Activations a token."""
-        return int(self._header["d_in"])
+        return self.header.d_in
 
     @property
     def dtype(self) -> str:
         """Number format on the disk."""
-        return str(self._header["dtype"])
+        return self.header.dtype
 
     @property
     def cost(self) -> int:
@@ -82,7 +76,7 @@ class CachedSite:
     @cached_property
     def blocks(self) -> TokenBlocks:
         """The token blocks, all splits."""
-        return TokenBlocks.load(self.folder / self._header["blocks"])
+        return TokenBlocks.load(self.folder / self.header.blocks)
 
     def read(self, blocks: TokenBlocks) -> Tensor:
         """Activations [n_tokens, d_in] of some of the blocks.
@@ -99,7 +93,7 @@ class CachedSite:
                 f"{self.folder}: the cache holds activations of the blocks {ours.hash[:12]}, these are others; make "
                 "another with `universality cache`"
             )
-        rows: NDArray[Any] = np.empty((blocks.n_tokens, self.d_in), DTYPES[self.dtype][0])
+        rows: NDArray[Any] = np.empty((blocks.n_tokens, self.d_in), STORED[self.dtype])
         at = 0
         for block in index:
             shard = int(np.searchsorted(self._shard_starts, block, side="right")) - 1
@@ -111,12 +105,12 @@ class CachedSite:
 
     def residual(self, decoder: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """What decoder rows write into the residual stream."""
-        name = self._header["residual"]
+        name = self.header.residual
         return None if name is None else decoder @ np.load(self.folder / name, allow_pickle=False)
 
     def unembedding(self, train: TokenBlocks, min_count: int) -> Unembedding:
         """What logit weights need."""
-        whole = Unembedding.load(self.folder / self._header["unembedding"])
+        whole = Unembedding.load(self.folder / self.header.unembedding)
         mask = vocabulary_mask(train, whole.d_vocab, min_count)
         return Unembedding(whole.W_U, whole.gain, mask, whole.center_d_model)
 
@@ -132,8 +126,8 @@ class CachedSite:
         FormatError
             Naming the first that differs.
         """
-        for file, recorded in self._header["files"].items():
-            if sha256(self.folder / file) != recorded["sha256"]:
+        for file, recorded in self.header.files.items():
+            if sha256(self.folder / file) != recorded.sha256:
                 raise FormatError(f"{self.folder / file}: not what was written; delete the cache, and make it again")
 
     @cached_property
@@ -143,15 +137,15 @@ class CachedSite:
     @cached_property
     def _shard_starts(self) -> NDArray[np.int64]:
         """First block of each shard."""
-        sizes = [shard["blocks"] for shard in self._header["shards"]]
+        sizes = [shard.blocks for shard in self.header.shards]
         return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])[:-1]
 
     @cached_property
     def _shards(self) -> list[NDArray[Any]]:
-        dtype = DTYPES[self.dtype][0]
+        dtype = STORED[self.dtype]
         return [
-            np.memmap(self.folder / shard["file"], dtype, mode="r", shape=(shard["tokens"], self.d_in))
-            for shard in self._header["shards"]
+            np.memmap(self.folder / shard.file, dtype, mode="r", shape=(shard.tokens, self.d_in))
+            for shard in self.header.shards
         ]
 
 
@@ -171,25 +165,17 @@ def open_cache(folder: str | Path, device: torch.device | str = "cpu") -> Cached
         If the cache is unfinished, torn, foreign or of another version.
     """
     folder = Path(folder)
-    try:
-        header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not (folder / HEADER).is_file():
         raise FormatError(
             f"{folder}: no complete cache of activations: {HEADER} is missing; `universality cache` goes on with it"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise FormatError(f"{folder / HEADER}: not JSON: {error}") from None
-    found = (header.get("format"), header.get("version")) if isinstance(header, dict) else (None, None)
-    if found != (FORMAT, VERSION):
-        raise FormatError(
-            f"{folder / HEADER}: expected {FORMAT} version {VERSION}, found {found[0]} version {found[1]}"
         )
-    for name, recorded in header["files"].items():
+    header = read_header(folder / HEADER)
+    for name, recorded in header.files.items():
         size = (folder / name).stat().st_size if (folder / name).is_file() else None
-        if size != recorded["size"]:
+        if size != recorded.size:
             is_size = "is missing" if size is None else f"has {size} bytes"
             raise FormatError(
-                f"{folder / name}: {is_size}, expected {recorded['size']}: a torn cache; delete {HEADER} in it, and "
+                f"{folder / name}: {is_size}, expected {recorded.size}: a torn cache; delete {HEADER} in it, and "
                 "`universality cache` makes again what is not whole"
             )
     return CachedSite(folder, header, torch.device(device))
@@ -201,8 +187,8 @@ def find_cache(
     """The cache in ``root`` of this model, hook (by any of its names), corpus and number format; None without one."""
     for path in sorted(Path(root).glob(f"*/{HEADER}")):
         site = open_cache(path.parent, device)
-        h = site._header
-        if (site.model_hash, h["blocks_hash"], site.dtype) == (model_hash, blocks_hash, dtype) and hook in h["aliases"]:
+        held = (site.model_hash, site.header.blocks_hash, site.dtype)
+        if held == (model_hash, blocks_hash, dtype) and hook in site.aliases:
             return site
     return None
 

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from universality.activations.cache import DTYPES, FORMAT, HEADER, VERSION, CachedSite, Dtype, open_cache, sha256
+from universality.activations.cache import HEADER, CachedSite, open_cache, sha256
+from universality.activations.cache_header import STORED, CacheHeader, Dtype, File, Shard
 from universality.activations.site import BATCH_BLOCKS
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import MismatchError, ModelError, UniversalityError
-from universality.files import replacing, write_bytes
+from universality.files import replacing
 
 if TYPE_CHECKING:
     from universality.activations.live import ModelSite
@@ -64,31 +65,32 @@ def write_cache(
     folder = Path(root) / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     if (folder / HEADER).exists():
         return open_cache(folder, site.device)
-    row_bytes = site.d_in * np.dtype(DTYPES[dtype][0]).itemsize
+    row_bytes = site.d_in * np.dtype(STORED[dtype]).itemsize
     folder.mkdir(parents=True, exist_ok=True)
     shards = _cut(blocks, row_bytes)
     missing = [shard for shard in shards if not _has_size(folder / shard.file, shard.n_tokens * row_bytes)]
     _check_room(folder, sum(shard.n_tokens for shard in missing) * row_bytes)
     harvested = _write_shards(folder, missing, site, blocks, dtype)
     measured = {"harvest": harvested, "read": _read_speed(folder / shards[0].file, row_bytes)}
-    others = _write_rest(folder, site, blocks)
-    names = [*(shard.file for shard in shards), *(name for name in others.values() if name)]
-    header = {
-        "format": FORMAT,
-        "version": VERSION,
-        "model": {"name": site.name, "hash": site.model_hash},
-        "hook": site.hook,
-        "aliases": site.aliases,
-        "blocks_hash": blocks.hash,
-        "dtype": dtype,
-        "d_in": site.d_in,
-        "n_tokens": blocks.n_tokens,
-        "shards": [{"file": s.file, "blocks": s.stop - s.start, "tokens": s.n_tokens} for s in shards],
-        "tokens_per_second": measured,
-        "files": {n: {"size": (folder / n).stat().st_size, "sha256": sha256(folder / n)} for n in names},
-        **others,
-    }
-    write_bytes(folder / HEADER, (json.dumps(header, indent=1, sort_keys=True) + "\n").encode())
+    kept, unembedding, residual = _write_rest(folder, site, blocks)
+    names = [*(shard.file for shard in shards), kept, unembedding, *([residual] if residual else [])]
+    header = CacheHeader(
+        model=site.name,
+        model_hash=site.model_hash,
+        hook=site.hook,
+        aliases=tuple(site.aliases),
+        blocks_hash=blocks.hash,
+        dtype=dtype,
+        d_in=site.d_in,
+        n_tokens=blocks.n_tokens,
+        shards=tuple(Shard(s.file, s.stop - s.start, s.n_tokens) for s in shards),
+        **measured,
+        files={n: File((folder / n).stat().st_size, sha256(folder / n)) for n in names},
+        blocks=kept,
+        unembedding=unembedding,
+        residual=residual,
+    )
+    header.write(folder / HEADER)
     say(f"activations of {site.name}: {folder}, {blocks.n_tokens * row_bytes / 1e9:.2f} GB; {pays(**measured)}")
     return open_cache(folder, site.device)
 
@@ -105,27 +107,27 @@ def pays(harvest: float, read: float) -> str:
 
 
 @dataclass(frozen=True)
-class _Shard:
+class _Piece:
     file: str
     start: int
     stop: int
     n_tokens: int
 
 
-def _cut(blocks: TokenBlocks, row_bytes: int) -> list[_Shard]:
+def _cut(blocks: TokenBlocks, row_bytes: int) -> list[_Piece]:
     """Whole blocks in files of about ``SHARD_BYTES``."""
     ends = np.concatenate([[0], np.cumsum(blocks.length - 1, dtype=np.int64)])
-    shards: list[_Shard] = []
+    shards: list[_Piece] = []
     start = 0
     while start < len(blocks):
         full = int(np.searchsorted(ends, ends[start] + SHARD_BYTES // row_bytes, side="right")) - 1
         stop = max(start + 1, full)
-        shards.append(_Shard(f"activations-{len(shards):05d}.bin", start, stop, int(ends[stop] - ends[start])))
+        shards.append(_Piece(f"activations-{len(shards):05d}.bin", start, stop, int(ends[stop] - ends[start])))
         start = stop
     return shards
 
 
-def _write_shards(folder: Path, shards: list[_Shard], site: ModelSite, blocks: TokenBlocks, dtype: Dtype) -> float:
+def _write_shards(folder: Path, shards: list[_Piece], site: ModelSite, blocks: TokenBlocks, dtype: Dtype) -> float:
     """Harvest these shards, each written whole or not at all; returns the tokens harvested in a second."""
     seconds, total = 0.0, sum(shard.n_tokens for shard in shards)
     with tqdm(total=total, desc=f"cache {site.name}", unit="token", unit_scale=True, disable=None) as bar:
@@ -141,8 +143,8 @@ def _write_shards(folder: Path, shards: list[_Shard], site: ModelSite, blocks: T
     return round(total / seconds) if seconds else 0.0
 
 
-def _write_rest(folder: Path, site: ModelSite, blocks: TokenBlocks) -> dict[str, str | None]:
-    """What else training, stores and matching need of the model and the corpus; names of the files."""
+def _write_rest(folder: Path, site: ModelSite, blocks: TokenBlocks) -> tuple[str, str, str | None]:
+    """What else training, stores and matching need: files of the blocks, W_U and the map into the residual stream."""
     blocks.save(folder / "blocks.npz")
     whole = site.unembedding(blocks, 0)
     whole.save(folder / whole.file_name)
@@ -150,11 +152,7 @@ def _write_rest(folder: Path, site: ModelSite, blocks: TokenBlocks) -> dict[str,
     if onto_residual is not None:
         with replacing(folder / "residual.npy") as partial, partial.open("wb") as file:
             np.save(file, onto_residual, allow_pickle=False)
-    return {
-        "blocks": "blocks.npz",
-        "unembedding": whole.file_name,
-        "residual": None if onto_residual is None else "residual.npy",
-    }
+    return "blocks.npz", whole.file_name, None if onto_residual is None else "residual.npy"
 
 
 def _read_speed(path: Path, row_bytes: int) -> float:
@@ -177,7 +175,7 @@ def _check_room(folder: Path, wanted: int) -> None:
 
 
 def _from_float32(acts: Tensor, dtype: Dtype, site: ModelSite) -> NDArray[Any]:
-    rows = acts.to(DTYPES[dtype][1]).cpu()
+    rows = acts.to(getattr(torch, dtype)).cpu()
     if not bool(torch.isfinite(rows).all()):
         raise ModelError(
             f"model {site.name!r}: activations at {site.hook} are NaN, infinite, or too large for {dtype} (largest "

@@ -30,8 +30,8 @@ from torch import Tensor
 
 from universality.activations.joint import joined
 from universality.errors import FormatError, MismatchError
-from universality.sae.formats.settings import Settings
 from universality.sae.sae import SAE
+from universality.settings import Settings
 
 SECTION = "crosscoder"
 

@@ -24,8 +24,8 @@ from universality.files import write_bytes
 from universality.sae.formats import saelens
 from universality.sae.formats.fields import Fields
 from universality.sae.formats.saelens import CONFIG, WEIGHTS
-from universality.sae.formats.settings import Settings
 from universality.sae.formats.source import Source
+from universality.settings import Settings
 
 NAME = f"ours (as SAELens's, with metadata.universality in {CONFIG})"
 TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec")

@@ -17,8 +17,8 @@ import torch
 from universality.errors import FormatError
 from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm, spread
 from universality.sae.formats.safetensors_file import read_safetensors
-from universality.sae.formats.settings import Settings
 from universality.sae.formats.source import Source
+from universality.settings import Settings
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 NAME = f"SAELens ({CONFIG}, {WEIGHTS})"

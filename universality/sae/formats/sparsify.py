@@ -14,8 +14,8 @@ from typing import Any
 from universality.errors import FormatError
 from universality.sae.formats.fields import Fields, chosen, expect
 from universality.sae.formats.safetensors_file import read_safetensors
-from universality.sae.formats.settings import Settings
 from universality.sae.formats.source import Source
+from universality.settings import Settings
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 NAME = f"sparsify ({CONFIG}, {WEIGHTS})"

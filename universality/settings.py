@@ -1,11 +1,12 @@
-"""The configuration beside somebody's weights: JSON whose every value is checked before it is believed.
+"""JSON beside somebody's numbers, whose every value is checked before it is believed.
 
-No value of a configuration is used as a path, a name to import or a size to allocate.
+No value is used as a path, a name to import or a size to allocate, but for names of files beside it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ LARGEST = 16 * 2**20
 """Bytes; real ones have a few thousand."""
 LARGEST_NUMBER = 2**40
 _REQUIRED: Any = object()
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{,199}")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Settings:
         """All of these must be there."""
         missing = [key for key in keys if key not in self]
         if missing:
-            raise FormatError(f"{self.where}: not the configuration of an SAE, it lacks {', '.join(missing)}")
+            raise FormatError(f"{self.where}: incomplete, it lacks {', '.join(missing)}")
 
     def integer(self, key: str, default: Any = _REQUIRED) -> int:
         """A whole number of at least 1, and of a size that some computer could hold."""
@@ -62,6 +64,13 @@ class Settings:
         fits = isinstance(value, int) and not isinstance(value, bool)
         if value is not default and not (fits and 1 <= value <= LARGEST_NUMBER):
             raise self._wrong(key, "a whole number from 1 to 2^40", value)
+        return value
+
+    def count(self, key: str) -> int:
+        """A whole number of at least 0, and of a size that some disk could hold."""
+        value = self._value(key, _REQUIRED)
+        if not (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_NUMBER):
+            raise self._wrong(key, "a whole number from 0 to 2^40", value)
         return value
 
     def number(self, key: str, default: Any = _REQUIRED) -> float:
@@ -86,6 +95,20 @@ class Settings:
             raise self._wrong(key, "a string", value)
         return value
 
+    def file_name(self, key: str, default: Any = _REQUIRED) -> str:
+        """The name of a file that lies beside this one."""
+        value = self.text(key, default)
+        if value is not default and not _FILE_NAME.fullmatch(value):
+            raise self._wrong(key, "the name of a file beside it, without a path", value)
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of strings."""
+        value = self._value(key, _REQUIRED)
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise self._wrong(key, "a list of strings", value)
+        return tuple(value)
+
     def integers(self, key: str) -> tuple[int, ...]:
         """A list of whole numbers; none where the key is missing."""
         value = self._value(key, [])
@@ -99,6 +122,13 @@ class Settings:
         if not isinstance(value, dict):
             raise self._wrong(key, "an object", value)
         return Settings(value, f"{self.where}: {key}")
+
+    def sections(self, key: str) -> tuple[Settings, ...]:
+        """A list of objects."""
+        value = self._value(key, _REQUIRED)
+        if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+            raise self._wrong(key, "a list of objects", value)
+        return tuple(Settings(one, f"{self.where}: {key}: {i}") for i, one in enumerate(value))
 
     def _value(self, key: str, default: Any) -> Any:
         if default is _REQUIRED:
