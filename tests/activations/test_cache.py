@@ -155,6 +155,7 @@ def test_torn_foreign_and_altered_caches_are_refused(copy: Path) -> None:
         ({"d_in": 7}, r"activations-00000.bin: expected \d+ bytes for \d+ tokens of 7 float32 numbers, found \d+"),
         ({"dtype": "float64"}, "dtype: expected one of float32, float16, bfloat16, found 'float64'"),
         ({"shards": {}}, "shards must be a list of objects"),
+        ({"shards": []}, r"shards: expected \d+ tokens in all, found 0"),
         (
             {"shards": [{"file": "../../etc/passwd", "blocks": 1, "tokens": 1}]},
             "file must be the name of a file beside",

@@ -69,6 +69,9 @@ class CacheHeader:
         for name in [*named, *(shard.file for shard in self.shards)]:
             if name not in self.files:
                 raise FormatError(f"files: expected {name}, of which it speaks; found {', '.join(self.files)}")
+        held = sum(shard.tokens for shard in self.shards)
+        if held != self.n_tokens:
+            raise FormatError(f"shards: expected {self.n_tokens} tokens in all, found {held}")
         row_bytes = self.d_in * np.dtype(STORED[self.dtype]).itemsize
         for shard in self.shards:
             size = self.files[shard.file].size
