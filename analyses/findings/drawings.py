@@ -42,7 +42,7 @@ def stability(table: pd.DataFrame) -> Figure:
 
 @styled
 def topk_and_relu(table: pd.DataFrame) -> Figure:
-    """Stability against L0, TopK of two widths and ReLU, with its number of living features above each point."""
+    """Stability against L0, TopK of two widths and ReLU, with the number of living features above a point that lacks some."""
     figure = new_figure(PAGE, 2.8)
     full = table[table["tokens"] == FULL]
     groups = {
@@ -56,7 +56,8 @@ def topk_and_relu(table: pd.DataFrame) -> Figure:
             part = rows.sort_values("l0")
             _errors(ax, part, "l0", name, colour, label)
         relu = groups[f"ReLU, width {WIDTH:,}"][0]
-        for x, y, alive in zip(relu["l0"], relu[name], relu["alive"], strict=True):
+        short = relu[relu["alive"] < 0.99 * WIDTH]
+        for x, y, alive in zip(short["l0"], short[name], short["alive"], strict=True):
             ax.annotate(f"{alive:.0f}", (x, y), (0, 7), textcoords="offset points", fontsize=5.5, color=VERMILION,
                         ha="center")  # fmt: skip
         ax.set_xscale("log", base=2)
