@@ -14,8 +14,8 @@ MOST_DEAD = 0.2
 LEAST_L0 = 1.0
 """Features a token: below, most tokens have none."""
 MOST_DENSE = 0.1
-"""L0 as a share of the width: above, features fire alike because each fires on much of the text. (512 features with
-L0 32 are at 0.06: there matched features agreed less than neurons.)"""
+"""L0 as a share of the width: above, features fire alike because each fires on much of the text. Below it that
+may be so too: of 512 features with L0 32, at 0.06, matched ones agreed less than neurons."""
 
 
 @dataclass(frozen=True)
