@@ -42,7 +42,7 @@ def stability(table: pd.DataFrame) -> Figure:
 
 @styled
 def topk_and_relu(table: pd.DataFrame) -> Figure:
-    """Stability against L0, TopK of two widths and ReLU, with the number of living features above a point that lacks some."""
+    """Stability against L0, TopK of two widths and ReLU; where features are silent, the number of living ones above."""
     figure = new_figure(PAGE, 2.8)
     full = table[table["tokens"] == FULL]
     groups = {
