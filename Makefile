@@ -5,7 +5,7 @@ OUT    ?= runs/quickstart
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint bench docs clean setup
+.PHONY: demo test lint bench gpu docs clean setup
 
 demo: $(READY)  ## the main job on real text; ends with the path of the report
 	@$(BIN)/universality run configs/quickstart.yaml --out $(OUT)
@@ -20,6 +20,9 @@ lint: $(READY)
 
 bench: $(READY)  ## speed, memory and accuracy, each against an alternative in the same run
 	@for script in tests/bench/*.py; do echo; echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+gpu:  ## tests and tables of a CUDA card, with python3 as it is; see tests/gpu/run.sh
+	@bash tests/gpu/run.sh
 
 docs: $(READY)  ## the documentation, into site/index.html, to open from disk; a broken link fails
 	@$(BIN)/python -m pip install --quiet --requirement docs/requirements.lock

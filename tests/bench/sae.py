@@ -51,7 +51,7 @@ def seconds(function: Callable[[], object], device: str, repeats: int = 5) -> fl
     return best
 
 
-def dense_autograd(width: int, x: Tensor) -> Callable[[Tensor], None]:
+def dense_autograd(width: int, x: Tensor, k: int = K) -> Callable[[Tensor], None]:
     """The formulation of TopK that one writes first: torch.topk, scatter, two dense products, autograd."""
     summary = summarise(x)
     parameters = {name: t.requires_grad_() for name, t in initial_weights(width, summary, 0).tensors().items()}
@@ -60,7 +60,7 @@ def dense_autograd(width: int, x: Tensor) -> Callable[[Tensor], None]:
 
     def step(batch: Tensor) -> None:
         scaled = batch * summary.scale
-        values, indices = ((scaled - b_dec) @ w_enc.T + b_enc).topk(K, dim=1)
+        values, indices = ((scaled - b_dec) @ w_enc.T + b_enc).topk(k, dim=1)
         acts = torch.zeros(len(batch), width, device=batch.device).scatter(1, indices, values.relu())
         loss = (acts @ w_dec + b_dec - scaled).square().mean()
         adam.zero_grad()

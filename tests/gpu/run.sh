@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Tests and measurements on a CUDA card, for a machine that may have no network and no virtual environment.
+#   tests/gpu/run.sh fetch      where there is a network: wheels for the machine with the card, into .wheels/
+#   tests/gpu/run.sh [FOLDER]   where there is a card: the tests marked gpu, then the tables, into FOLDER (runs/gpu)
+# PYTHON names the interpreter (python3). It needs torch, numba, h5py, safetensors, scipy, pandas, tqdm and pytest; what
+# else it lacks is taken from .wheels/, and tests that need more than it then has are skipped and say so.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+python=${PYTHON:-python3}
+site=.wheels/site
+
+if [ "${1:-}" = fetch ]; then
+    for version in ${TARGET_PYTHON:-3.12}; do
+        grep -v '^#' tests/gpu/requirements.txt | while read -r package; do
+            "$python" -m pip download --quiet --no-deps --only-binary=:all: --dest .wheels \
+                --python-version "$version" --implementation cp --platform manylinux_2_28_x86_64 \
+                --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 "$package"
+        done
+    done
+    du -sh .wheels
+    exit
+fi
+
+out=${1:-runs/gpu}
+mkdir -p "$out"
+if compgen -G ".wheels/*.whl" >/dev/null && [ ! -d "$site" ]; then  # those that are missing, and nothing that is there
+    missing=()
+    for wheel in .wheels/*.whl; do
+        "$python" -m pip show --quiet "$(basename "$wheel" | cut -d- -f1)" 2>/dev/null || missing+=("$wheel")
+    done
+    [ ${#missing[@]} = 0 ] || "$python" -m pip install --quiet --no-index --no-deps --no-compile \
+        --root-user-action=ignore --target "$site" "${missing[@]}" || echo "wheels of another Python are not used"
+fi
+export PYTHONPATH="$PWD/$site:$PWD${PYTHONPATH:+:$PYTHONPATH}" HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
+
+files=$(grep -rlE '^pytestmark = .*gpu|mark\.gpu' tests --include='test_*.py' | sort)
+if ! "$python" -c 'import transformer_lens' 2>/dev/null; then
+    echo "TransformerLens cannot be imported: tests in tests/activations and of whole runs are left out"
+    files=$(grep -v '^tests/activations/' <<<"$files")
+fi
+status=0
+# The package's warnings fail its tests in CI; here versions are whatever the machine has, so they are only shown.
+"$python" -m pytest -m gpu $files --import-mode=importlib -p no:cacheprovider \
+    -o addopts="--strict-markers --durations=10 -q -rs" -W default 2>&1 | tee "$out/tests.txt" || status=$?
+(cd tests/bench && "$python" gpu.py --out "$(cd "$OLDPWD" && realpath "$out")" ${GPU_BENCH_OPTIONS:-})
+exit $status

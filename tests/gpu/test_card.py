@@ -1,0 +1,119 @@
+"""What a CUDA card computes: the same features as the CPU, the same bytes twice, and a whole run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from universality.sae import SAE, SAESpec, SAETrainer, train_grid
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+ROOT = Path(__file__).parents[2]
+STEPS, BATCH = 600, 256
+SPECS = {
+    "topk": SAESpec(128, k=3, learning_rate=1e-2, dead_after_tokens=5000),
+    "relu": SAESpec(128, "relu", l1=0.02, learning_rate=1e-2),
+    "jumprelu": SAESpec(128, "jumprelu", l0=0.02, bandwidth=0.5, learning_rate=1e-2),
+    "batchtopk": SAESpec(128, "batchtopk", k=3, learning_rate=1e-2, dead_after_tokens=5000),
+    "matryoshka": SAESpec(128, "matryoshka", k=3, nested=(32, 64), learning_rate=1e-2, dead_after_tokens=5000),
+}
+
+
+@pytest.fixture(scope="module")
+def activations() -> Tensor:
+    """96 sparse features in 48 dimensions [20,000, 48]."""
+    generator = torch.Generator().manual_seed(3)
+    directions = torch.nn.functional.normalize(torch.randn(96, 48, generator=generator))
+    fires = torch.rand(20_000, 96, generator=generator).topk(3, dim=1).indices
+    strength = torch.rand(20_000, 3, generator=generator) + 0.5
+    return torch.zeros(20_000, 96).scatter_(1, fires, strength) @ directions
+
+
+def batches(x: Tensor, first: int = 0) -> Iterator[dict[str, Tensor]]:
+    for step in range(first, STEPS):
+        yield {"m": x[torch.randint(len(x), (BATCH,), generator=torch.Generator().manual_seed(step)).to(x.device)]}
+
+
+def train(spec: SAESpec, x: Tensor) -> SAETrainer:
+    trainer = SAETrainer(spec, x, STEPS)
+    for batch in batches(x):
+        trainer.step(batch["m"])
+    return trainer
+
+
+def explained(sae: SAE, x: Tensor) -> float:
+    error = x - torch.from_numpy(np.asarray(sae.decode(sae.encode(x))))
+    return 1 - float(error.square().sum() / (x - x.mean(0)).square().sum())
+
+
+@pytest.mark.parametrize("products", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", SPECS)
+def test_a_card_learns_as_much_as_the_cpu(name: str, products: str, activations: Tensor) -> None:
+    spec = SAESpec(**{**SPECS[name].as_dict(), "products": products})
+    cpu, card = (explained(train(spec, x).finish(), activations) for x in (activations, activations.cuda()))
+    assert cpu > 0.6
+    assert card == pytest.approx(cpu, abs=0.03)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_same_training_twice_gives_the_same_bytes(name: str, activations: Tensor) -> None:
+    first, second = (train(SPECS[name], activations.cuda()).weights.tensors() for _ in range(2))
+    for key, tensor in first.items():
+        assert torch.equal(tensor, second[key]), key
+
+
+def test_an_interrupted_grid_resumes_to_the_same_bytes(activations: Tensor, tmp_path: Path) -> None:
+    x = activations.cuda()
+
+    def grid() -> dict[tuple[str, str], SAETrainer]:
+        return {("m", name): SAETrainer(SPECS[name], x, STEPS) for name in ("topk", "batchtopk")}
+
+    whole, begun, resumed = grid(), grid(), grid()
+    train_grid(whole, lambda first: batches(x, first), tmp_path / "whole")
+    with pytest.raises(Exception, match="ended after 250"):
+        train_grid(begun, lambda first: islice(batches(x, first), 250), tmp_path / "part")
+    train_grid(resumed, lambda first: batches(x, first), tmp_path / "part")
+    for key, trainer in whole.items():
+        for name, tensor in trainer.weights.tensors().items():
+            assert torch.equal(tensor, resumed[key].weights.tensors()[name]), (key, name)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The smoke configuration run on the card, and on the CPU alone."""
+    pytest.importorskip("transformer_lens")
+    folders = {}
+    for where, visible in (("card", os.environ.get("CUDA_VISIBLE_DEVICES")), ("cpu", "")):
+        folder = folders[where] = tmp_path_factory.mktemp(where)
+        env = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
+        command = [sys.executable, "-m", "universality", "run", ROOT / "configs" / "smoke.yaml", "--out", folder]
+        env |= {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+    return folders
+
+
+def test_a_whole_run_on_the_card_finds_what_the_cpu_finds(runs: dict[str, Path]) -> None:
+    def qualities(folder: Path) -> dict[str, Any]:
+        files = sorted(folder.glob("saes/*/*/quality.json"))
+        return {str(f.relative_to(folder)): json.loads(f.read_text()) for f in files}
+
+    card, cpu = qualities(runs["card"]), qualities(runs["cpu"])
+    assert card
+    assert card.keys() == cpu.keys()
+    for name, quality in card.items():
+        assert quality["explained_variance"] == pytest.approx(cpu[name]["explained_variance"], abs=0.05), name
+        assert quality["l0"] == pytest.approx(cpu[name]["l0"], rel=0.1), name
+    assert (runs["card"] / "report" / "index.html").is_file()
