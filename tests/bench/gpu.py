@@ -3,8 +3,8 @@
     python tests/bench/gpu.py [--out FOLDER] [--device cuda | cpu] [--toy]
 
 Prints three tables and writes them to FOLDER as ``<card>.txt`` and ``<card>.json``, named for the card. The training
-table gives the time of a whole step (forward, backward, Adam) beside two bounds on the same batch: the encoder's product
-alone, which every step contains, and the formulation one writes first (torch.topk, scatter, two dense products,
+table gives the time of a whole step (forward, backward, Adam) beside two others on the same batch: the encoder's
+product alone, which every step contains, and the formulation one writes first (torch.topk, scatter, two dense products,
 autograd). The matching table gives the best partners of every feature of two stores on the device and on the CPU, and
 how far the scores differ. ``--toy`` takes sizes that a CPU finishes in seconds. Tests of the card: `tests/gpu/run.sh`.
 """
@@ -43,8 +43,8 @@ class Sizes:
     batch: int = 4096
     widths: tuple[int, ...] = (4096, 16_384, 65_536)
     product: int = 8192
-    stores: tuple[tuple[int, int], ...] = ((250_000, 16_384), (250_000, 65_536))
-    seconds: float = 1.0
+    stores: tuple[tuple[int, int], ...] = ((250_000, 16_384), (100_000, 65_536))
+    seconds: float = 0.5
 
 
 TOY = Sizes(d_in=32, k=4, batch=256, widths=(128,), product=256, stores=((4000, 96),), seconds=0.05)
@@ -157,7 +157,9 @@ def matching(device: Device, sizes: Sizes, folder: Path) -> Iterator[dict[str, A
 class Report:
     """Lines for people and a record for programs."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / re.sub(r"[^a-z0-9]+", "-", device.name.lower()).strip("-")
         self.lines: list[str] = []
         versions = {"python": sys.version.split()[0], "torch": torch.__version__, "cuda": torch.version.cuda}
         self.record: dict[str, Any] = {"card": device.name, **versions}
@@ -165,18 +167,12 @@ class Report:
         self.say(f"{device.name}{memory}; torch {torch.__version__}, Python {versions['python']}")
 
     def say(self, line: str = "") -> None:
-        """Print a line and keep it."""
+        """Print a line and keep it; what was measured so far is on the disk, should the time run out."""
         print(line, flush=True)
         self.lines.append(line)
-
-    def write(self, folder: Path, card: str) -> None:
-        """``<card>.txt`` and ``<card>.json``."""
-        folder.mkdir(parents=True, exist_ok=True)
-        stem = re.sub(r"[^a-z0-9]+", "-", card.lower()).strip("-")
-        (folder / f"{stem}.txt").write_text("\n".join(self.lines) + "\n", encoding="utf-8")
+        self.path.with_suffix(".txt").write_text("\n".join(self.lines) + "\n", encoding="utf-8")
         text = json.dumps(self.record, indent=1, allow_nan=False) + "\n"
-        (folder / f"{stem}.json").write_text(text, encoding="utf-8")
-        print(f"\n{folder / stem}.txt")
+        self.path.with_suffix(".json").write_text(text, encoding="utf-8")
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
@@ -193,7 +189,7 @@ def main() -> None:
         print("no CUDA device: nothing measured; --device cpu --toy tries the script")
         return
     device, sizes = Device(options.device), TOY if options.toy else Sizes()
-    report = Report(device)
+    report = Report(device, options.out)
     report.record["sizes"] = asdict(sizes)
     report.record["limits"] = found = limits(device, sizes)
     report.say(f"products {found['float32']:.1f} TFLOP/s in float32, {found['bfloat16']:.1f} in bfloat16; "
@@ -219,7 +215,7 @@ def main() -> None:
             report.say(f"{row['n_tokens']:>9,} {row['n_features']:>9,} {row['what']:>28} {row['device_s']:>9.2f} "
                        f"{row['cpu_s']:>8.2f} {row['cpu_processor_s']:>12.2f} {row['times_faster']:>6.1f}x "
                        f"{row['largest_difference']:>14.1e} {row['same_partners']:>12.2%}")  # fmt: skip
-    report.write(options.out, device.name)
+    print(f"\n{report.path}.txt")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from universality.sae import SAE, SAESpec, SAETrainer, train_grid
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
 ROOT = Path(__file__).parents[2]
-STEPS, BATCH = 600, 256
+STEPS, BATCH = 400, 256
 SPECS = {
     "topk": SAESpec(128, k=3, learning_rate=1e-2, dead_after_tokens=5000),
     "relu": SAESpec(128, "relu", l1=0.02, learning_rate=1e-2),
@@ -82,8 +82,8 @@ def test_an_interrupted_grid_resumes_to_the_same_bytes(activations: Tensor, tmp_
 
     whole, begun, resumed = grid(), grid(), grid()
     train_grid(whole, lambda first: batches(x, first), tmp_path / "whole")
-    with pytest.raises(Exception, match="ended after 250"):
-        train_grid(begun, lambda first: islice(batches(x, first), 250), tmp_path / "part")
+    with pytest.raises(Exception, match="ended after 150"):
+        train_grid(begun, lambda first: islice(batches(x, first), 150), tmp_path / "part")
     train_grid(resumed, lambda first: batches(x, first), tmp_path / "part")
     for key, trainer in whole.items():
         for name, tensor in trainer.weights.tensors().items():
@@ -92,17 +92,28 @@ def test_an_interrupted_grid_resumes_to_the_same_bytes(activations: Tensor, tmp_
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The smoke configuration run on the card, and on the CPU alone."""
+    """The smoke configuration: a whole run on the card; its models and SAEs on the card again, and on the CPU alone."""
     pytest.importorskip("transformer_lens")
-    folders = {}
-    for where, visible in (("card", os.environ.get("CUDA_VISIBLE_DEVICES")), ("cpu", "")):
-        folder = folders[where] = tmp_path_factory.mktemp(where)
-        env = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
-        command = [sys.executable, "-m", "universality", "run", ROOT / "configs" / "smoke.yaml", "--out", folder]
-        env |= {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
-        assert done.returncode == 0, done.stderr[-3000:]
-    return folders
+    folders, started = {}, {}
+    for name, command, visible in (("card", "run", None), ("again", "train-saes", None), ("cpu", "train-saes", "")):
+        folders[name] = tmp_path_factory.mktemp(name)
+        arguments = [sys.executable, "-m", "universality", command, ROOT / "configs" / "smoke.yaml"]
+        env = os.environ | ({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+        with (folders[name] / "stderr.txt").open("w") as errors:  # side by side: most of their time is imports
+            started[name] = subprocess.Popen(
+                [*arguments, "--out", folders[name] / "run"], env=env, stdout=subprocess.DEVNULL, stderr=errors
+            )
+    for name, process in started.items():
+        assert process.wait(timeout=300) == 0, (folders[name] / "stderr.txt").read_text()[-3000:]
+    return {name: folder / "run" for name, folder in folders.items()}
+
+
+def test_a_second_run_on_the_card_makes_the_same_weights(runs: dict[str, Path]) -> None:
+    first = {f.relative_to(runs["card"]): f.read_bytes() for f in runs["card"].rglob("*.safetensors")}
+    again = {f.relative_to(runs["again"]): f.read_bytes() for f in runs["again"].rglob("*.safetensors")}
+    assert any("saes" in name.parts for name in again)
+    for name, content in again.items():
+        assert content == first[name], name
 
 
 def test_a_whole_run_on_the_card_finds_what_the_cpu_finds(runs: dict[str, Path]) -> None:

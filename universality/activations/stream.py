@@ -145,7 +145,7 @@ class _Prefetch:
         devices = [site.device for site in self._sites.values()]
         free = torch.empty(0, dtype=torch.int64)
         try:
-            if devices and devices[0].type == "cuda":
+            if devices and devices[0].type == "cuda" and devices[0].index is not None:  # "cuda" is the current one
                 torch.cuda.set_device(devices[0])
             for fill in self._fills:
                 filled = []

@@ -8,6 +8,7 @@ rows.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -59,12 +60,29 @@ class Entries:
 
     def transposed_times(self, values: Tensor, rows: Tensor) -> Tensor:
         """Its transpose · rows [n_tokens, d_in]."""
-        order = torch.argsort(self.feature, stable=True)
+        order = self._by_feature
         return _product(self.feature[order], self.token[order], values[order], self.shape[1], rows)
 
     def sums(self, values: Tensor) -> Tensor:
-        """Per feature the sum of these values [d_sae]."""
-        return torch.zeros(self.shape[1], dtype=values.dtype, device=values.device).index_add_(0, self.feature, values)
+        """Per feature the sum of these values [d_sae], added in the order of the tokens.
+
+        On a GPU `index_add_` adds floating-point numbers in whichever order its threads finish, and two trainings that
+        start alike would end in different bytes.
+        """
+        order = self._by_feature
+        one = values.new_ones(1, 1)
+        return _product(self.feature[order], torch.zeros_like(order), values[order], self.shape[1], one).squeeze(1)
+
+    def counts(self, mask: Tensor) -> Tensor:
+        """int64 [d_sae] per feature how many of its entries a mask names; whole numbers may be added in any order."""
+        return torch.zeros(self.shape[1], dtype=torch.int64, device=mask.device).index_add_(
+            0, self.feature, mask.long()
+        )
+
+    @cached_property
+    def _by_feature(self) -> Tensor:
+        """int64 [n] the entries by feature, and within a feature by token."""
+        return torch.argsort(self.feature, stable=True)
 
     def products(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Row of the token · row of the feature, per entry [n]."""
@@ -178,7 +196,7 @@ def _step(
         log_threshold=None if threshold_grad is None else entries.sums(threshold_grad),
         squared_error=squared[-1],
         loss=squared.sum() / batch.inputs.numel() + kind.penalty(acts, len(batch.inputs)),
-        firings=entries.sums((acts > 0).to(torch.int64)),
+        firings=entries.counts(acts > 0),
         output_grad=errors[-1] * batch.error_factor,
     )
 
