@@ -21,7 +21,6 @@ from universality.statistics.calibration import Calibration
 from universality.statistics.chance import Setting, Side, chance
 from universality.statistics.heldout import Halves, evaluation_halves, held_out_scores
 from universality.statistics.null import Null
-from universality.statistics.strata import stratify
 
 if TYPE_CHECKING:
     from universality.features.store import FeatureStore
@@ -106,23 +105,15 @@ def calibrate(
     counts = choose.counts
     assert counts is not None  # every measure in MEASURES comes from tokens
     anchor = _anchor(found)
-    features = found.rows if anchor == "rows" else found.cols
-    strata = stratify(counts[0 if anchor == "rows" else 1], min_firings, n_strata)
-    count_a, count_b = counts[0][found.rows], counts[1][found.cols]
-    stratum = np.where(np.minimum(count_a, count_b) >= min_firings, strata.code[features], -1)
     setting = Setting(
-        choose, found, partial(match, method=method, floor=floor), anchor, strata, np.flatnonzero(stratum >= 0),
-        halves.choose, replicates, seed, alpha, block_length,
+        choose, found, partial(match, method=method, floor=floor), anchor, halves.choose, replicates, seed, alpha,
+        min_firings, n_strata, block_length,
     )  # fmt: skip
     chances = tuple(chance(a if anchor == "rows" else b, name, setting, notes) for name in nulls)
-    if (stratum < 0).any():
-        rare = int((stratum < 0).sum())
-        pairs = "pair" if rare == 1 else "pairs"
-        notes.append(f"{rare} {pairs} with a feature that fires fewer than {min_firings} times: no p-value")
     return Calibration(
-        match=found, held_out=held_out, ci_low=low, ci_high=high, count_a=count_a, count_b=count_b, stratum=stratum,
-        edges=strata.edges, best_col_held_out=best_col, best_row_held_out=best_row, anchor=anchor, chances=chances,
-        settings=settings, notes=tuple(notes),
+        match=found, held_out=held_out, ci_low=low, ci_high=high, count_a=counts[0][found.rows],
+        count_b=counts[1][found.cols], best_col_held_out=best_col, best_row_held_out=best_row, anchor=anchor,
+        chances=chances, settings=settings, notes=tuple(notes),
     )  # fmt: skip
 
 
