@@ -12,6 +12,7 @@ from planted import BLOCK, concepts, dense, noisy, pearson, text, write_store
 from universality.errors import UniversalityError
 from universality.similarity import Similarity
 from universality.statistics import bootstrap_intervals
+from universality.statistics.bootstrap import MIN_GROUPS
 
 
 def test_equals_recomputing_r_on_every_resample(tmp_path: Path) -> None:
@@ -29,7 +30,9 @@ def test_equals_recomputing_r_on_every_resample(tmp_path: Path) -> None:
     left_out = np.array([z(1 - np.eye(9, dtype=int)[g]) for g in range(9)])
     influence = 8 / 9 * (left_out.mean(axis=0) - left_out)
     error = [influence[np.repeat(np.arange(9), weights)].std(axis=0) * 3 for weights in drawn]
-    t = np.quantile(np.abs([z(weights) for weights in drawn] - z(np.ones(9, int))) / error, 0.95, axis=0)
+    t = np.quantile(
+        np.abs([z(weights) for weights in drawn] - z(np.ones(9, int))) / error, 0.95, axis=0, method="higher"
+    )
     reach = t * influence.std(axis=0) * 3
     assert_allclose([low, high], np.tanh([z(np.ones(9, int)) - reach, z(np.ones(9, int)) + reach]), atol=1e-9)
     for budget in (6000, 1 << 30):  # in portions of one pair, and all at once
@@ -87,19 +90,48 @@ def test_of_two_equal_features_the_interval_is_the_score(tmp_path: Path) -> None
     assert_allclose(bounds, 1, atol=1e-9)
 
 
-def test_one_group_or_a_feature_of_one_group_has_no_interval(tmp_path: Path) -> None:
+def test_one_group_or_a_feature_of_one_or_two_groups_has_no_interval(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     seen = text(8)
     x = concepts(seen.n_tokens, [0.3, 0.3, 0.3], rng)
     x[seen.document != 5, 1] = 0
+    x[~np.isin(seen.document, (1, 6)), 2] = 0
     a = write_store(tmp_path / "a.h5", x, seen)
+    b = write_store(tmp_path / "b.h5", noisy(x, 0.3, rng), seen)
     i = np.arange(3)
-    low, high = bootstrap_intervals(Similarity.activation(a, a), i, i, draws=200)
-    assert_array_equal(np.isnan(low), [False, True, False])
+    low, high = bootstrap_intervals(Similarity.activation(a, b), i, i, draws=200)
+    assert_array_equal(np.isnan(low), [False, True, True])
     assert_array_equal(np.isnan(high), np.isnan(low))
     alone = Similarity.activation(a, a, documents=[2])
     assert_array_equal(bootstrap_intervals(alone, i, i, draws=20), np.nan)
     assert bootstrap_intervals(alone, i[:0], i[:0])[0].size == 0
+
+
+@pytest.mark.parametrize("n_groups", range(1, 13))
+def test_few_groups_have_no_interval_or_one_that_covers(tmp_path: Path, n_groups: int, true_r: float) -> None:
+    """Features of few topics, which each group has or has not: two groups gave [r, r], which never covered."""
+    seen = text(n_groups, blocks=2, kinds=("x",))
+    rng = np.random.default_rng(n_groups)
+    i = np.arange(240)
+    clean = (rng.random((n_groups, i.size)) < 0.5)[seen.document] * concepts(seen.n_tokens, np.full(i.size, 0.3), rng)
+    a, b = (write_store(tmp_path / f"{n}.h5", noisy(clean, 0.3, rng), seen) for n in "ab")
+    low, high = bootstrap_intervals(Similarity.activation(a, b), i, i, draws=200)
+    given = ~np.isnan(low)
+    if n_groups < MIN_GROUPS:
+        assert not given.any()
+        return
+    assert given.mean() > (0.1 if n_groups < 8 else 0.7)
+    assert ((low <= true_r) & (true_r <= high))[given].mean() >= 0.9
+    assert (high - low)[given].min() > 0.01
+
+
+@pytest.fixture(scope="module")
+def true_r() -> float:
+    """r of such a pair on as much text as one likes."""
+    rng = np.random.default_rng(0)
+    topic = np.repeat(rng.random((4000, 1)) < 0.5, 100, axis=0)
+    clean = topic * concepts(topic.size, [0.3], rng)
+    return float(pearson(noisy(clean, 0.3, rng), noisy(clean, 0.3, rng))[0, 0])
 
 
 def test_wrong_numbers_are_refused(tmp_path: Path) -> None:

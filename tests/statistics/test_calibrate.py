@@ -335,7 +335,7 @@ def test_one_group_has_no_null_and_no_interval_and_says_so(tmp_path: Path) -> No
             assert_array_equal(unknown, np.nan)
     assert_array_equal(c.ci_low, np.nan)
     assert np.isfinite(c.held_out).all()
-    assert c.notes[0] == "the reporting half holds one group of documents: no interval can be given"
+    assert c.notes[0] == "the reporting half holds 1 group of documents: no intervals, which need 4"
     assert c.notes[1].startswith("no p-values: ")
     assert "found 1 groups, 30 blocks" in c.notes[1]
     assert set(c.to_frame()["note"]) == {"no interval: too few groups"}

@@ -214,7 +214,7 @@ def families(
     null, n_replicates
         How chance is counted on re-paired documents; 0 replicates for not at all.
     bootstrap
-        Resamples of the documents for each edge's support; 0 for none.
+        Resamples of the documents for each edge's support; 0 for none, and none where all are of one group.
     seed
         Of all of these.
     memory_budget
@@ -302,7 +302,7 @@ def _with_support(
     for step, result, keep in zip(steps, tested, kept, strict=False):
         parent, child = step.found.parent[keep], step.found.child[keep]
         held = np.full(parent.size, np.nan)
-        if draws:
+        if draws and weights.shape[1] > 1:  # of one group every draw is the same
             held = support(step.stores, parent, child, rule, group, weights, memory_budget)
         parts.append(step.edges(result, keep, held))
     return Edges.concatenate(parts).sorted()

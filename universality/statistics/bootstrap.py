@@ -24,6 +24,11 @@ from universality.similarity.groups import GroupMoments
 from universality.similarity.rows import FloatArray, IntArray
 
 LARGEST_R = 1 - 1e-12  # z of a perfect correlation is infinite
+MIN_GROUPS = 4
+"""Least number of groups with an interval. Of two groups every second draw is one of them alone, of three every ninth:
+no level's quantile is known. From four on simulated intervals cover at least 90% (``analyses/known_worlds.py
+--few-groups``)."""
+MIN_FIRING = 3  # groups in which one of the pair fires: in two, among many, intervals cover 70 to 89%
 SAYS_NOTHING = 1.5  # of the 2 from -1 to 1: a wider interval is that of one or two documents, and is withheld
 MAX_UNDEFINED = 0.2  # share of draws without a score; a feature of one single group is missing from 37% of them
 
@@ -57,8 +62,9 @@ def bootstrap_intervals(
     Returns
     -------
     low, high : float64 [n_pairs]
-        About r; NaN where groups cannot tell: one group alone, a feature that is missing from more than a fifth of the
-        draws because it fires in one or two groups only, or an interval wider than ``SAYS_NOTHING``.
+        About r; NaN where groups cannot tell: fewer than ``MIN_GROUPS`` groups, a pair that fires in fewer than
+        ``MIN_FIRING`` of them, a feature that is missing from more than a fifth of the draws, or an interval wider than
+        ``SAYS_NOTHING``.
     """
     if draws < 1 or not 0 < level < 1:
         raise UniversalityError(f"bootstrap: expected draws >= 1 and 0 < level < 1, found {draws} and {level}")
@@ -67,7 +73,7 @@ def bootstrap_intervals(
         return low, high
     budget = sim.memory_budget if memory_budget is None else memory_budget
     n_groups = len(sim.pairs(rows[:1], cols[:1], by="group").groups)
-    if n_groups < 2:
+    if n_groups < MIN_GROUPS:
         return low, high
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws).astype(np.float64)
@@ -80,20 +86,36 @@ def bootstrap_intervals(
 
 def _intervals(moments: GroupMoments, weights: FloatArray, level: float) -> tuple[FloatArray, FloatArray]:
     """Bounds [n_pairs] from draws of the groups [n_draws, n_groups]."""
+    parts = moments.pearson(), moments.pearson(weights), moments.without_each()
+    low, high = _studentised(*(_fisher(r) for r in parts), weights, level)
+    seen = ((moments.sum_aa > 0) | (moments.sum_bb > 0)).sum(axis=0) >= MIN_FIRING
+    return np.where(seen, low, np.nan), np.where(seen, high, np.nan)
+
+
+def _studentised(
+    z: FloatArray, drawn: FloatArray, left_out: FloatArray, weights: FloatArray, level: float
+) -> tuple[FloatArray, FloatArray]:
+    """tanh(z ± t s) [n], NaN where groups cannot tell.
+
+    Parameters
+    ----------
+    z, drawn, left_out
+        [n], [n_draws, n], [n_groups, n] artanh of the score with all groups, with those drawn, and with one left out.
+    weights
+        [n_draws, n_groups] how often each group was drawn.
+    """
     n_groups = weights.shape[1]
-    z, drawn = _fisher(moments.pearson()), _fisher(moments.pearson(weights))
-    left_out = _fisher(moments.pearson(1 - np.eye(n_groups)))
     influence = (n_groups - 1) / n_groups * (left_out.mean(axis=0) - left_out)
     spread = _spread(influence, np.ones((1, n_groups)))[0]
     with np.errstate(invalid="ignore", divide="ignore"):
-        t = np.abs(drawn - z) / _spread(influence, weights)
-    known = ~np.isnan(t) & np.isfinite(t)
-    reach = np.zeros(z.size)
+        t = np.abs(drawn - z) / _spread(influence, weights)  # infinite where one group was drawn again and again
     enough = (~np.isnan(drawn)).mean(axis=0) >= 1 - MAX_UNDEFINED
-    asked = enough & known.any(axis=0)
-    reach[asked] = np.nanquantile(np.where(known, t, np.nan)[:, asked], level, axis=0)
-    reach = np.where(enough & ~np.isnan(spread), reach * spread, np.nan)
-    low, high = np.tanh(z - reach), np.tanh(z + reach)
+    asked = enough & ~np.isnan(t).all(axis=0)
+    reach = np.zeros(z.size)  # all draws gave the score itself, with no spread
+    reach[asked] = np.nanquantile(t[:, asked], level, axis=0, method="higher")
+    with np.errstate(invalid="ignore"):
+        reach = np.where(enough & ~np.isnan(spread), reach * spread, np.nan)
+        low, high = np.tanh(z - reach), np.tanh(z + reach)
     told = high - low <= SAYS_NOTHING
     return np.where(told, low, np.nan), np.where(told, high, np.nan)
 

@@ -16,7 +16,7 @@ from universality.errors import UniversalityError
 from universality.matching import Match, Method, match
 from universality.similarity import DEFAULT_BUDGET, Similarity
 from universality.similarity.rows import FloatArray
-from universality.statistics.bootstrap import bootstrap_intervals
+from universality.statistics.bootstrap import MIN_GROUPS, bootstrap_intervals
 from universality.statistics.calibration import Calibration
 from universality.statistics.chance import Setting, Side, chance
 from universality.statistics.heldout import Halves, evaluation_halves, held_out_scores
@@ -170,8 +170,9 @@ def _intervals(
         return low, high
     rows, cols = found.rows[known], found.cols[known]
     n_groups = len(report.pairs(rows[:1], cols[:1], by="group").groups)
-    if n_groups < 2:
-        notes.append("the reporting half holds one group of documents: no interval can be given")
+    if n_groups < MIN_GROUPS:
+        groups = "1 group" if n_groups == 1 else f"{n_groups} groups"
+        notes.append(f"the reporting half holds {groups} of documents: no intervals, which need {MIN_GROUPS}")
     elif n_groups < FEW_GROUPS:
         notes.append(f"the reporting half holds {n_groups} groups of documents: intervals are rough below {FEW_GROUPS}")
     low[known], high[known] = bootstrap_intervals(report, rows, cols, draws, seed)
