@@ -15,6 +15,8 @@ from universality.config import Config
 from universality.pipeline import gather, several
 from universality.pipeline.explorer import write_explorer
 from universality.pipeline.layout import Comparison, RunFolder, comparisons
+from universality.pipeline.report import _write_summary
+from universality.pipeline.summary import print_findings
 from universality.report import Report, write_report
 from universality.report.words import answer
 
@@ -44,6 +46,29 @@ def test_features_of_all_three_are_counted_and_chance_is_not(found: gather.Findi
     assert high.in_models == (16, 0)  # the shared atoms, in three models; none in two only
     assert (high.agreeing, high.cycles_tried, high.cycles_closed) == (16, 16, 1.0)
     assert high.alone == 3 * (23 - 16)  # the control: features that only one model has
+
+
+def test_the_headline_has_intervals_over_features_and_over_works_and_the_terminal_says_which(
+    found: gather.Findings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = found.headline
+    assert head is not None
+    drawn = gather.headline(found, head, gather.samples(found, head))
+    features = drawn.of("features")
+    assert features is not None
+    assert features.low_works == pytest.approx(features.high_works) == pytest.approx(features.median)  # all the same
+    assert features.n_works == head.calibration.n_groups > 3
+    written = found.folder.report.with_name("summary.json")
+    _write_summary(Report("Three", drawn), written)
+    print_findings(found.folder)
+    written.unlink()
+    lines = capsys.readouterr().out.splitlines()
+    (said,) = (line for line in lines if "SAE features" in line)
+    assert f"{features.low:.3f} to {features.high:.3f} over features" in said
+    works = f"{features.low_works:.3f} to {features.high_works:.3f} over {features.n_works} works"
+    assert said.endswith(works)
+    (null,) = (line for line in lines if "null" in line)
+    assert "over" not in null
 
 
 def test_two_models_have_neither_other_pages_nor_groups(planted: Any) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from planted import BLOCK, concepts, dense, noisy, pearson, text, write_store
+from planted import BLOCK, Array, Text, concepts, dense, noisy, pearson, text, write_store
 
 from universality.errors import UniversalityError
+from universality.report import sample
 from universality.similarity import Similarity
 from universality.statistics import bootstrap_intervals
-from universality.statistics.bootstrap import MIN_GROUPS
+from universality.statistics.bootstrap import MIN_GROUPS, resampled
 
 
 def test_equals_recomputing_r_on_every_resample(tmp_path: Path) -> None:
@@ -67,6 +68,44 @@ def test_documents_that_differ_widen_the_interval(tmp_path: Path) -> None:
     low, high = bootstrap_intervals(sim, np.array([0]), np.array([1]), draws=300)
     by_token = 2 * 1.96 / np.sqrt(seen.n_tokens)
     assert high[0] - low[0] > 3 * by_token
+
+
+def unevenly_noisy(seen: Text, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Pairs that agree more in some documents than in others, all of them in the same."""
+    clean = concepts(seen.n_tokens, np.full(n, 0.2), rng)
+    missed = rng.random(len(seen.documents.id))[seen.document][:, None]
+    a, b = (clean * (rng.random(clean.shape) > missed) for _ in range(2))
+    return a, b
+
+
+def test_the_medians_interval_covers_other_documents_where_the_one_over_features_does_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    truth = pearson(*unevenly_noisy(text(3000, blocks=1), 1, rng))[0, 0]
+    seen, i = text(720, blocks=1), np.arange(40)
+    x, y = unevenly_noisy(seen, i.size, rng)
+    everything = Similarity.activation(write_store(tmp_path / "a.h5", x, seen), write_store(tmp_path / "b.h5", y, seen))
+    over_documents, over_features = [], []
+    for first in range(0, 720, 30):
+        sim = everything.restrict(np.arange(first, first + 30))
+        found = resampled(sim, i, i, draws=200)
+        assert found.n_groups == 30
+        low, high = found.median
+        assert low < np.median(sim.pairs(i, i)) < high
+        over_documents.append(low <= truth <= high)
+        known = sample("features", "", sim.pairs(i, i)).population()
+        over_features.append(known.low <= truth <= known.high)
+    assert np.mean(over_documents) >= 0.85
+    assert np.mean(over_features) < 0.7
+
+
+def test_the_median_has_no_interval_where_its_draws_do_not_fit(tmp_path: Path) -> None:
+    seen = text(9)
+    x = concepts(seen.n_tokens, np.full(20, 0.3), np.random.default_rng(0))
+    sim = Similarity.activation(*[write_store(tmp_path / "a.h5", x, seen)] * 2)
+    i = np.arange(20)
+    small, large = (resampled(sim, i, i[::-1], draws=50, memory_budget=budget) for budget in (4500, 5000))
+    assert_array_equal(small.low, large.low)
+    assert_array_equal(np.isnan([small.median, large.median]), [[True, True], [False, False]])
 
 
 def test_r_that_hangs_on_one_document_has_no_interval(tmp_path: Path) -> None:

@@ -124,6 +124,9 @@ def test_summary_puts_medians_beside_chance(plant: Planted, found: Calibration) 
     r = pearson(x[half], y[half])
     assert_allclose(s["best_of_cols_report"], np.median(r[found.match.nearest.best_row, np.arange(80)]), atol=1e-9)
     assert s["n_tested"] == 80
+    assert s["matched_report_low"] < s["matched_report"] < s["matched_report_high"]
+    assert s["matched_report_high"] - s["matched_report_low"] < 0.1
+    assert s["groups_report"] == found.n_groups == 40
 
 
 @pytest.fixture(scope="module", params=[0.0, 0.5], ids=["all blocks", "half of the blocks"])
@@ -302,6 +305,8 @@ def test_saved_and_loaded_it_is_the_same(plant: Planted, tmp_path: Path, suffix:
     assert back.summary() == c.summary()
     assert_array_equal(back.null_scores, c.null_scores)
     assert back.settings == c.settings
+    assert_array_equal(back.median_ci, c.median_ci)
+    assert back.n_groups == c.n_groups == 40
     assert back.match.provenance == c.match.provenance
     with pytest.raises(FormatError, match=r"not a universality\.calibration file"):
         Calibration.load(c.match.save(tmp_path / f"m{suffix}"))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,11 @@ class Compared:
 
     def scores(self, role: Any, label: str) -> Sample:
         """Held-out r of its pairs."""
-        return sample(role, label, self.calibration.held_out, len(self.calibration.match.unmatched_rows))
+        c = self.calibration
+        low, high = c.median_ci.tolist()
+        return replace(
+            sample(role, label, c.held_out, len(c.match.unmatched_rows)), over_works=(low, high), n_works=c.n_groups
+        )
 
 
 class Findings:

@@ -16,7 +16,7 @@ from universality.errors import UniversalityError
 from universality.matching import Match, Method, match
 from universality.similarity import DEFAULT_BUDGET, Similarity
 from universality.similarity.rows import FloatArray
-from universality.statistics.bootstrap import MIN_GROUPS, bootstrap_intervals
+from universality.statistics.bootstrap import MIN_GROUPS, Intervals, resampled
 from universality.statistics.calibration import Calibration
 from universality.statistics.chance import Setting, Side, chance
 from universality.statistics.heldout import Halves, evaluation_halves, held_out_scores
@@ -101,7 +101,7 @@ def calibrate(
     choose, report = _halves(whole, halves, notes)
     found = match(choose, method, floor)
     held_out, best_col, best_row = _report(report, found, min_firings)
-    low, high = _intervals(report, found, held_out, bootstrap, seed, notes)
+    intervals = _intervals(report, found, held_out, bootstrap, seed, notes)
     counts = choose.counts
     assert counts is not None  # every measure in MEASURES comes from tokens
     anchor = _anchor(found)
@@ -111,8 +111,9 @@ def calibrate(
     )  # fmt: skip
     chances = tuple(chance(a if anchor == "rows" else b, name, setting, notes) for name in nulls)
     return Calibration(
-        match=found, held_out=held_out, ci_low=low, ci_high=high, count_a=counts[0][found.rows],
-        count_b=counts[1][found.cols], best_col_held_out=best_col, best_row_held_out=best_row, anchor=anchor,
+        match=found, held_out=held_out, ci_low=intervals.low, ci_high=intervals.high, median_ci=intervals.median,
+        n_groups=intervals.n_groups, count_a=counts[0][found.rows], count_b=counts[1][found.cols],
+        best_col_held_out=best_col, best_row_held_out=best_row, anchor=anchor,
         chances=chances, settings=settings, notes=tuple(notes),
     )  # fmt: skip
 
@@ -160,23 +161,22 @@ def _report(report: Similarity | None, found: Match, min_firings: int) -> tuple[
 
 def _intervals(
     report: Similarity | None, found: Match, held_out: FloatArray, draws: int, seed: int, notes: list[str]
-) -> tuple[FloatArray, FloatArray]:
+) -> Intervals:
     low, high = np.full(held_out.size, np.nan), np.full(held_out.size, np.nan)
     known = np.flatnonzero(~np.isnan(held_out))
     if report is None or not known.size or draws == 0:
-        return low, high
+        return Intervals(low, high, np.full(2, np.nan), 0)
     if report.name != "activation":
         notes.append(f"no intervals: {report.name} keeps no statistics by group")
-        return low, high
-    rows, cols = found.rows[known], found.cols[known]
-    n_groups = len(report.pairs(rows[:1], cols[:1], by="group").groups)
-    if n_groups < MIN_GROUPS:
-        groups = "1 group" if n_groups == 1 else f"{n_groups} groups"
+        return Intervals(low, high, np.full(2, np.nan), 0)
+    of_known = resampled(report, found.rows[known], found.cols[known], draws, seed)
+    groups = "1 group" if of_known.n_groups == 1 else f"{of_known.n_groups} groups"
+    if of_known.n_groups < MIN_GROUPS:
         notes.append(f"the reporting half holds {groups} of documents: no intervals, which need {MIN_GROUPS}")
-    elif n_groups < FEW_GROUPS:
-        notes.append(f"the reporting half holds {n_groups} groups of documents: intervals are rough below {FEW_GROUPS}")
-    low[known], high[known] = bootstrap_intervals(report, rows, cols, draws, seed)
-    return low, high
+    elif of_known.n_groups < FEW_GROUPS:
+        notes.append(f"the reporting half holds {groups} of documents: intervals are rough below {FEW_GROUPS}")
+    low[known], high[known] = of_known.low, of_known.high
+    return of_known._replace(low=low, high=high)
 
 
 def _anchor(found: Match) -> Side:

@@ -40,6 +40,10 @@ class Calibration:
         Pairs and best partners on the choosing half.
     held_out, ci_low, ci_high
         [n_pairs] scores on the reporting half, with bootstrap intervals over groups of documents.
+    median_ci
+        [2] interval of the median of ``held_out`` over groups of documents, the pairs fixed.
+    n_groups
+        Groups of documents (documents in kinds of few groups) that were resampled for the intervals; 0: none.
     count_a, count_b
         [n_pairs] firings of row and column on the choosing half.
     best_col_held_out, best_row_held_out
@@ -59,6 +63,8 @@ class Calibration:
     held_out: FloatArray
     ci_low: FloatArray
     ci_high: FloatArray
+    median_ci: FloatArray
+    n_groups: int
     count_a: IntArray
     count_b: IntArray
     best_col_held_out: FloatArray
@@ -172,6 +178,9 @@ class Calibration:
             "null": first.null,
             "matched_choose": known_median(self.match.scores),
             "matched_report": known_median(self.held_out),
+            "matched_report_low": float(self.median_ci[0]),
+            "matched_report_high": float(self.median_ci[1]),
+            "groups_report": self.n_groups,
             "optimism": optimism(self.match.scores, self.held_out),
             "best_of_rows_choose": known_median(best.best_col_score),
             "best_of_rows_report": known_median(self.best_col_held_out),
@@ -190,7 +199,13 @@ class Calibration:
         parts: Arrays = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
         parts |= {f"match.{name}": array for name, array in arrays.items()}
         parts |= {f"{chance.null}.{name}": array for chance in self.chances for name, array in chance.arrays().items()}
-        rest = {"anchor": self.anchor, "settings": self.settings, "notes": list(self.notes), "match": header}
+        rest = {
+            "anchor": self.anchor,
+            "n_groups": self.n_groups,
+            "settings": self.settings,
+            "notes": list(self.notes),
+            "match": header,
+        }
         return write_archive(path, FORMAT, VERSION, rest, parts)
 
     @classmethod
@@ -212,5 +227,6 @@ class Calibration:
         inner = {name.removeprefix("match."): arrays[name] for name in arrays if name.startswith("match.")}
         own: dict[str, Any] = {name: array for name, array in arrays.items() if "." not in name}
         own |= {"chances": chances}
-        own |= {"notes": tuple(header["notes"]), "anchor": header["anchor"], "settings": header["settings"]}
+        own |= {name: header[name] for name in ("anchor", "n_groups", "settings")}
+        own |= {"notes": tuple(header["notes"])}
         return cls(match=Match.from_parts(header["match"], inner), **own)
