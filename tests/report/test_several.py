@@ -11,11 +11,12 @@ import pytest
 from chromium import CHROMIUM, Browser
 from planted_run import plant
 
-from universality.config import Config
+from universality.config import Config, StatisticsConfig
 from universality.pipeline import gather, several
 from universality.pipeline.explorer import write_explorer
 from universality.pipeline.layout import Comparison, RunFolder, comparisons
 from universality.pipeline.report import _write_summary
+from universality.pipeline.stages import make_match
 from universality.pipeline.summary import print_findings
 from universality.report import Report, write_report
 from universality.report.words import answer
@@ -69,6 +70,23 @@ def test_the_headline_has_intervals_over_features_and_over_works_and_the_termina
     assert said.endswith(works)
     (null,) = (line for line in lines if "null" in line)
     assert "over" not in null
+
+
+def test_the_statistics_of_the_configuration_reach_the_calibration_and_the_page(
+    found: gather.Findings, tmp_path: Path
+) -> None:
+    asked = StatisticsConfig(nulls=["kind"], replicates=1, bootstrap=7, alpha=0.2, min_firings=40, n_strata=3, seed=5)
+    config = found.config.model_copy(update={"statistics": asked})
+    folder = RunFolder(tmp_path / "run")
+    shutil.copytree(found.folder.root, folder.root)
+    make_match(config, folder, comparisons(config, folder)[0])
+    with gather.findings(config, folder) as again:
+        settings = again.compared[0].calibration.settings
+        assert {name: settings[name] for name in asked.for_calibrate()} == asked.for_calibrate()
+        assert (settings["alpha"], settings["min_firings"], settings["n_strata"]) == (0.2, 40, 3)
+        drawn = gather.headline(again, again.compared[0], [])
+        assert drawn.q_level == 0.2
+        assert drawn.share_significant == (again.compared[0].calibration.q <= 0.2).sum() / again.compared[0].living
 
 
 def test_two_models_have_neither_other_pages_nor_groups(planted: Any) -> None:

@@ -410,6 +410,7 @@ def test_no_replicates_no_p(plant: Planted) -> None:
         ({"measure": "logit"}, "measure 'logit' is not one of activation, masked_cosine: the null pairs tokens anew"),
         ({"replicates": -1}, "replicates must be at least 0, found -1"),
         ({"n_strata": 0}, "n_strata must be at least 1, found 0"),
+        ({"min_firings": 0}, "min_firings must be at least 1, found 0"),
         ({"alpha": 1.0}, "alpha must lie between 0 and 1, found 1.0"),
         ({"null": "token"}, "unknown null 'token'"),
         ({"null": ()}, r"expected one null or several different ones, found \[\]"),

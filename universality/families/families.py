@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from universality.card import card
+from universality.defaults import FAMILY_REPLICATES, FAMILY_RESAMPLES
 from universality.families.chance import Chance, Repairings, count_reseeded, plan_chance
 from universality.families.edges import Edges, best_parents, edge_kinds
 from universality.families.graph import build_graph, family_labels, node_columns
@@ -191,8 +192,8 @@ def families(
     min_recovered: float = EdgeRule.min_recovered,
     min_firings: int = EdgeRule.min_firings,
     null: Null = "global",
-    n_replicates: int = 3,
-    bootstrap: int = 100,
+    n_replicates: int = FAMILY_REPLICATES,
+    bootstrap: int = FAMILY_RESAMPLES,
     seed: int = 0,
     memory_budget: int = DEFAULT_BUDGET,
 ) -> Families:

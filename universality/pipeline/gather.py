@@ -51,8 +51,6 @@ from universality.report.data import (
 from universality.report.numbers import listed
 from universality.statistics import Calibration, Null, best_neurons, concept_table
 
-Q_LEVEL = 0.05
-
 
 @dataclass(frozen=True, eq=False)
 class Compared:
@@ -74,7 +72,7 @@ class Compared:
         return _living(self.calibration)
 
     def share_significant(self, null: Null) -> float:
-        """Of A's living features, the share whose pair has q at most ``Q_LEVEL`` under a null."""
+        """Of A's living features, the share whose pair has q at most ``statistics.alpha`` under a null."""
         return share_significant(self.calibration, null)
 
     def scores(self, role: Any, label: str) -> Sample:
@@ -228,7 +226,7 @@ def headline(found: Findings, head: Compared | None, populations: Sequence[Sampl
         replicates=int(head.calibration.null_scores.shape[0]),
         share_significant=head.share_significant(first.null),
         share_within_kinds=head.share_significant("kind"),
-        q_level=Q_LEVEL,
+        q_level=head.calibration.settings["alpha"],
         median_chosen=numbers["matched_choose"],
         nearest=numbers["best_of_rows_report"],
         units=units_of(found.config, *head.comparison.models),
@@ -355,11 +353,11 @@ def _control_row(name: str, of: str, calibration: Calibration) -> ControlRow:
 
 
 def share_significant(calibration: Calibration, null: Null) -> float:
-    """Of A's living features, the share whose pair has q at most ``Q_LEVEL`` under a null; NaN without it."""
+    """Of A's living features, the share whose pair has q at most alpha, as set for the calibration, under a null."""
     chance, living = calibration.under(null), _living(calibration)
     if chance is None or not living or np.isnan(chance.q).all():
         return NAN
-    return float((chance.q <= Q_LEVEL).sum() / living)
+    return float((chance.q <= calibration.settings["alpha"]).sum() / living)
 
 
 def _living(calibration: Calibration) -> int:

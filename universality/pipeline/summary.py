@@ -17,7 +17,7 @@ def print_findings(folder: RunFolder) -> None:
         a = row["a"]
         print(
             f"  width {row['width']:>6,}: held-out r {_number(row['held_out'])}, explained variance "
-            f"{_number(a['explained_variance'])} at L0 {a['l0']:.0f}, q <= 0.05 for "
+            f"{_number(a['explained_variance'])} at L0 {a['l0']:.0f}, q <= {head['q_level']:g} for "
             f"{_number(row['share_significant'])}, within kinds {_number(row['share_within_kinds'])}"
         )
 

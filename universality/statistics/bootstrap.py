@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from universality.defaults import RESAMPLES
 from universality.errors import UniversalityError
 from universality.similarity import Similarity
 from universality.similarity.groups import GroupMoments
@@ -54,7 +55,7 @@ def bootstrap_intervals(
     sim: Similarity,
     rows: IntArray,
     cols: IntArray,
-    draws: int = 1000,
+    draws: int = RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
     memory_budget: int | None = None,
@@ -91,7 +92,7 @@ def resampled(
     sim: Similarity,
     rows: IntArray,
     cols: IntArray,
-    draws: int = 1000,
+    draws: int = RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
     memory_budget: int | None = None,

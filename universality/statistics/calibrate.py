@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from universality.defaults import ALPHA, MIN_FIRINGS, N_STRATA, REPLICATES, RESAMPLES
 from universality.errors import UniversalityError
 from universality.matching import Match, Method, match
 from universality.similarity import DEFAULT_BUDGET, Similarity
@@ -39,13 +40,13 @@ def calibrate(
     measure: str = "activation",
     method: Method = "hungarian",
     null: Null | Sequence[Null] = ("global", "kind"),
-    replicates: int = 20,
-    bootstrap: int = 1000,
+    replicates: int = REPLICATES,
+    bootstrap: int = RESAMPLES,
     seed: int = 0,
     floor: float | None = None,
-    alpha: float = 0.05,
-    min_firings: int = 10,
-    n_strata: int = 8,
+    alpha: float = ALPHA,
+    min_firings: int = MIN_FIRINGS,
+    n_strata: int = N_STRATA,
     block_length: int | None = None,
     memory_budget: int = DEFAULT_BUDGET,
 ) -> Calibration:
@@ -71,7 +72,8 @@ def calibrate(
     alpha
         The calibrated score is 0 at the null's (1 - alpha) quantile; q aimed at by ``detectable``.
     min_firings
-        A pair with a feature that fires less often gets NaN instead of p-value or held-out score.
+        A pair with a feature that fires less often gets NaN: instead of a p-value, where it fires less on the blocks
+        that the null re-pairs; instead of a held-out score, where on the reporting half.
     n_strata
         Classes of firing counts within which null scores are pooled.
     block_length
@@ -94,7 +96,9 @@ def calibrate(
     nulls: tuple[Null, ...] = (null,) if isinstance(null, str) else tuple(null)  # type: ignore[assignment]
     settings = {k: v for k, v in locals().items() if k not in ("a", "b", "memory_budget", "nulls")}
     settings["null"] = list(nulls)
-    _check(measure, nulls, replicates, bootstrap, alpha, n_strata)
+    _check(
+        measure, nulls, alpha, replicates=replicates, bootstrap=bootstrap, min_firings=min_firings, n_strata=n_strata
+    )
     notes: list[str] = []
     whole = MEASURES[measure](a, b, memory_budget=memory_budget)
     halves = evaluation_halves(a)
@@ -118,7 +122,7 @@ def calibrate(
     )  # fmt: skip
 
 
-def _check(measure: str, nulls: tuple[Null, ...], replicates: int, bootstrap: int, alpha: float, n_strata: int) -> None:
+def _check(measure: str, nulls: tuple[Null, ...], alpha: float, **counts: int) -> None:
     if measure not in MEASURES:
         raise UniversalityError(
             f"calibrate: measure {measure!r} is not one of {', '.join(MEASURES)}: the null pairs tokens anew, "
@@ -126,7 +130,8 @@ def _check(measure: str, nulls: tuple[Null, ...], replicates: int, bootstrap: in
         )
     if not nulls or len(set(nulls)) < len(nulls):
         raise UniversalityError(f"calibrate: expected one null or several different ones, found {list(nulls)}")
-    for name, value, least in (("replicates", replicates, 0), ("bootstrap", bootstrap, 0), ("n_strata", n_strata, 1)):
+    for name, value in counts.items():
+        least = 0 if name in ("replicates", "bootstrap") else 1
         if value < least:
             raise UniversalityError(f"calibrate: {name} must be at least {least}, found {value}")
     if not 0 < alpha < 1:

@@ -158,19 +158,20 @@ class Calibration:
         where = f"the {' and '.join(nulls)} null{'s' if len(nulls) > 1 else ''}"
         return [f"fires fewer than {self.settings['min_firings']} times on the blocks of {where}: no p-value"]
 
-    def summary(self, q_level: float = 0.05) -> dict[str, Any]:
+    def summary(self, q_level: float | None = None) -> dict[str, Any]:
         """The numbers to print beside each other: matched and best-partner medians, chosen and held out, and chance.
 
         Parameters
         ----------
         q_level
-            Pairs with q at or below it count as more than chance.
+            Pairs with q at or below it count as more than chance; by default the ``alpha`` of the calibration.
         """
+        level = self.settings["alpha"] if q_level is None else q_level
         best, found = self.match.nearest, self.match.summary()
         first, *others = self.chances
-        said = first.summary(q_level)
+        said = first.summary(level)
         for chance in others:
-            said |= {f"{key}_{chance.null}": value for key, value in chance.summary(q_level).items()}
+            said |= {f"{key}_{chance.null}": value for key, value in chance.summary(level).items()}
         return {
             **{key: found[key] for key in KEPT},
             "measure": self.settings["measure"],

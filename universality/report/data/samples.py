@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from universality.defaults import ALPHA
+
 NAN = math.nan
 THRESHOLDS = (0.5, 0.7)
 """Of r, for the shares that reach it."""
@@ -156,7 +158,7 @@ class Headline:
     replicates: int = 0
     share_significant: float = NAN
     share_within_kinds: float = NAN
-    q_level: float = 0.05
+    q_level: float = ALPHA
     median_chosen: float = NAN
     nearest: float = NAN
     nearest_neurons: float = NAN
