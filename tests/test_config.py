@@ -57,6 +57,12 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
         ({"models": MODELS, "saes": {"k": [3, "x"]}}, r"^configuration: saes\.k\.1: expected an integer; found 'x'$"),
         ({"models": MODELS, "saes": 3}, r"saes: expected a section with architecture, widths, .*; found 3$"),
         ({"models": MODELS, "saes": None}, r"saes: expected a section with architecture, .*; found nothing$"),
+        ({"models": MODELS, "statistics": {"alpha": 1}}, r"statistics\.alpha: expected less than 1; found 1$"),
+        (
+            {"models": MODELS, "statistics": {"min_firings": 0}},
+            r"statistics\.min_firings: expected at least 1; found 0$",
+        ),
+        ({"models": MODELS, "statistics": {"n_strata": 0}}, r"statistics\.n_strata: expected at least 1; found 0$"),
         ({"models": {"train": 5}}, r"models\.train: expected a section; found 5$"),
         ({"models": {"train": {"init": 3}}}, r"models\.train\.init: expected a section with init, order; found 3$"),
         ({"models": {"train": {"A": {"init": 3}}}}, r"models\.train\.A\.order: missing; expected a value$"),

@@ -11,7 +11,7 @@ import universality
 
 PACKAGE = Path(universality.__file__).parent
 LAYERS = (
-    ("errors", "card", "explain", "compiled", "files"),
+    ("errors", "card", "defaults", "explain", "compiled", "files"),
     ("hub", "hooks", "settings"),
     ("config",),
     ("corpus",),

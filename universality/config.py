@@ -12,6 +12,19 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from universality.defaults import (
+    ALPHA,
+    FAMILY_REPLICATES,
+    FAMILY_RESAMPLES,
+    MIN_COVERAGE,
+    MIN_DECODER_COSINE,
+    MIN_FIRINGS,
+    MIN_MASKED_COSINE,
+    MIN_RECOVERED,
+    N_STRATA,
+    REPLICATES,
+    RESAMPLES,
+)
 from universality.errors import ConfigError
 from universality.explain import explain
 from universality.hooks import in_residual_stream
@@ -318,30 +331,40 @@ class StatisticsConfig(_Section):
 
     nulls: list[Literal["global", "kind"]] = Field(["global", "kind"], min_length=1)
     """Re-pair over the whole corpus, among documents of one kind, or both; the first one's p and q lead."""
-    replicates: int = Field(5, ge=1)
+    replicates: int = Field(REPLICATES, ge=1)
     """Times that the whole matcher is run again for each null, on re-paired blocks of other documents."""
-    bootstrap: int = Field(200, ge=0)
-    """Resamples of the groups of documents for the intervals of fixed pairs."""
+    bootstrap: int = Field(RESAMPLES, ge=0)
+    """Resamples of the groups of documents for the intervals of fixed pairs and of their median."""
+    alpha: float = Field(ALPHA, gt=0, lt=1)
+    """Level of the false discovery rate: pairs with a q up to it count as more than chance."""
+    min_firings: int = Field(MIN_FIRINGS, ge=1)
+    """Pairs with a feature that fires less often have no p-value (on the blocks of the null) or no held-out score."""
+    n_strata: int = Field(N_STRATA, ge=1)
+    """Classes of firing counts within which null scores are pooled, where features are enough to fill them."""
     seed: int = Field(0, ge=0)
-    """Seed of both."""
+    """Seed for re-pairing and for the resamples."""
+
+    def for_calibrate(self) -> dict[str, Any]:
+        """Keyword arguments of `universality.calibrate`."""
+        return {"null": self.nulls, **self.model_dump(exclude={"nulls"})}
 
 
 class FamiliesConfig(_Section):
     """When a feature of a larger dictionary is called a child of one of a smaller."""
 
-    min_coverage: float = Field(0.2, ge=0, le=1)
+    min_coverage: float = Field(MIN_COVERAGE, ge=0, le=1)
     """Least share of the child's firings on which the parent fires."""
-    min_masked_cosine: float = Field(0.4, ge=0, le=1)
+    min_masked_cosine: float = Field(MIN_MASKED_COSINE, ge=0, le=1)
     """Least masked activation cosine (Bricken et al. draw an edge above 0.4)."""
-    min_decoder_cosine: float = Field(0.3, ge=-1, le=1)
+    min_decoder_cosine: float = Field(MIN_DECODER_COSINE, ge=-1, le=1)
     """Least cosine of the decoder rows."""
-    min_recovered: float = Field(0.0, le=1, allow_inf_nan=False)
+    min_recovered: float = Field(MIN_RECOVERED, le=1, allow_inf_nan=False)
     """More than this share of what a parent does for the reconstruction its child must make up for in its place."""
-    min_firings: int = Field(10, ge=1)
+    min_firings: int = Field(MIN_FIRINGS, ge=1)
     """Rarer features have no edges: their cosines are a matter of chance."""
-    replicates: int = Field(2, ge=0)
+    replicates: int = Field(FAMILY_REPLICATES, ge=0)
     """Times the edges are counted again on re-paired blocks of other documents."""
-    bootstrap: int = Field(100, ge=0)
+    bootstrap: int = Field(FAMILY_RESAMPLES, ge=0)
     """Resamples of the documents for each edge's support."""
 
 

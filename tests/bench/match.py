@@ -107,7 +107,7 @@ def calibration(a: FeatureStore, b: FeatureStore, replicates: int) -> None:
     report("reading both stores", load, base)
     report("masked cosine, with reading", timed(lambda: Similarity.masked_cosine(a, b).dense())[0], base)
     report("match: assignment, certificate, nearest", timed(partial(match, sim))[0], base)
-    seconds, c = timed(lambda: calibrate(a, b, replicates=replicates))
+    seconds, c = timed(lambda: calibrate(a, b, replicates=replicates, bootstrap=1000))
     report(f"calibrate on the halves, {replicates} replicates, 1,000 resamples", seconds, base)
     print({key: round(value, 4) for key, value in c.summary().items() if isinstance(value, float)}, c.notes)
 

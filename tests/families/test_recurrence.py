@@ -1,5 +1,6 @@
 """Whether families recur: all of them in a copy, none more than chance in a stranger, and who is asked."""
 
+import importlib
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -53,10 +54,23 @@ def test_a_copy_recurs_whole_and_beyond_chance(forest: tuple) -> None:
     assert frame.loc["splits", "asked"] == 30
     assert frame.loc["siblings", "asked"] == sum(n * (n - 1) // 2 for n in np.bincount(a.edges.parent))
     assert (frame["share"] == 1).all()
-    assert (frame["ci_low"] == 1).all()
+    assert frame["ci_low"].isna().all()  # no parent dissents: resampling them says nothing
     assert (frame["chance_high"] < 0.2).all()
     assert_allclose(frame["p"], 1 / 201)
     assert found.partners == (30, b.levels[1].width)
+
+
+@pytest.mark.parametrize(("n", "share"), [(6, 0.6), (16, 0.6), (24, 0.3), (40, 0.9), (40, 1.0)])
+def test_an_interval_over_parents_covers_or_is_withheld(n: int, share: float) -> None:
+    module = importlib.import_module("universality.families.recurrence")
+    rng, covered = np.random.default_rng(0), []
+    for _ in range(300):
+        children, chance = rng.integers(1, 5, n), rng.beta(2 * share, max(2 * (1 - share), 1e-9), n)
+        parent = np.repeat(np.arange(n), children)
+        low, high = module._interval(parent, (rng.random(parent.size) < chance[parent]).astype(np.int64), 200, rng)
+        if low is not None and high is not None:
+            covered.append(low <= share <= high)
+    assert not covered if n < module.MIN_PARENTS or share == 1 else np.mean(covered) >= 0.88
 
 
 def test_control_a_stranger_recurs_as_chance_has_it(forest: tuple) -> None:

@@ -73,7 +73,9 @@ def samples() -> list[Any]:
     """Best-match r of every role, with the order that theory expects: null < neurons < features < ceiling."""
     draw = np.random.default_rng(0)
     return [
-        sample("features", "SAE features", draw.beta(6, 6, 500), without=12),
+        dataclasses.replace(
+            sample("features", "SAE features", draw.beta(6, 6, 500), without=12), over_works=(0.47, 0.53), n_works=61
+        ),
         sample("ceiling", "two SAEs of A", draw.beta(9, 4, 512)),
         sample("neurons", "neurons", draw.beta(4, 8, 512)),
         sample("null", "re-paired text", draw.normal(0.01, 0.01, 2000)),

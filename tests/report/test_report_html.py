@@ -151,7 +151,9 @@ def test_headings_do_not_skip_a_level_and_links_lead_somewhere(page: Page) -> No
 
 def test_the_numbers_are_on_the_page(page: Page) -> None:
     for part in (
-        "Largely yes.", "95% interval", "0.72", "0.46", "6.9×10⁻¹³", "does not predict held-out text better",
+        "Largely yes.", "95% interval over features", "over 61 works 0.47 to 0.53", "works 0.47 to 0.53",
+        "Neither covers another training seed", "(95% over works:",
+        "0.72", "0.46", "6.9×10⁻¹³", "does not predict held-out text better",
         "A warning of the caller's.", "A limit of the caller's.", "blocks.0.mlp.hook_post", "From 512 to 2,048",
         "universality run configs/quickstart.yaml", "Promotes", "published 0.10", "83.0%",
     ):  # fmt: skip

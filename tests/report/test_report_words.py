@@ -129,6 +129,22 @@ def test_two_medians_differ_only_beyond_their_intervals() -> None:
     assert differ(a, b)
 
 
+def test_medians_do_not_differ_where_their_intervals_over_works_overlap() -> None:
+    a, b = (spread(role, median, n=5000).population() for role, median in (("features", 0.4), ("neurons", 0.5)))
+    assert differ(a, b)
+    a, b = (dataclasses.replace(p, low_works=p.median - 0.06, high_works=p.median + 0.06) for p in (a, b))
+    assert not differ(a, b)
+    assert differ(a, dataclasses.replace(b, low_works=0.47))
+
+
+def test_every_interval_says_over_what_it_is(headline) -> None:  # type: ignore[no-untyped-def]
+    features = dataclasses.replace(spread("features", 0.6), over_works=(0.55, 0.65), n_works=123)
+    first = answer(headline([features, NULL]))[0]
+    assert "r is 0.60 (95% interval over features 0.59 to 0.61, over 123 works 0.55 to 0.65)." in first
+    alone = answer(headline([spread("features", 0.6), NULL]))[0]
+    assert "(95% interval over features 0.59 to 0.61)." in alone
+
+
 def widths(*medians: float) -> tuple[WidthRow, ...]:
     quality = SaeQuality("A", 512, 0, 512)
     return tuple(WidthRow(512 * 2**i, quality, quality, 500, held_out=m) for i, m in enumerate(medians))

@@ -11,10 +11,13 @@ import pytest
 from chromium import CHROMIUM, Browser
 from planted_run import plant
 
-from universality.config import Config
+from universality.config import Config, StatisticsConfig
 from universality.pipeline import gather, several
 from universality.pipeline.explorer import write_explorer
 from universality.pipeline.layout import Comparison, RunFolder, comparisons
+from universality.pipeline.report import _write_summary
+from universality.pipeline.stages import make_match
+from universality.pipeline.summary import print_findings
 from universality.report import Report, write_report
 from universality.report.words import answer
 
@@ -44,6 +47,46 @@ def test_features_of_all_three_are_counted_and_chance_is_not(found: gather.Findi
     assert high.in_models == (16, 0)  # the shared atoms, in three models; none in two only
     assert (high.agreeing, high.cycles_tried, high.cycles_closed) == (16, 16, 1.0)
     assert high.alone == 3 * (23 - 16)  # the control: features that only one model has
+
+
+def test_the_headline_has_intervals_over_features_and_over_works_and_the_terminal_says_which(
+    found: gather.Findings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = found.headline
+    assert head is not None
+    drawn = gather.headline(found, head, gather.samples(found, head))
+    features = drawn.of("features")
+    assert features is not None
+    assert features.low_works == pytest.approx(features.high_works) == pytest.approx(features.median)  # all the same
+    assert features.n_works == head.calibration.n_groups > 3
+    written = found.folder.report.with_name("summary.json")
+    _write_summary(Report("Three", drawn), written)
+    print_findings(found.folder)
+    written.unlink()
+    lines = capsys.readouterr().out.splitlines()
+    (said,) = (line for line in lines if "SAE features" in line)
+    assert f"{features.low:.3f} to {features.high:.3f} over features" in said
+    works = f"{features.low_works:.3f} to {features.high_works:.3f} over {features.n_works} works"
+    assert said.endswith(works)
+    (null,) = (line for line in lines if "null" in line)
+    assert "over" not in null
+
+
+def test_the_statistics_of_the_configuration_reach_the_calibration_and_the_page(
+    found: gather.Findings, tmp_path: Path
+) -> None:
+    asked = StatisticsConfig(nulls=["kind"], replicates=1, bootstrap=7, alpha=0.2, min_firings=40, n_strata=3, seed=5)
+    config = found.config.model_copy(update={"statistics": asked})
+    folder = RunFolder(tmp_path / "run")
+    shutil.copytree(found.folder.root, folder.root)
+    make_match(config, folder, comparisons(config, folder)[0])
+    with gather.findings(config, folder) as again:
+        settings = again.compared[0].calibration.settings
+        assert {name: settings[name] for name in asked.for_calibrate()} == asked.for_calibrate()
+        assert (settings["alpha"], settings["min_firings"], settings["n_strata"]) == (0.2, 40, 3)
+        drawn = gather.headline(again, again.compared[0], [])
+        assert drawn.q_level == 0.2
+        assert drawn.share_significant == (again.compared[0].calibration.q <= 0.2).sum() / again.compared[0].living
 
 
 def test_two_models_have_neither_other_pages_nor_groups(planted: Any) -> None:

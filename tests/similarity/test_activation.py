@@ -166,6 +166,7 @@ def test_pairs_by_group_give_r_of_any_mixture_of_groups(plant: Planted, memory_b
     for w, r in zip(weights, moments.pearson(weights), strict=True):
         rows = np.repeat(np.arange(SEEN.n_tokens), w[group])
         assert_allclose(r, pearson(dense(plant.a)[rows], dense(plant.b)[rows])[i, j], atol=1e-9)
+    assert_allclose(moments.without_each(), moments.pearson(1 - np.eye(len(moments.groups))), atol=1e-9)
 
 
 def test_group_sums_are_the_sums(plant: Planted) -> None:
@@ -183,6 +184,15 @@ def test_a_feature_that_does_not_vary_in_a_mixture_has_no_r(plant: Planted) -> N
     silent = np.zeros((1, len(moments.groups)))
     silent[0, np.flatnonzero(moments.sum_a[:, 0] == 0)[0]] = 1
     assert_array_equal(moments.pearson(silent), [[np.nan]])
+
+
+def test_without_its_only_group_a_feature_has_no_r(tmp_path: Path) -> None:
+    """Taken off the total, the group's sums leave rounding behind, which is no variance."""
+    x = np.random.default_rng(0).gamma(4, 0.25, (SEEN.n_tokens, 1)) * (SEEN.document == 3)[:, None]
+    store = write_store(tmp_path / "a.h5", x, SEEN)
+    moments = Similarity.activation(store, store).pairs([0], [0], by="group")
+    own = np.asarray(moments.groups) == SEEN.documents.group[3]
+    assert_array_equal(np.isnan(moments.without_each()[:, 0]), own)
 
 
 def test_group_sums_of_an_always_on_feature_are_shifted_and_say_so(tmp_path: Path) -> None:

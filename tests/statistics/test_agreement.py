@@ -120,6 +120,26 @@ def test_excess_over_rotations(tmp_path: Path) -> None:
         excess_correlation(a, [])
 
 
+def test_features_that_do_not_vary_are_no_partners_and_no_axes(tmp_path: Path) -> None:
+    """A dead partner's score of 0 would hide that every living one has a negative r."""
+    x = np.zeros((N_TOKENS, 3))
+    x[np.arange(N_TOKENS) % 2 == 0, 0] = 1
+    x[:, 2] = 1  # fires always, and alike
+    y = np.zeros((N_TOKENS, 4))
+    y[np.arange(N_TOKENS) % 2 == 1, 1] = 1
+    y[np.arange(N_TOKENS) % 4 == 1, 2] = 2
+    a, b = write(tmp_path / "a.h5", x), write(tmp_path / "b.h5", y)
+    found = excess_correlation(a, [b], seed=3)
+    assert_array_equal(found["row"], [0])
+    assert_allclose(found["best"], np.corrcoef(x[:, 0], y[:, 2])[0, 1])
+    assert found["best"][0] < -0.5
+    alone = excess_correlation(a, [write(tmp_path / "c.h5", y[:, 1:3])], seed=3)
+    assert_allclose(found, alone)
+    silent = write(tmp_path / "s.h5", np.zeros((N_TOKENS, 2)))
+    with pytest.raises(UniversalityError, match=r"s\.h5: excess_correlation needs features that vary, found none"):
+        excess_correlation(a, [silent])
+
+
 def test_a_score_by_frequency() -> None:
     table = by_frequency([0.1, 0.3, 0.9, np.nan], [10, 30, 5000, 5000], n_tokens=1_000_000)
     assert_array_equal(table["n"], [0, 2, 0, 1, 0])

@@ -14,9 +14,18 @@ from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, MismatchError, UniversalityError
 from universality.matching import match
 from universality.similarity import Similarity
-from universality.statistics import Calibration, calibrate, repaired_rows
-from universality.statistics.chance import between_kinds
+from universality.statistics import Calibration, calibrate, plan_repairing
 from universality.statistics.heldout import evaluation_halves, optimism
+
+
+def with_short_blocks(share: float, kinds: tuple[str, ...] = ("prose", "code"), blocks: int = 4) -> Text:
+    """80 documents of full blocks; in this share of the documents each is cut in two, which no null re-pairs."""
+    table = text(80, kinds=kinds).documents
+    cut = np.arange(80) // 4 % 4 < 4 * share  # as many of either kind and half
+    halves = [np.arange(1, BLOCK + 1), np.tile(np.arange(1, BLOCK // 2 + 1), 2)]
+    position = np.concatenate([np.tile(halves[int(short)], blocks) for short in cut])
+    return Text(table, np.repeat(np.arange(80), blocks * BLOCK), position)
+
 
 SEEN = text(80)
 QUICK = {"replicates": 8, "bootstrap": 100}
@@ -55,8 +64,8 @@ def test_planted_pairs_are_recovered_and_beat_chance(plant: Planted, found: Cali
 def test_the_table_holds_what_it_says(plant: Planted, found: Calibration) -> None:
     frame = found.to_frame()
     names = (
-        "row col score held_out ci_low ci_high p q calibrated detectable "
-        "p_kind q_kind calibrated_kind detectable_kind count_a count_b stratum note"
+        "row col score held_out ci_low ci_high p q observed calibrated detectable "
+        "p_kind q_kind observed_kind calibrated_kind detectable_kind count_a count_b stratum note"
     )
     assert list(frame.columns) == names.split()
     i, j = frame["row"].to_numpy(), frame["col"].to_numpy()
@@ -75,17 +84,33 @@ def test_the_table_holds_what_it_says(plant: Planted, found: Calibration) -> Non
 
 def test_null_scores_come_from_the_whole_matcher_on_re_paired_text(plant: Planted, found: Calibration) -> None:
     choose = evaluation_halves(plant.a).choose
-    rows = repaired_rows(plant.a, "global", 0, choose)
     assert found.null_scores.shape == (20, 80)
-    from universality.statistics import plan_repairing
-
     rows = plan_repairing(plant.a, "global", choose).draw(0, 3)
     again = match(Similarity.activation(plant.a, plant.b, rows=rows))
     assert_allclose(found.null_scores[3], again.scores, atol=1e-12)
-    observed = match(Similarity.activation(plant.a, plant.b, rows=(rows[0], rows[0]))).scores
-    for i in (2, 50, 61):
-        pool = found.null_scores[:, found.stratum == found.stratum[i]]
-        assert_allclose(found.p[i], (1 + (pool >= observed[i]).sum()) / (1 + pool.size))
+
+
+@pytest.mark.parametrize("null", ["global", "kind"])
+def test_the_p_of_a_pair_is_of_that_pair(unrelated: Planted, null: str) -> None:
+    c = calibrate(unrelated.a, unrelated.b, null=null, replicates=5, bootstrap=0, n_strata=1)  # type: ignore[arg-type]
+    rows = plan_repairing(unrelated.a, null, evaluation_halves(unrelated.a).choose).draw(0)[0]  # type: ignore[arg-type]
+    x, y = dense(unrelated.a)[rows], dense(unrelated.b)[rows]
+    observed = pearson(x, y)[c.match.rows, c.match.cols]
+    first, frame = c.chances[0], c.to_frame()
+    assert_allclose(first.observed, observed, atol=1e-9)
+    assert_allclose(frame["observed"], observed, atol=1e-9)
+    assert_array_equal(first.count_a, (x > 0).sum(axis=0)[c.match.rows])
+    assert_array_equal(first.count_b, (y > 0).sum(axis=0)[c.match.cols])
+    if null == "global":  # one class
+        pool = first.scores.ravel()
+        assert_allclose(c.p, [(1 + (pool >= r).sum()) / (1 + pool.size) for r in observed])
+    assert_allclose(c.q, false_discovery_control(c.p))
+    assert_allclose(c.calibrated, np.maximum(0, (observed - first.tau) / (1 - first.tau)), atol=1e-9)
+    beyond = observed > first.detectable
+    assert_array_equal(beyond, c.q <= 0.05)
+    # the control: matched anew on those blocks many features have another partner, whose p was given before
+    again = match(Similarity.activation(unrelated.a, unrelated.b, rows=(rows, rows)))
+    assert (again.cols != c.match.cols).mean() > 0.1
 
 
 def test_summary_puts_medians_beside_chance(plant: Planted, found: Calibration) -> None:
@@ -99,20 +124,62 @@ def test_summary_puts_medians_beside_chance(plant: Planted, found: Calibration) 
     r = pearson(x[half], y[half])
     assert_allclose(s["best_of_cols_report"], np.median(r[found.match.nearest.best_row, np.arange(80)]), atol=1e-9)
     assert s["n_tested"] == 80
+    assert s["matched_report_low"] < s["matched_report"] < s["matched_report_high"]
+    assert s["matched_report_high"] - s["matched_report_low"] < 0.1
+    assert s["groups_report"] == found.n_groups == 40
+
+
+@pytest.fixture(scope="module", params=[0.0, 0.5], ids=["all blocks", "half of the blocks"])
+def nothing_shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    seen = with_short_blocks(request.param)
+    return planted(tmp_path_factory.mktemp("nothing"), seen, n_shared=0, n_alone=200, seed=5)
+
+
+def at_most(p: Array, alpha: float) -> bool:
+    """Whether P(p <= alpha) is at most alpha, but for three standard errors."""
+    return bool((p <= alpha).mean() <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / p.size))
 
 
 @pytest.mark.parametrize("method", ["hungarian", "mutual", "nearest"])
 @pytest.mark.parametrize("null", ["global", "kind"])
-def test_p_of_unrelated_stores_is_about_uniform(unrelated: Planted, method: str, null: str) -> None:
-    """The control: where nothing is shared hardly anything may pass."""
-    c = calibrate(unrelated.a, unrelated.b, method=method, null=null, replicates=12, bootstrap=0)  # type: ignore[arg-type]
-    if method == "mutual":  # p is of the pairs that formed; chance forms as many
-        assert (c.q <= 0.05).mean() < 0.05
-        return
-    assert kstest(c.p, "uniform").pvalue > 0.001
-    assert (c.p <= 0.05).mean() < 0.12
+def test_p_is_valid_where_nothing_is_shared(nothing_shared: Planted, method: str, null: str) -> None:
+    """The control: hardly anything may pass; uniform only where all blocks take part."""
+    c = calibrate(nothing_shared.a, nothing_shared.b, method=method, null=null, replicates=8, bootstrap=0)  # type: ignore[arg-type]
+    p = np.concatenate([c.p, np.ones(200 - c.p.size)])  # a feature without partner counts with p = 1
+    for alpha in (0.01, 0.05, 0.2):
+        assert at_most(p, alpha)
     assert (c.q <= 0.05).sum() <= 2
     assert abs(optimism(c.match.scores, c.held_out) - c.match.scores.mean()) < 0.03  # all of the score was luck
+    if plan_repairing(nothing_shared.a).share == 1 and method != "mutual":
+        assert kstest(c.p, "uniform").pvalue > 0.001
+    elif method != "mutual":
+        assert kstest(c.p, "uniform", alternative="greater").pvalue > 0.01  # never too small ...
+        assert kstest(c.p, "uniform").pvalue < 0.01  # ... and not uniform
+
+
+def test_scores_of_fixed_pairs_on_other_text_would_be_no_null(nothing_shared: Planted) -> None:
+    """What a null without the choice of the best would call significant: most of what chance paired."""
+    c = calibrate(nothing_shared.a, nothing_shared.b, null="global", replicates=1, bootstrap=0)
+    plan = plan_repairing(nothing_shared.a, "global", evaluation_halves(nothing_shared.a).choose)
+    fixed = np.concatenate(
+        [
+            Similarity.activation(nothing_shared.a, nothing_shared.b, rows=plan.draw(0, k)).pairs(
+                c.match.rows, c.match.cols
+            )
+            for k in range(4)
+        ]
+    )
+    p = np.array([(1 + (fixed >= r).sum()) / (1 + fixed.size) for r in c.chances[0].observed])
+    assert not at_most(p, 0.05)
+    assert (p <= 0.05).mean() > 0.3
+
+
+def test_features_without_a_partner_count_in_the_correction(nothing_shared: Planted) -> None:
+    c = calibrate(nothing_shared.a, nothing_shared.b, method="mutual", null="global", replicates=5, bootstrap=0)
+    assert 0 < c.p.size < 200
+    with_all = np.concatenate([c.p, np.ones(c.match.unmatched_rows.size)])
+    assert_allclose(c.q, false_discovery_control(with_all)[: c.p.size])
+    assert (c.q > false_discovery_control(c.p) - 1e-12).all()
 
 
 def bursty(seen: Text, n: int, rng: np.random.Generator) -> Array:
@@ -165,7 +232,7 @@ def test_one_call_asks_both_nulls_and_the_first_leads(plant: Planted, found: Cal
 
 def test_within_kinds_features_are_compared_with_those_that_are_as_much_a_matter_of_kind(tmp_path: Path) -> None:
     """Few features of one kind among many of none: pooled by firing count alone they would all pass."""
-    seen = text(80, blocks=1, kinds=("en", "he"))
+    seen = with_short_blocks(0, kinds=("en", "he"), blocks=1)
     rng = np.random.default_rng(9)
     hebrew = np.asarray(seen.documents.kind)[seen.document] == "he"
     sides = []
@@ -173,10 +240,6 @@ def test_within_kinds_features_are_compared_with_those_that_are_as_much_a_matter
         rate = np.hstack([np.where(hebrew[:, None], np.full(40, 0.4), 0.0), np.full((hebrew.size, 280), 0.2)])
         sides.append((rng.random(rate.shape) < rate).astype(float))
     a, b = (write_store(tmp_path / f"{n}.h5", x, seen) for n, x in zip("ab", sides, strict=True))
-    assert (between_kinds(a)[:40] > 0.15).all()
-    assert (between_kinds(a)[40:] < 0.02).all()
-    x, of = dense(a)[:, 0], hebrew
-    assert_allclose(between_kinds(a)[0], of.mean() * (1 - of.mean()) * x[of].mean() ** 2 / x.var(), rtol=1e-6)
     c = calibrate(a, b, method="nearest", null="kind", replicates=8, bootstrap=0, n_strata=1)
     assert (c.p[:40] <= 0.125).mean() < 0.4
     assert kstest(c.p, "uniform").pvalue > 0.001
@@ -207,7 +270,7 @@ def test_with_a_floor_chance_leaves_features_unmatched_and_they_count(plant: Pla
     assert_array_equal(c.match.rows, plant.rows)
     assert np.isneginf(c.null_scores).all()
     assert_allclose(c.p, 1 / (1 + 8 * np.bincount(c.stratum, minlength=2)[c.stratum] * 2), rtol=0.3)
-    assert_allclose(c.calibrated, c.match.scores)
+    assert_allclose(c.calibrated, c.chances[0].observed)
 
 
 def test_the_smaller_side_carries_the_null(plant: Planted, tmp_path: Path) -> None:
@@ -242,6 +305,8 @@ def test_saved_and_loaded_it_is_the_same(plant: Planted, tmp_path: Path, suffix:
     assert back.summary() == c.summary()
     assert_array_equal(back.null_scores, c.null_scores)
     assert back.settings == c.settings
+    assert_array_equal(back.median_ci, c.median_ci)
+    assert back.n_groups == c.n_groups == 40
     assert back.match.provenance == c.match.provenance
     with pytest.raises(FormatError, match=r"not a universality\.calibration file"):
         Calibration.load(c.match.save(tmp_path / f"m{suffix}"))
@@ -275,7 +340,7 @@ def test_one_group_has_no_null_and_no_interval_and_says_so(tmp_path: Path) -> No
             assert_array_equal(unknown, np.nan)
     assert_array_equal(c.ci_low, np.nan)
     assert np.isfinite(c.held_out).all()
-    assert c.notes[0] == "the reporting half holds one group of documents: no interval can be given"
+    assert c.notes[0] == "the reporting half holds 1 group of documents: no intervals, which need 4"
     assert c.notes[1].startswith("no p-values: ")
     assert "found 1 groups, 30 blocks" in c.notes[1]
     assert set(c.to_frame()["note"]) == {"no interval: too few groups"}
@@ -314,9 +379,14 @@ def test_a_feature_with_two_firings_gets_nan_and_a_reason(tmp_path: Path) -> Non
     assert rare["count_a"] == 2
     assert rare["stratum"] == -1
     assert np.isnan(rare[["held_out", "ci_low", "p", "q", "calibrated"]].astype(float)).all()
-    assert rare["note"] == "fires fewer than 10 times where partners are chosen: no p-value"
+    assert rare["note"] == (
+        "fires fewer than 10 times on the blocks of the global and kind nulls: no p-value; no held-out score"
+    )
     assert frame.drop(index=0).notna().all(axis=None)
-    assert c.notes == ("1 pair with a feature that fires fewer than 10 times: no p-value",)
+    assert c.notes == tuple(
+        f"1 pair with a feature that fires fewer than 10 times on the blocks of the {null} null: no p-value under it"
+        for null in ("global", "kind")
+    )
 
 
 def test_nothing_alive_is_nothing_not_an_error(tmp_path: Path) -> None:
@@ -340,6 +410,7 @@ def test_no_replicates_no_p(plant: Planted) -> None:
         ({"measure": "logit"}, "measure 'logit' is not one of activation, masked_cosine: the null pairs tokens anew"),
         ({"replicates": -1}, "replicates must be at least 0, found -1"),
         ({"n_strata": 0}, "n_strata must be at least 1, found 0"),
+        ({"min_firings": 0}, "min_firings must be at least 1, found 0"),
         ({"alpha": 1.0}, "alpha must lie between 0 and 1, found 1.0"),
         ({"null": "token"}, "unknown null 'token'"),
         ({"null": ()}, r"expected one null or several different ones, found \[\]"),
@@ -366,7 +437,8 @@ def test_features_of_text_without_full_blocks_have_no_p_and_a_reason(tmp_path: P
     x[:, 4] = concepts(seen.n_tokens, [0.3], rng)[:, 0] * ~full
     a = write_store(tmp_path / "a.h5", x, seen)
     frame = calibrate(a, a, **QUICK).to_frame().set_index("row")
-    assert frame.loc[4, "note"] == "no full block to re-pair: no p-value"
-    assert np.isnan(frame.loc[4, ["p", "q"]].astype(float)).all()
+    assert frame.loc[4, "count_a"] >= 10  # on the half, but not on the null's blocks
+    assert frame.loc[4, "note"] == "fires fewer than 10 times on the blocks of the global and kind nulls: no p-value"
+    assert np.isnan(frame.loc[4, ["p", "q", "observed", "calibrated", "detectable"]].astype(float)).all()
     assert frame.loc[4, "held_out"] > 0.99
     assert frame.drop(index=4)["p"].notna().all()

@@ -17,6 +17,18 @@ def test_strata_are_of_equal_size_and_leave_rare_features_out() -> None:
     assert (np.diff(strata.code[5:]) >= 0).all()
 
 
+def test_strata_that_are_cut_again_by_kind_are_fewer_where_features_are() -> None:
+    """A grid of classes of 32 or more: as many by kind as by firings, up to four by kind."""
+    rng = np.random.default_rng(0)
+    for n, strata_wanted, classes in ((40, 1, 1), (150, 2, 4), (600, 4, 16), (2048, 8, 32)):
+        strata = stratify(np.arange(100, 100 + n), 10, 8, by_kind=True)
+        assert strata.n == strata_wanted
+        counts = np.bincount(refine(strata, rng.random(n)))
+        assert counts.size == classes
+        assert counts.min() >= 32
+    assert stratify(np.arange(100, 250), 10, 8).n == 4
+
+
 def test_few_features_make_one_stratum_and_equal_counts_too() -> None:
     assert stratify(np.arange(20, 60), 10, 8).n == 1
     strata = stratify(np.full(500, 7), 5, 8)

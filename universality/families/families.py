@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from universality.card import card
+from universality.defaults import FAMILY_REPLICATES, FAMILY_RESAMPLES
 from universality.families.chance import Chance, Repairings, count_reseeded, plan_chance
 from universality.families.edges import Edges, best_parents, edge_kinds
 from universality.families.graph import build_graph, family_labels, node_columns
@@ -191,8 +192,8 @@ def families(
     min_recovered: float = EdgeRule.min_recovered,
     min_firings: int = EdgeRule.min_firings,
     null: Null = "global",
-    n_replicates: int = 3,
-    bootstrap: int = 100,
+    n_replicates: int = FAMILY_REPLICATES,
+    bootstrap: int = FAMILY_RESAMPLES,
     seed: int = 0,
     memory_budget: int = DEFAULT_BUDGET,
 ) -> Families:
@@ -214,7 +215,7 @@ def families(
     null, n_replicates
         How chance is counted on re-paired documents; 0 replicates for not at all.
     bootstrap
-        Resamples of the documents for each edge's support; 0 for none.
+        Resamples of the documents for each edge's support; 0 for none, and none where all are of one group.
     seed
         Of all of these.
     memory_budget
@@ -302,7 +303,7 @@ def _with_support(
     for step, result, keep in zip(steps, tested, kept, strict=False):
         parent, child = step.found.parent[keep], step.found.child[keep]
         held = np.full(parent.size, np.nan)
-        if draws:
+        if draws and weights.shape[1] > 1:  # of one group every draw is the same
             held = support(step.stores, parent, child, rule, group, weights, memory_budget)
         parts.append(step.edges(result, keep, held))
     return Edges.concatenate(parts).sorted()

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 QUESTIONS = ("parents", "siblings", "splits")
 N_STRATA = 10
+MIN_PARENTS, MIN_DISSENTING = 16, 4
+"""Least parents with an interval, and least of them with a yes and with a no: below, simulated intervals covered the
+share in 29 to 89% of the draws, and where all agree their width is zero."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class Answer:
     asked, yes
         How many edges, pairs of siblings or splits could answer, and how many recur.
     share, ci_low, ci_high
-        yes / asked with a 95% interval over A's parents; None if none could answer.
+        yes / asked with a 95% interval over A's parents; None if none could answer, the interval also where parents are
+        too few (``MIN_PARENTS``, ``MIN_DISSENTING``).
     chance, chance_high
         Mean and 95th percentile of the share with partners dealt out anew; None if none could answer.
     p
@@ -296,10 +300,11 @@ def _answer(
 def _interval(
     parent: IntArray, yes: IntArray, draws: int, rng: np.random.Generator
 ) -> tuple[float | None, float | None]:
-    """95% percentile interval of the share, parents drawn with replacement."""
+    """95% percentile interval of the share, parents drawn with replacement; None where parents are too few to tell."""
     _, code = np.unique(parent, return_inverse=True)
     asked, found = np.bincount(code).astype(float), np.bincount(code, yes)
-    if draws < 1 or asked.size < 2:
+    with_yes, with_no = int((found > 0).sum()), int((found < asked).sum())
+    if draws < 1 or asked.size < MIN_PARENTS or min(with_yes, with_no) < MIN_DISSENTING:
         return None, None
     weights: FloatArray = rng.multinomial(asked.size, np.full(asked.size, 1 / asked.size), size=draws).astype(float)
     shares = weights @ found / (weights @ asked)

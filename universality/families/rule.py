@@ -29,6 +29,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from universality.defaults import MIN_COVERAGE, MIN_DECODER_COSINE, MIN_FIRINGS, MIN_MASKED_COSINE, MIN_RECOVERED
+
 
 @dataclass(frozen=True)
 class EdgeRule:
@@ -49,11 +51,11 @@ class EdgeRule:
         Tokens on which both ends of an edge must fire at least, >= 1.
     """
 
-    min_coverage: float = 0.2
-    min_masked_cosine: float = 0.4
-    min_decoder_cosine: float = 0.3
-    min_recovered: float = 0.0
-    min_firings: int = 10
+    min_coverage: float = MIN_COVERAGE
+    min_masked_cosine: float = MIN_MASKED_COSINE
+    min_decoder_cosine: float = MIN_DECODER_COSINE
+    min_recovered: float = MIN_RECOVERED
+    min_firings: int = MIN_FIRINGS
 
     def __post_init__(self) -> None:
         for name in ("min_decoder_cosine", "min_masked_cosine"):

@@ -124,9 +124,8 @@ def _make_control(config: Config, folder: RunFolder, control: Control) -> list[P
     if len(pair) == 1:  # beside the study's own SAE of that model
         name = config.models.names[0]
         pair.insert(0, folder.store(name, headline_width(config), config.saes.seeds[0]))
-    s = config.statistics
     with FeatureStore.open(pair[0]) as a, FeatureStore.open(pair[1]) as b:
-        found = calibrate(a, b, null=s.nulls, replicates=s.replicates, bootstrap=s.bootstrap, seed=s.seed)
+        found = calibrate(a, b, **config.statistics.for_calibrate())
     return [found.save(_calibration(folder, control)), *stores.values()]
 
 

@@ -25,7 +25,7 @@ def compare(home: Path, store: Path, matched: Comparison, calibration: Path, set
     from universality.report.figures.drawings import draw_picture
 
     norms, s = pd.read_csv(home / "norms.csv"), settings
-    chance = s.nulls, s.replicates, s.seed
+    chance = s.nulls, s.replicates, s.seed, s.min_firings
     with FeatureStore.open(store) as own, FeatureStore.open(matched.a) as a, FeatureStore.open(matched.b) as b:
         found = crosscoder_agreement(own, a, b, Calibration.load(calibration), norms["relative_norm"], *chance)
     features = found.features.merge(norms[["feature", "refitted", "cosine"]], on="feature")

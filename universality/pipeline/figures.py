@@ -109,7 +109,7 @@ def _matched(found: Findings, head: Compared, samples: list[Sample]) -> Iterator
     yield (
         "strata",
         {
-            "firings": np.minimum(frame["count_a"], frame["count_b"]).to_numpy(),
+            "firings": np.minimum(calibration.chances[0].count_a, calibration.chances[0].count_b),  # edges are of these
             "held_out": held_out,
             "edges": calibration.edges,
             "null_quantile": calibration.strata()["tau"].to_numpy(),

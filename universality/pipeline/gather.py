@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -51,8 +51,6 @@ from universality.report.data import (
 from universality.report.numbers import listed
 from universality.statistics import Calibration, Null, best_neurons, concept_table
 
-Q_LEVEL = 0.05
-
 
 @dataclass(frozen=True, eq=False)
 class Compared:
@@ -74,12 +72,16 @@ class Compared:
         return _living(self.calibration)
 
     def share_significant(self, null: Null) -> float:
-        """Of A's living features, the share whose pair has q at most ``Q_LEVEL`` under a null."""
+        """Of A's living features, the share whose pair has q at most ``statistics.alpha`` under a null."""
         return share_significant(self.calibration, null)
 
     def scores(self, role: Any, label: str) -> Sample:
         """Held-out r of its pairs."""
-        return sample(role, label, self.calibration.held_out, len(self.calibration.match.unmatched_rows))
+        c = self.calibration
+        low, high = c.median_ci.tolist()
+        return replace(
+            sample(role, label, c.held_out, len(c.match.unmatched_rows)), over_works=(low, high), n_works=c.n_groups
+        )
 
 
 class Findings:
@@ -224,7 +226,7 @@ def headline(found: Findings, head: Compared | None, populations: Sequence[Sampl
         replicates=int(head.calibration.null_scores.shape[0]),
         share_significant=head.share_significant(first.null),
         share_within_kinds=head.share_significant("kind"),
-        q_level=Q_LEVEL,
+        q_level=head.calibration.settings["alpha"],
         median_chosen=numbers["matched_choose"],
         nearest=numbers["best_of_rows_report"],
         units=units_of(found.config, *head.comparison.models),
@@ -351,11 +353,11 @@ def _control_row(name: str, of: str, calibration: Calibration) -> ControlRow:
 
 
 def share_significant(calibration: Calibration, null: Null) -> float:
-    """Of A's living features, the share whose pair has q at most ``Q_LEVEL`` under a null; NaN without it."""
+    """Of A's living features, the share whose pair has q at most alpha, as set for the calibration, under a null."""
     chance, living = calibration.under(null), _living(calibration)
     if chance is None or not living or np.isnan(chance.q).all():
         return NAN
-    return float((chance.q <= Q_LEVEL).sum() / living)
+    return float((chance.q <= calibration.settings["alpha"]).sum() / living)
 
 
 def _living(calibration: Calibration) -> int:

@@ -243,11 +243,10 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
 
     (folder.root / "matches").mkdir(exist_ok=True)
     (folder.root / "similarity").mkdir(exist_ok=True)
-    s = config.statistics
     with OpenStores() as stores:
         a, b = (stores.about(path)[0] for path in (comparison.a, comparison.b))
         warn_of_unfit(folder, comparison, (a, b))
-        calibration = calibrate(a, b, null=s.nulls, replicates=s.replicates, bootstrap=s.bootstrap, seed=s.seed)
+        calibration = calibrate(a, b, **config.statistics.for_calibrate())
         files = [calibration.save(folder.calibration(comparison.name))]
         found = calibration.match
         tables: dict[str, Any] = {"rows": found.rows, "cols": found.cols}

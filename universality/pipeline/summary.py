@@ -1,6 +1,7 @@
 """The measures of a finished run, for the terminal."""
 
 import json
+from typing import Any
 
 from universality.pipeline.layout import RunFolder
 
@@ -11,14 +12,25 @@ def print_findings(folder: RunFolder) -> None:
     head = found["headline"]
     print(f"held-out r of matched features, {head['model_a']} and {head['model_b']}, width {head['width']}:")
     for part in head["populations"]:
-        print(f"  {part['label']:<28} median {_number(part['median'])}   n {part['n']:,}")
+        print(f"  {part['label']:<28} median {_number(part['median'])}   n {part['n']:,}{_intervals(part)}")
     for row in found["widths"]:
         a = row["a"]
         print(
             f"  width {row['width']:>6,}: held-out r {_number(row['held_out'])}, explained variance "
-            f"{_number(a['explained_variance'])} at L0 {a['l0']:.0f}, q <= 0.05 for "
+            f"{_number(a['explained_variance'])} at L0 {a['l0']:.0f}, q <= {head['q_level']:g} for "
             f"{_number(row['share_significant'])}, within kinds {_number(row['share_within_kinds'])}"
         )
+
+
+def _intervals(part: dict[str, Any]) -> str:
+    """The 95% intervals of a median, each with what it is over; a null's has none."""
+    over = (("low", "high", "features"), ("low_works", "high_works", f"{part['n_works']:,} works"))
+    known = [
+        f"{_number(part[low])} to {_number(part[high])} over {what}"
+        for low, high, what in over
+        if part["role"] != "null" and part[low] is not None
+    ]
+    return f"   95%: {', '.join(known)}" if known else ""
 
 
 def _number(value: float | None) -> str:

@@ -90,7 +90,10 @@ def limits(report: Report) -> tuple[str, ...]:
     n_models = len(report.models.rows) if report.models else 2
     found = [
         f"The study holds {plural(n_models, 'language model')} and one corpus, so nothing here says how much the "
-        "answer varies with other seeds, sizes or text; intervals cover features and documents only.",
+        "answer varies with other seeds, sizes or text.",
+        "Each interval covers one thing alone: a median's is over features, or over works (documents, in kinds of few "
+        "works) with the pairs held fixed; a pair's is over works. None covers another training seed, of the models or "
+        "of the SAEs.",
         "A correlation says that two features fire on the same tokens, not that they do the same for what the model "
         "predicts; where logit-weight r is given, it looks at their direct effect alone.",
         "The null re-pairs whole passages. Over the whole corpus any two features of one script beat it; only the null "

@@ -1,9 +1,9 @@
 """The answer in words: every sentence follows from the numbers, whichever way they fall.
 
-Rules, so that nobody need guess them: two medians *differ* if they are 0.02 or more apart and their intervals, where
-both are known, do not overlap. The verdict goes by the share of A's living features whose partner has a held-out r of
-0.5 or more: half of them "largely yes", a fifth "in part", fewer "mostly not"; and "no" where the median pair is no
-more alike than 95% of pairs of unrelated text.
+Rules, so that nobody need guess them: two medians *differ* if they are 0.02 or more apart and neither their intervals
+over features nor those over works overlap, where both are known. The verdict goes by the share of A's living features
+whose partner has a held-out r of 0.5 or more: half of them "largely yes", a fifth "in part", fewer "mostly not"; and
+"no" where the median pair is no more alike than 95% of pairs of unrelated text.
 """
 
 import math
@@ -26,9 +26,24 @@ def differ(x: Population, y: Population) -> bool:
     """Whether two medians differ, by the rule above."""
     if abs(x.median - y.median) < LEAST_DIFFERENCE:
         return False
-    if not all(map(known, (x.low, x.high, y.low, y.high))):
+    return _apart(x.low, x.high, y.low, y.high) and _apart(x.low_works, x.high_works, y.low_works, y.high_works)
+
+
+def _apart(low: float, high: float, other_low: float, other_high: float) -> bool:
+    """Whether two intervals do not overlap, or one of them is not known."""
+    if not all(map(known, (low, high, other_low, other_high))):
         return True
-    return x.low > y.high or y.low > x.high
+    return low > other_high or other_low > high
+
+
+def spread(population: Population) -> str:
+    """The 95% intervals of a median, and over what each of them is; empty without any."""
+    over = [
+        (interval(population.low, population.high), "features"),
+        (interval(population.low_works, population.high_works), plural(population.n_works, "work")),
+    ]
+    said = [f"over {what} {bounds}" for bounds, what in over if bounds]
+    return f"95% interval {', '.join(said)}" if said else ""
 
 
 def difference(x: float, y: float) -> str:
@@ -71,12 +86,12 @@ def verdict(headline: Headline) -> str:
 
 def _shares(headline: Headline, features: Population) -> str:
     a, b = headline.model_a, headline.model_b
-    spread = interval(features.low, features.high)
+    intervals = spread(features)
     return (
         f"Of the {plural(features.n, 'living feature')} of {a} ({count(headline.width)} wide), "
         f"{percent(features.shares[0])} have a partner in {b} with r ≥ 0.5 and {percent(features.shares[1])} one with "
         f"r ≥ 0.7, on {plural(headline.n_tokens, 'held-out token')} that had no part in choosing partners. The median "
-        f"best-match r is {fixed(features.median)}{f' (95% interval {spread})' if spread else ''}."
+        f"best-match r is {fixed(features.median)}{f' ({intervals})' if intervals else ''}."
     )
 
 

@@ -58,14 +58,27 @@ class GroupMoments:
             The latter without weights; NaN where a feature does not vary.
         """
         w = np.ones((1, self.n.size)) if weights is None else np.asarray(weights, dtype=np.float64)
-        n = (w @ self.n)[:, None]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean_a, mean_b = w @ self.sum_a / n, w @ self.sum_b / n
-            var_a = _variance(w @ self.sum_aa / n, mean_a)
-            var_b = _variance(w @ self.sum_bb / n, mean_b)
-            r = (w @ self.sum_ab / n - mean_a * mean_b) / np.sqrt(var_a * var_b)
-        r = np.clip(r, -1, 1)
+        r = _pearson((w @ self.n)[:, None], *(w @ part for part in self._sums))
         return r[0] if weights is None else r
+
+    def without_each(self) -> FloatArray:
+        """Pearson's r of each pair with one group left out, float64 [n_groups, n_pairs]; NaN as for `pearson`."""
+        rest = [part.sum(axis=0) - part for part in self._sums]
+        for k, squares in ((2, self.sum_aa), (3, self.sum_bb)):  # what is left of a feature of one group is rounding
+            rest[k][rest[k] <= RELATIVE_ZERO * self.n.size * squares.sum(axis=0)] = np.nan
+        return _pearson((self.n.sum() - self.n)[:, None], *rest)
+
+    @property
+    def _sums(self) -> tuple[FloatArray, ...]:
+        return self.sum_a, self.sum_b, self.sum_aa, self.sum_bb, self.sum_ab
+
+
+def _pearson(n: FloatArray, a: FloatArray, b: FloatArray, aa: FloatArray, bb: FloatArray, ab: FloatArray) -> FloatArray:
+    """r from the sums over n tokens; NaN where a feature does not vary."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean_a, mean_b = a / n, b / n
+        spread = np.sqrt(_variance(aa / n, mean_a) * _variance(bb / n, mean_b))
+        return np.clip((ab / n - mean_a * mean_b) / spread, -1, 1)
 
 
 def _variance(mean_square: FloatArray, mean: FloatArray) -> FloatArray:

@@ -122,7 +122,8 @@ def excess_correlation(
 
         excess_i = mean_b max_j ρ(i, j; b) − mean_b max_j ρ(i, j; b Q)
 
-    with Q a random *orthogonal* matrix (Haar), which keeps everything of a model but its axes. The authors' code
+    with Q a random *orthogonal* matrix (Haar), which keeps everything of a model but its axes. Features that do not vary
+    have no ρ: they are neither rows, nor partners, nor dimensions of Q. The authors' code
     rotates by a Gaussian matrix with normalised rows, which is not a rotation. They call a neuron universal where the
     excess is above 0.5.
 
@@ -140,14 +141,14 @@ def excess_correlation(
     Returns
     -------
     pandas.DataFrame
-        A row a living feature of ``a``: ``row best rotated excess``.
+        A row a feature of ``a`` that varies: ``row best rotated excess``.
 
     Raises
     ------
     MismatchError
         When the stores saw different tokens.
     UniversalityError
-        When there is no other model, or a covariance does not fit into memory.
+        When there is no other model, no feature of one varies, or a covariance does not fit into memory.
     """
     if not others or rotations < 1:
         raise UniversalityError(
@@ -156,17 +157,21 @@ def excess_correlation(
         )
     rng = np.random.default_rng(seed)
     best, rotated = np.zeros((2, a.n_features))
+    dead = ~a.alive
     for other in others:
         sim = Similarity.activation(a, other)
-        r = sim.dense()
+        dead, cols = sim.dead_rows, np.flatnonzero(~sim.dead_cols)
+        if not cols.size:
+            raise UniversalityError(f"{other.path}: excess_correlation needs features that vary, found none")
+        r = sim.dense()[:, cols]  # a dead column's 0 would beat every negative r
         best += r.max(axis=1) / len(others)
-        cross, within = r * _spread(other), Similarity.activation(other, other).dense()
-        within *= _spread(other) * _spread(other)[:, None]
+        own = _spread(other)[cols]
+        cross, within = r * own, Similarity.activation(other, other).dense()[np.ix_(cols, cols)] * own * own[:, None]
         for _ in range(rotations):
-            turn = _random_rotation(other.n_features, rng)
+            turn = _random_rotation(cols.size, rng)
             spread = np.sqrt(np.einsum("jk,jk->k", turn, within @ turn))
             rotated += (cross @ turn / spread).max(axis=1) / (len(others) * rotations)
-    living = np.flatnonzero(a.alive)
+    living = np.flatnonzero(~dead)
     frame = pd.DataFrame({"row": living, "best": best[living], "rotated": rotated[living]})
     return frame.assign(excess=frame["best"] - frame["rotated"])
 

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from universality.defaults import ALPHA, MIN_FIRINGS, N_STRATA, REPLICATES, RESAMPLES
 from universality.errors import UniversalityError
 from universality.matching import Match, Method, match
 from universality.similarity import DEFAULT_BUDGET, Similarity
 from universality.similarity.rows import FloatArray
-from universality.statistics.bootstrap import bootstrap_intervals
+from universality.statistics.bootstrap import MIN_GROUPS, Intervals, resampled
 from universality.statistics.calibration import Calibration
 from universality.statistics.chance import Setting, Side, chance
 from universality.statistics.heldout import Halves, evaluation_halves, held_out_scores
 from universality.statistics.null import Null
-from universality.statistics.strata import stratify
 
 if TYPE_CHECKING:
     from universality.features.store import FeatureStore
@@ -40,13 +40,13 @@ def calibrate(
     measure: str = "activation",
     method: Method = "hungarian",
     null: Null | Sequence[Null] = ("global", "kind"),
-    replicates: int = 20,
-    bootstrap: int = 1000,
+    replicates: int = REPLICATES,
+    bootstrap: int = RESAMPLES,
     seed: int = 0,
     floor: float | None = None,
-    alpha: float = 0.05,
-    min_firings: int = 10,
-    n_strata: int = 8,
+    alpha: float = ALPHA,
+    min_firings: int = MIN_FIRINGS,
+    n_strata: int = N_STRATA,
     block_length: int | None = None,
     memory_budget: int = DEFAULT_BUDGET,
 ) -> Calibration:
@@ -72,7 +72,8 @@ def calibrate(
     alpha
         The calibrated score is 0 at the null's (1 - alpha) quantile; q aimed at by ``detectable``.
     min_firings
-        A pair with a feature that fires less often gets NaN instead of p-value or held-out score.
+        A pair with a feature that fires less often gets NaN: instead of a p-value, where it fires less on the blocks
+        that the null re-pairs; instead of a held-out score, where on the reporting half.
     n_strata
         Classes of firing counts within which null scores are pooled.
     block_length
@@ -95,38 +96,33 @@ def calibrate(
     nulls: tuple[Null, ...] = (null,) if isinstance(null, str) else tuple(null)  # type: ignore[assignment]
     settings = {k: v for k, v in locals().items() if k not in ("a", "b", "memory_budget", "nulls")}
     settings["null"] = list(nulls)
-    _check(measure, nulls, replicates, bootstrap, alpha, n_strata)
+    _check(
+        measure, nulls, alpha, replicates=replicates, bootstrap=bootstrap, min_firings=min_firings, n_strata=n_strata
+    )
     notes: list[str] = []
     whole = MEASURES[measure](a, b, memory_budget=memory_budget)
     halves = evaluation_halves(a)
     choose, report = _halves(whole, halves, notes)
     found = match(choose, method, floor)
     held_out, best_col, best_row = _report(report, found, min_firings)
-    low, high = _intervals(report, found, held_out, bootstrap, seed, notes)
+    intervals = _intervals(report, found, held_out, bootstrap, seed, notes)
     counts = choose.counts
     assert counts is not None  # every measure in MEASURES comes from tokens
     anchor = _anchor(found)
-    features = found.rows if anchor == "rows" else found.cols
-    strata = stratify(counts[0 if anchor == "rows" else 1], min_firings, n_strata)
-    count_a, count_b = counts[0][found.rows], counts[1][found.cols]
-    stratum = np.where(np.minimum(count_a, count_b) >= min_firings, strata.code[features], -1)
     setting = Setting(
-        choose, found, partial(match, method=method, floor=floor), anchor, strata, np.flatnonzero(stratum >= 0),
-        halves.choose, replicates, seed, alpha, block_length,
+        choose, found, partial(match, method=method, floor=floor), anchor, halves.choose, replicates, seed, alpha,
+        min_firings, n_strata, block_length,
     )  # fmt: skip
     chances = tuple(chance(a if anchor == "rows" else b, name, setting, notes) for name in nulls)
-    if (stratum < 0).any():
-        rare = int((stratum < 0).sum())
-        pairs = "pair" if rare == 1 else "pairs"
-        notes.append(f"{rare} {pairs} with a feature that fires fewer than {min_firings} times: no p-value")
     return Calibration(
-        match=found, held_out=held_out, ci_low=low, ci_high=high, count_a=count_a, count_b=count_b, stratum=stratum,
-        edges=strata.edges, best_col_held_out=best_col, best_row_held_out=best_row, anchor=anchor, chances=chances,
-        settings=settings, notes=tuple(notes),
+        match=found, held_out=held_out, ci_low=intervals.low, ci_high=intervals.high, median_ci=intervals.median,
+        n_groups=intervals.n_groups, count_a=counts[0][found.rows], count_b=counts[1][found.cols],
+        best_col_held_out=best_col, best_row_held_out=best_row, anchor=anchor,
+        chances=chances, settings=settings, notes=tuple(notes),
     )  # fmt: skip
 
 
-def _check(measure: str, nulls: tuple[Null, ...], replicates: int, bootstrap: int, alpha: float, n_strata: int) -> None:
+def _check(measure: str, nulls: tuple[Null, ...], alpha: float, **counts: int) -> None:
     if measure not in MEASURES:
         raise UniversalityError(
             f"calibrate: measure {measure!r} is not one of {', '.join(MEASURES)}: the null pairs tokens anew, "
@@ -134,7 +130,8 @@ def _check(measure: str, nulls: tuple[Null, ...], replicates: int, bootstrap: in
         )
     if not nulls or len(set(nulls)) < len(nulls):
         raise UniversalityError(f"calibrate: expected one null or several different ones, found {list(nulls)}")
-    for name, value, least in (("replicates", replicates, 0), ("bootstrap", bootstrap, 0), ("n_strata", n_strata, 1)):
+    for name, value in counts.items():
+        least = 0 if name in ("replicates", "bootstrap") else 1
         if value < least:
             raise UniversalityError(f"calibrate: {name} must be at least {least}, found {value}")
     if not 0 < alpha < 1:
@@ -169,22 +166,22 @@ def _report(report: Similarity | None, found: Match, min_firings: int) -> tuple[
 
 def _intervals(
     report: Similarity | None, found: Match, held_out: FloatArray, draws: int, seed: int, notes: list[str]
-) -> tuple[FloatArray, FloatArray]:
+) -> Intervals:
     low, high = np.full(held_out.size, np.nan), np.full(held_out.size, np.nan)
     known = np.flatnonzero(~np.isnan(held_out))
     if report is None or not known.size or draws == 0:
-        return low, high
+        return Intervals(low, high, np.full(2, np.nan), 0)
     if report.name != "activation":
         notes.append(f"no intervals: {report.name} keeps no statistics by group")
-        return low, high
-    rows, cols = found.rows[known], found.cols[known]
-    n_groups = len(report.pairs(rows[:1], cols[:1], by="group").groups)
-    if n_groups < 2:
-        notes.append("the reporting half holds one group of documents: no interval can be given")
-    elif n_groups < FEW_GROUPS:
-        notes.append(f"the reporting half holds {n_groups} groups of documents: intervals are rough below {FEW_GROUPS}")
-    low[known], high[known] = bootstrap_intervals(report, rows, cols, draws, seed)
-    return low, high
+        return Intervals(low, high, np.full(2, np.nan), 0)
+    of_known = resampled(report, found.rows[known], found.cols[known], draws, seed)
+    groups = "1 group" if of_known.n_groups == 1 else f"{of_known.n_groups} groups"
+    if of_known.n_groups < MIN_GROUPS:
+        notes.append(f"the reporting half holds {groups} of documents: no intervals, which need {MIN_GROUPS}")
+    elif of_known.n_groups < FEW_GROUPS:
+        notes.append(f"the reporting half holds {groups} of documents: intervals are rough below {FEW_GROUPS}")
+    low[known], high[known] = of_known.low, of_known.high
+    return of_known._replace(low=low, high=high)
 
 
 def _anchor(found: Match) -> Side:

@@ -20,7 +20,7 @@ from universality.statistics.chance import Chance
 from universality.statistics.heldout import optimism
 from universality.statistics.null import Null
 
-FORMAT, VERSION = "universality.calibration", 2
+FORMAT, VERSION = "universality.calibration", 3
 CHANCE_ARRAYS = tuple(field.name for field in fields(Chance) if field.name != "null")
 KEPT = (  # of the match's own summary
     "floor", "n_rows", "n_cols", "dead_rows", "dead_cols", "n_pairs", "unmatched_rows", "unmatched_cols",
@@ -40,18 +40,19 @@ class Calibration:
         Pairs and best partners on the choosing half.
     held_out, ci_low, ci_high
         [n_pairs] scores on the reporting half, with bootstrap intervals over groups of documents.
+    median_ci
+        [2] interval of the median of ``held_out`` over groups of documents, the pairs fixed.
+    n_groups
+        Groups of documents (documents in kinds of few groups) that were resampled for the intervals; 0: none.
     count_a, count_b
         [n_pairs] firings of row and column on the choosing half.
-    stratum
-        [n_pairs] class of the anchoring feature's firing count, -1 where one of the two fires too rarely.
-    edges
-        [n_strata + 1] counts that bound the classes.
     best_col_held_out, best_row_held_out
         [n_rows], [n_cols] held-out scores of every feature's best partner (chosen on the choosing half).
     anchor
         "rows" or "cols": the side whose features carry the null scores (the smaller one of an assignment).
     chances
-        What each null says; ``p``, ``q``, ``calibrated`` and ``null_scores`` are those of the first.
+        What each null says; ``p``, ``q``, ``calibrated``, ``stratum``, ``edges`` and ``null_scores`` are those of the
+        first.
     settings
         What `calibrate` was asked for.
     notes
@@ -62,10 +63,10 @@ class Calibration:
     held_out: FloatArray
     ci_low: FloatArray
     ci_high: FloatArray
+    median_ci: FloatArray
+    n_groups: int
     count_a: IntArray
     count_b: IntArray
-    stratum: IntArray
-    edges: FloatArray
     best_col_held_out: FloatArray
     best_row_held_out: FloatArray
     anchor: Literal["rows", "cols"]
@@ -89,6 +90,16 @@ class Calibration:
         return self.chances[0].calibrated
 
     @property
+    def stratum(self) -> IntArray:
+        """[n_pairs] class of the anchoring feature's firings on the first null's blocks, -1 if too rare."""
+        return self.chances[0].stratum
+
+    @property
+    def edges(self) -> FloatArray:
+        """[n_strata + 1] firings on the first null's blocks that bound the classes."""
+        return self.chances[0].edges
+
+    @property
     def null_scores(self) -> FloatArray:
         """[n_replicates, n_anchor] of the first null."""
         return self.chances[0].scores
@@ -100,8 +111,9 @@ class Calibration:
     def to_frame(self) -> pd.DataFrame:
         """One line a pair.
 
-        Columns ``row col score held_out ci_low ci_high p q calibrated detectable``, the last four again for every
-        further null with its name behind (``p_kind``), then ``count_a count_b stratum note``.
+        Columns ``row col score held_out ci_low ci_high p q observed calibrated detectable``, the last five again for
+        every further null with its name behind (``p_kind``), then ``count_a count_b stratum note``. ``observed`` is the
+        pair's score on the blocks that the null can re-pair; p, q, calibrated and detectable are about it.
         """
         columns: dict[str, npt.NDArray[Any] | list[str]] = {
             "row": self.match.rows,
@@ -111,16 +123,16 @@ class Calibration:
         for name in ("held_out", "ci_low", "ci_high"):
             columns[name] = getattr(self, name)
         for k, chance in enumerate(self.chances):
-            for name in ("p", "q", "calibrated", "detectable"):
+            for name in ("p", "q", "observed", "calibrated", "detectable"):
                 columns[name if k == 0 else f"{name}_{chance.null}"] = getattr(chance, name)
-        for name in ("count_a", "count_b", "stratum"):
-            columns[name] = getattr(self, name)
+        columns |= {"count_a": self.count_a, "count_b": self.count_b, "stratum": self.stratum}
         return pd.DataFrame(columns | {"note": self._pair_notes()})
 
     def strata(self) -> pd.DataFrame:
         """One line a class of firing counts: low high n held_out tau detectable, the last three medians of its pairs.
 
-        ``tau`` is the first null's quantile, ``detectable`` what a score there must exceed to be told from chance.
+        Classes, ``tau`` (the null's quantile) and ``detectable`` (what an observed score must exceed to be told from
+        chance) are of the first null, on the blocks that it can re-pair.
         """
         of = {"held_out": self.held_out, "tau": self.chances[0].tau, "detectable": self.chances[0].detectable}
         rows = []
@@ -131,32 +143,35 @@ class Calibration:
         return pd.DataFrame(rows, columns=["low", "high", "n", *of])
 
     def _pair_notes(self) -> list[str]:
-        least = self.settings["min_firings"]
-        fewest = np.minimum(self.count_a, self.count_b)
         reasons = (
-            (fewest < least, f"fires fewer than {least} times where partners are chosen: no p-value"),
-            (
-                np.isnan(self.p) & (fewest >= least) & (len(self.null_scores) > 0),
-                "no full block to re-pair: no p-value",
-            ),
-            (np.isnan(self.held_out) & (fewest >= least), "no held-out score"),
+            (np.isnan(self.held_out), "no held-out score"),
             (np.isnan(self.ci_low) & ~np.isnan(self.held_out), "no interval: too few groups"),
         )
-        return ["; ".join(text for where, text in reasons if where[pair]) for pair in range(self.match.rows.size)]
+        others = [[text for where, text in reasons if where[pair]] for pair in range(self.match.rows.size)]
+        return ["; ".join([*self._too_rare(pair), *texts]) for pair, texts in enumerate(others)]
 
-    def summary(self, q_level: float = 0.05) -> dict[str, Any]:
+    def _too_rare(self, pair: int) -> list[str]:
+        """Why a pair has no p-value, where the blocks of a null hold too few of its firings."""
+        nulls = [chance.null for chance in self.chances if len(chance.scores) and chance.stratum[pair] < 0]
+        if not nulls:
+            return []
+        where = f"the {' and '.join(nulls)} null{'s' if len(nulls) > 1 else ''}"
+        return [f"fires fewer than {self.settings['min_firings']} times on the blocks of {where}: no p-value"]
+
+    def summary(self, q_level: float | None = None) -> dict[str, Any]:
         """The numbers to print beside each other: matched and best-partner medians, chosen and held out, and chance.
 
         Parameters
         ----------
         q_level
-            Pairs with q at or below it count as more than chance.
+            Pairs with q at or below it count as more than chance; by default the ``alpha`` of the calibration.
         """
+        level = self.settings["alpha"] if q_level is None else q_level
         best, found = self.match.nearest, self.match.summary()
         first, *others = self.chances
-        said = first.summary(q_level)
+        said = first.summary(level)
         for chance in others:
-            said |= {f"{key}_{chance.null}": value for key, value in chance.summary(q_level).items()}
+            said |= {f"{key}_{chance.null}": value for key, value in chance.summary(level).items()}
         return {
             **{key: found[key] for key in KEPT},
             "measure": self.settings["measure"],
@@ -164,6 +179,9 @@ class Calibration:
             "null": first.null,
             "matched_choose": known_median(self.match.scores),
             "matched_report": known_median(self.held_out),
+            "matched_report_low": float(self.median_ci[0]),
+            "matched_report_high": float(self.median_ci[1]),
+            "groups_report": self.n_groups,
             "optimism": optimism(self.match.scores, self.held_out),
             "best_of_rows_choose": known_median(best.best_col_score),
             "best_of_rows_report": known_median(self.best_col_held_out),
@@ -182,7 +200,13 @@ class Calibration:
         parts: Arrays = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
         parts |= {f"match.{name}": array for name, array in arrays.items()}
         parts |= {f"{chance.null}.{name}": array for chance in self.chances for name, array in chance.arrays().items()}
-        rest = {"anchor": self.anchor, "settings": self.settings, "notes": list(self.notes), "match": header}
+        rest = {
+            "anchor": self.anchor,
+            "n_groups": self.n_groups,
+            "settings": self.settings,
+            "notes": list(self.notes),
+            "match": header,
+        }
         return write_archive(path, FORMAT, VERSION, rest, parts)
 
     @classmethod
@@ -204,5 +228,6 @@ class Calibration:
         inner = {name.removeprefix("match."): arrays[name] for name in arrays if name.startswith("match.")}
         own: dict[str, Any] = {name: array for name, array in arrays.items() if "." not in name}
         own |= {"chances": chances}
-        own |= {"notes": tuple(header["notes"]), "anchor": header["anchor"], "settings": header["settings"]}
+        own |= {name: header[name] for name in ("anchor", "n_groups", "settings")}
+        own |= {"notes": tuple(header["notes"])}
         return cls(match=Match.from_parts(header["match"], inner), **own)

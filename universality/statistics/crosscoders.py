@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import spearmanr
 
+from universality.defaults import MIN_FIRINGS, REPLICATES
 from universality.errors import MismatchError
 from universality.matching import Match
 from universality.matching.median import known_median
@@ -127,9 +128,9 @@ def crosscoder_agreement(
     matched: Calibration,
     relative_norm: npt.ArrayLike,
     nulls: Sequence[Null] = ("global", "kind"),
-    replicates: int = 5,
+    replicates: int = REPLICATES,
     seed: int = 0,
-    min_firings: int = 10,
+    min_firings: int = MIN_FIRINGS,
 ) -> CrosscoderAgreement:
     """Compare what a crosscoder calls shared and exclusive with the partners that a matching finds.
 

@@ -7,6 +7,7 @@ mostly on how often a feature fires.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -38,12 +39,25 @@ class Strata:
         return max(0, self.edges.size - 1)
 
 
-def stratify(count: IntArray, min_firings: int, n_strata: int) -> Strata:
-    """Cut features at quantiles of their firing counts, each stratum holding at least 32 where that is possible."""
+def stratify(count: IntArray, min_firings: int, n_strata: int, by_kind: bool = False) -> Strata:
+    """Cut features at quantiles of their firing counts, each stratum holding at least 32 where that is possible.
+
+    Parameters
+    ----------
+    count
+        [n_features] firings.
+    min_firings
+        Features that fire less often have no stratum.
+    n_strata
+        Strata wanted; fewer where features are few.
+    by_kind
+        Whether `refine` will cut every stratum again: then fewer and larger strata leave it as many features.
+    """
     enough = count >= max(1, min_firings)
     if not enough.any():
         return Strata(np.zeros(0), np.full(count.size, -1, np.int64))
-    wanted = max(1, min(n_strata, int(enough.sum()) // MIN_PER_STRATUM))
+    classes = int(enough.sum()) // MIN_PER_STRATUM  # so many can be filled
+    wanted = max(1, min(n_strata, classes // min(MAX_CLASSES, max(1, math.isqrt(classes))) if by_kind else classes))
     edges = np.unique(np.quantile(count[enough], np.linspace(0, 1, wanted + 1)))
     edges = np.append(edges[:-1], np.inf) if edges.size > 1 else np.array([edges[0], np.inf])
     code = np.searchsorted(edges, count, side="right") - 1

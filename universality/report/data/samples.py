@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from universality.defaults import ALPHA
+
 NAN = math.nan
 THRESHOLDS = (0.5, 0.7)
 """Of r, for the shares that reach it."""
@@ -28,12 +30,16 @@ class Sample:
         [n] one r each; NaN where there is none.
     without
         Living features that have no partner, beyond those that are NaN: they count in every share.
+    over_works, n_works
+        95% interval of the median over works (documents in kinds of few), pairs held fixed, and how many of them.
     """
 
     role: Role
     label: str
     values: np.ndarray[Any, np.dtype[np.float64]]
     without: int = 0
+    over_works: tuple[float, float] = (NAN, NAN)
+    n_works: int = 0
 
     def population(self) -> "Population":
         """Its numbers."""
@@ -51,6 +57,9 @@ class Sample:
             high=high,
             quantile_95=float(np.quantile(known, 0.95)) if known.size else NAN,
             shares=tuple(float((known >= t).sum() / n) if n else NAN for t in THRESHOLDS),
+            low_works=self.over_works[0],
+            high_works=self.over_works[1],
+            n_works=self.n_works,
         )
 
 
@@ -80,11 +89,13 @@ class Population:
     n, n_scored
         Things counted, and those with a score.
     median, low, high
-        Of the scores, with a 95% interval that takes features as independent draws.
+        Of the scores, with a 95% interval over features, as independent draws.
     quantile_95
         Of the scores.
     shares
         Of ``n``: scores of at least each of ``THRESHOLDS``.
+    low_works, high_works, n_works
+        95% interval of the median over works (documents in kinds of few), pairs held fixed, and how many of them.
     """
 
     role: Role
@@ -96,6 +107,9 @@ class Population:
     high: float = NAN
     quantile_95: float = NAN
     shares: tuple[float, ...] = (NAN, NAN)
+    low_works: float = NAN
+    high_works: float = NAN
+    n_works: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,7 +158,7 @@ class Headline:
     replicates: int = 0
     share_significant: float = NAN
     share_within_kinds: float = NAN
-    q_level: float = 0.05
+    q_level: float = ALPHA
     median_chosen: float = NAN
     nearest: float = NAN
     nearest_neurons: float = NAN

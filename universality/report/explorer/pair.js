@@ -18,7 +18,7 @@ async function showPair(index, parts) {
   };
   addEventListener("keydown", keys);
   const scores = [
-    ["r held out", fixed(pairs.held_out[i]), known(pairs.ci_low[i]) ? `${fixed(pairs.ci_low[i])} to ${fixed(pairs.ci_high[i])}` : ""],
+    ["r held out", fixed(pairs.held_out[i]), known(pairs.ci_low[i]) ? `${fixed(pairs.ci_low[i])} to ${fixed(pairs.ci_high[i])}, 95% over works` : ""],
     ["r chosen", fixed(pairs.score[i]), ""],
     [`q, ${index.nulls[0] ?? "no null"}`, small(pairs.q[i]), ""],
     ...(index.nulls.length > 1 ? [["q within kinds", small(pairs.q_kind[i]), ""]] : []),

@@ -12,7 +12,7 @@ function columns(index, pairs, words) {
   return [
     {key: "pair", name: "pair", value: (i) => i, text: (i) => el("a", {href: `#pair/${i}`}, String(i))},
     number("row", `${a} #`, String, `feature of ${a}`), number("col", `${b} #`, String, `feature of ${b}`),
-    {key: "held_out", name: "r held out", value: (i) => pairs.held_out[i], what: "Pearson's r on documents that chose nothing, with its 95% interval",
+    {key: "held_out", name: "r held out", value: (i) => pairs.held_out[i], what: "Pearson's r on documents that chose nothing, with its 95% interval over works",
      text: (i) => [el("span", {class: "bar", style: {"--r": Math.max(0, pairs.held_out[i] || 0)}}), fixed(pairs.held_out[i]), " ",
        el("small", {}, known(pairs.ci_low[i]) ? `${fixed(pairs.ci_low[i])} to ${fixed(pairs.ci_high[i])}` : "")]},
     number("score", "r chosen", fixed, "r on the documents that chose the partner"),

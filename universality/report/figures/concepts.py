@@ -81,9 +81,9 @@ def describe_concepts(rows: Sequence[ConceptRow], names: tuple[str, str] = ("A",
     drawn = shown(rows)
     text = (
         f"For each kind of text the feature of {names[0]} that tells it best (by labels alone, not by similarity) and "
-        f"that feature's partner in {names[1]}: their r on held-out tokens, with a bootstrap interval where there is "
-        "one. Filled dots are features that tell their kind well; for hollow ones there is no such feature, and r says "
-        "nothing about the kind. Diamonds are published values, from other models and text."
+        f"that feature's partner in {names[1]}: their r on held-out tokens, with a 95% interval over works where "
+        "there is one. Filled dots are features that tell their kind well; for hollow ones there is no such feature, "
+        "and r says nothing about the kind. Diamonds are published values, from other models and text."
     )
     if any(map(_few, drawn)):
         text += f" † Fewer than {FEW_GROUPS} works: the interval is rough."
