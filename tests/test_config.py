@@ -33,6 +33,14 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
         ),
         ({"models": MODELS, "saes": {"seeds": [0, 0]}}, r"must differ from each other, found \[0, 0\]"),
         ({"models": MODELS, "saes": {"ceiling_seed": 0}}, r"must differ from each other, found \[0, 0\]"),
+        (
+            {"models": MODELS, "saes": {"ceiling_seed": -1}},
+            r"^configuration: saes\.ceiling_seed: expected 'auto' or at least 0; found -1$",
+        ),
+        (
+            {"models": {**MODELS, "tokenizers": 3}},
+            r"^configuration: models\.tokenizers: expected 'own' or a section; found 3$",
+        ),
         ({"models": MODELS, "saes": {"widths": [8], "k": 9}}, r"k must lie between 1 and the width \(8\), found 9"),
         (
             {"models": MODELS, "saes": {"widths": [8, 9], "k": [3, 0]}},

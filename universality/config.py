@@ -215,8 +215,10 @@ class SAEConfig(_Section):
     """Seeds of the initial weights, below 1,000; the first is used for matching across models. The second model adds
     1,000 to each, the third 2,000: no two SAEs start alike, which would fake agreement. Of a single model, each pair
     of seeds is matched at each width."""
-    ceiling_seed: int | None = Field(None, ge=0, lt=SEEDS_OF_A_MODEL)
-    """Train one more SAE of the first model, at the largest width, with this seed: what another SAE seed changes."""
+    ceiling_seed: Literal["auto"] | Annotated[int, Field(ge=0, lt=SEEDS_OF_A_MODEL)] | None = "auto"
+    """Seed of one more SAE of *each* model, at the largest width. What two SAEs that differ in their seed only do not
+    share is the ceiling of every comparison of models. ``auto`` is the smallest seed that is not among ``seeds``, and
+    trains no further SAE where ``seeds`` holds two already; ``null`` trains none."""
     k: int | list[int] = 32
     """Features that fire on a token (topk), or do on average (batchtopk, matryoshka): one number, or one a width."""
     nested: list[int] | None = None
@@ -275,7 +277,7 @@ class SAEConfig(_Section):
     def _consistent(self) -> Self:
         if empty := [name for name, paths in self.load.items() if not paths]:
             raise ValueError(f"load names no SAE of {', '.join(empty)}; leave the model out, or give paths")
-        every = [*self.seeds, *([] if self.ceiling_seed is None else [self.ceiling_seed])]
+        every = [*self.seeds, *([self.ceiling_seed] if isinstance(self.ceiling_seed, int) else [])]
         if len(set(every)) < len(every):
             raise ValueError(f"seeds and ceiling_seed must differ from each other, found {every}")
         if any(a >= b for a, b in pairwise(self.widths)):
@@ -293,6 +295,13 @@ class SAEConfig(_Section):
         if any(not 0 < share < 1 for share in self.resample_at):
             raise ValueError(f"resample_at holds shares of the steps, above 0 and below 1, found {self.resample_at}")
         return self
+
+    @property
+    def extra_seed(self) -> int | None:
+        """Seed of the SAEs that are trained for the ceiling beside those of ``seeds``; None where there are none."""
+        if self.ceiling_seed != "auto":
+            return self.ceiling_seed
+        return None if len(self.seeds) > 1 or self.load else int(self.seeds[0] == 0)
 
     def k_of(self, width: int) -> int:
         """Features that fire on a token in the dictionaries of this width."""

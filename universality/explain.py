@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-_MEMBERS = {"int", "list[int]", "str", "list[str]", "dict[str,str]", "[key]"}  # of a union, in pydantic's paths
+# Members of a union, in pydantic's paths.
+_MEMBERS = {"int", "constrained-int", "list[int]", "str", "list[str]", "dict[str,str]", "[key]"}
 _LISTS = {"list[int]": "a list of integers", "list[str]": "a list of texts"}
 _LONGEST = 60  # characters of a value that are shown
 
@@ -29,10 +30,14 @@ def _by_path(error: ValidationError) -> dict[tuple[str, ...], list[Any]]:
     """Problems by key. Where a value could be one thing or a list of them, what is wrong inside the list says more."""
     found: dict[tuple[str, ...], list[Any]] = {}
     for problem in error.errors():
-        path = tuple(str(part) for part in problem["loc"] if part not in _MEMBERS)
+        path = tuple(str(part) for part in problem["loc"] if not _is_member(part))
         found.setdefault(path, []).append(problem)
-    inside = {path[:-1] for path, problems in found.items() if _MEMBERS & {str(p) for p in problems[0]["loc"]}}
+    inside = {path[:-1] for path, problems in found.items() if any(map(_is_member, problems[0]["loc"]))}
     return {path: problems for path, problems in found.items() if path not in inside or len(problems) > 1}
+
+
+def _is_member(part: object) -> bool:
+    return part in _MEMBERS or str(part).startswith("literal[")
 
 
 def _lines(found: dict[tuple[str, ...], list[Any]], root: type[BaseModel]) -> Iterator[str]:

@@ -195,7 +195,7 @@ def test_info_tells_what_a_foreign_sae_is(path: str, name: str) -> None:
     [
         (lambda p: {"A": [saelens(p / "a", 24, 0)], "B": [saelens(p / "b", 32, 0)]}, "found the widths A 24; B 32"),
         (
-            lambda p: {"A": [saelens(p / "a", 24, 0)], "B": [saelens(p / "b", 24, 0), saelens(p / "c", 24, 1)]},
+            lambda p: {"A": [saelens(p / "a", 24, 0)], "B": [saelens(p / f"b{s}", 24, s) for s in range(3)]},
             "expected SAEs of the same widths of every model, and equally many",
         ),
     ],
@@ -210,6 +210,14 @@ def test_several_seeds_of_every_model_are_numbered(tmp_path: Path) -> None:
     load = {m: [str(saelens(tmp_path / f"{m}{s}", 24, s)) for s in range(2)] for m in "AB"}
     saes = with_loaded_saes(study(load)).saes
     assert (saes.widths, saes.seeds, saes.ceiling_seed, saes.k, saes.architecture) == ([24], [0, 1], None, [4], "topk")
+
+
+def test_each_model_may_have_one_more_of_the_largest_width(tmp_path: Path) -> None:
+    small, large = ([str(saelens(tmp_path / f"w{w}s{s}", w, s)) for s in range(3)] for w in (24, 32))
+    resolved = with_loaded_saes(study({"A": [small[0], large[0]], "B": [small[1], large[1], large[2]]}))
+    assert sae_grid(resolved) == [("A", 24, 0), ("A", 32, 0), ("B", 24, 0), ("B", 32, 0), ("B", 32, 1)]
+    there = [c.models for c in comparisons(resolved, RunFolder(tmp_path)) if c.of == "ceiling"]
+    assert there == [("B", "B")]
 
 
 def test_configurations_that_contradict_themselves_are_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from universality import run
 from universality.config import Config, load_config, parse_config
 from universality.errors import UniversalityError
-from universality.pipeline.layout import RunFolder, comparisons, headline_comparison
+from universality.pipeline.layout import RunFolder, ceilings_of, comparisons, headline_comparison, sae_grid
 from universality.pipeline.report import make_report
 from universality.report.figures.drawings import draw, tables_in
 from universality.report.figures.tables import load_table
@@ -38,7 +38,9 @@ def test_every_pair_of_seeds_is_compared_at_every_width_that_has_both() -> None:
         "A-A.w8.s0-s1", "A-A.w8.s0-s2", "A-A.w8.s1-s2",
     ]  # fmt: skip
     assert compared(widths=[8, 16], ceiling_seed=5, k=4) == [("A-A.w16.s0-s5", "seeds", (0, 5))]
-    assert compared(widths=[8, 16], k=4) == []
+    assert compared(widths=[8, 16], k=4) == [("A-A.w16.s0-s1", "seeds", (0, 1))]
+    assert compared(widths=[8, 16], seeds=[3], k=4) == [("A-A.w16.s3-s0", "seeds", (3, 0))]
+    assert compared(widths=[8, 16], ceiling_seed=None, k=4) == []
 
 
 def test_the_headline_is_the_first_pair_of_seeds_at_the_largest_width() -> None:
@@ -53,13 +55,32 @@ def test_two_models_are_compared_as_before_whatever_their_seeds() -> None:
     found = comparisons(config, RunFolder(Path("r")))
     assert [(c.name, c.of) for c in found] == [
         ("A-B.w8", "models"), ("A-B.w16", "models"), ("A-B.neurons", "neurons"), ("A-A.w16.s0-s1", "ceiling"),
+        ("B-B.w16.s0-s1", "ceiling"),
     ]  # fmt: skip
     assert headline_comparison(config, RunFolder(Path("r"))).sides == ("A", "B")
 
 
+def test_each_model_has_one_more_seed_at_the_headline_s_width_by_default() -> None:
+    """A study whose configuration says nothing of it, as people copy it."""
+    models = {"load": {"A": "starter/seed0", "B": "starter/seed1"}}
+    config = parse_config({"models": models, "saes": {"widths": [8, 16], "k": 4}})
+    assert sae_grid(config)[-2:] == [("A", 16, 1), ("B", 16, 1)]
+    assert sae_grid(parse_config(config.model_dump())) == sae_grid(config)  # as a run writes it down
+    folder = RunFolder(Path("r"))
+    by_width = {c.width: ceilings_of(config, folder, c) for c in comparisons(config, folder) if c.of == "models"}
+    assert by_width[8] == [None, None]
+    assert [c.name for c in by_width[16] if c] == ["A-A.w16.s0-s1", "B-B.w16.s0-s1"]
+    without = parse_config({"models": models, "saes": {"widths": [8, 16], "k": 4, "ceiling_seed": None}})
+    assert not {c.of for c in comparisons(without, folder)} & {"ceiling"}
+    assert sae_grid(without) == sae_grid(config)[:-2]
+    two = parse_config({"models": models, "saes": {"widths": [8, 16], "k": 4, "seeds": [4, 2]}})
+    assert len(sae_grid(two)) == 8  # the second seed serves, and nothing more is trained
+    assert [c.seeds for c in comparisons(two, folder) if c.of == "ceiling"] == [(4, 2), (4, 2)]
+
+
 def test_a_report_of_nothing_to_compare_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UniversalityError, match="or SAE seeds of one; the configuration names one of each"):
-        make_report(study(widths=[8], k=4), RunFolder(tmp_path))
+        make_report(study(widths=[8], k=4, ceiling_seed=None), RunFolder(tmp_path))
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def call_here(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_everything_is_there(finished: Path) -> None:
     config, folder = load_config(SMOKE), RunFolder(finished)
-    assert len(sae_grid(config)) == 7
+    assert len(sae_grid(config)) == 8
     for model, width, seed in sae_grid(config):
         with FeatureStore.open(folder.store(model, width, seed)) as store:
             store.verify()
@@ -69,6 +69,23 @@ def test_everything_is_there(finished: Path) -> None:
     for comparison in comparisons(config, folder):
         assert len(Calibration.load(folder.calibration(comparison.name)).to_frame())
     assert folder.report.is_file()
+
+
+def test_every_pair_at_the_headline_s_width_has_both_ceilings(finished: Path) -> None:
+    folder = RunFolder(finished)
+    narrow, wide, of_a, of_b = (
+        Calibration.load(folder.calibration(name)).to_frame()
+        for name in ("A-B.w64", "A-B.w128", "A-A.w128.s0-s1", "B-B.w128.s0-s1")
+    )
+    for side, of, feature in (("a", of_a, "row"), ("b", of_b, "col")):
+        expected = of.set_index("row")["held_out"].reindex(wide[feature])
+        assert wide[f"ceiling_{side}"].notna().any()
+        pd.testing.assert_series_equal(wide[f"ceiling_{side}"], expected, check_names=False, check_index=False)
+        assert narrow[f"ceiling_{side}"].isna().all()
+    populations = json.loads(folder.report.with_name("summary.json").read_text())["headline"]["populations"]
+    assert [p["label"] for p in populations if p["role"] == "ceiling"] == ["two SAE seeds of A", "two SAE seeds of B"]
+    page = folder.report.read_text(encoding="utf-8")
+    assert page.count("ceiling, <bdi>A</bdi>") > 5  # the cards of pairs
 
 
 def test_held_out_documents_were_not_trained_on(finished: Path) -> None:
@@ -92,8 +109,10 @@ def test_controls_stand_beside_the_study_and_are_made_once(finished: Path, tmp_p
     done = call("controls", SMOKE, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "run" / "controls" / "controls.csv").set_index("kind")
-    assert sorted(table.index) == ["ceiling"] * 2 + ["floor"] * 4 + ["study"]
+    assert sorted(table.index) == ["ceiling"] * 3 + ["floor"] * 4 + ["study"]
+    assert {"two SAE seeds of A", "two SAE seeds of B"} < set(table["control"])
     assert table[["matched_r", "nearest_r", "n"]].notna().all(axis=None)
+    assert (table["scored"] <= table["n"]).all()
     study = Calibration.load(RunFolder(finished).calibration("A-B.w128"))
     assert table.loc["study", "matched_r"] == pytest.approx(study.summary()["matched_report"])
     widths = {path.stem: FeatureStore.open(path).n_features for path in (tmp_path / "run" / "controls").glob("*.h5")}

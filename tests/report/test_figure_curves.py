@@ -24,10 +24,12 @@ def test_curves_show_shares_of_all_and_medians(samples) -> None:  # type: ignore
         x, y = lines[one.label].get_data()
         exact = [(one.values >= r).sum() / (one.values.size + one.without) for r in x]
         assert_allclose(y, exact)
-    dots = [float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o"]
-    assert_allclose(dots, [np.median(one.values) for one in samples])
+    dots = [(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in axes.lines if line.get_marker() == "o"]
+    of_all = [np.median(np.concatenate([one.values, np.full(one.without, -1.0)])) for one in samples]
+    assert_allclose([x for x, _ in dots], of_all)
+    assert_allclose([y for _, y in dots], 0.5, atol=0.003)  # number and curve are of the same features
     written = texts(figure)
-    assert f"median {np.median(samples[0].values):.2f} (n = 512)" in written
+    assert f"median {of_all[0]:.2f} (500 of 512 scored)" in written
     assert "held-out" in axes.get_xlabel()
     caption = figures.describe_distribution(samples)
     assert f"median {np.median(samples[1].values):.2f}" in caption.alt
@@ -42,13 +44,23 @@ def test_looks_differ_in_more_than_colour(samples) -> None:  # type: ignore[no-u
 
 @pytest.mark.parametrize(
     ("some", "said"),
-    [([], "nothing was scored"), ([sample("null", "x", [])], "no score (n = 0)"),
-     ([sample("features", "x", [np.nan, np.nan])], "no score (n = 2)"), ([sample("features", "x", [0.3])], "n = 1")],
+    [([], "nothing was scored"), ([sample("null", "x", [])], "0 of 0 scored"),
+     ([sample("features", "x", [np.nan, np.nan])], "0 of 2 scored"),
+     ([sample("features", "x", [0.3])], "1 of 1 scored")],
 )  # fmt: skip
 def test_distributions_of_little(some, said) -> None:  # type: ignore[no-untyped-def]
     figure = figures.best_match_distribution(some)
     assert said in texts(figure)
     figure.draw_without_rendering()
+
+
+def test_a_curve_that_begins_below_one_half_has_no_median() -> None:
+    few = sample("ceiling", "few", np.linspace(0.5, 0.9, 158), without=300)
+    axes = figures.best_match_distribution([few]).axes[0]
+    assert np.isnan([line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]).all()
+    assert "median – (158 of 458 scored)" in texts(axes.figure)
+    assert_allclose(survival(few)[1][0], 158 / 458)
+    assert "few: median –, 34% at r ≥ 0.5 (158 of 458 scored)" in figures.describe_distribution([few]).alt
 
 
 def test_a_large_sample_is_drawn_whole() -> None:

@@ -54,6 +54,15 @@ def test_few_tokens_no_null_and_a_low_ceiling_are_said(calm: Report, headline) -
     assert len(found) == 3
 
 
+def test_populations_of_which_many_have_no_score_are_named(calm: Report, headline) -> None:  # type: ignore[no-untyped-def]
+    few = sample("ceiling", "two SAE seeds of A", np.linspace(0.5, 0.9, 158), without=300)
+    features = sample("features", "SAE features", [*np.linspace(0.4, 0.6, 95), *[np.nan] * 5])
+    null = sample("null", "null", [0.0])
+    (only,) = warnings(dataclasses.replace(calm, headline=headline([features, few, null])))
+    assert "two SAE seeds of A (158 of 458 scored)" in only
+    assert "SAE features" not in only
+
+
 def test_limits_name_the_number_of_models_and_keep_the_callers(calm: Report, headline) -> None:  # type: ignore[no-untyped-def]
     found = limits(dataclasses.replace(calm, limits=("mine",)))
     assert "holds 1 language model and" in found[0]

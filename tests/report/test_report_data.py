@@ -9,9 +9,19 @@ from universality.report import FamilyLevel, SaeQuality, sample
 
 def test_population_counts_those_without_a_partner_in_every_share() -> None:
     found = sample("features", "x", [0.8, 0.6, 0.2, np.nan], without=6).population()
-    assert (found.n, found.n_scored) == (10, 3)
+    assert (found.n, found.n_scored, found.n_without, found.unknown) == (10, 3, 6, 0.1)
     assert_allclose(found.shares, (0.2, 0.1))
-    assert found.median == 0.6
+    assert np.isnan(found.median)
+    assert_allclose(found.quantile_95, 0.71)
+
+
+def test_a_median_is_of_all_that_are_counted() -> None:
+    scores = np.linspace(0.0, 1.0, 61)
+    found = sample("features", "x", [*scores, *[np.nan] * 10], without=10).population()
+    assert_allclose(found.median, np.median([*scores, *[-1] * 20]))
+    assert_allclose(found.shares[0], (scores >= 0.5).sum() / 81)
+    assert found.low < found.median < found.high
+    assert np.isnan(sample("features", "x", [*scores, *[np.nan] * 55]).population().low)  # an end is among the unscored
 
 
 def test_an_empty_sample_has_no_numbers() -> None:

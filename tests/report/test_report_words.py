@@ -26,6 +26,8 @@ def spread(role, median, n=400, width=0.1):  # type: ignore[no-untyped-def]
         (np.linspace(0.0, 0.7, 100), "In part"),
         (np.linspace(0.0, 0.55, 100), "Mostly not"),
         (np.linspace(-0.05, 0.05, 100), "No"),
+        ([*np.linspace(0.4, 0.9, 40), *[np.nan] * 60], "No answer"),
+        ([*[0.6] * 50, *[np.nan] * 50], "Largely yes"),
         ([], "No answer"),
         ([np.nan], "No answer"),
     ],
@@ -44,7 +46,8 @@ def test_the_numbers_are_in_the_first_paragraph(headline) -> None:  # type: igno
     first = answer(headline([features, NULL], share_significant=0.4, width=512, n_tokens=640_000))[0]
     for part in (
         "400 living features of A (512 wide), 50% have a partner in B with r ≥ 0.5 and 25% one with r ≥ 0.7",
-        "640,000 held-out tokens", "median best-match r is 0.60", "5 replicates", "a median of 0.010, below 0.028",
+        "640,000 held-out tokens", "has a median of 0.40 (300 of 400 scored; 95% interval over features 0.20 to 0.60)",
+        "5 replicates", "a median of 0.010, below 0.028",
         "never reaches 0.5", "40% of A's living features have a partner that beats chance at q ≤ 0.05",
     ):  # fmt: skip
         assert part in first, part
@@ -94,12 +97,35 @@ def test_neurons(headline, median, said) -> None:  # type: ignore[no-untyped-def
 
 @pytest.mark.parametrize(
     ("median", "said"),
-    [(0.70, "so 50% of what separates"), (0.405, "no more than across models"), (0.30, "a ceiling should not"),
+    [(0.70, "So 50% of what separates"), (0.405, "no more than across models"), (0.30, "A ceiling should not"),
      (None, "ceiling is unknown")],
 )  # fmt: skip
 def test_ceiling(headline, median, said) -> None:  # type: ignore[no-untyped-def]
     some = [spread("features", 0.4), *([spread("ceiling", median)] if median else [])]
     assert said in answer(headline(some))[1]
+
+
+def test_both_ceilings_are_named_with_what_they_are_of(headline) -> None:  # type: ignore[no-untyped-def]
+    some = [spread("features", 0.4), spread("ceiling", 0.70), spread("ceiling", 0.64)]
+    said = answer(headline(some, ceilings_of=("A", "B")))[1]
+    assert (
+        "two SAEs of A with a median of 0.70 (400 of 400 scored) and two SAEs of B with a median of 0.64 (400" in said
+    )
+    assert "So 50% to 60% of what separates" in said
+
+
+def test_a_median_that_at_most_half_reach_is_not_given(headline) -> None:  # type: ignore[no-untyped-def]
+    few = sample("ceiling", "c", np.linspace(0.5, 0.9, 158), without=300)
+    neurons = sample("neurons", "n", [0.3] * 5 + [np.nan] * 7)
+    said = answer(headline([spread("features", 0.4), few, neurons], ceilings_of=("A",)))[1]
+    assert "reach no median, since at most half have a score (5 of 12 scored)." in said
+    assert "two SAEs of A with no median, since at most half have a score (158 of 458 scored)." in said
+    assert "nan" not in said.lower()
+    rare = answer(headline([sample("features", "f", [0.6] * 40 + [np.nan] * 60), spread("ceiling", 0.7)]))
+    assert "40% have a partner in B with r ≥ 0.5" in rare[0]
+    assert "60% fire too rarely on this text to be scored, so the shares are lower bounds" in rare[0]
+    assert "no median, since at most half have a score (40 of 100 scored)" in rare[0]
+    assert "lower bounds" not in answer(headline([sample("features", "f", [0.6] * 40, without=60)]))[0]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +166,7 @@ def test_medians_do_not_differ_where_their_intervals_over_works_overlap() -> Non
 def test_every_interval_says_over_what_it_is(headline) -> None:  # type: ignore[no-untyped-def]
     features = dataclasses.replace(spread("features", 0.6), over_works=(0.55, 0.65), n_works=123)
     first = answer(headline([features, NULL]))[0]
-    assert "r is 0.60 (95% interval over features 0.59 to 0.61, over 123 works 0.55 to 0.65)." in first
+    assert "scored; 95% interval over features 0.59 to 0.61, over 123 works 0.55 to 0.65)." in first
     alone = answer(headline([spread("features", 0.6), NULL]))[0]
     assert "(95% interval over features 0.59 to 0.61)." in alone
 

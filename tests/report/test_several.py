@@ -11,10 +11,10 @@ import pytest
 from chromium import CHROMIUM, Browser
 from planted_run import plant
 
-from universality.config import Config, StatisticsConfig
+from universality.config import StatisticsConfig
 from universality.pipeline import gather, several
 from universality.pipeline.explorer import write_explorer
-from universality.pipeline.layout import Comparison, RunFolder, comparisons
+from universality.pipeline.layout import RunFolder, comparisons
 from universality.pipeline.report import _write_summary
 from universality.pipeline.stages import make_match
 from universality.pipeline.summary import print_findings
@@ -115,17 +115,14 @@ def test_pages_link_to_each_other(found: gather.Findings, page: Path) -> None:
 def test_a_page_of_two_others_says_whose_the_ceiling_is(found: gather.Findings) -> None:
     config = found.config.model_copy(update={"saes": found.config.saes.model_copy(update={"ceiling_seed": 1})})
     a_b, _, b_c = found.rivals
-    of_a = replace(a_b, comparison=headline_ceiling(config, found.folder))
+    of_a, of_b, _ = (replace(a_b, comparison=c) for c in comparisons(config, found.folder) if c.of == "ceiling")
     with gather.findings(found.config, found.folder) as opened:
-        opened.compared.append(of_a)
-        for compared, said in ((a_b, "Two SAEs of A that"), (b_c, "Two SAEs of A, a model outside this pair, that")):
+        opened.compared += [of_a, of_b]
+        for compared, whose in ((a_b, "AB"), (b_c, "B")):  # C has none, and A's is no ceiling of B and C
             populations = gather.samples(opened, compared)
-            assert [s.label for s in populations if s.role == "ceiling"] == ["two SAE seeds of A"]
-            assert any(said in line for line in answer(gather.headline(opened, compared, populations)))
-
-
-def headline_ceiling(config: Config, folder: RunFolder) -> Comparison:
-    return next(c for c in comparisons(config, folder) if c.of == "ceiling")
+            assert [s.label for s in populations if s.role == "ceiling"] == [f"two SAE seeds of {x}" for x in whose]
+            said = " ".join(answer(gather.headline(opened, compared, populations)))
+            assert [f"two SAEs of {x} with a median" in said for x in "ABC"] == [x in whose for x in "ABC"]
 
 
 def test_pages_of_a_model_that_left_the_study_are_removed_and_nothing_else(

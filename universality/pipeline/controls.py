@@ -1,7 +1,7 @@
 """The controls of a study: how alike are features where nothing was learnt, and where only luck differs?
 
 Floors, each at the sparsity of the study's own SAEs: a language model with shuffled weights, an SAE that was never
-trained, an SAE whose decoder stayed random, and the models' neurons. Ceilings: two SAE seeds of one model, and one
+trained, an SAE whose decoder stayed random, and the models' neurons. Ceilings: two SAE seeds of each model, and one
 SAE seed on the same text in two orders. All at the width that answers, matched and calibrated as the study itself.
 """
 
@@ -43,7 +43,7 @@ CONTROLS = (SHUFFLED, UNTRAINED, FROZEN, ORDERS)
 MATCHED = {
     "models": ("study", "SAE features"),
     "neurons": ("floor", "neurons"),
-    "ceiling": ("ceiling", "two SAE seeds of one model"),
+    "ceiling": ("ceiling", "two SAE seeds of {}"),
 }
 
 
@@ -187,20 +187,18 @@ def _make_table(config: Config, folder: RunFolder) -> list[Path]:
 
     home = folder.root / "controls"
     paths = {control: _calibration(folder, control) for control in CONTROLS}
+    roles: dict[Control, Role] = dict.fromkeys(CONTROLS, "control")
     for comparison in _matched(config, folder):
         kind, label = MATCHED[comparison.of]
-        label = units_of(config) if comparison.of == "neurons" else label
-        paths[Control(comparison.name, label, kind)] = folder.calibration(comparison.name)  # type: ignore[arg-type]
-    roles: dict[str, Role] = {
-        "SAE features": "features",
-        units_of(config): "neurons",
-        "two SAE seeds of one model": "ceiling",
-    }
+        label = units_of(config) if comparison.of == "neurons" else label.format(comparison.models[0])
+        control = Control(comparison.name, label, kind)  # type: ignore[arg-type]
+        paths[control] = folder.calibration(comparison.name)
+        roles[control] = "features" if comparison.of == "models" else comparison.of  # type: ignore[assignment]
     rows, samples = [], []
     for control, path in paths.items():
         found = Calibration.load(path)
         summary, r = found.summary(), found.held_out
-        living = max(1, int((~found.match.dead_rows).sum()))
+        living = max(1, summary["n_living"])
         rows.append(
             {
                 "control": control.label,
@@ -210,10 +208,11 @@ def _make_table(config: Config, folder: RunFolder) -> list[Path]:
                 "share_0.5": float((r >= 0.5).sum() / living),
                 "share_0.7": float((r >= 0.7).sum() / living),
                 "null_r": summary["null_matched_median"],
-                "n": living,
+                "n": summary["n_living"],
+                "scored": summary["n_scored"],
             }
         )
-        samples.append(sample(roles.get(control.label, "control"), control.label, r, len(found.match.unmatched_rows)))
+        samples.append(sample(roles[control], control.label, r, len(found.match.unmatched_rows)))
     table = between(pd.DataFrame(rows))
     target = home / "controls.csv"
     with replacing(target) as partial:

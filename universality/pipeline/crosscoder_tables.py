@@ -80,7 +80,8 @@ SHOWN = {
 LEGEND = """\
 relative norm: of B; exclusive to A up to 0.1, shared 0.3 to 0.7, exclusive to B from 0.9
 unpaired text: share in a crosscoder whose tokens of A and B did not belong together
-r in A, in B: median held-out r with the SAE feature of that model that fires most alike, its own partner
+r in A, in B: median held-out r with the SAE feature of that model that fires most alike, its own partner;
+    of all features of the class, those without a score (too rare where scores are taken) below every score
 partners: the own partners in A and B are each other's in the matching; of all, of those with both r >= 0.5, by chance
 pair's r: of the own partner in the model of the larger norm, with its partner in the matching; unmatched: below 0.5
 twins: exclusive, and a feature exclusive to the other model fires alike (r >= 0.5); refitted: relative norm of rows

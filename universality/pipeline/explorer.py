@@ -71,6 +71,7 @@ def write_explorer(found: Findings, head: Compared, folder: Path, grown: Mapping
         "chunk": CHUNK,
         "tokens_shown": SHOWN,
         "kinds": list(_stores(found, head)[0].tokens.kinds),
+        "ceilings": [bool(head.frame[f"ceiling_{side}"].notna().any()) for side in "ab"],
         "nulls": [chance.null for chance in head.calibration.chances],
         "families": [k < len(owners) and owners[k] is not None for k in range(2)],
     }
@@ -90,7 +91,7 @@ def _pairs(head: Compared, known: tuple[About, About], words: Words) -> Json:
     """The table's columns."""
     frame = head.frame
     columns: Json = {name: packed(frame[name], "i4") for name in ("row", "col", "count_a", "count_b")}
-    for name in ("score", "held_out", "ci_low", "ci_high", "q", "q_kind", "logit"):
+    for name in ("score", "held_out", "ci_low", "ci_high", "q", "q_kind", "ceiling_a", "ceiling_b", "logit"):
         if name in frame:
             columns[name] = packed(frame[name], "f4")
     for side, name, one in (("a", "row", known[0]), ("b", "col", known[1])):

@@ -115,30 +115,27 @@ def _matched(found: Findings, head: Compared, samples: list[Sample]) -> Iterator
             "null_quantile": calibration.strata()["tau"].to_numpy(),
         },
     )
-    yield "consistency", _consistency(found)
+    yield "consistency", _consistency(found, head)
     yield "clustered", table
     if "logit" in head.drawn:
         yield "logit", {"held_out": held_out, "logit": frame["logit"].to_numpy()}
 
 
-def _consistency(found: Findings) -> Table:
-    """Pairs of the headline, of the ceiling and of the neurons: ``role label firings r``."""
-    words = {
-        "features": "SAE features",
-        "ceiling": f"two SAE seeds of {found.config.models.names[0]}",
-        "neurons": units_of(found.config),
-    }
-    parts = []
-    for role, compared in zip(words, (found.headline, found.of("ceiling"), found.of("neurons")), strict=True):
-        if compared is not None:
-            c = compared.calibration
-            parts.append((role, np.minimum(c.count_a, c.count_b), c.held_out))
-    repeats = [len(r) for _, _, r in parts]
+def _consistency(found: Findings, head: Compared) -> Table:
+    """Pairs of the headline, of the ceilings and of the neurons: ``role label firings r``."""
+    models = head.comparison.models
+    neurons = found.of("neurons", models)
+    parts = [("features", "SAE features", head.calibration)]
+    parts += [
+        ("ceiling", f"two SAE seeds of {one.comparison.models[0]}", one.calibration) for one in found.ceilings(head)
+    ]
+    parts += [] if neurons is None else [("neurons", units_of(found.config, *models), neurons.calibration)]
+    repeats = [len(c.held_out) for _, _, c in parts]
     return {
         "role": np.repeat([role for role, _, _ in parts], repeats),
-        "label": np.repeat([words[role] for role, _, _ in parts], repeats),
-        "firings": np.concatenate([firings for _, firings, _ in parts]),
-        "r": np.concatenate([r for _, _, r in parts]),
+        "label": np.repeat([label for _, label, _ in parts], repeats),
+        "firings": np.concatenate([np.minimum(c.count_a, c.count_b) for _, _, c in parts]),
+        "r": np.concatenate([c.held_out for _, _, c in parts]),
     }
 
 

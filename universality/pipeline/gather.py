@@ -149,10 +149,14 @@ class Findings:
             return []
         return [c for c in self.compared if _sort(c.comparison) == _sort(first.comparison)]
 
-    def of(self, kind: str, models: tuple[str, str] | None = None) -> Compared | None:
-        """The first comparison of neurons, or of the ceiling; of these models if they are named."""
+    def of(self, kind: str, models: tuple[str, str]) -> Compared | None:
+        """The comparison of a kind, as of neurons, of these models."""
         wanted = (c for c in self.compared if c.comparison.of == kind)
-        return next((c for c in wanted if models in (None, c.comparison.models)), None)
+        return next((c for c in wanted if c.comparison.models == models), None)
+
+    def ceilings(self, compared: Compared) -> list[Compared]:
+        """The ceilings of the models of a comparison, as far as they are there."""
+        return [one for name in compared.comparison.models if (one := self.of("ceiling", (name, name))) is not None]
 
     def quality(self, model: str, width: int, seed: int) -> SaeQuality:
         """One SAE on held-out tokens."""
@@ -191,18 +195,18 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def samples(found: Findings, head: Compared | None) -> list[Sample]:
-    """Held-out r of matched features, of the same models' neurons, of the ceiling's, and the null's scores."""
+    """Held-out r of matched features, of the same models' neurons, of their ceilings, and the null's scores."""
     if head is None:
         return []
-    neurons, ceiling = found.of("neurons", head.comparison.models), found.of("ceiling")
+    neurons = found.of("neurons", head.comparison.models)
     scores = head.calibration.null_scores
     parts = [head.scores("features", "SAE features")]
     if neurons:
         parts.append(neurons.scores("neurons", units_of(found.config, *head.comparison.models)))
-    if ceiling:
-        parts.append(ceiling.scores("ceiling", f"two SAE seeds of {ceiling.comparison.models[0]}"))
+    parts += [one.scores("ceiling", f"two SAE seeds of {one.comparison.models[0]}") for one in found.ceilings(head)]
     if scores.size:
-        parts.append(sample("null", "null: re-paired text", scores[np.isfinite(scores)]))
+        living = scores[~np.isnan(scores)]  # features that are not dead, in all replicates
+        parts.append(sample("null", "null: re-paired text", np.where(np.isfinite(living), living, np.nan)))
     return parts
 
 
@@ -211,7 +215,7 @@ def headline(found: Findings, head: Compared | None, populations: Sequence[Sampl
     if head is None:
         wanted = headline_comparison(found.config, found.folder)
         return Headline(*wanted.sides, found.config.saes.widths[-1], found.corpus["tokens"]["report"], ())
-    neurons, ceiling = found.of("neurons", head.comparison.models), found.of("ceiling")
+    neurons = found.of("neurons", head.comparison.models)
     numbers = head.calibration.summary()
     first = head.calibration.chances[0]
     model_a, model_b = head.comparison.sides
@@ -231,7 +235,7 @@ def headline(found: Findings, head: Compared | None, populations: Sequence[Sampl
         nearest=numbers["best_of_rows_report"],
         units=units_of(found.config, *head.comparison.models),
         nearest_neurons=neurons.calibration.summary()["best_of_rows_report"] if neurons else NAN,
-        ceiling_of=ceiling.comparison.models[0] if ceiling else None,
+        ceilings_of=tuple(one.comparison.models[0] for one in found.ceilings(head)),
         seeds_of=head.comparison.models[0] if head.comparison.of == "seeds" else None,
         apart=_trained_apart(found.config, head.comparison.models),
     )
@@ -287,6 +291,8 @@ def width_row(found: Findings, compared: Compared) -> WidthRow:
         null_q95=numbers["null_matched_q95"],
         gap=compared.calibration.match.gap,
         collisions=compared.calibration.match.collisions["rows"],
+        n_living=numbers["n_living"],
+        n_scored=numbers["n_scored"],
     )
 
 
@@ -349,6 +355,8 @@ def _control_row(name: str, of: str, calibration: Calibration) -> ControlRow:
         numbers["null_matched_q95"],
         share_significant(calibration, calibration.chances[0].null),
         share_significant(calibration, "kind"),
+        numbers["n_living"],
+        numbers["n_scored"],
     )
 
 
@@ -401,6 +409,8 @@ def concept_rows(found: Findings) -> tuple[ConceptRow, ...]:
             most_alike_held_out=row.most_alike_held_out,
             tokens_a=tokens,
             tokens_b=tokens_b.get(row.partner, ()),
+            ceiling_a=row.ceiling_a,
+            ceiling_b=row.ceiling_b,
         )
         for row, tokens in zip(table.itertuples(), tokens_a, strict=True)
     )
@@ -435,7 +445,7 @@ def pair_groups(found: Findings, size: int = 5) -> tuple[PairGroup, ...]:
     middle = slice(max(0, n // 2 - size // 2), n // 2 - size // 2 + size)
     wanted = (
         ("The most alike", "Held-out r from the top.", known.iloc[:size]),
-        ("From the middle", "Around the median: what a typical pair looks like.", known.iloc[middle]),
+        ("From the middle", "Around the scored pairs' median: what a typical one looks like.", known.iloc[middle]),
         ("The least alike", "Matched because one-to-one pairing must pair everything.", known.iloc[n - size :]),
     )
     return tuple(
@@ -456,6 +466,8 @@ def _pair(found: Findings, head: Compared, row: Any) -> Pair:
         ci_high=row.ci_high,
         q=row.q,
         logit_r=float(row.logit),
+        ceiling_a=row.ceiling_a,
+        ceiling_b=row.ceiling_b,
     )
 
 

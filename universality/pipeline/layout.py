@@ -136,12 +136,24 @@ def headline_width(config: Config) -> int:
 
 def sae_grid(config: Config) -> list[tuple[str, int, int]]:
     """(model, width, SAE seed) of every SAE of the study."""
+    saes, names = config.saes, config.models.names
+    grid = [(model, width, seed) for model in names for width in saes.widths for seed in saes.seeds]
+    extra = {model: _extra_seed(config, model) for model in names}
+    return grid + [(model, headline_width(config), seed) for model, seed in extra.items() if seed is not None]
+
+
+def _extra_seed(config: Config, model: str) -> int | None:
+    """Seed of a model's SAE for the ceiling, where it is none of ``saes.seeds``."""
     saes = config.saes
-    grid = [(model, width, seed) for model in config.models.names for width in saes.widths for seed in saes.seeds]
-    if saes.ceiling_seed is not None:
-        ceiling = (config.models.names[0], headline_width(config), saes.ceiling_seed)
-        grid += [] if ceiling in grid else [ceiling]
-    return grid
+    if saes.load and len(saes.load[model]) <= len(saes.widths) * len(saes.seeds):
+        return None  # files of this model hold no further SAE
+    return saes.extra_seed
+
+
+def second_seed(config: Config, model: str) -> int | None:
+    """Seed of the SAE that gives a model's ceiling beside that of the first of ``saes.seeds``; None without one."""
+    extra = _extra_seed(config, model)
+    return next(iter(config.saes.seeds[1:]), None) if extra is None else extra
 
 
 def family_stores(config: Config, model: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
@@ -152,7 +164,7 @@ def family_stores(config: Config, model: str) -> tuple[list[tuple[int, int]], li
 
 
 def comparisons(config: Config, folder: RunFolder) -> list[Comparison]:
-    """Everything that is matched: each pair of models at each width, their neurons, and the ceiling.
+    """Everything that is matched: each pair of models at each width, their neurons, and each model's ceiling.
 
     Of a single model: each pair of its SAE seeds, at each width that has them.
     """
@@ -168,10 +180,18 @@ def comparisons(config: Config, folder: RunFolder) -> list[Comparison]:
         if config.features.neuron_documents:
             stores = folder.neurons(a), folder.neurons(b)
             found.append(Comparison(f"{a}-{b}.neurons", "neurons", (a, b), None, (seed, seed), *stores))
-    other = next((s for s in (*saes.seeds[1:], saes.ceiling_seed) if s is not None and s != seed), None)
-    if other is not None:
-        found.append(_of_seeds("ceiling", folder, names[0], headline_width(config), (seed, other)))
-    return found
+    seconds = {name: second_seed(config, name) for name in names}
+    return found + [
+        _of_seeds("ceiling", folder, name, headline_width(config), (seed, second))
+        for name, second in seconds.items()
+        if second is not None
+    ]
+
+
+def ceilings_of(config: Config, folder: RunFolder, comparison: Comparison) -> list[Comparison | None]:
+    """The ceilings of both models of a comparison; None where a model has none at its width."""
+    there = {c.models[0]: c for c in comparisons(config, folder) if c.of == "ceiling" and c.width == comparison.width}
+    return [there.get(name) if comparison.of == "models" else None for name in comparison.models]
 
 
 def headline_comparison(config: Config, folder: RunFolder) -> Comparison:

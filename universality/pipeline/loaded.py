@@ -73,24 +73,21 @@ def _look(path: str) -> _Found:
 
 
 def _numbers(config: Config, found: Mapping[str, list[_Found]], widths: list[int]) -> tuple[list[int], int | None]:
-    """The numbers that every model's SAEs have at every width, and of one more of the first at the largest."""
+    """The numbers that every model's SAEs have at every width, and of one more at the largest that models may have."""
     counts = {name: [sum(sae.width == w for sae in saes) for w in widths] for name, saes in found.items()}
     names = config.models.names
     n = counts[names[0]][0] if len(widths) > 1 else min(counts[name][0] for name in names)
     full = [n] * len(widths)
     spare = [*full[:-1], n + 1]
-    alike = all(
-        sum(counts[name]) == len(found[name]) and counts[name] in ([full, spare] if name == names[0] else [full])
-        for name in names
-    )
+    alike = all(sum(counts[name]) == len(found[name]) and counts[name] in (full, spare) for name in names)
     if not n or not alike:
         had = "; ".join(f"{name} {', '.join(str(sae.width) for sae in saes)}" for name, saes in found.items())
         raise ConfigError(
-            f"saes.load: expected SAEs of the same widths of every model, and equally many of each (the first model "
-            f"may have one more of the largest, for the ceiling); found the widths {had}. Leave out those without a "
+            f"saes.load: expected SAEs of the same widths of every model, and equally many of each (each model may "
+            f"have one more of the largest, for its ceiling); found the widths {had}. Leave out those without a "
             "counterpart; SAEs of two widths are matched in Python, with collect(...) and match(...)"
         )
-    return list(range(n)), n if counts[names[0]] == spare else None
+    return list(range(n)), n if spare in counts.values() else None
 
 
 def loaded_inputs(config: Config) -> list[Any]:

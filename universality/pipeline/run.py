@@ -19,7 +19,7 @@ from universality.errors import ConfigError, UniversalityError
 from universality.files import replacing_text
 from universality.pipeline import stages
 from universality.pipeline.exports import make_exports
-from universality.pipeline.layout import RunFolder, comparisons, family_stores, sae_grid
+from universality.pipeline.layout import Comparison, RunFolder, ceilings_of, comparisons, family_stores, sae_grid
 from universality.pipeline.loaded import loaded_inputs, make_loaded_saes, with_loaded_saes
 from universality.pipeline.lock import alone_in
 from universality.pipeline.task import Outcome, Task, hash_inputs, run_tasks
@@ -208,10 +208,10 @@ def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[
         Task(
             f"match/{comparison.name}",
             [c.statistics.model_dump(), *shared] if shared else c.statistics.model_dump(),
-            sorted({f"collect/{name}" for name in comparison.models}),
+            sorted({f"collect/{name}" for name in comparison.models}) + _ceiling_tasks(c, folder, comparison),
             partial(stages.make_match, c, folder, comparison),
         )
-        for comparison in compared
+        for comparison in sorted(compared, key=lambda one: one.of != "ceiling")  # pairs of models are given ceilings
     ]
     grown = [
         Task(
@@ -229,6 +229,10 @@ def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[
     shown = _by_content(sorted(beside))
     report = Task("report", [c.name, *shown] if shown else c.name, everything, partial(_make_report, c, folder))
     return [corpus, *models, saes, *collected, *matched, *grown, exports, report]
+
+
+def _ceiling_tasks(config: Config, folder: RunFolder, comparison: Comparison) -> list[str]:
+    return [f"match/{one.name}" for one in ceilings_of(config, folder, comparison) if one is not None]
 
 
 def _make_saes(config: Config, folder: RunFolder, ranks: Ranks | None) -> list[Path]:

@@ -12,12 +12,13 @@ from universality.config import Config
 from universality.errors import CorpusError
 from universality.files import replacing, write_json
 from universality.pipeline.fitness import warn_of_unfit
-from universality.pipeline.layout import Comparison, RunFolder, family_stores, sae_grid
+from universality.pipeline.layout import Comparison, RunFolder, ceilings_of, family_stores, sae_grid
 from universality.pipeline.samples import spread_evenly
 
 if TYPE_CHECKING:
     from universality.corpus import TokenBlocks
     from universality.sae.distributed import Ranks
+    from universality.statistics import Calibration
 
 NEAREST = 5
 """Best partners of every feature that are kept for the report."""
@@ -247,6 +248,7 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
         a, b = (stores.about(path)[0] for path in (comparison.a, comparison.b))
         warn_of_unfit(folder, comparison, (a, b))
         calibration = calibrate(a, b, **config.statistics.for_calibrate())
+        calibration = calibration.with_ceilings(*_ceilings(config, folder, comparison))
         files = [calibration.save(folder.calibration(comparison.name))]
         found = calibration.match
         tables: dict[str, Any] = {"rows": found.rows, "cols": found.cols}
@@ -273,6 +275,16 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
     with replacing(target) as partial:
         _write_arrays(partial, tables)
     return [*files, target]
+
+
+def _ceilings(config: Config, folder: RunFolder, comparison: Comparison) -> list[Calibration | None]:
+    """Both models' SAEs matched with a second SAE of their own model, where there is one of this width."""
+    from universality.statistics import Calibration
+
+    return [
+        None if one is None else Calibration.load(folder.calibration(one.name))
+        for one in ceilings_of(config, folder, comparison)
+    ]
 
 
 def make_families(config: Config, folder: RunFolder, name: str) -> list[Path]:

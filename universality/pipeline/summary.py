@@ -4,19 +4,25 @@ import json
 from typing import Any
 
 from universality.pipeline.layout import RunFolder
+from universality.report.numbers import of_all
 
 
 def print_findings(folder: RunFolder) -> None:
-    """The measures of a run, a line each."""
+    """The measures of a run, a line each.
+
+    Every median is of all features that are counted; those without a score lie below every score.
+    """
     found = json.loads(folder.report.with_name("summary.json").read_text(encoding="utf-8"))
     head = found["headline"]
     print(f"held-out r of matched features, {head['model_a']} and {head['model_b']}, width {head['width']}:")
     for part in head["populations"]:
-        print(f"  {part['label']:<28} median {_number(part['median'])}   n {part['n']:,}{_intervals(part)}")
+        of = of_all(part["n_scored"], part["n"])
+        print(f"  {part['label']:<28} median {_number(part['median'])}   {of}{_intervals(part)}")
     for row in found["widths"]:
         a = row["a"]
         print(
-            f"  width {row['width']:>6,}: held-out r {_number(row['held_out'])}, explained variance "
+            f"  width {row['width']:>6,}: held-out r {_number(row['held_out'])}, "
+            f"{of_all(row['n_scored'], row['n_living'])}, explained variance "
             f"{_number(a['explained_variance'])} at L0 {a['l0']:.0f}, q <= {head['q_level']:g} for "
             f"{_number(row['share_significant'])}, within kinds {_number(row['share_within_kinds'])}"
         )

@@ -1,11 +1,13 @@
 """What a reader must know before believing the numbers: warnings that follow from them, and the limits that stay."""
 
 from universality.report.data import Headline, LanguageModels, Report, SaeQuality
-from universality.report.numbers import count, fixed, listed, percent, plural
+from universality.report.numbers import count, fixed, listed, of_all, percent, plural
 from universality.report.words import known
 from universality.statistics import fitness
 
 FEW_GROUPS = 8
+LEAST_SCORED = 0.9
+"""Share of a population below which it is said that the rest has no score."""
 LEAST_TOKENS = 1_000_000
 """Below it the best of thousands of independent sparse features has a sizeable r by chance."""
 
@@ -26,10 +28,25 @@ def _comparison(headline: Headline) -> list[str]:
         )
     if headline.of("null") is None:
         found.append("There is no null: set statistics.replicates to 1 or more to learn what chance gives.")
-    ceiling, features = headline.of("ceiling"), headline.of("features")
-    if ceiling and features and ceiling.median < features.median - 0.02:
-        found.append("The ceiling lies below the features' median, so it bounds nothing.")
-    return found
+    features = headline.of("features")
+    if features and any(ceiling.median < features.median - 0.02 for ceiling in headline.of_all("ceiling")):
+        found.append("A ceiling lies below the features' median, so it bounds nothing.")
+    return [*found, *_unscored(headline)]
+
+
+def _unscored(headline: Headline) -> list[str]:
+    """Populations of which so many have no score that it decides how to read their numbers."""
+    found = [
+        f"{part.label} ({of_all(part.n_scored, part.n)})"
+        for part in headline.populations
+        if part.n_scored < LEAST_SCORED * part.n
+    ]
+    if not found:
+        return []
+    return [
+        f"Many have no score on held-out text: {listed(found)}. The others fire too rarely there, or have no partner. "
+        "Medians and shares count them below every score."
+    ]
 
 
 def _language_models(models: LanguageModels | None) -> list[str]:

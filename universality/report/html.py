@@ -107,6 +107,7 @@ def _environment() -> Environment:
         "small": numbers.small,
         "interval": numbers.interval,
         "plural": numbers.plural,
+        "of_all": numbers.of_all,
         "sortable": _sortable,
         "image": _image,
         "stretches": _stretches,

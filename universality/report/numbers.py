@@ -76,6 +76,15 @@ def plural(n: int, one: str, many: str | None = None) -> str:
     return f"{count(n)} {one if n == 1 else many or one + 's'}"
 
 
+def of_all(scored: int, n: int) -> str:
+    """How many of a population have a score.
+
+    >>> of_all(2024, 2047), of_all(512, 512)
+    ('2,024 of 2,047 scored', '512 of 512 scored')
+    """
+    return f"{count(scored)} of {count(n)} scored"
+
+
 def listed(items: list[str]) -> str:
     """``a, b and c``."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

@@ -1,20 +1,23 @@
 """The answer in words: every sentence follows from the numbers, whichever way they fall.
 
-Rules, so that nobody need guess them: two medians *differ* if they are 0.02 or more apart and neither their intervals
-over features nor those over works overlap, where both are known. The verdict goes by the share of A's living features
-whose partner has a held-out r of 0.5 or more: half of them "largely yes", a fifth "in part", fewer "mostly not"; and
-"no" where the median pair is no more alike than 95% of pairs of unrelated text.
+Rules, so that nobody need guess them: every median and share is of all things that are counted, and one without a
+score lies below every score; how many have one is said beside the median. Two medians *differ* if they are 0.02 or more
+apart and neither their intervals over features nor those over works overlap, where both are known. The verdict goes by
+the share of A's living features whose partner has a held-out r of 0.5 or more: half of them "largely yes", a fifth "in
+part", fewer "mostly not"; and "no" where the median feature is no more alike than 95% of pairs of unrelated text. Where
+half of the features or more fire too rarely to be scored, they could hold the answer: "no answer", unless it is
+"largely yes" without them.
 """
 
 import math
 
 from universality.report import published
 from universality.report.data import ConceptRow, Headline, LanguageModels, Population, WidthRow
-from universality.report.numbers import count, fixed, interval, listed, percent, plural
+from universality.report.numbers import count, fixed, interval, listed, of_all, percent, plural
 from universality.statistics.concepts import KNOWS
 
 LEAST_DIFFERENCE = 0.02
-LARGELY, PARTLY = 0.5, 0.2
+LARGELY, PARTLY, UNKNOWN = 0.5, 0.2, 0.5
 
 
 def known(value: float | None) -> bool:
@@ -51,6 +54,14 @@ def difference(x: float, y: float) -> str:
     return fixed(round(x, 2) - round(y, 2))
 
 
+def median_of(population: Population, digits: int = 2, more: str = "") -> str:
+    """A median with how many it is of: ``a median of 0.60 (2,024 of 2,047 scored)``."""
+    scored = of_all(population.n_scored, population.n)
+    if not known(population.median):
+        return f"no median, since at most half have a score ({scored})"
+    return f"a median of {fixed(population.median, digits)} ({scored}{more})"
+
+
 def answer(headline: Headline) -> tuple[str, ...]:
     """The paragraphs that follow the verdict."""
     features = headline.of("features")
@@ -81,6 +92,8 @@ def verdict(headline: Headline) -> str:
     if null is not None and features.median <= null.quantile_95:
         return "No"
     share = features.shares[0]
+    if share < LARGELY and features.unknown >= UNKNOWN:
+        return "No answer"
     return "Largely yes" if share >= LARGELY else "In part" if share >= PARTLY else "Mostly not"
 
 
@@ -90,8 +103,18 @@ def _shares(headline: Headline, features: Population) -> str:
     return (
         f"Of the {plural(features.n, 'living feature')} of {a} ({count(headline.width)} wide), "
         f"{percent(features.shares[0])} have a partner in {b} with r ≥ 0.5 and {percent(features.shares[1])} one with "
-        f"r ≥ 0.7, on {plural(headline.n_tokens, 'held-out token')} that had no part in choosing partners. The median "
-        f"best-match r is {fixed(features.median)}{f' ({intervals})' if intervals else ''}."
+        f"r ≥ 0.7, on {plural(headline.n_tokens, 'held-out token')} that had no part in choosing partners. Their "
+        f"best-match r has {median_of(features, more=f'; {intervals}' if intervals else '')}."
+        f"{_rare(features)}"
+    )
+
+
+def _rare(features: Population) -> str:
+    if features.unknown < UNKNOWN:
+        return ""
+    return (
+        f" {percent(features.unknown)} fire too rarely on this text to be scored, so the shares are lower bounds; more "
+        "text would tell."
     )
 
 
@@ -106,7 +129,7 @@ def _chance(headline: Headline, features: Population) -> str:
         f"{'' if null.shares[0] else ', and never reaches 0.5'}."
     )
     if features.median <= null.quantile_95:
-        chance += " The typical pair is no more alike than that."
+        chance += " The typical feature's partner is no more alike than that."
     if not known(headline.share_significant):
         return chance
     return f"{chance} {_significant(headline, features)}"
@@ -130,7 +153,9 @@ def _neurons(headline: Headline, features: Population) -> str:
     if neurons is None:
         units = headline.units[0].upper() + headline.units[1:]
         return f"{units} were not stored, so there is no baseline of the models' own units."
-    start = f"Matched the same way, the models' own {headline.units} reach a median of {fixed(neurons.median)}"
+    start = f"Matched the same way, the models' own {headline.units} reach {median_of(neurons)}"
+    if not _have_medians(features, neurons):
+        return f"{start}."
     if not differ(features, neurons):
         return (
             f"{start}: features are about as alike across models as {headline.units}, so the dictionaries bring no "
@@ -145,31 +170,42 @@ def _neurons(headline: Headline, features: Population) -> str:
 
 
 def _ceiling(headline: Headline, features: Population) -> str:
-    ceiling = headline.of("ceiling")
+    ceilings = headline.of_all("ceiling")
     if headline.seeds_of is not None:
         return (
             f"Both dictionaries are of one model, {headline.seeds_of}, on the same text, and differ in their seed "
             "only. So this is a ceiling: what two SAEs of one model do not share, no comparison of two models can; and "
             "it does not say whether another model would learn the same."
         )
-    if ceiling is None:
-        return "No second SAE of one model was trained, so the ceiling is unknown."
-    of = headline.ceiling_of or "one model"
-    if of not in (headline.model_a, headline.model_b, "one model"):
-        of += ", a model outside this pair,"
-    start = f"Two SAEs of {of} that differ only in their own seed agree with a median of {fixed(ceiling.median)}"
-    if not differ(features, ceiling):
-        return f"{start}, no more than across models: what differs is then the SAEs' doing, not the language models'."
-    if features.median > ceiling.median:
+    if not ceilings:
+        return "No second SAE of either model was trained, so the ceiling is unknown."
+    named = zip(headline.ceilings_of or ("one model",) * len(ceilings), ceilings, strict=True)
+    medians = listed([f"two SAEs of {of} with {median_of(ceiling)}" for of, ceiling in named])
+    start = f"Where only the SAE's own seed differs, features agree more closely: {medians}"
+    if not _have_medians(features, *ceilings):
+        return f"Where only the SAE's own seed differs: {medians}."
+    lowest = min(ceilings, key=lambda ceiling: ceiling.median)
+    if not differ(features, lowest):
         return (
-            f"{start}, less than across models, which a ceiling should not: see whether those SAEs are trained alike."
+            f"Where only the SAE's own seed differs, features agree no more than across models: {medians}. What "
+            "differs is then the SAEs' doing, not the language models'."
         )
-    share = (1 - ceiling.median) / (1 - features.median)
-    return f"{start}; so {percent(share)} of what separates features from r = 1 is there within one model already."
+    if features.median > lowest.median:
+        return (
+            f"Where only the SAE's own seed differs, features agree less than across models: {medians}. A ceiling "
+            "should not: see whether those SAEs are trained alike."
+        )
+    shares = sorted((1 - ceiling.median) / (1 - features.median) for ceiling in ceilings)
+    within = " to ".join(dict.fromkeys(map(percent, shares)))
+    return f"{start}. So {within} of what separates features from r = 1 is there within one model already."
+
+
+def _have_medians(*populations: Population) -> bool:
+    return all(known(population.median) for population in populations)
 
 
 def _optimism(headline: Headline, features: Population) -> str:
-    if not known(headline.median_chosen):
+    if not (known(headline.median_chosen) and known(features.median)):
         return ""
     gain = headline.median_chosen - features.median
     start = f"On the documents that chose the partners the median is {fixed(headline.median_chosen, 3)}"

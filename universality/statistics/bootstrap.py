@@ -96,10 +96,19 @@ def resampled(
     seed: int = 0,
     level: float = 0.95,
     memory_budget: int | None = None,
+    n_of: int | None = None,
 ) -> Intervals:
     """Intervals of fixed pairs as `bootstrap_intervals` gives them, and of their median, from the same walk.
 
-    The median's is left out where r of all pairs in all draws does not fit into the budget.
+    Parameters
+    ----------
+    n_of
+        Things that the median is of: the pairs, and others that have no score and lie below every score. None: the
+        pairs alone.
+
+    Notes
+    -----
+    The median's interval is left out where r of all pairs in all draws does not fit into the budget.
     """
     if draws < 1 or not 0 < level < 1:
         raise UniversalityError(f"bootstrap: expected draws >= 1 and 0 < level < 1, found {draws} and {level}")
@@ -122,8 +131,22 @@ def resampled(
         if kept.size:
             kept[:, part] = scores
     if kept.size:
-        median[:] = np.ravel(_studentised(np.nanmedian(kept, axis=1)[:, None].astype(np.float64), weights, level))
+        medians = _medians_of_all(kept, rows.size if n_of is None else n_of)
+        median[:] = np.ravel(_studentised(medians[:, None], weights, level))
     return Intervals(low, high, median, n_groups)
+
+
+def _medians_of_all(scores: FloatArray, n: int) -> FloatArray:
+    """`universality.matching.median.median_of_all` of every row [n_rows]; NaN where at most half have a score."""
+    without = n - scores.shape[1]
+    place = (n - 1) / 2 - without
+    if place < 0:
+        return np.full(len(scores), np.nan)
+    low, high = int(np.floor(place)), int(np.ceil(place))
+    ranked = np.partition(np.where(np.isnan(scores), -np.inf, scores), (low, high), axis=1)
+    with np.errstate(invalid="ignore"):
+        medians: FloatArray = (ranked[:, low].astype(np.float64) + ranked[:, high]) / 2
+    return np.where(np.isfinite(medians), medians, np.nan)
 
 
 def _of_pairs(

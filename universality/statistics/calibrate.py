@@ -174,7 +174,8 @@ def _intervals(
     if report.name != "activation":
         notes.append(f"no intervals: {report.name} keeps no statistics by group")
         return Intervals(low, high, np.full(2, np.nan), 0)
-    of_known = resampled(report, found.rows[known], found.cols[known], draws, seed)
+    living = int((~found.dead_rows).sum())
+    of_known = resampled(report, found.rows[known], found.cols[known], draws, seed, n_of=living)
     groups = "1 group" if of_known.n_groups == 1 else f"{of_known.n_groups} groups"
     if of_known.n_groups < MIN_GROUPS:
         notes.append(f"the reporting half holds {groups} of documents: no intervals, which need {MIN_GROUPS}")

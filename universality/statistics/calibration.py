@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from universality.card import card
+from universality.errors import MismatchError
 from universality.matching import Match
 from universality.matching.archive import Arrays, read_archive, write_archive
-from universality.matching.median import known_median
+from universality.matching.median import known_median, median_of_all
 from universality.similarity.rows import FloatArray, IntArray
 from universality.statistics.chance import Chance
 from universality.statistics.heldout import optimism
@@ -41,7 +42,8 @@ class Calibration:
     held_out, ci_low, ci_high
         [n_pairs] scores on the reporting half, with bootstrap intervals over groups of documents.
     median_ci
-        [2] interval of the median of ``held_out`` over groups of documents, the pairs fixed.
+        [2] interval of the median of ``held_out`` over groups of documents, the pairs fixed; the median is of all
+        living rows, as `summary` gives it.
     n_groups
         Groups of documents (documents in kinds of few groups) that were resampled for the intervals; 0: none.
     count_a, count_b
@@ -57,6 +59,9 @@ class Calibration:
         What `calibrate` was asked for.
     notes
         What could not be concluded, and what was left out.
+    ceiling_a, ceiling_b
+        [n_pairs] the ceiling of each pair's row and column: the held-out score of that feature with its partner in a
+        second SAE of its own model, which differs in the seed only. None where none is known; see `with_ceilings`.
     """
 
     match: Match
@@ -73,6 +78,8 @@ class Calibration:
     chances: tuple[Chance, ...]
     settings: dict[str, Any]
     notes: tuple[str, ...]
+    ceiling_a: FloatArray | None = None
+    ceiling_b: FloatArray | None = None
 
     @property
     def p(self) -> FloatArray:
@@ -108,12 +115,46 @@ class Calibration:
         """What a null says, or None where it was not run."""
         return next((chance for chance in self.chances if chance.null == null), None)
 
+    def with_ceilings(self, a: Calibration | None = None, b: Calibration | None = None) -> Calibration:
+        """The same with each pair's own ceilings, as the columns ``ceiling_a`` and ``ceiling_b``.
+
+        Parameters
+        ----------
+        a, b
+            Calibrations of the SAE whose features are the rows here, and of the one whose features are the columns,
+            each with a second SAE of the same model, as rows and columns in this order. A feature's ceiling is its
+            held-out score there; NaN without a scored partner. None: all NaN.
+
+        Raises
+        ------
+        MismatchError
+            If a ceiling is of dictionaries of another width, or of another measure.
+        """
+        sides = ((a, self.match.rows, 0, "a"), (b, self.match.cols, 1, "b"))
+        of_a, of_b = (self._ceiling(*side) for side in sides)
+        return replace(self, ceiling_a=of_a, ceiling_b=of_b)
+
+    def _ceiling(self, of: Calibration | None, features: IntArray, axis: int, name: str) -> FloatArray:
+        if of is None:
+            return np.full(features.size, np.nan)
+        width = self.match.shape[axis]
+        if of.match.shape[0] != width or of.settings["measure"] != self.settings["measure"]:
+            raise MismatchError(
+                f"with_ceilings: expected for {name} a calibration by {self.settings['measure']} whose rows are the "
+                f"{width} features of this one's {('rows', 'columns')[axis]}, found one by {of.settings['measure']} "
+                f"with {of.match.shape[0]} rows; pass calibrate(first, second) of two SAEs of that model"
+            )
+        score = np.full(width, np.nan)
+        score[of.match.rows] = of.held_out
+        return score[features]
+
     def to_frame(self) -> pd.DataFrame:
         """One line a pair.
 
         Columns ``row col score held_out ci_low ci_high p q observed calibrated detectable``, the last five again for
-        every further null with its name behind (``p_kind``), then ``count_a count_b stratum note``. ``observed`` is the
-        pair's score on the blocks that the null can re-pair; p, q, calibrated and detectable are about it.
+        every further null with its name behind (``p_kind``), then ``ceiling_a ceiling_b`` (NaN where no ceiling is
+        known) and ``count_a count_b stratum note``. ``observed`` is the pair's score on the blocks that the null can
+        re-pair; p, q, calibrated and detectable are about it.
         """
         columns: dict[str, npt.NDArray[Any] | list[str]] = {
             "row": self.match.rows,
@@ -125,22 +166,29 @@ class Calibration:
         for k, chance in enumerate(self.chances):
             for name in ("p", "q", "observed", "calibrated", "detectable"):
                 columns[name if k == 0 else f"{name}_{chance.null}"] = getattr(chance, name)
+        for name in ("ceiling_a", "ceiling_b"):
+            ceiling = getattr(self, name)
+            columns[name] = np.full(self.match.rows.size, np.nan) if ceiling is None else ceiling
         columns |= {"count_a": self.count_a, "count_b": self.count_b, "stratum": self.stratum}
         return pd.DataFrame(columns | {"note": self._pair_notes()})
 
     def strata(self) -> pd.DataFrame:
-        """One line a class of firing counts: low high n held_out tau detectable, the last three medians of its pairs.
+        """One line a class of firing counts: ``low high n scored held_out tau detectable``.
 
-        Classes, ``tau`` (the null's quantile) and ``detectable`` (what an observed score must exceed to be told from
-        chance) are of the first null, on the blocks that it can re-pair.
+        ``n`` pairs of which ``scored`` have a held-out score; ``held_out`` is the median of all n, those without a
+        score below every score. Classes are of firings on the blocks that the first null can re-pair; the medians of
+        ``tau``, its quantile, and of ``detectable``, what an observed score must exceed there to be told from chance,
+        are of the pairs that have them.
         """
-        of = {"held_out": self.held_out, "tau": self.chances[0].tau, "detectable": self.chances[0].detectable}
+        of = {"tau": self.chances[0].tau, "detectable": self.chances[0].detectable}
         rows = []
         for s, (low, high) in enumerate(pairwise(self.edges)):
             inside = self.stratum == s
+            n, held_out = int(inside.sum()), self.held_out[inside]
+            numbers = {"n": n, "scored": int((~np.isnan(held_out)).sum()), "held_out": median_of_all(held_out, n)}
             medians = {name: known_median(values[inside]) for name, values in of.items()}
-            rows.append({"low": low, "high": high, "n": int(inside.sum()), **medians})
-        return pd.DataFrame(rows, columns=["low", "high", "n", *of])
+            rows.append({"low": low, "high": high, **numbers, **medians})
+        return pd.DataFrame(rows, columns=["low", "high", "n", "scored", "held_out", *of])
 
     def _pair_notes(self) -> list[str]:
         reasons = (
@@ -161,6 +209,13 @@ class Calibration:
     def summary(self, q_level: float | None = None) -> dict[str, Any]:
         """The numbers to print beside each other: matched and best-partner medians, chosen and held out, and chance.
 
+        The medians ``matched_…`` and ``best_of_rows_…`` are of the ``n_living`` rows that fire where partners are
+        chosen, ``best_of_cols_…`` of such columns: half of *all* of them reach it, and one without a score (too rare
+        where partners are scored, or without a partner) reaches none. NaN where at most half have a score.
+        What has no held-out score counts as without one in ``…_choose`` too, so that the two medians are of the same
+        pairs (where nothing at all is held out, all count). ``n_scored`` rows have a held-out score with their partner;
+        ``optimism`` is a mean over these.
+
         Parameters
         ----------
         q_level
@@ -168,6 +223,7 @@ class Calibration:
         """
         level = self.settings["alpha"] if q_level is None else q_level
         best, found = self.match.nearest, self.match.summary()
+        rows, cols = (int((~dead).sum()) for dead in (self.match.dead_rows, self.match.dead_cols))
         first, *others = self.chances
         said = first.summary(level)
         for chance in others:
@@ -177,16 +233,18 @@ class Calibration:
             "measure": self.settings["measure"],
             "method": self.match.method,
             "null": first.null,
-            "matched_choose": known_median(self.match.scores),
-            "matched_report": known_median(self.held_out),
+            "n_living": rows,
+            "n_scored": int((~np.isnan(self.held_out)).sum()),
+            "matched_choose": median_of_all(_where_held_out(self.match.scores, self.held_out), rows),
+            "matched_report": median_of_all(self.held_out, rows),
             "matched_report_low": float(self.median_ci[0]),
             "matched_report_high": float(self.median_ci[1]),
             "groups_report": self.n_groups,
             "optimism": optimism(self.match.scores, self.held_out),
-            "best_of_rows_choose": known_median(best.best_col_score),
-            "best_of_rows_report": known_median(self.best_col_held_out),
-            "best_of_cols_choose": known_median(best.best_row_score),
-            "best_of_cols_report": known_median(self.best_row_held_out),
+            "best_of_rows_choose": median_of_all(_where_held_out(best.best_col_score, self.best_col_held_out), rows),
+            "best_of_rows_report": median_of_all(self.best_col_held_out, rows),
+            "best_of_cols_choose": median_of_all(_where_held_out(best.best_row_score, self.best_row_held_out), cols),
+            "best_of_cols_report": median_of_all(self.best_row_held_out, cols),
             **said,
         }
 
@@ -231,3 +289,9 @@ class Calibration:
         own |= {name: header[name] for name in ("anchor", "n_groups", "settings")}
         own |= {"notes": tuple(header["notes"])}
         return cls(match=Match.from_parts(header["match"], inner), **own)
+
+
+def _where_held_out(chosen: FloatArray, held_out: FloatArray) -> FloatArray:
+    """Scores where chosen, NaN where there is none held out; all of them where nothing is held out."""
+    missing = np.isnan(held_out)
+    return chosen if missing.all() else np.where(missing, np.nan, chosen)

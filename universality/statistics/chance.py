@@ -44,7 +44,7 @@ from tqdm import tqdm
 
 from universality.errors import UniversalityError
 from universality.matching import Match
-from universality.matching.median import known_median
+from universality.matching.median import known_median, quantile_of_all
 from universality.similarity import Similarity
 from universality.similarity.rows import FloatArray, IntArray
 from universality.statistics.kind_share import between_kinds
@@ -109,15 +109,18 @@ class Chance:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "null"}
 
     def summary(self, q_level: float) -> dict[str, Any]:
-        """Medians and quantiles of the null's matched scores, and the share of tested pairs that beat it."""
-        known = self.scores[np.isfinite(self.scores)]
+        """Medians and quantiles of the null's matched scores, and the share of tested pairs that beat it.
+
+        Quantiles are of the anchoring side's living features in all replicates, those without a partner lowest.
+        """
+        living = self.scores[~np.isnan(self.scores)]
         tested = self.q[~np.isnan(self.q)]
-        quantiles = np.quantile(known, (0.5, 0.95, 0.99)) if known.size else np.full(3, np.nan)
+        quantiles = [quantile_of_all(living, living.size, level) for level in (0.5, 0.95, 0.99)]
         return {
             "replicates": len(self.scores),
-            "null_matched_median": float(quantiles[0]),
-            "null_matched_q95": float(quantiles[1]),
-            "null_matched_q99": float(quantiles[2]),
+            "null_matched_median": quantiles[0],
+            "null_matched_q95": quantiles[1],
+            "null_matched_q99": quantiles[2],
             "null_best_of_rows": known_median(self.best_of_rows),
             "null_best_of_cols": known_median(self.best_of_cols),
             "n_tested": int(tested.size),

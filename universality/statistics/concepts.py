@@ -39,9 +39,9 @@ def concept_table(
     pandas.DataFrame
         A row a kind, most similar first: ``kind tokens feature f1 precision recall partner partner_f1 own_best`` (the
         kind's best feature of ``b``; where it is the partner, both models agree on the concept) and the pair's
-        ``score held_out ci_low ci_high q``. A feature without a partner has partner -1 and NaN scores. Then
-        ``known_by``, the number of features of ``a`` with F1 of at least ``KNOWS`` for the kind, ``most_alike``, the
-        one among them whose pair scores highest where partners are chosen (-1 without any), and
+        ``score held_out ci_low ci_high q ceiling_a ceiling_b``. A feature without a partner has partner -1 and NaN
+        scores. Then ``known_by``, the number of features of ``a`` with F1 of at least ``KNOWS`` for the kind,
+        ``most_alike``, the one among them whose pair scores highest where partners are chosen (-1 without any), and
         ``most_alike_held_out``, that pair's r elsewhere.
     """
     in_a, in_b = specificity(a), specificity(b)
@@ -56,7 +56,7 @@ def concept_table(
         partner = -1 if pair is None else int(pair["col"])
         scores = {
             name: np.nan if pair is None else float(pair[name])
-            for name in ("score", "held_out", "ci_low", "ci_high", "q")
+            for name in ("score", "held_out", "ci_low", "ci_high", "q", "ceiling_a", "ceiling_b")
         }
         known = np.flatnonzero(in_a.f1[:, code_in_a[found.kind]] >= KNOWS)
         alike = pairs.reindex(known)["score"].dropna()

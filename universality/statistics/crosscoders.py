@@ -24,7 +24,7 @@ from scipy.stats import spearmanr
 from universality.defaults import MIN_FIRINGS, REPLICATES
 from universality.errors import MismatchError
 from universality.matching import Match
-from universality.matching.median import known_median
+from universality.matching.median import median_of_all
 from universality.similarity import Similarity
 from universality.similarity.rows import FloatArray, IntArray
 from universality.statistics.calibration import Calibration
@@ -78,6 +78,7 @@ class CrosscoderAgreement:
         of the living, median r with the own partner in A and in B; the share for which both are at least 0.5;
         the share whose own partners are each other's, of all and of those; the same by chance; median r of the own
         partner's pair; of own partners with r of at least 0.5 the share whose pair is below; the share with a twin.
+        Medians are of all n features, those without a score below every score.
         """
         rows = []
         for name in CLASSES:
@@ -89,13 +90,13 @@ class CrosscoderAgreement:
                     "class": name,
                     "n": len(part),
                     "share": len(part) / max(1, len(self.features)),
-                    "r_a": known_median(part["a_r"].to_numpy()),
-                    "r_b": known_median(part["b_r"].to_numpy()),
+                    "r_a": median_of_all(part["a_r"].to_numpy(), len(part)),
+                    "r_b": median_of_all(part["b_r"].to_numpy(), len(part)),
                     "both_good": _share(good),
                     "partners": _share(part["partners"]),
                     "partners_good": _share(part["partners"][good]),
                     **{f"chance_{null}": shares[name] for null, shares in self.chance.items()},
-                    "pair_r": known_median(part["pair_r"].to_numpy()),
+                    "pair_r": median_of_all(part["pair_r"].to_numpy(), len(part)),
                     "unmatched": _share(~(known["pair_r"] >= PARTNER_R)),
                     "twins": _share(part["twin_r"] >= PARTNER_R) if name.startswith("exclusive") else np.nan,
                 }

@@ -71,6 +71,8 @@ class Pair:
     ci_high: float = NAN
     q: float = NAN
     logit_r: float = NAN
+    ceiling_a: float = NAN
+    ceiling_b: float = NAN
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,11 @@ class WidthRow:
     ----------
     width, a, b
         The dictionaries.
-    n_pairs
-        Matched pairs.
+    n_pairs, n_living, n_scored
+        Matched pairs, A's living features, and those of them whose pair has a held-out r.
     chosen, held_out
-        Median r on the half that chose and on the half that reports.
+        Median r on the half that chose and on the half that reports, of A's living features; one without a score lies
+        below every score.
     share_significant, share_within_kinds, shares
         Of A's living features: q at most the level, under the first null and under that within kinds; held-out r
         of at least each of ``THRESHOLDS``.
@@ -96,6 +97,8 @@ class WidthRow:
     null_q95: float = NAN
     gap: float | None = None
     collisions: int | None = None
+    n_living: int = 0
+    n_scored: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,13 +109,7 @@ class ControlRow:
     ----------
     name, of
         Of the comparison; what was matched, in words.
-    n_pairs
-        Matched pairs.
-    chosen, held_out
-        Median r on the half that chose and on the half that reports.
-    null_median, null_q95
-        Of the matched scores on re-paired text.
-    share_significant, share_within_kinds
+    n_pairs, n_living, n_scored, chosen, held_out, null_median, null_q95, share_significant, share_within_kinds
         As in ``WidthRow``.
     """
 
@@ -125,6 +122,8 @@ class ControlRow:
     null_q95: float = NAN
     share_significant: float = NAN
     share_within_kinds: float = NAN
+    n_living: int = 0
+    n_scored: int = 0
 
 
 @dataclass(frozen=True)
@@ -151,6 +150,8 @@ class ConceptRow:
         How many features of A know the kind well, the one among them that has the most similar partner, and its r.
     tokens_a, tokens_b
         Tokens on which feature and partner fire most.
+    ceiling_a, ceiling_b
+        r of the feature, and of its partner, with their partners in a second SAE of their own model.
     """
 
     kind: str
@@ -175,6 +176,8 @@ class ConceptRow:
     most_alike_held_out: float = NAN
     tokens_a: tuple[str, ...] = ()
     tokens_b: tuple[str, ...] = ()
+    ceiling_a: float = NAN
+    ceiling_b: float = NAN
 
 
 @dataclass(frozen=True)

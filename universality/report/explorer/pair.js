@@ -22,6 +22,7 @@ async function showPair(index, parts) {
     ["r chosen", fixed(pairs.score[i]), ""],
     [`q, ${index.nulls[0] ?? "no null"}`, small(pairs.q[i]), ""],
     ...(index.nulls.length > 1 ? [["q within kinds", small(pairs.q_kind[i]), ""]] : []),
+    ...["a", "b"].flatMap((side, k) => index.ceilings[k] ? [[`ceiling, ${index.models[k]}`, fixed(pairs[`ceiling_${side}`][i]), ""]] : []),
     ["logit r", fixed(pairs.logit[i]), ""],
   ];
   return {

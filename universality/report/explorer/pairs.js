@@ -18,6 +18,8 @@ function columns(index, pairs, words) {
     number("score", "r chosen", fixed, "r on the documents that chose the partner"),
     number("q", `q, ${index.nulls[0] ?? "no null"}`, small, "share of false discoveries among pairs up to this one"),
     index.nulls.length > 1 ? number("q_kind", "q within kinds", small, "the same against text of the same kind") : null,
+    index.ceilings[0] ? number("ceiling_a", `ceiling, ${a}`, fixed, `r of ${a}'s feature with its partner in a second SAE of ${a}`) : null,
+    index.ceilings[1] ? number("ceiling_b", `ceiling, ${b}`, fixed, `r of ${b}'s feature with its partner in a second SAE of ${b}`) : null,
     number("logit", "logit r", fixed, "do they write alike"),
     number("count_a", `${a} fires`, whole, "firings where partners are chosen"), number("count_b", `${b} fires`, whole, "firings where partners are chosen"),
     kind("kind_a", `kind, ${a}`), kind("kind_b", `kind, ${b}`),

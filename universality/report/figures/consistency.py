@@ -75,8 +75,8 @@ def describe_consistency(samples: Sequence[FrequencySample]) -> Caption:
             ends = [f"{fixed(row[2])} at about {count(round(row[0]))} firings" for row in (table[0], table[-1])]
             said.append(f"{sample.label}: {', '.join(ends)}")
     text = (
-        "Held-out r of pairs by how often their rarer feature fires: medians, and bands from the lower to the upper "
-        "quartile. A rising line says that rare features are found again less surely, which may be the feature's "
+        "Held-out r of scored pairs by how often their rarer feature fires: medians, and bands from the lower to the "
+        "upper quartile. A rising line says that rare features are found again less surely, which may be the feature's "
         "doing or that of few tokens to measure it on; the ceiling tells the two apart."
     )
     return Caption(text, f"Line plot of median r by firings. {'; '.join(said) or 'Too few pairs'}.")

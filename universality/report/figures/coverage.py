@@ -60,7 +60,8 @@ def describe_coverage(curves: Sequence[CoverageCurve]) -> Caption:
     halves = [f"{curve.label} {fixed(curve.at(0.5))}" for curve in curves if curve.share.size]
     text = (
         "The mean held-out r of the best-matched features against the share of all features that they are: a high "
-        "line on the left says that some features are shared very well, one that stays high that most are. At "
+        "line on the left says that some features are shared very well, one that stays high that most are. A line "
+        "ends at the share that was scored. At "
         f"{percent(0.5)} of the features: {listed(halves) if halves else 'none'}."
     )
     return Caption(text, f"Line plot of mean r by coverage. At half of the features: {'; '.join(halves) or 'none'}.")

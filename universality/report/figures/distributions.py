@@ -20,7 +20,7 @@ from universality.report.figures.style import (
     say,
     styled,
 )
-from universality.report.numbers import count, fixed, listed, percent
+from universality.report.numbers import fixed, listed, of_all, percent
 
 LOOK: dict[Role, tuple[str, str]] = {
     "features": (BLUE, "-"),
@@ -35,7 +35,8 @@ LOOK: dict[Role, tuple[str, str]] = {
 def best_match_distribution(samples: Sequence[Sample]) -> Figure:
     """Share of features whose best match has at least a given r, one curve a sample, medians marked.
 
-    Features without a partner count in the share, so a curve may start below 100%.
+    Features without a partner, or too rare to score, count in the share, so a curve may start below 100%. The median
+    is of the same features: where the curve crosses one half.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ def best_match_distribution(samples: Sequence[Sample]) -> Figure:
         axes.plot(x, y, color=colour, linestyle=dashes, label=_label(sample))
         if x.size:
             lowest = min(lowest, float(x[0]))
-            median = sample.population().median
+            median = sample.population().median  # NaN, and no dot, where the curve starts at one half or below
             axes.plot(
                 median, _height(x, y, median), "o", color=colour, markersize=4.5, markeredgecolor="white", zorder=5
             )
@@ -82,10 +83,8 @@ def _height(x: np.ndarray, y: np.ndarray, at: float) -> float:
 
 def _label(sample: Sample) -> str:
     numbers = sample.population()
-    if not numbers.n_scored:
-        return f"{drawable(sample.label)}\nno score (n = {count(numbers.n)})"
     digits = 3 if sample.role == "null" else 2
-    return f"{drawable(sample.label)}\nmedian {fixed(numbers.median, digits)} (n = {count(numbers.n)})"
+    return f"{drawable(sample.label)}\nmedian {fixed(numbers.median, digits)} ({of_all(numbers.n_scored, numbers.n)})"
 
 
 def describe_distribution(samples: Sequence[Sample]) -> Caption:
@@ -93,17 +92,19 @@ def describe_distribution(samples: Sequence[Sample]) -> Caption:
     found = [sample.population() for sample in samples]
     units = next((p.label for p in found if p.role == "neurons"), "neurons")
     medians = "; ".join(
-        f"{p.label}: median {fixed(p.median)}, {percent(p.shares[0])} at r ≥ 0.5 (n = {count(p.n)})" for p in found
+        f"{p.label}: median {fixed(p.median)}, {percent(p.shares[0])} at r ≥ 0.5 ({of_all(p.n_scored, p.n)})"
+        for p in found
     )
     bounds = {
         "null": "chance (nothing shared)",
         "neurons": f"{units} (the models' own units)",
-        "ceiling": "the ceiling (the same model, another SAE seed)",
+        "ceiling": "the ceilings (the same model, another SAE seed)",
     }
     beside = listed([f"from {bound}" for role, bound in bounds.items() if any(p.role == role for p in found)])
     text = (
-        "For every r on the horizontal axis, the share whose best match is at least as alike; dots mark medians, grey "
-        "lines r = 0.5, r = 0.7 and one half. The further right a curve, the more alike."
+        "For every r on the horizontal axis, the share of all whose best match is at least as alike. Those without a "
+        "score reach no r, so a curve starts at the share that was scored. Dots mark medians of all, where a curve "
+        "crosses one half; grey lines r = 0.5, r = 0.7 and one half. The further right a curve, the more alike."
     )
     if beside:
         text += f" Look at how far features lie {beside}, and not at how far they lie from r = 1."

@@ -134,7 +134,7 @@ def _short(value: float) -> str:
 def describe_strata(classes: tuple[Stratum, ...]) -> Caption:
     """What the picture shows and what to see in it."""
     text = (
-        "Held-out r of matched pairs by how often the rarer of the two features fires: medians, quartiles, and "
+        "Held-out r of scored pairs by how often the rarer of the two features fires: medians, quartiles, and "
         "whiskers from 5% to 95% of pairs; short black lines, where given, are what 95% of chance stays below."
     )
     if not classes:
