@@ -28,7 +28,7 @@ def annotate(
     decode
         Takes token ids and gives one string for each. None: tokens are shown as their ids.
     k
-        Tokens a feature: distinct, by largest activation.
+        Tokens a feature at most, those that hold most of its activation.
 
     Returns
     -------

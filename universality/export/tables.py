@@ -54,7 +54,7 @@ def match_table(
     decode
         Takes token ids and gives one string for each. None: the cells hold the ids as decimal numbers.
     k
-        Top tokens of each feature: distinct, by largest activation.
+        Tokens of each feature at most, those that hold most of its activation.
 
     Returns
     -------

@@ -160,10 +160,10 @@ def describe_family(
     sizes = _sizes(layout)
     text = (
         "One family: a feature of the narrowest dictionary and those of wider ones that descend from it, with the "
-        "share of tokens on which each fires and the tokens on which it fires most. Solid lines come from the parent "
-        "that is most alike (the edge's weight beside it: the mean of how alike the two fire and write), dashed lines "
-        "from further parents: where there are any, the family is no tree. It is an example, chosen for being legible, "
-        "not a typical family."
+        "share of tokens on which each fires and the tokens that hold most of its activation. Solid lines come from "
+        "the parent that is most alike (the edge's weight beside it: the mean of how alike the two fire and write), "
+        "dashed lines from further parents: where there are any, the family is no tree. It is an example, chosen for "
+        "being legible, not a typical family."
     )
     left_out = sum(layout.hidden.values())
     if left_out:
