@@ -8,6 +8,8 @@ and values of the declared type.
 from pathlib import Path
 from xml.etree import ElementTree
 
+import networkx as nx
+
 GRAPHML = {  # element: (attributes, of them required, children in order)
     "graphml": (set(), set(), ["key", "graph"]),
     "key": ({"id", "for", "attr.name", "attr.type"}, {"id"}, []),
@@ -29,6 +31,10 @@ GEXF = {
     "edge": ({"id", "source", "target", "weight", "type"}, {"id", "source", "target"}, ["attvalues"]),
     "attvalues": (set(), set(), ["attvalue"]),
     "attvalue": ({"for", "value"}, {"for", "value"}, []),
+}
+PAIR_ATTRIBUTES = {  # what the graph of a match promises; weight, the held-out r, and others only where known
+    "node": ("model", "feature", "label", "kind", "tokens", "density"),
+    "edge": ("chosen",),
 }
 CHECKS = {"boolean": {"true", "false"}.__contains__, "long": int, "double": float, "string": str}
 
@@ -53,6 +59,15 @@ def faults(path: Path, rules: dict) -> list[str]:  # type: ignore[type-arg]
     if len(namespaces) != 1:
         found.append(f"namespaces {namespaces}")
     return found + _references(root, "key" if "key" in rules else "attribute")
+
+
+def lacking(graph: nx.Graph, promised: dict[str, tuple[str, ...]]) -> list[str]:
+    """Promised attributes that a living feature or a pair lacks."""
+    nodes = [(f"node {node}", "node", values) for node, values in graph.nodes(data=True) if not values["dead"]]
+    edges = [(f"edge {a}-{b}", "edge", values) for a, b, values in graph.edges(data=True)]
+    return [
+        f"{where}: {name}" for where, what, values in nodes + edges for name in promised[what] if name not in values
+    ]
 
 
 def _references(root: ElementTree.Element, declared: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,38 @@ def test_pairs_too_rare_for_a_p_come_last(two_stores: tuple[FeatureStore, Featur
         *best["row"][1:],
         best["row"][0],
     ]
+
+
+def test_each_feature_names_its_best_partner(two_stores: tuple[FeatureStore, FeatureStore], matched: Match) -> None:
+    frame = match_table(matched, *two_stores)
+    sim = Similarity.activation(*two_stores).block(np.arange(3))
+    for record in frame.to_dict("records"):
+        for side, scores in (("row", sim[record["row"]]), ("col", sim[:, record["col"]])):
+            assert record[f"{side}_nearest"] == np.nanargmax(scores)
+            assert_allclose(record[f"{side}_nearest_score"], np.nanmax(scores))
+
+
+def test_a_feature_without_any_partner_has_none(two_stores: tuple[FeatureStore, FeatureStore]) -> None:
+    sim = Similarity.from_dense(np.array([[0.5, 0.1, 0.2, 0.3]] * 3))
+    found = match(sim)
+    best = replace(found.nearest, best_col=np.full(3, -1), best_col_score=np.full(3, np.nan))
+    frame = match_table(replace(found, nearest=best), *two_stores)
+    assert frame["row_nearest"].isna().all()
+    assert frame["row_nearest"].dtype == "Int64"
+
+
+def test_logit_weights_and_ceilings_have_their_columns_always(
+    two_stores: tuple[FeatureStore, FeatureStore], matched: Match
+) -> None:
+    bare = match_table(matched, *two_stores)
+    assert bare[["logit_r", "ceiling_a", "ceiling_b"]].isna().all(axis=None)
+    calibration = matched.to_frame()[["row", "col"]].assign(ceiling_a=[0.7, 0.8, 0.9], ceiling_b=0.5)
+    full = match_table(matched, *two_stores, calibration=calibration, logit_r=[0.1, 0.2, 0.3]).set_index("row")
+    assert_allclose(full.loc[matched.rows, "logit_r"], [0.1, 0.2, 0.3])
+    assert_allclose(full.loc[matched.rows, "ceiling_a"], [0.7, 0.8, 0.9])
+    assert_allclose(full["ceiling_b"], 0.5)
+    with pytest.raises(MismatchError, match=r"logit_r: expected one number for each of 3 pairs, found shape \[2\]"):
+        match_table(matched, *two_stores, logit_r=[0.1, 0.2])
 
 
 def test_calibration_without_pairs_is_refused(two_stores: tuple[FeatureStore, FeatureStore], matched: Match) -> None:

@@ -7,6 +7,7 @@ from universality.export.escape import escape, unescape, unescape_bytes
 from universality.export.formats import write_graph
 from universality.export.gexf import write_gexf
 from universality.export.graphml import write_graphml
+from universality.export.match_graph import match_graph
 from universality.export.node_link import node_link, write_node_link
 from universality.export.partite import partite_graph
 from universality.export.plain import plain
@@ -17,6 +18,7 @@ __all__ = [
     "cytoscape",
     "escape",
     "join_tokens",
+    "match_graph",
     "match_table",
     "node_link",
     "partite_graph",

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
 CALIBRATED = (
     "held_out", "ci_low", "ci_high", "p", "q", "calibrated", "detectable",
-    "p_kind", "q_kind", "calibrated_kind", "detectable_kind", "note",
+    "p_kind", "q_kind", "calibrated_kind", "detectable_kind",
+    "row_nearest_held_out", "col_nearest_held_out", "ceiling_a", "ceiling_b", "note",
 )  # fmt: skip
+ALWAYS = ("ceiling_a", "ceiling_b")
+"""Columns that every table has, NaN where they are not known."""
 
 
 def match_table(
@@ -37,6 +40,7 @@ def match_table(
     b: "FeatureStore",
     *,
     calibration: "pd.DataFrame | None" = None,
+    logit_r: npt.ArrayLike | None = None,
     decode: Decode | None = None,
     k: int = 5,
 ) -> "pd.DataFrame":
@@ -51,6 +55,8 @@ def match_table(
     calibration
         Frame with columns ``row col`` and any of those of ``CALIBRATED``
         (``calibrate(…).to_frame()``). A pair that it does not hold gets missing values.
+    logit_r
+        [n_pairs] r of the two features' logit weights, in the order of the match's pairs.
     decode
         Takes token ids and gives one string for each. None: the cells hold the ids as decimal numbers.
     k
@@ -59,14 +65,16 @@ def match_table(
     Returns
     -------
     pandas.DataFrame
-        ``row col score``, then for each side ``density kind purity tokens`` with ``row_``/``col_`` in front
-        (tokens a tuple of strings, not escaped yet), then the calibration's columns.
+        ``row col score logit_r``, the score being that which chose the partner; then for each side ``density kind
+        purity tokens nearest nearest_score`` with ``row_``/``col_`` in front (tokens a tuple of strings, not escaped
+        yet; nearest the best partner with replacement, NA where there is none); then the calibration's columns.
+        ``ceiling_a ceiling_b`` are always there.
 
     Raises
     ------
     MismatchError
         When the stores have other widths than the match, or the calibration lacks ``row`` or ``col`` or names
-        a pair twice.
+        a pair twice, or ``logit_r`` has another number of pairs.
     """
     import pandas as pd
 
@@ -77,11 +85,17 @@ def match_table(
         )
     rows, cols = np.asarray(match.rows), np.asarray(match.cols)
     frame = pd.DataFrame({"row": rows, "col": cols, "score": np.asarray(match.scores)})
-    for side, store, index in (("row", a, rows), ("col", b, cols)):
+    frame["logit_r"] = _of_pairs(logit_r, len(frame))
+    best = match.nearest
+    sides = (("row", a, rows, best.best_col, best.best_col_score), ("col", b, cols, best.best_row, best.best_row_score))
+    for side, store, index, near, near_score in sides:
         for name, values in _feature_columns(store, index, decode, k).items():
             frame[f"{side}_{name}"] = values
+        frame[f"{side}_nearest"] = pd.Series(near[index], dtype="Int64").mask(near[index] < 0)
+        frame[f"{side}_nearest_score"] = near_score[index]
     if calibration is not None:
         frame = _calibrated(frame, calibration)
+    frame = frame.assign(**{name: np.nan for name in ALWAYS if name not in frame})
     lucky = frame["p"].isna() if "p" in frame else np.zeros(len(frame), dtype=bool)  # too rare to tell: not at the top
     return frame.iloc[np.lexsort((-frame["score"], lucky))].reset_index(drop=True)
 
@@ -140,6 +154,13 @@ def _feature_columns(
         "purity": known.purity[index],
         "tokens": shown_tokens(store, index, k, decode),
     }
+
+
+def _of_pairs(values: npt.ArrayLike | None, n: int) -> npt.NDArray[np.float64]:
+    found = np.full(n, np.nan) if values is None else np.asarray(values, np.float64)
+    if found.shape != (n,):
+        raise MismatchError(f"logit_r: expected one number for each of {n} pairs, found shape {list(found.shape)}")
+    return found
 
 
 def _calibrated(frame: "pd.DataFrame", calibration: "pd.DataFrame") -> "pd.DataFrame":

@@ -84,8 +84,8 @@ def _sums(
     """Distinct tokens, rising, and the sum of each one's values."""
     if len(token) * _SORTED < token.max(initial=0):
         ids, place = np.unique(token.astype(np.int64), return_inverse=True)
-        return ids, np.bincount(place, values, len(ids))
-    mass = np.bincount(token, values)
+        return ids, np.asarray(np.bincount(place, values, len(ids)), np.float64)
+    mass = np.asarray(np.bincount(token, values), np.float64)
     found = np.flatnonzero(mass).astype(np.int64)
     return found, mass[found]
 
