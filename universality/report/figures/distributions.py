@@ -11,6 +11,7 @@ from universality.report.figures.style import (
     BLUE,
     GREEN,
     GREY,
+    LINE,
     ORANGE,
     PAGE,
     PALE,
@@ -83,9 +84,9 @@ def _height(x: np.ndarray, y: np.ndarray, at: float) -> float:
 def _label(sample: Sample) -> str:
     numbers = sample.population()
     if not numbers.n_scored:
-        return f"{drawable(sample.label)}\nno score (n = {count(numbers.n)})"
+        return f"{drawable(sample.label, most=LINE)}\nno score (n = {count(numbers.n)})"
     digits = 3 if sample.role == "null" else 2
-    return f"{drawable(sample.label)}\nmedian {fixed(numbers.median, digits)} (n = {count(numbers.n)})"
+    return f"{drawable(sample.label, most=LINE)}\nmedian {fixed(numbers.median, digits)} (n = {count(numbers.n)})"
 
 
 def describe_distribution(samples: Sequence[Sample]) -> Caption:
