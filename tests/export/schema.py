@@ -5,6 +5,7 @@ children and attributes of every element, required ones, identifiers that are un
 and values of the declared type.
 """
 
+import math
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -78,6 +79,7 @@ def _references(root: ElementTree.Element, declared: str) -> list[str]:
     found = [] if len(set(nodes)) == len(nodes) else ["two nodes of one id"]
     known = set(nodes)
     found += [f"edge to {e.get(end)}" for e in every("edge") for end in ("source", "target") if e.get(end) not in known]
+    found += [f"weight {weight}" for e in every("edge") if (weight := e.get("weight")) and not _is_number(weight)]
     if declared == "key":
         types = {key.get("id"): key.get("attr.type") for key in every("key")}
         values = [(data.get("key"), data.text or "") for data in every("data")]
@@ -87,6 +89,13 @@ def _references(root: ElementTree.Element, declared: str) -> list[str]:
         values = [(v.get("for"), v.get("value") or "") for e in every(str(scope)) for v in e.iter() if v.get("for")]
         found += _typed(types, values)
     return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _typed(types: dict[str | None, str | None], values: list[tuple[str | None, str]]) -> list[str]:

@@ -11,7 +11,7 @@ from universality.export.match_graph import match_graph
 from universality.export.node_link import node_link, write_node_link
 from universality.export.partite import partite_graph
 from universality.export.plain import plain
-from universality.export.tables import match_table, write_csv, write_parquet
+from universality.export.tables import match_table, read_csv, write_csv, write_parquet
 
 __all__ = [
     "annotate",
@@ -23,6 +23,7 @@ __all__ = [
     "node_link",
     "partite_graph",
     "plain",
+    "read_csv",
     "split_tokens",
     "unescape",
     "unescape_bytes",

@@ -5,7 +5,8 @@ text cells, and how to undo it. Parquet needs pyarrow, holds the same columns, k
 as a list and needs no guard against formulas.
 """
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from universality.errors import MismatchError, UniversalityError
-from universality.export.cells import guard, join_tokens
-from universality.export.escape import escape
+from universality.export.cells import guard, join_tokens, unguard
+from universality.export.escape import escape, unescape
 from universality.features.about import about, shown_tokens
 from universality.features.examples import Decode
 from universality.files import replacing_text
@@ -100,8 +101,8 @@ def match_table(
     return frame.iloc[np.lexsort((-frame["score"], lucky))].reset_index(drop=True)
 
 
-def write_csv(frame: "pd.DataFrame", path: str | Path) -> Path:
-    """Write a table as CSV, atomically.
+def write_csv(frame: "pd.DataFrame", path: str | Path, *, float_format: str | None = None) -> Path:
+    """Write a table as CSV, atomically: what all CSV files of this package are written with.
 
     Parameters
     ----------
@@ -110,6 +111,8 @@ def write_csv(frame: "pd.DataFrame", path: str | Path) -> Path:
         escaped and guarded here, so pass it as it is. Missing values become empty cells.
     path
         Replaced if it exists.
+    float_format
+        Such as ``%.4f``; by default all digits, so that numbers come back as they were.
 
     Returns
     -------
@@ -119,8 +122,47 @@ def write_csv(frame: "pd.DataFrame", path: str | Path) -> Path:
     cells = frame.apply(lambda column: column if _is_bare(column) else column.map(_csv_cell))
     cells.columns = [guard(escape(str(name))) for name in frame.columns]
     with replacing_text(path) as file:
-        cells.to_csv(file, index=False, lineterminator="\r\n")
+        cells.to_csv(file, index=False, lineterminator="\r\n", float_format=float_format)
     return Path(path)
+
+
+def read_csv(path: str | Path, text: Collection[str] = ()) -> "pd.DataFrame":
+    """Read what `write_csv` wrote: numbers to the last digit, text without escapes and guards.
+
+    A column whose cells are all numbers, all ``True`` or ``False``, or empty is not text, unless ``text`` names it. A
+    cell of several tokens comes back with `SEPARATOR` between them.
+
+    Raises
+    ------
+    ValueError
+        When a row has another number of cells than the header, or a text is not one that `write_csv` writes.
+    """
+    import pandas as pd
+
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        header, *rows = list(csv.reader(file, strict=True)) or [[]]
+    if ragged := next((n for n, row in enumerate(rows, 2) if len(row) != len(header)), None):
+        raise ValueError(f"row {ragged} has {len(rows[ragged - 2])} cells, the header {len(header)}")
+    columns = zip(*rows, strict=True) if rows else ((),) * len(header)
+    names = [unescape(unguard(name)) for name in header]
+    found = {name: _texts(cells) if name in text else _typed(cells) for name, cells in zip(names, columns, strict=True)}
+    return pd.DataFrame({name: pd.Series(column, dtype=column.dtype) for name, column in found.items()})
+
+
+def _typed(cells: Sequence[str]) -> npt.NDArray[Any]:
+    """Integers, numbers, truth values or texts, the first that all cells are."""
+    if cells and set(cells) <= {"True", "False"}:
+        return np.array([cell == "True" for cell in cells])
+    for convert, missing in ((int, None), (float, "nan")):
+        try:
+            return np.array([convert(cell or missing) for cell in cells], convert)  # type: ignore[arg-type]
+        except (ValueError, TypeError, OverflowError):
+            continue
+    return _texts(cells)
+
+
+def _texts(cells: Sequence[str]) -> npt.NDArray[np.object_]:
+    return np.array([unescape(unguard(cell)) for cell in cells], object)
 
 
 def write_parquet(frame: "pd.DataFrame", path: str | Path) -> Path:
