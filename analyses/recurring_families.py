@@ -19,6 +19,7 @@ import pandas as pd
 
 from universality import Families, FeatureStore, Similarity, families, match
 from universality.config import load_config
+from universality.export import read_csv, write_csv
 from universality.families import recurrence
 from universality.pipeline.layout import RunFolder
 
@@ -54,8 +55,8 @@ def partners(a: tuple[str, int], b: tuple[str, int], width: int) -> pd.DataFrame
     if not path.exists():
         left, right = store(a[0], width, a[1]), store(b[0], width, b[1])
         choosing = np.flatnonzero(np.array(left.documents.split) == "choose")
-        match(Similarity.activation(left, right, documents=choosing)).to_frame().to_csv(path, index=False)
-    return pd.read_csv(path)
+        write_csv(match(Similarity.activation(left, right, documents=choosing)).to_frame(), path)
+    return read_csv(path)
 
 
 pairs = [("models", (a, seeds[0]), (b, seeds[0])) for a, b in combinations(names, 2)]
@@ -73,10 +74,11 @@ for of, a, b in pairs:
         tables.append(answers)
 table = pd.concat(tables, ignore_index=True)
 if options.csv:
-    table.to_csv(options.csv, index=False, float_format="%.4f")
+    write_csv(table, options.csv, float_format="%.4f")
 
 print("Edges between widths that recur, by the score that partners have at least; all steps and pairs together")
-pooled = table.groupby(["question", "r at least", "of"], sort=False).apply(
+asked_of = ["asked", "yes", "share", "chance", "chance in kind"]
+pooled = table.groupby(["question", "r at least", "of"], sort=False)[asked_of].apply(
     lambda some: pd.Series(
         {
             "asked": some["asked"].sum(),
@@ -88,8 +90,7 @@ pooled = table.groupby(["question", "r at least", "of"], sort=False).apply(
                 for name in ("chance", "chance in kind")
             },
         }
-    ),
-    include_groups=False,
+    )
 )
 print(pooled.to_string(float_format="{:.3f}".format))
 print("\nEach pair and step, partners of any score")

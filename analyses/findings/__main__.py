@@ -30,7 +30,8 @@ from matplotlib.figure import Figure
 
 from universality import run
 from universality.config import load_config
-from universality.files import replacing, write_json
+from universality.export import write_csv
+from universality.files import write_json
 from universality.report.figures import save_figure
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
@@ -184,9 +185,7 @@ class Findings:
         yield line(name, "", None, value, "range of pairs", "not published")
 
     def _keep(self, name: str, title: str, table: pd.DataFrame) -> None:
-        target = self.results / f"{name}.csv"
-        with replacing(target) as path:
-            table.to_csv(path, index=False, float_format="%.4f")
+        write_csv(table, self.results / f"{name}.csv", float_format="%.4f")
         print(f"\n{title}\n{table.to_string(index=False, float_format='{:.3f}'.format, na_rep='–')}", flush=True)
 
     def _draw(self, name: str, figure: Figure) -> None:
@@ -234,8 +233,7 @@ def main() -> None:
         ]
         write_json(known, said)
     table = pd.DataFrame([row for name in ASKED for row in said.get(name, [])])
-    with replacing(findings.results / "findings.csv") as path:
-        table.to_csv(path, index=False, float_format="%.4f")
+    write_csv(table, findings.results / "findings.csv", float_format="%.4f")
     print(f"\nPublished and ours\n{table.to_string(index=False, float_format='{:.3f}'.format, na_rep='–')}")
 
 

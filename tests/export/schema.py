@@ -5,8 +5,11 @@ children and attributes of every element, required ones, identifiers that are un
 and values of the declared type.
 """
 
+import math
 from pathlib import Path
 from xml.etree import ElementTree
+
+import networkx as nx
 
 GRAPHML = {  # element: (attributes, of them required, children in order)
     "graphml": (set(), set(), ["key", "graph"]),
@@ -29,6 +32,10 @@ GEXF = {
     "edge": ({"id", "source", "target", "weight", "type"}, {"id", "source", "target"}, ["attvalues"]),
     "attvalues": (set(), set(), ["attvalue"]),
     "attvalue": ({"for", "value"}, {"for", "value"}, []),
+}
+PAIR_ATTRIBUTES = {  # what the graph of a match promises; weight, the held-out r, and others only where known
+    "node": ("model", "feature", "label", "kind", "tokens", "density"),
+    "edge": ("chosen",),
 }
 CHECKS = {"boolean": {"true", "false"}.__contains__, "long": int, "double": float, "string": str}
 
@@ -55,6 +62,15 @@ def faults(path: Path, rules: dict) -> list[str]:  # type: ignore[type-arg]
     return found + _references(root, "key" if "key" in rules else "attribute")
 
 
+def lacking(graph: nx.Graph, promised: dict[str, tuple[str, ...]]) -> list[str]:
+    """Promised attributes that a living feature or a pair lacks."""
+    nodes = [(f"node {node}", "node", values) for node, values in graph.nodes(data=True) if not values["dead"]]
+    edges = [(f"edge {a}-{b}", "edge", values) for a, b, values in graph.edges(data=True)]
+    return [
+        f"{where}: {name}" for where, what, values in nodes + edges for name in promised[what] if name not in values
+    ]
+
+
 def _references(root: ElementTree.Element, declared: str) -> list[str]:
     def every(name: str) -> list[ElementTree.Element]:
         return [element for element in root.iter() if element.tag.rpartition("}")[2] == name]
@@ -63,6 +79,7 @@ def _references(root: ElementTree.Element, declared: str) -> list[str]:
     found = [] if len(set(nodes)) == len(nodes) else ["two nodes of one id"]
     known = set(nodes)
     found += [f"edge to {e.get(end)}" for e in every("edge") for end in ("source", "target") if e.get(end) not in known]
+    found += [f"weight {weight}" for e in every("edge") if (weight := e.get("weight")) and not _is_number(weight)]
     if declared == "key":
         types = {key.get("id"): key.get("attr.type") for key in every("key")}
         values = [(data.get("key"), data.text or "") for data in every("data")]
@@ -72,6 +89,13 @@ def _references(root: ElementTree.Element, declared: str) -> list[str]:
         values = [(v.get("for"), v.get("value") or "") for e in every(str(scope)) for v in e.iter() if v.get("for")]
         found += _typed(types, values)
     return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _typed(types: dict[str | None, str | None], values: list[tuple[str | None, str]]) -> list[str]:

@@ -14,8 +14,10 @@ import networkx as nx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from schema import GEXF, GRAPHML, faults
 
-from universality.export import plain, unescape, write_gexf, write_graphml, write_node_link
+from universality.errors import UniversalityError
+from universality.export import cytoscape, plain, unescape, write_gexf, write_graphml, write_node_link
 from universality.files import replacing_text
 
 
@@ -85,6 +87,36 @@ def test_networkx_reads_node_link(tmp_path: Path, graph: nx.Graph, nasty: list[s
 def test_node_link_names_its_edges_as_asked(tmp_path: Path, graph: nx.Graph) -> None:
     path = write_node_link(graph, tmp_path / "a.json", edges="links")
     assert len(json.loads(path.read_text(encoding="utf-8"))["links"]) == graph.number_of_edges()
+
+
+@pytest.mark.parametrize(
+    ("given", "read_back"), [(True, 1), (3, 3), (0.25, 0.25), (-1e-300, -1e-300), (math.nan, None)]
+)
+def test_every_reader_takes_a_weight_for_a_number(tmp_path: Path, given: object, read_back: float | None) -> None:
+    graph = nx.Graph()
+    graph.add_edge("x", "y", weight=given)
+    graph.add_edge("y", "z", weight=given)
+    graphml, gexf = write_graphml(graph, tmp_path / "a.graphml"), write_gexf(graph, tmp_path / "a.gexf")
+    assert faults(graphml, GRAPHML) == faults(gexf, GEXF) == []
+    for found in (nx.read_graphml(graphml), nx.read_gexf(gexf, version="1.3")):
+        assert [values.get("weight") for _, _, values in found.edges(data=True)] == [read_back, read_back]
+    edges = igraph.Graph.Read_GraphML(str(graphml)).es
+    assert (edges["weight"] if "weight" in edges.attributes() else [None] * 2) == [read_back, read_back]
+
+
+def test_numbers_as_names_of_attributes_are_read_back(tmp_path: Path) -> None:
+    graph = nx.Graph()
+    graph.add_node("x", **{"5": 4, "b": 1})
+    assert nx.read_graphml(write_graphml(graph, tmp_path / "a")).nodes["x"] == {"5": 4, "b": 1}
+    assert igraph.Graph.Read_GraphML(str(tmp_path / "a")).vs["5"] == [4]
+
+
+def test_names_that_cytoscape_keeps_do_not_take_those_of_others(tmp_path: Path) -> None:
+    graph = nx.Graph(name="x")
+    assert cytoscape(graph)["data"] == {"attribute_name": "x"}
+    graph.graph["attribute_name"] = "y"
+    with pytest.raises(UniversalityError, match="attributes 'name' and 'attribute_name' would both be written"):
+        cytoscape(graph)
 
 
 @settings(max_examples=30, deadline=None)

@@ -24,7 +24,7 @@ def test_features_whose_partners_agree_are_told_from_those_whose_do_not() -> Non
     assert agree == {("A", 0), ("B", 0), ("C", 0)}
     assert set(dict(graph.degree()).values()) == {2}
     assert graph.nodes["C", 1]["level"] == 2
-    assert graph.edges[("A", 1), ("B", 1)]["weight"] == pytest.approx(0.91)
+    assert graph.edges[("A", 1), ("B", 1)] == {"chosen": pytest.approx(0.91)}
 
 
 def test_every_pair_of_models_is_wanted_once() -> None:

@@ -89,6 +89,60 @@ def test_two_nodes_of_one_written_name_are_refused() -> None:
         plain(graph)
 
 
+@pytest.mark.parametrize(("first", "second"), [(5, "5"), ((1, 2), (1, "2")), (True, "True")])
+def test_nodes_that_are_written_alike_are_refused(first: object, second: object) -> None:
+    graph = nx.Graph()
+    graph.add_nodes_from([first, second])
+    with pytest.raises(UniversalityError, match=r"nodes .* and .* would both be written .*; rename one of them"):
+        plain(graph)
+
+
+@pytest.mark.parametrize("where", ["node", "nodes", "edge", "graph", "inside"])
+def test_attributes_that_are_written_alike_are_refused(where: str) -> None:
+    graph = nx.Graph()
+    graph.add_edge("x", "y")
+    holders = {
+        "node": (graph.nodes["x"], graph.nodes["x"]),
+        "nodes": (graph.nodes["x"], graph.nodes["y"]),
+        "edge": (graph.edges["x", "y"], graph.edges["x", "y"]),
+        "graph": (graph.graph, graph.graph),
+        "inside": (graph.graph.setdefault("settings", {}),) * 2,
+    }
+    first, second = holders[where]
+    first[5] = 1
+    plain(graph)  # the control: a number alone is a name
+    second["5"] = 2
+    with pytest.raises(UniversalityError, match=r"5 and '5' would both be written '5'; rename one of them"):
+        plain(graph)
+
+
+@pytest.mark.parametrize("weight", [True, np.True_, False])
+def test_a_boolean_weight_becomes_a_number(weight: object) -> None:
+    graph = nx.Graph()
+    graph.add_edge(0, 1, weight=weight, sure=True)
+    assert plain(graph).edges["0", "1"] == {"weight": int(bool(weight)), "sure": True}
+    assert type(plain(graph).edges["0", "1"]["weight"]) is int
+
+
+def test_a_weight_that_is_text_is_refused() -> None:
+    graph = nx.Graph()
+    graph.add_edge(0, 1, weight="0.5")
+    with pytest.raises(UniversalityError, match=r"edge 0-1, attribute 'weight' is the text '0\.5': graph readers take"):
+        plain(graph)
+    graph = nx.Graph()
+    graph.add_node(0, weight="heavy")  # of a node it is an attribute as any other
+    assert plain(graph).nodes["0"] == {"weight": "heavy"}
+
+
+def test_integers_of_more_than_64_bits_are_refused() -> None:
+    graph = nx.Graph()
+    graph.add_node(0, n=2**63 - 1)
+    plain(graph)
+    graph.add_node(0, n=2**63)
+    with pytest.raises(UniversalityError, match="node 0, attribute 'n' is an integer of 64 bits: expected 63 or fewer"):
+        plain(graph)
+
+
 def test_reserved_names_are_refused() -> None:
     graph = nx.Graph()
     graph.add_node(0, id="mine")

@@ -39,6 +39,14 @@ def test_the_check_sees_faults(graph: nx.Graph, tmp_path: Path) -> None:
         assert any(said in fault for fault in faults(path, GRAPHML)), said
 
 
+def test_the_check_sees_a_weight_that_is_no_number(graph: nx.Graph, tmp_path: Path) -> None:
+    path = write_gexf(graph, tmp_path / "g.gexf")
+    good = path.read_text(encoding="utf-8")
+    for weight in ("True", "heavy", "inf"):
+        path.write_text(good.replace('weight="0.5"', f'weight="{weight}"'), encoding="utf-8")
+        assert faults(path, GEXF) == [f"weight {weight}"]
+
+
 def test_cytoscape_json_keeps_everything(graph: nx.Graph, tmp_path: Path) -> None:
     text = write_cytoscape(graph, tmp_path / "g.cyjs").read_text(encoding="utf-8")
     found = json.loads(text)

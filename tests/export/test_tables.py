@@ -1,7 +1,9 @@
 """The table of a match says of each pair what both features are, and files give it back."""
 
 import csv
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,9 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+import universality
 from universality.errors import MismatchError, UniversalityError
-from universality.export import match_table, split_tokens, unescape, unguard, write_csv, write_parquet
+from universality.export import match_table, read_csv, split_tokens, unescape, unguard, write_csv, write_parquet
 from universality.features.store import FeatureStore
 from universality.matching import Match, match
 from universality.similarity import Similarity
@@ -38,8 +41,8 @@ def test_each_pair_says_what_its_features_are(two_stores: tuple[FeatureStore, Fe
             assert_allclose(record[f"{side}_density"], len(rows) / store.n_tokens)
             assert record[f"{side}_kind"] in {"x", "y"}
             assert 0.5 <= record[f"{side}_purity"] <= 1
-            strongest = int(store.tokens.token[rows[np.argmax(values)]])
-            assert record[f"{side}_tokens"][0] == VOCABULARY[strongest]
+            heaviest = int(np.bincount(store.tokens.token[rows], values).argmax())
+            assert record[f"{side}_tokens"][0] == VOCABULARY[heaviest]
             assert len(record[f"{side}_tokens"]) <= 2
 
 
@@ -64,6 +67,38 @@ def test_pairs_too_rare_for_a_p_come_last(two_stores: tuple[FeatureStore, Featur
         *best["row"][1:],
         best["row"][0],
     ]
+
+
+def test_each_feature_names_its_best_partner(two_stores: tuple[FeatureStore, FeatureStore], matched: Match) -> None:
+    frame = match_table(matched, *two_stores)
+    sim = Similarity.activation(*two_stores).block(np.arange(3))
+    for record in frame.to_dict("records"):
+        for side, scores in (("row", sim[record["row"]]), ("col", sim[:, record["col"]])):
+            assert record[f"{side}_nearest"] == np.nanargmax(scores)
+            assert_allclose(record[f"{side}_nearest_score"], np.nanmax(scores))
+
+
+def test_a_feature_without_any_partner_has_none(two_stores: tuple[FeatureStore, FeatureStore]) -> None:
+    sim = Similarity.from_dense(np.array([[0.5, 0.1, 0.2, 0.3]] * 3))
+    found = match(sim)
+    best = replace(found.nearest, best_col=np.full(3, -1), best_col_score=np.full(3, np.nan))
+    frame = match_table(replace(found, nearest=best), *two_stores)
+    assert frame["row_nearest"].isna().all()
+    assert frame["row_nearest"].dtype == "Int64"
+
+
+def test_logit_weights_and_ceilings_have_their_columns_always(
+    two_stores: tuple[FeatureStore, FeatureStore], matched: Match
+) -> None:
+    bare = match_table(matched, *two_stores)
+    assert bare[["logit_r", "ceiling_a", "ceiling_b"]].isna().all(axis=None)
+    calibration = matched.to_frame()[["row", "col"]].assign(ceiling_a=[0.7, 0.8, 0.9], ceiling_b=0.5)
+    full = match_table(matched, *two_stores, calibration=calibration, logit_r=[0.1, 0.2, 0.3]).set_index("row")
+    assert_allclose(full.loc[matched.rows, "logit_r"], [0.1, 0.2, 0.3])
+    assert_allclose(full.loc[matched.rows, "ceiling_a"], [0.7, 0.8, 0.9])
+    assert_allclose(full["ceiling_b"], 0.5)
+    with pytest.raises(MismatchError, match=r"logit_r: expected one number for each of 3 pairs, found shape \[2\]"):
+        match_table(matched, *two_stores, logit_r=[0.1, 0.2])
 
 
 def test_calibration_without_pairs_is_refused(two_stores: tuple[FeatureStore, FeatureStore], matched: Match) -> None:
@@ -112,11 +147,48 @@ def test_csv_is_rfc_4180_in_utf_8(tmp_path: Path) -> None:
     )
 
 
-def test_pandas_reads_the_csv(tmp_path: Path) -> None:
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "x": [0.1 + 0.2, -1e-300, np.nan],
+            "n": [1, 2**62 + 1, -3],
+            "sure": [True, False, True],
+            "=text": ["a", "b\x00", "-c"],
+            "kind": ["1", "02", "nan"],
+            "limit": [np.inf, 5e-324, 1.7976931348623157e308],
+        }
+    )
+    back = read_csv(write_csv(frame, tmp_path / "a.csv"), text=["kind"])
+    for name in frame:
+        assert_array_equal(back[name], frame[name])
+    assert [back[name].dtype.kind for name in frame] == ["f", "i", "b", "O", "O", "f"]
+    assert read_csv(tmp_path / "a.csv")["kind"].tolist()[:2] == [1, 2], "the control: unnamed, such text is a number"
+
+
+def test_any_reader_reads_the_csv(tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": [0.1 + 0.2, -1e-300, np.nan], "text": ["a", "b\x00", "-c"]})
-    back = pd.read_csv(write_csv(frame, tmp_path / "a.csv"), float_precision="round_trip")
-    assert_array_equal(back["x"], frame["x"])
+    back = pd.read_csv(write_csv(frame, tmp_path / "a.csv"))
+    assert_allclose(back["x"], frame["x"], rtol=1e-15)
     assert [unescape(unguard(text)) for text in back["text"]] == list(frame["text"])
+
+
+def test_a_table_that_is_not_whole_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"a,b\r\n1,2\r\n3\r\n")
+    with pytest.raises(ValueError, match="row 3 has 1 cells, the header 2"):
+        read_csv(path)
+
+
+def test_one_function_writes_every_csv_file() -> None:
+    """Whatever else calls a writer would leave formulas as they are."""
+    root = Path(universality.__file__).parents[1]
+    sources = [*(root / "universality").rglob("*.py"), *(root / "analyses").rglob("*.py")]
+    writing = {
+        path.relative_to(root).as_posix()
+        for path in sources
+        if re.search(r"\.to_csv\(|csv\.(Dict)?[wW]riter\(|savetxt\(", path.read_text(encoding="utf-8"))
+    }
+    assert writing == {"universality/export/tables.py"}
 
 
 def test_an_empty_table_keeps_its_columns(tmp_path: Path) -> None:

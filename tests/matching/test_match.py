@@ -105,7 +105,7 @@ def test_graph_is_bipartite_with_all_features(found: Match) -> None:
     assert networkx.is_bipartite(graph)
     assert len(graph) == 8
     assert set(graph.edges) == {("a:0", "b:0"), ("a:1", "b:1"), ("a:2", "b:2")}
-    assert graph.edges["a:2", "b:2"]["weight"] == 0.6
+    assert graph.edges["a:2", "b:2"] == {"chosen": 0.6}
     assert graph.nodes["b:3"] == {"bipartite": 1, "feature": 3, "dead": True}
 
 

@@ -89,6 +89,24 @@ def test_tables_come_back_as_they_were(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["t.npz"]
 
 
+def test_no_cell_of_a_table_is_a_formula(tmp_path: Path) -> None:
+    kinds = ["=HYPERLINK(1)", "+1", "-1", "@x", "'quoted", "a\\b", "\udce2", "\n", "17", "nan", "None"]
+    table = {"kind": np.asarray(kinds, dtype=object), "r": np.arange(len(kinds)) / 7}
+    path = save_table(table, tmp_path / "t")
+    cells = [line.split(",")[0] for line in path.read_text(encoding="utf-8").splitlines()]
+    assert not any(cell.startswith(tuple("=+-@")) for cell in cells)
+    assert load_table(path)["kind"].tolist() == kinds
+    np.testing.assert_array_equal(load_table(path)["r"], table["r"])
+
+
+def test_tables_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('kind,r\n"a,b",0.30000000000000004\n=x,\n', encoding="utf-8")
+    found = load_table(path)
+    assert found["kind"].tolist() == ["a,b", "=x"]
+    np.testing.assert_array_equal(found["r"], [0.1 + 0.2, np.nan])
+
+
 def test_every_drawing_says_that_its_table_is_empty() -> None:
     for name in ("coverage", "consistency", "best_match"):
         empty = {column: np.zeros(0) for column in DRAWINGS[name].columns}

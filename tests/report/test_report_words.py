@@ -168,7 +168,7 @@ def test_every_interval_says_over_what_it_is(headline) -> None:  # type: ignore[
     first = answer(headline([features, NULL]))[0]
     assert "scored; 95% interval over features 0.59 to 0.61, over 123 works 0.55 to 0.65)." in first
     alone = answer(headline([spread("features", 0.6), NULL]))[0]
-    assert "(95% interval over features 0.59 to 0.61)." in alone
+    assert "scored; 95% interval over features 0.59 to 0.61)." in alone
 
 
 def widths(*medians: float) -> tuple[WidthRow, ...]:

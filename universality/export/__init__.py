@@ -7,20 +7,23 @@ from universality.export.escape import escape, unescape, unescape_bytes
 from universality.export.formats import write_graph
 from universality.export.gexf import write_gexf
 from universality.export.graphml import write_graphml
+from universality.export.match_graph import match_graph
 from universality.export.node_link import node_link, write_node_link
 from universality.export.partite import partite_graph
 from universality.export.plain import plain
-from universality.export.tables import match_table, write_csv, write_parquet
+from universality.export.tables import match_table, read_csv, write_csv, write_parquet
 
 __all__ = [
     "annotate",
     "cytoscape",
     "escape",
     "join_tokens",
+    "match_graph",
     "match_table",
     "node_link",
     "partite_graph",
     "plain",
+    "read_csv",
     "split_tokens",
     "unescape",
     "unescape_bytes",

@@ -1,7 +1,7 @@
 """What a graph's nodes stand for: the tokens a feature fires on most, its density and its kind of text."""
 
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from universality.errors import MismatchError
 from universality.features.about import about, shown_tokens
@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def annotate(
-    graph: "nx.Graph", stores: Sequence["FeatureStore"], *, decode: Decode | None = None, k: int = 5
+    graph: "nx.Graph",
+    stores: Sequence["FeatureStore"],
+    *,
+    names: Sequence[str] = (),
+    decode: Decode | None = None,
+    k: int = 5,
 ) -> "nx.Graph":
     """A copy of a match's or a family's graph whose nodes say what they fire on.
 
@@ -25,22 +30,27 @@ def annotate(
         ``bipartite`` or ``level``.
     stores
         The two stores that were matched, or the family's stores, in that order.
+    names
+        Of the models that the stores are of, one a store.
     decode
         Takes token ids and gives one string for each. None: tokens are shown as their ids.
     k
-        Tokens a feature: distinct, by largest activation.
+        Tokens a feature at most, those that hold most of its activation.
 
     Returns
     -------
     networkx.Graph
-        With ``tokens`` (a list of strings), ``density``, ``kind`` (None for a dead feature) and ``purity`` on
-        every node.
+        With ``tokens`` (a list of strings, heaviest first), ``density``, ``kind`` (None for a dead feature) and
+        ``purity`` on every node. With ``names`` also ``model``; a node without a ``label`` gets one of model, feature
+        and heaviest token, such as ``A/12: the``.
 
     Raises
     ------
     MismatchError
-        When a node lacks these attributes or no store holds it.
+        When a node lacks these attributes or no store holds it, or a store has no name.
     """
+    if names and len(names) != len(stores):
+        raise MismatchError(f"names: expected one for each of {len(stores)} stores, found {len(names)}")
     result = graph.copy()
     for side, members in _by_store(graph, stores).items():
         density = stores[side].moments().density
@@ -54,7 +64,15 @@ def annotate(
                 kind=kind[feature],
                 purity=float(purity[feature]),
             )
+            if names:
+                _name(result.nodes[node], names[side], feature, shown)
     return result
+
+
+def _name(values: dict[str, Any], model: str, feature: int, tokens: Sequence[str]) -> None:
+    values["model"] = model
+    heaviest = f":{tokens[0]}" if tokens else ""
+    values.setdefault("label", f"{model}/{feature}{heaviest}")
 
 
 def _by_store(graph: "nx.Graph", stores: Sequence["FeatureStore"]) -> dict[int, dict[Hashable, int]]:

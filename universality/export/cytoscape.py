@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from universality.errors import UniversalityError
 from universality.export.plain import plain
 from universality.files import replacing_text
 
@@ -58,4 +59,11 @@ def cytoscape_text(flat: "nx.Graph") -> str:
 
 
 def _kept(values: Any) -> dict[str, Any]:
-    return {_RENAMED.get(name, name): value for name, value in values.items()}
+    kept = {_RENAMED.get(name, name): value for name, value in values.items()}
+    if len(kept) < len(values):
+        name = next(name for name, other in _RENAMED.items() if name in values and other in values)
+        raise UniversalityError(
+            f"attributes {name!r} and {_RENAMED[name]!r} would both be written {_RENAMED[name]!r} for Cytoscape, which "
+            "keeps the first name for itself; rename one of them"
+        )
+    return kept

@@ -5,27 +5,33 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from universality.errors import MismatchError
+from universality.export.match_graph import pair_values
 
 if TYPE_CHECKING:
     import networkx as nx
+    import pandas as pd
 
     from universality.matching import Match
 
 
-def partite_graph(matches: Mapping[tuple[str, str], "Match"]) -> "nx.Graph":
+def partite_graph(
+    matches: Mapping[tuple[str, str], "Match"], pairs: "Mapping[tuple[str, str], pd.DataFrame] | None" = None
+) -> "nx.Graph":
     """The features of several models, joined where two models' matching paired them.
 
     Parameters
     ----------
     matches
         (model of the rows, model of the columns) → their match. Every pair of models once, in any order.
+    pairs
+        The same keys → what is known of the pairs, as for `universality.export.match_graph`.
 
     Returns
     -------
     networkx.Graph
         Nodes ``(model, feature)`` with ``model``, ``level`` (the model's place), ``feature``, ``dead`` and ``degree``;
         ``agrees``: it has a partner in every other model, and those are each other's partners too. Edges carry
-        ``weight`` (the score).
+        ``chosen`` (the score that chose the partner) and what ``pairs`` knows: ``weight`` is the held-out score.
 
     Raises
     ------
@@ -45,7 +51,10 @@ def partite_graph(matches: Mapping[tuple[str, str], "Match"]) -> "nx.Graph":
         for name, dead in ((a, match.dead_rows), (b, match.dead_cols)):
             _add(graph, models.index(name), name, dead.tolist())
         scores = zip(match.rows.tolist(), match.cols.tolist(), match.scores.tolist(), strict=True)
-        graph.add_edges_from(((a, row), (b, col), {"weight": score}) for row, col, score in scores)
+        graph.add_edges_from(((a, row), (b, col), {"chosen": score}) for row, col, score in scores)
+        for row, col, known in pair_values(pairs[a, b]) if pairs else ():
+            if graph.has_edge((a, row), (b, col)):
+                graph.edges[(a, row), (b, col)].update(known)
     for node, values in graph.nodes(data=True):
         partners = list(graph[node])
         values["degree"] = len(partners)

@@ -6,13 +6,15 @@ What the formats and their readers do with the rest was tried and differs, so it
   ``nan`` is not a number to Java's readers (Gephi, Cytoscape) and ``NaN`` not to JSON's; a left-out number is
   missing in Gephi and Cytoscape, absent in networkx and NaN in igraph. Only igraph reads a left-out boolean
   as False. An attribute that every node lacks does not appear at all.
-- An infinity is refused: no two readers spell it alike.
+- An infinity is refused: no two readers spell it alike. So is an integer of more than 64 bits.
+- The ``weight`` of an edge is a number to every reader: true and false become 1 and 0, text is refused.
 - One attribute has one type. Booleans become integers beside integers, those become floats beside floats;
   text beside numbers is refused.
 - A list of texts becomes one text as in a CSV cell (``universality.export.cells``: ``|`` between them); other
   lists, dictionaries and arrays become JSON text.
 - Every text, names of attributes excepted, passes through ``universality.export.escape``.
-- A node's name becomes text: ``(0, 5)`` is written ``0:5``.
+- Names become text: the node ``(0, 5)`` is written ``0:5``, the attribute ``5`` as ``"5"``. Two that would be written
+  alike are refused.
 """
 
 import json
@@ -54,8 +56,8 @@ def plain(graph: "nx.Graph") -> "nx.Graph":
     Raises
     ------
     UniversalityError
-        On a multigraph, two nodes of one written name, a reserved attribute name, an infinity, or an
-        attribute that is text on one node and a number on another.
+        On a multigraph, two nodes or attributes of one written name, a reserved attribute name, an infinity, a
+        weight that is text, or an attribute that is text on one node and a number on another.
     """
     import networkx as nx
 
@@ -87,11 +89,7 @@ def _names(nodes: Iterable[Hashable]) -> dict[Hashable, str]:
     for node in nodes:
         parts = node if isinstance(node, tuple) else (node,)
         name = ":".join(escape(str(part)) for part in parts)
-        if name in owner:
-            raise UniversalityError(
-                f"nodes {owner[name]!r} and {node!r} would both be written {name!r}; relabel one of them"
-            )
-        owner[name] = node
+        _refuse_alike(owner, name, node, "nodes")
         names[node] = name
     return names
 
@@ -100,11 +98,15 @@ def _columns(kind: str, items: Iterable[tuple[str, Mapping[Any, Any]]]) -> list[
     """Plain values of every item, then one type per attribute over all items."""
     rows: list[dict[str, Scalar]] = []
     types: dict[str, type] = {}
+    owner: dict[str, object] = {}
     for where, attributes in items:
         row: dict[str, Scalar] = {}
         for key, raw in attributes.items():
             name = _attribute_name(kind, key)
+            _refuse_alike(owner, name, key, f"{kind} attributes")
             value = _value(raw, f"{kind} {where}, attribute {name!r}")
+            if (kind, name) == ("edge", "weight"):
+                value = _weight(value, f"{kind} {where}, attribute {name!r}")
             if value is None:
                 continue
             row[name] = value
@@ -122,17 +124,28 @@ def _attribute_name(kind: str, key: object) -> str:
     return name
 
 
+def _refuse_alike(owner: dict[str, Any], name: str, key: object, what: str) -> None:
+    """Remember whose name it is; text and numbers that are written alike would become one."""
+    known = owner.setdefault(name, key)
+    if known != key:
+        raise UniversalityError(f"{what} {known!r} and {key!r} would both be written {name!r}; rename one of them")
+
+
+def _weight(value: Scalar | None, where: str) -> Scalar | None:
+    if isinstance(value, str):
+        raise UniversalityError(
+            f"{where} is the text {value!r}: graph readers take an edge's weight for a number; give one, or rename it"
+        )
+    return int(value) if isinstance(value, bool) else value
+
+
 def _value(raw: object, where: str) -> Scalar | None:
     if isinstance(raw, np.generic):
         raw = raw.item()
     if raw is None or type(raw).__name__ in ("NAType", "NaTType"):
         return None
-    if isinstance(raw, bool | int):
-        return raw
-    if isinstance(raw, float):
-        if math.isinf(raw):
-            raise UniversalityError(f"{where} is {raw}: expected a finite number or NaN for a missing one")
-        return None if math.isnan(raw) else raw
+    if isinstance(raw, bool | int | float):
+        return _number(raw, where)
     if isinstance(raw, str | bytes):
         return escape(raw)
     if isinstance(raw, list | tuple) and raw and all(isinstance(item, str | bytes) for item in raw):
@@ -140,8 +153,19 @@ def _value(raw: object, where: str) -> Scalar | None:
     return escape(json.dumps(_jsonable(raw, where), ensure_ascii=False, sort_keys=True))
 
 
+def _number(raw: bool | int | float, where: str) -> Scalar | None:
+    if isinstance(raw, int) and not -(2**63) <= raw < 2**63:
+        raise UniversalityError(f"{where} is an integer of {raw.bit_length()} bits: expected 63 or fewer")
+    if isinstance(raw, float) and math.isinf(raw):
+        raise UniversalityError(f"{where} is {raw}: expected a finite number or NaN for a missing one")
+    return None if isinstance(raw, float) and math.isnan(raw) else raw
+
+
 def _jsonable(raw: Any, where: str) -> Any:
     if isinstance(raw, Mapping):
+        owner: dict[str, object] = {}
+        for key in raw:
+            _refuse_alike(owner, str(key), key, f"{where}: keys")
         return {str(key): _jsonable(value, where) for key, value in raw.items()}
     if isinstance(raw, np.ndarray):
         raw = raw.tolist()

@@ -5,7 +5,8 @@ text cells, and how to undo it. Parquet needs pyarrow, holds the same columns, k
 as a list and needs no guard against formulas.
 """
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from universality.errors import MismatchError, UniversalityError
-from universality.export.cells import guard, join_tokens
-from universality.export.escape import escape
+from universality.export.cells import guard, join_tokens, unguard
+from universality.export.escape import escape, unescape
 from universality.features.about import about, shown_tokens
 from universality.features.examples import Decode
 from universality.files import replacing_text
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
 
 CALIBRATED = (
     "held_out", "ci_low", "ci_high", "p", "q", "calibrated", "detectable",
-    "p_kind", "q_kind", "calibrated_kind", "detectable_kind", "note",
+    "p_kind", "q_kind", "calibrated_kind", "detectable_kind",
+    "row_nearest_held_out", "col_nearest_held_out", "ceiling_a", "ceiling_b", "note",
 )  # fmt: skip
+ALWAYS = ("ceiling_a", "ceiling_b")
+"""Columns that every table has, NaN where they are not known."""
 
 
 def match_table(
@@ -37,6 +41,7 @@ def match_table(
     b: "FeatureStore",
     *,
     calibration: "pd.DataFrame | None" = None,
+    logit_r: npt.ArrayLike | None = None,
     decode: Decode | None = None,
     k: int = 5,
 ) -> "pd.DataFrame":
@@ -51,22 +56,26 @@ def match_table(
     calibration
         Frame with columns ``row col`` and any of those of ``CALIBRATED``
         (``calibrate(…).to_frame()``). A pair that it does not hold gets missing values.
+    logit_r
+        [n_pairs] r of the two features' logit weights, in the order of the match's pairs.
     decode
         Takes token ids and gives one string for each. None: the cells hold the ids as decimal numbers.
     k
-        Top tokens of each feature: distinct, by largest activation.
+        Tokens of each feature at most, those that hold most of its activation.
 
     Returns
     -------
     pandas.DataFrame
-        ``row col score``, then for each side ``density kind purity tokens`` with ``row_``/``col_`` in front
-        (tokens a tuple of strings, not escaped yet), then the calibration's columns.
+        ``row col score logit_r``, the score being that which chose the partner; then for each side ``density kind
+        purity tokens nearest nearest_score`` with ``row_``/``col_`` in front (tokens a tuple of strings, not escaped
+        yet; nearest the best partner with replacement, NA where there is none); then the calibration's columns.
+        ``ceiling_a ceiling_b`` are always there.
 
     Raises
     ------
     MismatchError
         When the stores have other widths than the match, or the calibration lacks ``row`` or ``col`` or names
-        a pair twice.
+        a pair twice, or ``logit_r`` has another number of pairs.
     """
     import pandas as pd
 
@@ -77,17 +86,23 @@ def match_table(
         )
     rows, cols = np.asarray(match.rows), np.asarray(match.cols)
     frame = pd.DataFrame({"row": rows, "col": cols, "score": np.asarray(match.scores)})
-    for side, store, index in (("row", a, rows), ("col", b, cols)):
+    frame["logit_r"] = _of_pairs(logit_r, len(frame))
+    best = match.nearest
+    sides = (("row", a, rows, best.best_col, best.best_col_score), ("col", b, cols, best.best_row, best.best_row_score))
+    for side, store, index, near, near_score in sides:
         for name, values in _feature_columns(store, index, decode, k).items():
             frame[f"{side}_{name}"] = values
+        frame[f"{side}_nearest"] = pd.Series(near[index], dtype="Int64").mask(near[index] < 0)
+        frame[f"{side}_nearest_score"] = near_score[index]
     if calibration is not None:
         frame = _calibrated(frame, calibration)
+    frame = frame.assign(**{name: np.nan for name in ALWAYS if name not in frame})
     lucky = frame["p"].isna() if "p" in frame else np.zeros(len(frame), dtype=bool)  # too rare to tell: not at the top
     return frame.iloc[np.lexsort((-frame["score"], lucky))].reset_index(drop=True)
 
 
-def write_csv(frame: "pd.DataFrame", path: str | Path) -> Path:
-    """Write a table as CSV, atomically.
+def write_csv(frame: "pd.DataFrame", path: str | Path, *, float_format: str | None = None) -> Path:
+    """Write a table as CSV, atomically: what all CSV files of this package are written with.
 
     Parameters
     ----------
@@ -96,6 +111,8 @@ def write_csv(frame: "pd.DataFrame", path: str | Path) -> Path:
         escaped and guarded here, so pass it as it is. Missing values become empty cells.
     path
         Replaced if it exists.
+    float_format
+        Such as ``%.4f``; by default all digits, so that numbers come back as they were.
 
     Returns
     -------
@@ -105,8 +122,47 @@ def write_csv(frame: "pd.DataFrame", path: str | Path) -> Path:
     cells = frame.apply(lambda column: column if _is_bare(column) else column.map(_csv_cell))
     cells.columns = [guard(escape(str(name))) for name in frame.columns]
     with replacing_text(path) as file:
-        cells.to_csv(file, index=False, lineterminator="\r\n")
+        cells.to_csv(file, index=False, lineterminator="\r\n", float_format=float_format)
     return Path(path)
+
+
+def read_csv(path: str | Path, text: Collection[str] = ()) -> "pd.DataFrame":
+    """Read what `write_csv` wrote: numbers to the last digit, text without escapes and guards.
+
+    A column whose cells are all numbers, all ``True`` or ``False``, or empty is not text, unless ``text`` names it. A
+    cell of several tokens comes back with `SEPARATOR` between them.
+
+    Raises
+    ------
+    ValueError
+        When a row has another number of cells than the header, or a text is not one that `write_csv` writes.
+    """
+    import pandas as pd
+
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        header, *rows = list(csv.reader(file, strict=True)) or [[]]
+    if ragged := next((n for n, row in enumerate(rows, 2) if len(row) != len(header)), None):
+        raise ValueError(f"row {ragged} has {len(rows[ragged - 2])} cells, the header {len(header)}")
+    columns = zip(*rows, strict=True) if rows else ((),) * len(header)
+    names = [unescape(unguard(name)) for name in header]
+    found = {name: _texts(cells) if name in text else _typed(cells) for name, cells in zip(names, columns, strict=True)}
+    return pd.DataFrame({name: pd.Series(column, dtype=column.dtype) for name, column in found.items()})
+
+
+def _typed(cells: Sequence[str]) -> npt.NDArray[Any]:
+    """Integers, numbers, truth values or texts, the first that all cells are."""
+    if cells and set(cells) <= {"True", "False"}:
+        return np.array([cell == "True" for cell in cells])
+    for convert, missing in ((int, None), (float, "nan")):
+        try:
+            return np.array([convert(cell or missing) for cell in cells], convert)  # type: ignore[arg-type]
+        except (ValueError, TypeError, OverflowError):
+            continue
+    return _texts(cells)
+
+
+def _texts(cells: Sequence[str]) -> npt.NDArray[np.object_]:
+    return np.array([unescape(unguard(cell)) for cell in cells], object)
 
 
 def write_parquet(frame: "pd.DataFrame", path: str | Path) -> Path:
@@ -140,6 +196,13 @@ def _feature_columns(
         "purity": known.purity[index],
         "tokens": shown_tokens(store, index, k, decode),
     }
+
+
+def _of_pairs(values: npt.ArrayLike | None, n: int) -> npt.NDArray[np.float64]:
+    found = np.full(n, np.nan) if values is None else np.asarray(values, np.float64)
+    if found.shape != (n,):
+        raise MismatchError(f"logit_r: expected one number for each of {n} pairs, found shape {list(found.shape)}")
+    return found
 
 
 def _calibrated(frame: "pd.DataFrame", calibration: "pd.DataFrame") -> "pd.DataFrame":

@@ -13,7 +13,7 @@ from universality.features import specificity
 from universality.features.examples import Decode, decoded
 from universality.features.specificity import Specificity
 from universality.features.store import FeatureStore
-from universality.features.top_tokens import strongest_tokens, token_strings
+from universality.features.top_tokens import heaviest_tokens, token_strings
 
 MOST_TOKENS = 8
 
@@ -25,7 +25,8 @@ class About:
     Parameters
     ----------
     tokens
-        int32 [n_features, MOST_TOKENS], distinct tokens of largest activation, -1 where there are fewer.
+        int32 [n_features, MOST_TOKENS], the tokens that hold most of each feature's activation, heaviest first (see
+        `universality.features.top_tokens`); -1 where there are fewer.
     specificity
         Kinds of text on which they fire.
     """
@@ -67,7 +68,7 @@ def _measure(store: FeatureStore) -> About:
         tally.add(low, columns)
         for i in range(columns.shape[1]):
             span = slice(*columns.indptr[i : i + 2])
-            ids = strongest_tokens(token, columns.indices[span], columns.data[span], MOST_TOKENS)
+            ids = heaviest_tokens(token[columns.indices[span]], columns.data[span], MOST_TOKENS)
             tokens[low + i, : len(ids)] = ids
     return About(tokens, tally.result())
 

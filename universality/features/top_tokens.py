@@ -1,20 +1,33 @@
-"""The tokens on which features are most active: a feature's shortest description."""
+"""The tokens that hold most of a feature's activation: its shortest description.
+
+A token's *mass* is the sum of a feature's positive activations on it, and its share is that of the feature's whole
+mass. Two rules keep what says little out of the list:
+
+- A single outlier decides nothing: the strongest 1% of a feature's firings, at least one of them, count as the
+  strongest firing below them.
+- A token with less than 2% of the mass of the feature's heaviest token is left out. A feature with 99.7% of its mass
+  on one token is described by that token alone; one that fires a little on everything keeps all of its tokens.
+"""
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from universality.features.examples import Decode, decoded, strongest_first
+from universality.features.examples import Decode, decoded
 from universality.features.store import FeatureStore
 
 _SPAN_VALUES = 2_000_000  # activations read at once, 16 MB
-_FEW = 50  # a token asked for: more rows are looked at only where they hold too few distinct tokens
 _SPAN_SHARE = 16  # a lone feature's read takes about as long as a span's with this many times its values
+_SORTED = 16  # sorting n tokens costs about as much as a table of 16 n types
+TRIMMED = 0.01
+"""Share of a feature's firings, the strongest, that count as the strongest firing below them."""
+LEAST = 0.02
+"""Share of the heaviest token's mass that a token needs to be listed."""
 
 
 def top_tokens(store: FeatureStore, features: Iterable[int], k: int = 10) -> list[npt.NDArray[np.int64]]:
-    """The ``k`` distinct tokens on which each feature is most active, by their largest activation.
+    """The distinct tokens that hold most of each feature's activation, heaviest first.
 
     Parameters
     ----------
@@ -36,25 +49,45 @@ def top_tokens(store: FeatureStore, features: Iterable[int], k: int = 10) -> lis
     token = np.asarray(store.tokens.token)
     found: dict[int, npt.NDArray[np.int64]] = {}
     for feature, rows, values in _columns(store, np.unique(wanted)):
-        found[feature] = strongest_tokens(token, rows, values, k)
+        found[feature] = heaviest_tokens(token[rows], values, k)
     return [found[int(feature)] for feature in wanted]
 
 
-def strongest_tokens(
-    token: npt.NDArray[np.int32], rows: npt.NDArray[np.int64], values: npt.NDArray[np.float32], k: int
-) -> npt.NDArray[np.int64]:
-    """Distinct tokens by largest activation, from as few of the strongest rows as hold ``k`` of them."""
-    n = _FEW * k
-    while True:
-        strong = np.arange(len(values))
-        if n < len(values):  # all rows as strong as the n-th strongest, so that ties are cut nowhere
-            strong = np.flatnonzero(values >= np.partition(values, len(values) - n)[len(values) - n])
-        strong = strong[strongest_first(values[strong])]
-        ids = token[rows[strong]].astype(np.int64)
-        _, first = np.unique(ids, return_index=True)
-        if n >= len(values) or len(first) >= k:
-            return ids[np.sort(first)[:k]]
-        n *= 8
+def heaviest_tokens(token: npt.NDArray[np.int32], values: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
+    """The tokens of largest trimmed mass, heaviest first, of equal ones the smaller id first.
+
+    Parameters
+    ----------
+    token, values
+        [n_firings] where one feature fires, and how strongly.
+    k
+        Tokens at most.
+    """
+    positive = values > 0
+    ids, mass = _sums(token[positive], trimmed(values[positive]))
+    order = np.argsort(-mass, kind="stable")[:k]
+    return ids[order[mass[order] >= LEAST * mass.max(initial=0)]]
+
+
+def trimmed(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Positive activations [n], the strongest ``TRIMMED`` of them lowered to the strongest below."""
+    cut = max(1, round(TRIMMED * len(values)))
+    if len(values) <= cut:
+        return values.astype(np.float64)
+    place = len(values) - 1 - cut
+    return np.minimum(values, np.partition(values, place)[place]).astype(np.float64)
+
+
+def _sums(
+    token: npt.NDArray[np.int32], values: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Distinct tokens, rising, and the sum of each one's values."""
+    if len(token) * _SORTED < token.max(initial=0):
+        ids, place = np.unique(token.astype(np.int64), return_inverse=True)
+        return ids, np.asarray(np.bincount(place, values, len(ids)), np.float64)
+    mass = np.asarray(np.bincount(token, values), np.float64)
+    found = np.flatnonzero(mass).astype(np.int64)
+    return found, mass[found]
 
 
 def token_strings(

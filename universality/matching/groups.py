@@ -95,7 +95,10 @@ class Groups:
         return frame
 
     def to_graph(self) -> nx.Graph:
-        """Networkx graph of grouped features: nodes "name:12" with ``model``, ``feature``, ``group``; matched pairs."""
+        """Networkx graph of grouped features: nodes "name:12" with ``model``, ``feature``, ``group``.
+
+        Edges are matched pairs with ``chosen``, the score that chose the partner (no held-out one is known here).
+        """
         import networkx as nx
 
         graph: nx.Graph = nx.Graph()
@@ -105,7 +108,7 @@ class Groups:
                     graph.add_node(f"{name}:{feature}", model=name, feature=feature, group=number)
         for (i, row, j, col, inside), weight in zip(self.edges.tolist(), self.weights.tolist(), strict=True):
             if inside >= 0:
-                graph.add_edge(f"{self.names[i]}:{row}", f"{self.names[j]}:{col}", weight=weight)
+                graph.add_edge(f"{self.names[i]}:{row}", f"{self.names[j]}:{col}", chosen=weight)
         return graph
 
     def summary(self) -> dict[str, Any]:

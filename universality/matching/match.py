@@ -116,7 +116,9 @@ class Match:
     def to_graph(self) -> nx.Graph:
         """Bipartite networkx graph of all features: nodes "a:12" and "b:7", an edge a pair.
 
-        Nodes carry ``bipartite`` (0 or 1), ``feature`` and ``dead``; edges carry ``weight`` (the score).
+        Nodes carry ``bipartite`` (0 or 1), ``feature`` and ``dead``; edges carry ``chosen``, the score that chose the
+        partner. It flatters the pair, so no edge has a ``weight``: ``universality.export.match_graph`` adds the
+        held-out one.
         """
         import networkx as nx
 
@@ -125,7 +127,7 @@ class Match:
             for feature, is_dead in enumerate(dead.tolist()):
                 graph.add_node(f"{letter}:{feature}", bipartite=side, feature=feature, dead=is_dead)
         for row, col, score in zip(self.rows.tolist(), self.cols.tolist(), self.scores.tolist(), strict=True):
-            graph.add_edge(f"a:{row}", f"b:{col}", weight=score)
+            graph.add_edge(f"a:{row}", f"b:{col}", chosen=score)
         return graph
 
     def summary(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from universality.config import Config
 from universality.errors import ConfigError
-from universality.files import replacing
+from universality.export import write_csv
 from universality.pipeline.layout import Comparison, RunFolder, comparisons, headline_width, units_of
 from universality.pipeline.task import Task, is_done
 
@@ -215,8 +215,7 @@ def _make_table(config: Config, folder: RunFolder) -> list[Path]:
         samples.append(sample(roles[control], control.label, r, len(found.match.unmatched_rows)))
     table = between(pd.DataFrame(rows))
     target = home / "controls.csv"
-    with replacing(target) as partial:
-        table.to_csv(partial, index=False)
+    write_csv(table, target)
     order = table["control"].tolist()
     samples.sort(key=lambda part: order.index(part.label))
     title = "The study between its floors and ceilings"

@@ -16,7 +16,8 @@ import pandas as pd
 
 from universality.config import SEEDS_OF_A_MODEL, Config
 from universality.errors import ConfigError
-from universality.files import replacing, write_json
+from universality.export import write_csv
+from universality.files import write_json
 from universality.pipeline.layout import Comparison, RunFolder, comparisons, headline_width
 from universality.pipeline.samples import spread_evenly
 from universality.pipeline.task import Task, is_done
@@ -187,8 +188,7 @@ def _collect(config: Config, folder: RunFolder) -> list[Path]:
     norms = _norms(crosscoder, sites, held_out, store).assign(
         unpaired=np.sort(Crosscoder.load(home / UNPAIRED).relative_norms[1])
     )
-    with replacing(home / "norms.csv") as partial:
-        norms.to_csv(partial, index=False)
+    write_csv(norms, home / "norms.csv")
     return [store, home / "quality.json", home / "norms.csv"]
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from universality.config import StatisticsConfig
+from universality.export import read_csv, write_csv
 from universality.features import FeatureStore
-from universality.files import replacing, write_json
+from universality.files import write_json
 from universality.pipeline.layout import Comparison
 from universality.statistics import Calibration, crosscoder_agreement, feature_classes
 from universality.statistics.crosscoders import EXCLUSIVE
@@ -24,7 +25,7 @@ def compare(home: Path, store: Path, matched: Comparison, calibration: Path, set
     from universality.report import figures
     from universality.report.figures.drawings import draw_picture
 
-    norms, s = pd.read_csv(home / "norms.csv"), settings
+    norms, s = read_csv(home / "norms.csv"), settings
     chance = s.nulls, s.replicates, s.seed, s.min_firings
     with FeatureStore.open(store) as own, FeatureStore.open(matched.a) as a, FeatureStore.open(matched.b) as b:
         found = crosscoder_agreement(own, a, b, Calibration.load(calibration), norms["relative_norm"], *chance)
@@ -42,8 +43,7 @@ def compare(home: Path, store: Path, matched: Comparison, calibration: Path, set
         "exclusive_when_refitted": float(still.mean()) if len(exclusive) else math.nan,
     }
     for name, table in (("features", features), ("classes", classes)):
-        with replacing(home / f"{name}.csv") as written:
-            table.to_csv(written, index=False)
+        write_csv(table, home / f"{name}.csv")
     write_json(home / "summary.json", _plain(summary))
     drawn = draw_picture("crosscoder", figure_table(home, matched.models))
     files = [home / name for name in ("features.csv", "classes.csv", "summary.json")]
@@ -52,7 +52,7 @@ def compare(home: Path, store: Path, matched: Comparison, calibration: Path, set
 
 def figure_table(home: Path, models: tuple[str, str]) -> "Table":
     """What the picture is drawn from: the living features, and those of the control."""
-    features, norms = (pd.read_csv(home / f"{name}.csv") for name in ("features", "norms"))
+    features, norms = (read_csv(home / f"{name}.csv") for name in ("features", "norms"))
     return {
         "relative_norm": features["relative_norm"].to_numpy(np.float64),
         "partners": features["partners"].to_numpy(bool),
@@ -91,7 +91,7 @@ fitted to held-out text"""
 def describe_crosscoder(home: Path) -> list[str]:
     """What was found, for the terminal."""
     quality, found = (json.loads((home / f"{name}.json").read_text("utf-8")) for name in ("quality", "summary"))
-    classes = pd.read_csv(home / "classes.csv")
+    classes = read_csv(home / "classes.csv")
     chances = [name.removeprefix("chance_") for name in classes if name.startswith("chance_")]
     shown = classes[[name for name in SHOWN if name in classes]].rename(columns=SHOWN)
     (a, in_a), (b, in_b) = ((name, part["explained_variance"]) for name, part in quality["models"].items())

@@ -11,7 +11,7 @@ from universality.features.about import About, about, remember
 from universality.features.specificity import Specificity
 from universality.matching.archive import read_archive, write_archive
 
-FORMAT, VERSION = "universality.about", 2
+FORMAT, VERSION = "universality.about", 3  # 2: tokens by largest activation; measured anew
 
 
 def about_file(store: Path) -> Path:

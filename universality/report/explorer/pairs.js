@@ -4,7 +4,7 @@ function columns(index, pairs, words) {
   const [a, b] = index.models, tokens = index.tokens_shown;
   const number = (key, name, text, what) => ({key, name, text: (i) => text(pairs[key][i]), value: (i) => pairs[key][i], what});
   const said = (key, name, width) => ({
-    key, name, left: true, width,
+    key, name, left: true, width, what: "tokens that hold most of its activation",
     value: (i) => words[pairs[key][tokens * i]] ?? "",
     text: (i) => chips(words, pairs[key].subarray(tokens * i, tokens * (i + 1))),
   });

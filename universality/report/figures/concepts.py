@@ -9,10 +9,22 @@ from matplotlib.figure import Figure
 from universality.report import published
 from universality.report.cautions import FEW_GROUPS
 from universality.report.data import Caption, ConceptRow
-from universality.report.figures.style import BLUE, GREY, PAGE, PALE, VERMILION, drawable, new_figure, say, styled
+from universality.report.figures.style import (
+    BLUE,
+    GREY,
+    NAME,
+    PAGE,
+    PALE,
+    VERMILION,
+    drawable_names,
+    new_figure,
+    say,
+    styled,
+)
 from universality.report.numbers import fixed
 
 MOST = 40
+KIND = 30  # widths of the letter n that a kind's name may take
 
 
 def shown(rows: Sequence[ConceptRow]) -> list[ConceptRow]:
@@ -35,8 +47,11 @@ def concept_dots(rows: Sequence[ConceptRow], names: tuple[str, str] = ("A", "B")
     drawn = shown(rows)
     figure = new_figure(PAGE * 0.82, max(1.6, 0.75 + 0.17 * len(drawn)))
     axes = figure.subplots()
-    a, b = map(drawable, names)
-    axes.set(xlabel=f"r of the kind's feature in {a} and its partner in {b} (held-out tokens)", ylabel="kind of text")
+    a, b = drawable_names(names, NAME)
+    gap = " " if len(a + b) <= NAME else "\n"  # a long label would not fit below the axes
+    axes.set(
+        xlabel=f"r of the kind's feature in {a}{gap}and its partner in {b} (held-out tokens)", ylabel="kind of text"
+    )
     if not drawn:
         say(axes, "no kind was scored")
         return figure
@@ -53,7 +68,8 @@ def concept_dots(rows: Sequence[ConceptRow], names: tuple[str, str] = ("A", "B")
         y, x = zip(*theirs, strict=True)
         axes.plot(x, y, "D", color=VERMILION, markersize=4.5, fillstyle="none", linestyle="none",
                   label="Bricken et al. 2023")  # fmt: skip
-    axes.set_yticks(places, [drawable(row.kind) + (" †" if _few(row) else "") for row in drawn])
+    kinds = drawable_names([row.kind for row in drawn], KIND)
+    axes.set_yticks(places, [kind + (" †" if _few(row) else "") for kind, row in zip(kinds, drawn, strict=True)])
     lowest = min(min(row.held_out, row.ci_low if math.isfinite(row.ci_low) else 1.0) for row in drawn)
     axes.set(xlim=(min(0.0, lowest) - 0.02, 1.02), ylim=(len(drawn) - 0.4, -0.6))
     axes.tick_params(axis="y", length=0)

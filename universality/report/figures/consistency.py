@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from universality.report.data import Caption, Role
 from universality.report.figures.distributions import LOOK
-from universality.report.figures.style import COLUMN, PALE, drawable, new_figure, say, styled
+from universality.report.figures.style import COLUMN, LINE, PALE, drawable, new_figure, say, styled
 from universality.report.numbers import count, fixed, power_of_ten
 
 BINS_A_DECADE = 4
@@ -58,7 +58,15 @@ def consistency_by_frequency(samples: Sequence[FrequencySample]) -> Figure:
         drawn = True
         x, low, middle, high = table.T
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(x, middle, color=colour, linestyle=dashes, marker="o", markersize=2.5, label=drawable(sample.label))
+        axes.plot(
+            x,
+            middle,
+            color=colour,
+            linestyle=dashes,
+            marker="o",
+            markersize=2.5,
+            label=drawable(sample.label, most=LINE),
+        )
     if not drawn:
         say(axes, "too few pairs")
         return figure

@@ -6,7 +6,18 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 from numpy.typing import NDArray
 
 from universality.report.data import Caption
-from universality.report.figures.style import BLUE, COLUMN, GREY, INK, PALE, drawable, new_figure, say, styled
+from universality.report.figures.style import (
+    BLUE,
+    COLUMN,
+    GREY,
+    IN_PANEL,
+    INK,
+    PALE,
+    drawable_names,
+    new_figure,
+    say,
+    styled,
+)
 from universality.report.numbers import count, percent
 from universality.statistics.crosscoders import CLASSES, EXCLUSIVE, SHARED, feature_classes
 
@@ -46,7 +57,7 @@ def relative_norms(norm: Norms, partners: Flags, unpaired: Norms, models: tuple[
         )
     axes.set(xlim=(0, 1), ylabel="features", xlabel="relative norm of the decoder row")
     axes.xaxis.set_major_locator(FixedLocator([0, EXCLUSIVE, SHARED, 0.5, 1 - SHARED, 1 - EXCLUSIVE, 1]))
-    first, second = (drawable(name) for name in models)
+    first, second = drawable_names(models, IN_PANEL)
     ends = [f"0\n{first} alone", "0.1", "0.3", "0.5\nboth alike", "0.7", "0.9", f"1\n{second} alone"]
     axes.xaxis.set_major_formatter(FixedFormatter(ends))
     if norm.size:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
 
 from universality.report.data import Caption
-from universality.report.figures.style import CYCLE, PAGE, drawable, new_figure, say, styled
+from universality.report.figures.style import CYCLE, IN_PANEL, PAGE, drawable, new_figure, say, styled
 from universality.report.numbers import count, percent, power_of_ten
 
 BINS_A_DECADE = 5
@@ -49,7 +49,7 @@ def feature_densities(samples: Sequence[DensitySample]) -> Figure:
         axes.xaxis.set_major_locator(MultipleLocator(1))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda exponent, _: power_of_ten(round(exponent))))
         if samples:
-            axes.legend(loc="upper left", handlelength=1.6)
+            axes.legend(loc="upper left", handlelength=1.6).set_in_layout(False)
     panels[0].set_ylabel("share of features")
     panels[0].yaxis.set_major_formatter(PercentFormatter(1))
     panels[0].set_ylim(bottom=0, top=panels[0].get_ylim()[1] * 1.25)  # room for the legend
@@ -62,7 +62,7 @@ def _outline(axes: Axes, sample: DensitySample, edges: np.ndarray, model: int) -
     fires = sample.density > 0
     heights = np.histogram(np.log10(sample.density[fires]), edges)[0] / max(1, sample.density.size)
     dead = int((~fires).sum())
-    label = f"{drawable(sample.model)}: {count(dead)} dead"
+    label = f"{drawable(sample.model, most=IN_PANEL)}: {count(dead)} dead"
     axes.stairs(
         heights,
         edges,

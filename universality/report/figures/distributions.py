@@ -11,6 +11,7 @@ from universality.report.figures.style import (
     BLUE,
     GREEN,
     GREY,
+    LINE,
     ORANGE,
     PAGE,
     PALE,
@@ -84,7 +85,8 @@ def _height(x: np.ndarray, y: np.ndarray, at: float) -> float:
 def _label(sample: Sample) -> str:
     numbers = sample.population()
     digits = 3 if sample.role == "null" else 2
-    return f"{drawable(sample.label)}\nmedian {fixed(numbers.median, digits)} ({of_all(numbers.n_scored, numbers.n)})"
+    scored = of_all(numbers.n_scored, numbers.n)
+    return f"{drawable(sample.label, most=LINE)}\nmedian {fixed(numbers.median, digits)} ({scored})"
 
 
 def describe_distribution(samples: Sequence[Sample]) -> Caption:

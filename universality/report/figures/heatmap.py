@@ -14,7 +14,16 @@ from scipy.spatial.distance import squareform
 
 from universality.errors import UniversalityError
 from universality.report.data import Caption
-from universality.report.figures.style import COLUMN, PAGE, SIGNED_MAP, drawable, new_figure, say, styled
+from universality.report.figures.style import (
+    COLUMN,
+    IN_PANEL,
+    PAGE,
+    SIGNED_MAP,
+    drawable_names,
+    new_figure,
+    say,
+    styled,
+)
 from universality.report.numbers import count, fixed, percent, plural
 
 Matrix = np.ndarray[Any, np.dtype[np.floating]]
@@ -75,9 +84,10 @@ def matched_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") -> 
     which = "all" if n == matrix.n_pairs else f"{count(n)} evenly spaced of"
     image = _draw(left, matrix.sample, f"{which} {plural(matrix.n_pairs, 'pair')}", matrix.n_pairs)
     _draw(right, matrix.best, f"the best {count(len(matrix.best))}", len(matrix.best))
+    a, b = drawable_names(matrix.names, IN_PANEL)
     for axes in (left, right):
-        axes.set_xlabel(f"partner in {drawable(matrix.names[1])}, in the same order")
-        axes.set_ylabel(f"feature of {drawable(matrix.names[0])}, rank by match quality")
+        axes.set_xlabel(f"partner in {b}, in the same order")
+        axes.set_ylabel(f"feature of {a}, rank by match quality")
     figure.colorbar(image, ax=[left, right], label=measure, shrink=0.82, aspect=26, pad=0.02)
     return figure
 
@@ -154,7 +164,7 @@ def clustered_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") -
         vmax=1,
         interpolation="nearest",
     )
-    a, b = map(drawable, matrix.names)
+    a, b = drawable_names(matrix.names, IN_PANEL)
     axes.set(xlabel=f"partner in {b}, in the same order", ylabel=f"feature of {a}, like beside like")
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():

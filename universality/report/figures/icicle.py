@@ -8,13 +8,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from universality.report.data import Caption
-from universality.report.figures.style import CYCLE, PAGE, PALE, drawable, new_figure, say, styled
+from universality.report.figures.style import CYCLE, NAME, PAGE, PALE, drawable_names, new_figure, say, styled
 from universality.report.numbers import count, percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_KINDS = len(CYCLE)
+LEGEND = 80  # characters of all kinds together that fit beside each other
 SHADE = 0.82  # of every other family, so that neighbours can be told apart
 
 
@@ -45,9 +46,12 @@ def family_icicle(nodes: "pd.DataFrame", edges: "pd.DataFrame") -> Figure:
     axes.tick_params(length=0)
     for level in range(1, n_levels):
         axes.axhline(level - 0.5, color="white", linewidth=1.5)
-    entries = [Patch(color=colour, label=drawable(kind)) for kind, colour in zip(kinds, CYCLE, strict=False)]
-    entries.append(Patch(color=PALE, label="other kinds"))
-    figure.legend(handles=entries, loc="outside upper right", ncols=len(entries), handlelength=1)
+    labels = [*drawable_names(kinds, NAME), "other kinds"]
+    entries = [
+        Patch(color=colour, label=label) for label, colour in zip(labels, (*CYCLE[: len(kinds)], PALE), strict=True)
+    ]
+    columns_of_legend = len(entries) if sum(map(len, labels)) <= LEGEND else 4
+    figure.legend(handles=entries, loc="outside upper right", ncols=columns_of_legend, handlelength=1)
     return figure
 
 

@@ -1,7 +1,8 @@
 """One look for all pictures: small, plain, safe for colour-blind readers, print and a machine without a screen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, wraps
+from itertools import accumulate
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib.style
@@ -20,6 +21,8 @@ R = TypeVar("R")
 FONT = "DejaVu Sans"  # ships with matplotlib, and has Latin, Greek, Cyrillic, Hebrew, Arabic
 COLUMN, PAGE = 3.4, PAGE_WIDTH
 """Widths in inches of one and of two columns of print."""
+IN_PANEL, NAME, LINE = 12, 22, 40
+"""Widths at most, in letters n, of a name in a small panel, of one beside others, and of one that has a line."""
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
 """Okabe and Ito's colours, told apart by every common kind of sight."""
 GREY, PALE, INK = "#6B6B6B", "#D9D9D9", "#222222"
@@ -82,15 +85,67 @@ def say(axes: Axes, text: str) -> None:
 
 
 @cache
+def _font() -> FT2Font:
+    font = FT2Font(findfont(FONT))
+    font.set_size(12, 72)  # without one no character has a width
+    return font
+
+
+@cache
 def _glyphs() -> frozenset[int]:
-    return frozenset(FT2Font(findfont(FONT)).get_charmap())
+    return frozenset(_font().get_charmap())
 
 
-def drawable(text: str, *, mark_spaces: bool = False) -> str:
+@cache
+def _advance(character: str) -> float:
+    """Width of a character, in widths of the letter n."""
+    width, one = (_font().load_char(ord(some)).linearHoriAdvance for some in (character, "n"))
+    return float(width / one)
+
+
+def drawable(text: str, *, mark_spaces: bool = False, most: int | None = None) -> str:
     """The text as ``visible`` shows it, with ``U+4E2D`` for what the pictures' font has no glyph for.
 
-    >>> drawable("עברית"), drawable("中")
-    ('עברית', 'U+4E2D')
+    Parameters
+    ----------
+    mark_spaces
+        As for ``visible``.
+    most
+        Width at most, in letters n: the middle of a wider text gives way to an ellipsis, since names often differ at
+        an end.
+
+    >>> drawable("עברית"), drawable("中"), drawable("a name nobody needs", most=9)
+    ('עברית', 'U+4E2D', 'a na…eds')
     """
     shown = visible(text, mark_spaces=mark_spaces)
-    return "".join(c if ord(c) in _glyphs() else code_point(c) for c in shown)
+    whole = "".join(c if ord(c) in _glyphs() else code_point(c) for c in shown)
+    return whole if most is None else _cut_middle(whole, most)
+
+
+def _cut_middle(text: str, most: float) -> str:
+    """The text, or as much of its two ends as is no wider than ``most`` with an ellipsis between them."""
+    widths = [_advance(character) for character in text]
+    if sum(widths) <= most:
+        return text
+    room = (most - _advance("…")) / 2
+    head = sum(width <= room for width in accumulate(widths))
+    tail = sum(width <= room for width in accumulate(reversed(widths)))
+    return f"{text[:head]}…{text[len(text) - tail :]}"
+
+
+def drawable_names(names: Sequence[str], most: int) -> list[str]:
+    """``drawable`` of each; those that differ only where they were cut are told apart by a number.
+
+    >>> drawable_names(["short", "a name nobody needs", "a name somebody needs"], 9)
+    ['short', 'a na…eds', 'a n…ds 2']
+    """
+    cut = [drawable(name, most=most) for name in names]
+    seen: dict[str, list[str]] = {}
+    for place, (name, short) in enumerate(zip(names, cut, strict=True)):
+        alike = seen.setdefault(short, [])
+        if name not in alike:
+            alike.append(name)
+        if number := alike.index(name):
+            mark = f" {number + 1}"
+            cut[place] = drawable(name, most=most - len(mark)) + mark
+    return cut

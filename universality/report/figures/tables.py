@@ -1,7 +1,11 @@
-"""The table behind a picture: columns by name, as CSV where they are of one length and as NPZ where they are not."""
+"""The table behind a picture: columns by name, as CSV where they are of one length and as NPZ where they are not.
 
+CSV files are those of ``universality.export``: text that a spreadsheet could take for a formula is guarded.
+"""
+
+import csv
 from collections.abc import Mapping
-from io import BytesIO, StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from universality.errors import FormatError
+from universality.export import read_csv, write_csv
 from universality.files import write_bytes
 
 Table = Mapping[str, NDArray[Any]]
+TEXT = ("role", "label", "kind", "model", "run", "measure", "unit", "side_a", "side_b")
+"""Columns that are text even where every cell looks like a number, as kinds of text may be called 1, 2 and 3."""
 
 
 def save_table(table: Table, stem: str | Path) -> Path:
@@ -21,8 +28,10 @@ def save_table(table: Table, stem: str | Path) -> Path:
     flat = all(column.ndim == 1 for column in table.values()) and len({len(c) for c in table.values()}) == 1
     path, other = (stem.with_name(f"{stem.name}.{ending}") for ending in (("csv", "npz") if flat else ("npz", "csv")))
     if flat:
-        text = pd.DataFrame(dict(table)).to_csv(index=False, lineterminator="\n")
-        write_bytes(path, text.encode("utf-8", "backslashreplace"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = {name: object for name, column in table.items() if column.dtype.kind in "OU"}
+        columns = {name: pd.Series(column, dtype=text.get(name)) for name, column in table.items()}
+        write_csv(pd.DataFrame(columns), path)  # not pandas 3's own texts, which hold no lone surrogate
     else:
         content = BytesIO()
         np.savez_compressed(content, allow_pickle=False, **table)
@@ -44,9 +53,8 @@ def load_table(path: str | Path) -> dict[str, NDArray[Any]]:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
-        text = StringIO(path.read_text(encoding="utf-8"))
-        frame = pd.read_csv(text, keep_default_na=False, na_values=[""], float_precision="round_trip")
-    except (ValueError, OSError, EOFError) as error:
+        frame = read_csv(path, TEXT)
+    except (ValueError, OSError, EOFError, csv.Error) as error:
         advice = "the stage `report` writes it anew"
         raise FormatError(f"{path}: not a whole table of a figure: {error}; {advice}") from None
     return {str(name): frame[name].to_numpy() for name in frame.columns}

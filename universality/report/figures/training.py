@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from universality.report.data import Caption
-from universality.report.figures.style import CYCLE, PAGE, drawable, new_figure, say, styled
+from universality.report.figures.style import CYCLE, NAME, PAGE, drawable, new_figure, say, styled
 from universality.report.numbers import count, fixed, percent
 
 MEASURES = (
@@ -78,7 +78,7 @@ def training_curves(drawn: Sequence[Curve], unit: str = "tokens") -> Figure:
             colour, dashes = looks[curve.run]
             lone = "o" if len(curve.x) == 1 else ""
             axes.plot(curve.x, curve.y, color=colour, linestyle=dashes, linewidth=1.1, marker=lone, markersize=3,
-                      label=drawable(curve.run))  # fmt: skip
+                      label=drawable(curve.run, most=NAME))  # fmt: skip
         axes.set_title(label)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
         if key in ("l0", "dead_share"):
@@ -90,7 +90,9 @@ def training_curves(drawn: Sequence[Curve], unit: str = "tokens") -> Figure:
     if not measures:
         say(panels[0], "nothing was logged")
     elif len(looks) > 1:
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=min(len(looks), 4))
+        lines, runs = panels[0].get_legend_handles_labels()
+        beside = 4 if max(map(len, runs)) < NAME else 3
+        figure.legend(lines, runs, loc="outside upper center", ncols=min(len(looks), beside))
     return figure
 
 

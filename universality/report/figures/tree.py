@@ -11,7 +11,7 @@ from matplotlib.path import Path
 from matplotlib.text import Text
 
 from universality.report.data import Caption
-from universality.report.figures.style import BLUE, GREY, INK, PAGE, VERMILION, drawable, styled
+from universality.report.figures.style import BLUE, GREY, INK, NAME, PAGE, VERMILION, drawable, styled
 from universality.report.figures.tree_layout import Layout, Node, lay_out, weight
 from universality.report.numbers import count, fixed, percent, plural
 
@@ -116,7 +116,7 @@ def _node(
     inner = box_width - 0.1
     facts = [f"#{attributes.get('feature', '?')}"]
     if attributes.get("kind"):
-        facts.append(drawable(str(attributes["kind"])))
+        facts.append(drawable(str(attributes["kind"]), most=NAME))
     if isinstance(attributes.get("density"), float):
         facts.append(percent(attributes["density"], 1))  # type: ignore[arg-type]
     _fitted(axes.text(x + 0.05, y + 0.135, "", fontsize=6.5, color=INK, va="baseline", zorder=4), facts, " · ", inner)
@@ -160,10 +160,10 @@ def describe_family(
     sizes = _sizes(layout)
     text = (
         "One family: a feature of the narrowest dictionary and those of wider ones that descend from it, with the "
-        "share of tokens on which each fires and the tokens on which it fires most. Solid lines come from the parent "
-        "that is most alike (the edge's weight beside it: the mean of how alike the two fire and write), dashed lines "
-        "from further parents: where there are any, the family is no tree. It is an example, chosen for being legible, "
-        "not a typical family."
+        "share of tokens on which each fires and the tokens that hold most of its activation. Solid lines come from "
+        "the parent that is most alike (the edge's weight beside it: the mean of how alike the two fire and write), "
+        "dashed lines from further parents: where there are any, the family is no tree. It is an example, chosen for "
+        "being legible, not a typical family."
     )
     left_out = sum(layout.hidden.values())
     if left_out:
