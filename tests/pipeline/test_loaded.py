@@ -21,11 +21,13 @@ from universality.models.language_model import load_model
 from universality.pipeline import RunFolder, run
 from universality.pipeline.info import describe
 from universality.pipeline.layout import comparisons, sae_grid
+from universality.pipeline.likeness import likeness, write_likeness
 from universality.pipeline.loaded import _check, with_loaded_saes
 from universality.pipeline.machine import count_text
 from universality.pipeline.plan import estimate
 from universality.pipeline.run import run_controls
 from universality.sae import SAE
+from universality.statistics import Calibration
 
 HOOK = "blocks.0.hook_resid_post"
 D_IN = 128
@@ -84,14 +86,17 @@ def study(load: dict[str, Any], **other: Any) -> Config:
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """Three tools' SAEs of two widths, and one more of the first model for the ceiling."""
+    """Three tools' SAEs of two widths, and one more of each model: of B another seed, of A something else."""
     root = tmp_path_factory.mktemp("saes")
     a = [
         sparsify(root / "layers.0", 24, 0),
         saelens(root / "saelens48", 48, 1, normalize="layer_norm"),
         saelens(root / "again", 48, 2),
     ]
-    b = [dictionary_learning(root / "dl24", 24, 3), saelens(root / "b48", 48, 4, hook="blocks.0.hook_out")]
+    b = [
+        dictionary_learning(root / "dl24", 24, 3),
+        *(saelens(root / f"b48-{seed}", 48, seed, hook="blocks.0.hook_out") for seed in (4, 5)),
+    ]
     return study({"A": list(map(str, a)), "B": list(map(str, b))})
 
 
@@ -102,13 +107,39 @@ def finished(config: Config, tmp_path_factory: pytest.TempPathFactory) -> RunFol
 
 def test_a_study_of_three_tools_reaches_its_report(config: Config, finished: RunFolder) -> None:
     resolved = with_loaded_saes(config)
-    assert sae_grid(resolved) == [("A", 24, 0), ("A", 48, 0), ("B", 24, 0), ("B", 48, 0), ("A", 48, 1)]
+    assert sae_grid(resolved) == [
+        ("A", 24, 0), ("A", 48, 0), ("B", 24, 0), ("B", 48, 0), ("A", 48, 1), ("B", 48, 1),
+    ]  # fmt: skip
     for comparison in comparisons(resolved, finished):
         assert finished.calibration(comparison.name).is_file()
     assert finished.report.is_file()
     assert "This run is not finished" not in finished.report.read_text(encoding="utf-8")
     assert finished.families("A").is_file()
     assert not (finished.root / "saes" / "train.jsonl").exists()
+
+
+def test_what_is_no_second_seed_is_no_ceiling_and_is_named(config: Config, finished: RunFolder) -> None:
+    """A's two SAEs normalise differently; B's two differ in their seed, as far as their files say."""
+    frame = Calibration.load(finished.calibration("A-B.w48")).to_frame()
+    assert frame["ceiling_a"].isna().all()
+    assert frame["ceiling_b"].notna().any()
+    headline = json.loads(finished.report.with_name("summary.json").read_text(encoding="utf-8"))["headline"]
+    roles = [(part["role"], part["label"]) for part in headline["populations"]]
+    assert roles[1:3] == [
+        ("ceiling", "two SAE seeds of B"),
+        ("control", "two SAEs of A that differ in normalize_activations"),
+    ]
+    assert headline["ceilings_of"] == ["B"]
+    page = finished.report.read_text(encoding="utf-8")
+    for said in (
+        "The two SAEs of A differ in normalize_activations (layer_norm and none): they give no ceiling.",
+        "The files of the two SAEs of B do not record how they were trained",
+        "The SAEs of A and B differ in normalize_activations (layer_norm and none): what their features do not share",
+        "no two loaded SAEs of this width agree index by index",
+    ):
+        assert said in page, said
+    assert "two SAE seeds of A" not in page
+    assert page.count("two SAEs of A that differ in normalize_activations") >= 3  # table, controls, pictures
 
 
 def test_models_in_one_basis_are_matched_by_decoder_rows_too(finished: RunFolder) -> None:
@@ -210,6 +241,39 @@ def test_several_seeds_of_every_model_are_numbered(tmp_path: Path) -> None:
     load = {m: [str(saelens(tmp_path / f"{m}{s}", 24, s)) for s in range(2)] for m in "AB"}
     saes = with_loaded_saes(study(load)).saes
     assert (saes.widths, saes.seeds, saes.ceiling_seed, saes.k, saes.architecture) == ([24], [0, 1], None, [4], "topk")
+
+
+def seeds_of_one(tmp_path: Path, *saes: Path) -> tuple[Config, RunFolder]:
+    """A study of loaded SAEs of one model, which were compared."""
+    load = {"A": list(map(str, saes))}
+    config = with_loaded_saes(study(load, models={"load": {"A": "starter/seed0"}}))
+    folder = RunFolder(tmp_path / "run")
+    for number, path in enumerate(saes):
+        target = folder.sae("A", 24, number)
+        SAE.load(path).save(target)
+        (target / "quality.json").write_text(json.dumps({"l0": 4.0 * (1 + number), "explained_variance": 0.9}))
+    write_likeness(config, folder)
+    return config, folder
+
+
+def test_what_the_files_do_not_record_is_measured(tmp_path: Path) -> None:
+    config, folder = seeds_of_one(tmp_path, *(saelens(tmp_path / f"{seed}", 24, seed) for seed in range(2)))
+    (comparison,) = comparisons(config, folder)
+    found = likeness(config, folder, comparison)
+    assert (comparison.of, comparison.sides) == ("seeds", ("A SAE 0", "A SAE 1"))
+    assert found.differences == ("L0 (4.0 and 8.0)",)
+    assert found.label("A") == "two SAEs of A that differ in L0"
+
+
+def test_saes_that_began_from_the_same_weights_are_told(tmp_path: Path) -> None:
+    one, other = saelens(tmp_path / "one", 24, 0), saelens(tmp_path / "other", 24, 1)
+    learnt = {name: 0.9 * w + 0.1 * weights(24, 1)[name] for name, w in weights(24, 0).items()}
+    save_file(learnt, other / "sae_weights.safetensors")
+    config, folder = seeds_of_one(tmp_path, one, other)
+    found = likeness(config, folder, *comparisons(config, folder))
+    assert found.began_alike
+    assert not found.is_ceiling
+    assert "began from the same weights (decoder rows of equal index have a mean cosine of 0.9" in found.what
 
 
 def test_each_model_may_have_one_more_of_the_largest_width(tmp_path: Path) -> None:

@@ -114,6 +114,16 @@ def test_both_ceilings_are_named_with_what_they_are_of(headline) -> None:  # typ
     assert "So 50% to 60% of what separates" in said
 
 
+def test_two_saes_that_are_no_ceiling_are_not_called_one(headline) -> None:  # type: ignore[no-untyped-def]
+    why = (("A", "differ in k (16 and 32)"),)
+    said = answer(headline([spread("features", 0.4)], no_ceilings=why))[1]
+    assert "The two SAEs of A differ in k (16 and 32): they give no ceiling. So the ceiling is unknown." in said
+    some = [spread("features", 0.4), spread("ceiling", 0.7)]
+    said = answer(headline(some, ceilings_of=("B",), no_ceilings=why))[1]
+    assert "two SAEs of B with a median of 0.70" in said
+    assert said.endswith("The two SAEs of A differ in k (16 and 32): they give no ceiling.")
+
+
 def test_a_median_that_at_most_half_reach_is_not_given(headline) -> None:  # type: ignore[no-untyped-def]
     few = sample("ceiling", "c", np.linspace(0.5, 0.9, 158), without=300)
     neurons = sample("neurons", "n", [0.3] * 5 + [np.nan] * 7)
@@ -239,6 +249,11 @@ def test_seeds_of_one_model_are_never_called_models(headline) -> None:  # type: 
     for wrong in ("Bricken", "across models.", "not stored", "ceiling is unknown"):
         assert wrong not in text
     assert "which differ in their seed, find the same features?" in question(seeds)
+    unlike = dataclasses.replace(seeds, unlike="differ in k (16 and 32)")
+    assert "autoencoders of M, which differ in k (16 and 32), find the same" in question(unlike)
+    text = " ".join(answer(unlike))
+    assert "are of one model, M, and differ in k (16 and 32). So this is no ceiling" in text
+    assert "differ in their seed only. So" not in text
     two = headline([spread("features", 0.6), NULL])
     assert question(two) == "Do two networks trained apart learn the same features?"
     assert "Bricken" in " ".join(answer(two))

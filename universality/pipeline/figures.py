@@ -126,9 +126,8 @@ def _consistency(found: Findings, head: Compared) -> Table:
     models = head.comparison.models
     neurons = found.of("neurons", models)
     parts = [("features", "SAE features", head.calibration)]
-    parts += [
-        ("ceiling", f"two SAE seeds of {one.comparison.models[0]}", one.calibration) for one in found.ceilings(head)
-    ]
+    parts += [("ceiling", found.label(one), one.calibration) for one in found.ceilings(head)]
+    parts += [("control", found.label(one), one.calibration) for one in found.no_ceilings(head)]
     parts += [] if neurons is None else [("neurons", units_of(found.config, *models), neurons.calibration)]
     repeats = [len(c.held_out) for _, _, c in parts]
     return {

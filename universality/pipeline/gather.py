@@ -28,6 +28,7 @@ from universality.pipeline.layout import (
     sae_grid,
     units_of,
 )
+from universality.pipeline.likeness import Likeness, likeness
 from universality.pipeline.opened import OpenStores
 from universality.report.data import (
     NAN,
@@ -156,7 +157,23 @@ class Findings:
 
     def ceilings(self, compared: Compared) -> list[Compared]:
         """The ceilings of the models of a comparison, as far as they are there."""
-        return [one for name in compared.comparison.models if (one := self.of("ceiling", (name, name))) is not None]
+        return [one for one in self._second_saes(compared) if self.likeness(one).is_ceiling]
+
+    def no_ceilings(self, compared: Compared) -> list[Compared]:
+        """Two SAEs of one model of a comparison that differ in more than their seed."""
+        return [one for one in self._second_saes(compared) if not self.likeness(one).is_ceiling]
+
+    def _second_saes(self, compared: Compared) -> list[Compared]:
+        models = dict.fromkeys(compared.comparison.models)
+        return [one for name in models if (one := self.of("ceiling", (name, name))) is not None]
+
+    def likeness(self, compared: Compared) -> Likeness:
+        """In what the two SAEs of a comparison differ, as far as it is known."""
+        return likeness(self.config, self.folder, compared.comparison)
+
+    def label(self, compared: Compared) -> str:
+        """What two SAEs of one model are: seeds, or what else they differ in."""
+        return self.likeness(compared).label(compared.comparison.models[0])
 
     def quality(self, model: str, width: int, seed: int) -> SaeQuality:
         """One SAE on held-out tokens."""
@@ -203,7 +220,8 @@ def samples(found: Findings, head: Compared | None) -> list[Sample]:
     parts = [head.scores("features", "SAE features")]
     if neurons:
         parts.append(neurons.scores("neurons", units_of(found.config, *head.comparison.models)))
-    parts += [one.scores("ceiling", f"two SAE seeds of {one.comparison.models[0]}") for one in found.ceilings(head)]
+    parts += [one.scores("ceiling", found.label(one)) for one in found.ceilings(head)]
+    parts += [one.scores("control", found.label(one)) for one in found.no_ceilings(head)]
     if scores.size:
         living = scores[~np.isnan(scores)]  # features that are not dead, in all replicates
         parts.append(sample("null", "null: re-paired text", np.where(np.isfinite(living), living, np.nan)))
@@ -236,7 +254,9 @@ def headline(found: Findings, head: Compared | None, populations: Sequence[Sampl
         units=units_of(found.config, *head.comparison.models),
         nearest_neurons=neurons.calibration.summary()["best_of_rows_report"] if neurons else NAN,
         ceilings_of=tuple(one.comparison.models[0] for one in found.ceilings(head)),
+        no_ceilings=tuple((c.comparison.models[0], found.likeness(c).what) for c in found.no_ceilings(head)),
         seeds_of=head.comparison.models[0] if head.comparison.of == "seeds" else None,
+        unlike="" if found.likeness(head).is_ceiling else found.likeness(head).what,
         apart=_trained_apart(found.config, head.comparison.models),
     )
 
@@ -302,6 +322,27 @@ def notes(compared: Compared) -> list[str]:
     return _few_lines([note for note in said if not note.startswith("kinds of few groups")])
 
 
+def likeness_notes(found: Findings, compared: Compared) -> list[str]:
+    """What loaded SAEs have in common or not that changes how a comparison of them is read."""
+    known, (a, b) = found.likeness(compared), compared.comparison.sides
+    said = []
+    if known.began_alike:
+        said.append(f"The SAEs of {a} and {b} began from the same weights: {known.beginning}. That fakes agreement.")
+    if known.differences and compared.comparison.of == "models":
+        said.append(
+            f"The SAEs of {a} and {b} differ in {listed(list(known.differences))}: what their features do not share "
+            "may be the SAEs' doing, not the models'."
+        )
+    unsure = [one.comparison.models[0] for one in found.ceilings(compared) if not found.likeness(one).recorded]
+    unsure += [compared.comparison.models[0]] if compared.comparison.of == "seeds" and not known.recorded else []
+    if unsure:
+        said.append(
+            f"The files of the two SAEs of {listed(unsure)} do not record how they were trained: that they differ in "
+            "their seed only is not known."
+        )
+    return said
+
+
 def _few_lines(notes: list[str]) -> list[str]:
     """Notes on kinds that one work fills, of which a corpus may have dozens, in one line."""
     filled = [note for note in notes if note.startswith("kind ") and "one group holds" in note]
@@ -335,10 +376,11 @@ def family_levels(name: str, families: Families) -> FamilyTable:
 
 def controls(found: Findings) -> tuple[ControlRow, ...]:
     """Everything that was matched, and the controls that ``universality controls`` made."""
-    units = f"{units_of(found.config)}, two models"
-    seeds = "two SAEs of one model"
-    words = {"models": "features of two models", "neurons": units, "ceiling": seeds, "seeds": seeds}
-    own = [_control_row(c.comparison.name, words[c.comparison.of], c.calibration) for c in found.compared]
+    words = {"models": "features of two models", "neurons": f"{units_of(found.config)}, two models"}
+    own = [
+        _control_row(c.comparison.name, words.get(c.comparison.of) or found.label(c), c.calibration)
+        for c in found.compared
+    ]
     made = made_controls(found.config, found.folder)
     return (*own, *(_control_row(c.name, f"{c.kind}: {c.label}", Calibration.load(path)) for c, path in made))
 

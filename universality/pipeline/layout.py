@@ -102,6 +102,9 @@ class Comparison:
         Of the SAEs.
     a, b
         The stores.
+    loaded
+        Whether the SAEs come from elsewhere: ``seeds`` are then their numbers, and they may differ in more than a seed
+        (``universality.pipeline.likeness``).
     """
 
     name: str
@@ -111,12 +114,14 @@ class Comparison:
     seeds: tuple[int, int]
     a: Path
     b: Path
+    loaded: bool = False
 
     @property
     def sides(self) -> tuple[str, str]:
-        """What is compared, for readers: the models, or the SAE seeds of one model."""
+        """What is compared, for readers: the models, or the SAEs of one model."""
         (a, b), (first, second) = self.models, self.seeds
-        return (f"{a} seed {first}", f"{b} seed {second}") if a == b else (a, b)
+        word = "SAE" if self.loaded else "seed"
+        return (f"{a} {word} {first}", f"{b} {word} {second}") if a == b else (a, b)
 
     def like(self, other: Comparison) -> bool:
         """Whether the other compares the same two, perhaps at another width."""
@@ -182,7 +187,7 @@ def comparisons(config: Config, folder: RunFolder) -> list[Comparison]:
             found.append(Comparison(f"{a}-{b}.neurons", "neurons", (a, b), None, (seed, seed), *stores))
     seconds = {name: second_seed(config, name) for name in names}
     return found + [
-        _of_seeds("ceiling", folder, name, headline_width(config), (seed, second))
+        _of_seeds("ceiling", config, folder, name, headline_width(config), (seed, second))
         for name, second in seconds.items()
         if second is not None
     ]
@@ -205,7 +210,7 @@ def _seeds_of_one(config: Config, folder: RunFolder) -> list[Comparison]:
     grid = sae_grid(config)
     seeds = list(dict.fromkeys(seed for _, _, seed in grid))
     return [
-        _of_seeds("seeds", folder, name, width, pair)
+        _of_seeds("seeds", config, folder, name, width, pair)
         for pair in combinations(seeds, 2)
         for name in config.models.names
         for width in config.saes.widths
@@ -214,7 +219,13 @@ def _seeds_of_one(config: Config, folder: RunFolder) -> list[Comparison]:
 
 
 def _of_seeds(
-    of: Literal["ceiling", "seeds"], folder: RunFolder, model: str, width: int, seeds: tuple[int, int]
+    of: Literal["ceiling", "seeds"],
+    config: Config,
+    folder: RunFolder,
+    model: str,
+    width: int,
+    seeds: tuple[int, int],
 ) -> Comparison:
-    stores = [folder.store(model, width, seed) for seed in seeds]
-    return Comparison(f"{model}-{model}.w{width}.s{seeds[0]}-s{seeds[1]}", of, (model, model), width, seeds, *stores)
+    a, b = (folder.store(model, width, seed) for seed in seeds)
+    name = f"{model}-{model}.w{width}.s{seeds[0]}-s{seeds[1]}"
+    return Comparison(name, of, (model, model), width, seeds, a, b, loaded=bool(config.saes.load))

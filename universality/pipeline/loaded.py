@@ -2,8 +2,9 @@
 
 The grid of a study is models × widths × seeds. Widths come from the files; of several SAEs of one width and model the
 first listed is number 0, the next 1: the seed that a file tells stays in its metadata, since two tools count their
-seeds differently. Each SAE is copied into the run in this package's format, so that the folder is complete, with the
-hashes of the files that it came from.
+seeds differently. Whether two of them differ in their seed only is found out by `universality.pipeline.likeness`. Each
+SAE is copied into the run in this package's format, so that the folder is complete, with the hashes of the files that
+it came from.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from universality.config import Config, SAEConfig
 from universality.errors import ConfigError, MismatchError
 from universality.pipeline.layout import RunFolder, sae_grid
+from universality.pipeline.likeness import file_of, write_likeness
 from universality.pipeline.task import hash_inputs
 
 if TYPE_CHECKING:
@@ -119,8 +121,11 @@ def make_loaded_saes(config: Config, folder: RunFolder, ranks: "Ranks") -> list[
     keys = [(model, f"w{width}-s{seed}") for model, width, seed in sae_grid(config)]
     measure_quality(config, folder, sites, keys[ranks.rank :: ranks.size])
     ranks.wait()
+    if ranks.first:
+        write_likeness(config, folder)
+    ranks.wait()
     names = ("cfg.json", "sae_weights.safetensors", "quality.json")
-    return [folder.sae(*item) / name for item in sae_grid(config) for name in names]
+    return [file_of(folder), *(folder.sae(*item) / name for item in sae_grid(config) for name in names)]
 
 
 def _checked(config: Config, folder: RunFolder, name: str, site: "Site") -> Iterator[tuple[Path, "SAE"]]:

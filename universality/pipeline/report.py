@@ -15,6 +15,7 @@ from universality.pipeline.explorer import write_explorer
 from universality.pipeline.figures import figure_tables
 from universality.pipeline.gather import Findings, findings
 from universality.pipeline.layout import RunFolder, comparisons, headline_comparison, headline_width, sae_grid
+from universality.pipeline.likeness import file_of
 from universality.report import write_report
 from universality.report.data import FileLink, Report
 from universality.report.figures import save_picture
@@ -133,7 +134,7 @@ def _saes(config: Config) -> str:
 def _beginnings(found: Findings) -> str:
     """How far apart the compared dictionaries began; what starts equal may end equal for that reason alone."""
     if found.config.saes.load:
-        return "not known of SAEs that were loaded"
+        return _beginnings_of_loaded(found)
     path = found.folder.root / "saes" / "beginnings.json"
     if not found.has("how the SAEs began", path):
         return "not known"
@@ -141,6 +142,19 @@ def _beginnings(found: Findings) -> str:
     here = f"/w{headline_width(found.config)}-"
     said = [f"{pair['a']} and {pair['b']} {pair['distance']:.2f}" for pair in pairs if here in pair["a"]]
     return f"distance {'; '.join(said)} (0: drawn alike)" if said else "no two of equal width"
+
+
+def _beginnings_of_loaded(found: Findings) -> str:
+    """Which loaded SAEs of the headline's width agree index by index, as only those that began alike do."""
+    path = file_of(found.folder)
+    if not found.has("the comparison of the loaded SAEs", path):
+        return "not known"
+    here = f"/w{headline_width(found.config)}-"
+    pairs = [pair for pair in gather.read_json(path)["pairs"] if here in pair["a"]]
+    alike = [f"{pair['a']} and {pair['b']}" for pair in pairs if pair["began_alike"]]
+    if alike:
+        return f"began from the same weights, as their order of features tells: {'; '.join(alike)}"
+    return "no two loaded SAEs of this width agree index by index, as those that began alike do"
 
 
 _SPLITS = (("train", "train"), ("choose", "choose partners"), ("report", "report"))
@@ -166,7 +180,7 @@ def _files(config: Config, folder: RunFolder) -> tuple[FileLink, ...]:
 
 
 def _warnings(found: Findings) -> tuple[str, ...]:
-    lines = gather.notes(found.headline) if found.headline else []
+    lines = gather.notes(found.headline) + gather.likeness_notes(found, found.headline) if found.headline else []
     if found.missing:
         lines.insert(0, f"This run is not finished. Not there: {listed(found.missing)}. The command `run` goes on.")
     for name in found.config.models.load:

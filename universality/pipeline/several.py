@@ -102,7 +102,7 @@ def _write_page(found: Findings, compared: Compared, grown: Mapping[str, Familie
             gather.family_levels(name, some) for name, some in grown.items() if name in compared.comparison.models
         ),
         pairings=pairings(found, compared),
-        warnings=tuple(gather.notes(compared)),
+        warnings=(*gather.notes(compared), *gather.likeness_notes(found, compared)),
         explorer=True,
     )
     return [*write_explorer(found, compared, page.parent, grown), write_report(report, page)]

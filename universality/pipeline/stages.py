@@ -13,6 +13,7 @@ from universality.errors import CorpusError
 from universality.files import replacing, write_json
 from universality.pipeline.fitness import warn_of_unfit
 from universality.pipeline.layout import Comparison, RunFolder, ceilings_of, family_stores, sae_grid
+from universality.pipeline.likeness import likeness
 from universality.pipeline.samples import spread_evenly
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
         a, b = (stores.about(path)[0] for path in (comparison.a, comparison.b))
         warn_of_unfit(folder, comparison, (a, b))
         calibration = calibrate(a, b, **config.statistics.for_calibrate())
-        calibration = calibration.with_ceilings(*_ceilings(config, folder, comparison))
+        calibration = _with_ceilings(config, folder, comparison, calibration)
         files = [calibration.save(folder.calibration(comparison.name))]
         found = calibration.match
         tables: dict[str, Any] = {"rows": found.rows, "cols": found.cols}
@@ -277,14 +278,15 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
     return [*files, target]
 
 
-def _ceilings(config: Config, folder: RunFolder, comparison: Comparison) -> list[Calibration | None]:
-    """Both models' SAEs matched with a second SAE of their own model, where there is one of this width."""
+def _with_ceilings(config: Config, folder: RunFolder, comparison: Comparison, calibration: Calibration) -> Calibration:
+    """Each pair's ceilings, where a model has a second SAE of this width that differs in its seed only."""
     from universality.statistics import Calibration
 
-    return [
-        None if one is None else Calibration.load(folder.calibration(one.name))
+    found = [
+        Calibration.load(folder.calibration(one.name)) if one and likeness(config, folder, one).is_ceiling else None
         for one in ceilings_of(config, folder, comparison)
     ]
+    return calibration.with_ceilings(*found)
 
 
 def make_families(config: Config, folder: RunFolder, name: str) -> list[Path]:

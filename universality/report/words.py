@@ -78,7 +78,8 @@ def answer(headline: Headline) -> tuple[str, ...]:
 def question(headline: Headline) -> str:
     """What the page answers."""
     if headline.seeds_of is not None:
-        return f"Do two sparse autoencoders of {headline.seeds_of}, which differ in their seed, find the same features?"
+        which = headline.unlike or "differ in their seed"
+        return f"Do two sparse autoencoders of {headline.seeds_of}, which {which}, find the same features?"
     if not headline.apart:
         return f"Do {headline.model_a} and {headline.model_b} hold the same features?"
     return "Do two networks trained apart learn the same features?"
@@ -171,14 +172,26 @@ def _neurons(headline: Headline, features: Population) -> str:
 
 def _ceiling(headline: Headline, features: Population) -> str:
     ceilings = headline.of_all("ceiling")
+    if headline.seeds_of is not None and headline.unlike:
+        return (
+            f"Both dictionaries are of one model, {headline.seeds_of}, and {headline.unlike}. So this is no ceiling: "
+            "two SAEs that differ in their seed only may share more, or less."
+        )
     if headline.seeds_of is not None:
         return (
             f"Both dictionaries are of one model, {headline.seeds_of}, on the same text, and differ in their seed "
             "only. So this is a ceiling: what two SAEs of one model do not share, no comparison of two models can; and "
             "it does not say whether another model would learn the same."
         )
-    if not ceilings:
+    if not ceilings and not headline.no_ceilings:
         return "No second SAE of either model was trained, so the ceiling is unknown."
+    without = [f"The two SAEs of {model} {why}: they give no ceiling." for model, why in headline.no_ceilings]
+    if not ceilings:
+        return " ".join([*without, "So the ceiling is unknown."])
+    return " ".join([_against_ceilings(headline, features, ceilings), *without])
+
+
+def _against_ceilings(headline: Headline, features: Population, ceilings: tuple[Population, ...]) -> str:
     named = zip(headline.ceilings_of or ("one model",) * len(ceilings), ceilings, strict=True)
     medians = listed([f"two SAEs of {of} with {median_of(ceiling)}" for of, ceiling in named])
     start = f"Where only the SAE's own seed differs, features agree more closely: {medians}"

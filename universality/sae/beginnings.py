@@ -1,7 +1,12 @@
-"""How far apart the dictionaries of a grid began: features that started equal may end equal for that reason alone."""
+"""How far apart dictionaries began: features that started equal may end equal for that reason alone.
+
+Of what is trained here, the initial weights are drawn again. Of SAEs from elsewhere they are not known, but
+dictionaries that began equal still agree index by index, which two that began apart do only by chance.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -54,6 +59,47 @@ def beginnings(specs: Mapping[tuple[str, str], SAESpec], d_in: Mapping[str, int]
         if one[1:] == other[1:]:
             found.append(Beginning("/".join(a), "/".join(b), *_mean_cosines(one, other)))
     return found
+
+
+LEAST_Z = 8.0
+"""Of `IndexAgreement.z`. Two dictionaries that hold the same features in unrelated orders have as many of them at equal
+places as a Poisson variable of mean 1 says, whose standard deviation is 1: z reaches 8 once in a million pairs."""
+LARGEST_SAMPLE = 4096
+"""Features of each dictionary that are compared with each other."""
+
+
+@dataclass(frozen=True)
+class IndexAgreement:
+    """How alike the decoder rows of equal index are in two SAEs, beside rows of different index."""
+
+    same_index: float
+    """Mean cosine of the decoder rows of equal index."""
+    other_index: float
+    """Mean cosine of all rows of one with all rows of the other."""
+    z: float
+    """Their difference in standard deviations of what it is when one dictionary's rows are shuffled."""
+
+    @property
+    def began_alike(self) -> bool:
+        """Whether the order of features agrees as it does only where both began from the same weights."""
+        return self.z >= LEAST_Z
+
+
+def index_agreement(a: Tensor, b: Tensor) -> IndexAgreement:
+    """Compare decoders [d_sae, d_in] of equal shape index by index, at evenly spaced indices of large ones.
+
+    A decoder's rows have no order of their own: where two were initialised apart, each order of the rows of one is as
+    likely as any other. The mean over a random permutation π of cosines c[i, π(i)] has the mean of all of c, and the
+    variance Σ (c − row means − column means + mean)² / (n² (n − 1)) (Hoeffding 1951).
+    """
+    rows = torch.arange(min(LARGEST_SAMPLE, len(a))) * len(a) // min(LARGEST_SAMPLE, len(a))
+    x, y = (torch.nn.functional.normalize(side[rows].double(), dim=1) for side in (a, b))
+    n, same = len(rows), float((x * y).sum(dim=1).mean())
+    mean = float(x.mean(dim=0) @ y.mean(dim=0))
+    x, y = x - x.mean(dim=0), y - y.mean(dim=0)
+    squares = float(((x.T @ x) * (y.T @ y)).sum())  # of the doubly centred cosines, without making them
+    deviation = math.sqrt(max(squares, 0.0) / (n**2 * max(1, n - 1)))
+    return IndexAgreement(same, mean, (same - mean) / deviation if deviation > 0 else 0.0)
 
 
 def record(specs: Mapping[tuple[str, str], SAESpec], order_seed: int, found: list[Beginning]) -> dict[str, Any]:

@@ -157,8 +157,12 @@ class Headline:
         What the models' own units at the hook are, in words: not neurons outside an MLP.
     ceilings_of
         The models that have a ceiling, in the order of ``of_all("ceiling")``.
+    no_ceilings
+        Models whose two SAEs are no ceiling, each with why, to follow "two SAEs that".
     seeds_of
-        The model, where two SAE seeds of one are compared and not two models; ``model_a`` and ``model_b`` name them.
+        The model, where two SAEs of one are compared and not two models; ``model_a`` and ``model_b`` name them.
+    unlike
+        In what two SAEs of one model differ besides their seed, to follow "two SAEs that"; empty if in nothing.
     apart
         Whether the two were trained apart: layers of one model, or a model and its fine-tune, were not.
     """
@@ -179,7 +183,9 @@ class Headline:
     nearest_neurons: float = NAN
     units: str = "neurons"
     ceilings_of: tuple[str, ...] = ()
+    no_ceilings: tuple[tuple[str, str], ...] = ()
     seeds_of: str | None = None
+    unlike: str = ""
     apart: bool = True
 
     def of(self, role: Role) -> Population | None:
