@@ -3,6 +3,7 @@
 import json
 
 from universality.pipeline.layout import RunFolder
+from universality.pipeline.overlap import seen_in_training
 
 
 def print_findings(folder: RunFolder) -> None:
@@ -19,6 +20,8 @@ def print_findings(folder: RunFolder) -> None:
             f"{_number(a['explained_variance'])} at L0 {a['l0']:.0f}, q <= 0.05 for "
             f"{_number(row['share_significant'])}, within kinds {_number(row['share_within_kinds'])}"
         )
+    for model in found["models"]["rows"]:
+        print(f"  {seen_in_training(model['name'], model['held_out'], model['seen'])}")
 
 
 def _number(value: float | None) -> str:
