@@ -17,6 +17,7 @@ from universality.models.checkpoint import load_checkpoint, save_checkpoint
 from universality.models.forward import mean_loss, run_until, to_device
 from universality.models.language_model import LanguageModel, new_model, to_fastest_device, weights
 from universality.models.loss import NO_TARGET, linear_cross_entropy
+from universality.models.training_documents import TrainingDocuments
 from universality.models.training_log import keep_log_until
 
 _CHECKPOINT = "checkpoint.pt"
@@ -33,8 +34,9 @@ def train_model(
 ) -> LanguageModel:
     """Train on the blocks of the split ``train``.
 
-    Writes ``train.jsonl`` (loss over steps) and ``checkpoint.pt`` into ``folder``; where a checkpoint of the same
-    settings stands there, goes on from it. The order of epoch e is a permutation drawn from (seeds.order, e).
+    Writes ``train.jsonl`` (loss over steps), ``checkpoint.pt`` and at the end ``training_documents.npz`` (hashes of the
+    documents that it learnt from) into ``folder``; where a checkpoint of the same settings stands there, goes on from
+    it. The order of epoch e is a permutation drawn from (seeds.order, e).
 
     Parameters
     ----------
@@ -107,6 +109,7 @@ def train_model(
     held_out = blocks.select("choose", "report")
     if len(held_out):
         metadata["held_out_loss"] = round(mean_loss(model.bridge, held_out), 4)
+    TrainingDocuments.of(blocks).save(folder)
     (folder / _CHECKPOINT).unlink(missing_ok=True)
     return LanguageModel(model.bridge, name, metadata)
 

@@ -278,7 +278,10 @@ def language_models(found: Findings) -> LanguageModels:
         seeds = note.get("seeds") or {}
         loss = note.get("held_out_loss")
         source = note.get("source", "trained here")
-        rows.append(LanguageModel(name, source, seeds.get("init"), seeds.get("order"), NAN if loss is None else loss))
+        path = found.folder.overlap(name)
+        overlap = read_json(path) if path.exists() else {"held_out": None, "seen": None}  # a run of an earlier version
+        numbers = seeds.get("init"), seeds.get("order"), NAN if loss is None else loss
+        rows.append(LanguageModel(name, source, *numbers, **overlap))
     counted = (found.corpus[key] for key in ("unigram_loss", "bigram_loss"))
     unigram, bigram = (NAN if value is None else value for value in counted)
     return LanguageModels(tuple(rows), unigram, bigram)

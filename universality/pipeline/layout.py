@@ -49,6 +49,10 @@ class RunFolder:
         """A trained model, or the note that says where a loaded one came from."""
         return self.root / "models" / name
 
+    def overlap(self, name: str) -> Path:
+        """How many of the held-out documents a model was trained on."""
+        return self.model(name) / "held_out_documents.json"
+
     def sae(self, model: str, width: int, seed: int) -> Path:
         """One SAE."""
         return self.root / "saes" / model / f"w{width}-s{seed}"

@@ -23,6 +23,7 @@ from universality.corpus.tokenizer import load_tokenizer
 from universality.errors import ConfigError, UniversalityError
 from universality.hub import TOKENIZER_FILES, cached_folder, repository
 from universality.pipeline.loaded import with_loaded_saes
+from universality.pipeline.overlap import unrecorded
 from universality.pipeline.plan import UNSURE, Stage, Text, estimate, forward_flop, sae_step_flop, shape_of, width_at
 
 GPUS = {"h100": (67e12, 989e12), "a100": (19.5e12, 312e12), "rtx4090": (82.6e12, 165e12), "l4": (30.3e12, 121e12)}
@@ -249,7 +250,14 @@ def describe_plan(config: Config, gpu: str | None = None) -> list[str]:
     lines.append(_line("all", tokens, flop, max(s.memory for s in stages), sum(s.disk for s in stages), total))
     counted = f"text: {text.train:,} tokens to train on, {text.held_out:,} held out ({text.note})"
     measured = [f"{rate.name}: {note}" if rate is here else note for rate in rates for note in rate.notes]
-    return [*lines, "", counted, *measured, f"estimates: {UNSURE}"]
+    return [*lines, "", counted, *_unrecorded(config), *measured, f"estimates: {UNSURE}"]
+
+
+def _unrecorded(config: Config) -> list[str]:
+    """Loaded models whose training documents are not known."""
+    if not (names := unrecorded(config.models.load)):
+        return []
+    return [f"no record of training documents: {', '.join(names)}; these models may have seen the held-out text"]
 
 
 def _flop(stage: Stage) -> float:

@@ -16,8 +16,9 @@ from universality.pipeline.figures import figure_tables
 from universality.pipeline.gather import Findings, findings
 from universality.pipeline.layout import RunFolder, comparisons, headline_comparison, headline_width, sae_grid
 from universality.pipeline.likeness import file_of
+from universality.pipeline.overlap import seen_in_training
 from universality.report import write_report
-from universality.report.data import FileLink, Report
+from universality.report.data import FileLink, LanguageModel, LanguageModels, Report
 from universality.report.figures import save_picture
 from universality.report.figures.drawings import DRAWINGS, draw_picture
 from universality.report.figures.tables import save_table
@@ -43,7 +44,8 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
         headline = gather.headline(found, head, samples)
         concepts = gather.concept_rows(found)
         grown = gather.families(found)
-        facts = _facts(found)
+        models = gather.language_models(found)
+        facts = _facts(found, models)
         tables = dict(figure_tables(found, samples, concepts, grown))
         pictures = tuple(draw_picture(name, tables[name]) for name in DRAWINGS if name in tables)
         explored = write_explorer(found, head, folder.report.parent, grown) if head else []
@@ -55,7 +57,7 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
             headline=headline,
             facts=facts,
             commands=("universality run config.yaml --out RUN", "universality info RUN --verify"),
-            models=gather.language_models(found),
+            models=models,
             widths=gather.width_rows(found, head),
             saes=gather.other_saes(found),
             concepts=concepts,
@@ -67,7 +69,7 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
             pairings=several.pairings(found, head),
             shared=several.shared(found),
             explorer=bool(explored),
-            warnings=_warnings(found),
+            warnings=_warnings(found, models),
         )
     drawings = folder.root / "figures"
     files = [file for drawn in pictures for file in save_picture(drawn, drawings)]
@@ -91,13 +93,14 @@ def report_as_it_is(run: Path) -> Path:
     return folder.report
 
 
-def _facts(found: Findings) -> tuple[tuple[str, str], ...]:
+def _facts(found: Findings, models: LanguageModels) -> tuple[tuple[str, str], ...]:
     c, tokens = found.config, found.corpus["tokens"]
     return (
         ("Corpus", f"{c.corpus.source}: {found.corpus['documents']:,} documents, blocks of {c.corpus.n_ctx}"),
         ("Tokens", ", ".join(f"{tokens[split]:,} {what}" for split, what in _SPLITS)),
         *([("A token here", _segments(found))] if c.models.tokenizers else []),
         ("Token blocks", found.corpus["blocks_hash"]),
+        ("Trained on held-out text", "; ".join(_seen(model) for model in models.rows)),
         ("Hook", _hook(c)),
         ("SAEs", _saes(c)),
         ("SAE seeds", ", ".join(f"{m} {w}: {seed}" for m, w, seed in sae_grid(c))),
@@ -179,16 +182,25 @@ def _files(config: Config, folder: RunFolder) -> tuple[FileLink, ...]:
     return tuple(link for link in links if link.path in later or (folder.report.parent / link.path).exists())
 
 
-def _warnings(found: Findings) -> tuple[str, ...]:
+def _seen(model: LanguageModel) -> str:
+    """Whether a model was trained on documents that the study holds out."""
+    return seen_in_training(model.name, model.held_out, model.seen)
+
+
+def _warnings(found: Findings, models: LanguageModels) -> tuple[str, ...]:
     lines = gather.notes(found.headline) + gather.likeness_notes(found, found.headline) if found.headline else []
     if found.missing:
         lines.insert(0, f"This run is not finished. Not there: {listed(found.missing)}. The command `run` goes on.")
-    for name in found.config.models.load:
-        path = found.folder.model(name) / "source.json"
-        note = gather.read_json(path) if path.exists() else {"trained_on_these_splits": True}
-        if not note["trained_on_these_splits"]:
-            lines.append(f"Model {name} was not trained on these splits: it may have seen the held-out documents.")
+    for model in models.rows:
+        if model.seen is None and model.name in found.config.models.load:
+            lines.append(f"{_capital(_seen(model))}: it may have seen the held-out ones.")
+        elif model.seen:
+            lines.append(f"{_seen(model)}: there its activations may be of text known by heart.")
     return tuple(lines)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _write_summary(report: Report, path: Path) -> Path:

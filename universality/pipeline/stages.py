@@ -14,6 +14,7 @@ from universality.files import replacing, write_json
 from universality.pipeline.fitness import warn_of_unfit
 from universality.pipeline.layout import Comparison, RunFolder, ceilings_of, family_stores, sae_grid
 from universality.pipeline.likeness import likeness
+from universality.pipeline.overlap import note_overlap
 from universality.pipeline.samples import spread_evenly
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
         )
         resolve_hook(model, config.hooks[name])
         save_model(model, target, getattr(torch, m.dtype))
-        return [target / "config.json", target / "model.safetensors", target / "train.jsonl"]
+        made = [target / name for name in ("config.json", "model.safetensors", "train.jsonl", "training_documents.npz")]
+        return [*made, note_overlap(folder, name, target, blocks.hash, blocks)]
     model = load_model(config.models.load[name], name)
     check_models({name: model}, blocks)
     if tokenizer.is_file():  # token ids of a .npy have none
@@ -165,7 +167,6 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
         "source": config.models.load[name],
         "hash": model.hash,
         "held_out_loss": loss,
-        "trained_on_these_splits": same_text,
         "seeds": model.metadata.get("seeds"),
         "revision": model.metadata.get("revision"),
         "commit": model.metadata.get("commit"),
@@ -178,7 +179,8 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
     }
     target.mkdir(parents=True, exist_ok=True)
     write_json(target / "source.json", note)
-    return [target / "source.json"]
+    source, corpus_hash = model_folder(config.models.load[name]), model.metadata.get("corpus_hash")
+    return [target / "source.json", note_overlap(folder, name, source, corpus_hash, blocks)]
 
 
 def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks) -> list[Path]:

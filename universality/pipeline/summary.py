@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from universality.pipeline.layout import RunFolder
+from universality.pipeline.overlap import seen_in_training
 from universality.report.numbers import of_all
 
 
@@ -26,6 +27,8 @@ def print_findings(folder: RunFolder) -> None:
             f"{_number(a['explained_variance'])} at L0 {a['l0']:.0f}, q <= {head['q_level']:g} for "
             f"{_number(row['share_significant'])}, within kinds {_number(row['share_within_kinds'])}"
         )
+    for model in found["models"]["rows"]:
+        print(f"  {seen_in_training(model['name'], model['held_out'], model['seen'])}")
 
 
 def _intervals(part: dict[str, Any]) -> str:

@@ -11,7 +11,8 @@ from universality.report.data.samples import NAN
 class LanguageModel:
     """One language model: where it comes from, the seeds of its weights and its data order, and its loss.
 
-    The loss is in nats a token, on held-out text.
+    The loss is in nats a token, on held-out text. ``held_out`` counts the study's held-out documents, ``seen`` those of
+    them that the model was trained on; None where that is not known.
     """
 
     name: str
@@ -19,6 +20,8 @@ class LanguageModel:
     init_seed: int | None = None
     order_seed: int | None = None
     loss: float = NAN
+    held_out: int | None = None
+    seen: int | None = None
 
 
 @dataclass(frozen=True)
