@@ -39,6 +39,7 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
             bos_id=c.bos_id,
             n_ctx=c.n_ctx,
             document_separator=c.document_separator,
+            special_ids=c.special_ids,
             held_out=c.held_out,
             split_seed=c.split_seed,
         )
@@ -62,14 +63,16 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
         "documents": len(blocks.documents),
         "tokens": tokens,
         "flagged_kinds": list(blocks.flagged_kinds),
+        "special_left_out": corpus.special_left_out,
+        "repeated_documents": corpus.repeated,
+        "notes": list(corpus.notes),
         "unigram_loss": counted and round(counted.unigram, 4),
         "bigram_loss": counted and round(counted.bigram, 4),
     }
     write_json(folder.corpus_summary, summary)
     if corpus.tokenizer is None:
         return [folder.blocks, folder.corpus_summary]
-    corpus.tokenizer.save(folder.tokenizer)
-    return [folder.blocks, folder.corpus_summary, folder.tokenizer]
+    return [folder.blocks, folder.corpus_summary, *corpus.tokenizer.save(folder.tokenizer)]
 
 
 def _make_common_text(config: Config, folder: RunFolder) -> list[Path]:
@@ -90,7 +93,7 @@ def _make_common_text(config: Config, folder: RunFolder) -> list[Path]:
     text.blocks.save(folder.blocks)
     for name, own in text.own.items():
         own.save(folder.own_blocks(name))
-        tokenizers[name].save(folder.own_tokenizer(name))
+    saved = [file for name in text.own for file in tokenizers[name].save(folder.own_tokenizer(name))]
     write_json(folder.segments, text.strings)
     summary = {
         "blocks_hash": text.blocks.hash,
@@ -99,12 +102,15 @@ def _make_common_text(config: Config, folder: RunFolder) -> list[Path]:
         "own_tokens": {name: own.n_tokens for name, own in text.own.items()},
         "segments_left_out": text.left_out,
         "flagged_kinds": list(text.blocks.flagged_kinds),
+        "special_left_out": text.special_left_out,
+        "repeated_documents": text.repeated,
+        "notes": list(text.notes),
         "unigram_loss": None,  # of segments it would stand beside losses of tokens
         "bigram_loss": None,
     }
     write_json(folder.corpus_summary, summary)
-    own_files = [file for name in names for file in (folder.own_blocks(name), folder.own_tokenizer(name))]
-    return [folder.blocks, folder.corpus_summary, folder.segments, *own_files]
+    own_files = [folder.own_blocks(name) for name in names]
+    return [folder.blocks, folder.corpus_summary, folder.segments, *own_files, *saved]
 
 
 def _tokens_of_splits(config: Config, blocks: TokenBlocks) -> dict[str, int]:
