@@ -136,7 +136,7 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
     from universality.models.language_model import load_model, save_model
     from universality.models.shipped import model_folder
     from universality.models.train import train_model
-    from universality.models.vocabulary import check_vocabulary
+    from universality.models.vocabulary import check_special, check_vocabulary
     from universality.pipeline.sites import blocks_of
 
     blocks = blocks_of(config, folder, name)
@@ -152,8 +152,10 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
         return [target / "config.json", target / "model.safetensors", target / "train.jsonl"]
     model = load_model(config.models.load[name], name)
     check_models({name: model}, blocks)
-    if tokenizer.is_file():  # token ids of a .npy have none
+    if tokenizer.is_file():
         check_vocabulary(name, model_folder(config.models.load[name]), load_tokenizer(tokenizer))
+    else:  # token ids of a .npy
+        check_special(name, model_folder(config.models.load[name]), blocks)
     site = ModelSite(model, config.hooks[name])
     same_text = model.metadata.get("corpus_hash") == blocks.hash
     held_out = blocks.select("choose", "report")
