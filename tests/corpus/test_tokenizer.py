@@ -97,6 +97,13 @@ def test_a_bos_that_only_a_file_beside_it_names_survives_being_saved(
         assert load_tokenizer(tmp_path / "run" / name).bos_id == 0
 
 
+def test_a_number_in_a_configuration_is_believed_of_a_special_token_only(tmp_path: Path) -> None:
+    renamed(train_bpe(TEXTS, 300), "<|x|>").save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "config.json").write_text(json.dumps({"bos_token_id": 70}), encoding="utf-8")
+    with pytest.raises(CorpusError, match="names no token that opens a document"):
+        load_tokenizer(tmp_path)
+
+
 def test_a_bos_that_the_tokenizer_itself_puts_first(tmp_path: Path) -> None:
     backend = renamed(train_bpe(TEXTS, 300), "<|startoftext|>")
     backend.add_special_tokens(["<|endoftext|>"])

@@ -79,7 +79,7 @@ def test_a_run_says_what_was_left_out_of_its_text(tmp_path: Path) -> None:
         ("Special tokens in the text", "30, left out; the text behind each begins a new block"),
     ]
     repeated = _left_out(SimpleNamespace(corpus={"repeated_documents": 2}))  # type: ignore[arg-type]
-    assert repeated == [("Repeated text", "2 held-out documents have the exact text of one in another split")]
+    assert repeated == [("Held-out documents whose exact text stands in another split too", "2")]
     assert _left_out(SimpleNamespace(corpus={})) == []  # type: ignore[arg-type]  # a run of an earlier version
 
 

@@ -243,11 +243,13 @@ def _pieces(
     token_ids: Sequence[Sequence[int] | NDArray[np.integer]], special: set[int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """The tokens of text in a row, the lengths of the runs that no special token interrupts, and their documents."""
+    sizes = np.array([len(ids) for ids in token_ids], np.int64)
     stream = np.concatenate([np.zeros(0, np.int64), *(np.asarray(ids, np.int64) for ids in token_ids if len(ids))])
-    document = np.repeat(np.arange(len(token_ids)), [len(ids) for ids in token_ids])
-    left_out = np.isin(stream, sorted(special))
-    # A run is named by its document and by how many special tokens stand before it: the names rise.
-    run = (document + np.cumsum(left_out))[~left_out]
-    first = np.flatnonzero(np.diff(run, prepend=-1))
-    sizes = np.diff(np.append(first, len(run)))
-    return stream[~left_out], sizes, document[~left_out][first]
+    left_out = np.flatnonzero(np.isin(stream, sorted(special)))
+    ends = np.cumsum(sizes)
+    starts = np.unique(np.concatenate([ends - sizes, left_out + 1]))
+    starts = starts[starts < len(stream)]
+    document = np.searchsorted(ends, starts, side="right")
+    stops = np.append(left_out, len(stream))[np.searchsorted(left_out, starts)]
+    lengths = np.minimum(stops, ends[document]) - starts  # 0 where one special token follows another
+    return np.delete(stream, left_out), lengths[lengths > 0], document[lengths > 0]

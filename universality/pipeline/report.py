@@ -117,7 +117,7 @@ def _left_out(found: Findings) -> list[tuple[str, str]]:
     if special:
         facts.append(("Special tokens in the text", f"{special:,}, left out; the text behind each begins a new block"))
     if repeated:
-        facts.append(("Repeated text", f"{repeated:,} held-out documents have the exact text of one in another split"))
+        facts.append(("Held-out documents whose exact text stands in another split too", f"{repeated:,}"))
     return facts
 
 
