@@ -41,8 +41,8 @@ class CorpusConfig(_Section):
     """The text that every model of the study reads, and how it is cut."""
 
     source: str | list[str] = "starter"
-    """``starter``, or text files, folders of them, JSON lines (``text``, optional ``kind``, ``group``, ``id``), or one
-    ``.npy`` of token ids [n_documents, n]."""
+    """``starter``, or text files, folders of them, JSON lines, CSV or Parquet (``text``, optional ``kind``, ``group``,
+    ``id``), or one ``.npy`` of token ids [n_documents, n]."""
     tokenizer: str = "starter"
     """``starter``, ``train`` (a byte-level BPE on the training documents), a ``tokenizer.json`` or its folder, or a
     repository of the Hugging Face hub: ``EleutherAI/pythia-70m``."""
@@ -52,6 +52,8 @@ class CorpusConfig(_Section):
     """For a ``.npy`` source: the id that opens a block."""
     document_separator: int | None = None
     """For a ``.npy`` source of one dimension: the id that ends each document."""
+    special_ids: list[int] = []
+    """For a ``.npy`` source: other ids that stand for no text, as end of text and padding do."""
     n_ctx: int = Field(128, ge=2)
     """Positions of a block, BOS included."""
     held_out: float = Field(0.2, ge=0, lt=1)

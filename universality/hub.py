@@ -15,7 +15,14 @@ from universality.errors import ModelError
 _NAME = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[^\s@]+))?")
 _BRACES = re.compile(r"\{([^{}]+)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+# The others may say which token opens a text.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "config.json",
+    "generation_config.json",
+)
 _CONFIG_FILES = ("*.json",)
 _WEIGHTS = ("*.safetensors", "*.bin")  # the second only where the first are not: older checkpoints
 

@@ -175,6 +175,23 @@ def test_a_segment_longer_than_a_block_is_left_out_and_counted() -> None:
         common_blocks([text], table([text]), {"A": a, "B": b}, n_ctx=1)
 
 
+def test_no_model_reads_a_special_token_that_is_written_out(tokenizers: dict[str, Tokenizer]) -> None:
+    """``<s>`` is special for one model and four letters for the others; ``<|bos|>`` the other way round."""
+    texts = ["one<|bos|>two two<s> three", "<|bos|><|bos|>four"]
+    common = common_blocks(texts, table(texts), tokenizers, n_ctx=32)
+    assert common.special_left_out == 4
+    assert common.left_out == 0
+    shown = ["".join(common.strings[i] for i in row[1:n]) for row, n in zip(*_rows(common.blocks), strict=True)]
+    assert shown == ["one", "two two", " three", "four"]
+    for name, own in common.own.items():
+        assert not np.isin(own.tokens[own.valid], tokenizers[name].special_ids).any()
+        assert_array_equal(own.document, [0, 0, 0, 1])
+
+
+def _rows(blocks: TokenBlocks) -> tuple[list[list[int]], list[int]]:
+    return blocks.tokens.tolist(), blocks.length.tolist()
+
+
 def test_one_tokenizer_for_all_is_refused(tokenizers: dict[str, Tokenizer]) -> None:
     with pytest.raises(CorpusError, match=r"A, B have one tokenizer: name it as corpus\.tokenizer"):
         build_common("starter", {"A": tokenizers["A"], "B": tokenizers["A"]}, max_documents=4)

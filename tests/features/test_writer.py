@@ -156,7 +156,7 @@ def test_document_names_that_hdf5_cannot_hold(tmp_path: Path) -> None:
 
 
 def test_too_many_kinds(writer: FeatureWriter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffer, "_INT16_MAX", 1)
+    monkeypatch.setattr(buffer, "MAX_KINDS", 1)
     with writer, pytest.raises(FormatError, match="a store holds 1 kinds at most, found 2"):
         writer.append(ROWS, **(COLUMNS | {"kind": ["a", "b"]}))
 

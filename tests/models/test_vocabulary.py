@@ -3,11 +3,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from universality.corpus import train_bpe
+from universality.corpus import build_from_arrays, train_bpe
 from universality.errors import CorpusError, MismatchError
-from universality.models.vocabulary import check_vocabulary
+from universality.models.vocabulary import check_special, check_vocabulary
 
 ENGLISH, HEBREW = ["the cat sat on the mat " * 20], ["שלום עולם ומלואו " * 20]
 
@@ -41,3 +42,20 @@ def test_a_torn_tokenizer_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(CorpusError, match=r"tokenizer\.json: not a tokenizer\.json that the tokenizers library reads"):
         check_vocabulary("A", tmp_path, train_bpe(ENGLISH, 260))
+
+
+def test_token_ids_that_the_models_tokenizer_calls_special_are_refused(tmp_path: Path) -> None:
+    tokenizer = train_bpe(ENGLISH, 262)
+    tokenizer.backend.add_special_tokens(["</s>"])
+    rows = np.full((10, 8), 70)
+    rows[:, 5] = tokenizer.backend.token_to_id("</s>")
+    corpora = {
+        name: build_from_arrays(rows, d_vocab=263, bos_id=0, n_ctx=9, special_ids=special).blocks
+        for name, special in (("counted", []), ("named", [262]))
+    }
+    check_special("A", tmp_path, corpora["counted"])  # no tokenizer.json: not known
+    tokenizer.backend.save(str(tmp_path / "tokenizer.json"))
+    check_special("A", tmp_path, corpora["named"])
+    message = r"model 'A': .* stand for no text: 262 \(</s>\) 10 times; name them in corpus\.special_ids"
+    with pytest.raises(MismatchError, match=message):
+        check_special("A", tmp_path, corpora["counted"])

@@ -147,3 +147,15 @@ def test_a_damaged_file_of_an_earlier_task_is_to_be_deleted_and_a_foreign_one_is
         run(source)
     dough.unlink()
     assert kitchen.run() == ["dough", "bread/loaf"]
+
+
+def test_a_linked_folder_counts_among_the_inputs_and_a_hidden_one_does_not(tmp_path: Path) -> None:
+    for name in ("text", "disk", "text/.git"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.txt").write_text("one")
+    (tmp_path / "text" / "linked").symlink_to(tmp_path / "disk")
+    before = hash_inputs([tmp_path / "text"])
+    (tmp_path / "text" / ".git" / "a.txt").write_text("two")
+    assert hash_inputs([tmp_path / "text"]) == before
+    (tmp_path / "disk" / "a.txt").write_text("two")
+    assert hash_inputs([tmp_path / "text"]) != before

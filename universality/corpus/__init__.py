@@ -4,7 +4,7 @@ from universality.corpus.blocks import TokenBlocks, cut_blocks
 from universality.corpus.common import CommonText, common_blocks
 from universality.corpus.corpus import Corpus, build_common, build_corpus, build_from_arrays
 from universality.corpus.documents import DocumentTable
-from universality.corpus.read import Passage, read_passages
+from universality.corpus.read import Passage, Reading, read_passages, read_source
 from universality.corpus.splits import split_documents
 from universality.corpus.tokenizer import Tokenizer, load_tokenizer, train_bpe, wrap_tokenizer
 
@@ -13,6 +13,7 @@ __all__ = [
     "Corpus",
     "DocumentTable",
     "Passage",
+    "Reading",
     "TokenBlocks",
     "Tokenizer",
     "build_common",
@@ -22,6 +23,7 @@ __all__ = [
     "cut_blocks",
     "load_tokenizer",
     "read_passages",
+    "read_source",
     "split_documents",
     "train_bpe",
     "wrap_tokenizer",

@@ -3,11 +3,14 @@
 A block is BOS, then up to ``n_ctx - 1`` tokens of *one* document, then padding. So no position ever sees
 another document, and two blocks of full length can be re-paired position by position in a null. BOS and
 padding positions are the model's business only: they enter no SAE batch, no moment, no correlation.
+
+A special token inside a document (BOS, end of text, padding, or one written out in the text) ends a block there: it is
+left out, and the text behind it begins a new block, after a BOS of its own.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -177,13 +180,14 @@ def cut_blocks(
     d_vocab: int,
     tokenizer_hash: str = "",
     flagged_kinds: tuple[str, ...] = (),
+    special_ids: Iterable[int] = (),
 ) -> TokenBlocks:
     """Cut each document's tokens into blocks of one BOS and up to ``n_ctx - 1`` tokens.
 
     Parameters
     ----------
     token_ids
-        One sequence of ids a document, without BOS.
+        One sequence of ids a document.
     documents
         A row a document.
     n_ctx
@@ -192,6 +196,8 @@ def cut_blocks(
         Of the tokenizer; "" for ids that came tokenised.
     flagged_kinds
         As `TokenBlocks` has them.
+    special_ids
+        Ids that stand for no text, besides BOS. No block holds one; the text behind it begins a new block.
 
     Raises
     ------
@@ -204,20 +210,22 @@ def cut_blocks(
         raise CorpusError(f"n_ctx: expected at least 2 (BOS and a token), found {n_ctx}")
     if len(token_ids) != len(documents.id):
         raise MismatchError(f"expected tokens for {len(documents.id)} documents, found {len(token_ids)}")
-    sizes = np.array([len(ids) for ids in token_ids], np.int64)
-    if sizes.sum() == 0:
-        raise CorpusError("no tokens to cut into blocks: every document is empty")
-    stream = np.concatenate([np.asarray(ids, np.int64) for ids in token_ids if len(ids)])
+    if not 0 <= bos_id < d_vocab:
+        raise MismatchError(f"bos_id: expected an id in [0, {d_vocab}), the vocabulary, found {bos_id}")
+    stream, sizes, piece_of = _pieces(token_ids, {bos_id, *special_ids})
+    if not len(stream):
+        raise CorpusError("no tokens to cut into blocks: every document is empty, or of special tokens alone")
     if stream.min() < 0 or stream.max() >= d_vocab:
         raise MismatchError(
-            f"token ids must lie in [0, {d_vocab}), found {stream.min()} … {stream.max()}: "
-            "the tokens are another tokenizer's"
+            f"token ids must lie in [0, {d_vocab}), found {stream.min()} … {stream.max()}: the tokens are another "
+            "tokenizer's, or some are padding (-100 often is), which special_ids would leave out"
         )
     step = n_ctx - 1
     n_blocks = -(-sizes // step)
-    document = np.repeat(np.arange(len(sizes)), n_blocks)
+    piece = np.repeat(np.arange(len(sizes)), n_blocks)
     rank = np.arange(n_blocks.sum()) - np.repeat(np.cumsum(n_blocks) - n_blocks, n_blocks)
-    used = np.minimum(sizes[document] - rank * step, step)
+    used = np.minimum(sizes[piece] - rank * step, step)
+    document = piece_of[piece]
     tokens = np.full((len(document), n_ctx), bos_id, np.int32)
     tokens[:, 1:][np.arange(step) < used[:, None]] = stream
     return TokenBlocks(
@@ -229,3 +237,19 @@ def cut_blocks(
         tokenizer_hash,
         flagged_kinds,
     )
+
+
+def _pieces(
+    token_ids: Sequence[Sequence[int] | NDArray[np.integer]], special: set[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The tokens of text in a row, the lengths of the runs that no special token interrupts, and their documents."""
+    sizes = np.array([len(ids) for ids in token_ids], np.int64)
+    stream = np.concatenate([np.zeros(0, np.int64), *(np.asarray(ids, np.int64) for ids in token_ids if len(ids))])
+    left_out = np.flatnonzero(np.isin(stream, sorted(special)))
+    ends = np.cumsum(sizes)
+    starts = np.unique(np.concatenate([ends - sizes, left_out + 1]))
+    starts = starts[starts < len(stream)]
+    document = np.searchsorted(ends, starts, side="right")
+    stops = np.append(left_out, len(stream))[np.searchsorted(left_out, starts)]
+    lengths = np.minimum(stops, ends[document]) - starts  # 0 where one special token follows another
+    return np.delete(stream, left_out), lengths[lengths > 0], document[lengths > 0]

@@ -44,22 +44,34 @@ class CommonText:
         The text of each segment id; "" for 0.
     left_out
         Segments of more tokens than a block has room for, which no model reads.
+    special_left_out
+        Segments that hold a special token of any tokenizer, which no model reads either: the text behind one begins a
+        new block.
+    repeated, notes
+        As `universality.corpus.Corpus` has them.
     """
 
     blocks: TokenBlocks
     own: Mapping[str, TokenBlocks]
     strings: tuple[str, ...]
     left_out: int
+    special_left_out: int = 0
+    repeated: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Document:
-    """A document's segments: where they end in its text, and the first token of each for every model (and the end)."""
+    """A document's segments: where they end in its text, and the first token of each for every model (and the end).
+
+    ``special`` says which segments hold a special token of any model.
+    """
 
     text: str
     bounds: IntArray
     tokens: Sequence[NDArray[np.int32]]
     first: Sequence[IntArray]
+    special: NDArray[np.bool_]
 
 
 def common_blocks(
@@ -89,7 +101,9 @@ def common_blocks(
     if n_ctx < 2:
         raise CorpusError(f"n_ctx: expected at least 2 (BOS and a token), found {n_ctx}")
     read = list(_read(texts, list(tokenizers.values())))
-    full = [stop - start for _, document in read for start, stop in _cut(document, n_ctx - 1) if stop < _n(document)]
+    full = [
+        stop - start for _, document in read for start, stop in _cut(document, n_ctx - 1) if _goes_on(document, stop)
+    ]
     most = max(1, int(np.quantile(full, _REACHED))) if full else n_ctx - 1
     pieces = [(i, document, *piece) for i, document in read for piece in _cut(document, n_ctx - 1, most)]
     if not pieces:
@@ -99,7 +113,9 @@ def common_blocks(
         )
     common, strings = _segments(pieces, n_ctx, documents, tokenizers, flagged_kinds)
     own = {name: _own(pieces, k, tokenizer, common) for k, (name, tokenizer) in enumerate(tokenizers.items())}
-    return CommonText(common, own, strings, sum(_n(document) for _, document in read) - common.n_tokens)
+    special = sum(int(document.special.sum()) for _, document in read)
+    n_segments = sum(_n(document) for _, document in read)
+    return CommonText(common, own, strings, n_segments - common.n_tokens - special, special)
 
 
 def boundaries(tokenized: Tokenized, n_characters: int) -> IntArray:
@@ -122,7 +138,8 @@ def _read(texts: Sequence[str], tokenizers: Sequence[Tokenizer]) -> Iterator[tup
             for tokenized in found[1:]:
                 bounds = np.intersect1d(bounds, boundaries(tokenized, len(text)), assume_unique=True)
             first = [_first_tokens(tokenized, bounds) for tokenized in found]
-            yield low + i, _Document(text, bounds, [tokenized.ids for tokenized in found], first)
+            ids = [tokenized.ids for tokenized in found]
+            yield low + i, _Document(text, bounds, ids, first, _special(ids, first, tokenizers))
 
 
 def _first_tokens(tokenized: Tokenized, bounds: IntArray) -> IntArray:
@@ -135,16 +152,35 @@ def _first_tokens(tokenized: Tokenized, bounds: IntArray) -> IntArray:
     return first
 
 
+def _special(
+    ids: Sequence[NDArray[np.int32]], first: Sequence[IntArray], tokenizers: Sequence[Tokenizer]
+) -> NDArray[np.bool_]:
+    """[n_segments] whether a model's special token stands there."""
+    special = np.zeros(len(first[0]) - 1, bool)
+    for tokens, starts, tokenizer in zip(ids, first, tokenizers, strict=True):
+        special |= np.logical_or.reduceat(np.isin(tokens, tokenizer.special_ids), starts[:-1])
+    return special
+
+
+def _goes_on(document: _Document, stop: int) -> bool:
+    """Whether text follows a run at once."""
+    return stop < _n(document) and not document.special[stop]
+
+
 def _n(document: _Document) -> int:
     return len(document.bounds) - 1
 
 
 def _cut(document: _Document, room: int, most: int | None = None) -> Iterator[tuple[int, int]]:
-    """Runs of segments that have at most ``room`` tokens of every model; what alone has more is stepped over."""
+    """Runs of segments that have at most ``room`` tokens of every model.
+
+    What alone has more is stepped over, and so are special tokens.
+    """
     at, n = 0, _n(document)
+    special = np.append(np.flatnonzero(document.special), n)
     while at < n:
         stop = min(int(np.searchsorted(first, first[at] + room, side="right")) - 1 for first in document.first)
-        stop = stop if most is None else min(stop, at + most)
+        stop = min(stop, int(special[np.searchsorted(special, at)]), n if most is None else at + most)
         if stop > at:
             yield at, stop
         at = max(stop, at + 1)

@@ -1,8 +1,11 @@
 """From a source of text or tokens to token blocks with splits."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import logging
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,18 +13,35 @@ from numpy.typing import NDArray
 from universality.corpus.blocks import TokenBlocks, cut_blocks
 from universality.corpus.common import CommonText, common_blocks
 from universality.corpus.documents import DocumentTable
-from universality.corpus.read import Passage, read_passages
+from universality.corpus.read import Passage, read_source
 from universality.corpus.splits import TRAIN, split_documents
 from universality.corpus.tokenizer import Tokenizer, load_tokenizer, train_bpe
 from universality.errors import CorpusError
 
+_log = logging.getLogger(__name__)
+_SAMPLED = 1000  # documents in which padding is looked for
+_RUN = 4  # tokens of one id in a row that look like padding
+
 
 @dataclass(frozen=True)
 class Corpus:
-    """Token blocks and the tokenizer that made them (None for arrays that came tokenised)."""
+    """Token blocks and the tokenizer that made them (None for arrays that came tokenised).
+
+    Attributes
+    ----------
+    special_left_out
+        Special tokens inside documents, which stand in no block; a BOS at a document's start is not counted.
+    repeated
+        Held-out documents whose exact text is also that of a document in another split.
+    notes
+        What was left out of the source, a sentence each; what is noted while reading is also logged.
+    """
 
     blocks: TokenBlocks
     tokenizer: Tokenizer | None
+    special_left_out: int = 0
+    repeated: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def build_corpus(
@@ -48,9 +68,10 @@ def build_corpus(
     held_out, split_seed
         As for `universality.corpus.splits.split_documents`.
     max_documents
-        Keep only the first so many documents (of a shuffled corpus a fair sample).
+        Read only so many documents, the first ones (of a shuffled corpus a fair sample); nothing behind them is read.
     """
-    passages = read_passages(source)[:max_documents]
+    reading = read_source(source, max_documents)
+    passages = reading.passages
     documents, flagged = _table(passages, held_out, split_seed)
     if isinstance(tokenizer, Tokenizer):
         made = tokenizer
@@ -58,16 +79,20 @@ def build_corpus(
         made = train_bpe((p.text for p, s in zip(passages, documents.split, strict=True) if s == TRAIN), d_vocab)
     else:
         made = load_tokenizer(tokenizer)
+    token_ids = made.encode([passage.text for passage in passages])
     blocks = cut_blocks(
-        made.encode([passage.text for passage in passages]),
+        token_ids,
         documents,
         n_ctx=n_ctx,
         bos_id=made.bos_id,
         d_vocab=made.d_vocab,
         tokenizer_hash=made.hash,
         flagged_kinds=flagged,
+        special_ids=made.special_ids,
     )
-    return Corpus(blocks, made)
+    special = sum(map(len, token_ids)) - blocks.n_tokens - _opened(token_ids, made.bos_id)
+    repeated = repeated_documents([passage.text for passage in passages], documents.split)
+    return Corpus(blocks, made, special, repeated, reading.notes)
 
 
 def build_common(
@@ -96,10 +121,11 @@ def build_common(
             f"{', '.join(tokenizers)} have one tokenizer: name it as corpus.tokenizer and leave models.tokenizers out, "
             "so that they are compared token by token"
         )
-    passages = read_passages(source)[:max_documents]
-    documents, flagged = _table(passages, held_out, split_seed)
-    texts = [passage.text for passage in passages]
-    return common_blocks(texts, documents, tokenizers, n_ctx=n_ctx, flagged_kinds=flagged)
+    reading = read_source(source, max_documents)
+    documents, flagged = _table(reading.passages, held_out, split_seed)
+    texts = [passage.text for passage in reading.passages]
+    common = common_blocks(texts, documents, tokenizers, n_ctx=n_ctx, flagged_kinds=flagged)
+    return replace(common, repeated=repeated_documents(texts, documents.split), notes=reading.notes)
 
 
 def build_from_arrays(
@@ -109,6 +135,7 @@ def build_from_arrays(
     bos_id: int,
     n_ctx: int = 128,
     document_separator: int | None = None,
+    special_ids: Iterable[int] = (),
     held_out: float = 0.2,
     split_seed: int = 0,
 ) -> Corpus:
@@ -117,23 +144,55 @@ def build_from_arrays(
     Parameters
     ----------
     tokens : int [n_documents, n], or int [n] with ``document_separator``, or the path of such a ``.npy``
-        A row a document; or one stream in which the separator's id ends each document. A BOS at the start of
-        a document is dropped: the block brings its own.
+        A row a document; or one stream in which the separator's id ends each document.
     d_vocab
         Token types; every id is below it.
     bos_id
-        The id that opens a block.
+        The id that opens a block. Where it stands in a document it is left out: the block brings its own.
     n_ctx, held_out, split_seed
         As for `build_corpus`.
     document_separator
         The id that ends each document of a stream.
+    special_ids
+        Other ids that stand for no text, as end of text and padding do: left out wherever they stand, and the tokens
+        behind them begin a new block.
 
     Raises
     ------
     CorpusError
-        If the array is not of integers, or a stream has no separator.
+        If the array is not of integers, a stream has no separator, or rows have one.
+    MismatchError
+        If an id, or ``bos_id``, is outside the vocabulary.
     """
     name = str(tokens) if isinstance(tokens, str | Path) else "array"
+    rows = _rows(name, _integers(name, tokens), document_separator)
+    special = {bos_id, *special_ids}
+    rows = [row for row in rows if not np.isin(row, list(special)).all()]
+    passages = [Passage(id=str(i), kind="tokens", group=str(i), text="") for i in range(len(rows))]
+    documents, flagged = _table(passages, held_out, split_seed)
+    blocks = cut_blocks(
+        rows, documents, n_ctx=n_ctx, bos_id=bos_id, d_vocab=d_vocab, flagged_kinds=flagged, special_ids=special
+    )
+    left_out = sum(map(len, rows)) - blocks.n_tokens - _opened(rows, bos_id)
+    repeated = repeated_documents([np.asarray(row).tobytes() for row in rows], documents.split)
+    return Corpus(blocks, None, left_out, repeated, _padding_noted(name, rows, special))
+
+
+def repeated_documents(contents: Sequence[Hashable], split: Sequence[str]) -> int:
+    """How many held-out documents have the very contents of a document in another split."""
+    splits: dict[Hashable, set[str]] = {}
+    for content, part in zip(contents, split, strict=True):
+        splits.setdefault(content, set()).add(part)
+    return sum(part != TRAIN and len(splits[content]) > 1 for content, part in zip(contents, split, strict=True))
+
+
+def _opened(token_ids: Sequence[Any], bos_id: int) -> int:
+    """Documents that bring a BOS of their own."""
+    return sum(bool(len(ids)) and int(ids[0]) == bos_id for ids in token_ids)
+
+
+def _integers(name: str, tokens: NDArray[np.integer] | str | Path) -> NDArray[np.integer]:
+    """The array, read if it is a file; refused where it does not hold token ids."""
     try:
         array = np.load(tokens, allow_pickle=False, mmap_mode="r") if isinstance(tokens, str | Path) else tokens
     except (OSError, ValueError, EOFError) as error:
@@ -141,19 +200,44 @@ def build_from_arrays(
     if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.integer) or array.ndim not in (1, 2):
         found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
         raise CorpusError(f"{name}: expected integers of shape [n_documents, n] or [n], found {found}")
+    return array
+
+
+def _rows(name: str, array: NDArray[np.integer], separator: int | None) -> list[NDArray[np.integer]]:
+    """One array a document."""
+    if array.ndim == 2 and separator is not None:
+        raise CorpusError(
+            f"{name}: expected one stream [n] with document_separator, found rows {array.shape}. If every row is a "
+            "document, leave document_separator out and name that id in special_ids; if documents run on from row to "
+            "row, save the array as one stream: tokens.reshape(-1)"
+        )
     if array.ndim == 2:
-        rows = list(array)
-    elif document_separator is None:
+        return list(array)
+    if separator is None:
         raise CorpusError(f"{name}: one stream of tokens; give document_separator, the id that ends a document")
-    else:
-        rows = np.split(np.asarray(array), np.flatnonzero(array == document_separator) + 1)
-        rows = [row[row != document_separator] for row in rows]
-    rows = [row[1:] if len(row) and row[0] == bos_id else row for row in rows]
-    rows = [row for row in rows if len(row)]
-    passages = [Passage(id=str(i), kind="tokens", group=str(i), text="") for i in range(len(rows))]
-    documents, flagged = _table(passages, held_out, split_seed)
-    blocks = cut_blocks(rows, documents, n_ctx=n_ctx, bos_id=bos_id, d_vocab=d_vocab, flagged_kinds=flagged)
-    return Corpus(blocks, None)
+    ends = np.flatnonzero(array == separator)
+    if not len(ends):
+        raise CorpusError(
+            f"{name}: document_separator {separator} is nowhere in the stream of {len(array):,} tokens; give the id "
+            "that ends each document"
+        )
+    return [row[row != separator] for row in np.split(np.asarray(array), ends + 1)]
+
+
+def _padding_noted(name: str, rows: Sequence[NDArray[np.integer]], special: set[int]) -> tuple[str, ...]:
+    """A note where rows end or begin with one id again and again, as padded ones do."""
+    some = [np.asarray(row[~np.isin(row, list(special))]) for row in rows[:: max(1, len(rows) // _SAMPLED)]]
+    ends = [ids[part] for ids in some if len(ids) > _RUN for part in (slice(-_RUN, None), slice(_RUN))]
+    runs = Counter(int(end[0]) for end in ends if (end == end[0]).all())
+    if not runs or runs.most_common(1)[0][1] < max(2, len(some) // 10):
+        return ()
+    ((token, times),) = runs.most_common(1)
+    note = (
+        f"{name}: {times} of {len(some)} documents begin or end with {_RUN} or more tokens of id {token}: if that is "
+        "padding, name it in special_ids (corpus.special_ids), for now it counts as text"
+    )
+    _log.warning(note)
+    return (note,)
 
 
 def _table(passages: list[Passage], held_out: float, seed: int) -> tuple[DocumentTable, tuple[str, ...]]:

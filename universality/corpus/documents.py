@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 
 from universality.errors import CorpusError
 
+_NOT_IN_HDF5 = re.compile("[\0\ud800-\udfff]")
 SPLITS = ("train", "choose", "report")
+MAX_NAME = 4096
+"""Characters of an id, kind or group: a feature store gives every name the space of the longest in its column."""
+MAX_KINDS = 32_767
+"""Kinds of one feature store, which numbers them in 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,16 @@ class DocumentTable:
 
     def __len__(self) -> int:
         return len(self.id)
+
+
+def name_fault(value: str) -> str | None:
+    """Why a feature store cannot hold a name, and what to do; None where it can."""
+    if len(value) > MAX_NAME:
+        return f"has {len(value)} characters, {MAX_NAME} are allowed; shorten it"
+    # HDF5 text ends at a NUL and is UTF-8, which has no lone surrogates.
+    if _NOT_IN_HDF5.search(value):
+        return "holds a NUL or a lone surrogate, which HDF5 text cannot; rename it"
+    return None
 
 
 def _check_text(name: str, column: tuple[str, ...]) -> None:

@@ -1,21 +1,24 @@
-"""Passages of text from the shipped starter corpus, from a user's files, or from JSON lines.
+"""Passages of text from the shipped starter corpus, from a user's files, or from files of records.
 
 Terms: a *passage* is one piece of text with a label; the corpus calls it a *document* from then on.
 Its ``kind`` is a concept label that is true of all of it, its ``group`` the work it was cut from.
 """
 
-import gzip
-import json
-import lzma
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from universality.corpus.documents import MAX_KINDS, name_fault
+from universality.corpus.folders import PassedOver, files_below, shown
+from universality.corpus.records import Record, absent, format_ending, format_of, has_text, read_records, read_text
 from universality.errors import CorpusError
 
 STARTER = Path(__file__).parent / "starter" / "starter.jsonl.xz"
-_OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open}
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,105 +35,197 @@ class Passage:
     """All of it."""
 
 
-def read_passages(source: str | Path | Iterable[str | Path]) -> list[Passage]:
+@dataclass(frozen=True)
+class Reading:
+    """What a source holds."""
+
+    passages: list[Passage]
+    """In a fixed order."""
+    notes: tuple[str, ...]
+    """What was passed over, a sentence each."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A passage, the file and line that it stands in, and whether it names itself there."""
+
+    passage: Passage
+    where: str
+    named: bool = False
+
+
+@dataclass
+class _Notes:
+    """What is passed over while a source is read."""
+
+    folders: list[tuple[Path, PassedOver]] = field(default_factory=list)
+    plain: list[str] = field(default_factory=list)
+    without_text: Counter[str] = field(default_factory=Counter)
+
+    def all(self) -> tuple[str, ...]:
+        below = (note for folder, passed_over in self.folders for note in passed_over.notes(folder))
+        plain = (f"{name}: no records with a 'text' in it, so it is read as plain text" for name in self.plain)
+        empty = (f"{source}: passages without text are left out: {n:,}" for source, n in self.without_text.items())
+        return (*below, *plain, *empty)
+
+
+def read_passages(source: str | Path | Iterable[str | Path], max_documents: int | None = None) -> list[Passage]:
     """All passages of ``source``, in a fixed order.
 
     Parameters
     ----------
     source
-        ``"starter"`` for the corpus that ships with the package; a ``.jsonl`` file (``.jsonl.xz`` and
-        ``.jsonl.gz`` too) with a ``text`` field a line and optionally ``id``, ``kind`` and ``group``; a text
-        file (one passage, kind ``text``); a folder (each file below it is a passage, its kind the name of the
-        first folder on the way to it); or several of these.
+        ``"starter"`` for the corpus that ships with the package; a file of records with a ``text`` and optionally
+        ``id``, ``kind`` and ``group``: JSON lines (``.jsonl``, ``.ndjson``), a JSON array (``.json``), ``.csv``,
+        ``.tsv``, ``.parquet``, all but the last also with ``.gz``, ``.xz`` or ``.bz2`` behind; a text file (one
+        passage, kind ``text``); a folder (each text below it is a passage, its kind the name of the first folder on
+        the way to it); or several of these.
+    max_documents
+        Stop reading after so many.
 
     Raises
     ------
     CorpusError
-        Where a file is missing, is not UTF-8, is empty, a line of JSON lacks ``text``, or two passages have one id.
+        Where a file is missing, is not UTF-8, is empty, a record lacks ``text`` or has a name that no feature store
+        can hold, or two passages have one id.
     """
-    if not isinstance(source, str | Path):
-        passages = _joined([(str(part), read_passages(part)) for part in source])
-    elif str(source) == "starter":
-        passages = list(_read_jsonl(STARTER))
-    else:
-        passages = list(_read_path(Path(source)))
-    passages = [passage for passage in passages if passage.text]
+    return read_source(source, max_documents).passages
+
+
+def read_source(source: str | Path | Iterable[str | Path], max_documents: int | None = None) -> Reading:
+    """As `read_passages`, with what was passed over, which is also logged."""
+    notes = _Notes()
+    parts = [source] if isinstance(source, str | Path) else list(source)
+    passages: list[Passage] = []
+    met: dict[str, tuple[str, str]] = {}
+    kinds: set[str] = set()
+    every = ((str(part), found) for part in parts for found in _with_text(str(part), _read(part, notes), notes))
+    for part, found in islice(every, max_documents):
+        _check_names(found, kinds)
+        if found.passage.id in met:
+            raise _twice(found, part, *met[found.passage.id])
+        met[found.passage.id] = part, found.where
+        passages.append(found.passage)
     if not passages:
         raise CorpusError(f"{source}: expected text, found none; give a text file, a folder of them or JSON lines")
-    return _with_unique_ids(passages)
+    for note in notes.all():
+        _log.warning(note)
+    return Reading(passages, notes.all())
 
 
-def _joined(parts: list[tuple[str, list[Passage]]]) -> list[Passage]:
-    """The passages of several sources, which name them apart."""
-    named: dict[str, str] = {}
-    for source, passages in parts:
-        for passage in passages:
-            if passage.id in named:
-                raise CorpusError(
-                    f"{source} and {named[passage.id]}: both hold a passage with the id {passage.id!r}; ids must "
-                    "differ, the splits depend on them. Rename one, or give the folder above both as one source: "
-                    "ids are then the paths below it"
-                )
-        named |= dict.fromkeys((passage.id for passage in passages), source)
-    return [passage for _, passages in parts for passage in passages]
+def _with_text(source: str, every: Iterator[_Found], notes: _Notes) -> Iterator[_Found]:
+    for found in every:
+        if found.passage.text:
+            yield found
+        else:
+            notes.without_text[shown(source)] += 1
 
 
-def _with_unique_ids(passages: list[Passage]) -> list[Passage]:
-    seen: set[str] = set()
-    for passage in passages:
-        if passage.id in seen:
-            raise CorpusError(f"two passages have the id {passage.id!r}; ids must differ, the splits depend on them")
-        seen.add(passage.id)
-    return passages
-
-
-def _read_path(path: Path) -> Iterator[Passage]:
-    if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")):
-            inner = file.relative_to(path)
-            kind = inner.parts[0] if len(inner.parts) > 1 else "text"
-            yield from _read_jsonl(file) if _is_jsonl(file) else _read_text(file, inner.as_posix(), kind)
-    elif not path.exists():
-        raise CorpusError(f"{path}: no such file or folder; expected text, JSON lines or 'starter'")
-    elif _is_jsonl(path):
-        yield from _read_jsonl(path)
-    else:
-        yield from _read_text(path, path.name, "text")
-
-
-def _is_jsonl(path: Path) -> bool:
-    return ".jsonl" in path.suffixes[-2:]
-
-
-def _read_text(path: Path, name: str, kind: str) -> Iterator[Passage]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
+def _check_names(found: _Found, kinds: set[str]) -> None:
+    """Refuse what a feature store could not hold, hours before one is written."""
+    for name in ("id", "kind", "group"):
+        value = getattr(found.passage, name)
+        fault = name_fault(value)
+        if fault:
+            raise CorpusError(f"{found.where}: {name} {value[:40]!r}{'…' if len(value) > 40 else ''} {fault}")
+    kinds.add(found.passage.kind)
+    if len(kinds) > MAX_KINDS:
         raise CorpusError(
-            f"{path}: expected UTF-8 text, found byte {error.object[error.start]:#04x} at offset {error.start}; "
-            "convert the file, or leave it out"
-        ) from None
-    yield Passage(id=name, kind=kind, group=name, text=text)
-
-
-def _read_jsonl(path: Path) -> Iterator[Passage]:
-    opener: Callable[..., Any] = _OPENERS.get(path.suffix, open)
+            f"{found.where}: more than {MAX_KINDS:,} kinds, which is all that a feature store can number; is kind a "
+            "label that many passages share?"
+        )
     try:
-        with opener(path, "rt", encoding="utf-8") as lines:
-            yield from _parse_lines(path, lines)
-    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{path}: cannot be read as JSON lines in UTF-8: {error}") from error
+        found.passage.text.encode()
+    except UnicodeEncodeError as error:
+        raise CorpusError(
+            f"{found.where}: text holds half a character, U+{ord(error.object[error.start]):04X}, at character "
+            f"{error.start}: a lone surrogate, as cut or wrongly converted UTF-16 leaves it; mend or remove it"
+        ) from None
 
 
-def _parse_lines(path: Path, lines: IO[str]) -> Iterator[Passage]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise CorpusError(f"{path}, line {number}: not JSON: {error}") from None
-        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-            raise CorpusError(f"{path}, line {number}: expected an object with a string 'text', found {line[:60]!r}")
-        name = str(record.get("id", f"{path.name}:{number}"))
-        yield Passage(name, str(record.get("kind", "text")), str(record.get("group", name)), record["text"])
+def _twice(found: _Found, source: str, other_source: str, other: str) -> CorpusError:
+    where, name = f"{found.where} and {other}", found.passage.id
+    if found.named:
+        return CorpusError(
+            f"{where}: two passages have the id {name!r}; ids must differ, the splits depend on them. Change one"
+        )
+    return CorpusError(
+        f"{shown(source)} and {shown(other_source)}: both hold a passage with the id {name!r}; ids must "
+        "differ, the splits depend on them. Rename one, or give the folder above both as one source: "
+        "ids are then the paths below it"
+    )
+
+
+def _read(source: str | Path, notes: _Notes) -> Iterator[_Found]:
+    """All passages of one source, lazily."""
+    path = STARTER if str(source) == "starter" else Path(source)
+    _check_path(path)
+    if path.is_dir():
+        yield from _read_folder(path, notes)
+    elif not path.exists():
+        raise CorpusError(f"{shown(path)}: no such file or folder; expected text, JSON lines or 'starter'")
+    elif not path.is_file():
+        raise CorpusError(f"{shown(path)}: neither a file nor a folder; save what it gives as a file first")
+    else:
+        yield from _read_file(path, path.name, "text")
+
+
+def _read_folder(folder: Path, notes: _Notes) -> Iterator[_Found]:
+    passed_over = PassedOver()
+    notes.folders.append((folder, passed_over))
+    for file in files_below(folder, passed_over):
+        _check_path(file)
+        inner = file.relative_to(folder)
+        kind = inner.parts[0] if len(inner.parts) > 1 else "text"
+        # Texts about data, such as package.json in a folder of code, are read as the text that they are.
+        if format_ending(file) in (".json", ".csv", ".tsv") and not has_text(file):
+            notes.plain.append(shown(file))
+            yield _read_text(file, inner.as_posix(), kind)
+        else:
+            yield from _read_file(file, inner.as_posix(), kind)
+
+
+def _check_path(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise CorpusError(f"{shown(path)}: the name of this file or folder is not UTF-8; rename it") from None
+
+
+def _read_file(path: Path, name: str, kind: str) -> Iterator[_Found]:
+    if format_of(path) is None:
+        yield _read_text(path, name, kind)
+    else:
+        for record in read_records(path):
+            yield _passage(path, name, kind, record)
+
+
+def _read_text(path: Path, name: str, kind: str) -> _Found:
+    return _Found(Passage(id=name, kind=kind, group=name, text=read_text(path)), shown(path))
+
+
+def _passage(path: Path, name: str, kind: str, record: Record) -> _Found:
+    """A record as a passage, named by its file and number unless it names itself."""
+    where, values = f"{shown(path)}, {record.place}", record.values
+    labels = {label: _label(where, label, values.get(label)) for label in ("id", "kind", "group")}
+    own = labels["id"] or f"{name}:{record.number}"
+    return _Found(
+        Passage(own, labels["kind"] or kind, labels["group"] or own, _text(where, values)), where, bool(labels["id"])
+    )
+
+
+def _text(where: str, values: Mapping[str, Any]) -> str:
+    text = values.get("text", "")
+    if "text" not in values or not (isinstance(text, str) or absent(text)):
+        fields = ", ".join(map(repr, values))[:80]
+        found = f"{type(text).__name__} as text" if "text" in values else f"the fields {fields}"
+        raise CorpusError(f"{where}: expected an object with a string 'text', found {found}")
+    return text if isinstance(text, str) else ""
+
+
+def _label(where: str, name: str, value: Any) -> str | None:
+    if absent(value):
+        return None
+    if isinstance(value, dict | list | bytes):
+        raise CorpusError(f"{where}: {name}: expected text or a number, found {type(value).__name__}; write it as text")
+    return str(value)

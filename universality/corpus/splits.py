@@ -3,10 +3,13 @@
 Three splits by document, stratified by kind. Where a kind has at least ``MIN_GROUPS`` groups (works), whole
 groups are assigned, so that no work stands on both sides; with fewer, its passages are assigned one by one
 and the kind is *flagged*: its halves may share a work. A kind with fewer than three units trains only.
+
+A work may have passages of several kinds. If one of these has ``MIN_GROUPS`` groups, the work is assigned once, in its
+*home* kind, and all its passages follow, also those in flagged kinds.
 """
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,14 +34,16 @@ def split_documents(
     """Assign every document to ``train``, ``choose`` or ``report``.
 
     The order within a kind is that of a keyed hash of the unit's name, so a document's split depends on the
-    seed and on the units of its kind, never on the order of the files.
+    seed and on the units of its kind, never on the order of the files. Documents held out with a smaller share are a
+    subset of those held out with a larger one.
 
     Parameters
     ----------
     kinds, groups, ids
         One entry a document.
     held_out
-        Share of each kind's units kept from training; half of it chooses, half reports. 0 ≤ held_out < 1.
+        Share of each kind's units kept from training; half of it chooses, half reports. 0 ≤ held_out < 1. Each half is
+        rounded to whole units and has at least one: of three units one trains, one chooses and one reports.
 
     Raises
     ------
@@ -47,26 +52,44 @@ def split_documents(
     """
     if not 0 <= held_out < 1:
         raise CorpusError(f"held_out: expected a share of documents in [0, 1), found {held_out}")
-    of_kind: dict[str, list[int]] = defaultdict(list)
-    for index, kind in enumerate(kinds):
-        of_kind[kind].append(index)
+    home = home_kinds(kinds, groups)
+    of_kind: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for i, group in enumerate(groups):
+        of_kind[home.get(group, kinds[i])][group if group in home else ids[i]].append(i)
     split = [TRAIN] * len(kinds)
-    flagged, train_only = [], []
-    for kind, members in sorted(of_kind.items()):
-        by_group = len({groups[i] for i in members}) >= MIN_GROUPS
-        units: dict[str, list[int]] = defaultdict(list)
-        for i in members:
-            units[groups[i] if by_group else ids[i]].append(i)
-        if not by_group:
-            flagged.append(kind)
+    for units in of_kind.values():
         if len(units) < 3 or held_out == 0:
-            train_only.append(kind)
             continue
         per_half = max(1, round(len(units) * held_out / 2))
         for rank, unit in enumerate(sorted(units, key=lambda name: _keyed(seed, name))):
             for i in units[unit]:
                 split[i] = CHOOSE if rank < per_half else REPORT if rank < 2 * per_half else TRAIN
-    return Splits(tuple(split), tuple(flagged), tuple(train_only))
+    flagged = {kind for kind, group in zip(kinds, groups, strict=True) if group not in home}
+    kept_out = {kind for kind, part in zip(kinds, split, strict=True) if part != TRAIN}
+    return Splits(tuple(split), tuple(sorted(flagged)), tuple(sorted(set(kinds) - kept_out)))
+
+
+def home_kinds(kinds: Sequence[str], groups: Sequence[str]) -> dict[str, str]:
+    """The kind in which each work is assigned as a whole; works that are missing have passages in flagged kinds only.
+
+    Parameters
+    ----------
+    kinds, groups
+        One entry a document.
+
+    Returns
+    -------
+    dict
+        Group → kind. Of several kinds with ``MIN_GROUPS`` groups it is the one with the fewest, so that a rare kind
+        gets its share and frequent ones, where chance evens out, take the rest.
+    """
+    pairs = set(zip(kinds, groups, strict=True))
+    n_groups = Counter(kind for kind, _ in pairs)
+    home: dict[str, str] = {}
+    for kind, group in sorted(pairs, key=lambda pair: (n_groups[pair[0]], pair)):
+        if n_groups[kind] >= MIN_GROUPS:
+            home.setdefault(group, kind)
+    return home
 
 
 def _keyed(seed: int, name: str) -> str:

@@ -1,6 +1,7 @@
-"""Byte-level BPE tokenizers, trained here or taken from a Hugging Face folder.
+"""Tokenizers, trained here (byte-level BPE) or taken from a Hugging Face folder (any kind).
 
-Only the ``tokenizers`` library is used: a ``tokenizer.json`` is all that this package writes or reads.
+Only the ``tokenizers`` library is used. Of a model's folder this package reads ``tokenizer.json``, and where that does
+not say which token opens a text, the small files beside it that may.
 """
 
 import hashlib
@@ -16,13 +17,13 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer as _HFTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from universality.corpus.opening import declarations, declare_bos, find_bos
+from universality.corpus.shown import strings_of, texts_of
 from universality.errors import CorpusError
 from universality.hub import fetch_tokenizer, repository
 
 BOS = "<|bos|>"
 STARTER_TOKENIZER = Path(__file__).parent / "starter" / "tokenizer.json"
-# What a Hugging Face tokenizer may call the token that starts a document, in order of preference.
-_BOS_NAMES = (BOS, "<|begin_of_text|>", "<bos>", "<s>", "[CLS]", "<|endoftext|>")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +51,32 @@ class Tokenizer:
     bos_id: int
     """Id of the token that opens a block."""
 
-    @property
+    @cached_property
     def d_vocab(self) -> int:
-        """Number of token types, special ones included."""
-        return int(self.backend.get_vocab_size(with_added_tokens=True))
+        """Largest id + 1, special tokens included; a vocabulary may have holes below it."""
+        return 1 + max(self.backend.get_vocab(with_added_tokens=True).values())
+
+    @cached_property
+    def special_ids(self) -> tuple[int, ...]:
+        """Ids of tokens that stand for no text: BOS, end of text, padding and the like, rising.
+
+        The token of unknown text is none of them where the tokenizer can meet text that it does not know.
+        """
+        special = {i for i, token in self.backend.get_added_tokens_decoder().items() if token.special}
+        return tuple(sorted((special - self._unknown) | {self.bos_id}))
+
+    @cached_property
+    def _unknown(self) -> set[int]:
+        model = self._settings["model"]
+        every_byte = model.get("byte_fallback") or _mentions(self._settings, "ByteLevel")
+        token = model.get("unk_token", model.get("unk_id"))
+        found = self.backend.token_to_id(token) if isinstance(token, str) else token
+        return set() if every_byte or found is None else {int(found)}
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = json.loads(self.backend.to_str())
+        return settings
 
     @cached_property
     def hash(self) -> str:
@@ -75,8 +98,7 @@ class Tokenizer:
     @cached_property
     def _untrimmed(self) -> _HFTokenizer:
         """Without the post-processor, which adds special tokens and may cut spaces from offsets."""
-        settings = json.loads(self.backend.to_str())
-        return _HFTokenizer.from_str(json.dumps({**settings, "post_processor": None}))
+        return _HFTokenizer.from_str(json.dumps({**self._settings, "post_processor": None}))
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of a run of tokens; bytes that are not UTF-8 by themselves show as U+FFFD."""
@@ -84,21 +106,33 @@ class Tokenizer:
 
     @cached_property
     def token_strings(self) -> tuple[str, ...]:
-        """Each token type alone as text; bytes that are no character by themselves are lone surrogates (PEP 383)."""
-        alphabet = _byte_of_character()
-        strings = []
-        for token_id in range(self.d_vocab):
-            token = self.backend.id_to_token(token_id) or f"<|{token_id}|>"
-            if all(character in alphabet for character in token):
-                raw = bytes(alphabet[character] for character in token)
-                strings.append(raw.decode("utf-8", errors="surrogateescape"))
-            else:
-                strings.append(token)
-        return tuple(strings)
+        """Each token type as its vocabulary names it, ``▁the`` or ``##ing``; ``<|7|>`` for an id that names none.
 
-    def save(self, path: str | Path) -> None:
-        """Write ``tokenizer.json``."""
+        Of byte-level vocabularies the text itself; bytes that are no character by themselves are lone surrogates
+        (PEP 383).
+        """
+        return strings_of(self.backend, self.d_vocab, self._byte_level)
+
+    @cached_property
+    def token_texts(self) -> tuple[str, ...]:
+        """Each token type as the text that it stands for inside a text: what reports, tables and graphs show."""
+        return self.token_strings if self._byte_level else texts_of(self.backend, self.token_strings)
+
+    @cached_property
+    def _byte_level(self) -> bool:
+        return _mentions(self._settings, "ByteLevel")
+
+    def save(self, path: str | Path) -> list[Path]:
+        """Write ``tokenizer.json``, and beside it which token opens a text where that file alone does not say so.
+
+        Returns
+        -------
+        list of Path
+            The files that `load_tokenizer` then reads.
+        """
         self.backend.save(str(path))
+        declared = declare_bos(Path(path), self.backend, self.bos_id)
+        return [Path(path)] if declared is None else [Path(path), declared]
 
 
 def train_bpe(texts: Iterable[str], d_vocab: int = 4096) -> Tokenizer:
@@ -168,12 +202,7 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
     backend = read_backend(file)
     backend.no_truncation()
     backend.no_padding()
-    names = (*_declared_bos(file.parent), *_BOS_NAMES)
-    known = (backend.token_to_id(name) for name in names)
-    bos_id: int | None = next((i for i in known if i is not None), None)
-    if bos_id is None:
-        raise CorpusError(f"{file}: names no token that opens a document; expected one of {', '.join(_BOS_NAMES)}")
-    return Tokenizer(backend, bos_id)
+    return Tokenizer(backend, find_bos(file, backend))
 
 
 def read_backend(file: Path) -> _HFTokenizer:
@@ -182,6 +211,12 @@ def read_backend(file: Path) -> _HFTokenizer:
         return _HFTokenizer.from_file(str(file))
     except Exception as error:  # the library raises plain Exception
         raise CorpusError(f"{file}: not a tokenizer.json that the tokenizers library reads: {error}") from None
+
+
+def tokenizer_files(source: str | Path) -> list[Path]:
+    """The files that `load_tokenizer` reads of a source."""
+    file = tokenizer_file(source)
+    return [file, *declarations(file)]
 
 
 def tokenizer_file(source: str | Path) -> Path:
@@ -193,21 +228,7 @@ def tokenizer_file(source: str | Path) -> Path:
     return path / "tokenizer.json" if path.is_dir() else path
 
 
-def _declared_bos(folder: Path) -> list[str]:
-    """The ``bos_token`` of a Hugging Face ``tokenizer_config.json``, where there is one."""
-    file = folder / "tokenizer_config.json"
-    if not file.is_file():
-        return []
-    try:
-        declared = json.loads(file.read_text(encoding="utf-8")).get("bos_token")
-    except (json.JSONDecodeError, AttributeError) as error:
-        raise CorpusError(f"{file}: not a JSON object: {error}") from None
-    content = declared.get("content") if isinstance(declared, dict) else declared
-    return [content] if isinstance(content, str) else []
-
-
-def _byte_of_character() -> dict[str, int]:
-    """GPT-2's byte-level alphabet: printable Latin-1 stands for itself, the other bytes start at U+0100."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(b): b for b in printable} | {chr(0x100 + rank): byte for rank, byte in enumerate(others)}
+def _mentions(settings: dict[str, Any], part: str) -> bool:
+    """Whether a normalizer, pre-tokenizer or decoder is of this type, alone or in a sequence."""
+    wanted = ("normalizer", "pre_tokenizer", "decoder")
+    return f'"type": "{part}"' in json.dumps([settings.get(name) for name in wanted])

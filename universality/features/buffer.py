@@ -8,14 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from universality.corpus.documents import DocumentTable
+from universality.corpus.documents import MAX_KINDS, DocumentTable
 from universality.errors import FormatError
 from universality.features.batch import Batch
 from universality.features.hdf5 import check_text
 from universality.features.matrix import ranges
 from universality.features.segments import Segment
-
-_INT16_MAX = np.iinfo(np.int16).max
 
 
 class Buffer:
@@ -93,9 +91,9 @@ class Kinds:
         names: list[str] = kind[starts].tolist()
         new = [name for name in dict.fromkeys(names) if name not in self._code]
         check_text(where, new)
-        if len(self._code) + len(new) > _INT16_MAX:
+        if len(self._code) + len(new) > MAX_KINDS:
             raise FormatError(
-                f"{where}: a store holds {_INT16_MAX} kinds at most, found {len(self._code) + len(new)}; "
+                f"{where}: a store holds {MAX_KINDS} kinds at most, found {len(self._code) + len(new)}; "
                 "is kind= a label of each document?"
             )
         self._code |= {name: len(self._code) + i for i, name in enumerate(new)}

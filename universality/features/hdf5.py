@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from universality.corpus.documents import name_fault
 from universality.errors import FormatError, UniversalityError
 
 # encoding-version of each AnnData encoding-type in use. 0.1.0 for array and string-array is refused by anndata.
@@ -30,7 +31,6 @@ ENCODINGS = {
     "string": "0.2.0",
     "string-array": "0.2.0",
 }
-MAX_NAME = 4096  # characters: every name takes the space of the longest in its column
 _TEXT_CHUNK = 1 << 16  # bytes
 _PIECE = 1 << 20  # entries of an array that are hashed at a time
 
@@ -131,16 +131,9 @@ def _text_dtype(encoded: Sequence[bytes]) -> np.dtype[Any]:
 def check_text(where: str, values: Sequence[str]) -> None:
     """Refuse names that are too long, or that an HDF5 string cannot hold: NUL ends it, a lone surrogate is no UTF-8."""
     for value in values:
-        if len(value) > MAX_NAME:
-            raise FormatError(
-                f"{where}: {value[:40]!r}… has {len(value)} characters, {MAX_NAME} are allowed; shorten it"
-            )
-        try:
-            encoded = value.encode()
-        except UnicodeEncodeError:
-            encoded = b"\0"
-        if b"\0" in encoded:
-            raise FormatError(f"{where}: {value!r} holds a NUL or a lone surrogate, which HDF5 text cannot; rename it")
+        fault = name_fault(value)
+        if fault:
+            raise FormatError(f"{where}: {value[:40]!r}{'…' if len(value) > 40 else ''} {fault}")
 
 
 def to_json(path: Path, what: str, value: Mapping[str, Any]) -> str:

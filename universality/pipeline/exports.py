@@ -51,7 +51,7 @@ def decoder(folder: RunFolder) -> Callable[[Sequence[int]], list[str]]:
         return lambda ids: [segments[int(i)] for i in ids]
     if not folder.tokenizer.exists():
         return lambda ids: [f" {int(i)}" for i in ids]  # set apart where they stand in a row
-    strings = load_tokenizer(folder.tokenizer).token_strings
+    strings = load_tokenizer(folder.tokenizer).token_texts
     return lambda ids: [strings[int(i)] for i in ids]
 
 

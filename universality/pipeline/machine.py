@@ -75,7 +75,7 @@ def count_text(config: Config) -> Text:
     if isinstance(c.source, str) and c.source.endswith(".npy"):
         n = int(np.load(c.source, mmap_mode="r", allow_pickle=False).size)
         return Text(round(n * (1 - c.held_out)), round(n * c.held_out), c.d_vocab, "tokens counted")
-    passages = read_passages(c.source)[: c.max_documents]
+    passages = read_passages(c.source, c.max_documents)
     splits = split_documents(
         [p.kind for p in passages], [p.group for p in passages], [p.id for p in passages], c.held_out, c.split_seed
     ).split

@@ -98,6 +98,7 @@ def _facts(found: Findings, models: LanguageModels) -> tuple[tuple[str, str], ..
     return (
         ("Corpus", f"{c.corpus.source}: {found.corpus['documents']:,} documents, blocks of {c.corpus.n_ctx}"),
         ("Tokens", ", ".join(f"{tokens[split]:,} {what}" for split, what in _SPLITS)),
+        *_left_out(found),
         *([("A token here", _segments(found))] if c.models.tokenizers else []),
         ("Token blocks", found.corpus["blocks_hash"]),
         ("Trained on held-out text", "; ".join(_seen(model) for model in models.rows)),
@@ -111,6 +112,17 @@ def _facts(found: Findings, models: LanguageModels) -> tuple[tuple[str, str], ..
         ),
         ("Intervals", f"{c.statistics.bootstrap} resamples of works"),
     )
+
+
+def _left_out(found: Findings) -> list[tuple[str, str]]:
+    """What of the text was not read, and what stands in it twice."""
+    special, repeated = found.corpus.get("special_left_out", 0), found.corpus.get("repeated_documents", 0)
+    facts = [("Left out of the text", note) for note in found.corpus.get("notes", [])]
+    if special:
+        facts.append(("Special tokens in the text", f"{special:,}, left out; the text behind each begins a new block"))
+    if repeated:
+        facts.append(("Held-out documents whose exact text stands in another split too", f"{repeated:,}"))
+    return facts
 
 
 def _hook(config: Config) -> str:

@@ -256,15 +256,15 @@ def _make_report(config: Config, folder: RunFolder) -> list[Path]:
 
 def _corpus_inputs(config: Config) -> list[list[Any]]:
     from universality.corpus.read import STARTER
-    from universality.corpus.tokenizer import tokenizer_file
+    from universality.corpus.tokenizer import tokenizer_files
 
     c = config.corpus
     sources = [c.source] if isinstance(c.source, str) else c.source
     paths = [STARTER if source == "starter" else Path(source) for source in sources]
     names = config.models.names if config.models.tokenizers else []
     read_with = [config.models.tokenizer_of(name, c.tokenizer) for name in names] or [c.tokenizer]
-    for file in (tokenizer_file(source) for source in read_with if source != "train"):
-        paths += [file, *file.parent.glob("tokenizer_config.json")]  # that names the token which opens a document
+    for source in (source for source in read_with if source != "train"):
+        paths += tokenizer_files(source)
     return _by_content(paths)
 
 

@@ -42,6 +42,7 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
             bos_id=c.bos_id,
             n_ctx=c.n_ctx,
             document_separator=c.document_separator,
+            special_ids=c.special_ids,
             held_out=c.held_out,
             split_seed=c.split_seed,
         )
@@ -65,14 +66,16 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
         "documents": len(blocks.documents),
         "tokens": tokens,
         "flagged_kinds": list(blocks.flagged_kinds),
+        "special_left_out": corpus.special_left_out,
+        "repeated_documents": corpus.repeated,
+        "notes": list(corpus.notes),
         "unigram_loss": counted and round(counted.unigram, 4),
         "bigram_loss": counted and round(counted.bigram, 4),
     }
     write_json(folder.corpus_summary, summary)
     if corpus.tokenizer is None:
         return [folder.blocks, folder.corpus_summary]
-    corpus.tokenizer.save(folder.tokenizer)
-    return [folder.blocks, folder.corpus_summary, folder.tokenizer]
+    return [folder.blocks, folder.corpus_summary, *corpus.tokenizer.save(folder.tokenizer)]
 
 
 def _make_common_text(config: Config, folder: RunFolder) -> list[Path]:
@@ -93,7 +96,7 @@ def _make_common_text(config: Config, folder: RunFolder) -> list[Path]:
     text.blocks.save(folder.blocks)
     for name, own in text.own.items():
         own.save(folder.own_blocks(name))
-        tokenizers[name].save(folder.own_tokenizer(name))
+    saved = [file for name in text.own for file in tokenizers[name].save(folder.own_tokenizer(name))]
     write_json(folder.segments, text.strings)
     summary = {
         "blocks_hash": text.blocks.hash,
@@ -102,12 +105,15 @@ def _make_common_text(config: Config, folder: RunFolder) -> list[Path]:
         "own_tokens": {name: own.n_tokens for name, own in text.own.items()},
         "segments_left_out": text.left_out,
         "flagged_kinds": list(text.blocks.flagged_kinds),
+        "special_left_out": text.special_left_out,
+        "repeated_documents": text.repeated,
+        "notes": list(text.notes),
         "unigram_loss": None,  # of segments it would stand beside losses of tokens
         "bigram_loss": None,
     }
     write_json(folder.corpus_summary, summary)
-    own_files = [file for name in names for file in (folder.own_blocks(name), folder.own_tokenizer(name))]
-    return [folder.blocks, folder.corpus_summary, folder.segments, *own_files]
+    own_files = [folder.own_blocks(name) for name in names]
+    return [folder.blocks, folder.corpus_summary, folder.segments, *own_files, *saved]
 
 
 def _tokens_of_splits(config: Config, blocks: TokenBlocks) -> dict[str, int]:
@@ -133,7 +139,7 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
     from universality.models.language_model import load_model, save_model
     from universality.models.shipped import model_folder
     from universality.models.train import train_model
-    from universality.models.vocabulary import check_vocabulary
+    from universality.models.vocabulary import check_special, check_vocabulary
     from universality.pipeline.sites import blocks_of
 
     blocks = blocks_of(config, folder, name)
@@ -150,8 +156,10 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
         return [*made, note_overlap(folder, name, target, blocks.hash, blocks)]
     model = load_model(config.models.load[name], name)
     check_models({name: model}, blocks)
-    if tokenizer.is_file():  # token ids of a .npy have none
+    if tokenizer.is_file():
         check_vocabulary(name, model_folder(config.models.load[name]), load_tokenizer(tokenizer))
+    else:  # token ids of a .npy
+        check_special(name, model_folder(config.models.load[name]), blocks)
     site = ModelSite(model, config.hooks[name])
     same_text = model.metadata.get("corpus_hash") == blocks.hash
     held_out = blocks.select("choose", "report")

@@ -192,10 +192,12 @@ def read_stamp(folder: Path, name: str) -> dict[str, Any]:
 
 
 def hash_inputs(paths: Iterable[Path]) -> dict[str, str]:
-    """Content hash of each file, of folders all files below; very large files by size and time of change."""
+    """Content hash of each file, in folders those that a corpus reads; very large ones by size and time of change."""
+    from universality.corpus.folders import PassedOver, files_below
+
     files: list[Path] = []
     for path in paths:
-        files += sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        files += files_below(path, PassedOver()) if path.is_dir() else [path]
     return {str(file): _input_hash(file) for file in files if file.exists()}
 
 

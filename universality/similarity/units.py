@@ -1,8 +1,8 @@
 """Which documents count as one piece of evidence: what nulls keep apart and bootstraps draw.
 
-A group (a work, an author) is the unit where its kind has enough of them. In a kind with fewer than
-``universality.corpus.splits.MIN_GROUPS`` groups every document is its own unit, as it is when splits are drawn; where
-that takes documents of one group apart, the kind is *flagged*: they may be parts of one work.
+Splits keep the same units together (`universality.corpus.splits`). A group (a work, an author) is the unit where one of
+its kinds has enough of them. In a kind with fewer than ``MIN_GROUPS`` groups every other document is its own unit;
+where that takes documents of one group apart, the kind is *flagged*: they may be parts of one work.
 """
 
 from __future__ import annotations
@@ -40,15 +40,18 @@ class Units:
 
 def independent_units(documents: DocumentTable) -> Units:
     """Units of a document table; groups are counted over all of its splits."""
-    from universality.corpus.splits import MIN_GROUPS
+    from universality.corpus.splits import home_kinds
 
-    groups: dict[str, set[str]] = {}
-    for kind, group in zip(documents.kind, documents.group, strict=True):
-        groups.setdefault(kind, set()).add(group)
-    n_documents = Counter(documents.kind)
-    flagged = {kind for kind, names in groups.items() if len(names) < min(MIN_GROUPS, n_documents[kind])}
+    whole, n_documents = home_kinds(documents.kind, documents.group), Counter(documents.group)
+    flagged = {
+        kind
+        for kind, group in zip(documents.kind, documents.group, strict=True)
+        if group not in whole and n_documents[group] > 1
+    }
     rows = zip(documents.kind, documents.group, documents.id, strict=True)
-    keys = [("document", name) if kind in flagged else ("group", group) for kind, group, name in rows]
+    keys = [
+        ("document", name) if kind in flagged and group not in whole else ("group", group) for kind, group, name in rows
+    ]
     order = {key: code for code, key in enumerate(sorted(set(keys)))}
     code = np.array([order[key] for key in keys], dtype=np.int64)
     return Units(code, tuple(name for _, name in order), tuple(sorted(flagged)))

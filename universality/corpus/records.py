@@ -1,0 +1,241 @@
+"""Files of records: JSON lines, JSON arrays, CSV, TSV and Parquet, one passage a record, read one after another.
+
+A record has a ``text`` and may have an ``id``, a ``kind`` and a ``group``. A field that holds nothing (null, NaN, an
+empty cell) is absent.
+"""
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from universality.corpus.folders import shown
+from universality.errors import CorpusError
+
+_OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+_FORMATS = {
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+_MAGIC = {  # how files begin that are neither text nor records
+    b"PK\x03\x04": "a ZIP archive (or a document of Office); unpack it, or save it as text",
+    b"%PDF": "a PDF; save it as text",
+    b"\x1f\x8b": "gzip without its ending; name it .gz, as in text.jsonl.gz",
+    b"\xfd7zXZ": "xz without its ending; name it .xz, as in text.jsonl.xz",
+    b"(\xb5/\xfd": "Zstandard; unpack it with zstd -d",
+    b"\x93NUMPY": "an array of NumPy; token ids are read where a .npy is the only corpus.source, and by "
+    "universality.corpus.build_from_arrays",
+    b"PAR1": "Parquet without its ending; name it .parquet",
+    b"ARROW1": "an Arrow file; save it as Parquet",
+    b"\x89HDF": "HDF5; save its text as JSON lines",
+    b"SQLite": "a database of SQLite; save its text as CSV",
+    b"\xff\xfe": "probably UTF-16; save it as UTF-8",
+    b"\xfe\xff": "probably UTF-16; save it as UTF-8",
+}
+_READ_AS = {"json": "JSON lines", "csv": "CSV", "parquet": "Parquet"}
+_FIELDS = ("text", "id", "kind", "group")
+_ROWS = 1000  # records of Parquet that are read at a time
+_LONGEST_CELL = 1 << 30  # the csv module's own limit is 131,072 characters, less than a book
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record and where it stands."""
+
+    place: str
+    """``line 7``, ``record 7``."""
+    number: int
+    """From 1."""
+    values: Mapping[str, Any]
+    """Its fields."""
+
+
+def format_of(path: Path) -> str | None:
+    """``json``, ``csv`` or ``parquet`` by the ending, in any case and before ``.gz``; None for text."""
+    return _FORMATS.get(format_ending(path))
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """All records of a file, lazily where its format allows it (a JSON array is read whole).
+
+    Raises
+    ------
+    CorpusError
+        If it is not what its ending says, with the line or the record.
+    """
+    return {"json": _json, "csv": _csv, "parquet": _parquet}[format_of(path) or "json"](path)
+
+
+def has_text(path: Path) -> bool:
+    """Whether a file's first record is one with a ``text``."""
+    try:
+        first = next(read_records(path), None)
+    except CorpusError:
+        return False
+    return first is not None and "text" in first.values
+
+
+def read_text(path: Path) -> str:
+    """A text file, unpacked where it is compressed, without a byte-order mark."""
+    with _opened(path) as file:
+        return _decoded(shown(path), file.read())
+
+
+def absent(value: Any) -> bool:
+    """Whether a field holds nothing: null, NaN, or no character but spaces."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _json(path: Path) -> Iterator[Record]:
+    with _opened(path) as file:
+        first = file.readline()
+        start = first.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+        whole = start == b"[" or (format_ending(path) == ".json" and not _is_object(first))
+        file.seek(0)
+        yield from _array(path, file.read()) if whole else _lines(path, file)
+
+
+def _lines(path: Path, file: IO[bytes]) -> Iterator[Record]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        where = f"{shown(path)}, line {number}"
+        values = _parsed(where, _decoded(where, line))
+        if not isinstance(values, dict):
+            raise CorpusError(f"{where}: expected an object with a string 'text', found {line[:60]!r}")
+        yield Record(f"line {number}", number, values)
+
+
+def _array(path: Path, content: bytes) -> Iterator[Record]:
+    """An array of objects, or one object."""
+    values = _parsed(shown(path), _decoded(shown(path), content))
+    for number, record in enumerate(values if isinstance(values, list) else [values], start=1):
+        if not isinstance(record, dict):
+            raise CorpusError(
+                f"{shown(path)}, record {number}: expected an object with a string 'text', found "
+                f"{type(record).__name__} {str(record)[:60]!r}"
+            )
+        yield Record(f"record {number}", number, record)
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _parsed(where: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CorpusError(f"{where}: not JSON: {error}") from None
+    except RecursionError:
+        raise CorpusError(f"{where}: nested too deeply to be read; keep text, id, kind and group alone") from None
+    except ValueError:  # Python converts no integer of more digits than sys.get_int_max_str_digits()
+        raise CorpusError(
+            f"{where}: holds a number of thousands of digits; write it as text, or leave it out"
+        ) from None
+
+
+def _csv(path: Path) -> Iterator[Record]:
+    csv.field_size_limit(max(_LONGEST_CELL, csv.field_size_limit()))
+    with _opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+        rows = csv.DictReader(text, delimiter="\t" if format_ending(path) == ".tsv" else ",", strict=True)
+        try:
+            columns = rows.fieldnames or []
+            _check_columns(path, columns)
+            for number, row in enumerate(rows, start=1):
+                if None in row:
+                    raise CorpusError(
+                        f"{shown(path)}, line {rows.line_num}: more cells than the {len(columns)} columns; put a text "
+                        "with commas in double quotes"
+                    )
+                yield Record(f"line {rows.line_num}", number, row)
+        except csv.Error as error:
+            raise CorpusError(f"{shown(path)}, after line {rows.line_num}: not CSV: {error}") from None
+        except UnicodeDecodeError as error:
+            raise CorpusError(
+                f"{shown(path)}, after line {rows.line_num}: expected UTF-8 text, found byte "
+                f"{error.object[error.start]:#04x}; save the table as UTF-8"
+            ) from None
+
+
+def _parquet(path: Path) -> Iterator[Record]:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise CorpusError(
+            f"{shown(path)}: Parquet needs pyarrow; pip install 'universality[parquet]', or save it as JSON lines"
+        ) from None
+    try:
+        with ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            _check_columns(path, names)
+            number = 0
+            for batch in file.iter_batches(_ROWS, columns=[name for name in _FIELDS if name in names]):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield Record(f"record {number}", number, row)
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
+        raise CorpusError(f"{shown(path)}: cannot be read as Parquet: {error}") from None
+
+
+def _check_columns(path: Path, names: Sequence[str]) -> None:
+    if "text" not in names:
+        raise CorpusError(
+            f"{shown(path)}: expected a column 'text' (and optionally id, kind, group), found "
+            f"{', '.join(map(repr, names[:8])) or 'none'}; rename the one that holds the text"
+        )
+
+
+def format_ending(path: Path) -> str:
+    """The last ending in lower case, before that of a compression."""
+    endings = [ending.lower() for ending in path.suffixes]
+    if endings and endings[-1] in _OPENERS:
+        endings.pop()
+    return endings[-1] if endings else ""
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked; whatever goes wrong while they are read names the file."""
+    opener = _OPENERS.get(path.suffix.lower(), open)
+    try:
+        with opener(path, "rb") as file:
+            yield file
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        what = f" as {_READ_AS[kind]}" if (kind := format_of(path)) else ""
+        raise CorpusError(f"{shown(path)}: cannot be read{what}: {error}") from error
+
+
+def _decoded(where: str, content: bytes) -> str:
+    """UTF-8 as text; what is something else is refused by name."""
+    try:
+        text = content.removeprefix(b"\xef\xbb\xbf").decode()
+    except UnicodeDecodeError as error:
+        what = next((what for magic, what in _MAGIC.items() if content.startswith(magic)), None)
+        raise CorpusError(
+            f"{where}: expected UTF-8 text, found byte {error.object[error.start]:#04x} at offset {error.start}; "
+            + (f"it is {what}" if what else "convert the file, or leave it out")
+        ) from None
+    if 3 * content.count(b"\0") > len(content):  # letters of UTF-16 are every other byte 0
+        raise CorpusError(f"{where}: expected UTF-8 text, found NUL at every other byte: probably UTF-16; convert it")
+    return text
