@@ -253,6 +253,12 @@ class SAEConfig(_Section):
     """A killed training resumes from the last multiple of this."""
     quality_blocks: int = Field(512, ge=1)
     """Held-out token blocks on which a model's loss is measured, as it is and with reconstructions spliced in."""
+    max_norm_ratio: float | None = Field(None, gt=1)
+    """Leave tokens out of training that are farther from the activations' centre than this times the median distance;
+    10 is usual. ``null`` leaves out none. All tokens are encoded."""
+    normalize_activations: Literal["none", "layer_norm", "constant_norm_rescale"] = "none"
+    """What is done to each token's activations before an SAE sees them: its mean subtracted and divided by its standard
+    deviation, or divided by its norm. No token can outweigh the others then; its norm no longer shows in the codes."""
     data_parallel: bool = False
     """Of several processes (torchrun) each takes a share of every batch; else each trains some of the SAEs."""
     watch: Literal["none", "tensorboard", "wandb"] = "none"

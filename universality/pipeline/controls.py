@@ -146,8 +146,8 @@ def _saes(
     config: Config, folder: RunFolder, control: Control, sites: Mapping[str, Any], train: Any
 ) -> dict[str, "SAE"]:
     """The control's SAE for each model."""
-    from universality.pipeline.saes import Stream, specs_of
-    from universality.sae import SAETrainer, clear_checkpoints, summarise, train_grid
+    from universality.pipeline.saes import Stream, specs_of, summarised
+    from universality.sae import SAETrainer, clear_checkpoints, train_grid
 
     s, width, seed = config.saes, headline_width(config), config.saes.seeds[0]
     of_width = specs_of(config, next(iter(sites.values())).device)
@@ -163,7 +163,7 @@ def _saes(
                 spec = replace(spec, architecture="topk", k=max(1, round(fires)), nested=())
             if control is FROZEN:
                 spec = replace(spec, train_decoder=False)
-            trainers[name, control.name] = SAETrainer(spec, summarise(stream.samples[name]), steps)
+            trainers[name, control.name] = SAETrainer(spec, summarised(name, stream.samples[name], spec), steps)
         if control is not UNTRAINED:
             target = folder.root / "controls" / control.name
             made_from = {name: {"control": control.name, "model": site.model_hash} for name, site in sites.items()}

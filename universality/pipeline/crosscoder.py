@@ -107,6 +107,7 @@ def crosscoder_spec(config: Config, device: Any) -> "SAESpec":
         d_sae=width,
         k=k,
         nested=(),
+        normalize_activations="none",  # a token's norm over both models would leave neither part its own
         seed=seed + SEEDS_OF_A_MODEL * len(config.models.names),  # begins like no SAE of the study
     )
 
@@ -114,9 +115,9 @@ def crosscoder_spec(config: Config, device: Any) -> "SAESpec":
 def _train(config: Config, folder: RunFolder) -> list[Path]:
     from universality.activations import JointSite, balancing_scales
     from universality.corpus import TokenBlocks
-    from universality.pipeline.saes import Stream
+    from universality.pipeline.saes import Stream, summarised
     from universality.pipeline.sites import make_sites
-    from universality.sae import Crosscoder, SAETrainer, clear_checkpoints, summarise, train_grid
+    from universality.sae import Crosscoder, SAETrainer, clear_checkpoints, train_grid
 
     s, home = config.saes, _home(folder)
     blocks = TokenBlocks.load(folder.blocks)
@@ -138,7 +139,7 @@ def _train(config: Config, folder: RunFolder) -> list[Path]:
     widths = tuple(site.d_in for site in sites.values())
     folders = {joint.name: home, UNPAIRED: home / UNPAIRED}
     with closing(Stream({joint.name: joint}, train, **options)) as stream:
-        summary = summarise(stream.samples.pop(joint.name))
+        summary = summarised(joint.name, stream.samples.pop(joint.name), spec)
         trainers = {(name, f"w{spec.d_sae}-s{spec.seed}"): SAETrainer(spec, summary, steps) for name in folders}
         train_grid(
             trainers,

@@ -24,6 +24,7 @@ def warn_of_unfit(folder: RunFolder, comparison: Comparison, stores: Sequence[Fe
             l0=quality["l0"],
             dead_share=1 - float(store.alive.mean()),
             loss_recovered=math.nan if recovered is None else recovered,
+            typical_explained_variance=quality.get("typical_explained_variance", math.nan),  # younger than some runs
         )
         if found:
             print(

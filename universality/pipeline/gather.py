@@ -191,6 +191,7 @@ class Findings:
             explained_variance=found["explained_variance"],
             l0=found["l0"],
             loss_recovered=NAN if recovered is None else recovered,
+            typical_explained_variance=found.get("typical_explained_variance", NAN),  # younger than some runs
         )
 
 

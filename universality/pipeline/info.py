@@ -7,6 +7,7 @@ from typing import Any
 
 from universality.errors import FormatError, UniversalityError
 from universality.pipeline.task import artifact_hash, read_stamp
+from universality.settings import Settings
 
 _SAE_FILES = ("params.npz", "sae.safetensors", "sae_weights.safetensors")
 
@@ -46,6 +47,18 @@ def _holds_sae(path: Path) -> bool:
     return formats.name_of(path) is not None
 
 
+def _quality(path: Path) -> Iterator[str]:
+    """What a run measured of the SAE beside it; nothing where it measured nothing."""
+    if not path.is_file():
+        return
+    measured = Settings.read(path)
+    typical = measured.values.get("typical_explained_variance")
+    shown = f", {typical:.3f} of the median token" if isinstance(typical, float) else ""
+    found = {name: measured.values.get(name) for name in ("explained_variance", "l0")}
+    if all(isinstance(value, float) for value in found.values()):
+        yield f"  explained variance {found['explained_variance']:.3f}{shown}; L0 {found['l0']:.1f}"
+
+
 def _sae(path: Path, verify: bool) -> Iterator[str]:
     from universality.sae import SAE, formats
     from universality.sae.place import stated_hook
@@ -55,7 +68,9 @@ def _sae(path: Path, verify: bool) -> Iterator[str]:
     yield f"  format: {formats.name_of(path)}"
     yield f"  trained at: {stated_hook(sae.metadata) or 'not told'}"
     sparsity = "" if sae.k is None else f", k {sae.k}"
-    yield f"  normalises activations: {sae.normalize_activations}{sparsity}"
+    ways = "its caller is to scale them" if sae.awaits_scale else sae.normalize_activations
+    yield f"  normalises activations: {ways}{sparsity}"
+    yield from _quality((path if path.is_dir() else path.parent) / "quality.json")
     yield from (f"  {key}: {json.dumps(value)}" for key, value in sorted(sae.metadata.items()))
 
 

@@ -8,6 +8,7 @@ it came from.
 """
 
 import hashlib
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from universality.sae.distributed import Ranks
 
 _UNKNOWN_L0 = 64  # of an SAE without k, for the plan alone; as universality.pipeline.plan assumes it
+SCALE_BLOCKS = 1024
+"""Training blocks whose activations' mean norm is taken: with 128 positions each it is known to a part in 1,000."""
+LEAST_ALIGNED = 0.02
+"""Mean cosine of encoder and decoder rows; of transcoders and random weights about 1 / √(d_in · d_sae)."""
 _SUFFIXES = (".json", ".safetensors", ".pt", ".npz")
 
 
@@ -132,10 +137,14 @@ def _checked(config: Config, folder: RunFolder, name: str, site: "Site") -> Iter
     from universality.sae import SAE
 
     numbers: dict[int, int] = defaultdict(int)
+    norm: tuple[float, int] | None = None
     hashes: dict[str, str] = {}
     for path in config.saes.load[name]:
         sae = SAE.load(path)
         _check(config, name, site, path, sae)
+        if sae.awaits_scale:
+            norm = norm or _mean_norm(config, folder, name, site)
+            sae = _scaled(name, path, sae, *norm)
         if (before := hashes.setdefault(sae.hash, path)) != path:
             raise MismatchError(f"saes.load of {name}: {before} and {path} are one SAE; it would agree with itself")
         target = folder.sae(name, sae.d_sae, numbers[sae.d_sae])
@@ -143,25 +152,79 @@ def _checked(config: Config, folder: RunFolder, name: str, site: "Site") -> Iter
         yield target, replace(sae, metadata={**sae.metadata, "loaded": _origin(path)})
 
 
+def _mean_norm(config: Config, folder: RunFolder, name: str, site: "Site") -> tuple[float, int]:
+    """Mean norm of a model's activations on training tokens, BOS left out, and the number of tokens."""
+    import torch
+
+    from universality.activations import harvest
+    from universality.pipeline.samples import spread_evenly
+    from universality.pipeline.sites import blocks_of
+
+    train = blocks_of(config, folder, name).select("train")
+    total, n = 0.0, 0
+    for _, activations in harvest({name: site}, train.take(spread_evenly(len(train), SCALE_BLOCKS))):
+        rows = activations[name].to(torch.float32)
+        total += float(torch.linalg.vector_norm(rows, dim=1).sum(dtype=torch.float64))
+        n += len(rows)
+    if not total > 0:
+        raise MismatchError(
+            f"saes.load of {name}: an SAE asks for activations scaled by their mean norm, but the {n} training tokens "
+            f"of this study have none at {config.hooks[name]}; lower corpus.held_out, or check hook"
+        )
+    return total / n, n
+
+
+def _scaled(name: str, path: str, sae: "SAE", norm: float, n: int) -> "SAE":
+    """The SAE for activations in their own units; SAELens's factor, measured on this study's training tokens."""
+    factor = math.sqrt(sae.d_in) / norm
+    asked = sae.metadata["normalize_activations"]
+    print(
+        f"saes.load of {name}: {path} leaves scaling to its caller (normalize_activations: {asked}); activations are "
+        f"multiplied by {factor:.4g}, √d_in over their mean norm on {n:,} training tokens",
+        file=sys.stderr,
+        flush=True,
+    )
+    return sae.scaled(factor, mean_norm=norm, n_tokens=n, split="train")
+
+
 def _check(config: Config, name: str, site: "Site", path: str, sae: "SAE") -> None:
-    from universality.sae.place import same_place, stated_hook
+    from universality.sae.place import same_place, stated_hook, stated_name
 
     if sae.d_in != site.d_in:
         raise MismatchError(
             f"saes.load of {name}: {path} reads {sae.d_in} activations a token, the model has {site.d_in} at "
             f"{config.hooks[name]}; set hook to where this SAE was trained, or name an SAE of this model"
         )
-    hook = stated_hook(sae.metadata)
+    hook, called = stated_hook(sae.metadata), stated_name(sae.metadata)
+    if hook is None and called is not None:
+        _warn(
+            f"{path} was trained at {called!r}, which is no name of TransformerLens's: whether that is "
+            f"{config.hooks[name]} was not checked"
+        )
+    if abs(_alignment(sae)) < LEAST_ALIGNED:
+        _warn(f"{path}: its encoder and decoder do not point the same way; a transcoder, or not trained?")
     aliases = {config.hooks[name], site.hook, *getattr(site, "aliases", ())}
     if hook is not None and not same_place(hook, aliases):
+        said = hook if called == hook else f"{called}, in TransformerLens's names {hook}"
         raise MismatchError(
-            f"saes.load of {name}: {path} was trained at {hook}, the study reads {config.hooks[name]}; set hook: "
+            f"saes.load of {name}: {path} was trained at {said}, the study reads {config.hooks[name]}; set hook: "
             + (hook if isinstance(config.hook, str) else f"{{{name}: {hook}}} for this model")
         )
     model = sae.metadata.get("model")
     known = model.get("hash") if isinstance(model, Mapping) else None
     if known is not None and known != site.model_hash:
-        print(f"warning: {path} was trained on another model than {name} (its weights differ)", file=sys.stderr)
+        _warn(f"{path} was trained on another model than {name} (its weights differ)")
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def _alignment(sae: "SAE") -> float:
+    """Mean cosine of a feature's encoder and decoder row: clearly above 0 where what is read is reconstructed."""
+    from torch.nn.functional import cosine_similarity
+
+    return float(cosine_similarity(sae.W_enc.T, sae.W_dec, dim=1).mean())
 
 
 def _origin(path: str) -> dict[str, Any]:

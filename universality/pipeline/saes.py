@@ -1,6 +1,8 @@
 """The stage ``train-saes``: the grid of SAEs on one token stream, then the quality of each."""
 
 import json
+import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
@@ -44,6 +46,7 @@ from universality.sae.watch import Watcher
 
 SPEC_FIELDS = {
     "architecture", "l1", "l0", "bandwidth", "learning_rate", "apply_b_dec_to_input", "resample_at", "resample_seed",
+    "max_norm_ratio", "normalize_activations",
 }  # fmt: skip
 SAMPLE = 8192
 Key = tuple[str, str]
@@ -140,8 +143,22 @@ def _train(
         )
     finally:
         stream.close()
+    _say_what_was_left_out(trainers)
     for key, trainer in trainers.items() if writes else ():
         trainer.finish(made_from[key[0]]).save(target / key[0] / key[1])
+
+
+def _say_what_was_left_out(trainers: Mapping[Key, SAETrainer]) -> None:
+    """How many tokens of each model were too far from the centre; its SAEs leave out the same."""
+    for name, trainer in {name: trainer for (name, _), trainer in trainers.items()}.items():
+        if trainer.longest is not None:
+            seen = trainer.tokens_seen + trainer.tokens_left_out
+            print(
+                f"{name}: {trainer.tokens_left_out:,} of {seen:,} tokens left out of training, farther than "
+                f"{trainer.spec.max_norm_ratio:g} times the median distance from the centre of the activations",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def _streams(config: Config, names: list[str]) -> list[list[str]]:
@@ -194,15 +211,23 @@ def specs_of(config: Config, device: torch.device) -> dict[Key, SAESpec]:
 
 def _trainers(config: Config, specs: Mapping[Key, SAESpec], stream: Stream, ranks: Ranks) -> dict[Key, SAETrainer]:
     kind = DataParallelTrainer if config.saes.data_parallel and ranks.size > 1 else SAETrainer
-    summaries = {name: summarise(sample) for name, sample in stream.samples.items()}
+    spec_of = {key[0]: spec for key, spec in specs.items()}
+    summaries = {name: summarised(name, sample, spec_of[name]) for name, sample in stream.samples.items()}
     stream.samples.clear()
     if kind is DataParallelTrainer:  # one machine's last bits for all
-        said = ranks.tell({name: (found.scale, found.centre.cpu()) for name, found in summaries.items()})
-        summaries = {
-            name: ActivationSummary(scale, centre.to(summaries[name].centre.device))
-            for name, (scale, centre) in said.items()
-        }
+        said = ranks.tell({name: found.to("cpu") for name, found in summaries.items()})
+        summaries = {name: found.to(summaries[name].centre.device) for name, found in said.items()}
     return {key: kind(spec, summaries[key[0]], _steps(config)) for key, spec in specs.items()}
+
+
+def summarised(name: str, sample: Tensor, spec: SAESpec) -> ActivationSummary:
+    """`summarise` for what a spec asks for; a word on stderr where few tokens of a model dominate."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        summary = summarise(sample, spec.normalize_activations, spec.max_norm_ratio)
+    if summary.caution:
+        print(f"warning: {name}: {summary.caution}", file=sys.stderr, flush=True)
+    return summary
 
 
 def _steps(config: Config) -> int:
@@ -266,7 +291,8 @@ def measure_quality(config: Config, folder: RunFolder, sites: Mapping[str, Site]
         )
         for target, quality in measured.items():
             losses = LossRecovered(clean=clean, spliced=loss(quality.sae.reconstruct), zero=zero, mean=average)
-            write_json(target / "quality.json", {**quality.compute().as_dict(), "loss": losses.as_dict()})
+            scale = {name: quality.sae.metadata[name] for name in ("activation_scale",) if name in quality.sae.metadata}
+            write_json(target / "quality.json", {**quality.compute().as_dict(), **scale, "loss": losses.as_dict()})
 
 
 def _constant(value: Tensor, x: Tensor) -> Tensor:

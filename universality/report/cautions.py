@@ -62,13 +62,15 @@ def _language_models(models: LanguageModels | None) -> list[str]:
 
 _FAULTS = {
     "explained_variance": f"explain less than {percent(fitness.LEAST_EXPLAINED_VARIANCE)} of the variance",
+    "typical_explained_variance": "explain much less of the median token than of all together: a few of "
+    "large norm decide the latter",
     "loss_recovered": f"recover less of the model's loss than the {percent(fitness.LEAST_LOSS_RECOVERED)} of the least "
     "dictionary in Bricken et al.",
     "dead_share": f"have more than {percent(fitness.MOST_DEAD)} dead features",
     "l0": "have no feature on most tokens",
     "density": f"use more than {percent(fitness.MOST_DENSE)} of their features on a token",
 }
-_AS_NUMBERS = {"loss_recovered", "explained_variance", "l0"}
+_AS_NUMBERS = {"loss_recovered", "explained_variance", "typical_explained_variance", "l0"}
 
 
 def _saes(saes: list[SaeQuality]) -> list[str]:
@@ -80,6 +82,7 @@ def _saes(saes: list[SaeQuality]) -> list[str]:
             l0=sae.l0,
             dead_share=sae.dead_share,
             loss_recovered=sae.loss_recovered,
+            typical_explained_variance=sae.typical_explained_variance,
         ):
             share = fault.value / sae.width if fault.measure == "density" else fault.value
             shown = fixed(share) if fault.measure in _AS_NUMBERS else percent(share)

@@ -20,10 +20,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch import Tensor
 
 from universality.errors import ConfigError, UniversalityError
@@ -197,12 +195,13 @@ class DataParallelTrainer(SAETrainer):
         dist.broadcast(said, src=0)
         return said
 
-    def step(self, batch: Tensor | NDArray[np.floating], report: bool = False) -> dict[str, float]:
-        """As `SAETrainer.step`, with this rank's share; the numbers are of that share."""
-        counts = torch.tensor([len(batch)], device=self.device)
+    def _scaled(self, batch: Tensor) -> Tensor:
+        """As `SAETrainer._scaled`, of this rank's share of the batch."""
+        x = super()._scaled(batch)
+        counts = torch.tensor([len(x)], device=self.device)
         dist.all_reduce(counts)
-        self._share, self._batch_tokens = len(batch), int(counts)
-        return super().step(batch, report)
+        self._share, self._batch_tokens = len(x), int(counts)
+        return x
 
 
 def shard(n: int, multiple: int, ranks: Ranks) -> slice:

@@ -209,7 +209,8 @@ def _summary(numbers: list[dict[str, float]], speed: float) -> str:
         return low if low == high else f"{low}–{high}"
 
     return (
-        f"loss {span('loss', '.3f')}, EV {span('explained_variance', '.3f')}, L0 {span('l0', '.0f')}, "
+        f"loss {span('loss', '.3f')}, EV {span('explained_variance', '.3f')} "
+        f"(median token {span('typical_explained_variance', '.3f')}), L0 {span('l0', '.0f')}, "
         f"dead {span('dead_share', '.1%')}, {speed:,.0f} tokens/s"
     )
 

@@ -42,3 +42,8 @@ class Normalisation:
     def undo(self, y: Tensor) -> Tensor:
         """Reconstructions in the activations' own units."""
         return y * self.size + self.shift
+
+
+def normalised(x: Tensor, name: str) -> Tensor:
+    """Activations [n_tokens, d_in] as an SAE with this ``normalize_activations`` sees them."""
+    return x if name == "none" else Normalisation.of(x, name).apply(x)

@@ -4,27 +4,53 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_KEYS = ("hook_name", "hook_point", "hook_point_in", "hook")
-_MODULE = re.compile(r"(?:.*\.)?(?:layers|h|blocks)\.(\d+)(?:\.(mlp|attention|attn|self_attn))?")
+_KEYS = ("hook_name", "hook_point", "hook_point_in", "hook", "hf_hook_point_in", "hookpoint")
+_MODULE = re.compile(r"(?:.*\.)?(?:layers|h|blocks)\.(\d+)(?:\.(mlp|attention|attn|self_attn))?(?:\.(input|output))?")
+_NEURONS = re.compile(r"(?:.*\.)?(?:gpt_neox\.layers|h)\.(\d+)\.mlp\.act")
+"""The activation function of an MLP without a gate; behind a gate its output is not yet the neurons'."""
 _SUBMODULE = re.compile(r"(resid_post|mlp|mlp_out|attn|attn_out|attention|attention_out)_layer_(\d+)")
 _OUTPUT = {"mlp": "hook_mlp_out", "attn": "hook_attn_out", "attention": "hook_attn_out", "self_attn": "hook_attn_out"}
 _STREAM = re.compile(r"blocks\.(\d+)\.(hook_resid_pre|hook_in|hook_resid_post|hook_out)")
+_TRANSFORMER_LENS = re.compile(r"(?:.*\.)?hook_\w+")
 
 
 def stated_hook(metadata: Mapping[str, Any]) -> str | None:
     """The hook, in TransformerLens's names, that an SAE's metadata tells; None where it tells none that is known.
 
-    SAELens, Llamascopium and ours name hooks. sparsify names the module whose output it read (``layers.3.mlp``), and
-    dictionary_learning the place and layer (``resid_post_layer_3``).
+    SAELens and Llamascopium name hooks, or modules of the Hugging Face model (``model.layers.3``); so does sparsify
+    (``layers.3.mlp``). A module stands for its output. dictionary_learning names place and layer
+    (``resid_post_layer_3``).
     """
+    name = stated_name(metadata)
+    return None if name is None else hook_of(name)
+
+
+def stated_name(metadata: Mapping[str, Any]) -> str | None:
+    """The place as the file names it; None where it names none."""
     for key in _KEYS:
         if isinstance(found := metadata.get(key), str) and found:
-            return found
-    module, training = metadata.get("hookpoint"), metadata.get("training")
-    if isinstance(module, str) and (match := _MODULE.fullmatch(module)):
-        return f"blocks.{match[1]}.{_OUTPUT.get(match[2], 'hook_resid_post')}"
+            return (
+                found if key != "hookpoint" or "." in found else None
+            )  # sparsify's folder, which may be called anything
+    training = metadata.get("training")
     name = training.get("submodule_name") if isinstance(training, Mapping) else None
-    if isinstance(name, str) and (match := _SUBMODULE.fullmatch(name)):
+    if not (isinstance(name, str) and name):
+        return None
+    return f"{name} (input)" if metadata.get("io") == "in" else name
+
+
+def hook_of(name: str) -> str | None:
+    """TransformerLens's name of a place; None where it is not known which that is."""
+    if _TRANSFORMER_LENS.fullmatch(name):
+        return name
+    if match := _NEURONS.fullmatch(name):
+        return f"blocks.{match[1]}.mlp.hook_post"
+    if match := _MODULE.fullmatch(name):
+        layer, part, side = match.groups()
+        if side == "input":
+            return None if part else f"blocks.{layer}.hook_resid_pre"
+        return f"blocks.{layer}.{_OUTPUT.get(part, 'hook_resid_post')}"
+    if match := _SUBMODULE.fullmatch(name):
         return f"blocks.{match[2]}.{_OUTPUT.get(match[1].removesuffix('_out'), 'hook_resid_post')}"
     return None
 

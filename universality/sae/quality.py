@@ -15,6 +15,7 @@ from torch import Tensor
 
 from universality.errors import ModelError
 from universality.sae.sae import SAE
+from universality.sae.typical import Typical, TypicalToken
 
 Replacement = Callable[[Tensor], Tensor]
 
@@ -27,6 +28,8 @@ class QualityReport:
     """Tokens measured."""
     explained_variance: float
     """1 − Σ‖x − x̂‖² / Σ‖x − mean‖²."""
+    typical: Typical
+    """Explained variance of the median token, and how much of the variance few tokens have."""
     mse: float
     """Squared error averaged over tokens and d_in, in the activations' units squared."""
     l0: float
@@ -49,6 +52,8 @@ class QualityReport:
         return {
             "n_tokens": self.n_tokens,
             "explained_variance": self.explained_variance,
+            "typical_explained_variance": self.typical.explained_variance,
+            "outlying_tokens": {"share": self.typical.outlying_share, "variance": self.typical.outlying_variance},
             "mse": self.mse,
             "l0": self.l0,
             "alive_share": self.alive_share,
@@ -72,6 +77,7 @@ class Quality:
         self._sum = np.zeros(sae.d_in)
         self._sum_of_squares = 0.0
         self._firings = np.zeros(sae.d_sae, np.int64)
+        self._typical = TypicalToken()
         self._origin = sae.b_dec.cpu().numpy()  # sums are taken about it, else they would cancel
 
     def update(self, x: Tensor, features: sparse.csr_matrix | None = None) -> None:
@@ -90,6 +96,7 @@ class Quality:
         centred = rows - self._origin
         self._n_tokens += len(rows)
         self._squared_error += float(np.square(error, out=error).sum(dtype=np.float64))
+        self._typical.update(rows, error.sum(axis=1, dtype=np.float64))
         self._sum += centred.sum(axis=0, dtype=np.float64)
         self._sum_of_squares += float(np.square(centred, out=centred).sum(dtype=np.float64))
         self._firings += np.bincount(features.indices[features.data > 0], minlength=self.sae.d_sae)
@@ -114,6 +121,7 @@ class Quality:
         return QualityReport(
             n_tokens=n,
             explained_variance=1 - self._squared_error / total,
+            typical=self._typical.compute(),
             mse=self._squared_error / (n * self.sae.d_in),
             l0=float(self._firings.sum()) / n,
             alive_share=float(np.mean(self._firings > 0)),

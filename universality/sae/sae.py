@@ -9,6 +9,7 @@ b_enc). x, a and x̂ are in the activations' own units: the scale used in traini
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,7 +29,8 @@ from universality.sae import formats, kernels, stock
 from universality.sae.architecture import Architecture
 from universality.sae.architectures import architecture
 from universality.sae.codes import Codes
-from universality.sae.formats import ours
+from universality.sae.formats import ours, saelens
+from universality.sae.formats.fields import fold_scale
 from universality.sae.formats.publish import model_card, saelens_metadata
 from universality.sae.normalize import NORMALISATIONS, Normalisation
 from universality.sae.products import linear
@@ -37,6 +39,8 @@ from universality.sae.sparse import tokens_a_task
 from universality.sae.workers import ranges, share_out
 
 TOKENS_A_TASK = 1024
+LARGEST = 1e18
+"""Of an activation: its square, and its product with weights, float32 holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +131,43 @@ class SAE:
         """Where the weights lie."""
         return self.W_dec.device
 
+    @property
+    def awaits_scale(self) -> bool:
+        """Whether its weights are for activations that the caller is to multiply by √d_in / (their mean norm).
+
+        So are SAELens's with ``expected_average_only_in``. `encode` leaves activations as they are, as SAELens does;
+        `scaled` makes an SAE that takes them in their own units. A run measures the factor and does so.
+        """
+        return saelens.awaits_scale(self.metadata)
+
+    def scaled(self, factor: float, **measured: Any) -> SAE:
+        """The SAE for activations in their own units, where this one is for activations times ``factor``.
+
+        Codes and reconstructions are in the activations' own units too: what this one gives for x · factor, divided by
+        it.
+
+        Parameters
+        ----------
+        factor
+            For `awaits_scale`: √d_in divided by the mean norm of activations as the SAE was trained on.
+        measured
+            How the factor was found, for the metadata.
+
+        Raises
+        ------
+        ModelError
+            If the factor is not a finite number above 0, or activations are normalised per token besides.
+        """
+        if not 0 < factor < math.inf or self.normalize_activations != "none":
+            raise ModelError(
+                f"an SAE is scaled by a finite factor above 0, and not where each token is normalised; found {factor} "
+                f"and normalize_activations {self.normalize_activations!r}"
+            )
+        fields = {name: getattr(self, name) for name in ("b_enc", "b_dec", "threshold")}
+        return replace(
+            self, **fold_scale(fields, factor), metadata=saelens.with_scale(self.metadata, factor, **measured)
+        )
+
     @cached_property
     def hash(self) -> str:
         """SHA-256 of the function it computes: weights, architecture and its settings; not of scale and metadata."""
@@ -183,14 +224,12 @@ class SAE:
         MismatchError
             If x is not [n_tokens, d_in].
         FormatError
-            If x holds NaN or infinity.
+            If x holds NaN, infinity, or numbers beyond `LARGEST`.
         """
         rows = torch.as_tensor(x)
         self._check_rows(rows, self.d_in, "activations")
-        if not _finite(rows):
-            row, column = (~torch.isfinite(rows)).nonzero()[0].tolist()
-            raise FormatError(f"the activations hold NaN or infinity, first at row {row}, column {column}")
         rows = rows.to(self.device, torch.float32)
+        _check_size(rows)
         if self.normalize_activations != "none":
             rows = Normalisation.of(rows, self.normalize_activations).apply(rows)
         tasks = ranges(len(rows), tokens_a_task(self.d_sae))
@@ -333,6 +372,18 @@ class SAE:
 def _finite(tensor: Tensor) -> bool:
     """Whether it holds neither NaN nor infinity. One of them makes the sum one, which takes no memory to see."""
     return bool(tensor.sum().isfinite()) or bool(torch.isfinite(tensor).all())
+
+
+def _check_size(rows: Tensor) -> None:
+    """All numbers, float32 already, are such that products with weights of ordinary size are finite."""
+    if not rows.numel():
+        return
+    low, high = torch.aminmax(rows)
+    if bool(low >= -LARGEST) and bool(high <= LARGEST):  # false of NaN
+        return
+    row, column = (~(rows.abs() <= LARGEST)).nonzero()[0].tolist()
+    what = f"numbers beyond ±{LARGEST:g}" if bool(rows[row, column].isfinite()) else "NaN or infinity"
+    raise FormatError(f"the activations hold {what}, first at row {row}, column {column}")
 
 
 def _csr(entries: stock.Entries) -> sparse.csr_matrix:

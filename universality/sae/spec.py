@@ -10,12 +10,15 @@ from typing import Any, Literal
 
 from universality.errors import ConfigError
 from universality.sae.architectures import ARCHITECTURES
+from universality.sae.normalize import NORMALISATIONS
 
 WHOLE = ("d_sae", "k", "nested", "seed", "aux_k", "dead_after_tokens", "resample_seed")
 REAL = (
     "l1", "l0", "bandwidth", "learning_rate", "warmup_share", "decay_share", "penalty_warmup_share", "beta1", "beta2",
-    "epsilon", "aux_weight", "resample_at",
+    "epsilon", "aux_weight", "resample_at", "max_norm_ratio",
 )  # fmt: skip
+OPTIONAL = ("learning_rate", "l1", "max_norm_ratio")
+"""Numbers that may be None."""
 Products = Literal["float32", "bfloat16"]
 NARROWEST_TUNED = 512
 WIDEST_L1 = 8192
@@ -96,6 +99,10 @@ class SAESpec:
     """Of the inputs that they are drawn from."""
     products: Products = "float32"
     """Number format of the encoder's product; bfloat16 is faster where the processor multiplies it."""
+    max_norm_ratio: float | None = None
+    """Leave out tokens farther from the activations' centre than this times the median distance; None: none."""
+    normalize_activations: str = "none"
+    """What is done to each token's activations first: ``none``, ``layer_norm``, ``constant_norm_rescale``."""
 
     def __post_init__(self) -> None:
         self._take_numbers()
@@ -103,6 +110,14 @@ class SAESpec:
             raise ConfigError(f"unknown SAE architecture {self.architecture!r}; known: {', '.join(ARCHITECTURES)}")
         if self.products not in ("float32", "bfloat16"):
             raise ConfigError(f"products are float32 or bfloat16, found {self.products!r}")
+        if self.normalize_activations not in NORMALISATIONS:
+            raise ConfigError(
+                f"normalize_activations is one of {', '.join(NORMALISATIONS)}; found {self.normalize_activations!r}"
+            )
+        if self.max_norm_ratio is not None and not 1 < self.max_norm_ratio < math.inf:
+            raise ConfigError(
+                f"max_norm_ratio must be finite and above 1, or None to leave out no token; found {self.max_norm_ratio}"
+            )
         if self.penalty_warmup_share > 1:
             raise ConfigError(f"penalty_warmup_share must not exceed 1, found {self.penalty_warmup_share}")
         if self.warmup_share + self.decay_share > 1:
@@ -117,7 +132,7 @@ class SAESpec:
         for names, known, plain, what in ((WHOLE, Integral, int, "a whole number"), (REAL, Real, float, "a number")):
             for name in names:
                 value = getattr(self, name)
-                if value is None and name in ("learning_rate", "l1"):
+                if value is None and name in OPTIONAL:
                     continue
                 several = isinstance(getattr(type(self), name, None), tuple)
                 if several != isinstance(value, list | tuple):
@@ -164,4 +179,8 @@ class SAESpec:
         """The fields, for metadata and checkpoints, with the numbers that None stands for; what JSON holds."""
         values = {field.name: getattr(self, field.name) for field in fields(self)} | {"learning_rate": self.peak_rate}
         values["l1"] = tuned_l1(self.d_sae) if self.l1 is None else self.l1
+        # left out where they do nothing: files and checkpoints from before they existed stay the same
+        for name, off in (("max_norm_ratio", None), ("normalize_activations", "none")):
+            if values[name] == off:
+                del values[name]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

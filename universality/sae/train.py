@@ -18,6 +18,7 @@ from universality.sae.architectures import architecture
 from universality.sae.batchtopk import RunningThreshold
 from universality.sae.gradients import gradients
 from universality.sae.initialise import SAME_ROWS, ActivationSummary, initial_weights, summarise
+from universality.sae.normalize import normalised
 from universality.sae.resample import MOST_INPUTS, WINDOW_STEPS, Reservoir, resample
 from universality.sae.sae import SAE
 from universality.sae.spec import SAESpec
@@ -31,7 +32,8 @@ SMALLEST_ERROR = 1e-6
 class SAETrainer:
     """An SAE in training, on the device of its sample.
 
-    Inside, activations are scaled to a mean squared norm of d_in. After each step of Adam the decoder rows are unit
+    Inside, activations are scaled to a mean squared norm of d_in, a far centre subtracted before (see
+    `ActivationSummary`). After each step of Adam the decoder rows are unit
     vectors again; the gradient along each is removed before (Bricken et al. 2023). Adam is given the gradient divided
     by the batch's mean squared error: the error falls fast at first, and with it the gradient, so that Adam's memory of
     large ones would make steps too small. The same spec, sample and batches give the same bytes, alone or in a grid,
@@ -50,6 +52,8 @@ class SAETrainer:
     ------
     ModelError
         If the sample cannot be learnt from.
+    MismatchError
+        If a summary is of other tokens than the spec asks for: normalised, or left out, in another way.
     """
 
     def __init__(
@@ -57,9 +61,17 @@ class SAETrainer:
     ) -> None:
         if total_steps < 1:
             raise ModelError(f"total_steps must be at least 1, found {total_steps}")
-        summary = sample if isinstance(sample, ActivationSummary) else summarise(sample)
         self.spec, self.total_steps = spec, total_steps
+        summary = self._summary(sample)
         self.scale = summary.scale
+        self.shift = summary.centre.to(torch.float32) if summary.far else None
+        """Subtracted from activations before they are scaled [d_in]; None: nothing is."""
+        self.centre = summary.centre.to(torch.float32)
+        """Geometric median [d_in] of the sample, from which distances are taken."""
+        self.longest = summary.longest
+        """Distance beyond which tokens are left out; None: none is."""
+        self.scale_without_outlying = summary.dominant
+        self.tokens_left_out = 0
         self.d_in = summary.centre.numel()
         self.step_count = 0
         self.tokens_seen = 0
@@ -72,6 +84,17 @@ class SAETrainer:
         self._adam = Adam(self.weights.tensors(), spec.beta1, spec.beta2, spec.epsilon)
         self._resample_steps = sorted({round(share * total_steps) for share in spec.resample_at})
         self._reservoir = Reservoir(self.d_in, min(spec.d_sae, MOST_INPUTS), self.device)
+
+    def _summary(self, sample: Tensor | NDArray[np.floating] | ActivationSummary) -> ActivationSummary:
+        """What the sample says, checked against what the spec asks for."""
+        asked = self.spec.normalize_activations, self.spec.max_norm_ratio
+        summary = sample if isinstance(sample, ActivationSummary) else summarise(sample, *asked)
+        if (found := (summary.normalize_activations, summary.max_norm_ratio)) != asked:
+            raise MismatchError(
+                f"the spec asks for normalize_activations, max_norm_ratio = {asked}, the summary of the activations "
+                f"was made with {found}; pass both to summarise(...)"
+            )
+        return summary
 
     @property
     def learning_rate(self) -> float:
@@ -103,7 +126,8 @@ class SAETrainer:
         -------
         dict
             Empty, or ``loss``, ``explained_variance`` and ``l0`` of this batch before the step, ``dead_share``
-            and ``learning_rate``.
+            and ``learning_rate``; and ``typical_explained_variance``, the median over tokens of
+            1 − ‖x − x̂‖² / ‖x − centre‖², which few tokens of large norm cannot raise.
 
         Raises
         ------
@@ -119,7 +143,7 @@ class SAETrainer:
                 f"found shape {tuple(batch.shape)}"
             )
         with one_core():
-            x = batch.to(self.device, torch.float32) * self.scale
+            x = self._scaled(batch)
             parts = Batch.of(x, self.weights.b_dec, self.spec.apply_b_dec_to_input)
             dead = self._dead()
             kind = self.architecture.eased(self.penalty_share)
@@ -132,6 +156,16 @@ class SAETrainer:
             self._count(step, len(x))
             self._draw_anew(step, x)
         return {**numbers, "dead_share": len(dead) / self.spec.d_sae} if report else {}
+
+    def _scaled(self, batch: Tensor) -> Tensor:
+        """What is learnt from: the batch without tokens that are left out, normalised, centred and scaled as asked."""
+        x = normalised(batch.to(self.device, torch.float32), self.spec.normalize_activations)
+        if self.longest is not None:
+            distance = torch.linalg.vector_norm(x - self.centre, dim=1)
+            kept = distance <= max(self.longest, float(distance.min()))  # a batch cannot be empty
+            self.tokens_left_out += len(x) - int(kept.sum())
+            x = x[kept]
+        return (x if self.shift is None else x - self.shift) * self.scale
 
     def _dead(self) -> Tensor:
         """Features silent for long [n_dead], rising."""
@@ -203,9 +237,17 @@ class SAETrainer:
         return {
             "loss": float(step.loss) + self.spec.aux_weight * float(step.auxiliary),
             "explained_variance": 1 - float(step.squared_error) / total if total > SAME_ROWS * size else math.nan,
+            "typical_explained_variance": self._typical(step, x),
             "l0": float(step.firings.sum()) / len(x),
             "learning_rate": rate,
         }
+
+    def _typical(self, step: Step, x: Tensor) -> float:
+        """Explained variance of the median token of scaled activations."""
+        errors = step.output_grad.square().sum(dim=1, dtype=torch.float64) * (step.output_grad.numel() / 2) ** 2
+        centred = x if self.shift is not None else x - self.centre * self.scale
+        squares = centred.square().sum(dim=1, dtype=torch.float64)
+        return float((1 - errors / squares.clamp_min(torch.finfo(torch.float32).tiny)).median())
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs to end in the same bytes; `torch.load(weights_only=True)` reads it."""
@@ -220,6 +262,11 @@ class SAETrainer:
             "adam": self._adam.state_dict(),
             "running_threshold": self.running_threshold.sums,
             "reservoir": self._reservoir.state_dict(),
+            "centre": self.centre,
+            "far": self.shift is not None,
+            "longest": self.longest,
+            "tokens_left_out": self.tokens_left_out,
+            "scale_without_outlying": self.scale_without_outlying,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -259,9 +306,20 @@ class SAETrainer:
             self.running_threshold.sums.copy_(state["running_threshold"])
             self._reservoir.load_state_dict(state["reservoir"])
             self.scale = float(state["scale"])
+            self._load_centre(state)
             self.step_count, self.tokens_seen = int(state["step_count"]), int(state["tokens_seen"])
         except KeyError as error:
             raise FormatError(f"the checkpoint of an SAE lacks {error}; delete it to start again") from None
+
+    def _load_centre(self, state: Mapping[str, Any]) -> None:
+        """Of checkpoints from before a centre was kept: theirs was never subtracted."""
+        if "centre" not in state:
+            self.shift = None
+            return
+        self.centre = state["centre"].to(self.device)
+        self.shift = self.centre if state["far"] else None
+        self.longest, self.tokens_left_out = state["longest"], int(state["tokens_left_out"])
+        self.scale_without_outlying = bool(state["scale_without_outlying"])
 
     def finish(self, metadata: Mapping[str, Any] | None = None) -> SAE:
         """The SAE as it stands, in the activations' own units.
@@ -272,22 +330,33 @@ class SAETrainer:
             What it was made from (model, site, tokens); the spec, steps and tokens seen are added.
         """
         weights = {name: tensor.detach().cpu().clone() for name, tensor in self.weights.tensors().items()}
+        b_enc, b_dec = weights["b_enc"] / self.scale, weights["b_dec"] / self.scale
+        if self.shift is not None:
+            shift = self.shift.cpu()
+            b_dec = b_dec + shift
+            if not self.spec.apply_b_dec_to_input:
+                b_enc = b_enc - weights["W_enc"] @ shift
         return SAE(
             W_enc=weights["W_enc"].T,
-            b_enc=weights["b_enc"] / self.scale,
+            b_enc=b_enc,
             W_dec=weights["W_dec"],
-            b_dec=weights["b_dec"] / self.scale,
+            b_dec=b_dec,
             architecture=self.spec.architecture,
             k=getattr(self.architecture, "k", None),
             threshold=self._threshold(weights.get("log_threshold")),
             nested=self.architecture.prefixes(self.spec.d_sae)[:-1],
             apply_b_dec_to_input=self.spec.apply_b_dec_to_input,
+            normalize_activations=self.spec.normalize_activations,
             scale=self.scale,
-            metadata={
-                **(metadata or {}),
-                "training": {**self.spec.as_dict(), "steps": self.step_count, "tokens_seen": self.tokens_seen},
-            },
+            metadata={**(metadata or {}), "training": self._record()},
         )
+
+    def _record(self) -> dict[str, Any]:
+        """What the metadata tell of the training."""
+        told: dict[str, Any] = {**self.spec.as_dict(), "steps": self.step_count, "tokens_seen": self.tokens_seen}
+        told |= {} if self.longest is None else {"tokens_left_out": self.tokens_left_out}
+        decided = {"centre_subtracted": self.shift is not None, "scale_without_outlying": self.scale_without_outlying}
+        return told | {name: True for name, engaged in decided.items() if engaged}
 
     def _threshold(self, log_threshold: Tensor | None) -> Tensor | None:
         """Learnt or measured [d_sae], in the activations' own units."""

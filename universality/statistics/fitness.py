@@ -3,12 +3,16 @@
 The thresholds are conventions, not results: a study may well match worse dictionaries, but should say so.
 """
 
+import math
 from dataclasses import dataclass
 
 LEAST_EXPLAINED_VARIANCE = 0.7
 LEAST_LOSS_RECOVERED = 0.79
 """Of the model's loss, against zero ablation: what the least dictionary (4,096 features) in Bricken et al. 2023,
 *Towards Monosemanticity*, keeps; their largest keeps 0.945."""
+LARGEST_GAP = 0.2
+"""Between the explained variance of all tokens together and that of the median token: above, a few tokens of large norm
+decide the former."""
 MOST_DEAD = 0.2
 """Share of features that never fire on held-out tokens."""
 LEAST_L0 = 1.0
@@ -28,7 +32,13 @@ class Fault:
 
 
 def faults(
-    *, width: int, explained_variance: float, l0: float, dead_share: float, loss_recovered: float
+    *,
+    width: int,
+    explained_variance: float,
+    l0: float,
+    dead_share: float,
+    loss_recovered: float,
+    typical_explained_variance: float = math.nan,
 ) -> tuple[Fault, ...]:
     """In what an SAE is not good enough to match; a number that is NaN (not measured) is no fault.
 
@@ -38,11 +48,19 @@ def faults(
         Its features.
     explained_variance, l0, dead_share, loss_recovered
         On held-out tokens; the dead share and the loss recovered in 0 … 1.
+    typical_explained_variance
+        Of the median token.
     """
     found = []
     if explained_variance < LEAST_EXPLAINED_VARIANCE:
         text = f"explained variance {explained_variance:.2f}, expected at least {LEAST_EXPLAINED_VARIANCE}"
         found.append(Fault("explained_variance", explained_variance, text))
+    if explained_variance - typical_explained_variance > LARGEST_GAP:
+        text = (
+            f"explained variance {explained_variance:.2f}, but {typical_explained_variance:.2f} of the median token: "
+            "a few tokens of large norm decide the former"
+        )
+        found.append(Fault("typical_explained_variance", typical_explained_variance, text))
     if loss_recovered < LEAST_LOSS_RECOVERED:
         text = f"recovers {loss_recovered:.0%} of the model's loss, expected at least {LEAST_LOSS_RECOVERED:.0%}"
         found.append(Fault("loss_recovered", loss_recovered, text))

@@ -47,6 +47,8 @@ class SaeQuality:
         Share of the variance; features that fire on a token.
     loss_recovered
         (ablated - spliced) / (ablated - clean), ablated to ``ablation``.
+    typical_explained_variance
+        That of the median token.
     """
 
     model: str
@@ -56,6 +58,7 @@ class SaeQuality:
     explained_variance: float = NAN
     l0: float = NAN
     loss_recovered: float = NAN
+    typical_explained_variance: float = NAN
 
     @property
     def dead_share(self) -> float:

@@ -4,7 +4,8 @@
   library makes decoder rows unit ones when it loads it, and so does this.
 - ``AutoEncoderNew``: the same with ``decoder.bias``, which is not subtracted before encoding.
 - ``AutoEncoderTopK``, ``BatchTopKSAE``: ``b_dec``, ``k`` and ``threshold`` beside encoder and decoder. The threshold is
-  BatchTopK's; TopK measures one too, but does not encode with it.
+  BatchTopK's; TopK measures one too, but does not encode with it. TopK of 2024 lacks it, and before November ``k`` too,
+  which ``config.json`` has.
 - ``MatryoshkaBatchTopKSAE``: ``W_enc b_enc W_dec b_dec k threshold group_sizes``.
 - ``JumpReluAutoEncoder``: ``W_enc b_enc W_dec b_dec threshold``; the bias is not subtracted.
 """
@@ -48,7 +49,11 @@ def recognise(source: Source) -> bool:
 def read(source: Source) -> Fields:
     """The fields of an `SAE`."""
     config = Settings.read(source / CONFIG)
-    trainer = config.section("trainer")
+    trainer, buffer = config.section("trainer"), config.section("buffer")
+    if buffer.text("io", "out") == "in_and_out":
+        raise FormatError(
+            f"{buffer.where}: a transcoder cannot be read: io is 'in_and_out', it reads one and writes the other"
+        )
     name = trainer.text("dict_class")
     if name in _REFUSED:
         raise FormatError(f"{config.where}: dict_class {name!r} cannot be read: {_REFUSED[name]}")
@@ -57,19 +62,25 @@ def read(source: Source) -> Fields:
     path, d_in, d_sae = source / WEIGHTS, trainer.integer("activation_dim"), trainer.integer("dict_size")
     tensors = only_tensors(read_torch(path))
     group_sizes = tensors.pop("group_sizes", None)
-    expect(tensors, path, _shapes(name, d_in, d_sae))
-    kind = _ARCHITECTURES[name]
+    kind, shapes = _ARCHITECTURES[name], _shapes(name, d_in, d_sae)
+    if kind in ("batchtopk", "matryoshka") and "threshold" not in tensors:
+        raise FormatError(
+            f"{path}: a {name} without a threshold, as saved in 2024, cannot be read: its codes would depend on the "
+            "batch. Load it in dictionary_learning, measure its threshold there, and save it again"
+        )
+    younger = {"k", "threshold"} - set(tensors) if kind == "topk" else set()
+    expect(tensors, path, {key: shape for key, shape in shapes.items() if key not in younger})
     fields: Fields = {
         **_weights(name, tensors),
         "architecture": kind,
         "apply_b_dec_to_input": name not in ("AutoEncoderNew", "JumpReluAutoEncoder"),
         "metadata": {
             "training": trainer.values,
-            **chosen(config.section("buffer").values, "ctx_len", "d_submodule", "io"),
+            **chosen(buffer.values, "ctx_len", "d_submodule", "io"),
         },
     }
-    if "k" in tensors:
-        fields["k"] = _k(tensors["k"], trainer)
+    if "k" in shapes:
+        fields["k"] = _k(path, tensors["k"], trainer) if "k" in tensors else trainer.integer("k")
     if kind in ("batchtopk", "matryoshka", "jumprelu"):
         fields["threshold"] = spread(tensors["threshold"], d_sae)
     if kind == "matryoshka":
@@ -103,7 +114,9 @@ def _weights(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _k(found: Tensor, trainer: Settings) -> int:
+def _k(path: Path, found: Tensor, trainer: Settings) -> int:
+    if found.is_floating_point():
+        raise FormatError(f"{path}: k must be a whole number, found the {found.dtype} {float(found):g}")
     k = int(found)
     if k != trainer.integer("k", k):
         raise FormatError(f"{trainer.where}: k is {trainer.integer('k')}, but {k} in {WEIGHTS}")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from universality.errors import FormatError
 
+_SKIP = {"W_skip", "affine_skip_connection", "b_dec_out", "b_dec_in"}
 Fields = dict[str, Any]
 """Keyword arguments of `SAE`."""
 
@@ -23,6 +24,11 @@ def expect(tensors: Mapping[str, Tensor], path: Path, shapes: Mapping[str, tuple
     FormatError
         If they are not.
     """
+    if skip := sorted(_SKIP & set(tensors) - set(shapes)):
+        raise FormatError(
+            f"{path}: cannot be read: {', '.join(skip)} is the skip connection or output bias of a transcoder, which "
+            "reads one site and writes to another"
+        )
     if set(tensors) != set(shapes):
         raise FormatError(f"{path}: expected the tensors {', '.join(shapes)}, found {_listed(tensors)}")
     for name, shape in shapes.items():
@@ -62,6 +68,15 @@ def fold_decoder_norm(fields: Fields) -> Fields:
     if fields.get("threshold") is not None:
         folded["threshold"] = fields["threshold"] * norm
     return fields | folded
+
+
+def fold_scale(fields: Fields, scale: float) -> Fields:
+    """The same SAE in the activations' own units, where its weights are for activations times ``scale``.
+
+    ours(x) = theirs(scale · x) / scale, for activation functions with f(s · z) = s · f(z), as all here are.
+    """
+    biases = ("b_enc", "b_dec", "threshold")
+    return fields | {name: fields[name] / scale for name in biases if fields.get(name) is not None} | {"scale": scale}
 
 
 def chosen(settings: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
     W_enc [d_in, d_sae]    b_enc [d_sae]    W_dec [d_sae, d_in]    b_dec [d_in]    threshold [d_sae]
 
-The decoder's bias is not subtracted before encoding.
+The decoder's bias is not subtracted before encoding. Transcoders of Gemma Scope have the same files: their repository's
+name tells them apart.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from universality.errors import FormatError
 from universality.sae.formats.fields import Fields, expect, matrix, spread
 from universality.sae.formats.npz_file import read_npz
 from universality.sae.formats.source import Source
+from universality.sae.formats.transcoder import refuse_named_transcoder
 
 WEIGHTS = "params.npz"
 NAME = f"Gemma Scope ({WEIGHTS})"
@@ -26,6 +28,7 @@ def recognise(source: Source) -> bool:
 def read(source: Source) -> Fields:
     """The fields of an `SAE`."""
     path = source.path if source.path.is_file() else source / WEIGHTS
+    refuse_named_transcoder(path.absolute().parts[-8:-1], path)
     tensors = {("W_" + name[2:] if name.startswith("w_") else name): array for name, array in read_npz(path).items()}
     scaling = tensors.pop("scaling_factor", None)
     if scaling is not None and not torch.equal(scaling, torch.ones_like(scaling)):

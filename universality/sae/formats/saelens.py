@@ -4,23 +4,30 @@
 
 Before 6.0 the configuration was flat, ``hook_point`` or ``hook_name`` stood beside the shapes, and what is now an
 architecture was ``activation_fn_str``. BatchTopK is saved as JumpReLU. With ``rescale_acts_by_decoder_norm`` features
-are chosen, and their activations given, as if decoder rows had unit norm; the norms are folded in here. Of
-``expected_average_only_in`` the library leaves the scaling of activations to its caller; so do we, and record it.
+are chosen, and their activations given, as if decoder rows had unit norm; the norms are folded in here. With
+``expected_average_only_in``, in the first versions ``true``, weights are for activations times √d_in / (their mean norm
+over the training data). The library leaves the scaling to its caller; so do we, and record it (`SAE.awaits_scale`),
+but where a checkpoint's ``activation_scaler.json`` tells the factor: there it is folded in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from universality.errors import FormatError
-from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm, spread
+from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm, fold_scale, spread
 from universality.sae.formats.safetensors_file import read_safetensors
 from universality.sae.formats.source import Source
+from universality.sae.formats.transcoder import refuse_transcoder
 from universality.settings import Settings
 
-CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
+CONFIG, WEIGHTS, SCALER = "cfg.json", "sae_weights.safetensors", "activation_scaler.json"
+BY_CALLER = (True, "expected_average_only_in")
+"""Values of ``normalize_activations`` that leave the scaling to the caller."""
 NAME = f"SAELens ({CONFIG}, {WEIGHTS})"
 ARCHITECTURES = {"standard": "relu", "relu": "relu", "topk": "topk", "jumprelu": "jumprelu"}
 _REFUSED = {
@@ -47,6 +54,8 @@ def read(source: Source) -> Fields:
     config.require("d_in", "d_sae")
     d_in, d_sae = config.integer("d_in"), config.integer("d_sae")
     kind = _architecture(config)
+    for section in (config, config.section("metadata")):
+        refuse_transcoder(section.values, section.where)
     _check_reshape(config)
     shapes: dict[str, tuple[int, ...]] = {
         "W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,),
@@ -69,7 +78,30 @@ def read(source: Source) -> Fields:
     }
     if "threshold" in fields:
         fields["threshold"] = spread(fields["threshold"], d_sae)
-    return fold_decoder_norm(fields) if config.flag("rescale_acts_by_decoder_norm", False) else fields
+    if config.flag("rescale_acts_by_decoder_norm", False):
+        fields = fold_decoder_norm(fields)
+    return _with_known_scale(fields, source / SCALER)
+
+
+def _with_known_scale(fields: Fields, path: Path) -> Fields:
+    """With the factor folded in that a checkpoint tells, where one is asked for."""
+    metadata = fields["metadata"]
+    if not awaits_scale(metadata) or not path.is_file():
+        return fields
+    factor = Settings.read(path).number("scaling_factor", None)
+    return fields if factor is None else fold_scale({**fields, "metadata": with_scale(metadata, factor)}, factor)
+
+
+def awaits_scale(metadata: Mapping[str, Any]) -> bool:
+    """Whether an SAE with these metadata encodes activations that its caller is to scale."""
+    return metadata.get("normalize_activations") in BY_CALLER
+
+
+def with_scale(metadata: Mapping[str, Any], factor: float, **measured: Any) -> dict[str, Any]:
+    """The metadata once a factor is folded in: it is not asked for again."""
+    told = {name: value for name, value in metadata.items() if name != "normalize_activations"}
+    asked = metadata.get("normalize_activations")
+    return {**told, "activation_scale": {"asked_by": asked, "factor": float(factor), **measured}}
 
 
 def _architecture(config: Settings) -> str:
@@ -104,7 +136,7 @@ def _check_reshape(config: Settings) -> None:
 
 def _normalisation(config: Settings) -> str:
     value = config.values.get("normalize_activations")
-    if value is None or isinstance(value, bool):  # of the first versions; True: by a scale that the caller applies
+    if value is None or isinstance(value, bool):  # of the first versions, which had no other ways
         return "none"
     name = config.text("normalize_activations")
     if name not in _NORMALISED:
@@ -119,4 +151,4 @@ def _names() -> str:
 def _metadata(config: Settings) -> dict[str, Any]:
     metadata = {**chosen(config.values, *_OLD_KEYS), **config.section("metadata").values}
     given = config.values.get("normalize_activations")
-    return metadata | ({"normalize_activations": given} if given in (True, "expected_average_only_in") else {})
+    return metadata | ({"normalize_activations": given} if given in BY_CALLER else {})

@@ -15,12 +15,16 @@ from universality.errors import FormatError
 from universality.sae.formats.fields import Fields, chosen, expect
 from universality.sae.formats.safetensors_file import read_safetensors
 from universality.sae.formats.source import Source
+from universality.sae.formats.transcoder import refuse_named_transcoder, refuse_transcoder
 from universality.settings import Settings
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
+TRAINING = "config.json"
 NAME = f"sparsify ({CONFIG}, {WEIGHTS})"
 _REFUSED = {
     "skip_connection": "it adds a linear map of its input to its output",
+    "embed_skip": "it adds a linear map of the embeddings to its output",
+    "gram_lookup": "it reconstructs what a table of n-grams leaves over",
     "transcode": "a transcoder reads one site and writes to another",
     "signed": "its activations may be negative",
 }
@@ -37,6 +41,7 @@ def read(source: Source) -> Fields:
     for key, reason in _REFUSED.items():
         if config.flag(key, False):
             raise FormatError(f"{config.where}: {key} is set; it cannot be read: {reason}")
+    _refuse_transcoder(source, config)
     activation = config.text("activation", "topk")
     if activation != "topk":
         raise FormatError(f"{config.where}: activation {activation!r} cannot be read; known: topk")
@@ -57,6 +62,17 @@ def read(source: Source) -> Fields:
         "k": config.integer("k"),
         "metadata": _place(source.folder.absolute()) | chosen(config.values, "normalize_decoder", "multi_topk"),
     }
+
+
+def _refuse_transcoder(source: Source, config: Settings) -> None:
+    """Of November 2024 the flag stands in the training's ``config.json`` alone, one or two folders above."""
+    refuse_transcoder(config.values, config.where)
+    folder = source.folder.absolute()
+    for above in (folder, *folder.parents[:2]):
+        if (above / TRAINING).is_file():
+            refuse_transcoder(Settings.read(above / TRAINING).values, above / TRAINING)
+    if "transcode" not in config:
+        refuse_named_transcoder(folder.parts[-4:], folder)
 
 
 def _place(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,235 @@
+"""Activations with a far centre or a few tokens of very large norm: the others are learnt, the numbers tell of both."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from tests.sae.conftest import Superposition, superposition
+from universality.errors import ConfigError, MismatchError, ModelError
+from universality.sae import SAE, Quality, SAESpec, SAETrainer, summarise
+from universality.sae.initialise import FEW, OUTLYING, geometric_median
+from universality.statistics.fitness import faults
+
+STEPS, BATCH = 100, 256
+SPEC = SAESpec(48, k=2, learning_rate=1e-2, seed=1)
+
+
+@pytest.fixture(scope="module")
+def toy() -> Superposition:
+    """32 features in 16 dimensions, 2 on a token."""
+    return superposition(n_features=32, d_in=16, n_tokens=8192, firing=2, seed=12345)
+
+
+def with_offset(x: Tensor, norms: float) -> Tensor:
+    """The same with a constant in one dimension, of so many mean norms."""
+    offset = torch.zeros(x.shape[1])
+    offset[3] = norms * float(x.norm(dim=1).mean())
+    return x + offset
+
+
+def with_outliers(x: Tensor, times: float, every: int = 250) -> Tensor:
+    """The same with one token in ``every`` of ``times`` the mean norm, all in one direction."""
+    out = x.clone()
+    out[::every] = 0
+    out[::every, 5] = times * float(x.norm(dim=1).mean())
+    return out
+
+
+def train(x: Tensor, spec: SAESpec = SPEC, steps: int = STEPS) -> tuple[SAE, dict[str, float]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        trainer = SAETrainer(spec, x, steps)
+    generator = torch.Generator().manual_seed(0)
+    numbers = {}
+    for step in range(steps):
+        rows = x[torch.randint(len(x), (BATCH,), generator=generator)]
+        numbers = trainer.step(rows, report=step == steps - 1)
+    return trainer.finish(), numbers
+
+
+def explained(sae: SAE, x: Tensor) -> float:
+    """Of these tokens, about their mean."""
+    error = (sae.reconstruct(x) - x).double().square().sum()
+    return 1 - float(error / (x - x.mean(dim=0)).double().square().sum())
+
+
+@pytest.fixture(scope="module")
+def plain(toy: Superposition) -> float:
+    """What is explained of ordinary activations."""
+    return explained(train(toy.activations)[0], toy.activations[:2000])
+
+
+def never_fires(sae: SAE, x: Tensor) -> float:
+    """Share of features that no token fires."""
+    return float(np.mean(sae.encode(x).getnnz(axis=0) == 0))
+
+
+@pytest.mark.parametrize(("norms", "pre_bias"), [(15, True), (50, True), (150, False)])
+def test_a_constant_offset_costs_nothing(norms: int, pre_bias: bool, toy: Superposition, plain: float) -> None:
+    x = with_offset(toy.activations, norms)
+    sae, _ = train(x, replace(SPEC, apply_b_dec_to_input=pre_bias))
+    assert explained(sae, x[:2000]) > plain - 0.03
+    assert never_fires(sae, x) < 0.25, "as on activations without an offset"
+    assert sae.metadata["training"]["centre_subtracted"] is True
+    assert_close(torch.from_numpy(sae.decode(sae.encode(x[:50]))), sae.reconstruct(x[:50]))
+
+
+def test_with_the_scale_of_the_offset_features_die(toy: Superposition, plain: float) -> None:
+    """The control: what training did before, and what the centre is subtracted for."""
+    x = with_offset(toy.activations, 50)
+    whole = replace(summarise(x), far=False, scale=float((x.shape[1] / x.square().sum(dim=1).mean()).sqrt()))
+    trainer, generator = SAETrainer(SPEC, whole, STEPS), torch.Generator().manual_seed(0)
+    for _ in range(STEPS):
+        trainer.step(x[torch.randint(len(x), (BATCH,), generator=generator)])
+    sae = trainer.finish()
+    assert explained(sae, x[:2000]) < plain - 0.2
+    assert never_fires(sae, x) > 0.4
+
+
+def test_ordinary_activations_are_scaled_as_ever(toy: Superposition) -> None:
+    x = toy.activations
+    summary = summarise(x)
+    taken = x[torch.arange(8192) * len(x) // 8192]
+    assert (summary.far, summary.dominant, summary.longest) == (False, False, None)
+    assert summary.scale == (x.shape[1] / float(taken.double().square().sum(dim=1).mean())) ** 0.5
+    assert set(SAETrainer(SPEC, x, 5).finish().metadata["training"]) == {*SPEC.as_dict(), "steps", "tokens_seen"}
+    assert not {"max_norm_ratio", "normalize_activations"} & set(SPEC.as_dict())
+
+
+def test_few_tokens_of_large_norm_leave_the_others_their_features(toy: Superposition, plain: float) -> None:
+    x = with_outliers(toy.activations, 300)
+    with pytest.warns(UserWarning, match=r"0\.\d\d% of the tokens are more than 10 times .* 99\.\d% of their variance"):
+        summary = summarise(x)
+    assert summary.dominant
+    sae, numbers = train(x)
+    ordinary = x[x.norm(dim=1) < 50][:2000]
+    assert explained(sae, ordinary) > plain - 0.1
+    assert sae.metadata["training"]["scale_without_outlying"] is True
+    assert numbers["explained_variance"] > 0.99
+    assert numbers["typical_explained_variance"] == pytest.approx(explained(sae, ordinary), abs=0.08)
+
+
+def test_the_typical_figure_cannot_be_bought() -> None:
+    """An SAE that knows the outlying direction alone explains nearly all of the variance, and nothing of a token."""
+    x = with_outliers(torch.randn(3000, 24, generator=torch.Generator().manual_seed(0)), 300)
+    row = torch.nn.functional.one_hot(torch.tensor([5]), 24).float()
+    sae = SAE(row.T, torch.tensor([-100.0]), row, 100 * row[0] * 0, "relu")
+    quality = Quality(sae)
+    for part in x.split(700):
+        quality.update(part)
+    report = quality.compute()
+    typical = report.as_dict()["typical_explained_variance"]
+    assert report.explained_variance > 0.98
+    assert typical == pytest.approx(0, abs=0.01)
+    assert report.as_dict()["outlying_tokens"]["share"] == pytest.approx(12 / 3000)
+    assert report.as_dict()["outlying_tokens"]["variance"] > 0.99
+    (found,) = faults(
+        width=64, explained_variance=report.explained_variance, l0=1.0, dead_share=0, loss_recovered=1,
+        typical_explained_variance=typical,
+    )  # fmt: skip
+    assert found.measure == "typical_explained_variance"
+    assert " of the median token: a few tokens of large norm decide the former" in found.text
+
+
+def test_typical_is_the_median_over_tokens_for_any_batches(toy: Superposition) -> None:
+    sae, _ = train(toy.activations, steps=20)
+    x = toy.activations[:6000]
+    found = []
+    for size in (6000, 900):
+        quality = Quality(sae)
+        for part in x.split(size):
+            rows = part.clone()
+            quality.update(rows)
+            rows.zero_()  # the caller may use its memory again
+        found.append(quality.compute().typical.explained_variance)
+    errors = (sae.reconstruct(x) - x).double().square().sum(dim=1)
+    expected = (1 - errors / (x - geometric_median(x[:4096])).double().square().sum(dim=1)).numpy()
+    assert found == pytest.approx([np.median(expected)] * 2, abs=0.002)
+
+
+def test_tokens_above_a_multiple_of_the_median_distance_are_left_out(toy: Superposition, tmp_path: Any) -> None:
+    x, spec = with_outliers(toy.activations, 300), replace(SPEC, max_norm_ratio=10)
+    whole, first, second = (SAETrainer(spec, x, 20) for _ in range(3))
+    batches = list(x[:5120].split(BATCH))
+    for step, batch in enumerate(batches):
+        whole.step(batch)
+        if step < 9:
+            first.step(batch)
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    for batch in batches[9:]:
+        second.step(batch)
+    n_out = len(range(0, 5120, 250))
+    assert whole.finish().metadata["training"]["tokens_left_out"] == second.tokens_left_out == n_out
+    assert whole.tokens_seen == 5120 - n_out
+    assert second.finish().hash == whole.finish().hash
+    ordinary = replace(summarise(x, max_norm_ratio=10), max_norm_ratio=None, longest=None)
+    without = SAETrainer(SPEC, ordinary, 20)
+    for batch in batches:
+        without.step(batch[batch.norm(dim=1) < 50])
+    assert without.finish().hash == whole.finish().hash, "the same as training on the others alone"
+
+
+def test_a_batch_of_outlying_tokens_alone_keeps_the_nearest(toy: Superposition) -> None:
+    x = with_outliers(toy.activations, 300)
+    trainer = SAETrainer(replace(SPEC, max_norm_ratio=10), x, 5)
+    numbers = trainer.step(torch.stack([x[0] * 2, x[0], x[0] * 3]), report=True)
+    assert (trainer.tokens_seen, trainer.tokens_left_out) == (1, 2)
+    assert np.isfinite(numbers["loss"])
+
+
+@pytest.mark.parametrize("way", ["layer_norm", "constant_norm_rescale"])
+def test_normalising_each_token_takes_their_weight_from_them(way: str, toy: Superposition, plain: float) -> None:
+    x = with_outliers(toy.activations, 300)
+    sae, _ = train(x, replace(SPEC, normalize_activations=way))
+    assert sae.normalize_activations == way
+    assert explained(sae, x[x.norm(dim=1) < 50][:2000]) > plain - 0.06
+    rows = x[1:40]
+    assert_close(sae.encode(rows * 7).toarray(), sae.encode(rows).toarray(), atol=1e-3, rtol=1e-3)
+
+
+def test_what_is_outlying_in_many_tokens_is_no_exception() -> None:
+    """A tenth of the tokens holds nearly all of the variance: it is what there is to learn."""
+    x = torch.randn(4000, 16, generator=torch.Generator().manual_seed(0))
+    x[::10] *= 100
+    summary = summarise(x)
+    assert summary.outlying_share > FEW
+    assert summary.outlying_variance > 0.99
+    assert not summary.dominant
+    assert float((x * summary.scale).square().sum(dim=1).mean()) == pytest.approx(16, rel=1e-4)
+    assert OUTLYING == 10
+
+
+def test_settings_that_cannot_work_are_refused(toy: Superposition) -> None:
+    with pytest.raises(ConfigError, match=r"max_norm_ratio must be finite and above 1, or None .*; found 0\.5"):
+        replace(SPEC, max_norm_ratio=0.5)
+    with pytest.raises(ConfigError, match=r"normalize_activations is one of none, layer_norm, .*; found 'batch'"):
+        replace(SPEC, normalize_activations="batch")
+    with pytest.raises(MismatchError, match=r"\('none', 10\.0\), the summary .* made with \('none', None\); pass both"):
+        SAETrainer(replace(SPEC, max_norm_ratio=10), summarise(toy.activations), 5)
+    same = torch.zeros(100, 4)
+    same[:40] = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ModelError, match="max_norm_ratio is 10, but half of the sample's tokens have the same activat"):
+        summarise(same, max_norm_ratio=10)
+
+
+def test_a_checkpoint_from_before_a_centre_was_kept_goes_on(toy: Superposition) -> None:
+    first, second, whole = (SAETrainer(SPEC, toy.activations, 6) for _ in range(3))
+    for step, batch in enumerate(toy.activations[: 6 * BATCH].split(BATCH)):
+        whole.step(batch)
+        if step < 3:
+            first.step(batch)
+    state = {name: value for name, value in first.state_dict().items() if name not in (
+        "centre", "far", "longest", "tokens_left_out", "scale_without_outlying")}  # fmt: skip
+    second.load_state_dict(state)
+    for batch in toy.activations[3 * BATCH : 6 * BATCH].split(BATCH):
+        second.step(batch)
+    assert second.finish().hash == whole.finish().hash

@@ -1,0 +1,54 @@
+"""Transcoders, which read one site and write to another: refused by name, also where no flag says what they are.
+
+Their tensors may be those of an SAE. What gives them away is a second site or width in the configuration, a flag in the
+configuration of the whole training (sparsify of November 2024 has none in the SAE's own), or a folder's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from universality.errors import FormatError
+
+_FLAGS = ("transcode", "transcoder", "is_transcoder")
+_INPUTS = ("hook_name", "hook_point", "hook_point_in", "hook_name_in", "hf_hook_point_in")
+_OUTPUTS = ("hook_name_out", "out_hook_point", "hook_point_out", "hf_hook_point_out")
+
+
+def refuse_transcoder(values: Mapping[str, Any], where: str | Path) -> None:
+    """Check that a configuration, or a section of it, tells of one site alone.
+
+    Raises
+    ------
+    FormatError
+        If it tells of a transcoder.
+    """
+    if flags := [name for name in _FLAGS if values.get(name) is True]:
+        raise _refused(where, f"{flags[0]} is set")
+    into = next((values[name] for name in _INPUTS if values.get(name)), None)
+    out = next((values[name] for name in _OUTPUTS if values.get(name)), None)
+    if out is not None and out != into:
+        raise _refused(where, f"it reads {into!r} and writes to {out!r}")
+    d_in, d_out = values.get("d_in"), values.get("d_out")
+    if d_out is not None and d_out != d_in:
+        raise _refused(where, f"d_in is {d_in!r}, d_out {d_out!r}")
+
+
+def refuse_named_transcoder(folders: Iterable[str], path: Path) -> None:
+    """Check the names of an SAE's folders, for formats whose files cannot tell.
+
+    Raises
+    ------
+    FormatError
+        If one of them is of transcoders.
+    """
+    if found := next((name for name in folders if "transcoder" in name.lower()), None):
+        raise _refused(path, f"its files are those of an SAE, but they lie in {found!r}. If it is an SAE, rename that")
+
+
+def _refused(where: str | Path, why: str) -> FormatError:
+    return FormatError(
+        f"{where}: a transcoder cannot be read, it reads one site of a model and writes to another: {why}"
+    )
