@@ -11,7 +11,9 @@ import universality
 
 PACKAGE = Path(universality.__file__).parent
 LAYERS = (
-    ("errors", "card", "explain", "compiled", "files"),
+    ("errors", "card", "explain", "compiled", "locks", "progress"),
+    ("obstacles",),
+    ("files",),
     ("hub", "hooks", "settings"),
     ("config",),
     ("corpus",),

@@ -62,6 +62,14 @@ def _load(config: Path, overrides: list[str] | None) -> "Config":
         raise
 
 
+def _say_first(line: object) -> None:
+    """Print a line, of several processes (torchrun) in the first alone."""
+    from universality.pipeline.run import is_first_process
+
+    if is_first_process():
+        typer.echo(line)
+
+
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Say how to go on after Ctrl-C; typer would end without a word."""
@@ -111,7 +119,7 @@ def cache(config: ConfigArgument, out: OutOption = None, overrides: SetOption = 
     from universality.pipeline.run import make_cache
 
     with _interruptible():
-        typer.echo(make_cache(_load(config, overrides), out or Path("runs") / config.stem))
+        _say_first(make_cache(_load(config, overrides), out or Path("runs") / config.stem))
 
 
 @app.command("train-saes")
@@ -143,7 +151,7 @@ def controls(config: ConfigArgument, out: OutOption = None, overrides: SetOption
 
     with _interruptible():
         table = run_controls(_load(config, overrides), out or Path("runs") / config.stem)
-    typer.echo(table.read_text(encoding="utf-8"))
+    _say_first(table.read_text(encoding="utf-8"))
 
 
 @app.command()
@@ -157,7 +165,7 @@ def crosscoder(config: ConfigArgument, out: OutOption = None, overrides: SetOpti
 
     with _interruptible():
         for line in run_crosscoder(_load(config, overrides), out or Path("runs") / config.stem):
-            typer.echo(line)
+            _say_first(line)
 
 
 @app.command()

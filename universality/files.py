@@ -1,4 +1,5 @@
-"""Files that are whole or not there: written beside their place, on the disk, then renamed."""
+"""Files that are whole or not there: written beside their place, on the disk, then renamed; and read with their
+faults named."""
 
 import json
 import os
@@ -6,6 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
+
+from universality.errors import FormatError
+from universality.obstacles import naming_obstacles
+
+
+def as_path(path: str | Path) -> Path:
+    """A path that somebody gave, with ``~`` as in a shell; every such path comes through here."""
+    return Path(os.path.expanduser(path))
 
 
 @contextmanager
@@ -46,3 +55,40 @@ def write_json(path: str | Path, value: Any) -> None:
     """A JSON value, its keys sorted."""
     with replacing_text(path) as file:
         file.write(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json_value(path: str | Path) -> Any:
+    """The JSON value in a file that this package wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    FormatError
+        If it is torn, or not JSON.
+    UniversalityError
+        If something else keeps it from being read, with what to do.
+    """
+    return _read_lines(path, whole=True)[0]
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """As `read_json_value`, of a file that must hold an object."""
+    value = read_json_value(path)
+    if not isinstance(value, dict):
+        raise FormatError(f"{path}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def read_json_lines(path: str | Path) -> list[Any]:
+    """As `read_json_value`, of a file with one value a line."""
+    return _read_lines(path, whole=False)
+
+
+def _read_lines(path: str | Path, whole: bool) -> list[Any]:
+    try:
+        with naming_obstacles(path):
+            text = Path(path).read_text(encoding="utf-8")
+        return [json.loads(part) for part in ([text] if whole else text.splitlines())]
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FormatError(f"{path}: torn, or not JSON: {error}; delete it, and what made it makes it anew") from None

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from universality.errors import FormatError, UniversalityError
-from universality.pipeline.task import Task, hash_inputs, is_disk_full, read_stamp, run_tasks
+from universality.pipeline.inputs import hash_inputs
+from universality.pipeline.task import Task, is_disk_full, read_stamp, run_tasks
 
 
 class Kitchen:

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from universality.activations.cache import HEADER, CachedSite, open_cache, sha256
 from universality.activations.cache_header import STORED, CacheHeader, Dtype, File, Shard
@@ -24,6 +23,7 @@ from universality.activations.site import BATCH_BLOCKS
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import MismatchError, ModelError, UniversalityError
 from universality.files import replacing
+from universality.progress import progress
 
 if TYPE_CHECKING:
     from universality.activations.live import ModelSite
@@ -130,7 +130,7 @@ def _cut(blocks: TokenBlocks, row_bytes: int) -> list[_Piece]:
 def _write_shards(folder: Path, shards: list[_Piece], site: ModelSite, blocks: TokenBlocks, dtype: Dtype) -> float:
     """Harvest these shards, each written whole or not at all; returns the tokens harvested in a second."""
     seconds, total = 0.0, sum(shard.n_tokens for shard in shards)
-    with tqdm(total=total, desc=f"cache {site.name}", unit="token", unit_scale=True, disable=None) as bar:
+    with progress(total=total, desc=f"cache {site.name}", unit="token", unit_scale=True) as bar:
         for shard in shards:
             with replacing(folder / shard.file) as partial, partial.open("wb") as file:
                 for start in range(shard.start, shard.stop, BATCH_BLOCKS):

@@ -20,7 +20,7 @@ from universality.families.link import Met
 from universality.families.origins import Origins
 from universality.families.paths import PathConsistency
 from universality.families.rule import EdgeRule
-from universality.files import replacing_text
+from universality.files import read_json_value, replacing_text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -73,10 +73,7 @@ def load_families(path: str | Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as problem:
-        raise FormatError(f"{path}: expected JSON, found a torn or foreign file ({problem})") from problem
+    data: dict[str, Any] = read_json_value(path)
     found = data.get("format") if isinstance(data, dict) else None
     if found != FORMAT:
         raise FormatError(f"{path}: expected format {FORMAT!r}, found {found!r}; is this a file of Families.save()?")

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from universality.errors import FormatError
+from universality.errors import FormatError, UniversalityError
 from universality.files import replacing
+from universality.obstacles import naming_obstacles
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -60,7 +61,10 @@ def read_archive(path: str | Path, name: str, version: int) -> tuple[dict[str, A
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        head, arrays = _read_npz(path) if path.suffix == ".npz" else _read_json(path)
+        with naming_obstacles(path):
+            head, arrays = _read_npz(path) if path.suffix == ".npz" else _read_json(path)
+    except UniversalityError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise FormatError(f"{path}: not a whole {name} file: {error}") from None
     if head.pop("format", None) != name:

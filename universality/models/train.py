@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from universality.config import ArchitectureConfig, SeedsConfig, TrainingConfig
 from universality.corpus.blocks import TokenBlocks
@@ -18,6 +17,7 @@ from universality.models.forward import mean_loss, run_until, to_device
 from universality.models.language_model import LanguageModel, new_model, to_fastest_device, weights
 from universality.models.loss import NO_TARGET, linear_cross_entropy
 from universality.models.training_log import keep_log_until
+from universality.progress import progress
 
 _CHECKPOINT = "checkpoint.pt"
 
@@ -79,7 +79,7 @@ def train_model(
     start = _resume(folder / _CHECKPOINT, model, optimizer, settings)
     keep_log_until(folder / "train.jsonl", start)
     with (
-        tqdm(total=steps, initial=start, desc=f"train {name}", unit="step", disable=None) as bar,
+        progress(total=steps, initial=start, desc=f"train {name}", unit="step") as bar,
         (folder / "train.jsonl").open("a", encoding="utf-8") as log,
     ):
         batches = _batches(train, training.batch_blocks, seeds.order, start)

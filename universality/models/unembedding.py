@@ -21,6 +21,7 @@ from safetensors.numpy import save
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import FormatError, MismatchError
 from universality.files import replacing
+from universality.obstacles import check_openable
 
 FORMAT = "universality-unembedding"
 VERSION = "1"
@@ -121,6 +122,7 @@ class Unembedding:
         path = Path(path)
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such unembedding file")
+        check_openable(path)
         try:
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from universality.errors import FormatError, UniversalityError
+from universality.files import read_json_value
 from universality.pipeline.task import artifact_hash, read_stamp
 
 _SAE_FILES = ("params.npz", "sae.safetensors", "sae_weights.safetensors")
@@ -117,10 +118,7 @@ def _json(path: Path, verify: bool) -> Iterator[str]:
     from universality.families import Families
     from universality.families.storage import FORMAT
 
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path}: torn, or not JSON: {error}") from None
+    found = read_json_value(path)
     if isinstance(found, dict) and found.get("format") != FORMAT and "nodes" not in found:
         yield f"numbers of a run, {path}"
         yield from (f"  {key}: {_short(value)}" for key, value in found.items())

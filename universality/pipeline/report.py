@@ -9,7 +9,7 @@ import numpy as np
 
 from universality.config import Config, load_config
 from universality.errors import UniversalityError
-from universality.files import write_bytes
+from universality.files import read_json, write_bytes
 from universality.pipeline import gather, several
 from universality.pipeline.explorer import write_explorer
 from universality.pipeline.figures import figure_tables
@@ -137,7 +137,7 @@ def _beginnings(found: Findings) -> str:
     path = found.folder.root / "saes" / "beginnings.json"
     if not found.has("how the SAEs began", path):
         return "not known"
-    pairs = gather.read_json(path)["pairs"]
+    pairs = read_json(path)["pairs"]
     here = f"/w{headline_width(found.config)}-"
     said = [f"{pair['a']} and {pair['b']} {pair['distance']:.2f}" for pair in pairs if here in pair["a"]]
     return f"distance {'; '.join(said)} (0: drawn alike)" if said else "no two of equal width"
@@ -171,7 +171,7 @@ def _warnings(found: Findings) -> tuple[str, ...]:
         lines.insert(0, f"This run is not finished. Not there: {listed(found.missing)}. The command `run` goes on.")
     for name in found.config.models.load:
         path = found.folder.model(name) / "source.json"
-        note = gather.read_json(path) if path.exists() else {"trained_on_these_splits": True}
+        note = read_json(path) if path.exists() else {"trained_on_these_splits": True}
         if not note["trained_on_these_splits"]:
             lines.append(f"Model {name} was not trained on these splits: it may have seen the held-out documents.")
     return tuple(lines)

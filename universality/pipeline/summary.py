@@ -1,13 +1,12 @@
 """The measures of a finished run, for the terminal."""
 
-import json
-
+from universality.files import read_json
 from universality.pipeline.layout import RunFolder
 
 
 def print_findings(folder: RunFolder) -> None:
     """The measures of a run, a line each."""
-    found = json.loads(folder.report.with_name("summary.json").read_text(encoding="utf-8"))
+    found = read_json(folder.report.with_name("summary.json"))
     head = found["headline"]
     print(f"held-out r of matched features, {head['model_a']} and {head['model_b']}, width {head['width']}:")
     for part in head["populations"]:

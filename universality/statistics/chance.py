@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.stats import false_discovery_control
-from tqdm import tqdm
 
 from universality.errors import UniversalityError
 from universality.features.specificity import specificity
 from universality.matching import Match
 from universality.matching.median import known_median
+from universality.progress import progress
 from universality.similarity import Similarity
 from universality.similarity.rows import FloatArray, IntArray
 from universality.statistics.null import Null, Repairing, plan_repairing
@@ -161,7 +161,7 @@ def _run(plan: Repairing, null: Null, setting: Setting) -> tuple[FloatArray, Flo
     rows = plan.draw(setting.seed)[0]
     observed = _anchor_scores(matcher(choose.repaired(rows, rows)), setting.anchor)
     runs = []
-    for replicate in tqdm(range(setting.replicates), desc=f"{null} null", disable=None, leave=False):
+    for replicate in progress(range(setting.replicates), desc=f"{null} null", leave=False):
         found = matcher(choose.repaired(*plan.draw(setting.seed, replicate)))
         best = found.nearest
         medians = known_median(best.best_col_score), known_median(best.best_row_score)

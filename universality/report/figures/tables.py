@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from universality.errors import FormatError
 from universality.files import write_bytes
+from universality.obstacles import check_openable
 
 Table = Mapping[str, NDArray[Any]]
 
@@ -40,6 +41,7 @@ def load_table(path: str | Path) -> dict[str, NDArray[Any]]:
         When the file is neither CSV nor NPZ, or not whole.
     """
     path = Path(path)
+    check_openable(path)
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
