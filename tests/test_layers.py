@@ -11,7 +11,7 @@ import universality
 
 PACKAGE = Path(universality.__file__).parent
 LAYERS = (
-    ("errors", "card", "explain", "compiled", "locks", "progress"),
+    ("errors", "card", "explain", "compiled", "locks", "progress", "unique_yaml"),
     ("obstacles",),
     ("files",),
     ("hub", "hooks", "settings"),

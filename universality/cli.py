@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from universality.errors import ConfigError, UniversalityError
+from universality.files import as_path
+from universality.obstacles import obstacle
 
 if TYPE_CHECKING:
     from universality.config import Config
@@ -187,7 +189,7 @@ def report(config: ConfigArgument, out: OutOption = None, overrides: SetOption =
     Given the folder of a run that stopped half way instead of a configuration, it runs nothing: the report shows what
     is there and says what is missing.
     """
-    if config.is_dir():
+    if as_path(config).is_dir():
         from universality.pipeline.report import report_as_it_is
 
         typer.echo(report_as_it_is(config))
@@ -224,11 +226,21 @@ def info(
 
 
 def main() -> None:
-    """Entry point: a known error is one message and exit code 2."""
+    """Entry point: a known error is one message and exit code 2.
+
+    An OSError of ours has no number; one of the system's is known where it says what stands in the way (a full disk, no
+    permission). Any other is a bug, and ends in its traceback.
+    """
     try:
         app()
     except (UniversalityError, OSError) as error:
-        typer.echo(f"universality: {error}", err=True)
+        said = str(error)
+        if isinstance(error, OSError) and error.errno is not None:
+            reason = obstacle(error)
+            if reason is None:
+                raise
+            said = f"{error.filename or 'a file'}: {reason}"
+        typer.echo(f"universality: {said}", err=True)
         sys.exit(2)
 
 

@@ -12,9 +12,14 @@ from universality.errors import FormatError
 from universality.obstacles import naming_obstacles
 
 
+def expand_home(path: str) -> str:
+    """A path that somebody gave, with ``~`` and ``~user`` as a shell reads them."""
+    return os.path.expanduser(path)
+
+
 def as_path(path: str | Path) -> Path:
-    """A path that somebody gave, with ``~`` as in a shell; every such path comes through here."""
-    return Path(os.path.expanduser(path))
+    """`expand_home` as a path: every path of a caller comes through here, those of a configuration as it is read."""
+    return Path(expand_home(os.fspath(path)))
 
 
 @contextmanager
@@ -24,7 +29,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Nothing stays of it if the block raises, and what stood at ``path`` is untouched. Processes may race for one path;
     a kill may leave a hidden ``.NAME.PID.partial``, which nothing reads.
     """
-    path = Path(path)
+    path = as_path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
@@ -44,7 +49,7 @@ def replacing_text(path: str | Path) -> Iterator[TextIO]:
 
 def write_bytes(path: str | Path, content: bytes) -> Path:
     """Write a file whole or not at all, and the folder that it is in."""
-    path = Path(path)
+    path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         partial.write_bytes(content)
@@ -88,7 +93,9 @@ def read_json_lines(path: str | Path) -> list[Any]:
 def _read_lines(path: str | Path, whole: bool) -> list[Any]:
     try:
         with naming_obstacles(path):
-            text = Path(path).read_text(encoding="utf-8")
+            text = as_path(path).read_text(encoding="utf-8")
         return [json.loads(part) for part in ([text] if whole else text.splitlines())]
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file; what made it makes it anew") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(f"{path}: torn, or not JSON: {error}; delete it, and what made it makes it anew") from None

@@ -346,7 +346,8 @@ def test_a_split_without_text_is_refused_before_anything_is_trained(tmp_path: Pa
     (tmp_path / "one.txt").write_text("a single short document " * 40)
     done = call("run", SMOKE, "--set", f"corpus.source={tmp_path / 'one.txt'}", "--out", tmp_path / "run")
     assert done.returncode == 2
-    assert "1 documents leave a split without tokens" in done.stderr
+    assert "1 document leaves a split without tokens" in done.stderr
+    assert "A text file is one document: cut it into several files, or into JSON lines" in done.stderr
     assert not (tmp_path / "run" / "models").exists()
 
 

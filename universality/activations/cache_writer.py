@@ -22,7 +22,7 @@ from universality.activations.cache_header import STORED, CacheHeader, Dtype, Fi
 from universality.activations.site import BATCH_BLOCKS
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import MismatchError, ModelError, UniversalityError
-from universality.files import replacing
+from universality.files import as_path, replacing
 from universality.progress import progress
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def write_cache(
     if blocks.index is not None:
         raise MismatchError("a cache holds a whole corpus, found a selection of its blocks; give the blocks as loaded")
     identity = {"model": site.model_hash, "hook": site.hook, "blocks": blocks.hash, "dtype": dtype}
-    folder = Path(root) / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    folder = as_path(root) / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     if (folder / HEADER).exists():
         return open_cache(folder, site.device)
     row_bytes = site.d_in * np.dtype(STORED[dtype]).itemsize

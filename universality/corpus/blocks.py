@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from universality.corpus.documents import DocumentTable
 from universality.errors import CorpusError, FormatError, MismatchError, UniversalityError
-from universality.files import replacing
+from universality.files import as_path, replacing
 from universality.obstacles import naming_obstacles
 
 _FORMAT = "universality-blocks"
@@ -131,7 +131,7 @@ class TokenBlocks:
             If the file is something else, torn, or contradicts itself.
         """
         try:
-            with naming_obstacles(path), Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            with naming_obstacles(path), as_path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 header = json.loads(file["header"].tobytes().decode())
                 tokens, length, document = file["tokens"], file["length"], file["document"]
                 segment = file.get("segment")

@@ -14,6 +14,7 @@ from universality.corpus.read import Passage, read_passages
 from universality.corpus.splits import TRAIN, split_documents
 from universality.corpus.tokenizer import Tokenizer, load_tokenizer, train_bpe
 from universality.errors import CorpusError
+from universality.files import as_path
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,9 @@ def build_from_arrays(
     """
     name = str(tokens) if isinstance(tokens, str | Path) else "array"
     try:
-        array = np.load(tokens, allow_pickle=False, mmap_mode="r") if isinstance(tokens, str | Path) else tokens
+        array = (
+            np.load(as_path(tokens), allow_pickle=False, mmap_mode="r") if isinstance(tokens, str | Path) else tokens
+        )
     except (OSError, ValueError, EOFError) as error:
         raise CorpusError(f"{name}: not a .npy array of token ids: {error}") from None
     if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.integer) or array.ndim not in (1, 2):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from universality.errors import CorpusError
+from universality.files import as_path
 
 STARTER = Path(__file__).parent / "starter" / "starter.jsonl.xz"
 _OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open}
@@ -53,7 +54,7 @@ def read_passages(source: str | Path | Iterable[str | Path]) -> list[Passage]:
     elif str(source) == "starter":
         passages = list(_read_jsonl(STARTER))
     else:
-        passages = list(_read_path(Path(source)))
+        passages = list(_read_path(as_path(source)))
     passages = [passage for passage in passages if passage.text]
     if not passages:
         raise CorpusError(f"{source}: expected text, found none; give a text file, a folder of them or JSON lines")

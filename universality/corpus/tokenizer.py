@@ -17,6 +17,7 @@ from tokenizers import Tokenizer as _HFTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from universality.errors import CorpusError
+from universality.files import as_path
 from universality.hub import fetch_tokenizer, repository
 
 BOS = "<|bos|>"
@@ -98,7 +99,7 @@ class Tokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write ``tokenizer.json``."""
-        self.backend.save(str(path))
+        self.backend.save(str(as_path(path)))
 
 
 def train_bpe(texts: Iterable[str], d_vocab: int = 4096) -> Tokenizer:
@@ -189,7 +190,7 @@ def tokenizer_file(source: str | Path) -> Path:
     if str(source) == "starter":
         return STARTER_TOKENIZER
     repo = repository(source)
-    path = fetch_tokenizer(repo) if repo else Path(source)
+    path = fetch_tokenizer(repo) if repo else as_path(source)
     return path / "tokenizer.json" if path.is_dir() else path
 
 

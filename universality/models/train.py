@@ -12,6 +12,7 @@ from torch import Tensor
 from universality.config import ArchitectureConfig, SeedsConfig, TrainingConfig
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import CorpusError, FormatError
+from universality.files import as_path
 from universality.models.checkpoint import load_checkpoint, save_checkpoint
 from universality.models.forward import mean_loss, run_until, to_device
 from universality.models.language_model import LanguageModel, new_model, to_fastest_device, weights
@@ -61,7 +62,7 @@ def train_model(
     MismatchError
         If it is of other settings.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     train = blocks.select("train")
     if len(train) == 0:

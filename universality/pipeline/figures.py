@@ -10,7 +10,7 @@ from universality.config import load_config
 from universality.errors import UniversalityError
 from universality.families import Families
 from universality.features.about import shown_tokens
-from universality.files import read_json_lines
+from universality.files import as_path, read_json_lines
 from universality.pipeline import gather
 from universality.pipeline.crosscoder import made_crosscoder
 from universality.pipeline.gather import Compared, Findings, findings
@@ -48,6 +48,7 @@ def draw_figures(run: Path, formats: Sequence[str] = figures.FORMATS, out: Path 
     UniversalityError
         For an unknown format, and when the run holds nothing to draw.
     """
+    run = as_path(run)
     unknown = [name for name in formats if name not in figures.FORMATS]
     if unknown or not formats:
         raise UniversalityError(
@@ -56,7 +57,7 @@ def draw_figures(run: Path, formats: Sequence[str] = figures.FORMATS, out: Path 
     tables = tables_in(run / "figures" / "tables") or _tables_of(run)
     if not tables:
         raise UniversalityError(f"{run}: nothing to draw yet; expected matches, features or a training log in it")
-    target, files = out or run / "figures" / "print", []
+    target, files = as_path(out) if out else run / "figures" / "print", []
     for name, path in tables.items():
         table = load_table(path)
         for ending in formats:

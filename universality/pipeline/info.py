@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from universality.errors import FormatError, UniversalityError
-from universality.files import read_json_value
+from universality.files import as_path, read_json_value
 from universality.pipeline.task import artifact_hash, read_stamp
 
 _SAE_FILES = ("params.npz", "sae.safetensors", "sae_weights.safetensors")
@@ -25,7 +25,7 @@ def describe(path: str | Path, verify: bool = False) -> Iterator[str]:
     FormatError
         If it is torn, altered, or none of these.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.exists():
         raise UniversalityError(f"{path}: no such file or folder")
     describer = _run if (path / ".done").is_dir() else _folder if path.is_dir() else _file(path)

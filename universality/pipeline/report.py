@@ -9,7 +9,7 @@ import numpy as np
 
 from universality.config import Config, load_config
 from universality.errors import UniversalityError
-from universality.files import read_json, write_bytes
+from universality.files import as_path, read_json, write_bytes
 from universality.pipeline import gather, several
 from universality.pipeline.explorer import write_explorer
 from universality.pipeline.figures import figure_tables
@@ -82,6 +82,7 @@ def report_as_it_is(run: Path) -> Path:
     UniversalityError
         If the folder is no run's.
     """
+    run = as_path(run)
     config = run / "config.yaml"
     if not config.is_file():
         raise UniversalityError(f"{run}: expected a run's folder, with config.yaml in it")
@@ -168,7 +169,11 @@ def _files(config: Config, folder: RunFolder) -> tuple[FileLink, ...]:
 def _warnings(found: Findings) -> tuple[str, ...]:
     lines = gather.notes(found.headline) if found.headline else []
     if found.missing:
-        lines.insert(0, f"This run is not finished. Not there: {listed(found.missing)}. The command `run` goes on.")
+        lines.insert(
+            0,
+            f"This run is not finished. Not there: {listed(found.missing)}. `universality run "
+            "RUN/config.yaml --out RUN`, with this folder for RUN, goes on where it stopped.",
+        )
     for name in found.config.models.load:
         path = found.folder.model(name) / "source.json"
         note = read_json(path) if path.exists() else {"trained_on_these_splits": True}

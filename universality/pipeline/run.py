@@ -17,11 +17,12 @@ from universality.errors import ConfigError, FormatError, UniversalityError
 from universality.files import as_path, read_json, replacing_text, write_json
 from universality.pipeline import stages
 from universality.pipeline.exports import make_exports
+from universality.pipeline.hooks_first import check_hooks
 from universality.pipeline.inputs import hash_inputs
 from universality.pipeline.layout import RunFolder, comparisons, family_stores, sae_grid
 from universality.pipeline.loaded import loaded_inputs, make_loaded_saes, with_loaded_saes
 from universality.pipeline.lock import alone_in
-from universality.pipeline.task import Outcome, Task, run_tasks
+from universality.pipeline.task import Outcome, Task, is_done, run_tasks
 from universality.pipeline.versions import package_versions
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def _run_stages(config: Config, folder: RunFolder, until: str, ranks: Ranks | No
     with alone_in(folder.root) if first else nullcontext():
         wanted = STAGES[: STAGES.index(until) + 1]
         tasks = [task for task in plan(config, folder, ranks) if task.stage in wanted]
+        if first and not all(is_done(task, folder.root) for task in tasks if task.stage in ("corpus", "train-models")):
+            check_hooks(config, download=True)
         say = partial(_note_down, config, folder, tasks) if first else _say_nothing
         outcomes = run_tasks(tasks, folder.root, say, ranks)
         if first:

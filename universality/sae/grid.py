@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from universality.errors import CorpusError, FormatError, MismatchError
-from universality.files import read_json_lines, replacing_text
+from universality.files import as_path, read_json_lines, replacing_text
 from universality.models.checkpoint import load_checkpoint, save_checkpoint
 from universality.models.training_log import keep_log_until
 from universality.progress import progress
@@ -75,7 +75,7 @@ def train_grid(
     OSError
         If a checkpoint cannot be written; the last good one stays.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     total = _total_steps(trainers)
     settings = {key: json.dumps((made_from or {}).get(key[0]), sort_keys=True) for key in trainers}
@@ -100,12 +100,12 @@ def train_grid(
 
 def clear_checkpoints(folder: str | Path) -> None:
     """Remove what `train_grid` keeps for resuming."""
-    shutil.rmtree(Path(folder) / CHECKPOINTS, ignore_errors=True)
+    shutil.rmtree(as_path(folder) / CHECKPOINTS, ignore_errors=True)
 
 
 def merge_logs(folder: str | Path) -> None:
     """Make one ``train.jsonl`` of the logs of several processes (``train*.jsonl``), and remove those."""
-    folder = Path(folder)
+    folder = as_path(folder)
     lines: dict[int, dict[str, Any]] = {}
     paths = sorted(folder.glob("train*.jsonl"))
     for path in paths:

@@ -130,6 +130,14 @@ class Calibration:
             rows.append({"low": low, "high": high, "n": int(inside.sum()), **medians})
         return pd.DataFrame(rows, columns=["low", "high", "n", *of])
 
+    @property
+    def _why_no_interval(self) -> str:
+        if self.settings.get("bootstrap") == 0:
+            return "bootstrap is 0, so none was asked for"
+        if self.settings.get("measure", "activation") != "activation":
+            return f"{self.settings['measure']} keeps no statistics by group"
+        return "too few groups"
+
     def _pair_notes(self) -> list[str]:
         least = self.settings["min_firings"]
         fewest = np.minimum(self.count_a, self.count_b)
@@ -140,7 +148,7 @@ class Calibration:
                 "no full block to re-pair: no p-value",
             ),
             (np.isnan(self.held_out) & (fewest >= least), "no held-out score"),
-            (np.isnan(self.ci_low) & ~np.isnan(self.held_out), "no interval: too few groups"),
+            (np.isnan(self.ci_low) & ~np.isnan(self.held_out), f"no interval: {self._why_no_interval}"),
         )
         return ["; ".join(text for where, text in reasons if where[pair]) for pair in range(self.match.rows.size)]
 

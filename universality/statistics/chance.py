@@ -183,7 +183,8 @@ def _plan(store: FeatureStore, null: Null, setting: Setting, notes: list[str]) -
     if plan.share < MIN_SHARE:
         notes.append(
             f"only {plan.share:.0%} of the tokens lie in blocks of {plan.length} that the {null} null can re-pair: it "
-            "has fewer tokens than the match and is too wide; a shorter block_length would take in more"
+            "has fewer tokens than the match and is too wide; a smaller corpus.n_ctx would take in more, or a "
+            "shorter block_length in Python"
         )
     return plan
 
