@@ -218,3 +218,58 @@ def test_models_of_different_beginnings_share_no_basis() -> None:
     assert parse_config({"models": {"train": train, "one_basis": True}}).models.one_basis
     with pytest.raises(ConfigError, match="begin from different weights share no basis, found init A 0, B 1"):
         parse_config({"models": {"train": {**train, "B": {"init": 1, "order": 1}}, "one_basis": True}})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("models: {load: {A: starter/seed0, A: starter/seed1}}", "'A' is given twice, on lines 1 and 1"),
+        ("name: x\nmodels:\n  load: {A: starter/seed0}\nname: y\n", "'name' is given twice, on lines 1 and 4"),
+        ("saes:\n  - {k: 1}\n  - {k: 1, l0: 2, k: 3}\n", "'k' is given twice, on lines 3 and 3"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused_with_both_lines(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=rf"c\.yaml: cannot be read as YAML: {message}; leave one out"):
+        load_config(path)
+    path.write_text("models: {load: {A: starter/seed0}}\n")
+    with pytest.raises(ConfigError, match=r"'k' is given twice, on lines 1 and 1"):
+        load_config(path, ["saes={k: 1, k: 2}"])
+
+
+def test_a_key_may_replace_one_that_is_merged_in(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("models: &m {load: {A: starter/seed0}}\nsaes: {<<: {k: 4}, k: 8}\n")
+    assert load_config(path).saes.k == 8
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["A", "a"], "models A and a: their names differ in upper and lower case alone"),
+        (["straße", "STRASSE"], "models straße and STRASSE: their names differ"),
+        (["A", "A-B", "B-C", "C"], "two pairs of models would both be called A-B-C, and share their files"),
+    ],
+)
+def test_models_whose_files_would_be_one_are_refused(names: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config({"models": {"load": {name: f"starter/seed{i}" for i, name in enumerate(names)}}})
+    parse_config({"models": {"load": dict.fromkeys(("A", "B-1", "B_1", "ab"), "starter/seed0")}})
+
+
+def test_the_home_folder_is_expanded_in_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "c.yaml").write_text(
+        "corpus: {source: [~/text, starter], tokenizer: ~/t.json}\n"
+        "models: {load: {A: ~/A, B: starter/seed0}, tokenizers: {A: ~/A}}\n"
+        "activations: {cache: ~/cache}\nsaes: {load: {A: '~/{x,y}', B: [~/z]}}\n"
+    )
+    c = load_config("~/c.yaml")
+    assert c.corpus.source == [f"{tmp_path}/text", "starter"]
+    assert c.corpus.tokenizer == f"{tmp_path}/t.json"
+    assert c.models.load == {"A": f"{tmp_path}/A", "B": "starter/seed0"}
+    assert c.models.tokenizers == {"A": f"{tmp_path}/A"}
+    assert c.activations.cache == f"{tmp_path}/cache"
+    assert c.saes.load == {"A": [f"{tmp_path}/x", f"{tmp_path}/y"], "B": [f"{tmp_path}/z"]}
+    assert "~" not in str(c.model_dump())  # of a new path too

@@ -11,7 +11,9 @@ import universality
 
 PACKAGE = Path(universality.__file__).parent
 LAYERS = (
-    ("errors", "card", "defaults", "explain", "compiled", "files"),
+    ("errors", "card", "defaults", "explain", "compiled", "locks", "progress", "unique_yaml"),
+    ("obstacles",),
+    ("files",),
     ("hub", "hooks", "settings"),
     ("config",),
     ("corpus",),

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from universality.errors import ConfigError, UniversalityError
+from universality.files import as_path
+from universality.obstacles import obstacle
 
 if TYPE_CHECKING:
     from universality.config import Config
@@ -62,6 +64,14 @@ def _load(config: Path, overrides: list[str] | None) -> "Config":
         raise
 
 
+def _say_first(line: object) -> None:
+    """Print a line, of several processes (torchrun) in the first alone."""
+    from universality.pipeline.run import is_first_process
+
+    if is_first_process():
+        typer.echo(line)
+
+
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Say how to go on after Ctrl-C; typer would end without a word."""
@@ -111,7 +121,7 @@ def cache(config: ConfigArgument, out: OutOption = None, overrides: SetOption = 
     from universality.pipeline.run import make_cache
 
     with _interruptible():
-        typer.echo(make_cache(_load(config, overrides), out or Path("runs") / config.stem))
+        _say_first(make_cache(_load(config, overrides), out or Path("runs") / config.stem))
 
 
 @app.command("train-saes")
@@ -143,7 +153,7 @@ def controls(config: ConfigArgument, out: OutOption = None, overrides: SetOption
 
     with _interruptible():
         table = run_controls(_load(config, overrides), out or Path("runs") / config.stem)
-    typer.echo(table.read_text(encoding="utf-8"))
+    _say_first(table.read_text(encoding="utf-8"))
 
 
 @app.command()
@@ -157,7 +167,7 @@ def crosscoder(config: ConfigArgument, out: OutOption = None, overrides: SetOpti
 
     with _interruptible():
         for line in run_crosscoder(_load(config, overrides), out or Path("runs") / config.stem):
-            typer.echo(line)
+            _say_first(line)
 
 
 @app.command()
@@ -179,7 +189,7 @@ def report(config: ConfigArgument, out: OutOption = None, overrides: SetOption =
     Given the folder of a run that stopped half way instead of a configuration, it runs nothing: the report shows what
     is there and says what is missing.
     """
-    if config.is_dir():
+    if as_path(config).is_dir():
         from universality.pipeline.report import report_as_it_is
 
         typer.echo(report_as_it_is(config))
@@ -216,11 +226,21 @@ def info(
 
 
 def main() -> None:
-    """Entry point: a known error is one message and exit code 2."""
+    """Entry point: a known error is one message and exit code 2.
+
+    An OSError of ours has no number; one of the system's is known where it says what stands in the way (a full disk, no
+    permission). Any other is a bug, and ends in its traceback.
+    """
     try:
         app()
     except (UniversalityError, OSError) as error:
-        typer.echo(f"universality: {error}", err=True)
+        said = str(error)
+        if isinstance(error, OSError) and error.errno is not None:
+            reason = obstacle(error)
+            if reason is None:
+                raise
+            said = f"{error.filename or 'a file'}: {reason}"
+        typer.echo(f"universality: {said}", err=True)
         sys.exit(2)
 
 

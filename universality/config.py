@@ -4,8 +4,9 @@ Each field is documented once, beneath itself. A configuration validates and doe
 key is refused with the nearest known one.
 """
 
+import unicodedata
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -27,8 +28,10 @@ from universality.defaults import (
 )
 from universality.errors import ConfigError
 from universality.explain import explain
+from universality.files import as_path, expand_home
 from universality.hooks import in_residual_stream
 from universality.hub import expand
+from universality.unique_yaml import load_yaml
 
 SEEDS_OF_A_MODEL = 1000
 
@@ -62,6 +65,11 @@ class CorpusConfig(_Section):
     """Seed of the split."""
     max_documents: int | None = Field(None, ge=1)
     """Read only so many documents, for a quick try."""
+
+    @field_validator("source", "tokenizer")
+    @classmethod
+    def _at_home(cls, value: str | list[str]) -> str | list[str]:
+        return expand_home(value) if isinstance(value, str) else [expand_home(part) for part in value]
 
 
 class ArchitectureConfig(_Section):
@@ -134,6 +142,11 @@ class ModelsConfig(_Section):
     model's folder or repository; ``own`` alone for all; those not named read with ``corpus.tokenizer``. Features are
     then compared on the stretches of text between boundaries that all tokenizers share (``features.pool``)."""
 
+    @field_validator("load", "tokenizers")
+    @classmethod
+    def _at_home(cls, value: str | dict[str, str]) -> str | dict[str, str]:
+        return value if isinstance(value, str) else {name: expand_home(path) for name, path in value.items()}
+
     @property
     def names(self) -> list[str]:
         """All models, loaded ones first."""
@@ -192,6 +205,15 @@ class ModelsConfig(_Section):
         for name in self.names:
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"a model's name becomes a file name: letters, digits, - and _ only, found {name!r}")
+        if alike := _alike(self.names):
+            raise ValueError(
+                f"models {alike[0]} and {alike[1]}: their names differ in upper and lower case alone, and name one "
+                "folder on macOS and Windows; rename one"
+            )
+        if alike := _alike([f"{a}-{b}" for a, b in combinations(self.names, 2)]):
+            raise ValueError(
+                f"two pairs of models would both be called {alike[0]}, and share their files; rename a model, without -"
+            )
         return self
 
 
@@ -203,6 +225,11 @@ class ActivationsConfig(_Section):
     without TransformerLens too; none by default. ``universality cache`` fills it and says whether it pays."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Number format in the cache: 4 or 2 bytes for each of tokens × activations."""
+
+    @field_validator("cache")
+    @classmethod
+    def _at_home(cls, value: str | None) -> str | None:
+        return None if value is None else expand_home(value)
 
 
 class SAEConfig(_Section):
@@ -280,6 +307,11 @@ class SAEConfig(_Section):
             else paths
             for name, paths in listed.items()
         }
+
+    @field_validator("load")
+    @classmethod
+    def _at_home(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        return {name: [expand_home(path) for path in paths] for name, paths in value.items()}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -465,9 +497,9 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         If the file is missing or not YAML, a key is unknown (the nearest known one is named), or a value is
         out of range.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = load_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; configs/ holds examples, quickstart.yaml among them") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -477,6 +509,17 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     for override in overrides:
         _override(values, override)
     return parse_config(values, where=str(path))
+
+
+def _alike(names: list[str]) -> tuple[str, str] | None:
+    """The first two that a file system may take for one."""
+    seen: dict[str, str] = {}
+    for name in names:
+        key = unicodedata.normalize("NFC", name.casefold())
+        if key in seen:
+            return seen[key], name
+        seen[key] = name
+    return None
 
 
 def parse_config(values: dict[str, Any], where: str = "configuration") -> Config:
@@ -497,6 +540,6 @@ def _override(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, dict):
             raise ConfigError(f"--set {override}: {section} is a value, not a section")
     try:
-        values[last] = yaml.safe_load(text)
+        values[last] = load_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: {text!r} is not a YAML value: {error}") from None

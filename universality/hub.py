@@ -73,6 +73,12 @@ def fetch_tokenizer(repo: Repository) -> Path:
     return cached if cached is not None and (cached / "tokenizer.json").is_file() else _download(repo, TOKENIZER_FILES)
 
 
+def fetch_config(repo: Repository) -> Path:
+    """The folder with a model's ``config.json``, as `fetch_model`, without its weights; raises ModelError."""
+    cached = cached_folder(repo)
+    return cached if cached is not None and (cached / "config.json").is_file() else _download(repo, _CONFIG_FILES)
+
+
 def cached_folder(repo: Repository, files: Sequence[str] = _CONFIG_FILES) -> Path | None:
     """Where the local cache keeps this revision, whole or in part; None where it does not. Asks no network."""
     from huggingface_hub import snapshot_download

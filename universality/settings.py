@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from universality.errors import FormatError
+from universality.errors import FormatError, UniversalityError
+from universality.obstacles import check_openable
 
 LARGEST = 16 * 2**20
 """Bytes; real ones have a few thousand."""
@@ -37,11 +38,12 @@ class Settings:
             If it is missing, too large, or not a JSON object.
         """
         try:
+            check_openable(path)
             size = path.stat().st_size
             if size > LARGEST:
                 raise FormatError(f"{path}: a configuration of {size:,} bytes; expected at most {LARGEST:,}")
             values = json.loads(path.read_text(encoding="utf-8"), parse_constant=str)  # NaN: no number
-        except FormatError:
+        except UniversalityError:
             raise
         except (OSError, ValueError, RecursionError) as error:
             raise FormatError(f"{path}: cannot be read as JSON: {error}") from None

@@ -259,7 +259,7 @@ def test_a_killed_writer_leaves_no_store_and_the_next_one_starts_afresh(tmp_path
     done = subprocess.run([sys.executable, "-c", code, path], check=False, cwd=Path.cwd())
     assert done.returncode == -signal.SIGKILL
     left = {left.name for left in tmp_path.iterdir()}
-    assert left == {"a.h5.unfinished", "a.h5.segments"}
+    assert left == {"a.h5.unfinished", "a.h5.segments", "a.h5.lock"}
     with pytest.raises(FormatError, match=r"damaged or torn|incomplete: its writer was stopped|torn at its start"):
         FeatureStore.open(tmp_path / "a.h5.unfinished")
     write(path, activations(30)).close()

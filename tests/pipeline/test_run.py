@@ -196,6 +196,7 @@ def test_killed_anywhere_it_ends_in_the_same_contents(finished: Path, tmp_path: 
 def test_saes_not_good_enough_to_match_are_named_before_matching(finished: Path) -> None:
     """Their L0 is 8: much of 32 and 64 features, little of 128."""
     lines = finished.with_suffix(".stderr").read_text().splitlines()
+    lines = [line for line in lines if not re.search(r"\d+% done", line)]  # of a slow machine
     assert all(line.startswith("warning: saes/") for line in lines)
     dense = [line for line in lines if "expected at most 10% of them" in line]
     assert [line.split()[1] for line in dense] == [f"saes/{m}/w{w}-s0" for w in (32, 64) for m in "AB"]
@@ -364,7 +365,8 @@ def test_a_split_without_text_is_refused_before_anything_is_trained(tmp_path: Pa
     (tmp_path / "one.txt").write_text("a single short document " * 40)
     done = call("run", SMOKE, "--set", f"corpus.source={tmp_path / 'one.txt'}", "--out", tmp_path / "run")
     assert done.returncode == 2
-    assert "1 documents leave a split without tokens" in done.stderr
+    assert "1 document leaves a split without tokens" in done.stderr
+    assert "A text file is one document: cut it into several files, or into JSON lines" in done.stderr
     assert not (tmp_path / "run" / "models").exists()
 
 

@@ -1,12 +1,17 @@
 import errno
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from universality.errors import FormatError, UniversalityError
-from universality.pipeline.task import Task, hash_inputs, is_disk_full, read_stamp, run_tasks
+from universality.pipeline import inputs, task, versions
+from universality.pipeline.inputs import hash_inputs
+from universality.pipeline.task import Task, is_disk_full, read_stamp, run_tasks
 
 
 class Kitchen:
@@ -86,6 +91,64 @@ def test_stamps_record_hashes_and_settings(kitchen) -> None:
     assert stamp["after"] == ["dough"]
     assert stamp["settings"] == 200
     assert set(stamp["outputs"]) == {"bread.loaf.txt"}
+
+
+def test_a_new_version_of_a_stage_makes_it_again_and_what_comes_out_the_same_stops_there(
+    kitchen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kitchen.run()
+    monkeypatch.setitem(versions.STAGES, "dough", 2)
+    assert kitchen.run() == ["dough"]
+    assert read_stamp(kitchen.folder, "dough")["version"] == 2
+    assert kitchen.run() == []
+    monkeypatch.setitem(versions.STAGES, "bread", 3)
+    assert kitchen.run() == ["bread/loaf"]
+
+
+def test_stamps_of_before_there_were_versions_hold_as_version_1(kitchen, monkeypatch: pytest.MonkeyPatch) -> None:
+    kitchen.run()
+    path = kitchen.folder / ".done" / "dough.json"
+    stamp = json.loads(path.read_text())
+    for name in ("version", "made_by", "platform"):
+        del stamp[name]
+    path.write_text(json.dumps(stamp))
+    assert kitchen.run() == []
+    monkeypatch.setitem(versions.STAGES, "dough", 2)
+    assert kitchen.run() == ["dough"]
+
+
+def test_each_stamp_says_which_packages_made_it(kitchen, monkeypatch: pytest.MonkeyPatch) -> None:
+    kitchen.run()
+    later = {"numpy": "99"}
+    monkeypatch.setattr(task, "package_versions", lambda: later)
+    assert kitchen.run(oven=220) == ["bread/loaf"]
+    assert read_stamp(kitchen.folder, "bread/loaf")["made_by"] == later
+    assert read_stamp(kitchen.folder, "dough")["made_by"]["numpy"] == np.__version__
+
+
+def test_a_large_input_is_read_again_when_it_changes_though_size_and_time_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "LARGE", 1)
+    file, memory, other = tmp_path / "a.npy", tmp_path / "memory.json", tmp_path / "b.npy"
+    file.write_bytes(b"one")
+    before = hash_inputs([file], memory)
+    assert hash_inputs([file], memory) == before == hash_inputs([file])
+    kept = json.loads(memory.read_text())
+    (entry,) = kept.values()
+    assert entry["sha256"] == before[str(file)]
+    times = file.stat()
+    file.write_bytes(b"two")
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert hash_inputs([file], memory) != before
+    shutil.copy(file, other)  # of the same content at another time
+    assert hash_inputs([other], memory)[str(other)] == hash_inputs([file], memory)[str(file)]
+    memory.write_text("{")
+    assert hash_inputs([file], memory) == hash_inputs([file])
+    (entry,) = json.loads(memory.read_text()).values()
+    entry["sha256"] = "remembered"
+    memory.write_text(json.dumps({str(file.resolve()): entry}))
+    assert hash_inputs([file], memory) == {str(file): "remembered"}  # not read again while nothing changed
 
 
 def test_inputs_are_hashed_by_content(tmp_path: Path) -> None:

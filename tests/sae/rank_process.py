@@ -13,6 +13,7 @@ from torch import Tensor
 
 from universality.sae import SAESpec, SAETrainer, train_grid
 from universality.sae.distributed import DataParallelTrainer, Ranks, join_ranks, share_of_batches
+from universality.sae.step import Step
 
 STEPS, D_IN = 40, 32
 SPECS = {
@@ -38,10 +39,25 @@ def train(folder: Path, ranks: Ranks) -> None:
         trainer.finish().save(folder / f"{name}.rank{ranks.rank}")
 
 
+def count_where_one_rank_has_nothing(ranks: Ranks) -> list[float]:
+    """The sums behind the threshold, after a step in which nothing fired on the first rank, and one on none."""
+    trainer = DataParallelTrainer(SAESpec(48, "batchtopk", k=2), next(batches(0))["m"], STEPS)
+    trainer._batch_tokens = 8
+    none, x = torch.zeros(48, dtype=torch.int64), torch.zeros(4, D_IN)
+    for fires in (ranks.rank == 1, False, True):
+        lowest = (ranks.rank + 0.5) if fires else None
+        step = Step((), x[0], x[0], None, 0.0, 0.0, none + int(fires), x, lowest)
+        trainer._count(step, 4)
+    assert trainer.silent_tokens.max() == 0
+    return [float(value) for value in trainer.running_threshold.sums]
+
+
 if __name__ == "__main__":
     ranks = join_ranks()
     said = ranks.tell({"from": ranks.rank})
     assert said == {"from": 0}
+    if ranks.size == 2:
+        assert count_where_one_rank_has_nothing(ranks) == [1.5 * 0.9 + 1.0, 1.9]
     train(Path(sys.argv[1]), ranks)
     ranks.wait()
     ranks.leave()

@@ -27,6 +27,7 @@ from torch import Tensor
 from universality.activations.cache_header import STORED, CacheHeader, read_header
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import FormatError, MismatchError
+from universality.files import as_path
 from universality.models.unembedding import Unembedding, vocabulary_mask
 
 HEADER = "cache.json"
@@ -164,7 +165,7 @@ def open_cache(folder: str | Path, device: torch.device | str = "cpu") -> Cached
     FormatError
         If the cache is unfinished, torn, foreign or of another version.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     if not (folder / HEADER).is_file():
         raise FormatError(
             f"{folder}: no complete cache of activations: {HEADER} is missing; `universality cache` goes on with it"
@@ -185,7 +186,7 @@ def find_cache(
     root: str | Path, *, model_hash: str, hook: str, blocks_hash: str, dtype: str, device: torch.device | str = "cpu"
 ) -> CachedSite | None:
     """The cache in ``root`` of this model, hook (by any of its names), corpus and number format; None without one."""
-    for path in sorted(Path(root).glob(f"*/{HEADER}")):
+    for path in sorted(as_path(root).glob(f"*/{HEADER}")):
         site = open_cache(path.parent, device)
         held = (site.model_hash, site.header.blocks_hash, site.dtype)
         if held == (model_hash, blocks_hash, dtype) and hook in site.aliases:

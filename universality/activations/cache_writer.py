@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from universality.activations.cache import HEADER, CachedSite, open_cache, sha256
 from universality.activations.cache_header import STORED, CacheHeader, Dtype, File, Shard
 from universality.activations.site import BATCH_BLOCKS
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import MismatchError, ModelError, UniversalityError
-from universality.files import replacing
+from universality.files import as_path, replacing
+from universality.progress import progress
 
 if TYPE_CHECKING:
     from universality.activations.live import ModelSite
@@ -62,7 +62,7 @@ def write_cache(
     if blocks.index is not None:
         raise MismatchError("a cache holds a whole corpus, found a selection of its blocks; give the blocks as loaded")
     identity = {"model": site.model_hash, "hook": site.hook, "blocks": blocks.hash, "dtype": dtype}
-    folder = Path(root) / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    folder = as_path(root) / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     if (folder / HEADER).exists():
         return open_cache(folder, site.device)
     row_bytes = site.d_in * np.dtype(STORED[dtype]).itemsize
@@ -130,7 +130,7 @@ def _cut(blocks: TokenBlocks, row_bytes: int) -> list[_Piece]:
 def _write_shards(folder: Path, shards: list[_Piece], site: ModelSite, blocks: TokenBlocks, dtype: Dtype) -> float:
     """Harvest these shards, each written whole or not at all; returns the tokens harvested in a second."""
     seconds, total = 0.0, sum(shard.n_tokens for shard in shards)
-    with tqdm(total=total, desc=f"cache {site.name}", unit="token", unit_scale=True, disable=None) as bar:
+    with progress(total=total, desc=f"cache {site.name}", unit="token", unit_scale=True) as bar:
         for shard in shards:
             with replacing(folder / shard.file) as partial, partial.open("wb") as file:
                 for start in range(shard.start, shard.stop, BATCH_BLOCKS):

@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
 
@@ -62,18 +63,42 @@ class ModelSite:
         ModelError
             If what is there belongs to no token, as attention patterns do.
         """
+        size = self._size()
+        if size is None:
+            raise ModelError(
+                f"hook {self.hook!r} of model {self.name!r} has shape {self._shape(3)} for 3 tokens; expected "
+                f"[1, 3, d_in] or [1, 3, heads, d_head]: an SAE takes a vector of every token{self._near()}"
+            )
+        return size
+
+    def _size(self) -> int | None:
+        """Activations of a token; None where what is there belongs to no token."""
         short, long = (self._shape(n_tokens) for n_tokens in (2, 3))
         if short[:2] != [1, 2] or long[:2] != [1, 3] or short[2:] != long[2:] or len(short) < 3:
-            raise ModelError(
-                f"hook {self.hook!r} of model {self.name!r} has shape {long} for 3 tokens; expected [1, 3, d_in] or "
-                "[1, 3, heads, d_head]: an SAE takes a vector of every token"
-            )
+            return None
         return math.prod(short[2:])
+
+    def _near(self) -> str:
+        """Hooks of names alike that hold a vector of every token, for a message."""
+        block = self.hook.split(".")[:2]
+        here = [name for name in self.model.bridge.hook_dict if name.split(".")[:2] == block]
+        names = difflib.get_close_matches(self.hook, here, n=10, cutoff=0.3)
+        found: list[str] = []
+        for site in (ModelSite(self.model, name) for name in names):
+            with suppress(ModelError):
+                if site.hook not in found and site._size() is not None:
+                    found.append(site.hook)
+            if len(found) == 3:
+                break
+        return f"; the nearest with one are {', '.join(found)}" if found else ""
 
     def _shape(self, n_tokens: int) -> list[int]:
         tokens = torch.zeros((1, n_tokens), dtype=torch.int64, device=self.device)
-        with torch.no_grad():
-            return list(run_until(self.model.bridge, tokens, self.hook)[0].shape)
+        try:
+            with torch.no_grad():
+                return list(run_until(self.model.bridge, tokens, self.hook)[0].shape)
+        except ValueError as error:  # TransformerLens's, of a hook that only runs where an option is set
+            raise ModelError(f"hook {self.hook!r} of model {self.name!r} cannot be read: {error}") from None
 
     @property
     def device(self) -> torch.device:
@@ -142,7 +167,8 @@ def check_models(models: Mapping[str, LanguageModel], blocks: TokenBlocks) -> No
         if model.d_vocab < blocks.d_vocab:
             raise MismatchError(
                 f"model {name!r} embeds {model.d_vocab} token types, the tokenizer makes {blocks.d_vocab}: "
-                "all models of a study must read the same tokens; give the tokenizer that this model was trained with"
+                "name the tokenizer that this model was trained with as corpus.tokenizer, or, where the models have "
+                "tokenizers of their own, set models.tokenizers to own"
             )
         if model.n_ctx < blocks.n_ctx:
             raise MismatchError(
@@ -152,7 +178,8 @@ def check_models(models: Mapping[str, LanguageModel], blocks: TokenBlocks) -> No
         if theirs and blocks.tokenizer_hash and theirs != blocks.tokenizer_hash:
             raise MismatchError(
                 f"model {name!r} was trained on tokens of tokenizer {theirs[:12]}, the blocks are of "
-                f"{blocks.tokenizer_hash[:12]}; set corpus.tokenizer to the one that the model was trained with"
+                f"{blocks.tokenizer_hash[:12]}; set corpus.tokenizer to the one that the model was trained "
+                "with, or, where models have tokenizers of their own, models.tokenizers to own"
             )
 
 

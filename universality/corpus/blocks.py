@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from universality.corpus.documents import DocumentTable
-from universality.errors import CorpusError, FormatError, MismatchError
-from universality.files import replacing
+from universality.errors import CorpusError, FormatError, MismatchError, UniversalityError
+from universality.files import as_path, replacing
+from universality.obstacles import naming_obstacles
 
 _FORMAT = "universality-blocks"
 _VERSION = 1
@@ -133,10 +134,12 @@ class TokenBlocks:
             If the file is something else, torn, or contradicts itself.
         """
         try:
-            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            with naming_obstacles(path), as_path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 header = json.loads(file["header"].tobytes().decode())
                 tokens, length, document = file["tokens"], file["length"], file["document"]
                 segment = file.get("segment")
+        except UniversalityError:
+            raise
         except Exception as error:  # zipfile, numpy and json each raise their own
             raise FormatError(f"{path}: not a file of token blocks, or a torn one: {error}") from None
         if header.get("format") != _FORMAT or header.get("version") != _VERSION:

@@ -17,6 +17,7 @@ from universality.corpus.read import Passage, read_source
 from universality.corpus.splits import TRAIN, split_documents
 from universality.corpus.tokenizer import Tokenizer, load_tokenizer, train_bpe
 from universality.errors import CorpusError
+from universality.files import as_path
 
 _log = logging.getLogger(__name__)
 _SAMPLED = 1000  # documents in which padding is looked for
@@ -194,7 +195,9 @@ def _opened(token_ids: Sequence[Any], bos_id: int) -> int:
 def _integers(name: str, tokens: NDArray[np.integer] | str | Path) -> NDArray[np.integer]:
     """The array, read if it is a file; refused where it does not hold token ids."""
     try:
-        array = np.load(tokens, allow_pickle=False, mmap_mode="r") if isinstance(tokens, str | Path) else tokens
+        array = (
+            np.load(as_path(tokens), allow_pickle=False, mmap_mode="r") if isinstance(tokens, str | Path) else tokens
+        )
     except (OSError, ValueError, EOFError) as error:
         raise CorpusError(f"{name}: not a .npy array of token ids: {error}") from None
     if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.integer) or array.ndim not in (1, 2):

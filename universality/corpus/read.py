@@ -16,6 +16,7 @@ from universality.corpus.documents import MAX_KINDS, name_fault
 from universality.corpus.folders import PassedOver, files_below, shown
 from universality.corpus.records import Record, absent, format_ending, format_of, has_text, read_records, read_text
 from universality.errors import CorpusError
+from universality.files import as_path
 
 STARTER = Path(__file__).parent / "starter" / "starter.jsonl.xz"
 _log = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ def _twice(found: _Found, source: str, other_source: str, other: str) -> CorpusE
 
 def _read(source: str | Path, notes: _Notes) -> Iterator[_Found]:
     """All passages of one source, lazily."""
-    path = STARTER if str(source) == "starter" else Path(source)
+    path = STARTER if str(source) == "starter" else as_path(source)
     _check_path(path)
     if path.is_dir():
         yield from _read_folder(path, notes)

@@ -20,6 +20,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from universality.corpus.opening import declarations, declare_bos, find_bos
 from universality.corpus.shown import strings_of, texts_of
 from universality.errors import CorpusError
+from universality.files import as_path
 from universality.hub import fetch_tokenizer, repository
 
 BOS = "<|bos|>"
@@ -130,9 +131,10 @@ class Tokenizer:
         list of Path
             The files that `load_tokenizer` then reads.
         """
+        path = as_path(path)
         self.backend.save(str(path))
-        declared = declare_bos(Path(path), self.backend, self.bos_id)
-        return [Path(path)] if declared is None else [Path(path), declared]
+        declared = declare_bos(path, self.backend, self.bos_id)
+        return [path] if declared is None else [path, declared]
 
 
 def train_bpe(texts: Iterable[str], d_vocab: int = 4096) -> Tokenizer:
@@ -224,7 +226,7 @@ def tokenizer_file(source: str | Path) -> Path:
     if str(source) == "starter":
         return STARTER_TOKENIZER
     repo = repository(source)
-    path = fetch_tokenizer(repo) if repo else Path(source)
+    path = fetch_tokenizer(repo) if repo else as_path(source)
     return path / "tokenizer.json" if path.is_dir() else path
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from universality.errors import UniversalityError
 from universality.export.plain import plain
-from universality.files import replacing_text
+from universality.files import as_path, replacing_text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -50,7 +50,7 @@ def write_cytoscape(graph: "nx.Graph", path: str | Path) -> Path:
     """Write a graph as Cytoscape JSON, atomically; parameters as ``write_graphml``."""
     with replacing_text(path) as file:
         file.write(cytoscape_text(plain(graph)))
-    return Path(path)
+    return as_path(path)
 
 
 def cytoscape_text(flat: "nx.Graph") -> str:

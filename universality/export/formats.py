@@ -8,7 +8,7 @@ from universality.export.gexf import gexf_lines
 from universality.export.graphml import graphml_lines
 from universality.export.node_link import node_link_text
 from universality.export.plain import plain
-from universality.files import replacing_text
+from universality.files import as_path, replacing_text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -28,7 +28,7 @@ def write_graph(graph: "nx.Graph", stem: str | Path, node_link: str = ".json") -
     }
     files = []
     for ending, text in texts.items():
-        path = Path(f"{stem}{ending}")
+        path = as_path(f"{stem}{ending}")
         with replacing_text(path) as file:
             file.write(text())
         files.append(path)

@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape as xml_text
 from xml.sax.saxutils import quoteattr
 
 from universality.export.plain import Scalar, attribute_types, plain
-from universality.files import replacing_text
+from universality.files import as_path, replacing_text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -30,7 +30,7 @@ def write_gexf(graph: "nx.Graph", path: str | Path) -> Path:
     with replacing_text(path) as file:
         for line in gexf_lines(plain(graph)):
             file.write(line + "\n")
-    return Path(path)
+    return as_path(path)
 
 
 def gexf_lines(graph: "nx.Graph") -> Iterator[str]:

@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape as xml_text
 from xml.sax.saxutils import quoteattr
 
 from universality.export.plain import Scalar, attribute_types, plain
-from universality.files import replacing_text
+from universality.files import as_path, replacing_text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -42,7 +42,7 @@ def write_graphml(graph: "nx.Graph", path: str | Path) -> Path:
     with replacing_text(path) as file:
         for line in graphml_lines(plain(graph)):
             file.write(line + "\n")
-    return Path(path)
+    return as_path(path)
 
 
 def graphml_lines(graph: "nx.Graph") -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from universality.export.plain import plain
-from universality.files import replacing_text
+from universality.files import as_path, replacing_text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -43,7 +43,7 @@ def write_node_link(graph: "nx.Graph", path: str | Path, edges: str = "edges") -
     """Write a graph as node-link JSON, atomically; parameters as ``node_link``."""
     with replacing_text(path) as file:
         file.write(node_link_text(plain(graph), edges))
-    return Path(path)
+    return as_path(path)
 
 
 def node_link_text(flat: "nx.Graph", edges: str = "edges") -> str:

@@ -18,7 +18,7 @@ from universality.export.cells import guard, join_tokens, unguard
 from universality.export.escape import escape, unescape
 from universality.features.about import about, shown_tokens
 from universality.features.examples import Decode
-from universality.files import replacing_text
+from universality.files import as_path, replacing_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +123,7 @@ def write_csv(frame: "pd.DataFrame", path: str | Path, *, float_format: str | No
     cells.columns = [guard(escape(str(name))) for name in frame.columns]
     with replacing_text(path) as file:
         cells.to_csv(file, index=False, lineterminator="\r\n", float_format=float_format)
-    return Path(path)
+    return as_path(path)
 
 
 def read_csv(path: str | Path, text: Collection[str] = ()) -> "pd.DataFrame":
@@ -182,7 +182,7 @@ def write_parquet(frame: "pd.DataFrame", path: str | Path) -> Path:
     cells = frame.apply(lambda column: column if _is_bare(column) else column.map(_parquet_cell))
     with replacing_text(path) as file:
         cells.to_parquet(file.buffer, index=False, engine="pyarrow")
-    return Path(path)
+    return as_path(path)
 
 
 def _feature_columns(

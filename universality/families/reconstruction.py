@@ -28,12 +28,12 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from numba import get_num_threads
-from tqdm import tqdm
 
 from universality.errors import MismatchError
 from universality.families import kernels
 from universality.families.firings import share_out, token_rows
 from universality.families.levels import decoder_rows
+from universality.progress import progress
 from universality.similarity.rows import FloatArray, IntArray, Rows
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _batches(
     store: "FeatureStore", d_in: int, activations: Activations | None
 ) -> Iterator[tuple[int, int, npt.NDArray[np.float32] | None]]:
     """First token, the one after the last, and their activations [n, d_in] where there are any."""
-    bar = tqdm(total=store.n_tokens, desc="test edges", unit="token", unit_scale=True, disable=None)
+    bar = progress(total=store.n_tokens, desc="test edges", unit="token", unit_scale=True)
     with bar:
         if activations is None:
             for low in range(0, store.n_tokens, BATCH):

@@ -20,7 +20,7 @@ from universality.families.link import Met
 from universality.families.origins import Origins
 from universality.families.paths import PathConsistency
 from universality.families.rule import EdgeRule
-from universality.files import replacing_text
+from universality.files import as_path, read_json_value, replacing_text
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -36,7 +36,7 @@ def save_families(path: str | Path, header: dict[str, Any], graph: "nx.DiGraph")
     """
     import networkx as nx
 
-    path = Path(path)
+    path = as_path(path)
     data = {"format": FORMAT, "version": VERSION, **header, **nx.node_link_data(graph, edges="edges")}
     with replacing_text(path) as file:
         file.write(json.dumps(data, allow_nan=False) + "\n")
@@ -51,7 +51,7 @@ def load_families(path: str | Path) -> dict[str, Any]:
     FormatError
         When the file is torn, foreign, of another version, or contradicts itself.
     """
-    data = _read(Path(path))
+    data = _read(as_path(path))
     try:
         attributes = data["graph"]
         rule = EdgeRule(**{name: attributes[name] for name in EdgeRule.__dataclass_fields__})
@@ -73,10 +73,7 @@ def load_families(path: str | Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as problem:
-        raise FormatError(f"{path}: expected JSON, found a torn or foreign file ({problem})") from problem
+    data: dict[str, Any] = read_json_value(path)
     found = data.get("format") if isinstance(data, dict) else None
     if found != FORMAT:
         raise FormatError(f"{path}: expected format {FORMAT!r}, found {found!r}; is this a file of Families.save()?")

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch import Tensor
-from tqdm import tqdm
 
 from universality.activations import Site, rows_of
 from universality.corpus.blocks import TokenBlocks
@@ -21,6 +20,7 @@ from universality.features.store import FeatureStore
 from universality.features.tables import Dictionary
 from universality.features.writer import FeatureWriter
 from universality.models.unembedding import Unembedding
+from universality.progress import progress
 from universality.sae import SAE
 
 
@@ -121,9 +121,7 @@ def _fill(
     block -= block % batch_blocks
     at = int(ends[block - 1]) if block else 0
     padded: Tensor | None = None
-    bar = tqdm(
-        total=rows.n_tokens, initial=at, desc=f"collect {site.name}", unit="token", unit_scale=True, disable=None
-    )
+    bar = progress(total=rows.n_tokens, initial=at, desc=f"collect {site.name}", unit="token", unit_scale=True)
     with bar:
         for start in range(block, len(blocks), batch_blocks):
             batch = np.arange(start, min(start + batch_blocks, len(blocks)))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from universality.corpus.documents import name_fault
 from universality.errors import FormatError, UniversalityError
+from universality.obstacles import naming_obstacles
 
 # encoding-version of each AnnData encoding-type in use. 0.1.0 for array and string-array is refused by anndata.
 ENCODINGS = {
@@ -146,9 +147,13 @@ def to_json(path: Path, what: str, value: Mapping[str, Any]) -> str:
 
 @contextmanager
 def reading(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever HDF5, JSON or UTF-8 decoding raise on damaged bytes into a `FormatError`."""
+    """Turn whatever HDF5, JSON or UTF-8 decoding raise on damaged bytes into a `FormatError`.
+
+    What keeps a whole file from being read is a `UniversalityError` that says so (`universality.obstacles`).
+    """
     try:
-        yield
+        with naming_obstacles(path):
+            yield
     except UniversalityError:
         raise
     except (OSError, RuntimeError, LookupError, ArithmeticError, ValueError, TypeError, AttributeError) as error:

@@ -28,6 +28,7 @@ from universality.features.layout import FORMAT, VERSION, Element, check_element
 from universality.features.moments import Moments
 from universality.features.tables import Dictionary
 from universality.models.unembedding import Unembedding, file_name
+from universality.obstacles import check_openable
 
 MANTISSA = 23  # bits of a float32's fraction
 
@@ -59,6 +60,8 @@ def open_file(path: Path) -> h5py.File:
         hint = f"; {left[0]} is what a writer left that was stopped or is at work" if left else ""
         hint += ", which create(…, resume=True) goes on from" if path.name + ".segments" in left else ""
         raise FileNotFoundError(f"{path}: no such feature store{hint}")
+    if path.is_file():
+        check_openable(path)
     if not path.is_file() or not h5py.is_hdf5(path):
         raise FormatError(f"{path}: not an HDF5 file, or one torn at its start; expected a feature store")
     with reading(path, "the file"):

@@ -29,6 +29,7 @@ from universality.features.moments import Moments
 from universality.features.tables import Dictionary, TokenTable
 from universality.features.verify import verify
 from universality.features.writer import FeatureWriter
+from universality.files import as_path
 from universality.models.unembedding import Unembedding, file_name
 
 _BYTES = 16  # of an entry or a row pointer that is read: itself, and room for SciPy's copy
@@ -83,7 +84,7 @@ class FeatureStore:
         FormatError
             When it is torn, incomplete, foreign, of another version, or contradicts itself.
         """
-        path = Path(path)
+        path = as_path(path)
         file = open_file(path)
         try:
             return cls(path, file, read_header(path, file))

@@ -9,18 +9,16 @@ from pathlib import Path
 import h5py
 
 from universality.errors import FormatError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two writers of one name are then not told apart
-    fcntl = None  # type: ignore[assignment]
+from universality.locks import take_lock
+from universality.obstacles import naming_obstacles
 
 
 class UnfinishedFile:
     """An HDF5 file under a temporary name, ``NAME.unfinished`` in the same folder.
 
-    The name is fixed, so what a killed process left is overwritten by the next attempt; a lock, which dies with
-    its process, keeps two writers apart.
+    The name is fixed, so what a killed process left is overwritten by the next attempt. A lock on the empty file
+    ``NAME.lock`` beside it, which dies with its process, keeps two writers apart. It is not on the file itself, for
+    HDF5 may lock that one too: the environment variable HDF5_USE_FILE_LOCKING has the last word there.
 
     Parameters
     ----------
@@ -40,9 +38,15 @@ class UnfinishedFile:
             raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist; make it first")
         self._path = path
         self._temporary = path.with_name(path.name + ".unfinished")
-        self._lock = _locked(self._temporary)
-        # HDF5 1.10's layout carries checksums in its own tables too; h5py's locks would collide with ours.
-        self.file = h5py.File(self._temporary, "w", libver=("v110", "v110"), locking=False)
+        self._lock_path = path.with_name(path.name + ".lock")
+        self._lock = _locked(self._lock_path, path)
+        try:
+            # HDF5 1.10's layout carries checksums in its own tables too.
+            with naming_obstacles(self._temporary):
+                self.file = h5py.File(self._temporary, "w", libver=("v110", "v110"), locking=False)
+        except BaseException:
+            self._unlock()
+            raise
         self.file.attrs["complete"] = False
 
     def complete(self, scratch: Path) -> None:
@@ -54,29 +58,30 @@ class UnfinishedFile:
         os.replace(self._temporary, self._path)
         scratch.unlink(missing_ok=True)
         _sync(self._path.parent)
-        os.close(self._lock)
+        self._unlock()
 
     def remove(self) -> None:
         """Delete what was written; the lock goes last, so that no other writer's file is deleted."""
         # On a full disk HDF5 could not flush what it holds, and would crash at exit: give it room first.
-        os.ftruncate(self._lock, 0)
+        with suppress(FileNotFoundError):
+            os.truncate(self._temporary, 0)
         with suppress(OSError, RuntimeError):  # whatever is wrong with it, the file goes
             self.file.close()
         self._temporary.unlink(missing_ok=True)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        self._lock_path.unlink(missing_ok=True)
         os.close(self._lock)
 
 
-def _locked(path: Path) -> int:
-    """Descriptor of the file ``path``, made if missing, on which this process holds the lock."""
+def _locked(path: Path, store: Path) -> int:
+    """Descriptor of the file ``path``, made if missing, on which this process holds the lock of a store."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        if fcntl is None:
-            return descriptor
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take_lock(descriptor, path):
             os.close(descriptor)
-            raise FormatError(f"{path}: another writer is at work on it; wait for it, or choose another name") from None
+            raise FormatError(f"{store}: another writer is at work on it; wait for it, or choose another name")
         if _is_still(path, descriptor):
             return descriptor
         os.close(descriptor)  # its last owner renamed or removed it in between

@@ -28,6 +28,7 @@ from universality.features.moments import MomentSums
 from universality.features.segments import Segment, Segments
 from universality.features.tables import Dictionary, check_weights
 from universality.features.unfinished import UnfinishedFile
+from universality.files import as_path
 from universality.models.unembedding import Unembedding
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class FeatureWriter:
         resume: bool = False,
         mantissa_bits: int = MANTISSA,
     ) -> None:
-        self.path = Path(path)
+        self.path = as_path(path)
         if mantissa_bits not in range(1, MANTISSA + 1):
             raise FormatError(f"{path}: mantissa_bits must be an integer in 1 … {MANTISSA}, found {mantissa_bits!r}")
         if not isinstance(n_features, int | np.integer) or not 1 <= n_features <= _INT32_MAX:

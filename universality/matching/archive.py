@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from universality.errors import FormatError
-from universality.files import replacing
+from universality.errors import FormatError, UniversalityError
+from universality.files import as_path, replacing
+from universality.obstacles import naming_obstacles
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -30,7 +31,7 @@ def write_archive(path: str | Path, name: str, version: int, header: dict[str, A
     FormatError
         When the suffix is neither.
     """
-    path = Path(path)
+    path = as_path(path)
     head = {"format": name, "version": version, **header}
     if path.suffix == ".json":
         content = _json(head | {"arrays": {key: _listed(array) for key, array in arrays.items()}})
@@ -56,11 +57,14 @@ def read_archive(path: str | Path, name: str, version: int) -> tuple[dict[str, A
     FormatError
         When it is torn, another format, or of another version.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        head, arrays = _read_npz(path) if path.suffix == ".npz" else _read_json(path)
+        with naming_obstacles(path):
+            head, arrays = _read_npz(path) if path.suffix == ".npz" else _read_json(path)
+    except UniversalityError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise FormatError(f"{path}: not a whole {name} file: {error}") from None
     if head.pop("format", None) != name:

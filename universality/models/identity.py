@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from universality.errors import ModelError
+from universality.files import as_path
 
 
 def weights_hash(weights: Mapping[str, Tensor]) -> str:
@@ -28,7 +29,7 @@ def saved_hash(folder: str | Path) -> str:
     ModelError
         If its weights are missing or torn.
     """
-    path = Path(folder) / "model.safetensors"
+    path = as_path(folder) / "model.safetensors"
     try:
         return weights_hash(load_file(path))
     except (OSError, SafetensorError) as error:

@@ -28,7 +28,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from universality.config import ArchitectureConfig
 from universality.errors import ModelError
-from universality.files import write_bytes
+from universality.files import as_path, write_bytes
 from universality.hub import commit_of, repository
 from universality.models.identity import weights_hash
 from universality.models.shipped import model_folder
@@ -170,7 +170,7 @@ def _boot(config: dict[str, Any], d_mlp: int) -> TransformerBridge:
 
 def save_model(model: LanguageModel, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
     """Write ``model.safetensors`` in ``dtype``, then ``config.json``; the folder is complete once both stand."""
-    folder = Path(folder)
+    folder = as_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().to("cpu", dtype).contiguous() for name, value in weights(model.bridge).items()}
     write_bytes(folder / "model.safetensors", save(state))  # save_file would make it private to its owner

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from universality.errors import ModelError
+from universality.files import as_path
 from universality.hub import fetch_model, repository
 
 STARTER = Path(__file__).parent / "starter"
@@ -19,7 +20,7 @@ def model_folder(source: str | Path) -> Path:
     name = str(source)
     if repo := repository(source):
         return fetch_model(repo)
-    folder = STARTER / Path(name).name if name.startswith("starter/") else Path(source)
+    folder = STARTER / Path(name).name if name.startswith("starter/") else as_path(source)
     if not (folder / "config.json").is_file():
         shipped = ", ".join(f"starter/{path.name}" for path in sorted(STARTER.glob("seed*")))
         raise ModelError(f"{source}: expected a model's folder with config.json, or one of {shipped}")

@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from universality.config import ArchitectureConfig, SeedsConfig, TrainingConfig
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import CorpusError, FormatError
+from universality.files import as_path
 from universality.models.checkpoint import load_checkpoint, save_checkpoint
 from universality.models.forward import mean_loss, run_until, to_device
 from universality.models.language_model import LanguageModel, new_model, to_fastest_device, weights
 from universality.models.loss import NO_TARGET, linear_cross_entropy
 from universality.models.training_documents import TrainingDocuments
 from universality.models.training_log import keep_log_until
+from universality.progress import progress
 
 _CHECKPOINT = "checkpoint.pt"
 
@@ -63,7 +64,7 @@ def train_model(
     MismatchError
         If it is of other settings.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     train = blocks.select("train")
     if len(train) == 0:
@@ -81,7 +82,7 @@ def train_model(
     start = _resume(folder / _CHECKPOINT, model, optimizer, settings)
     keep_log_until(folder / "train.jsonl", start)
     with (
-        tqdm(total=steps, initial=start, desc=f"train {name}", unit="step", disable=None) as bar,
+        progress(total=steps, initial=start, desc=f"train {name}", unit="step") as bar,
         (folder / "train.jsonl").open("a", encoding="utf-8") as log,
     ):
         batches = _batches(train, training.batch_blocks, seeds.order, start)

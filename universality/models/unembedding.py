@@ -20,7 +20,8 @@ from safetensors.numpy import save
 
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import FormatError, MismatchError
-from universality.files import replacing
+from universality.files import as_path, replacing
+from universality.obstacles import check_openable
 
 FORMAT = "universality-unembedding"
 VERSION = "1"
@@ -96,7 +97,7 @@ class Unembedding:
 
     def save(self, path: str | Path) -> Path:
         """Write to ``path``, whole or not at all; returns the path."""
-        path = Path(path)
+        path = as_path(path)
         metadata = {
             "format": FORMAT,
             "format-version": VERSION,
@@ -118,9 +119,10 @@ class Unembedding:
         FormatError
             When the file is torn, foreign, of another version, or not what its recorded hash says.
         """
-        path = Path(path)
+        path = as_path(path)
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such unembedding file")
+        check_openable(path)
         try:
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}

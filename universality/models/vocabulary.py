@@ -39,7 +39,8 @@ def check_vocabulary(name: str, folder: Path, tokenizer: Tokenizer) -> None:
         raise MismatchError(
             f"model {name!r} reads other tokens than corpus.tokenizer makes: {len(wrong):,} of {tokenizer.d_vocab:,} "
             f"ids differ; {first} is {theirs.id_to_token(first)!r} in {file} and {ours.id_to_token(first)!r} in the "
-            f"corpus. Set corpus.tokenizer to {file}, or take a model of the corpus's tokens"
+            f"corpus. Set corpus.tokenizer to {file}; or set models.tokenizers to own, and each model reads the "
+            "same text with its own"
         )
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 from universality.config import Config
 from universality.errors import ConfigError
 from universality.export import write_csv
+from universality.files import read_json
 from universality.pipeline.layout import Comparison, RunFolder, comparisons, headline_width, units_of
 from universality.pipeline.task import Task, is_done
 
@@ -173,8 +174,6 @@ def _saes(
 
 
 def _quality(folder: RunFolder, model: str, width: int, seed: int) -> dict[str, Any]:
-    from universality.pipeline.gather import read_json
-
     return read_json(folder.sae(model, width, seed) / "quality.json")
 
 

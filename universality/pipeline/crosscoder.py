@@ -21,6 +21,7 @@ from universality.files import write_json
 from universality.pipeline.layout import Comparison, RunFolder, comparisons, headline_width
 from universality.pipeline.samples import spread_evenly
 from universality.pipeline.task import Task, is_done
+from universality.progress import progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -213,7 +214,6 @@ def _quality(crosscoder: "Crosscoder", sites: Mapping[str, "Site"], blocks: "Tok
 def _norms(crosscoder: "Crosscoder", sites: Mapping[str, "Site"], held_out: "TokenBlocks", path: Path) -> pd.DataFrame:
     """Per feature the relative norm of the second model, as learnt and fitted anew, and the cosine of both rows."""
     import numpy as np
-    from tqdm import tqdm
 
     from universality.activations import harvest
     from universality.features import FeatureStore
@@ -221,7 +221,7 @@ def _norms(crosscoder: "Crosscoder", sites: Mapping[str, "Site"], held_out: "Tok
 
     scaling, at = LatentScaling(crosscoder), 0
     split = np.asarray(held_out.documents.split)
-    bar = tqdm(total=held_out.n_tokens, desc="fit rows anew", unit="token", unit_scale=True, disable=None)
+    bar = progress(total=held_out.n_tokens, desc="fit rows anew", unit="token", unit_scale=True)
     with FeatureStore.open(path) as store, bar:
         for rows, activations in harvest(sites, held_out):
             features = store.rows(slice(at, at + len(rows)))

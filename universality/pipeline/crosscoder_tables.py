@@ -1,6 +1,5 @@
 """What a run's crosscoder and its matching say of each other: tables, the picture, and lines for the terminal."""
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import pandas as pd
 from universality.config import StatisticsConfig
 from universality.export import read_csv, write_csv
 from universality.features import FeatureStore
-from universality.files import write_json
+from universality.files import read_json, write_json
 from universality.pipeline.layout import Comparison
 from universality.statistics import Calibration, crosscoder_agreement, feature_classes
 from universality.statistics.crosscoders import EXCLUSIVE
@@ -90,7 +89,7 @@ fitted to held-out text"""
 
 def describe_crosscoder(home: Path) -> list[str]:
     """What was found, for the terminal."""
-    quality, found = (json.loads((home / f"{name}.json").read_text("utf-8")) for name in ("quality", "summary"))
+    quality, found = (read_json(home / f"{name}.json") for name in ("quality", "summary"))
     classes = read_csv(home / "classes.csv")
     chances = [name.removeprefix("chance_") for name in classes if name.startswith("chance_")]
     shown = classes[[name for name in SHOWN if name in classes]].rename(columns=SHOWN)

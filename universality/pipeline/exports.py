@@ -1,6 +1,5 @@
 """Matches and families for other tools, as tables and graphs beside the files that they are made from."""
 
-import json
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from universality.config import Config
 from universality.features import FeatureStore
+from universality.files import read_json_value
 from universality.pipeline.layout import Comparison, RunFolder, comparisons, headline_width
 from universality.pipeline.opened import OpenStores
 
@@ -47,7 +47,7 @@ def decoder(folder: RunFolder) -> Callable[[Sequence[int]], list[str]]:
     from universality.corpus import load_tokenizer
 
     if folder.segments.exists():
-        segments = json.loads(folder.segments.read_text(encoding="utf-8"))
+        segments = read_json_value(folder.segments)
         return lambda ids: [segments[int(i)] for i in ids]
     if not folder.tokenizer.exists():
         return lambda ids: [f" {int(i)}" for i in ids]  # set apart where they stand in a row

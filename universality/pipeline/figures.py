@@ -1,6 +1,5 @@
 """The tables behind a run's pictures, and the pictures drawn again from them for a paper."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from universality.config import load_config
 from universality.errors import UniversalityError
 from universality.families import Families
 from universality.features.about import shown_tokens
+from universality.files import as_path, read_json_lines
 from universality.pipeline import gather
 from universality.pipeline.crosscoder import made_crosscoder
 from universality.pipeline.gather import Compared, Findings, findings
@@ -48,6 +48,7 @@ def draw_figures(run: Path, formats: Sequence[str] = figures.FORMATS, out: Path 
     UniversalityError
         For an unknown format, and when the run holds nothing to draw.
     """
+    run = as_path(run)
     unknown = [name for name in formats if name not in figures.FORMATS]
     if unknown or not formats:
         raise UniversalityError(
@@ -56,7 +57,7 @@ def draw_figures(run: Path, formats: Sequence[str] = figures.FORMATS, out: Path 
     tables = tables_in(run / "figures" / "tables") or _tables_of(run)
     if not tables:
         raise UniversalityError(f"{run}: nothing to draw yet; expected matches, features or a training log in it")
-    target, files = out or run / "figures" / "print", []
+    target, files = as_path(out) if out else run / "figures" / "print", []
     for name, path in tables.items():
         table = load_table(path)
         for ending in formats:
@@ -170,5 +171,4 @@ def _family(found: Findings, name: str, families: Families) -> Iterator[tuple[st
 def _training(found: Findings) -> Iterator[tuple[str, Table]]:
     log = found.folder.root / "saes" / "train.jsonl"
     if not found.config.saes.load and found.has("the log of the SAEs' training", log):
-        rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        yield "training", training_table(*figures.curves(rows))
+        yield "training", training_table(*figures.curves(read_json_lines(log)))

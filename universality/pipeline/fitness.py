@@ -1,11 +1,11 @@
 """A word on stderr before features are matched that stand for little."""
 
-import json
 import math
 import sys
 from collections.abc import Sequence
 
 from universality.features import FeatureStore
+from universality.files import read_json
 from universality.pipeline.layout import Comparison, RunFolder
 from universality.statistics.fitness import faults
 
@@ -16,7 +16,7 @@ def warn_of_unfit(folder: RunFolder, comparison: Comparison, stores: Sequence[Fe
         path = folder.root / "saes" / model / store.path.stem.removeprefix(f"{model}.")
         if comparison.of == "neurons" or not (path / "quality.json").is_file():  # never measured
             continue
-        quality = json.loads((path / "quality.json").read_text(encoding="utf-8"))
+        quality = read_json(path / "quality.json")
         recovered = quality["loss"]["recovered_over_zero"]
         found = faults(
             width=store.n_features,

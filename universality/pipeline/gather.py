@@ -1,6 +1,5 @@
 """What a finished run found, as the plain values that a report is made of."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from universality.features import FeatureStore
 from universality.features.about import shown_tokens
 from universality.features.examples import Examples, examples
 from universality.features.specificity import specificity
+from universality.files import read_json
 from universality.pipeline.controls import made_controls
 from universality.pipeline.exports import decoder
 from universality.pipeline.layout import (
@@ -204,12 +204,6 @@ def findings(config: Config, folder: RunFolder) -> Iterator[Findings]:
 
 def _sort(comparison: Comparison) -> tuple[str, int | None]:
     return comparison.of, comparison.width
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object that this package wrote."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
 
 
 def samples(found: Findings, head: Compared | None) -> list[Sample]:

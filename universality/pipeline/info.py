@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from universality.errors import FormatError, UniversalityError
+from universality.files import as_path, read_json_value
 from universality.pipeline.task import artifact_hash, read_stamp
 from universality.settings import Settings
 
@@ -25,7 +26,7 @@ def describe(path: str | Path, verify: bool = False) -> Iterator[str]:
     FormatError
         If it is torn, altered, or none of these.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.exists():
         raise UniversalityError(f"{path}: no such file or folder")
     describer = _run if (path / ".done").is_dir() else _folder if path.is_dir() else _file(path)
@@ -132,10 +133,7 @@ def _json(path: Path, verify: bool) -> Iterator[str]:
     from universality.families import Families
     from universality.families.storage import FORMAT
 
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path}: torn, or not JSON: {error}") from None
+    found = read_json_value(path)
     if isinstance(found, dict) and found.get("format") != FORMAT and "nodes" not in found:
         yield f"numbers of a run, {path}"
         yield from (f"  {key}: {_short(value)}" for key, value in found.items())

@@ -4,7 +4,6 @@ SAEs that are trained here differ in nothing but model and seed. What a study's 
 compared: two SAEs of one model and width may differ in k or in their training, and are no ceiling then.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from universality.config import Config
-from universality.files import write_json
+from universality.files import read_json, write_json
 from universality.pipeline.layout import Comparison, RunFolder, sae_grid
 from universality.report.numbers import fixed, listed, plural
 
@@ -85,7 +84,7 @@ def likeness(config: Config, folder: RunFolder, comparison: Comparison) -> Liken
         return Likeness()
     sides = zip(comparison.models, comparison.seeds, strict=True)
     wanted = [_name(model, comparison.width, seed) for model, seed in sides]
-    for pair in json.loads(path.read_text(encoding="utf-8"))["pairs"]:
+    for pair in read_json(path)["pairs"]:
         if [pair.pop("a"), pair.pop("b")] == wanted:
             values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in pair.items()}
             return Likeness(**values)
@@ -130,7 +129,7 @@ def _measured(*saes: Path) -> list["Difference"]:
     """What held-out tokens tell of two SAEs of one model whose files may not record how they were trained."""
     from universality.sae.differences import Difference
 
-    x, y = (json.loads((sae / "quality.json").read_text(encoding="utf-8")) for sae in saes)
+    x, y = (read_json(sae / "quality.json") for sae in saes)
     least, most = sorted((x["l0"], y["l0"]))
     found = [Difference("L0", fixed(x["l0"], 1), fixed(y["l0"], 1))] if most > MOST_L0 * max(least, 1e-9) else []
     name = "explained_variance"

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from universality.config import Config, SAEConfig
 from universality.errors import ConfigError, MismatchError
+from universality.pipeline.inputs import hash_inputs
 from universality.pipeline.layout import RunFolder, sae_grid
 from universality.pipeline.likeness import file_of, write_likeness
-from universality.pipeline.task import hash_inputs
 
 if TYPE_CHECKING:
     from universality.activations import Site
@@ -97,10 +97,10 @@ def _numbers(config: Config, found: Mapping[str, list[_Found]], widths: list[int
     return list(range(n)), n if spare in counts.values() else None
 
 
-def loaded_inputs(config: Config) -> list[Any]:
-    """What of the files decides whether the SAEs are read again: hashes, or size and time of large ones."""
+def loaded_inputs(config: Config, memory: Path | None = None) -> list[Any]:
+    """What of the files decides whether the SAEs are read again: hashes; ``memory`` as for `hash_inputs`."""
     return [
-        [name, [sorted(hash_inputs(_files(Path(path))).values()) for path in paths]]
+        [name, [sorted(hash_inputs(_files(Path(path)), memory).values()) for path in paths]]
         for name, paths in config.saes.load.items()
     ]
 

@@ -5,11 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from universality.errors import UniversalityError
-
-try:
-    import fcntl
-except ImportError:  # Windows has none; there nothing is kept apart
-    fcntl = None  # type: ignore[assignment]
+from universality.locks import take_lock
 
 
 @contextmanager
@@ -21,12 +17,10 @@ def alone_in(folder: Path) -> Iterator[None]:
     UniversalityError
         If another process holds it.
     """
-    with (folder / ".lock").open("a", encoding="utf-8") as file:
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    path = folder / ".lock"
+    with path.open("a", encoding="utf-8") as file:
+        if not take_lock(file.fileno(), path):
             raise UniversalityError(
                 f"{folder}: another process is at work in this folder; wait for it, or take another --out"
-            ) from None
+            )
         yield

@@ -22,6 +22,7 @@ from universality.corpus.splits import TRAIN, split_documents
 from universality.corpus.tokenizer import load_tokenizer
 from universality.errors import ConfigError, UniversalityError
 from universality.hub import TOKENIZER_FILES, cached_folder, repository
+from universality.pipeline.hooks_first import check_hooks
 from universality.pipeline.loaded import with_loaded_saes
 from universality.pipeline.overlap import unrecorded
 from universality.pipeline.plan import UNSURE, Stage, Text, estimate, forward_flop, sae_step_flop, shape_of, width_at
@@ -236,6 +237,7 @@ def describe_plan(config: Config, gpu: str | None = None) -> list[str]:
         If the corpus cannot be read, a model's sizes are unknown, or the GPU is.
     """
     config = with_loaded_saes(config)
+    check_hooks(config)
     text = count_text(config)
     stages = estimate(config, text)
     here = measure(config, text)

@@ -9,7 +9,7 @@ import numpy as np
 
 from universality.config import Config, load_config
 from universality.errors import UniversalityError
-from universality.files import write_bytes
+from universality.files import as_path, read_json, write_bytes
 from universality.pipeline import gather, several
 from universality.pipeline.explorer import write_explorer
 from universality.pipeline.figures import figure_tables
@@ -85,6 +85,7 @@ def report_as_it_is(run: Path) -> Path:
     UniversalityError
         If the folder is no run's.
     """
+    run = as_path(run)
     config = run / "config.yaml"
     if not config.is_file():
         raise UniversalityError(f"{run}: expected a run's folder, with config.yaml in it")
@@ -153,7 +154,7 @@ def _beginnings(found: Findings) -> str:
     path = found.folder.root / "saes" / "beginnings.json"
     if not found.has("how the SAEs began", path):
         return "not known"
-    pairs = gather.read_json(path)["pairs"]
+    pairs = read_json(path)["pairs"]
     here = f"/w{headline_width(found.config)}-"
     said = [f"{pair['a']} and {pair['b']} {pair['distance']:.2f}" for pair in pairs if here in pair["a"]]
     return f"distance {'; '.join(said)} (0: drawn alike)" if said else "no two of equal width"
@@ -165,7 +166,7 @@ def _beginnings_of_loaded(found: Findings) -> str:
     if not found.has("the comparison of the loaded SAEs", path):
         return "not known"
     here = f"/w{headline_width(found.config)}-"
-    pairs = [pair for pair in gather.read_json(path)["pairs"] if here in pair["a"]]
+    pairs = [pair for pair in read_json(path)["pairs"] if here in pair["a"]]
     alike = [f"{pair['a']} and {pair['b']}" for pair in pairs if pair["began_alike"]]
     if alike:
         return f"began from the same weights, as their order of features tells: {'; '.join(alike)}"
@@ -202,7 +203,11 @@ def _seen(model: LanguageModel) -> str:
 def _warnings(found: Findings, models: LanguageModels) -> tuple[str, ...]:
     lines = gather.notes(found.headline) + gather.likeness_notes(found, found.headline) if found.headline else []
     if found.missing:
-        lines.insert(0, f"This run is not finished. Not there: {listed(found.missing)}. The command `run` goes on.")
+        lines.insert(
+            0,
+            f"This run is not finished. Not there: {listed(found.missing)}. `universality run "
+            "RUN/config.yaml --out RUN`, with this folder for RUN, goes on where it stopped.",
+        )
     for model in models.rows:
         if model.seen is None and model.name in found.config.models.load:
             lines.append(f"{_capital(_seen(model))}: it may have seen the held-out ones.")

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from universality import __version__
 from universality.config import Config
-from universality.errors import ConfigError, UniversalityError
-from universality.files import replacing_text
+from universality.errors import ConfigError, FormatError, UniversalityError
+from universality.files import as_path, read_json, replacing_text, write_json
 from universality.pipeline import stages
 from universality.pipeline.exports import make_exports
+from universality.pipeline.hooks_first import check_hooks
+from universality.pipeline.inputs import hash_inputs
 from universality.pipeline.layout import Comparison, RunFolder, ceilings_of, comparisons, family_stores, sae_grid
 from universality.pipeline.loaded import loaded_inputs, make_loaded_saes, with_loaded_saes
 from universality.pipeline.lock import alone_in
-from universality.pipeline.task import Outcome, Task, hash_inputs, run_tasks
+from universality.pipeline.task import Outcome, Task, is_done, run_tasks
+from universality.pipeline.versions import package_versions
 
 if TYPE_CHECKING:
     from universality.sae.distributed import Ranks
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 STAGES = ("corpus", "train-models", "train-saes", "collect", "match", "families", "export", "report")
 """In their order."""
 _HOW = {"watch", "checkpoint_steps", "load"}  # settings that change nothing in SAEs that are trained
-_PACKAGES = ("torch", "transformer-lens", "numpy", "scipy", "numba", "h5py", "tokenizers", "safetensors")
 
 
 def run(config: Config, out: str | Path, until: str = "report") -> Path:
@@ -58,7 +58,7 @@ def run(config: Config, out: str | Path, until: str = "report") -> Path:
     """
     if until not in STAGES:
         raise UniversalityError(f"unknown stage {until!r}; expected one of {', '.join(STAGES)}")
-    config, folder = with_loaded_saes(config), RunFolder(Path(out))
+    config, folder = with_loaded_saes(config), RunFolder(as_path(out))
     if until == "report" and not comparisons(config, folder):
         raise ConfigError(
             "a report compares two models or more, or SAE seeds of one; the configuration names "
@@ -69,19 +69,23 @@ def run(config: Config, out: str | Path, until: str = "report") -> Path:
     if folder.root.exists() and not folder.root.is_dir():
         raise UniversalityError(f"{folder.root}: expected a folder for the run, found a file; name another with --out")
     folder.root.mkdir(parents=True, exist_ok=True)
-    ranks = _join_ranks()
+    with _together() as ranks:
+        _run_stages(config, folder, until, ranks)
+    return folder.root
+
+
+def _run_stages(config: Config, folder: RunFolder, until: str, ranks: Ranks | None) -> None:
     first = ranks is None or ranks.first
     with alone_in(folder.root) if first else nullcontext():
         wanted = STAGES[: STAGES.index(until) + 1]
         tasks = [task for task in plan(config, folder, ranks) if task.stage in wanted]
+        if first and not all(is_done(task, folder.root) for task in tasks if task.stage in ("corpus", "train-models")):
+            check_hooks(config, download=True)
         say = partial(_note_down, config, folder, tasks) if first else _say_nothing
         outcomes = run_tasks(tasks, folder.root, say, ranks)
         if first:
             _write_provenance(folder)
             _say_end(outcomes, folder, until)
-    if ranks is not None:
-        ranks.leave()
-    return folder.root
 
 
 def _note_down(config: Config, folder: RunFolder, tasks: list[Task], outcome: Outcome) -> None:
@@ -100,29 +104,40 @@ def _note_down(config: Config, folder: RunFolder, tasks: list[Task], outcome: Ou
 
 
 def run_controls(config: Config, out: str | Path) -> Path:
-    """Match a study, then make its controls (see `universality.pipeline.controls`); returns their table."""
+    """Match a study, then make its controls (see `universality.pipeline.controls`); returns their table.
+
+    Of several processes (torchrun) all take part in the study; the first alone makes the controls.
+    """
     from universality.pipeline.controls import control_tasks
 
-    config, folder = with_loaded_saes(config), RunFolder(Path(out))
+    config, folder = with_loaded_saes(config), RunFolder(as_path(out))
     _run_after_match(config, folder, control_tasks(config, folder))
     return folder.root / "controls" / "controls.csv"
 
 
 def run_crosscoder(config: Config, out: str | Path) -> list[str]:
-    """Match a study, then train a crosscoder and compare (`universality.pipeline.crosscoder`); lines that say it."""
+    """Match a study, then train a crosscoder and compare (`universality.pipeline.crosscoder`); lines that say it.
+
+    Of several processes (torchrun) all take part in the study; the first alone trains the crosscoder.
+    """
     from universality.pipeline.crosscoder import crosscoder_tasks
     from universality.pipeline.crosscoder_tables import describe_crosscoder
 
-    config, folder = with_loaded_saes(config), RunFolder(Path(out))
+    config, folder = with_loaded_saes(config), RunFolder(as_path(out))
     _run_after_match(config, folder, crosscoder_tasks(config, folder))
     return describe_crosscoder(folder.root / "crosscoder")
 
 
 def _run_after_match(config: Config, folder: RunFolder, tasks: list[Task]) -> None:
-    run(config, folder.root, until="match")
-    with alone_in(folder.root):
-        _say_end(run_tasks(tasks, folder.root, _say), folder, "match")
-        _write_provenance(folder)
+    folder.root.mkdir(parents=True, exist_ok=True)
+    with _together() as ranks:
+        _run_stages(config, folder, "match", ranks)
+        if ranks is None or ranks.first:
+            with alone_in(folder.root):
+                _say_end(run_tasks(tasks, folder.root, _say), folder, "match")
+                _write_provenance(folder)
+        if ranks is not None:
+            ranks.wait()
 
 
 def make_cache(config: Config, out: str | Path) -> Path:
@@ -148,18 +163,27 @@ def make_cache(config: Config, out: str | Path) -> Path:
     if config.activations.cache is None:
         raise UniversalityError("activations.cache names no folder: set it, as in --set activations.cache=cache")
     root = run(config, out, until="train-models")
-    if int(os.environ.get("RANK", "0")) == 0:
+    if is_first_process():
         make_sites(config, RunFolder(root))
     return Path(config.activations.cache)
 
 
-def _join_ranks() -> Ranks | None:
+def is_first_process() -> bool:
+    """Whether this process speaks for all that torchrun started."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+@contextmanager
+def _together() -> Iterator[Ranks | None]:
     """The processes that torchrun started; None for one alone, which needs no torch yet."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return None
+        yield None
+        return
     from universality.sae.distributed import join_ranks
 
-    return join_ranks()
+    ranks = join_ranks()
+    yield ranks
+    ranks.leave()  # not where one has failed: the others learn of it by its end
 
 
 def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
@@ -172,13 +196,14 @@ def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[
     """
     c = config
     names = c.models.names
-    text = [c.corpus.model_dump(), _corpus_inputs(c), *([names] if c.models.tokenizers else [])]
+    memory = folder.root / ".inputs.json"
+    text = [c.corpus.model_dump(), _corpus_inputs(c, memory), *([names] if c.models.tokenizers else [])]
     corpus = Task("corpus", text, (), partial(stages.make_corpus, c, folder))
     collected_as = c.features.model_dump(exclude=set() if c.models.tokenizers else {"pool"})
     models = [
         Task(
             f"train-models/{name}",
-            [c.hooks[name], *_model_inputs(c, name)],
+            [c.hooks[name], *_model_inputs(c, name, memory)],
             ("corpus",),
             partial(stages.make_model, c, folder, name),
         )
@@ -189,7 +214,7 @@ def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[
     read_as = c.activations.dtype if c.activations.cache else None
     settings: list[Any] = [c.hook, c.saes.model_dump(exclude=_HOW), grid, read_as]
     if c.saes.load:
-        settings = [c.hook, c.saes.quality_blocks, grid, read_as, loaded_inputs(c)]
+        settings = [c.hook, c.saes.quality_blocks, grid, read_as, loaded_inputs(c, memory)]
     saes = Task("train-saes", settings, ("corpus", *model_tasks), partial(_make_saes, c, folder, ranks), together=True)
     shared = ["one basis"] if c.models.one_basis else []
     shared += ["of several hooks"] if shared and len(set(c.hooks.values())) > 1 else []
@@ -254,7 +279,7 @@ def _make_report(config: Config, folder: RunFolder) -> list[Path]:
     return make_report(config, folder)
 
 
-def _corpus_inputs(config: Config) -> list[list[Any]]:
+def _corpus_inputs(config: Config, memory: Path | None = None) -> list[list[Any]]:
     from universality.corpus.read import STARTER
     from universality.corpus.tokenizer import tokenizer_files
 
@@ -265,48 +290,45 @@ def _corpus_inputs(config: Config) -> list[list[Any]]:
     read_with = [config.models.tokenizer_of(name, c.tokenizer) for name in names] or [c.tokenizer]
     for source in (source for source in read_with if source != "train"):
         paths += tokenizer_files(source)
-    return _by_content(paths)
+    return _by_content(paths, memory)
 
 
-def _model_inputs(config: Config, name: str) -> list[Any]:
+def _model_inputs(config: Config, name: str, memory: Path) -> list[Any]:
     m = config.models
     if name in m.train:
         return [m.train[name].model_dump(), m.architecture.model_dump(), m.training.model_dump(), m.dtype]
     from universality.models.shipped import model_folder
 
-    return [m.load[name], config.saes.quality_blocks, _by_content([model_folder(m.load[name])])]
+    return [m.load[name], config.saes.quality_blocks, _by_content([model_folder(m.load[name])], memory)]
 
 
-def _by_content(paths: list[Path]) -> list[list[Any]]:
+def _by_content(paths: list[Path], memory: Path | None = None) -> list[list[Any]]:
     """[place, path inside, hash] of every file, without the folders above, so that a copied run is not made again."""
     found: list[list[Any]] = []
     for place, path in enumerate(paths):
-        for file, value in hash_inputs([path]).items():
+        for file, value in hash_inputs([path], memory).items():
             inside = Path(file).relative_to(path).as_posix() if path.is_dir() else Path(file).name
             found.append([place, inside, value])
     return sorted(found)
 
 
 def _write_provenance(folder: RunFolder) -> None:
-    """What everything was made from: the stamps of all tasks, and the versions of this call's packages."""
+    """What everything was made from and by: the stamps of all tasks, and the versions of the last call's packages."""
     stamps = {}
     for path in sorted((folder.root / ".done").glob("*.json")):
-        stamp = json.loads(path.read_text(encoding="utf-8"))
-        stamps[stamp.pop("task")] = stamp
-    versions = {"universality": __version__} | {package: _version(package) for package in _PACKAGES}
-    machine = {"python": platform.python_version(), "platform": platform.platform()}
-    record = {"versions": versions, "machine": machine, "tasks": stamps}
-    text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+        try:
+            stamp = read_json(path)
+            stamps[stamp.pop("task")] = stamp
+        except (FormatError, KeyError):  # torn: its task runs again when it is asked for
+            continue
+    record = {"last_call": package_versions(), "platform": platform.platform(), "tasks": stamps}
     target = folder.root / "provenance.json"
-    if not target.exists() or json.loads(target.read_text(encoding="utf-8")).get("tasks") != stamps:
-        target.write_text(text, encoding="utf-8")
-
-
-def _version(package: str) -> str | None:
     try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:  # a machine that reads activations needs no TransformerLens
-        return None
+        known = read_json(target).get("tasks")
+    except (FileNotFoundError, FormatError):  # a kill tore it: the stamps have all of it
+        known = None
+    if known != stamps:
+        write_json(target, record)
 
 
 def _say_nothing(outcome: Outcome) -> None:

@@ -1,6 +1,5 @@
 """The stage ``train-saes``: the grid of SAEs on one token stream, then the quality of each."""
 
-import json
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +14,7 @@ from torch import Tensor
 from universality.activations import Site, harvest, shuffled_batches
 from universality.config import SEEDS_OF_A_MODEL, Config
 from universality.corpus import TokenBlocks
-from universality.files import write_json
+from universality.files import read_json_lines, write_json
 from universality.pipeline.layout import RunFolder, sae_grid
 from universality.pipeline.samples import spread_evenly
 from universality.pipeline.sites import blocks_of, can_run_models, live_site, make_sites
@@ -259,7 +258,7 @@ def _draw(target: Path) -> None:
     """The picture of the curves, beside their log."""
     from universality.report import figures
 
-    rows = [json.loads(line) for line in (target / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = read_json_lines(target / "train.jsonl")
     drawn, unit = figures.curves(rows)
     caption = figures.describe_training(drawn, unit)
     title = "How the SAEs learned"

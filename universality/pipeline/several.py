@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from universality.families import Families
+from universality.files import read_json
 from universality.matching import Match
 from universality.matching.groups import group
 from universality.pipeline import gather
@@ -81,7 +82,7 @@ def remove_old_pages(found: Findings, summary: Path) -> None:
     if len(found.compared) < len(comparisons(found.config, found.folder)) or not summary.exists():
         return
     kept = {page_of(found, compared) for compared in found.rivals}
-    for pairing in gather.read_json(summary).get("pairings", ()):
+    for pairing in read_json(summary).get("pairings", ()):
         page = summary.parent / (pairing["page"] or found.folder.report.name)
         if page not in kept and page.resolve().parent.parent == summary.parent.resolve():
             for file in (page, *(page.parent / "data").glob("*.js")):

@@ -1,7 +1,6 @@
 """The study's models at their hooks: run when asked, or from a cache of activations, which needs no TransformerLens."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from universality.config import Config
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import ModelError
+from universality.files import read_json
 from universality.hub import repository
 from universality.models.shipped import model_folder
 from universality.pipeline.layout import RunFolder
@@ -115,5 +115,5 @@ def _model_hash(config: Config, folder: RunFolder, name: str) -> str:
 
     if name in config.models.train:
         return saved_hash(folder.model(name))
-    note = json.loads((folder.model(name) / "source.json").read_text(encoding="utf-8"))
+    note = read_json(folder.model(name) / "source.json")
     return str(note["hash"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 NEAREST = 5
 """Best partners of every feature that are kept for the report."""
+_LEAST_UNITS = 3  # documents or works of a kind: one for each split (universality.corpus.splits)
 
 
 def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
@@ -122,11 +124,29 @@ def _tokens_of_splits(config: Config, blocks: TokenBlocks) -> dict[str, int]:
     if not all(tokens.values()):
         found = ", ".join(f"{split} {n:,}" for split, n in tokens.items())
         raise CorpusError(
-            f"{config.corpus.source}: {len(blocks.documents)} documents leave a split without tokens ({found}): models "
-            "learn from train, partners are chosen on choose and scored on report. Give more documents, or change "
-            "corpus.held_out"
+            f"{config.corpus.source}: {_documents(len(blocks.documents))} a split without tokens "
+            f"({found}): models learn from train, partners are chosen on choose and scored on report. "
+            f"{_more_for(config, blocks, tokens)}"
         )
     return tokens
+
+
+def _documents(n: int) -> str:
+    return "1 document leaves" if n == 1 else f"{n:,} documents leave"
+
+
+def _more_for(config: Config, blocks: TokenBlocks, tokens: dict[str, int]) -> str:
+    """What gives the split without tokens some."""
+    share = config.corpus.held_out
+    if not share:
+        return "corpus.held_out is 0, which trains on everything: set it, as to 0.2"
+    if max(Counter(blocks.documents.kind).values(), default=0) < _LEAST_UNITS:
+        return (
+            f"A kind of text is split where it has {_LEAST_UNITS} documents or more. A text file is one document: cut "
+            "it into several files, or into JSON lines, one document each"
+        )
+    least = "lower" if not tokens["train"] else "raise"
+    return f"Give more documents, or {least} corpus.held_out ({share:g} now)"
 
 
 def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:

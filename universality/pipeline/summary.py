@@ -1,8 +1,8 @@
 """The measures of a finished run, for the terminal."""
 
-import json
 from typing import Any
 
+from universality.files import read_json
 from universality.pipeline.layout import RunFolder
 from universality.pipeline.overlap import seen_in_training
 from universality.report.numbers import of_all
@@ -13,7 +13,7 @@ def print_findings(folder: RunFolder) -> None:
 
     Every median is of all features that are counted; those without a score lie below every score.
     """
-    found = json.loads(folder.report.with_name("summary.json").read_text(encoding="utf-8"))
+    found = read_json(folder.report.with_name("summary.json"))
     head = found["headline"]
     print(f"held-out r of matched features, {head['model_a']} and {head['model_b']}, width {head['width']}:")
     for part in head["populations"]:

@@ -1,7 +1,8 @@
 """One unit of work of a run: made once, skipped when nothing that it depends on has changed.
 
-A finished task leaves a stamp ``.done/<name>.json`` with a key (settings and the hashes of what it was made from)
-and the hashes of what it made. The stamp is written last, so a killed task has none.
+A finished task leaves a stamp ``.done/<name>.json`` with a key (settings, the version of the stage's code and the
+hashes of what it was made from), the hashes of what it made, and the versions of the packages that made it. The stamp
+is written last, so a killed task has none.
 """
 
 import ctypes
@@ -10,6 +11,7 @@ import gc
 import hashlib
 import json
 import os
+import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,9 +20,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from universality.errors import FormatError, UniversalityError
-from universality.files import write_json
-
-_WHOLE = 64 * 2**20  # larger inputs are told apart by size and time, not read again at every start
+from universality.files import read_json, write_json
+from universality.pipeline.inputs import sha256
+from universality.pipeline.versions import STAGES, package_versions
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class Task:
     def stage(self) -> str:
         """The command that runs it."""
         return self.name.split("/", 1)[0]
+
+    @property
+    def version(self) -> int:
+        """Of the stage's code, as `universality.pipeline.versions` has it; 1 for a stage that is not listed."""
+        return STAGES.get(self.stage, 1)
 
 
 @dataclass(frozen=True)
@@ -183,32 +190,20 @@ def read_stamp(folder: Path, name: str) -> dict[str, Any]:
     """
     path = _stamp_path(folder, name)
     try:
-        stamp: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        stamp = read_json(path)
     except FileNotFoundError:
         raise UniversalityError(f"{folder}: {name} has not been run here") from None
-    except json.JSONDecodeError:
-        raise UniversalityError(f"{path}: a torn stamp; delete it, and the task runs again") from None
+    except FormatError:
+        stamp = {}
+    if not {"task", "key", "outputs", "seconds"} <= stamp.keys():
+        raise UniversalityError(f"{path}: a torn stamp; delete it, and the task runs again")
     return stamp
-
-
-def hash_inputs(paths: Iterable[Path]) -> dict[str, str]:
-    """Content hash of each file, in folders those that a corpus reads; very large ones by size and time of change."""
-    from universality.corpus.folders import PassedOver, files_below
-
-    files: list[Path] = []
-    for path in paths:
-        files += files_below(path, PassedOver()) if path.is_dir() else [path]
-    return {str(file): _input_hash(file) for file in files if file.exists()}
-
-
-def _input_hash(file: Path) -> str:
-    status = file.stat()
-    return f"{status.st_size}@{status.st_mtime_ns}" if status.st_size > _WHOLE else _sha256(file)
 
 
 def _key(task: Task, folder: Path) -> str:
     made_from = {name: _hashes(read_stamp(folder, name)) for name in task.after}
-    text = json.dumps([task.settings, made_from], sort_keys=True)
+    version = [] if task.version == 1 else [task.version]  # keys of stamps without a version hold as version 1
+    text = json.dumps([task.settings, made_from, *version], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -232,7 +227,16 @@ def _write_stamp(task: Task, folder: Path, key: str, files: list[Path], seconds:
         file.relative_to(folder).as_posix(): {"hash": artifact_hash(file), "size": file.stat().st_size}
         for file in files
     }
-    stamp = {"task": task.name, "key": key, "settings": task.settings, "after": list(task.after), "outputs": outputs}
+    stamp = {
+        "task": task.name,
+        "version": task.version,
+        "key": key,
+        "settings": task.settings,
+        "after": list(task.after),
+        "outputs": outputs,
+        "made_by": package_versions(),
+        "platform": platform.platform(),
+    }
     path = _stamp_path(folder, task.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {**stamp, "seconds": round(seconds, 2)})
@@ -247,18 +251,13 @@ def artifact_hash(file: Path, verify: bool = False) -> str:
         Read a store's arrays rather than trust the hashes in it; raises FormatError where they differ.
     """
     if file.suffix != ".h5":
-        return _sha256(file)
+        return sha256(file)
     from universality.features.store import FeatureStore
 
     with FeatureStore.open(file) as store:
         if verify:
             store.verify()
         return store.content_hash()
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _release_memory() -> None:

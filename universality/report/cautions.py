@@ -26,8 +26,12 @@ def _comparison(headline: Headline) -> list[str]:
             f"Partners are scored on {plural(headline.n_tokens, 'token')}; with fewer than {count(LEAST_TOKENS)} the "
             "scores of rarely firing features are uncertain. Look at the null and at similarity by firing count."
         )
-    if headline.of("null") is None:
-        found.append("There is no null: set statistics.replicates to 1 or more to learn what chance gives.")
+    if headline.of("features") and headline.of("null") is None:
+        found.append(
+            "There is no null, so nothing here says what chance gives: the documents that choose hold too few full "
+            "blocks of different works to re-pair. Give more or longer documents, or a smaller corpus.n_ctx. (From "
+            "Python, replicates=0 asks for none.)"
+        )
     features = headline.of("features")
     if features and any(ceiling.median < features.median - 0.02 for ceiling in headline.of_all("ceiling")):
         found.append("A ceiling lies below the features' median, so it bounds nothing.")

@@ -9,7 +9,8 @@ MASTER_PORT), over a folder that all processes see. Terms: a *rank* is a process
 - *Data-parallel*: every rank holds all SAEs, harvests every batch and learns from its share of it. Gradients are
   averaged with the number of tokens as weight, firings are added up, so weights stay equal on all ranks, and equal to
   those of one process but for rounding, and for what is taken over a whole batch: AuxK's residual energy and a
-  selection across tokens are of the rank's share, and dead features are drawn anew from the first rank's inputs.
+  selection across tokens are of the rank's share (the threshold is the mean of those of the ranks on which something
+  fired), and dead features are drawn anew from the first rank's inputs.
 """
 
 from __future__ import annotations
@@ -180,10 +181,13 @@ class DataParallelTrainer(SAETrainer):
     def _count(self, step: Step, n_tokens: int) -> None:
         firings = step.firings.clone()
         dist.all_reduce(firings)
-        lowest = step.lowest
-        if lowest is not None:
-            lowest = torch.as_tensor(lowest, dtype=torch.float64, device=self.device) / dist.get_world_size()
-            dist.all_reduce(lowest)
+        # A rank on which nothing fired adds nothing, and takes part: a collective that one rank leaves out hangs all.
+        fired = torch.zeros(2, dtype=torch.float64, device=self.device)
+        if step.lowest is not None:
+            fired[0], fired[1] = step.lowest, 1
+        dist.all_reduce(fired)
+        total, n_ranks = fired.tolist()
+        lowest = total / n_ranks if n_ranks else None
         super()._count(replace(step, firings=firings, lowest=lowest), self._batch_tokens)
 
     def _kept_inputs(self) -> Tensor:

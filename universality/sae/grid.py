@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from tqdm import tqdm
 
 from universality.errors import CorpusError, FormatError, MismatchError
-from universality.files import replacing_text
+from universality.files import as_path, read_json_lines, replacing_text
 from universality.models.checkpoint import load_checkpoint, save_checkpoint
 from universality.models.training_log import keep_log_until
+from universality.progress import progress
 from universality.sae.train import SAETrainer
 from universality.sae.watch import Watcher
 from universality.sae.workers import available_cores, share_out
@@ -75,7 +75,7 @@ def train_grid(
     OSError
         If a checkpoint cannot be written; the last good one stays.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     total = _total_steps(trainers)
     settings = {key: json.dumps((made_from or {}).get(key[0]), sort_keys=True) for key in trainers}
@@ -100,17 +100,16 @@ def train_grid(
 
 def clear_checkpoints(folder: str | Path) -> None:
     """Remove what `train_grid` keeps for resuming."""
-    shutil.rmtree(Path(folder) / CHECKPOINTS, ignore_errors=True)
+    shutil.rmtree(as_path(folder) / CHECKPOINTS, ignore_errors=True)
 
 
 def merge_logs(folder: str | Path) -> None:
     """Make one ``train.jsonl`` of the logs of several processes (``train*.jsonl``), and remove those."""
-    folder = Path(folder)
+    folder = as_path(folder)
     lines: dict[int, dict[str, Any]] = {}
     paths = sorted(folder.glob("train*.jsonl"))
     for path in paths:
-        for text in path.read_text(encoding="utf-8").splitlines():
-            line = json.loads(text)
+        for line in read_json_lines(path):
             merged = lines.setdefault(line["step"], line)
             merged["saes"] |= line["saes"]
             merged["tokens_per_second"] = min(merged["tokens_per_second"], line["tokens_per_second"])
@@ -131,7 +130,7 @@ class _Progress:
         self._before = keep_log_until(log, start) if log else {}
         self._log = log.open("a", encoding="utf-8") if log else None
         what = f"train {len(trainers)} SAEs"
-        self._bar = tqdm(total=total, initial=start, desc=what, unit="step", disable=None if log else True)
+        self._bar = progress(total=total, initial=start, desc=what, unit="step", silent=log is None)
         self._begin, self._tokens = time.perf_counter(), 0
 
     def update(self, step: int, batch: Mapping[str, Tensor], numbers: Mapping[Key, dict[str, float]]) -> None:

@@ -24,7 +24,7 @@ from scipy import sparse
 from torch import Tensor
 
 from universality.errors import FormatError, MismatchError, ModelError
-from universality.files import write_bytes
+from universality.files import as_path, write_bytes
 from universality.sae import formats, kernels, stock
 from universality.sae.architecture import Architecture
 from universality.sae.architectures import architecture
@@ -292,8 +292,8 @@ class SAE:
         Equal SAEs are equal files. An SAE that stands there is replaced.
         """
         tensors = {name: getattr(self, name) for name in self._tensors()}
-        ours.write(Path(folder), tensors, self._settings(), dict(self.metadata))
-        return Path(folder)
+        ours.write(as_path(folder), tensors, self._settings(), dict(self.metadata))
+        return as_path(folder)
 
     def export(self, folder: str | Path) -> Path:
         """`save`, for others: with the names that SAELens looks for in its metadata, and a model card ``README.md``.
@@ -302,9 +302,9 @@ class SAE:
         jumprelu, which is what they are once trained.
         """
         replace(self, metadata=saelens_metadata(self.metadata)).save(folder)
-        card = model_card(Path(folder).name, self._settings(), (self.d_in, self.d_sae), self.metadata)
-        write_bytes(Path(folder) / "README.md", card.encode())
-        return Path(folder)
+        card = model_card(as_path(folder).name, self._settings(), (self.d_in, self.d_sae), self.metadata)
+        write_bytes(as_path(folder) / "README.md", card.encode())
+        return as_path(folder)
 
     @classmethod
     def load(cls, path: str | Path) -> SAE:
@@ -321,7 +321,7 @@ class SAE:
         FormatError
             If a file is missing, torn or contradicts itself, or holds what this class cannot: gates, a transcoder.
         """
-        fields = formats.read(Path(path))
+        fields = formats.read(as_path(path))
         try:
             return cls(**fields)
         except (FormatError, ModelError) as error:

@@ -16,9 +16,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numba import get_num_threads
-from tqdm import tqdm
 
 from universality.errors import UniversalityError
+from universality.progress import progress
 from universality.similarity import cofiring, kernels
 from universality.similarity.cofiring import Columns, Entries
 from universality.similarity.groups import pair_sums
@@ -136,7 +136,7 @@ class CoMoments:
             return part, found._replace(values=score(values, i, j))
 
         parts = cofiring.stripes(rows, n_hits, self.shape[1])
-        with tqdm(total=rows.size, desc="co-firing pairs", unit="feature", disable=None, leave=False) as bar:
+        with progress(total=rows.size, desc="co-firing pairs", unit="feature", leave=False) as bar:
             for part, found in _in_order(work, parts):
                 bar.update(part.size)
                 yield part, found

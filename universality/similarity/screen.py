@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import get_num_threads
-from tqdm import tqdm
 
+from universality.progress import progress
 from universality.similarity.rows import FloatArray, IntArray
 from universality.similarity.topk import Best, best_of_blocks, scan_cols, scan_rows
 
@@ -42,7 +42,7 @@ def screened_best(
     offset32, least = offset.astype(np.float32), low_threshold.astype(np.float32)
     step = max(1, TILE_BYTES // (4 * max(1, n_cols)))
     tile = np.empty((min(step, wanted.size), n_cols), np.float32)
-    for low in tqdm(range(0, wanted.size, step), desc="products", disable=None, leave=False):
+    for low in progress(range(0, wanted.size, step), desc="products", leave=False):
         rows = wanted[low : low + step]
         part = np.matmul(x[low : low + step], y.T, out=tile[: rows.size])
         scan_rows(part, rows, offset32, least, *rough)

@@ -190,10 +190,18 @@ class Calibration:
             rows.append({"low": low, "high": high, **numbers, **medians})
         return pd.DataFrame(rows, columns=["low", "high", "n", "scored", "held_out", *of])
 
+    @property
+    def _why_no_interval(self) -> str:
+        if self.settings.get("bootstrap") == 0:
+            return "bootstrap is 0, so none was asked for"
+        if self.settings.get("measure", "activation") != "activation":
+            return f"{self.settings['measure']} keeps no statistics by group"
+        return "too few groups"
+
     def _pair_notes(self) -> list[str]:
         reasons = (
             (np.isnan(self.held_out), "no held-out score"),
-            (np.isnan(self.ci_low) & ~np.isnan(self.held_out), "no interval: too few groups"),
+            (np.isnan(self.ci_low) & ~np.isnan(self.held_out), f"no interval: {self._why_no_interval}"),
         )
         others = [[text for where, text in reasons if where[pair]] for pair in range(self.match.rows.size)]
         return ["; ".join([*self._too_rare(pair), *texts]) for pair, texts in enumerate(others)]

@@ -40,11 +40,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.stats import false_discovery_control
-from tqdm import tqdm
 
 from universality.errors import UniversalityError
 from universality.matching import Match
 from universality.matching.median import known_median, quantile_of_all
+from universality.progress import progress
 from universality.similarity import Similarity
 from universality.similarity.rows import FloatArray, IntArray
 from universality.statistics.kind_share import between_kinds
@@ -251,7 +251,7 @@ def _corrected(p: FloatArray, n_unpaired: int, alpha: float) -> tuple[FloatArray
 def _run(plan: Repairing, null: Null, setting: Setting) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The anchoring features' scores [n_replicates, n_anchor] on re-paired blocks, and the median best partners'."""
     runs = []
-    for replicate in tqdm(range(setting.replicates), desc=f"{null} null", disable=None, leave=False):
+    for replicate in progress(range(setting.replicates), desc=f"{null} null", leave=False):
         found = setting.matcher(setting.choose.repaired(*plan.draw(setting.seed, replicate)))
         best = found.nearest
         medians = known_median(best.best_col_score), known_median(best.best_row_score)
@@ -273,7 +273,8 @@ def _plan(store: FeatureStore, null: Null, setting: Setting, notes: list[str]) -
     if plan.share < MIN_SHARE:
         notes.append(
             f"only {plan.share:.0%} of the tokens lie in blocks of {plan.length} that the {null} null can re-pair: it "
-            "has fewer tokens than the match and is too wide; a shorter block_length would take in more"
+            "has fewer tokens than the match and is too wide; a smaller corpus.n_ctx would take in more, or a "
+            "shorter block_length in Python"
         )
     return plan
 

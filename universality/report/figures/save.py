@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from universality.errors import UniversalityError
-from universality.files import write_bytes
+from universality.files import as_path, write_bytes
 from universality.report.data import Caption, Picture, Section
 from universality.report.figures.style import COLUMN, PAGE, styled
 
@@ -35,7 +35,7 @@ def save_figure(figure: Figure, stem: str | Path) -> tuple[Path, Path]:
     tuple of Path
         The PNG and the SVG.
     """
-    return _write_both(figure_bytes(figure), Path(stem))
+    return _write_both(figure_bytes(figure), as_path(stem))
 
 
 FORMATS = ("pdf", "svg", "png")
@@ -64,7 +64,7 @@ def save_for_print(figure: Figure, path: str | Path) -> Path:
     UniversalityError
         When the ending is none of these.
     """
-    path = Path(path)
+    path = as_path(path)
     ending = path.suffix.removeprefix(".")
     if ending not in FORMATS:
         raise UniversalityError(f"{path}: expected a name ending in one of {', '.join(FORMATS)}")
@@ -90,7 +90,7 @@ def picture(name: str, section: Section, title: str, figure: Figure, caption: Ca
 
 def save_picture(drawn: Picture, folder: str | Path) -> tuple[Path, Path]:
     """Write a picture's PNG and SVG into a folder under its name."""
-    return _write_both((drawn.png, drawn.svg), Path(folder) / drawn.name)
+    return _write_both((drawn.png, drawn.svg), as_path(folder) / drawn.name)
 
 
 def _write_both(content: tuple[bytes, bytes], stem: Path) -> tuple[Path, Path]:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from universality.errors import FormatError
 from universality.export import read_csv, write_csv
-from universality.files import write_bytes
+from universality.files import as_path, write_bytes
+from universality.obstacles import check_openable
 
 Table = Mapping[str, NDArray[Any]]
 TEXT = ("role", "label", "kind", "model", "run", "measure", "unit", "side_a", "side_b")
@@ -24,7 +25,7 @@ TEXT = ("role", "label", "kind", "model", "run", "measure", "unit", "side_a", "s
 
 def save_table(table: Table, stem: str | Path) -> Path:
     """Write ``stem.csv`` or ``stem.npz``, whole or not at all; the other is removed, so that one tells the truth."""
-    stem = Path(stem)
+    stem = as_path(stem)
     flat = all(column.ndim == 1 for column in table.values()) and len({len(c) for c in table.values()}) == 1
     path, other = (stem.with_name(f"{stem.name}.{ending}") for ending in (("csv", "npz") if flat else ("npz", "csv")))
     if flat:
@@ -48,7 +49,8 @@ def load_table(path: str | Path) -> dict[str, NDArray[Any]]:
     FormatError
         When the file is neither CSV nor NPZ, or not whole.
     """
-    path = Path(path)
+    path = as_path(path)
+    check_openable(path)
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:

@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from universality.errors import FormatError
+from universality.obstacles import check_openable
 
 FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 
@@ -21,6 +22,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     FormatError
         If the file is torn, claims more than it holds, or holds numbers of another kind.
     """
+    check_openable(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping

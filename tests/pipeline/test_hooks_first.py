@@ -1,0 +1,69 @@
+"""A hook that cannot be is refused from a model's configuration alone, before text is read or weights are loaded."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from universality.config import Config, parse_config
+from universality.errors import ModelError
+from universality.pipeline import run
+from universality.pipeline.hooks_first import check_hooks
+from universality.pipeline.machine import describe_plan
+
+NO_VECTOR = (
+    r"hook 'blocks.0.attn.hook_pattern' of model 'A' has shape \[1, \d+, 3, 3\] for 3 tokens; expected \[1, 3, d_in\].*"
+    r"; the nearest with one are blocks\.0\.attn"
+)
+MISSING = r"model 'A' has no hook '{}'; the nearest are blocks\.\d\.mlp\.hook_post"
+GPT2 = {"model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 60}
+NEOX = {
+    "model_type": "gpt_neox", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "intermediate_size": 40, "vocab_size": 60,
+}  # fmt: skip
+
+
+@pytest.fixture(params=["shipped", "trained here", "gpt2", "gpt_neox"])
+def models(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """One model A; of those of Hugging Face there is nothing but a config.json."""
+    if request.param == "shipped":
+        return {"load": {"A": "starter/seed0"}}
+    if request.param == "trained here":
+        return {"train": {"A": {"init": 0, "order": 0}}}
+    values, name = (GPT2, "GPT2LMHeadModel") if request.param == "gpt2" else (NEOX, "GPTNeoXForCausalLM")
+    (tmp_path / "config.json").write_text(json.dumps({**values, "architectures": [name]}))
+    return {"load": {"A": str(tmp_path)}}
+
+
+def at(models: dict[str, Any], hook: str, **other: Any) -> Config:
+    return parse_config({"models": models, "hook": hook, **other})
+
+
+def test_hooks_are_checked_without_weights(models: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match=NO_VECTOR):
+        check_hooks(at(models, "blocks.0.attn.hook_pattern"))
+    for hook in ("blocks.0.mlp.hook_psot", "blocks.9.mlp.hook_post"):
+        with pytest.raises(ModelError, match=MISSING.format(hook)):
+            check_hooks(at(models, hook))
+    for hook in ("blocks.0.hook_resid_post", "blocks.0.mlp.hook_post", "blocks.0.hook_mlp_out"):
+        check_hooks(at(models, hook))
+    with pytest.raises(ModelError, match=r"hook_attn_in' of model 'A' cannot be read: .*use_attn_in"):
+        check_hooks(at(models, "blocks.0.attn.hook_attn_in"))
+
+
+def test_plan_and_run_refuse_before_they_read_text(tmp_path: Path) -> None:
+    config = at({"load": {"A": "starter/seed0", "B": "starter/seed1"}}, "blocks.0.attn.hook_pattern",
+                corpus={"source": "nowhere"})  # fmt: skip
+    with pytest.raises(ModelError, match=NO_VECTOR):
+        describe_plan(config)
+    with pytest.raises(ModelError, match=NO_VECTOR):
+        run(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "corpus").exists()
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_what_cannot_be_built_without_weights_is_left_to_whoever_loads_it(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "unheard-of"}))
+    check_hooks(at({"load": {"A": str(tmp_path)}}, "blocks.0.mlp.hook_psot"))
+    check_hooks(at({"load": {"A": "someone/unheard-of"}}, "blocks.0.mlp.hook_psot"))

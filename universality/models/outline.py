@@ -1,0 +1,68 @@
+"""A model without its weights: its modules, hooks and shapes, from its configuration alone, in seconds at any size."""
+
+import json
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformer_lens.model_bridge import TransformerBridge
+
+from universality.config import ArchitectureConfig
+from universality.models.language_model import LanguageModel, new_model
+
+_SMALL = {"d_vocab": 8, "n_ctx": 8}  # hooks and shapes at hooks do not depend on them
+
+
+def outline_of(folder: Path, name: str) -> LanguageModel | None:
+    """The outline of a model from the ``config.json`` in its folder; None where it cannot be built without weights.
+
+    It computes no values: tensors of Hugging Face models have a shape only (PyTorch's device "meta"), or hold whatever
+    lies in memory.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if "architecture" in config:  # saved by this package
+            given = config["architecture"]
+            sizes = {key: given[key] for key in ("n_layers", "d_model", "n_heads", "act_fn")}
+            return outline_to_train(ArchitectureConfig(**sizes, d_mlp=config["d_mlp"]), name)
+        return _of_hugging_face(folder, name)
+    except Exception:  # whatever is wrong with it is said better where the model itself is loaded
+        return None
+
+
+def outline_to_train(architecture: ArchitectureConfig, name: str) -> LanguageModel:
+    """The outline of a model that is yet to be trained; raises ModelError where it cannot be built."""
+    return new_model(architecture, **_SMALL, init_seed=0, name=name)
+
+
+def _of_hugging_face(folder: Path, name: str) -> LanguageModel:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(folder)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    try:
+        bridge = _bridge(folder, model)
+    except NotImplementedError:  # TransformerLens splits the joint matrix of GPT-2's Q, K and V: memory without values
+        bridge = _bridge(folder, model.to_empty(device="cpu"))
+    return LanguageModel(bridge.eval(), name)
+
+
+def _bridge(folder: Path, model: Any) -> TransformerBridge:
+    with redirect_stdout(StringIO()):
+        return TransformerBridge.boot_transformers(
+            str(folder), hf_model=model, tokenizer=_any_tokenizer(), dtype=model.dtype, device=model.device
+        )
+
+
+def _any_tokenizer() -> Any:
+    """TransformerLens wants one; no text is read here."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(WordLevel({"a": 0, "b": 1}, unk_token="a"))
+    # Without a BOS: for one TransformerLens looks for the folder that the tokenizer came from.
+    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token="b", pad_token="b", unk_token="a")

@@ -1,0 +1,51 @@
+"""Whether each model has its hook, from its configuration alone: before text is read and weights are loaded."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from universality.config import Config
+from universality.hub import cached_folder, fetch_config, repository
+from universality.models.shipped import model_folder
+from universality.pipeline.sites import by_source, can_run_models
+
+
+def check_hooks(config: Config, download: bool = False) -> None:
+    """Refuse hooks that a model does not have, or that hold nothing of a single token.
+
+    Models whose configuration is not at hand, and those that cannot be built without weights, are not checked.
+
+    Parameters
+    ----------
+    download
+        Whether a configuration on the hub may be fetched; a few kB.
+
+    Raises
+    ------
+    ModelError
+        Naming the model, its hook and the nearest hooks; or that there is no such model.
+    """
+    if not can_run_models():  # activations are read from a cache, whose names say at which hook they were taken
+        return
+    from universality.activations.live import ModelSite
+    from universality.models.outline import outline_of, outline_to_train
+
+    for together in by_source(config, config.models.names):
+        name = together[0]
+        if name in config.models.train:
+            model = outline_to_train(config.models.architecture, name)
+        else:
+            folder = _folder(config.models.load[name], download)
+            found = None if folder is None else outline_of(folder, name)
+            if found is None:
+                continue
+            model = found
+        for one in together:
+            site = ModelSite(replace(model, name=one), config.hooks[one])
+            _ = site.d_in
+
+
+def _folder(source: str, download: bool) -> Path | None:
+    repo = repository(source)
+    if repo is None:
+        return model_folder(source)
+    return fetch_config(repo) if download else cached_folder(repo)
