@@ -39,6 +39,13 @@ def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=600)
 
 
+def call_two(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """`call` by two processes that share the work."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    whole = [*torchrun, *command(*arguments)[1:]]
+    return subprocess.run(whole, capture_output=True, text=True, check=False, timeout=600)
+
+
 def contents(folder: Path, *stages: str) -> dict[str, str]:
     """File → hash of its contents, of all that the tasks (of these stages) made."""
     files = [path for stage in stages or [""] for path in (folder / ".done").glob(f"{stage}*.json")]
@@ -105,9 +112,12 @@ def test_a_model_is_stamped_with_its_own_unembedding_only(finished: Path) -> Non
 
 
 def test_controls_stand_beside_the_study_and_are_made_once(finished: Path, tmp_path: Path) -> None:
+    """By two processes: the first makes them, the other waits."""
     shutil.copytree(finished, tmp_path / "run")
-    done = call("controls", SMOKE, "--out", tmp_path / "run")
+    done = call_two("controls", SMOKE, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("models with shuffled weights") == 1  # of the table
+    assert done.stdout.count("controls/table") == 1
     table = pd.read_csv(tmp_path / "run" / "controls" / "controls.csv").set_index("kind")
     assert sorted(table.index) == ["ceiling"] * 3 + ["floor"] * 4 + ["study"]
     assert {"two SAE seeds of A", "two SAE seeds of B"} < set(table["control"])
@@ -133,8 +143,9 @@ def test_a_crosscoder_stands_beside_the_matching_and_a_killed_one_ends_the_same(
     process.kill()
     process.wait()
     assert not (run / "crosscoder" / "cfg.json").exists()
-    done = call("crosscoder", SMOKE, "--out", run, *settings)
+    done = call_two("crosscoder", SMOKE, "--out", run, *settings)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("crosscoder of A = A and B = B") == 1
     assert "exclusive A" in done.stdout
     steps = [json.loads(line)["step"] for line in (run / "crosscoder" / "train.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps))
@@ -214,9 +225,7 @@ def with_models_only(finished: Path, folder: Path) -> Path:
 
 def test_two_processes_end_in_the_contents_of_one(finished: Path, tmp_path: Path) -> None:
     folder = with_models_only(finished, tmp_path / "two")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    stages = ["-m", "universality", "collect", str(SMOKE), "--out", str(folder)]
-    done = subprocess.run([*torchrun, *stages], capture_output=True, text=True, check=False, timeout=600)
+    done = call_two("collect", SMOKE, "--out", folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("train-saes") == 1
     made = contents(folder, "train-saes", "collect")

@@ -77,6 +77,17 @@ def read_archive(path: str | Path, name: str, version: int) -> tuple[dict[str, A
     return head, arrays
 
 
+def read_arrays(path: str | Path) -> Arrays:
+    """The arrays of an .npz file without a header; raises FormatError where it is torn, as `read_archive` does."""
+    try:
+        with naming_obstacles(path), as_path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except UniversalityError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise FormatError(f"{path}: not a whole file of arrays: {error}") from None
+
+
 def _json(value: dict[str, Any]) -> bytes:
     return json.dumps(value, allow_nan=False, default=_plain).encode()
 

@@ -1,5 +1,6 @@
 """What a run's crosscoder and its matching say of each other: tables, the picture, and lines for the terminal."""
 
+import csv
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,9 +9,11 @@ import numpy as np
 import pandas as pd
 
 from universality.config import StatisticsConfig
+from universality.errors import FormatError
 from universality.export import read_csv, write_csv
 from universality.features import FeatureStore
 from universality.files import read_json, write_json
+from universality.obstacles import check_openable
 from universality.pipeline.layout import Comparison
 from universality.statistics import Calibration, crosscoder_agreement, feature_classes
 from universality.statistics.crosscoders import EXCLUSIVE
@@ -24,7 +27,7 @@ def compare(home: Path, store: Path, matched: Comparison, calibration: Path, set
     from universality.report import figures
     from universality.report.figures.drawings import draw_picture
 
-    norms, s = read_csv(home / "norms.csv"), settings
+    norms, s = _read(home / "norms.csv"), settings
     chance = s.nulls, s.replicates, s.seed, s.min_firings
     with FeatureStore.open(store) as own, FeatureStore.open(matched.a) as a, FeatureStore.open(matched.b) as b:
         found = crosscoder_agreement(own, a, b, Calibration.load(calibration), norms["relative_norm"], *chance)
@@ -51,7 +54,7 @@ def compare(home: Path, store: Path, matched: Comparison, calibration: Path, set
 
 def figure_table(home: Path, models: tuple[str, str]) -> "Table":
     """What the picture is drawn from: the living features, and those of the control."""
-    features, norms = (read_csv(home / f"{name}.csv") for name in ("features", "norms"))
+    features, norms = (_read(home / f"{name}.csv") for name in ("features", "norms"))
     return {
         "relative_norm": features["relative_norm"].to_numpy(np.float64),
         "partners": features["partners"].to_numpy(bool),
@@ -90,7 +93,7 @@ fitted to held-out text"""
 def describe_crosscoder(home: Path) -> list[str]:
     """What was found, for the terminal."""
     quality, found = (read_json(home / f"{name}.json") for name in ("quality", "summary"))
-    classes = read_csv(home / "classes.csv")
+    classes = _read(home / "classes.csv")
     chances = [name.removeprefix("chance_") for name in classes if name.startswith("chance_")]
     shown = classes[[name for name in SHOWN if name in classes]].rename(columns=SHOWN)
     (a, in_a), (b, in_b) = ((name, part["explained_variance"]) for name, part in quality["models"].items())
@@ -118,3 +121,11 @@ def _number(value: float | None) -> str:
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     """JSON values: NaN becomes null."""
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
+
+
+def _read(path: Path) -> pd.DataFrame:
+    check_openable(path)
+    try:
+        return read_csv(path)
+    except (ValueError, csv.Error) as error:
+        raise FormatError(f"{path}: not a whole table: {error}") from None

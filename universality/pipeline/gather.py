@@ -18,6 +18,7 @@ from universality.features.about import shown_tokens
 from universality.features.examples import Examples, examples
 from universality.features.specificity import specificity
 from universality.files import read_json
+from universality.matching.archive import read_arrays
 from universality.pipeline.controls import made_controls
 from universality.pipeline.exports import decoder
 from universality.pipeline.layout import (
@@ -112,9 +113,7 @@ class Findings:
         paths = self.folder.calibration(comparison.name), self.folder.similarity(comparison.name)
         if not self.has(f"the matching {comparison.name}", *paths, comparison.a, comparison.b):
             return None
-        with np.load(paths[1], allow_pickle=False) as file:
-            drawn = {name: file[name] for name in file.files}
-        return Compared(comparison, Calibration.load(paths[0]), drawn)
+        return Compared(comparison, Calibration.load(paths[0]), read_arrays(paths[1]))
 
     def has(self, what: str, *paths: Path) -> bool:
         """Whether files are there; what they hold is noted as missing where they are not."""
