@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from universality.matching import Match
 
 CALIBRATED = (
-    "held_out", "ci_low", "ci_high", "p", "q", "calibrated", "detectable",
-    "p_kind", "q_kind", "calibrated_kind", "detectable_kind",
+    "held_out", "ci_low", "ci_high", "p", "q", "observed", "calibrated", "detectable",
+    "p_kind", "q_kind", "observed_kind", "calibrated_kind", "detectable_kind",
     "row_nearest_held_out", "col_nearest_held_out", "ceiling_a", "ceiling_b", "note",
 )  # fmt: skip
 ALWAYS = ("ceiling_a", "ceiling_b")
