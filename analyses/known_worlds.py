@@ -1,19 +1,28 @@
 """Do the statistics tell the truth where the truth is known?
 
-    python analyses/known_worlds.py [--draws N] [--json FILE]
+    python analyses/known_worlds.py [--draws N] [--json FILE] [--worlds TEXT] [--power | --few-groups]
 
 Plants pairs of stores (which features are one concept, which stand alone), calibrates them, and reports the share of
 false pairs among those with q <= 0.05 (FDR), the share of true pairs found, how often a 95% interval covers the score
-that much more text gives, and whether p-values are uniform where nothing is shared. Each world is drawn several times.
+that much more text gives (of a pair, and of the median over pairs), and, where nothing is shared, how often p is at
+most 0.01, 0.05 and 0.2 and whether p-values are uniform. Each world is drawn several times.
+
+In worlds of "kind alone" features that share nothing fire on the text of one kind and are driven by nothing else: they
+beat the global null, which is what the null within kinds is for. In "topics of works" two works fill a kind, and topics
+belong to works: documents, which stand in for works there, are no independent evidence, and the result is flagged.
 
 In the worlds of toy models nothing is handed to the statistics: more concepts than dimensions are laid along random
 directions, other ones in each of two models, an SAE is trained on each, and its features are matched. A feature is a
 concept's whose direction its decoder row meets at a cosine of 0.7.
+
+``--power`` shows what is lost where half of the documents lie in blocks that no null can re-pair: the same text, cut
+into other blocks. ``--few-groups`` shows how often intervals cover where few documents can be resampled.
 """
 
 import argparse
 import json
 import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,9 +34,11 @@ from tqdm import tqdm
 
 from universality import SAE, Similarity, calibrate
 from universality.sae import SAESpec, SAETrainer
+from universality.statistics import bootstrap_intervals
 from universality.statistics.worlds import Planted, World, concepts, in_superposition, plant, write_view
 
 REPLICATES, BOOTSTRAP, MORE_TEXT = 20, 1000, 10
+LEVELS = (0.01, 0.05, 0.2)  # of p
 D_IN, WIDTH, K, BATCH, EPOCHS, MEETS = 64, 256, 2, 512, 4, 0.7  # of the toy models and their SAEs
 PLAIN = World(n_shared=150, density=(3e-3, 5e-2))
 NOTHING = replace(PLAIN, n_shared=0, n_alone=150)
@@ -40,11 +51,23 @@ WORLDS = {
     "superposition": replace(PLAIN, leaked=0.3),
     "kinds": replace(PLAIN, kind_bound=0.5),
     "nothing shared, kinds": replace(NOTHING, kind_bound=0.5),
+    "kind alone": replace(PLAIN, kind_bound=1.0, topic_share=1.0, density=(3e-2, 1e-1)),
+    "nothing shared, kind alone": replace(NOTHING, kind_bound=1.0, topic_share=1.0, density=(3e-2, 1e-1)),
+    "20 kinds": replace(PLAIN, kinds=20, kind_bound=0.5),
+    "nothing shared, 20 kinds": replace(NOTHING, kinds=20, kind_bound=0.5),
+    "nothing shared, 20 kinds alone": replace(NOTHING, kinds=20, kind_bound=1.0, topic_share=1.0),
+    "two works a kind": replace(PLAIN, kinds=10, works=2, kind_bound=0.5),
+    "nothing shared, two works a kind": replace(NOTHING, kinds=10, works=2, kind_bound=0.5),
+    "nothing shared, topics of works": replace(NOTHING, kinds=10, works=2, kind_bound=0.5, work_topics=True),
+    "half of the blocks": replace(PLAIN, short_blocks=0.5),
+    "nothing shared, half of the blocks": replace(NOTHING, short_blocks=0.5),
     "splits and merges": replace(PLAIN, n_split=30, n_merged=30),
     "correlated concepts": replace(PLAIN, correlated=0.3),
     "toy models": replace(PLAIN, n_shared=100, density=(3e-3, 2e-2)),
     "toy models, nothing shared": replace(NOTHING, n_alone=150, density=(3e-3, 2e-2)),
 }
+WEAK = replace(PLAIN, n_documents=240, density=(2e-3, 2e-2), jitter=0.8)  # pairs that chance may hide ...
+MISSED = (0.4, 0.5, 0.6, 0.7)  # ... the more so, the more firings either side misses
 
 
 def look(world: World, folder: Path, seed: int, toys: bool = False) -> dict[str, float]:
@@ -60,16 +83,55 @@ def look(world: World, folder: Path, seed: int, toys: bool = False) -> dict[str,
     often = np.minimum(frame["count_a"], frame["count_b"]) >= 100
     limit = Similarity.activation(more.a, more.b).pairs(frame["row"], frame["col"])
     covered = (frame["ci_low"] <= limit) & (limit <= frame["ci_high"])
-    row = {"pairs": len(frame)}
+    row = {"pairs": len(frame), "flagged": any("few groups" in note for note in found.notes)}
     for name, q, p in (("global", "q", "p"), ("kind", "q_kind", "p_kind")):
         passed = frame[q] <= 0.05
         row[f"FDR {name}"] = (passed & ~true).sum() / max(1, passed.sum())
         row[f"found {name}"] = (passed & true & often).sum()
-        row[f"KS {name}"] = kstest(frame[p].dropna(), "uniform").pvalue if world.n_shared == 0 else np.nan
+        known = frame[p].dropna()
+        row[f"KS {name}"] = kstest(known, "uniform").pvalue if world.n_shared == 0 else np.nan
+        row |= {f"{name} p<={x}": (known <= x).mean() if world.n_shared == 0 else np.nan for x in LEVELS}
     row["partners"] = _partners(planted)
     row["intervals"] = (often & true & frame["ci_low"].notna()).sum()
     row["cover"] = (covered & often & true).sum()
+    scored = frame["held_out"].notna()
+    row["median"] = found.median_ci[0] <= np.median(limit[scored]) <= found.median_ci[1]
     return row
+
+
+def power(draws: int, folder: Path) -> pd.DataFrame:
+    """Share of the true partners with q <= 0.05 where all blocks, and where half of them, can be re-paired."""
+    rows = {}
+    for missed in MISSED:
+        found: dict[str, list[float]] = {}
+        for seed in range(draws):
+            for blocks, share in (("all", 0.0), ("half", 0.5)):
+                planted = plant(replace(WEAK, missed=missed, short_blocks=share), folder / "power", seed)
+                frame = calibrate(planted.a, planted.b, replicates=REPLICATES, bootstrap=0, seed=seed).to_frame()
+                true = planted.is_true(frame["row"], frame["col"])
+                for null, q in (("global", "q"), ("kind", "q_kind")):
+                    found.setdefault(f"{null}, {blocks} blocks", []).append(((frame[q] <= 0.05) & true).sum())
+                found.setdefault("paired rightly", []).append(true.sum())
+        rows[missed] = {name: np.mean(values) / WEAK.n_shared for name, values in found.items()}
+    return pd.DataFrame(rows).T.rename_axis("missed")
+
+
+def few_groups(draws: int, folder: Path) -> pd.DataFrame:
+    """How many intervals are given, and how often they cover, where 1 to 12 documents can be resampled."""
+    world = replace(PLAIN, n_documents=120, n_alone=0, topic_share=0.3, density=(1e-2, 5e-2))
+    counted = dict.fromkeys(range(1, 13), (0, 0, 0))
+    for seed in range(draws):
+        planted = plant(world, folder / "few", seed)
+        more = plant(replace(world, n_documents=10 * world.n_documents), folder / "limit", seed, text_seed=1)
+        rows, cols = (side.argsort() for side in (planted.concept_a, planted.concept_b))
+        limit = Similarity.activation(more.a, more.b).pairs(rows, cols)
+        everything = Similarity.activation(planted.a, planted.b)
+        for n, before in counted.items():
+            low, high = bootstrap_intervals(everything.restrict(np.arange(n) + 12 * seed % 100), rows, cols, BOOTSTRAP)
+            new = rows.size, (~np.isnan(low)).sum(), ((low <= limit) & (limit <= high)).sum()
+            counted[n] = tuple(np.add(before, new).tolist())
+    shares = {n: (given / asked, cover / given if given else np.nan) for n, (asked, given, cover) in counted.items()}
+    return pd.DataFrame(shares, index=["given", "cover"]).T.rename_axis("documents")
 
 
 def learnt(texts: list[tuple[World, Path, int]], seed: int) -> list[Planted]:
@@ -122,30 +184,50 @@ def _partners(planted: Planted) -> int:
     return len(np.intersect1d(*(side[side >= 0] for side in seen)))
 
 
+def summary(draws: pd.DataFrame, shared: bool) -> dict[str, float]:
+    """One line of the table: a world over its draws."""
+    partners = max(1, draws["partners"].sum())
+    return {
+        "FDR global": draws["FDR global"].mean(),
+        "FDR kind": draws["FDR kind"].mean(),
+        "recall global": draws["found global"].sum() / partners if shared else np.nan,
+        "recall kind": draws["found kind"].sum() / partners if shared else np.nan,
+        "coverage": draws["cover"].sum() / max(1, draws["intervals"].sum()) if shared else np.nan,
+        "median covers": draws["median"].mean(),
+        "KS global": draws["KS global"].min(),
+        "KS kind": draws["KS kind"].min(),
+        **{f"{null} p<={x}": draws[f"{null} p<={x}"].mean() for null in ("global", "kind") for x in LEVELS},
+        "flagged": draws["flagged"].mean(),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--draws", type=int, default=5, help="of every world")
     parser.add_argument("--json", type=Path, help="write the table there")
+    parser.add_argument("--worlds", default="", help="only worlds with this in their name")
+    parser.add_argument("--power", action="store_true", help="what is lost where half of the blocks can be re-paired")
+    parser.add_argument("--few-groups", action="store_true", help="intervals of 1 to 12 documents")
     options = parser.parse_args()
-    rows = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, world in tqdm(WORLDS.items(), disable=None):
-            draws = pd.DataFrame(
-                [look(world, Path(folder), seed, name.startswith("toy")) for seed in range(options.draws)]
-            )
-            rows[name] = {
-                "FDR global": draws["FDR global"].mean(),
-                "FDR kind": draws["FDR kind"].mean(),
-                "recall global": draws["found global"].sum() / max(1, draws["partners"].sum()),
-                "recall kind": draws["found kind"].sum() / max(1, draws["partners"].sum()),
-                "coverage": draws["cover"].sum() / max(1, draws["intervals"].sum()) if world.n_shared else np.nan,
-                "KS global": draws["KS global"].min(),
-                "KS kind": draws["KS kind"].min(),
-            }
-    table = pd.DataFrame(rows).T
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if options.power or options.few_groups:
+            table = (power if options.power else few_groups)(options.draws, folder)
+        else:
+            lines = {name: _lines(world, folder, name, options.draws) for name, world in _wanted(options)}
+            table = pd.DataFrame(lines).T
     print(table.to_string(float_format="{:.3f}".format, na_rep="–"))
     if options.json:
         options.json.write_text(json.dumps(json.loads(table.to_json(orient="index")), indent=1) + "\n")
+
+
+def _wanted(options: argparse.Namespace) -> Iterable[tuple[str, World]]:
+    return tqdm([item for item in WORLDS.items() if options.worlds in item[0]], disable=None)
+
+
+def _lines(world: World, folder: Path, name: str, draws: int) -> dict[str, float]:
+    looked = [look(world, folder, seed, name.startswith("toy")) for seed in range(draws)]
+    return summary(pd.DataFrame(looked), world.n_shared > 0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Nested dictionaries, dictionaries that have not grown, paths, support, and families one by one."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,3 +197,16 @@ def test_portions_cover_all_features_and_respect_the_bound(stores: list[FeatureS
             here = slice(block.indptr[i], block.indptr[i + 1])
             by_feature[block.row[here], block.low + i] = block.value[here]
     assert (by_feature == x).all()
+
+
+def test_one_document_gives_no_support(tmp_path: Path) -> None:
+    """Every draw of one document is that document: its edges held in all of them and looked certain."""
+    from stores import write_into
+
+    rng = np.random.default_rng(0)
+    x, decoder = (rng.random((100, 3)) < 0.4).astype(np.float32), np.eye(3, dtype=np.float32)
+    for n_tokens, unknown in ((50, True), (100, False)):
+        two = [write_into(tmp_path, f"{n_tokens}-{k}", x[:n_tokens, :k], decoder[:k]) for k in (2, 3)]
+        found = families(two, n_replicates=0, bootstrap=10).edges.support
+        assert found.size == 2
+        assert np.isnan(found).all() == unknown

@@ -63,7 +63,7 @@ def test_every_run_of_another_group_is_a_possible_partner(store: FeatureStore) -
 
 
 def test_blocks_of_a_document_stay_together_where_that_leaves_enough_to_pair(tmp_path: Path) -> None:
-    """Documents of 1 to 7 blocks: runs of four, two and one; two longer documents are taken apart."""
+    """Documents of 1 to 7 blocks: runs of four, two and one; two longer documents are cut into halves."""
     n_blocks = np.concatenate([np.tile(np.arange(1, 8), 6), [16, 17]])
     n = n_blocks.size
     names = tuple(map(str, range(n)))
@@ -71,7 +71,7 @@ def test_blocks_of_a_document_stay_together_where_that_leaves_enough_to_pair(tmp
     document = np.repeat(np.arange(n), n_blocks * BLOCK)
     seen = Text(table, document, np.tile(np.arange(1, BLOCK + 1), n_blocks.sum()))
     plan = plan_repairing(store_of(tmp_path, seen))
-    assert_array_equal(np.unique(plan.size, return_counts=True), [[1, 2, 4], [4 * 6 + 1, 4 * 6, 4 * 6 + 4 + 4]])
+    assert_array_equal(np.unique(plan.size, return_counts=True), [[1, 2, 4, 8], [4 * 6 + 1, 4 * 6, 4 * 6, 2 + 2]])
     assert plan.share == 1
     for rows in plan.draw(0):
         assert_array_equal(np.sort(rows), np.arange(seen.n_tokens))

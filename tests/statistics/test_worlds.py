@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,7 +9,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from universality.errors import ConfigError
 from universality.matching import match
 from universality.similarity import Similarity
-from universality.statistics import calibrate
+from universality.similarity.units import independent_units
+from universality.statistics import calibrate, plan_repairing
+from universality.statistics.heldout import evaluation_halves
 from universality.statistics.worlds import World, concepts, documents, in_superposition, plant
 
 SMALL = World(n_documents=60, blocks=2, n_shared=30, n_alone=10, n_split=5, n_merged=5, density=(5e-3, 5e-2))
@@ -55,6 +58,32 @@ def test_firing_follows_zipf_and_documents_and_kinds() -> None:
     table = documents(world)
     halves = {kind: [s for k, s in zip(table.kind, table.split, strict=True) if k == kind] for kind in set(table.kind)}
     assert all(half.count("choose") == half.count("report") for half in halves.values())
+
+
+def test_works_are_groups_and_their_documents_share_topics_where_that_is_asked() -> None:
+    world = World(n_documents=120, kinds=3, works=2, n_shared=20, n_alone=0, density=(5e-3, 5e-2), work_topics=True)
+    table = documents(world)
+    assert len(set(table.group)) == 6
+    assert all(len({k for k, g in zip(table.kind, table.group, strict=True) if g == one}) == 1 for one in table.group)
+    for group in set(table.group):
+        halves = [s for s, g in zip(table.split, table.group, strict=True) if g == group]
+        assert (halves.count("choose"), halves.count("report")) == (10, 10)  # few works: documents are the unit
+    assert independent_units(table).flagged_kinds == ("kind 0", "kind 1", "kind 2")
+    many = documents(replace(world, works=10))
+    assert len({(g, s) for g, s in zip(many.group, many.split, strict=True)}) == 30  # no work in both halves
+    codes = concepts(replace(world, density=(0.05, 0.06)), seed=1)
+    document = np.arange(world.n_tokens) // (world.blocks * world.block_length)
+    works = [{table.group[d] for d in np.unique(document[codes.indices[a:b]])} for a, b in pairwise(codes.indptr)]
+    seen = [np.unique(document[codes.indices[a:b]]).size for a, b in pairwise(codes.indptr)]
+    assert all(n >= 0.9 * 20 * len(of) for n, of in zip(seen, works, strict=True))  # whole works, or nothing of them
+
+
+def test_short_blocks_are_the_same_text_which_no_null_re_pairs(tmp_path: Path) -> None:
+    whole, cut = (plant(replace(SMALL, short_blocks=s), tmp_path / str(s), seed=2) for s in (0.0, 0.5))
+    assert_array_equal(whole.a.csr().toarray(), cut.a.csr().toarray())
+    for null in ("global", "kind"):
+        plans = [plan_repairing(w.a, null, evaluation_halves(w.a).choose) for w in (whole, cut)]
+        assert [plan.share for plan in plans] == [1, pytest.approx(0.5, abs=0.05)]
 
 
 def test_noise_leaks_and_neighbours_do_what_they_say(tmp_path: Path) -> None:
@@ -115,3 +144,30 @@ def test_features_of_few_documents_do_not_beat_chance_by_their_topics(tmp_path: 
     for null in np.hstack(p):
         assert (null <= 0.1).mean() < 0.14
         assert (null <= 0.01).mean() < 0.025
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind_bound": 1.0, "topic_share": 1.0, "density": (3e-2, 1e-1)},
+        {"kinds": 20, "kind_bound": 0.5},
+        {"kinds": 20, "topic_share": 0.15},
+        {"kinds": 10, "works": 2, "kind_bound": 0.5},
+        {"kind_bound": 0.5, "short_blocks": 0.5},
+    ],
+    ids=["kind alone", "20 kinds", "20 kinds, few topics", "two works a kind", "half of the blocks"],
+)
+def test_p_within_kinds_is_valid_where_only_kinds_are_shared(tmp_path: Path, change: dict) -> None:
+    """Documents of few-work kinds were taken apart, which made twice as many small p-values as there should be."""
+    world = World(**{"n_documents": 240, "blocks": 2, "n_shared": 0, "n_alone": 160, "density": (8e-3, 3e-2)} | change)
+    alone = plant(world, tmp_path)
+    found = calibrate(alone.a, alone.b, replicates=6, bootstrap=0)
+    frame = found.to_frame()
+    p = frame["p_kind"].dropna()
+    assert len(p) > 100
+    for alpha in (0.01, 0.05, 0.2):
+        assert (p <= alpha).mean() <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / len(p))
+    assert (frame["q_kind"] <= 0.05).sum() <= 2
+    assert any("few groups" in note for note in found.notes) == ("works" in change)
+    if world.topic_share == 1:  # the control: kind alone beats the null over the corpus
+        assert (frame["p"] <= 0.05).mean() > 0.3

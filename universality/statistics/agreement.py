@@ -122,10 +122,9 @@ def excess_correlation(
 
         excess_i = mean_b max_j ρ(i, j; b) − mean_b max_j ρ(i, j; b Q)
 
-    with Q a random *orthogonal* matrix (Haar), which keeps everything of a model but its axes. Features that do not
-    vary have no ρ: they are neither rows, nor partners, nor dimensions of Q. The authors' code
+    with Q a random *orthogonal* matrix (Haar), which keeps everything of a model but its axes. The authors' code
     rotates by a Gaussian matrix with normalised rows, which is not a rotation. They call a neuron universal where the
-    excess is above 0.5.
+    excess is above 0.5. Features that do not vary have no ρ: they are neither rows, nor partners, nor dimensions of Q.
 
     Parameters
     ----------

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 Null = Literal["global", "kind"]
 """What blocks are re-paired among: the whole corpus, or documents of one kind."""
 ATTEMPTS = 32
-MIN_RUNS = 16  # of one length: fewer have too few ways to be paired, and are halved
+MIN_RUNS = 4
+"""Least runs of one length; fewer have too few ways to be paired, and are halved. Halving scatters a document's topics:
+with 16, which halved the documents of kinds that have few, P(p <= 0.05) was 0.09 to 0.13 where 20 kinds shared nothing;
+with 4 it is 0.05. With 2, the only other pairing of a kind is drawn every time, and P(p <= 0.01) is 0.02."""
 
 
 @dataclass(frozen=True, eq=False)

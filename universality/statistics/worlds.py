@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from universality.corpus.documents import DocumentTable
+from universality.corpus.splits import MIN_GROUPS
 from universality.errors import ConfigError
 from universality.features.store import FeatureStore
 from universality.similarity.rows import BoolArray, FloatArray, IntArray
@@ -34,6 +35,13 @@ class World:
     """Tokens of a block."""
     kinds: int = 3
     """Kinds of text, as many documents of each."""
+    works: int = 0
+    """Works of each kind, as many documents of each; 0: every document is a work of its own. With fewer than eight a
+    kind, documents are the unit, and a work stands in both halves (see `universality.corpus.splits`)."""
+    work_topics: bool = False
+    """Whether topics belong to works and not to documents: then documents of one work are no independent evidence."""
+    short_blocks: float = 0.0
+    """Share of the documents whose blocks are cut in two: the same text, but no null re-pairs them as full blocks."""
     n_shared: int = 100
     """Concepts that both sides have as one feature."""
     n_alone: int = 50
@@ -61,7 +69,7 @@ class World:
         low, high = self.density
         if not 0 < low <= high < 1:
             raise ConfigError(f"density: expected 0 < rarest <= most frequent < 1, found {self.density}")
-        for name in ("topic_share", "kind_bound", "correlated", "missed", "leaked"):
+        for name in ("topic_share", "kind_bound", "correlated", "missed", "leaked", "short_blocks"):
             if not 0 <= getattr(self, name) <= 1 or (name == "topic_share" and self.topic_share == 0):
                 raise ConfigError(f"{name}: expected a share, found {getattr(self, name)}")
         if self.n_documents < 4 or min(self.blocks, self.block_length, self.kinds) < 1:
@@ -149,12 +157,14 @@ def concepts(world: World, seed: int = 0, text_seed: int = 0) -> sparse.csc_matr
     density = rng.permutation(np.maximum(high / np.arange(1, n + 1), low)) if n else np.zeros(0)
     bound = np.where(rng.random(n) < world.kind_bound, rng.integers(world.kinds, size=n), -1)
     kind = np.arange(world.n_documents) % world.kinds
+    topic_unit = kind * world.n_documents + _work(world) if world.work_topics else np.arange(world.n_documents)
     per_document = world.blocks * world.block_length
     rows: list[IntArray] = []
     for concept in range(n):
         own = np.random.default_rng([seed, text_seed, 10, concept])
         allowed = np.flatnonzero((bound[concept] < 0) | (kind == bound[concept]))
-        topical = allowed[own.random(allowed.size) < world.topic_share]
+        units, unit = np.unique(topic_unit[allowed], return_inverse=True)
+        topical = allowed[(own.random(units.size) < world.topic_share)[unit]]
         rate = min(0.9, density[concept] * world.n_documents / max(1, allowed.size) / world.topic_share)
         count = own.binomial(per_document, rate, size=topical.size)
         fired = [
@@ -175,15 +185,22 @@ def concepts(world: World, seed: int = 0, text_seed: int = 0) -> sparse.csc_matr
 
 
 def documents(world: World) -> DocumentTable:
-    """One group a document; kinds in turn; halves "choose" and "report" alternate within each kind."""
-    each = range(world.n_documents)
-    names = tuple(f"document {d}" for d in each)
+    """Kinds in turn, works of a kind one after the other; halves "choose" and "report" alternate within each kind."""
+    each, work = range(world.n_documents), _work(world)
+    unit = work if world.works >= MIN_GROUPS else np.arange(world.n_documents) // world.kinds
     return DocumentTable(
-        id=names,
+        id=tuple(f"document {d}" for d in each),
         kind=tuple(f"kind {d % world.kinds}" for d in each),
-        group=names,
-        split=tuple(("choose", "report")[d // world.kinds % 2] for d in each),
+        group=tuple(f"work {work[d]} of kind {d % world.kinds}" if world.works else f"document {d}" for d in each),
+        split=tuple(("choose", "report")[unit[d] % 2] for d in each),
     )
+
+
+def _work(world: World) -> IntArray:
+    """[n_documents] the work within its kind; without works, the document's place there."""
+    place = np.arange(world.n_documents) // world.kinds
+    of_kind = -(-world.n_documents // world.kinds)
+    return place * world.works // of_kind if world.works else place
 
 
 def in_superposition(
@@ -227,12 +244,20 @@ def write_view(path: Path, seen: sparse.csr_matrix, world: World) -> FeatureStor
     """
     table = documents(world)
     document = np.repeat(np.arange(world.n_documents), world.blocks * world.block_length)
-    position = np.tile(np.arange(1, world.block_length + 1), world.n_documents * world.blocks)
+    position = np.concatenate([np.tile(_positions(world, d), world.blocks) for d in range(world.n_documents)])
     seen.sort_indices()
     writer = FeatureStore.create(path, seen.shape[1], {"site": "planted"}, table, overwrite=True)
     kind = np.array(table.kind)[document]
     writer.append(seen, token=position, document=document, position=position, kind=kind)
     return writer.finish()
+
+
+def _positions(world: World, document: int) -> IntArray:
+    """Positions of a block's tokens; in short blocks they begin anew in the middle. Evenly over kinds and halves."""
+    pair = document // (2 * world.kinds)  # of documents of one kind, one in each half
+    short = int((pair + 1) * world.short_blocks) > int(pair * world.short_blocks)
+    within = np.arange(world.block_length)
+    return (within % (world.block_length // 2) if short else within) + 1
 
 
 def _seen(codes: sparse.csc_matrix, concept: IntArray, world: World, rng: np.random.Generator) -> sparse.csr_matrix:
