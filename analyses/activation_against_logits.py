@@ -16,7 +16,7 @@ frame = calibration.to_frame()
 frame["logit"] = Similarity.logit(a, b).pairs(frame["row"], frame["col"])
 known = frame.dropna(subset=["held_out"])
 rank = spearmanr(known["held_out"], known["logit"])[0]
-print(f"{name}: {len(known)} pairs, rank correlation of the two measures {rank:.2f}")
+print(f"{name}: {len(known)} of {len(frame)} pairs scored, rank correlation of the two measures {rank:.2f}")
 for low, high in [(0.9, 1.01), (0.7, 0.9), (0.5, 0.7), (0.3, 0.5), (-1, 0.3)]:
     part = known[(known["held_out"] >= low) & (known["held_out"] < high)]["logit"]
     if len(part):

@@ -3,8 +3,9 @@
     python analyses/concepts.py [RUN [COMPARISON]]
 
 For each kind of text: the feature of the first model that knows it best (by the corpus's labels, not by any
-similarity), its partner in the second, and their correlation on documents that did not choose the pair. Where several
-features know a kind (F1 of at least 0.5), also the one among them that both models share most.
+similarity), its partner in the second, and their correlation on documents that did not choose the pair. Beside it stand
+both features' ceilings, their r with their partners in a second SAE of their own model. Where several features know a
+kind (F1 of at least 0.5), also the one among them that both models share most.
 """
 
 from comparison import opened
@@ -25,6 +26,8 @@ columns = [
     "held_out",
     "ci_low",
     "ci_high",
+    "ceiling_a",
+    "ceiling_b",
     "known_by",
     "most_alike",
     "most_alike_held_out",

@@ -47,7 +47,8 @@ for a, b in pairwise(names):
     steps.append(step)
     rows[f"{a} -> {b}"] = {
         "features": living,
-        "median r": np.nanmedian(found.held_out),
+        "scored": int((~np.isnan(found.held_out)).sum()),
+        "median r": found.summary()["matched_report"],
         f"r >= {LEAST}": kept.sum() / max(1, living),
         "decoder cosine": np.median(cosine),
         "at random": np.median(at_random),

@@ -16,6 +16,7 @@ import pandas as pd
 
 from universality import Calibration, FeatureStore
 from universality.config import load_config
+from universality.matching.median import median_of_all
 from universality.pipeline import RunFolder
 from universality.pipeline.layout import comparisons
 from universality.statistics import pw_mcc, shared_by_weights
@@ -36,7 +37,8 @@ for comparison in comparisons(load_config(run / "config.yaml"), folder):
     both["same"] = both["col"] == both["decoder_partner"]
     rows[comparison.name] = {
         "living": len(weights),
-        "r held out": both["held_out"].median(),
+        "scored": both["held_out"].count(),
+        "r held out": median_of_all(both["held_out"].to_numpy(), len(both)),
         "r >= 0.5": (both["held_out"] >= 0.5).mean(),
         "r >= 0.7": (both["held_out"] >= 0.7).mean(),
         "PW-MCC": agreement,
@@ -46,12 +48,14 @@ for comparison in comparisons(load_config(run / "config.yaml"), folder):
     both["firings"] = pd.cut(both["count_a"], [0, 30, 100, 300, 1000, 3000, 10_000, np.inf], right=False)
     of = both.groupby("firings", observed=True)
     columns = {"r held out": "held_out", "decoder cosine": "decoder_cosine"}
-    parts.append(of[list(columns.values())].median().set_axis(list(columns), axis=1))
+    parts.append(of[list(columns.values())].agg(lambda some: median_of_all(some.to_numpy(), len(some))))
+    parts[-1] = parts[-1].set_axis(list(columns), axis=1)
     parts[-1].insert(0, "features", of.size())
+    parts[-1].insert(1, "scored", of["held_out"].count())
     parts[-1]["shared by weights"] = of["shared"].mean()
 if not rows:
     sys.exit(f"{run}: holds no two SAE seeds of one model")
 print(pd.DataFrame(rows).T.to_string(float_format="{:.3f}".format))
 for name, part in zip(rows, parts, strict=True):
-    print(f"\n{name}, by firings on the held-out tokens (medians)")
+    print(f"\n{name}, by firings on the held-out tokens (medians of all features; without a score, below every score)")
     print(part.to_string(float_format="{:.2f}".format))

@@ -46,13 +46,14 @@ names = list(dict.fromkeys(name for pair in matches for name in pair))
 if len(names) < 3:
     sys.exit(f"{run}: matches of three models or more are needed, found those of {', '.join(names) or 'none'}")
 
-print(f"width {max(by_width)}, held-out r and q of every pair of models:")
+print(f"width {max(by_width)}, held-out r and q of every pair of models, of the first's living features:")
 rows = {
     f"{a}-{b}": {
-        "pairs": len(c.held_out),
-        "median r": np.nanmedian(c.held_out),
-        "r >= 0.5": (c.held_out >= 0.5).mean(),
-        "q <= 0.05": (c.q <= 0.05).mean(),
+        "living": (numbers := c.summary())["n_living"],
+        "scored": numbers["n_scored"],
+        "median r": numbers["matched_report"],
+        "r >= 0.5": (c.held_out >= 0.5).sum() / max(1, numbers["n_living"]),
+        "q <= 0.05": (c.q <= 0.05).sum() / max(1, numbers["n_living"]),
     }
     for (a, b), c in matches.items()
 }

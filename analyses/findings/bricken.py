@@ -17,6 +17,7 @@ from scipy.stats import spearmanr
 from universality import Calibration, FeatureStore, Similarity
 from universality.config import load_config
 from universality.features.specificity import specificity
+from universality.matching.median import median_of_all
 from universality.pipeline.layout import RunFolder, headline_width
 from universality.statistics import best_neurons, concept_table, evaluation_halves
 
@@ -59,7 +60,10 @@ class Study:
 
 
 def best_match(study: Study) -> pd.DataFrame:
-    """Median over A's units of the correlation with the best unit of B, beside both nulls and the one-to-one median."""
+    """Median over A's units of the correlation with the best unit of B, beside both nulls and the one-to-one median.
+
+    Of all living units of A; those without a score lie below every score.
+    """
     rows = []
     for width in (*study.widths, None):
         a, b, found = study.pair(width)
@@ -69,9 +73,11 @@ def best_match(study: Study) -> pd.DataFrame:
             "best": (units, best[units], found.best_col_held_out[units]),
             "matched": (found.match.rows, found.match.cols, found.held_out),
         }
-        row: dict[str, object] = {"units": "neurons" if width is None else f"features, {width:,}"}
+        living = int((~found.match.dead_rows).sum())
+        row: dict[str, object] = {"units": "neurons" if width is None else f"features, {width:,}", "living": living}
         for name, (i, j, scores) in medians.items():
-            estimate = of_draws(float(np.nanmedian(scores)), _median_draws(a, b, i, j))
+            estimate = of_draws(median_of_all(scores, living), _median_draws(a, b, i, j, living))
+            row |= {f"{name}_scored": int((~np.isnan(scores)).sum())}
             row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         for null in ("global", "kind"):
             chance = found.under(null)  # type: ignore[arg-type]
@@ -82,13 +88,15 @@ def best_match(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _median_draws(a: FeatureStore, b: FeatureStore, i: npt.ArrayLike, j: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """[n_draws] medians over fixed pairs, the documents of the reporting half resampled."""
+def _median_draws(
+    a: FeatureStore, b: FeatureStore, i: npt.ArrayLike, j: npt.ArrayLike, living: int
+) -> npt.NDArray[np.float64]:
+    """[n_draws] medians over fixed pairs of so many units, the documents of the reporting half resampled."""
     moments = Similarity.activation(a, b, documents=evaluation_halves(a).report).pairs(i, j, by="group")
     n = len(moments.groups)
     weights = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float64)
     parts = np.array_split(weights, 10)  # [n_draws, n_pairs] a few draws at a time
-    return np.concatenate([np.nanmedian(moments.pearson(part), axis=1) for part in parts])
+    return np.array([median_of_all(r, living) for part in parts for r in moments.pearson(part)])
 
 
 def concepts(study: Study) -> pd.DataFrame:

@@ -31,7 +31,7 @@ MEASURES: dict[str, Callable[[Compared], float]] = {
     "r": lambda found: float(np.nanmean(found.r)),
 }
 """Share of features with one partner at cosine 0.7 by encoder and decoder; mean cosines of decoder and of encoder rows
-with their own one-to-one partners; mean held-out r of the partners by activation."""
+with their own one-to-one partners; mean held-out r of the partners by activation, of the pairs that are scored."""
 
 Key = tuple[str, float, int, int]  # architecture, k or penalty, width, tokens
 

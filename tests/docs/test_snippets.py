@@ -161,8 +161,10 @@ def test_the_check_of_commands_can_fail(words: str, error: type[Exception]) -> N
 
 def test_the_tutorial_shows_the_numbers_of_the_kept_run() -> None:
     kept = json.loads((ROOT / "analyses" / "results" / "quickstart" / "summary.json").read_text())["headline"]
-    shown = re.findall(r"^  (\S.*?) +median ([\d.]+) +n ([\d,]+)$", (ROOT / "docs" / "tutorial.md").read_text(), re.M)
-    found = [(p["label"], f"{p['median']:.3f}", f"{p['n']:,}") for p in kept["populations"]]
+    shown = re.findall(
+        r"^  (\S.*?) +median ([\d.]+) +([\d,]+) of ([\d,]+) scored$", (ROOT / "docs" / "tutorial.md").read_text(), re.M
+    )
+    found = [(p["label"], f"{p['median']:.3f}", f"{p['n_scored']:,}", f"{p['n']:,}") for p in kept["populations"]]
     assert shown == found
 
 

@@ -84,6 +84,17 @@ def test_plan_of_the_quickstart_is_what_it_left_on_the_disk() -> None:
         assert written / 1.5 < found[stage] < written * 1.5, stage
 
 
+def test_one_more_sae_of_each_model_is_in_the_plan_by_default() -> None:
+    models = {"load": {"A": "starter/seed0", "B": "starter/seed1"}}
+    by_default, without = (
+        {stage.name: stage for stage in estimate(parse_config({"models": models, "saes": saes}), TEXT)}
+        for saes in ({}, {"ceiling_seed": None})
+    )
+    more = 2 * sae_step_flop("topk", 512, 2048, 32) * 2_500_000
+    assert by_default["train-saes"].sae_flop - without["train-saes"].sae_flop == pytest.approx(more, rel=0.2)
+    assert by_default["match"].pairs - without["match"].pairs == pytest.approx(2 / 3 * without["match"].pairs)
+
+
 def test_tokens_are_counted_without_tokenising_all_of_them() -> None:
     text = count_text(load_config(CONFIGS / "quickstart.yaml"))
     assert text.train == pytest.approx(QUICKSTART_TOKENS[0], rel=0.1)

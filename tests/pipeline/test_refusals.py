@@ -13,7 +13,7 @@ from universality.pipeline.run import run_crosscoder
 
 
 def test_a_report_of_one_model_and_one_seed_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    config = parse_config({"models": {"load": {"A": "starter/seed0"}}})
+    config = parse_config({"models": {"load": {"A": "starter/seed0"}}, "saes": {"ceiling_seed": None}})
     message = (
         "a report compares two models or more, or SAE seeds of one; the configuration names A alone, with SAE seed 0; "
         r"name another under models.load or models.train, or a second seed as in saes.seeds=\[0, 1\]"

@@ -5,7 +5,7 @@ from typing import Any
 from universality.files import read_json
 from universality.pipeline.layout import RunFolder
 from universality.pipeline.overlap import seen_in_training
-from universality.report.numbers import of_all
+from universality.report.numbers import count, of_all
 
 
 def print_findings(folder: RunFolder) -> None:
@@ -24,7 +24,7 @@ def print_findings(folder: RunFolder) -> None:
         print(
             f"  width {row['width']:>6,}: held-out r {_number(row['held_out'])}, "
             f"{of_all(row['n_scored'], row['n_living'])}, explained variance "
-            f"{_number(a['explained_variance'])} at L0 {a['l0']:.0f}, q <= {head['q_level']:g} for "
+            f"{_number(a['explained_variance'])} at L0 {count(a['l0'])}, q <= {head['q_level']:g} for "
             f"{_number(row['share_significant'])}, within kinds {_number(row['share_within_kinds'])}"
         )
     for model in found["models"]["rows"]:
