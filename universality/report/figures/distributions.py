@@ -16,7 +16,7 @@ from universality.report.figures.style import (
     PAGE,
     PALE,
     PURPLE,
-    drawable,
+    in_legend,
     new_figure,
     say,
     styled,
@@ -84,9 +84,9 @@ def _height(x: np.ndarray, y: np.ndarray, at: float) -> float:
 def _label(sample: Sample) -> str:
     numbers = sample.population()
     if not numbers.n_scored:
-        return f"{drawable(sample.label, most=LINE)}\nno score (n = {count(numbers.n)})"
+        return f"{in_legend(sample.label, LINE)}\nno score (n = {count(numbers.n)})"
     digits = 3 if sample.role == "null" else 2
-    return f"{drawable(sample.label, most=LINE)}\nmedian {fixed(numbers.median, digits)} (n = {count(numbers.n)})"
+    return f"{in_legend(sample.label, LINE)}\nmedian {fixed(numbers.median, digits)} (n = {count(numbers.n)})"
 
 
 def describe_distribution(samples: Sequence[Sample]) -> Caption:
