@@ -107,6 +107,21 @@ def test_long_names_of_axes_are_not_cut_off_by_the_figure(picture) -> None:  # t
             assert box.y1 <= inside.y1
 
 
+def test_long_kinds_leave_the_label_of_short_names_whole() -> None:
+    figure = concepts(KINDS["long"], ("A", "__proto__"))
+    figure.draw_without_rendering()
+    assert figure.axes[0].xaxis.label.get_window_extent().x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize("picture", [best_match, coverage, densities, splitting, training, icicle])
+def test_legends_name_what_begins_with_an_underscore(picture) -> None:  # type: ignore[no-untyped-def]
+    figure = picture([f"_kind {i}" for i in range(6)], ("_a", "_b"))
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
+    said = " ".join(text.get_text() for legend in legends for text in legend.get_texts())
+    for name in ("_kind 0", "_kind 5") if picture is icicle else ("_a", "_b"):
+        assert name in said
+
+
 def test_the_kinds_of_a_picture_stay_apart() -> None:
     figure = concepts([f"{WIDEST}{i}{WIDEST}" for i in range(6)], SHORT)
     said = [label.get_text() for label in figure.axes[0].get_yticklabels()]

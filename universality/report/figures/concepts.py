@@ -48,7 +48,9 @@ def concept_dots(rows: Sequence[ConceptRow], names: tuple[str, str] = ("A", "B")
     figure = new_figure(PAGE * 0.82, max(1.6, 0.75 + 0.17 * len(drawn)))
     axes = figure.subplots()
     a, b = drawable_names(names, NAME)
-    gap = " " if len(a + b) <= NAME else "\n"  # a long label would not fit below the axes
+    kinds = drawable_names([row.kind for row in drawn], KIND)
+    wide = len(a + b) + max(map(len, kinds), default=0) > NAME
+    gap = "\n" if wide else " "  # a long label would not fit below the axes
     axes.set(
         xlabel=f"r of the kind's feature in {a}{gap}and its partner in {b} (held-out tokens)", ylabel="kind of text"
     )
@@ -68,7 +70,6 @@ def concept_dots(rows: Sequence[ConceptRow], names: tuple[str, str] = ("A", "B")
         y, x = zip(*theirs, strict=True)
         axes.plot(x, y, "D", color=VERMILION, markersize=4.5, fillstyle="none", linestyle="none",
                   label="Bricken et al. 2023")  # fmt: skip
-    kinds = drawable_names([row.kind for row in drawn], KIND)
     axes.set_yticks(places, [kind + (" †" if _few(row) else "") for kind, row in zip(kinds, drawn, strict=True)])
     lowest = min(min(row.held_out, row.ci_low if math.isfinite(row.ci_low) else 1.0) for row in drawn)
     axes.set(xlim=(min(0.0, lowest) - 0.02, 1.02), ylim=(len(drawn) - 0.4, -0.6))

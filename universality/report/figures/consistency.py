@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from universality.report.data import Caption, Role
 from universality.report.figures.distributions import LOOK
-from universality.report.figures.style import COLUMN, LINE, PALE, drawable, new_figure, say, styled
+from universality.report.figures.style import COLUMN, LINE, PALE, in_legend, new_figure, say, styled
 from universality.report.numbers import count, fixed, power_of_ten
 
 BINS_A_DECADE = 4
@@ -65,7 +65,7 @@ def consistency_by_frequency(samples: Sequence[FrequencySample]) -> Figure:
             linestyle=dashes,
             marker="o",
             markersize=2.5,
-            label=drawable(sample.label, most=LINE),
+            label=in_legend(sample.label, LINE),
         )
     if not drawn:
         say(axes, "too few pairs")

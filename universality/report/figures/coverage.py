@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 
 from universality.report.data import Caption, Role, Sample
 from universality.report.figures.distributions import LOOK
-from universality.report.figures.style import COLUMN, LINE, drawable, new_figure, say, styled
+from universality.report.figures.style import COLUMN, LINE, in_legend, new_figure, say, styled
 from universality.report.numbers import fixed, listed, percent
 
 Values = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -44,7 +44,7 @@ def quality_against_coverage(curves: Sequence[CoverageCurve]) -> Figure:
     axes = figure.subplots()
     for curve in curves:
         colour, dashes = LOOK[curve.role]
-        axes.plot(curve.share, curve.quality, color=colour, linestyle=dashes, label=drawable(curve.label, most=LINE))
+        axes.plot(curve.share, curve.quality, color=colour, linestyle=dashes, label=in_legend(curve.label, LINE))
     axes.set(xlabel="share of features, best matched first", ylabel="their mean held-out r", xlim=(0, 1.01))
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(min(0.0, *(float(c.quality.min()) for c in curves if c.quality.size), 0.0), 1.02)

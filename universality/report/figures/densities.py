@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
 
 from universality.report.data import Caption
-from universality.report.figures.style import CYCLE, IN_PANEL, PAGE, drawable, new_figure, say, styled
+from universality.report.figures.style import CYCLE, IN_PANEL, PAGE, in_legend, new_figure, say, styled
 from universality.report.numbers import count, percent, power_of_ten
 
 BINS_A_DECADE = 5
@@ -62,7 +62,7 @@ def _outline(axes: Axes, sample: DensitySample, edges: np.ndarray, model: int) -
     fires = sample.density > 0
     heights = np.histogram(np.log10(sample.density[fires]), edges)[0] / max(1, sample.density.size)
     dead = int((~fires).sum())
-    label = f"{drawable(sample.model, most=IN_PANEL)}: {count(dead)} dead"
+    label = f"{in_legend(sample.model, IN_PANEL)}: {count(dead)} dead"
     axes.stairs(
         heights,
         edges,

@@ -16,7 +16,7 @@ from universality.report.figures.style import (
     PAGE,
     PALE,
     PURPLE,
-    drawable,
+    in_legend,
     new_figure,
     say,
     styled,
@@ -86,7 +86,7 @@ def _label(sample: Sample) -> str:
     numbers = sample.population()
     digits = 3 if sample.role == "null" else 2
     scored = of_all(numbers.n_scored, numbers.n)
-    return f"{drawable(sample.label, most=LINE)}\nmedian {fixed(numbers.median, digits)} ({scored})"
+    return f"{in_legend(sample.label, LINE)}\nmedian {fixed(numbers.median, digits)} ({scored})"
 
 
 def describe_distribution(samples: Sequence[Sample]) -> Caption:

@@ -8,7 +8,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from universality.report.data import Caption
-from universality.report.figures.style import CYCLE, NAME, PAGE, PALE, drawable_names, new_figure, say, styled
+from universality.report.figures.style import (
+    CYCLE,
+    NAME,
+    PAGE,
+    PALE,
+    drawable_names,
+    in_legend,
+    new_figure,
+    say,
+    styled,
+)
 from universality.report.numbers import count, percent
 
 if TYPE_CHECKING:
@@ -46,7 +56,7 @@ def family_icicle(nodes: "pd.DataFrame", edges: "pd.DataFrame") -> Figure:
     axes.tick_params(length=0)
     for level in range(1, n_levels):
         axes.axhline(level - 0.5, color="white", linewidth=1.5)
-    labels = [*drawable_names(kinds, NAME), "other kinds"]
+    labels = [in_legend(kind, NAME) for kind in drawable_names(kinds, NAME)] + ["other kinds"]
     entries = [
         Patch(color=colour, label=label) for label, colour in zip(labels, (*CYCLE[: len(kinds)], PALE), strict=True)
     ]

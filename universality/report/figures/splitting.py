@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from universality.report.data import Caption, FamilyLevel, FamilyTable
-from universality.report.figures.style import CYCLE, IN_PANEL, PAGE, drawable, new_figure, say, styled
+from universality.report.figures.style import CYCLE, IN_PANEL, PAGE, in_legend, new_figure, say, styled
 from universality.report.numbers import count, fixed, percent
 
 Value = Callable[[FamilyLevel, FamilyLevel], float | None]
@@ -48,7 +48,7 @@ def _draw(axes: Axes, tables: Sequence[FamilyTable], value: Value, line: str, ma
     for i, table in enumerate(tables):
         points = [(high.width, value(low, high)) for low, high in pairwise(table.levels)]
         known = [(width, y) for width, y in points if y is not None]
-        said = ", ".join(part for part in (drawable(table.model, most=IN_PANEL), label) if part)
+        said = ", ".join(part for part in (in_legend(table.model, IN_PANEL), label) if part)
         axes.plot(
             [width for width, _ in known], [y for _, y in known], line, marker=marker, markersize=3.5,
             color=CYCLE[i % len(CYCLE)], linewidth=1.2, label=said,

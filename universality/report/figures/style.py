@@ -122,6 +122,12 @@ def drawable(text: str, *, mark_spaces: bool = False, most: int | None = None) -
     return whole if most is None else _cut_middle(whole, most)
 
 
+def in_legend(text: str, most: int) -> str:
+    """``drawable`` of a name in a legend, from which matplotlib would leave out one that begins with an underscore."""
+    shown = drawable(text, most=most)
+    return f" {shown}" if shown.startswith("_") else shown
+
+
 def _cut_middle(text: str, most: float) -> str:
     """The text, or as much of its two ends as is no wider than ``most`` with an ellipsis between them."""
     widths = [_advance(character) for character in text]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from universality.report.data import Caption
-from universality.report.figures.style import CYCLE, NAME, PAGE, drawable, new_figure, say, styled
+from universality.report.figures.style import CYCLE, NAME, PAGE, in_legend, new_figure, say, styled
 from universality.report.numbers import count, fixed, percent
 
 MEASURES = (
@@ -78,7 +78,7 @@ def training_curves(drawn: Sequence[Curve], unit: str = "tokens") -> Figure:
             colour, dashes = looks[curve.run]
             lone = "o" if len(curve.x) == 1 else ""
             axes.plot(curve.x, curve.y, color=colour, linestyle=dashes, linewidth=1.1, marker=lone, markersize=3,
-                      label=drawable(curve.run, most=NAME))  # fmt: skip
+                      label=in_legend(curve.run, NAME))  # fmt: skip
         axes.set_title(label)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
         if key in ("l0", "dead_share"):
