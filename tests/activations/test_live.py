@@ -111,13 +111,15 @@ def test_models_that_cannot_read_the_blocks_are_refused(blocks) -> None:
         )
 
     check_models({"m": model()}, blocks)
-    with pytest.raises(MismatchError, match="embeds 10 token types, the tokenizer makes 300"):
+    with pytest.raises(MismatchError, match=r"embeds 10 token types, .* set models\.tokenizers to own"):
         check_models({"m": model(d_vocab=10)}, blocks)
     with pytest.raises(MismatchError, match="reads 8 positions, blocks have 32"):
         check_models({"m": model(n_ctx=8)}, blocks)
     trained = model()
     trained.metadata["tokenizer_hash"] = "f" * 64
-    with pytest.raises(MismatchError, match="was trained on tokens of tokenizer ffffffffffff"):
+    with pytest.raises(
+        MismatchError, match=r"trained on tokens of tokenizer ffffffffffff, .* models\.tokenizers to own"
+    ):
         check_models({"m": trained}, blocks)
 
 
