@@ -5,13 +5,16 @@ OUT    ?= runs/quickstart
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint bench gpu docs clean setup
+.PHONY: demo test test-all lint bench gpu docs clean setup
 
 demo: $(READY)  ## the main job on real text; ends with the path of the report
 	@$(BIN)/universality run configs/quickstart.yaml --out $(OUT)
 
 test: $(READY)
 	@$(BIN)/python -m pytest
+
+test-all: $(READY)  ## the slow tests too
+	@$(BIN)/python -m pytest -m "slow or not slow"
 
 lint: $(READY)
 	@$(BIN)/ruff check .

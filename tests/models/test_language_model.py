@@ -199,7 +199,7 @@ def test_bad_folders_are_named(model, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="expected a JSON object, found list"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such-type"}))
-    with pytest.raises(ModelError, match="TransformerLens cannot load"):
+    with pytest.raises(ModelError, match="knows no model_type 'no-such-type'"):
         load_model(tmp_path)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from universality.activations.site import Site
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import MismatchError, ModelError
-from universality.models.directions import read_unembedding, residual_directions
+from universality.models.directions import DirectPath, direct_path, read_unembedding
 from universality.models.forward import loss_batches, mean_loss, run_until, to_device
 from universality.models.language_model import LanguageModel, weights
 from universality.models.unembedding import Unembedding
@@ -127,9 +127,14 @@ class ModelSite:
             found = run_until(bridge, tokens, *ours.values())
         return {name: activation[text].flatten(1).float() for name, activation in zip(ours, found, strict=True)}
 
+    @cached_property
+    def path(self) -> DirectPath | None:
+        """The way from here into the residual stream; see `models.directions.direct_path`."""
+        return direct_path(self.model, self.hook)
+
     def residual(self, decoder: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """What decoder rows write into the residual stream."""
-        return residual_directions(self.model, self.hook, decoder)
+        """What decoder rows write into the residual stream; see `models.directions.residual_directions`."""
+        return None if self.path is None else self.path.apply(decoder)
 
     def unembedding(self, train: TokenBlocks, min_count: int) -> Unembedding:
         """What logit weights need."""

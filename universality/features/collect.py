@@ -19,7 +19,7 @@ from universality.features.pool import Pool, pool_rows
 from universality.features.store import FeatureStore
 from universality.features.tables import Dictionary
 from universality.features.writer import FeatureWriter
-from universality.models.unembedding import Unembedding
+from universality.models.unembedding import LEFT_OUT, Unembedding
 from universality.progress import progress
 from universality.sae import SAE
 
@@ -79,13 +79,14 @@ def collect(
     if common is not None and (blocks.segment is None or len(blocks) != len(common)):
         raise MismatchError("common: expected the blocks of segments that these blocks of tokens were cut with")
     d_in = site.d_in
+    left_out = _left_out(site, unembedding)
     with ExitStack() as stack:
         writers = {
             path: stack.enter_context(
                 FeatureStore.create(
                     path,
                     d_in if sae is None else sae.d_sae,
-                    provenance=_provenance(site, sae, blocks, common, pool, basis),
+                    provenance=_provenance(site, sae, blocks, common, pool, basis) | left_out,
                     documents=blocks.documents,
                     overwrite=overwrite,
                     resume=resume,
@@ -170,6 +171,13 @@ def _dictionary(site: Site, sae: SAE | None) -> Dictionary:
         bias=sae.b_enc.detach().cpu().numpy(),
         residual=site.residual(decoder),
     )
+
+
+def _left_out(site: Site, unembedding: Unembedding | None) -> dict[str, Any]:
+    """What logit weights of this store leave out; nothing where it has none."""
+    if unembedding is None or site.residual(np.zeros((1, site.d_in), np.float32)) is None:
+        return {}
+    return {"logit_weights": {"left_out": list(LEFT_OUT)}}
 
 
 def _provenance(

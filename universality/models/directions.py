@@ -1,21 +1,74 @@
 """What a site's directions write to the residual stream, and the unembedding that reads it.
 
-The convention is stated with `universality.models.unembedding.Unembedding` and stored with it.
+Both are found in the model as it computes, not by the name of its family: norms are measured (`measure_norm`), and what
+is claimed of a path is compared with the model's own gradients before it is believed. The convention is stated with
+`universality.models.unembedding.Unembedding` and stored with it.
 """
 
+from __future__ import annotations
+
 import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.generalized_components.normalization import NormalizationBridge
 
 from universality.corpus.blocks import TokenBlocks
-from universality.hooks import in_residual_stream
-from universality.models.language_model import LanguageModel
+from universality.errors import ModelError
+from universality.models.architecture import first_line
+from universality.models.language_model import LanguageModel, weights
+from universality.models.norms import Norm, measure_norm, no_norm
 from universality.models.unembedding import Unembedding, vocabulary_mask
 
-_ATTN_Z = re.compile(r"^blocks\.(\d+)\.attn\.(o\.hook_in|hook_z)$")
-_MLP_POST = re.compile(r"^blocks\.(\d+)\.mlp\.(out\.hook_in|hook_post)$")
+_WHERE = re.compile(
+    r"blocks\.(?P<layer>\d+)\.("
+    r"(?P<neurons>mlp\.(out\.hook_in|hook_post))|(?P<heads>attn\.(o\.hook_in|hook_z))|"
+    r"(?P<part>mlp|attn)(\.(out|o))?\.hook_out|hook_(?P<part_too>mlp|attn)_out|"
+    r"(?P<middle>hook_resid_mid)|hook_in|hook_out|hook_resid_(pre|post))"
+)
+"""Sites with a direct path: neurons and heads, what the MLP and attention give out, and the stream itself."""
+_N_TOKENS = 6
+_Action = Callable[[Tensor], Tensor] | None
+
+
+@dataclass(frozen=True)
+class DirectPath:
+    """What a site's directions become in the residual stream, with the scale of a norm on the way held fixed.
+
+    Attributes
+    ----------
+    weight
+        float32 [d_in, d_model], where a matrix lies between: W_out or W_O.
+    norm
+        The norm that stands between the MLP or attention and the stream, where there is one.
+    norm_at
+        Its name.
+    """
+
+    weight: NDArray[np.float32] | None = None
+    norm: Norm | None = None
+    norm_at: str = ""
+
+    def apply(self, decoder: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Directions in the stream [n, d_model] of directions at the site [n, d_in]."""
+        found = decoder if self.weight is None else decoder @ self.weight
+        return found if self.norm is None else self.norm.apply(found)
+
+    def pull_back(self, c: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The transpose: from [n, d_model] to [n, d_in]."""
+        if self.norm is not None:
+            c = c * self.norm.gain
+            c = c - c.mean(axis=1, keepdims=True) if self.norm.centred else c
+        return c if self.weight is None else c @ self.weight.T
 
 
 def read_unembedding(model: LanguageModel, train: TokenBlocks, min_count: int) -> Unembedding:
@@ -26,17 +79,20 @@ def read_unembedding(model: LanguageModel, train: TokenBlocks, min_count: int) -
     train
         Blocks of the training split; a token type that occurs fewer than ``min_count`` times there is masked,
         as are columns of W_U beyond the tokenizer (padding). Models that read the same blocks get one mask.
+
+    Raises
+    ------
+    ModelError
+        If the final norm is no LayerNorm or RMSNorm, or the logits are not what it and W_U make of the stream.
     """
-    W_U = _array(model.bridge.W_U)
-    normalization = str(model.bridge.cfg.normalization_type or "").upper()
-    final = getattr(model.bridge, "ln_final", None)
-    gain = getattr(final, "w", None) if final is not None else None
-    return Unembedding(
-        W_U=W_U,
-        gain=np.ones(len(W_U), np.float32) if gain is None else _array(gain),
-        mask=vocabulary_mask(train, W_U.shape[1], min_count),
-        center_d_model=normalization.startswith("LN"),
-    )
+    norm, W_U = final_norm(model), _unembed_weight(model.bridge)
+    if not _reaches_logits(model.bridge, norm, W_U):
+        raise ModelError(
+            f"model {model.name!r}: the logits are not what its final norm and unembedding make of the stream, so "
+            "its logit weights are unknown; give a model that ends in a LayerNorm or RMSNorm and one matrix"
+        )
+    mask = vocabulary_mask(train, W_U.shape[1], min_count)
+    return Unembedding(W_U=W_U, gain=norm.gain, mask=mask, center_d_model=norm.centred)
 
 
 def residual_directions(model: LanguageModel, hook: str, decoder: NDArray[np.float32]) -> NDArray[np.float32] | None:
@@ -55,14 +111,230 @@ def residual_directions(model: LanguageModel, hook: str, decoder: NDArray[np.flo
     -------
     array or None
         ``decoder @ W_out`` at an MLP's post-activation, ``decoder @ W_O`` at what attention's heads read (heads one
-        behind the other), ``decoder`` itself where the site is added to the residual
-        stream or is the stream; None at other sites, which have no direct path to the logits.
+        behind the other), ``decoder`` itself where the site is added to the residual stream or is the stream. Where a
+        norm stands between the site and the stream, multiplied by its gain, its scale held fixed. None at other
+        sites, which have no direct path to the logits.
     """
-    if found := _MLP_POST.match(hook):
-        return decoder @ _array(model.bridge.blocks[int(found[1])].mlp.W_out)
-    if found := _ATTN_Z.match(hook):
-        return decoder @ _array(model.bridge.blocks[int(found[1])].attn.W_O).reshape(decoder.shape[1], -1)
-    return decoder if in_residual_stream(hook) else None
+    path = direct_path(model, hook)
+    return None if path is None else path.apply(decoder)
+
+
+def direct_path(model: LanguageModel, hook: str) -> DirectPath | None:
+    """The way from a hook into the residual stream, compared with the model's gradients; None where there is none.
+
+    A path that the gradients contradict, as in a model that normalises its stream in every layer, counts as none, which
+    is said on stderr.
+    """
+    bridge = model.bridge
+    names = [hook, *(name for name, point in bridge.hook_dict.items() if point.name == hook)]
+    found = next((match for name in names if (match := _WHERE.fullmatch(name))), None)
+    if found is None:
+        return None
+    layer, sublayer, asked = int(found["layer"]), found["part"] or found["part_too"], hook
+    claims = [DirectPath()]
+    if found["neurons"] or found["heads"]:
+        sublayer, matrix = ("mlp", "W_out") if found["neurons"] else ("attn", "W_O")
+        claims = _through(bridge, layer, sublayer, matrix)
+    elif sublayer and not isinstance(_component(bridge, hook.rpartition(".")[0]), NormalizationBridge):
+        claims = _behind(bridge, layer, sublayer)
+    elif found["middle"] and not hook.endswith("hook_resid_mid"):
+        asked = f"blocks.{layer}.hook_in"  # the site is what a norm reads of the stream: a step there moves no stream
+    said = "no one matrix leads from there into the stream"
+    for claim in claims:
+        if not (said := _doubt(bridge, asked, claim, layer, sublayer)):
+            return claim
+    print(
+        f"note: {model.name}: no direct path from {hook} to the logits ({said}); logit weights are left out",
+        file=sys.stderr,
+    )
+    return None
+
+
+def final_norm(model: LanguageModel) -> Norm:
+    """The norm in front of the unembedding, measured; gain 1 where the model has none."""
+    bridge = model.bridge
+    return no_norm(int(bridge.cfg.d_model)) if _component(bridge, "ln_final") is None else _measured(bridge, "ln_final")
+
+
+def _through(bridge: TransformerBridge, layer: int, sublayer: str, matrix: str) -> list[DirectPath]:
+    weight = getattr(getattr(bridge.blocks[layer], sublayer), matrix, None)  # none where experts share the work
+    if weight is None:
+        return []
+    flat = _array(weight).reshape(-1, weight.shape[-1])
+    return [replace(path, weight=flat) for path in _behind(bridge, layer, sublayer)]
+
+
+def _behind(bridge: TransformerBridge, layer: int, sublayer: str) -> list[DirectPath]:
+    """Ways from a sublayer's output: through the norm of its block that reads just this, or without a norm."""
+    parts = bridge.blocks[layer].submodules
+    norms = [f"blocks.{layer}.{name}" for name, part in parts.items() if isinstance(part, NormalizationBridge)]
+    given = _outputs(bridge, layer, sublayer, ("", ".out", ".o"))
+    with torch.no_grad():
+        seen = _run(bridge, dict.fromkeys([*given, *(f"{name}.hook_in" for name in norms)]))
+    for name in norms:
+        read = seen.get(f"{name}.hook_in")
+        if read is not None and any(n in seen and torch.equal(seen[n].flatten(), read.flatten()) for n in given):
+            return [DirectPath(norm=_measured(bridge, name), norm_at=name), DirectPath()]
+    return [DirectPath()]
+
+
+def _doubt(bridge: TransformerBridge, hook: str, claim: DirectPath, layer: int, sublayer: str | None) -> str:
+    """Why a path is not believed; empty where gradients from the stream's end back to the hook are those of the claim.
+
+    All other ways from the hook on are cut: what later sublayers add counts as constant. The scale of a norm behind a
+    sublayer counts as fixed: along what that norm gives out, where alone its change shows, nothing is asked.
+    """
+    said = ""
+    for ends in (("",), (".out", ".o", "")):  # the second where a sublayer adds the stream to what it gives out
+        try:
+            with _opaque_blocks_cut(bridge, layer + (sublayer is not None)):
+                cosine = _agreement(bridge, hook, claim, _outputs_of_others(bridge, layer, sublayer, ends))
+        except Exception as error:  # of the model's own code
+            said = first_line(error)
+            continue
+        if cosine >= _least_cosine(bridge):
+            return ""
+        said = f"the model's gradients have cosine {cosine:.3f} with those of such a path"
+    return said
+
+
+def _agreement(bridge: TransformerBridge, hook: str, claim: DirectPath, cut: list[str]) -> float:
+    """The least cosine between the model's gradients and those of the claim, from the stream's end to the hook."""
+    end, normed = _stream_end(bridge), f"{claim.norm_at}.hook_out"
+    actions: dict[str, _Action] = dict.fromkeys(cut, Tensor.detach)
+    actions |= {hook: _leaf, end: None} | ({normed: None} if claim.norm else {})
+    with torch.enable_grad():
+        seen = _run(bridge, actions)
+        c = _random_like(seen[end])
+        if claim.norm:
+            c = _without(c, seen[normed].detach() - torch.from_numpy(claim.norm.bias).to(c))
+        (found,) = torch.autograd.grad((seen[end] * c).sum(), seen[hook])
+    return _cosine(found[0].flatten(1), claim.pull_back(_array(c[0])))
+
+
+def _reaches_logits(bridge: TransformerBridge, norm: Norm, W_U: NDArray[np.float32]) -> bool:
+    """Whether gradients of the logits at the stream's end are those of this norm, its scale held fixed, and W_U."""
+    end = _stream_end(bridge)
+    with torch.enable_grad():
+        seen = _run(bridge, {end: _leaf, "unembed.hook_out": None})
+        c = _random_like(seen["unembed.hook_out"])
+        (gradient,) = torch.autograd.grad((seen["unembed.hook_out"] * c).sum(), seen[end])
+    expected = torch.from_numpy(DirectPath(norm=norm).pull_back(_array(c[0]) @ W_U.T)).to(gradient)
+    if end == "ln_final.hook_in":  # the change of its scale shows along the stream alone
+        stream = seen[end].detach()
+        stream = stream - stream.mean(-1, keepdim=True) if norm.centred else stream
+        gradient, expected = _without(gradient, stream), _without(expected, stream[0])
+    return _cosine(gradient[0], _array(expected)) >= _least_cosine(bridge)
+
+
+@contextmanager
+def _opaque_blocks_cut(bridge: TransformerBridge, first: int) -> Iterator[None]:
+    """Inside blocks that have no hooks, let what their parts other than norms give out count as constant."""
+    handles = [
+        part.register_forward_hook(lambda _module, _given, out: _constant(out))
+        for block in list(bridge.blocks)[first:]
+        if not block.submodules
+        for part in block.original_component.children()
+        if "norm" not in type(part).__name__.lower()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _constant(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_constant(item) for item in value)
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _outputs_of_others(bridge: TransformerBridge, layer: int, sublayer: str | None, ends: Sequence[str]) -> list[str]:
+    """Hooks of what all sublayers from this layer on give out, this one left out."""
+    return [
+        found[0]
+        for number in range(layer, len(bridge.blocks))
+        for part, component in bridge.blocks[number].submodules.items()
+        if not isinstance(component, NormalizationBridge) and (number > layer or part != sublayer)
+        if (found := _outputs(bridge, number, part, ends))
+    ]
+
+
+def _outputs(bridge: TransformerBridge, layer: int, part: str, ends: Sequence[str]) -> list[str]:
+    """Hooks of what a part of a block gives out: its own, or those of its last matrix."""
+    known = bridge.hook_dict
+    return [name for end in ends if (name := f"blocks.{layer}.{part}{end}.hook_out") in known]
+
+
+def _run(bridge: TransformerBridge, actions: Mapping[str, _Action]) -> dict[str, Tensor]:
+    """What is at hooks for a few tokens, and behind what is done there: [1, n_tokens, …]."""
+    seen: dict[str, Tensor] = {}
+
+    def act(value: Tensor, hook: Any, name: str) -> Tensor | None:
+        action = actions[name]
+        seen[name] = value.clone() if action is None else action(value)  # what runs behind may write into it
+        return None if action is None else seen[name]
+
+    device = next(iter(weights(bridge).values())).device
+    tokens = torch.arange(1, 1 + _N_TOKENS, device=device)[None] % int(bridge.cfg.d_vocab)
+    bridge.run_with_hooks(tokens, fwd_hooks=[(name, partial(act, name=name)) for name in actions], return_type="logits")
+    return seen
+
+
+def _leaf(value: Tensor) -> Tensor:
+    return value.detach().clone().requires_grad_()
+
+
+def _random_like(value: Tensor) -> Tensor:
+    return torch.randn(value.shape, generator=torch.Generator().manual_seed(0)).to(value)
+
+
+def _without(vectors: Tensor, direction: Tensor) -> Tensor:
+    """Each vector less its part along the direction of the same row."""
+    along = (vectors * direction).sum(-1, keepdim=True) / direction.square().sum(-1, keepdim=True).clamp_min(1e-30)
+    return vectors - along * direction
+
+
+def _cosine(found: Tensor, expected: NDArray[np.float32]) -> float:
+    """The least of all tokens."""
+    cosines = torch.nn.functional.cosine_similarity(found.double().cpu(), torch.from_numpy(expected).double(), dim=-1)
+    return float(cosines.min())
+
+
+def _least_cosine(bridge: TransformerBridge) -> float:
+    dtype = next(iter(weights(bridge).values())).dtype
+    return 0.9999 if dtype in (torch.float32, torch.float64) else 0.99
+
+
+def _stream_end(bridge: TransformerBridge) -> str:
+    """The hook at which the residual stream ends: in front of the final norm, where there is one."""
+    ends = ("ln_final", "project_out", "unembed")
+    return next(f"{name}.hook_in" for name in ends if _component(bridge, name) is not None)
+
+
+def _component(bridge: TransformerBridge, name: str) -> Any:
+    """A part of the bridge by its name in hooks; None where the model has none."""
+    found: Any = bridge
+    for part in name.split("."):
+        found = found[int(part)] if part.isdigit() else getattr(found, part, None)
+        if found is None:
+            return None
+    return found if getattr(found, "original_component", None) is not None else None
+
+
+def _measured(bridge: TransformerBridge, name: str) -> Norm:
+    component, held = _component(bridge, name), next(iter(weights(bridge).values()))
+    d_model = int(bridge.cfg.d_model)
+    return measure_norm(
+        component, d_model, name=name, weights=list(component.parameters()), device=held.device, dtype=held.dtype
+    )
+
+
+def _unembed_weight(bridge: TransformerBridge) -> NDArray[np.float32]:
+    """From the end of the stream to the logits, float32 [d_model, d_vocab]."""
+    W_U, projection = _array(bridge.W_U), _component(bridge, "project_out")
+    return W_U if projection is None else np.ascontiguousarray(_array(projection.weight).T @ W_U)
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,10 +31,12 @@ from universality.config import ArchitectureConfig
 from universality.errors import ModelError
 from universality.files import as_path, write_bytes
 from universality.hub import commit_of, repository
+from universality.models.architecture import FORMAT, check_architecture, first_line, read_config
+from universality.models.coverage import CoveringLoader
 from universality.models.identity import weights_hash
 from universality.models.shipped import model_folder
 
-_FORMAT, _VERSION = "universality-model", 1
+_VERSION = 1
 _WRAPPER = "._original_component"  # the bridge's name for the module that it wraps
 
 
@@ -106,7 +109,10 @@ def wrap_model(model: Any, tokenizer: Any, name: str) -> LanguageModel:
                 device=model.device,
             )
     except Exception as error:  # transformers and TransformerLens raise many kinds
-        raise ModelError(f"{name}: TransformerLens cannot wrap this {type(model).__name__}: {error}") from error
+        raise ModelError(
+            f"{name}: TransformerLens cannot wrap this {type(model).__name__}: {first_line(error)}"
+        ) from error
+    _check_that_it_runs(bridge, name, type(model).__name__)
     return LanguageModel(bridge.eval(), name, {"source": source, "in_memory": True})
 
 
@@ -174,7 +180,7 @@ def save_model(model: LanguageModel, folder: str | Path, dtype: torch.dtype = to
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().to("cpu", dtype).contiguous() for name, value in weights(model.bridge).items()}
     write_bytes(folder / "model.safetensors", save(state))  # save_file would make it private to its owner
-    config = {"format": _FORMAT, "version": _VERSION, **model.metadata}
+    config = {"format": FORMAT, "version": _VERSION, **model.metadata}
     write_bytes(folder / "config.json", (json.dumps(config, indent=1, sort_keys=True) + "\n").encode())
 
 
@@ -196,23 +202,15 @@ def load_model(source: str | Path, name: str | None = None) -> LanguageModel:
         If the folder is missing, torn, or something else.
     """
     folder = model_folder(source)
-    file = folder / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{file}: not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise ModelError(f"{file}: expected a JSON object, found {type(config).__name__}")
-    if config.get("format") == _FORMAT:
+    config = read_config(folder)
+    if config.get("format") == FORMAT:
         return _load_own(folder, config, name or folder.name)
-    if "model_type" in config:
-        return _load_hugging_face(folder, source, name or str(source).rsplit("/", 1)[-1])
-    raise ModelError(f"{file}: neither a model saved here (format {_FORMAT!r}) nor a Hugging Face config (model_type)")
+    return _load_hugging_face(folder, source, name or str(source).rsplit("/", 1)[-1])
 
 
 def _load_own(folder: Path, config: dict[str, Any], name: str) -> LanguageModel:
     if config.get("version") != _VERSION:
-        raise ModelError(f"{folder}: expected version {_VERSION} of {_FORMAT}, found {config.get('version')!r}")
+        raise ModelError(f"{folder}: expected version {_VERSION} of {FORMAT}, found {config.get('version')!r}")
     try:
         state = load_file(folder / "model.safetensors")
         bridge = _boot(config["architecture"], config["d_mlp"])
@@ -232,9 +230,16 @@ def _load_own(folder: Path, config: dict[str, Any], name: str) -> LanguageModel:
 
 
 def _load_hugging_face(folder: Path, source: str | Path, name: str) -> LanguageModel:
+    from transformer_lens.model_bridge.sources.transformers import get_hf_model_class_for_architecture
+
+    architecture = check_architecture(folder)
+    assert architecture is not None
+    loader = CoveringLoader(get_hf_model_class_for_architecture(architecture), folder, architecture)
     try:
         with _quiet_unless_watched():
-            bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32)
+            bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32, model_class=loader)
+    except ModelError:
+        raise
     except Exception as error:  # transformers raises many kinds
         if "tokenizer" in str(error) and not any(folder.glob("tokenizer*")):
             raise ModelError(
@@ -242,10 +247,48 @@ def _load_hugging_face(folder: Path, source: str | Path, name: str) -> LanguageM
                 "put the tokenizer.json and tokenizer_config.json of the model there (transformers: "
                 "tokenizer.save_pretrained(folder))"
             ) from None
-        raise ModelError(f"{folder}: TransformerLens cannot load this Hugging Face folder: {error}") from error
+        raise ModelError(_no_model(folder, architecture, "load", error)) from error
+    _check_that_it_runs(bridge, str(folder), architecture)
     repo = repository(source)
     where = {"revision": repo.revision, "commit": commit_of(folder)} if repo else {}
     return LanguageModel(bridge.eval(), name, {"source": repo.name if repo else folder.name, **where})
+
+
+def _check_that_it_runs(bridge: TransformerBridge, where: str, architecture: str) -> None:
+    """Refuse a model whose forward pass fails, or in which a token changes what stands before it.
+
+    Raises
+    ------
+    ModelError
+        With the architecture, and what was seen.
+    """
+    bridge.eval()
+    config: Any = bridge.original_model.config
+    config.use_cache = False  # caches of past keys fail where no layer is attention
+    tokens = torch.arange(1, 6).repeat(2, 1) % int(bridge.cfg.d_vocab)
+    tokens[1, -1] = 0
+    held = next(iter(weights(bridge).values()))
+    try:
+        with torch.no_grad():
+            logits = bridge.run_with_hooks(tokens.to(held.device), fwd_hooks=[], return_type="logits")[:, :-1].float()
+    except Exception as error:  # of TransformerLens or of the model's own code
+        raise ModelError(_no_model(where, architecture, "run", error)) from error
+    if not torch.isfinite(logits).all():
+        raise ModelError(f"{where}: the logits of this {architecture} are not finite; its weights are damaged")
+    change = (logits[1] - logits[0]).abs().max().item()
+    rounding = 1e-4 if held.dtype == torch.float32 else 1e-2
+    if change > rounding * logits.std().item():
+        raise ModelError(
+            f"{where}: expected a causal language model; in this {architecture} a token changes the logits before it "
+            f"(by {change:.2g}), so it reads ahead. Give a model that reads from left to right"
+        )
+
+
+def _no_model(where: str | Path, architecture: str, verb: str, error: Exception) -> str:
+    return (
+        f"{where}: TransformerLens {version('transformer-lens')} cannot {verb} this {architecture} ({first_line(error)}"
+        "); try the model with transformers alone, then another version of TransformerLens, or give another model"
+    )
 
 
 @contextmanager

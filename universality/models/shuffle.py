@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from universality.models.identity import weights_hash
 from universality.models.language_model import LanguageModel, load_model, weights
 
 
@@ -27,10 +28,10 @@ def shuffled(source: str, seed: int, name: str | None = None) -> LanguageModel:
         As `load_model`.
     """
     model = load_model(source, name)
-    rng = np.random.default_rng(seed)
+    rng, before = np.random.default_rng(seed), weights_hash(weights(model.bridge))
     with torch.no_grad():
         for _, tensor in sorted(weights(model.bridge).items()):
             order = torch.from_numpy(rng.permutation(tensor.numel()))
             tensor.copy_(tensor.flatten()[order.to(tensor.device)].view_as(tensor))
-    metadata = {"shuffled": {"source": str(model.metadata.get("source", source)), "seed": seed}}
+    metadata = {"shuffled": {"source": str(model.metadata.get("source", source)), "seed": seed, "hash": before}}
     return LanguageModel(model.bridge, name or f"{model.name}-shuffled", metadata)

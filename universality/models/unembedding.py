@@ -2,7 +2,8 @@
 
 Logit weights of a direction d [d_model] follow one convention throughout: subtract the mean of d over
 d_model (where the final norm is a LayerNorm), multiply by the final norm's gain, multiply by W_U, drop the
-vocabulary that does not count, centre over the rest. This holds what that needs; NumPy and safetensors only.
+vocabulary that does not count, centre over the rest. What is left out is in ``LEFT_OUT``. This holds what that needs;
+NumPy and safetensors only.
 """
 
 from __future__ import annotations
@@ -25,18 +26,32 @@ from universality.obstacles import check_openable
 
 FORMAT = "universality-unembedding"
 VERSION = "1"
+LEFT_OUT = (
+    "scale of the final norm (held fixed)",
+    "scale of a norm between the site and the residual stream (held fixed; its gain is in the stored directions)",
+    "bias of the final norm",
+    "bias of the unembedding",
+    "multiplier of the logits",
+    "soft-cap of the logits",
+    "multiplier of what a layer adds to the residual stream",
+)
+"""What a model does on the way to its logits and logit weights leave out."""
 
 
 @dataclass(frozen=True, eq=False)
 class Unembedding:
     """The last step of a language model, from the residual stream to logits.
 
+    It is the linear part, up to one factor for each token: the scale of the final norm counts as fixed, and what is
+    named in ``LEFT_OUT`` is not in it. An unembedding tied to the embedding is kept as any other.
+
     Parameters
     ----------
     W_U
         float32 [d_model, d_vocab].
     gain
-        float32 [d_model], gain of the final norm; ones where there is none.
+        float32 [d_model], gain of the final norm as it acts: 1 + w where the norm multiplies by that; ones where there
+        is none.
     mask
         bool [d_vocab], True where a vocabulary entry counts (not padding, not rare).
     center_d_model

@@ -28,9 +28,10 @@ from universality.config import Config
 from universality.errors import ModelError
 from universality.hooks import holds_neurons
 from universality.hub import cached_folder, repository
+from universality.models.architecture import check_architecture
 from universality.models.shipped import model_folder
 from universality.pipeline.layout import Comparison, RunFolder, comparisons, sae_grid
-from universality.pipeline.sites import by_source
+from universality.pipeline.sites import by_source, can_run_models
 
 UNSURE = "bytes on disk within 1.5×; hours within 3× (measured rates) or 10× (assumed ones); memory is a rough sum"
 ENTRY_BYTES = 9
@@ -141,6 +142,8 @@ def shape_of(config: Config, name: str, d_vocab: int) -> Shape:
     repo = repository(source)
     folder = cached_folder(repo) if repo else model_folder(source)
     if folder is not None and (folder / "config.json").is_file():
+        if can_run_models():
+            check_architecture(folder)
         return _shape_in(folder / "config.json")
     for pattern, shape in _KNOWN:
         if repo and re.fullmatch(pattern, repo.name):

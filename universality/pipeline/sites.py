@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from universality.config import Config
 from universality.corpus.blocks import TokenBlocks
-from universality.errors import ModelError
+from universality.errors import MismatchError, ModelError
 from universality.files import read_json
 from universality.hub import repository
 from universality.models.shipped import model_folder
@@ -59,9 +59,42 @@ def live_sites(
     sites: dict[str, Any] = {}
     for number, together in enumerate(by_source(config, names)):
         source = config.models.load.get(together[0], str(folder.model(together[0])))
-        model = to_fastest_device(load(source, number) if load else load_model(source, together[0]))
+        model = load(source, number) if load else load_model(source, together[0])
+        _check_same_weights(config, folder, together[0], model)
+        model = to_fastest_device(model)
         sites |= {name: ModelSite(replace(model, name=name), config.hooks[name]) for name in together}
     return {name: sites[name] for name in names}
+
+
+def check_architectures(config: Config) -> None:
+    """Refuse models that cannot take part for what their ``config.json`` says, before anything else is done.
+
+    Raises
+    ------
+    ModelError
+        As `universality.models.architecture.check_architecture`.
+    """
+    if not can_run_models():
+        return
+    from universality.models.architecture import check_architecture
+
+    for together in by_source(config, list(config.models.load)):
+        check_architecture(model_folder(config.models.load[together[0]]))
+
+
+def _check_same_weights(config: Config, folder: RunFolder, name: str, model: "LanguageModel") -> None:
+    """Compare a loaded model's hash with the one that the run noted down when it first met the model."""
+    noted = folder.model(name) / "source.json"
+    if name not in config.models.load or not noted.is_file():
+        return
+    recorded = _model_hash(config, folder, name)
+    found = model.metadata["shuffled"]["hash"] if "shuffled" in model.metadata else model.hash
+    if found != recorded:
+        raise MismatchError(
+            f"model {name!r}: the weights loaded from {config.models.load[name]} have hash {found[:12]}, and this run "
+            f"records {recorded[:12]} in {noted}; the files have changed since. Give the run the files that it began "
+            "with, or delete that file, and the run begins anew with these"
+        )
 
 
 def by_source(config: Config, names: list[str]) -> list[list[str]]:

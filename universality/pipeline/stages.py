@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from universality.config import Config
-from universality.errors import CorpusError
+from universality.errors import CorpusError, MismatchError
 from universality.files import replacing, write_json
 from universality.pipeline.fitness import warn_of_unfit
 from universality.pipeline.layout import Comparison, RunFolder, ceilings_of, family_stores, sae_grid
@@ -19,7 +19,9 @@ from universality.pipeline.overlap import note_overlap
 from universality.pipeline.samples import spread_evenly
 
 if TYPE_CHECKING:
+    from universality.activations import ModelSite
     from universality.corpus import TokenBlocks
+    from universality.sae import SAE
     from universality.sae.distributed import Ranks
     from universality.statistics import Calibration
 
@@ -32,7 +34,9 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
     """Token blocks, the tokenizer, and what counting alone achieves on the held-out documents."""
     from universality.corpus import build_corpus, build_from_arrays
     from universality.models.baselines import baselines
+    from universality.pipeline.sites import check_architectures
 
+    check_architectures(config)
     c = config.corpus
     folder.blocks.parent.mkdir(parents=True, exist_ok=True)
     if config.models.tokenizers:
@@ -181,6 +185,8 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
     else:  # token ids of a .npy
         check_special(name, model_folder(config.models.load[name]), blocks)
     site = ModelSite(model, config.hooks[name])
+    if not config.models.tokenizers:  # what a later stage needs of the model is measured before SAEs are trained
+        site.unembedding(blocks.select("train"), config.features.min_token_count)
     same_text = model.metadata.get("corpus_hash") == blocks.hash
     held_out = blocks.select("choose", "report")
     if same_text:
@@ -202,6 +208,7 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
         "hook_aliases": site.aliases,
         "dtype": str(next(model.bridge.parameters()).dtype).removeprefix("torch."),
         "folding": "none: weights as published",
+        "logit_weights": _way_to_logits(site),
         "bos_id": int(blocks.tokens[0, 0]),
         "d_vocab": {"model": model.d_vocab, "tokenizer": blocks.d_vocab},
     }
@@ -209,6 +216,14 @@ def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
     write_json(target / "source.json", note)
     source, corpus_hash = model_folder(config.models.load[name]), model.metadata.get("corpus_hash")
     return [target / "source.json", note_overlap(folder, name, source, corpus_hash, blocks)]
+
+
+def _way_to_logits(site: ModelSite) -> str:
+    """How the site's directions reach the residual stream, in words."""
+    if site.path is None:
+        return "none: no direct path from the hook into the residual stream"
+    way = "direct" if site.path.weight is None else "through the matrix behind the hook"
+    return way if site.path.norm is None else f"{way}, times the gain of {site.path.norm_at}, its scale held fixed"
 
 
 def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks) -> list[Path]:
@@ -237,6 +252,9 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks) ->
         for owner, width, seed in sae_grid(config)
         if owner == name
     }
+    for path, sae in saes.items():
+        if sae is not None and not config.saes.load:  # of loaded ones that is said where they are loaded
+            _check_trained_on(path, sae, site)
     (folder.root / "features").mkdir(exist_ok=True)
     collect_together(site, saes, held_out, unembedding, ranks, **rows)
     files = [Path(path) for path in saes]
@@ -255,6 +273,17 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks) ->
         return files
     shared = folder.root / "features" / unembedding.file_name
     return [*files, shared] if shared.exists() else files  # none where the site writes nothing to the logits
+
+
+def _check_trained_on(store: str | Path, sae: SAE, site: Any) -> None:
+    """Refuse an SAE of this run that was trained on other weights than those of the site's model."""
+    recorded = (sae.metadata.get("model") or {}).get("hash")
+    if recorded not in (None, site.model_hash):
+        raise MismatchError(
+            f"{store}: its SAE was trained on model {recorded[:12]}, and the model {site.name!r} now has hash "
+            f"{site.model_hash[:12]}; its files have changed since. Delete the run's saes folder, and they are trained "
+            "anew"
+        )
 
 
 def sample_documents(held_out: TokenBlocks, share: float) -> NDArray[np.int64]:

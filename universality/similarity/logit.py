@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from universality.errors import MismatchError, UniversalityError
+from universality.models.unembedding import LEFT_OUT
 from universality.similarity.factors import FactorSource
 from universality.similarity.rows import BoolArray, FloatArray
 from universality.similarity.selection import check_stores
@@ -64,6 +65,7 @@ def convention(a: FeatureStore, b: FeatureStore) -> dict[str, object]:
         sides[name] = {"unembedding": u.hash, "mean_over_d_model_removed": u.center_d_model, "gain": "final norm"}
     mask = joint_mask(a, b, unembedding(a), unembedding(b))
     return sides | {
+        "left_out": list(LEFT_OUT),
         "stored_directions": "raw: neither centred nor scaled",
         "centred_over": "vocabulary that counts in both",
         "n_vocab": int(mask.sum()),

@@ -1,0 +1,164 @@
+"""Whether a model's folder holds something that can take part, asked of ``config.json`` alone, before text is read."""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import redirect_stdout
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from universality.errors import ModelError
+
+FORMAT = "universality-model"
+"""What ``config.json`` of a model saved here says."""
+_OTHER_KINDS = {
+    "masked_lm": "an encoder, whose tokens see those behind them",
+    "seq2seq": "an encoder and a decoder",
+    "audio": "a model of sound",
+    "vision": "a model of pictures",
+}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What ``config.json`` says: of a model saved here, or of a Hugging Face one; ModelError if it is neither."""
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ModelError(f"{file}: not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{file}: expected a JSON object, found {type(config).__name__}")
+    if config.get("format") != FORMAT and "model_type" not in config:
+        raise ModelError(
+            f"{file}: neither a model saved here (format {FORMAT!r}) nor a Hugging Face config (model_type)"
+        )
+    return config
+
+
+def check_architecture(folder: str | Path) -> str | None:
+    """Refuse a folder whose ``config.json`` shows that it holds no causal language model which can be run here.
+
+    Reads no weights. A model that passes may still be refused when it is loaded.
+
+    Parameters
+    ----------
+    folder
+        With ``config.json``; see `universality.models.shipped.model_folder`.
+
+    Returns
+    -------
+    str or None
+        The name of the Hugging Face architecture; None for a model saved here.
+
+    Raises
+    ------
+    ModelError
+        With the architecture, what is wrong with it and what to give instead.
+    """
+    folder = Path(folder)
+    file = folder / "config.json"
+    config = read_config(folder)
+    if config.get("format") == FORMAT:
+        return None
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(
+            f"{folder}: adapter_config.json says that this is an adapter (LoRA or its like), which would be left out; "
+            "merge it into its model (peft: model.merge_and_unload()) and save that with save_pretrained"
+        )
+    known = _transformers_config(file, config)
+    architecture = _bridged(file, known)
+    _refuse_other_kinds(file, known, architecture)
+    _check_parts(file, known, architecture)
+    return architecture
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, in a line, without a stop at its end."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__).rstrip(".:")
+
+
+def empty_tokenizer(folder: str | Path) -> Any:
+    """A tokenizer of one token, for a bridge that will be given token ids; ``folder`` is where it is kept."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    backend, special = Tokenizer(WordLevel({"<unk>": 0}, unk_token="<unk>")), "<unk>"
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend, unk_token=special, bos_token=special, eos_token=special, pad_token=special
+    ).save_pretrained(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def _transformers_config(file: Path, config: dict[str, Any]) -> Any:
+    from transformers import CONFIG_MAPPING, AutoConfig
+
+    own_code = " Its own code (auto_map) is not run." if "auto_map" in config else ""
+    kind, library = config["model_type"], f"transformers {version('transformers')}"
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        raise ModelError(
+            f"{file}: {library} knows no model_type {kind!r}.{own_code} Take a model that it knows, or a version of it "
+            "that knows this one"
+        )
+    try:
+        return AutoConfig.from_pretrained(str(file.parent), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # many kinds: fields that contradict each other, remote code
+        raise ModelError(
+            f"{file}: {library} cannot read this config of model_type {kind!r} ({first_line(error)}).{own_code} Take "
+            "the config.json that was saved with the model"
+        ) from None
+
+
+def _bridged(file: Path, config: Any) -> str:
+    from transformer_lens.model_bridge.sources.transformers import determine_architecture_from_hf_config
+
+    try:
+        return str(determine_architecture_from_hf_config(config))
+    except ValueError:
+        named = ", ".join(config.architectures or ()) or config.model_type
+        raise ModelError(
+            f"{file}: TransformerLens {version('transformer-lens')} cannot run a {named}; take a causal language model "
+            "of an architecture that it knows, or a version of it that knows this one"
+        ) from None
+
+
+def _refuse_other_kinds(file: Path, config: Any, architecture: str) -> None:
+    from transformer_lens.utilities.architectures import classify_architecture
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    kind = classify_architecture(architecture)
+    if config.is_encoder_decoder:
+        kind = "seq2seq"
+    elif config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
+        kind = "masked_lm"
+    if kind in _OTHER_KINDS:
+        raise ModelError(
+            f"{file}: expected a causal language model, which reads from left to right; {architecture} is "
+            f"{_OTHER_KINDS[kind]}. Give a model whose architecture is one of …ForCausalLM or …LMHeadModel"
+        )
+
+
+def _check_parts(file: Path, config: Any, architecture: str) -> None:
+    """Refuse a model in which TransformerLens does not find a part that it expects; no weights take memory."""
+    import torch
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformer_lens.model_bridge.sources.transformers import get_hf_model_class_for_architecture
+
+    try:
+        with torch.device("meta"), redirect_stdout(io.StringIO()), TemporaryDirectory() as folder:
+            model = get_hf_model_class_for_architecture(architecture).from_config(config)
+            bridge = TransformerBridge.boot_transformers(
+                str(file.parent), hf_model=model, tokenizer=empty_tokenizer(folder), device="meta"
+            )
+    except Exception:  # some models cannot be built without values; loading them tells
+        return
+    parts = [name for name in ("embed", "ln_final", "unembed") if getattr(bridge, name, None) is not None]
+    if lacking := [name for name in parts if getattr(bridge, name).original_component is None]:
+        raise ModelError(
+            f"{file}: TransformerLens {version('transformer-lens')} expects a {lacking[0]} in this {architecture}, and "
+            "the model that this config describes has none; give another model of the architecture"
+        )
