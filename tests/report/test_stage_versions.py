@@ -37,13 +37,15 @@ TRAINED = re.compile(r"loss|quality|explained|l0|alive|density|norm|seconds|per_
 
 
 def rounded(value: Any) -> Any:
-    """JSON with its numbers to four digits."""
+    """JSON with its numbers to four digits; what is below 1e-9 is rounding's."""
     if isinstance(value, dict):
         return {key: rounded(part) for key, part in sorted(value.items())}
     if isinstance(value, list | tuple):
         return [rounded(part) for part in value]
+    if isinstance(value, float) and abs(value) < 1e-9:
+        return 0.0
     if isinstance(value, float):
-        return float(f"{value:.3e}") + 0.0 if math.isfinite(value) else str(value)  # + 0.0: no -0
+        return float(f"{value:.3e}") if math.isfinite(value) else str(value)
     return value
 
 
@@ -146,7 +148,7 @@ def made(finished: Path, planted: Any, tmp_path_factory: pytest.TempPathFactory)
     """Stage → (folder, files that it made there)."""
     found = {name: (finished, stamped(finished, name)) for name in ("corpus", *IN_FORM)}
     root = tmp_path_factory.mktemp("planted") / "run"
-    shutil.copytree(planted[1].root, root)
+    shutil.copytree(planted[1].root, root, ignore=shutil.ignore_patterns("report", "figures"))
     config, folder = planted[0], RunFolder(root)
     found["match"] = root, [*(root / "matches").glob("*.npz"), *(root / "similarity").glob("*.npz")]
     found["families"] = root, [folder.families(name) for name in config.models.names]
