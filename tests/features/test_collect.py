@@ -129,3 +129,12 @@ def test_an_sae_of_another_tool_need_not_say_how_it_was_trained(
         collect(site, {tmp_path / f"{seed}{training}.h5": chosen}, blocks.take(np.arange(8)), batch_blocks=7)
         with FeatureStore.open(tmp_path / f"{seed}{training}.h5") as store:
             assert store.provenance["sae"] == {"hash": chosen.hash, "architecture": "topk", "width": 90, "seed": seed}
+
+
+def test_what_logit_weights_leave_out_is_recorded(tmp_path: Path, site: Site, blocks: TokenBlocks) -> None:
+    part = blocks.take(np.arange(3))
+    collect(site, {tmp_path / "with.h5": sae(1, 3)}, part, unembedding=site.unembedding(blocks, 0))
+    collect(site, {tmp_path / "without.h5": sae(1, 3)}, part)
+    with FeatureStore.open(tmp_path / "with.h5") as store, FeatureStore.open(tmp_path / "without.h5") as other:
+        assert store.provenance["logit_weights"]["left_out"][0] == "scale of the final norm (held fixed)"
+        assert "logit_weights" not in other.provenance

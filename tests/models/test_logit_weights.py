@@ -133,3 +133,20 @@ def test_every_other_architecture(save_tiny, blocks: TokenBlocks, model_type: st
         pytest.skip(str(error))
     left_out = check(model, blocks)
     assert not {"hook_resid_post", "hook_resid_pre"} & left_out.keys() or "no hook" in str(left_out)
+
+
+def test_biases_change_no_logit_weights_and_a_multiplier_of_an_entry_is_refused(save_tiny, blocks: TokenBlocks) -> None:
+    """What is left out is the same for every feature; what is not linear as claimed is not passed over."""
+    model = load_model(save_tiny("gpt2", tie_word_embeddings=False))
+    whole = read_unembedding(model, blocks, 0)
+    with torch.no_grad():
+        model.bridge.original_model.transformer.ln_f.bias.add_(1)
+    assert read_unembedding(model, blocks, 0).hash == whole.hash
+    head = model.bridge.unembed.original_component
+    head.register_forward_hook(lambda module, given, out: out + torch.arange(out.shape[-1]))
+    assert read_unembedding(model, blocks, 0).hash == whole.hash
+    head.register_forward_hook(lambda module, given, out: out * torch.arange(out.shape[-1]))
+    with pytest.raises(
+        ModelError, match="the logits are not what its final norm and unembedding make of the stream, so"
+    ):
+        read_unembedding(model, blocks, 0)

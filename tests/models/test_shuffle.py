@@ -17,7 +17,7 @@ def test_values_stay_and_places_change() -> None:
     assert moved.hash == shuffled("starter/seed0", seed=3).hash
     assert len({model.hash, moved.hash, shuffled("starter/seed0", seed=4).hash}) == 3
     assert moved.name == "seed0-shuffled"
-    assert moved.metadata["shuffled"] == {"source": "starter/seed0", "seed": 3}
+    assert moved.metadata["shuffled"] == {"source": "starter/seed0", "seed": 3, "hash": model.hash}
 
 
 def test_what_was_learnt_is_gone() -> None:

@@ -14,6 +14,7 @@ from universality.models.language_model import load_model
 from universality.models.shipped import model_folder
 from universality.models.shuffle import shuffled
 from universality.pipeline.layout import RunFolder
+from universality.pipeline.plan import shape_of
 from universality.pipeline.sites import check_architectures, live_sites
 from universality.pipeline.stages import make_corpus
 
@@ -71,3 +72,17 @@ def test_an_sae_of_other_weights_is_refused() -> None:
     _check_trained_on("s.h5", sae, SimpleNamespace(name="A", model_hash="a" * 64))
     with pytest.raises(MismatchError, match=r"s\.h5: its SAE was trained on model aaaaaaaaaaaa, and the model 'A' now"):
         _check_trained_on("s.h5", sae, SimpleNamespace(name="A", model_hash="b" * 64))
+
+
+def test_a_model_that_cannot_take_part_is_not_planned_with(tmp_path: Path) -> None:
+    sizes = {
+        "hidden_size": 8,
+        "num_attention_heads": 2,
+        "intermediate_size": 8,
+        "num_hidden_layers": 1,
+        "vocab_size": 9,
+    }
+    write_json(tmp_path / "config.json", {"model_type": "bert", "architectures": ["BertForMaskedLM"], **sizes})
+    config = Config.model_validate({"models": {"load": {"A": str(tmp_path)}}})
+    with pytest.raises(ModelError, match="BertForMaskedLM is an encoder"):
+        shape_of(config, "A", d_vocab=9)

@@ -83,6 +83,7 @@ def test_conventions_are_recorded(stores: tuple[FeatureStore, FeatureStore]) -> 
         }
         assert not found["b"]["mean_over_d_model_removed"]
         assert found["n_vocab"] == D_VOCAB - 2
+        assert {"bias of the final norm", "soft-cap of the logits"} < set(found["left_out"])
 
 
 def test_a_pair_turned_round_is_the_transpose(stores: tuple[FeatureStore, FeatureStore]) -> None:

@@ -142,9 +142,10 @@ def shape_of(config: Config, name: str, d_vocab: int) -> Shape:
     repo = repository(source)
     folder = cached_folder(repo) if repo else model_folder(source)
     if folder is not None and (folder / "config.json").is_file():
-        if can_run_models():
-            check_architecture(folder)
-        return _shape_in(folder / "config.json")
+        shape = _shape_in(folder / "config.json")
+        if can_run_models() and '"model_type"' in (folder / "config.json").read_text(encoding="utf-8"):
+            check_architecture(folder)  # a model that cannot take part is not planned with
+        return shape
     for pattern, shape in _KNOWN:
         if repo and re.fullmatch(pattern, repo.name):
             return shape
