@@ -18,6 +18,8 @@ from universality.hooks import in_residual_stream
 from universality.hub import expand
 
 SEEDS_OF_A_MODEL = 1000
+_Whole = Annotated[int, Field(strict=True)]
+"""Written without a decimal point: 5.0 is more likely a share, or another key's value."""
 
 
 class _Section(BaseModel):
@@ -204,7 +206,7 @@ class SAEConfig(_Section):
     of seeds is matched at each width."""
     ceiling_seed: int | None = Field(None, ge=0, lt=SEEDS_OF_A_MODEL)
     """Train one more SAE of the first model, at the largest width, with this seed: what another SAE seed changes."""
-    k: int | list[int] = 32
+    k: _Whole | list[_Whole] = 32
     """Features that fire on a token (topk), or do on average (batchtopk, matryoshka): one number, or one a width."""
     nested: list[int] | None = None
     """Widths at which each SAE can be cut (matryoshka), those below its own; by default ``widths``."""
