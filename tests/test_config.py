@@ -62,6 +62,7 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
         ({"models": MODELS, "saes": {"nested": [2048]}}, r"nested widths must rise .* below 2048, found \[2048\]"),
         ({"models": MODELS, "saes": {"resample_at": [0.0]}}, r"resample_at holds shares .* found \[0.0\]"),
         ({"models": {}}, "^configuration: models: expected at least one model under load or train$"),
+        ({"models": MODELS, "saes": {"k": 5.0}}, r"saes\.k: expected an integer or a list of integers; found 5\.0$"),
         ({"models": MODELS, "saes": {"k": [3, "x"]}}, r"^configuration: saes\.k\.1: expected an integer; found 'x'$"),
         ({"models": MODELS, "saes": 3}, r"saes: expected a section with architecture, widths, .*; found 3$"),
         ({"models": MODELS, "saes": None}, r"saes: expected a section with architecture, .*; found nothing$"),

@@ -34,6 +34,8 @@ from universality.hub import expand
 from universality.unique_yaml import load_yaml
 
 SEEDS_OF_A_MODEL = 1000
+_Whole = Annotated[int, Field(strict=True)]
+"""Written without a decimal point: 5.0 is more likely a share, or another key's value."""
 
 
 class _Section(BaseModel):
@@ -248,7 +250,7 @@ class SAEConfig(_Section):
     """Seed of one more SAE of *each* model, at the largest width. What two SAEs that differ in their seed only do not
     share is the ceiling of every comparison of models. ``auto`` is the smallest seed that is not among ``seeds``, and
     trains no further SAE where ``seeds`` holds two already; ``null`` trains none."""
-    k: int | list[int] = 32
+    k: _Whole | list[_Whole] = 32
     """Features that fire on a token (topk), or do on average (batchtopk, matryoshka): one number, or one a width."""
     nested: list[int] | None = None
     """Widths at which each SAE can be cut (matryoshka), those below its own; by default ``widths``."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from universality.pipeline import RunFolder, run
 from universality.pipeline.info import describe
 from universality.pipeline.layout import comparisons, sae_grid
 from universality.pipeline.likeness import likeness, write_likeness
-from universality.pipeline.loaded import _check, with_loaded_saes
+from universality.pipeline.loaded import _check, _checked, with_loaded_saes
 from universality.pipeline.machine import count_text
 from universality.pipeline.plan import estimate
 from universality.pipeline.run import run_controls
@@ -173,6 +174,12 @@ def test_quality_is_measured_as_of_trained_ones(finished: RunFolder) -> None:
     quality = json.loads((finished.sae("B", 24, 0) / "quality.json").read_text())
     assert quality["l0"] == pytest.approx(4, abs=0.1)
     assert np.isfinite(quality["loss"]["spliced"])
+    assert quality["typical_explained_variance"] == pytest.approx(quality["explained_variance"], abs=0.2)
+    shown = (
+        f"explained variance {quality['explained_variance']:.3f}, {quality['typical_explained_variance']:.3f} of the"
+    )
+    assert any(shown in line for line in describe(finished.sae("B", 24, 0)))
+    assert "of the median token" in finished.report.read_text(encoding="utf-8")
 
 
 def test_a_second_run_does_nothing_and_a_changed_file_is_read_again(
@@ -308,6 +315,55 @@ def test_an_sae_of_another_model_is_named(tmp_path: Path, capsys: pytest.Capture
     site = ModelSite(load_model("starter/seed0", "A"), HOOK)
     _check(study({"A": str(folder), "B": str(folder)}), "A", site, str(folder), SAE.load(folder))
     assert "was trained on another model than A" in capsys.readouterr().err
+
+
+def test_a_run_scales_what_asks_for_it(finished: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the mean norm of the training tokens; with the same bytes each time."""
+    asks = saelens(tmp_path / "a", 24, 0, normalize="expected_average_only_in")
+    plain = saelens(tmp_path / "b", 24, 1)
+    config = study({"A": [str(asks), str(plain)], "B": str(plain)})
+    site = ModelSite(load_model("starter/seed0", "A"), HOOK)
+    blocks, few = TokenBlocks.load(finished.blocks).select("train"), RunFolder(tmp_path / "few")
+    few.blocks.parent.mkdir(parents=True)
+    blocks.take(np.arange(40)).save(few.blocks)
+    (target, sae), (_, untouched) = _checked(config, few, "A", site)
+    train = site.read(blocks.take(np.arange(40)))
+    factor = D_IN**0.5 / float(train.double().norm(dim=1).mean())
+    assert sae.scale == pytest.approx(factor, rel=1e-5)
+    assert_allclose(sae.encode(train).toarray() * factor, SAE.load(asks).encode(train * factor).toarray(), atol=1e-4)
+    assert (target.name, untouched.scale) == ("w24-s0", 1)
+    assert sae.metadata["activation_scale"]["n_tokens"] == len(train)
+    said = f"activations are multiplied by {factor:.4g}, √d_in over their mean norm on {len(train):,} training tokens"
+    assert said in capsys.readouterr().err
+    again = next(_checked(config, few, "A", site))[1]
+    one, other = (found.save(tmp_path / name) / "cfg.json" for found, name in ((sae, "one"), (again, "other")))
+    assert one.read_bytes() == other.read_bytes()
+    TokenBlocks.load(finished.blocks).select("choose").save(few.blocks)
+    with pytest.raises(
+        MismatchError, match=r"the 0 training tokens of this study have none .*; lower corpus\.held_out"
+    ):
+        list(_checked(config, few, "A", site))
+
+
+def test_a_place_that_cannot_be_checked_and_an_encoder_of_another_site_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = saelens(tmp_path / "a", 24, 0, hook="model.layers.0.self_attn.o_proj")
+    site, config = ModelSite(load_model("starter/seed0", "A"), HOOK), study({"A": str(folder), "B": str(folder)})
+    sae = SAE.load(folder)
+    _check(config, "A", site, str(folder), sae)
+    said = capsys.readouterr().err
+    assert (
+        "trained at 'model.layers.0.self_attn.o_proj', which is no name of TransformerLens's: whether that is" in said
+    )
+    assert "transcoder" not in said
+    other = torch.randn(D_IN, 24, generator=torch.Generator().manual_seed(9))
+    other -= (other * sae.W_dec.T).sum(dim=0) * sae.W_dec.T  # not a trace of what is written
+    _check(config, "A", site, str(folder), replace(sae, W_enc=other))
+    assert "its encoder and decoder do not point the same way; a transcoder, or not trained?" in capsys.readouterr().err
+    module = saelens(tmp_path / "b", 24, 0, hook="model.layers.0.mlp")
+    with pytest.raises(MismatchError, match=r"at model\.layers\.0\.mlp, in TransformerLens's names blocks\.0\.hook_ml"):
+        _check(config, "A", site, str(module), SAE.load(module))
 
 
 def test_braces_stand_for_several_paths() -> None:

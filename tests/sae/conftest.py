@@ -50,6 +50,12 @@ def toy() -> Superposition:
     return superposition(n_features=96, d_in=48, n_tokens=40_000, firing=3, seed=12345)
 
 
+@pytest.fixture(scope="session")
+def small_toy() -> Superposition:
+    """32 features in 16 dimensions, 2 on a token."""
+    return superposition(n_features=32, d_in=16, n_tokens=8192, firing=2, seed=12345)
+
+
 class RandomSAE(Protocol):
     """Makes an SAE [24 → 90] of random weights; fields may be given."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,20 +12,16 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from tests.sae.conftest import Superposition, superposition
 from universality.errors import ConfigError, MismatchError, ModelError
 from universality.sae import SAE, Quality, SAESpec, SAETrainer, summarise
 from universality.sae.initialise import FEW, OUTLYING, geometric_median
 from universality.statistics.fitness import faults
 
+if TYPE_CHECKING:
+    from tests.sae.conftest import Superposition
+
 STEPS, BATCH = 100, 256
 SPEC = SAESpec(48, k=2, learning_rate=1e-2, seed=1)
-
-
-@pytest.fixture(scope="module")
-def toy() -> Superposition:
-    """32 features in 16 dimensions, 2 on a token."""
-    return superposition(n_features=32, d_in=16, n_tokens=8192, firing=2, seed=12345)
 
 
 def with_offset(x: Tensor, norms: float) -> Tensor:
@@ -62,9 +58,9 @@ def explained(sae: SAE, x: Tensor) -> float:
 
 
 @pytest.fixture(scope="module")
-def plain(toy: Superposition) -> float:
+def plain(small_toy: Superposition) -> float:
     """What is explained of ordinary activations."""
-    return explained(train(toy.activations)[0], toy.activations[:2000])
+    return explained(train(small_toy.activations)[0], small_toy.activations[:2000])
 
 
 def never_fires(sae: SAE, x: Tensor) -> float:
@@ -73,8 +69,8 @@ def never_fires(sae: SAE, x: Tensor) -> float:
 
 
 @pytest.mark.parametrize(("norms", "pre_bias"), [(15, True), (50, True), (150, False)])
-def test_a_constant_offset_costs_nothing(norms: int, pre_bias: bool, toy: Superposition, plain: float) -> None:
-    x = with_offset(toy.activations, norms)
+def test_a_constant_offset_costs_nothing(norms: int, pre_bias: bool, small_toy: Superposition, plain: float) -> None:
+    x = with_offset(small_toy.activations, norms)
     sae, _ = train(x, replace(SPEC, apply_b_dec_to_input=pre_bias))
     assert explained(sae, x[:2000]) > plain - 0.03
     assert never_fires(sae, x) < 0.25, "as on activations without an offset"
@@ -82,9 +78,9 @@ def test_a_constant_offset_costs_nothing(norms: int, pre_bias: bool, toy: Superp
     assert_close(torch.from_numpy(sae.decode(sae.encode(x[:50]))), sae.reconstruct(x[:50]))
 
 
-def test_with_the_scale_of_the_offset_features_die(toy: Superposition, plain: float) -> None:
+def test_with_the_scale_of_the_offset_features_die(small_toy: Superposition, plain: float) -> None:
     """The control: what training did before, and what the centre is subtracted for."""
-    x = with_offset(toy.activations, 50)
+    x = with_offset(small_toy.activations, 50)
     whole = replace(summarise(x), far=False, scale=float((x.shape[1] / x.square().sum(dim=1).mean()).sqrt()))
     trainer, generator = SAETrainer(SPEC, whole, STEPS), torch.Generator().manual_seed(0)
     for _ in range(STEPS):
@@ -94,8 +90,8 @@ def test_with_the_scale_of_the_offset_features_die(toy: Superposition, plain: fl
     assert never_fires(sae, x) > 0.4
 
 
-def test_ordinary_activations_are_scaled_as_ever(toy: Superposition) -> None:
-    x = toy.activations
+def test_ordinary_activations_are_scaled_as_ever(small_toy: Superposition) -> None:
+    x = small_toy.activations
     summary = summarise(x)
     taken = x[torch.arange(8192) * len(x) // 8192]
     assert (summary.far, summary.dominant, summary.longest) == (False, False, None)
@@ -104,8 +100,8 @@ def test_ordinary_activations_are_scaled_as_ever(toy: Superposition) -> None:
     assert not {"max_norm_ratio", "normalize_activations"} & set(SPEC.as_dict())
 
 
-def test_few_tokens_of_large_norm_leave_the_others_their_features(toy: Superposition, plain: float) -> None:
-    x = with_outliers(toy.activations, 300)
+def test_few_tokens_of_large_norm_leave_the_others_their_features(small_toy: Superposition, plain: float) -> None:
+    x = with_outliers(small_toy.activations, 300)
     with pytest.warns(UserWarning, match=r"0\.\d\d% of the tokens are more than 10 times .* 99\.\d% of their variance"):
         summary = summarise(x)
     assert summary.dominant
@@ -139,9 +135,9 @@ def test_the_typical_figure_cannot_be_bought() -> None:
     assert " of the median token: a few tokens of large norm decide the former" in found.text
 
 
-def test_typical_is_the_median_over_tokens_for_any_batches(toy: Superposition) -> None:
-    sae, _ = train(toy.activations, steps=20)
-    x = toy.activations[:6000]
+def test_typical_is_the_median_over_tokens_for_any_batches(small_toy: Superposition) -> None:
+    sae, _ = train(small_toy.activations, steps=20)
+    x = small_toy.activations[:6000]
     found = []
     for size in (6000, 900):
         quality = Quality(sae)
@@ -155,8 +151,8 @@ def test_typical_is_the_median_over_tokens_for_any_batches(toy: Superposition) -
     assert found == pytest.approx([np.median(expected)] * 2, abs=0.002)
 
 
-def test_tokens_above_a_multiple_of_the_median_distance_are_left_out(toy: Superposition, tmp_path: Any) -> None:
-    x, spec = with_outliers(toy.activations, 300), replace(SPEC, max_norm_ratio=10)
+def test_tokens_above_a_multiple_of_the_median_distance_are_left_out(small_toy: Superposition, tmp_path: Any) -> None:
+    x, spec = with_outliers(small_toy.activations, 300), replace(SPEC, max_norm_ratio=10)
     whole, first, second = (SAETrainer(spec, x, 20) for _ in range(3))
     batches = list(x[:5120].split(BATCH))
     for step, batch in enumerate(batches):
@@ -178,8 +174,8 @@ def test_tokens_above_a_multiple_of_the_median_distance_are_left_out(toy: Superp
     assert without.finish().hash == whole.finish().hash, "the same as training on the others alone"
 
 
-def test_a_batch_of_outlying_tokens_alone_keeps_the_nearest(toy: Superposition) -> None:
-    x = with_outliers(toy.activations, 300)
+def test_a_batch_of_outlying_tokens_alone_keeps_the_nearest(small_toy: Superposition) -> None:
+    x = with_outliers(small_toy.activations, 300)
     trainer = SAETrainer(replace(SPEC, max_norm_ratio=10), x, 5)
     numbers = trainer.step(torch.stack([x[0] * 2, x[0], x[0] * 3]), report=True)
     assert (trainer.tokens_seen, trainer.tokens_left_out) == (1, 2)
@@ -187,8 +183,8 @@ def test_a_batch_of_outlying_tokens_alone_keeps_the_nearest(toy: Superposition) 
 
 
 @pytest.mark.parametrize("way", ["layer_norm", "constant_norm_rescale"])
-def test_normalising_each_token_takes_their_weight_from_them(way: str, toy: Superposition, plain: float) -> None:
-    x = with_outliers(toy.activations, 300)
+def test_normalising_each_token_takes_their_weight_from_them(way: str, small_toy: Superposition, plain: float) -> None:
+    x = with_outliers(small_toy.activations, 300)
     sae, _ = train(x, replace(SPEC, normalize_activations=way))
     assert sae.normalize_activations == way
     assert explained(sae, x[x.norm(dim=1) < 50][:2000]) > plain - 0.06
@@ -208,28 +204,30 @@ def test_what_is_outlying_in_many_tokens_is_no_exception() -> None:
     assert OUTLYING == 10
 
 
-def test_settings_that_cannot_work_are_refused(toy: Superposition) -> None:
+def test_settings_that_cannot_work_are_refused(small_toy: Superposition) -> None:
     with pytest.raises(ConfigError, match=r"max_norm_ratio must be finite and above 1, or None .*; found 0\.5"):
         replace(SPEC, max_norm_ratio=0.5)
     with pytest.raises(ConfigError, match=r"normalize_activations is one of none, layer_norm, .*; found 'batch'"):
         replace(SPEC, normalize_activations="batch")
     with pytest.raises(MismatchError, match=r"\('none', 10\.0\), the summary .* made with \('none', None\); pass both"):
-        SAETrainer(replace(SPEC, max_norm_ratio=10), summarise(toy.activations), 5)
+        SAETrainer(replace(SPEC, max_norm_ratio=10), summarise(small_toy.activations), 5)
     same = torch.zeros(100, 4)
     same[:40] = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
     with pytest.raises(ModelError, match="max_norm_ratio is 10, but half of the sample's tokens have the same activat"):
         summarise(same, max_norm_ratio=10)
 
 
-def test_a_checkpoint_from_before_a_centre_was_kept_goes_on(toy: Superposition) -> None:
-    first, second, whole = (SAETrainer(SPEC, toy.activations, 6) for _ in range(3))
-    for step, batch in enumerate(toy.activations[: 6 * BATCH].split(BATCH)):
+def test_what_was_decided_is_resumed(small_toy: Superposition) -> None:
+    """A checkpoint keeps the centre; of ordinary activations it keeps nothing more than it ever did."""
+    far = with_offset(small_toy.activations, 50)
+    moved = replace(summarise(far), centre=summarise(far).centre + 0.01)  # as another machine might find it
+    whole, first, second = (SAETrainer(SPEC, sample, 6) for sample in (far, far, moved))
+    for step, batch in enumerate(far[: 6 * BATCH].split(BATCH)):
         whole.step(batch)
         if step < 3:
             first.step(batch)
-    state = {name: value for name, value in first.state_dict().items() if name not in (
-        "centre", "far", "longest", "tokens_left_out", "scale_without_outlying")}  # fmt: skip
-    second.load_state_dict(state)
-    for batch in toy.activations[3 * BATCH : 6 * BATCH].split(BATCH):
+    second.load_state_dict(first.state_dict())
+    for batch in far[3 * BATCH : 6 * BATCH].split(BATCH):
         second.step(batch)
     assert second.finish().hash == whole.finish().hash
+    assert "centre" not in SAETrainer(SPEC, small_toy.activations, 6).state_dict()

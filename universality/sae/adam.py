@@ -2,11 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
+
+Update = Callable[[Tensor, Tensor, Tensor, Tensor, float, int, tuple[float, float], float], None]
+"""Changes a parameter and both moments: (parameter, gradient, first, second, rate, steps before, betas, epsilon)."""
+
+
+def fused(
+    parameter: Tensor, grad: Tensor, first: Tensor, second: Tensor,
+    rate: float, step: int, betas: tuple[float, float], epsilon: float,
+) -> None:  # fmt: skip
+    """PyTorch's own arithmetic, all in one pass over memory."""
+    from torch.optim.adam import adam
+
+    adam(
+        [parameter], [grad], [first], [second], [], [torch.tensor(float(step), device=grad.device)],
+        fused=grad.device.type in ("cpu", "cuda"), amsgrad=False, lr=rate,
+        beta1=betas[0], beta2=betas[1], eps=epsilon, weight_decay=0.0, maximize=False,
+    )  # fmt: skip
+
+
+def plain(
+    parameter: Tensor, grad: Tensor, first: Tensor, second: Tensor,
+    rate: float, step: int, betas: tuple[float, float], epsilon: float,
+) -> None:  # fmt: skip
+    """The same, equal but for rounding, where PyTorch's function is called otherwise."""
+    first.lerp_(grad, 1 - betas[0])
+    second.mul_(betas[1]).addcmul_(grad, grad, value=1 - betas[1])
+    size = second.sqrt().div_(math.sqrt(1 - betas[1] ** (step + 1))).add_(epsilon)
+    parameter.addcdiv_(first, size, value=-rate / (1 - betas[0] ** (step + 1)))
+
+
+def gives_adam(update: Update) -> bool:
+    """Whether a function that this PyTorch does not document can be called so, and is Adam; tried on three numbers."""
+    grad, found = torch.tensor([1.0, -2.0, 0.5]), []
+    try:
+        for function in (update, plain):
+            state = [torch.zeros(3) for _ in range(3)]
+            for step in range(2):
+                function(state[0], grad * (1 + step), state[1], state[2], 0.1, step, (0.9, 0.99), 1e-8)
+            found.append(torch.cat(state))
+    except (AttributeError, ImportError, RuntimeError, TypeError, ValueError):
+        return False
+    return torch.allclose(found[0], found[1])
+
+
+_UPDATE = fused if gives_adam(fused) else plain
 
 
 class Adam:
@@ -39,12 +84,8 @@ class Adam:
         step
             Steps before this one.
         """
-        adam(
-            [self._parameters[name][part]], [grad], [self.first[name][part]], [self.second[name][part]], [],
-            [torch.tensor(float(step), device=grad.device)],
-            fused=grad.device.type in ("cpu", "cuda"), amsgrad=False, lr=rate,
-            beta1=self._beta1, beta2=self._beta2, eps=self._epsilon, weight_decay=0.0, maximize=False,
-        )  # fmt: skip
+        state = self._parameters[name][part], grad, self.first[name][part], self.second[name][part]
+        _UPDATE(*state, rate, step, (self._beta1, self._beta2), self._epsilon)
 
     def forget(self, rows: Tensor) -> None:
         """Set the moments of these features to 0, as if their training began now."""

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-# oneDNN's float32 product: on AMD processors MKL, which PyTorch takes, leaves AVX-512 unused and is half as fast.
-_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """By oneDNN: on AMD processors MKL, which PyTorch takes, leaves AVX-512 unused and is half as fast."""
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return result
+
+
+def gives_linear(function: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> bool:
+    """Whether a private operator of this PyTorch can be called so, and multiplies; tried on a small product."""
+    x, weight, bias = (torch.arange(float(n)).reshape(shape) for n, shape in ((6, (2, 3)), (12, (4, 3)), (4, (4,))))
+    try:
+        return all(torch.allclose(function(x, weight, b), nn.functional.linear(x, weight, b)) for b in (None, bias))
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+        return False
+
+
+_ONEDNN = torch.backends.mkldnn.is_available() and gives_linear(_onednn)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -26,8 +42,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         In the number format of ``x``, which is that of the others.
     """
     if _ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu":
-        result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-        return result
+        return _onednn(x, weight, bias)
     return nn.functional.linear(x, weight, bias)
 
 

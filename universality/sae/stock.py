@@ -108,10 +108,23 @@ def select(pre: Tensor, rule: Rule) -> Entries:
         token, feature = (pre > floor).nonzero(as_tuple=True)
     else:
         values, columns = pre.topk(min(rule.k, pre.shape[1]), dim=1, sorted=False)
-        columns, order = columns.sort(dim=1)
-        kept = values.gather(1, order) > 0
+        columns = _first_of_equal(pre, values, columns).sort(dim=1).values
+        kept = pre.gather(1, columns) > 0
         token, feature = kept.nonzero(as_tuple=True)[0], columns[kept]
     return Entries(token, feature, pre[token, feature], (pre.shape[0], pre.shape[1]))
+
+
+def _first_of_equal(pre: Tensor, values: Tensor, columns: Tensor) -> Tensor:
+    """The columns [n_tokens, k] of the k largest, the first where some are equal: `topk` promises no order of those."""
+    bar = values.amin(dim=1, keepdim=True)
+    tied = ((pre >= bar).sum(dim=1) > values.shape[1]) & (bar[:, 0] > 0)
+    if not bool(tied.any()):
+        return columns
+    rows, least = pre[tied], bar[tied]
+    above, equal = rows > least, rows == least
+    kept = above | (equal & (equal.cumsum(dim=1) <= values.shape[1] - above.sum(dim=1, keepdim=True)))
+    columns[tied] = kept.nonzero()[:, 1].reshape(-1, values.shape[1])
+    return columns
 
 
 def largest_of_batch(entries: Entries, total: int) -> Entries:

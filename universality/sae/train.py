@@ -262,11 +262,7 @@ class SAETrainer:
             "adam": self._adam.state_dict(),
             "running_threshold": self.running_threshold.sums,
             "reservoir": self._reservoir.state_dict(),
-            "centre": self.centre,
-            "far": self.shift is not None,
-            "longest": self.longest,
-            "tokens_left_out": self.tokens_left_out,
-            "scale_without_outlying": self.scale_without_outlying,
+            **self._centre_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -311,10 +307,22 @@ class SAETrainer:
         except KeyError as error:
             raise FormatError(f"the checkpoint of an SAE lacks {error}; delete it to start again") from None
 
+    def _centre_state(self) -> dict[str, Any]:
+        """What was decided about far centres and outlying tokens; nothing of ordinary activations."""
+        if self.shift is None and self.longest is None and not self.scale_without_outlying:
+            return {}
+        return {
+            "centre": self.centre,
+            "far": self.shift is not None,
+            "longest": self.longest,
+            "tokens_left_out": self.tokens_left_out,
+            "scale_without_outlying": self.scale_without_outlying,
+        }
+
     def _load_centre(self, state: Mapping[str, Any]) -> None:
-        """Of checkpoints from before a centre was kept: theirs was never subtracted."""
+        """Of ordinary activations, and before a centre was kept, none was subtracted and no token left out."""
         if "centre" not in state:
-            self.shift = None
+            self.shift, self.longest, self.scale_without_outlying = None, None, False
             return
         self.centre = state["centre"].to(self.device)
         self.shift = self.centre if state["far"] else None

@@ -52,7 +52,8 @@ def read(source: Source) -> Fields:
     trainer, buffer = config.section("trainer"), config.section("buffer")
     if buffer.text("io", "out") == "in_and_out":
         raise FormatError(
-            f"{buffer.where}: a transcoder cannot be read: io is 'in_and_out', it reads one and writes the other"
+            f"{buffer.where}: a transcoder cannot be read, it reads one site of a model and writes to another: io is "
+            "'in_and_out'"
         )
     name = trainer.text("dict_class")
     if name in _REFUSED:

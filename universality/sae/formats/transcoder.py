@@ -6,6 +6,7 @@ configuration of the whole training (sparsify of November 2024 has none in the S
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from universality.errors import FormatError
 _FLAGS = ("transcode", "transcoder", "is_transcoder")
 _INPUTS = ("hook_name", "hook_point", "hook_point_in", "hook_name_in", "hf_hook_point_in")
 _OUTPUTS = ("hook_name_out", "out_hook_point", "hook_point_out", "hf_hook_point_out")
+
+_NAMED = re.compile(r"(?:^|[-.])transcoders?(?:$|[-.])")
+"""In names of repositories: gemma-scope-2b-pt-transcoders, skip-transcoder-…"""
 
 
 def refuse_transcoder(values: Mapping[str, Any], where: str | Path) -> None:
@@ -44,7 +48,7 @@ def refuse_named_transcoder(folders: Iterable[str], path: Path) -> None:
     FormatError
         If one of them is of transcoders.
     """
-    if found := next((name for name in folders if "transcoder" in name.lower()), None):
+    if found := next((name for name in folders if _NAMED.search(name.lower())), None):
         raise _refused(path, f"its files are those of an SAE, but they lie in {found!r}. If it is an SAE, rename that")
 
 
