@@ -193,7 +193,7 @@ def summary(draws: pd.DataFrame, shared: bool) -> dict[str, float]:
         "recall global": draws["found global"].sum() / partners if shared else np.nan,
         "recall kind": draws["found kind"].sum() / partners if shared else np.nan,
         "coverage": draws["cover"].sum() / max(1, draws["intervals"].sum()) if shared else np.nan,
-        "median covers": draws["median"].mean(),
+        "median covers": draws["median"].mean() if shared else np.nan,
         "KS global": draws["KS global"].min(),
         "KS kind": draws["KS kind"].min(),
         **{f"{null} p<={x}": draws[f"{null} p<={x}"].mean() for null in ("global", "kind") for x in LEVELS},

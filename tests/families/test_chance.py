@@ -31,7 +31,7 @@ def test_features_that_fire_everywhere_are_counted(plants: tuple, write_store: C
         write_store("a", x, decoder),
         write_store("b", np.pad(x, ((0, 0), (0, 1))), np.pad(decoder, ((0, 1), (0, 0)))),
     ]
-    found = families(stores)
+    found = families(stores, n_replicates=3)
     linked = [met.linked for met in found.chance.repaired[0]]
     assert linked == [1, 1, 1], "two dense features that write alike are linked on any text"
 
@@ -39,7 +39,7 @@ def test_features_that_fire_everywhere_are_counted(plants: tuple, write_store: C
 def test_seeds_decide(stores: list[FeatureStore]) -> None:
     def edges(seed: int) -> object:
         asks_little = {"min_decoder_cosine": -1, "min_masked_cosine": 0.1, "min_coverage": 0.0}
-        return families(stores[:2], **asks_little, seed=seed).chance.repaired
+        return families(stores[:2], **asks_little, n_replicates=3, seed=seed).chance.repaired
 
     assert edges(1) == edges(1)
     assert edges(1) != edges(2)
@@ -61,7 +61,7 @@ def test_one_document_has_no_other_to_meet(tmp_path: object) -> None:
         writer.append(x, token=np.zeros(50, int), document=np.zeros(50, int), position=np.arange(1, 51),
                       kind=np.full(50, "k"))  # fmt: skip
         stores.append(writer.finish(dictionary=Dictionary(decoder=rng.random((width, 4)))))
-    found = families(stores)
+    found = families(stores, n_replicates=3)
     assert found.chance.repaired == ((),)
     assert "needs full blocks of 50 tokens from at least two groups" in found.summary()["null_note"]
 

@@ -77,7 +77,7 @@ def test_the_terminal_and_the_kept_numbers_say_of_how_many(
     with gather.findings(config, folder) as found:
         headline = gather.headline(found, found.headline, gather.samples(found, found.headline))
         report = Report("x", headline, widths=gather.width_rows(found, found.headline))
-    folder.report.parent.mkdir()
+    folder.report.parent.mkdir(exist_ok=True)  # another test may have made the run's report
     path = _write_summary(report, folder.report.with_name("summary.json"))
     print_findings(folder)
     printed = capsys.readouterr().out
