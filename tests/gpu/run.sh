@@ -3,7 +3,8 @@
 #   tests/gpu/run.sh fetch      where there is a network: wheels for the machine with the card, into .wheels/
 #   tests/gpu/run.sh [FOLDER]   where there is a card: the tests marked gpu, then the tables, into FOLDER (runs/gpu)
 # PYTHON names the interpreter (python3). It needs torch, numba, h5py, safetensors, scipy, pandas, tqdm and pytest; what
-# else it lacks is taken from .wheels/, and tests that need more than it then has are skipped and say so.
+# else it lacks is taken from .wheels/, and tests that need more than it then has are skipped and say so. GPU_TESTS names
+# some of the test files, GPU_BENCH_OPTIONS are those of tests/bench/gpu.py.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
@@ -33,13 +34,14 @@ if compgen -G ".wheels/*.whl" >/dev/null && [ ! -d "$site" ]; then  # those that
 fi
 export PYTHONPATH="$PWD/$site:$PWD${PYTHONPATH:+:$PYTHONPATH}" HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
 
-files=$(grep -rlE '^pytestmark = .*gpu|mark\.gpu' tests --include='test_*.py' | sort)
-if ! "$python" -c 'import transformer_lens' 2>/dev/null; then
+files=${GPU_TESTS:-$(grep -rlE 'mark\.gpu' tests --include='test_*.py' | sort)}
+if grep -q '^tests/activations/' <<<"$files" && ! "$python" -c 'import transformer_lens' 2>/dev/null; then
     echo "TransformerLens cannot be imported: tests in tests/activations and of whole runs are left out"
     files=$(grep -v '^tests/activations/' <<<"$files")
 fi
 status=0
 # The package's warnings fail its tests in CI; here versions are whatever the machine has, so they are only shown.
+# shellcheck disable=SC2086
 "$python" -m pytest -m gpu $files --import-mode=importlib -p no:cacheprovider \
     -o addopts="--strict-markers --durations=10 -q -rs" -W default 2>&1 | tee "$out/tests.txt" || status=$?
 (cd tests/bench && "$python" gpu.py --out "$(cd "$OLDPWD" && realpath "$out")" ${GPU_BENCH_OPTIONS:-})
