@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from safetensors.numpy import save_file
 
-from universality.errors import FormatError, MismatchError
+from universality.errors import FormatError, MismatchError, UniversalityError
 from universality.models import unembedding as module
 from universality.models.unembedding import Unembedding, file_name
 
@@ -87,7 +87,7 @@ def test_torn_files(unembedding: Unembedding, tmp_path: Path) -> None:
         (tmp_path / "b.safetensors").write_bytes(content[:length])
         with pytest.raises(FormatError, match="not a whole safetensors file"):
             Unembedding.load(tmp_path / "b.safetensors")
-    with pytest.raises(FormatError, match="not a whole safetensors file"):
+    with pytest.raises(UniversalityError, match="a folder, where a file is expected"):
         Unembedding.load(tmp_path)
 
 
