@@ -232,7 +232,7 @@ def test_two_processes_end_in_the_contents_of_one(finished: Path, tmp_path: Path
     assert len(made) > 20
     assert made == contents(finished, "train-saes", "collect")
     rows = [json.loads(line) for line in (folder / "saes" / "train.jsonl").read_text().splitlines()]
-    assert all(len(row["saes"]) == 7 for row in rows)
+    assert all(len(row["saes"]) == 8 for row in rows)
     assert sorted(path.name for path in (folder / "saes").iterdir() if path.is_file()) == [
         "beginnings.json",
         "train.jsonl",

@@ -140,7 +140,10 @@ def read_csv(path: str | Path, text: Collection[str] = ()) -> "pd.DataFrame":
     import pandas as pd
 
     with Path(path).open(encoding="utf-8", newline="") as file:
-        header, *rows = list(csv.reader(file, strict=True)) or [[]]
+        lines = list(csv.reader(file, strict=True))
+    if not lines:
+        raise ValueError("the file is empty")
+    header, *rows = lines
     if ragged := next((n for n, row in enumerate(rows, 2) if len(row) != len(header)), None):
         raise ValueError(f"row {ragged} has {len(rows[ragged - 2])} cells, the header {len(header)}")
     columns = zip(*rows, strict=True) if rows else ((),) * len(header)

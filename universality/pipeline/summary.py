@@ -27,7 +27,7 @@ def print_findings(folder: RunFolder) -> None:
             f"{_number(a['explained_variance'])} at L0 {count(a['l0'])}, q <= {head['q_level']:g} for "
             f"{_number(row['share_significant'])}, within kinds {_number(row['share_within_kinds'])}"
         )
-    for model in found["models"]["rows"]:
+    for model in (found.get("models") or {}).get("rows", ()):
         print(f"  {seen_in_training(model['name'], model['held_out'], model['seen'])}")
 
 

@@ -14,15 +14,15 @@ from universality import __version__
 
 STAGES = {
     "corpus": 2,
-    "train-models": 1,
-    "train-saes": 1,
+    "train-models": 2,
+    "train-saes": 2,
     "collect": 2,
     "match": 2,
-    "families": 1,
+    "families": 2,
     "export": 2,
     "report": 2,
     "controls": 2,
-    "crosscoder": 1,
+    "crosscoder": 2,
 }
 """The part of a task's name before the slash → the version of the code that makes it."""
 _PACKAGES = ("torch", "transformers", "transformer-lens", "numpy", "scipy", "numba", "h5py", "tokenizers",
