@@ -274,3 +274,8 @@ def test_the_home_folder_is_expanded_in_every_path(tmp_path: Path, monkeypatch: 
     assert c.activations.cache == f"{tmp_path}/cache"
     assert c.saes.load == {"A": [f"{tmp_path}/x", f"{tmp_path}/y"], "B": [f"{tmp_path}/z"]}
     assert "~" not in str(c.model_dump())  # of a new path too
+
+
+def test_a_null_given_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected each null once, found kind, kind; leave the second out"):
+        parse_config({"statistics": {"nulls": ["kind", "kind"]}})

@@ -395,6 +395,13 @@ class StatisticsConfig(_Section):
     seed: int = Field(0, ge=0)
     """Seed for re-pairing and for the resamples."""
 
+    @field_validator("nulls")
+    @classmethod
+    def _each_once(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"expected each null once, found {', '.join(value)}; leave the second out")
+        return value
+
     def for_calibrate(self) -> dict[str, Any]:
         """Keyword arguments of `universality.calibrate`."""
         return {"null": self.nulls, **self.model_dump(exclude={"nulls"})}

@@ -73,6 +73,8 @@ def test_arrays_that_come_tokenised(tmp_path: Path) -> None:
     np.save(tmp_path / "t.npy", rows)
     blocks = build_from_arrays(tmp_path / "t.npy", d_vocab=10, bos_id=0, n_ctx=4, held_out=0).blocks
     assert_array_equal(blocks.tokens, rows)
+    one = build_from_arrays(rows, d_vocab=10, bos_id=0, n_ctx=4, held_out=0, max_documents=1).blocks
+    assert_array_equal(one.tokens, rows[:1])
     stream = np.array([5, 6, 1, 7, 1])
     blocks = build_from_arrays(stream, d_vocab=10, bos_id=0, n_ctx=4, document_separator=1, held_out=0).blocks
     assert_array_equal(blocks.tokens, [[0, 5, 6, 0], [0, 7, 0, 0]])

@@ -60,6 +60,14 @@ def test_calibration_is_joined_by_pair(two_stores: tuple[FeatureStore, FeatureSt
     assert "ci_low" not in frame
 
 
+def test_a_pair_that_the_calibration_lacks_says_so(
+    two_stores: tuple[FeatureStore, FeatureStore], matched: Match
+) -> None:
+    calibration = pd.DataFrame({"row": [1, 0], "col": [1, 2], "held_out": [0.5, 0.6], "note": ["", "rare"]})
+    notes = match_table(matched, *two_stores, calibration=calibration).set_index("row")["note"]
+    assert notes.loc[[0, 1, 2]].tolist() == ["rare", "", "no pair of this calibration: nothing is known of it"]
+
+
 def test_pairs_too_rare_for_a_p_come_last(two_stores: tuple[FeatureStore, FeatureStore], matched: Match) -> None:
     best = match_table(matched, *two_stores)[["row", "col"]]
     calibration = best.assign(p=[np.nan, 0.5, 0.01])

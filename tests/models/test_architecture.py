@@ -52,6 +52,12 @@ def test_unknown_and_contradicting_configs_are_refused(tmp_path: Path) -> None:
         check_architecture(write(tmp_path, model_type="llama"))
 
 
+def test_an_adapter_alone_is_named_as_one(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"a LoRA adapter without its model; merge it \(peft: merge_and_unload\(\)\)"):
+        load_model(tmp_path)
+
+
 def test_models_of_every_accepted_kind_pass(save_tiny) -> None:
     assert check_architecture("universality/models/starter/seed0") is None
     assert check_architecture(save_tiny("llama", tie_word_embeddings=False)) == "LlamaForCausalLM"

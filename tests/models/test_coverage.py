@@ -143,7 +143,9 @@ def test_sharded_and_pickled_weights_are_compared_too(whole: Path, tmp_path: Pat
         load_model(shards)
     index.write_text(json.dumps(said))
     (shards / lost).unlink()
-    with pytest.raises(ModelError, match="cannot load this LlamaForCausalLM"):
+    with pytest.raises(
+        ModelError, match=r"the weights cannot be read \(.*a file is missing or truncated; copy it again"
+    ):
         load_model(shards)
 
     pickled = tmp_path / "pickled"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from universality.config import Config, parse_config
-from universality.errors import ModelError
+from universality.errors import MismatchError, ModelError
 from universality.pipeline import run
 from universality.pipeline.hooks_first import check_hooks
 from universality.pipeline.machine import describe_plan
@@ -52,6 +52,11 @@ def test_hooks_are_checked_without_weights(models: dict[str, Any]) -> None:
         check_hooks(at(models, "blocks.0.attn.hook_attn_in"))
 
 
+def test_a_hook_like_no_other_is_answered_with_what_hooks_look_like() -> None:
+    with pytest.raises(ModelError, match=r"has no hook 'zzz'; hooks are named as TransformerLens does, blocks\.0\."):
+        check_hooks(at({"load": {"A": "starter/seed0"}}, "zzz"))
+
+
 def test_plan_and_run_refuse_before_they_read_text(tmp_path: Path) -> None:
     config = at({"load": {"A": "starter/seed0", "B": "starter/seed1"}}, "blocks.0.attn.hook_pattern",
                 corpus={"source": "nowhere"})  # fmt: skip
@@ -61,6 +66,13 @@ def test_plan_and_run_refuse_before_they_read_text(tmp_path: Path) -> None:
         run(config, tmp_path / "run")
     assert not (tmp_path / "run" / "corpus").exists()
     assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_blocks_longer_than_a_model_reads_are_refused(models: dict[str, Any]) -> None:
+    if "load" not in models:
+        return  # trained to read what blocks hold
+    with pytest.raises(MismatchError, match=r"model 'A' reads \d+ positions, blocks have 5000; lower corpus.n_ctx"):
+        check_hooks(at(models, "blocks.0.mlp.hook_post", corpus={"n_ctx": 5000}))
 
 
 def test_what_cannot_be_built_without_weights_is_left_to_whoever_loads_it(tmp_path: Path) -> None:

@@ -413,6 +413,10 @@ def test_no_replicates_no_p(plant: Planted) -> None:
         ({"replicates": -1}, "replicates must be at least 0, found -1"),
         ({"n_strata": 0}, "n_strata must be at least 1, found 0"),
         ({"min_firings": 0}, "min_firings must be at least 1, found 0"),
+        ({"min_firings": 2.5}, "min_firings must be a whole number, found 2.5"),
+        ({"replicates": True}, "replicates must be a whole number, found True"),
+        ({"seed": -1}, "seed must be at least 0, found -1"),
+        ({"block_length": 0}, "block_length must be at least 1, found 0"),
         ({"alpha": 1.0}, "alpha must lie between 0 and 1, found 1.0"),
         ({"null": "token"}, "unknown null 'token'"),
         ({"null": ()}, r"expected one null or several different ones, found \[\]"),
@@ -423,6 +427,17 @@ def test_no_replicates_no_p(plant: Planted) -> None:
 def test_wrong_calls_are_refused(plant: Planted, options: dict, message: str) -> None:
     with pytest.raises(UniversalityError, match=message):
         calibrate(plant.a, plant.b, **options)
+
+
+def test_where_no_pair_can_be_tested_the_classes_are_numbers_still(plant: Planted) -> None:
+    strata = calibrate(plant.a, plant.b, replicates=1, bootstrap=0, min_firings=10**8).strata()
+    assert strata.empty
+    assert set(strata.dtypes) == {np.dtype(np.float64)}
+
+
+def test_intervals_of_few_resamples_are_remarked_on(plant: Planted) -> None:
+    notes = calibrate(plant.a, plant.b, replicates=0, bootstrap=3).notes
+    assert "intervals rest on 3 resamples: below 20 a 95% bound is their largest" in notes
 
 
 def test_stores_of_other_tokens_are_refused(plant: Planted, tmp_path: Path) -> None:

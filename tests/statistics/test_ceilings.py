@@ -63,6 +63,9 @@ def test_a_ceiling_of_another_dictionary_or_measure_is_refused(plant: Planted, f
     other = replace(found, match=replace(found.match, dead_rows=np.zeros(7, bool)))
     with pytest.raises(MismatchError, match="expected for a a calibration by activation whose rows are the 18"):
         found.with_ceilings(other)
+    of_b = calibrate(plant.b, plant.a, **QUICK)
+    with pytest.raises(MismatchError, match="the calibration for a are of another store than the rows of this one"):
+        found.with_ceilings(of_b, found)
     masked = calibrate(plant.b, plant.a, "masked_cosine", **QUICK)
     with pytest.raises(MismatchError, match="of this one's columns, found one by masked_cosine with 18 rows"):
         found.with_ceilings(None, masked)

@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
@@ -156,8 +156,26 @@ def resolve_hook(model: LanguageModel, hook: str) -> str:
     known = model.bridge.hook_dict
     if hook not in known:
         near = difflib.get_close_matches(hook, known, n=3, cutoff=0.3)
-        raise ModelError(f"model {model.name!r} has no hook {hook!r}; the nearest are {', '.join(near) or 'none'}")
+        raise ModelError(f"model {model.name!r} has no hook {hook!r}; {_nearest(near)}")
     return str(known[hook].name or hook)
+
+
+def _nearest(names: Sequence[str]) -> str:
+    if names:
+        return f"the nearest are {', '.join(names)}"
+    return "hooks are named as TransformerLens does, blocks.0.hook_resid_post for what leaves the first layer"
+
+
+def check_positions(name: str, n_ctx: int, longest: int) -> None:
+    """Refuse a model that reads fewer positions than a block may have.
+
+    Raises
+    ------
+    MismatchError
+        If ``longest`` is more than ``n_ctx``.
+    """
+    if longest > n_ctx:
+        raise MismatchError(f"model {name!r} reads {n_ctx} positions, blocks have {longest}; lower corpus.n_ctx")
 
 
 def check_models(models: Mapping[str, LanguageModel], blocks: TokenBlocks) -> None:
@@ -175,10 +193,7 @@ def check_models(models: Mapping[str, LanguageModel], blocks: TokenBlocks) -> No
                 "name the tokenizer that this model was trained with as corpus.tokenizer, or, where the models have "
                 "tokenizers of their own, set models.tokenizers to own"
             )
-        if model.n_ctx < blocks.n_ctx:
-            raise MismatchError(
-                f"model {name!r} reads {model.n_ctx} positions, blocks have {blocks.n_ctx}; lower corpus.n_ctx"
-            )
+        check_positions(name, model.n_ctx, blocks.n_ctx)
         theirs = model.metadata.get("tokenizer_hash")
         if theirs and blocks.tokenizer_hash and theirs != blocks.tokenizer_hash:
             raise MismatchError(

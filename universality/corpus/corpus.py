@@ -139,6 +139,7 @@ def build_from_arrays(
     special_ids: Iterable[int] = (),
     held_out: float = 0.2,
     split_seed: int = 0,
+    max_documents: int | None = None,
 ) -> Corpus:
     """Blocks from tokens that someone else made.
 
@@ -150,7 +151,7 @@ def build_from_arrays(
         Token types; every id is below it.
     bos_id
         The id that opens a block. Where it stands in a document it is left out: the block brings its own.
-    n_ctx, held_out, split_seed
+    n_ctx, held_out, split_seed, max_documents
         As for `build_corpus`.
     document_separator
         The id that ends each document of a stream.
@@ -168,7 +169,7 @@ def build_from_arrays(
     name = str(tokens) if isinstance(tokens, str | Path) else "array"
     rows = _rows(name, _integers(name, tokens), document_separator)
     special = {bos_id, *special_ids}
-    rows = [row for row in rows if not np.isin(row, list(special)).all()]
+    rows = [row for row in rows if not np.isin(row, list(special)).all()][:max_documents]
     passages = [Passage(id=str(i), kind="tokens", group=str(i), text="") for i in range(len(rows))]
     documents, flagged = _table(passages, held_out, split_seed)
     blocks = cut_blocks(

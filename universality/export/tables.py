@@ -209,6 +209,8 @@ def _of_pairs(values: npt.ArrayLike | None, n: int) -> npt.NDArray[np.float64]:
 
 
 def _calibrated(frame: "pd.DataFrame", calibration: "pd.DataFrame") -> "pd.DataFrame":
+    if not hasattr(calibration, "columns"):
+        raise MismatchError(f"expected calibrate(...).to_frame(), found {type(calibration).__name__}; pass the table")
     missing = {"row", "col"} - set(calibration.columns)
     if missing:
         raise MismatchError(
@@ -218,7 +220,12 @@ def _calibrated(frame: "pd.DataFrame", calibration: "pd.DataFrame") -> "pd.DataF
     if calibration.duplicated(["row", "col"]).any():
         raise MismatchError("the calibration names a pair twice; pass the calibration of one match")
     known = [name for name in CALIBRATED if name in calibration.columns]
-    return frame.merge(calibration[["row", "col", *known]], on=["row", "col"], how="left")
+    merged = frame.merge(calibration[["row", "col", *known]], on=["row", "col"], how="left", indicator="side")
+    alone = merged.pop("side") == "left_only"
+    if alone.any() and "note" in merged:
+        unknown = "no pair of this calibration: nothing is known of it"
+        merged["note"] = merged["note"].astype(object).where(~alone, unknown)
+    return merged
 
 
 def _is_bare(column: "pd.Series[Any]") -> bool:

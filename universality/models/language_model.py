@@ -247,6 +247,11 @@ def _load_hugging_face(folder: Path, source: str | Path, name: str) -> LanguageM
                 "put the tokenizer.json and tokenizer_config.json of the model there (transformers: "
                 "tokenizer.save_pretrained(folder))"
             ) from None
+        if isinstance(error, OSError | SafetensorError):
+            raise ModelError(
+                f"{folder}: the weights cannot be read ({first_line(error)}): a file is missing or truncated; copy "
+                "it again"
+            ) from error
         raise ModelError(_no_model(folder, architecture, "load", error)) from error
     _check_that_it_runs(bridge, str(folder), architecture)
     repo = repository(source)

@@ -32,6 +32,12 @@ def outline_of(folder: Path, name: str) -> LanguageModel | None:
         return None
 
 
+def positions_of(folder: Path, outline: LanguageModel) -> int:
+    """Positions that a model reads, whose outline keeps those of Hugging Face models alone."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return int(config["architecture"]["n_ctx"]) if "architecture" in config else outline.n_ctx
+
+
 def outline_to_train(architecture: ArchitectureConfig, name: str) -> LanguageModel:
     """The outline of a model that is yet to be trained; raises ModelError where it cannot be built."""
     return new_model(architecture, **_SMALL, init_seed=0, name=name)

@@ -22,6 +22,11 @@ def model_folder(source: str | Path) -> Path:
         return fetch_model(repo)
     folder = STARTER / Path(name).name if name.startswith("starter/") else as_path(source)
     if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise ModelError(
+                f"{source}: a LoRA adapter without its model; merge it (peft: merge_and_unload()) and save the whole "
+                "model"
+            )
         shipped = ", ".join(f"starter/{path.name}" for path in sorted(STARTER.glob("seed*")))
         raise ModelError(f"{source}: expected a model's folder with config.json, or one of {shipped}")
     return folder

@@ -1,4 +1,4 @@
-"""Whether each model has its hook, from its configuration alone: before text is read and weights are loaded."""
+"""Whether each model has its hook and reads whole blocks, from its configuration alone: before text is read."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from universality.pipeline.sites import by_source, can_run_models
 
 
 def check_hooks(config: Config, download: bool = False) -> None:
-    """Refuse hooks that a model does not have, or that hold nothing of a single token.
+    """Refuse hooks that a model does not have, or that hold nothing of a single token, and blocks longer than it reads.
 
     Models whose configuration is not at hand, and those that cannot be built without weights, are not checked.
 
@@ -23,11 +23,13 @@ def check_hooks(config: Config, download: bool = False) -> None:
     ------
     ModelError
         Naming the model, its hook and the nearest hooks; or that there is no such model.
+    MismatchError
+        If a model reads fewer positions than ``corpus.n_ctx``.
     """
     if not can_run_models():  # activations are read from a cache, whose names say at which hook they were taken
         return
-    from universality.activations.live import ModelSite
-    from universality.models.outline import outline_of, outline_to_train
+    from universality.activations.live import ModelSite, check_positions
+    from universality.models.outline import outline_of, outline_to_train, positions_of
 
     for together in by_source(config, config.models.names):
         name = together[0]
@@ -36,9 +38,10 @@ def check_hooks(config: Config, download: bool = False) -> None:
         else:
             folder = _folder(config.models.load[name], download)
             found = None if folder is None else outline_of(folder, name)
-            if found is None:
+            if folder is None or found is None:
                 continue
             model = found
+            check_positions(name, positions_of(folder, found), config.corpus.n_ctx)
         for one in together:
             site = ModelSite(replace(model, name=one), config.hooks[one])
             _ = site.d_in

@@ -51,6 +51,7 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
             special_ids=c.special_ids,
             held_out=c.held_out,
             split_seed=c.split_seed,
+            max_documents=c.max_documents,
         )
     else:
         corpus = build_corpus(

@@ -32,6 +32,7 @@ MEASURES: dict[str, Callable[..., Similarity]] = {
     "masked_cosine": Similarity.masked_cosine,
 }
 FEW_GROUPS = 8
+FEW_DRAWS = 20  # resamples from which one lies beyond the 95% quantile
 
 
 def calibrate(
@@ -97,8 +98,9 @@ def calibrate(
     settings = {k: v for k, v in locals().items() if k not in ("a", "b", "memory_budget", "nulls")}
     settings["null"] = list(nulls)
     _check(
-        measure, nulls, alpha, replicates=replicates, bootstrap=bootstrap, min_firings=min_firings, n_strata=n_strata
-    )
+        measure, nulls, alpha, replicates=replicates, bootstrap=bootstrap, min_firings=min_firings, n_strata=n_strata,
+        seed=seed, **({} if block_length is None else {"block_length": block_length}),
+    )  # fmt: skip
     notes: list[str] = []
     whole = MEASURES[measure](a, b, memory_budget=memory_budget)
     halves = evaluation_halves(a)
@@ -131,7 +133,9 @@ def _check(measure: str, nulls: tuple[Null, ...], alpha: float, **counts: int) -
     if not nulls or len(set(nulls)) < len(nulls):
         raise UniversalityError(f"calibrate: expected one null or several different ones, found {list(nulls)}")
     for name, value in counts.items():
-        least = 0 if name in ("replicates", "bootstrap") else 1
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise UniversalityError(f"calibrate: {name} must be a whole number, found {value!r}")
+        least = 0 if name in ("replicates", "bootstrap", "seed") else 1
         if value < least:
             raise UniversalityError(f"calibrate: {name} must be at least {least}, found {value}")
     if not 0 < alpha < 1:
@@ -174,6 +178,8 @@ def _intervals(
     if report.name != "activation":
         notes.append(f"no intervals: {report.name} keeps no statistics by group")
         return Intervals(low, high, np.full(2, np.nan), 0)
+    if draws < FEW_DRAWS:
+        notes.append(f"intervals rest on {draws} resamples: below {FEW_DRAWS} a 95% bound is their largest")
     living = int((~found.dead_rows).sum())
     of_known = resampled(report, found.rows[known], found.cols[known], draws, seed, n_of=living)
     groups = "1 group" if of_known.n_groups == 1 else f"{of_known.n_groups} groups"

@@ -17,6 +17,7 @@ from universality.matching import Match
 from universality.matching.archive import Arrays, read_archive, write_archive
 from universality.matching.median import known_median, median_of_all
 from universality.similarity.rows import FloatArray, IntArray
+from universality.statistics.bootstrap import MIN_GROUPS
 from universality.statistics.chance import Chance
 from universality.statistics.heldout import optimism
 from universality.statistics.null import Null
@@ -128,7 +129,7 @@ class Calibration:
         Raises
         ------
         MismatchError
-            If a ceiling is of dictionaries of another width, or of another measure.
+            If a ceiling is of dictionaries of another width, of another store, or of another measure.
         """
         sides = ((a, self.match.rows, 0, "a"), (b, self.match.cols, 1, "b"))
         of_a, of_b = (self._ceiling(*side) for side in sides)
@@ -143,6 +144,13 @@ class Calibration:
                 f"with_ceilings: expected for {name} a calibration by {self.settings['measure']} whose rows are the "
                 f"{width} features of this one's {('rows', 'columns')[axis]}, found one by {of.settings['measure']} "
                 f"with {of.match.shape[0]} rows; pass calibrate(first, second) of two SAEs of that model"
+            )
+        wanted, found = (_content(m, side) for m, side in ((self.match, name), (of.match, "a")))
+        if wanted and found and wanted != found:
+            raise MismatchError(
+                f"with_ceilings: the rows of the calibration for {name} are of another store than the "
+                f"{('rows', 'columns')[axis]} of this one; pass calibrate(first, second) with that store first: for a "
+                "the ceiling of the rows, for b that of the columns"
             )
         score = np.full(width, np.nan)
         score[of.match.rows] = of.held_out
@@ -188,7 +196,8 @@ class Calibration:
             numbers = {"n": n, "scored": int((~np.isnan(held_out)).sum()), "held_out": median_of_all(held_out, n)}
             medians = {name: known_median(values[inside]) for name, values in of.items()}
             rows.append({"low": low, "high": high, **numbers, **medians})
-        return pd.DataFrame(rows, columns=["low", "high", "n", "scored", "held_out", *of])
+        frame = pd.DataFrame(rows, columns=["low", "high", "n", "scored", "held_out", *of])
+        return frame if rows else frame.astype(np.float64)  # without a class pandas would take them for objects
 
     @property
     def _why_no_interval(self) -> str:
@@ -196,7 +205,9 @@ class Calibration:
             return "bootstrap is 0, so none was asked for"
         if self.settings.get("measure", "activation") != "activation":
             return f"{self.settings['measure']} keeps no statistics by group"
-        return "too few groups"
+        if self.n_groups < MIN_GROUPS:
+            return "too few groups"
+        return "it fires in too few groups, or the interval is so wide that it says nothing"
 
     def _pair_notes(self) -> list[str]:
         reasons = (
@@ -297,6 +308,12 @@ class Calibration:
         own |= {name: header[name] for name in ("anchor", "n_groups", "settings")}
         own |= {"notes": tuple(header["notes"])}
         return cls(match=Match.from_parts(header["match"], inner), **own)
+
+
+def _content(match: Match, side: str) -> str | None:
+    """Hash of the store of one side, where it is recorded."""
+    recorded = match.provenance.get(side)
+    return recorded.get("content_hash") if isinstance(recorded, dict) else None
 
 
 def _where_held_out(chosen: FloatArray, held_out: FloatArray) -> FloatArray:
