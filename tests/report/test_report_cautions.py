@@ -70,6 +70,7 @@ def test_limits_name_the_number_of_models_and_keep_the_callers(calm: Report, hea
     assert "holds 1 language model and" in found[0]
     assert found[-1] == "mine"
     assert "None covers another training seed" in found[1]
+    assert "rises a little with much more text" in found[1]
     one_to_one = [line for line in found if "one to one" in line]
     assert len(one_to_one) == 1
     assert not any(

@@ -10,8 +10,9 @@ s² = Σ_g u_g² its variance,
     interval = tanh(z ± t s),   t the level's quantile of |z* − z| / s* over the draws, s* from the drawn groups.
 
 The median over pairs is treated like a score: z the artanh of the median, u_g from the medians without group g. It
-says what other documents would do to the median of *these* pairs; neither that nor a pair's interval covers other
-features, or models trained from another seed. ``analyses/known_worlds.py`` measures how often both cover.
+says where other documents, as many as these, would put the median of *these* pairs. The r of sparse features rises a
+little with much more text, which it does not cover; neither it nor a pair's interval covers other features, or models
+trained from another seed. ``analyses/known_worlds.py`` measures how often both cover.
 
 Hall 1988, *Theoretical comparison of bootstrap confidence intervals*; Efron & Tibshirani 1993, chapters 11 and 12.
 """
