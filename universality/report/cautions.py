@@ -117,7 +117,8 @@ def limits(report: Report) -> tuple[str, ...]:
         "answer varies with other seeds, sizes or text.",
         "Each interval covers one thing alone: a median's is over features, or over works (documents, in kinds of few "
         "works) with the pairs held fixed, for as much other text; a pair's is over works. None covers another "
-        "training seed, of the models or of the SAEs, nor that the r of sparse features rises a little with much more text.",
+        "training seed, of the models or of the SAEs, nor that the r of sparse features rises a little with much more "
+        "text.",
         "A correlation says that two features fire on the same tokens, not that they do the same for what the model "
         "predicts; where logit-weight r is given, it looks at their direct effect alone.",
         "The null re-pairs whole passages. Over the whole corpus any two features of one script beat it; only the null "
