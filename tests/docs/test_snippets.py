@@ -161,11 +161,21 @@ def test_the_check_of_commands_can_fail(words: str, error: type[Exception]) -> N
 
 def test_the_tutorial_shows_the_numbers_of_the_kept_run() -> None:
     kept = json.loads((ROOT / "analyses" / "results" / "quickstart" / "summary.json").read_text())["headline"]
-    shown = re.findall(
-        r"^  (\S.*?) +median ([\d.]+) +([\d,]+) of ([\d,]+) scored$", (ROOT / "docs" / "tutorial.md").read_text(), re.M
-    )
-    found = [(p["label"], f"{p['median']:.3f}", f"{p['n_scored']:,}", f"{p['n']:,}") for p in kept["populations"]]
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text()
+    shown = re.findall(r"^  (\S.*?) +median ([\d.]+) +([\d,]+) of ([\d,]+) scored(.*)$", tutorial, re.M)
+    found = [
+        (p["label"], f"{p['median']:.3f}", f"{p['n_scored']:,}", f"{p['n']:,}", _intervals(p))
+        for p in kept["populations"]
+    ]
     assert shown == found
+
+
+def _intervals(population: dict[str, Any]) -> str:
+    if population["role"] == "null":
+        return ""
+    low, high, low_works, high_works = (population[key] for key in ("low", "high", "low_works", "high_works"))
+    works = f"{low_works:.3f} to {high_works:.3f} over {population['n_works']:,} works"
+    return f"   95%: {low:.3f} to {high:.3f} over features, {works}"
 
 
 def test_every_page_is_in_the_navigation() -> None:
