@@ -279,3 +279,9 @@ def test_the_home_folder_is_expanded_in_every_path(tmp_path: Path, monkeypatch: 
 def test_a_null_given_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected each null once, found kind, kind; leave the second out"):
         parse_config({"statistics": {"nulls": ["kind", "kind"]}})
+
+
+@pytest.mark.parametrize("name", ["replicates", "bootstrap", "min_firings", "n_strata"])
+def test_a_truth_value_is_no_number(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"statistics.{name}"):
+        parse_config({"statistics": {name: True}})

@@ -382,15 +382,15 @@ class StatisticsConfig(_Section):
 
     nulls: list[Literal["global", "kind"]] = Field(["global", "kind"], min_length=1)
     """Re-pair over the whole corpus, among documents of one kind, or both; the first one's p and q lead."""
-    replicates: int = Field(REPLICATES, ge=1)
+    replicates: int = Field(REPLICATES, ge=1, strict=True)
     """Times that the whole matcher is run again for each null, on re-paired blocks of other documents."""
-    bootstrap: int = Field(RESAMPLES, ge=0)
+    bootstrap: int = Field(RESAMPLES, ge=0, strict=True)
     """Resamples of the groups of documents for the intervals of fixed pairs and of their median."""
     alpha: float = Field(ALPHA, gt=0, lt=1)
     """Level of the false discovery rate: pairs with a q up to it count as more than chance."""
-    min_firings: int = Field(MIN_FIRINGS, ge=1)
+    min_firings: int = Field(MIN_FIRINGS, ge=1, strict=True)
     """Pairs with a feature that fires less often have no p-value (on the blocks of the null) or no held-out score."""
-    n_strata: int = Field(N_STRATA, ge=1)
+    n_strata: int = Field(N_STRATA, ge=1, strict=True)
     """Classes of firing counts within which null scores are pooled, where features are enough to fill them."""
     seed: int = Field(0, ge=0)
     """Seed for re-pairing and for the resamples."""

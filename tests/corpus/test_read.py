@@ -77,7 +77,7 @@ def test_equal_names_in_two_sources_are_refused_and_one_above_them_tells_them_ap
     )
     with pytest.raises(CorpusError, match=message):
         read_passages([x, y])
-    with pytest.raises(CorpusError, match=f"{x} and {x}: both hold a passage"):
+    with pytest.raises(CorpusError, match=f"{x}/a.txt: another source holds this file too"):
         read_passages([x, x])
     assert {p.id for p in read_passages(tmp_path)} == {"x/a.txt", "y/a.txt"}
     (y / "a.txt").rename(y / "b.txt")
@@ -281,3 +281,28 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(CorpusError, match="the folder cannot be read: Permission denied; allow it, or move it"):
         read_passages(tmp_path)
+
+
+def test_a_field_or_column_given_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "one", "text": "two"}')
+    with pytest.raises(CorpusError, match=r"line 1: a field is given twice, found 'text', 'text'; leave one out"):
+        read_passages(tmp_path / "a.jsonl")
+    (tmp_path / "a.csv").write_text("text,kind,kind\none,a,b\n")
+    with pytest.raises(CorpusError, match="the column 'kind' is there twice; leave one out"):
+        read_passages(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_text("text;kind\none;a\n")
+    with pytest.raises(CorpusError, match="expected commas between columns, found 'text;kind'; save it with commas"):
+        read_passages(tmp_path / "b.csv")
+
+
+def test_a_file_that_two_sources_hold_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "a.txt").write_text("one")
+    with pytest.raises(CorpusError, match=r"a\.txt: another source holds this file too; name it, or the folder above"):
+        read_passages([tmp_path, tmp_path / "inner"])
+
+
+def test_no_documents_at_all_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one")
+    with pytest.raises(CorpusError, match="max_documents: expected at least 1, found -1"):
+        read_passages(tmp_path / "a.txt", -1)

@@ -201,6 +201,6 @@ def _to_float32(rows: NDArray[Any], dtype: str) -> Tensor:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's bytes."""
+    """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -61,6 +61,7 @@ class _Notes:
 
     folders: list[tuple[Path, PassedOver]] = field(default_factory=list)
     plain: list[str] = field(default_factory=list)
+    files: set[Path] = field(default_factory=set)
     without_text: Counter[str] = field(default_factory=Counter)
 
     def all(self) -> tuple[str, ...]:
@@ -95,6 +96,8 @@ def read_passages(source: str | Path | Iterable[str | Path], max_documents: int 
 
 def read_source(source: str | Path | Iterable[str | Path], max_documents: int | None = None) -> Reading:
     """As `read_passages`, with what was passed over, which is also logged."""
+    if max_documents is not None and max_documents < 1:
+        raise CorpusError(f"max_documents: expected at least 1, found {max_documents}")
     notes = _Notes()
     parts = [source] if isinstance(source, str | Path) else list(source)
     passages: list[Passage] = []
@@ -168,7 +171,15 @@ def _read(source: str | Path, notes: _Notes) -> Iterator[_Found]:
     elif not path.is_file():
         raise CorpusError(f"{shown(path)}: neither a file nor a folder; save what it gives as a file first")
     else:
+        _check_once(path, notes)
         yield from _read_file(path, path.name, "text")
+
+
+def _check_once(file: Path, notes: _Notes) -> None:
+    """Refuse a file that two sources hold: its text would count twice, and could stand on both sides of a split."""
+    if file.resolve() in notes.files:
+        raise CorpusError(f"{shown(file)}: another source holds this file too; name it, or the folder above it, once")
+    notes.files.add(file.resolve())
 
 
 def _read_folder(folder: Path, notes: _Notes) -> Iterator[_Found]:
@@ -176,6 +187,7 @@ def _read_folder(folder: Path, notes: _Notes) -> Iterator[_Found]:
     notes.folders.append((folder, passed_over))
     for file in files_below(folder, passed_over):
         _check_path(file)
+        _check_once(file, notes)
         inner = file.relative_to(folder)
         kind = inner.parts[0] if len(inner.parts) > 1 else "text"
         # Texts about data, such as package.json in a folder of code, are read as the text that they are.

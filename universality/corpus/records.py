@@ -11,6 +11,7 @@ import io
 import json
 import lzma
 import math
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -142,8 +143,17 @@ def _is_object(line: bytes) -> bool:
 
 
 def _parsed(where: str, text: str) -> Any:
+    def one_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """The object, unless a field that is read stands in it twice: JSON would keep the last in silence."""
+        names = [name for name, _ in pairs if name in _FIELDS]
+        if len(set(names)) < len(names):
+            raise CorpusError(f"{where}: a field is given twice, found {', '.join(map(repr, names))}; leave one out")
+        return dict(pairs)
+
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=one_of_each)
+    except CorpusError:
+        raise
     except json.JSONDecodeError as error:
         raise CorpusError(f"{where}: not JSON: {error}") from None
     except RecursionError:
@@ -199,6 +209,11 @@ def _parquet(path: Path) -> Iterator[Record]:
 
 
 def _check_columns(path: Path, names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if name in _FIELDS and names.count(name) > 1})
+    if twice:
+        raise CorpusError(f"{shown(path)}: the column {twice[0]!r} is there twice; leave one out")
+    if len(names) == 1 and "text" in re.split(r"[;|\t]", names[0]) and names[0] != "text":
+        raise CorpusError(f"{shown(path)}: expected commas between columns, found {names[0]!r}; save it with commas")
     if "text" not in names:
         raise CorpusError(
             f"{shown(path)}: expected a column 'text' (and optionally id, kind, group), found "

@@ -74,7 +74,7 @@ class Compared:
         return _living(self.calibration)
 
     def share_significant(self, null: Null) -> float:
-        """Of A's living features, the share whose pair has q at most ``statistics.alpha`` under a null."""
+        """Share of A's living features whose pair has q at most ``statistics.alpha`` under a null."""
         return share_significant(self.calibration, null)
 
     def scores(self, role: Any, label: str) -> Sample:
@@ -400,7 +400,7 @@ def _control_row(name: str, of: str, calibration: Calibration) -> ControlRow:
 
 
 def share_significant(calibration: Calibration, null: Null) -> float:
-    """Of A's living features, the share whose pair has q at most alpha, as set for the calibration, under a null."""
+    """Share of A's living features whose pair has q at most the calibration's alpha under a null."""
     chance, living = calibration.under(null), _living(calibration)
     if chance is None or not living or np.isnan(chance.q).all():
         return NAN

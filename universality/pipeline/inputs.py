@@ -54,6 +54,6 @@ def _hash(file: Path, known: dict[str, Any]) -> str:
 
 
 def sha256(file: Path) -> str:
-    """Of a file's bytes."""
+    """SHA-256 of a file's bytes, in hexadecimal."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -98,7 +98,7 @@ def _numbers(config: Config, found: Mapping[str, list[_Found]], widths: list[int
 
 
 def loaded_inputs(config: Config, memory: Path | None = None) -> list[Any]:
-    """What of the files decides whether the SAEs are read again: hashes; ``memory`` as for `hash_inputs`."""
+    """Hashes of the files, which decide whether the SAEs are read again; ``memory`` as for `hash_inputs`."""
     return [
         [name, [sorted(hash_inputs(_files(Path(path)), memory).values()) for path in paths]]
         for name, paths in config.saes.load.items()

@@ -116,7 +116,7 @@ def _facts(found: Findings, models: LanguageModels) -> tuple[tuple[str, str], ..
 
 
 def _left_out(found: Findings) -> list[tuple[str, str]]:
-    """What of the text was not read, and what stands in it twice."""
+    """Text that was not read, and text that occurs twice."""
     special, repeated = found.corpus.get("special_left_out", 0), found.corpus.get("repeated_documents", 0)
     facts = [("Left out of the text", note) for note in found.corpus.get("notes", [])]
     if special:

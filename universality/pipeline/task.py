@@ -56,7 +56,7 @@ class Task:
 
     @property
     def version(self) -> int:
-        """Of the stage's code, as `universality.pipeline.versions` has it; 1 for a stage that is not listed."""
+        """Version of the stage's code in `universality.pipeline.versions`; 1 for a stage that is not listed."""
         return STAGES.get(self.stage, 1)
 
 
