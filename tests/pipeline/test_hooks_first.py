@@ -79,3 +79,12 @@ def test_what_cannot_be_built_without_weights_is_left_to_whoever_loads_it(tmp_pa
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "unheard-of"}))
     check_hooks(at({"load": {"A": str(tmp_path)}}, "blocks.0.mlp.hook_psot"))
     check_hooks(at({"load": {"A": "someone/unheard-of"}}, "blocks.0.mlp.hook_psot"))
+
+
+def test_a_weight_file_that_the_index_names_and_the_folder_lacks_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**GPT2, "architectures": ["GPT2LMHeadModel"]}))
+    files = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    (tmp_path / files["a"]).touch()
+    with pytest.raises(ModelError, match=r"model-00002-of-00002.safetensors missing \(1 of 2 weight files that model"):
+        check_hooks(at({"load": {"A": str(tmp_path)}}, "blocks.0.hook_resid_post"))

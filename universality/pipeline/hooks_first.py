@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from universality.config import Config
+from universality.errors import ModelError
+from universality.files import read_json
 from universality.hub import cached_folder, fetch_config, repository
 from universality.models.shipped import model_folder
 from universality.pipeline.sites import by_source, can_run_models
@@ -37,14 +39,32 @@ def check_hooks(config: Config, download: bool = False) -> None:
             model = outline_to_train(config.models.architecture, name)
         else:
             folder = _folder(config.models.load[name], download)
-            found = None if folder is None else outline_of(folder, name)
-            if folder is None or found is None:
+            if folder is None:
+                continue
+            if repository(config.models.load[name]) is None:  # what a hub's cache lacks is fetched later
+                _check_shards(folder)
+            found = outline_of(folder, name)
+            if found is None:
                 continue
             model = found
             check_positions(name, positions_of(folder, found), config.corpus.n_ctx)
         for one in together:
             site = ModelSite(replace(model, name=one), config.hooks[one])
             _ = site.d_in
+
+
+def _check_shards(folder: Path) -> None:
+    """Refuse a folder that lacks one of the weight files which its index names."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return
+    named = sorted(set(read_json(index).get("weight_map", {}).values()))
+    missing = [file for file in named if not (folder / file).is_file()]
+    if missing:
+        raise ModelError(
+            f"{folder}: {', '.join(missing[:3])} missing ({len(missing)} of {len(named)} weight files that "
+            f"{index.name} names); copy the folder again"
+        )
 
 
 def _folder(source: str, download: bool) -> Path | None:
