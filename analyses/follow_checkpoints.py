@@ -17,7 +17,8 @@ import pandas as pd
 
 from universality import Calibration, FeatureStore, Similarity
 from universality.config import load_config
-from universality.pipeline.layout import RunFolder, headline_width
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.study import headline_width
 
 LEAST = 0.5
 

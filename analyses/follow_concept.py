@@ -20,8 +20,8 @@ from universality import Calibration, Families, FeatureStore
 from universality.config import load_config
 from universality.features.specificity import specificity
 from universality.features.top_tokens import token_strings
-from universality.pipeline.exports import decoder
-from universality.pipeline.layout import RunFolder
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages.write_exports import decoder
 
 Node = tuple[int, int]
 

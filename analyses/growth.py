@@ -15,7 +15,7 @@ import pandas as pd
 
 from universality import FeatureStore, families
 from universality.config import load_config
-from universality.pipeline.layout import RunFolder
+from universality.pipeline.paths import RunFolder
 
 run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/families")
 folder, config = RunFolder(run), load_config(run / "config.yaml")

@@ -34,10 +34,10 @@ from scipy.stats import kstest
 from tqdm import tqdm
 
 from universality import SAE, Calibration, Similarity, calibrate
-from universality.matching.median import median_of_all
+from universality.matching.medians import median_of_all
 from universality.sae import SAESpec, SAETrainer
 from universality.statistics import bootstrap_intervals
-from universality.statistics.worlds import Planted, World, concepts, in_superposition, plant, write_view
+from universality.statistics.synthetic import Planted, World, concepts, in_superposition, plant, write_view
 
 REPLICATES, BOOTSTRAP, MORE_TEXT = 20, 1000, 10
 LEVELS = (0.01, 0.05, 0.2)  # of p

@@ -5,7 +5,7 @@
 
 Every pair of models is asked (the first SAE seed of each), and as the ceiling two SAE seeds of the first model.
 Partners are the one-to-one matching by activation correlation on the documents that choose; families are those of all
-stored tokens. Each question's definition is in `universality.families.recurrence`. Families and partners are kept in
+stored tokens. Each question's definition is in `universality.family.recurring`. Families and partners are kept in
 RUN/families for another call.
 """
 
@@ -20,8 +20,8 @@ import pandas as pd
 from universality import Families, FeatureStore, Similarity, families, match
 from universality.config import load_config
 from universality.export import read_csv, write_csv
-from universality.families import recurrence
-from universality.pipeline.layout import RunFolder
+from universality.family import recurrence
+from universality.pipeline.paths import RunFolder
 
 FLOORS = (None, 0.3, 0.5, 0.7)
 

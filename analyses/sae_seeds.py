@@ -16,9 +16,9 @@ import pandas as pd
 
 from universality import Calibration, FeatureStore
 from universality.config import load_config
-from universality.matching.median import median_of_all
+from universality.matching.medians import median_of_all
 from universality.pipeline import RunFolder
-from universality.pipeline.layout import comparisons
+from universality.pipeline.study import comparisons
 from universality.statistics import pw_mcc, shared_by_weights
 
 run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/smollm2")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from universality import Calibration
-from universality.matching.median import median_of_all
+from universality.matching.medians import median_of_all
 
 run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart")
 rows = {}

@@ -10,9 +10,9 @@ import pytest
 from universality import calibrate, defaults
 from universality.config import CorpusConfig, FamiliesConfig, FeaturesConfig, SAEConfig, StatisticsConfig
 from universality.corpus.corpus import build_corpus
-from universality.families import EdgeRule
-from universality.families.families import families
-from universality.features.collect import collect
+from universality.family import EdgeRule
+from universality.family.building import families
+from universality.features.collection import collect
 from universality.sae import SAESpec
 from universality.statistics import bootstrap_intervals, crosscoder_agreement
 

@@ -11,10 +11,10 @@ import universality
 
 PACKAGE = Path(universality.__file__).parent
 LAYERS = (
-    ("errors", "card", "defaults", "explain", "compiled", "locks", "progress", "unique_yaml"),
+    ("arrays", "compiled", "config_errors", "defaults", "errors", "locks", "notebook_card", "progress", "unique_yaml"),
     ("obstacles",),
     ("files",),
-    ("hub", "hooks", "settings"),
+    ("archive", "checked_json", "hooks", "hub"),
     ("config",),
     ("corpus",),
     ("models",),
@@ -24,7 +24,7 @@ LAYERS = (
     ("similarity",),
     ("matching",),
     ("statistics",),
-    ("families",),
+    ("family",),
     ("export",),
     ("report",),
     ("pipeline",),
@@ -74,8 +74,8 @@ def test_the_check_can_fail(tmp_path: Path) -> None:
 BORDERS = {
     "transformer_lens": {"models", "activations"},
     "matplotlib": {"report"},
-    "networkx": {"families", "export", "matching", "report", "pipeline/report.py"},
-    "torch": {"models", "activations", "sae", "features/collect.py", "similarity", "pipeline"},
+    "networkx": {"family", "export", "matching", "report", "pipeline/reporting/report_pages.py"},
+    "torch": {"models", "activations", "sae", "features/collection.py", "similarity", "pipeline"},
 }
 
 
@@ -107,8 +107,20 @@ def test_loading_a_config_needs_no_torch() -> None:
 
 def test_reading_activations_and_training_need_no_models_and_no_config() -> None:
     script = (
-        "import sys, universality.activations, universality.sae, universality.features.collect;"
+        "import sys, universality.activations, universality.sae, universality.features.collection;"
         "bad = {'transformer_lens', 'transformers', 'pydantic', 'typer', 'matplotlib', 'networkx'}"
         " & set(sys.modules); assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_no_module_is_hidden_by_a_name_of_its_package() -> None:
+    """``import universality.a.b as m`` gives the module: no function or class of its package bears its name."""
+    script = (
+        "import importlib, pkgutil, sys, universality as u\n"
+        "names = [m.name for m in pkgutil.walk_packages(u.__path__, 'universality.') if 'main' not in m.name]\n"
+        "for name in names: importlib.import_module(name)\n"
+        "attribute = lambda name: getattr(sys.modules[name.rpartition('.')[0]], name.rpartition('.')[2])\n"
+        "hidden = [name for name in names if attribute(name) is not sys.modules[name]]; assert not hidden, hidden"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

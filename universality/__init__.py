@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from universality.errors import UniversalityError
-    from universality.families import Families, families
+    from universality.family import Families, families
     from universality.features import FeatureStore
     from universality.matching import Groups, Match, match, match_many
     from universality.pipeline import run
@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 _HOME = {
     "SAE": "universality.sae",
     "Calibration": "universality.statistics",
-    "Families": "universality.families",
+    "Families": "universality.family",
     "FeatureStore": "universality.features",
     "Groups": "universality.matching",
     "Match": "universality.matching",
@@ -28,7 +28,7 @@ _HOME = {
     "UniversalityError": "universality.errors",
     "all_pairs": "universality.similarity",
     "calibrate": "universality.statistics",
-    "families": "universality.families",
+    "families": "universality.family",
     "match": "universality.matching",
     "match_many": "universality.matching",
     "run": "universality.pipeline",

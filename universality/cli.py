@@ -66,7 +66,7 @@ def _load(config: Path, overrides: list[str] | None) -> "Config":
 
 def _say_first(line: object) -> None:
     """Print a line, of several processes (torchrun) in the first alone."""
-    from universality.pipeline.run import is_first_process
+    from universality.pipeline.runner import is_first_process
 
     if is_first_process():
         typer.echo(line)
@@ -102,7 +102,7 @@ def plan(
     ] = None,
 ) -> None:
     """What a run will cost: tokens, FLOP, memory, disk and hours of each stage; takes seconds, downloads nothing."""
-    from universality.pipeline.machine import describe_plan
+    from universality.pipeline.cost.machine import describe_plan
 
     with _interruptible():
         for line in describe_plan(_load(config, overrides), gpu):
@@ -118,7 +118,7 @@ def train_models(config: ConfigArgument, out: OutOption = None, overrides: SetOp
 @app.command()
 def cache(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
     """Harvest all activations into the folder activations.cache, for later runs and machines without the models."""
-    from universality.pipeline.run import make_cache
+    from universality.pipeline.runner import make_cache
 
     with _interruptible():
         _say_first(make_cache(_load(config, overrides), out or Path("runs") / config.stem))
@@ -149,7 +149,7 @@ def controls(config: ConfigArgument, out: OutOption = None, overrides: SetOption
     Writes controls/controls.csv and a picture; the next report shows them too. Four more SAEs are trained on each of
     the first two models.
     """
-    from universality.pipeline.run import run_controls
+    from universality.pipeline.runner import run_controls
 
     with _interruptible():
         table = run_controls(_load(config, overrides), out or Path("runs") / config.stem)
@@ -163,7 +163,7 @@ def crosscoder(config: ConfigArgument, out: OutOption = None, overrides: SetOpti
     Runs what must come before. Writes crosscoder/: the crosscoder, its features, relative decoder norms (shared or
     exclusive) beside the SAEs' partners, by feature and by class, and a picture; the next report shows it too.
     """
-    from universality.pipeline.run import run_crosscoder
+    from universality.pipeline.runner import run_crosscoder
 
     with _interruptible():
         for line in run_crosscoder(_load(config, overrides), out or Path("runs") / config.stem):
@@ -190,7 +190,7 @@ def report(config: ConfigArgument, out: OutOption = None, overrides: SetOption =
     is there and says what is missing.
     """
     if as_path(config).is_dir():
-        from universality.pipeline.report import report_as_it_is
+        from universality.pipeline.reporting.report_pages import report_as_it_is
 
         typer.echo(report_as_it_is(config))
         return
@@ -207,7 +207,7 @@ def figures(
     ] = None,
 ) -> None:
     """Draw a run's figures for a paper, each from its table in figures/tables (text stays text)."""
-    from universality.pipeline.figures import draw_figures
+    from universality.pipeline.reporting.figure_data import draw_figures
 
     files = draw_figures(run, formats.split(","), out)
     typer.echo(f"{len(files)} files in {files[0].parent}")

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from universality.config_errors import explain
 from universality.defaults import (
     ALPHA,
     FAMILY_REPLICATES,
@@ -27,7 +28,6 @@ from universality.defaults import (
     RESAMPLES,
 )
 from universality.errors import ConfigError
-from universality.explain import explain
 from universality.files import as_path, expand_home
 from universality.hooks import in_residual_stream
 from universality.hub import expand

@@ -17,8 +17,9 @@ from scipy.stats import spearmanr
 from universality import Calibration, FeatureStore, Similarity
 from universality.config import load_config
 from universality.features.specificity import specificity
-from universality.matching.median import median_of_all
-from universality.pipeline.layout import RunFolder, headline_width
+from universality.matching.medians import median_of_all
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.study import headline_width
 from universality.statistics import best_neurons, concept_table, evaluation_halves
 
 DRAWS = 200

@@ -15,15 +15,15 @@ import numpy as np
 
 from universality import SAE, FeatureStore
 from universality.activations import ModelSite, harvest
+from universality.arrays import evenly_spaced
 from universality.config import ArchitectureConfig, SeedsConfig, TrainingConfig
 from universality.corpus import TokenBlocks, build_corpus
-from universality.features.collect import collect
+from universality.features.collection import collect
 from universality.files import write_json
 from universality.models.language_model import load_model, save_model, to_fastest_device
-from universality.models.train import train_model
-from universality.pipeline.saes import Stream
-from universality.pipeline.samples import spread_evenly
-from universality.pipeline.stages import sample_documents
+from universality.models.train_model import train_model
+from universality.pipeline.stages.making import sample_documents
+from universality.pipeline.stages.train_saes import Stream
 from universality.sae import Quality, SAESpec, SAETrainer, clear_checkpoints, fast_products, summarise, train_grid
 
 HOOK, BATCH = "blocks.0.mlp.hook_post", 2048
@@ -197,7 +197,7 @@ class Laboratory:
             files = {path: sae for path, sae in files.items() if not path.exists()}
             collect(site, files, part, resume=True)
         measured = {sae: Quality(SAE.load(self._sae(sae))) for sae in wanted}
-        for _, activations in harvest({site.name: site}, part.take(spread_evenly(len(part), QUALITY_BLOCKS))):
+        for _, activations in harvest({site.name: site}, part.take(evenly_spaced(len(part), QUALITY_BLOCKS))):
             for quality in measured.values():
                 quality.update(activations[site.name])
         for sae, quality in measured.items():

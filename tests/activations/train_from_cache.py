@@ -13,7 +13,7 @@ MISSING = ("transformer_lens", "transformers", "pydantic", "typer")
 def main(cache: Path, folder: Path) -> None:
     from universality import FeatureStore, Similarity, match
     from universality.activations import open_cache, shuffled_batches
-    from universality.features.collect import collect
+    from universality.features.collection import collect
     from universality.sae import SAESpec, SAETrainer, train_grid
 
     site = open_cache(cache)

@@ -10,9 +10,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from universality import calibrate
 from universality.config import ArchitectureConfig
-from universality.features.tables import Dictionary
+from universality.features.storage.token_table import Dictionary
 from universality.statistics import pw_mcc
-from universality.statistics.worlds import World, concepts, documents, in_superposition
+from universality.statistics.synthetic import World, concepts, documents, in_superposition
 
 FINDINGS = Path(__file__).parents[2] / "analyses" / "findings"
 

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from universality.families import Families, families
+from universality.family import Families, families
 from universality.features import FeatureStore
-from universality.features.tables import Dictionary
+from universality.features.storage.token_table import Dictionary
 from universality.similarity import Similarity
 
 THREE = (512, 2048, 8192)

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from universality.matching import match
 from universality.sae import SAESpec, SAETrainer
-from universality.sae.products import linear
+from universality.sae.compute.products import linear
 from universality.similarity import Similarity
 
 

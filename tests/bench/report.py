@@ -21,7 +21,7 @@ sys.path.append(str(Path(__file__).parents[1] / "report"))
 
 from chromium import CHROMIUM, Browser
 
-from universality.pipeline.explorer import CHUNK, SHOWN
+from universality.pipeline.reporting.explorer_data import CHUNK, SHOWN
 from universality.report import FamilyTable, Headline, Report, write_report
 from universality.report.explorer import packed, write_data
 

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 
 from universality.sae import SAESpec, SAETrainer, fast_products
-from universality.sae.dense import dense_step
-from universality.sae.gradients import SPARSE_BELOW
-from universality.sae.initialise import initial_weights, summarise
-from universality.sae.products import linear
-from universality.sae.relu import ReLU
-from universality.sae.sparse import sparse_step
-from universality.sae.step import Batch
-from universality.sae.stock import stock_step
+from universality.sae.architectures.relu import ReLU
+from universality.sae.compute.batch_gradients import Batch
+from universality.sae.compute.dense_gradients import dense_step
+from universality.sae.compute.dispatch import SPARSE_BELOW
+from universality.sae.compute.products import linear
+from universality.sae.compute.sparse_gradients import sparse_step
+from universality.sae.compute.torch_gradients import stock_step
+from universality.sae.training.initialisation import initial_weights, summarise
 
 D_IN, K, BATCH = 512, 32, 4096
 ARCHITECTURES = ("topk", "batchtopk", "matryoshka", "relu", "jumprelu")

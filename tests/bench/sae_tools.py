@@ -33,7 +33,7 @@ from universality.activations import ModelSite, harvest
 from universality.corpus import build_corpus
 from universality.models.language_model import load_model
 from universality.sae import fast_products
-from universality.sae.products import linear
+from universality.sae.compute.products import linear
 
 PINNED = {"dictionary_learning": "dictionary-learning==0.1.0", "sae_lens": "sae-lens==6.54.12"}
 TOOLS = ("universality", *PINNED)

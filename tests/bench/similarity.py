@@ -24,7 +24,8 @@ from scipy import sparse
 
 from universality.corpus.documents import DocumentTable
 from universality.features import FeatureStore
-from universality.similarity import Similarity, comoments
+from universality.similarity import Similarity
+from universality.similarity.engine import comoments
 
 BLOCK, BLOCKS = 127, 4
 K = 64  # partners of each row and column

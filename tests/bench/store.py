@@ -27,9 +27,9 @@ from safetensors.numpy import save_file
 from scipy import sparse
 
 from universality.features import FeatureStore
-from universality.features.batch import rounded
-from universality.features.chunks import compressed
 from universality.features.examples import examples
+from universality.features.storage.chunks import compressed
+from universality.features.storage.row_batch import rounded
 
 ROWS, BLOCK = 200_000, 8128  # rows of the tables; rows of an append, as `collect` makes them
 
@@ -44,7 +44,7 @@ def real_rows(run: Path | None, folder: Path) -> sparse.csr_matrix:
 
     from universality.activations import ModelSite, harvest
     from universality.corpus import build_corpus
-    from universality.features.collect import collect
+    from universality.features.collection import collect
     from universality.models.language_model import load_model
     from universality.sae import SAE
 

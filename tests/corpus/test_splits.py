@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from universality.corpus import DocumentTable, read_passages, split_documents
+from universality.corpus.units import independent_units
 from universality.errors import CorpusError
-from universality.similarity.units import independent_units
 
 
 def columns(spec: dict[str, tuple[int, int]]) -> tuple[list[str], list[str], list[str]]:

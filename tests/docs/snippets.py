@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-FORMAT = ROOT / "universality" / "features" / "FORMAT.md"
+FORMAT = ROOT / "universality" / "features" / "storage" / "FORMAT.md"
 PAGES = [ROOT / "README.md", FORMAT, *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 

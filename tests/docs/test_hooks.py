@@ -59,7 +59,7 @@ def test_what_is_included_ends_where_its_section_ends(hooks: ModuleType) -> None
     glossary = hooks.included("README.md", "Glossary")
     assert glossary.startswith("| term | meaning |")
     assert "## " not in glossary
-    assert hooks.included("universality/features/FORMAT.md").startswith("# Feature store, format")
+    assert hooks.included("universality/features/storage/FORMAT.md").startswith("# Feature store, format")
     assert hooks.on_page_markdown("<!-- include: README.md # Glossary -->\nx") == f"{glossary}\nx"
     with pytest.raises(ValueError, match=r"README\.md: no heading 'Nowhere'"):
         hooks.included("README.md", "Nowhere")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from universality.features.store import FeatureStore
+from universality.features.storage.store import FeatureStore
 
 NASTY = [
     "\x07",

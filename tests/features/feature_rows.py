@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from universality.features import FeatureStore
-from universality.features.hdf5 import checksum, label
+from universality.features.storage.hdf5 import checksum, label
 
 KINDS = np.array(["en", "dna", "base64"])
 

@@ -30,7 +30,7 @@ from feature_rows import damage, replace
 from universality.errors import FormatError
 from universality.features import FeatureStore
 from universality.features.examples import examples
-from universality.features.hdf5 import checksum
+from universality.features.storage.hdf5 import checksum
 
 HANG, MEMORY = 60, 1 << 29  # seconds for one file; bytes beyond what the process has when it begins
 EXTREMES = (0, 1, -1, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63), 255)

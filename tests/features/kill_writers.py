@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from feature_rows import activations, token_columns
 
 from universality.features import FeatureStore
-from universality.features import writer as writer_module
+from universality.features.storage import writer as writer_module
 
 N, BATCH = 400, 20
 

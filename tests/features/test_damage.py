@@ -12,8 +12,8 @@ from feature_rows import activations, damage, replace, write
 
 from universality.errors import FormatError
 from universality.features import Dictionary, FeatureStore
-from universality.features.hdf5 import label, set_text
-from universality.features.layout import ELEMENTS
+from universality.features.storage.elements import ELEMENTS
+from universality.features.storage.hdf5 import label, set_text
 from universality.models.unembedding import Unembedding
 
 N = 60

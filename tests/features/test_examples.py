@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from universality.features.examples import NO_TOKEN, examples
-from universality.features.store import FeatureStore
+from universality.features.storage.store import FeatureStore
 
 # Two blocks of document 0, one of document 1 (a copy of the first), one of document 2 with a hole at position
 # 3.

@@ -18,11 +18,11 @@ from scipy import sparse
 
 from universality import features
 from universality.features import Dictionary, FeatureStore
-from universality.features.layout import ELEMENTS, ENCODINGS, FORMAT, VERSION
+from universality.features.storage.elements import ELEMENTS, ENCODINGS, FORMAT, VERSION
 from universality.models.unembedding import Unembedding
 
 DATA = Path(__file__).parent / "data"
-SPECIFICATION = (Path(features.__file__).parent / "FORMAT.md").read_text(encoding="utf-8")
+SPECIFICATION = (Path(features.__file__).parent / "storage" / "FORMAT.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

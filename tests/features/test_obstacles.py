@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from feature_rows import activations, write
 
+from universality.checked_json import Settings
 from universality.errors import FormatError, UniversalityError
-from universality.families import Families
+from universality.family import Families
 from universality.features import FeatureStore
-from universality.features.hdf5 import reading
+from universality.features.storage.hdf5 import reading
 from universality.files import read_json, read_json_lines
 from universality.matching import Match
 from universality.models.unembedding import Unembedding
 from universality.obstacles import naming_obstacles, obstacle
-from universality.report.figures.tables import load_table
-from universality.settings import Settings
+from universality.report.figures.figure_table import load_table
 
 HOLD = """
 import h5py, sys

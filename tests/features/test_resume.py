@@ -15,7 +15,7 @@ from numpy.testing import assert_array_equal
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, MismatchError
 from universality.features import FeatureStore, FeatureWriter
-from universality.features import writer as writer_module
+from universality.features.storage import writer as writer_module
 
 N, BATCH = 400, 20
 MATRIX, COLUMNS = activations(N), token_columns(N)

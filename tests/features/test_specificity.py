@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from universality.features.specificity import Specificity, kind_purity, specificity
-from universality.features.store import FeatureStore
+from universality.features.storage.store import FeatureStore
 
 KINDS = ("prose", "dna", "hebrew")
 SHARES = (0.7, 0.1, 0.2)

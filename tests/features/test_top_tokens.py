@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
-from universality.features.store import FeatureStore
+from universality.features.storage.store import FeatureStore
 from universality.features.top_tokens import LEAST, heaviest_tokens, token_strings, top_tokens
 
 N_TOKENS, N_FEATURES, N_TYPES = 2000, 60, 12

@@ -15,7 +15,7 @@ def test_the_command_runs_on_a_cpu_and_writes_both_files(tmp_path: Path) -> None
     env = os.environ | {
         "PYTHON": sys.executable,
         "CUDA_VISIBLE_DEVICES": "",
-        "GPU_TESTS": "tests/gpu/test_card.py tests/similarity/test_device.py",
+        "GPU_TESTS": "tests/gpu/test_card.py tests/similarity/engine/test_device_blocks.py",
         "GPU_BENCH_OPTIONS": "--device cpu --toy",
     }
     done = subprocess.run(["bash", RUN, tmp_path], env=env, capture_output=True, text=True, check=False, timeout=300)

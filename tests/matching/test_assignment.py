@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from universality.errors import UniversalityError
 from universality.matching import assignment
 from universality.matching.assignment import Assignment, Solver, assign
-from universality.matching.dense import gap
+from universality.matching.dense_assignment import gap
 from universality.similarity import Similarity
 
 

@@ -12,15 +12,15 @@ from universality.config import ArchitectureConfig, SeedsConfig, TrainingConfig
 from universality.corpus import TokenBlocks
 from universality.corpus.blocks import cut_blocks
 from universality.corpus.documents import DocumentTable
-from universality.corpus.read import read_passages
+from universality.corpus.passages import read_passages
 from universality.corpus.splits import split_documents
 from universality.corpus.tokenizer import load_tokenizer
 from universality.errors import FormatError
-from universality.models.identity import saved_hash
 from universality.models.language_model import save_model
 from universality.models.shipped import STARTER
-from universality.models.train import train_model
+from universality.models.train_model import train_model
 from universality.models.training_documents import FILE, TrainingDocuments, document_hashes, known_documents
+from universality.models.weights_hash import saved_hash
 
 TEXTS = [[5, 6, 7], list(range(10, 40)), [5, 6, 8], [9], [5, 6, 7]]
 SPLITS = ("train", "train", "choose", "report", "report")

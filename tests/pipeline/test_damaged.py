@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from universality.archive import read_arrays
 from universality.errors import FormatError
 from universality.files import read_json, read_json_lines
-from universality.matching.archive import read_arrays
-from universality.pipeline.crosscoder_tables import describe_crosscoder
-from universality.pipeline.layout import RunFolder
-from universality.pipeline.summary import print_findings
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.reporting.crosscoder_tables import describe_crosscoder
+from universality.pipeline.reporting.terminal_summary import print_findings
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])

@@ -12,7 +12,7 @@ from scipy import sparse
 from universality import SAE, FeatureStore
 from universality.corpus import TokenBlocks, build_from_arrays, load_tokenizer, read_passages
 from universality.export import write_graph
-from universality.families import Families
+from universality.family import Families
 from universality.matching import Match, match
 from universality.models.unembedding import Unembedding
 from universality.pipeline.info import describe

@@ -11,10 +11,11 @@ import pytest
 from universality import run
 from universality.config import Config, load_config, parse_config
 from universality.errors import UniversalityError
-from universality.pipeline.layout import RunFolder, ceilings_of, comparisons, headline_comparison, sae_grid
-from universality.pipeline.report import make_report
-from universality.report.figures.drawings import draw, tables_in
-from universality.report.figures.tables import load_table
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.reporting.report_pages import make_report
+from universality.pipeline.study import ceilings_of, comparisons, headline_comparison, sae_grid
+from universality.report.figures.figure_table import load_table
+from universality.report.figures.redrawing import draw, tables_in
 from universality.statistics import Calibration
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"

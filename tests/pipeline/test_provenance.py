@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from universality.pipeline.layout import RunFolder
-from universality.pipeline.run import _write_provenance
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.runner import _write_provenance
 from universality.pipeline.task import Task, run_tasks
 from universality.pipeline.versions import STAGES, package_versions
 

@@ -9,7 +9,7 @@ from universality.config import parse_config
 from universality.errors import ConfigError, FormatError, UniversalityError
 from universality.pipeline import run
 from universality.pipeline.info import describe
-from universality.pipeline.run import run_crosscoder
+from universality.pipeline.runner import run_crosscoder
 
 
 def test_a_report_of_one_model_and_one_seed_is_refused_before_anything_is_made(tmp_path: Path) -> None:

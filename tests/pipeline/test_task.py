@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from universality.errors import FormatError, UniversalityError
-from universality.pipeline import inputs, task, versions
-from universality.pipeline.inputs import hash_inputs
+from universality.pipeline import input_hashes as inputs
+from universality.pipeline import task, versions
+from universality.pipeline.input_hashes import hash_inputs
 from universality.pipeline.task import Task, is_disk_full, read_stamp, run_tasks
 
 

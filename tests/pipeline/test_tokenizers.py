@@ -12,12 +12,12 @@ from universality import FeatureStore, Similarity
 from universality.activations import ModelSite
 from universality.config import Config, parse_config
 from universality.corpus import TokenBlocks, load_tokenizer, train_bpe
-from universality.corpus.read import read_passages
+from universality.corpus.passages import read_passages
 from universality.errors import ConfigError, MismatchError, UniversalityError
-from universality.features.collect import collect
+from universality.features.collection import collect
 from universality.models.language_model import load_model
 from universality.pipeline import RunFolder, run
-from universality.pipeline.run import run_controls
+from universality.pipeline.runner import run_controls
 from universality.sae import SAE
 from universality.statistics import Calibration
 

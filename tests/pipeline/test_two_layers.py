@@ -16,13 +16,13 @@ from universality.errors import ConfigError, MismatchError
 from universality.matching import Match
 from universality.models.language_model import load_model
 from universality.pipeline import RunFolder
-from universality.pipeline.controls import SHUFFLED, _sites
-from universality.pipeline.layout import units_of
-from universality.pipeline.loaded import _check
-from universality.pipeline.machine import count_text
-from universality.pipeline.plan import estimate, forward_flop, shape_of
-from universality.pipeline.run import plan, run_crosscoder
-from universality.pipeline.sites import make_sites
+from universality.pipeline.cost.estimate import estimate, forward_flop, shape_of
+from universality.pipeline.cost.machine import count_text
+from universality.pipeline.runner import plan, run_crosscoder
+from universality.pipeline.stages.loaded_saes import _check
+from universality.pipeline.stages.model_sites import make_sites
+from universality.pipeline.stages.run_controls import SHUFFLED, _sites
+from universality.pipeline.study import units_of
 from universality.sae import SAE
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"

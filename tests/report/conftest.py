@@ -190,8 +190,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="session")
 def explored(planted: Any) -> Path:
     """Its report, whose tokens are unkind; the page to open."""
-    from universality.pipeline import gather
-    from universality.pipeline.explorer import write_explorer
+    from universality.pipeline.reporting import run_results as gather
+    from universality.pipeline.reporting.explorer_data import write_explorer
     from universality.report import write_report
 
     config, folder = planted

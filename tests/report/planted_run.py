@@ -11,10 +11,11 @@ from scipy import sparse
 from universality.config import Config, load_config
 from universality.corpus.documents import DocumentTable
 from universality.features import FeatureStore
-from universality.features.tables import Dictionary
+from universality.features.storage.token_table import Dictionary
 from universality.models.unembedding import Unembedding
-from universality.pipeline import stages
-from universality.pipeline.layout import RunFolder, comparisons
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages import making as stages
+from universality.pipeline.study import comparisons
 
 WIDTHS, N_ATOMS, D_MODEL, BLOCK, N_BLOCKS = (16, 24), 24, 12, 32, 240
 KINDS = ("hebrew", "python", "<b>bold</b>")

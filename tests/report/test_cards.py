@@ -5,8 +5,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from universality import Calibration, FeatureStore
-from universality.card import card
-from universality.families import Families
+from universality.family import Families
+from universality.notebook_card import card
 
 
 def cells(shown: Any) -> dict[str, str]:

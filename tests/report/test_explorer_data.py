@@ -11,8 +11,8 @@ import pytest
 
 from universality import FeatureStore
 from universality.errors import UniversalityError
-from universality.pipeline.report import report_as_it_is
-from universality.pipeline.views import BINS, QUANTILES, SCALE, STRONGEST, feature_views, seen_by, windows
+from universality.features.page_views import BINS, QUANTILES, SCALE, STRONGEST, feature_views, seen_by, windows
+from universality.pipeline.reporting.report_pages import report_as_it_is
 from universality.report.explorer import LONGEST, Words, packed, write_data
 
 
@@ -121,7 +121,7 @@ def test_the_map_leaves_the_dead_out(explored: Path, stores: Any) -> None:
 
 
 def test_families_keep_every_edge(explored: Path, planted: Any) -> None:
-    from universality.families import Families
+    from universality.family import Families
 
     frame = Families.load(planted[1].families("A")).to_frame()
     found = read(explored, "families-0")

@@ -10,7 +10,7 @@ import pytest
 from universality.errors import UniversalityError
 from universality.files import write_bytes
 from universality.report import Caption, figures
-from universality.report.figures.save import figure_bytes
+from universality.report.figures.saving import figure_bytes
 
 
 def test_same_numbers_same_bytes_whatever_the_users_style(samples) -> None:  # type: ignore[no-untyped-def]

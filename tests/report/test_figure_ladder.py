@@ -7,7 +7,7 @@ import pytest
 from universality.report.data import FamilyLevel, FamilyTable
 from universality.report.figures import describe_icicle, describe_splitting, family_icicle, splitting_factors
 from universality.report.figures.icicle import _columns
-from universality.report.figures.save import figure_bytes
+from universality.report.figures.saving import figure_bytes
 
 
 @pytest.fixture

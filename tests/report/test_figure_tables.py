@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from universality.errors import FormatError, UniversalityError
-from universality.pipeline.figures import draw_figures
-from universality.pipeline.report import report_as_it_is
+from universality.pipeline.reporting.figure_data import draw_figures
+from universality.pipeline.reporting.report_pages import report_as_it_is
 from universality.report import sample
 from universality.report.figures.consistency import FrequencySample
 from universality.report.figures.coverage import coverage_curve
-from universality.report.figures.drawings import DRAWINGS, draw, draw_picture, tables_in
+from universality.report.figures.figure_table import load_table, save_table
 from universality.report.figures.heatmap import cluster_order
-from universality.report.figures.save import save_for_print
-from universality.report.figures.tables import load_table, save_table
+from universality.report.figures.redrawing import DRAWINGS, draw, draw_picture, tables_in
+from universality.report.figures.saving import save_for_print
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from universality.errors import UniversalityError
 from universality.report.figures import choose_family, describe_family, family_tree
-from universality.report.figures.save import figure_bytes
+from universality.report.figures.saving import figure_bytes
 from universality.report.figures.style import drawable
 from universality.report.figures.tree_layout import lay_out
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from universality.pipeline import gather
-from universality.pipeline.layout import RunFolder
-from universality.pipeline.report import _write_summary
-from universality.pipeline.summary import print_findings
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.reporting import run_results as gather
+from universality.pipeline.reporting.report_pages import _write_summary
+from universality.pipeline.reporting.terminal_summary import print_findings
 from universality.report.data import Report
 from universality.report.figures import best_match_distribution
 from universality.report.html import render
-from universality.report.words import answer, verdict
+from universality.report.narrative import answer, verdict
 from universality.statistics import Calibration
 
 NAME = "A-B.w24"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from universality.config import Config
-from universality.pipeline import gather
-from universality.pipeline.controls import CONTROLS, SHUFFLED, control_tasks
-from universality.pipeline.layout import RunFolder
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.reporting import run_results as gather
+from universality.pipeline.stages.run_controls import CONTROLS, SHUFFLED, control_tasks
 from universality.pipeline.task import Task, run_tasks
 
 

@@ -1,6 +1,6 @@
 """Dozens of notes of one sort are one line of the page."""
 
-from universality.pipeline.gather import _few_lines
+from universality.pipeline.reporting.run_results import _few_lines
 
 
 def test_notes_on_kinds_of_one_work_are_put_together() -> None:

@@ -12,14 +12,16 @@ from chromium import CHROMIUM, Browser
 from planted_run import plant
 
 from universality.config import StatisticsConfig
-from universality.pipeline import gather, several
-from universality.pipeline.explorer import write_explorer
-from universality.pipeline.layout import RunFolder, comparisons
-from universality.pipeline.report import _write_summary
-from universality.pipeline.stages import make_match
-from universality.pipeline.summary import print_findings
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.reporting import pair_pages as several
+from universality.pipeline.reporting import run_results as gather
+from universality.pipeline.reporting.explorer_data import write_explorer
+from universality.pipeline.reporting.report_pages import _write_summary
+from universality.pipeline.reporting.terminal_summary import print_findings
+from universality.pipeline.stages.making import make_match
+from universality.pipeline.study import comparisons
 from universality.report import Report, write_report
-from universality.report.words import answer
+from universality.report.narrative import answer
 
 
 @pytest.fixture(scope="module")

@@ -26,9 +26,9 @@ import pytest
 from safetensors import safe_open
 
 from universality import FeatureStore
-from universality.pipeline.exports import make_exports
-from universality.pipeline.layout import RunFolder
-from universality.pipeline.report import report_as_it_is
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.reporting.report_pages import report_as_it_is
+from universality.pipeline.stages.write_exports import make_exports
 from universality.pipeline.versions import STAGES
 
 RECORD = Path(__file__).with_name("stage_hashes.json")

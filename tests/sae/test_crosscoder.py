@@ -19,9 +19,9 @@ from universality.activations import joined
 from universality.errors import FormatError, MismatchError
 from universality.sae import SAE, Crosscoder, LatentScaling, SAESpec, SAETrainer
 from universality.sae.architectures import architecture
-from universality.sae.gradients import gradients
-from universality.sae.initialise import initial_weights, summarise
-from universality.sae.step import Batch
+from universality.sae.compute.batch_gradients import Batch
+from universality.sae.compute.dispatch import gradients
+from universality.sae.training.initialisation import initial_weights, summarise
 from universality.statistics import feature_classes
 
 WIDTHS = {"A": 40, "B": 28}

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from universality.sae import stock
-from universality.sae.adam import fused, gives_adam, plain
-from universality.sae.products import gives_linear, linear
-from universality.sae.selection import Rule, select
+from universality.sae.compute import torch_gradients as stock
+from universality.sae.compute.products import gives_linear, linear
+from universality.sae.compute.selection import Rule, select
+from universality.sae.training.adam import fused, gives_adam, plain
 
 
 def test_an_operator_of_another_signature_or_meaning_is_not_used() -> None:

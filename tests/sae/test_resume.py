@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from universality.models.checkpoint import load_checkpoint, save_checkpoint
+from universality.models.training_checkpoint import load_checkpoint, save_checkpoint
 
 SCRIPT = Path(__file__).with_name("training_process.py")
 FILES = ("w64/sae_weights.safetensors", "w64/cfg.json", "relu/sae_weights.safetensors", "relu/cfg.json")

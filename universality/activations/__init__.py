@@ -6,14 +6,14 @@ that need TransformerLens are imported when first used: a machine without it tra
 
 from typing import TYPE_CHECKING, Any
 
+from universality.activations.batches import shuffled_batches
 from universality.activations.cache import CachedSite, find_cache, open_cache
 from universality.activations.cache_writer import write_cache
-from universality.activations.joint import JointSite, balancing_scales, joined
+from universality.activations.joint_site import JointSite, balancing_scales, joined
 from universality.activations.site import Rows, Site, harvest, rows_of
-from universality.activations.stream import shuffled_batches
 
 if TYPE_CHECKING:
-    from universality.activations.live import ModelSite, check_models, resolve_hook, spliced_loss
+    from universality.activations.model_site import ModelSite, check_models, resolve_hook, spliced_loss
 
 _LIVE = ("ModelSite", "check_models", "resolve_hook", "spliced_loss")
 __all__ = [
@@ -39,6 +39,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LIVE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from universality.activations import live
+    from universality.activations import model_site as live
 
     return getattr(live, name)

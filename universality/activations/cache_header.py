@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from universality.checked_json import Settings
 from universality.errors import FormatError
 from universality.files import write_json
-from universality.settings import Settings
 
 FORMAT, VERSION = "universality-activations", 1
 Dtype = Literal["float32", "float16", "bfloat16"]

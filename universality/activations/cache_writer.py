@@ -26,7 +26,7 @@ from universality.files import as_path, replacing
 from universality.progress import progress
 
 if TYPE_CHECKING:
-    from universality.activations.live import ModelSite
+    from universality.activations.model_site import ModelSite
 
 SHARD_BYTES = 256 * 2**20
 

@@ -1,10 +1,10 @@
 """Text, tokens, and the blocks that every model of a study reads."""
 
 from universality.corpus.blocks import TokenBlocks, cut_blocks
-from universality.corpus.common import CommonText, common_blocks
+from universality.corpus.common_text import CommonText, common_blocks
 from universality.corpus.corpus import Corpus, build_common, build_corpus, build_from_arrays
 from universality.corpus.documents import DocumentTable
-from universality.corpus.read import Passage, Reading, read_passages, read_source
+from universality.corpus.passages import Passage, Reading, read_passages, read_source
 from universality.corpus.splits import split_documents
 from universality.corpus.tokenizer import Tokenizer, load_tokenizer, train_bpe, wrap_tokenizer
 

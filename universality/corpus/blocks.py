@@ -52,8 +52,8 @@ class TokenBlocks:
         Where these blocks stand among those that they were taken from (a cache of activations holds the whole); None
         for the whole.
     segment : int32 [n_blocks, n_ctx], optional
-        Where models of several tokenizers read one text (`universality.corpus.common`): the column of the blocks of
-        segments to which each token belongs, 0 for BOS and padding.
+        Where models of several tokenizers read one text (`universality.corpus.common_text`): the column of the blocks
+        of segments to which each token belongs, 0 for BOS and padding.
     """
 
     tokens: NDArray[np.int32]

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from universality.corpus.blocks import TokenBlocks, cut_blocks
-from universality.corpus.common import CommonText, common_blocks
+from universality.corpus.common_text import CommonText, common_blocks
 from universality.corpus.documents import DocumentTable
-from universality.corpus.read import Passage, read_source
+from universality.corpus.passages import Passage, read_source
 from universality.corpus.splits import TRAIN, split_documents
 from universality.corpus.tokenizer import Tokenizer, load_tokenizer, train_bpe
 from universality.errors import CorpusError
@@ -60,7 +60,7 @@ def build_corpus(
     Parameters
     ----------
     source
-        What `universality.corpus.read.read_passages` reads.
+        What `universality.corpus.passages.read_passages` reads.
     tokenizer
         ``"train"`` to train a byte-level BPE of ``d_vocab`` types on the training documents; ``"starter"`` for
         the shipped one; a path to a ``tokenizer.json`` or a folder with one; or a tokenizer.
@@ -105,7 +105,7 @@ def build_common(
     split_seed: int = 0,
     max_documents: int | None = None,
 ) -> CommonText:
-    """Read text for models of different tokenizers, and split its documents: see `universality.corpus.common`.
+    """Read text for models of different tokenizers, and split its documents: see `universality.corpus.common_text`.
 
     Parameters
     ----------

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer as _HFTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from universality.corpus.opening import declarations, declare_bos, find_bos
-from universality.corpus.shown import strings_of, texts_of
+from universality.corpus.bos_token import declarations, declare_bos, find_bos
+from universality.corpus.token_text import strings_of, texts_of
 from universality.errors import CorpusError
 from universality.files import as_path
 from universality.hub import fetch_tokenizer, repository

@@ -1,17 +1,17 @@
 """Graphs and tables for other tools: GraphML, GEXF, Cytoscape and node-link JSON, CSV, Parquet."""
 
-from universality.export.annotate import annotate
-from universality.export.cells import join_tokens, split_tokens, unguard
-from universality.export.cytoscape import cytoscape, write_cytoscape
-from universality.export.escape import escape, unescape, unescape_bytes
-from universality.export.formats import write_graph
+from universality.export.csv_cells import join_tokens, split_tokens, unguard
+from universality.export.cytoscape_json import cytoscape, write_cytoscape
 from universality.export.gexf import write_gexf
+from universality.export.graph_formats import write_graph
 from universality.export.graphml import write_graphml
-from universality.export.match_graph import match_graph
-from universality.export.node_link import node_link, write_node_link
-from universality.export.partite import partite_graph
-from universality.export.plain import plain
-from universality.export.tables import match_table, read_csv, write_csv, write_parquet
+from universality.export.multimodel_graph import partite_graph
+from universality.export.node_annotations import annotate
+from universality.export.node_link_json import node_link, write_node_link
+from universality.export.pair_graph import match_graph
+from universality.export.plain_graph import plain
+from universality.export.result_tables import match_table, read_csv, write_csv, write_parquet
+from universality.export.token_escapes import escape, unescape, unescape_bytes
 
 __all__ = [
     "annotate",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape as xml_text
 from xml.sax.saxutils import quoteattr
 
-from universality.export.plain import Scalar, attribute_types, plain
+from universality.export.plain_graph import Scalar, attribute_types, plain
 from universality.files import as_path, replacing_text
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape as xml_text
 from xml.sax.saxutils import quoteattr
 
-from universality.export.plain import Scalar, attribute_types, plain
+from universality.export.plain_graph import Scalar, attribute_types, plain
 from universality.files import as_path, replacing_text
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def write_graphml(graph: "nx.Graph", path: str | Path) -> Path:
     ----------
     graph
         From ``Match.to_graph()`` or ``Families.graph``, or any networkx graph that
-        ``universality.export.plain.plain`` accepts (it says what becomes of names, types and missing values).
+        ``universality.export.plain_graph.plain`` accepts (it says what becomes of names, types and missing values).
     path
         Replaced if it exists.
 

@@ -1,9 +1,9 @@
 """Which features fire on which tokens: collected once, kept in one HDF5 file, read by token or by feature."""
 
-from universality.features.moments import Moments
-from universality.features.parts import concatenate, cut
-from universality.features.store import FeatureStore
-from universality.features.tables import Dictionary, TokenTable
-from universality.features.writer import FeatureWriter
+from universality.features.storage.moments import Moments
+from universality.features.storage.parts import concatenate, cut
+from universality.features.storage.store import FeatureStore
+from universality.features.storage.token_table import Dictionary, TokenTable
+from universality.features.storage.writer import FeatureWriter
 
 __all__ = ["Dictionary", "FeatureStore", "FeatureWriter", "Moments", "TokenTable", "concatenate", "cut"]

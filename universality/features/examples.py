@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from universality.features.store import FeatureStore
+from universality.features.storage.store import FeatureStore
 
 NO_TOKEN = -1
 _WINDOWS_AT_ONCE = 1024

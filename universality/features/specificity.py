@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csc_matrix
 
-from universality.features.matrix import ranges
-from universality.features.store import FeatureStore
+from universality.features.storage.sparse_matrix import ranges
+from universality.features.storage.store import FeatureStore
 
 if TYPE_CHECKING:
     import pandas as pd

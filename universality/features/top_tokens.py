@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from universality.features.examples import Decode, decoded
-from universality.features.store import FeatureStore
+from universality.features.storage.store import FeatureStore
 
 _SPAN_VALUES = 2_000_000  # activations read at once, 16 MB
 _SPAN_SHARE = 16  # a lone feature's read takes about as long as a span's with this many times its values

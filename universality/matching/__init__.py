@@ -1,7 +1,7 @@
 """Who is whose partner, from any `Similarity`."""
 
-from universality.matching.groups import Groups, match_many
-from universality.matching.match import Match, Method, match
-from universality.matching.nearest import Nearest
+from universality.matching.multimodel import Groups, match_many
+from universality.matching.nearest_partners import Nearest
+from universality.matching.pairing import Match, Method, match
 
 __all__ = ["Groups", "Match", "Method", "Nearest", "match", "match_many"]

@@ -21,13 +21,13 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.errors import UniversalityError
-from universality.matching.dense import COPIES, EPS, assign_dense
-from universality.matching.paths import State, solve
-from universality.matching.problem import Problem
+from universality.matching.augmenting_paths import State, solve
+from universality.matching.dense_assignment import COPIES, EPS, assign_dense
+from universality.matching.sparse_problem import Problem
 from universality.similarity import Similarity
-from universality.similarity.rows import BoolArray, FloatArray, IntArray
-from universality.similarity.topk import TopK
+from universality.similarity.engine.best_partners import TopK
 
 Solver: TypeAlias = Literal["auto", "sparse", "dense"]
 

@@ -24,7 +24,7 @@ from transformer_lens.model_bridge.generalized_components.normalization import N
 
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import ModelError
-from universality.models.architecture import first_line
+from universality.models.config_check import first_line
 from universality.models.language_model import LanguageModel, weights
 from universality.models.norms import Norm, measure_norm, no_norm
 from universality.models.unembedding import Unembedding, vocabulary_mask

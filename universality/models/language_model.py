@@ -31,10 +31,10 @@ from universality.config import ArchitectureConfig
 from universality.errors import ModelError
 from universality.files import as_path, write_bytes
 from universality.hub import commit_of, repository
-from universality.models.architecture import FORMAT, check_architecture, first_line, read_config
-from universality.models.coverage import CoveringLoader
-from universality.models.identity import weights_hash
+from universality.models.config_check import FORMAT, check_architecture, first_line, read_config
 from universality.models.shipped import model_folder
+from universality.models.weight_coverage import CoveringLoader
+from universality.models.weights_hash import weights_hash
 
 _VERSION = 1
 _WRAPPER = "._original_component"  # the bridge's name for the module that it wraps

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from universality.checked_json import Settings
 from universality.errors import FormatError, UniversalityError
 from universality.files import as_path, read_json_value
 from universality.pipeline.task import artifact_hash, read_stamp
-from universality.settings import Settings
 
 _SAE_FILES = ("params.npz", "sae.safetensors", "sae_weights.safetensors")
 
@@ -62,7 +62,7 @@ def _quality(path: Path) -> Iterator[str]:
 
 def _sae(path: Path, verify: bool) -> Iterator[str]:
     from universality.sae import SAE, formats
-    from universality.sae.place import stated_hook
+    from universality.sae.formats.stated_hook import stated_hook
 
     sae = SAE.load(path)
     yield f"SAE {path}: {sae.architecture}, {sae.d_in} → {sae.d_sae}, hash {sae.hash}"
@@ -130,8 +130,8 @@ def _archive(path: Path, verify: bool) -> Iterator[str]:
 
 
 def _json(path: Path, verify: bool) -> Iterator[str]:
-    from universality.families import Families
-    from universality.families.storage import FORMAT
+    from universality.family import Families
+    from universality.family.family_file import FORMAT
 
     found = read_json_value(path)
     if isinstance(found, dict) and found.get("format") != FORMAT and "nodes" not in found:

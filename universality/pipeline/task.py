@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from universality.errors import FormatError, UniversalityError
 from universality.files import read_json, write_json
-from universality.pipeline.inputs import sha256
+from universality.pipeline.input_hashes import sha256
 from universality.pipeline.versions import STAGES, package_versions
 
 
@@ -70,7 +70,7 @@ class Outcome:
 
 
 class Processes(Protocol):
-    """The processes of a run, as `universality.sae.distributed.Ranks` has them."""
+    """The processes of a run, as `universality.sae.training.distributed.Ranks` has them."""
 
     @property
     def first(self) -> bool:
@@ -252,7 +252,7 @@ def artifact_hash(file: Path, verify: bool = False) -> str:
     """
     if file.suffix != ".h5":
         return sha256(file)
-    from universality.features.store import FeatureStore
+    from universality.features.storage.store import FeatureStore
 
     with FeatureStore.open(file) as store:
         if verify:

@@ -22,11 +22,14 @@ from markupsafe import Markup, escape
 
 from universality.errors import UniversalityError
 from universality.files import write_bytes
-from universality.report import cautions, numbers, published, words
+from universality.report import caveats as cautions
+from universality.report import formatting as numbers
+from universality.report import narrative as words
+from universality.report import published_concepts as published
 from universality.report.data import PAGE_WIDTH, THRESHOLDS, Example, FileLink, Picture, Report
 from universality.report.explorer import explorer_script
-from universality.report.tokens import direction, pieces, visible
-from universality.statistics.concepts import KNOWS
+from universality.report.visible_tokens import direction, pieces, visible
+from universality.statistics.concept_partners import KNOWS
 
 LARGEST_SVG = 400_000
 """Bytes; a larger drawing is embedded as PNG."""

@@ -4,17 +4,17 @@ Terms: a *feature* is one direction of a dictionary (elsewhere: latent), the *wi
 *fires* where its activation is positive; an SAE's *codes* are the features of a batch of tokens.
 """
 
-from universality.sae.beginnings import Beginning, beginnings
+from universality.sae.compute.products import fast_products
 from universality.sae.crosscoder import Crosscoder
-from universality.sae.grid import clear_checkpoints, merge_logs, train_grid
-from universality.sae.initialise import ActivationSummary, summarise
 from universality.sae.latent_scaling import LatentScaling
-from universality.sae.products import fast_products
 from universality.sae.quality import LossRecovered, Quality, QualityReport, loss_recovered
 from universality.sae.sae import SAE
-from universality.sae.spec import SAESpec
-from universality.sae.train import SAETrainer
-from universality.sae.watch import watcher
+from universality.sae.training.grid import clear_checkpoints, merge_logs, train_grid
+from universality.sae.training.initial_distance import Beginning, beginnings
+from universality.sae.training.initialisation import ActivationSummary, summarise
+from universality.sae.training.spec import SAESpec
+from universality.sae.training.trainer import SAETrainer
+from universality.sae.training.watchers import watcher
 
 __all__ = [
     "SAE",

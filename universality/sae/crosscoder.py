@@ -5,7 +5,7 @@
 
 Side by side the models' scaled activations are one long vector, and a crosscoder is an SAE of it: the trainer, its
 kernels, checkpoints and architectures are those of `SAETrainer`, the widths d_in of the models need not agree. s_m
-gives every model the same total variance (`universality.activations.joint`).
+gives every model the same total variance (`universality.activations.joint_site`).
 
 *Norm and selection.* A feature's row, all models together, has norm 1: Σ_m ‖d_m‖² = 1. BatchTopK then picks by a · ‖d‖,
 the size of what a feature adds to the reconstruction, which favours neither shared nor exclusive features: what lowers
@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from universality.activations.joint import joined
+from universality.activations.joint_site import joined
+from universality.checked_json import Settings
 from universality.errors import FormatError, MismatchError
 from universality.sae.sae import SAE
-from universality.settings import Settings
 
 SECTION = "crosscoder"
 

@@ -9,7 +9,7 @@ not 0. ‖d*_m‖² is estimated by ⟨d*_m, d*_m'⟩ of two halves of the text,
 It is Minder et al.'s (2025) latent scaling of the error, their test of *complete shrinkage*, without a shared basis:
 they scale the chat model's row, β d, and fit β in both models, which needs the base model's axes to be the same. Their
 second fit, of the reconstruction (*latent decoupling*), has no such form: every feature that fires together with this
-one would count. Decoupled features show as twins instead (`universality.statistics.crosscoders`).
+one would count. Decoupled features show as twins instead (`universality.statistics.crosscoder_classes`).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from universality.sae import kernels
-from universality.sae.codes import Codes
+from universality.sae.compute import sparse_kernels as kernels
+from universality.sae.compute.batch_gradients import FEATURES_A_TASK
+from universality.sae.compute.codes import Codes
+from universality.sae.compute.sparse_decoder import FeatureOrder
+from universality.sae.compute.workers import ranges, share_out
 from universality.sae.crosscoder import Crosscoder
-from universality.sae.decoder import FeatureOrder
-from universality.sae.step import FEATURES_A_TASK
-from universality.sae.workers import ranges, share_out
 
 
 class LatentScaling:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from universality.errors import ModelError
 from universality.sae.sae import SAE
-from universality.sae.typical import Typical, TypicalToken
+from universality.sae.typical_token import Typical, TypicalToken
 
 Replacement = Callable[[Tensor], Tensor]
 

@@ -25,18 +25,20 @@ from torch import Tensor
 
 from universality.errors import FormatError, MismatchError, ModelError
 from universality.files import as_path, write_bytes
-from universality.sae import formats, kernels, stock
-from universality.sae.architecture import Architecture
+from universality.sae import formats
 from universality.sae.architectures import architecture
-from universality.sae.codes import Codes
+from universality.sae.architectures.base import Architecture
+from universality.sae.compute import sparse_kernels as kernels
+from universality.sae.compute import torch_gradients as stock
+from universality.sae.compute.codes import Codes
+from universality.sae.compute.products import linear
+from universality.sae.compute.selection import select
+from universality.sae.compute.sparse_gradients import tokens_a_task
+from universality.sae.compute.workers import ranges, share_out
 from universality.sae.formats import ours, saelens
 from universality.sae.formats.fields import fold_scale
 from universality.sae.formats.publish import model_card, saelens_metadata
-from universality.sae.normalize import NORMALISATIONS, Normalisation
-from universality.sae.products import linear
-from universality.sae.selection import select
-from universality.sae.sparse import tokens_a_task
-from universality.sae.workers import ranges, share_out
+from universality.sae.normalisation import NORMALISATIONS, Normalisation
 
 TOKENS_A_TASK = 1024
 LARGEST = 1e18

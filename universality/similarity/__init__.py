@@ -1,11 +1,11 @@
 """How alike two features are: one file a measure, all of them a `Similarity`."""
 
-from universality.similarity.alignment import Alignment, align
-from universality.similarity.base import Similarity
-from universality.similarity.groups import GroupMoments
-from universality.similarity.many import all_pairs
-from universality.similarity.source import DEFAULT_BUDGET, BlockSource
-from universality.similarity.tokens import TokenSource
+from universality.similarity.engine.block_source import DEFAULT_BUDGET, BlockSource
+from universality.similarity.engine.group_sums import GroupMoments
+from universality.similarity.engine.token_source import TokenSource
+from universality.similarity.many_stores import all_pairs
+from universality.similarity.measures.alignment import Alignment, align
+from universality.similarity.similarity import Similarity
 
 __all__ = [
     "DEFAULT_BUDGET",

@@ -1,6 +1,14 @@
 """How far to trust a matching: held-out scores, nulls, p-values and intervals."""
 
-from universality.statistics.agreement import (
+from universality.statistics.best_neuron import best_neurons
+from universality.statistics.bootstrap import bootstrap_intervals
+from universality.statistics.calibrating import calibrate
+from universality.statistics.calibration import Calibration
+from universality.statistics.concept_partners import concept_table
+from universality.statistics.crosscoder_classes import CrosscoderAgreement, crosscoder_agreement, feature_classes
+from universality.statistics.held_out import evaluation_halves, held_out_scores
+from universality.statistics.null_distribution import Chance
+from universality.statistics.published_measures import (
     SONG_EDGES,
     by_frequency,
     excess_correlation,
@@ -8,16 +16,8 @@ from universality.statistics.agreement import (
     pw_mcc,
     shared_by_weights,
 )
-from universality.statistics.best_neuron import best_neurons
-from universality.statistics.bootstrap import bootstrap_intervals
-from universality.statistics.calibrate import calibrate
-from universality.statistics.calibration import Calibration
-from universality.statistics.chance import Chance
-from universality.statistics.concepts import concept_table
-from universality.statistics.crosscoders import CrosscoderAgreement, crosscoder_agreement, feature_classes
-from universality.statistics.geometry import AgainstShuffles, against_shuffles, cka, rsa, svcca
-from universality.statistics.heldout import evaluation_halves, held_out_scores
-from universality.statistics.null import Null, Repairing, plan_repairing, repaired_rows
+from universality.statistics.repairing import Null, Repairing, plan_repairing, repaired_rows
+from universality.statistics.representation_similarity import AgainstShuffles, against_shuffles, cka, rsa, svcca
 
 __all__ = [
     "SONG_EDGES",

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.errors import MismatchError
-from universality.similarity.rows import BoolArray, FloatArray, IntArray
-from universality.statistics.heldout import evaluation_halves
+from universality.statistics.held_out import evaluation_halves
 
 if TYPE_CHECKING:
-    from universality.features.store import FeatureStore
+    from universality.features.storage.store import FeatureStore
 
 MIN_FIRINGS = 10
 """Tokens of each half on which a feature must fire."""

@@ -23,11 +23,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from universality.arrays import FloatArray, IntArray
 from universality.defaults import RESAMPLES
 from universality.errors import UniversalityError
 from universality.similarity import Similarity
-from universality.similarity.groups import GroupMoments
-from universality.similarity.rows import FloatArray, IntArray
+from universality.similarity.engine.group_sums import GroupMoments
 
 LARGEST_R = 1 - 1e-12  # z of a perfect correlation is infinite
 MIN_GROUPS = 4
@@ -138,7 +138,7 @@ def resampled(
 
 
 def _medians_of_all(scores: FloatArray, n: int) -> FloatArray:
-    """`universality.matching.median.median_of_all` of every row [n_rows]; NaN where at most half have a score."""
+    """`universality.matching.medians.median_of_all` of every row [n_rows]; NaN where at most half have a score."""
     without = n - scores.shape[1]
     place = (n - 1) / 2 - without
     if place < 0:

@@ -11,16 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from universality.card import card
+from universality.archive import Arrays, read_archive, write_archive
+from universality.arrays import FloatArray, IntArray
 from universality.errors import MismatchError
 from universality.matching import Match
-from universality.matching.archive import Arrays, read_archive, write_archive
-from universality.matching.median import known_median, median_of_all
-from universality.similarity.rows import FloatArray, IntArray
+from universality.matching.medians import known_median, median_of_all
+from universality.notebook_card import card
 from universality.statistics.bootstrap import MIN_GROUPS
-from universality.statistics.chance import Chance
-from universality.statistics.heldout import optimism
-from universality.statistics.null import Null
+from universality.statistics.held_out import optimism
+from universality.statistics.null_distribution import Chance
+from universality.statistics.repairing import Null
 
 FORMAT, VERSION = "universality.calibration", 3
 CHANCE_ARRAYS = tuple(field.name for field in fields(Chance) if field.name != "null")

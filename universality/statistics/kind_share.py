@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from universality.arrays import FloatArray, IntArray
 from universality.features.specificity import column_blocks
-from universality.similarity.rows import FloatArray, IntArray
 
 if TYPE_CHECKING:
-    from universality.features.store import FeatureStore
+    from universality.features.storage.store import FeatureStore
 
 
 def between_kinds(store: FeatureStore, rows: IntArray) -> FloatArray:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from universality.defaults import ALPHA
-from universality.matching.median import median_of_all, quantile_of_all
+from universality.matching.medians import median_of_all, quantile_of_all
 
 NAN = math.nan
 THRESHOLDS = (0.5, 0.7)

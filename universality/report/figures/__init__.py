@@ -11,7 +11,7 @@ from universality.report.figures.coverage import (
     describe_coverage,
     quality_against_coverage,
 )
-from universality.report.figures.crosscoder import describe_relative_norms, relative_norms
+from universality.report.figures.crosscoder_norms import describe_relative_norms, relative_norms
 from universality.report.figures.densities import DensitySample, describe_densities, feature_densities
 from universality.report.figures.distributions import best_match_distribution, describe_distribution
 from universality.report.figures.heatmap import (
@@ -24,15 +24,15 @@ from universality.report.figures.heatmap import (
     spaced,
 )
 from universality.report.figures.icicle import describe_icicle, family_icicle
-from universality.report.figures.save import FORMATS, picture, save_figure, save_for_print, save_picture
+from universality.report.figures.saving import FORMATS, picture, save_figure, save_for_print, save_picture
 from universality.report.figures.scatter import (
     activation_against_logit,
     chosen_against_held_out,
     describe_held_out,
     describe_logit,
 )
+from universality.report.figures.similarity_strata import Stratum, describe_strata, similarity_by_firings, strata
 from universality.report.figures.splitting import describe_splitting, splitting_factors
-from universality.report.figures.strata import Stratum, describe_strata, similarity_by_firings, strata
 from universality.report.figures.training import Curve, curves, describe_training, training_curves
 from universality.report.figures.tree import describe_family, family_tree
 from universality.report.figures.tree_layout import choose_family

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from universality.report import published
-from universality.report.cautions import FEW_GROUPS
+from universality.report import published_concepts as published
+from universality.report.caveats import FEW_GROUPS
 from universality.report.data import Caption, ConceptRow
 from universality.report.figures.style import (
     BLUE,
@@ -21,7 +21,7 @@ from universality.report.figures.style import (
     say,
     styled,
 )
-from universality.report.numbers import fixed
+from universality.report.formatting import fixed
 
 MOST = 40
 KIND = 30  # widths of the letter n that a kind's name may take

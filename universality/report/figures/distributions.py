@@ -21,7 +21,7 @@ from universality.report.figures.style import (
     say,
     styled,
 )
-from universality.report.numbers import fixed, listed, of_all, percent
+from universality.report.formatting import fixed, listed, of_all, percent
 
 LOOK: dict[Role, tuple[str, str]] = {
     "features": (BLUE, "-"),

@@ -24,7 +24,7 @@ from universality.report.figures.style import (
     say,
     styled,
 )
-from universality.report.numbers import count, fixed, percent, plural
+from universality.report.formatting import count, fixed, percent, plural
 
 Matrix = np.ndarray[Any, np.dtype[np.floating]]
 

@@ -19,7 +19,7 @@ from universality.report.figures.style import (
     say,
     styled,
 )
-from universality.report.numbers import count, percent
+from universality.report.formatting import count, percent
 
 if TYPE_CHECKING:
     import pandas as pd

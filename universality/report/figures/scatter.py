@@ -15,7 +15,7 @@ from scipy.spatial import KDTree
 from universality.errors import UniversalityError
 from universality.report.data import NAN, Caption
 from universality.report.figures.style import COLUMN, DENSITY_MAP, GREY, PALE, new_figure, say, styled
-from universality.report.numbers import count, fixed, percent, plural
+from universality.report.formatting import count, fixed, percent, plural
 
 FEW = 3000
 """So many points are drawn one by one, darker where they crowd; more are counted in hexagons."""

@@ -9,7 +9,7 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 
 from universality.report.data import Caption, FamilyLevel, FamilyTable
 from universality.report.figures.style import CYCLE, IN_PANEL, PAGE, in_legend, new_figure, say, styled
-from universality.report.numbers import count, fixed, percent
+from universality.report.formatting import count, fixed, percent
 
 Value = Callable[[FamilyLevel, FamilyLevel], float | None]
 

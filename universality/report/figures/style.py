@@ -13,7 +13,7 @@ from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 
 from universality.report.data import PAGE_WIDTH
-from universality.report.tokens import code_point, visible
+from universality.report.visible_tokens import code_point, visible
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 
 from universality.report.data import Caption
 from universality.report.figures.style import CYCLE, NAME, PAGE, in_legend, new_figure, say, styled
-from universality.report.numbers import count, fixed, percent
+from universality.report.formatting import count, fixed, percent
 
 MEASURES = (
     ("loss", "loss"),

@@ -13,7 +13,7 @@ from matplotlib.text import Text
 from universality.report.data import Caption
 from universality.report.figures.style import BLUE, GREY, INK, NAME, PAGE, VERMILION, drawable, styled
 from universality.report.figures.tree_layout import Layout, Node, lay_out, weight
-from universality.report.numbers import count, fixed, percent, plural
+from universality.report.formatting import count, fixed, percent, plural
 
 if TYPE_CHECKING:
     import networkx as nx

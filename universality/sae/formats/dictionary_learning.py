@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from universality.checked_json import Settings
 from universality.errors import FormatError
 from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm, spread
 from universality.sae.formats.source import Source
 from universality.sae.formats.torch_file import only_tensors, read_torch
-from universality.settings import Settings
 
 CONFIG, WEIGHTS = "config.json", "ae.pt"
 NAME = f"dictionary_learning ({CONFIG}, {WEIGHTS})"

@@ -20,11 +20,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from universality.checked_json import Settings
 from universality.errors import FormatError
 from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm
 from universality.sae.formats.safetensors_file import read_safetensors
 from universality.sae.formats.source import Source
-from universality.settings import Settings
 
 CONFIG, WEIGHTS = "config.json", "sae_weights.safetensors"
 NAME = f"Llamascopium ({CONFIG}, {WEIGHTS})"

@@ -19,13 +19,13 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
+from universality.checked_json import Settings
 from universality.errors import FormatError
 from universality.files import write_bytes
 from universality.sae.formats import saelens
 from universality.sae.formats.fields import Fields
 from universality.sae.formats.saelens import CONFIG, WEIGHTS
 from universality.sae.formats.source import Source
-from universality.settings import Settings
 
 NAME = f"ours (as SAELens's, with metadata.universality in {CONFIG})"
 TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec")

@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
+from universality.checked_json import Settings
 from universality.errors import FormatError
 from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm, fold_scale, spread
 from universality.sae.formats.safetensors_file import read_safetensors
 from universality.sae.formats.source import Source
 from universality.sae.formats.transcoder import refuse_transcoder
-from universality.settings import Settings
 
 CONFIG, WEIGHTS, SCALER = "cfg.json", "sae_weights.safetensors", "activation_scaler.json"
 BY_CALLER = (True, "expected_average_only_in")

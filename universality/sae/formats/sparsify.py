@@ -11,12 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from universality.checked_json import Settings
 from universality.errors import FormatError
 from universality.sae.formats.fields import Fields, chosen, expect
 from universality.sae.formats.safetensors_file import read_safetensors
 from universality.sae.formats.source import Source
 from universality.sae.formats.transcoder import refuse_named_transcoder, refuse_transcoder
-from universality.settings import Settings
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 TRAINING = "config.json"

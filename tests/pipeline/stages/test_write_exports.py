@@ -1,0 +1,79 @@
+"""Tables and graphs of a run say of every pair what is known of it."""
+
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from universality.matching import Match, match
+from universality.pipeline.stages.write_exports import ceilings
+from universality.similarity import Similarity
+from universality.statistics import Calibration
+
+
+@pytest.fixture(scope="module")
+def matches(finished: Path) -> Path:
+    return finished / "matches"
+
+
+def test_edges_of_a_match_weigh_as_much_as_their_held_out_score(matches: Path) -> None:
+    frame = Calibration.load(matches / "A-B.w64.activation.npz").to_frame()
+    graph = nx.read_graphml(matches / "A-B.w64.activation.graphml")
+    assert graph.number_of_edges() == len(frame)
+    for row in frame.itertuples():
+        edge = graph.edges[f"a:{row.row}", f"b:{row.col}"]
+        assert edge["chosen"] == row.score
+        for name, value in (("weight", row.held_out), ("q", row.q), ("q_kind", row.q_kind)):
+            assert edge.get(name, np.nan) == pytest.approx(value, nan_ok=True), name
+    edges = [values for _, _, values in graph.edges(data=True)]
+    assert any("logit_r" in edge for edge in edges)
+    assert any(edge["weight"] < edge["chosen"] for edge in edges if "weight" in edge), "the two are not one number"
+    living = [node for _, node in graph.nodes(data=True) if not node["dead"]]
+    assert {node["model"] for node in living} == {"A", "B"}
+    assert all(node["label"].startswith(f"{node['model']}/{node['feature']}:") for node in living)
+    assert all({"kind", "tokens", "density"} <= set(node) for node in living)
+
+
+def test_tables_have_logit_r_nearest_partners_and_ceilings(matches: Path) -> None:
+    calibration = Calibration.load(matches / "A-B.w64.activation.npz")
+    table = pd.read_csv(matches / "A-B.w64.activation.csv").set_index("row")
+    rows = calibration.match.rows
+    with np.load(matches.parent / "similarity" / "A-B.w64.npz") as drawn:
+        assert_allclose(table.loc[rows, "logit_r"], drawn["logit"], rtol=1e-6)
+    best = calibration.match.nearest
+    assert table.loc[rows, "row_nearest"].tolist() == best.best_col[rows].tolist()
+    assert_allclose(table.loc[rows, "row_nearest_score"], best.best_col_score[rows])
+    assert_allclose(table.loc[rows, "row_nearest_held_out"], calibration.best_col_held_out[rows])
+    assert {"ceiling_a", "ceiling_b"} <= set(table)
+
+
+@pytest.mark.parametrize("comparison", ["A-B.w32", "A-B.neurons", "A-A.w128.s0-s1"])
+def test_matches_by_logit_weights_have_tables_and_graphs(matches: Path, comparison: str) -> None:
+    stem = matches / f"{comparison}.logit"
+    found = Match.load(stem.with_name(f"{stem.name}.npz"))
+    endings = ("csv", "parquet", "graphml", "gexf", "cyjs", "json")
+    assert all(stem.with_name(f"{stem.name}.{ending}").is_file() for ending in endings)
+    table = pd.read_csv(f"{stem}.csv").set_index("row")
+    assert_allclose(table.loc[found.rows, "logit_r"], found.scores)
+    graph = nx.read_graphml(f"{stem}.graphml")
+    assert graph.number_of_edges() == len(found.rows)
+    assert not any("weight" in edge for _, _, edge in graph.edges(data=True)), "nothing was held out"
+
+
+def test_nodes_of_families_name_their_model(finished: Path) -> None:
+    graph = nx.read_graphml(finished / "families" / "A.graphml")
+    assert {model for _, model in graph.nodes(data="model")} == {"A"}
+    assert graph.nodes["0:3"]["label"] == "32/3"
+
+
+def test_a_ceiling_goes_with_its_feature_whoever_the_partner_is() -> None:
+    other = match(Similarity.from_dense(np.eye(3)[[1, 0, 2]] + 0.1))
+    pairs = pd.DataFrame({"row": [0, 1], "col": [0, 2], "ceiling_a": [0.5, 0.6], "ceiling_b": [0.7, 0.8]})
+    frame = ceilings(other, pairs)
+    assert_allclose(frame["ceiling_a"], [0.5, 0.6, np.nan])
+    assert frame["col"].tolist() == [1, 0, 2]
+    assert_allclose(frame["ceiling_b"], [np.nan, 0.7, 0.8])
+    assert ceilings(other, pairs[["row", "col"]])[["ceiling_a", "ceiling_b"]].isna().all(axis=None)

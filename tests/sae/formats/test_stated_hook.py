@@ -1,0 +1,80 @@
+"""Every tool's name for a place in a model comes out as TransformerLens's."""
+
+from pathlib import Path
+
+import pytest
+
+from universality.sae import SAE
+from universality.sae.formats.stated_hook import same_place, stated_hook, stated_name
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.mark.parametrize(
+    ("path", "hook"),
+    [
+        ("saelens_topk", "blocks.3.hook_resid_post"),
+        ("saelens_before_6", "blocks.3.hook_resid_pre"),
+        ("dictionary_learning_topk", "blocks.3.hook_resid_post"),
+        ("llamascopium_topk", "blocks.3.hook_resid_post"),
+        ("sparsify_topk", None),  # its folder is not named for a module
+        ("openai_topk.pt", None),
+    ],
+)
+def test_files_of_the_real_libraries_tell_their_hook(path: str, hook: str | None) -> None:
+    assert stated_hook(SAE.load(DATA / path).metadata) == hook
+
+
+@pytest.mark.parametrize(
+    ("metadata", "hook"),
+    [
+        ({"hookpoint": "layers.3"}, "blocks.3.hook_resid_post"),
+        ({"hookpoint": "gpt_neox.layers.3.mlp"}, "blocks.3.hook_mlp_out"),
+        ({"hookpoint": "transformer.h.11.attn"}, "blocks.11.hook_attn_out"),
+        ({"hookpoint": "model.layers.3.self_attn"}, "blocks.3.hook_attn_out"),
+        ({"hookpoint": "embed_in"}, None),
+        ({"training": {"submodule_name": "mlp_out_layer_5"}}, "blocks.5.hook_mlp_out"),
+        ({"training": {"submodule_name": "attention_layer_5"}}, "blocks.5.hook_attn_out"),
+        ({"training": "anything"}, None),
+        ({"hook": "blocks.0.mlp.hook_post"}, "blocks.0.mlp.hook_post"),
+        ({}, None),
+        ({"hook_name": "model.layers.1"}, "blocks.1.hook_resid_post"),
+        ({"hook_name": "transformer.h.3"}, "blocks.3.hook_resid_post"),
+        ({"hook_point": "gpt_neox.layers.2"}, "blocks.2.hook_resid_post"),
+        ({"hook_name": "model.decoder.layers.4.self_attn"}, "blocks.4.hook_attn_out"),
+        ({"hook_name": "model.layers.0.mlp"}, "blocks.0.hook_mlp_out"),
+        ({"hf_hook_point_in": "model.layers.1.output"}, "blocks.1.hook_resid_post"),
+        ({"hook_name": "model.layers.1.input"}, "blocks.1.hook_resid_pre"),
+        ({"hook_name": "model.layers.1.mlp.input"}, None),
+        ({"hookpoint": "transformer.h.3.mlp.act"}, "blocks.3.mlp.hook_post"),
+        ({"hookpoint": "model.layers.3.mlp.act_fn"}, None),  # behind it a gate is still to come
+        ({"hookpoint": "layers.3.self_attn.o_proj"}, None),
+        ({"hook_name": "ln_final.hook_in"}, "ln_final.hook_in"),
+        ({"training": {"submodule_name": "resid_post_layer_5"}, "io": "out"}, "blocks.5.hook_resid_post"),
+        ({"training": {"submodule_name": "mlp_layer_5"}, "io": "in"}, None),
+    ],
+)
+def test_names_of_modules_and_places(metadata: dict[str, object], hook: str | None) -> None:
+    assert stated_hook(metadata) == hook
+
+
+def test_what_leaves_a_block_enters_the_next() -> None:
+    assert same_place("blocks.3.hook_resid_pre", ["blocks.2.hook_resid_post"])
+    assert same_place("blocks.2.hook_out", ["blocks.2.hook_resid_post", "blocks.2.hook_out"])
+    assert same_place("blocks.2.mlp.hook_post", ["blocks.2.mlp.out.hook_in", "blocks.2.mlp.hook_post"])
+    assert not same_place("blocks.3.hook_resid_pre", ["blocks.3.hook_resid_post"])
+    assert not same_place("blocks.3.hook_mlp_out", ["blocks.3.hook_resid_post"])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name"),
+    [
+        ({"hook_name": "encoder.7"}, "encoder.7"),
+        ({"hookpoint": "layers.3.self_attn.o_proj"}, "layers.3.self_attn.o_proj"),
+        ({"hookpoint": "downloads"}, None),  # a folder may be called anything
+        ({"training": {"submodule_name": "mlp_layer_5"}, "io": "in"}, "mlp_layer_5 (input)"),
+        ({}, None),
+    ],
+)
+def test_what_the_file_calls_the_place_is_told_too(metadata: dict[str, object], name: str | None) -> None:
+    assert stated_name(metadata) == name

@@ -1,0 +1,128 @@
+"""Best partners by every way there is: blocks, lists of co-firing pairs, float32 products settled in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from planted import Planted, concepts, planted, text, write_store
+
+from universality.similarity import Similarity
+from universality.similarity.engine import comoments
+from universality.similarity.engine import float32_screen as screen
+
+SEEN = text(24)
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    """Some features fire so rarely that their best partners include ones that they never fire with."""
+    return planted(tmp_path_factory.mktemp("plant"), SEEN, n_shared=40, n_alone=30)
+
+
+@pytest.fixture(scope="module")
+def rare(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    rng = np.random.default_rng(1)
+    folder = tmp_path_factory.mktemp("rare")
+    a, b = (concepts(SEEN.n_tokens, np.geomspace(0.0005, 0.1, n), rng) for n in (50, 70))
+    a[:, 7] = 0
+    b[:, 3] = 0.25  # constant: fires everywhere, never varies
+    return Planted(*(write_store(folder / f"{n}.h5", x, SEEN) for n, x in zip("ab", (a, b), strict=True)), a[:0], a[:0])
+
+
+def expected(dense: np.ndarray, dead_rows: np.ndarray, dead_cols: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """By sorting a whole matrix: larger scores first, of equal ones the lower index."""
+    scores = np.where(dead_rows[:, None] | dead_cols, -np.inf, dense)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    best = np.take_along_axis(scores, order, axis=1)
+    return np.where(best == -np.inf, -1, order), np.where(best == -np.inf, np.nan, best)
+
+
+MEASURES = {
+    "pearson": Similarity.activation,
+    "masked_cosine": Similarity.masked_cosine,
+    "coverage": Similarity.coverage,
+}
+
+
+@pytest.mark.parametrize("world", ["plant", "rare"])
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("k", [1, 6, 200])
+def test_listed_equals_sorted(
+    world: str, measure: str, k: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = request.getfixturevalue(world)
+    dense = MEASURES[measure](stores.a, stores.b)
+    scores = dense.dense().round(9)  # sums of another order differ by rounding
+    monkeypatch.setattr(comoments, "LISTED_ABOVE", 0)
+    listed = MEASURES[measure](stores.a, stores.b)
+    assert listed._source.listed  # type: ignore[attr-defined]
+    assert not np.array_equal(scores[0], 0)
+    assert_allclose(listed.dense().round(9), scores, atol=2e-9)
+    for (index, score), matrix, dead in zip(
+        listed.topk(k, axis=None),
+        (scores, scores.T),
+        ((dense.dead_rows, dense.dead_cols), (dense.dead_cols, dense.dead_rows)),
+        strict=True,
+    ):
+        order, best = expected(matrix, *dead, min(k, matrix.shape[1]))
+        assert_allclose(score[:, : order.shape[1]], best, atol=2e-9)
+        row = np.broadcast_to(np.arange(len(index))[:, None], order.shape)
+        there = order >= 0
+        assert_array_equal(index[:, : order.shape[1]] >= 0, there)
+        assert_allclose(matrix[row[there], index[:, : order.shape[1]][there]], best[there], atol=2e-9)
+    assert_array_equal(listed.topk(k, axis=0)[0], listed.topk(k, axis=None)[1][0])
+
+
+@pytest.mark.parametrize("factors", ["random", "duplicates", "rank one", "all equal", "large", "huge"])
+def test_screened_equals_float64(factors: str) -> None:
+    x, y = RNG.standard_normal((150, 12)), RNG.standard_normal((190, 12))
+    if factors == "duplicates":
+        x, y = x[RNG.integers(0, 9, 150)], y[RNG.integers(0, 9, 190)]
+    if factors == "rank one":
+        x, y = x[:, :1], y[:, :1]
+    if factors == "all equal":
+        x, y = np.ones((150, 1)), np.ones((190, 1))
+    scale = {"large": 1e12, "huge": 1e30}.get(factors, 1.0)
+    sim = Similarity.from_factors(scale * x, scale * y)
+    whole = Similarity.from_dense(sim.dense())
+    for found, wanted in zip(sim.topk(5, axis=None), whole.topk(5, axis=None), strict=True):
+        assert_allclose(found[1], wanted[1], rtol=1e-12)
+        if factors not in ("duplicates",):  # equal up to the order in which a product is summed
+            assert_array_equal(found[0], wanted[0])
+
+
+def test_prices_and_thresholds_change_who_is_best() -> None:
+    x, y = RNG.standard_normal((60, 4)), RNG.standard_normal((80, 4))
+    prices, threshold = RNG.uniform(-1, 2, 80), RNG.uniform(-1, 3, 60)
+    scores = x @ y.T
+    for sim in (Similarity.from_dense(scores), Similarity.from_factors(x, y)):
+        best = sim.best(3, prices, threshold)
+        keys = np.where(scores - prices > threshold[:, None], scores - prices, -np.inf)
+        order = np.argsort(-keys, axis=1, kind="stable")[:, :3]
+        there = np.take_along_axis(keys, order, axis=1) > -np.inf
+        assert_array_equal(best.partner, np.where(there, order, -1))
+        assert_allclose(best.score[there], np.take_along_axis(scores, order, axis=1)[there], atol=1e-12)
+
+
+def test_prices_over_listed_pairs(rare: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    prices, threshold = RNG.uniform(-0.01, 0.05, 70), RNG.uniform(-0.06, 0.02, 50)
+    dense = Similarity.activation(rare.a, rare.b)
+    wanted = Similarity.from_dense(dense.dense(), dense.dead_rows, dense.dead_cols).best(9, prices, threshold)
+    monkeypatch.setattr(comoments, "LISTED_ABOVE", 0)
+    found = Similarity.activation(rare.a, rare.b).best(9, prices, threshold)
+    assert (wanted.score[wanted.partner >= 0] < 0).any()  # the background is among them
+    assert_allclose(found.key, wanted.key, atol=1e-12)
+    assert_array_equal(found.partner, wanted.partner)
+
+
+def test_the_float32_error_bound_holds() -> None:
+    """The control: keys in float32 are off, and by less than the bound."""
+    x, y = RNG.standard_normal((200, 256)), RNG.standard_normal((300, 256))
+    source = Similarity.from_factors(x, y)._source
+    error = screen._error(source, np.zeros(300), np.zeros(200))  # type: ignore[arg-type]
+    off = np.abs((x.astype(np.float32) @ y.astype(np.float32).T).astype(np.float64) - x @ y.T)
+    assert (off > 0).any()
+    assert (off <= error[:200, None]).all()
+    assert (off <= error[200:]).all()

@@ -1,0 +1,461 @@
+"""Planted truth is told from chance, chance from planted truth, and silence from both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from planted import BLOCK, Array, Planted, Text, concepts, dense, pearson, planted, text, write_store
+from scipy.stats import false_discovery_control, kstest
+
+from universality.corpus.documents import DocumentTable
+from universality.errors import FormatError, MismatchError, UniversalityError
+from universality.matching import match
+from universality.similarity import Similarity
+from universality.statistics import Calibration, calibrate, plan_repairing
+from universality.statistics.held_out import evaluation_halves, optimism
+
+
+def with_short_blocks(share: float, kinds: tuple[str, ...] = ("prose", "code"), blocks: int = 4) -> Text:
+    """80 documents of full blocks; in this share of the documents each is cut in two, which no null re-pairs."""
+    table = text(80, kinds=kinds).documents
+    cut = np.arange(80) // 4 % 4 < 4 * share  # as many of either kind and half
+    halves = [np.arange(1, BLOCK + 1), np.tile(np.arange(1, BLOCK // 2 + 1), 2)]
+    position = np.concatenate([np.tile(halves[int(short)], blocks) for short in cut])
+    return Text(table, np.repeat(np.arange(80), blocks * BLOCK), position)
+
+
+SEEN = text(80)
+QUICK = {"replicates": 8, "bootstrap": 100}
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    return planted(tmp_path_factory.mktemp("plant"), SEEN, n_shared=40, n_alone=40)
+
+
+@pytest.fixture(scope="module")
+def found(plant: Planted) -> Calibration:
+    return calibrate(plant.a, plant.b, replicates=20, bootstrap=200)
+
+
+@pytest.fixture(scope="module")
+def unrelated(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    return planted(tmp_path_factory.mktemp("unrelated"), SEEN, n_shared=0, n_alone=120, seed=5)
+
+
+def halves(store_rows: Array, split: str) -> Array:
+    return np.asarray(SEEN.documents.split)[SEEN.document] == split
+
+
+def test_planted_pairs_are_recovered_and_beat_chance(plant: Planted, found: Calibration) -> None:
+    frame = found.to_frame()
+    shared = frame["row"].isin(plant.rows)
+    assert_array_equal(frame.loc[shared, "col"], plant.cols)
+    assert (frame.loc[shared, "q"] <= 0.05).all()
+    assert (frame.loc[shared, "held_out"] > 0.5).all()
+    assert (frame.loc[~shared, "q"] <= 0.05).mean() < 0.1
+    assert (frame.loc[~shared, "calibrated"] < 0.05).all()
+    assert (frame.loc[shared, "calibrated"] > 0.5).all()
+
+
+def test_the_table_holds_what_it_says(plant: Planted, found: Calibration) -> None:
+    frame = found.to_frame()
+    names = (
+        "row col score held_out ci_low ci_high p q observed calibrated detectable "
+        "p_kind q_kind observed_kind calibrated_kind detectable_kind ceiling_a ceiling_b count_a count_b stratum note"
+    )
+    assert list(frame.columns) == names.split()
+    i, j = frame["row"].to_numpy(), frame["col"].to_numpy()
+    x, y = dense(plant.a), dense(plant.b)
+    for column, split in (("score", "choose"), ("held_out", "report")):
+        half = halves(x, split)
+        assert_allclose(frame[column], pearson(x[half], y[half])[i, j], atol=1e-9)
+    assert_array_equal(frame["count_a"], (x[halves(x, "choose")] > 0).sum(axis=0)[i])
+    assert_array_equal(frame["count_b"], (y[halves(y, "choose")] > 0).sum(axis=0)[j])
+    assert (frame["ci_low"] <= frame["held_out"]).all()
+    assert (frame["held_out"] <= frame["ci_high"]).all()
+    assert_allclose(frame["q"], false_discovery_control(frame["p"]))
+    assert (frame["note"] == "").all()
+    assert found.notes == ()
+
+
+def test_null_scores_come_from_the_whole_matcher_on_re_paired_text(plant: Planted, found: Calibration) -> None:
+    choose = evaluation_halves(plant.a).choose
+    assert found.null_scores.shape == (20, 80)
+    rows = plan_repairing(plant.a, "global", choose).draw(0, 3)
+    again = match(Similarity.activation(plant.a, plant.b, rows=rows))
+    assert_allclose(found.null_scores[3], again.scores, atol=1e-12)
+
+
+@pytest.mark.parametrize("null", ["global", "kind"])
+def test_the_p_of_a_pair_is_of_that_pair(unrelated: Planted, null: str) -> None:
+    c = calibrate(unrelated.a, unrelated.b, null=null, replicates=5, bootstrap=0, n_strata=1)  # type: ignore[arg-type]
+    rows = plan_repairing(unrelated.a, null, evaluation_halves(unrelated.a).choose).draw(0)[0]  # type: ignore[arg-type]
+    x, y = dense(unrelated.a)[rows], dense(unrelated.b)[rows]
+    observed = pearson(x, y)[c.match.rows, c.match.cols]
+    first, frame = c.chances[0], c.to_frame()
+    assert_allclose(first.observed, observed, atol=1e-9)
+    assert_allclose(frame["observed"], observed, atol=1e-9)
+    assert_array_equal(first.count_a, (x > 0).sum(axis=0)[c.match.rows])
+    assert_array_equal(first.count_b, (y > 0).sum(axis=0)[c.match.cols])
+    if null == "global":  # one class
+        pool = first.scores.ravel()
+        assert_allclose(c.p, [(1 + (pool >= r).sum()) / (1 + pool.size) for r in observed])
+    assert_allclose(c.q, false_discovery_control(c.p))
+    assert_allclose(c.calibrated, np.maximum(0, (observed - first.tau) / (1 - first.tau)), atol=1e-9)
+    beyond = observed > first.detectable
+    assert_array_equal(beyond, c.q <= 0.05)
+    # the control: matched anew on those blocks many features have another partner, whose p was given before
+    again = match(Similarity.activation(unrelated.a, unrelated.b, rows=(rows, rows)))
+    assert (again.cols != c.match.cols).mean() > 0.1
+
+
+def test_summary_puts_medians_beside_chance(plant: Planted, found: Calibration) -> None:
+    s = found.summary()
+    assert s["matched_choose"] > 0.3 > s["null_matched_q99"] > s["null_matched_median"] > 0
+    assert 0.45 <= s["share_q_0.05"] <= 0.6
+    assert 0 < s["optimism"] < 0.1
+    assert_allclose(s["best_of_rows_choose"], np.median(found.match.nearest.best_col_score))
+    x, y = dense(plant.a), dense(plant.b)
+    half = halves(x, "report")
+    r = pearson(x[half], y[half])
+    assert_allclose(s["best_of_cols_report"], np.median(r[found.match.nearest.best_row, np.arange(80)]), atol=1e-9)
+    assert s["n_tested"] == 80
+    assert s["matched_report_low"] < s["matched_report"] < s["matched_report_high"]
+    assert s["matched_report_high"] - s["matched_report_low"] < 0.1
+    assert s["groups_report"] == found.n_groups == 40
+
+
+@pytest.fixture(scope="module", params=[0.0, 0.5], ids=["all blocks", "half of the blocks"])
+def nothing_shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    seen = with_short_blocks(request.param)
+    return planted(tmp_path_factory.mktemp("nothing"), seen, n_shared=0, n_alone=200, seed=5)
+
+
+def at_most(p: Array, alpha: float) -> bool:
+    """Whether P(p <= alpha) is at most alpha, but for three standard errors."""
+    return bool((p <= alpha).mean() <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / p.size))
+
+
+@pytest.mark.parametrize("method", ["hungarian", "mutual", "nearest"])
+@pytest.mark.parametrize("null", ["global", "kind"])
+def test_p_is_valid_where_nothing_is_shared(nothing_shared: Planted, method: str, null: str) -> None:
+    """The control: hardly anything may pass; uniform only where all blocks take part."""
+    c = calibrate(nothing_shared.a, nothing_shared.b, method=method, null=null, replicates=8, bootstrap=0)  # type: ignore[arg-type]
+    p = np.concatenate([c.p, np.ones(200 - c.p.size)])  # a feature without partner counts with p = 1
+    for alpha in (0.01, 0.05, 0.2):
+        assert at_most(p, alpha)
+    assert (c.q <= 0.05).sum() <= 2
+    assert abs(optimism(c.match.scores, c.held_out) - c.match.scores.mean()) < 0.03  # all of the score was luck
+    if plan_repairing(nothing_shared.a).share == 1 and method != "mutual":
+        assert kstest(c.p, "uniform").pvalue > 0.001
+    elif method != "mutual":
+        assert kstest(c.p, "uniform", alternative="greater").pvalue > 0.01  # never too small ...
+        assert kstest(c.p, "uniform").pvalue < 0.01  # ... and not uniform
+
+
+def test_scores_of_fixed_pairs_on_other_text_would_be_no_null(nothing_shared: Planted) -> None:
+    """What a null without the choice of the best would call significant: most of what chance paired."""
+    c = calibrate(nothing_shared.a, nothing_shared.b, null="global", replicates=1, bootstrap=0)
+    plan = plan_repairing(nothing_shared.a, "global", evaluation_halves(nothing_shared.a).choose)
+    fixed = np.concatenate(
+        [
+            Similarity.activation(nothing_shared.a, nothing_shared.b, rows=plan.draw(0, k)).pairs(
+                c.match.rows, c.match.cols
+            )
+            for k in range(4)
+        ]
+    )
+    p = np.array([(1 + (fixed >= r).sum()) / (1 + fixed.size) for r in c.chances[0].observed])
+    assert not at_most(p, 0.05)
+    assert (p <= 0.05).mean() > 0.3
+
+
+def test_features_without_a_partner_count_in_the_correction(nothing_shared: Planted) -> None:
+    c = calibrate(nothing_shared.a, nothing_shared.b, method="mutual", null="global", replicates=5, bootstrap=0)
+    assert 0 < c.p.size < 200
+    with_all = np.concatenate([c.p, np.ones(c.match.unmatched_rows.size)])
+    assert_allclose(c.q, false_discovery_control(with_all)[: c.p.size])
+    assert (c.q > false_discovery_control(c.p) - 1e-12).all()
+
+
+def bursty(seen: Text, n: int, rng: np.random.Generator) -> Array:
+    """Features of topics: whole documents have them or not, independently for every feature."""
+    topic = rng.random((len(seen.documents.id), n)) < 0.3
+    rate = np.where(topic, 0.4, 0.01)[seen.document]
+    return (rng.random(rate.shape) < rate).astype(float)
+
+
+def test_blocks_hold_where_single_tokens_would_see_findings_everywhere(tmp_path: Path) -> None:
+    seen = text(60, blocks=1)
+    rng = np.random.default_rng(8)
+    a, b = (write_store(tmp_path / f"{n}.h5", bursty(seen, 60, rng), seen) for n in "ab")
+    c = calibrate(a, b, method="nearest", replicates=10, bootstrap=0)
+    assert (c.q <= 0.05).mean() < 0.1
+    choose = np.flatnonzero(halves_of(seen, "choose"))
+    shuffled = Similarity.activation(a, b, rows=(choose, rng.permutation(choose)))
+    token_null = match(shuffled, "nearest").scores
+    assert (c.match.scores > token_null.max()).mean() > 0.5  # what permuting tokens would have called significant
+
+
+def halves_of(seen: Text, split: str) -> Array:
+    return np.asarray(seen.documents.split)[seen.document] == split
+
+
+def test_features_of_a_kind_beat_the_global_null_but_not_the_one_within_kinds(tmp_path: Path) -> None:
+    seen = text(80, blocks=1, kinds=("en", "he"))
+    rng = np.random.default_rng(9)
+    hebrew = np.asarray(seen.documents.kind)[seen.document] == "he"
+    sides = []
+    for _ in range(2):
+        rate = np.where(hebrew[:, None], np.linspace(0.2, 0.6, 40), 0.01)
+        sides.append((rng.random(rate.shape) < rate).astype(float))
+    a, b = (write_store(tmp_path / f"{n}.h5", x, seen) for n, x in zip("ab", sides, strict=True))
+    shares = [(calibrate(a, b, null=null, replicates=10, bootstrap=0).q <= 0.05).mean() for null in ("global", "kind")]
+    assert shares[0] > 0.9
+    assert shares[1] < 0.1
+
+
+def test_one_call_asks_both_nulls_and_the_first_leads(plant: Planted, found: Calibration) -> None:
+    assert [chance.null for chance in found.chances] == ["global", "kind"]
+    assert found.under("kind") is found.chances[1]
+    alone = calibrate(plant.a, plant.b, null="kind", replicates=20, bootstrap=0)
+    assert alone.under("global") is None
+    for name, array in alone.chances[0].arrays().items():
+        assert_array_equal(array, getattr(found.chances[1], name))
+    assert_array_equal(alone.p, found.to_frame()["p_kind"])
+    assert_array_equal(found.p, found.chances[0].p)
+
+
+def test_within_kinds_features_are_compared_with_those_that_are_as_much_a_matter_of_kind(tmp_path: Path) -> None:
+    """Few features of one kind among many of none: pooled by firing count alone they would all pass."""
+    seen = with_short_blocks(0, kinds=("en", "he"), blocks=1)
+    rng = np.random.default_rng(9)
+    hebrew = np.asarray(seen.documents.kind)[seen.document] == "he"
+    sides = []
+    for _ in range(2):
+        rate = np.hstack([np.where(hebrew[:, None], np.full(40, 0.4), 0.0), np.full((hebrew.size, 280), 0.2)])
+        sides.append((rng.random(rate.shape) < rate).astype(float))
+    a, b = (write_store(tmp_path / f"{n}.h5", x, seen) for n, x in zip("ab", sides, strict=True))
+    c = calibrate(a, b, method="nearest", null="kind", replicates=8, bootstrap=0, n_strata=1)
+    assert (c.p[:40] <= 0.125).mean() < 0.4
+    assert kstest(c.p, "uniform").pvalue > 0.001
+    # the control: without that distinction the pool is too easy for them
+    pool = np.sort(c.null_scores.ravel())
+    easy = 1 - np.searchsorted(pool, c.match.scores[:40]) / pool.size
+    assert (easy <= 0.125).mean() > 0.9
+
+
+def test_what_could_have_been_told_from_chance(plant: Planted, found: Calibration) -> None:
+    frame = found.to_frame()
+    passed = frame["q"] <= 0.05
+    # the observed scores on the null's blocks are about the scores, so what passes lies above and what fails below
+    assert (frame.loc[passed, "score"] > frame.loc[passed, "detectable"]).mean() > 0.95
+    assert (frame.loc[~passed, "score"] <= frame.loc[~passed, "detectable"]).mean() > 0.95
+    table = found.strata()
+    assert table["n"].sum() == len(frame)
+    assert (table["detectable"] >= table["tau"]).all()
+    assert (table["low"] < table["high"]).all()
+    few = calibrate(plant.a, plant.b, replicates=1, bootstrap=0, n_strata=8, null="global")
+    nothing = calibrate(plant.a, plant.b, replicates=1, bootstrap=0, alpha=1e-6, null="global")
+    assert np.isfinite(few.chances[0].detectable).all()
+    assert np.isposinf(nothing.chances[0].detectable).all()  # one replicate cannot give so small a p
+
+
+def test_with_a_floor_chance_leaves_features_unmatched_and_they_count(plant: Planted) -> None:
+    c = calibrate(plant.a, plant.b, floor=0.3, **QUICK)
+    assert_array_equal(c.match.rows, plant.rows)
+    assert np.isneginf(c.null_scores).all()
+    assert_allclose(c.p, 1 / (1 + 8 * np.bincount(c.stratum, minlength=2)[c.stratum] * 2), rtol=0.3)
+    assert_allclose(c.calibrated, c.chances[0].observed)
+
+
+def test_the_smaller_side_carries_the_null(plant: Planted, tmp_path: Path) -> None:
+    small = write_store(tmp_path / "s.h5", dense(plant.b)[:, plant.cols[:35]], SEEN)
+    wide = calibrate(plant.a, small, **QUICK)
+    assert wide.anchor == "cols"
+    assert wide.null_scores.shape == (8, 35)
+    assert (wide.q <= 0.05).all()
+    assert calibrate(small, plant.a, **QUICK).anchor == "rows"
+
+
+def test_masked_cosine_is_calibrated_too_without_intervals(plant: Planted) -> None:
+    c = calibrate(plant.a, plant.b, measure="masked_cosine", **QUICK)
+    shared = np.isin(c.match.rows, plant.rows)
+    assert (c.q[shared] <= 0.05).all()
+    assert np.isnan(c.ci_low).all()
+    assert c.notes == ("no intervals: masked_cosine keeps no statistics by group",)
+
+
+def test_the_seed_decides_everything(plant: Planted) -> None:
+    one, two, other = (calibrate(plant.a, plant.b, seed=s, **QUICK) for s in (1, 1, 2))
+    for name in ("p", "ci_low", "null_scores"):
+        assert_array_equal(getattr(one, name), getattr(two, name))
+        assert (getattr(one, name) != getattr(other, name)).any()
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+def test_saved_and_loaded_it_is_the_same(plant: Planted, tmp_path: Path, suffix: str) -> None:
+    c = calibrate(plant.a, plant.b, replicates=np.int64(3), bootstrap=20)  # type: ignore[arg-type]
+    back = Calibration.load(c.save(tmp_path / f"c{suffix}"))
+    assert back.to_frame().equals(c.to_frame())
+    assert back.summary() == c.summary()
+    assert_array_equal(back.null_scores, c.null_scores)
+    assert back.settings == c.settings
+    assert_array_equal(back.median_ci, c.median_ci)
+    assert back.n_groups == c.n_groups == 40
+    assert back.match.provenance == c.match.provenance
+    with pytest.raises(FormatError, match=r"not a universality\.calibration file"):
+        Calibration.load(c.match.save(tmp_path / f"m{suffix}"))
+
+
+def with_split(seen: Text, split: tuple[str, ...], group: tuple[str, ...] | None = None) -> Text:
+    table = seen.documents
+    return Text(DocumentTable(table.id, table.kind, group or table.group, split), seen.document, seen.position)
+
+
+@pytest.mark.parametrize(("only", "missing"), [("report", "choose"), ("choose", "report")])
+def test_without_two_halves_nothing_is_held_out_and_it_says_so(tmp_path: Path, only: str, missing: str) -> None:
+    plant = planted(tmp_path, with_split(text(20), (only,) * 20), n_shared=10, n_alone=0)
+    c = calibrate(plant.a, plant.b, **QUICK)
+    assert_array_equal(c.match.cols, plant.cols)
+    for unknown in (c.held_out, c.ci_low, c.ci_high):
+        assert_array_equal(unknown, np.nan)
+    assert np.isfinite(c.p).all()
+    assert np.isnan(c.summary()["optimism"])
+    assert c.notes[0].startswith(f"no document of split '{missing}': partners are chosen and scored on the same")
+    assert set(c.to_frame()["note"]) == {"no held-out score"}
+
+
+def test_one_group_has_no_null_and_no_interval_and_says_so(tmp_path: Path) -> None:
+    seen = text(2, blocks=30, kinds=("x",))
+    one = with_split(seen, ("choose", "report"))
+    plant = planted(tmp_path, one, n_shared=10, n_alone=0)
+    c = calibrate(plant.a, plant.b, **QUICK)
+    for found in c.chances:
+        for unknown in (found.p, found.q, found.tau, found.calibrated, found.detectable):
+            assert_array_equal(unknown, np.nan)
+    assert_array_equal(c.ci_low, np.nan)
+    assert np.isfinite(c.held_out).all()
+    assert c.notes[0] == "the reporting half holds 1 group of documents: no intervals, which need 4"
+    assert c.notes[1].startswith("no p-values: ")
+    assert "found 1 groups, 30 blocks" in c.notes[1]
+    assert set(c.to_frame()["note"]) == {"no interval: too few groups"}
+    none = calibrate(plant.a, plant.b, **{**QUICK, "bootstrap": 0})
+    assert set(none.to_frame()["note"]) == {"no interval: bootstrap is 0, so none was asked for"}
+
+
+def test_few_groups_and_few_full_blocks_are_remarked_on(tmp_path: Path) -> None:
+    table = DocumentTable(
+        id=tuple(f"d{k}" for k in range(8)), kind=("x",) * 8, group=tuple(f"d{k}" for k in range(8)),
+        split=("choose", "report") * 4,
+    )  # fmt: skip
+    lengths = np.where(np.arange(64) % 8 == 0, BLOCK, BLOCK // 2)
+    position = np.concatenate([np.arange(1, n + 1) for n in lengths])
+    seen = Text(table, np.repeat(np.repeat(np.arange(8), 8), lengths), position)
+    plant = planted(tmp_path, seen, n_shared=6, n_alone=0)
+    c = calibrate(plant.a, plant.b, **QUICK)
+    assert c.notes[0] == "the reporting half holds 4 groups of documents: intervals are rough below 8"
+    assert c.notes[1].startswith("only 22% of the tokens lie in blocks of 32")
+    assert calibrate(plant.a, plant.b, block_length=BLOCK // 2, **QUICK).notes == c.notes[:1]
+
+
+def test_a_feature_with_two_firings_gets_nan_and_a_reason(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    seen = text(40)
+    x = concepts(seen.n_tokens, np.full(12, 0.1), rng)
+    x[:, 0] = 0
+    for split in ("choose", "report"):
+        x[rng.choice(np.flatnonzero(halves_of(seen, split)), 2, replace=False), 0] = 1
+    x[:, 1] = 0
+    a = write_store(tmp_path / "a.h5", x, seen)
+    b = write_store(tmp_path / "b.h5", x, seen)
+    c = calibrate(a, b, **QUICK)
+    assert_array_equal(np.flatnonzero(c.match.dead_rows), [1])
+    frame = c.to_frame().set_index("row")
+    rare = frame.loc[0]
+    assert rare["col"] == 0
+    assert rare["count_a"] == 2
+    assert rare["stratum"] == -1
+    assert np.isnan(rare[["held_out", "ci_low", "p", "q", "calibrated"]].astype(float)).all()
+    assert rare["note"] == (
+        "fires fewer than 10 times on the blocks of the global and kind nulls: no p-value; no held-out score"
+    )
+    assert frame.drop(index=0, columns=["ceiling_a", "ceiling_b"]).notna().all(axis=None)
+    assert c.notes == tuple(
+        f"1 pair with a feature that fires fewer than 10 times on the blocks of the {null} null: no p-value under it"
+        for null in ("global", "kind")
+    )
+
+
+def test_nothing_alive_is_nothing_not_an_error(tmp_path: Path) -> None:
+    seen = text(8)
+    a = write_store(tmp_path / "a.h5", np.zeros((seen.n_tokens, 3)), seen)
+    c = calibrate(a, a, **QUICK)
+    assert len(c.to_frame()) == 0
+    assert np.isnan(c.summary()["matched_choose"])
+
+
+def test_no_replicates_no_p(plant: Planted) -> None:
+    c = calibrate(plant.a, plant.b, replicates=0, bootstrap=0)
+    assert_array_equal(c.p, np.nan)
+    assert_array_equal(c.calibrated, np.nan)
+    assert np.isfinite(c.held_out).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"measure": "logit"}, "measure 'logit' is not one of activation, masked_cosine: the null pairs tokens anew"),
+        ({"replicates": -1}, "replicates must be at least 0, found -1"),
+        ({"n_strata": 0}, "n_strata must be at least 1, found 0"),
+        ({"min_firings": 0}, "min_firings must be at least 1, found 0"),
+        ({"min_firings": 2.5}, "min_firings must be a whole number, found 2.5"),
+        ({"replicates": True}, "replicates must be a whole number, found True"),
+        ({"seed": -1}, "seed must be at least 0, found -1"),
+        ({"block_length": 0}, "block_length must be at least 1, found 0"),
+        ({"alpha": 1.0}, "alpha must lie between 0 and 1, found 1.0"),
+        ({"null": "token"}, "unknown null 'token'"),
+        ({"null": ()}, r"expected one null or several different ones, found \[\]"),
+        ({"null": ("kind", "kind")}, r"several different ones, found \['kind', 'kind'\]"),
+        ({"method": "greedy"}, "unknown method 'greedy'"),
+    ],
+)
+def test_wrong_calls_are_refused(plant: Planted, options: dict, message: str) -> None:
+    with pytest.raises(UniversalityError, match=message):
+        calibrate(plant.a, plant.b, **options)
+
+
+def test_where_no_pair_can_be_tested_the_classes_are_numbers_still(plant: Planted) -> None:
+    strata = calibrate(plant.a, plant.b, replicates=1, bootstrap=0, min_firings=10**8).strata()
+    assert strata.empty
+    assert set(strata.dtypes) == {np.dtype(np.float64)}
+
+
+def test_intervals_of_few_resamples_are_remarked_on(plant: Planted) -> None:
+    notes = calibrate(plant.a, plant.b, replicates=0, bootstrap=3).notes
+    assert "intervals rest on 3 resamples: below 20 a 95% bound is their largest" in notes
+
+
+def test_stores_of_other_tokens_are_refused(plant: Planted, tmp_path: Path) -> None:
+    other = text(6)
+    with pytest.raises(MismatchError, match="both stores must see the same tokens"):
+        calibrate(plant.a, write_store(tmp_path / "b.h5", np.ones((other.n_tokens, 2)), other))
+
+
+def test_features_of_text_without_full_blocks_have_no_p_and_a_reason(tmp_path: Path) -> None:
+    seen = text(40, blocks=1)
+    rng = np.random.default_rng(0)
+    x = concepts(seen.n_tokens, np.full(10, 0.1), rng)
+    full = np.repeat(np.tile([True, False], 40), np.tile([BLOCK, BLOCK // 2], 40))
+    x[:, 4] = concepts(seen.n_tokens, [0.3], rng)[:, 0] * ~full
+    a = write_store(tmp_path / "a.h5", x, seen)
+    frame = calibrate(a, a, **QUICK).to_frame().set_index("row")
+    assert frame.loc[4, "count_a"] >= 10  # on the half, but not on the null's blocks
+    assert frame.loc[4, "note"] == "fires fewer than 10 times on the blocks of the global and kind nulls: no p-value"
+    assert np.isnan(frame.loc[4, ["p", "q", "observed", "calibrated", "detectable"]].astype(float)).all()
+    assert frame.loc[4, "held_out"] > 0.99
+    assert frame.drop(index=4)["p"].notna().all()

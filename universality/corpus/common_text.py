@@ -1,0 +1,236 @@
+"""One text read by models of different tokenizers, and the stretches of it on which they are compared.
+
+A *boundary* of a tokenisation is a place between two characters that no token reaches across (0 and the text's end
+among them). A *segment* is the shortest stretch of characters that begins and ends at a boundary of every
+tokenisation: a token, where all agree, or a few tokens of each. Every token belongs to one segment, and every segment
+holds a token of each model. So segments are for models of several tokenizers what tokens are for models of one:
+
+- characters that a tokenizer drops (a trimmed space) belong to the token after them; at the end, to the last;
+- the tokens of one character in several bytes stay together, since none of them ends before that character does.
+
+Blocks are cut at segments, at the same characters for all models: a BOS, then up to n_ctx − 1 tokens. Nulls re-pair
+blocks of equally many segments, so a block also ends after a number that nine of ten blocks reach before they are full.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from universality.arrays import IntArray
+from universality.corpus.blocks import TokenBlocks
+from universality.corpus.documents import DocumentTable
+from universality.corpus.tokenizer import Tokenized, Tokenizer
+from universality.errors import CorpusError
+
+_BATCH = 1000  # documents that are tokenised at a time: their offsets take some 100 bytes a token
+_REACHED = 0.1  # quantile of the segments in a full block
+
+
+@dataclass(frozen=True)
+class CommonText:
+    """A text in segments, and as each model reads it.
+
+    Attributes
+    ----------
+    blocks
+        Of segments: ids of ``strings``, 0 where a block begins. What stores of features are written over.
+    own
+        Model → the same blocks in its own tokens; ``segment`` says to which column of ``blocks`` each token belongs.
+    strings
+        The text of each segment id; "" for 0.
+    left_out
+        Segments of more tokens than a block has room for, which no model reads.
+    special_left_out
+        Segments that hold a special token of any tokenizer, which no model reads either: the text behind one begins a
+        new block.
+    repeated, notes
+        As `universality.corpus.Corpus` has them.
+    """
+
+    blocks: TokenBlocks
+    own: Mapping[str, TokenBlocks]
+    strings: tuple[str, ...]
+    left_out: int
+    special_left_out: int = 0
+    repeated: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Document:
+    """A document's segments: where they end in its text, and the first token of each for every model (and the end).
+
+    ``special`` says which segments hold a special token of any model.
+    """
+
+    text: str
+    bounds: IntArray
+    tokens: Sequence[NDArray[np.int32]]
+    first: Sequence[IntArray]
+    special: NDArray[np.bool_]
+
+
+def common_blocks(
+    texts: Sequence[str],
+    documents: DocumentTable,
+    tokenizers: Mapping[str, Tokenizer],
+    *,
+    n_ctx: int = 128,
+    flagged_kinds: tuple[str, ...] = (),
+) -> CommonText:
+    """Cut documents into blocks that models of different tokenizers read side by side.
+
+    Parameters
+    ----------
+    texts
+        One a document.
+    tokenizers
+        Model → its tokenizer.
+    n_ctx
+        Columns of a block, BOS included, for every model.
+
+    Raises
+    ------
+    CorpusError
+        If ``n_ctx`` leaves no room for text, or no document has a segment that fits a block.
+    """
+    if n_ctx < 2:
+        raise CorpusError(f"n_ctx: expected at least 2 (BOS and a token), found {n_ctx}")
+    read = list(_read(texts, list(tokenizers.values())))
+    full = [
+        stop - start for _, document in read for start, stop in _cut(document, n_ctx - 1) if _goes_on(document, stop)
+    ]
+    most = max(1, int(np.quantile(full, _REACHED))) if full else n_ctx - 1
+    pieces = [(i, document, *piece) for i, document in read for piece in _cut(document, n_ctx - 1, most)]
+    if not pieces:
+        raise CorpusError(
+            f"no stretch of text between boundaries that all tokenizers share has at most {n_ctx - 1} tokens in each: "
+            "raise corpus.n_ctx, or compare models whose tokenizers divide this text"
+        )
+    common, strings = _segments(pieces, n_ctx, documents, tokenizers, flagged_kinds)
+    own = {name: _own(pieces, k, tokenizer, common) for k, (name, tokenizer) in enumerate(tokenizers.items())}
+    special = sum(int(document.special.sum()) for _, document in read)
+    n_segments = sum(_n(document) for _, document in read)
+    return CommonText(common, own, strings, n_segments - common.n_tokens - special, special)
+
+
+def boundaries(tokenized: Tokenized, n_characters: int) -> IntArray:
+    """Places between characters that no token reaches across, rising from 0 to ``n_characters``."""
+    start, end = tokenized.start, np.maximum.accumulate(tokenized.end)
+    later = np.minimum.accumulate(start[::-1])[::-1]
+    cut = end[:-1][later[1:] >= end[:-1]]
+    return np.unique(np.concatenate([[0], cut, [n_characters]])).astype(np.int64)
+
+
+def _read(texts: Sequence[str], tokenizers: Sequence[Tokenizer]) -> Iterator[tuple[int, _Document]]:
+    """Documents that have a token in every tokenisation, with their numbers."""
+    for low in range(0, len(texts), _BATCH):
+        part = texts[low : low + _BATCH]
+        every = zip(*(tokenizer.encode_with_spans(part) for tokenizer in tokenizers), strict=True)
+        for i, (text, found) in enumerate(zip(part, every, strict=True)):
+            if not all(len(tokenized.ids) for tokenized in found):
+                continue
+            bounds = boundaries(found[0], len(text))
+            for tokenized in found[1:]:
+                bounds = np.intersect1d(bounds, boundaries(tokenized, len(text)), assume_unique=True)
+            first = [_first_tokens(tokenized, bounds) for tokenized in found]
+            ids = [tokenized.ids for tokenized in found]
+            yield low + i, _Document(text, bounds, ids, first, _special(ids, first, tokenizers))
+
+
+def _first_tokens(tokenized: Tokenized, bounds: IntArray) -> IntArray:
+    """[n_segments + 1] the first token of each segment, and the number of tokens."""
+    before = np.concatenate([[0], np.maximum.accumulate(tokenized.end)[:-1]])
+    start = np.maximum.accumulate(np.minimum(tokenized.start, before))  # what was dropped before it is the token's
+    first: IntArray = np.searchsorted(start, bounds[:-1], side="left").astype(np.int64)
+    first = np.append(first, len(start))
+    assert (np.diff(first) > 0).all(), "a segment without a token"
+    return first
+
+
+def _special(
+    ids: Sequence[NDArray[np.int32]], first: Sequence[IntArray], tokenizers: Sequence[Tokenizer]
+) -> NDArray[np.bool_]:
+    """[n_segments] whether a model's special token stands there."""
+    special = np.zeros(len(first[0]) - 1, bool)
+    for tokens, starts, tokenizer in zip(ids, first, tokenizers, strict=True):
+        special |= np.logical_or.reduceat(np.isin(tokens, tokenizer.special_ids), starts[:-1])
+    return special
+
+
+def _goes_on(document: _Document, stop: int) -> bool:
+    """Whether text follows a run at once."""
+    return stop < _n(document) and not document.special[stop]
+
+
+def _n(document: _Document) -> int:
+    return len(document.bounds) - 1
+
+
+def _cut(document: _Document, room: int, most: int | None = None) -> Iterator[tuple[int, int]]:
+    """Runs of segments that have at most ``room`` tokens of every model.
+
+    What alone has more is stepped over, and so are special tokens.
+    """
+    at, n = 0, _n(document)
+    special = np.append(np.flatnonzero(document.special), n)
+    while at < n:
+        stop = min(int(np.searchsorted(first, first[at] + room, side="right")) - 1 for first in document.first)
+        stop = min(stop, int(special[np.searchsorted(special, at)]), n if most is None else at + most)
+        if stop > at:
+            yield at, stop
+        at = max(stop, at + 1)
+
+
+Piece = tuple[int, _Document, int, int]
+
+
+def _segments(
+    pieces: Sequence[Piece],
+    n_ctx: int,
+    documents: DocumentTable,
+    tokenizers: Mapping[str, Tokenizer],
+    flagged_kinds: tuple[str, ...],
+) -> tuple[TokenBlocks, tuple[str, ...]]:
+    """Blocks of segment ids, numbered as they come."""
+    number: dict[str, int] = {"": 0}
+    tokens = np.zeros((len(pieces), n_ctx), np.int32)
+    for row, (_, document, start, stop) in enumerate(pieces):
+        bounds = document.bounds[start : stop + 1].tolist()
+        strings = (document.text[a:b] for a, b in pairwise(bounds))
+        tokens[row, 1 : stop - start + 1] = [number.setdefault(string, len(number)) for string in strings]
+    hashes = " ".join(sorted({tokenizer.hash for tokenizer in tokenizers.values()}))
+    blocks = TokenBlocks(
+        tokens,
+        np.array([stop - start + 1 for *_, start, stop in pieces], np.int32),
+        np.array([i for i, *_ in pieces], np.int32),
+        documents,
+        len(number),
+        hashlib.sha256(f"segments of {hashes}".encode()).hexdigest(),
+        flagged_kinds,
+    )
+    return blocks, tuple(number)
+
+
+def _own(pieces: Sequence[Piece], k: int, tokenizer: Tokenizer, common: TokenBlocks) -> TokenBlocks:
+    """The blocks in the tokens of the model numbered ``k``."""
+    tokens = np.full(common.tokens.shape, tokenizer.bos_id, np.int32)
+    segment, length = np.zeros_like(tokens), np.zeros_like(common.length)
+    for row, (_, document, start, stop) in enumerate(pieces):
+        first = document.first[k][start : stop + 1]
+        used = slice(1, int(first[-1] - first[0]) + 1)
+        tokens[row, used] = document.tokens[k][first[0] : first[-1]]
+        segment[row, used] = np.repeat(np.arange(1, stop - start + 1), np.diff(first))
+        length[row] = used.stop
+    return replace(
+        common,
+        tokens=tokens,
+        length=length,
+        d_vocab=tokenizer.d_vocab,
+        tokenizer_hash=tokenizer.hash,
+        segment=segment,
+    )

@@ -1,0 +1,57 @@
+"""Which documents count as one piece of evidence: what nulls keep apart and bootstraps draw.
+
+Splits keep the same units together (`universality.corpus.splits`). A group (a work, an author) is the unit where one of
+its kinds has enough of them. In a kind with fewer than ``MIN_GROUPS`` groups every other document is its own unit;
+where that takes documents of one group apart, the kind is *flagged*: they may be parts of one work.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from universality.arrays import IntArray
+
+if TYPE_CHECKING:
+    from universality.corpus.documents import DocumentTable
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Units of documents.
+
+    Parameters
+    ----------
+    code
+        int64 [n_documents] unit of each document.
+    names
+        [n_units] group, or document in a flagged kind.
+    flagged_kinds
+        Kinds in which documents of one group count as units, sorted.
+    """
+
+    code: IntArray
+    names: tuple[str, ...]
+    flagged_kinds: tuple[str, ...]
+
+
+def independent_units(documents: DocumentTable) -> Units:
+    """Units of a document table; groups are counted over all of its splits."""
+    from universality.corpus.splits import home_kinds
+
+    whole, n_documents = home_kinds(documents.kind, documents.group), Counter(documents.group)
+    flagged = {
+        kind
+        for kind, group in zip(documents.kind, documents.group, strict=True)
+        if group not in whole and n_documents[group] > 1
+    }
+    rows = zip(documents.kind, documents.group, documents.id, strict=True)
+    keys = [
+        ("document", name) if kind in flagged and group not in whole else ("group", group) for kind, group, name in rows
+    ]
+    order = {key: code for code, key in enumerate(sorted(set(keys)))}
+    code = np.array([order[key] for key in keys], dtype=np.int64)
+    return Units(code, tuple(name for _, name in order), tuple(sorted(flagged)))

@@ -1,0 +1,94 @@
+"""What a graph's nodes stand for: the tokens a feature fires on most, its density and its kind of text."""
+
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from universality.errors import MismatchError
+from universality.features.descriptions import about, shown_tokens
+from universality.features.examples import Decode
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from universality.features.storage.store import FeatureStore
+
+
+def annotate(
+    graph: "nx.Graph",
+    stores: Sequence["FeatureStore"],
+    *,
+    names: Sequence[str] = (),
+    decode: Decode | None = None,
+    k: int = 5,
+) -> "nx.Graph":
+    """A copy of a match's or a family's graph whose nodes say what they fire on.
+
+    Parameters
+    ----------
+    graph
+        Of ``Match.to_graph()``, ``Families.graph`` or ``Families.tree()``: nodes with ``feature`` and with
+        ``bipartite`` or ``level``.
+    stores
+        The two stores that were matched, or the family's stores, in that order.
+    names
+        Of the models that the stores are of, one a store.
+    decode
+        Takes token ids and gives one string for each. None: tokens are shown as their ids.
+    k
+        Tokens a feature at most, those that hold most of its activation.
+
+    Returns
+    -------
+    networkx.Graph
+        With ``tokens`` (a list of strings, heaviest first), ``density``, ``kind`` (None for a dead feature) and
+        ``purity`` on every node. With ``names`` also ``model``; a node without a ``label`` gets one of model, feature
+        and heaviest token, such as ``A/12: the``.
+
+    Raises
+    ------
+    MismatchError
+        When a node lacks these attributes or no store holds it, or a store has no name.
+    """
+    if names and len(names) != len(stores):
+        raise MismatchError(f"names: expected one for each of {len(stores)} stores, found {len(names)}")
+    result = graph.copy()
+    for side, members in _by_store(graph, stores).items():
+        density = stores[side].moments().density
+        known = about(stores[side]).specificity
+        purity, kind = known.purity, known.kind_names
+        tokens = shown_tokens(stores[side], members.values(), k, decode)
+        for (node, feature), shown in zip(members.items(), tokens, strict=True):
+            result.nodes[node].update(
+                tokens=list(shown),
+                density=float(density[feature]),
+                kind=kind[feature],
+                purity=float(purity[feature]),
+            )
+            if names:
+                _name(result.nodes[node], names[side], feature, shown)
+    return result
+
+
+def _name(values: dict[str, Any], model: str, feature: int, tokens: Sequence[str]) -> None:
+    values["model"] = model
+    heaviest = f":{tokens[0]}" if tokens else ""
+    values.setdefault("label", f"{model}/{feature}{heaviest}")
+
+
+def _by_store(graph: "nx.Graph", stores: Sequence["FeatureStore"]) -> dict[int, dict[Hashable, int]]:
+    """For every store its nodes, with the feature that each stands for."""
+    members: dict[int, dict[Hashable, int]] = {}
+    for node, values in graph.nodes(data=True):
+        side, feature = values.get("level", values.get("bipartite")), values.get("feature")
+        if side is None or feature is None:
+            raise MismatchError(
+                f"node {node!r} has no 'feature' with a 'level' or 'bipartite'; "
+                "pass the graph of a match or of families"
+            )
+        if side >= len(stores) or feature >= stores[side].n_features:
+            raise MismatchError(
+                f"node {node!r} is feature {feature} of store {side}, but the stores given have "
+                f"{[s.n_features for s in stores]} features; pass those the graph was made from, in order"
+            )
+        members.setdefault(side, {})[node] = feature
+    return members

@@ -1,0 +1,155 @@
+"""The dictionaries of a family graph, narrowest first: what is kept of each, and if they belong together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from universality.errors import MismatchError, UniversalityError
+from universality.features.specificity import kind_purity
+from universality.similarity.engine.token_selection import check_same_tokens
+from universality.similarity.measures.decoder import check_same_space
+
+if TYPE_CHECKING:
+    from universality.features.storage.store import FeatureStore
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One dictionary.
+
+    Parameters
+    ----------
+    name
+        File name of its store, for people.
+    n_tokens
+        Tokens of the store.
+    count
+        Firings of each feature: int64 ``[width]``.
+    max_activation
+        Largest activation of each feature: float32 ``[width]``.
+    purity
+        Share of each feature's activation mass in its kind, 0 if it never fires: float64 ``[width]``.
+    kind
+        Name of that kind, None if it never fires: ``[width]``.
+    """
+
+    name: str
+    n_tokens: int
+    count: npt.NDArray[np.int64]
+    max_activation: npt.NDArray[np.float32]
+    purity: npt.NDArray[np.float64]
+    kind: tuple[str | None, ...]
+
+    @property
+    def width(self) -> int:
+        """Features of the dictionary."""
+        return len(self.count)
+
+    @property
+    def alive(self) -> npt.NDArray[np.bool_]:
+        """Features that fire at least once: bool ``[width]``."""
+        return self.count > 0
+
+    @property
+    def density(self) -> npt.NDArray[np.float64]:
+        """Share of tokens on which each feature fires: float64 ``[width]``."""
+        return self.count / max(1, self.n_tokens)
+
+    def eligible(self, min_firings: int) -> npt.NDArray[np.bool_]:
+        """Features that fire often enough to take part in edges: bool ``[width]``."""
+        return self.count >= max(1, min_firings)
+
+
+def read_level(store: "FeatureStore") -> Level:
+    """What the family graph keeps of one store."""
+    moments = store.moments()
+    purity, kind = kind_purity(store)
+    return Level(store.path.name, store.n_tokens, moments.count, moments.max, purity, tuple(kind))
+
+
+def decoder_rows(store: "FeatureStore") -> npt.NDArray[np.float32]:
+    """Decoder rows of a store: float32 ``[width, d_in]``.
+
+    Raises
+    ------
+    UniversalityError
+        When it holds none.
+    """
+    if store.dictionary is None:
+        raise UniversalityError(f"{store.path}: holds no dictionary; families need finish(dictionary=...)")
+    return store.dictionary.decoder
+
+
+def unit_decoder(store: "FeatureStore") -> npt.NDArray[np.float32]:
+    """Decoder rows of unit length, zeros where a row has none: float32 ``[width, d_in]``."""
+    rows = decoder_rows(store)
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(norm > 0, norm, 1), dtype=np.float32)
+
+
+def check_stores(stores: Sequence["FeatureStore"]) -> None:
+    """Refuse stores that are not dictionaries of rising width of one model at one site over the same tokens.
+
+    Raises
+    ------
+    MismatchError
+        Naming the first store that does not fit, and why.
+    UniversalityError
+        When a store holds no decoder rows.
+    """
+    if len(stores) < 2:
+        raise MismatchError(
+            f"families need dictionaries of at least two widths, found {len(stores)}; collect features "
+            "from SAEs of several widths of one model"
+        )
+    for small, large in pairwise(stores):
+        if large.n_features <= small.n_features:
+            raise MismatchError(
+                f"{large.path}: {large.n_features} features after {small.n_features} in {small.path}; "
+                "give the stores by rising width, one a width"
+            )
+        check_related(small, large)
+    for store in stores:
+        check_fires(store)
+
+
+def check_reseeded(stores: Sequence["FeatureStore"], others: Sequence["FeatureStore"]) -> list[int]:
+    """The level that each of some further stores is as wide as; refuse those that do not belong beside any."""
+    widths = [store.n_features for store in stores]
+    for other in others:
+        if other.n_features not in widths:
+            raise MismatchError(
+                f"{other.path}: {other.n_features} features, expected one of the families' widths, "
+                f"{', '.join(map(str, widths))}: another seed is compared at equal width"
+            )
+        store = stores[widths.index(other.n_features)]
+        check_related(store, other)
+        check_fires(other)
+        if np.array_equal(decoder_rows(store), decoder_rows(other)):
+            raise MismatchError(f"{other.path}: the decoder of {store.path} itself, expected an SAE of another seed")
+    return [widths.index(other.n_features) for other in others]
+
+
+def check_related(a: "FeatureStore", b: "FeatureStore") -> None:
+    """Refuse two stores that are not of one model, site and token stream, or lack decoder rows of one width."""
+    check_same_tokens(a, b)
+    rows_a, rows_b = decoder_rows(a), decoder_rows(b)
+    if rows_a.shape[1] != rows_b.shape[1]:
+        raise MismatchError(
+            f"{b.path}: decoder rows of width {rows_b.shape[1]}, but {a.path} has {rows_a.shape[1]}; "
+            "the SAEs of a family read one site of one model"
+        )
+    check_same_space(a, b)
+
+
+def check_fires(store: "FeatureStore") -> None:
+    """Refuse a dictionary of dead features."""
+    if not store.alive.any():
+        raise MismatchError(
+            f"{store.path}: every one of its {store.n_features} features is dead on these tokens, so "
+            "nothing could be its child; train that SAE again or leave it out"
+        )

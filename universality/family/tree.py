@@ -1,0 +1,171 @@
+"""Families: what becomes of a feature as the dictionary grows.
+
+Words: a *family graph* has the features of dictionaries of rising width as nodes and parent → child edges
+between adjacent widths; a *family* is one tree of its maximum spanning forest.
+"""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from universality.family.chance_edges import Chance
+from universality.family.consistent_paths import PathConsistency
+from universality.family.dictionaries import Level
+from universality.family.edge_rule import EdgeRule
+from universality.family.edges import Edges, best_parents, edge_kinds
+from universality.family.family_file import load_families, save_families
+from universality.family.family_members import family_table
+from universality.family.networkx_graph import build_graph, family_labels, node_columns
+from universality.family.orphans import Origins
+from universality.family.width_summary import summarize
+from universality.notebook_card import card
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import pandas as pd
+
+
+OPTIONAL = ("missing", "nearest_cosine", "nearest_coverage", "presence")
+"""Numbers that a feature may lack."""
+
+
+@dataclass(frozen=True, eq=False)
+class Families:
+    """The family graph of one model's dictionaries.
+
+    Parameters
+    ----------
+    levels
+        The dictionaries, narrowest first.
+    edges
+        Parent → child edges between adjacent levels.
+    origins
+        What is known of each level's features towards the narrower level.
+    rule
+        What made an edge.
+    reconstruction
+        What rule 4 was asked of: "activations", or the wider SAE's reconstruction as a "proxy".
+    chance
+        What the rules let through, and what they let through by chance.
+    paths
+        Two steps against one, for every level but the last two.
+    provenance
+        What the graph was made from (JSON values).
+    """
+
+    levels: tuple[Level, ...]
+    edges: Edges
+    origins: tuple[Origins, ...]
+    rule: EdgeRule
+    reconstruction: str
+    chance: Chance
+    paths: tuple[PathConsistency, ...]
+    provenance: dict[str, Any]
+
+    @cached_property
+    def graph(self) -> "nx.DiGraph":
+        """All features and all edges; attributes as in ``universality.family.networkx_graph``."""
+        return build_graph(self.levels, self.origins, self.edges, self.rule, self.reconstruction)
+
+    def tree(self) -> "nx.DiGraph":
+        """The maximum spanning forest: every child keeps its heaviest edge, of equal ones the lowest parent's.
+
+        Returns
+        -------
+        networkx.DiGraph
+            All nodes of ``graph`` with their attributes (``n_parents`` and ``n_children`` of the graph)
+            and ``family``, the label of the root above each. The graph's attributes ``kept_edges``,
+            ``dropped_edges`` and ``dropped_weight`` (the dropped share of all edges' weight) say what the
+            forest hides: features also merge. An edge's ``kind`` is the graph's.
+        """
+        best = best_parents(self.edges)
+        kept = self.edges.take(best)
+        forest = self.graph.copy()
+        forest.remove_edges_from(list(forest.edges))
+        forest.add_edges_from((edge[0], edge[1], self.graph.edges[edge]) for edge in _pairs(kept))
+        for node, family in family_labels(self.levels, kept).items():
+            forest.nodes[node]["family"] = family
+        dropped = np.delete(self.edges.weight, best)
+        forest.graph["kept_edges"] = len(kept)
+        forest.graph["dropped_edges"] = len(dropped)
+        forest.graph["dropped_weight"] = float(dropped.sum() / self.edges.weight.sum()) if dropped.any() else 0.0
+        return forest
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row an edge.
+
+        Columns ``parent_width parent child_width child kind decoder_cosine masked_cosine coverage share recovered
+        support weight in_tree``; see ``universality.family.edges``.
+        """
+        import pandas as pd
+
+        widths = np.asarray([level.width for level in self.levels])
+        columns = self.edges.columns()
+        level = columns.pop("level").astype(np.int64)
+        in_tree = np.zeros(len(self.edges), dtype=bool)
+        in_tree[best_parents(self.edges)] = True
+        ends = {
+            "parent_width": widths[level],
+            "parent": columns.pop("parent"),
+            "child_width": widths[level + 1],
+            "child": columns.pop("child"),
+            "kind": edge_kinds(self.edges),
+        }
+        return pd.DataFrame(ends | columns | {"in_tree": in_tree})
+
+    def nodes_frame(self) -> "pd.DataFrame":
+        """One row a feature of any level; the columns are the node attributes of ``graph``."""
+        import pandas as pd
+
+        parts = [
+            pd.DataFrame(node_columns(level, self.levels, self.origins, self.edges, self.rule))
+            for level in range(len(self.levels))
+        ]
+        columns = {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}
+        return pd.DataFrame(columns).astype(dict.fromkeys(OPTIONAL, float) | {"nearest": "Int64"})
+
+    def families_frame(self) -> "pd.DataFrame":
+        """One row a family of the tree; the columns are those of `universality.family.family_members`."""
+        return family_table(self.levels, self.edges.take(best_parents(self.edges)))
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers by width: splits, merges, novel features; see ``universality.family.width_summary``."""
+        return summarize(self)
+
+    def _repr_html_(self) -> str:
+        numbers = self.summary()
+        shown = ("eligible", "novel", "merged", "split", "childless")
+        widths = {
+            f"{level['width']} wide": {name: level[name] for name in shown if level[name] is not None}
+            for level in numbers.pop("levels")
+        }
+        return card("Families", numbers | widths)
+
+    def save(self, path: str | Path) -> Path:
+        """Write as JSON that ``networkx.node_link_graph`` reads too, atomically."""
+        header = {
+            "n_tokens": [level.n_tokens for level in self.levels],
+            "chance": asdict(self.chance),
+            "paths": [asdict(path) for path in self.paths],
+            "provenance": self.provenance,
+        }
+        return save_families(path, header, self.graph)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Families":
+        """Read what ``save`` wrote.
+
+        Raises
+        ------
+        FormatError
+            When the file is torn, foreign, of another version, or contradicts itself.
+        """
+        return cls(**load_families(path))
+
+
+def _pairs(edges: Edges) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    columns = zip(edges.level.tolist(), edges.parent.tolist(), edges.child.tolist(), strict=True)
+    return [((level, parent), (level + 1, child)) for level, parent, child in columns]

@@ -1,0 +1,204 @@
+"""From a model's activations, its SAEs and tokens to feature stores."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+from universality.activations import Site, rows_of
+from universality.corpus.blocks import TokenBlocks
+from universality.errors import MismatchError
+from universality.features.storage.header import MANTISSA
+from universality.features.storage.store import FeatureStore
+from universality.features.storage.token_table import Dictionary
+from universality.features.storage.writer import FeatureWriter
+from universality.features.token_pooling import Pool, pool_rows
+from universality.models.unembedding import LEFT_OUT, Unembedding
+from universality.progress import progress
+from universality.sae import SAE
+
+
+def collect(
+    site: Site,
+    stores: Mapping[str | Path, SAE | None],
+    blocks: TokenBlocks,
+    *,
+    unembedding: Unembedding | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    mantissa_bits: int = MANTISSA,
+    batch_blocks: int = 64,
+    part: range | None = None,
+    common: TokenBlocks | None = None,
+    pool: Pool = "max",
+    basis: str | None = None,
+) -> None:
+    """Write which features fire on which tokens, for all SAEs of a model in one pass over the tokens.
+
+    Parameters
+    ----------
+    site
+        The model at the hook where the SAEs read, or its cached activations.
+    stores
+        Path of each store → the SAE whose features it holds, or None for the activations themselves (the
+        neurons, or the axes of the residual stream).
+    blocks
+        The tokens; BOS and padding are left out.
+    unembedding
+        What logit weights need, as ``site.unembedding`` gives it.
+    resume
+        Go on from what a stopped run of the same collection committed, and leave what is committed if stopped.
+    overwrite, mantissa_bits
+        As `FeatureWriter` takes them.
+    batch_blocks
+        Blocks of a forward pass.
+    part
+        Which of the blocks to collect, where another process collects the others; all by default.
+    common
+        The same blocks in segments, where models of several tokenizers are compared
+        (`universality.corpus.common_text`): a row of the store is then a segment, on which the features of its tokens
+        are pooled. Such a store takes no unembedding, since logit weights compare over one vocabulary.
+    pool
+        How: see `universality.features.token_pooling`.
+    basis
+        A name for the basis that the site's activations are in: the same for stores of models, or of layers, whose
+        decoder rows may be compared.
+
+    Raises
+    ------
+    MismatchError, FileExistsError
+        As `FeatureWriter` does.
+    """
+    rows = blocks if common is None else common
+    if common is not None and (blocks.segment is None or len(blocks) != len(common)):
+        raise MismatchError("common: expected the blocks of segments that these blocks of tokens were cut with")
+    d_in = site.d_in
+    left_out = _left_out(site, unembedding)
+    with ExitStack() as stack:
+        writers = {
+            path: stack.enter_context(
+                FeatureStore.create(
+                    path,
+                    d_in if sae is None else sae.d_sae,
+                    provenance=_provenance(site, sae, blocks, common, pool, basis) | left_out,
+                    documents=blocks.documents,
+                    overwrite=overwrite,
+                    resume=resume,
+                    mantissa_bits=mantissa_bits,
+                )
+            )
+            for path, sae in stores.items()
+        }
+        if part is not None:
+            blocks = blocks.take(np.arange(part.start, part.stop))
+            rows = blocks if common is None else common.take(np.arange(part.start, part.stop))
+        _fill(site, [(writers[path], sae) for path, sae in stores.items()], blocks, rows, pool, batch_blocks)
+        for path, sae in stores.items():
+            dictionary = _dictionary(site, sae)
+            writers[path].finish(dictionary, None if dictionary.residual is None else unembedding).close()
+
+
+def _fill(
+    site: Site,
+    writers: Sequence[tuple[FeatureWriter, SAE | None]],
+    blocks: TokenBlocks,
+    rows: TokenBlocks,
+    pool: Pool,
+    batch_blocks: int,
+) -> None:
+    """Append what the writers do not have yet, in the batches of a run that was never stopped.
+
+    ``rows`` are the blocks that the stores are written over: those of tokens themselves, or of segments.
+    """
+    kinds = np.array(blocks.documents.kind)
+    ends = np.cumsum(rows.length - 1)
+    block = int(np.searchsorted(ends, min((w.n_tokens for w, _ in writers), default=0), side="right"))
+    block -= block % batch_blocks
+    at = int(ends[block - 1]) if block else 0
+    padded: Tensor | None = None
+    bar = progress(total=rows.n_tokens, initial=at, desc=f"collect {site.name}", unit="token", unit_scale=True)
+    with bar:
+        for start in range(block, len(blocks), batch_blocks):
+            batch = np.arange(start, min(start + batch_blocks, len(blocks)))
+            own, written = blocks.take(batch), rows_of(rows.take(batch))
+            acts = site.read(own)
+            n, n_own = len(written), len(acts)
+            if padded is None:
+                padded = torch.zeros((batch_blocks * (blocks.n_ctx - 1), acts.shape[1]), device=acts.device)
+            # Always one shape: batches of many sizes would leave the heap in pieces.
+            padded[:n_own] = acts
+            for writer, sae in writers:
+                new = slice(min(n, writer.n_tokens - at), n)  # the rows before have been committed
+                if new.start < n:
+                    features = csr_matrix(acts.cpu().numpy()) if sae is None else sae.encode(padded)[:n_own]
+                    if rows is not blocks:
+                        features = pool_rows(features, _first_tokens(own), pool)
+                    writer.append(
+                        features[new],
+                        token=written.token[new],
+                        document=written.document[new],
+                        position=written.position[new],
+                        kind=kinds[written.document[new]],
+                    )
+            at += n
+            bar.update(n)
+
+
+def _first_tokens(blocks: TokenBlocks) -> NDArray[np.int64]:
+    """The first token of each segment, among the tokens of text of these blocks."""
+    assert blocks.segment is not None
+    block, position = np.nonzero(blocks.valid)
+    segment = blocks.segment[block, position]
+    new = np.ones(len(segment), bool)
+    new[1:] = (np.diff(block) != 0) | (np.diff(segment) != 0)
+    return np.flatnonzero(new)
+
+
+def _dictionary(site: Site, sae: SAE | None) -> Dictionary:
+    if sae is None:
+        decoder = np.eye(site.d_in, dtype=np.float32)
+        return Dictionary(decoder=decoder, residual=site.residual(decoder))
+    decoder = sae.W_dec.detach().cpu().numpy()
+    return Dictionary(
+        decoder=decoder,
+        encoder=sae.W_enc.detach().cpu().numpy().T,
+        bias=sae.b_enc.detach().cpu().numpy(),
+        residual=site.residual(decoder),
+    )
+
+
+def _left_out(site: Site, unembedding: Unembedding | None) -> dict[str, Any]:
+    """What logit weights of this store leave out; nothing where it has none."""
+    if unembedding is None or site.residual(np.zeros((1, site.d_in), np.float32)) is None:
+        return {}
+    return {"logit_weights": {"left_out": list(LEFT_OUT)}}
+
+
+def _provenance(
+    site: Site, sae: SAE | None, blocks: TokenBlocks, common: TokenBlocks | None, pool: Pool, basis: str | None
+) -> dict[str, Any]:
+    own = {"tokenizer_hash": blocks.tokenizer_hash, "blocks_hash": blocks.hash}
+    segments = {} if common is None else {"segments": {"pool": pool, **own}}
+    over = blocks if common is None else common
+    return {
+        "model": {"name": site.name, "hash": site.model_hash},
+        "sae": None if sae is None else _describe(sae),
+        "site": site.hook,
+        "tokenizer_hash": over.tokenizer_hash,
+        "blocks_hash": over.hash,
+        **segments,
+        **({} if basis is None else {"basis": basis}),
+    }
+
+
+def _describe(sae: SAE) -> dict[str, Any]:
+    training = sae.metadata.get("training")
+    seed = training.get("seed") if isinstance(training, Mapping) else None  # another tool's may be anything
+    loaded = {"loaded": sae.metadata["loaded"]} if "loaded" in sae.metadata else {}
+    return {"hash": sae.hash, "architecture": sae.architecture, "width": sae.d_sae, "seed": seed, **loaded}

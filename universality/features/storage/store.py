@@ -1,0 +1,331 @@
+"""Reading a feature store: which features fire on which tokens, by token and by feature.
+
+FORMAT.md specifies the file. Terms: a *feature* is a column (an SAE's or a neuron), a *token* is a row, a feature
+*fires* on a token when its activation there is not 0, and exactly the firings are *stored*.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from universality.corpus.documents import DocumentTable
+from universality.errors import FormatError, MismatchError
+from universality.features.storage.hdf5 import read_strings, reading
+from universality.features.storage.header import MANTISSA, Header, open_file, read_header
+from universality.features.storage.moments import Moments
+from universality.features.storage.sparse_matrix import read_span, row_ranges
+from universality.features.storage.token_table import Dictionary, TokenTable
+from universality.features.storage.verification import verify
+from universality.features.storage.writer import FeatureWriter
+from universality.files import as_path
+from universality.models.unembedding import Unembedding, file_name
+from universality.notebook_card import card
+
+_BYTES = 16  # of an entry or a row pointer that is read: itself, and room for SciPy's copy
+
+
+class FeatureStore:
+    """A complete feature store, open for reading; made by `open` or by `FeatureWriter.finish`.
+
+    Opening reads the header only. Rows and columns are read when asked for; the token table, the documents and the
+    dictionary once, when first asked for. Any number of processes may read one store. A context manager.
+    """
+
+    def __init__(self, path: Path, file: h5py.File, header: Header) -> None:
+        self.path = path
+        self._file = file
+        self._header = header
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        n_features: int,
+        provenance: Mapping[str, Any],
+        documents: DocumentTable | None = None,
+        overwrite: bool = False,
+        resume: bool = False,
+        mantissa_bits: int = MANTISSA,
+    ) -> FeatureWriter:
+        """Begin a store; see `FeatureWriter` for the parameters.
+
+        Raises
+        ------
+        FileExistsError
+            When the file exists and may not be replaced.
+        FileNotFoundError
+            When its folder does not exist.
+        FormatError
+            When n_features or provenance cannot be stored, or another writer is at work on the name.
+        MismatchError
+            When what is to be resumed was begun for another store.
+        """
+        return FeatureWriter(path, n_features, provenance, documents, overwrite, resume, mantissa_bits)
+
+    @classmethod
+    def open(cls, path: str | Path) -> FeatureStore:
+        """Open a store.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is no such file.
+        FormatError
+            When it is torn, incomplete, foreign, of another version, or contradicts itself.
+        """
+        path = as_path(path)
+        file = open_file(path)
+        try:
+            return cls(path, file, read_header(path, file))
+        except BaseException:
+            file.close()
+            raise
+
+    @property
+    def n_tokens(self) -> int:
+        """Rows."""
+        return self._header.n_tokens
+
+    @property
+    def n_features(self) -> int:
+        """Columns, dead ones included."""
+        return self._header.n_features
+
+    @property
+    def n_stored(self) -> int:
+        """Firings in the whole store."""
+        return self._header.n_stored
+
+    @property
+    def mantissa_bits(self) -> int:
+        """Bits of the activations' fraction that were kept; 23 where nothing was rounded."""
+        return self._header.mantissa_bits
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that `csr` takes."""
+        index = 8 if self.n_stored > np.iinfo(np.int32).max else 4  # SciPy has one dtype for indices and indptr
+        return self.n_stored * (4 + index) + (self.n_tokens + 1) * index
+
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        """bool [n_features], whether each feature fired at least once."""
+        return self._header.moments.count > 0
+
+    def moments(self) -> Moments:
+        """Firing counts, sums, sums of squares and maxima of each feature."""
+        return self._header.moments
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the features were made from, as given to `create`."""
+        return dict(json.loads(self._header.provenance))
+
+    def rows(self, rows: slice) -> sparse.csr_matrix:
+        """Some rows, float32 CSR [n, n_features]; reads those only.
+
+        Raises
+        ------
+        FormatError
+            When the rows are damaged; a slice with a step is refused by ValueError.
+        """
+        start, stop, step = rows.indices(self.n_tokens)
+        if step != 1:
+            raise ValueError(f"{self.path.name}: rows() reads a contiguous slice, found step {step}")
+        stop = max(start, stop)
+        return sparse.csr_matrix(self._span("by_token", start, stop), shape=(stop - start, self.n_features))
+
+    def spans(self, memory_budget: int = 1 << 26) -> Iterator[slice]:
+        """Successive slices of all rows, each of which takes at most ``memory_budget`` bytes to read with `rows`.
+
+        Raises
+        ------
+        FormatError
+            When row pointers are damaged.
+        ValueError
+            When the budget is too small for a single row.
+        """
+        limit = memory_budget // _BYTES
+        for start, stop in row_ranges(self.path, self._dataset("by_token"), self.n_tokens, limit):
+            if stop - start == 1:
+                self._check_budget(start, memory_budget)
+            yield slice(start, stop)
+
+    def batches(self, memory_budget: int = 1 << 26) -> Iterator[tuple[slice, sparse.csr_matrix]]:
+        """All rows in order, as slices and their float32 CSR [n, n_features]; raises as `spans` and `rows` do."""
+        for span in self.spans(memory_budget):
+            yield span, self.rows(span)
+
+    def csr(self) -> sparse.csr_matrix:
+        """All rows, float32 CSR [n_tokens, n_features]; see `nbytes` first."""
+        return self.rows(slice(None))
+
+    def feature(self, feature: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Rows on which one feature fires, rising, int64 [n], and its activations there, float32 [n]."""
+        if not 0 <= feature < self.n_features:
+            raise ValueError(f"{self.path.name}: feature {feature} is not in 0 … {self.n_features - 1}")
+        values, rows, _ = self._span("by_feature", feature, feature + 1)
+        return rows.astype(np.int64), values
+
+    def columns(self, start: int, stop: int) -> sparse.csc_matrix:
+        """Features ``start`` up to ``stop``, float32 CSC [n_tokens, stop - start]; reads those only."""
+        if not 0 <= start <= stop <= self.n_features:
+            raise ValueError(
+                f"{self.path.name}: columns {start} to {stop} are not a range within 0 … {self.n_features}"
+            )
+        return sparse.csc_matrix(self._span("by_feature", start, stop), shape=(self.n_tokens, stop - start))
+
+    @cached_property
+    def tokens(self) -> TokenTable:
+        """Token, document, position and kind of each row."""
+        arrays = [self._dataset(f"tokens/{name}") for name in ("token", "document", "position", "kind/codes")]
+        with reading(self.path, "tokens"):
+            token, document, position, kind = (array[:] for array in arrays)
+            kinds = read_strings(self._dataset("tokens/kind/categories"))
+        table = TokenTable(token, document, position, kind, kinds)
+        if len(set(kinds)) < len(kinds):
+            raise FormatError(f"{self.path}: tokens/kind/categories names a kind twice")
+        for name, values, limit in (
+            ("document", table.document, self._header.n_documents),
+            ("kind", table.kind, len(table.kinds)),
+        ):
+            if len(values) and not 0 <= values.min() <= values.max() < limit:
+                raise FormatError(f"{self.path}: tokens/{name} holds {values.min()} … {values.max()}, "
+                                  f"expected 0 … {limit - 1}")  # fmt: skip
+        return table
+
+    @cached_property
+    def documents(self) -> DocumentTable:
+        """The documents that `tokens` refers to."""
+        columns = [self._dataset(f"documents/{name}") for name in ("id", "kind", "group", "split")]
+        with reading(self.path, "documents"):
+            texts = [read_strings(column) for column in columns]
+        try:
+            return DocumentTable(*texts)
+        except ValueError as error:
+            raise FormatError(f"{self.path}: documents: {error}") from None
+
+    @cached_property
+    def dictionary(self) -> Dictionary | None:
+        """Weights behind the features, None when the store has none."""
+        if not self._header.has("dictionary"):
+            return None
+        present = [
+            name for name in ("decoder", "encoder", "bias", "residual") if self._header.has(f"dictionary/{name}")
+        ]
+        arrays = {name: self._dataset(f"dictionary/{name}") for name in present}
+        with reading(self.path, "dictionary"):
+            loaded = {name: array[...] for name, array in arrays.items()}
+        try:
+            return Dictionary(**loaded)
+        except (FormatError, MismatchError, TypeError) as error:
+            raise FormatError(f"{self.path}: {error}") from None
+
+    def unembedding(self) -> Unembedding | None:
+        """The unembedding from the file beside the store, None when the store names none.
+
+        Raises
+        ------
+        FormatError
+            When that file is missing, damaged, or holds another unembedding.
+        """
+        sha256 = self._header.unembedding
+        if sha256 is None:
+            return None
+        sidecar = self.path.with_name(file_name(sha256))
+        try:
+            loaded = Unembedding.load(sidecar)
+        except FileNotFoundError:
+            raise FormatError(
+                f"{self.path}: its unembedding {sidecar.name} is missing; a store travels with the file beside it"
+            ) from None
+        if loaded.hash != sha256:
+            raise FormatError(f"{sidecar}: holds unembedding {loaded.hash[:12]}, but {self.path.name} needs "
+                              f"{sha256[:12]}; restore the original")  # fmt: skip
+        return loaded
+
+    @cached_property
+    def tokens_hash(self) -> str:
+        """64 hex digits, equal for two stores exactly when they saw the same tokens of the same documents."""
+        return self._hash(lambda path: path in ("tokens/token", "tokens/document", "tokens/position")
+                          or path.startswith("documents/"))  # fmt: skip
+
+    @cached_property
+    def dictionary_hash(self) -> str:
+        """64 hex digits over the dictionary and the unembedding, equal for two stores with the same or without any."""
+        return self._hash(lambda path: path.partition("/")[0] in ("dictionary", "unembedding"))
+
+    def content_hash(self) -> str:
+        """64 hex digits over all contents but provenance; how often the writer flushed does not matter."""
+        return self._hash(lambda path: path != "provenance")
+
+    def verify(self) -> None:
+        """Read everything and compare with the checksums, and the parts with each other.
+
+        Raises
+        ------
+        FormatError
+            At the first contradiction: a flipped bit, or contents that FORMAT.md forbids.
+        """
+        self._check_open()
+        with reading(self.path, "its contents"):
+            verify(self.path, self._file, self._header)
+        _ = self.tokens, self.documents, self.dictionary, self.unembedding()
+
+    def close(self) -> None:
+        """Close the file; tables already read stay."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Callable[[Path], FeatureStore], tuple[Path]]:
+        return FeatureStore.open, (self.path,)  # another process opens the file itself
+
+    def __repr__(self) -> str:
+        return f"FeatureStore({str(self.path)!r}, n_tokens={self.n_tokens}, n_features={self.n_features})"
+
+    def _repr_html_(self) -> str:
+        numbers = {"tokens": self.n_tokens, "features": self.n_features, "alive": int(self.alive.sum()),
+                   "firings": self.n_stored, "contents": self.content_hash()[:12]}  # fmt: skip
+        return card(self.path.name, numbers)
+
+    def _span(self, group: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        n_minor = self.n_features if group == "by_token" else self.n_tokens
+        return read_span(self.path, self._dataset(group), start, stop, n_minor)
+
+    def _check_budget(self, row: int, memory_budget: int) -> None:
+        with reading(self.path, "by_token"):
+            first, last = self._dataset("by_token/indptr")[row : row + 2].tolist()
+        if (needed := _BYTES * (last - first + 1)) > memory_budget:
+            raise ValueError(f"{self.path.name}: row {row} holds {last - first} activations, which take {needed:,} "
+                             f"bytes to read; the memory_budget is {memory_budget:,}, raise it")  # fmt: skip
+
+    def _dataset(self, name: str) -> Any:
+        self._check_open()
+        with reading(self.path, name):
+            return self._file[name]
+
+    def _check_open(self) -> None:
+        if not self._file:
+            raise ValueError(f"{self.path.name}: this store is closed; open it again")
+
+    def _hash(self, chosen: Callable[[str], bool]) -> str:
+        sums = {path: entry.to_json() for path, entry in self._header.checksums.items() if chosen(path)}
+        return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,280 @@
+"""More than two models: groups of features that are each other's partners, and whether the matchings close cycles.
+
+A *group* holds at most one feature of each model. Matched pairs join groups, the best pair first, unless that would
+put two features of one model together (Kruskal's forest under that constraint). A group found in m of n models has m
+members; its *agreement* is the share of its m (m - 1) / 2 pairs of models that were matched to each other directly.
+A cycle A → B → C → A is *closed* for a feature of A that comes back to itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from universality.archive import read_archive, write_archive
+from universality.arrays import FloatArray, IntArray
+from universality.errors import UniversalityError
+from universality.matching.pairing import DEFAULT_BUDGET, Match, Method, match
+from universality.similarity import Similarity
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+FORMAT, VERSION = "universality.groups", 1
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Features found in several models.
+
+    Parameters
+    ----------
+    names
+        [n_models].
+    members
+        int64 [n_groups, n_models], a feature of each model or -1; groups of most models first, then by score.
+    score
+        [n_groups] mean score of the group's matched pairs.
+    agreement
+        [n_groups] share of the group's pairs of models that are matched to each other.
+    living
+        [n_models] features with a defined score.
+    edges
+        int64 [n_edges, 5]: model, feature, model, feature, group (-1 where the ends are in two groups).
+    weights
+        [n_edges] the edges' scores.
+    cycles
+        int64 [n_triples, 5]: three models, features that can go round, features that come back to themselves.
+    provenance
+        Method, floor and what was compared, as JSON.
+    """
+
+    names: tuple[str, ...]
+    members: IntArray
+    score: FloatArray
+    agreement: FloatArray
+    living: IntArray
+    edges: IntArray
+    weights: FloatArray
+    cycles: IntArray
+    provenance: dict[str, Any]
+
+    @property
+    def n_models(self) -> IntArray:
+        """[n_groups] in how many models each group is found."""
+        return (self.members >= 0).sum(axis=1)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One line a group: group, n_models, score, agreement, and a column of features (or NA) for each model."""
+        frame = pd.DataFrame(
+            {
+                "group": np.arange(len(self.members)),
+                "n_models": self.n_models,
+                "score": self.score,
+                "agreement": self.agreement,
+            }
+        )
+        for name, column in zip(self.names, self.members.T, strict=True):
+            frame[name] = pd.array(column, dtype="Int64")
+            frame.loc[column < 0, name] = pd.NA
+        return frame
+
+    def consistency(self) -> pd.DataFrame:
+        """One line a triple of models: a, b, c, tried, closed, and the share of the tried that closed (NaN of none)."""
+        i, j, k, tried, closed = self.cycles.T
+        names = np.array(self.names)
+        frame = pd.DataFrame({"a": names[i], "b": names[j], "c": names[k], "tried": tried, "closed": closed})
+        frame["share"] = frame["closed"] / frame["tried"].where(frame["tried"] > 0)
+        return frame
+
+    def to_graph(self) -> nx.Graph:
+        """Networkx graph of grouped features: nodes "name:12" with ``model``, ``feature``, ``group``.
+
+        Edges are matched pairs with ``chosen``, the score that chose the partner (no held-out one is known here).
+        """
+        import networkx as nx
+
+        graph: nx.Graph = nx.Graph()
+        for number, features in enumerate(self.members.tolist()):
+            for name, feature in zip(self.names, features, strict=True):
+                if feature >= 0:
+                    graph.add_node(f"{name}:{feature}", model=name, feature=feature, group=number)
+        for (i, row, j, col, inside), weight in zip(self.edges.tolist(), self.weights.tolist(), strict=True):
+            if inside >= 0:
+                graph.add_edge(f"{self.names[i]}:{row}", f"{self.names[j]}:{col}", chosen=weight)
+        return graph
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers to print: groups by number of models (1: living features in no group), cycles closed."""
+        n, found = len(self.names), self.n_models
+        counts = {m: int((found == m).sum()) for m in range(n, 1, -1)}
+        tried, closed = (int(self.cycles[:, column].sum()) for column in (3, 4))
+        return {
+            "models": n,
+            "in_models": counts | {1: int(self.living.sum() - (self.members >= 0).sum())},
+            "agreeing": int((self.agreement == 1).sum()),
+            "cycles_tried": tried,
+            "cycles_closed": closed / tried if tried else float("nan"),
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything to one .npz or .json file, whole or not at all; returns the path."""
+        arrays = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return write_archive(path, FORMAT, VERSION, {"names": list(self.names), "provenance": self.provenance}, arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Groups:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is no such file.
+        FormatError
+            When it is torn, another format, or of another version.
+        """
+        header, arrays = read_archive(path, FORMAT, VERSION)
+        return cls(names=tuple(header["names"]), provenance=header["provenance"], **arrays)
+
+
+def match_many(
+    similarities: Mapping[tuple[str, str], Similarity],
+    method: Method = "hungarian",
+    floor: float | None = None,
+    memory_budget: int = DEFAULT_BUDGET,
+) -> Groups:
+    """Match every two of several models and group the features that are partners.
+
+    Parameters
+    ----------
+    similarities
+        Of each two models once, by their names: what `universality.similarity.all_pairs` gives.
+    method
+        "hungarian" or "mutual": one-to-one, as in `match`.
+    floor
+        Leave pairs below it unmatched; without one "hungarian" pairs what has nothing in common too.
+    memory_budget
+        As in `match`.
+
+    Raises
+    ------
+    UniversalityError
+        When a pair of models is missing or there twice, sizes contradict each other, or the method is not one-to-one.
+    """
+    if method == "nearest":
+        raise UniversalityError("match_many: groups need a one-to-one method, 'hungarian' or 'mutual', found 'nearest'")
+    names, sizes = _models(similarities)
+    matches = {pair: match(sim, method, floor, memory_budget) for pair, sim in similarities.items()}
+    provenance = {
+        "method": method,
+        "floor": floor,
+        "pairs": [{"models": list(pair), **found.provenance} for pair, found in matches.items()],
+    }
+    return group(names, sizes, matches, provenance)
+
+
+def group(
+    names: tuple[str, ...], sizes: dict[str, int], matches: Mapping[tuple[str, str], Match], provenance: dict[str, Any]
+) -> Groups:
+    """Groups from the one-to-one matches of every two models; see `match_many`."""
+    start = np.cumsum([0, *(sizes[name] for name in names)])
+    place = {name: k for k, name in enumerate(names)}
+    ends, weights = [], []
+    for (one, other), found in matches.items():
+        ends.append(np.stack([start[place[one]] + found.rows, start[place[other]] + found.cols], axis=1))
+        weights.append(found.scores)
+    pairs, scores = np.concatenate(ends).astype(np.int64), np.concatenate(weights)
+    model = np.repeat(np.arange(len(names)), np.diff(start))
+    root = _joined(pairs, scores, model)
+    members, score, agreement, of_edge = _tabulate(root, pairs, scores, model, start)
+    edges = np.stack(
+        [model[pairs[:, 0]], (pairs - start[model[pairs]])[:, 0], model[pairs[:, 1]],
+         (pairs - start[model[pairs]])[:, 1], of_edge], axis=1
+    )  # fmt: skip
+    living = np.zeros(len(names), np.int64)
+    for (one, other), found in matches.items():
+        living[place[one]], living[place[other]] = (~found.dead_rows).sum(), (~found.dead_cols).sum()
+    cycles = _cycles(names, sizes, matches)
+    return Groups(names, members, score, agreement, living, edges, scores, cycles, provenance)
+
+
+def _models(similarities: Mapping[tuple[str, str], Similarity]) -> tuple[tuple[str, ...], dict[str, int]]:
+    names = tuple(dict.fromkeys(name for pair in similarities for name in pair))
+    given = sorted(tuple(sorted(pair)) for pair in similarities)
+    wanted = sorted(tuple(sorted(pair)) for pair in combinations(names, 2))
+    if not wanted or given != wanted:
+        raise UniversalityError(
+            f"match_many: expected each two of {', '.join(names) or 'several models'} once, found "
+            + (", ".join(f"{a}-{b}" for a, b in similarities) or "nothing")
+        )
+    sizes: dict[str, int] = {}
+    for pair, sim in similarities.items():
+        for name, n in zip(pair, sim.shape, strict=True):
+            if sizes.setdefault(name, n) != n:
+                raise UniversalityError(f"match_many: {name} has {sizes[name]} features in one pair and {n} in another")
+    return names, sizes
+
+
+def _joined(pairs: IntArray, scores: FloatArray, model: IntArray) -> IntArray:
+    """[n_features] the root of each feature's group."""
+    parent = list(range(model.size))
+    models = [1 << int(m) for m in model]  # bit set of each root's models
+
+    def find(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for edge in np.argsort(-scores, kind="stable").tolist():
+        one, other = find(int(pairs[edge, 0])), find(int(pairs[edge, 1]))
+        if one != other and not models[one] & models[other]:
+            parent[other] = one
+            models[one] |= models[other]
+    return np.array([find(node) for node in range(model.size)], np.int64)
+
+
+def _tabulate(
+    root: IntArray, pairs: IntArray, scores: FloatArray, model: IntArray, start: npt.NDArray[np.int64]
+) -> tuple[IntArray, FloatArray, FloatArray, IntArray]:
+    """Members, scores and agreement of groups of two or more in their final order, and each edge's group."""
+    _, code, count = np.unique(root, return_inverse=True, return_counts=True)
+    inside = code[pairs[:, 0]] == code[pairs[:, 1]]
+    n_pairs = np.bincount(code[pairs[inside, 0]], minlength=count.size)
+    total = np.bincount(code[pairs[inside, 0]], weights=scores[inside], minlength=count.size)
+    kept = np.flatnonzero(count > 1)
+    mean = total[kept] / np.maximum(n_pairs[kept], 1)
+    kept = kept[np.lexsort((kept, -mean, -count[kept]))]
+    rank = np.full(count.size, -1, np.int64)
+    rank[kept] = np.arange(kept.size)
+    members = np.full((kept.size, start.size - 1), -1, np.int64)
+    grouped = np.flatnonzero(rank[code] >= 0)
+    members[rank[code[grouped]], model[grouped]] = grouped - start[model[grouped]]
+    m = count[kept]
+    agreement = n_pairs[kept] / (m * (m - 1) / 2)
+    return members, total[kept] / n_pairs[kept], agreement, np.where(inside, rank[code[pairs[:, 0]]], -1)
+
+
+def _cycles(names: tuple[str, ...], sizes: dict[str, int], matches: Mapping[tuple[str, str], Match]) -> IntArray:
+    """[n_triples, 5] models, features that find a partner on each step, features that come back to themselves."""
+    partner = {}
+    for (one, other), found in matches.items():
+        for a, b, rows, cols in ((one, other, found.rows, found.cols), (other, one, found.cols, found.rows)):
+            partner[a, b] = np.full(sizes[a], -1, np.int64)
+            partner[a, b][rows] = cols
+    out = []
+    for i, j, k in combinations(range(len(names)), 3):
+        a, b, c = names[i], names[j], names[k]
+        here = np.flatnonzero(partner[a, b] >= 0)
+        there = partner[b, c][partner[a, b][here]]
+        here, there = here[there >= 0], there[there >= 0]
+        back = partner[c, a][there]
+        out.append((i, j, k, int((back >= 0).sum()), int((back == here).sum())))
+    return np.array(out, np.int64).reshape(-1, 5)

@@ -1,0 +1,320 @@
+"""What an experiment will cost, before hours are spent: tokens, FLOP, memory, disk and hours of each stage.
+
+Pure arithmetic over a configuration; what machines do in a second is in `universality.pipeline.cost.machine`. With
+n_ctx positions a block, L layers up to the hook, N tokens, k features a token:
+
+    forward     2 · (entries of the weight matrices up to the hook) + 4 · n_ctx · d_model · L   FLOP a token
+                (QKᵀ and AV are 2 · n_ctx · d_model each, masked or not); to the logits + 2 · d_model · d_vocab
+    training    3 · forward: the backward pass takes two products for each of the forward's
+    SAE step    2 · d_in · d_sae + 8 · k · d_in   where the decoder and the gradients follow the features that fire
+                (x̂, ∂a, ∂W_dec, ∂W_enc); 12 · d_in · d_sae where everything fires (relu, jumprelu)
+    encoding    2 · d_in · d_sae
+    store       N · k entries, 9 bytes each: index and value, by token and by feature, compressed
+    matching    N · k_a · k_b co-firing pairs are summed for the whole, for both halves, and for each replicate of a
+                null on one half: (2 + nulls · replicates / 2) times; families sum four quantities,
+                (3 + replicates) times
+
+Not counted as FLOP: embeddings, norms, non-linearities, Adam, top-k. Every figure is an estimate: see `UNSURE`.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from universality.config import Config
+from universality.errors import ModelError
+from universality.hooks import holds_neurons
+from universality.hub import cached_folder, repository
+from universality.models.config_check import check_architecture
+from universality.models.shipped import model_folder
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages.model_sites import by_source, can_run_models
+from universality.pipeline.study import Comparison, comparisons, sae_grid
+
+UNSURE = "bytes on disk within 1.5×; hours within 3× (measured rates) or 10× (assumed ones); memory is a rough sum"
+ENTRY_BYTES = 9
+RELU_L0 = 64
+"""Features that fire on a token of a relu or jumprelu SAE: unknown beforehand, this is assumed."""
+_PROCESS = 700 * 10**6  # Python, torch and TransformerLens, before any tensor
+_LOADED = 2 * 2**30  # most that matching holds of stores at a time
+_MATCH_ROW, _FAMILY_FEATURE, _PAGE = 3_000, 4_000, 13 * 10**6  # bytes of tables, graphs, pictures and the page
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a transformer that its costs follow from: layers, residual stream, neurons, vocabulary."""
+
+    n_layers: int
+    d_model: int
+    d_mlp: int
+    d_vocab: int
+    d_kv: int = 0
+    """Width of the keys and of the values; 0 for d_model."""
+    gated: bool = False
+    """Whether the MLP has a third matrix."""
+
+    @property
+    def attention(self) -> int:
+        """Entries of W_Q, W_K, W_V and W_O of a layer."""
+        return 2 * self.d_model * (self.d_model + (self.d_kv or self.d_model))
+
+    @property
+    def mlp_in(self) -> int:
+        """Entries of a layer's matrices up to the neurons."""
+        return self.d_model * self.d_mlp * (2 if self.gated else 1)
+
+    @property
+    def block(self) -> int:
+        """Entries of a layer's matrices."""
+        return self.attention + self.mlp_in + self.d_model * self.d_mlp
+
+    @property
+    def parameters(self) -> int:
+        """Entries of all matrices, embedding and unembedding both."""
+        return self.n_layers * self.block + 2 * self.d_model * self.d_vocab
+
+
+_KNOWN = (
+    *(
+        (rf"EleutherAI/pythia-{size}(-.*)?", Shape(layers, width, 4 * width, 50_304))
+        for size, layers, width in (
+            ("14m", 6, 128), ("31m", 6, 256), ("70m", 6, 512), ("160m", 12, 768), ("410m", 24, 1024), ("1b", 16, 2048),
+        )
+    ),
+    (r"stanford-crfm/.*-gpt2-small-.*|openai-community/gpt2", Shape(12, 768, 3072, 50_257)),
+    (r"stanford-crfm/.*-gpt2-medium-.*|openai-community/gpt2-medium", Shape(24, 1024, 4096, 50_257)),
+    (r"HuggingFaceTB/SmolLM2-135M(-Instruct)?", Shape(30, 576, 1536, 49_152, d_kv=192, gated=True)),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Text:
+    """Tokens of the two parts of the corpus, and what is known of how they were counted."""
+
+    train: int
+    held_out: int
+    d_vocab: int
+    note: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage takes.
+
+    Attributes
+    ----------
+    tokens
+        Those that it reads, of all models together.
+    model_flop, sae_flop
+        FLOP of language models and of SAEs.
+    entries
+        Activations that are written to stores.
+    pairs
+        Co-firing pairs that are summed.
+    memory, disk
+        Bytes: held at the peak, and left behind.
+    """
+
+    name: str
+    tokens: int
+    model_flop: float = 0
+    sae_flop: float = 0
+    entries: int = 0
+    pairs: float = 0
+    memory: int = _PROCESS
+    disk: int = 0
+
+
+def shape_of(config: Config, name: str, d_vocab: int) -> Shape:
+    """A model's sizes: from the configuration, from its folder or the hub's cache, or from a small table.
+
+    Raises
+    ------
+    ModelError
+        If none of them knows it.
+    """
+    if name in config.models.train:
+        a = config.models.architecture
+        return Shape(a.n_layers, a.d_model, a.d_mlp, d_vocab)
+    source = config.models.load[name]
+    repo = repository(source)
+    folder = cached_folder(repo) if repo else model_folder(source)
+    if folder is not None and (folder / "config.json").is_file():
+        shape = _shape_in(folder / "config.json")
+        if can_run_models() and '"model_type"' in (folder / "config.json").read_text(encoding="utf-8"):
+            check_architecture(folder)  # a model that cannot take part is not planned with
+        return shape
+    for pattern, shape in _KNOWN:
+        if repo and re.fullmatch(pattern, repo.name):
+            return shape
+    raise ModelError(
+        f"{source}: its sizes are unknown here: download at least its config.json "
+        f"(`hf download {repo.name if repo else source} config.json`), or name a local folder"
+    )
+
+
+def _shape_in(file: Path) -> Shape:
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if "architecture" in found:
+            a = found["architecture"]
+            return Shape(a["n_layers"], a["d_model"], found["d_mlp"], a["d_vocab"])
+        if "n_embd" in found:
+            width = int(found["n_embd"])
+            return Shape(found["n_layer"], width, found.get("n_inner") or 4 * width, found["vocab_size"])
+        width, heads = int(found["hidden_size"]), int(found["num_attention_heads"])
+        d_kv = found.get("num_key_value_heads", heads) * found.get("head_dim", width // heads)
+        gated = found.get("hidden_act") in ("silu", "gelu_pytorch_tanh", "gelu_fast") and "rms_norm_eps" in found
+        return Shape(
+            found["num_hidden_layers"], width, found["intermediate_size"], found["vocab_size"], d_kv, gated
+        )  # fmt: skip
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{file}: expected the sizes of a transformer, found {error!r}") from None
+
+
+def width_at(shape: Shape, hook: str) -> int:
+    """Activations a token at a hook (d_in): the neurons inside an MLP, else the residual stream."""
+    return shape.d_mlp if holds_neurons(hook) else shape.d_model
+
+
+def forward_flop(shape: Shape, n_ctx: int, hook: str | None = None) -> float:
+    """FLOP a token of a forward pass up to a hook, or to the logits."""
+    scores = 4 * n_ctx * shape.d_model
+    whole = 2 * shape.block + scores
+    if hook is None:
+        return shape.n_layers * whole + 2 * shape.d_model * shape.d_vocab
+    layer = re.match(r"blocks\.(\d+)\.(.*)", hook)
+    if layer is None:
+        return shape.n_layers * whole
+    before = int(layer[1]) * whole
+    if layer[2] in ("hook_resid_pre", "hook_in"):
+        return before
+    if layer[2].startswith("attn") or layer[2] in ("hook_attn_out", "hook_resid_mid"):
+        return before + 2 * shape.attention + scores
+    return before + 2 * (shape.attention + shape.mlp_in) + scores if holds_neurons(hook) else before + whole
+
+
+def sae_step_flop(architecture: str, d_in: int, d_sae: int, k: int) -> float:
+    """FLOP a token of a training step of an SAE."""
+    product = 2 * d_in * d_sae
+    return 6 * product if architecture in ("relu", "jumprelu") else product + 8 * k * d_in
+
+
+def estimate(config: Config, text: Text) -> list[Stage]:
+    """What each stage of an experiment takes, in their order; raises ModelError as `shape_of`."""
+    shapes = {name: shape_of(config, name, text.d_vocab) for name in config.models.names}
+    saes = config.saes.architecture
+    k = {w: min(w, RELU_L0) if saes in ("relu", "jumprelu") else config.saes.k_of(w) for w in config.saes.widths}
+    corpus = Stage("corpus", text.train + text.held_out, disk=int(4.5 * (text.train + text.held_out)))
+    stages = [corpus, _models(config, text, shapes), _saes(config, text, shapes, k), _collect(config, text, shapes, k)]
+    return [*stages, _match(config, text, shapes, k), _families(config, text, k), _rest(config)]
+
+
+def _models(config: Config, text: Text, shapes: dict[str, Shape]) -> Stage:
+    t, n_ctx = config.models.training, config.corpus.n_ctx
+    trained = [shapes[name] for name in config.models.train]
+    loaded = [shapes[name] for name in config.models.load]
+    tokens, checked = int(t.epochs * text.train), min(text.held_out, config.saes.quality_blocks * n_ctx)
+    flop = sum((3 * tokens + text.held_out) * forward_flop(s, n_ctx) for s in trained)
+    flop += sum(checked * forward_flop(s, n_ctx) for s in loaded)
+    held = [16 * s.parameters + 60 * t.batch_blocks * n_ctx * s.d_model * s.n_layers for s in trained]
+    held += [4 * s.parameters + 8 * 32 * n_ctx * s.d_vocab for s in loaded]
+    width = 2 if config.models.dtype == "float16" else 4
+    return Stage(
+        "train-models",
+        len(trained) * (tokens + text.held_out) + len(loaded) * checked,
+        model_flop=flop,
+        memory=_PROCESS + max(held),
+        disk=sum(width * s.parameters for s in trained),
+    )
+
+
+def _saes(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int]) -> Stage:
+    s, n_ctx = config.saes, config.corpus.n_ctx
+    quality = min(text.held_out, s.quality_blocks * n_ctx)
+    learnt, a_weight = (0, 8) if s.load else (s.tokens, 24)  # bytes: weights, and Adam's two moments of each
+    model_flop = sae_flop = 0.0
+    memory, disk = _PROCESS, 0
+    distinct = by_source(config, list(shapes))
+    for together in distinct:  # hooks of one model are harvested in one pass, up to the last of them
+        shape = shapes[together[0]]
+        memory += 4 * shape.parameters
+        model_flop += learnt * max(forward_flop(shape, n_ctx, config.hooks[name]) for name in together)
+    for name, shape in shapes.items():
+        d_in = width_at(shape, config.hooks[name])
+        mine = [width for owner, width, _ in sae_grid(config) if owner == name]
+        model_flop += quality * forward_flop(shape, n_ctx, config.hooks[name])
+        model_flop += (len(mine) + 3) * quality * forward_flop(shape, n_ctx)
+        sae_flop += sum(learnt * sae_step_flop(s.architecture, d_in, w, k[w]) for w in mine)
+        sae_flop += sum(4 * quality * d_in * w for w in mine)
+        memory += 4 * d_in * (s.buffer_tokens + 65 * n_ctx)
+        memory += sum(a_weight * d_in * w for w in mine)
+        disk += sum(8 * d_in * w for w in mine)
+    memory += 4 * s.batch_size * (max(s.widths) if s.architecture in ("relu", "jumprelu") else 8_192)
+    tokens = len(distinct) * learnt + len(shapes) * quality
+    return Stage("train-saes", tokens, model_flop, sae_flop, memory=memory, disk=disk)
+
+
+def _collect(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int]) -> Stage:
+    n, share = text.held_out, config.features.neuron_documents
+    model_flop = sae_flop = 0.0
+    entries = disk = 0
+    held = []
+    for name, shape in shapes.items():
+        d_in = width_at(shape, config.hooks[name])
+        mine = [width for owner, width, _ in sae_grid(config) if owner == name]
+        model_flop += n * (1 + share) * forward_flop(shape, config.corpus.n_ctx, config.hooks[name])
+        sae_flop += sum(2 * n * d_in * w for w in mine)
+        stored = sum(n * k[w] for w in mine) + int(n * share * _active_neurons(config, name, d_in))
+        entries += stored
+        disk += ENTRY_BYTES * stored + 3 * n * len(mine)
+        disk += sum((8 * d_in + 4 * shape.d_model) * w for w in mine)
+        disk += 4 * shape.d_model * shape.d_vocab + (8 * d_in**2 if share else 0)
+        held.append(4 * shape.parameters + sum(8 * d_in * w for w in mine) + len(mine) * 6 * 2**24)
+    return Stage("collect", len(shapes) * n, model_flop, sae_flop, entries, 0, _PROCESS + max(held), disk)
+
+
+def _active_neurons(config: Config, name: str, d_in: int) -> float:
+    """Values that are not 0 a token: 0.4 of ReLU neurons (trained), all others."""
+    source = config.models.load.get(name, "")
+    relu = source.startswith("starter/") or (not source and config.models.architecture.act_fn == "relu")
+    return 0.4 * d_in if relu and holds_neurons(config.hooks[name]) else d_in
+
+
+def _match(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int]) -> Stage:
+    s, n = config.statistics, text.held_out
+    passes = 2 + len(s.nulls) * s.replicates / 2
+    compared = comparisons(config, RunFolder(Path()))
+    pairs = sum(passes * n * k[c.width] ** 2 for c in compared if c.width)
+    widths = {name: width_at(shape, config.hooks[name]) for name, shape in shapes.items()}
+    share = config.features.neuron_documents
+    flop = sum(passes * 2 * n * share * widths[c.models[0]] * widths[c.models[1]] for c in compared if not c.width)
+    largest = max((k[w] for w in config.saes.widths), default=0)
+    memory = min(_LOADED, 2 * 16 * n * largest) + 2 * min(2**30, 8 * config.saes.widths[-1] ** 2)
+    return Stage(
+        "match", n * len(compared), flop, pairs=pairs, memory=_PROCESS + memory, disk=560 * _rows(compared, widths)
+    )
+
+
+def _families(config: Config, text: Text, k: dict[int, int]) -> Stage:
+    names, widths = config.models.names, config.saes.widths
+    passes = 4 * (3 + config.families.replicates)
+    pairs = float(len(names) * passes * text.held_out * sum(k[a] * k[b] for a, b in pairwise(widths)))
+    features = len(names) * sum(widths) if len(widths) > 1 else 0
+    memory = _PROCESS + min(_LOADED, 16 * text.held_out * sum(k.values()))
+    tokens = text.held_out * len(names) if features else 0
+    return Stage("families", tokens, pairs=pairs, memory=memory, disk=750 * features)
+
+
+def _rest(config: Config) -> Stage:
+    compared = comparisons(config, RunFolder(Path()))
+    features = len(config.models.names) * sum(config.saes.widths) if len(config.saes.widths) > 1 else 0
+    rows = sum(c.width or 0 for c in compared)
+    return Stage("export, report", 0, disk=_MATCH_ROW * rows + _FAMILY_FEATURE * features + _PAGE)
+
+
+def _rows(compared: list[Comparison], widths: dict[str, int]) -> int:
+    return sum(c.width or widths[c.models[0]] for c in compared)

@@ -1,0 +1,280 @@
+"""What a machine does in a second: this one, measured in some seconds, or a GPU, from its data sheet and a share of it.
+
+Peaks are those of dense products, without sparsity, in FLOP/s: NVIDIA's data sheets "H100 Tensor Core GPU" (SXM),
+"A100 Tensor Core GPU" (80 GB SXM), "L4 Tensor Core GPU", and the whitepaper "Ada GPU Architecture" (RTX 4090).
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from universality.config import Config
+from universality.corpus.blocks import TokenBlocks
+from universality.corpus.documents import DocumentTable
+from universality.corpus.passages import read_passages
+from universality.corpus.splits import TRAIN, split_documents
+from universality.corpus.tokenizer import load_tokenizer
+from universality.errors import ConfigError, UniversalityError
+from universality.hub import TOKENIZER_FILES, cached_folder, repository
+from universality.pipeline.cost.estimate import (
+    UNSURE,
+    Stage,
+    Text,
+    estimate,
+    forward_flop,
+    sae_step_flop,
+    shape_of,
+    width_at,
+)
+from universality.pipeline.stages.hook_check import check_hooks
+from universality.pipeline.stages.loaded_saes import with_loaded_saes
+from universality.pipeline.stages.training_overlap import unrecorded
+
+GPUS = {"h100": (67e12, 989e12), "a100": (19.5e12, 312e12), "rtx4090": (82.6e12, 165e12), "l4": (30.3e12, 121e12)}
+"""Name → peak in float32 (not TF32, which PyTorch leaves off) and in bfloat16."""
+MODEL_SHARE, SAE_SHARE = 0.4, 0.1
+"""Shares of the float32 and of the bfloat16 peak that language models and SAEs are assumed to reach."""
+_MOST = 2**30  # bytes that a calibration's SAE may take
+_SAMPLE = 300  # documents that are tokenised to tell how many tokens the others have
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Work a second, and how each was found."""
+
+    name: str
+    model_flop: float
+    sae_flop: float
+    entries: float
+    pairs: float
+    notes: tuple[str, ...] = ()
+
+    def hours(self, stage: Stage) -> float:
+        """Hours that a stage takes: its parts one after another."""
+        compute = stage.model_flop / self.model_flop + stage.sae_flop / self.sae_flop
+        return (compute + stage.entries / self.entries + stage.pairs / self.pairs) / 3600
+
+
+def on_gpu(here: Rates, gpu: str) -> Rates:
+    """The same machine with a GPU: products at a share of its peak, stores and matching as measured here.
+
+    Raises
+    ------
+    ConfigError
+        If the GPU is not in the table.
+    """
+    if gpu not in GPUS:
+        raise ConfigError(f"--gpu {gpu}: not in the table of peaks; known: {', '.join(GPUS)}")
+    single, half = GPUS[gpu]
+    note = (
+        f"{gpu}: {single / 1e12:g} TFLOP/s in float32 and {half / 1e12:g} in bfloat16 (data sheet), of which "
+        f"{MODEL_SHARE:.0%} and {SAE_SHARE:.0%} are assumed for models and SAEs; stores and matching as on this machine"
+    )
+    return replace(here, name=gpu, model_flop=single * MODEL_SHARE, sae_flop=half * SAE_SHARE, notes=(note,))
+
+
+def count_text(config: Config) -> Text:
+    """Tokens of a corpus, from its documents' true splits and the tokens of a sample of them."""
+    c = config.corpus
+    if isinstance(c.source, str) and c.source.endswith(".npy"):
+        n = int(np.load(c.source, mmap_mode="r", allow_pickle=False).size)
+        return Text(round(n * (1 - c.held_out)), round(n * c.held_out), c.d_vocab, "tokens counted")
+    passages = read_passages(c.source, c.max_documents)
+    splits = split_documents(
+        [p.kind for p in passages], [p.group for p in passages], [p.id for p in passages], c.held_out, c.split_seed
+    ).split
+    sample = [passages[i].text for i in np.linspace(0, len(passages) - 1, min(_SAMPLE, len(passages))).astype(int)]
+    tokenizer, note = _tokenizer_at_hand(c.tokenizer)
+    if config.models.tokenizers:
+        note += "; models read with tokenizers of their own, whose tokens are taken to be as many"
+    tokens_a_character = sum(map(len, tokenizer.encode(sample))) / sum(map(len, sample))
+    d_vocab = tokenizer.d_vocab
+    if c.tokenizer == "train":  # a type carries about log2(d_vocab) bits of text
+        tokens_a_character *= np.log2(d_vocab) / np.log2(c.d_vocab)
+        d_vocab = c.d_vocab
+    sizes: dict[bool, float] = {True: 0, False: 0}
+    for passage, split in zip(passages, splits, strict=True):
+        sizes[split == TRAIN] += len(passage.text) * tokens_a_character
+    return Text(round(sizes[True]), round(sizes[False]), d_vocab, note)
+
+
+def _tokenizer_at_hand(source: str) -> tuple[Any, str]:
+    repo = repository(source)
+    if source == "train":
+        return load_tokenizer("starter"), "tokens guessed from the shipped tokenizer and log2 of the number of types"
+    if repo is None:
+        return load_tokenizer(source), f"tokens of {_SAMPLE} documents counted"
+    folder = cached_folder(repo, TOKENIZER_FILES)
+    if folder is not None and (folder / "tokenizer.json").is_file():
+        return load_tokenizer(folder), f"tokens of {_SAMPLE} documents counted"
+    return load_tokenizer("starter"), f"{repo} is not in the cache: tokens counted with the shipped tokenizer instead"
+
+
+def measure(config: Config, text: Text) -> Rates:
+    """Some seconds of the study's own work, on this machine's CPU or GPU."""
+    import torch
+
+    product, note = _product_rate(torch), "products of 1,024 × 1,024 in float32"
+    first = config.models.names[0]
+    try:
+        model, note = _forward_rate(config, text, first), f"a forward pass of {first}"
+    except UniversalityError:
+        model, note = 0.5 * product, f"half of {product / 1e9:,.0f} GFLOP/s, {note}: {first} is not at hand"
+    width = width_at(shape_of(config, first, text.d_vocab), config.hooks[first])
+    sae, d_sae = _sae_rate(config, width)
+    entries, pairs = _store_rates()
+    notes = (
+        f"models {model / 1e9:,.0f} GFLOP/s ({note}); SAEs {sae / 1e9:,.0f} GFLOP/s (steps at width {d_sae:,})",
+        f"stores {entries / 1e6:,.1f} M entries/s, matching {pairs / 1e6:,.0f} M pairs/s (a small store of 32 a token)",
+    )
+    return Rates("this machine", model, sae, entries, pairs, (*notes, *_busy()))
+
+
+def _busy() -> list[str]:
+    """A note where others are at work on this machine: the rates are then what they leave."""
+    cores = os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return [f"busy: a load of {load:.1f} on {cores} cores; left alone it is faster"] if load > cores else []
+
+
+def _seconds(work: Callable[[], object], least: float = 0.3) -> float:
+    """Of one call: the best of several, after one that does not count."""
+    work()
+    found: list[float] = []
+    while sum(found) < least or len(found) < 2:
+        begin = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - begin)
+    return min(found)
+
+
+def _product_rate(torch: Any) -> float:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    x = torch.randn(1024, 1024, device=device)
+    return 2 * 1024**3 / _seconds(lambda: float((x @ x)[0, 0]))
+
+
+def _forward_rate(config: Config, text: Text, name: str) -> float:
+    from universality.activations import ModelSite
+    from universality.activations.site import BATCH_BLOCKS
+    from universality.models.language_model import load_model, new_model, to_fastest_device
+
+    n_ctx, source = config.corpus.n_ctx, config.models.load.get(name)
+    repo = repository(source) if source else None
+    if repo is not None and cached_folder(repo) is None:
+        raise UniversalityError(f"{repo} is not in the cache, and a plan downloads nothing")
+    if source is None:
+        architecture = config.models.architecture
+        model = new_model(architecture, d_vocab=text.d_vocab, n_ctx=n_ctx, init_seed=0, name=name)
+    else:
+        model = load_model(source, name)
+    hook = config.hooks[name]
+    site = ModelSite(to_fastest_device(model), hook)
+    blocks = blank_blocks(BATCH_BLOCKS, n_ctx, text.d_vocab)
+    shape = shape_of(config, name, text.d_vocab)
+    return blocks.tokens.size * forward_flop(shape, n_ctx, hook) / _seconds(lambda: site.read(blocks).sum().item())
+
+
+def blank_blocks(n: int, n_ctx: int, d_vocab: int) -> TokenBlocks:
+    """Full blocks of one token: what a forward pass takes does not depend on the text."""
+    tokens, length = np.zeros((n, n_ctx), np.int32), np.full(n, n_ctx, np.int32)
+    document = DocumentTable(("calibration",), ("text",), ("calibration",), ("train",))
+    return TokenBlocks(tokens, length, np.zeros(n, np.int32), document, d_vocab, "")
+
+
+def _sae_rate(config: Config, d_in: int) -> tuple[float, int]:
+    """FLOP/s of training steps, and the width: the study's largest that takes less than ``_MOST`` bytes."""
+    import torch
+
+    from universality.pipeline.stages.train_saes import specs_of
+    from universality.sae import SAETrainer
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    s = config.saes
+    d_sae = max((w for w in s.widths if 24 * d_in * w < _MOST), default=s.widths[0])
+    spec = specs_of(config, device)[config.models.names[0], f"w{d_sae}-s{s.seeds[0]}"]
+    batch = torch.randn(s.batch_size, d_in, generator=torch.Generator().manual_seed(0)).to(device)
+    trainer = SAETrainer(spec, batch, 1000)
+    seconds = _seconds(lambda: trainer.step(batch, report=True))
+    return s.batch_size * sae_step_flop(s.architecture, d_in, d_sae, s.k_of(d_sae)) / seconds, d_sae
+
+
+def _store_rates(n: int = 40_000, k: int = 32, width: int = 512) -> tuple[float, float]:
+    """Entries written and co-firing pairs summed in a second, with random features."""
+    from scipy.sparse import csr_matrix
+
+    from universality.features import FeatureStore
+    from universality.similarity import Similarity
+
+    rng = np.random.default_rng(0)
+    values = rng.exponential(size=n * k).astype(np.float32)
+    features = (rng.random((n, k)) * (width // k)).astype(np.int32) + np.arange(k, dtype=np.int32) * (width // k)
+    csr = csr_matrix((values, features.ravel(), np.arange(n + 1) * k), shape=(n, width))
+    zeros, position = np.zeros(n, np.int32), np.arange(n) % 100 + 1
+    documents = DocumentTable(("calibration",), ("text",), ("calibration",), ("choose",))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "calibration.h5"
+
+        def write() -> None:
+            writer = FeatureStore.create(path, n_features=width, provenance={}, documents=documents, overwrite=True)
+            writer.append(csr, token=zeros, document=zeros, position=position, kind=["text"] * n)
+            writer.finish().close()
+
+        entries = n * k / _seconds(write)
+        with FeatureStore.open(path) as store:
+            pairs = n * k**2 / _seconds(lambda: Similarity.activation(store, store).block(np.arange(width)))
+    return entries, pairs
+
+
+def describe_plan(config: Config, gpu: str | None = None) -> list[str]:
+    """The lines that ``universality plan`` prints.
+
+    Parameters
+    ----------
+    gpu
+        Of the table ``GPUS``: hours with it, beside those of this machine.
+
+    Raises
+    ------
+    UniversalityError
+        If the corpus cannot be read, a model's sizes are unknown, or the GPU is.
+    """
+    config = with_loaded_saes(config)
+    check_hooks(config)
+    text = count_text(config)
+    stages = estimate(config, text)
+    here = measure(config, text)
+    rates = [here, *([] if gpu is None else [on_gpu(here, gpu)])]
+    head = f"{'stage':<16}{'M tokens':>10}{'TFLOP':>11}{'GB memory':>11}{'GB disk':>9}"
+    lines = [head + "".join(f"{'h, ' + rate.name:>18}" for rate in rates)]
+    for stage in stages:
+        hours = [rate.hours(stage) for rate in rates]
+        lines += [_line(stage.name, stage.tokens, _flop(stage), stage.memory, stage.disk, hours)]
+    total = [sum(rate.hours(stage) for stage in stages) for rate in rates]
+    tokens, flop = sum(s.tokens for s in stages), sum(map(_flop, stages))
+    lines.append(_line("all", tokens, flop, max(s.memory for s in stages), sum(s.disk for s in stages), total))
+    counted = f"text: {text.train:,} tokens to train on, {text.held_out:,} held out ({text.note})"
+    measured = [f"{rate.name}: {note}" if rate is here else note for rate in rates for note in rate.notes]
+    return [*lines, "", counted, *_unrecorded(config), *measured, f"estimates: {UNSURE}"]
+
+
+def _unrecorded(config: Config) -> list[str]:
+    """Loaded models whose training documents are not known."""
+    if not (names := unrecorded(config.models.load)):
+        return []
+    return [f"no record of training documents: {', '.join(names)}; these models may have seen the held-out text"]
+
+
+def _flop(stage: Stage) -> float:
+    return stage.model_flop + stage.sae_flop
+
+
+def _line(name: str, tokens: int, flop: float, memory: int, disk: int, hours: list[float]) -> str:
+    cost = f"{tokens / 1e6:>10,.1f}{flop / 1e12:>11,.1f}{memory / 1e9:>11,.1f}{disk / 1e9:>9,.2f}"
+    return f"{name:<16}{cost}" + "".join(f"{h:>18,.3f}" for h in hours)

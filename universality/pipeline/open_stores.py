@@ -1,0 +1,63 @@
+"""A run's stores, opened once each, with what was measured of their features on an earlier visit."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from universality.archive import read_archive, write_archive
+from universality.errors import FormatError
+from universality.features import FeatureStore
+from universality.features.descriptions import About, about, remember
+from universality.features.specificity import Specificity
+
+FORMAT, VERSION = "universality.about", 3  # 2: tokens by largest activation; measured anew
+
+
+def about_file(store: Path) -> Path:
+    """Beside a store, what its features are about."""
+    return store.with_suffix(".about.npz")
+
+
+class OpenStores:
+    """Opens stores on demand and closes them at the end. A context manager."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._stores: dict[Path, FeatureStore] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def __getitem__(self, path: Path) -> FeatureStore:
+        if path not in self._stores:
+            self._stores[path] = self._stack.enter_context(FeatureStore.open(path))
+        return self._stores[path]
+
+    def about(self, path: Path) -> tuple[FeatureStore, Path]:
+        """A store whose features' tokens and kinds are known to ``about`` and ``specificity``, and the file of these.
+
+        The file beside the store is read where it is of this store's contents, and written where it is not.
+        """
+        store, file = self[path], about_file(path)
+        contents = store.content_hash()
+        try:
+            header, arrays = read_archive(file, FORMAT, VERSION)
+            if header["contents"] == contents:
+                sums = (arrays[name] for name in ("kind_tokens", "mass", "firings"))
+                remember(store, About(arrays["tokens"], Specificity(tuple(store.tokens.kinds), *sums)))
+                return store, file
+        except (FileNotFoundError, FormatError, KeyError):
+            pass  # not there, or of another version: measured anew
+        found = about(store)
+        kinds = found.specificity
+        arrays = {
+            "tokens": found.tokens, "kind_tokens": kinds.kind_tokens, "mass": kinds.mass, "firings": kinds.firings
+        }  # fmt: skip
+        write_archive(file, FORMAT, VERSION, {"contents": contents}, arrays)
+        return store, file

@@ -1,0 +1,86 @@
+"""Paths inside a run's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside a run's folder."""
+
+    root: Path
+
+    @property
+    def blocks(self) -> Path:
+        """Token blocks."""
+        return self.root / "corpus" / "blocks.npz"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer that made them."""
+        return self.root / "corpus" / "tokenizer.json"
+
+    def own_blocks(self, name: str) -> Path:
+        """A model's own tokens of them, where models have different tokenizers: the token blocks are segments then."""
+        return self.root / "corpus" / f"blocks.{name}.npz"
+
+    def own_tokenizer(self, name: str) -> Path:
+        """The tokenizer that made those."""
+        return self.root / "corpus" / f"tokenizer.{name}.json"
+
+    @property
+    def segments(self) -> Path:
+        """The text of each segment."""
+        return self.root / "corpus" / "segments.json"
+
+    @property
+    def corpus_summary(self) -> Path:
+        """Tokens by split and kind, and the losses of counting models."""
+        return self.root / "corpus" / "summary.json"
+
+    def model(self, name: str) -> Path:
+        """A trained model, or the note that says where a loaded one came from."""
+        return self.root / "models" / name
+
+    def overlap(self, name: str) -> Path:
+        """How many of the held-out documents a model was trained on."""
+        return self.model(name) / "held_out_documents.json"
+
+    def sae(self, model: str, width: int, seed: int) -> Path:
+        """One SAE."""
+        return self.root / "saes" / model / f"w{width}-s{seed}"
+
+    def store(self, model: str, width: int, seed: int) -> Path:
+        """The features of one SAE."""
+        return self.root / "features" / f"{model}.w{width}-s{seed}.h5"
+
+    def neurons(self, model: str) -> Path:
+        """The activations at the hook themselves, on a sample of the documents."""
+        return self.root / "features" / f"{model}.neurons.h5"
+
+    def calibration(self, comparison: str) -> Path:
+        """Partners by activation correlation, chosen, held out, and against chance."""
+        return self.root / "matches" / f"{comparison}.activation.npz"
+
+    def logit_match(self, comparison: str) -> Path:
+        """Partners by logit-weight similarity."""
+        return self.root / "matches" / f"{comparison}.logit.npz"
+
+    def decoder_match(self, comparison: str) -> Path:
+        """Partners by decoder rows, of models in one basis."""
+        return self.root / "matches" / f"{comparison}.decoder.npz"
+
+    def similarity(self, comparison: str) -> Path:
+        """What the pictures of a comparison are drawn from."""
+        return self.root / "similarity" / f"{comparison}.npz"
+
+    def families(self, model: str) -> Path:
+        """The family graph of one model's dictionaries."""
+        return self.root / "families" / f"{model}.json"
+
+    @property
+    def report(self) -> Path:
+        """The page to open."""
+        return self.root / "report" / "index.html"

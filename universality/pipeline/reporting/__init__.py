@@ -1,0 +1,1 @@
+"""From a finished run to its report: results, rows of tables, pages."""

@@ -1,0 +1,249 @@
+"""SAEs that someone else trained, ours or another tool's, in place of the stage ``train-saes``.
+
+The grid of a study is models × widths × seeds. Widths come from the files; of several SAEs of one width and model the
+first listed is number 0, the next 1: the seed that a file tells stays in its metadata, since two tools count their
+seeds differently. Whether two of them differ in their seed only is found out by
+`universality.pipeline.stages.sae_likeness`. Each SAE is copied into the run in this package's format, so that the
+folder is complete, with the hashes of the files that it came from.
+"""
+
+import hashlib
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from universality.config import Config, SAEConfig
+from universality.errors import ConfigError, MismatchError
+from universality.pipeline.input_hashes import hash_inputs
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages.sae_likeness import file_of, write_likeness
+from universality.pipeline.study import sae_grid
+
+if TYPE_CHECKING:
+    from universality.activations import Site
+    from universality.sae import SAE
+    from universality.sae.training.distributed import Ranks
+
+_UNKNOWN_L0 = 64  # of an SAE without k, for the plan alone; as universality.pipeline.cost.estimate assumes it
+SCALE_BLOCKS = 1024
+"""Training blocks whose activations' mean norm is taken: with 128 positions each it is known to a part in 1,000."""
+LEAST_ALIGNED = 0.02
+"""Mean cosine of encoder and decoder rows; of transcoders and random weights about 1 / √(d_in · d_sae)."""
+_SUFFIXES = (".json", ".safetensors", ".pt", ".npz")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a file tells of an SAE before it is used."""
+
+    path: str
+    width: int
+    k: int | None
+    architecture: str
+
+
+def with_loaded_saes(config: Config) -> Config:
+    """The configuration with widths, seeds and sparsity as the SAEs under ``saes.load`` have them; else itself.
+
+    Raises
+    ------
+    FormatError
+        If one cannot be read.
+    ConfigError
+        If the models have SAEs of different widths, not equally many, or ``saes.widths`` says otherwise.
+    """
+    if not config.saes.load:
+        return config
+    found = {name: [_look(path) for path in paths] for name, paths in config.saes.load.items()}
+    first = found[config.models.names[0]]
+    widths = sorted({sae.width for sae in first})
+    if "widths" in config.saes.model_fields_set and config.saes.widths != widths:
+        raise ConfigError(
+            f"saes.widths is {config.saes.widths}, the SAEs under saes.load have {widths}; leave saes.widths out"
+        )
+    seeds, ceiling = _numbers(config, found, widths)
+    k = [next((sae.k for sae in first if sae.width == w and sae.k), min(w, _UNKNOWN_L0)) for w in widths]
+    kinds = {sae.architecture for saes in found.values() for sae in saes}
+    values: dict[str, Any] = {"widths": widths, "seeds": seeds, "ceiling_seed": ceiling, "k": k}
+    values |= {"architecture": kinds.pop()} if len(kinds) == 1 else {}
+    return config.model_copy(update={"saes": SAEConfig.model_validate(config.saes.model_dump() | values)})
+
+
+def _look(path: str) -> _Found:
+    from universality.sae import formats
+
+    fields = formats.read(Path(path))
+    return _Found(path, int(fields["W_dec"].shape[0]), fields.get("k"), str(fields["architecture"]))
+
+
+def _numbers(config: Config, found: Mapping[str, list[_Found]], widths: list[int]) -> tuple[list[int], int | None]:
+    """The numbers that every model's SAEs have at every width, and of one more at the largest that models may have."""
+    counts = {name: [sum(sae.width == w for sae in saes) for w in widths] for name, saes in found.items()}
+    names = config.models.names
+    n = counts[names[0]][0] if len(widths) > 1 else min(counts[name][0] for name in names)
+    full = [n] * len(widths)
+    spare = [*full[:-1], n + 1]
+    alike = all(sum(counts[name]) == len(found[name]) and counts[name] in (full, spare) for name in names)
+    if not n or not alike:
+        had = "; ".join(f"{name} {', '.join(str(sae.width) for sae in saes)}" for name, saes in found.items())
+        raise ConfigError(
+            f"saes.load: expected SAEs of the same widths of every model, and equally many of each (each model may "
+            f"have one more of the largest, for its ceiling); found the widths {had}. Leave out those without a "
+            "counterpart; SAEs of two widths are matched in Python, with collect(...) and match(...)"
+        )
+    return list(range(n)), n if spare in counts.values() else None
+
+
+def loaded_inputs(config: Config, memory: Path | None = None) -> list[Any]:
+    """Hashes of the files, which decide whether the SAEs are read again; ``memory`` as for `hash_inputs`."""
+    return [
+        [name, [sorted(hash_inputs(_files(Path(path)), memory).values()) for path in paths]]
+        for name, paths in config.saes.load.items()
+    ]
+
+
+def make_loaded_saes(config: Config, folder: RunFolder, ranks: "Ranks") -> list[Path]:
+    """Check each SAE against its model, copy it into the run, and measure it on held-out tokens.
+
+    Raises
+    ------
+    FormatError
+        If one cannot be read.
+    MismatchError
+        If it reads another number of activations than the hook has, was trained at another hook, or is listed twice.
+    """
+    from universality.pipeline.stages.train_saes import measure_quality, shared_sites
+
+    sites = shared_sites(config, folder, ranks)
+    if ranks.first:
+        for name, site in sites.items():
+            for target, sae in _checked(config, folder, name, site):
+                sae.save(target)
+    ranks.wait()
+    keys = [(model, f"w{width}-s{seed}") for model, width, seed in sae_grid(config)]
+    measure_quality(config, folder, sites, keys[ranks.rank :: ranks.size])
+    ranks.wait()
+    if ranks.first:
+        write_likeness(config, folder)
+    ranks.wait()
+    names = ("cfg.json", "sae_weights.safetensors", "quality.json")
+    return [file_of(folder), *(folder.sae(*item) / name for item in sae_grid(config) for name in names)]
+
+
+def _checked(config: Config, folder: RunFolder, name: str, site: "Site") -> Iterator[tuple[Path, "SAE"]]:
+    from universality.sae import SAE
+
+    numbers: dict[int, int] = defaultdict(int)
+    norm: tuple[float, int] | None = None
+    hashes: dict[str, str] = {}
+    for path in config.saes.load[name]:
+        sae = SAE.load(path)
+        _check(config, name, site, path, sae)
+        if sae.awaits_scale:
+            norm = norm or _mean_norm(config, folder, name, site)
+            sae = _scaled(name, path, sae, *norm)
+        if (before := hashes.setdefault(sae.hash, path)) != path:
+            raise MismatchError(f"saes.load of {name}: {before} and {path} are one SAE; it would agree with itself")
+        target = folder.sae(name, sae.d_sae, numbers[sae.d_sae])
+        numbers[sae.d_sae] += 1
+        yield target, replace(sae, metadata={**sae.metadata, "loaded": _origin(path)})
+
+
+def _mean_norm(config: Config, folder: RunFolder, name: str, site: "Site") -> tuple[float, int]:
+    """Mean norm of a model's activations on training tokens, BOS left out, and the number of tokens."""
+    import torch
+
+    from universality.activations import harvest
+    from universality.arrays import evenly_spaced
+    from universality.pipeline.stages.model_sites import blocks_of
+
+    train = blocks_of(config, folder, name).select("train")
+    total, n = 0.0, 0
+    for _, activations in harvest({name: site}, train.take(evenly_spaced(len(train), SCALE_BLOCKS))):
+        rows = activations[name].to(torch.float32)
+        total += float(torch.linalg.vector_norm(rows, dim=1).sum(dtype=torch.float64))
+        n += len(rows)
+    if not total > 0:
+        raise MismatchError(
+            f"saes.load of {name}: an SAE asks for activations scaled by their mean norm, but the {n} training tokens "
+            f"of this study have none at {config.hooks[name]}; lower corpus.held_out, or check hook"
+        )
+    return total / n, n
+
+
+def _scaled(name: str, path: str, sae: "SAE", norm: float, n: int) -> "SAE":
+    """The SAE for activations in their own units; SAELens's factor, measured on this study's training tokens."""
+    factor = math.sqrt(sae.d_in) / norm
+    asked = sae.metadata["normalize_activations"]
+    print(
+        f"saes.load of {name}: {path} leaves scaling to its caller (normalize_activations: {asked}); activations are "
+        f"multiplied by {factor:.4g}, √d_in over their mean norm on {n:,} training tokens",
+        file=sys.stderr,
+        flush=True,
+    )
+    return sae.scaled(factor, mean_norm=norm, n_tokens=n, split="train")
+
+
+def _check(config: Config, name: str, site: "Site", path: str, sae: "SAE") -> None:
+    from universality.sae.formats.stated_hook import same_place, stated_hook, stated_name
+
+    if sae.d_in != site.d_in:
+        raise MismatchError(
+            f"saes.load of {name}: {path} reads {sae.d_in} activations a token, the model has {site.d_in} at "
+            f"{config.hooks[name]}; set hook to where this SAE was trained, or name an SAE of this model"
+        )
+    hook, called = stated_hook(sae.metadata), stated_name(sae.metadata)
+    if hook is None and called is not None:
+        _warn(
+            f"{path} was trained at {called!r}, which is no name of TransformerLens's: whether that is "
+            f"{config.hooks[name]} was not checked"
+        )
+    if abs(_alignment(sae)) < LEAST_ALIGNED:
+        _warn(f"{path}: its encoder and decoder do not point the same way; a transcoder, or not trained?")
+    aliases = {config.hooks[name], site.hook, *getattr(site, "aliases", ())}
+    if hook is not None and not same_place(hook, aliases):
+        said = hook if called == hook else f"{called}, in TransformerLens's names {hook}"
+        raise MismatchError(
+            f"saes.load of {name}: {path} was trained at {said}, the study reads {config.hooks[name]}; set hook: "
+            + (hook if isinstance(config.hook, str) else f"{{{name}: {hook}}} for this model")
+        )
+    model = sae.metadata.get("model")
+    known = model.get("hash") if isinstance(model, Mapping) else None
+    if known is not None and known != site.model_hash:
+        _warn(f"{path} was trained on another model than {name} (its weights differ)")
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def _alignment(sae: "SAE") -> float:
+    """Mean cosine of a feature's encoder and decoder row: clearly above 0 where what is read is reconstructed."""
+    from torch.nn.functional import cosine_similarity
+
+    return float(cosine_similarity(sae.W_enc.T, sae.W_dec, dim=1).mean())
+
+
+def _origin(path: str) -> dict[str, Any]:
+    from universality.sae import formats
+
+    files = {file.name: _sha256(file) for file in _files(Path(path))}
+    return {"from": path, "format": formats.name_of(Path(path)), "sha256": files}
+
+
+def _files(path: Path) -> list[Path]:
+    """The files of an SAE: of a folder those of an SAE's kinds, of a file itself and what configures it."""
+    folder = path if path.is_dir() else path.parent
+    if path.is_dir():
+        return sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in _SUFFIXES)
+    beside = (folder / name for name in ("cfg.json", "config.json"))
+    return [path, *(file for file in beside if file.is_file())] if path.is_file() else []
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

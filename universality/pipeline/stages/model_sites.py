@@ -1,0 +1,152 @@
+"""The study's models at their hooks: run when asked, or from a cache of activations, which needs no TransformerLens."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from universality.config import Config
+from universality.corpus.blocks import TokenBlocks
+from universality.errors import MismatchError, ModelError
+from universality.files import read_json
+from universality.hub import repository
+from universality.models.shipped import model_folder
+from universality.pipeline.paths import RunFolder
+
+if TYPE_CHECKING:
+    from universality.models.language_model import LanguageModel
+
+
+def make_sites(config: Config, folder: RunFolder, names: list[str] | None = None) -> dict[str, Any]:
+    """A `Site` for each model. With ``activations.cache`` set, what the cache lacks is harvested into it first.
+
+    Raises
+    ------
+    ModelError
+        If the cache lacks a model and TransformerLens, which could run it, is not installed.
+    """
+    names = config.models.names if names is None else names
+    if config.activations.cache is None:
+        return live_sites(config, folder, names)
+    return {name: _cached(config, folder, name) for name in names}
+
+
+def blocks_of(config: Config, folder: RunFolder, name: str) -> TokenBlocks:
+    """The blocks in the tokens that a model reads."""
+    return TokenBlocks.load(folder.own_blocks(name) if config.models.tokenizers else folder.blocks)
+
+
+def live_site(config: Config, folder: RunFolder, name: str) -> Any:
+    """A model that can be run, at its hook."""
+    return live_sites(config, folder, [name])[name]
+
+
+def live_sites(
+    config: Config, folder: RunFolder, names: list[str], load: "Callable[[str, int], LanguageModel] | None" = None
+) -> dict[str, Any]:
+    """Models that can be run, at their hooks; names of one source are sites of one model, which is loaded once.
+
+    Parameters
+    ----------
+    load
+        From a source and its number among the distinct ones to the model; by default what lies there.
+    """
+    from universality.activations import ModelSite
+    from universality.models.language_model import load_model, to_fastest_device
+
+    sites: dict[str, Any] = {}
+    for number, together in enumerate(by_source(config, names)):
+        source = config.models.load.get(together[0], str(folder.model(together[0])))
+        model = load(source, number) if load else load_model(source, together[0])
+        _check_same_weights(config, folder, together[0], model)
+        model = to_fastest_device(model)
+        sites |= {name: ModelSite(replace(model, name=name), config.hooks[name]) for name in together}
+    return {name: sites[name] for name in names}
+
+
+def check_architectures(config: Config) -> None:
+    """Refuse models that cannot take part for what their ``config.json`` says, before anything else is done.
+
+    Raises
+    ------
+    ModelError
+        As `universality.models.config_check.check_architecture`.
+    """
+    if not can_run_models():
+        return
+    from universality.models.config_check import check_architecture
+
+    for together in by_source(config, list(config.models.load)):
+        check_architecture(model_folder(config.models.load[together[0]]))
+
+
+def _check_same_weights(config: Config, folder: RunFolder, name: str, model: "LanguageModel") -> None:
+    """Compare a loaded model's hash with the one that the run noted down when it first met the model."""
+    noted = folder.model(name) / "source.json"
+    if name not in config.models.load or not noted.is_file():
+        return
+    recorded = _model_hash(config, folder, name)
+    found = model.metadata["shuffled"]["hash"] if "shuffled" in model.metadata else model.hash
+    if found != recorded:
+        raise MismatchError(
+            f"model {name!r}: the weights loaded from {config.models.load[name]} have hash {found[:12]}, and this run "
+            f"records {recorded[:12]} in {noted}; the files have changed since. Give the run the files that it began "
+            "with, or delete that file, and the run begins anew with these"
+        )
+
+
+def by_source(config: Config, names: list[str]) -> list[list[str]]:
+    """The names of each distinct model: those that load one folder, or one revision of one repository."""
+    found: dict[Any, list[str]] = {}
+    for name in names:
+        source = config.models.load.get(name)
+        key = name if source is None else repository(source) or model_folder(source).resolve()
+        found.setdefault(key, []).append(name)
+    return list(found.values())
+
+
+def basis_of(config: Config, folder: RunFolder, hook: str) -> str | None:
+    """A name for the basis that a model's hook shares with those of all others; None where they share none."""
+    if not config.models.one_basis:
+        return None
+    hashes = sorted({_model_hash(config, folder, name) for name in config.models.names})
+    place = hook if len(set(config.hooks.values())) == 1 else "the residual stream"
+    return f"{hashlib.sha256(' '.join(hashes).encode()).hexdigest()[:16]} at {place}"
+
+
+def can_run_models() -> bool:
+    """Whether TransformerLens is installed."""
+    return find_spec("transformer_lens") is not None
+
+
+def _cached(config: Config, folder: RunFolder, name: str) -> Any:
+    import torch
+
+    from universality.activations import find_cache, write_cache
+
+    assert config.activations.cache is not None
+    root, dtype = Path(config.activations.cache), config.activations.dtype
+    blocks = blocks_of(config, folder, name)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model_hash = _model_hash(config, folder, name)
+    wanted = {"model_hash": model_hash, "hook": config.hooks[name], "blocks_hash": blocks.hash, "dtype": dtype}
+    found = find_cache(root, **wanted, device=device)
+    if found is None and not can_run_models():
+        raise ModelError(
+            f"{root}: no activations of model {name!r} (hash {model_hash[:12]}) at {config.hooks[name]} on the blocks "
+            f"{blocks.hash[:12]} in {dtype}, and transformer_lens, which could run the model, is not installed. Make "
+            "them with `universality cache` where it is"
+        )
+    return found or write_cache(root, live_site(config, folder, name), blocks, dtype)
+
+
+def _model_hash(config: Config, folder: RunFolder, name: str) -> str:
+    """Without running the model: loaded ones are noted down, trained ones hashed as they were saved."""
+    from universality.models.weights_hash import saved_hash
+
+    if name in config.models.train:
+        return saved_hash(folder.model(name))
+    note = read_json(folder.model(name) / "source.json")
+    return str(note["hash"])

@@ -1,0 +1,147 @@
+"""Whether two SAEs that were loaded differ in their seed only, and whether they began from the same weights.
+
+SAEs that are trained here differ in nothing but model and seed. What a study's files hold is not known before they are
+compared: two SAEs of one model and width may differ in k or in their training, and are no ceiling then.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from universality.config import Config
+from universality.files import read_json, write_json
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.study import Comparison, sae_grid
+from universality.report.formatting import fixed, listed, plural
+
+if TYPE_CHECKING:
+    from universality.sae.recorded_differences import Difference
+
+MOST_L0, MOST_EXPLAINED = 1.25, 0.05
+"""Ratio of L0 and difference of explained variance that two seeds of one training do not reach."""
+_NAMED = 2  # differences whose names stand in a label
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What is known of two SAEs of equal width beside their seed.
+
+    Parameters
+    ----------
+    names
+        Of what differs, most important first.
+    differences
+        The same with both values, as in ``k (16 and 32)``.
+    recorded
+        Whether both files record anything of their training that could have differed.
+    same_index, other_index
+        Mean cosine of decoder rows of equal index, and of all pairs of rows.
+    began_alike
+        Whether the order of their features agrees as it does only for SAEs that began from the same weights.
+    """
+
+    names: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+    recorded: bool = True
+    same_index: float = 0.0
+    other_index: float = 0.0
+    began_alike: bool = False
+
+    @property
+    def is_ceiling(self) -> bool:
+        """Whether two such SAEs of one model differ in their seed only, as far as can be told."""
+        return not self.differences and not self.began_alike
+
+    @property
+    def what(self) -> str:
+        """In what they differ besides the seed, or that they began alike, to follow "two SAEs that"."""
+        parts = [f"differ in {listed(list(self.differences))}"] if self.differences else []
+        parts += [f"began from the same weights ({self.beginning})"] if self.began_alike else []
+        return listed(parts) if parts else "differ in their seed"
+
+    @property
+    def beginning(self) -> str:
+        """What tells that they began alike."""
+        return (
+            f"decoder rows of equal index have a mean cosine of {fixed(self.same_index)}, rows of any index "
+            f"{fixed(self.other_index)}"
+        )
+
+    def label(self, model: str) -> str:
+        """What two SAEs of one model are, shortly: ``two SAE seeds of A`` only where nothing else differs."""
+        if self.is_ceiling:
+            return f"two SAE seeds of {model}"
+        more = len(self.names) - _NAMED
+        named = [*self.names[:_NAMED], *([plural(more, "more setting")] if more > 0 else [])]
+        return f"two SAEs of {model} that " + (f"differ in {listed(named)}" if named else "began from the same weights")
+
+
+def likeness(config: Config, folder: RunFolder, comparison: Comparison) -> Likeness:
+    """What is known of the two SAEs of a comparison; of SAEs trained here that they differ in their seed only."""
+    path = file_of(folder)
+    if comparison.width is None or not config.saes.load or not path.exists():
+        return Likeness()
+    sides = zip(comparison.models, comparison.seeds, strict=True)
+    wanted = [_name(model, comparison.width, seed) for model, seed in sides]
+    for pair in read_json(path)["pairs"]:
+        if [pair.pop("a"), pair.pop("b")] == wanted:
+            values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in pair.items()}
+            return Likeness(**values)
+    return Likeness(recorded=False)
+
+
+def file_of(folder: RunFolder) -> Path:
+    """Where the comparison of a study's loaded SAEs is written."""
+    return folder.root / "saes" / "likeness.json"
+
+
+def write_likeness(config: Config, folder: RunFolder) -> Path:
+    """Compare every two loaded SAEs of one width, of one model or of two; returns the file."""
+    write_json(file_of(folder), {"pairs": list(_pairs(config, folder))})
+    return file_of(folder)
+
+
+def _pairs(config: Config, folder: RunFolder) -> Iterator[dict[str, Any]]:
+    from universality.sae import SAE
+    from universality.sae.recorded_differences import differences, training_recorded
+    from universality.sae.training.initial_distance import index_agreement
+
+    order = config.models.names
+    grid = sorted(sae_grid(config), key=lambda item: (item[1], order.index(item[0]), item[2]))
+    for one, other in combinations(grid, 2):
+        if one[1] != other[1]:
+            continue
+        a, b = (SAE.load(folder.sae(*item)) for item in (one, other))
+        one_model = one[0] == other[0]
+        found = differences(a, b, one_model=one_model)
+        found += _measured(*(folder.sae(*item) for item in (one, other))) if one_model else []
+        if a.d_in == b.d_in:
+            agreement = index_agreement(a.W_dec, b.W_dec)
+            began = {name: getattr(agreement, name) for name in ("same_index", "other_index", "began_alike")}
+        else:
+            began = {}
+        known = Likeness(_names(found), tuple(map(str, found)), training_recorded(a, b), **began)
+        yield {"a": _name(*one), "b": _name(*other), **asdict(known)}
+
+
+def _measured(*saes: Path) -> list["Difference"]:
+    """What held-out tokens tell of two SAEs of one model whose files may not record how they were trained."""
+    from universality.sae.recorded_differences import Difference
+
+    x, y = (read_json(sae / "quality.json") for sae in saes)
+    least, most = sorted((x["l0"], y["l0"]))
+    found = [Difference("L0", fixed(x["l0"], 1), fixed(y["l0"], 1))] if most > MOST_L0 * max(least, 1e-9) else []
+    name = "explained_variance"
+    if abs(x[name] - y[name]) > MOST_EXPLAINED:
+        found.append(Difference("explained variance", fixed(x[name]), fixed(y[name])))
+    return found
+
+
+def _names(found: Sequence["Difference"]) -> tuple[str, ...]:
+    return tuple(one.name for one in found)
+
+
+def _name(model: str, width: int, seed: int) -> str:
+    return f"{model}/w{width}-s{seed}"

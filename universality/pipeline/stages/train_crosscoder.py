@@ -1,0 +1,253 @@
+"""A crosscoder of the study's first two models, beside the matching of their SAEs: ``universality crosscoder``.
+
+It learns from the same token stream as the SAEs, with the same trainer (`universality.sae.crosscoder`); its features
+on the held-out documents are put beside those of the SAEs of the width that answers
+(`universality.statistics.crosscoder_classes`).
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from universality.arrays import evenly_spaced
+from universality.config import SEEDS_OF_A_MODEL, Config
+from universality.errors import ConfigError
+from universality.export import write_csv
+from universality.files import write_json
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.study import Comparison, comparisons, headline_width
+from universality.pipeline.task import Task, is_done
+from universality.progress import progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from universality.activations import Site
+    from universality.corpus import TokenBlocks
+    from universality.report.figures.figure_table import Table
+    from universality.sae import Crosscoder, SAESpec
+
+UNPAIRED = "unpaired"
+"""The control: a crosscoder that learnt from the same text, the second model's tokens paired with others."""
+SAMPLE_BLOCKS = 64
+"""Blocks of training text from which the scales of the models are measured."""
+_HOW = {"watch", "checkpoint_steps"}  # settings that change nothing in what is learnt
+
+
+def crosscoder_tasks(config: Config, folder: RunFolder) -> list[Task]:
+    """Tasks that train a crosscoder and compare it with a matching that is made.
+
+    Raises
+    ------
+    ConfigError
+        If the study has one model only, or more features shall fire than there are.
+    """
+    names, c = config.models.names[:2], config
+    if len(names) < 2:
+        raise ConfigError("a crosscoder is of two models; name a second one under models.load or models.train")
+    width, k = _size(config)
+    if k > width:
+        raise ConfigError(f"crosscoder.k: {k} features cannot fire in a dictionary of {width}; lower it")
+    read_as = c.activations.dtype if c.activations.cache else None
+    learnt = [c.hook, names, c.saes.model_dump(exclude=_HOW), c.crosscoder.model_dump(), read_as]
+    models = ("corpus", *(f"train-models/{name}" for name in names))
+    matched = _matched(config, folder).name
+    return [
+        Task("crosscoder/train", learnt, models, partial(_train, config, folder)),
+        Task("crosscoder/collect", learnt, (*models, "crosscoder/train"), partial(_collect, config, folder)),
+        Task(
+            "crosscoder/compare",
+            c.statistics.model_dump(),
+            ("crosscoder/collect", *(f"collect/{name}" for name in names), f"match/{matched}"),
+            partial(_compare, config, folder),
+        ),
+    ]
+
+
+def made_crosscoder(config: Config, folder: RunFolder) -> "Table | None":
+    """The table of the picture, of the crosscoder that was made of the study as it is now; None where there is none."""
+    if len(config.models.names) < 2:
+        return None
+    if not all(is_done(task, folder.root) for task in crosscoder_tasks(config, folder)):
+        return None
+    from universality.pipeline.reporting.crosscoder_tables import figure_table
+
+    return figure_table(_home(folder), _matched(config, folder).models)
+
+
+def _home(folder: RunFolder) -> Path:
+    return folder.root / "crosscoder"
+
+
+def _matched(config: Config, folder: RunFolder) -> Comparison:
+    """The matching that it stands beside: of the first two models, at the width that answers."""
+    pair = tuple(config.models.names[:2])
+    width = headline_width(config)
+    return next(c for c in comparisons(config, folder) if c.of == "models" and c.models == pair and c.width == width)
+
+
+def _size(config: Config) -> tuple[int, int]:
+    """Width, and features that fire on a token on average."""
+    like = headline_width(config)
+    return config.crosscoder.width or like, config.crosscoder.k or config.saes.k_of(like)
+
+
+def crosscoder_spec(config: Config, device: Any) -> "SAESpec":
+    """What is trained: as the SAEs of the width that answers, but for architecture, width, k and seed."""
+    from universality.pipeline.stages.train_saes import specs_of
+
+    seed, (width, k) = config.saes.seeds[0], _size(config)
+    like = specs_of(config, device)[config.models.names[0], f"w{headline_width(config)}-s{seed}"]
+    return replace(
+        like,
+        architecture="batchtopk",
+        d_sae=width,
+        k=k,
+        nested=(),
+        normalize_activations="none",  # a token's norm over both models would leave neither part its own
+        seed=seed + SEEDS_OF_A_MODEL * len(config.models.names),  # begins like no SAE of the study
+    )
+
+
+def _train(config: Config, folder: RunFolder) -> list[Path]:
+    from universality.activations import JointSite, balancing_scales
+    from universality.corpus import TokenBlocks
+    from universality.pipeline.stages.model_sites import make_sites
+    from universality.pipeline.stages.train_saes import Stream, summarised
+    from universality.sae import Crosscoder, SAETrainer, clear_checkpoints, train_grid
+
+    s, home = config.saes, _home(folder)
+    blocks = TokenBlocks.load(folder.blocks)
+    train = blocks.select("train")
+    sites = make_sites(config, folder, config.models.names[:2])
+    sample = train.take(evenly_spaced(len(train), SAMPLE_BLOCKS))
+    joint = JointSite(sites, balancing_scales(sites, sample))
+    spec = crosscoder_spec(config, joint.device)
+    steps = -(-s.tokens // s.batch_size)
+    made_from = {
+        "hook": "+".join(dict.fromkeys(config.hooks[name] for name in sites)),
+        "blocks_hash": blocks.hash,
+        "order_seed": s.order_seed,
+        "batch_size": s.batch_size,
+        "buffer_tokens": s.buffer_tokens,
+        "models": [{"name": site.name, "hash": site.model_hash} for site in sites.values()],
+    }
+    options = {"batch_size": s.batch_size, "buffer_tokens": s.buffer_tokens, "seed": s.order_seed, "stop": steps}
+    widths = tuple(site.d_in for site in sites.values())
+    folders = {joint.name: home, UNPAIRED: home / UNPAIRED}
+    with closing(Stream({joint.name: joint}, train, **options)) as stream:
+        summary = summarised(joint.name, stream.samples.pop(joint.name), spec)
+        trainers = {(name, f"w{spec.d_sae}-s{spec.seed}"): SAETrainer(spec, summary, steps) for name in folders}
+        train_grid(
+            trainers,
+            lambda start: _with_unpaired(stream.from_step(start), joint.name, widths[0]),
+            home,
+            checkpoint_steps=s.checkpoint_steps,
+            made_from={name: {**made_from, "paired": name != UNPAIRED} for name in folders},
+        )
+    for (name, _), trainer in trainers.items():
+        sae = trainer.finish({**made_from, "paired": name != UNPAIRED})
+        Crosscoder(sae, tuple(sites), widths, tuple(joint.scales.values())).save(folders[name])
+    clear_checkpoints(home)
+    return [path / name for path in folders.values() for name in ("cfg.json", "sae_weights.safetensors")]
+
+
+def _with_unpaired(batches: Iterator[Mapping[str, "Tensor"]], name: str, d_first: int) -> Iterator[dict[str, "Tensor"]]:
+    """The batches, and beside each the same with every token of the second model moved on by one row.
+
+    A batch holds tokens of many documents in random order, so each meets a token of other text.
+    """
+    import torch
+
+    for batch in batches:
+        x = batch[name]
+        yield {name: x, UNPAIRED: torch.cat([x[:, :d_first], x[:, d_first:].roll(1, dims=0)], dim=1)}
+
+
+def _collect(config: Config, folder: RunFolder) -> list[Path]:
+    """Its features on the held-out documents, its quality in either model, and the norms of its rows."""
+    import numpy as np
+
+    from universality.activations import JointSite
+    from universality.corpus import TokenBlocks
+    from universality.features.collection import collect
+    from universality.pipeline.stages.model_sites import make_sites
+    from universality.sae import Crosscoder
+
+    home = _home(folder)
+    crosscoder = Crosscoder.load(home)
+    sites = make_sites(config, folder, list(crosscoder.models))
+    joint = JointSite(sites, dict(zip(crosscoder.models, crosscoder.scales, strict=True)))
+    held_out = TokenBlocks.load(folder.blocks).select("choose", "report")
+    store = _store(config, folder)
+    collect(joint, {store: crosscoder.sae}, held_out, overwrite=True, resume=True)
+    part = held_out.take(evenly_spaced(len(held_out), config.saes.quality_blocks))  # those of the SAEs
+    write_json(home / "quality.json", _quality(crosscoder, sites, part))
+    norms = _norms(crosscoder, sites, held_out, store).assign(
+        unpaired=np.sort(Crosscoder.load(home / UNPAIRED).relative_norms[1])
+    )
+    write_csv(norms, home / "norms.csv")
+    return [store, home / "quality.json", home / "norms.csv"]
+
+
+def _quality(crosscoder: "Crosscoder", sites: Mapping[str, "Site"], blocks: "TokenBlocks") -> dict[str, Any]:
+    """How well it reconstructs either model; features fire the same in both."""
+    from universality.activations import harvest
+    from universality.sae import Quality
+
+    measured = {name: Quality(crosscoder.of(name)) for name in crosscoder.models}
+    for _, activations in harvest(sites, blocks):
+        features = crosscoder.encode(activations)
+        for name, quality in measured.items():
+            quality.update(activations[name], features)
+    found = {name: quality.compute().as_dict() for name, quality in measured.items()}
+    first = found[crosscoder.models[0]]
+    shared = {name: first[name] for name in ("n_tokens", "l0", "alive_share", "log10_density")}
+    of_models = {name: {key: numbers[key] for key in ("explained_variance", "mse")} for name, numbers in found.items()}
+    return {**shared, "models": of_models}
+
+
+def _norms(crosscoder: "Crosscoder", sites: Mapping[str, "Site"], held_out: "TokenBlocks", path: Path) -> pd.DataFrame:
+    """Per feature the relative norm of the second model, as learnt and fitted anew, and the cosine of both rows."""
+    import numpy as np
+
+    from universality.activations import harvest
+    from universality.features import FeatureStore
+    from universality.sae import LatentScaling
+
+    scaling, at = LatentScaling(crosscoder), 0
+    split = np.asarray(held_out.documents.split)
+    bar = progress(total=held_out.n_tokens, desc="fit rows anew", unit="token", unit_scale=True)
+    with FeatureStore.open(path) as store, bar:
+        for rows, activations in harvest(sites, held_out):
+            features = store.rows(slice(at, at + len(rows)))
+            scaling.update(activations, features, split[rows.document] == "report")
+            at += len(rows)
+            bar.update(len(rows))
+    a, b = crosscoder.models
+    same = crosscoder.widths[0] == crosscoder.widths[1]
+    return pd.DataFrame(
+        {
+            "feature": np.arange(crosscoder.sae.d_sae),
+            "relative_norm": crosscoder.relative_norms[1],
+            "refitted": scaling.compute()[1],
+            "cosine": crosscoder.cosines(a, b) if same else np.nan,
+        }
+    )
+
+
+def _compare(config: Config, folder: RunFolder) -> list[Path]:
+    from universality.pipeline.reporting.crosscoder_tables import compare
+
+    matched = _matched(config, folder)
+    calibration = folder.calibration(matched.name)
+    return compare(_home(folder), _store(config, folder), matched, calibration, config.statistics)
+
+
+def _store(config: Config, folder: RunFolder) -> Path:
+    return _home(folder) / f"{'+'.join(config.models.names[:2])}.h5"

@@ -1,0 +1,157 @@
+"""Matches and families for other tools, as tables and graphs beside the files that they are made from."""
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from universality.config import Config
+from universality.features import FeatureStore
+from universality.files import read_json_value
+from universality.pipeline.open_stores import OpenStores
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.study import Comparison, comparisons, headline_width
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from universality.matching import Match
+    from universality.statistics import Calibration
+
+TOP_TOKENS = 5
+
+
+def make_exports(config: Config, folder: RunFolder) -> list[Path]:
+    """Tables and graphs of every comparison, of every model's families, and of three models or more together."""
+    decode = decoder(folder)
+    files: list[Path] = []
+    with OpenStores() as stores:
+
+        def opened(*paths: Path) -> list[FeatureStore]:
+            return [stores.about(path)[0] for path in paths]
+
+        for comparison in comparisons(config, folder):
+            files += _export_matches(config, folder, comparison, opened(comparison.a, comparison.b), decode)
+        for name in config.models.names if len(config.saes.widths) > 1 else []:
+            paths = [folder.store(name, width, config.saes.seeds[0]) for width in config.saes.widths]
+            files += _export_families(folder.families(name), name, opened(*paths), decode)
+        if len(config.models.names) > 2:
+            files += _export_partite(config, folder, opened, decode)
+    return files
+
+
+def decoder(folder: RunFolder) -> Callable[[Sequence[int]], list[str]]:
+    """Token ids (or those of segments) to one string each; " 17" where the corpus came tokenised."""
+    from universality.corpus import load_tokenizer
+
+    if folder.segments.exists():
+        segments = read_json_value(folder.segments)
+        return lambda ids: [segments[int(i)] for i in ids]
+    if not folder.tokenizer.exists():
+        return lambda ids: [f" {int(i)}" for i in ids]  # set apart where they stand in a row
+    strings = load_tokenizer(folder.tokenizer).token_texts
+    return lambda ids: [strings[int(i)] for i in ids]
+
+
+def _export_matches(
+    config: Config, folder: RunFolder, comparison: Comparison, stores: Sequence[FeatureStore], decode: Any
+) -> list[Path]:
+    """The calibrated match, and those by logit weights and by decoder rows where they were made."""
+    from universality.matching import Match
+    from universality.statistics import Calibration
+
+    calibrated = folder.calibration(comparison.name)
+    found = Calibration.load(calibrated)
+    pairs, logit_r = pair_frame(found), logit_of_pairs(folder, comparison)
+    files = _export_match(calibrated, found.match, comparison.sides, stores, decode, calibration=pairs, logit_r=logit_r)
+    by_weights: list[tuple[Path, bool]] = []
+    if logit_r is not None:  # the stores hold logit weights
+        by_weights.append((folder.logit_match(comparison.name), True))
+    if config.models.one_basis and comparison.of == "models":
+        by_weights.append((folder.decoder_match(comparison.name), False))
+    for source, by_logit in by_weights:
+        other = Match.load(source)
+        known = {"calibration": ceilings(other, pairs), "logit_r": other.scores if by_logit else None}
+        files += _export_match(source, other, comparison.sides, stores, decode, **known)
+    return files
+
+
+def ceilings(match: "Match", pairs: "pd.DataFrame") -> "pd.DataFrame":
+    """The features' own ceilings for the pairs of another match, NaN where they are not known.
+
+    A ceiling belongs to a feature and not to a pair, so it is the same whoever the partner is.
+    """
+    frame = match.to_frame()[["row", "col"]]
+    for name, side in (("ceiling_a", "row"), ("ceiling_b", "col")):
+        known = pairs.drop_duplicates(side).set_index(side).get(name)
+        frame[name] = np.nan if known is None else frame[side].map(known)
+    return frame
+
+
+def _export_match(
+    source: Path, match: Any, sides: tuple[str, str], stores: Sequence[FeatureStore], decode: Any, **known: Any
+) -> list[Path]:
+    from universality.export import match_graph, match_table, write_graph
+
+    table = match_table(match, *stores, decode=decode, k=TOP_TOKENS, **known)
+    graph = match_graph(match, *stores, pairs=table, names=sides, decode=decode, k=TOP_TOKENS)
+    return [*_write_table(table, source), *write_graph(graph, source.with_suffix(""))]
+
+
+def pair_frame(found: "Calibration") -> "pd.DataFrame":
+    """``Calibration.to_frame()`` with the held-out score of each feature's nearest partner."""
+    best = {"row_nearest_held_out": found.best_col_held_out[found.match.rows],
+            "col_nearest_held_out": found.best_row_held_out[found.match.cols]}  # fmt: skip
+    return found.to_frame().assign(**best)
+
+
+def logit_of_pairs(folder: RunFolder, comparison: Comparison) -> NDArray[np.float32] | None:
+    """[n_pairs] r of the logit weights of the pairs that were matched by activation; None where there are none."""
+    with np.load(folder.similarity(comparison.name), allow_pickle=False) as file:
+        return file["logit"] if "logit" in file.files else None
+
+
+def _export_families(source: Path, model: str, stores: Sequence[FeatureStore], decode: Any) -> list[Path]:
+    from universality.export import annotate, write_graph
+    from universality.family import Families
+
+    found = Families.load(source)
+    graph = annotate(found.graph, stores, names=[model] * len(stores), decode=decode, k=TOP_TOKENS)
+    edges = source.with_suffix(".edges.csv")
+    return [
+        *_write_table(found.to_frame(), edges),
+        *_write_table(found.families_frame(), source.with_suffix(".families.csv")),
+        *write_graph(graph, source.with_suffix(""), ".graph.json"),
+    ]
+
+
+def _export_partite(config: Config, folder: RunFolder, opened: Any, decode: Any) -> list[Path]:
+    """Three models or more at the headline's width, in one graph."""
+    from universality.export import annotate, partite_graph, write_graph
+    from universality.statistics import Calibration
+
+    width, names = headline_width(config), config.models.names
+    found, pairs = {}, {}
+    for c in comparisons(config, folder):
+        if c.of == "models" and c.width == width:
+            found[c.models] = Calibration.load(folder.calibration(c.name))
+            pairs[c.models] = found[c.models].to_frame().assign(logit_r=_or_nan(logit_of_pairs(folder, c)))
+    stores = opened(*(folder.store(name, width, config.saes.seeds[0]) for name in names))
+    graph = partite_graph({models: one.match for models, one in found.items()}, pairs)
+    graph = annotate(graph, stores, names=names, decode=decode, k=TOP_TOKENS)
+    return write_graph(graph, folder.root / "matches" / f"{'-'.join(names)}.w{width}.activation")
+
+
+def _or_nan(values: NDArray[np.float32] | None) -> NDArray[np.float32] | float:
+    return np.nan if values is None else values
+
+
+def _write_table(table: Any, path: Path) -> list[Path]:
+    """CSV, and Parquet where pyarrow is installed."""
+    from universality.export import write_csv, write_parquet
+
+    files = [write_csv(table, path.with_suffix(".csv"))]
+    return files + ([write_parquet(table, path.with_suffix(".parquet"))] if find_spec("pyarrow") else [])

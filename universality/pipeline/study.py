@@ -1,0 +1,156 @@
+"""The design of a study: its grid of SAEs, and what is compared with what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+from universality.config import Config
+from universality.hooks import holds_neurons
+from universality.pipeline.paths import RunFolder
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two stores to match.
+
+    Attributes
+    ----------
+    name
+        Of its files.
+    of
+        ``models``: SAE features of two language models; ``neurons``: their neurons; ``ceiling``: two SAE seeds of one
+        model, beside ``models``; ``seeds``: the same where the study has one model and asks nothing else.
+    seeds
+        Of the SAEs.
+    a, b
+        The stores.
+    loaded
+        Whether the SAEs come from elsewhere: ``seeds`` are then their numbers, and they may differ in more than a seed
+        (``universality.pipeline.stages.sae_likeness``).
+    """
+
+    name: str
+    of: Literal["models", "neurons", "ceiling", "seeds"]
+    models: tuple[str, str]
+    width: int | None
+    seeds: tuple[int, int]
+    a: Path
+    b: Path
+    loaded: bool = False
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """What is compared, for readers: the models, or the SAEs of one model."""
+        (a, b), (first, second) = self.models, self.seeds
+        word = "SAE" if self.loaded else "seed"
+        return (f"{a} {word} {first}", f"{b} {word} {second}") if a == b else (a, b)
+
+    def like(self, other: Comparison) -> bool:
+        """Whether the other compares the same two, perhaps at another width."""
+        return (self.of, self.models, self.seeds) == (other.of, other.models, other.seeds)
+
+
+def units_of(config: Config, *models: str) -> str:
+    """What the single activations of these models (default: the first two) are: neurons only inside an MLP."""
+    hooks = dict.fromkeys(config.hooks[name] for name in models or config.models.names[:2])
+    return "neurons" if all(map(holds_neurons, hooks)) else f"basis directions of {' and '.join(hooks)}"
+
+
+def headline_width(config: Config) -> int:
+    """The width that answers, and at which the ceiling is measured: the largest, which explains most."""
+    return config.saes.widths[-1]
+
+
+def sae_grid(config: Config) -> list[tuple[str, int, int]]:
+    """(model, width, SAE seed) of every SAE of the study."""
+    saes, names = config.saes, config.models.names
+    grid = [(model, width, seed) for model in names for width in saes.widths for seed in saes.seeds]
+    extra = {model: _extra_seed(config, model) for model in names}
+    return grid + [(model, headline_width(config), seed) for model, seed in extra.items() if seed is not None]
+
+
+def _extra_seed(config: Config, model: str) -> int | None:
+    """Seed of a model's SAE for the ceiling, where it is none of ``saes.seeds``."""
+    saes = config.saes
+    if saes.load and len(saes.load[model]) <= len(saes.widths) * len(saes.seeds):
+        return None  # files of this model hold no further SAE
+    return saes.extra_seed
+
+
+def second_seed(config: Config, model: str) -> int | None:
+    """Seed of the SAE that gives a model's ceiling beside that of the first of ``saes.seeds``; None without one."""
+    extra = _extra_seed(config, model)
+    return next(iter(config.saes.seeds[1:]), None) if extra is None else extra
+
+
+def family_stores(config: Config, model: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """(width, SAE seed) of one model's dictionaries of rising width, and of one more of a width and another seed."""
+    seed = config.saes.seeds[0]
+    others = [(width, other) for name, width, other in sae_grid(config) if name == model and other != seed]
+    return [(width, seed) for width in config.saes.widths], list({width: (width, s) for width, s in others}.values())
+
+
+def comparisons(config: Config, folder: RunFolder) -> list[Comparison]:
+    """Everything that is matched: each pair of models at each width, their neurons, and each model's ceiling.
+
+    Of a single model: each pair of its SAE seeds, at each width that has them.
+    """
+    names, saes = config.models.names, config.saes
+    seed = saes.seeds[0]
+    if len(names) == 1:
+        return _seeds_of_one(config, folder)
+    found = []
+    for a, b in combinations(names, 2):
+        for width in saes.widths:
+            stores = folder.store(a, width, seed), folder.store(b, width, seed)
+            found.append(Comparison(f"{a}-{b}.w{width}", "models", (a, b), width, (seed, seed), *stores))
+        if config.features.neuron_documents:
+            stores = folder.neurons(a), folder.neurons(b)
+            found.append(Comparison(f"{a}-{b}.neurons", "neurons", (a, b), None, (seed, seed), *stores))
+    seconds = {name: second_seed(config, name) for name in names}
+    return found + [
+        _of_seeds("ceiling", config, folder, name, headline_width(config), (seed, second))
+        for name, second in seconds.items()
+        if second is not None
+    ]
+
+
+def ceilings_of(config: Config, folder: RunFolder, comparison: Comparison) -> list[Comparison | None]:
+    """The ceilings of both models of a comparison; None where a model has none at its width."""
+    there = {c.models[0]: c for c in comparisons(config, folder) if c.of == "ceiling" and c.width == comparison.width}
+    return [there.get(name) if comparison.of == "models" else None for name in comparison.models]
+
+
+def headline_comparison(config: Config, folder: RunFolder) -> Comparison:
+    """The one that answers, of a study that compares anything: the first two models, or SAE seeds of one, at the
+    largest width."""
+    found = comparisons(config, folder)
+    return next(c for c in reversed(found) if c.like(found[0]))
+
+
+def _seeds_of_one(config: Config, folder: RunFolder) -> list[Comparison]:
+    grid = sae_grid(config)
+    seeds = list(dict.fromkeys(seed for _, _, seed in grid))
+    return [
+        _of_seeds("seeds", config, folder, name, width, pair)
+        for pair in combinations(seeds, 2)
+        for name in config.models.names
+        for width in config.saes.widths
+        if {(name, width, seed) for seed in pair} <= set(grid)
+    ]
+
+
+def _of_seeds(
+    of: Literal["ceiling", "seeds"],
+    config: Config,
+    folder: RunFolder,
+    model: str,
+    width: int,
+    seeds: tuple[int, int],
+) -> Comparison:
+    a, b = (folder.store(model, width, seed) for seed in seeds)
+    name = f"{model}-{model}.w{width}.s{seeds[0]}-s{seeds[1]}"
+    return Comparison(name, of, (model, model), width, seeds, a, b, loaded=bool(config.saes.load))

@@ -1,0 +1,35 @@
+"""TopK: the k largest pre-activations of a token fire.
+
+    a = ReLU(TopK_k(W_enc (x − b_dec) + b_enc)),    x̂ = W_decᵀ a + b_dec
+    loss = mean squared error + aux_weight · AuxK (see `universality.sae.compute.auxiliary_loss`)
+
+Gao et al. 2024, *Scaling and evaluating sparse autoencoders*. Of equal pre-activations the first fires.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from universality.sae.architectures.base import Architecture
+from universality.sae.compute.auxiliary_loss import AuxK
+from universality.sae.compute.selection import Rule
+
+
+@dataclass(frozen=True)
+class TopK(Architecture):
+    """See the module for its equations."""
+
+    k: int
+    aux_k: int = 256
+    aux_weight: float = 1 / 32
+
+    @property
+    def aux(self) -> AuxK | None:
+        """The dead reconstruct what the living leave over."""
+        return AuxK(self.aux_k, self.aux_weight) if self.aux_weight else None
+
+    def inference(self, threshold: Tensor | None) -> Rule:
+        """The k largest of each token."""
+        return Rule(k=self.k)

@@ -1,0 +1,96 @@
+"""In what two SAEs differ besides their seed, as far as their files record it.
+
+Two SAEs of one model are a ceiling for comparisons of models only where nothing but the seed differs. Tools record
+different things under different names, so only what both SAEs record under one name is compared.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from universality.sae.formats.stated_hook import stated_hook
+from universality.sae.sae import SAE
+
+# Names of what decides what an SAE learns; a file also holds run names, paths, devices, versions and dates.
+_LEARNT_FROM = re.compile(
+    r"token|step|epoch|batch|rate|^lr|^l[01](_|$)|sparsity|lambda|penalty|coeff|warm|decay|anneal|aux|bandwidth|beta|"
+    r"dataset|blocks_hash|context|ctx|prepend_bos|dict_class|group|optimizer|target|norm|topk|resample_at|dead_after|"
+    r"train_decoder"
+)
+_OF_MODEL = re.compile(r"^(model_name|lm_name|hash)$")
+_LEFT_OUT = re.compile(r"seed|log|wandb|checkpoint|save|eval|device|dtype|version|buffer")
+_LONGEST = 40  # characters of a value that are shown
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One setting that two SAEs do not share, and what it is for each, as text."""
+
+    name: str
+    a: str
+    b: str
+
+    def __str__(self) -> str:
+        """As in ``k (16 and 32)``."""
+        return f"{self.name} ({self.a} and {self.b})"
+
+
+def differences(a: SAE, b: SAE, *, one_model: bool = True) -> list[Difference]:
+    """What two SAEs record that is not equal, seeds left out.
+
+    Parameters
+    ----------
+    a, b
+        Any two.
+    one_model
+        Whether both are of one model. If not, the model and the hook that they record may differ.
+
+    Returns
+    -------
+    list of Difference
+        Architecture and settings first, then what they were trained on and how; empty where they agree.
+    """
+    ours, theirs = _settings(a, one_model), _settings(b, one_model)
+    shared = [name for name in ours if name in theirs and ours[name] != theirs[name]]
+    return [Difference(name, _shown(ours[name]), _shown(theirs[name])) for name in shared]
+
+
+def training_recorded(a: SAE, b: SAE) -> bool:
+    """Whether both record at least one same thing of their training, so that a difference could show."""
+    return bool(dict(_learnt_from(a.metadata)).keys() & dict(_learnt_from(b.metadata)).keys())
+
+
+def _settings(sae: SAE, one_model: bool) -> dict[str, Any]:
+    names = ["architecture", "d_sae", "k", "nested", "apply_b_dec_to_input", "normalize_activations"]
+    names += ["d_in"] if one_model else []
+    found = {name: getattr(sae, name) for name in names}
+    loaded = sae.metadata.get("loaded")
+    if isinstance(loaded, Mapping) and loaded.get("format"):
+        found["tool"] = str(loaded["format"]).split(" (")[0]  # two tools train differently, whatever they record
+    for name, value in _learnt_from(sae.metadata):
+        found.setdefault(name, value)
+    if one_model:
+        found |= {name: value for name, value in _leaves(sae.metadata) if _OF_MODEL.search(name)}
+        hook = stated_hook(sae.metadata)
+        found |= {} if hook is None else {"hook": hook}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _learnt_from(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    leaves = _leaves({name: value for name, value in metadata.items() if name != "loaded"})
+    return ((name, value) for name, value in leaves if _LEARNT_FROM.search(name) and not _LEFT_OUT.search(name))
+
+
+def _leaves(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names and values, those of nested objects without the names above them."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value)
+        else:
+            yield str(name), list(value) if isinstance(value, tuple) else value
+
+
+def _shown(value: Any) -> str:
+    text = str(list(value) if isinstance(value, tuple) else value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,0 +1,1 @@
+"""Training of sparse autoencoders: one, a grid from one token stream, or several processes."""

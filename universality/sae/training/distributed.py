@@ -1,0 +1,215 @@
+"""Several processes, one a device: SAEs of a grid spread over them, or every SAE learning from all of them.
+
+Started by ``torchrun --nproc-per-node N -m universality …`` (or anything that sets RANK, WORLD_SIZE, MASTER_ADDR and
+MASTER_PORT), over a folder that all processes see. Terms: a *rank* is a process and its number.
+
+- *Spread*: each SAE belongs to one rank, which trains it as if alone; nothing is exchanged, and the bytes are those of
+  one process. Ranks are filled by the cost of a token, the dearest SAE first, and a model's harvest is paid by every
+  rank that trains on it.
+- *Data-parallel*: every rank holds all SAEs, harvests every batch and learns from its share of it. Gradients are
+  averaged with the number of tokens as weight, firings are added up, so weights stay equal on all ranks, and equal to
+  those of one process but for rounding, and for what is taken over a whole batch: AuxK's residual energy and a
+  selection across tokens are of the rank's share (the threshold is the mean of those of the ranks on which something
+  fired), and dead features are drawn anew from the first rank's inputs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from universality.errors import ConfigError, UniversalityError
+from universality.sae.compute.batch_gradients import Step
+from universality.sae.training.spec import SAESpec
+from universality.sae.training.trainer import SAETrainer
+
+Key = tuple[str, str]
+PATIENCE = timedelta(days=14)  # ranks wait while another trains a language model
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of this run, and which one this is."""
+
+    rank: int = 0
+    """Number of this process, from 0."""
+    size: int = 1
+    """Processes in all."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this process does what is done once."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Until all are here."""
+        self.tell(None)
+
+    def tell(self, value: Any) -> Any:
+        """What the first rank said; all must ask.
+
+        Raises
+        ------
+        UniversalityError
+            If one of them has ended.
+        """
+        if self.size == 1:
+            return value
+        said = [value]
+        try:
+            dist.broadcast_object_list(said, src=0, device=torch.device("cpu"))
+        except RuntimeError as error:
+            raise UniversalityError(
+                f"process {self.rank} of {self.size} stops, for another has ended: its message says why"
+            ) from error
+        return said[0]
+
+    def leave(self) -> None:
+        """Part from the others, without waiting for them."""
+        if self.size > 1:
+            dist.destroy_process_group()
+
+
+def join_ranks() -> Ranks:
+    """Meet the other processes: gloo between CPUs, NCCL between GPUs. Alone where WORLD_SIZE is 1 or not set.
+
+    Raises
+    ------
+    ConfigError
+        If there are more processes than GPUs on a machine that has some.
+    """
+    size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    if size == 1:
+        return Ranks()
+    if torch.cuda.is_available():
+        local, gpus = int(os.environ.get("LOCAL_RANK", str(rank))), torch.cuda.device_count()
+        if local >= gpus:
+            raise ConfigError(f"process {local} of this machine has no GPU, there are {gpus}; start as many processes")
+        torch.cuda.set_device(local)
+    if not dist.is_initialized():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    return Ranks(rank, size)
+
+
+def spread(
+    specs: Mapping[Key, SAESpec], d_in: Mapping[str, int], harvest: Mapping[str, int], n: int
+) -> list[list[Key]]:
+    """Which SAEs each of ``n`` ranks trains; some ranks may get none.
+
+    Parameters
+    ----------
+    specs
+        (model, SAE) → what is trained.
+    d_in
+        Model → width of its activations. A step costs about d_in · d_sae multiply-adds a token: the encoder's product.
+    harvest
+        Model → multiply-adds a token to get its activations.
+    """
+    cost = {key: d_in[key[0]] * spec.d_sae for key, spec in specs.items()}
+    parts: list[list[Key]] = [[] for _ in range(n)]
+    load = [0] * n
+    for key in sorted(specs, key=lambda key: -cost[key]):
+        after = [
+            load[i] + cost[key] + (0 if any(other[0] == key[0] for other in parts[i]) else harvest[key[0]])
+            for i in range(n)
+        ]
+        rank = after.index(min(after))
+        parts[rank].append(key)
+        load[rank] = after[rank]
+    return [[key for key in specs if key in part] for part in parts]
+
+
+def check_batch_size(batch_size: int, ranks: Ranks) -> None:
+    """Refuse a batch that cannot be divided among the ranks.
+
+    Raises
+    ------
+    ConfigError
+        If it has fewer tokens than there are ranks.
+    """
+    if batch_size < ranks.size:
+        raise ConfigError(
+            f"saes.batch_size is {batch_size}, but {ranks.size} processes share each batch; raise it, or start fewer"
+        )
+
+
+def share_of_batches(batches: Iterator[Mapping[str, Tensor]], ranks: Ranks) -> Iterator[dict[str, Tensor]]:
+    """The rows of each batch that this rank learns from; all where it is alone."""
+    for batch in batches:
+        yield {
+            name: rows[len(rows) * ranks.rank // ranks.size : len(rows) * (ranks.rank + 1) // ranks.size]
+            for name, rows in batch.items()
+        }
+
+
+class DataParallelTrainer(SAETrainer):
+    """An `SAETrainer` on every rank, each with its share of every batch; all take the same steps."""
+
+    def _update(self, step: Step, rate: float) -> None:
+        gradients = step.gradients(self.weights)
+        parts = list(gradients.tensors().values())
+        flat = torch.cat([part.reshape(-1) for part in parts]) * (self._share / self._batch_tokens)
+        dist.all_reduce(flat)
+        for part, summed in zip(parts, flat.split([part.numel() for part in parts]), strict=True):
+            part.copy_(summed.view_as(part))
+
+        def rows(part: slice, encoder: Tensor, decoder: Tensor) -> None:
+            encoder.add_(gradients.W_enc[part])
+            decoder.add_(gradients.W_dec[part])
+
+        whole = replace(
+            step,
+            rows=(rows,),
+            b_enc=gradients.b_enc,
+            b_dec=gradients.b_dec,
+            log_threshold=gradients.log_threshold,
+        )
+        super()._update(whole, rate)
+
+    def _mean_squared_error(self, step: Step) -> Tensor:
+        error = super()._mean_squared_error(step) * (self._share / self._batch_tokens)
+        dist.all_reduce(error)
+        return error
+
+    def _count(self, step: Step, n_tokens: int) -> None:
+        firings = step.firings.clone()
+        dist.all_reduce(firings)
+        # A rank on which nothing fired adds nothing, and takes part: a collective that one rank leaves out hangs all.
+        fired = torch.zeros(2, dtype=torch.float64, device=self.device)
+        if step.lowest is not None:
+            fired[0], fired[1] = step.lowest, 1
+        dist.all_reduce(fired)
+        total, n_ranks = fired.tolist()
+        lowest = total / n_ranks if n_ranks else None
+        super()._count(replace(step, firings=firings, lowest=lowest), self._batch_tokens)
+
+    def _kept_inputs(self) -> Tensor:
+        """Those of the first rank, from its share of the batches."""
+        inputs = super()._kept_inputs()
+        count = torch.tensor([len(inputs)], device=self.device)
+        dist.broadcast(count, src=0)
+        said = inputs if dist.get_rank() == 0 else inputs.new_empty(int(count), self.d_in)
+        dist.broadcast(said, src=0)
+        return said
+
+    def _scaled(self, batch: Tensor) -> Tensor:
+        """As `SAETrainer._scaled`, of this rank's share of the batch."""
+        x = super()._scaled(batch)
+        counts = torch.tensor([len(x)], device=self.device)
+        dist.all_reduce(counts)
+        self._share, self._batch_tokens = len(x), int(counts)
+        return x
+
+
+def shard(n: int, multiple: int, ranks: Ranks) -> slice:
+    """This rank's consecutive share of n items, cut at multiples of ``multiple``."""
+    pieces = -(-n // multiple)
+    first, last = (multiple * (pieces * rank // ranks.size) for rank in (ranks.rank, ranks.rank + 1))
+    return slice(min(first, n), min(last, n))

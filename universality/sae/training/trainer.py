@@ -1,0 +1,375 @@
+"""Training one SAE: a step on each batch it is given."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from universality.errors import FormatError, MismatchError, ModelError
+from universality.sae.architectures import architecture
+from universality.sae.architectures.batchtopk import RunningThreshold
+from universality.sae.compute.batch_gradients import FEATURES_A_TASK, Batch, Step
+from universality.sae.compute.dispatch import gradients
+from universality.sae.compute.workers import one_core, ranges, share_out
+from universality.sae.normalisation import normalised
+from universality.sae.sae import SAE
+from universality.sae.training.adam import Adam
+from universality.sae.training.initialisation import SAME_ROWS, ActivationSummary, initial_weights, summarise
+from universality.sae.training.resampling import MOST_INPUTS, WINDOW_STEPS, Reservoir, resample
+from universality.sae.training.spec import SAESpec
+
+SMALLEST_ERROR = 1e-6
+"""Mean squared error, in units of the activations' mean square, that a float32 reconstruction cannot be held to."""
+
+
+class SAETrainer:
+    """An SAE in training, on the device of its sample.
+
+    Inside, activations are scaled to a mean squared norm of d_in, a far centre subtracted before (see
+    `ActivationSummary`). After each step of Adam the decoder rows are unit
+    vectors again; the gradient along each is removed before (Bricken et al. 2023). Adam is given the gradient divided
+    by the batch's mean squared error: the error falls fast at first, and with it the gradient, so that Adam's memory of
+    large ones would make steps too small. The same spec, sample and batches give the same bytes, alone or in a grid,
+    for any number of threads.
+
+    Parameters
+    ----------
+    spec
+        What to train.
+    sample : [n_tokens, d_in]
+        Some thousand activations of the model, or their summary (`summarise`), which SAEs of one model may share.
+    total_steps
+        Steps of the learning rate's schedule.
+
+    Raises
+    ------
+    ModelError
+        If the sample cannot be learnt from.
+    MismatchError
+        If a summary is of other tokens than the spec asks for: normalised, or left out, in another way.
+    """
+
+    def __init__(
+        self, spec: SAESpec, sample: Tensor | NDArray[np.floating] | ActivationSummary, total_steps: int
+    ) -> None:
+        if total_steps < 1:
+            raise ModelError(f"total_steps must be at least 1, found {total_steps}")
+        self.spec, self.total_steps = spec, total_steps
+        summary = self._summary(sample)
+        self.scale = summary.scale
+        self.shift = summary.centre.to(torch.float32) if summary.far else None
+        """Subtracted from activations before they are scaled [d_in]; None: nothing is."""
+        self.centre = summary.centre.to(torch.float32)
+        """Geometric median [d_in] of the sample, from which distances are taken."""
+        self.longest = summary.longest
+        """Distance beyond which tokens are left out; None: none is."""
+        self.scale_without_outlying = summary.dominant
+        self.tokens_left_out = 0
+        self.d_in = summary.centre.numel()
+        self.step_count = 0
+        self.tokens_seen = 0
+        self.architecture = architecture(spec.architecture, spec.as_dict())
+        kind = self.architecture
+        self.weights = initial_weights(spec.d_sae, summary, spec.seed, kind.initial_threshold, kind.adaptive)
+        self.device = self.weights.b_dec.device
+        self.silent_tokens = torch.zeros(spec.d_sae, dtype=torch.int64, device=self.device)
+        self.running_threshold = RunningThreshold(self.device)
+        self._adam = Adam(self.weights.tensors(), spec.beta1, spec.beta2, spec.epsilon)
+        self._resample_steps = sorted({round(share * total_steps) for share in spec.resample_at})
+        self._reservoir = Reservoir(self.d_in, min(spec.d_sae, MOST_INPUTS), self.device)
+
+    def _summary(self, sample: Tensor | NDArray[np.floating] | ActivationSummary) -> ActivationSummary:
+        """What the sample says, checked against what the spec asks for."""
+        asked = self.spec.normalize_activations, self.spec.max_norm_ratio
+        summary = sample if isinstance(sample, ActivationSummary) else summarise(sample, *asked)
+        if (found := (summary.normalize_activations, summary.max_norm_ratio)) != asked:
+            raise MismatchError(
+                f"the spec asks for normalize_activations, max_norm_ratio = {asked}, the summary of the activations "
+                f"was made with {found}; pass both to summarise(...)"
+            )
+        return summary
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step: linear warm-up, the peak, linear decay to 0 after the last."""
+        warmup = self.spec.warmup_share * self.total_steps
+        decay = self.spec.decay_share * self.total_steps
+        rise = (self.step_count + 1) / warmup if warmup else 1.0
+        fall = (self.total_steps - self.step_count) / decay if decay else 1.0
+        return self.spec.peak_rate * max(0.0, min(1.0, rise, fall))
+
+    @property
+    def penalty_share(self) -> float:
+        """Of the penalty's weight at the next step: linear warm-up to 1."""
+        warmup = self.spec.penalty_warmup_share * self.total_steps
+        return min(1.0, (self.step_count + 1) / warmup) if warmup else 1.0
+
+    @torch.no_grad()
+    def step(self, batch: Tensor | NDArray[np.floating], report: bool = False) -> dict[str, float]:
+        """Learn from a batch.
+
+        Parameters
+        ----------
+        batch : [n_tokens, d_in]
+            Activations, in their own units.
+        report
+            Whether to return numbers; on a GPU they make it wait.
+
+        Returns
+        -------
+        dict
+            Empty, or ``loss``, ``explained_variance`` and ``l0`` of this batch before the step, ``dead_share``
+            and ``learning_rate``; and ``typical_explained_variance``, the median over tokens of
+            1 − ‖x − x̂‖² / ‖x − centre‖², which few tokens of large norm cannot raise.
+
+        Raises
+        ------
+        MismatchError
+            If the batch has another width than the sample.
+        ModelError
+            If the loss is NaN or infinite: on a CPU at once, on a GPU when a report is asked for.
+        """
+        batch = torch.as_tensor(batch)
+        if batch.ndim != 2 or batch.shape[1] != self.d_in or batch.shape[0] < 1:
+            raise MismatchError(
+                f"expected a batch of activations [n_tokens, {self.d_in}], as in the sample, "
+                f"found shape {tuple(batch.shape)}"
+            )
+        with one_core():
+            x = self._scaled(batch)
+            parts = Batch.of(x, self.weights.b_dec, self.spec.apply_b_dec_to_input)
+            dead = self._dead()
+            kind = self.architecture.eased(self.penalty_share)
+            step = gradients(kind, self.weights, parts, dead, getattr(torch, self.spec.products))
+            rate = self.learning_rate
+            if report or self.device.type == "cpu":  # a GPU need not wait for it
+                self._check(step)
+            numbers = self._numbers(step, x, rate) if report else {}
+            self._update(step, rate)
+            self._count(step, len(x))
+            self._draw_anew(step, x)
+        return {**numbers, "dead_share": len(dead) / self.spec.d_sae} if report else {}
+
+    def _scaled(self, batch: Tensor) -> Tensor:
+        """What is learnt from: the batch without tokens that are left out, normalised, centred and scaled as asked."""
+        x = normalised(batch.to(self.device, torch.float32), self.spec.normalize_activations)
+        if self.longest is not None:
+            distance = torch.linalg.vector_norm(x - self.centre, dim=1)
+            kept = distance <= max(self.longest, float(distance.min()))  # a batch cannot be empty
+            self.tokens_left_out += len(x) - int(kept.sum())
+            x = x[kept]
+        return (x if self.shift is None else x - self.shift) * self.scale
+
+    def _dead(self) -> Tensor:
+        """Features silent for long [n_dead], rising."""
+        return (self.silent_tokens >= self.spec.dead_after_tokens).nonzero().squeeze(1)
+
+    def _update(self, step: Step, rate: float) -> None:
+        """Adam, with decoder rows kept on the unit sphere; a few features from gradient to norm while in the cache."""
+        weights, adam, count = self.weights, self._adam, self.step_count
+        per_error = self._mean_squared_error(step).clamp_min(SMALLEST_ERROR).reciprocal().float()
+
+        def learn(part: slice) -> None:
+            encoder_grad, decoder_grad = step.rows_of(part, weights.W_dec)
+            decoder = weights.W_dec[part]
+            adam.update("W_enc", encoder_grad.mul_(per_error), rate, count, part)
+            if self.spec.train_decoder:
+                decoder_grad.addcmul_(torch.linalg.vecdot(decoder_grad, decoder)[:, None], decoder, value=-1)
+                adam.update("W_dec", decoder_grad.mul_(per_error), rate, count, part)
+                decoder.div_(torch.linalg.vector_norm(decoder, dim=1, keepdim=True))
+
+        d_sae = self.spec.d_sae
+        share_out(learn, ranges(d_sae, FEATURES_A_TASK if self.device.type == "cpu" else d_sae))
+        adam.update("b_enc", step.b_enc * per_error, rate, count)
+        adam.update("b_dec", step.b_dec * per_error, rate, count)
+        if step.log_threshold is not None:
+            adam.update("log_threshold", step.log_threshold * per_error, rate, count)
+        self.step_count += 1
+
+    def _mean_squared_error(self, step: Step) -> Tensor:
+        """Of the batch, before the step."""
+        squared = torch.as_tensor(step.squared_error, dtype=torch.float64, device=self.device)
+        return squared / step.output_grad.numel()
+
+    def _count(self, step: Step, n_tokens: int) -> None:
+        self.tokens_seen += n_tokens
+        self.silent_tokens += n_tokens
+        self.silent_tokens[step.firings > 0] = 0
+        if step.lowest is not None:
+            self.running_threshold.add(step.lowest)
+
+    def _draw_anew(self, step: Step, x: Tensor) -> None:
+        """Keep inputs of the steps before one of resampling; there, give them to dead features."""
+        now = self.step_count
+        following = next((at for at in self._resample_steps if at >= now), None)
+        if following is None or following - now >= WINDOW_STEPS:
+            return
+        losses = step.output_grad.square().sum(dim=1, dtype=torch.float64)  # up to a factor
+        self._reservoir.add(x, losses.square(), np.random.default_rng([self.spec.resample_seed, now]))
+        if now == following:
+            start = self.architecture.initial_threshold
+            log_threshold = 0.0 if start is None else math.log(start)
+            changed = resample(self.weights, self._adam, self._dead(), self._kept_inputs(), log_threshold)
+            self.silent_tokens[changed] = 0
+            self._reservoir.clear()
+
+    def _kept_inputs(self) -> Tensor:
+        """Inputs for dead features [n_inputs, d_in], the best drawn first."""
+        return self._reservoir.inputs
+
+    def _check(self, step: Step) -> None:
+        """Stop at a loss that is no number, before it reaches the weights."""
+        if not math.isfinite(step.squared_error):
+            raise ModelError(
+                f"the squared error of {self.spec} is {float(step.squared_error)} at step {self.step_count}: the "
+                "batch holds NaN or infinity, or the learning rate is too high"
+            )
+
+    def _numbers(self, step: Step, x: Tensor, rate: float) -> dict[str, float]:
+        total, size = float((x - x.mean(dim=0)).square().sum()), float(x.square().sum())
+        return {
+            "loss": float(step.loss) + self.spec.aux_weight * float(step.auxiliary),
+            "explained_variance": 1 - float(step.squared_error) / total if total > SAME_ROWS * size else math.nan,
+            "typical_explained_variance": self._typical(step, x),
+            "l0": float(step.firings.sum()) / len(x),
+            "learning_rate": rate,
+        }
+
+    def _typical(self, step: Step, x: Tensor) -> float:
+        """Explained variance of the median token of scaled activations."""
+        errors = step.output_grad.square().sum(dim=1, dtype=torch.float64) * (step.output_grad.numel() / 2) ** 2
+        centred = x if self.shift is not None else x - self.centre * self.scale
+        squares = centred.square().sum(dim=1, dtype=torch.float64)
+        return float((1 - errors / squares.clamp_min(torch.finfo(torch.float32).tiny)).median())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs to end in the same bytes; `torch.load(weights_only=True)` reads it."""
+        return {
+            "spec": json.dumps(self.spec.as_dict(), sort_keys=True),
+            "total_steps": self.total_steps,
+            "scale": self.scale,
+            "step_count": self.step_count,
+            "tokens_seen": self.tokens_seen,
+            "silent_tokens": self.silent_tokens,
+            "weights": self.weights.tensors(),
+            "adam": self._adam.state_dict(),
+            "running_threshold": self.running_threshold.sums,
+            "reservoir": self._reservoir.state_dict(),
+            **self._centre_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where ``state`` was taken.
+
+        Raises
+        ------
+        MismatchError
+            If it is of another spec or schedule.
+        FormatError
+            If something is missing.
+        """
+        try:
+            ours = {"spec": json.dumps(self.spec.as_dict(), sort_keys=True), "total_steps": self.total_steps}
+            for key, value in ours.items():
+                if state[key] != value:
+                    raise MismatchError(
+                        f"the checkpoint was written with {key} {state[key]}, this run has {value}; delete it to "
+                        "start again"
+                    )
+            if not math.isclose(state["scale"], self.scale, rel_tol=1e-3):
+                raise MismatchError(
+                    f"the checkpoint is of activations of another size (scale {state['scale']:.6g}, here "
+                    f"{self.scale:.6g}); delete it to start again"
+                )
+            d_in = state["weights"]["b_dec"].numel()
+            if d_in != self.d_in:
+                raise MismatchError(
+                    f"the checkpoint is of activations of width {d_in}, these are {self.d_in} wide; delete it to "
+                    "start again"
+                )
+            with torch.no_grad():
+                for name, tensor in self.weights.tensors().items():
+                    tensor.copy_(state["weights"][name])
+                self.silent_tokens.copy_(state["silent_tokens"])
+            self._adam.load_state_dict(state["adam"])
+            self.running_threshold.sums.copy_(state["running_threshold"])
+            self._reservoir.load_state_dict(state["reservoir"])
+            self.scale = float(state["scale"])
+            self._load_centre(state)
+            self.step_count, self.tokens_seen = int(state["step_count"]), int(state["tokens_seen"])
+        except KeyError as error:
+            raise FormatError(f"the checkpoint of an SAE lacks {error}; delete it to start again") from None
+
+    def _centre_state(self) -> dict[str, Any]:
+        """What was decided about far centres and outlying tokens; nothing of ordinary activations."""
+        if self.shift is None and self.longest is None and not self.scale_without_outlying:
+            return {}
+        return {
+            "centre": self.centre,
+            "far": self.shift is not None,
+            "longest": self.longest,
+            "tokens_left_out": self.tokens_left_out,
+            "scale_without_outlying": self.scale_without_outlying,
+        }
+
+    def _load_centre(self, state: Mapping[str, Any]) -> None:
+        """Of ordinary activations, and before a centre was kept, none was subtracted and no token left out."""
+        if "centre" not in state:
+            self.shift, self.longest, self.scale_without_outlying = None, None, False
+            return
+        self.centre = state["centre"].to(self.device)
+        self.shift = self.centre if state["far"] else None
+        self.longest, self.tokens_left_out = state["longest"], int(state["tokens_left_out"])
+        self.scale_without_outlying = bool(state["scale_without_outlying"])
+
+    def finish(self, metadata: Mapping[str, Any] | None = None) -> SAE:
+        """The SAE as it stands, in the activations' own units.
+
+        Parameters
+        ----------
+        metadata
+            What it was made from (model, site, tokens); the spec, steps and tokens seen are added.
+        """
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in self.weights.tensors().items()}
+        b_enc, b_dec = weights["b_enc"] / self.scale, weights["b_dec"] / self.scale
+        if self.shift is not None:
+            shift = self.shift.cpu()
+            b_dec = b_dec + shift
+            if not self.spec.apply_b_dec_to_input:
+                b_enc = b_enc - weights["W_enc"] @ shift
+        return SAE(
+            W_enc=weights["W_enc"].T,
+            b_enc=b_enc,
+            W_dec=weights["W_dec"],
+            b_dec=b_dec,
+            architecture=self.spec.architecture,
+            k=getattr(self.architecture, "k", None),
+            threshold=self._threshold(weights.get("log_threshold")),
+            nested=self.architecture.prefixes(self.spec.d_sae)[:-1],
+            apply_b_dec_to_input=self.spec.apply_b_dec_to_input,
+            normalize_activations=self.spec.normalize_activations,
+            scale=self.scale,
+            metadata={**(metadata or {}), "training": self._record()},
+        )
+
+    def _record(self) -> dict[str, Any]:
+        """What the metadata tell of the training."""
+        told: dict[str, Any] = {**self.spec.as_dict(), "steps": self.step_count, "tokens_seen": self.tokens_seen}
+        told |= {} if self.longest is None else {"tokens_left_out": self.tokens_left_out}
+        decided = {"centre_subtracted": self.shift is not None, "scale_without_outlying": self.scale_without_outlying}
+        return told | {name: True for name, engaged in decided.items() if engaged}
+
+    def _threshold(self, log_threshold: Tensor | None) -> Tensor | None:
+        """Learnt or measured [d_sae], in the activations' own units."""
+        if log_threshold is not None:
+            return log_threshold.exp() / self.scale
+        if not self.architecture.has_threshold:
+            return None
+        return torch.full((self.spec.d_sae,), self.running_threshold.value / self.scale)

@@ -1,0 +1,75 @@
+"""What a measure must offer to become a Similarity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from universality.arrays import BoolArray, FloatArray, IntArray
+from universality.similarity.engine.best_partners import Best
+
+if TYPE_CHECKING:
+    from universality.features.storage.store import FeatureStore
+
+DEFAULT_BUDGET = 2 << 30
+"""Bytes of memory that a similarity may take where the caller names none."""
+BLOCK_BYTES = 64 << 20
+
+
+class BlockSource(Protocol):
+    """A matrix [n_rows, n_cols] that exists a block at a time; dead rows and columns hold 0."""
+
+    @property
+    def name(self) -> str:
+        """The measure."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_rows, n_cols)."""
+
+    @property
+    def dead_rows(self) -> BoolArray:
+        """[n_rows] True where no score is defined."""
+
+    @property
+    def dead_cols(self) -> BoolArray:
+        """[n_cols] True where no score is defined."""
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What was compared, as JSON."""
+
+    @property
+    def memory_budget(self) -> int:
+        """Bytes that an array of features x features may take."""
+
+    @property
+    def rows_per_block(self) -> int:
+        """How many rows are best asked for at a time."""
+
+    def block(self, rows: IntArray) -> FloatArray:
+        """Scores [n_rows, n_cols] of distinct rows, in an array of the caller's own."""
+
+    def pairs(self, i: IntArray, j: IntArray) -> FloatArray:
+        """Scores [n_pairs] of given pairs, never by way of the full matrix."""
+
+    def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
+        """Best partners, equal to those of `best_partners.best_of_blocks`, by whatever way is fastest."""
+
+    def transposed(self) -> Self:
+        """Columns as rows."""
+
+
+def rows_within(n_bytes: int, n_cols: int) -> int:
+    """How many rows of ``n_cols`` float64 fit into ``n_bytes``; at least one."""
+    return max(1, n_bytes // (8 * max(1, n_cols)))
+
+
+def describe_store(store: FeatureStore) -> dict[str, Any]:
+    """What provenance says of a store: its file, its tokens and what it was made from."""
+    return {
+        "path": store.path.name,
+        "n_features": int(store.n_features),
+        "content_hash": store.content_hash(),
+        "tokens_hash": store.tokens_hash,
+        "provenance": store.provenance,
+    }

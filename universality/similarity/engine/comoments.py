@@ -1,0 +1,254 @@
+"""Co-moments of two stores over the same tokens, for any block of rows, in float64.
+
+C = A^T B is a product of feature-major A and token-major B, both sparse. Three ways lead to it, chosen by what was
+measured: a matrix too large for a cache is made one row at a time and listed
+(`universality.similarity.engine.cofiring`). A small one, or one whose stores do not fit into memory, is added up
+densely: tokens are visited in chunks that stay in cache, within a chunk each of A's features adds its tokens' rows of B
+to one row of C, so threads share nothing. Where activations are not sparse (neurons) the chunk is written out dense and
+centred, and BLAS multiplies.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numba import get_num_threads
+
+from universality.arrays import FloatArray, IntArray
+from universality.errors import UniversalityError
+from universality.progress import progress
+from universality.similarity.engine import cofiring
+from universality.similarity.engine import token_kernels as kernels
+from universality.similarity.engine.cofiring import Columns, Entries
+from universality.similarity.engine.group_sums import pair_sums
+from universality.similarity.engine.side_moments import Side, chunk_size
+from universality.similarity.engine.store_rows import ENTRY_BYTES
+
+DENSE_SHARE = 0.03  # density_a x density_b above which BLAS wins: ~1.5 ns a scattered product, ~30 dense ones in that
+LISTED_ABOVE = 1 << 25  # pairs from which on a matrix made row by row is the faster: 256 MB, far beyond a cache
+TILE_BYTES, MIN_TILE = 16 << 20, 256  # of dense rows multiplied at a time: few calls, and still within a cache
+
+
+Kind: TypeAlias = Literal["covariance", "products", "masked"]
+
+
+class Chunk(NamedTuple):
+    """Feature-major activations of the positions low..high; positions count from ``low``."""
+
+    low: int
+    high: int
+    columns: Columns
+
+
+class CoMoments:
+    """Sums over positions of products of A's and B's activations, as blocks of A's features.
+
+    Parameters
+    ----------
+    a, b
+        The two sides, equally many positions; position p of one meets position p of the other.
+    memory_budget
+        Bytes. Blocks are cut from one cached [n_a, n_b] array when that fits, and computed on demand when not;
+        A's feature-major copy is kept when that fits.
+
+    Notes
+    -----
+    Kinds: "covariance" is the population covariance, "products" the sums of products, "masked" the four sums of
+    (ab, a^2, b^2, 1) over the positions where both fire: AᵀB, A²ᵀ1[B≠0], 1[A≠0]ᵀB² and 1[A≠0]ᵀ1[B≠0].
+    """
+
+    def __init__(self, a: Side, b: Side, memory_budget: int) -> None:
+        if a.rows.size != b.rows.size:
+            raise UniversalityError(f"sides must pair up: {a.rows.size} positions of one, {b.rows.size} of the other")
+        self.a, self.b, self.memory_budget = a, b, memory_budget
+        self.shape = (a.n_features, b.n_features)
+        self.dense = a.density * b.density > DENSE_SHARE
+        self._columns: dict[tuple[bool, int], list[Chunk]] = {}
+        self._whole: dict[str, FloatArray] = {}
+        self._n_hits: IntArray | None = None  # of each of A's features, products in its row
+
+    def transposed(self) -> CoMoments:
+        """B against A."""
+        return CoMoments(self.b, self.a, self.memory_budget)
+
+    def with_b(self, b: Side) -> CoMoments:
+        """The same A against another B, sharing A's feature-major copy."""
+        other = CoMoments(self.a, b, self.memory_budget)
+        other._columns = self._columns
+        return other
+
+    def without_blocks(self) -> CoMoments:
+        """The same sides without the cached [n_a, n_b] arrays."""
+        return self.with_b(self.b)
+
+    @property
+    def listed(self) -> bool:
+        """Whether rows are made one at a time and listed."""
+        loaded = self.a.source.whole is not None and self.b.source.whole is not None
+        return loaded and not self.dense and self.shape[0] * self.shape[1] > LISTED_ABOVE
+
+    def block(self, kind: Kind, rows: IntArray) -> FloatArray:
+        """Values of A's features ``rows`` with all of B's: float64 [n_rows, n_b], or [n_rows, 4, n_b] if masked."""
+        needed = self.shape[0] * self.shape[1] * _depth(kind) * 8
+        if kind not in self._whole and needed <= self.memory_budget and not self.listed:
+            self._whole[kind] = self._compute(kind, np.arange(self.shape[0]))
+        if kind in self._whole:
+            return self._whole[kind][rows]
+        return self._compute(kind, rows)
+
+    def pairs(self, kind: Kind, i: IntArray, j: IntArray) -> FloatArray:
+        """Values of given pairs: float64 [n_pairs], or [4, n_pairs] if masked."""
+        if kind != "covariance":
+            sums = pair_sums(self.a, self.b, i, j, masked=kind == "masked", shifted=False)[:, 0]
+            return sums if kind == "masked" else sums[0]
+        product = pair_sums(self.a, self.b, i, j)[0, 0]
+        return product / self.a.rows.size - self.a.shifted_mean[i] * self.b.shifted_mean[j]
+
+    def stripes(
+        self, kind: Kind, rows: IntArray, score: Callable[[FloatArray, IntArray, IntArray], FloatArray]
+    ) -> Iterator[tuple[IntArray, Entries]]:
+        """Scores of the pairs that fire together, a few rows at a time and in order, on all cores.
+
+        Parameters
+        ----------
+        kind
+            What is summed.
+        rows
+            A's features.
+        score
+            Makes scores [n] of values [n] (or [4, n]) of pairs of features i [n] and j [n].
+        """
+        shifted = kind == "covariance"
+        (chunk,) = self._column_chunks(shifted, self.a.rows.size)
+        tokens = self.b.take(0, self.b.rows.size, shifted)
+        if self._n_hits is None:
+            self._n_hits = cofiring.hits(chunk.columns.indptr, chunk.columns.position, tokens.start, tokens.stop)
+        n_hits = self._n_hits
+
+        def work(part: IntArray) -> tuple[IntArray, Entries]:
+            found = cofiring.sum_rows(part, chunk.columns, tokens, n_hits, self.shape[1], kind == "masked")
+            i, j = found.row_of(part), found.cols.astype(np.int64)
+            values = found.values if kind == "masked" else found.values[0]
+            if kind == "covariance":
+                values /= self.a.rows.size
+                values -= self.a.shifted_mean[i] * self.b.shifted_mean[j]
+            return part, found._replace(values=score(values, i, j))
+
+        parts = cofiring.stripes(rows, n_hits, self.shape[1])
+        with progress(total=rows.size, desc="co-firing pairs", unit="feature", leave=False) as bar:
+            for part, found in _in_order(work, parts):
+                bar.update(part.size)
+                yield part, found
+
+    def _compute(self, kind: Kind, rows: IntArray) -> FloatArray:
+        if self.listed:
+            return self._filled(kind, rows)
+        if kind == "masked":
+            return self._masked_dense(rows) if self.dense else self._scatter(rows, kind)
+        n = self.a.rows.size
+        if self.dense:
+            out = self._products_dense(rows, centred=kind == "covariance")
+            return out / n if kind == "covariance" else out
+        out = self._scatter(rows, kind)
+        if kind == "covariance":
+            out /= n
+            for r, mean in enumerate(self.a.shifted_mean[rows]):  # a row at a time: no second block
+                out[r] -= mean * self.b.shifted_mean
+        return out
+
+    def _filled(self, kind: Kind, rows: IntArray) -> FloatArray:
+        """The listed entries laid out, over what pairs that never fire together have."""
+        out = np.zeros((rows.size, *((4,) if kind == "masked" else ()), self.shape[1]))
+        if kind == "covariance":
+            np.multiply.outer(-self.a.shifted_mean[rows], self.b.shifted_mean, out=out)
+        low = 0
+        for part, found in self.stripes(kind, rows, lambda values, i, j: values):
+            out[found.row_of(np.arange(low, low + part.size)), ..., found.cols] = found.values.T
+            low += part.size
+        return out
+
+    def _scatter(self, rows: IntArray, kind: Kind) -> FloatArray:
+        """Sparse path: products, of shifted values for a covariance, or the four masked sums of raw ones."""
+        masked, shifted = kind == "masked", kind == "covariance"
+        out = np.zeros((rows.size, *((4,) if masked else ()), self.shape[1]))
+        order = np.argsort(-self.a.count[rows], kind="stable")
+        workers = get_num_threads()
+        add = kernels.add_masked if masked else kernels.add_products
+        for part in self._column_chunks(shifted, chunk_size(self.b.n_entries / max(1, self.b.rows.size))):
+            tokens = self.b.take(part.low, part.high, shifted)
+            add(workers, rows, order, *part.columns, *tokens, out)
+        return out
+
+    def _column_chunks(self, shifted: bool, step: int) -> Iterator[Chunk]:
+        shifted = shifted and bool(self.a.shift.any())  # without a shift both copies are the same
+        if (shifted, step) in self._columns:
+            yield from self._columns[shifted, step]
+            return
+        kept: list[Chunk] | None = [] if self.a.n_entries * ENTRY_BYTES <= self.memory_budget else None
+        for part in self._transposed(shifted, step):
+            yield part
+            if kept is not None:
+                kept.append(part)
+        if kept is not None:
+            self._columns.clear()  # one feature-major copy at a time
+            self._columns[shifted, step] = kept
+
+    def _transposed(self, shifted: bool, step: int) -> Iterator[Chunk]:
+        shift = self.a.shift if shifted else np.zeros_like(self.a.shift)
+        n = self.a.rows.size
+        for low in range(0, n, step):
+            high = min(n, low + step)
+            part = kernels.transpose(*self.a.take(low, high), shift, self.shape[0])
+            yield Chunk(low, high, Columns(*part))
+
+    def _products_dense(self, rows: IntArray, centred: bool) -> FloatArray:
+        out = np.zeros((rows.size, self.shape[1]))
+        for a, b in self._tiles(rows, centred):
+            out += a.T @ b
+        return out
+
+    def _masked_dense(self, rows: IntArray) -> FloatArray:
+        out = np.zeros((rows.size, 4, self.shape[1]))
+        for a, b in self._tiles(rows, centred=False):
+            fires_a, fires_b = (a != 0).astype(np.float64), (b != 0).astype(np.float64)
+            for k, (x, y) in enumerate(((a, b), (a * a, fires_b), (fires_a, b * b), (fires_a, fires_b))):
+                out[:, k] += x.T @ y
+        return out
+
+    def _tiles(self, rows: IntArray, centred: bool) -> Iterator[tuple[FloatArray, FloatArray]]:
+        """Dense float64 [n_tile, n_rows] and [n_tile, n_b], with the means taken off if ``centred``."""
+        slot = np.full(self.shape[0], -1, np.int64)
+        slot[rows] = np.arange(rows.size)
+        every = np.arange(self.shape[1])
+        center_a = self.a.mean[rows] if centred else np.zeros(rows.size)
+        center_b = self.b.mean if centred else np.zeros(self.shape[1])
+        n, step = self.a.rows.size, max(MIN_TILE, TILE_BYTES // (8 * (rows.size + self.shape[1])))
+        for low in range(0, n, step):
+            high = min(n, low + step)
+            a, b = np.empty((high - low, rows.size)), np.empty((high - low, self.shape[1]))
+            kernels.densify(*self.a.take(low, high), slot, center_a, a)
+            kernels.densify(*self.b.take(low, high), every, center_b, b)
+            yield a, b
+
+
+def _depth(kind: Kind) -> int:
+    return 4 if kind == "masked" else 1
+
+
+def _in_order(
+    work: Callable[[IntArray], tuple[IntArray, Entries]], parts: list[IntArray]
+) -> Iterator[tuple[IntArray, Entries]]:
+    """Results in the order of the parts, computed by threads that run at most a few parts ahead."""
+    waiting: deque[Future[tuple[IntArray, Entries]]] = deque()
+    workers = get_num_threads()
+    with ThreadPoolExecutor(workers) as pool:
+        for part in parts:
+            waiting.append(pool.submit(work, part))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,0 +1,128 @@
+"""One side of a comparison: the chosen token rows of a store, and each feature's moments over them.
+
+Means and variances are found in two passes (mean, then squared deviations), so a feature whose mean is far
+above its spread keeps its digits. A feature that stays near its mean on *every* chosen token (a neuron with an
+offset) is also shifted by a float32 near that mean before products are formed: covariance does not notice,
+rounding does. A sparse feature needs no shift: silent on a share q of the tokens, its mean is at most
+sqrt((1 - q) / q) standard deviations from zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from universality.arrays import BoolArray, FloatArray, IntArray
+from universality.errors import FormatError
+from universality.similarity.engine import token_kernels as kernels
+from universality.similarity.engine.store_rows import Rows, StoreRows
+
+CHUNK_BYTES = 4 << 20  # of token rows visited at a time: what stays in a core's cache while all features pass
+MIN_CHUNK, MAX_CHUNK = 512, 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Chosen token rows of one store with the moments of each feature over exactly those rows.
+
+    Parameters
+    ----------
+    source
+        The store's rows.
+    rows
+        [n_positions] token rows.
+    n_entries
+        Stored activations among them.
+    count
+        [n_features] firings: tokens with an activation other than 0.
+    mean, variance
+        [n_features] over all chosen tokens, silent ones counting as 0; the variance is exact 0 iff constant.
+    sum_sq
+        [n_features] sum of squares.
+    low
+        [n_features] least value, 0 for silence included.
+    shift, shifted_mean
+        [n_features] what is taken off before products, and the mean that is left.
+    """
+
+    source: StoreRows
+    rows: IntArray
+    n_entries: int
+    count: IntArray
+    mean: FloatArray
+    variance: FloatArray
+    sum_sq: FloatArray
+    low: FloatArray
+    shift: FloatArray
+    shifted_mean: FloatArray
+
+    @property
+    def n_features(self) -> int:
+        """Features of the store."""
+        return self.source.n_features
+
+    @property
+    def density(self) -> float:
+        """Share of stored entries among tokens x features."""
+        return self.n_entries / max(1, self.rows.size * self.n_features)
+
+    @property
+    def constant(self) -> BoolArray:
+        """[n_features] True where all chosen tokens hold one value (silent features among them)."""
+        return self.variance == 0
+
+    def take(self, low: int, high: int, shifted: bool = False) -> Rows:
+        """Token rows of positions low..high; with ``shifted``, as a copy with the shift taken off."""
+        rows = self.source.take(self.rows[low:high])
+        if not shifted or not self.shift.any():
+            return rows
+        return Rows(*kernels.compact(*rows, self.shift))
+
+
+def measure_side(source: StoreRows, rows: IntArray) -> Side:
+    """Pass twice over the chosen rows of a store and return them with their moments."""
+    n = source.n_features
+    count, total = np.zeros(n, np.int64), np.zeros(n)
+    low, high = np.full(n, np.inf), np.full(n, -np.inf)
+    for part in _parts(source, rows):
+        kernels.add_extent(*part, count, total, low, high)
+    if not np.isfinite(total).all():
+        worst = int(np.flatnonzero(~np.isfinite(total))[0])
+        raise FormatError(
+            f"{source.store.path}: feature {worst} holds activations that are not finite; expected finite float32. The "
+            "file is damaged (universality info --verify), or was written by another program"
+        )
+    always = count == rows.size
+    low, high = np.where(always, low, np.minimum(low, 0)), np.where(always, high, np.maximum(high, 0))
+    mean = total / rows.size
+    shift = _shift(mean, low, high)
+    shifted, centred, square = np.zeros(n), np.zeros(n), np.zeros(n)
+    for part in _parts(source, rows):
+        kernels.add_spread(*part, mean, shift, shifted, centred, square)
+    variance = (centred + (rows.size - count) * mean**2) / rows.size
+    variance[low == high] = 0
+    return Side(source, rows, int(count.sum()), count, mean, variance, square, low, shift, shifted / rows.size)
+
+
+def _shift(mean: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    """A float32 near the mean where all values lie within a factor of two of it, else 0.
+
+    There float32 subtraction is exact (Sterbenz); elsewhere the spread is not small beside the mean.
+    """
+    near = mean.astype(np.float32).astype(np.float64)
+    positive = (low >= near / 2) & (high <= near * 2) & (near > 0)
+    negative = (high <= near / 2) & (low >= near * 2) & (near < 0)
+    return np.where(positive | negative, near, 0)
+
+
+def chunk_size(entries_per_token: float) -> int:
+    """Tokens to visit at a time so that their stored entries fill about ``CHUNK_BYTES``."""
+    wanted = int(CHUNK_BYTES / (8 * max(entries_per_token, 1)))
+    return min(max(wanted, MIN_CHUNK), MAX_CHUNK)
+
+
+def _parts(source: StoreRows, rows: IntArray) -> Iterator[Rows]:
+    for low in range(0, rows.size, MAX_CHUNK):
+        yield source.take(rows[low : low + MAX_CHUNK])

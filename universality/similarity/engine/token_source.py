@@ -1,0 +1,260 @@
+"""Base of the measures that compare what two stores did on the same tokens."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from universality.arrays import BoolArray, FloatArray, IntArray
+from universality.corpus.units import independent_units
+from universality.errors import UniversalityError
+from universality.similarity.engine.best_partners import Best, beaten_by_background, best_of_blocks, best_of_stripes
+from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, describe_store, rows_within
+from universality.similarity.engine.cofiring import Entries
+from universality.similarity.engine.comoments import CoMoments, Kind
+from universality.similarity.engine.group_sums import GroupMoments
+from universality.similarity.engine.side_moments import Side, measure_side
+from universality.similarity.engine.store_rows import ENTRY_BYTES, StoreRows, Values, entries
+from universality.similarity.engine.token_selection import Selection, check_stores, select
+
+if TYPE_CHECKING:
+    from universality.features.storage.store import FeatureStore
+
+Index: TypeAlias = IntArray | slice
+
+
+@dataclass(frozen=True, eq=False)
+class TokenSource(ABC):
+    """Two stores, the token rows that are compared, and the co-moments over those.
+
+    A measure adds its name, which features are dead, which co-moments it needs and how they become scores.
+
+    Parameters
+    ----------
+    a, b
+        The stores' rows; both in memory when they fit into the budget.
+    selection
+        Which token rows meet.
+    memory_budget
+        Bytes for the loaded stores, and again for an array of features x features.
+    recent
+        At most one: the co-moments made last by this source or one derived from it. A null asks for the same rows of
+        A again and again, and takes their feature-major copy from there.
+    """
+
+    name: ClassVar[str]
+    kind: ClassVar[Kind]
+
+    a: StoreRows
+    b: StoreRows
+    selection: Selection
+    memory_budget: int
+    recent: list[CoMoments] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        **options: Any,
+    ) -> Self:
+        """Load both stores, if they fit, and check that they saw the same tokens."""
+        check_stores(a, b)
+        selection = select(a, b, documents, rows)
+        same = b is a or b.path.resolve() == a.path.resolve()
+        needed = (2 * entries(a) + (0 if same else entries(b))) * ENTRY_BYTES  # A twice: by token, by feature
+        rows_a = StoreRows.open(a, needed <= memory_budget, cls.values(a, b))
+        rows_b = rows_a if same else StoreRows.open(b, needed <= memory_budget, cls.values(b, a))
+        return cls(rows_a, rows_b, cls.admit(a, b, selection), memory_budget, **options)
+
+    @classmethod
+    def values(cls, store: FeatureStore, other: FeatureStore) -> Values | None:
+        """What the measure compares in place of a store's activations; None for those."""
+        return None
+
+    @classmethod
+    def admit(cls, a: FeatureStore, b: FeatureStore, selection: Selection) -> Selection:
+        """The positions that the measure is defined for; by default all."""
+        return selection
+
+    def restrict(self, documents: npt.ArrayLike) -> Self:
+        """The same measure over the tokens of some documents, from the rows already loaded."""
+        if self.selection.repaired:
+            raise UniversalityError("re-paired rows belong to two documents each; restrict first, then re-pair")
+        chosen = select(self.a.store, self.b.store, documents)
+        if self.selection.documents is not None:
+            chosen = _both(self.selection, chosen, str(self.a.store.path))
+        return self._over(chosen)
+
+    def repaired(self, rows_a: npt.ArrayLike, rows_b: npt.ArrayLike) -> Self:
+        """The same measure with row ``rows_a[p]`` of A meeting ``rows_b[p]`` of B, from the rows already loaded."""
+        return self._over(select(self.a.store, self.b.store, rows=(rows_a, rows_b)))
+
+    def _over(self, selection: Selection) -> Self:
+        return replace(self, selection=self.admit(self.a.store, self.b.store, selection))
+
+    @cached_property
+    def moments(self) -> CoMoments:
+        """Co-moments over the selection; measured when first asked for."""
+        rows_a, rows_b = self.selection.rows_a, self.selection.rows_b
+        known = self.recent[0] if self.recent else None
+        a = _measured(self.a, rows_a, known.a if known else None)
+        same = self.b is self.a and rows_b is rows_a
+        b = a if same else _measured(self.b, rows_b, known.b if known else None)
+        self.check(a)
+        self.check(b)
+        kept = known is not None and np.array_equal(rows_a, known.a.rows)
+        moments = known.with_b(b) if known and kept else CoMoments(a, b, self.memory_budget)
+        self.recent[:] = [moments.without_blocks()]
+        return moments
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(features of A, features of B)."""
+        return self.a.n_features, self.b.n_features
+
+    @cached_property
+    def dead_rows(self) -> BoolArray:
+        """[n_rows] features of A without a score."""
+        return self.is_dead(self.moments.a)
+
+    @cached_property
+    def dead_cols(self) -> BoolArray:
+        """[n_cols] features of B without a score."""
+        return self.is_dead(self.moments.b)
+
+    @property
+    def counts(self) -> tuple[IntArray, IntArray]:
+        """[n_rows], [n_cols] firings over the compared tokens."""
+        return self.moments.a.count, self.moments.b.count
+
+    @property
+    def rows_per_block(self) -> int:
+        """Few where blocks are cut from memory, as many as the budget bears where a block re-reads the stores."""
+        loaded = self.a.whole is not None and self.b.whole is not None
+        n_bytes = min(BLOCK_BYTES, self.memory_budget) if loaded else self.memory_budget // 2
+        return rows_within(n_bytes, self.shape[1] * (4 if self.kind == "masked" else 1))
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What was compared: both stores and the tokens."""
+        a, b = describe_store(self.a.store), describe_store(self.b.store)
+        described = {"measure": self.name, "a": a, "b": b, "tokens": self.selection.describe()}
+        return described | ({"convention": self.convention} if self.convention else {})
+
+    @property
+    def convention(self) -> dict[str, object]:
+        """What else the numbers depend on, as JSON; by default nothing."""
+        return {}
+
+    def check(self, side: Side) -> None:
+        """Refuse a side that the measure is not defined for; by default none."""
+        return
+
+    @abstractmethod
+    def is_dead(self, side: Side) -> BoolArray:
+        """[n_features] True where the measure is undefined for a feature of this side."""
+
+    @abstractmethod
+    def scores(self, values: FloatArray, i: Index, j: Index) -> FloatArray:
+        """Scores of pairs of features i and j from their co-moments: [...], or [4, ...] for the masked sums.
+
+        ``i`` and ``j`` index arrays by feature and broadcast to the shape of the scores; the result is a new array or
+        ``values`` itself.
+        """
+
+    def background(self) -> tuple[FloatArray, FloatArray]:
+        """x [n_rows] and y [n_cols]: a pair that never fires together scores -x_i y_j; 0 unless means are taken off."""
+        return np.zeros(self.shape[0]), np.zeros(self.shape[1])
+
+    def scales(self) -> tuple[FloatArray, FloatArray] | None:
+        """s [n_rows] and t [n_cols]: scores are sums of products x s_i t_j plus the background; None for other maps."""
+        return None
+
+    def block(self, rows: IntArray) -> FloatArray:
+        """Scores [n_rows, n_cols] of distinct rows."""
+        values = self.moments.block(self.kind, rows)
+        return self.scores(np.moveaxis(values, 1, 0) if values.ndim == 3 else values, rows[:, None], slice(None))
+
+    def pairs(self, i: IntArray, j: IntArray) -> FloatArray:
+        """Scores [n_pairs] of given pairs."""
+        return self.scores(self.moments.pairs(self.kind, i, j), i, j)
+
+    @property
+    def listed(self) -> bool:
+        """Whether `stripes` is the way to the whole matrix."""
+        return self.moments.listed
+
+    def stripes(self, rows: IntArray | None = None) -> Iterator[tuple[IntArray, Entries]]:
+        """Scores of the pairs that fire together, some rows at a time and in order; others have the `background`'s."""
+        return self.moments.stripes(self.kind, np.arange(self.shape[0]) if rows is None else rows, self.scores)
+
+    def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
+        """From the listed entries where there are such; a column that fires with too few rows is looked at alone."""
+        if not self.listed:
+            return best_of_blocks(self, k, offset, threshold, both)
+        by_col = Best.empty(self.shape[1], k) if both else None
+        wanted = np.flatnonzero(threshold < np.inf)
+        by_row = best_of_stripes(self.stripes(wanted), self.background(), k, offset, threshold, by_col)
+        if by_col is None:
+            return by_row, None
+        short = beaten_by_background(by_col, self.background(), threshold < np.inf) & (offset < np.inf)
+        if short.any():
+            turned = self.transposed()
+            dead_rows = np.where(threshold < np.inf, 0.0, np.inf)
+            alone = np.where(short, -np.inf, np.inf)
+            wanted = np.flatnonzero(short)
+            again = best_of_stripes(turned.stripes(wanted), turned.background(), k, dead_rows, alone)
+            for kept, found in zip(by_col, again, strict=True):
+                kept[wanted] = found[wanted]
+        return by_row, by_col.without(offset == np.inf)
+
+    def transposed(self) -> Self:
+        """B against A."""
+        turned = Selection(
+            self.selection.rows_b, self.selection.rows_a, self.selection.documents, self.selection.repaired
+        )
+        other = replace(self, a=self.b, b=self.a, selection=turned, recent=[])
+        other.__dict__["moments"] = self.moments.transposed()  # what is measured already
+        return other
+
+    def pairs_by_group(self, i: IntArray, j: IntArray) -> GroupMoments:
+        """Per-group sufficient statistics of given pairs; a measure without them refuses."""
+        raise UniversalityError(
+            f"{self.name} similarity keeps no statistics by group; activation, attribution and phi do"
+        )
+
+    def group_codes(self) -> tuple[IntArray, tuple[str, ...]]:
+        """[n_positions] unit of each position's document (see `independent_units`), coded into those that occur."""
+        if self.selection.repaired:
+            raise UniversalityError("re-paired rows belong to two groups each; there is nothing to sum by group")
+        store = self.a.store
+        units = independent_units(store.documents)
+        codes = units.code[store.tokens.document[self.selection.rows_a]]
+        seen, codes = np.unique(codes, return_inverse=True)
+        return codes.astype(np.int64), tuple(units.names[unit] for unit in seen)
+
+
+def _measured(source: StoreRows, rows: IntArray, known: Side | None) -> Side:
+    """Measure a side, unless these are the known side's rows, perhaps in another order."""
+    if known is not None and rows.size == known.rows.size and np.array_equal(np.sort(rows), np.sort(known.rows)):
+        return replace(known, rows=rows)
+    return measure_side(source, rows)
+
+
+def _both(old: Selection, new: Selection, where: str) -> Selection:
+    assert old.documents is not None
+    assert new.documents is not None
+    rows = np.intersect1d(old.rows_a, new.rows_a, assume_unique=True)
+    if not rows.size:
+        raise UniversalityError(f"{where}: none of the documents asked for is among those already restricted to")
+    return Selection(rows, rows, documents=np.intersect1d(old.documents, new.documents))

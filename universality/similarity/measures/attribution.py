@@ -1,0 +1,98 @@
+"""Attribution similarity: Pearson's r of what two features do, directly, to the logit of the token that follows.
+
+a_i(t) = f_i(t) v_i[token t + 1] with v_i the logit weights of feature i (Bricken et al. 2023, *Towards
+Monosemanticity*; convention as in
+`universality.similarity.measures.logit_weights`: scaled by the final norm's gain, centred over the
+vocabulary that counts in both models). The last token of a block has no next one, and a next token that does not count
+has no weight: those positions are left out of all moments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from universality.arrays import BoolArray, IntArray
+from universality.compiled import njit
+from universality.errors import MismatchError, UniversalityError
+from universality.similarity.engine.store_rows import Rows, Values
+from universality.similarity.engine.token_selection import Selection
+from universality.similarity.measures.activation import ActivationPearson
+from universality.similarity.measures.logit_weights import convention, directions, joint_mask, scaled, unembedding
+
+if TYPE_CHECKING:
+    from universality.features.storage.store import FeatureStore
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution(ActivationPearson):
+    """Pearson's r of per-token attributions between all features of two stores."""
+
+    name: ClassVar[str] = "attribution"
+
+    @classmethod
+    def values(cls, store: FeatureStore, other: FeatureStore) -> Values:
+        """Attributions in place of activations; 0 where a position is left out."""
+        own, others = unembedding(store), unembedding(other)
+        mask = joint_mask(store, other, own, others)
+        direction = scaled(directions(store), own)[0].astype(np.float32)
+        W_U = (own.W_U - own.W_U[:, mask].mean(axis=1, dtype=np.float64)[:, None]).T.astype(np.float32, order="C")
+        following = _following(store, mask)
+
+        def attribute(rows: Rows, tokens: IntArray) -> Rows:
+            data = np.zeros_like(rows.data)
+            _attribute(rows.start, rows.stop, rows.indices, rows.data, following[tokens], direction, W_U, data)
+            return rows._replace(data=data)
+
+        return attribute
+
+    @classmethod
+    def admit(cls, a: FeatureStore, b: FeatureStore, selection: Selection) -> Selection:
+        """Leave out positions without a next token that counts."""
+        mask = joint_mask(a, b, unembedding(a), unembedding(b))
+        counts = _following(a, mask) >= 0
+        kept = counts[selection.rows_a] & counts[selection.rows_b]
+        if not kept.any():
+            raise UniversalityError(
+                f"{a.path}: none of the {selection.n} tokens compared is followed by one that counts in both "
+                "vocabularies, so there is no attribution"
+            )
+        rows_a = selection.rows_a[kept]
+        rows_b = rows_a if selection.rows_b is selection.rows_a else selection.rows_b[kept]
+        return Selection(rows_a, rows_b, selection.documents, selection.repaired)
+
+    @property
+    def convention(self) -> dict[str, object]:
+        """How logit weights are made."""
+        return convention(self.a.store, self.b.store)
+
+
+def _following(store: FeatureStore, mask: BoolArray) -> IntArray:
+    """[n_tokens] the token after each row's within its block; -1 where there is none, or one that does not count."""
+    tokens = store.tokens
+    if tokens.token.max(initial=0) >= mask.size:
+        raise MismatchError(
+            f"{store.path}: token {tokens.token.max()}, but its unembedding has a vocabulary of {mask.size}; "
+            "attribution needs the unembedding of the model that read these tokens"
+        )
+    follows = np.zeros(store.n_tokens, bool)
+    follows[:-1] = (np.diff(tokens.position) == 1) & (np.diff(tokens.document) == 0)
+    following = np.roll(tokens.token, -1)
+    return np.where(follows & mask[following], following, -1).astype(np.int64)
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _attribute(start, stop, indices, data, following, direction, W_U, out):  # type: ignore[no-untyped-def]
+    """``out`` = activation x (direction of the feature · column of the next token)."""
+    for p in range(start.size):
+        if following[p] < 0:
+            continue
+        column = W_U[following[p]]
+        for e in range(start[p], stop[p]):
+            row = direction[indices[e]]
+            weight = 0.0
+            for d in range(column.size):
+                weight += np.float64(row[d]) * np.float64(column[d])
+            out[e] = np.float32(data[e] * weight)

@@ -1,0 +1,98 @@
+"""Decoder similarity: the cosine of two features' decoder rows, within one model.
+
+Models trained from different seeds hold their activations in bases that differ by about a random rotation, so the
+cosine of rows from two models says nothing; it is refused unless forced, or made after an alignment
+(`universality.similarity.measures.alignment`), whose explained variance then stands in the provenance. Models that
+share a basis (a model and its fine-tune, the checkpoints of a run) or two layers' residual streams are compared where
+both stores name the same ``basis`` in their provenance.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from universality.arrays import BoolArray, FloatArray
+from universality.errors import MismatchError, UniversalityError
+from universality.similarity.engine.block_source import describe_store
+from universality.similarity.engine.factors import FactorSource
+from universality.similarity.engine.token_selection import check_stores
+
+if TYPE_CHECKING:
+    from universality.features.storage.store import FeatureStore
+    from universality.similarity.measures.alignment import Alignment
+
+
+def decoder_source(
+    a: FeatureStore, b: FeatureStore, force: bool = False, alignment: Alignment | None = None
+) -> FactorSource:
+    """Cosines as two factors with unit rows; see `Similarity.decoder`.
+
+    Raises
+    ------
+    UniversalityError
+        When a store holds no dictionary.
+    MismatchError
+        When the stores come from two models or sites, or do not say from which, and neither ``force`` nor an
+        alignment is given; or when the rows differ in width.
+    """
+    check_stores(a, b)
+    rows_a, rows_b = _decoder(a), _decoder(b)
+    if alignment is not None:
+        if alignment.rotation.shape != (rows_a.shape[1], rows_b.shape[1]):
+            raise MismatchError(
+                f"alignment of spaces {alignment.rotation.shape}, but the decoder rows of {a.path} and {b.path} are "
+                f"{rows_a.shape[1]} and {rows_b.shape[1]} wide; use align() on these two stores, in this order"
+            )
+        rows_a = rows_a @ alignment.rotation
+    if rows_a.shape[1] != rows_b.shape[1]:
+        raise MismatchError(
+            f"{b.path}: decoder rows of width {rows_b.shape[1]}, but {a.path} has {rows_a.shape[1]}; "
+            "a cosine needs one space"
+        )
+    if not force and alignment is None:
+        check_same_space(a, b)
+    x, dead_a = _unit(rows_a, ~a.alive)
+    y, dead_b = _unit(rows_b, ~b.alive)
+    provenance = {"measure": "decoder", "a": describe_store(a), "b": describe_store(b), "force": force}
+    if alignment is not None:
+        provenance["alignment"] = alignment.describe()
+    return FactorSource(x, y, dead_a, dead_b, "decoder", provenance, limit=1.0)
+
+
+def _decoder(store: FeatureStore) -> FloatArray:
+    if store.dictionary is None:
+        raise UniversalityError(f"{store.path}: holds no dictionary; decoder similarity needs finish(dictionary=...)")
+    return store.dictionary.decoder.astype(np.float64)
+
+
+def check_same_space(a: FeatureStore, b: FeatureStore) -> None:
+    """Refuse stores of two models or sites, or of unknown models: their decoder rows share no basis."""
+    bases = [store.provenance.get("basis") for store in (a, b)]
+    if a is b or (None not in bases and bases[0] == bases[1]):
+        return
+    for what, found in (("model", [_model(s) for s in (a, b)]), ("site", [s.provenance.get("site") for s in (a, b)])):
+        if what == "model" and None in found:
+            unknown = [str(store.path) for store, value in zip((a, b), found, strict=True) if value is None]
+            raise MismatchError(
+                f"{' and '.join(unknown)}: provenance names no model hash, so it cannot be told whether both decoders "
+                "share a basis; record it, or pass force=True if they do"
+            )
+        if None not in found and found[0] != found[1]:
+            raise MismatchError(
+                f"{b.path}: {what} {str(found[1])[:12]}, but {a.path} has {str(found[0])[:12]}; decoder rows of two "
+                f"{what}s lie in unrelated bases and their cosine says nothing: use activation or logit similarity, or "
+                "alignment=align(a, b); if they share a basis, say so when they are collected (models.one_basis)"
+            )
+
+
+def _model(store: FeatureStore) -> str | None:
+    model = store.provenance.get("model")
+    return model.get("hash") if isinstance(model, dict) else None
+
+
+def _unit(rows: FloatArray, silent: BoolArray) -> tuple[FloatArray, BoolArray]:
+    norm = np.linalg.norm(rows, axis=1)
+    dead = (norm == 0) | silent
+    return np.where(dead[:, None], 0.0, rows / np.where(dead, 1.0, norm)[:, None]), dead

@@ -1,0 +1,156 @@
+"""Logit-weight similarity: Pearson's r over the vocabulary of what two features do to the logits, directly.
+
+Convention (Bricken et al. 2023): a feature's direction in the residual stream loses its mean over d_model where
+the final norm is a LayerNorm (``center_d_model``), is scaled by that norm's gain, and meets the columns of W_U
+that count in *both* models, centred over them. Effects through later layers are not in it.
+
+No array of features x vocabulary is made: with D the scaled directions and U the centred W_U, the covariance is
+D₁ (U₁U₂ᵀ) D₂ᵀ and the variances diag(D UUᵀ Dᵀ), so d_model x d_model Gram matrices hold all of the vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from universality.arrays import BoolArray, FloatArray
+from universality.errors import MismatchError, UniversalityError
+from universality.models.unembedding import LEFT_OUT
+from universality.similarity.engine.block_source import describe_store
+from universality.similarity.engine.factors import FactorSource
+from universality.similarity.engine.token_selection import check_stores
+
+if TYPE_CHECKING:
+    from universality.features.storage.store import FeatureStore
+    from universality.models.unembedding import Unembedding
+
+VOCAB_CHUNK = 4096
+RELATIVE_ZERO = 1e-24  # of squared lengths: what rounding leaves of a direction that the centring removes
+
+
+def logit_source(a: FeatureStore, b: FeatureStore) -> FactorSource:
+    """Logit-weight Pearson as two factors; see `Similarity.logit`.
+
+    Raises
+    ------
+    UniversalityError
+        When a store holds no residual directions or no unembedding.
+    MismatchError
+        When the vocabularies differ.
+    """
+    check_stores(a, b)
+    direction_a, direction_b = directions(a), directions(b)
+    u_a, u_b = unembedding(a), unembedding(b)
+    mask = joint_mask(a, b, u_a, u_b)
+    aa, ab, bb = _grams(u_a.W_U, u_b.W_U, mask)
+    x, dead_a = _standardise(scaled(direction_a, u_a), aa, ~a.alive)
+    y, dead_b = _standardise(scaled(direction_b, u_b), bb, ~b.alive)
+    provenance = {
+        "measure": "logit",
+        "a": describe_store(a),
+        "b": describe_store(b),
+        "n_vocab": int(mask.sum()),
+        "convention": convention(a, b),
+    }
+    return FactorSource(x @ ab, y, dead_a, dead_b, "logit", provenance, limit=1.0)
+
+
+def convention(a: FeatureStore, b: FeatureStore) -> dict[str, object]:
+    """How logit weights are made, as JSON: of each side the unembedding and what the final norm does, and the mask."""
+    sides = {}
+    for name, store in (("a", a), ("b", b)):
+        u = unembedding(store)
+        sides[name] = {"unembedding": u.hash, "mean_over_d_model_removed": u.center_d_model, "gain": "final norm"}
+    mask = joint_mask(a, b, unembedding(a), unembedding(b))
+    return sides | {
+        "left_out": list(LEFT_OUT),
+        "stored_directions": "raw: neither centred nor scaled",
+        "centred_over": "vocabulary that counts in both",
+        "n_vocab": int(mask.sum()),
+        "mask_hash": hashlib.sha256(mask.tobytes()).hexdigest()[:16],
+    }
+
+
+def directions(store: FeatureStore) -> FloatArray:
+    """What each feature writes into the residual stream, raw, float64 [n_features, d_model]."""
+    dictionary = store.dictionary
+    if dictionary is None or dictionary.residual is None:
+        held = "no dictionary" if dictionary is None else "a dictionary without residual directions"
+        raise UniversalityError(
+            f"{store.path}: holds {held}; logit similarity needs what each feature writes into the residual stream "
+            "(finish(dictionary=Dictionary(..., residual=...)))"
+        )
+    return dictionary.residual.astype(np.float64)
+
+
+def unembedding(store: FeatureStore) -> Unembedding:
+    """The store's unembedding, or an error that says that it has none."""
+    found = store.unembedding()
+    if found is None and "segments" in store.provenance:
+        raise UniversalityError(
+            f"{store.path}: its rows are segments, read by models of several tokenizers; logit weights and "
+            "attributions compare over one vocabulary"
+        )
+    if found is None:
+        raise UniversalityError(
+            f"{store.path}: holds no unembedding; logit similarity needs one (finish(unembedding=...))"
+        )
+    return found
+
+
+def joint_mask(a: FeatureStore, b: FeatureStore, u_a: Unembedding, u_b: Unembedding) -> BoolArray:
+    """bool [d_vocab], what counts in both models."""
+    if u_a.mask.size != u_b.mask.size:
+        raise MismatchError(
+            f"{b.path}: a vocabulary of {u_b.mask.size}, but {a.path} one of {u_a.mask.size}; "
+            "logit weights compare only over one vocabulary"
+        )
+    known = [store.provenance.get("tokenizer_hash") for store in (a, b)]
+    if None not in known and known[0] != known[1]:
+        raise MismatchError(
+            f"{b.path}: tokenizer {str(known[1])[:12]}, but {a.path} has {str(known[0])[:12]}; "
+            "logit weights compare only over one vocabulary"
+        )
+    mask = u_a.mask & u_b.mask
+    if mask.sum() < 2:
+        raise MismatchError(
+            f"{a.path} and {b.path}: {int(mask.sum())} vocabulary entries count in both; r needs at least 2"
+        )
+    return mask
+
+
+def scaled(direction: FloatArray, unembedding: Unembedding) -> tuple[FloatArray, FloatArray]:
+    """Directions as the unembedding sees them, and their squared lengths before the mean was removed."""
+    gain = unembedding.gain.astype(np.float64)
+    length = np.einsum("nd,nd->n", direction, direction) * np.max(gain**2, initial=0)
+    if unembedding.center_d_model:
+        direction = direction - direction.mean(axis=1, keepdims=True)
+    return direction * gain, length
+
+
+def _grams(w_a: np.ndarray, w_b: np.ndarray, mask: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """U₁U₁ᵀ, U₁U₂ᵀ, U₂U₂ᵀ of the masked, centred unembeddings, a chunk of the vocabulary at a time."""
+    kept = np.flatnonzero(mask)
+    mean_a, mean_b = (w[:, kept].mean(axis=1, dtype=np.float64)[:, None] for w in (w_a, w_b))
+    d_a, d_b = w_a.shape[0], w_b.shape[0]
+    aa, ab, bb = np.zeros((d_a, d_a)), np.zeros((d_a, d_b)), np.zeros((d_b, d_b))
+    for low in range(0, kept.size, VOCAB_CHUNK):
+        part = kept[low : low + VOCAB_CHUNK]
+        u_a, u_b = w_a[:, part] - mean_a, w_b[:, part] - mean_b
+        aa += u_a @ u_a.T
+        ab += u_a @ u_b.T
+        bb += u_b @ u_b.T
+    return aa, ab, bb
+
+
+def _standardise(
+    scaled: tuple[FloatArray, FloatArray], gram: FloatArray, silent: BoolArray
+) -> tuple[FloatArray, BoolArray]:
+    """Divide each direction by its logit weights' norm; name and zero those that have none or never fire."""
+    direction, length = scaled
+    variance = np.einsum("nd,nd->n", direction @ gram, direction)
+    dead = (variance <= RELATIVE_ZERO * length * np.trace(gram)) | silent
+    norm = np.sqrt(np.where(dead, 1.0, variance))
+    return np.where(dead[:, None], 0.0, direction / norm[:, None]), dead

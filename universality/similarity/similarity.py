@@ -1,0 +1,271 @@
+"""The one Similarity: scores between the features of two sides, made a block of rows at a time.
+
+Terms: a *row* is a feature of the first side, a *column* a feature of the second; *dead* is one for which the
+measure is not defined (it never fires on the tokens, or does not vary). Matching, heatmaps and families see
+only this class. A new measure is one file with a `BlockSource` (over tokens: a `TokenSource`) and one constructor in
+`universality.similarity.constructors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, TypeAlias, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from universality.arrays import BoolArray, FloatArray, IntArray
+from universality.errors import UniversalityError
+from universality.similarity.constructors import Measures
+from universality.similarity.engine.best_partners import Best, TopK
+from universality.similarity.engine.group_sums import GroupMoments
+from universality.similarity.engine.token_source import TokenSource
+from universality.similarity.measures.masked import Coverage
+
+RowsLike: TypeAlias = slice | npt.ArrayLike
+
+
+class Similarity(Measures):
+    """A matrix of scores [n_rows, n_cols] that is never held whole unless it fits.
+
+    Use a constructor: `activation`, `firing`, `attribution`, `masked_cosine`, `coverage` compare over tokens, `logit`
+    and `decoder` compare weights; or `from_dense`, `from_factors`.
+
+    Examples
+    --------
+    >>> sim = Similarity.from_dense([[0.9, 0.1], [0.2, 0.8]])
+    >>> sim.topk(1)[0].ravel().tolist()
+    [0, 1]
+    """
+
+    def covered(self) -> Similarity:
+        """On how many tokens both fire, over the tokens of this one and from the stores that it has loaded.
+
+        Raises
+        ------
+        UniversalityError
+            When this is a measure of weights.
+        """
+        source = self._tokens("covered")
+        return Similarity(Coverage(source.a, source.b, source.selection, source.memory_budget, of_="tokens"))
+
+    @property
+    def name(self) -> str:
+        """The measure: "activation", "logit", "decoder", ..."""
+        return self._source.name
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_rows, n_cols)."""
+        return self._source.shape
+
+    @property
+    def dead_rows(self) -> BoolArray:
+        """bool [n_rows], features of the first side without a defined score; their scores are 0."""
+        return self._source.dead_rows
+
+    @property
+    def dead_cols(self) -> BoolArray:
+        """bool [n_cols], features of the second side without a defined score; their scores are 0."""
+        return self._source.dead_cols
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What was compared and how, as JSON."""
+        return self._source.provenance
+
+    @property
+    def memory_budget(self) -> int:
+        """Bytes that an array of features x features may take."""
+        return self._source.memory_budget
+
+    @property
+    def counts(self) -> tuple[IntArray, IntArray] | None:
+        """Firings of each row's and each column's feature over the compared tokens; None for measures of weights."""
+        return self._source.counts if isinstance(self._source, TokenSource) else None
+
+    def __repr__(self) -> str:
+        return f"Similarity({self.name}, {self.shape[0]} x {self.shape[1]})"
+
+    def block(self, rows: RowsLike) -> FloatArray:
+        """Scores float64 [n_rows, n_cols] of a slice or an integer array of rows."""
+        wanted = self._index(rows, 0)
+        distinct, back = np.unique(wanted, return_inverse=True)
+        repeats = distinct.size < wanted.size
+        out = self._source.block(distinct)[back] if repeats else self._source.block(wanted)
+        out[self.dead_rows[wanted]] = 0
+        out[:, self.dead_cols] = 0
+        return out
+
+    def blocks(self, n_rows: int | None = None) -> Iterator[tuple[slice, FloatArray]]:
+        """The whole matrix as (rows, scores) in rising order, ``n_rows`` at a time (or what memory suggests)."""
+        step = n_rows or min(self._source.rows_per_block, max(1, self.shape[0]))
+        for low in range(0, self.shape[0], step):
+            rows = slice(low, min(low + step, self.shape[0]))
+            yield rows, self.block(rows)
+
+    @overload
+    def topk(self, k: int, axis: Literal[0, 1] = ...) -> TopK: ...
+    @overload
+    def topk(self, k: int, axis: None) -> tuple[TopK, TopK]: ...
+    def topk(self, k: int, axis: Literal[0, 1] | None = 1) -> TopK | tuple[TopK, TopK]:
+        """The k best partners, best first; of equal scores the lower index.
+
+        Parameters
+        ----------
+        k
+            How many.
+        axis
+            1: the best columns of each row, arrays [n_rows, k]. 0: the best rows of each column, [n_cols, k].
+            None: both, from one pass.
+
+        Returns
+        -------
+        index, score : int64, float64
+            Or two of those for both axes. Dead features have and are no partners: index -1 and score NaN fill what is
+            missing.
+        """
+        if k < 1 or axis not in (0, 1, None):
+            raise UniversalityError(f"topk: expected k >= 1 and axis 0, 1 or None, found k={k}, axis={axis}")
+        if axis == 0:
+            return self.transposed().topk(k)
+        threshold = np.where(self.dead_rows, np.inf, -np.inf)
+        by_row, by_col = self._source.best(k, np.where(self.dead_cols, np.inf, 0.0), threshold, axis is None)
+        rows = by_row.partner, by_row.score
+        return rows if by_col is None else (rows, (by_col.partner, by_col.score))
+
+    def best(self, k: int, prices: FloatArray, threshold: FloatArray) -> Best:
+        """The k columns with the largest score - price of each row, among those above the row's threshold.
+
+        Parameters
+        ----------
+        k
+            How many.
+        prices
+            Finite [n_cols].
+        threshold
+            [n_rows].
+        """
+        prices = np.where(self.dead_cols, np.inf, prices)
+        return self._source.best(k, prices, np.where(self.dead_rows, np.inf, threshold), both=False)[0]
+
+    def transposed(self) -> Similarity:
+        """The same scores with columns as rows."""
+        return Similarity(self._source.transposed())
+
+    def above(self, threshold: float) -> tuple[IntArray, IntArray, FloatArray]:
+        """All pairs of living features with a score >= ``threshold``: rows, columns, scores, in row order."""
+        rows, cols, scores = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
+        for part, block in self.blocks():
+            keep = block >= threshold
+            keep[self.dead_rows[part]] = False
+            keep[:, self.dead_cols] = False
+            i, j = np.nonzero(keep)
+            rows.append(i + part.start)
+            cols.append(j)
+            scores.append(block[i, j])
+        return np.concatenate(rows), np.concatenate(cols), np.concatenate(scores)
+
+    def on(self, device: str) -> Similarity:
+        """The same scores, with blocks and best partners computed on a torch device such as "cuda".
+
+        Raises
+        ------
+        UniversalityError
+            When the measure has no way there, or its stores do not fit into the memory budget.
+        """
+        from universality.similarity.engine.device_blocks import DeviceSource
+
+        return Similarity(DeviceSource.of(self._source, device))
+
+    @overload
+    def pairs(self, i: npt.ArrayLike, j: npt.ArrayLike, by: None = ...) -> FloatArray: ...
+    @overload
+    def pairs(self, i: npt.ArrayLike, j: npt.ArrayLike, by: Literal["group"]) -> GroupMoments: ...
+    def pairs(
+        self, i: npt.ArrayLike, j: npt.ArrayLike, by: Literal["group"] | None = None
+    ) -> FloatArray | GroupMoments:
+        """Scores of given pairs, without the full matrix.
+
+        Parameters
+        ----------
+        i, j
+            [n_pairs] rows and columns.
+        by
+            None for scores float64 [n_pairs]. "group" (for measures that are Pearson's r over tokens) for the sums per
+            group of documents (per document in kinds of few groups), from which `GroupMoments.pearson` has r for any
+            resample.
+
+        Raises
+        ------
+        UniversalityError
+            When indices are out of range or do not pair up, or the measure has no statistics by group.
+        """
+        rows, cols = self._index(i, 0), self._index(j, 1)
+        if rows.size != cols.size:
+            raise UniversalityError(f"pairs: {rows.size} rows and {cols.size} columns do not pair up")
+        if by is None:
+            scores = self._source.pairs(rows, cols)
+            return np.where(self.dead_rows[rows] | self.dead_cols[cols], 0.0, scores)
+        if by != "group":
+            raise UniversalityError(f"pairs: by={by!r}; expected None or 'group'")
+        return self._tokens("statistics by group").pairs_by_group(rows, cols)
+
+    def restrict(self, documents: npt.ArrayLike) -> Similarity:
+        """The same measure over the tokens of some documents, moments recomputed on exactly those.
+
+        Raises
+        ------
+        UniversalityError
+            When the measure does not come from tokens, or none of the documents has one.
+        """
+        return Similarity(self._tokens("documents to restrict to").restrict(documents))
+
+    def repaired(self, rows_a: npt.ArrayLike, rows_b: npt.ArrayLike) -> Similarity:
+        """The same measure with row ``rows_a[p]`` of A meeting row ``rows_b[p]`` of B; for nulls.
+
+        Raises
+        ------
+        UniversalityError
+            When the measure does not come from tokens, or the rows do not pair up.
+        """
+        return Similarity(self._tokens("rows to pair anew").repaired(rows_a, rows_b))
+
+    def dense(self, memory_budget: int | None = None) -> FloatArray:
+        """The whole matrix, float64 [n_rows, n_cols].
+
+        Raises
+        ------
+        UniversalityError
+            When it takes more than ``memory_budget`` bytes (default: the similarity's own budget).
+        """
+        budget = self.memory_budget if memory_budget is None else memory_budget
+        needed = 8 * self.shape[0] * self.shape[1]
+        if needed > budget:
+            raise UniversalityError(
+                f"{self!r} takes {needed:,} bytes as a dense array, over the budget of {budget:,}; "
+                "use blocks(), or raise memory_budget"
+            )
+        out = np.empty(self.shape)
+        for rows, block in self.blocks():
+            out[rows] = block
+        return out
+
+    def _tokens(self, what: str) -> TokenSource:
+        if not isinstance(self._source, TokenSource):
+            raise UniversalityError(f"{self.name} similarity does not come from tokens: it has no {what}")
+        return self._source
+
+    def _index(self, given: RowsLike, axis: Literal[0, 1]) -> IntArray:
+        n = self.shape[axis]
+        if isinstance(given, slice):
+            return np.arange(n, dtype=np.int64)[given]
+        array = np.asarray(given)
+        if array.ndim != 1 or not (np.issubdtype(array.dtype, np.integer) or not array.size):
+            raise UniversalityError(
+                f"expected a slice or an array of integers [n], found {array.dtype} of shape {array.shape}"
+            )
+        if array.size and (array.min() < 0 or array.max() >= n):
+            what = ("row", "column")[axis]
+            raise UniversalityError(f"{what} indices from 0 to {n - 1} exist, found {array.min()} to {array.max()}")
+        return array.astype(np.int64)
