@@ -4,8 +4,8 @@ NaN stands for a number that is not known, None for a part that was not done. Co
 model whose features are counted, *B* the one that they seek partners in.
 """
 
+from universality.report.data.model_pairs import Pairing, SharedRow
 from universality.report.data.page import PAGE_WIDTH, Caption, FileLink, Picture, Report, Section
-from universality.report.data.pair_pages import Pairing, SharedRow
 from universality.report.data.pairs import Example, FeatureCard, Pair, PairGroup
 from universality.report.data.samples import NAN, THRESHOLDS, Headline, Population, Role, Sample, sample
 from universality.report.data.tables import (

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from universality.report.data.pair_pages import Pairing, SharedRow
+from universality.report.data.model_pairs import Pairing, SharedRow
 from universality.report.data.pairs import PairGroup
 from universality.report.data.samples import Headline
 from universality.report.data.tables import ConceptRow, ControlRow, FamilyTable, LanguageModels, SaeQuality, WidthRow

@@ -34,7 +34,7 @@ from universality.report.figures.scatter import (
 from universality.report.figures.similarity_strata import Stratum, describe_strata, similarity_by_firings, strata
 from universality.report.figures.splitting import describe_splitting, splitting_factors
 from universality.report.figures.training import Curve, curves, describe_training, training_curves
-from universality.report.figures.tree import describe_family, family_tree
+from universality.report.figures.tree_drawing import describe_family, family_tree
 from universality.report.figures.tree_layout import choose_family
 
 __all__ = [
