@@ -4,6 +4,9 @@ Terms: a *feature* is one direction of a dictionary (elsewhere: latent), the *wi
 *fires* where its activation is positive; an SAE's *codes* are the features of a batch of tokens.
 """
 
+from universality.sae.activation_summary import ActivationSummary, summarise
+from universality.sae.architectures import register_architecture
+from universality.sae.architectures.base import Architecture, AutogradArchitecture, ForwardPass
 from universality.sae.compute.products import fast_products
 from universality.sae.crosscoder import Crosscoder
 from universality.sae.latent_scaling import LatentScaling
@@ -11,7 +14,6 @@ from universality.sae.quality import LossRecovered, Quality, QualityReport, loss
 from universality.sae.sae import SAE
 from universality.sae.training.grid import clear_checkpoints, merge_logs, train_grid
 from universality.sae.training.initial_distance import Beginning, beginnings
-from universality.sae.training.initialisation import ActivationSummary, summarise
 from universality.sae.training.spec import SAESpec
 from universality.sae.training.trainer import SAETrainer
 from universality.sae.training.watchers import watcher
@@ -19,8 +21,11 @@ from universality.sae.training.watchers import watcher
 __all__ = [
     "SAE",
     "ActivationSummary",
+    "Architecture",
+    "AutogradArchitecture",
     "Beginning",
     "Crosscoder",
+    "ForwardPass",
     "LatentScaling",
     "LossRecovered",
     "Quality",
@@ -32,6 +37,7 @@ __all__ = [
     "fast_products",
     "loss_recovered",
     "merge_logs",
+    "register_architecture",
     "summarise",
     "train_grid",
     "watcher",
