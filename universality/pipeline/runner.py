@@ -184,7 +184,7 @@ def _together() -> Iterator[Ranks | None]:
 
     ranks = join_ranks()
     yield ranks
-    ranks.leave()  # not where one has failed: the others learn of it by its end
+    ranks.shut_down()  # not where one has failed: the others learn of it by its end
 
 
 def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:

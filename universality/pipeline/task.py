@@ -79,7 +79,7 @@ class Processes(Protocol):
     def wait(self) -> None:
         """Until all are here."""
 
-    def tell(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """What the first said; all must ask."""
 
 
@@ -89,7 +89,7 @@ class _Alone:
     def wait(self) -> None:
         pass
 
-    def tell(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         return value
 
 
@@ -112,7 +112,7 @@ def run_tasks(
     for task in tasks:
         begin = time.monotonic()
         key = _key(task, folder) if processes.first else ""
-        skipped = processes.tell(processes.first and _is_done(task, folder, key))
+        skipped = processes.broadcast(processes.first and _is_done(task, folder, key))
         if not skipped:
             _make(task, folder, key, processes)
         outcomes.append(Outcome(task.name, skipped, time.monotonic() - begin))

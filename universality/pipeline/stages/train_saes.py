@@ -37,9 +37,9 @@ from universality.sae import (
 from universality.sae.training.distributed import (
     DataParallelTrainer,
     Ranks,
+    assign_to_ranks,
     check_batch_size,
     share_of_batches,
-    spread,
 )
 from universality.sae.training.initial_distance import record
 from universality.sae.training.watchers import Watcher
@@ -188,7 +188,7 @@ def _mine(config: Config, sites: Mapping[str, Site], ranks: Ranks) -> dict[Key, 
     if config.saes.data_parallel:
         return specs
     widths = {name: site.d_in for name, site in sites.items()}
-    parts = spread(specs, widths, {name: site.cost for name, site in sites.items()}, ranks.size)
+    parts = assign_to_ranks(specs, widths, {name: site.cost for name, site in sites.items()}, ranks.size)
     return {key: specs[key] for key in parts[ranks.rank]}
 
 
@@ -215,7 +215,7 @@ def _trainers(config: Config, specs: Mapping[Key, SAESpec], stream: Stream, rank
     summaries = {name: summarised(name, sample, spec_of[name]) for name, sample in stream.samples.items()}
     stream.samples.clear()
     if kind is DataParallelTrainer:  # one machine's last bits for all
-        said = ranks.tell({name: found.to("cpu") for name, found in summaries.items()})
+        said = ranks.broadcast({name: found.to("cpu") for name, found in summaries.items()})
         summaries = {name: found.to(summaries[name].centre.device) for name, found in said.items()}
     return {key: kind(spec, summaries[key[0]], _steps(config)) for key, spec in specs.items()}
 
