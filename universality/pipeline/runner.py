@@ -233,7 +233,7 @@ def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[
     matched = [
         Task(
             f"match/{comparison.name}",
-            [c.statistics.model_dump(), *shared] if shared else c.statistics.model_dump(),
+            [c.statistics.as_dict(), *shared] if shared else c.statistics.as_dict(),
             sorted({f"collect/{name}" for name in comparison.models}) + _ceiling_tasks(c, folder, comparison),
             partial(stages.make_match, c, folder, comparison),
         )
@@ -242,7 +242,7 @@ def plan(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[
     grown = [
         Task(
             f"families/{name}",
-            [c.families.model_dump(), *family_stores(c, name)],
+            [c.families.as_dict(), *family_stores(c, name)],
             (f"collect/{name}",),
             partial(stages.make_families, c, folder, name),
         )
@@ -297,7 +297,7 @@ def _corpus_inputs(config: Config, memory: Path | None = None) -> list[list[Any]
 def _model_inputs(config: Config, name: str, memory: Path) -> list[Any]:
     m = config.models
     if name in m.train:
-        return [m.train[name].model_dump(), m.architecture.model_dump(), m.training.model_dump(), m.dtype]
+        return [m.train[name].as_dict(), m.architecture.as_dict(), m.training.as_dict(), m.dtype]
     from universality.models.shipped import model_folder
 
     return [m.load[name], config.saes.quality_blocks, _by_content([model_folder(m.load[name])], memory)]

@@ -62,7 +62,7 @@ def crosscoder_tasks(config: Config, folder: RunFolder) -> list[Task]:
         Task("crosscoder/collect", learnt, (*models, "crosscoder/train"), partial(_collect, config, folder)),
         Task(
             "crosscoder/compare",
-            c.statistics.model_dump(),
+            c.statistics.as_dict(),
             ("crosscoder/collect", *(f"collect/{name}" for name in names), f"match/{matched}"),
             partial(_compare, config, folder),
         ),

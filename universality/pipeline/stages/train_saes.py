@@ -44,10 +44,6 @@ from universality.sae.training.distributed import (
 from universality.sae.training.initial_distance import record
 from universality.sae.training.watchers import Watcher
 
-SPEC_FIELDS = {
-    "architecture", "l1", "l0", "bandwidth", "learning_rate", "apply_b_dec_to_input", "resample_at", "resample_seed",
-    "max_norm_ratio", "normalize_activations",
-}  # fmt: skip
 SAMPLE = 8192
 Key = tuple[str, str]
 
@@ -198,12 +194,9 @@ def specs_of(config: Config, device: torch.device) -> dict[Key, SAESpec]:
     products = fast_products(device) if s.products == "auto" else s.products
     return {
         (model, f"w{width}-s{seed}"): SAESpec(
-            d_sae=width,
-            k=s.k_of(width),
-            nested=s.nested_below(width),
             seed=seed + SEEDS_OF_A_MODEL * config.models.names.index(model),
             products=products,
-            **s.model_dump(include=SPEC_FIELDS),
+            **s.for_spec(width),
         )
         for model, width, seed in sae_grid(config)
     }
