@@ -22,8 +22,8 @@ from universality.files import write_json
 from universality.models.language_model import load_model, save_model, to_fastest_device
 from universality.models.model_settings import ModelArchitecture, ModelSeeds, ModelTraining
 from universality.models.train_model import train_model
-from universality.pipeline.stages.making import sample_documents
-from universality.pipeline.stages.train_saes import Stream
+from universality.pipeline.stages.collect_features import sample_documents
+from universality.pipeline.stages.sae_training import Stream
 from universality.sae import Quality, SAESpec, SAETrainer, clear_checkpoints, fast_products, summarise, train_grid
 
 HOOK, BATCH = "blocks.0.mlp.hook_post", 2048

@@ -17,7 +17,7 @@ from universality.pipeline.reporting import run_results as gather
 from universality.pipeline.reporting.explorer_data import write_explorer
 from universality.pipeline.reporting.report_pages import _write_summary
 from universality.pipeline.reporting.terminal_summary import print_findings
-from universality.pipeline.stages.making import make_match
+from universality.pipeline.stages.match_features import make_match
 from universality.pipeline.study import comparisons
 from universality.report import Report, write_report
 from universality.report.narrative import answer
