@@ -3,9 +3,9 @@
 import pytest
 
 from universality.activations import ModelSite
-from universality.config import ArchitectureConfig
 from universality.corpus import TokenBlocks, build_corpus
 from universality.models.language_model import LanguageModel, new_model
+from universality.models.model_settings import ModelArchitecture
 
 HOOK = "blocks.0.mlp.hook_post"
 
@@ -17,7 +17,7 @@ def blocks() -> TokenBlocks:
 
 @pytest.fixture(scope="session")
 def models(blocks) -> dict[str, LanguageModel]:
-    architecture = ArchitectureConfig(d_model=32, n_heads=2, d_mlp=64)
+    architecture = ModelArchitecture(d_model=32, n_heads=2, d_mlp=64)
     return {
         name: new_model(architecture, d_vocab=blocks.d_vocab, n_ctx=blocks.n_ctx, init_seed=seed, name=name)
         for seed, name in enumerate("AB")

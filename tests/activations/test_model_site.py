@@ -7,10 +7,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch.testing import assert_close
 
 from universality.activations import JointSite, ModelSite, check_models, harvest, resolve_hook, rows_of, spliced_loss
-from universality.config import ArchitectureConfig
 from universality.errors import MismatchError, ModelError
 from universality.models.forward import mean_loss
 from universality.models.language_model import LanguageModel, new_model
+from universality.models.model_settings import ModelArchitecture
 
 HOOK = "blocks.0.mlp.hook_post"
 
@@ -38,7 +38,7 @@ def passes(model: LanguageModel, work: Callable[[], object]) -> int:
 
 
 def test_hooks_of_one_model_are_harvested_in_one_pass_and_are_those_of_a_pass_each(blocks) -> None:
-    architecture = ArchitectureConfig(n_layers=3, d_model=32, n_heads=2, d_mlp=64)
+    architecture = ModelArchitecture(n_layers=3, d_model=32, n_heads=2, d_mlp=64)
     deep, other = (
         new_model(architecture, d_vocab=blocks.d_vocab, n_ctx=blocks.n_ctx, init_seed=seed, name=f"m{seed}")
         for seed in (0, 1)
@@ -103,7 +103,7 @@ def test_hooks_resolve_old_and_new_names(models) -> None:
 
 
 def test_models_that_cannot_read_the_blocks_are_refused(blocks) -> None:
-    architecture = ArchitectureConfig(d_model=16, n_heads=1, d_mlp=8)
+    architecture = ModelArchitecture(d_model=16, n_heads=1, d_mlp=8)
 
     def model(**changes) -> LanguageModel:
         return new_model(

@@ -140,7 +140,7 @@ def test_support_is_one_where_nothing_is_in_doubt_and_unknown_without_resamples(
     assert np.isnan(unknown.edges.support).all()
     assert unknown.summary()["levels"][0]["support"] is None
     assert {values["support"] for *_, values in unknown.graph.edges(data=True)} == {None}
-    with pytest.raises(ValueError, match="bootstrap: expected 0 resamples or more, found -1"):
+    with pytest.raises(ValueError, match="bootstrap must be at least 0, found -1"):
         families(stores, bootstrap=-1)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from universality.config import ArchitectureConfig
 from universality.corpus import TokenBlocks, build_corpus
+from universality.models.model_settings import ModelArchitecture
 
 
 @pytest.fixture(scope="session")
@@ -16,8 +16,8 @@ def blocks() -> TokenBlocks:
 
 
 @pytest.fixture(scope="session")
-def architecture() -> ArchitectureConfig:
-    return ArchitectureConfig(d_model=32, n_heads=2, d_mlp=64)
+def architecture() -> ModelArchitecture:
+    return ModelArchitecture(d_model=32, n_heads=2, d_mlp=64)
 
 
 _SIZES = {

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,10 @@ import safetensors.torch
 import torch
 from torch.testing import assert_close
 
-from universality.config import ArchitectureConfig
 from universality.errors import CorpusError, ModelError
 from universality.models.forward import run_until
 from universality.models.language_model import LanguageModel, load_model, new_model, save_model, weights, wrap_model
+from universality.models.model_settings import ModelArchitecture
 
 
 @pytest.fixture
@@ -68,9 +69,7 @@ def test_pass_ends_at_the_hook(model) -> None:
 
 def test_one_pass_gives_every_hook_what_a_pass_of_its_own_gives(architecture) -> None:
     """Also where a layer behind writes into what the hook before it saw."""
-    bridge = new_model(
-        architecture.model_copy(update={"n_layers": 3}), d_vocab=50, n_ctx=16, init_seed=0, name="m"
-    ).bridge
+    bridge = new_model(replace(architecture, n_layers=3), d_vocab=50, n_ctx=16, init_seed=0, name="m").bridge
     tokens = torch.arange(32).reshape(2, 16)
     early, late, last = "blocks.0.hook_out", "blocks.1.hook_out", "blocks.2.hook_out"
     ran = []
@@ -205,7 +204,7 @@ def test_bad_folders_are_named(model, tmp_path: Path) -> None:
 
 def test_heads_must_divide(architecture) -> None:
     with pytest.raises(ModelError, match="d_model 32 must be a multiple of n_heads 5"):
-        new_model(ArchitectureConfig(d_model=32, n_heads=5), d_vocab=5, n_ctx=4, init_seed=0, name="m")
+        new_model(ModelArchitecture(d_model=32, n_heads=5), d_vocab=5, n_ctx=4, init_seed=0, name="m")
 
 
 def test_weights_have_the_wrapped_models_names(model) -> None:

@@ -24,10 +24,10 @@ from typing import NamedTuple
 import numpy as np
 
 from universality.arrays import FloatArray, IntArray
-from universality.defaults import RESAMPLES
 from universality.errors import UniversalityError
 from universality.similarity import Similarity
 from universality.similarity.engine.group_sums import GroupMoments
+from universality.statistics.null_settings import NullSettings
 
 LARGEST_R = 1 - 1e-12  # z of a perfect correlation is infinite
 MIN_GROUPS = 4
@@ -56,7 +56,7 @@ def bootstrap_intervals(
     sim: Similarity,
     rows: IntArray,
     cols: IntArray,
-    draws: int = RESAMPLES,
+    draws: int = NullSettings.bootstrap,
     seed: int = 0,
     level: float = 0.95,
     memory_budget: int | None = None,
@@ -93,7 +93,7 @@ def resampled(
     sim: Similarity,
     rows: IntArray,
     cols: IntArray,
-    draws: int = RESAMPLES,
+    draws: int = NullSettings.bootstrap,
     seed: int = 0,
     level: float = 0.95,
     memory_budget: int | None = None,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from universality.arrays import FloatArray
-from universality.defaults import ALPHA, MIN_FIRINGS, N_STRATA, REPLICATES, RESAMPLES
+from universality.checked_settings import Count, checked
 from universality.errors import UniversalityError
 from universality.matching import Match, Method, match
 from universality.similarity import DEFAULT_BUDGET, Similarity
@@ -22,6 +22,7 @@ from universality.statistics.bootstrap import MIN_GROUPS, Intervals, resampled
 from universality.statistics.calibration import Calibration
 from universality.statistics.held_out import Halves, evaluation_halves, held_out_scores
 from universality.statistics.null_distribution import ChosenMatch, Side, run_null
+from universality.statistics.null_settings import NullSettings
 from universality.statistics.repairing import Null
 
 if TYPE_CHECKING:
@@ -42,13 +43,13 @@ def calibrate(
     measure: str = "activation",
     method: Method = "hungarian",
     null: Null | Sequence[Null] = ("global", "kind"),
-    replicates: int = REPLICATES,
-    bootstrap: int = RESAMPLES,
-    seed: int = 0,
+    replicates: int = NullSettings.replicates,
+    bootstrap: int = NullSettings.bootstrap,
+    seed: int = NullSettings.seed,
     floor: float | None = None,
-    alpha: float = ALPHA,
-    min_firings: int = MIN_FIRINGS,
-    n_strata: int = N_STRATA,
+    alpha: float = NullSettings.alpha,
+    min_firings: int = NullSettings.min_firings,
+    n_strata: int = NullSettings.n_strata,
     block_length: int | None = None,
     memory_budget: int = DEFAULT_BUDGET,
 ) -> Calibration:
@@ -113,10 +114,8 @@ def calibrate(
     nulls: tuple[Null, ...] = (null,) if isinstance(null, str) else tuple(null)  # type: ignore[assignment]
     settings = {k: v for k, v in locals().items() if k not in ("a", "b", "memory_budget", "nulls")}
     settings["null"] = list(nulls)
-    _check(
-        measure, nulls, alpha, replicates=replicates, bootstrap=bootstrap, min_firings=min_firings, n_strata=n_strata,
-        seed=seed, **({} if block_length is None else {"block_length": block_length}),
-    )  # fmt: skip
+    _check(measure, block_length)
+    NullSettings(list(nulls), replicates, bootstrap, alpha, min_firings, n_strata, seed)  # refuses values out of range
     notes: list[str] = []
     halves = evaluation_halves(a)
     choose, report = _restricted(MEASURES[measure](a, b, memory_budget=memory_budget), halves, notes)
@@ -139,22 +138,13 @@ def calibrate(
     )  # fmt: skip
 
 
-def _check(measure: str, nulls: tuple[Null, ...], alpha: float, **counts: int) -> None:
+def _check(measure: str, block_length: int | None) -> None:
     if measure not in MEASURES:
         raise UniversalityError(
             f"calibrate: measure {measure!r} is not one of {', '.join(MEASURES)}: the null pairs tokens anew, "
             "and a measure of weights has none"
         )
-    if not nulls or len(set(nulls)) < len(nulls):
-        raise UniversalityError(f"calibrate: expected one null or several different ones, found {list(nulls)}")
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise UniversalityError(f"calibrate: {name} must be a whole number, found {value!r}")
-        least = 0 if name in ("replicates", "bootstrap", "seed") else 1
-        if value < least:
-            raise UniversalityError(f"calibrate: {name} must be at least {least}, found {value}")
-    if not 0 < alpha < 1:
-        raise UniversalityError(f"calibrate: alpha must lie between 0 and 1, found {alpha}")
+    checked("block_length", block_length, Count | None)
 
 
 def _restricted(whole: Similarity, halves: Halves, notes: list[str]) -> tuple[Similarity, Similarity | None]:

@@ -23,13 +23,13 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from universality.arrays import FloatArray, IntArray
-from universality.defaults import MIN_FIRINGS, REPLICATES
 from universality.errors import MismatchError
 from universality.matching import Match
 from universality.matching.medians import median_of_all
 from universality.similarity import Similarity
 from universality.statistics.calibration import Calibration
 from universality.statistics.held_out import Halves, evaluation_halves, held_out_scores
+from universality.statistics.null_settings import NullSettings
 from universality.statistics.repairing import Null, plan_repairing
 
 if TYPE_CHECKING:
@@ -142,9 +142,9 @@ def crosscoder_agreement(
     matched: Calibration,
     relative_norm: npt.ArrayLike,
     nulls: Sequence[Null] = ("global", "kind"),
-    replicates: int = REPLICATES,
+    replicates: int = NullSettings.replicates,
     seed: int = 0,
-    min_firings: int = MIN_FIRINGS,
+    min_firings: int = NullSettings.min_firings,
 ) -> CrosscoderAgreement:
     """Compare a crosscoder's shared and exclusive features with the partners that a matching finds.
 

@@ -1,6 +1,7 @@
 """Matches and families for other tools, as tables and graphs beside the files that they are made from."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,26 @@ from universality.features import FeatureStore
 from universality.files import read_json_value
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages import build_families, match_features
 from universality.pipeline.study import Comparison, comparisons, headline_width
+from universality.pipeline.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from universality.matching import Match
+    from universality.sae.training.distributed import Ranks
     from universality.statistics import Calibration
 
+STAGE, VERSION = "export", 2
 TOP_TOKENS = 5
+"""Tokens that name a feature in tables and graphs."""
+
+
+def tasks(config: Config, folder: RunFolder, ranks: "Ranks | None" = None) -> list[Task]:
+    """Return the one task of this stage; it reads every match and every family graph."""
+    results = [task.name for stage in (match_features, build_families) for task in stage.tasks(config, folder)]
+    return [Task(STAGE, None, ("corpus", *results), partial(make_exports, config, folder), VERSION)]
 
 
 def make_exports(config: Config, folder: RunFolder) -> list[Path]:
