@@ -23,7 +23,7 @@ def test_trained_tokenizer_is_lossless_and_deterministic(tmp_path: Path) -> None
 
 
 def test_shipped_tokenizer_is_the_one_trained_on_the_training_split() -> None:
-    corpus = build_corpus(max_documents=400, tokenizer="train")
+    corpus = build_corpus(max_documents=150, tokenizer="train")
     assert corpus.tokenizer.d_vocab == 4096
     shipped = load_tokenizer("starter")
     assert shipped.d_vocab == 4096
