@@ -178,18 +178,13 @@ Weights = list[list[tuple[int, float]]]
 def _logit_extremes(store: FeatureStore, features: NDArray[np.int64]) -> tuple[Weights, Weights]:
     """Tokens whose logits each feature raises and lowers most by its direct path; empty where the site has none.
 
-    The convention is that of `universality.similarity.measures.logit_weights`; weights are centred over the
-    vocabulary that counts.
+    Weights are those of `Unembedding.logit_weights`, centred over the vocabulary that counts.
     """
     dictionary, unembedding = store.dictionary, store.unembedding()
     if dictionary is None or dictionary.residual is None or unembedding is None:
         return [], []
-    direction = dictionary.residual[features]
-    if unembedding.center_d_model:
-        direction = direction - direction.mean(axis=1, keepdims=True)
     counts = np.flatnonzero(unembedding.mask)
-    weights = np.asarray((direction * unembedding.gain) @ unembedding.W_U[:, counts], np.float32)
-    weights -= weights.mean(axis=1, keepdims=True)
+    weights = unembedding.logit_weights(dictionary.residual[features], centred_over=unembedding.mask)[:, counts]
     k = min(WEIGHTS, len(counts))
     return _largest(weights, counts, k, 1.0), _largest(weights, counts, k, -1.0)
 

@@ -548,9 +548,6 @@ def promoted(
     dictionary, unembedding = store.dictionary, store.unembedding()
     if dictionary is None or dictionary.residual is None or unembedding is None:
         return ()
-    direction = dictionary.residual[feature].astype(np.float64)
-    if unembedding.center_d_model:
-        direction = direction - direction.mean()
-    weights = (direction * unembedding.gain) @ unembedding.W_U
+    weights = unembedding.logit_weights(dictionary.residual[feature][None].astype(np.float64))[0]
     order = np.argsort(-np.where(unembedding.mask, weights, -np.inf), kind="stable")[:k]
     return tuple(decode(order.tolist()))
