@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from universality.errors import ConfigError, MismatchError, ModelError
 from universality.sae import SAE, Quality, SAESpec, SAETrainer, summarise
-from universality.sae.training.initialisation import FEW, OUTLYING, geometric_median
+from universality.sae.activation_summary import FEW, OUTLYING, geometric_median
 from universality.statistics.sae_acceptance import faults
 
 if TYPE_CHECKING:

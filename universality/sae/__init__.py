@@ -10,6 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from universality.sae.activation_summary import ActivationSummary, summarise
+    from universality.sae.architectures import register_architecture
+    from universality.sae.architectures.base import Architecture, AutogradArchitecture, ForwardPass
     from universality.sae.compute.products import fast_products
     from universality.sae.crosscoder import Crosscoder
     from universality.sae.latent_scaling import LatentScaling
@@ -17,15 +20,17 @@ if TYPE_CHECKING:
     from universality.sae.sae import SAE
     from universality.sae.training.grid import clear_checkpoints, merge_logs, train_grid
     from universality.sae.training.initial_distance import Beginning, beginnings
-    from universality.sae.training.initialisation import ActivationSummary, summarise
     from universality.sae.training.spec import SAESpec
     from universality.sae.training.trainer import SAETrainer
     from universality.sae.training.watchers import watcher
 
 _HOME = {
-    "ActivationSummary": "universality.sae.training.initialisation",
+    "ActivationSummary": "universality.sae.activation_summary",
+    "Architecture": "universality.sae.architectures.base",
+    "AutogradArchitecture": "universality.sae.architectures.base",
     "Beginning": "universality.sae.training.initial_distance",
     "Crosscoder": "universality.sae.crosscoder",
+    "ForwardPass": "universality.sae.architectures.base",
     "LatentScaling": "universality.sae.latent_scaling",
     "LossRecovered": "universality.sae.quality",
     "Quality": "universality.sae.quality",
@@ -38,15 +43,19 @@ _HOME = {
     "fast_products": "universality.sae.compute.products",
     "loss_recovered": "universality.sae.quality",
     "merge_logs": "universality.sae.training.grid",
-    "summarise": "universality.sae.training.initialisation",
+    "register_architecture": "universality.sae.architectures",
+    "summarise": "universality.sae.activation_summary",
     "train_grid": "universality.sae.training.grid",
     "watcher": "universality.sae.training.watchers",
 }
 __all__ = [
     "SAE",
     "ActivationSummary",
+    "Architecture",
+    "AutogradArchitecture",
     "Beginning",
     "Crosscoder",
+    "ForwardPass",
     "LatentScaling",
     "LossRecovered",
     "Quality",
@@ -58,6 +67,7 @@ __all__ = [
     "fast_products",
     "loss_recovered",
     "merge_logs",
+    "register_architecture",
     "summarise",
     "train_grid",
     "watcher",

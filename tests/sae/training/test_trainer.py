@@ -16,9 +16,10 @@ from torch.testing import assert_close
 
 from universality.errors import ConfigError, FormatError, MismatchError, ModelError
 from universality.sae import SAE, SAESpec, SAETrainer, summarise
-from universality.sae.architectures import architecture
+from universality.sae.architectures import build_architecture
+from universality.sae.architectures.base import FiringRule
 from universality.sae.architectures.batchtopk import RunningThreshold
-from universality.sae.compute.selection import Rule, select
+from universality.sae.compute.selection import select
 
 if TYPE_CHECKING:
     from tests.sae.conftest import Superposition
@@ -238,7 +239,7 @@ def test_a_step_reports_only_when_asked(toy: Superposition) -> None:
     numbers = trainer.step(batch, report=True)
     centred = batch * trainer.scale - before.b_dec
     pre = centred @ before.W_enc.T + before.b_enc
-    acts = torch.from_numpy(select(pre, Rule(k=3)).csr().toarray())
+    acts = torch.from_numpy(select(pre, FiringRule(k=3)).csr().toarray())
     error = centred - acts @ before.W_dec
     total = (centred - centred.mean(dim=0)).square().sum()
     assert numbers["loss"] == pytest.approx(float(error.square().mean()), rel=1e-5)
@@ -254,7 +255,7 @@ def test_adam_is_given_the_gradient_of_the_errors_logarithm(toy: Superposition) 
     weights = {name: tensor.clone().requires_grad_() for name, tensor in trainer.weights.tensors().items()}
     centred = batch * trainer.scale - weights["b_dec"]
     pre = centred @ weights["W_enc"].T + weights["b_enc"]
-    fires = torch.from_numpy(select(pre.detach(), Rule(k=3)).csr().toarray()) > 0
+    fires = torch.from_numpy(select(pre.detach(), FiringRule(k=3)).csr().toarray()) > 0
     error = centred - (pre * fires) @ weights["W_dec"]
     error.square().mean().log().backward()
     trainer.step(batch)
@@ -302,7 +303,7 @@ def test_the_penalty_rises(toy: Superposition) -> None:
         for step in (0, 1, 3, 9):
             trainer.step_count = step
             shares.append(trainer.penalty_share)
-            penalties.append(getattr(trainer.architecture.eased(trainer.penalty_share), of))
+            penalties.append(getattr(trainer.architecture.scheduled(trainer.penalty_share, 0.0), of))
     assert shares == pytest.approx([0.25, 0.5, 1, 1] * 2)
     assert penalties == pytest.approx([0.02 * share for share in shares])
     at_once = SAETrainer(replace(SPECS["relu"], penalty_warmup_share=0.0), toy.activations, 10)
@@ -407,4 +408,4 @@ def test_specs_that_cannot_work_are_refused(fields: dict[str, Any], message: str
 
 def test_unknown_architecture() -> None:
     with pytest.raises(ModelError, match="unknown SAE architecture 'gated'; known: relu, jumprelu, topk"):
-        architecture("gated", {})
+        build_architecture("gated", {})
