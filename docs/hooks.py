@@ -12,13 +12,24 @@ from ast import literal_eval
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from inspect import signature
+from os.path import normpath
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 ROOT = Path(__file__).parent.parent
 RESULTS = "analyses/results"
-FORMAT = "universality/features/storage/FORMAT.md"
+PAGES = {
+    "universality/features/storage/FORMAT.md": "format.md",
+    f"{RESULTS}/README.md": "findings.md",
+    "analyses/README.md": "scripts.md",
+    f"{RESULTS}/": "results/",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "docs/": "",
+}
+"""Where files of the repository are among the pages; the first that fits a link counts."""
+LINK = re.compile(r"\]\((?P<to>(?!\w+:|[#/])[^)#]+)")
 INCLUDE = re.compile(r"<!-- include: (?P<file>\S+)(?: # (?P<heading>.+?))? -->")
 EQUATION = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\(?P<open>[(\[])(?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
@@ -86,12 +97,10 @@ def included(file: str, heading: str | None = None) -> str:
         if found is None:
             raise ValueError(f"{file}: no heading {heading!r}")
         body = found["body"]
-    for there, here in (
-        (f"{RESULTS}/", "results/"),
-        ("universality/features/storage/FORMAT.md", "format.md"),
-        ("docs/", ""),
-    ):
-        body = body.replace(f"]({there}", f"]({here}")
+    folder = Path(file).parent
+    body = LINK.sub(lambda link: f"]({normpath(folder / link['to'])}", body)  # from the root, wherever the file lies
+    for path, page in PAGES.items():
+        body = body.replace(f"]({path}", f"]({page}")
     return re.sub(r"\[([^]]+)\]\((?:universality|analyses|results/(?![^)]+\.png))[^)]*\)", r"\1", body).strip()
 
 

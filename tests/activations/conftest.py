@@ -12,9 +12,9 @@ from universality.activations import (
     cache_writer,
     write_cache,
 )
-from universality.models.model_settings import ModelArchitecture
 from universality.corpus import TokenBlocks, build_corpus
 from universality.models.language_model import LanguageModel, new_model
+from universality.models.model_settings import ModelArchitecture
 
 HOOK = "blocks.0.mlp.hook_post"
 

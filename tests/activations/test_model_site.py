@@ -7,10 +7,10 @@ from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
 from universality.activations import ModelSite, check_models, resolve_hook, spliced_loss
-from universality.models.model_settings import ModelArchitecture
 from universality.errors import MismatchError, ModelError
 from universality.models.forward import mean_loss
 from universality.models.language_model import LanguageModel, new_model
+from universality.models.model_settings import ModelArchitecture
 
 HOOK = "blocks.0.mlp.hook_post"
 

@@ -8,8 +8,8 @@ from numpy.testing import assert_array_equal
 from torch.testing import assert_close
 
 from universality.activations import JointSite, ModelSite, harvest, resolve_hook, rows_of
-from universality.models.model_settings import ModelArchitecture
 from universality.models.language_model import LanguageModel, new_model
+from universality.models.model_settings import ModelArchitecture
 
 HOOK = "blocks.0.mlp.hook_post"
 

@@ -21,7 +21,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 FORMAT = ROOT / "universality" / "features" / "storage" / "FORMAT.md"
-PAGES = [ROOT / "README.md", FORMAT, *sorted((ROOT / "docs").rglob("*.md"))]
+ELSEWHERE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "analyses/README.md")]
+PAGES = [*ELSEWHERE, FORMAT, *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

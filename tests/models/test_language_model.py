@@ -7,10 +7,10 @@ import safetensors.torch
 import torch
 from torch.testing import assert_close
 
-from universality.models.model_settings import ModelArchitecture
 from universality.errors import CorpusError, ModelError
 from universality.models.forward import run_until
 from universality.models.language_model import LanguageModel, load_model, new_model, save_model, weights, wrap_model
+from universality.models.model_settings import ModelArchitecture
 
 
 @pytest.fixture
