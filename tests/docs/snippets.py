@@ -47,7 +47,8 @@ def blocks(text: str, *languages: str) -> list[Block]:
 
 def run(page: Path, block: Block, names: dict[str, Any]) -> str:
     """Run a Python block with the names that those before it left; returns what it printed."""
-    code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")  # tracebacks name the page's own line
+    # Tracebacks name the page's own line; the page does not inherit this file's future imports.
+    code = compile("\n" * (block.line - 1) + block.text, str(page), "exec", dont_inherit=True)
     with redirect_stdout(io.StringIO()) as printed:
         exec(code, names)
     return printed.getvalue()
