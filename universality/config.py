@@ -95,7 +95,7 @@ class CorpusConfig(_Section):
 
     @field_validator("source", "tokenizer")
     @classmethod
-    def _at_home(cls, value: str | list[str]) -> str | list[str]:
+    def _expand_home(cls, value: str | list[str]) -> str | list[str]:
         return expand_home(value) if isinstance(value, str) else [expand_home(part) for part in value]
 
 
@@ -125,7 +125,7 @@ class ModelsConfig(_Section):
 
     @field_validator("load", "tokenizers")
     @classmethod
-    def _at_home(cls, value: str | dict[str, str]) -> str | dict[str, str]:
+    def _expand_home(cls, value: str | dict[str, str]) -> str | dict[str, str]:
         return value if isinstance(value, str) else {name: expand_home(path) for name, path in value.items()}
 
     @property
@@ -209,7 +209,7 @@ class ActivationsConfig(_Section):
 
     @field_validator("cache")
     @classmethod
-    def _at_home(cls, value: str | None) -> str | None:
+    def _expand_home(cls, value: str | None) -> str | None:
         return None if value is None else expand_home(value)
 
 
@@ -221,7 +221,7 @@ class SAEConfig(_Section):
     """Dictionary sizes (d_sae)."""
     seeds: list[_SAESeed] = Field([0], min_length=1)
     """Seeds for the initial weights, below 1,000; SAEs of the first seed are matched across models. The second model
-    adds 1,000 to each seed, the third 2,000, since SAEs with equal initial weights agree for no other reason. In a
+    adds 1,000 to each seed, the third 2,000, since equal initial weights alone make SAEs agree. In a
     study of one model, each pair of seeds is matched at each width."""
     ceiling_seed: Literal["auto"] | _SAESeed | None = "auto"
     """Seed of one more SAE of *each* model, at the largest width. The agreement of two SAEs that differ only in their
@@ -278,7 +278,7 @@ class SAEConfig(_Section):
 
     @field_validator("load")
     @classmethod
-    def _at_home(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+    def _expand_home(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
         return {name: [expand_home(path) for path in paths] for name, paths in value.items()}
 
     @model_validator(mode="after")
