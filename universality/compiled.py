@@ -1,4 +1,4 @@
-"""numba's ``njit``, for machines where compiled code cannot be kept too."""
+"""numba's ``njit`` with a fallback for machines on which compiled code cannot be cached."""
 
 import warnings
 from collections.abc import Callable
@@ -8,17 +8,17 @@ import numba
 
 
 def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """``numba.njit(**options)``; where numba finds no folder for its cache, the function is compiled in every process.
+    """Compile as ``numba.njit(cache=cache, **options)``, without a cache where numba finds no folder for it.
 
-    That is so where neither the installed package nor the home directory can be written: ``cache=True`` would then end
-    the import with "cannot cache function".
+    That is the case where neither the installed package nor the home directory is writable: numba then raises "cannot
+    cache function" as soon as the decorator is applied, which would make the package impossible to import.
     """
 
     def compiled(function: Callable[..., Any]) -> Any:
         try:
             return numba.njit(cache=cache, **options)(function)
         except RuntimeError as error:
-            if "no locator available" not in str(error):
+            if "no locator available" not in str(error):  # numba has no class of its own for this error
                 raise
         _warn_once()
         return numba.njit(**options)(function)
@@ -30,8 +30,8 @@ def _warn_once() -> None:
     if not _warned:
         _warned.append(True)
         warnings.warn(
-            "compiled code cannot be kept, neither beside the package nor in the home directory, so every process "
-            "compiles it anew: set the environment variable NUMBA_CACHE_DIR to a folder that can be written",
+            "compiled code can be cached neither beside the package nor in the home directory, so every process "
+            "compiles it again: set the environment variable NUMBA_CACHE_DIR to a writable folder",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -83,7 +83,7 @@ def test_files_that_cannot_be_right_are_refused(
 def test_torn_and_foreign_files_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "torn.json"
     path.write_text(text)
-    with pytest.raises(FormatError, match=r"torn, or not JSON|expected format"):
+    with pytest.raises(FormatError, match=r"truncated, or not JSON|expected format"):
         Families.load(path)
 
 

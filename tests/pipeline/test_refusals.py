@@ -39,7 +39,7 @@ def test_numbers_of_a_run_are_described_and_torn_ones_named(tmp_path: Path) -> N
     assert lines[2].startswith('  loss: {"x": "yyy')
     assert lines[2].endswith("…")
     path.write_text('{"l0": 8')
-    with pytest.raises(FormatError, match=r"quality\.json: torn, or not JSON"):
+    with pytest.raises(FormatError, match=r"quality\.json: truncated, or not JSON"):
         list(describe(path))
 
 

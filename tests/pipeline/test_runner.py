@@ -358,7 +358,7 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted; the same command goes on where it stopped" in said
+    assert "interrupted; run the same command again to resume" in said
 
 
 def test_text_of_one_name_in_two_folders_is_told_apart(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class EdgeRule(CheckedSettings):
 
 @dataclass(frozen=True)
 class FamilySettings(EdgeRule):
-    """When a feature of a larger dictionary is called a child of one of a smaller, and how that is tested."""
+    """Conditions under which a feature of a wider dictionary counts as a child of a narrower one's, and their tests."""
 
     # Counts of edges are sums over thousands of pairs: two replicates agree to a few of them.
     replicates: Natural = 2
@@ -63,7 +63,7 @@ class FamilySettings(EdgeRule):
 
     @property
     def rule(self) -> EdgeRule:
-        """The thresholds alone."""
+        """Thresholds without the settings of the tests."""
         return EdgeRule(**{threshold.name: getattr(self, threshold.name) for threshold in fields(EdgeRule)})
 
 

@@ -29,7 +29,7 @@ class ModelTraining(CheckedSettings):
     epochs: Positive = 3.0
     """Passes over the training documents."""
     batch_blocks: Count = 32
-    """Token blocks a step."""
+    """Token blocks per step."""
     learning_rate: Positive = 4e-3
     """Peak of the schedule."""
     warmup_share: ShareBelowOne = 0.02

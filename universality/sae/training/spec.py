@@ -23,22 +23,26 @@ from universality.errors import ConfigError
 Products = Literal["float32", "bfloat16"]
 NormalisationName = Literal["none", "layer_norm", "constant_norm_rescale"]
 NARROWEST_TUNED = 512
+"""Narrowest width of the sweep behind `tuned_rate` and `tuned_l1`."""
 WIDEST_L1 = 8192
-"""Beyond it a larger penalty leaves half of the features silent before they have learnt."""
+"""Width above which the tuned penalty no longer grows: a larger one silences half of the features before they have
+learnt."""
 
 
 def tuned_rate(d_sae: int) -> float:
-    """Adam's peak learning rate at a width, as a sweep over widths of 512 to 131,072 found it.
+    """Compute Adam's peak learning rate for a width, as tuned in a sweep over widths of 512 to 131,072.
 
-    `analyses/results/sae_scaling` has the sweep; as in Gao et al. (2024) the rate falls with the root of the width.
+    The sweep is in `analyses/results/sae_scaling`; as in Gao et al. (2024) the rate falls with the square root of the
+    width.
     """
     return 6e-3 * math.sqrt(2048 / max(d_sae, NARROWEST_TUNED))
 
 
 def tuned_l1(d_sae: int) -> float:
-    """Weight of the L1 penalty with which about 50 features fire on a token after 400,000 tokens, by the same sweep.
+    """Compute the weight of the L1 penalty with which about 50 features fire on a token after 400,000 tokens.
 
-    More tokens bring fewer: the penalty goes on pressing.
+    It comes from the same sweep as `tuned_rate`. After more tokens fewer features fire, since the penalty acts at every
+    step.
     """
     return 5e-3 * (min(max(d_sae, NARROWEST_TUNED), WIDEST_L1) / 2048) ** 0.4
 
@@ -80,8 +84,8 @@ class SAESpec(CheckedSettings):
     seed: Natural = 0
     """Seed for the initial decoder weights."""
     learning_rate: Annotated[float | None, Gt(0)] = None
-    """Peak of Adam's learning rate. By default one tuned for each width (`tuned_rate`), which falls with its square
-    root."""
+    """Peak of Adam's learning rate. By default one tuned for each width (`tuned_rate`), which falls with the square
+    root of the width."""
     warmup_share: Share = 0.1
     """Share of the steps in which the learning rate rises linearly."""
     decay_share: Share = 0.3
