@@ -78,11 +78,11 @@ def test_a_failed_task_leaves_no_stamp(kitchen) -> None:
         read_stamp(kitchen.folder, "dough")
 
 
-def test_a_torn_stamp_is_named_and_made_again(kitchen) -> None:
+def test_a_truncated_stamp_is_named_and_made_again(kitchen) -> None:
     kitchen.run()
     stamp = kitchen.folder / ".done" / "dough.json"
     stamp.write_text(stamp.read_text()[:40])
-    with pytest.raises(UniversalityError, match="a torn stamp; delete it"):
+    with pytest.raises(UniversalityError, match="a truncated stamp; delete it"):
         read_stamp(kitchen.folder, "dough")
     assert kitchen.run() == ["dough"]
 

@@ -60,7 +60,7 @@ def test_a_crosscoder_stands_beside_the_matching_and_a_killed_one_ends_the_same(
 
 def test_a_crosscoder_that_cannot_be_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     alone = parse_config({"models": {"load": {"A": "starter/seed0"}}})
-    with pytest.raises(ConfigError, match=r"a crosscoder is of two models; name a second one under models\.load"):
+    with pytest.raises(ConfigError, match=r"a crosscoder needs two models; name a second one under models\.load"):
         run_crosscoder(alone, tmp_path / "run")
     pair = {"models": {"load": {"A": "starter/seed0", "B": "starter/seed1"}}, "crosscoder": {"width": 16}}
     with pytest.raises(ConfigError, match=r"crosscoder\.k: 32 features cannot fire in a dictionary of 16; lower it"):
