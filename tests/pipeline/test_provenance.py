@@ -1,4 +1,4 @@
-"""provenance.json says what everything was made from and by, and a torn one is written anew."""
+"""provenance.json says what everything was made from and by, and is rewritten where it was truncated."""
 
 import json
 from pathlib import Path
@@ -31,11 +31,11 @@ def test_every_task_has_its_version_and_packages(folder: RunFolder) -> None:
     assert made["made_by"]["torch"]
 
 
-@pytest.mark.parametrize("torn", ["", '{"tasks": {', "[1]", "\0"])
-def test_a_torn_one_is_written_anew(folder: RunFolder, torn: str) -> None:
+@pytest.mark.parametrize("truncated", ["", '{"tasks": {', "[1]", "\0"])
+def test_a_truncated_one_is_rewritten(folder: RunFolder, truncated: str) -> None:
     path = folder.root / "provenance.json"
     whole = path.read_bytes()
-    path.write_text(torn)
+    path.write_text(truncated)
     write_provenance(folder.root)
     assert path.read_bytes() == whole
 
@@ -47,7 +47,7 @@ def test_it_is_not_written_where_nothing_was_made(folder: RunFolder) -> None:
     assert path.stat().st_ino == before  # writing replaces the file
 
 
-def test_a_torn_stamp_of_another_task_is_left_out(folder: RunFolder) -> None:
+def test_a_truncated_stamp_of_another_task_is_left_out(folder: RunFolder) -> None:
     (folder.root / ".done" / "match.B.json").write_text('{"task"')
     (folder.root / ".done" / "match.C.json").write_text("{}")
     write_provenance(folder.root)

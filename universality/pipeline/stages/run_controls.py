@@ -1,8 +1,8 @@
-"""The controls of a study: how alike are features where nothing was learnt, and where only luck differs?
+"""The controls of a study: how similar are features where nothing was learnt, and where only luck differs?
 
 Floors, each at the sparsity of the study's own SAEs: a language model with shuffled weights, an SAE that was never
 trained, an SAE whose decoder stayed random, and the models' neurons. Ceilings: two SAE seeds of each model, and one
-SAE seed on the same text in two orders. All at the width that answers, matched and calibrated as the study itself.
+SAE seed on the same text in two orders. All have the headline's width and are matched and calibrated as the study is.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ Kind = Literal["floor", "study", "ceiling"]
 
 @dataclass(frozen=True)
 class Control:
-    """One control: the name of its files, and what it says."""
+    """A control: the name of its files, its label in tables, and what it bounds."""
 
     name: str
     label: str
@@ -87,7 +87,7 @@ def tasks(config: Config, folder: RunFolder) -> list[Task]:
 
 
 def made_controls(config: Config, folder: RunFolder) -> Iterator[tuple[Control, Path]]:
-    """The controls that were made of the study as it is now, each with the file of its calibration."""
+    """Iterate over the controls that are up to date, each with the file of its calibration."""
     if len(config.models.names) < 2 or config.saes.load or config.models.tokenizers:
         return
     by_name = {task.name: task for task in tasks(config, folder)}
@@ -101,7 +101,7 @@ def _calibration(folder: RunFolder, control: Control) -> Path:
 
 
 def _matched(config: Config, folder: RunFolder) -> Iterator[Comparison]:
-    """The study's own comparisons that stand beside the controls."""
+    """Iterate over the study's own comparisons that stand beside the controls in the table."""
     for comparison in comparisons(config, folder):
         if comparison.width in (None, headline_width(config)) and set(comparison.models) <= set(
             config.models.names[:2]
@@ -110,7 +110,7 @@ def _matched(config: Config, folder: RunFolder) -> Iterator[Comparison]:
 
 
 def _make_control(config: Config, folder: RunFolder, control: Control) -> list[Path]:
-    """Train what must be trained, store features, match; returns the calibration's file."""
+    """Train the SAEs of a control, store their features and match them; return the files."""
     from universality.corpus import TokenBlocks
     from universality.features import FeatureStore
     from universality.features.collection import collect
@@ -125,16 +125,16 @@ def _make_control(config: Config, folder: RunFolder, control: Control) -> list[P
     for name, site in sites.items():
         collect(site, {stores[name]: saes[name]}, blocks.select("choose", "report"), overwrite=True)
     pair = list(stores.values())
-    if len(pair) == 1:  # beside the study's own SAE of that model
+    if len(pair) == 1:  # compared with the study's own SAE of that model
         name = config.models.names[0]
         pair.insert(0, folder.store(name, headline_width(config), config.saes.seeds[0]))
     with FeatureStore.open(pair[0]) as a, FeatureStore.open(pair[1]) as b:
-        found = calibrate(a, b, **config.statistics.for_calibrate())
-    return [found.save(_calibration(folder, control)), *stores.values()]
+        calibration = calibrate(a, b, **config.statistics.for_calibrate())
+    return [calibration.save(_calibration(folder, control)), *stores.values()]
 
 
 def _sites(config: Config, folder: RunFolder, control: Control) -> Mapping[str, Any]:
-    """The models of a control at the hook, by name."""
+    """Return the models of a control at the hook, by name."""
     from universality.models.shuffled_weights import shuffled
     from universality.pipeline.stages.model_sites import live_sites, make_sites
 
@@ -149,7 +149,7 @@ def _sites(config: Config, folder: RunFolder, control: Control) -> Mapping[str, 
 def _saes(
     config: Config, folder: RunFolder, control: Control, sites: Mapping[str, Any], train: Any
 ) -> dict[str, "SAE"]:
-    """The control's SAE for each model."""
+    """Train the control's SAE for each model."""
     from universality.pipeline.stages.sae_training import Stream, specs_of, steps_of, summarised
     from universality.sae import SAETrainer, clear_checkpoints, train_grid
 
@@ -162,9 +162,9 @@ def _saes(
         trainers = {}
         for name in sites:
             spec = of_width[name, f"w{width}-s{seed}"]
-            if control is not ORDERS:
-                fires = float(_quality(folder, name, width, seed)["l0"])
-                spec = replace(spec, architecture="topk", k=max(1, round(fires)), nested=())
+            if control is not ORDERS:  # a floor at another sparsity than the study's would be easier to beat
+                l0 = float(read_json(folder.sae(name, width, seed) / "quality.json")["l0"])
+                spec = replace(spec, architecture="topk", k=max(1, round(l0)), nested=())
             if control is FROZEN:
                 spec = replace(spec, train_decoder=False)
             trainers[name, control.name] = SAETrainer(spec, summarised(name, stream.samples[name], spec), steps)
@@ -176,12 +176,8 @@ def _saes(
     return {name: trainer.finish({"control": control.name}) for (name, _), trainer in trainers.items()}
 
 
-def _quality(folder: RunFolder, model: str, width: int, seed: int) -> dict[str, Any]:
-    return read_json(folder.sae(model, width, seed) / "quality.json")
-
-
 def _make_table(config: Config, folder: RunFolder) -> list[Path]:
-    """``controls.csv`` and the picture: the study between floors and ceilings."""
+    """Write ``controls.csv`` and the figure: the study between floors and ceilings."""
     from universality.report import figures
     from universality.report.data import Role, sample
     from universality.statistics import Calibration

@@ -1,4 +1,4 @@
-"""What the stages choose by themselves."""
+"""Token blocks, their tokenizer, and text that cannot be split."""
 
 import json
 from pathlib import Path
@@ -6,39 +6,32 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
-from tokenizers import Tokenizer as HFTokenizer
-from tokenizers import decoders, models, pre_tokenizers
+from run_commands import SMOKE, call_here
 
-from universality.config import Config
-from universality.corpus import TokenBlocks, build_corpus, load_tokenizer, train_bpe
+from universality.config import Config, load_config
+from universality.corpus import TokenBlocks, load_tokenizer, train_bpe
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.report_pages import _left_out
-from universality.pipeline.stages.collect_features import sample_documents
-from universality.pipeline.stages.make_corpus import make_corpus
-from universality.pipeline.stages.write_exports import decoder
+from universality.pipeline.stages.make_corpus import corpus_inputs, make_corpus
 
 
-@pytest.fixture(scope="module")
-def held_out() -> TokenBlocks:
-    corpus = build_corpus(max_documents=60, tokenizer="train", d_vocab=300, n_ctx=32, held_out=0.4)
-    return corpus.blocks.select("choose", "report")
+def test_text_of_one_name_in_two_folders_is_told_apart(tmp_path: Path) -> None:
+    for inside in ("x", "y"):
+        (tmp_path / inside).mkdir()
+        (tmp_path / inside / "a.txt").write_text(f"text of {inside}")
+    config = load_config(SMOKE, [f"corpus.source={tmp_path}"])
+    before = corpus_inputs(config)
+    (tmp_path / "x" / "a.txt").write_text("changed")
+    assert corpus_inputs(config) != before
 
 
-@pytest.mark.parametrize("share", [0.01, 0.3, 1.0])
-def test_neurons_are_stored_on_documents_of_both_halves(held_out: TokenBlocks, share: float) -> None:
-    sampled = sample_documents(held_out, share)
-    assert len(np.unique(sampled)) == len(sampled)
-    for split in ("choose", "report"):
-        half = np.unique(held_out.select(split).document)
-        assert len(np.intersect1d(sampled, half)) == max(2, round(share * len(half)))
-
-
-def test_a_half_of_one_document_gives_it(held_out: TokenBlocks) -> None:
-    report = np.unique(held_out.select("report").document)[0]
-    choose = np.unique(held_out.select("choose").document)[:3]
-    few = held_out.take(np.flatnonzero(np.isin(held_out.document, [report, *choose])))
-    assert report in sample_documents(few, 0.01)
+def test_a_split_without_text_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("a single short document " * 40)
+    done = call_here("run", SMOKE, "--set", f"corpus.source={tmp_path / 'one.txt'}", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "1 document leaves a split without tokens" in done.stderr
+    assert "A text file is one document: cut it into several files, or into JSON lines" in done.stderr
+    assert not (tmp_path / "run" / "models").exists()
 
 
 def corpus_of(run: Path, **corpus: Any) -> tuple[RunFolder, dict[str, Any], list[str]]:
@@ -94,12 +87,3 @@ def test_special_ids_of_a_npy_are_set_in_the_configuration(tmp_path: Path) -> No
     assert sum(summary["tokens"].values()) == 180
     blocks = TokenBlocks.load(folder.blocks)
     assert (blocks.tokens[blocks.valid] >= 10).all()
-
-
-def test_tables_and_pages_show_tokens_as_text(tmp_path: Path) -> None:
-    pieces = [("<unk>", 0.0), ("<s>", 0.0), ("▁caf", -1.0), ("é", -1.0), ("ć", -1.0)]
-    backend = HFTokenizer(models.Unigram(pieces, 0, False))
-    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
-    (tmp_path / "corpus").mkdir()
-    backend.save(str(tmp_path / "corpus" / "tokenizer.json"))
-    assert decoder(RunFolder(tmp_path))([2, 3, 4]) == [" caf", "é", "ć"]

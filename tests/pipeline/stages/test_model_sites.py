@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
 from universality.config import Config
@@ -13,7 +12,6 @@ from universality.files import write_json
 from universality.models.language_model import load_model
 from universality.models.shipped import model_folder
 from universality.models.shuffled_weights import shuffled
-from universality.pipeline.cost.estimate import shape_of
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.make_corpus import make_corpus
 from universality.pipeline.stages.model_sites import check_architectures, live_sites
@@ -52,37 +50,3 @@ def test_a_model_that_cannot_take_part_is_refused_before_text_is_read(tmp_path: 
         check_architectures(config)
     with pytest.raises(ModelError, match="BertForMaskedLM is an encoder"):
         make_corpus(config, RunFolder(tmp_path / "run"))
-
-
-def test_an_sae_of_other_weights_is_refused() -> None:
-    from types import SimpleNamespace
-
-    from universality.pipeline.stages.collect_features import _check_trained_on
-    from universality.sae import SAE
-
-    weight = torch.eye(4)
-    sae = SAE(
-        W_enc=weight,
-        W_dec=weight,
-        b_enc=weight[0],
-        b_dec=weight[0],
-        architecture="relu",
-        metadata={"model": {"hash": "a" * 64}},
-    )
-    _check_trained_on("s.h5", sae, SimpleNamespace(name="A", model_hash="a" * 64))
-    with pytest.raises(MismatchError, match=r"s\.h5: its SAE was trained on model aaaaaaaaaaaa, and the model 'A' now"):
-        _check_trained_on("s.h5", sae, SimpleNamespace(name="A", model_hash="b" * 64))
-
-
-def test_a_model_that_cannot_take_part_is_not_planned_with(tmp_path: Path) -> None:
-    sizes = {
-        "hidden_size": 8,
-        "num_attention_heads": 2,
-        "intermediate_size": 8,
-        "num_hidden_layers": 1,
-        "vocab_size": 9,
-    }
-    write_json(tmp_path / "config.json", {"model_type": "bert", "architectures": ["BertForMaskedLM"], **sizes})
-    config = Config.model_validate({"models": {"load": {"A": str(tmp_path)}}})
-    with pytest.raises(ModelError, match="BertForMaskedLM is an encoder"):
-        shape_of(config, "A", d_vocab=9)
