@@ -4,11 +4,13 @@ from universality.similarity.engine.block_source import DEFAULT_BUDGET, BlockSou
 from universality.similarity.engine.group_sums import GroupMoments
 from universality.similarity.engine.token_source import TokenSource
 from universality.similarity.many_stores import all_pairs
+from universality.similarity.measures import TOKEN_MEASURES
 from universality.similarity.measures.alignment import Alignment, align
 from universality.similarity.similarity import Similarity
 
 __all__ = [
     "DEFAULT_BUDGET",
+    "TOKEN_MEASURES",
     "Alignment",
     "BlockSource",
     "GroupMoments",

@@ -2,30 +2,37 @@
 
 Terms: a *row* is a feature of the first side, a *column* a feature of the second; *dead* is one for which the
 measure is not defined (it never fires on the tokens, or does not vary). Matching, heatmaps and families see
-only this class. A new measure is one file with a `BlockSource` (over tokens: a `TokenSource`) and one constructor in
-`universality.similarity.constructors`.
+only this class. A new measure over tokens is one file with a `TokenSource` and a line in
+`universality.similarity.measures`; one of weights is a `BlockSource`, most simply two factors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.errors import UniversalityError
-from universality.similarity.constructors import Measures
-from universality.similarity.engine.best_partners import Best, TopK
+from universality.similarity.engine.block_source import DEFAULT_BUDGET, Best, BlockSource, TopK
+from universality.similarity.engine.factors import dense_source, factor_source
 from universality.similarity.engine.group_sums import GroupMoments
 from universality.similarity.engine.token_source import TokenSource
+from universality.similarity.measures import token_measure
+from universality.similarity.measures.decoder import decoder_source
+from universality.similarity.measures.logit_weights import logit_source
 from universality.similarity.measures.masked import Coverage
+
+if TYPE_CHECKING:
+    from universality.features.storage.store import FeatureStore
+    from universality.similarity.measures.alignment import Alignment
 
 RowsLike: TypeAlias = slice | npt.ArrayLike
 
 
-class Similarity(Measures):
+class Similarity:
     """A matrix of scores [n_rows, n_cols] that is never held whole unless it fits.
 
     Use a constructor: `activation`, `firing`, `attribution`, `masked_cosine`, `coverage` compare over tokens, `logit`
@@ -37,6 +44,195 @@ class Similarity(Measures):
     >>> sim.topk(1)[0].ravel().tolist()
     [0, 1]
     """
+
+    def __init__(self, source: BlockSource) -> None:
+        self._source = source
+
+    @classmethod
+    def over_tokens(
+        cls,
+        measure: str,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    ) -> Self:
+        """A measure over tokens by its name in `universality.similarity.measures.TOKEN_MEASURES`.
+
+        Other parameters and errors as for `activation`; an unknown name is a `UniversalityError`.
+        """
+        return cls(token_measure(measure).of(a, b, memory_budget, documents, rows))
+
+    @classmethod
+    def activation(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        measure: Literal["pearson", "cosine"] = "pearson",
+    ) -> Self:
+        """Pearson's r (or the cosine) of activations over the same tokens.
+
+        Parameters
+        ----------
+        a, b
+            Stores written from the same tokens; may be one store.
+        memory_budget
+            Bytes for the two stores in memory (A counts twice), and again for an array of features x features.
+            What does not fit is read slice by slice or computed on demand.
+        documents
+            Only the tokens of these documents (indices into the document table).
+        rows
+            (rows_a, rows_b): row ``rows_a[p]`` of A meets row ``rows_b[p]`` of B; for nulls.
+        measure
+            "pearson", or "cosine" for the same without taking the means off.
+
+        Raises
+        ------
+        MismatchError
+            When the stores saw different tokens.
+        UniversalityError
+            When ``documents`` or ``rows`` are out of range, empty, or both given.
+
+        References
+        ----------
+        Bricken et al. 2023, *Towards Monosemanticity*.
+        """
+        _check_choice(measure, ("pearson", "cosine"))
+        name = "activation" if measure == "pearson" else "cosine"
+        return cls.over_tokens(name, a, b, memory_budget, documents, rows)
+
+    @classmethod
+    def firing(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        measure: Literal["phi", "jaccard"] = "phi",
+    ) -> Self:
+        """On which tokens features fire, whatever the strength: the phi coefficient, or the Jaccard index.
+
+        Other parameters and errors as for `activation`.
+        """
+        _check_choice(measure, ("phi", "jaccard"))
+        return cls.over_tokens(measure, a, b, memory_budget, documents, rows)
+
+    @classmethod
+    def attribution(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    ) -> Self:
+        """Pearson's r of per-token attributions: activation x logit weight of the token that follows.
+
+        Parameters and errors as for `activation` and `logit`; tokens that none follows are left out.
+
+        References
+        ----------
+        Bricken et al. 2023, *Towards Monosemanticity*.
+        """
+        return cls.over_tokens("attribution", a, b, memory_budget, documents, rows)
+
+    @classmethod
+    def masked_cosine(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    ) -> Self:
+        """The larger of the cosine over tokens where the row fires and that over tokens where the column fires.
+
+        Parameters and errors as for `activation`; besides, activations must not be negative.
+        """
+        return cls.over_tokens("masked_cosine", a, b, memory_budget, documents, rows)
+
+    @classmethod
+    def coverage(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        of: Literal["tokens", "rows", "cols"] = "tokens",
+    ) -> Self:
+        """On how many tokens both fire, or which share of the row's (``of="rows"``) or column's firings that is.
+
+        Other parameters and errors as for `masked_cosine`.
+        """
+        return cls(Coverage.of(a, b, memory_budget, documents, rows, of_=of))
+
+    @classmethod
+    def logit(cls, a: FeatureStore, b: FeatureStore) -> Self:
+        """Pearson's r over the vocabulary of direct logit weights.
+
+        Raises
+        ------
+        UniversalityError
+            When a store holds no residual directions or no unembedding.
+        MismatchError
+            When the vocabularies differ.
+        """
+        return cls(logit_source(a, b))
+
+    @classmethod
+    def decoder(cls, a: FeatureStore, b: FeatureStore, force: bool = False, alignment: Alignment | None = None) -> Self:
+        """Cosine of decoder rows; within one model and site only, unless ``force``, or across after an alignment.
+
+        Parameters
+        ----------
+        a, b
+            Stores with dictionaries.
+        force
+            Compare although the bases are unrelated or not known.
+        alignment
+            What takes A's space into B's: ``align(a, b)``.
+
+        Raises
+        ------
+        UniversalityError
+            When a store holds no dictionary.
+        MismatchError
+            When models or sites differ or are unknown (and not ``force``), or the rows' widths differ.
+        """
+        return cls(decoder_source(a, b, force, alignment))
+
+    @classmethod
+    def from_dense(
+        cls,
+        array: npt.ArrayLike,
+        dead_rows: npt.ArrayLike | None = None,
+        dead_cols: npt.ArrayLike | None = None,
+    ) -> Self:
+        """Scores that exist already, finite [n_rows, n_cols]; optionally bool masks of what is dead.
+
+        Raises
+        ------
+        UniversalityError
+            When the array is not two-dimensional or not finite, or a mask does not fit.
+        """
+        return cls(dense_source(array, dead_rows, dead_cols))
+
+    @classmethod
+    def from_factors(cls, x: npt.ArrayLike, y: npt.ArrayLike) -> Self:
+        """S = x yᵀ with x [n_rows, k] and y [n_cols, k]; rows of zeros are dead.
+
+        Raises
+        ------
+        UniversalityError
+            When the factors are not finite matrices of one width k.
+        """
+        return cls(factor_source(x, y))
 
     def covered(self) -> Similarity:
         """On how many tokens both fire, over the tokens of this one and from the stores that it has loaded.
@@ -269,3 +465,8 @@ class Similarity(Measures):
             what = ("row", "column")[axis]
             raise UniversalityError(f"{what} indices from 0 to {n - 1} exist, found {array.min()} to {array.max()}")
         return array.astype(np.int64)
+
+
+def _check_choice(measure: str, choices: tuple[str, ...]) -> None:
+    if measure not in choices:
+        raise UniversalityError(f"unknown measure {measure!r}; choose one of {', '.join(choices)}")

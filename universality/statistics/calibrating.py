@@ -6,7 +6,7 @@ the whole matching on re-paired text of the choosing half, so choosing the best 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from universality.arrays import FloatArray
 from universality.defaults import ALPHA, MIN_FIRINGS, N_STRATA, REPLICATES, RESAMPLES
 from universality.errors import UniversalityError
 from universality.matching import Match, Method, match
-from universality.similarity import DEFAULT_BUDGET, Similarity
+from universality.similarity import DEFAULT_BUDGET, TOKEN_MEASURES, Similarity
 from universality.statistics.bootstrap import MIN_GROUPS, Intervals, resampled
 from universality.statistics.calibration import Calibration
 from universality.statistics.held_out import Halves, evaluation_halves, held_out_scores
@@ -26,11 +26,6 @@ from universality.statistics.repairing import Null
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
 
-# Measures of tokens: only there can a null pair tokens anew. A further one is a line here.
-MEASURES: dict[str, Callable[..., Similarity]] = {
-    "activation": Similarity.activation,
-    "masked_cosine": Similarity.masked_cosine,
-}
 FEW_GROUPS = 8
 FEW_DRAWS = 20  # resamples from which one lies beyond the 95% quantile
 
@@ -58,7 +53,8 @@ def calibrate(
     a, b
         Stores of the same tokens, whose documents have the splits "choose" and "report".
     measure
-        "activation" or "masked_cosine"; measures of weights have no tokens to pair anew.
+        A measure over tokens: a name in `universality.similarity.TOKEN_MEASURES`. Measures of weights have no tokens to
+        pair anew.
     method, floor
         As for `match`.
     null
@@ -102,14 +98,14 @@ def calibrate(
         seed=seed, **({} if block_length is None else {"block_length": block_length}),
     )  # fmt: skip
     notes: list[str] = []
-    whole = MEASURES[measure](a, b, memory_budget=memory_budget)
+    whole = Similarity.over_tokens(measure, a, b, memory_budget)
     halves = evaluation_halves(a)
     choose, report = _halves(whole, halves, notes)
     found = match(choose, method, floor)
     held_out, best_col, best_row = _report(report, found, min_firings)
     intervals = _intervals(report, found, held_out, bootstrap, seed, notes)
     counts = choose.counts
-    assert counts is not None  # every measure in MEASURES comes from tokens
+    assert counts is not None  # every measure in TOKEN_MEASURES comes from tokens
     anchor = _anchor(found)
     setting = Setting(
         choose, found, partial(match, method=method, floor=floor), anchor, halves.choose, replicates, seed, alpha,
@@ -125,9 +121,9 @@ def calibrate(
 
 
 def _check(measure: str, nulls: tuple[Null, ...], alpha: float, **counts: int) -> None:
-    if measure not in MEASURES:
+    if measure not in TOKEN_MEASURES:
         raise UniversalityError(
-            f"calibrate: measure {measure!r} is not one of {', '.join(MEASURES)}: the null pairs tokens anew, "
+            f"calibrate: measure {measure!r} is not one of {', '.join(TOKEN_MEASURES)}: the null pairs tokens anew, "
             "and a measure of weights has none"
         )
     if not nulls or len(set(nulls)) < len(nulls):

@@ -7,38 +7,14 @@ partner (a price, in an assignment; 0 otherwise), and only keys above a row's th
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from numba import get_num_threads, prange
 
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.compiled import njit
+from universality.similarity.engine.block_source import Best, BlockSource
 from universality.similarity.engine.cofiring import Entries
-
-if TYPE_CHECKING:
-    from universality.similarity.engine.block_source import BlockSource
-
-TopK: TypeAlias = tuple[IntArray, FloatArray]
-
-
-class Best(NamedTuple):
-    """Lists [n, k], best first: partner int64 (-1 where there is none), key, score."""
-
-    partner: IntArray
-    key: FloatArray
-    score: FloatArray
-
-    @classmethod
-    def empty(cls, n: int, k: int, dtype: npt.DTypeLike = np.float64) -> Best:
-        """Nothing found yet; ``dtype`` float32 for rough lists."""
-        return cls(np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, dtype), np.full((n, k), np.nan, dtype))
-
-    def without(self, dead: BoolArray) -> Best:
-        """The same with the lists of dead features emptied."""
-        self.partner[dead], self.key[dead], self.score[dead] = -1, -np.inf, np.nan
-        return self
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

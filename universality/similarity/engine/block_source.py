@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
-from universality.similarity.engine.best_partners import Best
 
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
@@ -13,6 +15,26 @@ if TYPE_CHECKING:
 DEFAULT_BUDGET = 2 << 30
 """Bytes of memory that a similarity may take where the caller names none."""
 BLOCK_BYTES = 64 << 20
+
+TopK: TypeAlias = tuple[IntArray, FloatArray]
+
+
+class Best(NamedTuple):
+    """Lists [n, k], best first: partner int64 (-1 where there is none), key, score."""
+
+    partner: IntArray
+    key: FloatArray
+    score: FloatArray
+
+    @classmethod
+    def empty(cls, n: int, k: int, dtype: npt.DTypeLike = np.float64) -> Best:
+        """Lists without partners; ``dtype`` float32 for rough lists."""
+        return cls(np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, dtype), np.full((n, k), np.nan, dtype))
+
+    def without(self, dead: BoolArray) -> Best:
+        """Empty the lists of dead features, in place."""
+        self.partner[dead], self.key[dead], self.score[dead] = -1, -np.inf, np.nan
+        return self
 
 
 class BlockSource(Protocol):

@@ -33,7 +33,7 @@ LISTED_ABOVE = 1 << 25  # pairs from which on a matrix made row by row is the fa
 TILE_BYTES, MIN_TILE = 16 << 20, 256  # of dense rows multiplied at a time: few calls, and still within a cache
 
 
-Kind: TypeAlias = Literal["covariance", "products", "masked"]
+MomentType: TypeAlias = Literal["covariance", "products", "masked"]
 
 
 class Chunk(NamedTuple):
@@ -57,7 +57,7 @@ class CoMoments:
 
     Notes
     -----
-    Kinds: "covariance" is the population covariance, "products" the sums of products, "masked" the four sums of
+    MomentTypes: "covariance" is the population covariance, "products" the sums of products, "masked" the four sums of
     (ab, a^2, b^2, 1) over the positions where both fire: AᵀB, A²ᵀ1[B≠0], 1[A≠0]ᵀB² and 1[A≠0]ᵀ1[B≠0].
     """
 
@@ -91,38 +91,38 @@ class CoMoments:
         loaded = self.a.source.whole is not None and self.b.source.whole is not None
         return loaded and not self.dense and self.shape[0] * self.shape[1] > LISTED_ABOVE
 
-    def block(self, kind: Kind, rows: IntArray) -> FloatArray:
+    def block(self, moment: MomentType, rows: IntArray) -> FloatArray:
         """Values of A's features ``rows`` with all of B's: float64 [n_rows, n_b], or [n_rows, 4, n_b] if masked."""
-        needed = self.shape[0] * self.shape[1] * _depth(kind) * 8
-        if kind not in self._whole and needed <= self.memory_budget and not self.listed:
-            self._whole[kind] = self._compute(kind, np.arange(self.shape[0]))
-        if kind in self._whole:
-            return self._whole[kind][rows]
-        return self._compute(kind, rows)
+        needed = self.shape[0] * self.shape[1] * _depth(moment) * 8
+        if moment not in self._whole and needed <= self.memory_budget and not self.listed:
+            self._whole[moment] = self._compute(moment, np.arange(self.shape[0]))
+        if moment in self._whole:
+            return self._whole[moment][rows]
+        return self._compute(moment, rows)
 
-    def pairs(self, kind: Kind, i: IntArray, j: IntArray) -> FloatArray:
+    def pairs(self, moment: MomentType, i: IntArray, j: IntArray) -> FloatArray:
         """Values of given pairs: float64 [n_pairs], or [4, n_pairs] if masked."""
-        if kind != "covariance":
-            sums = pair_sums(self.a, self.b, i, j, masked=kind == "masked", shifted=False)[:, 0]
-            return sums if kind == "masked" else sums[0]
+        if moment != "covariance":
+            sums = pair_sums(self.a, self.b, i, j, masked=moment == "masked", shifted=False)[:, 0]
+            return sums if moment == "masked" else sums[0]
         product = pair_sums(self.a, self.b, i, j)[0, 0]
         return product / self.a.rows.size - self.a.shifted_mean[i] * self.b.shifted_mean[j]
 
     def stripes(
-        self, kind: Kind, rows: IntArray, score: Callable[[FloatArray, IntArray, IntArray], FloatArray]
+        self, moment: MomentType, rows: IntArray, score: Callable[[FloatArray, IntArray, IntArray], FloatArray]
     ) -> Iterator[tuple[IntArray, Entries]]:
         """Scores of the pairs that fire together, a few rows at a time and in order, on all cores.
 
         Parameters
         ----------
-        kind
+        moment
             What is summed.
         rows
             A's features.
         score
             Makes scores [n] of values [n] (or [4, n]) of pairs of features i [n] and j [n].
         """
-        shifted = kind == "covariance"
+        shifted = moment == "covariance"
         (chunk,) = self._column_chunks(shifted, self.a.rows.size)
         tokens = self.b.take(0, self.b.rows.size, shifted)
         if self._n_hits is None:
@@ -130,10 +130,10 @@ class CoMoments:
         n_hits = self._n_hits
 
         def work(part: IntArray) -> tuple[IntArray, Entries]:
-            found = cofiring.sum_rows(part, chunk.columns, tokens, n_hits, self.shape[1], kind == "masked")
+            found = cofiring.sum_rows(part, chunk.columns, tokens, n_hits, self.shape[1], moment == "masked")
             i, j = found.row_of(part), found.cols.astype(np.int64)
-            values = found.values if kind == "masked" else found.values[0]
-            if kind == "covariance":
+            values = found.values if moment == "masked" else found.values[0]
+            if moment == "covariance":
                 values /= self.a.rows.size
                 values -= self.a.shifted_mean[i] * self.b.shifted_mean[j]
             return part, found._replace(values=score(values, i, j))
@@ -144,36 +144,36 @@ class CoMoments:
                 bar.update(part.size)
                 yield part, found
 
-    def _compute(self, kind: Kind, rows: IntArray) -> FloatArray:
+    def _compute(self, moment: MomentType, rows: IntArray) -> FloatArray:
         if self.listed:
-            return self._filled(kind, rows)
-        if kind == "masked":
-            return self._masked_dense(rows) if self.dense else self._scatter(rows, kind)
+            return self._filled(moment, rows)
+        if moment == "masked":
+            return self._masked_dense(rows) if self.dense else self._scatter(rows, moment)
         n = self.a.rows.size
         if self.dense:
-            out = self._products_dense(rows, centred=kind == "covariance")
-            return out / n if kind == "covariance" else out
-        out = self._scatter(rows, kind)
-        if kind == "covariance":
+            out = self._products_dense(rows, centred=moment == "covariance")
+            return out / n if moment == "covariance" else out
+        out = self._scatter(rows, moment)
+        if moment == "covariance":
             out /= n
             for r, mean in enumerate(self.a.shifted_mean[rows]):  # a row at a time: no second block
                 out[r] -= mean * self.b.shifted_mean
         return out
 
-    def _filled(self, kind: Kind, rows: IntArray) -> FloatArray:
+    def _filled(self, moment: MomentType, rows: IntArray) -> FloatArray:
         """The listed entries laid out, over what pairs that never fire together have."""
-        out = np.zeros((rows.size, *((4,) if kind == "masked" else ()), self.shape[1]))
-        if kind == "covariance":
+        out = np.zeros((rows.size, *((4,) if moment == "masked" else ()), self.shape[1]))
+        if moment == "covariance":
             np.multiply.outer(-self.a.shifted_mean[rows], self.b.shifted_mean, out=out)
         low = 0
-        for part, found in self.stripes(kind, rows, lambda values, i, j: values):
+        for part, found in self.stripes(moment, rows, lambda values, i, j: values):
             out[found.row_of(np.arange(low, low + part.size)), ..., found.cols] = found.values.T
             low += part.size
         return out
 
-    def _scatter(self, rows: IntArray, kind: Kind) -> FloatArray:
+    def _scatter(self, rows: IntArray, moment: MomentType) -> FloatArray:
         """Sparse path: products, of shifted values for a covariance, or the four masked sums of raw ones."""
-        masked, shifted = kind == "masked", kind == "covariance"
+        masked, shifted = moment == "masked", moment == "covariance"
         out = np.zeros((rows.size, *((4,) if masked else ()), self.shape[1]))
         order = np.argsort(-self.a.count[rows], kind="stable")
         workers = get_num_threads()
@@ -235,8 +235,8 @@ class CoMoments:
             yield a, b
 
 
-def _depth(kind: Kind) -> int:
-    return 4 if kind == "masked" else 1
+def _depth(moment: MomentType) -> int:
+    return 4 if moment == "masked" else 1
 
 
 def _in_order(

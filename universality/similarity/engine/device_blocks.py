@@ -17,8 +17,7 @@ import numpy as np
 from universality.arrays import BoolArray, FloatArray, IntArray, runs_within
 from universality.errors import UniversalityError
 from universality.similarity.engine import token_kernels as kernels
-from universality.similarity.engine.best_partners import Best
-from universality.similarity.engine.block_source import BlockSource
+from universality.similarity.engine.block_source import Best, BlockSource
 from universality.similarity.engine.factors import FactorSource
 from universality.similarity.engine.token_source import TokenSource
 
@@ -144,7 +143,7 @@ class _Products:
     def __init__(self, source: TokenSource, device: str) -> None:
         import torch
 
-        a, b, shifted = source.moments.a, source.moments.b, source.kind == "covariance"
+        a, b, shifted = source.moments.a, source.moments.b, source.needs == "covariance"
         shift = a.shift if shifted else np.zeros_like(a.shift)
         columns = kernels.transpose(*a.take(0, a.rows.size), shift, a.n_features)
         scales = source.scales()

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.errors import UniversalityError
-from universality.similarity.engine.best_partners import Best, best_of_blocks
-from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, rows_within
+from universality.similarity.engine.best_partners import best_of_blocks
+from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, Best, rows_within
 from universality.similarity.engine.float32_screen import screened_best
 
 

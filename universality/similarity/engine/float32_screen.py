@@ -8,17 +8,15 @@ was dropped could. Rows where it could (ties, duplicates, rank one) are computed
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numba import get_num_threads
 
 from universality.arrays import FloatArray, IntArray
 from universality.progress import progress
-from universality.similarity.engine.best_partners import Best, best_of_blocks, scan_cols, scan_rows
-
-if TYPE_CHECKING:
-    from universality.similarity.engine.factors import FactorSource
+from universality.similarity.engine.best_partners import best_of_blocks, scan_cols, scan_rows
+from universality.similarity.engine.block_source import Best, BlockSource
 
 UNIT = 2.0**-24
 LARGEST = 1e20  # error from which on float32 is not tried: its products might overflow
@@ -26,8 +24,20 @@ MORE = 8  # partners kept beyond the wanted ones
 TILE_BYTES = 64 << 20
 
 
+class Product(BlockSource, Protocol):
+    """S = x yᵀ with factors x [n_rows, k] and y [n_cols, k]."""
+
+    @property
+    def x(self) -> FloatArray:
+        """[n_rows, k]."""
+
+    @property
+    def y(self) -> FloatArray:
+        """[n_cols, k]."""
+
+
 def screened_best(
-    source: FactorSource, k: int, offset: FloatArray, threshold: FloatArray, both: bool
+    source: Product, k: int, offset: FloatArray, threshold: FloatArray, both: bool
 ) -> tuple[Best, Best | None]:
     """As `universality.similarity.engine.best_partners.best_of_blocks`, for S = x yᵀ."""
     n_rows, n_cols = source.shape
@@ -56,7 +66,7 @@ def screened_best(
     return by_row, _settled(turned, rough_cols.without(offset == np.inf), k, dead_rows, alone, error[n_rows:])
 
 
-def _error(source: FactorSource, offset: FloatArray, threshold: FloatArray) -> FloatArray:
+def _error(source: Product, offset: FloatArray, threshold: FloatArray) -> FloatArray:
     """[n_rows + n_cols] how far the float32 key of a row's (column's) partner may be from the true one."""
     norms = [np.linalg.norm(factor, axis=1) for factor in (source.x, source.y)]
     largest = [norm.max(initial=0.0) for norm in norms]
@@ -67,7 +77,7 @@ def _error(source: FactorSource, offset: FloatArray, threshold: FloatArray) -> F
 
 
 def _settled(
-    source: FactorSource, rough: Best, k: int, offset: FloatArray, threshold: FloatArray, error: FloatArray
+    source: Product, rough: Best, k: int, offset: FloatArray, threshold: FloatArray, error: FloatArray
 ) -> Best:
     """The k best of each row in float64, from the rough lists where those suffice."""
     n, width = rough.partner.shape
@@ -93,7 +103,7 @@ def _settled(
     return out
 
 
-def _exactly(source: FactorSource, out: Best, rows: IntArray, offset: FloatArray, threshold: FloatArray) -> None:
+def _exactly(source: Product, out: Best, rows: IntArray, offset: FloatArray, threshold: FloatArray) -> None:
     """Overwrite the lists of some rows from all their scores in float64."""
     step = max(1, TILE_BYTES // (8 * max(1, source.shape[1])))
     for low in range(0, rows.size, step):

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.corpus.units import independent_units
 from universality.errors import UniversalityError
-from universality.similarity.engine.best_partners import Best, beaten_by_background, best_of_blocks, best_of_stripes
-from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, describe_store, rows_within
+from universality.similarity.engine.best_partners import beaten_by_background, best_of_blocks, best_of_stripes
+from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, Best, describe_store, rows_within
 from universality.similarity.engine.cofiring import Entries
-from universality.similarity.engine.comoments import CoMoments, Kind
+from universality.similarity.engine.comoments import CoMoments, MomentType
 from universality.similarity.engine.group_sums import GroupMoments
 from universality.similarity.engine.side_moments import Side, measure_side
 from universality.similarity.engine.store_rows import ENTRY_BYTES, StoreRows, Values, entries
@@ -29,11 +29,37 @@ if TYPE_CHECKING:
 Index: TypeAlias = IntArray | slice
 
 
+class SideCache:
+    """The sides measured last, shared by a source and all that are derived from it.
+
+    A null compares the same rows of A with other rows of B again and again, and the halves of an evaluation ask for
+    rows that a null merely reorders. Both find here what does not depend on the other side: moments, which are the same
+    in any order of the rows, and A's feature-major copy, which is the same for the same rows in the same order.
+    """
+
+    def __init__(self) -> None:
+        self._last: CoMoments | None = None
+
+    def comoments(self, a: StoreRows, b: StoreRows, selection: Selection, memory_budget: int) -> CoMoments:
+        """Co-moments over a selection, with what the last call's can spare."""
+        last = self._last
+        side_a = _measured(a, selection.rows_a, last.a if last else None)
+        same = b is a and selection.rows_b is selection.rows_a
+        side_b = side_a if same else _measured(b, selection.rows_b, last.b if last else None)
+        if last is not None and np.array_equal(selection.rows_a, last.a.rows):
+            moments = last.with_b(side_b)
+        else:
+            moments = CoMoments(side_a, side_b, memory_budget)
+        self._last = moments.without_blocks()  # the [n_a, n_b] arrays go with the source that asked for them
+        return moments
+
+
 @dataclass(frozen=True, eq=False)
 class TokenSource(ABC):
-    """Two stores, the token rows that are compared, and the co-moments over those.
+    """Two stores, the token rows that are compared, and the co-moments over those rows.
 
-    A measure adds its name, which features are dead, which co-moments it needs and how they become scores.
+    A measure adds its name, which features are dead, which co-moments it needs and how they become scores, and gets a
+    line in `universality.similarity.measures`.
 
     Parameters
     ----------
@@ -43,19 +69,23 @@ class TokenSource(ABC):
         Which token rows meet.
     memory_budget
         Bytes for the loaded stores, and again for an array of features x features.
-    recent
-        At most one: the co-moments made last by this source or one derived from it. A null asks for the same rows of
-        A again and again, and takes their feature-major copy from there.
+    sides
+        Sides measured before, shared by all sources over the same stores.
+    given
+        The co-moments, where the caller has them already.
     """
 
     name: ClassVar[str]
-    kind: ClassVar[Kind]
+    needs: ClassVar[MomentType]
+    depends_on_partner: ClassVar[bool] = False
+    """Whether `values` or `admit` depend on the other store, so that a loaded store serves one pair only."""
 
     a: StoreRows
     b: StoreRows
     selection: Selection
     memory_budget: int
-    recent: list[CoMoments] = field(default_factory=list)
+    sides: SideCache = field(default_factory=SideCache)
+    given: CoMoments | None = None
 
     @classmethod
     def of(
@@ -100,21 +130,16 @@ class TokenSource(ABC):
         return self._over(select(self.a.store, self.b.store, rows=(rows_a, rows_b)))
 
     def _over(self, selection: Selection) -> Self:
-        return replace(self, selection=self.admit(self.a.store, self.b.store, selection))
+        return replace(self, selection=self.admit(self.a.store, self.b.store, selection), given=None)
 
     @cached_property
     def moments(self) -> CoMoments:
         """Co-moments over the selection; measured when first asked for."""
-        rows_a, rows_b = self.selection.rows_a, self.selection.rows_b
-        known = self.recent[0] if self.recent else None
-        a = _measured(self.a, rows_a, known.a if known else None)
-        same = self.b is self.a and rows_b is rows_a
-        b = a if same else _measured(self.b, rows_b, known.b if known else None)
-        self.check(a)
-        self.check(b)
-        kept = known is not None and np.array_equal(rows_a, known.a.rows)
-        moments = known.with_b(b) if known and kept else CoMoments(a, b, self.memory_budget)
-        self.recent[:] = [moments.without_blocks()]
+        if self.given is not None:
+            return self.given
+        moments = self.sides.comoments(self.a, self.b, self.selection, self.memory_budget)
+        self.check(moments.a)
+        self.check(moments.b)
         return moments
 
     @property
@@ -142,7 +167,7 @@ class TokenSource(ABC):
         """Few where blocks are cut from memory, as many as the budget bears where a block re-reads the stores."""
         loaded = self.a.whole is not None and self.b.whole is not None
         n_bytes = min(BLOCK_BYTES, self.memory_budget) if loaded else self.memory_budget // 2
-        return rows_within(n_bytes, self.shape[1] * (4 if self.kind == "masked" else 1))
+        return rows_within(n_bytes, self.shape[1] * (4 if self.needs == "masked" else 1))
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -182,12 +207,12 @@ class TokenSource(ABC):
 
     def block(self, rows: IntArray) -> FloatArray:
         """Scores [n_rows, n_cols] of distinct rows."""
-        values = self.moments.block(self.kind, rows)
+        values = self.moments.block(self.needs, rows)
         return self.scores(np.moveaxis(values, 1, 0) if values.ndim == 3 else values, rows[:, None], slice(None))
 
     def pairs(self, i: IntArray, j: IntArray) -> FloatArray:
         """Scores [n_pairs] of given pairs."""
-        return self.scores(self.moments.pairs(self.kind, i, j), i, j)
+        return self.scores(self.moments.pairs(self.needs, i, j), i, j)
 
     @property
     def listed(self) -> bool:
@@ -196,7 +221,7 @@ class TokenSource(ABC):
 
     def stripes(self, rows: IntArray | None = None) -> Iterator[tuple[IntArray, Entries]]:
         """Scores of the pairs that fire together, some rows at a time and in order; others have the `background`'s."""
-        return self.moments.stripes(self.kind, np.arange(self.shape[0]) if rows is None else rows, self.scores)
+        return self.moments.stripes(self.needs, np.arange(self.shape[0]) if rows is None else rows, self.scores)
 
     def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
         """From the listed entries where there are such; a column that fires with too few rows is looked at alone."""
@@ -223,9 +248,7 @@ class TokenSource(ABC):
         turned = Selection(
             self.selection.rows_b, self.selection.rows_a, self.selection.documents, self.selection.repaired
         )
-        other = replace(self, a=self.b, b=self.a, selection=turned, recent=[])
-        other.__dict__["moments"] = self.moments.transposed()  # what is measured already
-        return other
+        return replace(self, a=self.b, b=self.a, selection=turned, sides=SideCache(), given=self.moments.transposed())
 
     def pairs_by_group(self, i: IntArray, j: IntArray) -> GroupMoments:
         """Per-group sufficient statistics of given pairs; a measure without them refuses."""

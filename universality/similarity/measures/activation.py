@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from universality.arrays import BoolArray, FloatArray, IntArray
-from universality.similarity.engine.comoments import Kind
+from universality.similarity.engine.comoments import MomentType
 from universality.similarity.engine.group_sums import GroupMoments, group_moments
 from universality.similarity.engine.side_moments import Side
 from universality.similarity.engine.token_source import Index, TokenSource
@@ -24,7 +24,7 @@ class ActivationPearson(TokenSource):
     """Pearson's r between all features of two stores."""
 
     name: ClassVar[str] = "activation"
-    kind: ClassVar[Kind] = "covariance"
+    needs: ClassVar[MomentType] = "covariance"
 
     def is_dead(self, side: Side) -> BoolArray:
         """True where a feature holds one value on all tokens, 0 or another."""
@@ -61,7 +61,7 @@ class ActivationCosine(TokenSource):
     """Cosine of two features' activations over all tokens: Pearson's r without taking the means off."""
 
     name: ClassVar[str] = "cosine"
-    kind: ClassVar[Kind] = "products"
+    needs: ClassVar[MomentType] = "products"
 
     def is_dead(self, side: Side) -> BoolArray:
         """True where a feature never fires on the tokens."""

@@ -31,6 +31,7 @@ class Attribution(ActivationPearson):
     """Pearson's r of per-token attributions between all features of two stores."""
 
     name: ClassVar[str] = "attribution"
+    depends_on_partner: ClassVar[bool] = True  # the vocabulary that counts in both models
 
     @classmethod
     def values(cls, store: FeatureStore, other: FeatureStore) -> Values:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from universality.arrays import BoolArray, FloatArray, IntArray
-from universality.similarity.engine.comoments import Kind
+from universality.similarity.engine.comoments import MomentType
 from universality.similarity.engine.side_moments import Side
 from universality.similarity.engine.store_rows import Rows, Values
 from universality.similarity.engine.token_source import Index, TokenSource
@@ -44,7 +44,7 @@ class FiringJaccard(TokenSource):
     """Jaccard index between all features of two stores, from 0 to 1."""
 
     name: ClassVar[str] = "jaccard"
-    kind: ClassVar[Kind] = "products"
+    needs: ClassVar[MomentType] = "products"
 
     @classmethod
     def values(cls, store: FeatureStore, other: FeatureStore) -> Values:

@@ -14,7 +14,7 @@ import numpy as np
 
 from universality.arrays import BoolArray, FloatArray
 from universality.errors import UniversalityError
-from universality.similarity.engine.comoments import Kind
+from universality.similarity.engine.comoments import MomentType
 from universality.similarity.engine.side_moments import Side
 from universality.similarity.engine.token_source import Index, TokenSource
 
@@ -26,7 +26,7 @@ class MaskedCosine(TokenSource):
     """Masked activation cosine between all features of two stores, from 0 to 1."""
 
     name: ClassVar[str] = "masked_cosine"
-    kind: ClassVar[Kind] = "masked"
+    needs: ClassVar[MomentType] = "masked"
 
     def check(self, side: Side) -> None:
         """Refuse negative activations."""
@@ -52,7 +52,7 @@ class Coverage(TokenSource):
     """
 
     name: ClassVar[str] = "coverage"
-    kind: ClassVar[Kind] = "masked"
+    needs: ClassVar[MomentType] = "masked"
 
     of_: str = "tokens"
 
