@@ -1,4 +1,4 @@
-"""How alike two features are: one file a measure, all of them a `Similarity`."""
+"""Similarity of features: one file a measure, all of them used through one class, `Similarity`."""
 
 from universality.similarity.engine.block_source import DEFAULT_BUDGET, BlockSource
 from universality.similarity.engine.group_sums import GroupMoments

@@ -53,6 +53,28 @@ def all_pairs(
         When there are fewer than two stores, or the measure is unknown.
     MismatchError
         When stores saw different tokens.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from scipy import sparse
+    >>> from universality.features import FeatureStore
+    >>> folder, stores = tempfile.TemporaryDirectory(), {}
+    >>> toy = {"A": [[1, 0], [0, 2], [0, 3]], "B": [[0, 2], [1, 0], [2, 0]], "C": [[1, 1], [0, 1], [1, 0]]}
+    >>> for name, rows in toy.items():
+    ...     writer = FeatureStore.create(Path(folder.name, f"{name}.h5"), n_features=2, provenance={})
+    ...     rows = sparse.csr_matrix(np.array(rows, np.float32))
+    ...     writer.append(rows, token=[5, 6, 7], document=[0, 0, 0], position=[1, 2, 3], kind=["prose"] * 3)
+    ...     stores[name] = writer.finish()
+    >>> pairs = all_pairs(stores, "jaccard")
+    >>> sorted(pairs)
+    [('A', 'B'), ('A', 'C'), ('B', 'C')]
+    >>> pairs["A", "B"].dense().tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    >>> [store.close() for store in stores.values()], folder.cleanup()
+    ([None, None, None], None)
     """
     if len(stores) < 2:
         raise UniversalityError(f"all_pairs: expected at least two stores, found {len(stores)}")

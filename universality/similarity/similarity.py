@@ -1,4 +1,4 @@
-"""The one Similarity: scores between the features of two sides, made a block of rows at a time.
+"""`Similarity`: scores between the features of two sides, computed a block of rows at a time.
 
 Terms: a *row* is a feature of the first side, a *column* a feature of the second; *dead* is one for which the
 measure is not defined (it never fires on the tokens, or does not vary). Matching, heatmaps and families see
@@ -33,7 +33,7 @@ RowsLike: TypeAlias = slice | npt.ArrayLike
 
 
 class Similarity:
-    """A matrix of scores [n_rows, n_cols] that is never held whole unless it fits.
+    """A matrix of scores [n_rows, n_cols] that is never held whole unless it fits into memory.
 
     Use a constructor: `activation`, `firing`, `attribution`, `masked_cosine`, `coverage` compare over tokens, `logit`
     and `decoder` compare weights; or `from_dense`, `from_factors`.
@@ -58,7 +58,7 @@ class Similarity:
         documents: npt.ArrayLike | None = None,
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     ) -> Self:
-        """A measure over tokens by its name in `universality.similarity.measures.TOKEN_MEASURES`.
+        """Compare by a measure over tokens, named as in `universality.similarity.measures.TOKEN_MEASURES`.
 
         Other parameters and errors as for `activation`; an unknown name is a `UniversalityError`.
         """
@@ -74,7 +74,7 @@ class Similarity:
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
         measure: Literal["pearson", "cosine"] = "pearson",
     ) -> Self:
-        """Pearson's r (or the cosine) of activations over the same tokens.
+        """Compare activations over the same tokens by Pearson's r, or by the cosine.
 
         Parameters
         ----------
@@ -82,13 +82,13 @@ class Similarity:
             Stores written from the same tokens; may be one store.
         memory_budget
             Bytes for the two stores in memory (A counts twice), and again for an array of features x features.
-            What does not fit is read slice by slice or computed on demand.
+            Stores that do not fit are read slice by slice, scores that do not fit are computed on demand.
         documents
             Only the tokens of these documents (indices into the document table).
         rows
-            (rows_a, rows_b): row ``rows_a[p]`` of A meets row ``rows_b[p]`` of B; for nulls.
+            (rows_a, rows_b): row ``rows_a[p]`` of A is paired with row ``rows_b[p]`` of B; for nulls.
         measure
-            "pearson", or "cosine" for the same without taking the means off.
+            "pearson", or "cosine" for the same without subtracting the means.
 
         Raises
         ------
@@ -100,6 +100,27 @@ class Similarity:
         References
         ----------
         Bricken et al. 2023, *Towards Monosemanticity*.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from scipy import sparse
+        >>> from universality.features import FeatureStore
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> def store(name, rows):
+        ...     writer = FeatureStore.create(Path(folder.name, name), n_features=2, provenance={})
+        ...     rows = sparse.csr_matrix(np.array(rows, np.float32))
+        ...     writer.append(rows, token=[5, 6, 7], document=[0, 0, 0], position=[1, 2, 3], kind=["prose"] * 3)
+        ...     return writer.finish()
+        >>> a, b = store("a.h5", [[1, 0], [0, 2], [0, 3]]), store("b.h5", [[0, 2], [1, 0], [2, 0]])
+        >>> sim = Similarity.activation(a, b)
+        >>> sim.dense().round(2).tolist()
+        [[-0.87, 1.0], [0.98, -0.94]]
+        >>> sim.topk(1)[0].ravel().tolist()
+        [1, 0]
+        >>> a.close(), b.close(), folder.cleanup()
+        (None, None, None)
         """
         _check_choice(measure, ("pearson", "cosine"))
         name = "activation" if measure == "pearson" else "cosine"
@@ -115,7 +136,7 @@ class Similarity:
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
         measure: Literal["phi", "jaccard"] = "phi",
     ) -> Self:
-        """On which tokens features fire, whatever the strength: the phi coefficient, or the Jaccard index.
+        """Compare the tokens on which features fire by the phi coefficient or the Jaccard index.
 
         Other parameters and errors as for `activation`.
         """
@@ -131,9 +152,9 @@ class Similarity:
         documents: npt.ArrayLike | None = None,
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     ) -> Self:
-        """Pearson's r of per-token attributions: activation x logit weight of the token that follows.
+        """Compare attributions (activation x logit weight of the next token) over the same tokens by Pearson's r.
 
-        Parameters and errors as for `activation` and `logit`; tokens that none follows are left out.
+        Parameters and errors as for `activation` and `logit`; tokens without a next one are left out.
 
         References
         ----------
@@ -150,9 +171,9 @@ class Similarity:
         documents: npt.ArrayLike | None = None,
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     ) -> Self:
-        """The larger of the cosine over tokens where the row fires and that over tokens where the column fires.
+        """Compare by the larger of two cosines: over tokens where the row fires, and where the column fires.
 
-        Parameters and errors as for `activation`; besides, activations must not be negative.
+        Parameters and errors as for `activation`; negative activations are an error too.
         """
         return cls.over_tokens("masked_cosine", a, b, memory_budget, documents, rows)
 
@@ -166,7 +187,7 @@ class Similarity:
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
         of: Literal["tokens", "rows", "cols"] = "tokens",
     ) -> Self:
-        """On how many tokens both fire, or which share of the row's (``of="rows"``) or column's firings that is.
+        """Count the tokens on which both fire, or their share of the row's (``of="rows"``) or the column's firings.
 
         Other parameters and errors as for `masked_cosine`.
         """
@@ -174,7 +195,7 @@ class Similarity:
 
     @classmethod
     def logit(cls, a: FeatureStore, b: FeatureStore) -> Self:
-        """Pearson's r over the vocabulary of direct logit weights.
+        """Compare direct logit weights over the vocabulary by Pearson's r.
 
         Raises
         ------
@@ -187,16 +208,16 @@ class Similarity:
 
     @classmethod
     def decoder(cls, a: FeatureStore, b: FeatureStore, force: bool = False, alignment: Alignment | None = None) -> Self:
-        """Cosine of decoder rows; within one model and site only, unless ``force``, or across after an alignment.
+        """Compare decoder rows by the cosine: within one model and site, or across models after an alignment.
 
         Parameters
         ----------
         a, b
             Stores with dictionaries.
         force
-            Compare although the bases are unrelated or not known.
+            Compare although the bases are unrelated or unknown.
         alignment
-            What takes A's space into B's: ``align(a, b)``.
+            A map of A's space into B's: ``align(a, b)``.
 
         Raises
         ------
@@ -214,7 +235,7 @@ class Similarity:
         dead_rows: npt.ArrayLike | None = None,
         dead_cols: npt.ArrayLike | None = None,
     ) -> Self:
-        """Scores that exist already, finite [n_rows, n_cols]; optionally bool masks of what is dead.
+        """Wrap finite scores [n_rows, n_cols] that exist already, with optional bool masks of dead rows and columns.
 
         Raises
         ------
@@ -225,17 +246,22 @@ class Similarity:
 
     @classmethod
     def from_factors(cls, x: npt.ArrayLike, y: npt.ArrayLike) -> Self:
-        """S = x yᵀ with x [n_rows, k] and y [n_cols, k]; rows of zeros are dead.
+        """Compute S = x yᵀ from x [n_rows, k] and y [n_cols, k]; rows of zeros are dead.
 
         Raises
         ------
         UniversalityError
             When the factors are not finite matrices of one width k.
+
+        Examples
+        --------
+        >>> Similarity.from_factors([[1.0, 0.0]], [[2.0, 5.0], [3.0, 7.0]]).dense().tolist()
+        [[2.0, 3.0]]
         """
         return cls(factor_source(x, y))
 
     def covered(self) -> Similarity:
-        """On how many tokens both fire, over the tokens of this one and from the stores that it has loaded.
+        """Co-firing counts on this similarity's tokens, from the stores that it has loaded.
 
         Raises
         ------
@@ -267,7 +293,7 @@ class Similarity:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What was compared and how, as JSON."""
+        """Record of what was compared and how, as JSON."""
         return self._source.provenance
 
     @property
@@ -285,16 +311,16 @@ class Similarity:
 
     def block(self, rows: RowsLike) -> FloatArray:
         """Scores float64 [n_rows, n_cols] of a slice or an integer array of rows."""
-        wanted = self._index(rows, 0)
-        distinct, back = np.unique(wanted, return_inverse=True)
-        repeats = distinct.size < wanted.size
-        out = self._source.block(distinct)[back] if repeats else self._source.block(wanted)
-        out[self.dead_rows[wanted]] = 0
+        index = self._index(rows, 0)
+        distinct, back = np.unique(index, return_inverse=True)
+        repeats = distinct.size < index.size
+        out = self._source.block(distinct)[back] if repeats else self._source.block(index)
+        out[self.dead_rows[index]] = 0
         out[:, self.dead_cols] = 0
         return out
 
     def blocks(self, n_rows: int | None = None) -> Iterator[tuple[slice, FloatArray]]:
-        """The whole matrix as (rows, scores) in rising order, ``n_rows`` at a time (or what memory suggests)."""
+        """Iterate over the whole matrix as (rows, scores), ``n_rows`` (or as many as suit the memory) at a time."""
         step = n_rows or min(self._source.rows_per_block, max(1, self.shape[0]))
         for low in range(0, self.shape[0], step):
             rows = slice(low, min(low + step, self.shape[0]))
@@ -305,12 +331,12 @@ class Similarity:
     @overload
     def topk(self, k: int, axis: None) -> tuple[TopK, TopK]: ...
     def topk(self, k: int, axis: Literal[0, 1] | None = 1) -> TopK | tuple[TopK, TopK]:
-        """The k best partners, best first; of equal scores the lower index.
+        """Find the k best partners, best first; among equal scores the lower index comes first.
 
         Parameters
         ----------
         k
-            How many.
+            Number of partners.
         axis
             1: the best columns of each row, arrays [n_rows, k]. 0: the best rows of each column, [n_cols, k].
             None: both, from one pass.
@@ -318,8 +344,8 @@ class Similarity:
         Returns
         -------
         index, score : int64, float64
-            Or two of those for both axes. Dead features have and are no partners: index -1 and score NaN fill what is
-            missing.
+            Or two such pairs for both axes. Dead features have no partners and are none: index -1 and score NaN fill
+            the places of missing partners.
         """
         if k < 1 or axis not in (0, 1, None):
             raise UniversalityError(f"topk: expected k >= 1 and axis 0, 1 or None, found k={k}, axis={axis}")
@@ -331,12 +357,12 @@ class Similarity:
         return rows if by_col is None else (rows, (by_col.partner, by_col.score))
 
     def best(self, k: int, prices: FloatArray, threshold: FloatArray) -> Best:
-        """The k columns with the largest score - price of each row, among those above the row's threshold.
+        """Find the k columns with the largest score - price of each row, among those above the row's threshold.
 
         Parameters
         ----------
         k
-            How many.
+            Number of columns.
         prices
             Finite [n_cols].
         threshold
@@ -346,11 +372,11 @@ class Similarity:
         return self._source.best(k, prices, np.where(self.dead_rows, np.inf, threshold), both=False)[0]
 
     def transposed(self) -> Similarity:
-        """The same scores with columns as rows."""
+        """Exchange rows and columns."""
         return Similarity(self._source.transposed())
 
     def above(self, threshold: float) -> tuple[IntArray, IntArray, FloatArray]:
-        """All pairs of living features with a score >= ``threshold``: rows, columns, scores, in row order."""
+        """Find all pairs of living features with a score >= ``threshold``: rows, columns, scores, in row order."""
         rows, cols, scores = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
         for part, block in self.blocks():
             keep = block >= threshold
@@ -363,12 +389,12 @@ class Similarity:
         return np.concatenate(rows), np.concatenate(cols), np.concatenate(scores)
 
     def on(self, device: str) -> Similarity:
-        """The same scores, with blocks and best partners computed on a torch device such as "cuda".
+        """Compute blocks and best partners on a torch device such as "cuda".
 
         Raises
         ------
         UniversalityError
-            When the measure has no way there, or its stores do not fit into the memory budget.
+            When the measure cannot be computed there, or its stores do not fit into the memory budget.
         """
         from universality.similarity.engine.device_blocks import DeviceSource
 
@@ -381,16 +407,16 @@ class Similarity:
     def pairs(
         self, i: npt.ArrayLike, j: npt.ArrayLike, by: Literal["group"] | None = None
     ) -> FloatArray | GroupMoments:
-        """Scores of given pairs, without the full matrix.
+        """Compute the scores of given pairs, without the full matrix.
 
         Parameters
         ----------
         i, j
             [n_pairs] rows and columns.
         by
-            None for scores float64 [n_pairs]. "group" (for measures that are Pearson's r over tokens) for the sums per
-            group of documents (per document in kinds of few groups), from which `GroupMoments.pearson` has r for any
-            resample.
+            None for scores float64 [n_pairs]. "group", for measures that are Pearson's r over tokens, for sums per
+            group of documents (per document in kinds with few groups), from which `GroupMoments.pearson` computes r
+            of any resample.
 
         Raises
         ------
@@ -408,27 +434,27 @@ class Similarity:
         return self._tokens("statistics by group").pairs_by_group(rows, cols)
 
     def restrict(self, documents: npt.ArrayLike) -> Similarity:
-        """The same measure over the tokens of some documents, moments recomputed on exactly those.
+        """Apply the same measure to the tokens of some documents; moments are recomputed on exactly those.
 
         Raises
         ------
         UniversalityError
-            When the measure does not come from tokens, or none of the documents has one.
+            When the measure does not compare tokens, or none of the documents has one.
         """
         return Similarity(self._tokens("documents to restrict to").restrict(documents))
 
     def repaired(self, rows_a: npt.ArrayLike, rows_b: npt.ArrayLike) -> Similarity:
-        """The same measure with row ``rows_a[p]`` of A meeting row ``rows_b[p]`` of B; for nulls.
+        """Apply the same measure with row ``rows_a[p]`` of A paired with row ``rows_b[p]`` of B; for nulls.
 
         Raises
         ------
         UniversalityError
-            When the measure does not come from tokens, or the rows do not pair up.
+            When the measure does not compare tokens, or the rows do not pair up.
         """
         return Similarity(self._tokens("rows to pair anew").repaired(rows_a, rows_b))
 
     def dense(self, memory_budget: int | None = None) -> FloatArray:
-        """The whole matrix, float64 [n_rows, n_cols].
+        """Compute the whole matrix, float64 [n_rows, n_cols].
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What a measure must offer to become a Similarity."""
+"""The protocol of a measure: blocks of scores and lists of best partners."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BUDGET = 2 << 30
 """Bytes of memory that a similarity may take where the caller names none."""
-BLOCK_BYTES = 64 << 20
+BLOCK_BYTES = 64 << 20  # of a dense block: long enough that BLAS and threads are busy, small beside the budget
 
 TopK: TypeAlias = tuple[IntArray, FloatArray]
 
@@ -38,7 +38,7 @@ class Best(NamedTuple):
 
 
 class BlockSource(Protocol):
-    """A matrix [n_rows, n_cols] that exists a block at a time; dead rows and columns hold 0."""
+    """A matrix [n_rows, n_cols] that exists one block at a time; dead rows and columns hold 0."""
 
     @property
     def name(self) -> str:
@@ -58,7 +58,7 @@ class BlockSource(Protocol):
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What was compared, as JSON."""
+        """Record of what was compared, as JSON."""
 
     @property
     def memory_budget(self) -> int:
@@ -66,28 +66,28 @@ class BlockSource(Protocol):
 
     @property
     def rows_per_block(self) -> int:
-        """How many rows are best asked for at a time."""
+        """Number of rows of a block that suits the source."""
 
     def block(self, rows: IntArray) -> FloatArray:
         """Scores [n_rows, n_cols] of distinct rows, in an array of the caller's own."""
 
     def pairs(self, i: IntArray, j: IntArray) -> FloatArray:
-        """Scores [n_pairs] of given pairs, never by way of the full matrix."""
+        """Scores [n_pairs] of given pairs, computed without the full matrix."""
 
     def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
-        """Best partners, equal to those of `best_partners.best_of_blocks`, by whatever way is fastest."""
+        """Find the best partners: those of `best_partners.best_of_blocks`, by whatever route is fastest."""
 
     def transposed(self) -> Self:
-        """Columns as rows."""
+        """Exchange rows and columns."""
 
 
 def rows_within(n_bytes: int, n_cols: int) -> int:
-    """How many rows of ``n_cols`` float64 fit into ``n_bytes``; at least one."""
+    """Number of rows of ``n_cols`` float64 that fit into ``n_bytes``; at least one."""
     return max(1, n_bytes // (8 * max(1, n_cols)))
 
 
 def describe_store(store: FeatureStore) -> dict[str, Any]:
-    """What provenance says of a store: its file, its tokens and what it was made from."""
+    """Record of a store for provenance: its file, its tokens and what it was written from."""
     return {
         "path": store.path.name,
         "n_features": int(store.n_features),
