@@ -69,11 +69,11 @@ def read_archive(path: str | Path, name: str, version: int) -> tuple[dict[str, A
         raise FormatError(f"{path}: not a whole {name} file: {error}") from None
     if head.pop("format", None) != name:
         raise FormatError(f"{path}: not a {name} file")
-    found = head.pop("version", None)
-    if found != version:
-        newer = isinstance(found, int) and found > version
+    written = head.pop("version", None)
+    if written != version:
+        newer = isinstance(written, int) and written > version
         advice = "it was written by a newer program, update this one" if newer else "write it anew"
-        raise FormatError(f"{path}: {name} version {found}, but this program reads version {version}; {advice}")
+        raise FormatError(f"{path}: {name} version {written}, but this program reads version {version}; {advice}")
     return head, arrays
 
 
@@ -108,9 +108,9 @@ def _listed(array: npt.NDArray[Any]) -> dict[str, Any]:
 def _read_json(path: Path) -> tuple[dict[str, Any], Arrays]:
     head = json.loads(path.read_text(encoding="utf-8"))
     arrays = {}
-    for key, kept in head.pop("arrays", {}).items():
-        values = [math.nan if v is None else float(v) if isinstance(v, str) else v for v in kept["values"]]
-        arrays[key] = np.array(values, dtype=kept["dtype"]).reshape(kept["shape"])
+    for key, entry in head.pop("arrays", {}).items():
+        values = [math.nan if v is None else float(v) if isinstance(v, str) else v for v in entry["values"]]
+        arrays[key] = np.array(values, dtype=entry["dtype"]).reshape(entry["shape"])
     return head, arrays
 
 

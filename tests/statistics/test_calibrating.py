@@ -409,7 +409,10 @@ def test_no_replicates_no_p(plant: Planted) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"measure": "logit"}, "measure 'logit' is not one of activation, masked_cosine: the null pairs tokens anew"),
+        (
+            {"measure": "logit"},
+            "measure 'logit' is not one of activation, cosine, .*, attribution: the null pairs tokens anew",
+        ),
         ({"replicates": -1}, "replicates must be at least 0, found -1"),
         ({"n_strata": 0}, "n_strata must be at least 1, found 0"),
         ({"min_firings": 0}, "min_firings must be at least 1, found 0"),

@@ -120,33 +120,33 @@ def _fill(
     ends = np.cumsum(rows.length - 1)
     block = int(np.searchsorted(ends, min((w.n_tokens for w, _ in writers), default=0), side="right"))
     block -= block % batch_blocks
-    at = int(ends[block - 1]) if block else 0
+    n_done = int(ends[block - 1]) if block else 0
     padded: Tensor | None = None
-    bar = progress(total=rows.n_tokens, initial=at, desc=f"collect {site.name}", unit="token", unit_scale=True)
+    bar = progress(total=rows.n_tokens, initial=n_done, desc=f"collect {site.name}", unit="token", unit_scale=True)
     with bar:
         for start in range(block, len(blocks), batch_blocks):
             batch = np.arange(start, min(start + batch_blocks, len(blocks)))
-            own, written = blocks.take(batch), rows_of(rows.take(batch))
-            acts = site.read(own)
-            n, n_own = len(written), len(acts)
+            tokens, table = blocks.take(batch), rows_of(rows.take(batch))
+            acts = site.read(tokens)
+            n, n_read = len(table), len(acts)
             if padded is None:
                 padded = torch.zeros((batch_blocks * (blocks.n_ctx - 1), acts.shape[1]), device=acts.device)
             # Always one shape: batches of many sizes would leave the heap in pieces.
-            padded[:n_own] = acts
+            padded[:n_read] = acts
             for writer, sae in writers:
-                new = slice(min(n, writer.n_tokens - at), n)  # the rows before have been committed
+                new = slice(min(n, writer.n_tokens - n_done), n)  # the rows before have been committed
                 if new.start < n:
-                    features = csr_matrix(acts.cpu().numpy()) if sae is None else sae.encode(padded)[:n_own]
+                    features = csr_matrix(acts.cpu().numpy()) if sae is None else sae.encode(padded)[:n_read]
                     if rows is not blocks:
-                        features = pool_rows(features, _first_tokens(own), pool)
+                        features = pool_rows(features, _first_tokens(tokens), pool)
                     writer.append(
                         features[new],
-                        token=written.token[new],
-                        document=written.document[new],
-                        position=written.position[new],
-                        kind=kinds[written.document[new]],
+                        token=table.token[new],
+                        document=table.document[new],
+                        position=table.position[new],
+                        kind=kinds[table.document[new]],
                     )
-            at += n
+            n_done += n
             bar.update(n)
 
 
@@ -183,15 +183,15 @@ def _left_out(site: Site, unembedding: Unembedding | None) -> dict[str, Any]:
 def _provenance(
     site: Site, sae: SAE | None, blocks: TokenBlocks, common: TokenBlocks | None, pool: Pool, basis: str | None
 ) -> dict[str, Any]:
-    own = {"tokenizer_hash": blocks.tokenizer_hash, "blocks_hash": blocks.hash}
-    segments = {} if common is None else {"segments": {"pool": pool, **own}}
-    over = blocks if common is None else common
+    hashes = {"tokenizer_hash": blocks.tokenizer_hash, "blocks_hash": blocks.hash}
+    segments = {} if common is None else {"segments": {"pool": pool, **hashes}}
+    recorded = blocks if common is None else common
     return {
         "model": {"name": site.name, "hash": site.model_hash},
         "sae": None if sae is None else _describe(sae),
         "site": site.hook,
-        "tokenizer_hash": over.tokenizer_hash,
-        "blocks_hash": over.hash,
+        "tokenizer_hash": recorded.tokenizer_hash,
+        "blocks_hash": recorded.hash,
         **segments,
         **({} if basis is None else {"basis": basis}),
     }

@@ -169,8 +169,8 @@ def _pick(
     from_block: dict[int, int] = {}
     duplicates = 0
     for start in range(0, len(rows), _WINDOWS_AT_ONCE):
-        some = rows[start : start + _WINDOWS_AT_ONCE]
-        for place, window in enumerate(windows(some), start):
+        candidates = rows[start : start + _WINDOWS_AT_ONCE]
+        for place, window in enumerate(windows(candidates), start):
             home = int(block[rows[place]])
             if per_block is not None and from_block.get(home, 0) >= per_block:
                 continue

@@ -47,7 +47,7 @@ def feature_views(store: FeatureStore) -> Views:
     n, examples = store.n_features, STRONGEST + len(QUANTILES)
     block = store.tokens.block
     row = np.full((n, examples), -1, np.int64)
-    own = np.zeros((n, examples, BEFORE + 1 + AFTER), np.uint8)
+    shown = np.zeros((n, examples, BEFORE + 1 + AFTER), np.uint8)
     strongest, histogram = np.zeros(n, np.float32), np.zeros((n, BINS), np.int64)
     for feature, every_row, every_value in store.each_feature():
         positive = every_value > 0
@@ -59,8 +59,8 @@ def feature_views(store: FeatureStore) -> Views:
         top, across = _pick(rows, values, block)
         row[feature, : len(top)] = rows[top]
         row[feature, STRONGEST : STRONGEST + len(across)] = rows[across]
-        own[feature] = shares(rows, values, strongest[feature], windows(block, row[feature]))
-    return Views(row, own, strongest, histogram)
+        shown[feature] = shares(rows, values, strongest[feature], windows(block, row[feature]))
+    return Views(row, shown, strongest, histogram)
 
 
 def seen_by(store: FeatureStore, wanted: NDArray[np.int64], around: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -73,13 +73,13 @@ def seen_by(store: FeatureStore, wanted: NDArray[np.int64], around: NDArray[np.i
     around
         [n, …] rows, -1 for none.
     """
-    found = np.zeros(around.shape, np.uint8)
-    place = np.full(store.n_features, -1, np.int64)
-    place[wanted[wanted >= 0]] = np.flatnonzero(wanted >= 0)
+    seen = np.zeros(around.shape, np.uint8)
+    slot = np.full(store.n_features, -1, np.int64)
+    slot[wanted[wanted >= 0]] = np.flatnonzero(wanted >= 0)
     for feature, rows, values in store.each_feature():
-        if place[feature] >= 0 and len(values) and values.max() > 0:
-            found[place[feature]] = shares(rows, values, values.max(), around[place[feature]])
-    return found
+        if slot[feature] >= 0 and len(values) and values.max() > 0:
+            seen[slot[feature]] = shares(rows, values, values.max(), around[slot[feature]])
+    return seen
 
 
 def windows(block: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.int64]:

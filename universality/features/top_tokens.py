@@ -47,10 +47,10 @@ def top_tokens(store: FeatureStore, features: Iterable[int], k: int = 10) -> lis
         raise ValueError(f"expected k >= 1, found {k}")
     wanted = np.fromiter(features, dtype=np.int64)
     token = np.asarray(store.tokens.token)
-    found: dict[int, npt.NDArray[np.int64]] = {}
+    heaviest: dict[int, npt.NDArray[np.int64]] = {}
     for feature, rows, values in _columns(store, np.unique(wanted)):
-        found[feature] = heaviest_tokens(token[rows], values, k)
-    return [found[int(feature)] for feature in wanted]
+        heaviest[feature] = heaviest_tokens(token[rows], values, k)
+    return [heaviest[int(feature)] for feature in wanted]
 
 
 def heaviest_tokens(token: npt.NDArray[np.int32], values: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
@@ -83,21 +83,21 @@ def _sums(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Distinct tokens, rising, and the sum of each one's values."""
     if len(token) * _SORTED < token.max(initial=0):
-        ids, place = np.unique(token.astype(np.int64), return_inverse=True)
-        return ids, np.asarray(np.bincount(place, values, len(ids)), np.float64)
+        ids, index = np.unique(token.astype(np.int64), return_inverse=True)
+        return ids, np.asarray(np.bincount(index, values, len(ids)), np.float64)
     mass = np.asarray(np.bincount(token, values), np.float64)
-    found = np.flatnonzero(mass).astype(np.int64)
-    return found, mass[found]
+    ids = np.flatnonzero(mass).astype(np.int64)
+    return ids, mass[ids]
 
 
 def token_strings(
     store: FeatureStore, features: Iterable[int], k: int = 10, decode: Decode | None = None
 ) -> list[tuple[str, ...]]:
     """``top_tokens`` as strings, as decimal numbers when there is no ``decode``."""
-    found = top_tokens(store, features, k)
+    tokens = top_tokens(store, features, k)
     if decode is None:
-        return [tuple(str(int(i)) for i in ids) for ids in found]
-    return [tuple(decoded(ids, decode)) for ids in found]
+        return [tuple(str(int(i)) for i in ids) for ids in tokens]
+    return [tuple(decoded(ids, decode)) for ids in tokens]
 
 
 def _columns(

@@ -32,7 +32,7 @@ from universality.matching.augmenting_paths import State, solve
 from universality.matching.dense_assignment import COPIES, EPS, assign_dense
 from universality.matching.sparse_problem import Problem
 from universality.similarity import Similarity
-from universality.similarity.engine.best_partners import TopK
+from universality.similarity.engine.block_source import TopK
 
 Solver: TypeAlias = Literal["auto", "sparse", "dense"]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.similarity import Similarity
-from universality.similarity.engine.best_partners import TopK
+from universality.similarity.engine.block_source import TopK
 
 
 @dataclass(frozen=True, eq=False)

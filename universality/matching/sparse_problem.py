@@ -13,7 +13,7 @@ from universality.errors import UniversalityError
 from universality.matching.augmenting_paths import Graph, State
 from universality.matching.dense_assignment import NO_PAIRING
 from universality.similarity import Similarity
-from universality.similarity.engine.best_partners import TopK
+from universality.similarity.engine.block_source import TopK
 
 
 @dataclass

@@ -7,7 +7,7 @@ it includes the choice of the best among thousands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from universality.arrays import FloatArray
 from universality.checked_settings import Count, checked
 from universality.errors import UniversalityError
 from universality.matching import Match, Method, match
-from universality.similarity import DEFAULT_BUDGET, Similarity
+from universality.similarity import DEFAULT_BUDGET, TOKEN_MEASURES, Similarity
 from universality.statistics.bootstrap import MIN_GROUPS, Intervals, resampled
 from universality.statistics.calibration import Calibration
 from universality.statistics.held_out import Halves, evaluation_halves, held_out_scores
@@ -28,11 +28,6 @@ from universality.statistics.repairing import Null
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
 
-# Measures computed from tokens: only for these can a null re-pair tokens. A new measure is one line here.
-MEASURES: dict[str, Callable[..., Similarity]] = {
-    "activation": Similarity.activation,
-    "masked_cosine": Similarity.masked_cosine,
-}
 FEW_GROUPS = 8  # below, the quantile of the draws rests on few distinct combinations of groups
 FEW_DRAWS = 20  # resamples of which one lies beyond the 95% quantile
 
@@ -60,7 +55,8 @@ def calibrate(
     a, b
         Stores of the same tokens, whose documents have the splits "choose" and "report".
     measure
-        "activation" or "masked_cosine"; measures of weights have no tokens that a null could re-pair.
+        A measure over tokens: a name in `universality.similarity.TOKEN_MEASURES`. Measures of weights have no tokens to
+        pair anew.
     method, floor
         As for `match`.
     null
@@ -117,13 +113,14 @@ def calibrate(
     _check(measure, block_length)
     NullSettings(list(nulls), replicates, bootstrap, alpha, min_firings, n_strata, seed)  # refuses values out of range
     notes: list[str] = []
+    whole = Similarity.over_tokens(measure, a, b, memory_budget)
     halves = evaluation_halves(a)
-    choose, report = _restricted(MEASURES[measure](a, b, memory_budget=memory_budget), halves, notes)
+    choose, report = _restricted(whole, halves, notes)
     matched = match(choose, method, floor)
     held_out, best_col, best_row = _held_out(report, matched, min_firings)
     intervals = _intervals(report, matched, held_out, bootstrap, seed, notes)
     counts = choose.counts
-    assert counts is not None  # every measure in MEASURES is computed from tokens
+    assert counts is not None  # every measure in TOKEN_MEASURES is computed from tokens
     anchor = _anchor(matched)
     chosen = ChosenMatch(
         choose, matched, partial(match, method=method, floor=floor), anchor, halves.choose, replicates, seed, alpha,
@@ -139,9 +136,9 @@ def calibrate(
 
 
 def _check(measure: str, block_length: int | None) -> None:
-    if measure not in MEASURES:
+    if measure not in TOKEN_MEASURES:
         raise UniversalityError(
-            f"calibrate: measure {measure!r} is not one of {', '.join(MEASURES)}: the null pairs tokens anew, "
+            f"calibrate: measure {measure!r} is not one of {', '.join(TOKEN_MEASURES)}: the null pairs tokens anew, "
             "and a measure of weights has none"
         )
     checked("block_length", block_length, Count | None)

@@ -97,13 +97,13 @@ def check_elements(path: Path, file: h5py.File) -> dict[Element, Any]:
         When a required one is missing, or one is elsewhere, of another encoding or dtype, or larger than the file
         could hold.
     """
-    found = {}
+    nodes = {}
     for element in ELEMENTS:
         node = _find(path, file, element)
         if node is not None:
             _check_element(path, element, node)
-            found[element] = node
-    return found
+            nodes[element] = node
+    return nodes
 
 
 def _find(path: Path, file: h5py.File, element: Element) -> Any:
@@ -122,9 +122,9 @@ def _find(path: Path, file: h5py.File, element: Element) -> Any:
 
 
 def _check_element(path: Path, element: Element, node: Any) -> None:
-    wanted = h5py.Dataset if element.encoding in _DATASETS else h5py.Group
-    if not isinstance(node, wanted):
-        raise FormatError(f"{path}: {element.path} must be a {wanted.__name__}, found a {type(node).__name__}")
+    h5_type = h5py.Dataset if element.encoding in _DATASETS else h5py.Group
+    if not isinstance(node, h5_type):
+        raise FormatError(f"{path}: {element.path} must be a {h5_type.__name__}, found a {type(node).__name__}")
     encoding = get_text(node, "encoding-type"), get_text(node, "encoding-version")
     if encoding != (element.encoding, ENCODINGS[element.encoding]):
         raise FormatError(f"{path}: {element.path} must be encoded as {element.encoding} "

@@ -79,7 +79,7 @@ def open_file(path: Path) -> h5py.File:
 def read_header(path: Path, file: h5py.File) -> Header:
     """Check every element's place, encoding, dtype and length; read the small ones."""
     with reading(path, "its layout"):
-        found = check_elements(path, file)
+        nodes = check_elements(path, file)
         n_tokens, n_features = read_shape(path, file)
         sizes = {
             "n_stored": len(file["by_token/data"]),
@@ -89,7 +89,7 @@ def read_header(path: Path, file: h5py.File) -> Header:
             "n_features + 1": n_features + 1,
             "n_documents": len(file["documents/id"]),
         }
-        for element, node in found.items():
+        for element, node in nodes.items():
             check_length(path, element, node, sizes)
         return Header(
             n_tokens=n_tokens,
@@ -100,7 +100,7 @@ def read_header(path: Path, file: h5py.File) -> Header:
             moments=_moments(path, file, n_tokens, sizes["n_stored"]),
             provenance=_provenance(path, file),
             unembedding=_unembedding(path, file),
-            checksums=_checksums(path, file, found),
+            checksums=_checksums(path, file, nodes),
         )
 
 
@@ -161,13 +161,13 @@ def _unembedding(path: Path, file: h5py.File) -> str | None:
     return sha256
 
 
-def _checksums(path: Path, file: h5py.File, found: Mapping[Element, Any]) -> dict[str, Checksum]:
+def _checksums(path: Path, file: h5py.File, nodes: Mapping[Element, Any]) -> dict[str, Checksum]:
     with reading(path, "checksums"):
         stated = json.loads(read_text(file["checksums"]))
-    wanted = {element.path for element, node in found.items() if isinstance(node, h5py.Dataset)} - {"checksums"}
-    if not isinstance(stated, dict) or set(stated) != wanted:
+    expected = {element.path for element, node in nodes.items() if isinstance(node, h5py.Dataset)} - {"checksums"}
+    if not isinstance(stated, dict) or set(stated) != expected:
         raise FormatError(f"{path}: checksums must name the elements that are there, "
-                          f"found a difference in {sorted(wanted ^ set(stated))}")  # fmt: skip
+                          f"found a difference in {sorted(expected ^ set(stated))}")  # fmt: skip
     return {name: Checksum(e["dtype"], tuple(e["shape"]), e["sha256"]) for name, e in sorted(stated.items())}
 
 

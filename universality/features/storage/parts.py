@@ -61,17 +61,17 @@ def cut(
     columns = _indices(store, "features", features, store.n_features)
     if not len(columns):
         raise MismatchError(f"{store.path.name}: features= names none of its {store.n_features} features")
-    told = {"from": store.content_hash(), "n_tokens": int(rows.sum()), "n_features": len(columns)}
+    record = {"from": store.content_hash(), "n_tokens": int(rows.sum()), "n_features": len(columns)}
     writer = FeatureStore.create(
-        path, len(columns), store.provenance | {"cut": told}, store.documents, overwrite,
+        path, len(columns), store.provenance | {"cut": record}, store.documents, overwrite,
         mantissa_bits=store.mantissa_bits,
     )  # fmt: skip
     with writer:
         for span in store.spans(_MEMORY):
-            wanted = np.flatnonzero(rows[span]) + span.start
-            if len(wanted):
-                part = store.rows(span)[wanted - span.start]
-                _append(writer, store, wanted, part if features is None else part[:, columns])
+            chosen = np.flatnonzero(rows[span]) + span.start
+            if len(chosen):
+                part = store.rows(span)[chosen - span.start]
+                _append(writer, store, chosen, part if features is None else part[:, columns])
         return writer.finish(_rows_of(store.dictionary, columns), store.unembedding())
 
 
@@ -200,17 +200,17 @@ def _records(table: DocumentTable) -> Iterator[tuple[str, str, str, str]]:
     return zip(table.id, table.kind, table.group, table.split, strict=True)
 
 
-def _same_document(path: Path, name: str, known: tuple[str, ...] | None, row: tuple[str, ...]) -> tuple[str, ...]:
-    if known is None or known == row:
+def _same_document(path: Path, name: str, before: tuple[str, ...] | None, row: tuple[str, ...]) -> tuple[str, ...]:
+    if before is None or before == row:
         return row
-    kinds = {known[0], row[0]} - {""}  # a shard that saw none of a document's rows does not know its kind
-    if len(kinds) > 1 or known[1:] != row[1:]:
-        raise MismatchError(f"{path}: document {name!r} is {row} (kind, group, split), {known} in the shards before")
+    kinds = {before[0], row[0]} - {""}  # a shard that saw none of a document's rows does not know its kind
+    if len(kinds) > 1 or before[1:] != row[1:]:
+        raise MismatchError(f"{path}: document {name!r} is {row} (kind, group, split), {before} in the shards before")
     return (kinds.pop(), *row[1:])
 
 
 def _joined_provenance(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What all shards say alike, and under ``parts`` what they do not."""
     shared = {key: value for key, value in parts[0].items() if all(key in p and p[key] == value for p in parts)}
-    rest = [{key: value for key, value in part.items() if key not in shared} for part in parts]
-    return shared | ({"parts": rest} if any(rest) else {})
+    differing = [{key: value for key, value in part.items() if key not in shared} for part in parts]
+    return shared | ({"parts": differing} if any(differing) else {})

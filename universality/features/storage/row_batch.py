@@ -80,8 +80,8 @@ def _check_csr(
     csr: Any, n_features: int, mantissa_bits: int, where: str
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
     if not sparse.issparse(csr) or csr.format != "csr" or csr.ndim != 2:
-        found = f"a SciPy {csr.format} array" if sparse.issparse(csr) else type(csr).__name__
-        raise FormatError(f"{where}: expected a two-dimensional SciPy CSR matrix, found {found}; convert it")
+        given = f"a SciPy {csr.format} array" if sparse.issparse(csr) else type(csr).__name__
+        raise FormatError(f"{where}: expected a two-dimensional SciPy CSR matrix, found {given}; convert it")
     if csr.shape[1] != n_features:
         raise MismatchError(f"{where}: the store has {n_features} features, but the rows have {csr.shape[1]} columns")
     indptr = np.asarray(csr.indptr)

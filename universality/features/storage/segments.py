@@ -159,12 +159,14 @@ class Segments:
         self.close()
         self.path.unlink(missing_ok=True)
 
-    def _compare(self, found: Mapping[str, Any]) -> None:
-        differ = sorted(key for key in {*found, *self._begun} if found.get(key) != self._begun.get(key))
+    def _compare(self, begun: Mapping[str, Any]) -> None:
+        now = self._begun
+        differ = sorted(key for key in {*begun, *now} if begun.get(key) != now.get(key))
         if differ:
-            stated = ", ".join(f"{key} {found.get(key)!r:.200} (now {self._begun.get(key)!r:.200})" for key in differ)
+            changes = ", ".join(f"{key} {begun.get(key)!r:.200} (now {now.get(key)!r:.200})" for key in differ)
             raise MismatchError(
-                f"{self.path}: begun for another store: {stated}; go on as it was begun, or pass resume=False"
+                f"{self.path}: begun for another store: {changes}; "
+                "resume with what it was begun for, or pass resume=False"
             )
 
     def _run(self, n_rows: int, n_entries: int, starts: int) -> _Run:
@@ -216,8 +218,8 @@ def _read_record(file: IO[bytes], mark: bytes) -> bytes | None:
     head = file.read(_RECORD.size)
     if len(head) < _RECORD.size:
         return None
-    found, length, checksum = _RECORD.unpack(head)
-    if found != mark or length > os.fstat(file.fileno()).st_size - file.tell():
+    found_mark, length, checksum = _RECORD.unpack(head)
+    if found_mark != mark or length > os.fstat(file.fileno()).st_size - file.tell():
         return None
     contents = file.read(length)
     return contents if zlib.crc32(contents) == checksum else None

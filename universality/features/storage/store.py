@@ -73,7 +73,9 @@ class FeatureStore:
         MismatchError
             When what is to be resumed was begun for another store.
         """
-        return FeatureWriter(path, n_features, provenance, documents, overwrite, resume, mantissa_bits)
+        return FeatureWriter(
+            path, n_features, provenance, documents, overwrite, resume, mantissa_bits, open_store=cls.open
+        )
 
     @classmethod
     def open(cls, path: str | Path) -> FeatureStore:

@@ -39,9 +39,9 @@ def verify(path: Path, file: h5py.File, header: Header) -> None:
         At the first contradiction.
     """
     for name, stated in header.checksums.items():
-        found = checksum_of_dataset(file[name])
-        if found != stated:
-            raise FormatError(f"{path}: {name} is not what was written: expected {stated}, found {found}")
+        computed = checksum_of_dataset(file[name])
+        if computed != stated:
+            raise FormatError(f"{path}: {name} is not what was written: expected {stated}, found {computed}")
     _check_tokens(path, file, header)
     rows = row_ranges(path, file["by_token"], header.n_tokens, _ENTRIES)
     by_token = _totals(path, "by_token", rows, file["by_token"], header)
@@ -99,14 +99,14 @@ def _check_rounding(path: Path, name: str, values: NDArray[np.float32], mantissa
 def _compare(path: Path, stated: Moments, by_token: _Totals, by_feature: _Totals) -> None:
     if not np.array_equal(by_token.placed, by_feature.placed):
         raise FormatError(f"{path}: by_token and by_feature hold different matrices; write the store anew")
-    found = by_token.moments
+    computed = by_token.moments
     # Cauchy-Schwarz bounds a sum of magnitudes; 1e-9 of it allows for another order of addition.
-    slack = 1e-9 * np.sqrt(found.count * found.sum_sq)
+    slack = 1e-9 * np.sqrt(computed.count * computed.sum_sq)
     agree = (
-        np.array_equal(stated.count, found.count)
-        and np.array_equal(stated.max, found.max)
-        and (np.abs(stated.sum - found.sum) <= slack).all()
-        and (np.abs(stated.sum_sq - found.sum_sq) <= 1e-9 * found.sum_sq).all()
+        np.array_equal(stated.count, computed.count)
+        and np.array_equal(stated.max, computed.max)
+        and (np.abs(stated.sum - computed.sum) <= slack).all()
+        and (np.abs(stated.sum_sq - computed.sum_sq) <= 1e-9 * computed.sum_sq).all()
     )
     if not agree:
         raise FormatError(f"{path}: moments are not those of the stored values; write the store anew")

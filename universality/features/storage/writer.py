@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -70,6 +70,9 @@ class FeatureWriter:
     mantissa_bits
         Bits of an activation's fraction to keep, 1 … 23; fewer than 23 are rounded to nearest, and the file says so.
 
+    open_store
+        Opens the finished file: `FeatureStore.open`.
+
     Attributes
     ----------
     n_tokens
@@ -85,8 +88,11 @@ class FeatureWriter:
         overwrite: bool = False,
         resume: bool = False,
         mantissa_bits: int = MANTISSA,
+        *,
+        open_store: Callable[[Path], FeatureStore],
     ) -> None:
         self.path = as_path(path)
+        self._open_store = open_store  # given, since the reader imports the writer
         if mantissa_bits not in range(1, MANTISSA + 1):
             raise FormatError(f"{path}: mantissa_bits must be an integer in 1 … {MANTISSA}, found {mantissa_bits!r}")
         if not isinstance(n_features, int | np.integer) or not 1 <= n_features <= _INT32_MAX:
@@ -179,8 +185,6 @@ class FeatureWriter:
         MismatchError
             When the dictionary has another number of rows, or residual and unembedding another d_model.
         """
-        from universality.features.storage.store import FeatureStore  # the reader imports the writer
-
         self._check_open()
         check_weights(self.path.name, self.n_features, dictionary, unembedding)
         self._refuse_existing()
@@ -200,7 +204,7 @@ class FeatureWriter:
             raise
         self._close()
         self._segments.close()
-        return FeatureStore.open(self.path)
+        return self._open_store(self.path)
 
     def discard(self) -> None:
         """Remove all that was written, committed rows too. Does nothing once the store is finished."""
