@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from universality.features.descriptions import Described
 from universality.features.specificity import specificity
 from universality.statistics.calibration import Calibration
 
@@ -21,7 +22,7 @@ KNOWS = 0.5
 
 
 def concept_table(
-    a: "FeatureStore", b: "FeatureStore", calibration: Calibration, min_tokens: int = 1000
+    a: "FeatureStore | Described", b: "FeatureStore | Described", calibration: Calibration, min_tokens: int = 1000
 ) -> pd.DataFrame:
     """Tabulate the best feature of ``a`` for each kind of text beside its partner in ``b``.
 
@@ -46,7 +47,7 @@ def concept_table(
           one among them whose pair scores highest on the choosing half (-1 if there is none); and
           ``most_alike_held_out``, that pair's held-out r.
     """
-    in_a, in_b = specificity(a), specificity(b)
+    in_a, in_b = (side.specificity if isinstance(side, Described) else specificity(side) for side in (a, b))
     pairs = calibration.to_frame().set_index("row")
     code_in_a, code_in_b = ({name: code for code, name in enumerate(side.kinds)} for side in (in_a, in_b))
     rows = []

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from universality.arrays import FloatArray, IntArray
-from universality.features.specificity import column_blocks
 
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
@@ -132,7 +131,7 @@ def between_kinds(store: FeatureStore, rows: IntArray) -> FloatArray:
     code = np.full(store.n_tokens, -1, np.int64)
     code[rows] = np.asarray(store.tokens.kind, np.int64)[rows]
     sums, squares = np.zeros((store.n_features, n_kinds)), np.zeros(store.n_features)
-    for low, columns in column_blocks(store):
+    for low, columns in store.column_blocks():
         n = columns.shape[1]
         feature, kind = np.repeat(np.arange(n), np.diff(columns.indptr)), code[columns.indices]
         inside = kind >= 0

@@ -93,7 +93,7 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks | N
         files.append(folder.neurons(name))
     with OpenStores() as stores:
         for path in files[ranks.rank :: ranks.size]:
-            stores.about(path)
+            stores.described(path)
     ranks.wait()
     files += [about_file(path) for path in files]
     if unembedding is None:

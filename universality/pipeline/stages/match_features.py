@@ -61,7 +61,7 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
     (folder.root / "matches").mkdir(exist_ok=True)
     (folder.root / "similarity").mkdir(exist_ok=True)
     with OpenStores() as stores:
-        a, b = (stores.about(path)[0] for path in (comparison.a, comparison.b))
+        a, b = (stores[path] for path in (comparison.a, comparison.b))
         warn_of_unfit(folder, comparison, (a, b))
         calibration = calibrate(a, b, **config.statistics.for_calibrate())
         calibration = _with_ceilings(config, folder, comparison, calibration)

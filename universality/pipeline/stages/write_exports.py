@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from universality.config import Config
-from universality.features import FeatureStore
+from universality.features.descriptions import Described
 from universality.files import read_json_value
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
@@ -42,8 +42,8 @@ def make_exports(config: Config, folder: RunFolder) -> list[Path]:
     files: list[Path] = []
     with OpenStores() as stores:
 
-        def opened(*paths: Path) -> list[FeatureStore]:
-            return [stores.about(path)[0] for path in paths]
+        def opened(*paths: Path) -> list[Described]:
+            return [stores.described(path) for path in paths]
 
         for comparison in comparisons(config, folder):
             files += _export_matches(config, folder, comparison, opened(comparison.a, comparison.b), decode)
@@ -69,7 +69,7 @@ def decoder(folder: RunFolder) -> Callable[[Sequence[int]], list[str]]:
 
 
 def _export_matches(
-    config: Config, folder: RunFolder, comparison: Comparison, stores: Sequence[FeatureStore], decode: Any
+    config: Config, folder: RunFolder, comparison: Comparison, stores: Sequence[Described], decode: Any
 ) -> list[Path]:
     """The calibrated match, and those by logit weights and by decoder rows where they were made."""
     from universality.matching import Match
@@ -104,7 +104,7 @@ def ceilings(match: "Match", pairs: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _export_match(
-    source: Path, match: Any, sides: tuple[str, str], stores: Sequence[FeatureStore], decode: Any, **known: Any
+    source: Path, match: Any, sides: tuple[str, str], stores: Sequence[Described], decode: Any, **known: Any
 ) -> list[Path]:
     from universality.export import match_graph, match_table, write_graph
 
@@ -126,7 +126,7 @@ def logit_of_pairs(folder: RunFolder, comparison: Comparison) -> NDArray[np.floa
         return file["logit"] if "logit" in file.files else None
 
 
-def _export_families(source: Path, model: str, stores: Sequence[FeatureStore], decode: Any) -> list[Path]:
+def _export_families(source: Path, model: str, stores: Sequence[Described], decode: Any) -> list[Path]:
     from universality.export import annotate, write_graph
     from universality.family import Families
 
