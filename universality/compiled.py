@@ -1,10 +1,15 @@
-"""numba's ``njit`` with a fallback for machines on which compiled code cannot be cached."""
+"""numba's ``njit``, also where compiled code cannot be cached, and threads for functions compiled with it."""
 
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numba
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -38,3 +43,36 @@ def _warn_once() -> None:
 
 
 _warned: list[bool] = []
+
+
+def share_out(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Compute ``[function(item) for item in items]`` on as many threads as numba has.
+
+    The functions must release the GIL (``nogil=True``) to run side by side.
+
+    Examples
+    --------
+    >>> share_out(abs, [-2, 1])
+    [2, 1]
+    """
+    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        return list(pool.map(function, items))
+
+
+def share_out_lazily(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield the results of `share_out` one by one and in order, without holding all of them.
+
+    Examples
+    --------
+    >>> next(share_out_lazily(abs, [-2, 1]))
+    2
+    """
+    waiting: deque[Future[Result]] = deque()
+    n_threads = numba.get_num_threads()
+    with ThreadPoolExecutor(n_threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * n_threads:  # results ahead of the consumer: enough to keep every thread busy
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -107,7 +107,7 @@ def test_each_rule_is_counted_alone_and_together(world: World, found: Families) 
     norm = np.sqrt(np.minimum((a.astype(float) ** 2).sum(0)[:, None] * bb, aa * (b.astype(float) ** 2).sum(0)))
     masked = np.divide(ab, norm, out=np.zeros_like(ab), where=norm > 0)
     cosine = d @ e.T
-    met = found.chance.found[0]
+    met = found.chance.observed[0]
     assert met.together == (both > 0).sum()
     assert met.covered == (coverage >= 0.2).sum()
     assert met.alike == (masked >= 0.4).sum()

@@ -14,15 +14,14 @@ somewhere (`tests/bench/similarity.py`):
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numba import get_num_threads
 
 from universality.arrays import FloatArray, IntArray
+from universality.compiled import share_out_lazily
 from universality.errors import UniversalityError
 from universality.progress import progress
 from universality.similarity.engine import cofiring
@@ -145,7 +144,7 @@ class CoMoments:
 
         parts = cofiring.stripes(rows, n_hits, self.shape[1])
         with progress(total=rows.size, desc="co-firing pairs", unit="feature", leave=False) as bar:
-            for part, entries in _in_order(work, parts):
+            for part, entries in share_out_lazily(work, parts):
                 bar.update(part.size)
                 yield part, entries
 
@@ -242,18 +241,3 @@ class CoMoments:
 
 def _depth(moment: MomentType) -> int:
     return 4 if moment == "masked" else 1
-
-
-def _in_order(
-    work: Callable[[IntArray], tuple[IntArray, Entries]], parts: list[IntArray]
-) -> Iterator[tuple[IntArray, Entries]]:
-    """Yield results in the order of the parts, computed by threads that run at most a few parts ahead."""
-    waiting: deque[Future[tuple[IntArray, Entries]]] = deque()
-    workers = get_num_threads()
-    with ThreadPoolExecutor(workers) as pool:
-        for part in parts:
-            waiting.append(pool.submit(work, part))
-            if len(waiting) > 2 * workers:  # a stripe takes 12 MB: results must not pile up before a slow consumer
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
