@@ -177,8 +177,8 @@ def configuration_page() -> str:
     parts = [
         "# Configuration",
         "A configuration is one YAML file; keys that it leaves out have the default below. An unknown key is refused, "
-        "and the message names the nearest known one. `--set KEY=VALUE` overrides a key for one call, with dots between "
-        "sections: `--set saes.k=16`. This is what `make demo` runs:",
+        "and the message names the nearest known one. `--set KEY=VALUE` overrides a key for one call, with dots "
+        "between sections: `--set saes.k=16`. This is what `make demo` runs:",
         f"```yaml\n{quickstart.strip()}\n```",
         *sections(Config, ""),
     ]
