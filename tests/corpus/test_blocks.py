@@ -56,7 +56,7 @@ def test_torn_foreign_and_newer_files_are_refused(tmp_path: Path) -> None:
     cut_blocks([[1, 2, 3]], table(1), n_ctx=3, bos_id=0, d_vocab=9).save(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(FormatError, match="not a file of token blocks, or a torn one"):
+    with pytest.raises(FormatError, match="not a file of token blocks, or truncated or corrupt"):
         TokenBlocks.load(path)
     np.savez(path, x=np.zeros(3))
     with pytest.raises(FormatError, match="not a file of token blocks"):
