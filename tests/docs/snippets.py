@@ -21,8 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 FORMAT = ROOT / "universality" / "features" / "storage" / "FORMAT.md"
-ELSEWHERE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "analyses/README.md")]
-PAGES = [*ELSEWHERE, FORMAT, *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", FORMAT, *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -47,8 +46,8 @@ def blocks(text: str, *languages: str) -> list[Block]:
 
 def run(page: Path, block: Block, names: dict[str, Any]) -> str:
     """Run a Python block with the names that those before it left; returns what it printed."""
-    # Tracebacks name the page's own line; the page does not inherit this file's future imports.
-    code = compile("\n" * (block.line - 1) + block.text, str(page), "exec", dont_inherit=True)
+    source = "\n" * (block.line - 1) + block.text  # tracebacks name the page's own line
+    code = compile(source, str(page), "exec", dont_inherit=True)  # not with this file's __future__ imports
     with redirect_stdout(io.StringIO()) as printed:
         exec(code, names)
     return printed.getvalue()

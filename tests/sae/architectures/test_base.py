@@ -332,6 +332,11 @@ def test_architectures_that_cannot_work_are_refused(small_toy: Superposition) ->
         SAETrainer(SAESpec(8, "negative"), x, 1).step(x)
 
 
+def test_unknown_architecture() -> None:
+    with pytest.raises(ModelError, match="unknown SAE architecture 'gate'; known: relu, jumprelu, topk"):
+        build_architecture("gate", {})
+
+
 def test_the_defaults_are_a_relu_without_a_penalty() -> None:
     architecture, pre = Architecture(), torch.tensor([[-1.0, 2.0]])
     assert architecture.inference(None) == architecture.training(None, 5) == FiringRule()
