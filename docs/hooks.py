@@ -50,7 +50,8 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put in what is included."""
+    """Replace include comments by what they name, and paths of kept pictures by where the site has them."""
+    markdown = markdown.replace(f"](../{RESULTS}/", "](results/")
     return INCLUDE.sub(lambda found: included(found["file"], found["heading"]), markdown)
 
 
