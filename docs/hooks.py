@@ -10,6 +10,7 @@
 import re
 from ast import literal_eval
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from inspect import signature
 from os.path import normpath
 from pathlib import Path
@@ -33,7 +34,6 @@ INCLUDE = re.compile(r"<!-- include: (?P<file>\S+)(?: # (?P<heading>.+?))? -->")
 EQUATION = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\(?P<open>[(\[])(?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
-LIMITS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
 TYPES = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "nothing"}
 
 
@@ -185,10 +185,12 @@ def configuration_page() -> str:
 
 def sections(model: Any, prefix: str) -> Iterator[str]:
     """A heading and a table for each section, the outer ones first."""
+    from universality.config import keys_of
+
     yield f"## {prefix.rstrip('.') or 'Top level'}"
     yield paragraphs(model.__doc__)
     rows, inner = [], []
-    for name, field in model.model_fields.items():
+    for name, field in keys_of(model).items():
         section = section_of(field.annotation)
         if section is not None:
             inner.append((section, f"{prefix}{name}."))
@@ -202,17 +204,13 @@ def sections(model: Any, prefix: str) -> Iterator[str]:
 def section_of(annotation: Any) -> Any:
     """The section that a key holds, one or several by name; None where it is a plain value."""
     held = get_args(annotation)[-1] if get_origin(annotation) is dict else annotation
-    return held if hasattr(held, "model_fields") else None
+    return held if is_dataclass(held) or hasattr(held, "model_fields") else None
 
 
 def type_of(field: Any) -> str:
-    limits = [
-        text.format(f"{getattr(bound, key):g}")
-        for bound in field.metadata
-        for key, text in LIMITS.items()
-        if getattr(bound, key, None) is not None
-    ]
-    return cell(", ".join([worded(field.annotation), *limits]))
+    from universality.checked_settings import limits_in_words
+
+    return cell(", ".join(filter(None, [worded(field.annotation), limits_in_words(field.metadata)])))
 
 
 def worded(annotation: Any) -> str:

@@ -1,9 +1,10 @@
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, Field
 
-from universality.config import Config, load_config, parse_config
+from universality.config import Config, keys_of, load_config, parse_config
 from universality.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
@@ -70,6 +71,20 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
         (
             {"models": MODELS, "statistics": {"min_firings": 0}},
             r"statistics\.min_firings: expected at least 1; found 0$",
+        ),
+        (
+            {"models": MODELS, "statistics": {"replicates": 0}},
+            r"^configuration: statistics: replicates: expected at least 1, since the report compares .*; found 0$",
+        ),
+        (
+            {"models": MODELS, "statistics": {"zz": 0}},
+            r"unknown key statistics\.zz; known: nulls, replicates, bootstrap",
+        ),
+        ({"models": MODELS, "families": {"min_cover": 0}}, r"did you mean families\.min_coverage\?"),
+        ({"models": MODELS, "families": 3}, r"families: expected a section with min_coverage, .*, bootstrap; found 3$"),
+        (
+            {"models": {**MODELS, "training": {"epochs": 0}}},
+            r"models\.training\.epochs: expected more than 0; found 0$",
         ),
         ({"models": MODELS, "statistics": {"n_strata": 0}}, r"statistics\.n_strata: expected at least 1; found 0$"),
         ({"models": {"train": 5}}, r"models\.train: expected a section; found 5$"),
@@ -157,10 +172,11 @@ def test_bad_files(tmp_path: Path, text: str | None, message: str) -> None:
         load_config(path)
 
 
-def undocumented(section: type[BaseModel]) -> list[str]:
-    missing = [f"{section.__name__}.{name}" for name, field in section.model_fields.items() if not field.description]
-    inner = (field.annotation for field in section.model_fields.values())
-    nested = (c for c in inner if isinstance(c, type) and issubclass(c, BaseModel))
+def undocumented(section: type) -> list[str]:
+    keys = keys_of(section)
+    missing = [f"{section.__name__}.{name}" for name, field in keys.items() if not field.description]
+    inner = (field.annotation for field in keys.values())
+    nested = (c for c in inner if isinstance(c, type) and (is_dataclass(c) or issubclass(c, BaseModel)))
     return missing + [name for c in nested for name in undocumented(c)]
 
 
@@ -171,15 +187,24 @@ def test_every_field_is_documented_beneath_itself() -> None:
     assert undocumented(Config) == [f"Config.{name}" for name in SECTIONS]  # they are documented where they are defined
 
 
+@dataclass(frozen=True)
+class Inner:
+    described: int = 0
+    """Has a text."""
+    bare: int = 0
+    listed: list[int] = field(default_factory=list)
+
+
 def test_an_undocumented_field_is_found() -> None:
-    class Inner(BaseModel):
-        told: int = Field(0, description="Of what.")
-        untold: int = 0
+    class Middle(BaseModel):
+        described: int = Field(0, description="Has a text.")
+        bare: int = 0
+        inner: Inner = Inner()
 
     class Outer(BaseModel):
-        inner: Inner = Field(Inner(), description="Inside.")
+        middle: Middle = Field(Middle(), description="Inside.")
 
-    assert undocumented(Outer) == ["Inner.untold"]
+    assert undocumented(Outer) == ["Middle.bare", "Middle.inner", "Inner.bare", "Inner.listed"]
 
 
 def test_k_is_one_number_or_one_a_width() -> None:

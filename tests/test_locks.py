@@ -21,7 +21,7 @@ def flock(descriptor, operation):
 fcntl.flock = flock
 
 from universality import FeatureStore
-from universality.pipeline.run_lock import alone_in
+from universality.pipeline.runner import alone_in
 folder = Path(sys.argv[1])
 with alone_in(folder):
     for name in ("a.h5", "b.h5"):

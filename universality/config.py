@@ -1,45 +1,70 @@
 """Typed configuration: the YAML file, the command line's ``--set`` and the Python arguments are one thing.
 
-Each field is documented once, beneath itself. A configuration validates and does nothing else; an unknown
-key is refused with the nearest known one.
+A section is either declared here or, where Python functions take the same settings, it is the frozen dataclass that
+they take: `ModelArchitecture`, `ModelTraining`, `NullSettings`, `FamilySettings`; ``saes`` describes a grid and takes
+most of its keys from `SAESpec`. Each key is documented once, beneath itself. A configuration validates and does
+nothing else; unknown keys are refused with the nearest known one.
 """
 
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import MISSING, fields
 from itertools import combinations, pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
 import yaml
+from annotated_types import Ge, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
+from universality.checked_settings import EXACT, Count, Natural, Share, ShareBelowOne, texts_of
 from universality.config_errors import explain
-from universality.defaults import (
-    ALPHA,
-    FAMILY_REPLICATES,
-    FAMILY_RESAMPLES,
-    MIN_COVERAGE,
-    MIN_DECODER_COSINE,
-    MIN_FIRINGS,
-    MIN_MASKED_COSINE,
-    MIN_RECOVERED,
-    N_STRATA,
-    REPLICATES,
-    RESAMPLES,
-)
 from universality.errors import ConfigError
+from universality.family.edge_rule import FamilySettings
 from universality.files import as_path, expand_home
 from universality.hooks import in_residual_stream
 from universality.hub import expand
+from universality.models.model_settings import ModelArchitecture, ModelSeeds, ModelTraining
+from universality.sae.training.spec import NormalisationName, SAESpec
+from universality.statistics.null_settings import NullSettings
 from universality.unique_yaml import load_yaml
 
 SEEDS_OF_A_MODEL = 1000
-_Whole = Annotated[int, Field(strict=True)]
-"""Written without a decimal point: 5.0 is more likely a share, or another key's value."""
+_Exact = Annotated[int, EXACT]
+_SAESeed = Annotated[int, Ge(0), Lt(SEEDS_OF_A_MODEL)]
 
 
 class _Section(BaseModel):
+    # The dataclasses among the sections are validated by these rules too: pydantic hands them down.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def keys_of(section: type) -> dict[str, FieldInfo]:
+    """Keys of a section with type, limits, default and text, whether it is a model or a dataclass."""
+    if issubclass(section, BaseModel):
+        return section.model_fields
+    hints, texts = get_type_hints(section, include_extras=True), texts_of(section)
+    keys = {}
+    for field in fields(section):  # type: ignore[arg-type]
+        key = keys[field.name] = FieldInfo.from_annotation(hints[field.name])
+        key.description = texts.get(field.name)
+        if field.default is not MISSING:
+            key.default = field.default
+        if field.default_factory is not MISSING:
+            key.default_factory = field.default_factory
+    return keys
+
+
+_SPEC = keys_of(SAESpec)
+
+
+def _of_spec(name: str) -> Any:
+    """A key of ``saes`` with the default, limits and text of the field of `SAESpec`."""
+    field = _SPEC[name]
+    limits = {key: getattr(limit, key) for limit in field.metadata for key in ("ge", "gt") if hasattr(limit, key)}
+    default = list(field.default) if isinstance(field.default, tuple) else field.default
+    return Field(default, description=field.description, **limits)
 
 
 class CorpusConfig(_Section):
@@ -51,9 +76,9 @@ class CorpusConfig(_Section):
     tokenizer: str = "starter"
     """``starter``, ``train`` (a byte-level BPE on the training documents), a ``tokenizer.json`` or its folder, or a
     repository of the Hugging Face hub: ``EleutherAI/pythia-70m``."""
-    d_vocab: int = Field(4096, ge=1)
+    d_vocab: Count = 4096
     """Types of a trained tokenizer, or of a ``.npy`` source."""
-    bos_id: int = Field(0, ge=0)
+    bos_id: Natural = 0
     """For a ``.npy`` source: the id that opens a block."""
     document_separator: int | None = None
     """For a ``.npy`` source of one dimension: the id that ends each document."""
@@ -61,9 +86,9 @@ class CorpusConfig(_Section):
     """For a ``.npy`` source: other ids that stand for no text, as end of text and padding do."""
     n_ctx: int = Field(128, ge=2)
     """Positions of a block, BOS included."""
-    held_out: float = Field(0.2, ge=0, lt=1)
+    held_out: ShareBelowOne = 0.2
     """Share of the documents that nothing is trained on; half of it chooses partners, half reports."""
-    split_seed: int = Field(0, ge=0)
+    split_seed: Natural = 0
     """Seed of the split."""
     max_documents: int | None = Field(None, ge=1)
     """Read only so many documents, for a quick try."""
@@ -74,53 +99,6 @@ class CorpusConfig(_Section):
         return expand_home(value) if isinstance(value, str) else [expand_home(part) for part in value]
 
 
-class ArchitectureConfig(_Section):
-    """A small transformer, built by TransformerLens without a hub."""
-
-    n_layers: int = Field(1, ge=1)
-    """Blocks of attention and MLP."""
-    d_model: int = Field(128, ge=1)
-    """Width of the residual stream."""
-    n_heads: int = Field(4, ge=1)
-    """Attention heads; d_model must be a multiple."""
-    d_mlp: int = Field(512, ge=1)
-    """Neurons of each MLP."""
-    act_fn: Literal["relu", "gelu", "gelu_new", "silu"] = "relu"
-    """The MLP's non-linearity."""
-
-
-class TrainingConfig(_Section):
-    """How a language model learns: AdamW, warm-up, cosine decay."""
-
-    epochs: float = Field(3.0, gt=0)
-    """Passes over the training documents."""
-    batch_blocks: int = Field(32, ge=1)
-    """Token blocks a step."""
-    learning_rate: float = Field(4e-3, gt=0)
-    """Peak of the schedule."""
-    warmup_share: float = Field(0.02, ge=0, lt=1)
-    """Share of the steps in which the learning rate rises linearly."""
-    final_share: float = Field(0.05, ge=0, le=1)
-    """Where the cosine ends, as a share of the peak."""
-    weight_decay: float = Field(0.1, ge=0)
-    """AdamW's, on matrices only."""
-    gradient_clip: float = Field(1.0, gt=0)
-    """Largest norm of the gradient."""
-    products: Literal["float32", "bfloat16"] = "float32"
-    """Number format of the unembedding's products; bfloat16 is faster where the CPU or GPU multiplies it."""
-    checkpoint_steps: int = Field(500, ge=1)
-    """A killed training resumes from the last multiple of this."""
-
-
-class SeedsConfig(_Section):
-    """The two things in which trained models of a study differ."""
-
-    init: int = Field(ge=0)
-    """Seed of the initial weights."""
-    order: int = Field(ge=0)
-    """Seed of the order in which training blocks are read."""
-
-
 class ModelsConfig(_Section):
     """The language models, by name: loaded, or trained here."""
 
@@ -128,12 +106,12 @@ class ModelsConfig(_Section):
     """Name → ``starter/seed0`` … (shipped), a folder saved by this package, a local Hugging Face folder, or a
     repository of the hub with its revision: ``EleutherAI/pythia-70m@step143000``. Braces stand for several at once,
     ``seed{1..3}: EleutherAI/pythia-70m-seed{1..3}@step143000``, or ``{a,b}``."""
-    train: dict[str, SeedsConfig] = Field(default_factory=dict)
+    train: dict[str, ModelSeeds] = Field(default_factory=dict)
     """Name → seeds, for models to train."""
-    architecture: ArchitectureConfig = ArchitectureConfig()
-    """Of the trained ones."""
-    training: TrainingConfig = TrainingConfig()
-    """Of the trained ones."""
+    architecture: ModelArchitecture = ModelArchitecture()
+    """Architecture of models trained in this run."""
+    training: ModelTraining = ModelTraining()
+    """Training of models trained in this run."""
     dtype: Literal["float32", "float16"] = "float32"
     """Number format of the saved weights."""
     one_basis: bool = False
@@ -237,57 +215,44 @@ class ActivationsConfig(_Section):
 class SAEConfig(_Section):
     """The grid of sparse autoencoders: every model × every width × every seed, from one token stream."""
 
-    architecture: Literal["topk", "batchtopk", "matryoshka", "relu", "jumprelu"] = "topk"
-    """``topk`` keeps a token's k largest pre-activations, ``batchtopk`` a batch's; ``matryoshka`` can be cut at nested
-    widths; ``relu`` pays an L1 penalty; ``jumprelu`` learns thresholds and pays for the number of features."""
-    widths: list[Annotated[int, Field(ge=1)]] = Field([512, 1024, 2048], min_length=1)
+    architecture: Literal["topk", "batchtopk", "matryoshka", "relu", "jumprelu"] = _of_spec("architecture")
+    widths: list[Count] = Field([512, 1024, 2048], min_length=1)
     """Dictionary sizes (d_sae)."""
-    seeds: list[Annotated[int, Field(ge=0, lt=SEEDS_OF_A_MODEL)]] = Field([0], min_length=1)
+    seeds: list[_SAESeed] = Field([0], min_length=1)
     """Seeds of the initial weights, below 1,000; the first is used for matching across models. The second model adds
     1,000 to each, the third 2,000: no two SAEs start alike, which would fake agreement. Of a single model, each pair
     of seeds is matched at each width."""
-    ceiling_seed: Literal["auto"] | Annotated[int, Field(ge=0, lt=SEEDS_OF_A_MODEL)] | None = "auto"
+    ceiling_seed: Literal["auto"] | _SAESeed | None = "auto"
     """Seed of one more SAE of *each* model, at the largest width. What two SAEs that differ in their seed only do not
     share is the ceiling of every comparison of models. ``auto`` is the smallest seed that is not among ``seeds``, and
     trains no further SAE where ``seeds`` holds two already; ``null`` trains none."""
-    k: _Whole | list[_Whole] = 32
+    k: _Exact | list[_Exact] = SAESpec.k
     """Features that fire on a token (topk), or do on average (batchtopk, matryoshka): one number, or one a width."""
     nested: list[int] | None = None
     """Widths at which each SAE can be cut (matryoshka), those below its own; by default ``widths``."""
-    l1: float | None = Field(None, ge=0)
-    """Weight of the L1 penalty (relu); by default one tuned for each width, with which about 50 features fire."""
-    l0: float = Field(1e-3, ge=0)
-    """Weight of the L0 penalty (jumprelu)."""
-    bandwidth: float = Field(1.0, gt=0)
-    """Window about a threshold in which activations move it (jumprelu), where they have mean square 1."""
-    resample_at: list[float] = []
-    """Shares of the steps after which dead features are drawn anew from badly reconstructed inputs: [0.25, 0.5]."""
-    resample_seed: int = Field(0, ge=0)
-    """Seed of that draw."""
-    apply_b_dec_to_input: bool = True
-    """Subtract the decoder's bias before encoding."""
-    tokens: int = Field(2_500_000, ge=1)
+    l1: float | None = _of_spec("l1")
+    l0: float = _of_spec("l0")
+    bandwidth: float = _of_spec("bandwidth")
+    resample_at: list[float] = _of_spec("resample_at")
+    resample_seed: int = _of_spec("resample_seed")
+    apply_b_dec_to_input: bool = _of_spec("apply_b_dec_to_input")
+    tokens: Count = 2_500_000
     """Tokens that each SAE learns from."""
-    batch_size: int = Field(2048, ge=1)
+    batch_size: Count = 2048
     """Tokens a step."""
-    learning_rate: float | None = Field(None, gt=0)
-    """Peak of Adam's learning rate; by default one tuned for each width, which falls with its root."""
-    order_seed: int = Field(0, ge=0)
+    learning_rate: float | None = _of_spec("learning_rate")
+    order_seed: Natural = 0
     """Seed of the order of the token stream."""
     products: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the encoder's product in training; ``auto`` is bfloat16 where the processor multiplies it."""
-    buffer_tokens: int = Field(131_072, ge=1)
+    buffer_tokens: Count = 131_072
     """Activations held and shuffled at a time: 4 · d_in bytes each, for every model."""
-    checkpoint_steps: int = Field(100, ge=1)
+    checkpoint_steps: Count = 100
     """A killed training resumes from the last multiple of this."""
-    quality_blocks: int = Field(512, ge=1)
+    quality_blocks: Count = 512
     """Held-out token blocks on which a model's loss is measured, as it is and with reconstructions spliced in."""
-    max_norm_ratio: float | None = Field(None, gt=1)
-    """Leave tokens out of training that are farther from the activations' centre than this times the median distance;
-    10 is usual. ``null`` leaves out none. All tokens are encoded."""
-    normalize_activations: Literal["none", "layer_norm", "constant_norm_rescale"] = "none"
-    """What is done to each token's activations before an SAE sees them: its mean subtracted and divided by its standard
-    deviation, or divided by its norm. No token can outweigh the others then; its norm no longer shows in the codes."""
+    max_norm_ratio: float | None = _of_spec("max_norm_ratio")
+    normalize_activations: NormalisationName = _of_spec("normalize_activations")
     data_parallel: bool = False
     """Of several processes (torchrun) each takes a share of every batch; else each trains some of the SAEs."""
     watch: Literal["none", "tensorboard", "wandb"] = "none"
@@ -355,6 +320,15 @@ class SAEConfig(_Section):
             return ()
         return tuple(w for w in (self.widths if self.nested is None else self.nested) if w < width)
 
+    def for_spec(self, width: int) -> dict[str, Any]:
+        """Keyword arguments of `SAESpec` for the SAEs of a width, without those of one SAE: seed and products."""
+        shared = _SPEC.keys() & type(self).model_fields.keys() - {"products"}
+        return {name: getattr(self, name) for name in shared} | {
+            "d_sae": width,
+            "k": self.k_of(width),
+            "nested": self.nested_below(width),
+        }
+
 
 class CrosscoderConfig(_Section):
     """The crosscoder of the first two models, which ``universality crosscoder`` trains; the rest is as in ``saes``."""
@@ -368,62 +342,13 @@ class CrosscoderConfig(_Section):
 class FeaturesConfig(_Section):
     """What is stored of the features, on the held-out documents."""
 
-    min_token_count: int = Field(10, ge=0)
+    min_token_count: Natural = 10
     """Vocabulary rarer than this in the training split is left out of logit weights."""
-    neuron_documents: float = Field(0.15, ge=0, le=1)
+    neuron_documents: Share = 0.15
     """Share of the held-out documents on which the neurons, the dense baseline, are stored; 0 leaves them out."""
     pool: Literal["max", "mean", "sum"] = "max"
     """What stands for a feature on a stretch of several tokens, where models have different tokenizers: its largest
     activation (which does not depend on how many tokens the stretch has), their mean, or their sum."""
-
-
-class StatisticsConfig(_Section):
-    """What chance gives, and how sure the numbers are."""
-
-    nulls: list[Literal["global", "kind"]] = Field(["global", "kind"], min_length=1)
-    """Re-pair over the whole corpus, among documents of one kind, or both; the first one's p and q lead."""
-    replicates: int = Field(REPLICATES, ge=1, strict=True)
-    """Times that the whole matcher is run again for each null, on re-paired blocks of other documents."""
-    bootstrap: int = Field(RESAMPLES, ge=0, strict=True)
-    """Resamples of the groups of documents for the intervals of fixed pairs and of their median."""
-    alpha: float = Field(ALPHA, gt=0, lt=1)
-    """Level of the false discovery rate: pairs with a q up to it count as more than chance."""
-    min_firings: int = Field(MIN_FIRINGS, ge=1, strict=True)
-    """Pairs with a feature that fires less often have no p-value (on the blocks of the null) or no held-out score."""
-    n_strata: int = Field(N_STRATA, ge=1, strict=True)
-    """Classes of firing counts within which null scores are pooled, where features are enough to fill them."""
-    seed: int = Field(0, ge=0)
-    """Seed for re-pairing and for the resamples."""
-
-    @field_validator("nulls")
-    @classmethod
-    def _each_once(cls, value: list[str]) -> list[str]:
-        if len(set(value)) < len(value):
-            raise ValueError(f"expected each null once, found {', '.join(value)}; leave the second out")
-        return value
-
-    def for_calibrate(self) -> dict[str, Any]:
-        """Keyword arguments of `universality.calibrate`."""
-        return {"null": self.nulls, **self.model_dump(exclude={"nulls"})}
-
-
-class FamiliesConfig(_Section):
-    """When a feature of a larger dictionary is called a child of one of a smaller."""
-
-    min_coverage: float = Field(MIN_COVERAGE, ge=0, le=1)
-    """Least share of the child's firings on which the parent fires."""
-    min_masked_cosine: float = Field(MIN_MASKED_COSINE, ge=0, le=1)
-    """Least masked activation cosine (Bricken et al. draw an edge above 0.4)."""
-    min_decoder_cosine: float = Field(MIN_DECODER_COSINE, ge=-1, le=1)
-    """Least cosine of the decoder rows."""
-    min_recovered: float = Field(MIN_RECOVERED, le=1, allow_inf_nan=False)
-    """More than this share of what a parent does for the reconstruction its child must make up for in its place."""
-    min_firings: int = Field(MIN_FIRINGS, ge=1)
-    """Rarer features have no edges: their cosines are a matter of chance."""
-    replicates: int = Field(FAMILY_REPLICATES, ge=0)
-    """Times the edges are counted again on re-paired blocks of other documents."""
-    bootstrap: int = Field(FAMILY_RESAMPLES, ge=0)
-    """Resamples of the documents for each edge's support."""
 
 
 class Config(_Section):
@@ -440,13 +365,20 @@ class Config(_Section):
     saes: SAEConfig = SAEConfig()
     crosscoder: CrosscoderConfig = CrosscoderConfig()
     features: FeaturesConfig = FeaturesConfig()
-    statistics: StatisticsConfig = StatisticsConfig()
-    families: FamiliesConfig = FamiliesConfig()
+    statistics: NullSettings = NullSettings()
+    families: FamilySettings = FamilySettings()
 
     @property
     def hooks(self) -> dict[str, str]:
         """Model → hook."""
         return {name: self.hook if isinstance(self.hook, str) else self.hook[name] for name in self.models.names}
+
+    @field_validator("statistics")
+    @classmethod
+    def _has_a_null(cls, value: NullSettings) -> NullSettings:
+        if value.replicates < 1:
+            raise ValueError("replicates: expected at least 1, since the report compares with chance; found 0")
+        return value
 
     @model_validator(mode="after")
     def _every_model_has_its_hook(self) -> Self:

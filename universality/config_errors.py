@@ -3,13 +3,17 @@
 import difflib
 import re
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
 # Members of a union, in pydantic's paths.
 _MEMBERS = {"int", "constrained-int", "list[int]", "str", "list[str]", "dict[str,str]", "[key]"}
 _LISTS = {"list[int]": "a list of integers", "list[str]": "a list of texts"}
+# pydantic's names of a problem, of models and of dataclasses.
+_UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
+_NO_SECTION = ("model_type", "dataclass_type")
 _LONGEST = 60  # characters of a value that are shown
 
 
@@ -43,7 +47,7 @@ def _is_member(part: object) -> bool:
 def _lines(found: dict[tuple[str, ...], list[Any]], root: type[BaseModel]) -> Iterator[str]:
     for path, problems in found.items():
         name, first = ".".join(path) or "configuration", problems[0]
-        if first["type"] == "extra_forbidden":
+        if first["type"] in _UNKNOWN:
             yield f"unknown key {name}; {_nearest(path, root)}"
         elif first["type"] == "missing":
             yield f"{name}: missing; expected {_wanted(first, path, root)}"
@@ -58,9 +62,9 @@ def _lines(found: dict[tuple[str, ...], list[Any]], root: type[BaseModel]) -> It
 def _wanted(problem: Any, path: tuple[str, ...], root: type[BaseModel]) -> str:
     """What should have stood there, to follow "expected"."""
     kind, context = problem["type"], problem.get("ctx", {})
-    if kind in ("model_type", "missing"):
+    if kind in (*_NO_SECTION, "missing"):
         section = _section(path, root)
-        return f"a section with {', '.join(section.model_fields)}" if section else "a value"
+        return f"a section with {', '.join(_keys(section))}" if section else "a value"
     limits = {
         "greater_than_equal": "at least {ge:g}",
         "greater_than": "more than {gt:g}",
@@ -94,23 +98,27 @@ def _shown(value: Any) -> str:
 
 
 def _nearest(path: tuple[str, ...], root: type[BaseModel]) -> str:
-    known = list((_section(path[:-1], root) or root).model_fields)
+    known = _keys(_section(path[:-1], root) or root)
     near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
     return f"did you mean {'.'.join([*path[:-1], near[0]])}?" if near else f"known: {', '.join(known)}"
 
 
-def _section(path: tuple[str, ...], root: type[BaseModel]) -> type[BaseModel] | None:
-    """The model that a key holds; None where it is a plain value."""
+def _section(path: tuple[str, ...], root: type) -> type | None:
+    """The model or dataclass that a key holds; None where it is a plain value."""
     held: Any = root
     for part in path:
         if getattr(held, "__origin__", None) is dict:
             held = held.__args__[1]
-        elif _is_section(held) and part in held.model_fields:
-            held = held.model_fields[part].annotation
+        elif _is_section(held) and part in _keys(held):
+            held = get_type_hints(held)[part]
         else:
             return None
     return held if _is_section(held) else None
 
 
 def _is_section(held: Any) -> bool:
-    return isinstance(held, type) and issubclass(held, BaseModel)
+    return isinstance(held, type) and (is_dataclass(held) or issubclass(held, BaseModel))
+
+
+def _keys(section: type) -> list[str]:
+    return [field.name for field in fields(section)] if is_dataclass(section) else list(section.model_fields)  # type: ignore[attr-defined]

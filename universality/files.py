@@ -1,6 +1,7 @@
 """Files that are whole or not there: written beside their place, on the disk, then renamed; and read with their
 faults named."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -54,6 +55,12 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
     with replacing(path) as partial:
         partial.write_bytes(content)
     return path
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with as_path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: str | Path, value: Any) -> None:

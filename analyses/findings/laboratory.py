@@ -16,19 +16,19 @@ import numpy as np
 from universality import SAE, FeatureStore
 from universality.activations import ModelSite, harvest
 from universality.arrays import evenly_spaced
-from universality.config import ArchitectureConfig, SeedsConfig, TrainingConfig
 from universality.corpus import TokenBlocks, build_corpus
 from universality.features.collection import collect
 from universality.files import write_json
 from universality.models.language_model import load_model, save_model, to_fastest_device
+from universality.models.model_settings import ModelArchitecture, ModelSeeds, ModelTraining
 from universality.models.train_model import train_model
-from universality.pipeline.stages.making import sample_documents
-from universality.pipeline.stages.train_saes import Stream
+from universality.pipeline.stages.collect_features import sample_documents
+from universality.pipeline.stages.sae_training import Stream
 from universality.sae import Quality, SAESpec, SAETrainer, clear_checkpoints, fast_products, summarise, train_grid
 
 HOOK, BATCH = "blocks.0.mlp.hook_post", 2048
 CHECKPOINT_STEPS, QUALITY_BLOCKS = 120, 512
-ARCHITECTURE = ArchitectureConfig()
+ARCHITECTURE = ModelArchitecture()
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ class Laboratory:
     root: Path
     source: str | list[str] = "starter"
     share: float = 0.25
-    architecture: ArchitectureConfig = ARCHITECTURE
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    architecture: ModelArchitecture = ARCHITECTURE
+    training: ModelTraining = field(default_factory=ModelTraining)
 
     @cached_property
     def blocks(self) -> TokenBlocks:
@@ -150,8 +150,8 @@ class Laboratory:
     def _model_folder(self, model: Trained) -> Path:
         folder = self.root / "models" / model.name
         if not (folder / "model.safetensors").exists():
-            training = self.training.model_copy(update={"epochs": model.epochs})
-            seeds = SeedsConfig(init=model.init, order=model.order)
+            training = replace(self.training, epochs=model.epochs)
+            seeds = ModelSeeds(init=model.init, order=model.order)
             trained = train_model(
                 self.blocks, folder, seeds=seeds, architecture=self.architecture, training=training, name=model.name
             )

@@ -7,11 +7,10 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from pydantic import BaseModel
 from snippets import ROOT
 
 from universality.cli import app
-from universality.config import Config
+from universality.config import Config, keys_of
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +23,10 @@ def hooks() -> ModuleType:
     return module
 
 
-def fields(section: type[BaseModel], hooks: ModuleType) -> list[str]:
+def fields(section: type, hooks: ModuleType) -> list[str]:
     """Names of all keys that hold values."""
     found = []
-    for name, field in section.model_fields.items():
+    for name, field in keys_of(section).items():
         inner = hooks.section_of(field.annotation)
         found += fields(inner, hooks) if inner else []
         found += [] if inner and "dict" not in str(field.annotation) else [name]

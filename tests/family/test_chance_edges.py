@@ -67,5 +67,5 @@ def test_one_document_has_no_other_to_meet(tmp_path: object) -> None:
 
 
 def test_negative_replicates_are_refused(stores: list[FeatureStore]) -> None:
-    with pytest.raises(ValueError, match="n_replicates: expected 0 or more, found -1"):
+    with pytest.raises(ValueError, match="replicates must be at least 0, found -1"):
         families(stores, n_replicates=-1)

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from universality.errors import UniversalityError
-from universality.pipeline.run_lock import alone_in
+from universality.pipeline.runner import alone_in
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from universality.pipeline.run_lock import alone_in
+from universality.pipeline.runner import alone_in
 with alone_in(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

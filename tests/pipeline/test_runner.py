@@ -20,8 +20,9 @@ from universality.cli import app, main
 from universality.config import load_config
 from universality.pipeline import RunFolder
 from universality.pipeline.reporting.report_pages import report_as_it_is
-from universality.pipeline.runner import _corpus_inputs
-from universality.pipeline.stages.train_crosscoder import crosscoder_tasks, made_crosscoder
+from universality.pipeline.stages import train_crosscoder
+from universality.pipeline.stages.make_corpus import corpus_inputs
+from universality.pipeline.stages.train_crosscoder import made_crosscoder
 from universality.pipeline.stages.write_exports import decoder
 from universality.pipeline.study import comparisons, sae_grid
 from universality.pipeline.task import artifact_hash
@@ -150,7 +151,7 @@ def test_a_crosscoder_stands_beside_the_matching_and_a_killed_one_ends_the_same(
     steps = [json.loads(line)["step"] for line in (run / "crosscoder" / "train.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps))
     config = load_config(SMOKE)
-    for task in crosscoder_tasks(config, RunFolder(whole)):
+    for task in train_crosscoder.tasks(config, RunFolder(whole)):
         task.make()
     made = {name.removeprefix("crosscoder/"): value for name, value in contents(run, "crosscoder").items()}
     assert {"cfg.json", "sae_weights.safetensors", "A+B.h5", "norms.csv", "features.csv", "crosscoder.svg"} < set(made)
@@ -365,9 +366,9 @@ def test_text_of_one_name_in_two_folders_is_told_apart(tmp_path: Path) -> None:
         (tmp_path / inside).mkdir()
         (tmp_path / inside / "a.txt").write_text(f"text of {inside}")
     config = load_config(SMOKE, [f"corpus.source={tmp_path}"])
-    before = _corpus_inputs(config)
+    before = corpus_inputs(config)
     (tmp_path / "x" / "a.txt").write_text("changed")
-    assert _corpus_inputs(config) != before
+    assert corpus_inputs(config) != before
 
 
 def test_a_split_without_text_is_refused_before_anything_is_trained(tmp_path: Path) -> None:

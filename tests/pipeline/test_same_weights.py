@@ -15,7 +15,7 @@ from universality.models.shipped import model_folder
 from universality.models.shuffled_weights import shuffled
 from universality.pipeline.cost.estimate import shape_of
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.stages.making import make_corpus
+from universality.pipeline.stages.make_corpus import make_corpus
 from universality.pipeline.stages.model_sites import check_architectures, live_sites
 
 
@@ -57,7 +57,7 @@ def test_a_model_that_cannot_take_part_is_refused_before_text_is_read(tmp_path: 
 def test_an_sae_of_other_weights_is_refused() -> None:
     from types import SimpleNamespace
 
-    from universality.pipeline.stages.making import _check_trained_on
+    from universality.pipeline.stages.collect_features import _check_trained_on
     from universality.sae import SAE
 
     weight = torch.eye(4)

@@ -10,7 +10,7 @@ import pytest
 
 from universality.errors import FormatError, UniversalityError
 from universality.pipeline import input_hashes as inputs
-from universality.pipeline import task, versions
+from universality.pipeline import task
 from universality.pipeline.input_hashes import hash_inputs
 from universality.pipeline.task import Task, is_disk_full, read_stamp, run_tasks
 
@@ -21,10 +21,15 @@ class Kitchen:
     def __init__(self, folder: Path) -> None:
         self.folder, self.made = folder, []
 
-    def tasks(self, flour: str = "wheat", oven: int = 200) -> list[Task]:
+    def tasks(self, flour: str = "wheat", oven: int = 200, dough: int = 1, bread: int = 1) -> list[Task]:
+        """``dough`` and ``bread`` are versions."""
+
+        def bake() -> list[Path]:
+            return self.write("bread/loaf", self.read("dough") + str(oven))
+
         return [
-            Task("dough", flour, (), lambda: self.write("dough", flour)),
-            Task("bread/loaf", oven, ("dough",), lambda: self.write("bread/loaf", self.read("dough") + str(oven))),
+            Task("dough", flour, (), lambda: self.write("dough", flour), dough),
+            Task("bread/loaf", oven, ("dough",), bake, bread),
         ]
 
     def write(self, name: str, text: str) -> list[Path]:
@@ -95,18 +100,16 @@ def test_stamps_record_hashes_and_settings(kitchen) -> None:
 
 
 def test_a_new_version_of_a_stage_makes_it_again_and_what_comes_out_the_same_stops_there(
-    kitchen, monkeypatch: pytest.MonkeyPatch
+    kitchen,
 ) -> None:
     kitchen.run()
-    monkeypatch.setitem(versions.STAGES, "dough", 2)
-    assert kitchen.run() == ["dough"]
+    assert kitchen.run(dough=2) == ["dough"]
     assert read_stamp(kitchen.folder, "dough")["version"] == 2
-    assert kitchen.run() == []
-    monkeypatch.setitem(versions.STAGES, "bread", 3)
-    assert kitchen.run() == ["bread/loaf"]
+    assert kitchen.run(dough=2) == []
+    assert kitchen.run(dough=2, bread=3) == ["bread/loaf"]
 
 
-def test_stamps_of_before_there_were_versions_hold_as_version_1(kitchen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stamps_of_before_there_were_versions_hold_as_version_1(kitchen) -> None:
     kitchen.run()
     path = kitchen.folder / ".done" / "dough.json"
     stamp = json.loads(path.read_text())
@@ -114,8 +117,7 @@ def test_stamps_of_before_there_were_versions_hold_as_version_1(kitchen, monkeyp
         del stamp[name]
     path.write_text(json.dumps(stamp))
     assert kitchen.run() == []
-    monkeypatch.setitem(versions.STAGES, "dough", 2)
-    assert kitchen.run() == ["dough"]
+    assert kitchen.run(dough=2) == ["dough"]
 
 
 def test_each_stamp_says_which_packages_made_it(kitchen, monkeypatch: pytest.MonkeyPatch) -> None:

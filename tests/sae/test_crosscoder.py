@@ -18,10 +18,11 @@ from torch.testing import assert_close
 from universality.activations import joined
 from universality.errors import FormatError, MismatchError
 from universality.sae import SAE, Crosscoder, LatentScaling, SAESpec, SAETrainer
-from universality.sae.architectures import architecture
+from universality.sae.activation_summary import summarise
+from universality.sae.architectures import build_architecture
 from universality.sae.compute.batch_gradients import Batch
 from universality.sae.compute.dispatch import gradients
-from universality.sae.training.initialisation import initial_weights, summarise
+from universality.sae.training.initialisation import initial_weights
 from universality.statistics import feature_classes
 
 WIDTHS = {"A": 40, "B": 28}
@@ -149,7 +150,7 @@ def test_gradients_are_those_of_the_sum_over_models(world: World) -> None:
     summary = summarise(joined(world.activations, world.scales)[:500])
     weights = initial_weights(SPEC.d_sae, summary, seed=3)
     whole = {name: tensor.double() for name, tensor in weights.tensors().items()}
-    kind = architecture("batchtopk", SPEC.as_dict())
+    kind = build_architecture("batchtopk", SPEC.as_dict())
     batch = Batch.of(joined(x, dict.fromkeys(x, 1.0)), whole["b_dec"], True)
     step = gradients(kind, type(weights)(**whole), batch, torch.zeros(0, dtype=torch.int64), torch.float64)
     found = step.gradients(type(weights)(**whole)).tensors()

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from universality.sae.compute import torch_gradients as stock
+from universality.sae.architectures.base import FiringRule
+from universality.sae.compute import torch_gradients
 from universality.sae.compute.products import gives_linear, linear
-from universality.sae.compute.selection import Rule, select
+from universality.sae.compute.selection import select
 from universality.sae.training.adam import fused, gives_adam, plain
 
 
@@ -57,7 +58,7 @@ def test_of_equal_pre_activations_the_first_counts_on_any_device(k: int) -> None
     """Small whole numbers: nearly every token has ties at the least that counts, some have fewer than k above 0."""
     pre = torch.randint(-2, 3, (200, 64), generator=torch.Generator().manual_seed(0)).float()
     pre[:20] = torch.randn(20, 64, generator=torch.Generator().manual_seed(1))
-    found, expected = stock.select(pre, Rule(k=k)), select(pre, Rule(k=k)).csr()
+    found, expected = torch_gradients.select(pre, FiringRule(k=k)), select(pre, FiringRule(k=k)).csr()
     shown = torch.zeros(200, 64).index_put_((found.token, found.feature), found.values)
     assert_close(shown.numpy(), expected.toarray(), rtol=0, atol=0)
     assert bool((found.token * 64 + found.feature).diff().gt(0).all())

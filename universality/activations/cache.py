@@ -12,7 +12,6 @@ in one number format. In it
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from functools import cached_property
@@ -27,7 +26,7 @@ from torch import Tensor
 from universality.activations.cache_header import STORED, CacheHeader, read_header
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import FormatError, MismatchError
-from universality.files import as_path
+from universality.files import as_path, sha256
 from universality.models.unembedding import Unembedding, vocabulary_mask
 
 HEADER = "cache.json"
@@ -198,9 +197,3 @@ def _to_float32(rows: NDArray[Any], dtype: str) -> Tensor:
     if dtype == "bfloat16":
         return torch.from_numpy((rows.astype(np.uint32) << 16).view(np.float32))
     return torch.from_numpy(rows.astype(np.float32, copy=False))
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from universality.activations.cache import HEADER, CachedSite, open_cache, sha256
+from universality.activations.cache import HEADER, CachedSite, open_cache
 from universality.activations.cache_header import STORED, CacheHeader, Dtype, File, Shard
 from universality.activations.site import BATCH_BLOCKS
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import MismatchError, ModelError, UniversalityError
-from universality.files import as_path, replacing
+from universality.files import as_path, replacing, sha256
 from universality.progress import progress
 
 if TYPE_CHECKING:

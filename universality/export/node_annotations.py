@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from universality.errors import MismatchError
-from universality.features.descriptions import about, shown_tokens
+from universality.features.descriptions import Described, described
 from universality.features.examples import Decode
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def annotate(
     graph: "nx.Graph",
-    stores: Sequence["FeatureStore"],
+    stores: Sequence["FeatureStore | Described"],
     *,
     names: Sequence[str] = (),
     decode: Decode | None = None,
@@ -29,7 +29,8 @@ def annotate(
         Of ``Match.to_graph()``, ``Families.graph`` or ``Families.tree()``: nodes with ``feature`` and with
         ``bipartite`` or ``level``.
     stores
-        The two stores that were matched, or the family's stores, in that order.
+        The two stores that were matched, or the family's stores, in that order; described (`Described`) or to be
+        described here.
     names
         Of the models that the stores are of, one a store.
     decode
@@ -52,11 +53,12 @@ def annotate(
     if names and len(names) != len(stores):
         raise MismatchError(f"names: expected one for each of {len(stores)} stores, found {len(names)}")
     result = graph.copy()
-    for side, members in _by_store(graph, stores).items():
-        density = stores[side].moments().density
-        known = about(stores[side]).specificity
+    for side, members in _by_store(graph, [_store(one) for one in stores]).items():
+        description = described(stores[side])
+        density = description.store.moments().density
+        known = description.specificity
         purity, kind = known.purity, known.kind_names
-        tokens = shown_tokens(stores[side], members.values(), k, decode)
+        tokens = description.strings(members.values(), k, decode)
         for (node, feature), shown in zip(members.items(), tokens, strict=True):
             result.nodes[node].update(
                 tokens=list(shown),
@@ -67,6 +69,10 @@ def annotate(
             if names:
                 _name(result.nodes[node], names[side], feature, shown)
     return result
+
+
+def _store(side: "FeatureStore | Described") -> "FeatureStore":
+    return side.store if isinstance(side, Described) else side
 
 
 def _name(values: dict[str, Any], model: str, feature: int, tokens: Sequence[str]) -> None:

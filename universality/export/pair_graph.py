@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from universality.export.node_annotations import annotate
+from universality.features.descriptions import Described
 from universality.features.examples import Decode
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ ON_EDGES = ("ci_low", "ci_high", "p", "q", "p_kind", "q_kind", "logit_r", "ceili
 
 def match_graph(
     match: "Match",
-    a: "FeatureStore",
-    b: "FeatureStore",
+    a: "FeatureStore | Described",
+    b: "FeatureStore | Described",
     *,
     pairs: "pd.DataFrame | None" = None,
     names: tuple[str, str] = ("A", "B"),

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from universality.errors import MismatchError, UniversalityError
 from universality.export.csv_cells import guard, join_tokens, unguard
 from universality.export.token_escapes import escape, unescape
-from universality.features.descriptions import about, shown_tokens
+from universality.features.descriptions import Described, described
 from universality.features.examples import Decode
 from universality.files import as_path, replacing_text
 
@@ -37,8 +37,8 @@ ALWAYS = ("ceiling_a", "ceiling_b")
 
 def match_table(
     match: "Match",
-    a: "FeatureStore",
-    b: "FeatureStore",
+    a: "FeatureStore | Described",
+    b: "FeatureStore | Described",
     *,
     calibration: "pd.DataFrame | None" = None,
     logit_r: npt.ArrayLike | None = None,
@@ -52,7 +52,7 @@ def match_table(
     match
         Pairs of features of ``a`` (rows) and ``b`` (columns).
     a, b
-        The stores that were matched.
+        The stores that were matched, described (`Described`) or to be described here.
     calibration
         Frame with columns ``row col`` and any of those of ``CALIBRATED``
         (``calibrate(…).to_frame()``). A pair that it does not hold gets missing values.
@@ -79,18 +79,20 @@ def match_table(
     """
     import pandas as pd
 
-    if tuple(match.shape) != (a.n_features, b.n_features):
+    a, b = described(a), described(b)
+    if tuple(match.shape) != (a.store.n_features, b.store.n_features):
         raise MismatchError(
-            f"the match is of {match.shape[0]} x {match.shape[1]} features, but {a.path} has {a.n_features} "
-            f"and {b.path} {b.n_features}; pass the two stores that were matched, in that order"
+            f"the match is of {match.shape[0]} x {match.shape[1]} features, but {a.store.path} has "
+            f"{a.store.n_features} and {b.store.path} {b.store.n_features}; pass the two stores that were matched, "
+            "in that order"
         )
     rows, cols = np.asarray(match.rows), np.asarray(match.cols)
     frame = pd.DataFrame({"row": rows, "col": cols, "score": np.asarray(match.scores)})
     frame["logit_r"] = _of_pairs(logit_r, len(frame))
     best = match.nearest
     sides = (("row", a, rows, best.best_col, best.best_col_score), ("col", b, cols, best.best_row, best.best_row_score))
-    for side, store, index, near, near_score in sides:
-        for name, values in _feature_columns(store, index, decode, k).items():
+    for side, description, index, near, near_score in sides:
+        for name, values in _feature_columns(description, index, decode, k).items():
             frame[f"{side}_{name}"] = values
         frame[f"{side}_nearest"] = pd.Series(near[index], dtype="Int64").mask(near[index] < 0)
         frame[f"{side}_nearest_score"] = near_score[index]
@@ -189,15 +191,15 @@ def write_parquet(frame: "pd.DataFrame", path: str | Path) -> Path:
 
 
 def _feature_columns(
-    store: "FeatureStore", index: npt.NDArray[np.int64], decode: Decode | None, k: int
+    side: Described, index: npt.NDArray[np.int64], decode: Decode | None, k: int
 ) -> dict[str, Sequence[Any] | npt.NDArray[Any]]:
-    known = about(store).specificity
+    known = side.specificity
     kind = known.kind_names
     return {
-        "density": store.moments().density[index],
+        "density": side.store.moments().density[index],
         "kind": [kind[int(i)] for i in index],
         "purity": known.purity[index],
-        "tokens": shown_tokens(store, index, k, decode),
+        "tokens": side.strings(index, k, decode),
     }
 
 

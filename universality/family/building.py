@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from universality.arrays import BoolArray
-from universality.defaults import FAMILY_REPLICATES, FAMILY_RESAMPLES
 from universality.family.chance_edges import Chance, Repairings, count_reseeded, plan_chance
 from universality.family.consistent_paths import path_consistency
 from universality.family.dictionaries import Level, check_reseeded, check_stores, read_level
-from universality.family.edge_rule import EdgeRule
+from universality.family.edge_rule import EdgeRule, FamilySettings
 from universality.family.edge_support import draw_groups, support
 from universality.family.edges import Edges
 from universality.family.orphans import Origins
@@ -29,14 +28,14 @@ def families(
     *,
     activations: Activations | None = None,
     reseeded: Sequence["FeatureStore"] = (),
-    min_coverage: float = EdgeRule.min_coverage,
-    min_masked_cosine: float = EdgeRule.min_masked_cosine,
-    min_decoder_cosine: float = EdgeRule.min_decoder_cosine,
-    min_recovered: float = EdgeRule.min_recovered,
-    min_firings: int = EdgeRule.min_firings,
+    min_coverage: float = FamilySettings.min_coverage,
+    min_masked_cosine: float = FamilySettings.min_masked_cosine,
+    min_decoder_cosine: float = FamilySettings.min_decoder_cosine,
+    min_recovered: float = FamilySettings.min_recovered,
+    min_firings: int = FamilySettings.min_firings,
     null: Null = "global",
-    n_replicates: int = FAMILY_REPLICATES,
-    bootstrap: int = FAMILY_RESAMPLES,
+    n_replicates: int = FamilySettings.replicates,
+    bootstrap: int = FamilySettings.bootstrap,
     seed: int = 0,
     memory_budget: int = DEFAULT_BUDGET,
 ) -> Families:
@@ -82,9 +81,9 @@ def families(
     ----------
     Bricken et al. 2023, Towards Monosemanticity, "Feature splitting"; O'Neill et al. 2024; Leask et al. 2025.
     """
-    rule = EdgeRule(min_coverage, min_masked_cosine, min_decoder_cosine, min_recovered, min_firings)
-    if bootstrap < 0:
-        raise ValueError(f"bootstrap: expected 0 resamples or more, found {bootstrap}")
+    rule = FamilySettings(
+        min_coverage, min_masked_cosine, min_decoder_cosine, min_recovered, min_firings, n_replicates, bootstrap
+    ).rule
     check_stores(stores)
     places = check_reseeded(stores, reseeded)
     levels = tuple(read_level(store) for store in stores)

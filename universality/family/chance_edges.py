@@ -112,8 +112,6 @@ def plan_chance(store: "FeatureStore", null: Null, n_replicates: int, seed: int)
     store
         Any of the family's stores: they hold the same tokens.
     """
-    if n_replicates < 0:
-        raise ValueError(f"n_replicates: expected 0 or more, found {n_replicates}")
     if n_replicates == 0:
         return Repairings((), 0.0, "not asked for")
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from universality.errors import MismatchError, UniversalityError
+from universality.errors import MismatchError
 from universality.features.specificity import kind_purity
 from universality.similarity.engine.token_selection import check_same_tokens
 from universality.similarity.measures.decoder import check_same_space
@@ -71,22 +71,9 @@ def read_level(store: "FeatureStore") -> Level:
     return Level(store.path.name, store.n_tokens, moments.count, moments.max, purity, tuple(kind))
 
 
-def decoder_rows(store: "FeatureStore") -> npt.NDArray[np.float32]:
-    """Decoder rows of a store: float32 ``[width, d_in]``.
-
-    Raises
-    ------
-    UniversalityError
-        When it holds none.
-    """
-    if store.dictionary is None:
-        raise UniversalityError(f"{store.path}: holds no dictionary; families need finish(dictionary=...)")
-    return store.dictionary.decoder
-
-
 def unit_decoder(store: "FeatureStore") -> npt.NDArray[np.float32]:
     """Decoder rows of unit length, zeros where a row has none: float32 ``[width, d_in]``."""
-    rows = decoder_rows(store)
+    rows = store.decoder_rows()
     norm = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(norm > 0, norm, 1), dtype=np.float32)
 
@@ -129,7 +116,7 @@ def check_reseeded(stores: Sequence["FeatureStore"], others: Sequence["FeatureSt
         store = stores[widths.index(other.n_features)]
         check_related(store, other)
         check_fires(other)
-        if np.array_equal(decoder_rows(store), decoder_rows(other)):
+        if np.array_equal(store.decoder_rows(), other.decoder_rows()):
             raise MismatchError(f"{other.path}: the decoder of {store.path} itself, expected an SAE of another seed")
     return [widths.index(other.n_features) for other in others]
 
@@ -137,7 +124,7 @@ def check_reseeded(stores: Sequence["FeatureStore"], others: Sequence["FeatureSt
 def check_related(a: "FeatureStore", b: "FeatureStore") -> None:
     """Refuse two stores that are not of one model, site and token stream, or lack decoder rows of one width."""
     check_same_tokens(a, b)
-    rows_a, rows_b = decoder_rows(a), decoder_rows(b)
+    rows_a, rows_b = a.decoder_rows(), b.decoder_rows()
     if rows_a.shape[1] != rows_b.shape[1]:
         raise MismatchError(
             f"{b.path}: decoder rows of width {rows_b.shape[1]}, but {a.path} has {rows_a.shape[1]}; "

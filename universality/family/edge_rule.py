@@ -23,53 +23,48 @@ counts what each rule lets through by chance.
 References: Bricken et al. 2023, Towards Monosemanticity, "Feature splitting"; O'Neill et al. 2024; Leask et al. 2025.
 """
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Le
 
-from universality.defaults import MIN_COVERAGE, MIN_DECODER_COSINE, MIN_FIRINGS, MIN_MASKED_COSINE, MIN_RECOVERED
+from universality.checked_settings import CheckedSettings, Cosine, Count, Natural, Share
+from universality.statistics.null_settings import NullSettings
 
 
 @dataclass(frozen=True)
-class EdgeRule:
-    """Thresholds of the rule above.
+class EdgeRule(CheckedSettings):
+    """Thresholds of the rule above."""
 
-    Parameters
-    ----------
-    min_coverage
-        Least share of the child's firings on which the parent fires, in [0, 1].
-    min_masked_cosine
-        Least masked activation cosine of an edge, in [-1, 1].
-    min_decoder_cosine
-        Least decoder cosine of an edge, in [-1, 1].
-    min_recovered
-        An edge's child makes up for more than this share of what its parent does, at most 1; far below 0 it asks for
-        nothing.
-    min_firings
-        Tokens on which both ends of an edge must fire at least, >= 1.
-    """
+    min_coverage: Share = 0.2
+    """Least share of the child's firings on which the parent fires."""
+    min_masked_cosine: Cosine = 0.4
+    """Least masked activation cosine (Bricken et al. draw an edge above 0.4)."""
+    min_decoder_cosine: Cosine = 0.3
+    """Least cosine of the decoder rows."""
+    min_recovered: Annotated[float, Le(1)] = 0.0
+    """Share of what a parent does for the reconstruction that its child must exceed in its place; a number far below 0
+    accepts any child."""
+    min_firings: Count = NullSettings.min_firings
+    """Least number of tokens on which both ends of an edge fire: cosines of rarer features are a matter of chance."""
 
-    min_coverage: float = MIN_COVERAGE
-    min_masked_cosine: float = MIN_MASKED_COSINE
-    min_decoder_cosine: float = MIN_DECODER_COSINE
-    min_recovered: float = MIN_RECOVERED
-    min_firings: int = MIN_FIRINGS
 
-    def __post_init__(self) -> None:
-        for name in ("min_decoder_cosine", "min_masked_cosine"):
-            value = getattr(self, name)
-            if not -1 <= value <= 1:
-                raise ValueError(f"{name}: expected a cosine in [-1, 1], found {value}")
-        if not 0 <= self.min_coverage <= 1:
-            raise ValueError(f"min_coverage: expected a share in [0, 1], found {self.min_coverage}")
-        if not -math.inf < self.min_recovered <= 1:
-            raise ValueError(f"min_recovered: expected a finite share of at most 1, found {self.min_recovered}")
-        if self.min_firings < 1:
-            raise ValueError(
-                f"min_firings: expected at least 1 (a dead feature has no edges), found {self.min_firings}"
-            )
+@dataclass(frozen=True)
+class FamilySettings(EdgeRule):
+    """When a feature of a larger dictionary is called a child of one of a smaller, and how that is tested."""
+
+    # Counts of edges are sums over thousands of pairs: two replicates agree to a few of them.
+    replicates: Natural = 2
+    """Times the edges are counted again on re-paired blocks of other documents; 0 for none."""
+    bootstrap: Natural = 100
+    """Resamples of the documents for each edge's support, a share read to two digits; 0 for none."""
+
+    @property
+    def rule(self) -> EdgeRule:
+        """The thresholds alone."""
+        return EdgeRule(**{threshold.name: getattr(self, threshold.name) for threshold in fields(EdgeRule)})
 
 
 def edge_weight(

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from universality.arrays import FloatArray, IntArray
+from universality.arrays import FloatArray, IntArray, runs_within
 from universality.corpus.units import independent_units
 from universality.family import family_kernels as kernels
 from universality.family.edge_rule import EdgeRule
-from universality.family.stored_firings import Firings, blocks, firings, portions
+from universality.family.stored_firings import Firings, blocks, firings
 from universality.similarity.engine.store_rows import ENTRY_BYTES
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def support(
     low, high = stores
     held = np.empty(parent.size)
     most = max(1, SUMS_BYTES // (8 * SUMS * (weights.shape[1] + len(weights))))
-    for children in portions(high.moments().count, max(1, memory_budget // (2 * ENTRY_BYTES))):
+    for children in runs_within(high.moments().count, max(1, memory_budget // (2 * ENTRY_BYTES))):
         theirs = firings(high, *children)
         for block in blocks(low):
             here = np.flatnonzero(

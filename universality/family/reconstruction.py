@@ -32,7 +32,6 @@ from numba import get_num_threads
 from universality.arrays import FloatArray, IntArray
 from universality.errors import MismatchError
 from universality.family import family_kernels as kernels
-from universality.family.dictionaries import decoder_rows
 from universality.family.stored_firings import share_out, token_rows
 from universality.progress import progress
 from universality.similarity.engine.store_rows import Rows
@@ -105,7 +104,7 @@ def reconstruct(trials: Sequence[Trial], activations: Activations | None = None)
         return []
     walks = [_Walk(trial) for trial in trials]
     stores = {id(store): store for trial in trials for store in trial.stores}
-    decoders = {key: decoder_rows(store) for key, store in stores.items()}
+    decoders = {key: store.decoder_rows() for key, store in stores.items()}
     first = trials[0].stores[0]
     room = {key: np.empty((BATCH, decoder.shape[1]), np.float32) for key, decoder in decoders.items()}
     total = None if activations is None else np.zeros(decoders[id(first)].shape[1])
@@ -171,7 +170,7 @@ class _Walk:
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
-        self.d_a, self.d_b = (decoder_rows(store) for store in trial.stores)
+        self.d_a, self.d_b = (store.decoder_rows() for store in trial.stores)
         n_a, n_b = len(self.d_a), len(self.d_b)
         self.order = np.argsort(trial.parent, kind="stable")
         self.first = np.searchsorted(trial.parent[self.order], np.arange(n_a + 1)).astype(np.int64)

@@ -29,7 +29,7 @@ from universality.arrays import FloatArray, IntArray
 from universality.errors import MismatchError, UniversalityError
 from universality.family.dictionaries import Level
 from universality.family.edges import best_parents
-from universality.statistics.pooled_p import stratify
+from universality.statistics.null_classes import stratify
 from universality.statistics.repairing import Null
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import get_num_threads
 
-from universality.arrays import IntArray
+from universality.arrays import IntArray, runs_within
 from universality.errors import UniversalityError
 from universality.similarity.engine.store_rows import ENTRY_BYTES, Rows
 
@@ -43,7 +43,7 @@ class Firings(NamedTuple):
 
     def pieces(self) -> Iterator["Firings"]:
         """The same features in a portion for each thread."""
-        for low, high in portions(np.diff(self.indptr), -(-len(self.row) // get_num_threads())):
+        for low, high in runs_within(np.diff(self.indptr), -(-len(self.row) // get_num_threads())):
             yield Firings(self.low + low, self.low + high, self.indptr[low : high + 1], self.row, self.value)
 
 
@@ -57,7 +57,7 @@ class Part(NamedTuple):
 
 def blocks(store: "FeatureStore", entries: int = BLOCK_ENTRIES) -> Iterator[Firings]:
     """All features of a store, about ``entries`` firings at a time."""
-    for low, high in portions(store.moments().count, entries):
+    for low, high in runs_within(store.moments().count, entries):
         yield firings(store, low, high)
 
 
@@ -73,7 +73,8 @@ def parts(store: "FeatureStore", memory_budget: int) -> Iterator[Part]:
     if store.n_stored * ENTRY_BYTES <= memory_budget:
         yield Part(0, store.n_features, token_rows(store, store.csr()))
         return
-    for low, high in portions(store.moments().count, memory_budget // (3 * ENTRY_BYTES)):  # by column, by row, between
+    n_entries = memory_budget // (3 * ENTRY_BYTES)  # by column, by row, between
+    for low, high in runs_within(store.moments().count, n_entries):
         yield Part(low, high, token_rows(store, store.columns(low, high).tocsr()))
 
 
@@ -90,16 +91,6 @@ def _check_never_negative(store: "FeatureStore", values: npt.NDArray[np.float32]
             f"{store.path}: an activation of {values.min():.3g}, but families need activations that are never "
             "negative: whether such a feature fires is not defined"
         )
-
-
-def portions(count: npt.NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
-    """Neighbouring features whose counts add up to about ``most``, at least one at a time."""
-    total = np.concatenate([[0], np.cumsum(count)])
-    low = 0
-    while low < len(count):
-        high = max(low + 1, int(np.searchsorted(total, total[low] + most, side="right")) - 1)
-        yield low, high
-        low = high
 
 
 def share_out(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

@@ -134,7 +134,7 @@ def _examples(
     picked, duplicates = _pick(rows[order], k, lambda some: _window(token, block, some, offsets), per_block, block)
     chosen = order[picked]
     row = np.asarray(rows[chosen], dtype=np.int64)
-    around = _around(block, row, offsets)
+    around = rows_around(block, row, offsets)
     return Examples(
         feature=feature,
         row=row,
@@ -186,13 +186,29 @@ def _pick(
     return picked, duplicates
 
 
-def _around(
+def rows_around(
     block: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    """Rows around each row, -1 outside its block: ``[n, n_offsets]``."""
-    around = rows[:, None] + offsets
+    """Rows at some offsets from each row, within its block.
+
+    Parameters
+    ----------
+    block
+        [n_tokens] number of the block of each token row.
+    rows
+        [...] token rows; -1 for none.
+    offsets
+        [n_offsets] distances from the row.
+
+    Returns
+    -------
+    int64 [..., n_offsets]
+        Rows; -1 outside the row's block, and wherever the row is -1.
+    """
+    around = rows[..., None] + offsets
     safe = np.clip(around, 0, max(0, len(block) - 1))
-    inside = (around == safe) & (block[safe] == block[rows][:, None])
+    inside = (rows[..., None] >= 0) & (around == safe)
+    inside &= block[safe] == block[np.maximum(rows, 0)][..., None]
     return np.where(inside, around, -1)
 
 
@@ -202,7 +218,7 @@ def _window(
     rows: npt.NDArray[np.int64],
     offsets: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int32]:
-    around = _around(block, rows, offsets)
+    around = rows_around(block, rows, offsets)
     return np.where(around >= 0, token[around], NO_TOKEN).astype(np.int32)
 
 

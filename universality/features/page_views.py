@@ -4,20 +4,19 @@ Examples are the strongest firings, no two from one block, and firings at fixed 
 reader sees what a feature mostly does and not only its peaks (Bricken et al. 2023 show both).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from universality.features import FeatureStore
+from universality.features.examples import rows_around
+from universality.features.storage.store import FeatureStore
 
 STRONGEST, QUANTILES = 4, (0.9, 0.5, 0.1)
 BEFORE, AFTER = 8, 4
 BINS = 20
 SCALE = 100
 """Activations are whole shares of a feature's strongest: 1 to ``SCALE`` where it fires, 0 where it is silent."""
-_SPAN_VALUES = 2_000_000
 _CANDIDATES = 64
 
 
@@ -50,7 +49,7 @@ def feature_views(store: FeatureStore) -> Views:
     row = np.full((n, examples), -1, np.int64)
     own = np.zeros((n, examples, BEFORE + 1 + AFTER), np.uint8)
     strongest, histogram = np.zeros(n, np.float32), np.zeros((n, BINS), np.int64)
-    for feature, every_row, every_value in each_feature(store):
+    for feature, every_row, every_value in store.each_feature():
         positive = every_value > 0
         rows, values = every_row[positive], every_value[positive]
         if not len(values):
@@ -77,7 +76,7 @@ def seen_by(store: FeatureStore, wanted: NDArray[np.int64], around: NDArray[np.i
     found = np.zeros(around.shape, np.uint8)
     place = np.full(store.n_features, -1, np.int64)
     place[wanted[wanted >= 0]] = np.flatnonzero(wanted >= 0)
-    for feature, rows, values in each_feature(store):
+    for feature, rows, values in store.each_feature():
         if place[feature] >= 0 and len(values) and values.max() > 0:
             found[place[feature]] = shares(rows, values, values.max(), around[place[feature]])
     return found
@@ -85,15 +84,11 @@ def seen_by(store: FeatureStore, wanted: NDArray[np.int64], around: NDArray[np.i
 
 def windows(block: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rows around each row, -1 where its block ends and for a row of -1: int64 [..., window]."""
-    around = row[..., None] + np.arange(-BEFORE, AFTER + 1)
-    safe = np.clip(around, 0, max(len(block) - 1, 0))
-    inside = (row[..., None] >= 0) & (around == safe)
-    inside &= block[safe] == block[np.maximum(row, 0)][..., None]
-    return np.where(inside, around, -1)
+    return rows_around(block, row, np.arange(-BEFORE, AFTER + 1))
 
 
 def shares(
-    rows: NDArray[np.int64], values: NDArray[np.float32], strongest: np.float32, around: NDArray[np.int64]
+    rows: NDArray[np.int32], values: NDArray[np.float32], strongest: np.float32, around: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
     """Activations at ``around`` as shares of the strongest, at least 1 where the feature fires; ``rows`` rises."""
     place = np.minimum(np.searchsorted(rows, around), len(rows) - 1)
@@ -101,22 +96,8 @@ def shares(
     return np.where(value > 0, np.maximum(1, np.rint(value / strongest * SCALE)), 0).astype(np.uint8)
 
 
-def each_feature(store: FeatureStore) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
-    """Every feature with its rows and values, neighbours read together."""
-    ends = np.concatenate([[0], np.cumsum(store.moments().count)])
-    start = 0
-    while start < store.n_features:
-        fits = np.searchsorted(ends, ends[start] + _SPAN_VALUES, side="right") - 1
-        stop = min(max(start + 1, int(fits)), store.n_features)
-        span = store.columns(start, stop)
-        for feature in range(start, stop):
-            part = slice(*span.indptr[feature - start : feature - start + 2])
-            yield feature, span.indices[part], span.data[part]
-        start = stop
-
-
 def _pick(
-    rows: NDArray[np.int64], values: NDArray[np.float32], block: NDArray[np.int64]
+    rows: NDArray[np.int32], values: NDArray[np.float32], block: NDArray[np.int64]
 ) -> tuple[list[int], list[int]]:
     """Places of the strongest, one a block, and of the quantiles, strongest first."""
     n = len(values)

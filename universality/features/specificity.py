@@ -12,23 +12,18 @@ Purity of a feature is its largest precision, and its kind the one that reaches 
 because MLP neurons may be negative; for SAE features they are the activations themselves.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csc_matrix
 
-from universality.features.storage.sparse_matrix import ranges
 from universality.features.storage.store import FeatureStore
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_BLOCK_ENTRIES = 2_000_000  # activations read at once, 16 MB
 
 
 @dataclass(frozen=True)
@@ -119,45 +114,16 @@ class Specificity:
         )  # fmt: skip
 
 
-_known: "WeakKeyDictionary[FeatureStore, Specificity]" = WeakKeyDictionary()
-
-
 def specificity(store: FeatureStore) -> Specificity:
-    """Mass and firings of every feature of a store on every kind, in one pass over its features; once an open store.
+    """Measure mass and firings of every feature of a store on every kind, in one pass over its features.
 
-    Memory is ``[n_features, n_kinds]`` twice and one block of features.
-
-    Parameters
-    ----------
-    store
-        An open store.
-
-    Returns
-    -------
-    Specificity
-        The same object at every later call.
+    Memory is ``[n_features, n_kinds]`` twice and one block of features. `Described` holds the result for a store whose
+    features are shown in several places.
     """
-    if store not in _known:
-        _known[store] = _measure(store)
-    return _known[store]
-
-
-def remember(store: FeatureStore, found: Specificity) -> None:
-    """Take what was measured before of the same contents."""
-    _known[store] = found
-
-
-def _measure(store: FeatureStore) -> Specificity:
     tally = Tally(store)
-    for low, columns in column_blocks(store):
-        tally.add(low, columns)
+    for start, block in store.column_blocks():
+        tally.add(start, block)
     return tally.result()
-
-
-def column_blocks(store: FeatureStore) -> Iterator[tuple[int, csc_matrix]]:
-    """All features in order, some at a time: the first one's index, and their activations [n_tokens, n]."""
-    for low, high in ranges(store.moments().count, _BLOCK_ENTRIES):
-        yield low, store.columns(low, high)
 
 
 class Tally:
@@ -185,8 +151,8 @@ class Tally:
 
 def kind_purity(store: FeatureStore) -> tuple[npt.NDArray[np.float64], list[str | None]]:
     """Purity of every feature, and the name of the kind it belongs to (None and 0 for a dead one)."""
-    found = specificity(store)
-    return found.purity, found.kind_names
+    measured = specificity(store)
+    return measured.purity, measured.kind_names
 
 
 def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -27,11 +27,11 @@ from torch import Tensor
 from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 
-from universality.config import ArchitectureConfig
 from universality.errors import ModelError
 from universality.files import as_path, write_bytes
 from universality.hub import commit_of, repository
 from universality.models.config_check import FORMAT, check_architecture, first_line, read_config
+from universality.models.model_settings import ModelArchitecture
 from universality.models.shipped import model_folder
 from universality.models.weight_coverage import CoveringLoader
 from universality.models.weights_hash import weights_hash
@@ -121,9 +121,7 @@ def weights(bridge: TransformerBridge) -> dict[str, Tensor]:
     return {name.replace(_WRAPPER, ""): value for name, value in bridge.original_model.named_parameters()}
 
 
-def new_model(
-    architecture: ArchitectureConfig, *, d_vocab: int, n_ctx: int, init_seed: int, name: str
-) -> LanguageModel:
+def new_model(architecture: ModelArchitecture, *, d_vocab: int, n_ctx: int, init_seed: int, name: str) -> LanguageModel:
     """A randomly initialised model; the same seed gives the same weights.
 
     Parameters

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from universality.config import ArchitectureConfig, SeedsConfig, TrainingConfig
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import CorpusError, FormatError
 from universality.files import as_path
 from universality.models.cross_entropy import NO_TARGET, linear_cross_entropy
 from universality.models.forward import mean_loss, run_until, to_device
 from universality.models.language_model import LanguageModel, new_model, to_fastest_device, weights
+from universality.models.model_settings import ModelArchitecture, ModelSeeds, ModelTraining
 from universality.models.training_checkpoint import load_checkpoint, save_checkpoint
 from universality.models.training_documents import TrainingDocuments
 from universality.models.training_log import keep_log_until
@@ -28,9 +28,9 @@ def train_model(
     blocks: TokenBlocks,
     folder: str | Path,
     *,
-    seeds: SeedsConfig,
-    architecture: ArchitectureConfig,
-    training: TrainingConfig,
+    seeds: ModelSeeds,
+    architecture: ModelArchitecture,
+    training: ModelTraining,
     name: str,
 ) -> LanguageModel:
     """Train on the blocks of the split ``train``.
@@ -74,9 +74,9 @@ def train_model(
     steps = max(1, math.ceil(training.epochs * len(train) / training.batch_blocks))
     optimizer = _optimizer(model, training)
     settings: dict[str, object] = {
-        "seeds": seeds.model_dump(),
-        "architecture": architecture.model_dump(),
-        "training": training.model_dump(),
+        "seeds": seeds.as_dict(),
+        "architecture": architecture.as_dict(),
+        "training": training.as_dict(),
         "blocks": blocks.hash,
     }
     start = _resume(folder / _CHECKPOINT, model, optimizer, settings)
@@ -101,8 +101,8 @@ def train_model(
     model.bridge.eval()
     metadata = {
         **model.metadata,
-        "seeds": seeds.model_dump(),
-        "training": training.model_dump(),
+        "seeds": seeds.as_dict(),
+        "training": training.as_dict(),
         "tokens_seen": int(training.epochs * train.n_tokens),
         "corpus_hash": blocks.hash,
         "tokenizer_hash": blocks.tokenizer_hash,
@@ -115,7 +115,7 @@ def train_model(
     return LanguageModel(model.bridge, name, metadata)
 
 
-def learning_rate(step: int, steps: int, training: TrainingConfig) -> float:
+def learning_rate(step: int, steps: int, training: ModelTraining) -> float:
     """Linear warm-up to the peak, then a cosine to ``final_share`` of it."""
     warmup = max(1, round(training.warmup_share * steps))
     if step < warmup:
@@ -130,7 +130,7 @@ def _step(
     optimizer: torch.optim.Optimizer,
     batch: TokenBlocks,
     rate: float,
-    training: TrainingConfig,
+    training: ModelTraining,
 ) -> tuple[Tensor, int]:
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -166,7 +166,7 @@ def _batches(train: TokenBlocks, batch_blocks: int, seed: int, start: int) -> It
         yield train.take(np.concatenate(picked))
 
 
-def _optimizer(model: LanguageModel, training: TrainingConfig) -> torch.optim.AdamW:
+def _optimizer(model: LanguageModel, training: ModelTraining) -> torch.optim.AdamW:
     parameters = list(weights(model.bridge).values())
     return torch.optim.AdamW(
         [

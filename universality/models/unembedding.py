@@ -1,9 +1,10 @@
 """How a direction of the residual stream becomes logits, and the file that keeps it.
 
-Logit weights of a direction d [d_model] follow one convention throughout: subtract the mean of d over
-d_model (where the final norm is a LayerNorm), multiply by the final norm's gain, multiply by W_U, drop the
-vocabulary that does not count, centre over the rest. What is left out is in ``LEFT_OUT``. This holds what that needs;
-NumPy and safetensors only.
+The logit weights of a direction d [d_model] follow one convention throughout the package (Bricken et al. 2023,
+*Towards Monosemanticity*), which `Unembedding.logit_weights` implements: subtract the mean of d over d_model where the
+final norm is a LayerNorm, multiply by the gain of that norm, and multiply by W_U. Comparisons between features use the
+vocabulary that counts and centre over it. ``LEFT_OUT`` lists what the convention omits. The module needs NumPy and
+safetensors only.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from universality.arrays import BoolArray, FloatArray
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import FormatError, MismatchError
 from universality.files import as_path, replacing
@@ -104,6 +107,61 @@ class Unembedding:
         for array, dtype in ((self.W_U, "<f4"), (self.gain, "<f4"), (self.mask, "?")):
             digest.update(array.astype(dtype, copy=False).data)
         return digest.hexdigest()
+
+    def through_final_norm(self, directions: NDArray[Any]) -> NDArray[Any]:
+        """Apply the linear part of the final norm: its centring, if any, and its gain.
+
+        Parameters
+        ----------
+        directions
+            float [n, d_model], directions of the residual stream.
+
+        Returns
+        -------
+        NDArray
+            float [n, d_model], in the precision of ``directions`` and at least float32.
+        """
+        if self.center_d_model:  # a LayerNorm projects the mean out before it scales; an RMSNorm does not
+            directions = directions - directions.mean(axis=1, keepdims=True)
+        return directions * self.gain
+
+    def logit_weights(self, directions: NDArray[Any], centred_over: BoolArray | None = None) -> NDArray[Any]:
+        """Map residual directions to their direct effect on every logit.
+
+        Parameters
+        ----------
+        directions
+            float [n, d_model], directions of the residual stream.
+        centred_over
+            bool [d_vocab]. Subtract from each row its mean over these entries, usually ``mask``: a constant added to
+            all logits changes no probability. None leaves rows as they are.
+
+        Returns
+        -------
+        NDArray
+            float [n, d_vocab], in the precision of ``directions`` and at least float32; entries that do not count are
+            included.
+
+        Examples
+        --------
+        >>> u = Unembedding(W_U=[[1, 0, 0], [0, 2, 0]], gain=[1, 3], mask=[True, True, False], center_d_model=False)
+        >>> u.logit_weights(np.array([[1.0, 1.0]])).tolist()
+        [[1.0, 6.0, 0.0]]
+        >>> u.logit_weights(np.array([[1.0, 1.0]]), centred_over=u.mask).tolist()
+        [[-2.5, 2.5, -3.5]]
+        """
+        weights: NDArray[Any] = self.through_final_norm(directions) @ self.W_U
+        if centred_over is not None:
+            weights -= weights[:, centred_over].mean(axis=1, keepdims=True)
+        return weights
+
+    def mean_column(self, over: BoolArray) -> FloatArray:
+        """Mean column of W_U over some vocabulary entries, float64 [d_model, 1].
+
+        Subtracting it from W_U centres all logit weights over these entries without an array of features x vocabulary.
+        """
+        mean: FloatArray = self.W_U[:, np.flatnonzero(over)].mean(axis=1, dtype=np.float64)[:, None]
+        return mean
 
     @property
     def file_name(self) -> str:

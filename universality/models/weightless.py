@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from universality.config import ArchitectureConfig
 from universality.models.language_model import LanguageModel, new_model
+from universality.models.model_settings import ModelArchitecture
 
 _SMALL = {"d_vocab": 8, "n_ctx": 8}  # hooks and shapes at hooks do not depend on them
 
@@ -26,7 +26,7 @@ def outline_of(folder: Path, name: str) -> LanguageModel | None:
         if "architecture" in config:  # saved by this package
             given = config["architecture"]
             sizes = {key: given[key] for key in ("n_layers", "d_model", "n_heads", "act_fn")}
-            return outline_to_train(ArchitectureConfig(**sizes, d_mlp=config["d_mlp"]), name)
+            return outline_to_train(ModelArchitecture(**sizes, d_mlp=config["d_mlp"]), name)
         return _of_hugging_face(folder, name)
     except Exception:  # whatever is wrong with it is said better where the model itself is loaded
         return None
@@ -38,7 +38,7 @@ def positions_of(folder: Path, outline: LanguageModel) -> int:
     return int(config["architecture"]["n_ctx"]) if "architecture" in config else outline.n_ctx
 
 
-def outline_to_train(architecture: ArchitectureConfig, name: str) -> LanguageModel:
+def outline_to_train(architecture: ModelArchitecture, name: str) -> LanguageModel:
     """The outline of a model that is yet to be trained; raises ModelError where it cannot be built."""
     return new_model(architecture, **_SMALL, init_seed=0, name=name)
 

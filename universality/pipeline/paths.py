@@ -13,6 +13,11 @@ class RunFolder:
     root: Path
 
     @property
+    def input_hashes(self) -> Path:
+        """Remembered hashes of large files that the run was made from."""
+        return self.root / ".inputs.json"
+
+    @property
     def blocks(self) -> Path:
         """Token blocks."""
         return self.root / "corpus" / "blocks.npz"

@@ -11,6 +11,9 @@ from universality.config import Config
 from universality.hooks import holds_neurons
 from universality.pipeline.paths import RunFolder
 
+ASSUMED_L0 = 64
+"""Features taken to fire on a token where that is not known beforehand: of relu, jumprelu and some loaded SAEs."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -57,6 +60,13 @@ def units_of(config: Config, *models: str) -> str:
     """What the single activations of these models (default: the first two) are: neurons only inside an MLP."""
     hooks = dict.fromkeys(config.hooks[name] for name in models or config.models.names[:2])
     return "neurons" if all(map(holds_neurons, hooks)) else f"basis directions of {' and '.join(hooks)}"
+
+
+def basis_settings(config: Config) -> list[str]:
+    """Return what a basis shared by all models adds to the settings of tasks that use it; nothing without one."""
+    if not config.models.one_basis:
+        return []
+    return ["one basis", "of several hooks"] if len(set(config.hooks.values())) > 1 else ["one basis"]
 
 
 def headline_width(config: Config) -> int:

@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from universality.errors import FormatError, UniversalityError
-from universality.files import read_json, write_json
-from universality.pipeline.input_hashes import sha256
-from universality.pipeline.versions import STAGES, package_versions
+from universality.files import read_json, sha256, write_json
+from universality.pipeline.provenance import package_versions
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,8 @@ class Task:
         Names of the tasks whose outputs it reads.
     make
         Does the work and returns the files that it wrote, inside the run's folder.
+    version
+        Version of the stage's code, part of the task's key.
     together
         Whether all processes of a run make it; else the first does, and the others wait.
     """
@@ -47,17 +48,13 @@ class Task:
     settings: Any
     after: Sequence[str]
     make: Callable[[], Iterable[Path]]
+    version: int = 1
     together: bool = False
 
     @property
     def stage(self) -> str:
         """The command that runs it."""
         return self.name.split("/", 1)[0]
-
-    @property
-    def version(self) -> int:
-        """Version of the stage's code in `universality.pipeline.versions`; 1 for a stage that is not listed."""
-        return STAGES.get(self.stage, 1)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from universality.sae.training.initialisation import OUTLYING, geometric_median
+from universality.sae.activation_summary import OUTLYING, geometric_median
 
 CENTRE_TOKENS = 4096
 

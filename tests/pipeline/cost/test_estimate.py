@@ -55,10 +55,10 @@ def test_flop_of_torch_agrees() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     from universality.activations import ModelSite
-    from universality.config import ArchitectureConfig
     from universality.models.language_model import new_model
+    from universality.models.model_settings import ModelArchitecture
 
-    small = ArchitectureConfig(n_layers=2, d_model=32, n_heads=2, d_mlp=64)
+    small = ModelArchitecture(n_layers=2, d_model=32, n_heads=2, d_mlp=64)
     site = ModelSite(new_model(small, d_vocab=50, n_ctx=16, init_seed=0, name="m"), "blocks.1.hook_resid_post")
     with FlopCounterMode(display=False) as counter:
         site.read(blank_blocks(4, 16, 50))

@@ -14,7 +14,8 @@ from universality.config import Config
 from universality.corpus import TokenBlocks, build_corpus, load_tokenizer, train_bpe
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.report_pages import _left_out
-from universality.pipeline.stages.making import make_corpus, sample_documents
+from universality.pipeline.stages.collect_features import sample_documents
+from universality.pipeline.stages.make_corpus import make_corpus
 from universality.pipeline.stages.write_exports import decoder
 
 

@@ -22,7 +22,7 @@ from universality.sae.compute.batch_gradients import Batch, Step
 from universality.sae.compute.dense_gradients import dense_step
 from universality.sae.compute.dispatch import gradients, is_sparse
 from universality.sae.compute.sparse_gradients import sparse_step
-from universality.sae.compute.torch_gradients import stock_step
+from universality.sae.compute.torch_gradients import torch_step
 from universality.sae.compute.weights import Weights
 
 N_TOKENS, D_IN, D_SAE = 1100, 12, 300  # more tokens and features than one task holds
@@ -31,8 +31,8 @@ NONE = torch.tensor([], dtype=torch.int64)
 Way = Callable[[Architecture, Weights, Batch, Tensor, torch.dtype], Step]
 WAYS: dict[str, Way] = {
     "sparse": sparse_step,
-    "stock": stock_step,
-    "dense": lambda kind, weights, batch, dead, products: dense_step(kind, weights, batch, products),
+    "torch": torch_step,
+    "dense": dense_step,
 }
 
 
@@ -145,7 +145,7 @@ KINDS: dict[str, Architecture] = {
     "matryoshka": Matryoshka(5, aux_weight=0.0, nested=(20, 64, 280)),
     "matryoshka-aux": Matryoshka(5, aux_k=3, aux_weight=0.5, nested=(101,)),
 }
-CASES = [(name, way) for name in KINDS for way in ("sparse", "stock")] + [("relu", "dense"), ("jumprelu", "dense")]
+CASES = [(name, way) for name in KINDS for way in ("sparse", "torch")] + [("relu", "dense"), ("jumprelu", "dense")]
 
 
 @pytest.mark.parametrize("pre_bias", [True, False])
@@ -156,7 +156,7 @@ def test_gradients_equal_autograd_on_the_dense_formulation(name: str, way: str, 
     assert (float(step.auxiliary) > 0) == ("aux" in name or name == "batchtopk")
 
 
-@pytest.mark.parametrize("way", ["sparse", "stock"])
+@pytest.mark.parametrize("way", ["sparse", "torch"])
 @pytest.mark.parametrize("name", KINDS)
 def test_gradients_where_nothing_fires_and_where_all_does(name: str, way: str) -> None:
     for bias in (-50.0, 50.0):
@@ -187,12 +187,12 @@ def test_a_batch_is_selected_exactly_across_tiles(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sparse, "TOKENS_A_TASK", 100)
     step = check(kind, "sparse", weights, x)
     assert int(step.firings.sum()) == 5 * N_TOKENS
-    check(kind, "stock", weights, x)
+    check(kind, "torch", weights, x)
     pre = (x - weights.b_dec) @ weights.W_enc.T + weights.b_enc
     assert step.lowest == pytest.approx(float(pre.flatten().topk(5 * N_TOKENS).values.min()))
 
 
-@pytest.mark.parametrize("way", ["sparse", "stock"])
+@pytest.mark.parametrize("way", ["sparse", "torch"])
 def test_of_equal_activations_the_first_of_the_batch_fire(way: str) -> None:
     weights = random_weights()
     weights.W_enc[:] = weights.W_enc[0]
@@ -222,7 +222,7 @@ def test_the_comparison_can_fail() -> None:
                 assert_close(found[name], expected.tensors()[name], rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("way", ["sparse", "stock"])
+@pytest.mark.parametrize("way", ["sparse", "torch"])
 @pytest.mark.parametrize(
     "kind",
     [TopK(3, aux_weight=0.0), ReLU(0.05), BatchTopK(3, aux_weight=0.0), Matryoshka(3, aux_weight=0.0, nested=(4,))],
@@ -255,7 +255,7 @@ def test_gradcheck(kind: Architecture, way: str) -> None:
 def test_all_ways_report_the_same(name: str) -> None:
     kind = KINDS[name]
     weights, x = random_weights(threshold=name == "jumprelu"), tokens()
-    ways = ("sparse", "stock", "dense") if kind.adaptive else ("sparse", "stock")
+    ways = ("sparse", "torch", "dense") if kind.adaptive else ("sparse", "torch")
     steps = [WAYS[way](kind, weights, Batch.of(x, weights.b_dec, True), DEAD, torch.float64) for way in ways]
     for step in steps[1:]:
         for field in ("squared_error", "loss", "auxiliary"):
@@ -298,7 +298,7 @@ def test_a_gpu_computes_the_same(name: str) -> None:
     weights, x = random_weights(threshold=name == "jumprelu"), tokens()
     there = Weights(**{key: tensor.cuda() for key, tensor in weights.tensors().items()})
     expected = sparse_step(KINDS[name], weights, Batch.of(x, weights.b_dec, True), DEAD, torch.float64)
-    for way in ("stock", "dense") if KINDS[name].adaptive else ("stock",):
+    for way in ("torch", "dense") if KINDS[name].adaptive else ("torch",):
         batch = Batch.of(x.cuda(), there.b_dec, True)
         found = WAYS[way](KINDS[name], there, batch, DEAD.cuda(), torch.float64).gradients(there).tensors()
         for key, gradient in expected.gradients(weights).tensors().items():

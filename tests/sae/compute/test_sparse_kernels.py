@@ -8,10 +8,11 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
+from universality.sae.architectures.base import FiringRule
 from universality.sae.compute import sparse_kernels as kernels
-from universality.sae.compute import torch_gradients as stock
+from universality.sae.compute import torch_gradients
 from universality.sae.compute.codes import Codes
-from universality.sae.compute.selection import Rule, above, floor_of_batch, largest, largest_of_batch, select
+from universality.sae.compute.selection import above, floor_of_batch, largest, largest_of_batch, select
 
 
 def slow_topk(pre: np.ndarray, k: int) -> np.ndarray:
@@ -56,11 +57,13 @@ def test_of_equal_entries_the_first_fire(k: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", [Rule(k=20), Rule(), Rule(floor=torch.tensor(0.7)), Rule(floor=torch.linspace(-1, 2, 500))], ids=str
+    "rule",
+    [FiringRule(k=20), FiringRule(), FiringRule(floor=torch.tensor(0.7)), FiringRule(floor=torch.linspace(-1, 2, 500))],
+    ids=str,
 )
-def test_selection_agrees_with_stock_operators(rule: Rule) -> None:
+def test_selection_agrees_with_stock_operators(rule: FiringRule) -> None:
     pre = torch.randn(300, 500, generator=torch.Generator().manual_seed(1))
-    found, entries = select(pre, rule).csr(), stock.select(pre, rule)
+    found, entries = select(pre, rule).csr(), torch_gradients.select(pre, rule)
     dense = np.zeros((300, 500), np.float32)
     dense[entries.token, entries.feature] = entries.values
     assert_array_equal(found.toarray(), dense)
@@ -84,7 +87,7 @@ def test_largest_of_the_batch(total: int) -> None:
     pre = torch.randint(-3, 4, (40, 30), generator=torch.Generator().manual_seed(3)).float()
     exact = slow_topk(pre.numpy().reshape(1, -1), total).reshape(40, 30)
     assert_array_equal(largest_of_batch(above(pre), total).csr().toarray(), exact)
-    entries = stock.largest_of_batch(stock.select(pre, Rule()), total)
+    entries = torch_gradients.largest_of_batch(torch_gradients.select(pre, FiringRule()), total)
     dense = np.zeros((40, 30), np.float32)
     dense[entries.token, entries.feature] = entries.values
     assert_array_equal(dense, exact)

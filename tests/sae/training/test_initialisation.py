@@ -9,7 +9,8 @@ from scipy.optimize import minimize
 from torch.testing import assert_close
 
 from universality.errors import ModelError
-from universality.sae.training.initialisation import geometric_median, initial_weights, summarise
+from universality.sae.activation_summary import geometric_median, summarise
+from universality.sae.training.initialisation import initial_weights
 
 
 def test_geometric_median_minimises_the_sum_of_distances() -> None:

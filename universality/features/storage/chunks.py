@@ -19,7 +19,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from universality.features.storage.hdf5 import Checksum, label
+from universality.features.storage.checksums import Checksum
+from universality.features.storage.hdf5 import label
 
 CHUNK = 1 << 16  # entries: 256 KiB of float32, 2,048 rows of 32 firings
 THREADS = min(8, os.cpu_count() or 1)

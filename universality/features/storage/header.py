@@ -14,9 +14,9 @@ import numpy as np
 
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError
+from universality.features.storage.checksums import Checksum
 from universality.features.storage.elements import FORMAT, VERSION, Element, check_elements, check_length, read_shape
 from universality.features.storage.hdf5 import (
-    Checksum,
     get_text,
     make_group,
     read_text,

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from universality.arrays import runs_within
 from universality.corpus.documents import MAX_KINDS, DocumentTable
 from universality.errors import FormatError
 from universality.features.storage.hdf5 import check_text
 from universality.features.storage.row_batch import Batch
 from universality.features.storage.segments import Segment
-from universality.features.storage.sparse_matrix import ranges
 
 
 class Buffer:
@@ -55,7 +55,7 @@ class Buffer:
         data, indices = table.pop("data"), table.pop("indices")
         indptr = np.append(0, np.cumsum(table.pop("lengths")))
         taken: list[Segment] = []
-        for start, stop in ranges(np.diff(indptr), limit):
+        for start, stop in runs_within(np.diff(indptr), limit):
             part = slice(*indptr[[start, stop]].tolist())
             pointers = indptr[start : stop + 1] - indptr[start]
             csr = sparse.csr_matrix((data[part], indices[part], pointers), shape=(stop - start, n_features))

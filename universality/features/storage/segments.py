@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from universality.arrays import runs_within
 from universality.errors import MismatchError
-from universality.features.storage.sparse_matrix import ranges
 
 _RECORD = struct.Struct("<8sQI")  # mark, bytes that follow, their CRC-32
 _SIZES = struct.Struct("<QQQ")  # rows, entries, bytes of the names of new kinds
@@ -139,7 +139,7 @@ class Segments:
         n_entries
             Entries of a range at most; a longer column makes a range of its own.
         """
-        for start, stop in ranges(count, n_entries):
+        for start, stop in runs_within(count, n_entries):
             parts = [self._part(run, start, stop) for run in self._runs]
             if self._held is not None:
                 parts.append(self._held[:, start:stop])

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from universality.arrays import runs_within
 from universality.errors import FormatError
 from universality.features.storage.chunks import read_array
 from universality.features.storage.hdf5 import reading
@@ -65,16 +66,5 @@ def row_ranges(path: Path, group: h5py.Group, n_rows: int, limit: int) -> Iterat
         with reading(path, "by_token"):
             indptr = group["indptr"][first : min(first + _ROWS, n_rows) + 1]
             check_indptr(path, "by_token", indptr, len(group["data"]))
-        for start, stop in ranges(np.diff(indptr) + 1, limit):
+        for start, stop in runs_within(np.diff(indptr) + 1, limit):
             yield first + start, first + stop
-
-
-def ranges(count: NDArray[np.int64], n_entries: int) -> Iterator[tuple[int, int]]:
-    """Split columns [n] into ranges with at most ``n_entries`` entries, or one column, each."""
-    ends = np.cumsum(count)
-    start = 0
-    while start < len(count):
-        before = int(ends[start - 1]) if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + n_entries, side="right")))
-        yield start, stop
-        start = stop

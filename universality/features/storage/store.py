@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from universality.arrays import runs_within
 from universality.corpus.documents import DocumentTable
-from universality.errors import FormatError, MismatchError
+from universality.errors import FormatError, MismatchError, UniversalityError
 from universality.features.storage.hdf5 import read_strings, reading
 from universality.features.storage.header import MANTISSA, Header, open_file, read_header
 from universality.features.storage.moments import Moments
@@ -32,6 +33,7 @@ from universality.files import as_path
 from universality.models.unembedding import Unembedding, file_name
 from universality.notebook_card import card
 
+BLOCK_ENTRIES = 2_000_000  # firings in a block of features: 16 MB
 _BYTES = 16  # of an entry or a row pointer that is read: itself, and room for SciPy's copy
 
 
@@ -186,6 +188,31 @@ class FeatureStore:
             )
         return sparse.csc_matrix(self._span("by_feature", start, stop), shape=(self.n_tokens, stop - start))
 
+    def column_blocks(self, n_entries: int = BLOCK_ENTRIES) -> Iterator[tuple[int, sparse.csc_matrix]]:
+        """Iterate over all features in order, many at a time: neighbours share a read.
+
+        Parameters
+        ----------
+        n_entries
+            Largest number of firings in a block; a feature with more makes a block of its own.
+
+        Yields
+        ------
+        start : int
+            The first feature of the block.
+        block : float32 CSC [n_tokens, n]
+            Activations of the features from ``start`` on.
+        """
+        for start, stop in runs_within(self.moments().count, n_entries):
+            yield start, self.columns(start, stop)
+
+    def each_feature(self) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.float32]]]:
+        """Iterate over all features in order: index, rows [n] on which it fires, rising, and activations [n] there."""
+        for start, block in self.column_blocks():
+            for i in range(block.shape[1]):
+                entries = slice(*block.indptr[i : i + 2])
+                yield start + i, block.indices[entries], block.data[entries]
+
     @cached_property
     def tokens(self) -> TokenTable:
         """Token, document, position and kind of each row."""
@@ -231,6 +258,21 @@ class FeatureStore:
             return Dictionary(**loaded)
         except (FormatError, MismatchError, TypeError) as error:
             raise FormatError(f"{self.path}: {error}") from None
+
+    def decoder_rows(self) -> NDArray[np.float32]:
+        """What each feature writes at its site, float32 [n_features, d_in].
+
+        Raises
+        ------
+        UniversalityError
+            When the store holds no dictionary.
+        """
+        if self.dictionary is None:
+            raise UniversalityError(
+                f"{self.path}: holds no dictionary, and decoder rows are needed; write the store with "
+                "finish(dictionary=...)"
+            )
+        return self.dictionary.decoder
 
     def unembedding(self) -> Unembedding | None:
         """The unembedding from the file beside the store, None when the store names none.

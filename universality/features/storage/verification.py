@@ -10,12 +10,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from universality.arrays import runs_within
 from universality.errors import FormatError
-from universality.features.storage.hdf5 import checksum
+from universality.features.storage.checksums import checksum_of_dataset
 from universality.features.storage.header import Header
 from universality.features.storage.moments import Moments, MomentSums, add_placed
 from universality.features.storage.row_batch import rounded
-from universality.features.storage.sparse_matrix import ranges, read_span, row_ranges
+from universality.features.storage.sparse_matrix import read_span, row_ranges
 
 _ENTRIES = 1 << 21  # read at a time
 _ROWS = 1 << 20
@@ -38,13 +39,13 @@ def verify(path: Path, file: h5py.File, header: Header) -> None:
         At the first contradiction.
     """
     for name, stated in header.checksums.items():
-        found = checksum(file[name])
+        found = checksum_of_dataset(file[name])
         if found != stated:
             raise FormatError(f"{path}: {name} is not what was written: expected {stated}, found {found}")
     _check_tokens(path, file, header)
     rows = row_ranges(path, file["by_token"], header.n_tokens, _ENTRIES)
     by_token = _totals(path, "by_token", rows, file["by_token"], header)
-    by_feature = _totals(path, "by_feature", ranges(header.moments.count, _ENTRIES), file["by_feature"], header)
+    by_feature = _totals(path, "by_feature", runs_within(header.moments.count, _ENTRIES), file["by_feature"], header)
     _compare(path, header.moments, by_token, by_feature)
 
 

@@ -18,9 +18,9 @@ from scipy import sparse
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, MismatchError
 from universality.features.storage import hdf5
+from universality.features.storage.checksums import Checksum
 from universality.features.storage.chunks import THREADS, GrowingArray
 from universality.features.storage.elements import ELEMENTS, FORMAT, VERSION
-from universality.features.storage.hdf5 import Checksum
 from universality.features.storage.header import MANTISSA, write_checksums, write_tables, write_weights
 from universality.features.storage.moments import MomentSums
 from universality.features.storage.row_batch import check_batch

@@ -32,12 +32,10 @@ from universality.models.config_check import check_architecture
 from universality.models.shipped import model_folder
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.model_sites import by_source, can_run_models
-from universality.pipeline.study import Comparison, comparisons, sae_grid
+from universality.pipeline.study import ASSUMED_L0, Comparison, comparisons, sae_grid
 
 UNSURE = "bytes on disk within 1.5×; hours within 3× (measured rates) or 10× (assumed ones); memory is a rough sum"
 ENTRY_BYTES = 9
-RELU_L0 = 64
-"""Features that fire on a token of a relu or jumprelu SAE: unknown beforehand, this is assumed."""
 _PROCESS = 700 * 10**6  # Python, torch and TransformerLens, before any tensor
 _LOADED = 2 * 2**30  # most that matching holds of stores at a time
 _MATCH_ROW, _FAMILY_FEATURE, _PAGE = 3_000, 4_000, 13 * 10**6  # bytes of tables, graphs, pictures and the page
@@ -207,7 +205,7 @@ def estimate(config: Config, text: Text) -> list[Stage]:
     """What each stage of an experiment takes, in their order; raises ModelError as `shape_of`."""
     shapes = {name: shape_of(config, name, text.d_vocab) for name in config.models.names}
     saes = config.saes.architecture
-    k = {w: min(w, RELU_L0) if saes in ("relu", "jumprelu") else config.saes.k_of(w) for w in config.saes.widths}
+    k = {w: min(w, ASSUMED_L0) if saes in ("relu", "jumprelu") else config.saes.k_of(w) for w in config.saes.widths}
     corpus = Stage("corpus", text.train + text.held_out, disk=int(4.5 * (text.train + text.held_out)))
     stages = [corpus, _models(config, text, shapes), _saes(config, text, shapes, k), _collect(config, text, shapes, k)]
     return [*stages, _match(config, text, shapes, k), _families(config, text, k), _rest(config)]

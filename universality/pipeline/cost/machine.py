@@ -192,7 +192,7 @@ def _sae_rate(config: Config, d_in: int) -> tuple[float, int]:
     """FLOP/s of training steps, and the width: the study's largest that takes less than ``_MOST`` bytes."""
     import torch
 
-    from universality.pipeline.stages.train_saes import specs_of
+    from universality.pipeline.stages.sae_training import specs_of
     from universality.sae import SAETrainer
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -7,7 +7,6 @@ seeds differently. Whether two of them differ in their seed only is found out by
 folder is complete, with the hashes of the files that it came from.
 """
 
-import hashlib
 import math
 import sys
 from collections import defaultdict
@@ -18,17 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from universality.config import Config, SAEConfig
 from universality.errors import ConfigError, MismatchError
+from universality.files import sha256
 from universality.pipeline.input_hashes import hash_inputs
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages.model_sites import shared_sites
 from universality.pipeline.stages.sae_likeness import file_of, write_likeness
-from universality.pipeline.study import sae_grid
+from universality.pipeline.study import ASSUMED_L0, sae_grid
 
 if TYPE_CHECKING:
     from universality.activations import Site
     from universality.sae import SAE
     from universality.sae.training.distributed import Ranks
 
-_UNKNOWN_L0 = 64  # of an SAE without k, for the plan alone; as universality.pipeline.cost.estimate assumes it
 SCALE_BLOCKS = 1024
 """Training blocks whose activations' mean norm is taken: with 128 positions each it is known to a part in 1,000."""
 LEAST_ALIGNED = 0.02
@@ -66,7 +66,7 @@ def with_loaded_saes(config: Config) -> Config:
             f"saes.widths is {config.saes.widths}, the SAEs under saes.load have {widths}; leave saes.widths out"
         )
     seeds, ceiling = _numbers(config, found, widths)
-    k = [next((sae.k for sae in first if sae.width == w and sae.k), min(w, _UNKNOWN_L0)) for w in widths]
+    k = [next((sae.k for sae in first if sae.width == w and sae.k), min(w, ASSUMED_L0)) for w in widths]
     kinds = {sae.architecture for saes in found.values() for sae in saes}
     values: dict[str, Any] = {"widths": widths, "seeds": seeds, "ceiling_seed": ceiling, "k": k}
     values |= {"architecture": kinds.pop()} if len(kinds) == 1 else {}
@@ -106,7 +106,7 @@ def loaded_inputs(config: Config, memory: Path | None = None) -> list[Any]:
     ]
 
 
-def make_loaded_saes(config: Config, folder: RunFolder, ranks: "Ranks") -> list[Path]:
+def make_loaded_saes(config: Config, folder: RunFolder, ranks: "Ranks | None" = None) -> list[Path]:
     """Check each SAE against its model, copy it into the run, and measure it on held-out tokens.
 
     Raises
@@ -116,8 +116,10 @@ def make_loaded_saes(config: Config, folder: RunFolder, ranks: "Ranks") -> list[
     MismatchError
         If it reads another number of activations than the hook has, was trained at another hook, or is listed twice.
     """
-    from universality.pipeline.stages.train_saes import measure_quality, shared_sites
+    from universality.pipeline.stages.sae_quality import measure_quality
+    from universality.sae.training.distributed import Ranks
 
+    ranks = ranks or Ranks()
     sites = shared_sites(config, folder, ranks)
     if ranks.first:
         for name, site in sites.items():
@@ -231,7 +233,7 @@ def _alignment(sae: "SAE") -> float:
 def _origin(path: str) -> dict[str, Any]:
     from universality.sae import formats
 
-    files = {file.name: _sha256(file) for file in _files(Path(path))}
+    files = {file.name: sha256(file) for file in _files(Path(path))}
     return {"from": path, "format": formats.name_of(Path(path)), "sha256": files}
 
 
@@ -242,8 +244,3 @@ def _files(path: Path) -> list[Path]:
         return sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in _SUFFIXES)
     beside = (folder / name for name in ("cfg.json", "config.json"))
     return [path, *(file for file in beside if file.is_file())] if path.is_file() else []
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -17,6 +17,7 @@ from universality.pipeline.paths import RunFolder
 
 if TYPE_CHECKING:
     from universality.models.language_model import LanguageModel
+    from universality.sae.training.distributed import Ranks
 
 
 def make_sites(config: Config, folder: RunFolder, names: list[str] | None = None) -> dict[str, Any]:
@@ -31,6 +32,20 @@ def make_sites(config: Config, folder: RunFolder, names: list[str] | None = None
     if config.activations.cache is None:
         return live_sites(config, folder, names)
     return {name: _cached(config, folder, name) for name in names}
+
+
+def shared_sites(config: Config, folder: RunFolder, ranks: "Ranks") -> dict[str, Any]:
+    """Run `make_sites` on every rank; the first alone harvests what a cache lacks, while the others wait."""
+    if config.activations.cache is not None:
+        if ranks.first:
+            make_sites(config, folder)
+        ranks.wait()
+    return make_sites(config, folder)
+
+
+def cached_dtype(config: Config) -> str | None:
+    """Return the number format in which activations are read from a cache; None where models are run instead."""
+    return config.activations.dtype if config.activations.cache else None
 
 
 def blocks_of(config: Config, folder: RunFolder, name: str) -> TokenBlocks:

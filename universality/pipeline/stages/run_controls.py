@@ -25,6 +25,7 @@ from universality.pipeline.task import Task, is_done
 if TYPE_CHECKING:
     from universality.sae import SAE
 
+STAGE, VERSION = "controls", 2
 Kind = Literal["floor", "study", "ceiling"]
 
 
@@ -49,8 +50,8 @@ MATCHED = {
 }
 
 
-def control_tasks(config: Config, folder: RunFolder) -> list[Task]:
-    """Tasks that make the controls of a study whose matches are made.
+def tasks(config: Config, folder: RunFolder) -> list[Task]:
+    """Return the tasks that make the controls of a study whose matches are made.
 
     Raises
     ------
@@ -67,30 +68,31 @@ def control_tasks(config: Config, folder: RunFolder) -> list[Task]:
     if config.models.tokenizers:
         raise ConfigError("controls are made over the tokens of one tokenizer; these models have several")
     saes = config.saes.model_dump(exclude={"load"})
-    settings = [config.hook, saes, config.features.model_dump(exclude={"pool"}), config.statistics.model_dump()]
+    settings = [config.hook, saes, config.features.model_dump(exclude={"pool"}), config.statistics.as_dict()]
     after = ("corpus", *(f"train-models/{name}" for name in config.models.names[:2]), "train-saes")
     first = config.models.names[0]
-    tasks = [
+    made = [
         Task(
-            f"controls/{control.name}",
+            f"{STAGE}/{control.name}",
             settings,
             (*after, f"collect/{first}") if control is ORDERS else after,
             partial(_make_control, config, folder, control),
+            VERSION,
         )
         for control in CONTROLS
     ]
     matched = [f"match/{comparison.name}" for comparison in _matched(config, folder)]
-    table = Task("controls/table", None, (*(t.name for t in tasks), *matched), partial(_make_table, config, folder))
-    return [*tasks, table]
+    table = partial(_make_table, config, folder)
+    return [*made, Task(f"{STAGE}/table", None, (*(task.name for task in made), *matched), table, VERSION)]
 
 
 def made_controls(config: Config, folder: RunFolder) -> Iterator[tuple[Control, Path]]:
     """The controls that were made of the study as it is now, each with the file of its calibration."""
     if len(config.models.names) < 2 or config.saes.load or config.models.tokenizers:
         return
-    tasks = {task.name: task for task in control_tasks(config, folder)}
+    by_name = {task.name: task for task in tasks(config, folder)}
     for control in CONTROLS:
-        if is_done(tasks[f"controls/{control.name}"], folder.root):
+        if is_done(by_name[f"{STAGE}/{control.name}"], folder.root):
             yield control, _calibration(folder, control)
 
 
@@ -148,12 +150,12 @@ def _saes(
     config: Config, folder: RunFolder, control: Control, sites: Mapping[str, Any], train: Any
 ) -> dict[str, "SAE"]:
     """The control's SAE for each model."""
-    from universality.pipeline.stages.train_saes import Stream, specs_of, summarised
+    from universality.pipeline.stages.sae_training import Stream, specs_of, steps_of, summarised
     from universality.sae import SAETrainer, clear_checkpoints, train_grid
 
     s, width, seed = config.saes, headline_width(config), config.saes.seeds[0]
     of_width = specs_of(config, next(iter(sites.values())).device)
-    steps = -(-s.tokens // s.batch_size)
+    steps = steps_of(config)
     options = {"batch_size": s.batch_size, "buffer_tokens": s.buffer_tokens, "stop": steps}
     order = s.order_seed + (control is ORDERS)
     with closing(Stream(sites, train, seed=order, **options)) as stream:

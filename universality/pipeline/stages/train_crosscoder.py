@@ -20,6 +20,7 @@ from universality.errors import ConfigError
 from universality.export import write_csv
 from universality.files import write_json
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages.model_sites import cached_dtype
 from universality.pipeline.study import Comparison, comparisons, headline_width
 from universality.pipeline.task import Task, is_done
 from universality.progress import progress
@@ -32,15 +33,16 @@ if TYPE_CHECKING:
     from universality.report.figures.figure_table import Table
     from universality.sae import Crosscoder, SAESpec
 
+STAGE, VERSION = "crosscoder", 2
 UNPAIRED = "unpaired"
 """The control: a crosscoder that learnt from the same text, the second model's tokens paired with others."""
 SAMPLE_BLOCKS = 64
 """Blocks of training text from which the scales of the models are measured."""
-_HOW = {"watch", "checkpoint_steps"}  # settings that change nothing in what is learnt
+_WITHOUT_EFFECT = {"watch", "checkpoint_steps"}  # settings that change nothing in what is learnt
 
 
-def crosscoder_tasks(config: Config, folder: RunFolder) -> list[Task]:
-    """Tasks that train a crosscoder and compare it with a matching that is made.
+def tasks(config: Config, folder: RunFolder) -> list[Task]:
+    """Return the tasks that train a crosscoder and compare it with a matching that is made.
 
     Raises
     ------
@@ -53,18 +55,18 @@ def crosscoder_tasks(config: Config, folder: RunFolder) -> list[Task]:
     width, k = _size(config)
     if k > width:
         raise ConfigError(f"crosscoder.k: {k} features cannot fire in a dictionary of {width}; lower it")
-    read_as = c.activations.dtype if c.activations.cache else None
-    learnt = [c.hook, names, c.saes.model_dump(exclude=_HOW), c.crosscoder.model_dump(), read_as]
+    learnt = [c.hook, names, c.saes.model_dump(exclude=_WITHOUT_EFFECT), c.crosscoder.model_dump(), cached_dtype(c)]
     models = ("corpus", *(f"train-models/{name}" for name in names))
     matched = _matched(config, folder).name
     return [
-        Task("crosscoder/train", learnt, models, partial(_train, config, folder)),
-        Task("crosscoder/collect", learnt, (*models, "crosscoder/train"), partial(_collect, config, folder)),
+        Task(f"{STAGE}/train", learnt, models, partial(_train, config, folder), VERSION),
+        Task(f"{STAGE}/collect", learnt, (*models, f"{STAGE}/train"), partial(_collect, config, folder), VERSION),
         Task(
-            "crosscoder/compare",
-            c.statistics.model_dump(),
-            ("crosscoder/collect", *(f"collect/{name}" for name in names), f"match/{matched}"),
+            f"{STAGE}/compare",
+            c.statistics.as_dict(),
+            (f"{STAGE}/collect", *(f"collect/{name}" for name in names), f"match/{matched}"),
             partial(_compare, config, folder),
+            VERSION,
         ),
     ]
 
@@ -73,7 +75,7 @@ def made_crosscoder(config: Config, folder: RunFolder) -> "Table | None":
     """The table of the picture, of the crosscoder that was made of the study as it is now; None where there is none."""
     if len(config.models.names) < 2:
         return None
-    if not all(is_done(task, folder.root) for task in crosscoder_tasks(config, folder)):
+    if not all(is_done(task, folder.root) for task in tasks(config, folder)):
         return None
     from universality.pipeline.reporting.crosscoder_tables import figure_table
 
@@ -99,7 +101,7 @@ def _size(config: Config) -> tuple[int, int]:
 
 def crosscoder_spec(config: Config, device: Any) -> "SAESpec":
     """What is trained: as the SAEs of the width that answers, but for architecture, width, k and seed."""
-    from universality.pipeline.stages.train_saes import specs_of
+    from universality.pipeline.stages.sae_training import specs_of
 
     seed, (width, k) = config.saes.seeds[0], _size(config)
     like = specs_of(config, device)[config.models.names[0], f"w{headline_width(config)}-s{seed}"]
@@ -118,7 +120,7 @@ def _train(config: Config, folder: RunFolder) -> list[Path]:
     from universality.activations import JointSite, balancing_scales
     from universality.corpus import TokenBlocks
     from universality.pipeline.stages.model_sites import make_sites
-    from universality.pipeline.stages.train_saes import Stream, summarised
+    from universality.pipeline.stages.sae_training import Stream, steps_of, summarised
     from universality.sae import Crosscoder, SAETrainer, clear_checkpoints, train_grid
 
     s, home = config.saes, _home(folder)
@@ -128,7 +130,7 @@ def _train(config: Config, folder: RunFolder) -> list[Path]:
     sample = train.take(evenly_spaced(len(train), SAMPLE_BLOCKS))
     joint = JointSite(sites, balancing_scales(sites, sample))
     spec = crosscoder_spec(config, joint.device)
-    steps = -(-s.tokens // s.batch_size)
+    steps = steps_of(config)
     made_from = {
         "hook": "+".join(dict.fromkeys(config.hooks[name] for name in sites)),
         "blocks_hash": blocks.hash,

@@ -1,6 +1,7 @@
 """Matches and families for other tools, as tables and graphs beside the files that they are made from."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,19 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from universality.config import Config
-from universality.features import FeatureStore
+from universality.features.descriptions import Described
 from universality.files import read_json_value
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages import build_families, match_features
 from universality.pipeline.study import Comparison, comparisons, headline_width
+from universality.pipeline.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from universality.matching import Match
+    from universality.sae.training.distributed import Ranks
     from universality.statistics import Calibration
 
+STAGE, VERSION = "export", 2
 TOP_TOKENS = 5
+"""Tokens that name a feature in tables and graphs."""
+
+
+def tasks(config: Config, folder: RunFolder, ranks: "Ranks | None" = None) -> list[Task]:
+    """Return the one task of this stage; it reads every match and every family graph."""
+    results = [task.name for stage in (match_features, build_families) for task in stage.tasks(config, folder)]
+    return [Task(STAGE, None, ("corpus", *results), partial(make_exports, config, folder), VERSION)]
 
 
 def make_exports(config: Config, folder: RunFolder) -> list[Path]:
@@ -30,8 +42,8 @@ def make_exports(config: Config, folder: RunFolder) -> list[Path]:
     files: list[Path] = []
     with OpenStores() as stores:
 
-        def opened(*paths: Path) -> list[FeatureStore]:
-            return [stores.about(path)[0] for path in paths]
+        def opened(*paths: Path) -> list[Described]:
+            return [stores.described(path) for path in paths]
 
         for comparison in comparisons(config, folder):
             files += _export_matches(config, folder, comparison, opened(comparison.a, comparison.b), decode)
@@ -57,7 +69,7 @@ def decoder(folder: RunFolder) -> Callable[[Sequence[int]], list[str]]:
 
 
 def _export_matches(
-    config: Config, folder: RunFolder, comparison: Comparison, stores: Sequence[FeatureStore], decode: Any
+    config: Config, folder: RunFolder, comparison: Comparison, stores: Sequence[Described], decode: Any
 ) -> list[Path]:
     """The calibrated match, and those by logit weights and by decoder rows where they were made."""
     from universality.matching import Match
@@ -92,7 +104,7 @@ def ceilings(match: "Match", pairs: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _export_match(
-    source: Path, match: Any, sides: tuple[str, str], stores: Sequence[FeatureStore], decode: Any, **known: Any
+    source: Path, match: Any, sides: tuple[str, str], stores: Sequence[Described], decode: Any, **known: Any
 ) -> list[Path]:
     from universality.export import match_graph, match_table, write_graph
 
@@ -114,7 +126,7 @@ def logit_of_pairs(folder: RunFolder, comparison: Comparison) -> NDArray[np.floa
         return file["logit"] if "logit" in file.files else None
 
 
-def _export_families(source: Path, model: str, stores: Sequence[FeatureStore], decode: Any) -> list[Path]:
+def _export_families(source: Path, model: str, stores: Sequence[Described], decode: Any) -> list[Path]:
     from universality.export import annotate, write_graph
     from universality.family import Families
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from universality.checked_json import Settings
 from universality.errors import FormatError
-from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm, spread
+from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm, threshold_by_feature
 from universality.sae.formats.source import Source
 from universality.sae.formats.torch_file import only_tensors, read_torch
 
@@ -83,7 +83,7 @@ def read(source: Source) -> Fields:
     if "k" in shapes:
         fields["k"] = _k(path, tensors["k"], trainer) if "k" in tensors else trainer.integer("k")
     if kind in ("batchtopk", "matryoshka", "jumprelu"):
-        fields["threshold"] = spread(tensors["threshold"], d_sae)
+        fields["threshold"] = threshold_by_feature(tensors["threshold"], d_sae)
     if kind == "matryoshka":
         fields["nested"] = _nested(path, group_sizes, d_sae)
     return _unit_decoder(fields) if name == "AutoEncoder" else fields

@@ -52,7 +52,7 @@ def _listed(tensors: Mapping[str, Tensor]) -> str:
     return ", ".join([*names[:12], *(["…"] if len(names) > 12 else [])]) or "none"
 
 
-def spread(threshold: Tensor, d_sae: int) -> Tensor:
+def threshold_by_feature(threshold: Tensor, d_sae: int) -> Tensor:
     """Thresholds [d_sae] of a tool that passes pre-activations through a ReLU too: none lies below 0."""
     return threshold.to(torch.float32).clamp_min(0).expand(d_sae)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from universality.errors import FormatError
-from universality.sae.formats.fields import Fields, expect, matrix, spread
+from universality.sae.formats.fields import Fields, expect, matrix, threshold_by_feature
 from universality.sae.formats.npz_file import read_npz
 from universality.sae.formats.source import Source
 from universality.sae.formats.transcoder import refuse_named_transcoder
@@ -40,7 +40,7 @@ def read(source: Source) -> Fields:
     expect(tensors, path, shapes)
     return {
         **tensors,
-        "threshold": spread(tensors["threshold"], d_sae),
+        "threshold": threshold_by_feature(tensors["threshold"], d_sae),
         "architecture": "jumprelu",
         "apply_b_dec_to_input": False,
         "metadata": {"file": "/".join(path.absolute().parts[-4:])},

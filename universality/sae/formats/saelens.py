@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from universality.checked_json import Settings
 from universality.errors import FormatError
-from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm, fold_scale, spread
+from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm, fold_scale, threshold_by_feature
 from universality.sae.formats.safetensors_file import read_safetensors
 from universality.sae.formats.source import Source
 from universality.sae.formats.transcoder import refuse_transcoder
@@ -48,36 +49,46 @@ def recognise(source: Source) -> bool:
     return source.holds(CONFIG, WEIGHTS)
 
 
-def read(source: Source) -> Fields:
-    """The fields of an `SAE`."""
+def read(source: Source, registered: str | None = None) -> Fields:
+    """Read the fields of an `SAE`.
+
+    Parameters
+    ----------
+    registered
+        Name of an architecture of ours that SAELens does not have; all further tensors are its own parameters.
+    """
     config = Settings.read(source / CONFIG)
     config.require("d_in", "d_sae")
     d_in, d_sae = config.integer("d_in"), config.integer("d_sae")
-    kind = _architecture(config)
+    architecture = registered or _architecture(config)
     for section in (config, config.section("metadata")):
         refuse_transcoder(section.values, section.where)
     _check_reshape(config)
     shapes: dict[str, tuple[int, ...]] = {
         "W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,),
     }  # fmt: skip
-    if kind == "jumprelu":
-        shapes["threshold"] = (d_sae,)
     path = source / WEIGHTS
     tensors = read_safetensors(path)
+    parameters: dict[str, Tensor] = {}
+    if architecture == "jumprelu" or (registered and "threshold" in tensors):
+        shapes["threshold"] = (d_sae,)
+    if registered:
+        parameters = {name: tensors.pop(name) for name in list(tensors) if name not in shapes}
     scaling = tensors.pop("scaling_factor", None)
     if scaling is not None and not torch.equal(scaling, torch.ones_like(scaling)):
         raise FormatError(f"{path}: scaling_factor, of a finetuned SAE, is not 1; only SAEs without it can be read")
     expect(tensors, path, shapes)
     fields: Fields = {
         **tensors,
-        "architecture": kind,
-        "k": _k(config) if kind == "topk" else None,
+        "architecture": architecture,
+        "k": _k(config) if architecture == "topk" else None,
         "apply_b_dec_to_input": config.flag("apply_b_dec_to_input", True),
         "normalize_activations": _normalisation(config),
         "metadata": _metadata(config),
+        "parameters": parameters,
     }
     if "threshold" in fields:
-        fields["threshold"] = spread(fields["threshold"], d_sae)
+        fields["threshold"] = threshold_by_feature(fields["threshold"], d_sae)
     if config.flag("rescale_acts_by_decoder_norm", False):
         fields = fold_decoder_norm(fields)
     return _with_known_scale(fields, source / SCALER)

@@ -170,6 +170,7 @@ class DataParallelTrainer(SAETrainer):
             b_enc=gradients.b_enc,
             b_dec=gradients.b_dec,
             log_threshold=gradients.log_threshold,
+            parameters=gradients.parameters,
         )
         super()._update(whole, rate)
 

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from universality.sae.training.initialisation import ActivationSummary, initial_weights
+from universality.sae.activation_summary import ActivationSummary
+from universality.sae.training.initialisation import initial_weights
 from universality.sae.training.spec import SAESpec
 
 Drawn = tuple[int, int, int]  # seed, width and d_in decide a decoder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from universality.errors import FormatError, MismatchError, ModelError
-from universality.sae.architectures import architecture
+from universality.sae.activation_summary import SAME_ROWS, ActivationSummary, summarise
+from universality.sae.architectures import BUILT_IN, build_architecture
 from universality.sae.architectures.batchtopk import RunningThreshold
 from universality.sae.compute.batch_gradients import FEATURES_A_TASK, Batch, Step
 from universality.sae.compute.dispatch import gradients
+from universality.sae.compute.weights import own_parameters
 from universality.sae.compute.workers import one_core, ranges, share_out
 from universality.sae.normalisation import normalised
 from universality.sae.sae import SAE
 from universality.sae.training.adam import Adam
-from universality.sae.training.initialisation import SAME_ROWS, ActivationSummary, initial_weights, summarise
+from universality.sae.training.initialisation import initial_weights
 from universality.sae.training.resampling import MOST_INPUTS, WINDOW_STEPS, Reservoir, resample
 from universality.sae.training.spec import SAESpec
 
@@ -75,9 +78,15 @@ class SAETrainer:
         self.d_in = summary.centre.numel()
         self.step_count = 0
         self.tokens_seen = 0
-        self.architecture = architecture(spec.architecture, spec.as_dict())
-        kind = self.architecture
-        self.weights = initial_weights(spec.d_sae, summary, spec.seed, kind.initial_threshold, kind.adaptive)
+        self.architecture = build_architecture(spec.architecture, spec.as_dict())
+        self.weights = initial_weights(
+            spec.d_sae,
+            summary,
+            spec.seed,
+            self.architecture.initial_threshold,
+            match_size=self.architecture.adaptive,
+            parameters=own_parameters(self.architecture, spec.d_sae),
+        )
         self.device = self.weights.b_dec.device
         self.silent_tokens = torch.zeros(spec.d_sae, dtype=torch.int64, device=self.device)
         self.running_threshold = RunningThreshold(self.device)
@@ -146,8 +155,8 @@ class SAETrainer:
             x = self._scaled(batch)
             parts = Batch.of(x, self.weights.b_dec, self.spec.apply_b_dec_to_input)
             dead = self._dead()
-            kind = self.architecture.eased(self.penalty_share)
-            step = gradients(kind, self.weights, parts, dead, getattr(torch, self.spec.products))
+            architecture = self.architecture.scheduled(self.penalty_share, self.step_count / self.total_steps)
+            step = gradients(architecture, self.weights, parts, dead, getattr(torch, self.spec.products))
             rate = self.learning_rate
             if report or self.device.type == "cpu":  # a GPU need not wait for it
                 self._check(step)
@@ -191,6 +200,8 @@ class SAETrainer:
         adam.update("b_dec", step.b_dec * per_error, rate, count)
         if step.log_threshold is not None:
             adam.update("log_threshold", step.log_threshold * per_error, rate, count)
+        for name, gradient in step.parameters.items():
+            adam.update(name, gradient * per_error, rate, count)
         self.step_count += 1
 
     def _mean_squared_error(self, step: Step) -> Tensor:
@@ -214,9 +225,15 @@ class SAETrainer:
         losses = step.output_grad.square().sum(dim=1, dtype=torch.float64)  # up to a factor
         self._reservoir.add(x, losses.square(), np.random.default_rng([self.spec.resample_seed, now]))
         if now == following:
-            start = self.architecture.initial_threshold
-            log_threshold = 0.0 if start is None else math.log(start)
-            changed = resample(self.weights, self._adam, self._dead(), self._kept_inputs(), log_threshold)
+            initial = self.architecture.initial_threshold
+            changed = resample(
+                self.weights,
+                self._adam,
+                self._dead(),
+                self._kept_inputs(),
+                log_threshold=0.0 if initial is None else math.log(initial),
+                parameters=own_parameters(self.architecture, self.spec.d_sae),
+            )
             self.silent_tokens[changed] = 0
             self._reservoir.clear()
 
@@ -357,6 +374,8 @@ class SAETrainer:
             normalize_activations=self.spec.normalize_activations,
             scale=self.scale,
             metadata={**(metadata or {}), "training": self._record()},
+            settings={} if self.spec.architecture in BUILT_IN else asdict(self.architecture),
+            parameters={name: weights[name] for name in self.weights.parameters},
         )
 
     def _record(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from universality.arrays import FloatArray, IntArray
+from universality.arrays import FloatArray, IntArray, runs_within
 from universality.compiled import njit
 from universality.similarity.engine.store_rows import Rows
 
@@ -172,14 +172,7 @@ def add_masked_rows(features, columns, tokens, total, indptr, cols, values):  # 
 
 def stripes(rows: IntArray, n_hits: IntArray, n_cols: int) -> list[IntArray]:
     """``rows`` cut into runs that hold at most `STRIPE` pairs each, by the bound min(products, columns) a row."""
-    size = np.cumsum(np.minimum(n_hits[rows], n_cols))
-    cuts, low = [], 0
-    while low < rows.size:
-        before = size[low - 1] if low else 0
-        high = max(low + 1, int(np.searchsorted(size, before + STRIPE, side="right")))
-        cuts.append(rows[low:high])
-        low = high
-    return cuts
+    return [rows[low:high] for low, high in runs_within(np.minimum(n_hits[rows], n_cols), STRIPE)]
 
 
 def sum_rows(

@@ -9,11 +9,12 @@ any may be kept.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from universality.arrays import BoolArray, FloatArray, IntArray
+from universality.arrays import BoolArray, FloatArray, IntArray, runs_within
 from universality.errors import UniversalityError
 from universality.similarity.engine import token_kernels as kernels
 from universality.similarity.engine.best_partners import Best
@@ -168,8 +169,7 @@ class _Products:
         at = torch.from_numpy(entry).to(self.device)
         position = self.position[at]
         length = self.stop[position] - self.start[position]
-        end = torch.cumsum(length, 0)
-        for part in _cuts(end.cpu().numpy()):
+        for part in starmap(slice, runs_within(length.cpu().numpy(), SPREAD)):
             n = length[part]
             spread = torch.repeat_interleave(torch.arange(n.numel(), device=self.device), n)
             inside = torch.arange(spread.numel(), device=self.device) - (torch.cumsum(n, 0) - n)[spread]
@@ -215,14 +215,3 @@ def _put(out: Best, rows: IntArray, key: torch.Tensor, partner: torch.Tensor, sc
     k = key_.shape[1]
     out.partner[rows, :k], out.key[rows, :k] = np.where(there, partner_, -1), key_
     out.score[rows, :k] = np.where(there, score_, np.nan)
-
-
-def _cuts(end: IntArray) -> list[slice]:
-    """Entries cut so that each part has about `SPREAD` products."""
-    cuts, low = [], 0
-    while low < end.size:
-        before = end[low - 1] if low else 0
-        high = max(low + 1, int(np.searchsorted(end, before + SPREAD, side="right")))
-        cuts.append(slice(low, high))
-        low = high
-    return cuts

@@ -69,7 +69,7 @@ def align(a: FeatureStore, b: FeatureStore, documents: npt.ArrayLike | None = No
         When the stores saw different tokens.
     """
     selection = select(a, b, documents)
-    decoders = [_decoder(store) for store in (a, b)]
+    decoders = [store.decoder_rows().astype(np.float64) for store in (a, b)]
     rows = [StoreRows.open(store, in_memory=False) for store in (a, b)]
     cross = np.zeros((decoders[0].shape[1], decoders[1].shape[1]))
     totals, squares = [np.zeros(W_dec.shape[1]) for W_dec in decoders], [0.0, 0.0]
@@ -88,9 +88,3 @@ def align(a: FeatureStore, b: FeatureStore, documents: npt.ArrayLike | None = No
     explained = float(singular.sum() ** 2 / (variances[0] * variances[1]))
     provenance = {"a": a.content_hash(), "b": b.content_hash(), "tokens": selection.describe()}
     return Alignment(left @ right, explained, provenance)
-
-
-def _decoder(store: FeatureStore) -> FloatArray:
-    if store.dictionary is None:
-        raise UniversalityError(f"{store.path}: holds no dictionary; an alignment needs finish(dictionary=...)")
-    return store.dictionary.decoder.astype(np.float64)

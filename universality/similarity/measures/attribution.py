@@ -20,7 +20,7 @@ from universality.errors import MismatchError, UniversalityError
 from universality.similarity.engine.store_rows import Rows, Values
 from universality.similarity.engine.token_selection import Selection
 from universality.similarity.measures.activation import ActivationPearson
-from universality.similarity.measures.logit_weights import convention, directions, joint_mask, scaled, unembedding
+from universality.similarity.measures.logit_weights import convention, directions, joint_mask, unembedding
 
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
@@ -37,8 +37,8 @@ class Attribution(ActivationPearson):
         """Attributions in place of activations; 0 where a position is left out."""
         own, others = unembedding(store), unembedding(other)
         mask = joint_mask(store, other, own, others)
-        direction = scaled(directions(store), own)[0].astype(np.float32)
-        W_U = (own.W_U - own.W_U[:, mask].mean(axis=1, dtype=np.float64)[:, None]).T.astype(np.float32, order="C")
+        direction = own.through_final_norm(directions(store)).astype(np.float32)
+        W_U = (own.W_U - own.mean_column(mask)).T.astype(np.float32, order="C")
         following = _following(store, mask)
 
         def attribute(rows: Rows, tokens: IntArray) -> Rows:

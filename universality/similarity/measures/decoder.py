@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from universality.arrays import BoolArray, FloatArray
-from universality.errors import MismatchError, UniversalityError
+from universality.errors import MismatchError
 from universality.similarity.engine.block_source import describe_store
 from universality.similarity.engine.factors import FactorSource
 from universality.similarity.engine.token_selection import check_stores
@@ -38,7 +38,7 @@ def decoder_source(
         alignment is given; or when the rows differ in width.
     """
     check_stores(a, b)
-    rows_a, rows_b = _decoder(a), _decoder(b)
+    rows_a, rows_b = (store.decoder_rows().astype(np.float64) for store in (a, b))
     if alignment is not None:
         if alignment.rotation.shape != (rows_a.shape[1], rows_b.shape[1]):
             raise MismatchError(
@@ -59,12 +59,6 @@ def decoder_source(
     if alignment is not None:
         provenance["alignment"] = alignment.describe()
     return FactorSource(x, y, dead_a, dead_b, "decoder", provenance, limit=1.0)
-
-
-def _decoder(store: FeatureStore) -> FloatArray:
-    if store.dictionary is None:
-        raise UniversalityError(f"{store.path}: holds no dictionary; decoder similarity needs finish(dictionary=...)")
-    return store.dictionary.decoder.astype(np.float64)
 
 
 def check_same_space(a: FeatureStore, b: FeatureStore) -> None:

@@ -44,9 +44,9 @@ def logit_source(a: FeatureStore, b: FeatureStore) -> FactorSource:
     direction_a, direction_b = directions(a), directions(b)
     u_a, u_b = unembedding(a), unembedding(b)
     mask = joint_mask(a, b, u_a, u_b)
-    aa, ab, bb = _grams(u_a.W_U, u_b.W_U, mask)
-    x, dead_a = _standardise(scaled(direction_a, u_a), aa, ~a.alive)
-    y, dead_b = _standardise(scaled(direction_b, u_b), bb, ~b.alive)
+    aa, ab, bb = _grams(u_a, u_b, mask)
+    x, dead_a = _standardise(direction_a, u_a, aa, ~a.alive)
+    y, dead_b = _standardise(direction_b, u_b, bb, ~b.alive)
     provenance = {
         "measure": "logit",
         "a": describe_store(a),
@@ -121,24 +121,14 @@ def joint_mask(a: FeatureStore, b: FeatureStore, u_a: Unembedding, u_b: Unembedd
     return mask
 
 
-def scaled(direction: FloatArray, unembedding: Unembedding) -> tuple[FloatArray, FloatArray]:
-    """Directions as the unembedding sees them, and their squared lengths before the mean was removed."""
-    gain = unembedding.gain.astype(np.float64)
-    length = np.einsum("nd,nd->n", direction, direction) * np.max(gain**2, initial=0)
-    if unembedding.center_d_model:
-        direction = direction - direction.mean(axis=1, keepdims=True)
-    return direction * gain, length
-
-
-def _grams(w_a: np.ndarray, w_b: np.ndarray, mask: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _grams(a: Unembedding, b: Unembedding, mask: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """U₁U₁ᵀ, U₁U₂ᵀ, U₂U₂ᵀ of the masked, centred unembeddings, a chunk of the vocabulary at a time."""
     kept = np.flatnonzero(mask)
-    mean_a, mean_b = (w[:, kept].mean(axis=1, dtype=np.float64)[:, None] for w in (w_a, w_b))
-    d_a, d_b = w_a.shape[0], w_b.shape[0]
-    aa, ab, bb = np.zeros((d_a, d_a)), np.zeros((d_a, d_b)), np.zeros((d_b, d_b))
+    mean_a, mean_b = a.mean_column(mask), b.mean_column(mask)
+    aa, ab, bb = (np.zeros(shape) for shape in ((a.d_model,) * 2, (a.d_model, b.d_model), (b.d_model,) * 2))
     for low in range(0, kept.size, VOCAB_CHUNK):
         part = kept[low : low + VOCAB_CHUNK]
-        u_a, u_b = w_a[:, part] - mean_a, w_b[:, part] - mean_b
+        u_a, u_b = a.W_U[:, part] - mean_a, b.W_U[:, part] - mean_b
         aa += u_a @ u_a.T
         ab += u_a @ u_b.T
         bb += u_b @ u_b.T
@@ -146,10 +136,11 @@ def _grams(w_a: np.ndarray, w_b: np.ndarray, mask: BoolArray) -> tuple[FloatArra
 
 
 def _standardise(
-    scaled: tuple[FloatArray, FloatArray], gram: FloatArray, silent: BoolArray
+    raw: FloatArray, unembedding: Unembedding, gram: FloatArray, silent: BoolArray
 ) -> tuple[FloatArray, BoolArray]:
-    """Divide each direction by its logit weights' norm; name and zero those that have none or never fire."""
-    direction, length = scaled
+    """Divide each direction by the norm of its logit weights; zero and name those without weights or activations."""
+    length = np.einsum("nd,nd->n", raw, raw) * np.max(unembedding.gain.astype(np.float64) ** 2, initial=0)
+    direction = unembedding.through_final_norm(raw)
     variance = np.einsum("nd,nd->n", direction @ gram, direction)
     dead = (variance <= RELATIVE_ZERO * length * np.trace(gram)) | silent
     norm = np.sqrt(np.where(dead, 1.0, variance))

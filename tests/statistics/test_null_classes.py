@@ -10,7 +10,7 @@ from planted import Array, dense, text, write_store
 
 from universality.features import FeatureStore
 from universality.features.specificity import specificity
-from universality.statistics.kind_share import between_kinds
+from universality.statistics.null_classes import between_kinds
 
 SEEN = text(24, blocks=1, kinds=("en", "he", "code"))
 KIND = np.asarray(SEEN.documents.kind)[SEEN.document]
