@@ -47,7 +47,8 @@ def blocks(text: str, *languages: str) -> list[Block]:
 
 def run(page: Path, block: Block, names: dict[str, Any]) -> str:
     """Run a Python block with the names of the blocks before it, and return what it printed."""
-    code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")  # tracebacks name the page's own line
+    source = "\n" * (block.line - 1) + block.text  # tracebacks name the page's own line
+    code = compile(source, str(page), "exec", dont_inherit=True)  # not with this file's __future__ imports
     with redirect_stdout(io.StringIO()) as printed:
         exec(code, names)
     return printed.getvalue()
