@@ -52,7 +52,7 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace include comments by what they name, and paths of kept pictures by where the site has them."""
     markdown = markdown.replace(f"](../{RESULTS}/", "](results/")
-    return INCLUDE.sub(lambda found: included(found["file"], found["heading"]), markdown)
+    return INCLUDE.sub(lambda match: included(match["file"], match["heading"]), markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:
@@ -94,10 +94,10 @@ def included(file: str, heading: str | None = None) -> str:
     """
     body = (ROOT / file).read_text(encoding="utf-8")
     if heading is not None:
-        found = re.search(rf"^(##+) {re.escape(heading)}\n(?P<body>.*?)(?=^\1 |\Z)", body, re.MULTILINE | re.DOTALL)
-        if found is None:
+        section = re.search(rf"^(##+) {re.escape(heading)}\n(?P<body>.*?)(?=^\1 |\Z)", body, re.MULTILINE | re.DOTALL)
+        if section is None:
             raise ValueError(f"{file}: no heading {heading!r}")
-        body = found["body"]
+        body = section["body"]
     folder = Path(file).parent
     body = LINK.sub(lambda link: f"]({normpath(folder / link['to'])}", body)  # from the root, wherever the file lies
     for path, page in PAGES.items():
