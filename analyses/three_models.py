@@ -3,8 +3,8 @@
     python analyses/three_models.py [RUN]
 
 Reads the matches of a run (default runs/three, with three or more models) at its largest width. Two matchings can each
-find a partner and disagree on the third feature. A feature is shared by all three only if the partner of its partner is
-its own partner. The control shuffles the partners between the second and the third model.
+find a partner and disagree on the third feature. A feature is shared by all three models only if its partners in the
+second and the third model are also each other's partners. The control shuffles the pairs of those two models.
 """
 
 import sys

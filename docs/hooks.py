@@ -51,7 +51,8 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace the include comments of a page by the text that they name."""
+    """Replace include comments by the text that they name, and paths of recorded pictures by those of the site."""
+    markdown = markdown.replace(f"](../{RESULTS}/", "](results/")
     return INCLUDE.sub(lambda match: included(match["file"], match["heading"]), markdown)
 
 

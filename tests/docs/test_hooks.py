@@ -60,6 +60,7 @@ def test_what_is_included_ends_where_its_section_ends(hooks: ModuleType) -> None
     assert "## " not in section
     assert hooks.included("universality/features/storage/FORMAT.md").startswith("# Feature store, format")
     assert hooks.on_page_markdown("<!-- include: README.md # Quick start -->\nx") == f"{section}\nx"
+    assert hooks.on_page_markdown("![a](../analyses/results/x/a.png)") == "![a](results/x/a.png)"
     with pytest.raises(ValueError, match=r"README\.md: no heading 'Nowhere'"):
         hooks.included("README.md", "Nowhere")
 

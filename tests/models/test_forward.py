@@ -1,5 +1,7 @@
 """A forward pass ends at the last hook that it was asked for, and gives what a whole pass gives."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -32,9 +34,7 @@ def test_pass_ends_at_the_hook(model) -> None:
 
 def test_one_pass_gives_every_hook_what_a_pass_of_its_own_gives(architecture) -> None:
     """Also where a layer behind writes into what the hook before it saw."""
-    bridge = new_model(
-        architecture.model_copy(update={"n_layers": 3}), d_vocab=50, n_ctx=16, init_seed=0, name="m"
-    ).bridge
+    bridge = new_model(replace(architecture, n_layers=3), d_vocab=50, n_ctx=16, init_seed=0, name="m").bridge
     tokens = torch.arange(32).reshape(2, 16)
     early, late, last = "blocks.0.hook_out", "blocks.1.hook_out", "blocks.2.hook_out"
     ran = []
