@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from universality.pipeline import task
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.provenance import package_versions, write_provenance
 from universality.pipeline.task import Task, run_tasks
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> RunFolder:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    monkeypatch.setattr(task, "_release_memory", lambda: None)  # takes up to a second among a suite's objects
+
     def make() -> list[Path]:
         (tmp_path / "a.txt").write_text("a")
         return [tmp_path / "a.txt"]

@@ -44,7 +44,8 @@ class Kitchen:
 
 
 @pytest.fixture
-def kitchen(tmp_path: Path) -> Kitchen:
+def kitchen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kitchen:
+    monkeypatch.setattr(task, "_release_memory", lambda: None)  # takes up to a second among a suite's objects
     return Kitchen(tmp_path)
 
 

@@ -14,7 +14,7 @@ _SAE_FILES = ("params.npz", "sae.safetensors", "sae_weights.safetensors")
 
 
 def describe(path: str | Path, verify: bool = False) -> Iterator[str]:
-    """Describe a run's folder, a store, a model, an SAE, a calibration, a match or a family file in lines of text.
+    """Describe a run's folder, a store, a model, an SAE, a calibration, a match or a family file.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What an artifact was made by: the versions of the packages, and ``provenance.json``, which gathers all stamps."""
+"""Versions of the packages that made an artifact, and ``provenance.json``, which gathers all stamps."""
 
 import platform
 from functools import cache
@@ -15,7 +15,7 @@ _PACKAGES = ("torch", "transformers", "transformer-lens", "numpy", "scipy", "num
 
 @cache
 def package_versions() -> dict[str, str | None]:
-    """Return the versions of Python, this package and those that numbers may depend on; None for a missing one."""
+    """Return the versions of Python and of the packages that numbers may depend on; None if missing."""
     versions = {"python": platform.python_version(), "universality": __version__}
     return versions | {package: _version(package) for package in _PACKAGES}
 
@@ -28,7 +28,7 @@ def _version(package: str) -> str | None:
 
 
 def write_provenance(root: Path) -> None:
-    """Write ``provenance.json``: the stamps of all tasks of a run, and the package versions of the last call.
+    """Write ``provenance.json``: the stamps of all tasks, and the package versions of the last call.
 
     The file is left alone while no stamp has changed.
     """

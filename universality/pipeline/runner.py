@@ -121,6 +121,7 @@ def _run_stages(config: Config, folder: RunFolder, until: str, ranks: Ranks | No
         tasks = [task for task in all_tasks(config, folder, ranks) if task.stage in wanted]
         if first and not all(is_done(task, folder.root) for task in tasks if task.stage in _CHECKED_STAGES):
             check_hooks(config, download=True)
+        # Every rank walks the same tasks, but one alone holds the lock, prints and writes what belongs to the run.
         report = partial(_report_and_keep_config, config, folder, tasks) if first else _stay_silent
         outcomes = run_tasks(tasks, folder.root, report, ranks)
         if first:
@@ -156,7 +157,7 @@ def run_controls(config: Config, out: str | Path) -> Path:
 
 
 def run_crosscoder(config: Config, out: str | Path) -> list[str]:
-    """Run a study up to its matching, then train a crosscoder and compare the two; return lines that describe it.
+    """Run a study up to its matching, then train a crosscoder; return lines that compare the two.
 
     With several processes (torchrun) all take part in the study, and the first alone trains the crosscoder.
     """
@@ -181,7 +182,7 @@ def _run_after_match(config: Config, folder: RunFolder, tasks: list[Task]) -> No
 
 
 def make_cache(config: Config, out: str | Path) -> Path:
-    """Harvest the activations of all models into ``activations.cache``, running first what must come before.
+    """Harvest the activations of all models into ``activations.cache``; run earlier stages if needed.
 
     Parameters
     ----------
@@ -239,11 +240,20 @@ def _joined_ranks() -> Iterator[Ranks | None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield None
         return
+    import torch
+
     from universality.sae.training.distributed import join_ranks
 
     ranks = join_ranks()
-    yield ranks
-    ranks.leave()  # only after success: the others learn of a failed rank by its end
+    try:
+        yield ranks
+    except Exception:
+        # Gloo's threads call std::terminate if they still run when the interpreter shuts down, which would replace our
+        # message and exit code by an abort. NCCL may wait in vain for a failed rank; there the process just ends.
+        if not torch.cuda.is_available():
+            ranks.leave()
+        raise
+    ranks.leave()
 
 
 def _stay_silent(outcome: Outcome) -> None:

@@ -57,13 +57,13 @@ class Comparison:
 
 
 def units_of(config: Config, *models: str) -> str:
-    """Name the single activations at the models' hooks (default: the first two models): neurons only inside an MLP."""
+    """Name the single activations at the models' hooks (default: of the first two): neurons in an MLP."""
     hooks = dict.fromkeys(config.hooks[name] for name in models or config.models.names[:2])
     return "neurons" if all(map(holds_neurons, hooks)) else f"basis directions of {' and '.join(hooks)}"
 
 
 def basis_settings(config: Config) -> list[str]:
-    """Return what a basis shared by all models adds to the settings of tasks that use it; nothing without one."""
+    """Return what a basis shared by all models adds to the settings of tasks that use it."""
     if not config.models.one_basis:
         return []
     return ["one basis", "of several hooks"] if len(set(config.hooks.values())) > 1 else ["one basis"]
@@ -97,14 +97,14 @@ def second_seed(config: Config, model: str) -> int | None:
 
 
 def family_stores(config: Config, model: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """List (width, SAE seed) of one model's dictionaries by rising width, and of one reseeded dictionary a width."""
+    """List (width, SAE seed) of a model's dictionaries by rising width, and of one reseeded a width."""
     seed = config.saes.seeds[0]
     others = [(width, other) for name, width, other in sae_grid(config) if name == model and other != seed]
     return [(width, seed) for width in config.saes.widths], list({width: (width, s) for width, s in others}.values())
 
 
 def comparisons(config: Config, folder: RunFolder) -> list[Comparison]:
-    """List everything that is matched: each pair of models at each width, their neurons, and each model's ceiling.
+    """List what is matched: each pair of models at each width, their neurons, and each ceiling.
 
     In a study of one model, each pair of its SAE seeds is matched at each width that has both.
     """

@@ -1,4 +1,4 @@
-"""The stages of a run: one module a stage, which owns its tasks, what it makes and the version of its code.
+"""The stages of a run: one module each, with its tasks, what it makes and the version of its code.
 
 A stage is a module with three names:
 

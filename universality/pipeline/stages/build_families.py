@@ -39,7 +39,7 @@ def make_families(config: Config, folder: RunFolder, name: str) -> list[Path]:
 
     (folder.root / "families").mkdir(exist_ok=True)
     f = config.families
-    with ExitStack() as stack:
+    with ExitStack() as stack:  # families read features again and again, so all stores stay open
         stores, reseeded = (
             [stack.enter_context(FeatureStore.open(folder.store(name, width, seed))) for width, seed in dictionaries]
             for dictionaries in family_stores(config, name)

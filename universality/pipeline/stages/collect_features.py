@@ -49,7 +49,7 @@ def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list
 
 
 def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks | None = None) -> list[Path]:
-    """Write the stores of one model: every SAE's features on the held-out documents, and the neurons on some of them.
+    """Write the stores of one model: every SAE's features on held-out documents, and the neurons on some.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def collect_together(
     ranks: Ranks,
     **rows: Any,
 ) -> None:
-    """Run `collect` on all ranks: each reads a shard of the blocks, then joins the shards of some of the stores.
+    """Run `collect` on all ranks: each reads a shard of the blocks, then joins the shards of some stores.
 
     The contents are those of one process. ``rows`` are ``common``, ``pool`` and ``basis`` of `collect`.
     """

@@ -1,4 +1,4 @@
-"""Check from configurations alone, before text is read, that each model has its hook and reads whole blocks."""
+"""Check from configurations alone that each model has its hook and reads whole blocks."""
 
 from dataclasses import replace
 from pathlib import Path

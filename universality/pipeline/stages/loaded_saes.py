@@ -1,4 +1,4 @@
-"""SAEs that are loaded rather than trained, in this package's or another tool's format: for ``train-saes``.
+"""SAEs that ``train-saes`` loads instead of training, in this package's or another tool's format.
 
 The grid of a study is models × widths × seeds. Widths come from the files. SAEs of one width and model are numbered in
 the order listed, from 0; the seed that a file records stays in its metadata, since two tools count their seeds
@@ -46,7 +46,7 @@ class _Outline:
 
 
 def with_loaded_saes(config: Config) -> Config:
-    """Return the configuration with widths, seeds and sparsity of the SAEs under ``saes.load``; without any, itself.
+    """Return the configuration with widths, seeds and sparsity of the SAEs under ``saes.load``, if any.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def _outline(path: str) -> _Outline:
 
 
 def _numbers(config: Config, outlines: Mapping[str, list[_Outline]], widths: list[int]) -> tuple[list[int], int | None]:
-    """Return the SAE numbers that every model has at every width, and the number of a further SAE of the largest width.
+    """Return the numbers of SAEs that all models have at every width, and of a further widest one.
 
     Some or all models may have that further SAE, which gives their ceiling.
     """
@@ -110,7 +110,7 @@ def loaded_inputs(config: Config, memory: Path | None = None) -> list[Any]:
 
 
 def make_loaded_saes(config: Config, folder: RunFolder, ranks: "Ranks | None" = None) -> list[Path]:
-    """Check each SAE against its model, copy it into the run, and measure it on held-out tokens; return the files.
+    """Check each SAE against its model, copy it into the run and measure it; return the files.
 
     Raises
     ------
@@ -151,6 +151,7 @@ def _checked(config: Config, folder: RunFolder, name: str, site: "Site") -> Iter
         if sae.awaits_scale:
             norm = norm or _mean_norm(config, folder, name, site)
             sae = _scaled(name, path, sae, *norm)
+        # The hash leaves out scale and metadata: files that differ in these alone hold one SAE.
         if (before := hashes.setdefault(sae.hash, path)) != path:
             raise MismatchError(f"saes.load of {name}: {before} and {path} are one SAE; it would agree with itself")
         target = folder.sae(name, sae.d_sae, numbers[sae.d_sae])
@@ -159,7 +160,7 @@ def _checked(config: Config, folder: RunFolder, name: str, site: "Site") -> Iter
 
 
 def _mean_norm(config: Config, folder: RunFolder, name: str, site: "Site") -> tuple[float, int]:
-    """Return the mean norm of a model's activations on training tokens, without BOS, and the number of tokens."""
+    """Return the mean norm of a model's activations on training tokens, and the number of tokens."""
     import torch
 
     from universality.activations import harvest
@@ -181,7 +182,7 @@ def _mean_norm(config: Config, folder: RunFolder, name: str, site: "Site") -> tu
 
 
 def _scaled(name: str, path: str, sae: "SAE", norm: float, n: int) -> "SAE":
-    """Rescale an SAE to activations in their own units, by SAELens's factor on this study's training tokens."""
+    """Rescale an SAE to activations in their own units, by the factor that SAELens would use."""
     factor = math.sqrt(sae.d_in) / norm
     scaling = sae.metadata["normalize_activations"]
     print(
@@ -227,7 +228,7 @@ def _warn(text: str) -> None:
 
 
 def _alignment(sae: "SAE") -> float:
-    """Return the mean cosine of encoder and decoder rows: clearly above 0 where an SAE reconstructs what it reads."""
+    """Return the mean cosine of encoder and decoder rows: above 0 where an SAE reconstructs its input."""
     from torch.nn.functional import cosine_similarity
 
     return float(cosine_similarity(sae.W_enc.T, sae.W_dec, dim=1).mean())

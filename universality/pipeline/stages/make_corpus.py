@@ -1,4 +1,4 @@
-"""The stage ``corpus``: token blocks, the tokenizer, and what counting alone achieves on held-out text."""
+"""The stage ``corpus``: token blocks, the tokenizer, and the losses of models that only count."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def corpus_inputs(config: Config, memory: Path | None = None) -> list[list[Any]]
 
 
 def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
-    """Write token blocks, the tokenizer, and the held-out losses of models that count tokens; return the files.
+    """Write token blocks, the tokenizer, and the held-out losses of counting models; return the files.
 
     Raises
     ------

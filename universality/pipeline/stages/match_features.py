@@ -1,4 +1,4 @@
-"""The stage ``match``: one-to-one partners of every comparison, calibrated against chance and ceilings."""
+"""The stage ``match``: one-to-one partners of every comparison, against chance and ceilings."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list
 
 
 def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> list[Path]:
-    """Match two stores by activation and calibrate; match by logit weights and decoder rows where both stores allow.
+    """Match two stores by activation, calibrate the match, and store similarities for the figures.
 
-    Also writes the similarities that the figures are drawn from.
+    Stores with logit weights are also matched by these, and models in one basis by decoder rows.
     """
     from universality.matching import match
     from universality.similarity import Similarity
@@ -62,7 +62,7 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
     (folder.root / "similarity").mkdir(exist_ok=True)
     with OpenStores() as stores:
         a, b = (stores[path] for path in (comparison.a, comparison.b))
-        warn_of_unfit(folder, comparison, (a, b))
+        warn_of_unfit(folder, comparison, (a, b))  # first: matching may take hours
         calibration = calibrate(a, b, **config.statistics.for_calibrate())
         calibration = _with_ceilings(config, folder, comparison, calibration)
         files = [calibration.save(folder.calibration(comparison.name))]
@@ -83,7 +83,7 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
 
 
 def _drawn_similarities(calibration: Calibration, activation: Any) -> dict[str, Any]:
-    """Similarities of a sample of pairs, of the best pairs, and of every feature with its nearest partners."""
+    """Return similarities among a sample of pairs, among the best pairs, and to nearest partners."""
     matched = calibration.match
     # Best scores first; pairs that fire too seldom for a p come last, since they score high by luck.
     order = np.lexsort((-matched.scores, np.isnan(calibration.p)))
@@ -102,7 +102,7 @@ def _drawn_similarities(calibration: Calibration, activation: Any) -> dict[str, 
 
 
 def _with_ceilings(config: Config, folder: RunFolder, comparison: Comparison, calibration: Calibration) -> Calibration:
-    """Add each pair's ceilings, where a model has a second SAE of this width that differs in its seed only."""
+    """Add each pair's ceilings, where a model has a second SAE that differs in its seed only."""
     from universality.statistics import Calibration
 
     ceilings = [

@@ -1,4 +1,4 @@
-"""The study's models at their hooks, run on demand or read from a cache, which needs no TransformerLens."""
+"""The study's models at their hooks: run on demand, or read from a cache without TransformerLens."""
 
 import hashlib
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def shared_sites(config: Config, folder: RunFolder, ranks: "Ranks") -> dict[str,
 
 
 def cached_dtype(config: Config) -> str | None:
-    """Return the number format in which activations are read from a cache; None where models are run instead."""
+    """Return the number format of cached activations; None where models are run instead."""
     return config.activations.dtype if config.activations.cache else None
 
 
@@ -61,7 +61,7 @@ def live_site(config: Config, folder: RunFolder, name: str) -> Any:
 def live_sites(
     config: Config, folder: RunFolder, names: list[str], load: "Callable[[str, int], LanguageModel] | None" = None
 ) -> dict[str, Any]:
-    """Return models that can be run, at their hooks; names of one source share a model, which is loaded once.
+    """Return models that can be run, at their hooks; names of one source share a model.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def by_source(config: Config, names: list[str]) -> list[list[str]]:
 
 
 def basis_of(config: Config, folder: RunFolder, hook: str) -> str | None:
-    """Name the basis that a model's hook shares with the hooks of all other models; None where they share none."""
+    """Name the basis that a hook shares with the hooks of all other models; None without one."""
     if not config.models.one_basis:
         return None
     hashes = sorted({_model_hash(config, folder, name) for name in config.models.names})
@@ -159,7 +159,7 @@ def _cached(config: Config, folder: RunFolder, name: str) -> Any:
 
 
 def _model_hash(config: Config, folder: RunFolder, name: str) -> str:
-    """Return a model's hash without loading it: recorded for loaded models, taken from the file for trained ones."""
+    """Return a model's hash without running it: as recorded for loaded models, else from its file."""
     from universality.models.weights_hash import saved_hash
 
     if name in config.models.train:

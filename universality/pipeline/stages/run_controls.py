@@ -1,4 +1,4 @@
-"""The controls of a study: how similar are features where nothing was learnt, and where only luck differs?
+"""Controls of a study: how similar are features where nothing was learnt, or only luck differs?
 
 Floors, each at the sparsity of the study's own SAEs: a language model with shuffled weights, an SAE that was never
 trained, an SAE whose decoder stayed random, and the models' neurons. Ceilings: two SAE seeds of each model, and one

@@ -1,4 +1,4 @@
-"""Comparison of loaded SAEs: do two of them differ in their seed only, and did they begin from the same weights?
+"""Comparison of loaded SAEs: do they differ in their seed only, and did they begin alike?
 
 SAEs that are trained in a run differ in nothing but model and seed. Files may hold anything: two SAEs of one model and
 width may differ in k or in their training, and give no ceiling then.
@@ -51,7 +51,7 @@ class Likeness:
 
     @property
     def is_ceiling(self) -> bool:
-        """Tell whether two such SAEs of one model differ in their seed only, as far as is recorded and measured."""
+        """Tell whether two such SAEs of one model differ in their seed only, as far as is known."""
         return not self.differences and not self.began_alike
 
     @property
@@ -79,7 +79,7 @@ class Likeness:
 
 
 def likeness(config: Config, folder: RunFolder, comparison: Comparison) -> Likeness:
-    """Read how the two SAEs of a comparison differ; SAEs that were trained in the run differ in their seed only."""
+    """Read how the two SAEs of a comparison differ; SAEs trained in the run differ in seed only."""
     path = file_of(folder)
     if comparison.width is None or not config.saes.load or not path.exists():
         return Likeness()

@@ -1,4 +1,4 @@
-"""The quality of each SAE on held-out text: reconstruction, sparsity, and the model's loss with it spliced in."""
+"""Quality of SAEs on held-out text: reconstruction, sparsity, and the model's loss with the SAE in it."""
 
 from collections.abc import Iterable, Mapping
 from functools import partial

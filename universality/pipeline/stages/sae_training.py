@@ -72,7 +72,7 @@ def steps_of(config: Config) -> int:
 
 
 def summarised(name: str, sample: Tensor, spec: SAESpec) -> ActivationSummary:
-    """Summarise a model's activations as a specification asks; warn on stderr where few of its tokens dominate."""
+    """Summarise a model's activations as a specification asks; warn on stderr where few tokens dominate."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         summary = summarise(sample, spec.normalize_activations, spec.max_norm_ratio)

@@ -1,4 +1,4 @@
-"""A crosscoder of the study's first two models, beside the matching of their SAEs: ``universality crosscoder``.
+"""A crosscoder of the study's first two models, compared with the matching of their SAEs.
 
 The crosscoder learns from the same token stream as the SAEs, with the same trainer (`universality.sae.crosscoder`).
 Its features on the held-out documents are compared with those of the SAEs of the headline's width
@@ -87,7 +87,7 @@ def _home(folder: RunFolder) -> Path:
 
 
 def _matched(config: Config, folder: RunFolder) -> Comparison:
-    """Return the comparison that the crosscoder stands beside: the first two models at the headline's width."""
+    """Return the comparison beside the crosscoder: the first two models at the headline's width."""
     pair = tuple(config.models.names[:2])
     width = headline_width(config)
     return next(c for c in comparisons(config, folder) if c.of == "models" and c.models == pair and c.width == width)
@@ -100,7 +100,7 @@ def _size(config: Config) -> tuple[int, int]:
 
 
 def crosscoder_spec(config: Config, device: Any) -> "SAESpec":
-    """Return the crosscoder's specification: that of the headline's SAEs but for architecture, width, k and seed."""
+    """Return the specification: the headline's SAEs but for architecture, width, k and seed."""
     from universality.pipeline.stages.sae_training import specs_of
 
     seed, (width, k) = config.saes.seeds[0], _size(config)
@@ -140,7 +140,7 @@ def _train(config: Config, folder: RunFolder) -> list[Path]:
         "models": [{"name": site.name, "hash": site.model_hash} for site in sites.values()],
     }
     options = {"batch_size": s.batch_size, "buffer_tokens": s.buffer_tokens, "seed": s.order_seed, "stop": steps}
-    widths = tuple(site.d_in for site in sites.values())
+    widths = tuple(site.d_in for site in sites.values())  # columns of each model in the joint activations
     folders = {joint.name: home, UNPAIRED: home / UNPAIRED}
     with closing(Stream({joint.name: joint}, train, **options)) as stream:
         summary = summarised(joint.name, stream.samples.pop(joint.name), spec)
@@ -172,7 +172,7 @@ def _with_unpaired(batches: Iterator[Mapping[str, "Tensor"]], name: str, d_first
 
 
 def _collect(config: Config, folder: RunFolder) -> list[Path]:
-    """Store the crosscoder's features on held-out documents, its quality in either model and the norms of its rows."""
+    """Store the crosscoder's features on held-out documents, its quality and the norms of its rows."""
     import numpy as np
 
     from universality.activations import JointSite
@@ -216,7 +216,7 @@ def _quality(crosscoder: "Crosscoder", sites: Mapping[str, "Site"], blocks: "Tok
 
 
 def _norms(crosscoder: "Crosscoder", sites: Mapping[str, "Site"], held_out: "TokenBlocks", path: Path) -> pd.DataFrame:
-    """Tabulate each feature's relative norm in the second model, learnt and refitted, and the cosine of its rows."""
+    """Tabulate each feature's relative norm, learnt and refitted, and the cosine of its two rows."""
     import numpy as np
 
     from universality.activations import harvest

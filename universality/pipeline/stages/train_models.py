@@ -48,7 +48,7 @@ def _model_settings(config: Config, name: str, memory: Path) -> list[Any]:
 
 
 def make_model(config: Config, folder: RunFolder, name: str) -> list[Path]:
-    """Train a language model, or check a loaded one and record its source and held-out loss; return the files."""
+    """Train a language model, or check a loaded one and record its source; return the files."""
     blocks = blocks_of(config, folder, name)
     if name in config.models.train:
         return _train(config, folder, name, blocks)
@@ -66,7 +66,7 @@ def _train(config: Config, folder: RunFolder, name: str, blocks: TokenBlocks) ->
     model = train_model(
         blocks, target, seeds=m.train[name], architecture=m.architecture, training=m.training, name=name
     )
-    resolve_hook(model, config.hooks[name])
+    resolve_hook(model, config.hooks[name])  # raises before a model without the hook is saved
     save_model(model, target, getattr(torch, m.dtype))
     files = [target / file for file in ("config.json", "model.safetensors", "train.jsonl", "training_documents.npz")]
     return [*files, note_overlap(folder, name, target, blocks.hash, blocks)]
@@ -112,7 +112,7 @@ def _check_loaded(config: Config, folder: RunFolder, name: str, blocks: TokenBlo
 
 
 def _held_out_loss(config: Config, model: LanguageModel, blocks: TokenBlocks) -> float | None:
-    """Return the recorded loss where the model was trained on these blocks, else measure it; None without text."""
+    """Return the recorded loss of a model trained on these blocks, else measure it; None without text."""
     from universality.models.forward import mean_loss
 
     if model.metadata.get("corpus_hash") == blocks.hash:

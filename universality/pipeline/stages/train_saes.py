@@ -55,6 +55,7 @@ def make_saes(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> 
     s, target, ranks = config.saes, folder.root / "saes", ranks or Ranks()
     if s.data_parallel:
         check_batch_size(s.batch_size, ranks)
+    # Only one process may open a run of an experiment tracker.
     watching = watcher(s.watch if ranks.first else "none", target, config.name)
     sites = shared_sites(config, folder, ranks)
     assigned = _assigned(config, sites, ranks)
@@ -125,7 +126,7 @@ def _train(
 
 
 def _report_left_out_tokens(trainers: Mapping[Key, SAETrainer]) -> None:
-    """Print how many tokens of each model were too far from the centre; all SAEs of a model leave out the same."""
+    """Print how many tokens of each model were too far from the centre to train on."""
     for name, trainer in {name: trainer for (name, _), trainer in trainers.items()}.items():
         if trainer.longest is not None:
             seen = trainer.tokens_seen + trainer.tokens_left_out
@@ -138,7 +139,7 @@ def _report_left_out_tokens(trainers: Mapping[Key, SAETrainer]) -> None:
 
 
 def _streams(config: Config, names: list[str]) -> list[list[str]]:
-    """Group the models whose SAEs learn side by side: all, or each alone where each reads tokens of its own."""
+    """Group the models whose SAEs learn side by side: all, or each alone where tokenizers differ."""
     return [[name] for name in names] if config.models.tokenizers else [names] if names else []
 
 
@@ -178,7 +179,7 @@ def _trainers(config: Config, specs: Mapping[Key, SAESpec], stream: Stream, rank
 
 
 def _made_from(config: Config, blocks: TokenBlocks, site: Site, hook: str) -> dict[str, Any]:
-    """Return the metadata of a model's SAEs; a cache's number format is part of it, for it rounds activations."""
+    """Return the metadata of a model's SAEs; a cache's number format is part of it, since it rounds."""
     s = config.saes
     cached = {} if config.activations.cache is None else {"activations": config.activations.dtype}
     return {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def note_overlap(folder: RunFolder, name: str, source: Path, corpus_hash: object, blocks: "TokenBlocks") -> Path:
-    """Record how many held-out documents a model was trained on, and warn where there are any; return the file.
+    """Record how many held-out documents a model was trained on, and warn of any; return the file.
 
     Parameters
     ----------

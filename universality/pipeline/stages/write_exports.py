@@ -1,4 +1,4 @@
-"""The stage ``export``: matches and families as tables and graphs for other tools, beside their own files."""
+"""The stage ``export``: matches and families as tables and graphs for other tools."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -37,7 +37,7 @@ def tasks(config: Config, folder: RunFolder, ranks: "Ranks | None" = None) -> li
 
 
 def make_exports(config: Config, folder: RunFolder) -> list[Path]:
-    """Write tables and graphs of every comparison, every model's families, and three or more models together."""
+    """Write tables and graphs of every comparison, of families, and of three or more models together."""
     decode = decoder(folder)
     files: list[Path] = []
     with OpenStores() as stores:
@@ -56,10 +56,10 @@ def make_exports(config: Config, folder: RunFolder) -> list[Path]:
 
 
 def decoder(folder: RunFolder) -> Callable[[Sequence[int]], list[str]]:
-    """Return a function from token ids (or segment ids) to strings; a corpus of ids gives strings like " 17"."""
+    """Return a function from token or segment ids to strings; ids without text give strings like " 17"."""
     from universality.corpus import load_tokenizer
 
-    if folder.segments.exists():
+    if folder.segments.exists():  # models of several tokenizers: ids are those of segments
         segments = read_json_value(folder.segments)
         return lambda ids: [segments[int(i)] for i in ids]
     if not folder.tokenizer.exists():
@@ -71,7 +71,7 @@ def decoder(folder: RunFolder) -> Callable[[Sequence[int]], list[str]]:
 def _export_matches(
     config: Config, folder: RunFolder, comparison: Comparison, stores: Sequence[Described], decode: Any
 ) -> list[Path]:
-    """Export the calibrated match, and the matches by logit weights and by decoder rows where there are any."""
+    """Export the calibrated match, and those by logit weights and by decoder rows where there are any."""
     from universality.matching import Match
     from universality.statistics import Calibration
 
@@ -124,7 +124,7 @@ def pair_frame(calibration: "Calibration") -> "pd.DataFrame":
 
 
 def logit_of_pairs(folder: RunFolder, comparison: Comparison) -> NDArray[np.float32] | None:
-    """Read the logit-weight r [n_pairs] of the pairs matched by activation; None where stores hold no logit weights."""
+    """Read the logit-weight r [n_pairs] of pairs matched by activation; None without logit weights."""
     with np.load(folder.similarity(comparison.name), allow_pickle=False) as file:
         return file["logit"] if "logit" in file.files else None
 

@@ -19,7 +19,7 @@ STAGE, VERSION = "report", 2
 
 
 def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
-    """Return the one task of this stage; it reads what every other stage wrote, and controls and crosscoder if any."""
+    """Return the one task of this stage; it reads all other stages, and controls and crosscoder if any."""
     names = config.models.names
     models, collected = [f"train-models/{name}" for name in names], [f"collect/{name}" for name in names]
     results = [task.name for stage in (match_features, build_families) for task in stage.tasks(config, folder)]
