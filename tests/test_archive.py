@@ -52,5 +52,5 @@ def test_arrays_alone_are_read_from_npz(tmp_path: Path) -> None:
 def test_what_is_no_archive_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"expected a name ending in \.json or \.npz"):
         write_archive(tmp_path / "a.csv", "toy", 1, {}, {})
-    with pytest.raises(TypeError, match="a header holds JSON only, found .*Path"):
+    with pytest.raises(TypeError, match=r"a header holds JSON only, found .*Path"):
         write_archive(tmp_path / "a.json", "toy", 1, {"path": tmp_path}, {})
