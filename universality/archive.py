@@ -1,7 +1,7 @@
 """One versioned file for a result: a JSON header and arrays, as .json or .npz, written whole or not at all.
 
-No pickle in either. In .json every array is {"dtype", "shape", "values"}, with NaN as null and infinities as "inf"
-and "-inf"; in .npz the header is the UTF-8 bytes of JSON under the name ``header``.
+Neither holds pickles, so reading runs no code. In .json every array is {"dtype", "shape", "values"}, with NaN as null
+and infinities as "inf" and "-inf"; in .npz the header is the UTF-8 bytes of JSON under the name ``header``.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def write_archive(path: str | Path, name: str, version: int, header: dict[str, A
 
 
 def read_archive(path: str | Path, name: str, version: int) -> tuple[dict[str, Any], Arrays]:
-    """Read what `write_archive` wrote: (header, arrays).
+    """Read the header and the arrays of a file that `write_archive` wrote.
 
     Raises
     ------
     FileNotFoundError
         When there is no such file.
     FormatError
-        When it is torn, another format, or of another version.
+        When it is truncated or corrupt, of another format, or of another version.
     """
     path = as_path(path)
     if not path.exists():
@@ -78,7 +78,7 @@ def read_archive(path: str | Path, name: str, version: int) -> tuple[dict[str, A
 
 
 def read_arrays(path: str | Path) -> Arrays:
-    """The arrays of an .npz file without a header; raises FormatError where it is torn, as `read_archive` does."""
+    """Read the arrays of an .npz file without a header; a truncated or corrupt file is a FormatError."""
     try:
         with naming_obstacles(path), as_path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

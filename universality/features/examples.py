@@ -1,9 +1,8 @@
-"""Where a feature fires most, with the text around it.
+"""Strongest examples of a feature, with the text around them.
 
-A feature's activations are one short read of the store (its feature-major copy); what stands around a token
-comes from the store's own token table, so neither corpus nor model is needed. Rows of one block are
-consecutive, and a window never leaves its block: where the block ends, or a row is missing in it, the window
-holds ``NO_TOKEN``.
+A feature's activations are one short read of the store (its feature-major copy), and the text around a token comes from
+the store's own token table, so neither corpus nor model is needed. Rows of one block are consecutive, and a window
+never leaves its block: where the block ends, or a row is missing in it, the window holds ``NO_TOKEN``.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from universality.features.storage.store import FeatureStore
 
 NO_TOKEN = -1
-_WINDOWS_AT_ONCE = 1024
+_WINDOWS_AT_ONCE = 1024  # candidates whose windows are cut together; most features need one batch
 Decode = Callable[[Sequence[int]], Sequence[str]]
 """Token ids to their strings, one each."""
 
@@ -41,7 +40,7 @@ class Examples:
     before
         Column of ``window`` that holds the row itself.
     duplicates
-        Rows passed over because a stronger example has the same window.
+        Number of rows skipped because a stronger example has the same window.
     """
 
     feature: int
@@ -64,7 +63,7 @@ class Examples:
         return self.window[:, self.before]
 
     def strings(self, decode: Decode) -> list[tuple[list[str], str, list[str]]]:
-        """For every example the strings before it, its own, and those after it; nothing beyond the block.
+        """Decode every example into the strings before its token, its own, and those after it, within the block.
 
         Parameters
         ----------
@@ -87,7 +86,7 @@ def examples(
     after: int = 5,
     per_block: int | None = None,
 ) -> list[Examples]:
-    """The ``k`` rows on which each feature is most active, no two with the same window.
+    """Find the ``k`` rows on which each feature is most active, no two with the same window.
 
     Parameters
     ----------
@@ -105,8 +104,8 @@ def examples(
     Returns
     -------
     list of Examples
-        In the order of ``features``; rows with a positive activation only. Of equal ones the earlier row is
-        first.
+        In the order of ``features``; only rows with a positive activation. Among equal activations the earlier row
+        comes first.
     """
     if k < 1 or before < 0 or after < 0 or (per_block is not None and per_block < 1):
         raise ValueError(
@@ -150,7 +149,7 @@ def _examples(
 
 
 def strongest_first(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Order of the positive values, largest first; the sort is stable, so rows break ties."""
+    """Indices of the positive values, largest first; the sort is stable, so rows break ties."""
     order = np.argsort(-values, kind="stable")
     return np.asarray(order[values[order] > 0], dtype=np.int64)
 
@@ -162,8 +161,7 @@ def _pick(
     per_block: int | None,
     block: npt.NDArray[np.int64],
 ) -> tuple[list[int], int]:
-    """Places in ``rows`` of the first ``k`` with new windows and room in their block; how many were not
-    new."""
+    """Indices into ``rows`` of the first ``k`` with new windows and room in their block; number of repeated windows."""
     picked: list[int] = []
     seen: set[bytes] = set()
     from_block: dict[int, int] = {}
@@ -225,7 +223,7 @@ def _window(
 def _lookup(
     rows: npt.NDArray[np.int64], values: npt.NDArray[np.float32], around: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float32]:
-    """The feature's value at every row, 0 where it is silent, NaN where there is no row; ``rows`` rises."""
+    """Look up the feature's value at every row: 0 where it is silent, NaN where there is no row; ``rows`` rises."""
     if not len(rows):
         return np.where(around >= 0, 0.0, np.nan).astype(np.float32)
     place = np.minimum(np.searchsorted(rows, around), len(rows) - 1)
@@ -234,7 +232,7 @@ def _lookup(
 
 
 def decoded(ids: npt.NDArray[np.integer], decode: Decode) -> list[str]:
-    """Strings of token ids, one each; ValueError when ``decode`` returns another number of them."""
+    """Decode token ids, one string each; a ValueError when ``decode`` returns another number of strings."""
     if not len(ids):
         return []
     strings = list(decode([int(token) for token in ids]))

@@ -1,7 +1,7 @@
-"""What a page shows of every feature: examples, a histogram, logit weights. Stores are read span by span, in order.
+"""Examples and histograms of every feature as the report's pages show them, from one pass over a store.
 
 Examples are the strongest firings, no two from one block, and firings at fixed quantiles of the activation, so that a
-reader sees what a feature mostly does and not only its peaks (Bricken et al. 2023 show both).
+reader sees typical firings and not only the peaks (Bricken et al. 2023 show both).
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ STRONGEST, QUANTILES = 4, (0.9, 0.5, 0.1)
 BEFORE, AFTER = 8, 4
 BINS = 20
 SCALE = 100
-"""Activations are whole shares of a feature's strongest: 1 to ``SCALE`` where it fires, 0 where it is silent."""
-_CANDIDATES = 64
+"""Activations are shown as integer shares of a feature's strongest: 1 to ``SCALE`` where it fires, else 0."""
+_CANDIDATES = 64  # strongest firings that are searched for distinct blocks, without sorting all firings
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +27,9 @@ class Views:
     Parameters
     ----------
     row
-        int64 [n_features, n_examples], rows of the store, the strongest first, then one a quantile; -1 for none.
+        int64 [n_features, n_examples], rows of the store: the strongest first, then one per quantile; -1 for none.
     own
-        uint8 [n_features, n_examples, window], the feature around each row, in shares of its strongest.
+        uint8 [n_features, n_examples, window], the feature's activations around each row, in shares of its strongest.
     strongest
         float32 [n_features], 0 for a feature that is never positive.
     histogram
@@ -43,7 +43,7 @@ class Views:
 
 
 def feature_views(store: FeatureStore) -> Views:
-    """One pass over a store."""
+    """Collect the views of all features of a store, in one pass."""
     n, examples = store.n_features, STRONGEST + len(QUANTILES)
     block = store.tokens.block
     row = np.full((n, examples), -1, np.int64)
@@ -64,7 +64,7 @@ def feature_views(store: FeatureStore) -> Views:
 
 
 def seen_by(store: FeatureStore, wanted: NDArray[np.int64], around: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """What some features are on given rows, in shares of their strongest: uint8 of ``around``'s shape.
+    """Look up some features on given rows, in shares of their strongest: uint8 of ``around``'s shape.
 
     Parameters
     ----------
@@ -83,14 +83,14 @@ def seen_by(store: FeatureStore, wanted: NDArray[np.int64], around: NDArray[np.i
 
 
 def windows(block: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows around each row, -1 where its block ends and for a row of -1: int64 [..., window]."""
+    """Rows around each row, -1 where its block ends or the row is -1: int64 [..., window]."""
     return rows_around(block, row, np.arange(-BEFORE, AFTER + 1))
 
 
 def shares(
     rows: NDArray[np.int32], values: NDArray[np.float32], strongest: np.float32, around: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
-    """Activations at ``around`` as shares of the strongest, at least 1 where the feature fires; ``rows`` rises."""
+    """Activations at ``around`` as shares of the strongest, at least 1 where the feature fires; ``rows`` rise."""
     place = np.minimum(np.searchsorted(rows, around), len(rows) - 1)
     value = np.where(rows[place] == around, np.maximum(values[place], 0), 0)
     return np.where(value > 0, np.maximum(1, np.rint(value / strongest * SCALE)), 0).astype(np.uint8)
@@ -99,7 +99,7 @@ def shares(
 def _pick(
     rows: NDArray[np.int32], values: NDArray[np.float32], block: NDArray[np.int64]
 ) -> tuple[list[int], list[int]]:
-    """Places of the strongest, one a block, and of the quantiles, strongest first."""
+    """Indices of the strongest firings, one per block, and of those at the quantiles, strongest first."""
     n = len(values)
     near = np.arange(n) if n <= _CANDIDATES else np.argpartition(-values, _CANDIDATES)[:_CANDIDATES]
     near = near[np.lexsort((near, -values[near]))]

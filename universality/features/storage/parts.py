@@ -1,4 +1,4 @@
-"""Parts of stores: cut from one, or put together to one; both stream, in bounded memory."""
+"""Cutting a part out of a store, and concatenating stores; both stream in bounded memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def cut(
     features: slice | ArrayLike | None = None,
     overwrite: bool = False,
 ) -> FeatureStore:
-    """Write some of a store's tokens and features to a store of their own, and open it.
+    """Write some of a store's tokens and features to a new store, and open it.
 
     The document table stays whole, so document indices agree; rows stay in order.
 
@@ -76,11 +76,12 @@ def cut(
 
 
 def concatenate(paths: Sequence[str | Path], path: str | Path, *, overwrite: bool = False) -> FeatureStore:
-    """Write the rows of several stores, one after the other, to one store, and open it.
+    """Write the rows of several stores, one after the other, to a new store, and open it.
 
-    For shards of ranks that shared the tokens of one run: the same features, consecutive tokens. The contents are
-    those of one store written in one go. Where document tables differ they are joined: documents of one id are one
-    document, in the order in which they first appear, and a kind that only one shard has seen is taken from there.
+    The stores are shards, written by processes that divided the tokens of one run: the same features, consecutive
+    tokens. The result has the contents of a store written by one process. Document tables that differ are joined:
+    documents with the same id are one document, in the order in which they first appear, and a kind that only one shard
+    has seen is taken from it.
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ def concatenate(paths: Sequence[str | Path], path: str | Path, *, overwrite: boo
     Raises
     ------
     MismatchError
-        When the shards have other features, share tokens, or contradict each other about a document.
+        When the shards have different features, share tokens, or contradict each other about a document.
     """
     if not paths:
         raise ValueError("concatenate: expected at least one store, found none")
@@ -138,7 +139,7 @@ def _mask(store: FeatureStore, name: str, choice: slice | ArrayLike | None, n: i
 
 
 def _indices(store: FeatureStore, name: str, choice: slice | ArrayLike | None, n: int) -> NDArray[np.int64]:
-    """A choice among ``n`` as distinct indices."""
+    """Turn a choice among ``n`` into distinct indices."""
     if choice is None or isinstance(choice, slice):
         return np.arange(n)[choice or slice(None)]
     array = np.asarray(choice)
@@ -178,7 +179,7 @@ def _check_features(stores: Sequence[FeatureStore]) -> None:
 def _join(
     tables: Sequence[tuple[Path, DocumentTable]],
 ) -> tuple[DocumentTable, list[NDArray[np.int64] | None]]:
-    """One table of all documents, and where the documents of each shard are in it (None: where they were)."""
+    """Join document tables; return the table and each shard's places in it (None where its indices stay valid)."""
     first = tables[0][1]
     if all(table == first for _, table in tables):
         return first, [None] * len(tables)
@@ -210,7 +211,7 @@ def _same_document(path: Path, name: str, before: tuple[str, ...] | None, row: t
 
 
 def _joined_provenance(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all shards say alike, and under ``parts`` what they do not."""
+    """Provenance on which all shards agree, and under ``parts`` where they differ."""
     shared = {key: value for key, value in parts[0].items() if all(key in p and p[key] == value for p in parts)}
     differing = [{key: value for key, value in part.items() if key not in shared} for part in parts]
     return shared | ({"parts": differing} if any(differing) else {})

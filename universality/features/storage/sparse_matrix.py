@@ -1,4 +1,4 @@
-"""The sparse matrix of a store on disk: spans of rows or columns that are checked as they are read."""
+"""The sparse matrices of a store on disk: spans of rows or columns, checked as they are read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROWS = 1 << 20  # row pointers read at a time
 def read_span(
     path: Path, group: h5py.Group, start: int, stop: int, n_minor: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
-    """Rows ``start`` up to ``stop`` of a CSR group, or columns of a CSC group.
+    """Read rows ``start`` up to ``stop`` of a CSR group, or columns of a CSC group.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def read_span(
 
 
 def check_indptr(path: Path, name: str, indptr: NDArray[np.int64], n_stored: int) -> None:
-    """Refuse pointers that fall or lead beyond the stored entries."""
+    """Raise an error for pointers that fall or lead beyond the stored entries."""
     if indptr[0] < 0 or indptr[-1] > n_stored or (indptr[1:] < indptr[:-1]).any():
         raise FormatError(f"{path}: {name}/indptr must rise from 0 to {n_stored}, the number of stored entries")
 

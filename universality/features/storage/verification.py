@@ -1,4 +1,4 @@
-"""Whether a store still holds what was written, and whether its parts tell the same story."""
+"""Verification of a store: contents against checksums, and its parts against each other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROWS = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class _Totals:
-    """Moments of one of the two matrices, and a sum that depends on which row each value stands in."""
+    """Moments of one of the two matrices, and a sum that depends on the row of each value (`add_placed`)."""
 
     moments: Moments
     placed: NDArray[np.float64]
@@ -98,7 +98,7 @@ def _check_rounding(path: Path, name: str, values: NDArray[np.float32], mantissa
 
 def _compare(path: Path, stated: Moments, by_token: _Totals, by_feature: _Totals) -> None:
     if not np.array_equal(by_token.placed, by_feature.placed):
-        raise FormatError(f"{path}: by_token and by_feature hold different matrices; write the store anew")
+        raise FormatError(f"{path}: by_token and by_feature hold different matrices; write the store again")
     computed = by_token.moments
     # Cauchy-Schwarz bounds a sum of magnitudes; 1e-9 of it allows for another order of addition.
     slack = 1e-9 * np.sqrt(computed.count * computed.sum_sq)
@@ -109,4 +109,4 @@ def _compare(path: Path, stated: Moments, by_token: _Totals, by_feature: _Totals
         and (np.abs(stated.sum_sq - computed.sum_sq) <= 1e-9 * computed.sum_sq).all()
     )
     if not agree:
-        raise FormatError(f"{path}: moments are not those of the stored values; write the store anew")
+        raise FormatError(f"{path}: moments are not those of the stored values; write the store again")

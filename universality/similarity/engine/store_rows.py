@@ -32,7 +32,10 @@ class Rows(NamedTuple):
         return int((self.stop - self.start).sum())
 
     def csr(self, n_features: int) -> sparse.csr_matrix:
-        """Convert to SciPy's matrix, float32 [n, n_features]; the rows must follow each other in memory, as read."""
+        """Convert rows that were read from the disk to SciPy's matrix, float32 [n, n_features].
+
+        Rows taken from a store in memory refer to its arrays and do not follow each other there.
+        """
         indptr = np.append(self.start, self.stop[-1:])
         return sparse.csr_matrix((self.data, self.indices.view(np.int32), indptr), (self.start.size, n_features))
 

@@ -1,12 +1,14 @@
-"""Weights that do not fit together are refused."""
+"""Blocks are read off positions, and weights that do not fit together are refused."""
 
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from universality.errors import FormatError, MismatchError
-from universality.features import Dictionary, Moments
+from universality.features.storage.token_table import Dictionary, TokenTable, check_weights
+from universality.models.unembedding import Unembedding
 
 ONES = np.ones((3, 4))
 
@@ -41,6 +43,18 @@ def test_weights_become_float32_and_contiguous() -> None:
     assert len(weights) == 4
 
 
-def test_density_without_tokens_is_zero() -> None:
-    zeros = np.zeros(2)
-    assert not Moments(0, zeros.astype(int), zeros, zeros, zeros.astype(np.float32)).density.any()
+def test_a_block_ends_where_position_or_document_does_not_follow() -> None:
+    document, position = np.array([0, 0, 0, 1, 1]), np.array([1, 2, 1, 2, 3])
+    table = TokenTable(document, document, position, np.array([1, 1, 1, 0, 0]), ("a", "b"))
+    assert_array_equal(table.block, [0, 0, 1, 2, 2])
+    assert_array_equal(table.kind_names, ["b", "b", "b", "a", "a"])
+
+
+def test_weights_must_be_of_the_store_and_of_one_model() -> None:
+    weights = Dictionary(ONES, residual=ONES)
+    check_weights("a.h5", 3, weights, None)
+    with pytest.raises(MismatchError, match=r"a\.h5: the store has 4 features, the dictionary 3 rows"):
+        check_weights("a.h5", 4, weights, None)
+    unembedding = Unembedding(np.ones((5, 9)), np.ones(5), np.ones(9, bool), True)
+    with pytest.raises(MismatchError, match="the unembedding reads d_model 5, but the dictionary's residual has 4"):
+        check_weights("a.h5", 3, weights, unembedding)
