@@ -39,18 +39,18 @@ def sites(models) -> dict[str, ModelSite]:
 
 
 @pytest.fixture(scope="session")
-def some(blocks) -> TokenBlocks:
+def small_corpus(blocks) -> TokenBlocks:
     """A small corpus of its own, some of whose blocks are short."""
     part = blocks.take(np.concatenate([np.arange(150), np.flatnonzero(blocks.length < blocks.n_ctx)[-10:]]))
     return TokenBlocks(part.tokens, part.length, part.document, part.documents, part.d_vocab, part.tokenizer_hash)
 
 
 @pytest.fixture(scope="session")
-def cached(sites, some, tmp_path_factory: pytest.TempPathFactory) -> CachedSite:
+def cached(sites, small_corpus, tmp_path_factory: pytest.TempPathFactory) -> CachedSite:
     """Several shards, the last of them short."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache_writer, "SHARD_BYTES", 300_000)
-        return write_cache(tmp_path_factory.mktemp("cache"), sites["A"], some, say=lambda line: None)
+        return write_cache(tmp_path_factory.mktemp("cache"), sites["A"], small_corpus, say=lambda line: None)
 
 
 @pytest.fixture

@@ -17,22 +17,22 @@ from universality.errors import FormatError, MismatchError
 HOOK = "blocks.0.mlp.hook_post"
 
 
-def test_a_cache_gives_what_the_model_gives(cached: CachedSite, sites, some) -> None:
+def test_a_cache_gives_what_the_model_gives(cached: CachedSite, sites, small_corpus) -> None:
     assert len(list(cached.folder.glob("activations-*.bin"))) > 2
     live = sites["A"]
     assert (cached.model_hash, cached.hook, cached.d_in) == (live.model_hash, live.hook, live.d_in)
-    for index in (np.arange(len(some)), np.array([159, 3, 3, 80]), np.arange(0)):
-        part = some.take(index)
+    for index in (np.arange(len(small_corpus)), np.array([159, 3, 3, 80]), np.arange(0)):
+        part = small_corpus.take(index)
         assert_close(cached.read(part), live.read(part) if len(index) else torch.empty(0, 64), atol=1e-5, rtol=1e-5)
     decoder = np.random.default_rng(0).normal(size=(5, 64)).astype(np.float32)
     assert_array_equal(cached.residual(decoder), live.residual(decoder))
-    assert cached.unembedding(some, 3).hash == live.unembedding(some, 3).hash
-    assert np.isnan(cached.spliced_loss(some, torch.zeros_like))
+    assert cached.unembedding(small_corpus, 3).hash == live.unembedding(small_corpus, 3).hash
+    assert np.isnan(cached.spliced_loss(small_corpus, torch.zeros_like))
     cached.verify()
 
 
-def test_batches_from_a_cache_are_those_of_the_model(cached: CachedSite, sites, some) -> None:
-    train = some.select("train")
+def test_batches_from_a_cache_are_those_of_the_model(cached: CachedSite, sites, small_corpus) -> None:
+    train = small_corpus.select("train")
     streams = [
         shuffled_batches({"A": s}, train, batch_size=300, seed=1, buffer_tokens=900) for s in (cached, sites["A"])
     ]
@@ -45,19 +45,20 @@ def test_batches_from_a_cache_are_those_of_the_model(cached: CachedSite, sites, 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_gpu_gets_the_same_batches(cached: CachedSite, some) -> None:
+def test_a_gpu_gets_the_same_batches(cached: CachedSite, small_corpus) -> None:
     options = {"batch_size": 300, "seed": 1, "buffer_tokens": 900, "stop": 9}
     here, there = (
-        list(shuffled_batches({"A": open_cache(cached.folder, device)}, some, **options)) for device in ("cpu", "cuda")
+        list(shuffled_batches({"A": open_cache(cached.folder, device)}, small_corpus, **options))
+        for device in ("cpu", "cuda")
     )
     for cpu, gpu in zip(here, there, strict=True):
         assert gpu["A"].device.type == "cuda"
         assert_close(gpu["A"].cpu(), cpu["A"], rtol=0, atol=0)
 
 
-def test_a_cache_is_found_by_any_name_of_its_hook_and_by_nothing_else(cached: CachedSite, sites, some) -> None:
+def test_a_cache_is_found_by_any_name_of_its_hook_and_by_nothing_else(cached: CachedSite, sites, small_corpus) -> None:
     root, live = cached.folder.parent, sites["A"]
-    wanted = {"model_hash": live.model_hash, "hook": HOOK, "blocks_hash": some.hash, "dtype": "float32"}
+    wanted = {"model_hash": live.model_hash, "hook": HOOK, "blocks_hash": small_corpus.hash, "dtype": "float32"}
     for hook in (HOOK, "blocks.0.mlp.out.hook_in"):
         found = find_cache(root, **wanted | {"hook": hook})
         assert found is not None
@@ -74,7 +75,9 @@ def test_torn_foreign_and_altered_caches_are_refused(copy: Path) -> None:
     with pytest.raises(FormatError, match=r"activations-00001.bin: not what was written"):
         open_cache(copy).verify()
     shard.write_bytes(content[:-1])
-    with pytest.raises(FormatError, match=rf"has {len(content) - 1} bytes, expected {len(content)}: a torn cache"):
+    with pytest.raises(
+        FormatError, match=rf"has {len(content) - 1} bytes, expected {len(content)}: the cache is trunc"
+    ):
         open_cache(copy)
     shard.unlink()
     with pytest.raises(FormatError, match="is missing, expected"):
@@ -88,11 +91,11 @@ def test_torn_foreign_and_altered_caches_are_refused(copy: Path) -> None:
         open_cache(copy)
 
 
-def test_other_blocks_are_refused(cached: CachedSite, sites, some, blocks) -> None:
+def test_other_blocks_are_refused(cached: CachedSite, sites, small_corpus, blocks) -> None:
     with pytest.raises(MismatchError, match="the cache holds activations of the blocks"):
         cached.read(blocks.take(np.arange(200, 210)))
     with pytest.raises(MismatchError, match="a cache holds a whole corpus, found a selection"):
-        write_cache(cached.folder.parent, sites["A"], some.take(np.arange(3)))
+        write_cache(cached.folder.parent, sites["A"], small_corpus.take(np.arange(3)))
 
 
 def test_a_machine_without_transformer_lens_trains_collects_and_matches(cached: CachedSite, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from universality.errors import FormatError
     [
         ({"files": []}, "files must be an object"),
         ({"files": {"../x": {"size": 1, "sha256": ""}}}, "must be the name of a file beside it, without a path"),
-        ({"files": {}}, "files: expected blocks.npz, of which it speaks"),
+        ({"files": {}}, "files: expected blocks.npz, which it refers to"),
         ({"d_in": "x"}, "d_in must be a whole number from 1 to .*, found 'x'"),
         ({"d_in": 2**60}, "d_in must be a whole number from 1 to .*, found 1152921504606846976"),
         ({"d_in": 7}, r"activations-00000.bin: expected \d+ bytes for \d+ tokens of 7 float32 numbers, found \d+"),
@@ -25,7 +25,7 @@ from universality.errors import FormatError
             {"shards": [{"file": "../../etc/passwd", "blocks": 1, "tokens": 1}]},
             "file must be the name of a file beside",
         ),
-        ({"shards": [{"file": "other.bin", "blocks": 1, "tokens": 1}]}, "expected other.bin, of which it speaks"),
+        ({"shards": [{"file": "other.bin", "blocks": 1, "tokens": 1}]}, "expected other.bin, which it refers to"),
         ({"shards": [{"file": "blocks.npz", "blocks": -1, "tokens": 1}]}, "blocks must be a whole number from 0"),
         ({"blocks": "/etc/passwd"}, "blocks must be the name of a file beside it"),
         ({"residual": "../residual.npy"}, "residual must be the name of a file beside it"),

@@ -13,17 +13,19 @@ from universality.errors import FormatError, ModelError, UniversalityError
 
 
 @pytest.mark.parametrize(("dtype", "error"), [("float16", 1e-3), ("bfloat16", 1e-2)])
-def test_two_bytes_a_number_round(sites, some, tmp_path: Path, dtype, error: float) -> None:
-    cached = write_cache(tmp_path, sites["A"], some, dtype, say=lambda line: None)
-    assert sum(f.stat().st_size for f in cached.folder.glob("*.bin")) == some.n_tokens * 64 * 2
-    exact = sites["A"].read(some)
-    assert_close(cached.read(some), exact.to(getattr(torch, dtype)).float(), atol=1e-5, rtol=error)
-    assert not torch.equal(cached.read(some), exact)
+def test_two_bytes_a_number_round(sites, small_corpus, tmp_path: Path, dtype, error: float) -> None:
+    cached = write_cache(tmp_path, sites["A"], small_corpus, dtype, say=lambda line: None)
+    assert sum(f.stat().st_size for f in cached.folder.glob("*.bin")) == small_corpus.n_tokens * 64 * 2
+    exact = sites["A"].read(small_corpus)
+    assert_close(cached.read(small_corpus), exact.to(getattr(torch, dtype)).float(), atol=1e-5, rtol=error)
+    assert not torch.equal(cached.read(small_corpus), exact)
 
 
-def test_a_second_call_writes_nothing_and_a_stopped_one_goes_on(cached: CachedSite, sites, some, copy: Path) -> None:
+def test_a_second_call_writes_nothing_and_a_stopped_one_goes_on(
+    cached: CachedSite, sites, small_corpus, copy: Path
+) -> None:
     said: list[str] = []
-    assert write_cache(cached.folder.parent, sites["A"], some, say=said.append).folder == cached.folder
+    assert write_cache(cached.folder.parent, sites["A"], small_corpus, say=said.append).folder == cached.folder
     assert said == []
     stopped = copy.rename(copy.with_name(cached.folder.name))  # killed while the second shard was written
     (stopped / "cache.json").unlink()
@@ -33,7 +35,7 @@ def test_a_second_call_writes_nothing_and_a_stopped_one_goes_on(cached: CachedSi
         open_cache(stopped)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache_writer, "SHARD_BYTES", 300_000)
-        write_cache(stopped.parent, sites["A"], some, say=said.append).verify()
+        write_cache(stopped.parent, sites["A"], small_corpus, say=said.append).verify()
     assert (stopped / "activations-00002.bin").stat().st_mtime_ns == before
     assert "reading" in said[0]
     assert "harvesting" in said[0]
@@ -54,13 +56,13 @@ class Loud:
         return torch.full((blocks.n_tokens, 8), 1e6)
 
 
-def test_what_a_format_cannot_hold_is_refused_before_it_is_stored(some, tmp_path: Path) -> None:
+def test_what_a_format_cannot_hold_is_refused_before_it_is_stored(small_corpus, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"too large for float16 \(largest 1e\+06\).*set activations.dtype to float32"):
-        write_cache(tmp_path, Loud(), some, "float16")
+        write_cache(tmp_path, Loud(), small_corpus, "float16")
 
 
-def test_a_disk_without_room_is_refused_before_the_harvest(some, tmp_path: Path) -> None:
+def test_a_disk_without_room_is_refused_before_the_harvest(small_corpus, tmp_path: Path) -> None:
     site = Loud()
     site.d_in = 10**12
     with pytest.raises(UniversalityError, match=r"the cache needs [\d.]+ GB, the disk has [\d.]+ GB left; free some"):
-        write_cache(tmp_path, site, some)
+        write_cache(tmp_path, site, small_corpus)

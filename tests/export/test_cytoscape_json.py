@@ -7,15 +7,15 @@ import networkx as nx
 import pytest
 
 from universality.errors import UniversalityError
-from universality.export import cytoscape, unescape, write_cytoscape
+from universality.export import unescape, write_cytoscape
 
 
 def test_names_that_cytoscape_keeps_do_not_take_those_of_others(tmp_path: Path) -> None:
     graph = nx.Graph(name="x")
-    assert cytoscape(graph)["data"] == {"attribute_name": "x"}
+    assert json.loads(write_cytoscape(graph, tmp_path / "a").read_text())["data"] == {"attribute_name": "x"}
     graph.graph["attribute_name"] = "y"
     with pytest.raises(UniversalityError, match="attributes 'name' and 'attribute_name' would both be written"):
-        cytoscape(graph)
+        write_cytoscape(graph, tmp_path / "a")
 
 
 UNKIND = ["<script>&\"'", "\x00\x1f", "\ud800", "\u202eevil", "\ufffe", "a" * 10_000, "\udce2", "]]>", ""]

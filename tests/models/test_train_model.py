@@ -72,7 +72,7 @@ def test_checkpoints_of_other_settings_and_torn_ones_are_refused(blocks, archite
     flipped[len(whole) // 2] ^= 1
     for content in (whole[:1000], flipped):
         checkpoint.write_bytes(content)
-        with pytest.raises(FormatError, match="a torn checkpoint"):
+        with pytest.raises(FormatError, match="a truncated or corrupt checkpoint"):
             trained(blocks, tmp_path, architecture, epochs=0.2)
     checkpoint.write_bytes(whole)
     found = torch.load(checkpoint, weights_only=True)

@@ -84,7 +84,7 @@ def test_damaged_records_are_refused(tmp_path: Path) -> None:
     path = TrainingDocuments.of(cut()).save(tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole[:40])
-    with pytest.raises(FormatError, match=r"not a record of training documents, or a damaged one: .*; delete it, and"):
+    with pytest.raises(FormatError, match=r"not a record of training documents, or corrupt: .*; delete it, and"):
         TrainingDocuments.load(tmp_path)
     header = {"format": "universality-training-documents", "version": 2, "tokenizer_hash": "", "corpus_hash": ""}
     coded = np.frombuffer(json.dumps(header).encode(), np.uint8)

@@ -1,4 +1,4 @@
-"""What a graph's nodes stand for: the tokens a feature fires on most, its density and its kind of text."""
+"""Node annotations: the tokens on which a feature fires most, its density and its text category."""
 
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,34 +21,33 @@ def annotate(
     decode: Decode | None = None,
     k: int = 5,
 ) -> "nx.Graph":
-    """A copy of a match's or a family's graph whose nodes say what they fire on.
+    """Copy the graph of a match or family and annotate each node with its feature's tokens, density and category.
 
     Parameters
     ----------
     graph
-        Of ``Match.to_graph()``, ``Families.graph`` or ``Families.tree()``: nodes with ``feature`` and with
+        Graph from ``Match.to_graph()``, ``Families.graph`` or ``Families.tree()``; its nodes have ``feature`` and
         ``bipartite`` or ``level``.
     stores
-        The two stores that were matched, or the family's stores, in that order; described (`Described`) or to be
-        described here.
+        The two matched stores, or the stores of the family, in this order: `Described`, or to be described here.
     names
-        Of the models that the stores are of, one a store.
+        Name of each store's model.
     decode
-        Takes token ids and gives one string for each. None: tokens are shown as their ids.
+        Function from token ids to one string each. None shows tokens as their ids.
     k
-        Tokens a feature at most, those that hold most of its activation.
+        Most tokens per feature; those with the largest share of its activation are taken.
 
     Returns
     -------
     networkx.Graph
-        With ``tokens`` (a list of strings, heaviest first), ``density``, ``kind`` (None for a dead feature) and
-        ``purity`` on every node. With ``names`` also ``model``; a node without a ``label`` gets one of model, feature
-        and heaviest token, such as ``A/12: the``.
+        Every node has ``tokens`` (a list of strings, heaviest first), ``density``, ``kind`` (None for a dead feature)
+        and ``purity``. With ``names`` it also has ``model``, and a node without a ``label`` gets one from model,
+        feature and heaviest token, such as ``A/12: the``.
 
     Raises
     ------
     MismatchError
-        When a node lacks these attributes or no store holds it, or a store has no name.
+        If a node lacks these attributes or is in no store, or a store has no name.
     """
     if names and len(names) != len(stores):
         raise MismatchError(f"names: expected one for each of {len(stores)} stores, found {len(names)}")
@@ -56,8 +55,8 @@ def annotate(
     for side, members in _by_store(graph, [_store(one) for one in stores]).items():
         description = described(stores[side])
         density = description.store.moments().density
-        known = description.specificity
-        purity, kind = known.purity, known.kind_names
+        specificity = description.specificity
+        purity, kind = specificity.purity, specificity.kind_names
         tokens = description.strings(members.values(), k, decode)
         for (node, feature), shown in zip(members.items(), tokens, strict=True):
             result.nodes[node].update(
@@ -82,7 +81,7 @@ def _name(values: dict[str, Any], model: str, feature: int, tokens: Sequence[str
 
 
 def _by_store(graph: "nx.Graph", stores: Sequence["FeatureStore"]) -> dict[int, dict[Hashable, int]]:
-    """For every store its nodes, with the feature that each stands for."""
+    """Map each store to its nodes and their features."""
     members: dict[int, dict[Hashable, int]] = {}
     for node, values in graph.nodes(data=True):
         side, feature = values.get("level", values.get("bipartite")), values.get("feature")

@@ -101,8 +101,8 @@ def _transformers_config(file: Path, config: dict[str, Any]) -> Any:
     model_type, library = config["model_type"], f"transformers {version('transformers')}"
     if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
         raise ModelError(
-            f"{file}: {library} knows no model_type {model_type!r}.{own_code} Take a model that it knows, or a version of it "
-            "that knows this one"
+            f"{file}: {library} knows no model_type {model_type!r}.{own_code} Take a model that it knows, or a "
+            "version of it that knows this one"
         )
     try:
         return AutoConfig.from_pretrained(str(file.parent), local_files_only=True, trust_remote_code=False)
@@ -131,7 +131,7 @@ def _refuse_other_types(file: Path, config: Any, architecture: str) -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
     model_class = classify_architecture(architecture)
-    # The name alone misleads: a BERT with is_decoder set is causal, and some causal names are encoder-decoders.
+    # The class name alone misleads: BertLMHeadModel attends both ways unless its config sets is_decoder.
     if config.is_encoder_decoder:
         model_class = "seq2seq"
     elif config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):

@@ -308,7 +308,7 @@ def _cosine(gradient: Tensor, expected: NDArray[np.float32]) -> float:
 
 
 def _least_cosine(bridge: TransformerBridge) -> float:
-    # Rounding leaves 1 − 1e-6 in float32; a missing gain or a wrong 1 + w stays far below 0.99 (tests/models).
+    # A gain that is left out, or w in place of 1 + w, gives less than 0.99 in every architecture of tests/models.
     dtype = next(iter(weights(bridge).values())).dtype
     return 0.9999 if dtype in (torch.float32, torch.float64) else 0.99
 

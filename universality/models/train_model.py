@@ -1,4 +1,4 @@
-"""Train a language model; a killed training resumes and ends in the same weights."""
+"""Training of a language model; an interrupted training resumes and ends in the same weights."""
 
 import json
 import math
@@ -16,9 +16,8 @@ from universality.models.cross_entropy import NO_TARGET, linear_cross_entropy
 from universality.models.forward import mean_loss, run_until, to_device
 from universality.models.language_model import LanguageModel, new_model, to_fastest_device, weights
 from universality.models.model_settings import ModelArchitecture, ModelSeeds, ModelTraining
-from universality.models.training_checkpoint import load_checkpoint, save_checkpoint
+from universality.models.training_checkpoint import load_checkpoint, save_checkpoint, truncate_log
 from universality.models.training_documents import TrainingDocuments
-from universality.models.training_log import keep_log_until
 from universality.progress import progress
 
 _CHECKPOINT = "checkpoint.pt"
@@ -35,34 +34,34 @@ def train_model(
 ) -> LanguageModel:
     """Train on the blocks of the split ``train``.
 
-    Writes ``train.jsonl`` (loss over steps), ``checkpoint.pt`` and at the end ``training_documents.npz`` (hashes of the
-    documents that it learnt from) into ``folder``; where a checkpoint of the same settings stands there, goes on from
+    Writes ``train.jsonl`` (loss over steps), ``checkpoint.pt`` and finally ``training_documents.npz`` (hashes of the
+    training documents) into ``folder``. If the folder holds a checkpoint of the same settings, training resumes from
     it. The order of epoch e is a permutation drawn from (seeds.order, e).
 
     Parameters
     ----------
     blocks
-        The corpus, all splits; the held-out ones are for the final loss.
+        Whole corpus; the held-out splits are used for the final loss.
     folder
-        Of this model alone.
+        Folder for this model alone.
     seeds, architecture, training
-        As the configuration has them under ``models``.
+        Sections of the configuration under ``models``.
     name
-        What it is called in this study.
+        Name of the model in this study.
 
     Returns
     -------
     LanguageModel
-        With seeds, settings, tokens seen and the held-out loss in its metadata; not yet saved.
+        The trained model, not yet saved; its metadata hold seeds, settings, tokens seen and the held-out loss.
 
     Raises
     ------
     CorpusError
         If the training split is empty.
     FormatError
-        If the checkpoint is torn.
+        If the checkpoint is truncated or corrupt.
     MismatchError
-        If it is of other settings.
+        If the checkpoint is of other settings.
     """
     folder = as_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +79,7 @@ def train_model(
         "blocks": blocks.hash,
     }
     start = _resume(folder / _CHECKPOINT, model, optimizer, settings)
-    keep_log_until(folder / "train.jsonl", start)
+    truncate_log(folder / "train.jsonl", start)
     with (
         progress(total=steps, initial=start, desc=f"train {name}", unit="step") as bar,
         (folder / "train.jsonl").open("a", encoding="utf-8") as log,
@@ -116,7 +115,7 @@ def train_model(
 
 
 def learning_rate(step: int, steps: int, training: ModelTraining) -> float:
-    """Linear warm-up to the peak, then a cosine to ``final_share`` of it."""
+    """Return the learning rate of a step: linear warm-up to the peak, then a cosine to ``final_share`` of it."""
     warmup = max(1, round(training.warmup_share * steps))
     if step < warmup:
         return training.learning_rate * (step + 1) / warmup
@@ -152,8 +151,8 @@ def _loss(model: LanguageModel, batch: TokenBlocks, products: torch.dtype) -> tu
 
 
 def _batches(train: TokenBlocks, batch_blocks: int, seed: int, start: int) -> Iterator[TokenBlocks]:
-    """Endless batches from step ``start`` on; a batch may span two epochs."""
-    position = start * batch_blocks
+    """Yield batches endlessly from step ``start`` on; a batch may span two epochs."""
+    position = start * batch_blocks  # every batch follows from its step, so a resumed training draws the same ones
     while True:
         picked: list[np.ndarray] = []
         needed = batch_blocks
@@ -182,8 +181,8 @@ def _optimizer(model: LanguageModel, training: ModelTraining) -> torch.optim.Ada
 def _save_checkpoint(
     path: Path, model: LanguageModel, optimizer: torch.optim.Optimizer, step: int, settings: dict[str, object]
 ) -> None:
-    held = {name: value.detach() for name, value in weights(model.bridge).items()}
-    state = {"step_count": step, "weights": held, "optimizer": optimizer.state_dict()}
+    values = {name: value.detach() for name, value in weights(model.bridge).items()}
+    state = {"step_count": step, "weights": values, "optimizer": optimizer.state_dict()}
     save_checkpoint(path, state, json.dumps(settings, sort_keys=True))
 
 
