@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 
 from universality.activations import ModelSite
-from universality.config import ArchitectureConfig
 from universality.models.language_model import load_model, new_model, save_model
+from universality.models.model_settings import ModelArchitecture
 from universality.models.weightless import outline_of, outline_to_train, positions_of
 
 HOOK = "blocks.1.mlp.hook_post"
 
 
 def test_an_outline_of_a_saved_model_has_its_hooks_and_positions(
-    architecture: ArchitectureConfig, tmp_path: Path
+    architecture: ModelArchitecture, tmp_path: Path
 ) -> None:
     model = new_model(architecture, d_vocab=50, n_ctx=16, init_seed=0, name="m")
     save_model(model, tmp_path)
