@@ -4,6 +4,8 @@ VENV   ?= .venv
 OUT    ?= runs/quickstart
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# a test file stays in one process, so that what it trains is trained once
+PROCESSES ?= --numprocesses auto --dist loadfile
 
 .PHONY: demo test test-all lint bench gpu docs clean setup
 
@@ -11,10 +13,10 @@ demo: $(READY)  ## the main job on real text; ends with the path of the report
 	@$(BIN)/universality run configs/quickstart.yaml --out $(OUT)
 
 test: $(READY)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PROCESSES)
 
 test-all: $(READY)  ## the slow tests too
-	@$(BIN)/python -m pytest -m "slow or not slow"
+	@$(BIN)/python -m pytest $(PROCESSES) -m "slow or not slow"
 
 lint: $(READY)
 	@$(BIN)/ruff check .

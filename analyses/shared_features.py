@@ -1,11 +1,11 @@
-"""Which share of one model's features has a partner in the other, and how much of that would chance give?
+"""What share of one model's features has a partner in the other, and how much would chance give?
 
     python analyses/shared_features.py [RUN]
 
-Reads a run's folder (default runs/quickstart) and prints one row a comparison: partners are chosen on one half of
-the held-out documents and scored on the other; the null re-pairs whole blocks of text and runs the matcher again.
-Medians and shares are of the first's living features; one without a score lies below every score. The ceilings are the
-median r of the matched features with their partners in a second SAE of their own model, where the run has one.
+Reads a run (default runs/quickstart) and prints one row per comparison. Partners are chosen on one half of the
+held-out documents and scored on the other. The null re-pairs whole blocks of text and runs the matcher again. Medians
+and shares are over the living features of the first side; a feature without a score lies below every score. A ceiling
+is the median r of the matched features with their partners in a second SAE of their own model, where the run has one.
 """
 
 import sys
@@ -35,6 +35,6 @@ for path in sorted(run.glob("matches/*.activation.npz")):
         "ceiling b": median_of_all(frame["ceiling_b"].to_numpy(), len(frame)),
     }
 if not rows:
-    sys.exit(f"{run}: no matches there; make them with: universality run configs/quickstart.yaml --out {run}")
+    sys.exit(f"{run}: no matches; make them with: universality run configs/quickstart.yaml --out {run}")
 table = pd.DataFrame(rows).T.astype({"living": int, "scored": int})
 print(table.to_string(float_format="{:.3f}".format, na_rep="-"))

@@ -1,9 +1,11 @@
-"""What all tests share."""
+"""Settings and fixtures of all tests."""
 
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,3 +23,36 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.stdout.strip().endswith("index.html")
     folder.with_suffix(".stderr").write_text(done.stderr)
     return folder
+
+
+PROCESSOR_SECONDS: list[float] = []
+"""Processor seconds of each worker process, with the processes that it started."""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Report a worker's processor seconds to the process that collects them."""
+    seconds = sum(os.times()[:4])  # user and system time, of this process and of its finished children
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["processor_seconds"] = seconds
+    elif not PROCESSOR_SECONDS:
+        PROCESSOR_SECONDS.append(seconds)
+
+
+@pytest.hookimpl(optionalhook=True)  # called by pytest-xdist
+def pytest_testnodedown(node: Any) -> None:
+    """Keep what a worker reported."""
+    PROCESSOR_SECONDS.append(getattr(node, "workeroutput", {}).get("processor_seconds", 0.0))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say where the time of a long run went: wall seconds by folder, and processor seconds of all processes."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if hasattr(report, "duration"):
+                seconds["/".join(report.nodeid.split("::")[0].split("/")[:2])] += report.duration
+    if sum(seconds.values()) > 60:
+        terminalreporter.section("seconds by folder")
+        for folder, duration in seconds.most_common(12):
+            terminalreporter.write_line(f"{duration:7.0f} s  {folder}")
+        terminalreporter.write_line(f"{sum(PROCESSOR_SECONDS):7.0f} s  of processor in all")

@@ -11,11 +11,10 @@ import universality
 
 PACKAGE = Path(universality.__file__).parent
 LAYERS = (
-    ("arrays", "compiled", "config_errors", "defaults", "errors", "locks", "notebook_card", "progress", "unique_yaml"),
-    ("obstacles",),
+    ("arrays", "compiled", "config_errors", "errors", "locks", "notebook_card", "progress", "unique_yaml"),
+    ("checked_settings", "obstacles"),
     ("files",),
     ("archive", "checked_json", "hooks", "hub"),
-    ("config",),
     ("corpus",),
     ("models",),
     ("activations",),
@@ -27,6 +26,7 @@ LAYERS = (
     ("family",),
     ("export",),
     ("report",),
+    ("config",),
     ("pipeline",),
     ("cli",),
     ("__main__", "__init__"),

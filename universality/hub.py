@@ -1,7 +1,7 @@
-"""Repositories of the Hugging Face hub: how a model or tokenizer there is named, and how its files get here.
+"""Repositories of the Hugging Face hub: names of models and tokenizers, and access to their files.
 
-A *source* names where a model lies. On the hub that is ``owner/name``, or ``owner/name@revision`` for a branch, a tag
-(a training checkpoint often is one) or a commit: ``EleutherAI/pythia-70m-seed1@step143000``.
+A *source* says where a model is. A source on the hub is ``owner/name``, or ``owner/name@revision`` for a branch, a tag
+(often a training checkpoint) or a commit, such as ``EleutherAI/pythia-70m-seed1@step143000``.
 """
 
 import json
@@ -15,8 +15,7 @@ from universality.errors import ModelError
 _NAME = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[^\s@]+))?")
 _BRACES = re.compile(r"\{([^{}]+)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
-# The others may say which token opens a text.
-TOKENIZER_FILES = (
+TOKENIZER_FILES = (  # the files after the first may declare BOS
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -24,7 +23,7 @@ TOKENIZER_FILES = (
     "generation_config.json",
 )
 _CONFIG_FILES = ("*.json",)
-_WEIGHTS = ("*.safetensors", "*.bin")  # the second only where the first are not: older checkpoints
+_WEIGHTS = ("*.safetensors", "*.bin")  # .bin is downloaded only if there is no .safetensors, as in older checkpoints
 
 
 @dataclass(frozen=True)
@@ -39,23 +38,31 @@ class Repository:
 
 
 def repository(source: str | Path) -> Repository | None:
-    """The repository that a source names; None where it is a place on this disk or a shipped model."""
+    """Return the repository that a source names; None for a local path or a shipped model.
+
+    Examples
+    --------
+    >>> repository("EleutherAI/pythia-70m@step1000")
+    Repository(name='EleutherAI/pythia-70m', revision='step1000')
+    >>> repository("./models/tiny") is None
+    True
+    """
     text = str(source)
-    found = _NAME.fullmatch(text)
-    if found is None or text.startswith("starter/") or text.endswith((".json", ".jsonl")) or Path(text).exists():
+    match = _NAME.fullmatch(text)
+    if match is None or text.startswith("starter/") or text.endswith((".json", ".jsonl")) or Path(text).exists():
         return None
-    return Repository(found["name"], found["revision"] or "main")
+    return Repository(match["name"], match["revision"] or "main")
 
 
 def fetch_model(repo: Repository) -> Path:
-    """The folder with a model's configuration and weights: from the local cache if it is there, else downloaded.
+    """Return the folder with a model's configuration and weights, from the local cache or by download.
 
-    What is in the cache is not compared with the hub again, so that one run reads one model.
+    A cached model is not compared with the hub again, so that all stages of a run read the same model.
 
     Raises
     ------
     ModelError
-        If neither has it, with what to download and where to put it.
+        If neither provides it; says what to download and where to put it.
     """
     cached = cached_folder(repo, (*_CONFIG_FILES, *_WEIGHTS))
     if cached is not None and _whole(cached):
@@ -64,23 +71,23 @@ def fetch_model(repo: Repository) -> Path:
         folder = _download(repo, (*_CONFIG_FILES, weights))
         if _whole(folder):
             return folder
-    raise _missing(repo, "config.json with all its weights (*.safetensors or *.bin) is not among what it gave")
+    raise _missing(repo, "config.json with all its weights (*.safetensors or *.bin) is not among its files")
 
 
 def fetch_tokenizer(repo: Repository) -> Path:
-    """The folder with ``tokenizer.json``, as `fetch_model`; raises ModelError."""
+    """Return the folder with ``tokenizer.json``, from the cache or by download; raise ModelError as `fetch_model`."""
     cached = cached_folder(repo, TOKENIZER_FILES)
     return cached if cached is not None and (cached / "tokenizer.json").is_file() else _download(repo, TOKENIZER_FILES)
 
 
 def fetch_config(repo: Repository) -> Path:
-    """The folder with a model's ``config.json``, as `fetch_model`, without its weights; raises ModelError."""
+    """Return a folder with a model's ``config.json``, without weights; raise ModelError as `fetch_model` does."""
     cached = cached_folder(repo)
     return cached if cached is not None and (cached / "config.json").is_file() else _download(repo, _CONFIG_FILES)
 
 
 def cached_folder(repo: Repository, files: Sequence[str] = _CONFIG_FILES) -> Path | None:
-    """Where the local cache keeps this revision, whole or in part; None where it does not. Asks no network."""
+    """Return the folder of this revision in the local cache, complete or not; None if absent. Needs no network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -93,18 +100,24 @@ def cached_folder(repo: Repository, files: Sequence[str] = _CONFIG_FILES) -> Pat
 
 
 def commit_of(folder: Path) -> str | None:
-    """The commit whose files a folder of the cache holds (its name); None for other folders."""
+    """Return the commit of a folder in the cache, which is its name; None for other folders."""
     return folder.name if folder.parent.name == "snapshots" else None
 
 
 def expand(text: str) -> list[str]:
-    """What a name with one pair of braces stands for, as in a shell: ``seed{1..3}``, ``step{1000,143000}``."""
-    found = _BRACES.search(text)
-    if found is None:
+    """Expand one pair of braces as a shell does: ``seed{1..3}``, ``step{1000,143000}``.
+
+    Examples
+    --------
+    >>> expand("model-seed{1..3}")
+    ['model-seed1', 'model-seed2', 'model-seed3']
+    """
+    braces = _BRACES.search(text)
+    if braces is None:
         return [text]
-    numbers = _RANGE.fullmatch(found[1])
-    inside = [str(n) for n in range(int(numbers[1]), int(numbers[2]) + 1)] if numbers else found[1].split(",")
-    return [text[: found.start()] + part.strip() + text[found.end() :] for part in inside]
+    numbers = _RANGE.fullmatch(braces[1])
+    inside = [str(n) for n in range(int(numbers[1]), int(numbers[2]) + 1)] if numbers else braces[1].split(",")
+    return [text[: braces.start()] + part.strip() + text[braces.end() :] for part in inside]
 
 
 def _download(repo: Repository, files: Sequence[str]) -> Path:
@@ -113,8 +126,8 @@ def _download(repo: Repository, files: Sequence[str]) -> Path:
     try:
         return Path(snapshot_download(repo.name, revision=repo.revision, allow_patterns=list(files)))
     except Exception as error:  # HTTP, connection, validation and disk errors of several libraries
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise _missing(repo, said[0].rstrip(".")) from None
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise _missing(repo, lines[0].rstrip(".")) from None
 
 
 def _missing(repo: Repository, reason: str) -> ModelError:
@@ -128,7 +141,7 @@ def _missing(repo: Repository, reason: str) -> ModelError:
 
 
 def _whole(folder: Path) -> bool:
-    """Whether the configuration and all files of weights are there."""
+    """Return whether the configuration and all weight files exist."""
     if not (folder / "config.json").is_file():
         return False
     for index in folder.glob("*.index.json"):

@@ -30,7 +30,7 @@ from feature_rows import damage, replace
 from universality.errors import FormatError
 from universality.features import FeatureStore
 from universality.features.examples import examples
-from universality.features.storage.hdf5 import checksum
+from universality.features.storage.checksums import checksum_of_dataset
 
 HANG, MEMORY = 60, 1 << 29  # seconds for one file; bytes beyond what the process has when it begins
 EXTREMES = (0, 1, -1, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63), 255)
@@ -100,7 +100,11 @@ def seal(file: h5py.File) -> None:
     """Make our checksums agree with what is there now, where that can be read."""
     try:
         stated = json.loads(file["checksums"].asstr()[()])
-        sums = {name: checksum(file[name]).to_json() for name in stated if name in file and file[name].size < 10**6}
+        sums = {
+            name: checksum_of_dataset(file[name]).to_json()
+            for name in stated
+            if name in file and file[name].size < 10**6
+        }
         replace(file, "checksums", json.dumps(stated | sums))
     except Exception:
         return  # damaged beyond that

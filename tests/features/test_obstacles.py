@@ -128,7 +128,7 @@ def test_reasons_are_found_in_numbers_and_in_texts(error: Exception, said: str) 
 def test_damage_is_no_obstacle() -> None:
     for error in (OSError("truncated file"), KeyError("x"), OSError(errno.EINVAL, "Invalid argument")):
         assert obstacle(error) is None
-        with pytest.raises(FormatError, match="damaged or torn"), reading(Path("x.h5"), "by_token"):
+        with pytest.raises(FormatError, match="truncated or corrupt"), reading(Path("x.h5"), "by_token"):
             raise error
     with pytest.raises(FormatError, match="mine"), naming_obstacles("x"):
         raise FormatError("mine")

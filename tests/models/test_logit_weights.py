@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
+from transformer_lens.model_bridge.generalized_components.normalization import NormalizationBridge
 
 from universality.activations import ModelSite, resolve_hook
 from universality.corpus import TokenBlocks
@@ -62,6 +63,10 @@ class Frozen:
                 alias = f"blocks.{number}.hook_{other}_out"
                 if (number > layer or other not in name) and alias in known:
                     hooks.append((alias, lambda value, hook: value.detach()))
+            for part, component in self.bridge.blocks[number].submodules.items():  # state-space mixers and the like
+                inner = f"blocks.{number}.{part}.hook_out"
+                if part not in ("attn", "mlp") and not isinstance(component, NormalizationBridge) and inner in known:
+                    hooks.append((inner, lambda value, hook: value.detach()))
         with warnings.catch_warnings():  # that an edited scale is recomputed by TransformerLens
             warnings.simplefilter("ignore")
             logits = self.bridge.run_with_hooks(

@@ -14,7 +14,8 @@ from universality.features import FeatureStore
 from universality.features.storage.token_table import Dictionary
 from universality.models.unembedding import Unembedding
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.stages import making as stages
+from universality.pipeline.stages.build_families import make_families
+from universality.pipeline.stages.match_features import make_match
 from universality.pipeline.study import comparisons
 
 WIDTHS, N_ATOMS, D_MODEL, BLOCK, N_BLOCKS = (16, 24), 24, 12, 32, 240
@@ -60,9 +61,9 @@ def plant(folder: Path, d_vocab: int, models: str = "AB") -> tuple[Config, RunFo
             x, decoder = _merged(mine, directions, width)
             _store(run.store(model, width, 0), model, x, decoder, token, unembedding)
     for comparison in comparisons(config, run):
-        stages.make_match(config, run, comparison)
+        make_match(config, run, comparison)
     for model in models:
-        stages.make_families(config, run, model)
+        make_families(config, run, model)
     return config, run
 
 

@@ -11,17 +11,17 @@ import pytest
 from chromium import CHROMIUM, Browser
 from planted_run import plant
 
-from universality.config import StatisticsConfig
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting import pair_pages as several
 from universality.pipeline.reporting import run_results as gather
 from universality.pipeline.reporting.explorer_data import write_explorer
 from universality.pipeline.reporting.report_pages import _write_summary
 from universality.pipeline.reporting.terminal_summary import print_findings
-from universality.pipeline.stages.making import make_match
+from universality.pipeline.stages.match_features import make_match
 from universality.pipeline.study import comparisons
 from universality.report import Report, write_report
 from universality.report.narrative import answer
+from universality.statistics.null_settings import NullSettings
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_the_headline_has_intervals_over_features_and_over_works_and_the_termina
 def test_the_statistics_of_the_configuration_reach_the_calibration_and_the_page(
     found: gather.Findings, tmp_path: Path
 ) -> None:
-    asked = StatisticsConfig(nulls=["kind"], replicates=1, bootstrap=7, alpha=0.2, min_firings=40, n_strata=3, seed=5)
+    asked = NullSettings(nulls=["kind"], replicates=1, bootstrap=7, alpha=0.2, min_firings=40, n_strata=3, seed=5)
     config = found.config.model_copy(update={"statistics": asked})
     folder = RunFolder(tmp_path / "run")
     shutil.copytree(found.folder.root, folder.root)

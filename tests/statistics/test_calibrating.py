@@ -409,7 +409,10 @@ def test_no_replicates_no_p(plant: Planted) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"measure": "logit"}, "measure 'logit' is not one of activation, masked_cosine: the null pairs tokens anew"),
+        (
+            {"measure": "logit"},
+            "measure 'logit' is not one of activation, cosine, .*, attribution: the null pairs tokens anew",
+        ),
         ({"replicates": -1}, "replicates must be at least 0, found -1"),
         ({"n_strata": 0}, "n_strata must be at least 1, found 0"),
         ({"min_firings": 0}, "min_firings must be at least 1, found 0"),
@@ -417,10 +420,10 @@ def test_no_replicates_no_p(plant: Planted) -> None:
         ({"replicates": True}, "replicates must be a whole number, found True"),
         ({"seed": -1}, "seed must be at least 0, found -1"),
         ({"block_length": 0}, "block_length must be at least 1, found 0"),
-        ({"alpha": 1.0}, "alpha must lie between 0 and 1, found 1.0"),
-        ({"null": "token"}, "unknown null 'token'"),
-        ({"null": ()}, r"expected one null or several different ones, found \[\]"),
-        ({"null": ("kind", "kind")}, r"several different ones, found \['kind', 'kind'\]"),
+        ({"alpha": 1.0}, "alpha must be more than 0 and less than 1, found 1.0"),
+        ({"null": "token"}, "nulls must be global or kind, found 'token'"),
+        ({"null": ()}, r"nulls must hold at least 1, found \[\]"),
+        ({"null": ("kind", "kind")}, "expected each null once, found kind, kind"),
         ({"method": "greedy"}, "unknown method 'greedy'"),
     ],
 )

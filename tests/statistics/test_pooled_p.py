@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from universality.statistics.pooled_p import beyond_chance, null_quantile, pooled_p, refine, stratify
+from universality.statistics.null_classes import refine, stratify
+from universality.statistics.pooled_p import beyond_chance, null_quantile, pooled_p
 
 
 def test_strata_are_of_equal_size_and_leave_rare_features_out() -> None:

@@ -7,7 +7,7 @@ from universality.statistics.calibration import Calibration
 from universality.statistics.concept_partners import concept_table
 from universality.statistics.crosscoder_classes import CrosscoderAgreement, crosscoder_agreement, feature_classes
 from universality.statistics.held_out import evaluation_halves, held_out_scores
-from universality.statistics.null_distribution import Chance
+from universality.statistics.null_distribution import Chance, NullDistribution
 from universality.statistics.published_measures import (
     SONG_EDGES,
     by_frequency,
@@ -26,6 +26,7 @@ __all__ = [
     "Chance",
     "CrosscoderAgreement",
     "Null",
+    "NullDistribution",
     "Repairing",
     "against_shuffles",
     "best_neurons",

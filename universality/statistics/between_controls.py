@@ -1,4 +1,4 @@
-"""Where a study's agreement lies between its controls."""
+"""Agreement of a study as a position between its controls."""
 
 import numpy as np
 import pandas as pd
@@ -9,15 +9,15 @@ MEASURES = ("matched_r", "nearest_r", "share_0.5", "share_0.7")
 
 
 def between(controls: pd.DataFrame) -> pd.DataFrame:
-    """Add to a table of controls how far each lies on the way from the floors to the ceilings.
+    """Add each control's position between floors (0) and ceilings (1) to a table of controls.
 
-    For each measure, 0 is the *highest* floor and 1 the *lowest* ceiling, so that a study is not flattered by a control
-    that is easy to beat: (value − highest floor) / (lowest ceiling − highest floor).
+    For each measure the position is (value − highest floor) / (lowest ceiling − highest floor). The *highest* floor and
+    the *lowest* ceiling are used so that an easily beaten control cannot make the result look better.
 
     Parameters
     ----------
     controls
-        A row a control: ``control kind`` ("floor", "study" or "ceiling") and ``matched_r nearest_r share_0.5
+        One row per control: ``control kind`` ("floor", "study" or "ceiling") and ``matched_r nearest_r share_0.5
         share_0.7``.
 
     Returns
@@ -30,6 +30,13 @@ def between(controls: pd.DataFrame) -> pd.DataFrame:
     ------
     MismatchError
         If a column is missing.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"control": ["shuffled", "A-B", "seeds"], "kind": ["floor", "study", "ceiling"]})
+    >>> table = table.assign(**{name: [0.1, 0.4, 0.9] for name in MEASURES})
+    >>> between(table)["matched_r_normalised"].round(3).tolist()
+    [0.0, 0.375, 1.0]
     """
     missing = {"control", "kind", *MEASURES} - set(controls.columns)
     if missing:
@@ -39,6 +46,6 @@ def between(controls: pd.DataFrame) -> pd.DataFrame:
         floors, ceilings = (table.loc[table["kind"] == kind, name].dropna() for kind in ("floor", "ceiling"))
         low, high = floors.max() if len(floors) else np.nan, ceilings.min() if len(ceilings) else np.nan
         table[f"{name}_normalised"] = (table[name] - low) / (high - low) if high > low else np.nan
-    place = table["kind"].map({"floor": 0, "study": 1, "ceiling": 2})
-    order = np.lexsort((-table["matched_r"].fillna(-np.inf), place))
+    section = table["kind"].map({"floor": 0, "study": 1, "ceiling": 2})
+    order = np.lexsort((-table["matched_r"].fillna(-np.inf), section))
     return table.iloc[order].reset_index(drop=True)

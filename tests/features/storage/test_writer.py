@@ -186,7 +186,7 @@ def test_a_dictionary_of_another_width_is_refused_and_the_writer_lives_on(writer
 def test_a_finished_writer_takes_no_more(writer: FeatureWriter) -> None:
     writer.append(ROWS, **COLUMNS)
     writer.finish().close()
-    with pytest.raises(FormatError, match="this writer is closed; create the store anew"):
+    with pytest.raises(FormatError, match="this writer is closed; create the store again"):
         writer.append(ROWS, **COLUMNS)
     with pytest.raises(FormatError, match="this writer is closed"):
         writer.finish()
@@ -198,7 +198,7 @@ def test_nothing_has_the_name_before_finish(writer: FeatureWriter) -> None:
     with writer:
         writer.append(ROWS, **COLUMNS)
         assert not writer.path.exists()
-        with pytest.raises(FileNotFoundError, match=r"no such feature store; a\.h5\.unfinished is what a writer left"):
+        with pytest.raises(FileNotFoundError, match=r"no such feature store; a\.h5\.unfinished was left by a writer"):
             FeatureStore.open(writer.path)
     assert [path.name for path in writer.path.parent.iterdir()] == ["a.h5"]
 
@@ -236,7 +236,7 @@ def test_a_store_that_appeared_meanwhile_is_not_overwritten(writer: FeatureWrite
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere does not exist; make it first"):
+    with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere does not exist; create it first"):
         FeatureStore.create(tmp_path / "nowhere" / "a.h5", 3, {})
 
 
@@ -263,7 +263,7 @@ def test_a_killed_writer_leaves_no_store_and_the_next_one_starts_afresh(tmp_path
     assert done.returncode == -signal.SIGKILL
     left = {left.name for left in tmp_path.iterdir()}
     assert left == {"a.h5.unfinished", "a.h5.segments", "a.h5.lock"}
-    with pytest.raises(FormatError, match=r"damaged or torn|incomplete: its writer was stopped|torn at its start"):
+    with pytest.raises(FormatError, match=r"truncated or corrupt|its writer was stopped|with a corrupt beginning"):
         FeatureStore.open(tmp_path / "a.h5.unfinished")
     write(path, activations(30)).close()
     assert [left.name for left in tmp_path.iterdir()] == ["a.h5"]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from universality.config import StatisticsConfig
 from universality.errors import FormatError
 from universality.export import read_csv, write_csv
 from universality.features import FeatureStore
@@ -17,12 +16,13 @@ from universality.obstacles import check_openable
 from universality.pipeline.study import Comparison
 from universality.statistics import Calibration, crosscoder_agreement, feature_classes
 from universality.statistics.crosscoder_classes import EXCLUSIVE
+from universality.statistics.null_settings import NullSettings
 
 if TYPE_CHECKING:
     from universality.report.figures.figure_table import Table
 
 
-def compare(home: Path, store: Path, matched: Comparison, calibration: Path, settings: StatisticsConfig) -> list[Path]:
+def compare(home: Path, store: Path, matched: Comparison, calibration: Path, settings: NullSettings) -> list[Path]:
     """``features.csv``, ``classes.csv``, ``summary.json`` and the picture, in the crosscoder's folder."""
     from universality.report import figures
     from universality.report.figures.redrawing import draw_picture

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from universality.family import Families
 from universality.family.edges import best_parents
 from universality.features import FeatureStore
-from universality.features.descriptions import About, about
+from universality.features.descriptions import Described
 from universality.features.page_views import STRONGEST, Views, feature_views, seen_by, windows
 from universality.pipeline.reporting.run_results import Compared, Findings
 from universality.report.explorer import Words, packed, write_data
@@ -30,7 +30,7 @@ class Side:
     """One model's features as the explorer shows them; ``features`` are those of the pairs, in the pairs' order."""
 
     store: FeatureStore
-    known: About
+    known: Described
     views: Views
     features: NDArray[np.int64]
     near: NDArray[np.int32]
@@ -82,12 +82,11 @@ def _stores(found: Findings, head: Compared) -> tuple[FeatureStore, FeatureStore
     return found.store(head.comparison.a), found.store(head.comparison.b)
 
 
-def _known(found: Findings, head: Compared) -> tuple[About, About]:
-    a, b = _stores(found, head)
-    return about(a), about(b)
+def _known(found: Findings, head: Compared) -> tuple[Described, Described]:
+    return found.described(head.comparison.a), found.described(head.comparison.b)
 
 
-def _pairs(head: Compared, known: tuple[About, About], words: Words) -> Json:
+def _pairs(head: Compared, known: tuple[Described, Described], words: Words) -> Json:
     """The table's columns."""
     frame = head.frame
     columns: Json = {name: packed(frame[name], "i4") for name in ("row", "col", "count_a", "count_b")}
@@ -131,7 +130,7 @@ def _side(found: Findings, head: Compared, which: int) -> Side:
         for name, some in zip((f"near_{'ab'[which]}", f"near_{'ab'[which]}_r"), known, strict=True)
     )
     features = (match.rows, match.cols)[which]
-    return Side(store, about(store), feature_views(store), features, near, near_r, store.tokens.block)
+    return Side(store, _known(found, head)[which], feature_views(store), features, near, near_r, store.tokens.block)
 
 
 def _features(side: Side, seen: NDArray[np.uint8], chunk: slice, words: Words) -> Iterator[Json]:
@@ -179,18 +178,13 @@ Weights = list[list[tuple[int, float]]]
 def _logit_extremes(store: FeatureStore, features: NDArray[np.int64]) -> tuple[Weights, Weights]:
     """Tokens whose logits each feature raises and lowers most by its direct path; empty where the site has none.
 
-    The convention is that of `universality.similarity.measures.logit_weights`; weights are centred over the
-    vocabulary that counts.
+    Weights are those of `Unembedding.logit_weights`, centred over the vocabulary that counts.
     """
     dictionary, unembedding = store.dictionary, store.unembedding()
     if dictionary is None or dictionary.residual is None or unembedding is None:
         return [], []
-    direction = dictionary.residual[features]
-    if unembedding.center_d_model:
-        direction = direction - direction.mean(axis=1, keepdims=True)
     counts = np.flatnonzero(unembedding.mask)
-    weights = np.asarray((direction * unembedding.gain) @ unembedding.W_U[:, counts], np.float32)
-    weights -= weights.mean(axis=1, keepdims=True)
+    weights = unembedding.logit_weights(dictionary.residual[features], centred_over=unembedding.mask)[:, counts]
     k = min(WEIGHTS, len(counts))
     return _largest(weights, counts, k, 1.0), _largest(weights, counts, k, -1.0)
 
@@ -244,7 +238,7 @@ def _families(found: Findings, name: str, grown: Families, words: Words) -> Json
     parent[down[best]], weight[down[best]] = up[best], edges.weight[best]
     more = np.setdiff1d(np.arange(len(edges)), best)
     seed = found.config.saes.seeds[0]
-    known = [about(found.store(found.folder.store(name, width, seed))) for width in widths]
+    known = [found.described(found.folder.store(name, width, seed)) for width in widths]
     return {
         "widths": widths,
         "starts": starts[:-1].tolist(),

@@ -9,7 +9,6 @@ import numpy as np
 from universality.config import load_config
 from universality.errors import UniversalityError
 from universality.family import Families
-from universality.features.descriptions import shown_tokens
 from universality.files import as_path, read_json_lines
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting import run_results as gather
@@ -162,8 +161,8 @@ def _family(found: Findings, name: str, families: Families) -> Iterator[tuple[st
     for level, width in enumerate(found.config.saes.widths):
         here = sorted(node for node in members if node[0] == level)
         if here:
-            store = found.store(found.folder.store(name, width, found.config.saes.seeds[0]))
-            strings = shown_tokens(store, [feature for _, feature in here], 4, found.decode)
+            side = found.described(found.folder.store(name, width, found.config.saes.seeds[0]))
+            strings = side.strings([feature for _, feature in here], 4, found.decode)
             tokens |= dict(zip(here, strings, strict=True))
     if members:
         yield "family", family_table(name, families.graph, members, tokens)

@@ -15,9 +15,8 @@ from universality.archive import read_arrays
 from universality.config import Config
 from universality.family import Families
 from universality.features import FeatureStore
-from universality.features.descriptions import shown_tokens
+from universality.features.descriptions import Described
 from universality.features.examples import Examples, examples
-from universality.features.specificity import specificity
 from universality.files import read_json
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
@@ -117,8 +116,12 @@ class Findings:
         return there
 
     def store(self, path: Path) -> FeatureStore:
-        """An open store whose features' tokens are known."""
-        return self._stores.about(path)[0]
+        """An open store."""
+        return self._stores[path]
+
+    def described(self, path: Path) -> Described:
+        """An open store with the descriptions of its features."""
+        return self._stores.described(path)
 
     def grid(self) -> list[tuple[str, int, int]]:
         """(model, width, SAE seed) of every store that is there."""
@@ -410,14 +413,14 @@ def concept_rows(found: Findings) -> tuple[ConceptRow, ...]:
     head = found.headline
     if head is None:
         return ()
-    a, b = found.store(head.comparison.a), found.store(head.comparison.b)
+    a, b = found.described(head.comparison.a), found.described(head.comparison.b)
     table = concept_table(a, b, head.calibration)
     logit = dict(zip(head.frame["row"], head.frame["logit"], strict=True))
-    groups = _groups(a)
-    neurons = _best_neurons(found, found.folder.neurons(head.comparison.models[0]), a, table)
-    tokens_a = shown_tokens(a, table["feature"], 5, found.decode) if len(table) else []
+    groups = _groups(a.store)
+    neurons = _best_neurons(found, found.folder.neurons(head.comparison.models[0]), a.store, table)
+    tokens_a = a.strings(table["feature"], 5, found.decode) if len(table) else []
     partners = table.loc[table["partner"] >= 0, "partner"].unique() if len(table) else []
-    tokens_b = dict(zip(partners, shown_tokens(b, partners, 5, found.decode), strict=True))
+    tokens_b = dict(zip(partners, b.strings(partners, 5, found.decode), strict=True))
     return tuple(
         ConceptRow(
             kind=row.kind,
@@ -489,7 +492,7 @@ def pair_groups(found: Findings, size: int = 5) -> tuple[PairGroup, ...]:
 
 
 def _pair(found: Findings, head: Compared, row: Any) -> Pair:
-    a, b = found.store(head.comparison.a), found.store(head.comparison.b)
+    a, b = found.described(head.comparison.a), found.described(head.comparison.b)
     return Pair(
         a=_card(found, a, row.row, b, row.col),
         b=_card(found, b, row.col, a, row.row),
@@ -504,8 +507,8 @@ def _pair(found: Findings, head: Compared, row: Any) -> Pair:
     )
 
 
-def _card(found: Findings, store: FeatureStore, feature: int, other: FeatureStore, partner: int) -> FeatureCard:
-    known = specificity(store)
+def _card(found: Findings, side: Described, feature: int, other: Described, partner: int) -> FeatureCard:
+    store, known = side.store, side.specificity
     (shown,) = examples(store, [feature], k=4, before=8, after=4, per_block=1)
     return FeatureCard(
         index=int(feature),
@@ -513,7 +516,7 @@ def _card(found: Findings, store: FeatureStore, feature: int, other: FeatureStor
         kind=known.kind_names[feature] or "",
         purity=float(known.purity[feature]),
         promotes=promoted(store, feature, found.decode),
-        examples=tuple(_examples(shown, found.decode, store, other, partner)),
+        examples=tuple(_examples(shown, found.decode, store, other.store, partner)),
     )
 
 
@@ -545,9 +548,6 @@ def promoted(
     dictionary, unembedding = store.dictionary, store.unembedding()
     if dictionary is None or dictionary.residual is None or unembedding is None:
         return ()
-    direction = dictionary.residual[feature].astype(np.float64)
-    if unembedding.center_d_model:
-        direction = direction - direction.mean()
-    weights = (direction * unembedding.gain) @ unembedding.W_U
+    weights = unembedding.logit_weights(dictionary.residual[feature][None].astype(np.float64))[0]
     order = np.argsort(-np.where(unembedding.mask, weights, -np.inf), kind="stable")[:k]
     return tuple(decode(order.tolist()))

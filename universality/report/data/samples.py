@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from universality.defaults import ALPHA
 from universality.matching.medians import median_of_all, quantile_of_all
+from universality.statistics.null_settings import NullSettings
 
 NAN = math.nan
 THRESHOLDS = (0.5, 0.7)
@@ -177,7 +177,7 @@ class Headline:
     replicates: int = 0
     share_significant: float = NAN
     share_within_kinds: float = NAN
-    q_level: float = ALPHA
+    q_level: float = NullSettings.alpha
     median_chosen: float = NAN
     nearest: float = NAN
     nearest_neurons: float = NAN

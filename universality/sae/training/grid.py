@@ -14,8 +14,7 @@ from torch import Tensor
 
 from universality.errors import CorpusError, FormatError, MismatchError
 from universality.files import as_path, read_json_lines, replacing_text
-from universality.models.training_checkpoint import load_checkpoint, save_checkpoint
-from universality.models.training_log import keep_log_until
+from universality.models.training_checkpoint import load_checkpoint, save_checkpoint, truncate_log
 from universality.progress import progress
 from universality.sae.compute.workers import available_cores, share_out
 from universality.sae.training.trainer import SAETrainer
@@ -142,7 +141,7 @@ class _Progress:
         self, log: Path | None, start: int, total: int, trainers: Mapping[Key, SAETrainer], watcher: Watcher | None
     ) -> None:
         self._trainers, self._watcher = trainers, watcher
-        self._before = keep_log_until(log, start) if log else {}
+        self._before = truncate_log(log, start) if log else {}
         self._log = log.open("a", encoding="utf-8") if log else None
         what = f"train {len(trainers)} SAEs"
         self._bar = progress(total=total, initial=start, desc=what, unit="step", silent=log is None)
