@@ -49,7 +49,7 @@ for a, b in pairwise(names):
     rows[f"{a} -> {b}"] = {
         "features": living,
         "scored": int((~np.isnan(found.held_out)).sum()),
-        "median r": found.summary()["matched_report"],
+        "median r": found.summary().held_out_median,
         f"r >= {LEAST}": kept.sum() / max(1, living),
         "decoder cosine": np.median(cosine),
         "at random": np.median(at_random),

@@ -74,17 +74,17 @@ def best_match(study: Study) -> pd.DataFrame:
             "best": (units, best[units], found.best_col_held_out[units]),
             "matched": (found.match.rows, found.match.cols, found.held_out),
         }
-        living = int((~found.match.dead_rows).sum())
+        numbers = found.summary(q_level=0.05)
+        living = numbers.n_living
         row: dict[str, object] = {"units": "neurons" if width is None else f"features, {width:,}", "living": living}
         for name, (i, j, scores) in medians.items():
             estimate = of_draws(median_of_all(scores, living), _median_draws(a, b, i, j, living))
             row |= {f"{name}_scored": int((~np.isnan(scores)).sum())}
             row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         for null in ("global", "kind"):
-            chance = found.under(null)  # type: ignore[arg-type]
+            chance = numbers.nulls.get(null)  # type: ignore[call-overload]
             if chance is not None:
-                said = chance.summary(0.05)
-                row |= {f"null_{null}": said["null_best_of_rows"], f"q_{null}": said["share_q_0.05"]}
+                row |= {f"null_{null}": chance.nearest_median, f"q_{null}": chance.share_of_tested}
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -218,4 +218,4 @@ def test_without_its_data_the_page_says_what_is_missing(explored: Path, tmp_path
     with Browser(tmp_path / "profile") as browser:
         browser.open(alone.as_uri() + "#explore/pairs")
         said = browser.until("document.querySelector('#explorer .warnings')?.innerText")
-        assert "data/index.js is not there" in said
+        assert "data/index.js is missing or truncated" in said

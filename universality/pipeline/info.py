@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,8 @@ def _archive(path: Path, verify: bool) -> Iterator[str]:
         if isinstance(found, TokenBlocks):
             yield f"  {len(found):,} blocks of {found.n_ctx}, {found.n_tokens:,} tokens, hash {found.hash}"
         else:
-            yield from (f"  {key}: {value}" for key, value in found.summary().items())
+            numbers = asdict(found.summary()) if isinstance(found, Calibration) else found.summary()
+            yield from (f"  {key}: {value}" for key, value in numbers.items())
         return
     raise FormatError(f"{path}: no calibration, match or token blocks of this package, or a torn one")
 

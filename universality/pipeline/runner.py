@@ -349,7 +349,7 @@ def _say_end(outcomes: list[Outcome], folder: RunFolder, until: str) -> None:
         rest = "" if len(made) == len(outcomes) else "; the others were done"
         print(f"{len(made)} of {len(outcomes)} tasks in {sum(o.seconds for o in made):.0f} s{rest}")
     if until == "report":
-        from universality.pipeline.reporting.terminal_summary import print_findings
+        from universality.pipeline.reporting.terminal_summary import print_summary
 
-        print_findings(folder)
+        print_summary(folder)
     print(folder.report if until == "report" else folder.root)

@@ -20,8 +20,8 @@ STAGES = {
     "match": 2,
     "families": 2,
     "export": 2,
-    "report": 2,
-    "controls": 2,
+    "report": 3,
+    "controls": 3,
     "crosscoder": 2,
 }
 """The part of a task's name before the slash → the version of the code that makes it."""

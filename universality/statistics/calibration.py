@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+import math
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +14,10 @@ import pandas as pd
 
 from universality.archive import Arrays, read_archive, write_archive
 from universality.arrays import FloatArray, IntArray
+from universality.defaults import ALPHA
 from universality.errors import MismatchError
 from universality.matching import Match
-from universality.matching.medians import known_median, median_of_all
+from universality.matching.medians import known_median, median_of_all, quantile_of_all
 from universality.notebook_card import card
 from universality.statistics.bootstrap import MIN_GROUPS
 from universality.statistics.held_out import optimism
@@ -24,10 +26,135 @@ from universality.statistics.repairing import Null
 
 FORMAT, VERSION = "universality.calibration", 3
 CHANCE_ARRAYS = tuple(field.name for field in fields(Chance) if field.name != "null")
-KEPT = (  # of the match's own summary
-    "floor", "n_rows", "n_cols", "dead_rows", "dead_cols", "n_pairs", "unmatched_rows", "unmatched_cols",
-    "collisions_rows", "collisions_cols", "gap",
-)  # fmt: skip
+
+
+THRESHOLDS = (0.5, 0.7)
+"""Levels of r whose shares are reported; 0.5 decides the verdict of a report."""
+
+
+@dataclass(frozen=True)
+class NullSummary:
+    """One null beside a matching; its scores are those of the anchoring side's living features in all replicates.
+
+    Parameters
+    ----------
+    replicates
+        Replicates that were run.
+    median, q95, q99
+        Median and quantiles of the null's matched scores; a feature without a partner lies below every score.
+    nearest_median, nearest_median_cols
+        Median score of the nearest partner, of rows and of columns.
+    n_tested
+        Pairs with a q-value.
+    share_significant
+        Share of the living rows whose pair has q at or below ``q_level``; NaN where no pair was tested.
+    share_of_tested
+        The same as a share of the tested pairs.
+    calibrated_median
+        Median of the pairs' scores between the null's quantile (0) and 1.
+    """
+
+    replicates: int = 0
+    median: float = math.nan
+    q95: float = math.nan
+    q99: float = math.nan
+    nearest_median: float = math.nan
+    nearest_median_cols: float = math.nan
+    n_tested: int = 0
+    share_significant: float = math.nan
+    share_of_tested: float = math.nan
+    calibrated_median: float = math.nan
+
+
+@dataclass(frozen=True)
+class CalibrationSummary:
+    """Numbers of one calibrated matching: the only names under which tables, files and pages give them.
+
+    Medians count every living feature; one without a score (it fires too rarely where partners are scored, or has no
+    partner) lies below every score. A median is NaN where at most half have a score. Numbers of the choosing half
+    leave out what has no held-out score, so that both medians are of the same pairs.
+
+    Parameters
+    ----------
+    measure, method, floor
+        Measure, matcher and least score of a pair.
+    n_rows, n_cols, dead_rows, dead_cols
+        Features of each side, and those of them that never fire where partners are chosen.
+    n_pairs, unmatched_rows, unmatched_cols
+        Matched pairs, and living features in none.
+    collisions_rows, collisions_cols
+        Features whose nearest partner is the nearest partner of another feature too; None where not counted.
+    gap
+        Upper bound on how far the assignment's sum lies below the optimum; None where nothing is optimised.
+    n_living, n_scored
+        Rows that fire where partners are chosen, and those of them whose pair has a held-out score.
+    chosen_median, held_out_median
+        Median score of the pairs on the half that chose partners and on the other half, over ``n_living`` rows.
+    median_ci
+        95% interval of ``held_out_median`` over groups of documents, the pairs fixed.
+    n_groups
+        Groups of documents that were resampled for intervals.
+    shares
+        Shares of ``n_living`` with a held-out score of at least each of ``THRESHOLDS``.
+    optimism
+        Mean of chosen minus held-out score over the scored pairs.
+    nearest_chosen_median, nearest_median
+        Medians of the rows' nearest partners (which may repeat), on the choosing half and held out.
+    nearest_chosen_median_cols, nearest_median_cols
+        The same of the columns.
+    q_level
+        Level at or below which q counts as more than chance.
+    nulls
+        Null → its summary, in the order in which they were run.
+
+    Examples
+    --------
+    >>> summary = CalibrationSummary(held_out_median=0.5, nulls={"kind": NullSummary(share_significant=0.25)})
+    >>> summary.share_significant("kind"), summary.share_significant("global"), summary.first_null
+    (0.25, nan, 'kind')
+    """
+
+    measure: str = "activation"
+    method: str = "hungarian"
+    floor: float | None = None
+    n_rows: int = 0
+    n_cols: int = 0
+    dead_rows: int = 0
+    dead_cols: int = 0
+    n_pairs: int = 0
+    unmatched_rows: int = 0
+    unmatched_cols: int = 0
+    collisions_rows: int | None = None
+    collisions_cols: int | None = None
+    gap: float | None = None
+    n_living: int = 0
+    n_scored: int = 0
+    chosen_median: float = math.nan
+    held_out_median: float = math.nan
+    median_ci: tuple[float, float] = (math.nan, math.nan)
+    n_groups: int = 0
+    shares: tuple[float, ...] = (math.nan,) * len(THRESHOLDS)
+    optimism: float = math.nan
+    nearest_chosen_median: float = math.nan
+    nearest_median: float = math.nan
+    nearest_chosen_median_cols: float = math.nan
+    nearest_median_cols: float = math.nan
+    q_level: float = ALPHA
+    nulls: dict[Null, NullSummary] = field(default_factory=dict)
+
+    @property
+    def first_null(self) -> Null:
+        """Name of the null that p and q of the pairs refer to; "global" where none was asked for."""
+        return next(iter(self.nulls), "global")
+
+    @property
+    def null(self) -> NullSummary:
+        """Summary of the first null, all NaN where none was asked for."""
+        return self.nulls.get(self.first_null, NullSummary())
+
+    def share_significant(self, null: Null) -> float:
+        """Return the share of living rows that beat a null; NaN where it was not run."""
+        return self.nulls.get(null, NullSummary()).share_significant
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,50 +352,62 @@ class Calibration:
         where = f"the {' and '.join(nulls)} null{'s' if len(nulls) > 1 else ''}"
         return [f"fires fewer than {self.settings['min_firings']} times on the blocks of {where}: no p-value"]
 
-    def summary(self, q_level: float | None = None) -> dict[str, Any]:
-        """The numbers to print beside each other: matched and best-partner medians, chosen and held out, and chance.
-
-        The medians ``matched_…`` and ``best_of_rows_…`` are of the ``n_living`` rows that fire where partners are
-        chosen, ``best_of_cols_…`` of such columns: half of *all* of them reach it, and one without a score (too rare
-        where partners are scored, or without a partner) reaches none. NaN where at most half have a score.
-        What has no held-out score counts as without one in ``…_choose`` too, so that the two medians are of the same
-        pairs (where nothing at all is held out, all count). ``n_scored`` rows have a held-out score with their partner;
-        ``optimism`` is a mean over these.
+    def summary(self, q_level: float | None = None) -> CalibrationSummary:
+        """Summarise the matching: medians where partners were chosen and held out, and what chance gives.
 
         Parameters
         ----------
         q_level
             Pairs with q at or below it count as more than chance; by default the ``alpha`` of the calibration.
+
+        Returns
+        -------
+        CalibrationSummary
+            Numbers of the whole matching.
         """
         level = self.settings["alpha"] if q_level is None else q_level
-        best, found = self.match.nearest, self.match.summary()
-        rows, cols = (int((~dead).sum()) for dead in (self.match.dead_rows, self.match.dead_cols))
-        first, *others = self.chances
-        said = first.summary(level)
-        for chance in others:
-            said |= {f"{key}_{chance.null}": value for key, value in chance.summary(level).items()}
-        return {
-            **{key: found[key] for key in KEPT},
-            "measure": self.settings["measure"],
-            "method": self.match.method,
-            "null": first.null,
-            "n_living": rows,
-            "n_scored": int((~np.isnan(self.held_out)).sum()),
-            "matched_choose": median_of_all(_where_held_out(self.match.scores, self.held_out), rows),
-            "matched_report": median_of_all(self.held_out, rows),
-            "matched_report_low": float(self.median_ci[0]),
-            "matched_report_high": float(self.median_ci[1]),
-            "groups_report": self.n_groups,
-            "optimism": optimism(self.match.scores, self.held_out),
-            "best_of_rows_choose": median_of_all(_where_held_out(best.best_col_score, self.best_col_held_out), rows),
-            "best_of_rows_report": median_of_all(self.best_col_held_out, rows),
-            "best_of_cols_choose": median_of_all(_where_held_out(best.best_row_score, self.best_row_held_out), cols),
-            "best_of_cols_report": median_of_all(self.best_row_held_out, cols),
-            **said,
-        }
+        match, nearest = self.match, self.match.nearest
+        rows, cols = (int((~dead).sum()) for dead in (match.dead_rows, match.dead_cols))
+        chosen, nearest_chosen, nearest_chosen_cols = (
+            _where_held_out(scores, held_out)
+            for scores, held_out in (
+                (match.scores, self.held_out),
+                (nearest.best_col_score, self.best_col_held_out),
+                (nearest.best_row_score, self.best_row_held_out),
+            )
+        )
+        return CalibrationSummary(
+            measure=self.settings["measure"],
+            method=match.method,
+            floor=match.floor,
+            n_rows=match.shape[0],
+            n_cols=match.shape[1],
+            dead_rows=int(match.dead_rows.sum()),
+            dead_cols=int(match.dead_cols.sum()),
+            n_pairs=int(match.rows.size),
+            unmatched_rows=int(match.unmatched_rows.size),
+            unmatched_cols=int(match.unmatched_cols.size),
+            collisions_rows=match.collisions["rows"],
+            collisions_cols=match.collisions["cols"],
+            gap=match.gap,
+            n_living=rows,
+            n_scored=int((~np.isnan(self.held_out)).sum()),
+            chosen_median=median_of_all(chosen, rows),
+            held_out_median=median_of_all(self.held_out, rows),
+            median_ci=(float(self.median_ci[0]), float(self.median_ci[1])),
+            n_groups=self.n_groups,
+            shares=tuple(float((self.held_out >= r).sum() / rows) if rows else math.nan for r in THRESHOLDS),
+            optimism=optimism(match.scores, self.held_out),
+            nearest_chosen_median=median_of_all(nearest_chosen, rows),
+            nearest_median=median_of_all(self.best_col_held_out, rows),
+            nearest_chosen_median_cols=median_of_all(nearest_chosen_cols, cols),
+            nearest_median_cols=median_of_all(self.best_row_held_out, cols),
+            q_level=level,
+            nulls={chance.null: _summarise(chance, level, rows) for chance in self.chances},
+        )
 
     def _repr_html_(self) -> str:
-        return card("Calibrated match", self.summary())
+        return card("Calibrated match", asdict(self.summary()))
 
     def save(self, path: str | Path) -> Path:
         """Write everything, the match included, to one .npz or .json file, whole or not at all."""
@@ -320,3 +459,22 @@ def _where_held_out(chosen: FloatArray, held_out: FloatArray) -> FloatArray:
     """Scores where chosen, NaN where there is none held out; all of them where nothing is held out."""
     missing = np.isnan(held_out)
     return chosen if missing.all() else np.where(missing, np.nan, chosen)
+
+
+def _summarise(chance: Chance, q_level: float, n_living: int) -> NullSummary:
+    scores = chance.scores[~np.isnan(chance.scores)]  # NaN: dead; -inf: living without a partner, which counts
+    q = chance.q[~np.isnan(chance.q)]
+    n_significant = int((q <= q_level).sum())
+    median, q95, q99 = (quantile_of_all(scores, scores.size, level) for level in (0.5, 0.95, 0.99))
+    return NullSummary(
+        replicates=len(chance.scores),
+        median=median,
+        q95=q95,
+        q99=q99,
+        nearest_median=known_median(chance.best_of_rows),
+        nearest_median_cols=known_median(chance.best_of_cols),
+        n_tested=q.size,
+        share_significant=n_significant / n_living if q.size and n_living else math.nan,
+        share_of_tested=n_significant / q.size if q.size else math.nan,
+        calibrated_median=known_median(chance.calibrated),
+    )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def compare(home: Path, store: Path, matched: Comparison, calibration: Path, settings: StatisticsConfig) -> list[Path]:
     """``features.csv``, ``classes.csv``, ``summary.json`` and the picture, in the crosscoder's folder."""
     from universality.report import figures
-    from universality.report.figures.redrawing import draw_picture
+    from universality.report.figures.figure_registry import draw_picture
 
     norms, s = _read(home / "norms.csv"), settings
     chance = s.nulls, s.replicates, s.seed, s.min_firings
