@@ -53,5 +53,5 @@ def test_what_a_run_reads_of_itself_is_named_where_it_is_torn(tmp_path: Path) ->
     for name in ("quality", "summary"):
         (home / f"{name}.json").write_text("{}")
     (home / "classes.csv").write_text("")
-    with pytest.raises(FormatError, match=r"classes\.csv: not a whole table"):
+    with pytest.raises(FormatError, match=r"classes\.csv: truncated or corrupt table"):
         describe_crosscoder(home)

@@ -166,7 +166,7 @@ def test_tokens_are_text_wherever_they_appear(page: Browser, nasty: tuple[str, .
 
 def test_a_zero_is_never_negative(page: Browser) -> None:
     core = (files("universality.report") / "explorer" / "core.js").read_text(encoding="utf-8")
-    numbers = core[core.index("const known") : core.index("// A token")]
+    numbers = core[core.index("const known") : core.index("// A single token")]
     values = "[-0.001, -0.127, 0, 0.004].map((x) => fixed(x)).concat(small(-0.0002), small(0.5))"
     written = page.run(f"(() => {{ {numbers} return {values}; }})()")
     assert written == ["0.00", "−0.13", "0.00", "0.00", "−2e-4", "0.500"]

@@ -34,9 +34,13 @@ def test_saved_tables_draw_the_report_s_pictures_again(run: Path) -> None:
 
 
 def test_figures_for_print_keep_their_text(run: Path, tmp_path: Path) -> None:
-    files = draw_figures(run, ("pdf", "svg"), tmp_path)
+    few = tmp_path / "few"
+    (few / "figures" / "tables").mkdir(parents=True)
+    for name in ("best_match", "coverage", "held_out"):
+        shutil.copy(run / "figures" / "tables" / f"{name}.csv", few / "figures" / "tables")
+    files = draw_figures(few, ("pdf", "svg"), tmp_path)
     assert {path.suffix for path in files} == {".pdf", ".svg"}
-    assert len(files) == 2 * len(tables_in(run / "figures" / "tables"))
+    assert len(files) == 2 * len(tables_in(few / "figures" / "tables")) == 6
     svg = (tmp_path / "coverage.svg").read_text(encoding="utf-8")
     assert ">their mean held-out r</text>" in svg
     assert (tmp_path / "coverage.pdf").read_bytes().startswith(b"%PDF")
@@ -77,7 +81,7 @@ def test_what_cannot_be_drawn_is_refused(run: Path, tmp_path: Path) -> None:
 
 def test_the_commands_take_a_run_s_folder(planted: Any, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    shutil.copytree(planted[1].root, run, ignore=shutil.ignore_patterns("report", "figures"))
+    shutil.copytree(planted[1].root, run, ignore=shutil.ignore_patterns("report", "figures", "matches", "families"))
     python = [sys.executable, "-m", "universality"]
     done = subprocess.run([*python, "report", run], capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stdout.strip()) == (0, str(run / "report" / "index.html")), done.stderr

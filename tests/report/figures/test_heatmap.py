@@ -52,7 +52,7 @@ def test_the_caption_tells_diagonal_from_rest() -> None:
     np.fill_diagonal(matrix, 0.9)
     said = figures.describe_heatmap(figures.MatchedMatrix(matrix, matrix, 4))
     assert (
-        "On the diagonal the median is 0.90; off it the median size is 0.600, and 100.00% of cells reach 0.5."
+        "On the diagonal the median is 0.90; off the diagonal the median size is 0.600, and 100.00% of cells reach 0.5."
         in said.text
     )
     matrix[0, 1] = np.nan

@@ -121,7 +121,7 @@ def _draw(axes: Axes, matrix: Matrix, title: str, n_ranks: int) -> AxesImage:
 
 
 def describe_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") -> Caption:
-    """What the picture shows and what to see in it, with the contrast of diagonal and rest in numbers."""
+    """Write the caption, with the contrast between the diagonal and the other cells in numbers."""
     n = len(matrix.sample)
     on = np.diag(matrix.sample)
     off = matrix.sample[~np.eye(n, dtype=bool)]
@@ -134,18 +134,18 @@ def describe_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") ->
     a, b = matrix.names
     text = (
         f"Rows are features of {a}, columns their partners in {b}, both ordered by match quality (in a "
-        f"report, pairs too rare for a p-value last). Left: {drawn}; cells are "
-        f"single similarities, nothing is averaged. Right: the best {count(len(matrix.best))}. A dark diagonal on a "
-        "pale ground says that each feature resembles its partner and no other; squares or dark cells off the diagonal "
-        "say that several features share a meaning."
+        f"report, pairs too rare for a p-value come last). Left: {drawn}; cells are "
+        f"single similarities without averaging. Right: the best {count(len(matrix.best))}. A dark diagonal on a "
+        "pale background shows that each feature resembles its partner and no other; squares or dark cells off the "
+        "diagonal show that several features respond to the same text."
     )
     if not on.size:
         return Caption(text, f"Heatmap of {measure}: no pairs.")
     contrast = f" On the diagonal the median is {fixed(float(np.median(on)))}"
     if off.size:
         contrast += (
-            f"; off it the median size is {fixed(float(np.median(off)), 3)}, and {percent((off >= 0.5).mean(), 2)} of "
-            "cells reach 0.5"
+            f"; off the diagonal the median size is {fixed(float(np.median(off)), 3)}, and "
+            f"{percent((off >= 0.5).mean(), 2)} of cells reach 0.5"
         )
     return Caption(text + contrast + ".", f"Heatmap of {measure} between {drawn} of matched features.{contrast}.")
 
