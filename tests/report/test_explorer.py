@@ -192,15 +192,10 @@ def test_no_serious_fault_of_accessibility(explored: Path, tmp_path: Path, dark:
                 "axe.run({resultTypes: ['violations']}).then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact)).map(v => [v.id, v.nodes[0].html, v.nodes[0].failureSummary]))"
             )
             assert faults == [], view
-
-
-def test_that_check_sees_a_fault(explored: Path, tmp_path: Path) -> None:
-    with Browser(tmp_path / "profile") as browser:
-        browser.open(explored.as_uri())
-        browser.run(f"{AXE};0")
-        browser.run("document.body.append(document.createElement('button')); 0")
-        found = browser.run("axe.run({resultTypes: ['violations']}).then(r => r.violations.map(v => v.id))")
-        assert "button-name" in found
+        if not dark:  # the check can fail
+            browser.run("document.body.append(document.createElement('button')); 0")
+            found = browser.run("axe.run({resultTypes: ['violations']}).then(r => r.violations.map(v => v.id))")
+            assert "button-name" in found
 
 
 @pytest.mark.parametrize("view", VIEWS)

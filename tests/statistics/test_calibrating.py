@@ -346,7 +346,7 @@ def test_one_group_has_no_null_and_no_interval_and_says_so(tmp_path: Path) -> No
     assert "found 1 groups, 30 blocks" in c.notes[1]
     assert set(c.to_frame()["note"]) == {"no interval: too few groups"}
     none = calibrate(plant.a, plant.b, **{**QUICK, "bootstrap": 0})
-    assert set(none.to_frame()["note"]) == {"no interval: bootstrap is 0, so none was asked for"}
+    assert set(none.to_frame()["note"]) == {"no interval: bootstrap is 0, so none was requested"}
 
 
 def test_few_groups_and_few_full_blocks_are_remarked_on(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ def render(report: Report) -> str:
         published=published,
         thresholds=THRESHOLDS,
         script=Markup(script),
+        # the page's policy allows this script alone, by its hash, so that injected markup cannot run
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(style),
     )
@@ -175,6 +176,7 @@ def _image(picture: Picture) -> Markup:
 def _stretches(example: Example) -> list[Stretch]:
     """Cut the text of an example where its shade changes, but never within a character."""
     stretches: list[Stretch] = []
+    # NaN marks tokens on which the activation is not known
     strongest = max((a for a in example.activations if math.isfinite(a)), default=0.0)
     for piece in pieces(example.tokens):
         values = [example.activations[i] for i in piece.tokens if math.isfinite(example.activations[i])]

@@ -63,7 +63,7 @@ def intervals(population: Population) -> str:
 
 def difference(x: float, y: float) -> str:
     """Format x - y as the reader computes it from the two printed numbers."""
-    return fixed(round(x, 2) - round(y, 2))
+    return fixed(round(x, 2) - round(y, 2))  # 0.404 - 0.396 is printed as 0.40 - 0.40, so the difference is 0.00
 
 
 def median_of(population: Population, digits: int = 2, more: str = "") -> str:

@@ -110,6 +110,7 @@ def _whole(tokens: Sequence[str], start: int) -> int:
             text = decoder.decode(tokens[i].encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError:  # a surrogate that is not an escaped byte
             break
+        # errors="surrogateescape" gives up on a begun character by returning its bytes as escapes
         if begun and text[:1] != "" and "\udc80" <= text[0] <= "\udcff":
             break  # the bytes so far do not begin a character
         if i == start or text:

@@ -1,4 +1,4 @@
-"""What calibrating a matching finds: scores beside what chance gives, as a table, numbers and a file."""
+"""Result of a calibration: held-out scores beside the null, as a table, as numbers and as a file."""
 
 from __future__ import annotations
 
@@ -159,9 +159,9 @@ class CalibrationSummary:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """A match chosen on one half of the documents, with held-out scores, a null and intervals.
+    """A match chosen on one half of the documents, with held-out scores, nulls and intervals.
 
-    NaN stands for what the data cannot tell; `notes` and the table's ``note`` say why.
+    NaN means that the data do not determine a number; `notes` and the table's ``note`` give the reason.
 
     Parameters
     ----------
@@ -170,26 +170,26 @@ class Calibration:
     held_out, ci_low, ci_high
         [n_pairs] scores on the reporting half, with bootstrap intervals over groups of documents.
     median_ci
-        [2] interval of the median of ``held_out`` over groups of documents, the pairs fixed; the median is of all
-        living rows, as `summary` gives it.
+        [2] interval of the median of ``held_out`` over groups of documents, with the pairs fixed; the median counts all
+        living rows, as in `summary`.
     n_groups
-        Groups of documents (documents in kinds of few groups) that were resampled for the intervals; 0: none.
+        Groups of documents (documents in kinds of few groups) that were resampled for the intervals; 0 for none.
     count_a, count_b
         [n_pairs] firings of row and column on the choosing half.
     best_col_held_out, best_row_held_out
-        [n_rows], [n_cols] held-out scores of every feature's best partner (chosen on the choosing half).
+        [n_rows], [n_cols] held-out scores of every feature with its nearest partner, chosen on the choosing half.
     anchor
         "rows" or "cols": the side whose features carry the null scores (the smaller one of an assignment).
     chances
-        What each null says; ``p``, ``q``, ``calibrated``, ``stratum``, ``edges`` and ``null_scores`` are those of the
+        Result of each null; ``p``, ``q``, ``calibrated``, ``stratum``, ``edges`` and ``null_scores`` are those of the
         first.
     settings
-        What `calibrate` was asked for.
+        Arguments of `calibrate`.
     notes
-        What could not be concluded, and what was left out.
+        Numbers that could not be determined, and data that were left out, with reasons.
     ceiling_a, ceiling_b
-        [n_pairs] the ceiling of each pair's row and column: the held-out score of that feature with its partner in a
-        second SAE of its own model, which differs in the seed only. None where none is known; see `with_ceilings`.
+        [n_pairs] ceiling of the row and of the column of each pair: the held-out score of that feature with its partner
+        in a second SAE of its own model, which differs in its seed only. None where not known; see `with_ceilings`.
     """
 
     match: Match
@@ -226,70 +226,70 @@ class Calibration:
 
     @property
     def stratum(self) -> IntArray:
-        """[n_pairs] class of the anchoring feature's firings on the first null's blocks, -1 if too rare."""
+        """[n_pairs] class of the anchoring feature's firing count on the first null's blocks, -1 if too rare."""
         return self.chances[0].stratum
 
     @property
     def edges(self) -> FloatArray:
-        """[n_strata + 1] firings on the first null's blocks that bound the classes."""
+        """[n_strata + 1] firing counts on the first null's blocks that bound the classes."""
         return self.chances[0].edges
 
     @property
     def null_scores(self) -> FloatArray:
-        """[n_replicates, n_anchor] of the first null."""
+        """[n_replicates, n_anchor] scores of the first null."""
         return self.chances[0].scores
 
     def under(self, null: Null) -> Chance | None:
-        """What a null says, or None where it was not run."""
+        """Return the result of a null, or None where it was not run."""
         return next((chance for chance in self.chances if chance.null == null), None)
 
     def with_ceilings(self, a: Calibration | None = None, b: Calibration | None = None) -> Calibration:
-        """The same with each pair's own ceilings, as the columns ``ceiling_a`` and ``ceiling_b``.
+        """Return a copy with the ceilings of each pair, as the columns ``ceiling_a`` and ``ceiling_b``.
 
         Parameters
         ----------
         a, b
-            Calibrations of the SAE whose features are the rows here, and of the one whose features are the columns,
-            each with a second SAE of the same model, as rows and columns in this order. A feature's ceiling is its
-            held-out score there; NaN without a scored partner. None: all NaN.
+            Calibrations of the SAE whose features are the rows here (a), and of the SAE whose features are the columns
+            (b), each against a second SAE of the same model, in this order. The ceiling of a feature is its held-out
+            score there; NaN without a scored partner. With None all ceilings of a side are NaN.
 
         Raises
         ------
         MismatchError
-            If a ceiling is of dictionaries of another width, of another store, or of another measure.
+            If a ceiling was computed from dictionaries of another width, another store, or another measure.
         """
         sides = ((a, self.match.rows, 0, "a"), (b, self.match.cols, 1, "b"))
         of_a, of_b = (self._ceiling(*side) for side in sides)
         return replace(self, ceiling_a=of_a, ceiling_b=of_b)
 
-    def _ceiling(self, of: Calibration | None, features: IntArray, axis: int, name: str) -> FloatArray:
-        if of is None:
+    def _ceiling(self, seeds: Calibration | None, features: IntArray, axis: int, name: str) -> FloatArray:
+        if seeds is None:
             return np.full(features.size, np.nan)
         width = self.match.shape[axis]
-        if of.match.shape[0] != width or of.settings["measure"] != self.settings["measure"]:
+        if seeds.match.shape[0] != width or seeds.settings["measure"] != self.settings["measure"]:
             raise MismatchError(
                 f"with_ceilings: expected for {name} a calibration by {self.settings['measure']} whose rows are the "
-                f"{width} features of this one's {('rows', 'columns')[axis]}, found one by {of.settings['measure']} "
-                f"with {of.match.shape[0]} rows; pass calibrate(first, second) of two SAEs of that model"
+                f"{width} features of this one's {('rows', 'columns')[axis]}, found one by {seeds.settings['measure']} "
+                f"with {seeds.match.shape[0]} rows; pass calibrate(first, second) of two SAEs of that model"
             )
-        wanted, found = (_content(m, side) for m, side in ((self.match, name), (of.match, "a")))
-        if wanted and found and wanted != found:
+        expected, actual = _content(self.match, name), _content(seeds.match, "a")
+        if expected and actual and expected != actual:
             raise MismatchError(
                 f"with_ceilings: the rows of the calibration for {name} are of another store than the "
-                f"{('rows', 'columns')[axis]} of this one; pass calibrate(first, second) with that store first: for a "
-                "the ceiling of the rows, for b that of the columns"
+                f"{('rows', 'columns')[axis]} of this one; pass calibrate(first, second) with that store first: a is "
+                "for the rows, b for the columns"
             )
         score = np.full(width, np.nan)
-        score[of.match.rows] = of.held_out
+        score[seeds.match.rows] = seeds.held_out
         return score[features]
 
     def to_frame(self) -> pd.DataFrame:
-        """One line a pair.
+        """Return a table with one row per pair.
 
-        Columns ``row col score held_out ci_low ci_high p q observed calibrated detectable``, the last five again for
-        every further null with its name behind (``p_kind``), then ``ceiling_a ceiling_b`` (NaN where no ceiling is
-        known) and ``count_a count_b stratum note``. ``observed`` is the pair's score on the blocks that the null can
-        re-pair; p, q, calibrated and detectable are about it.
+        Columns are ``row col score held_out ci_low ci_high p q observed calibrated detectable``, the last five again
+        for every further null with its name as suffix (``p_kind``), then ``ceiling_a ceiling_b`` (NaN where not known)
+        and ``count_a count_b stratum note``. ``observed`` is the score of the pair on the blocks that the null can re-pair;
+        p, q, calibrated and detectable refer to it.
         """
         columns: dict[str, npt.NDArray[Any] | list[str]] = {
             "row": self.match.rows,
@@ -308,28 +308,28 @@ class Calibration:
         return pd.DataFrame(columns | {"note": self._pair_notes()})
 
     def strata(self) -> pd.DataFrame:
-        """One line a class of firing counts: ``low high n scored held_out tau detectable``.
+        """Return a table with one row per class of firing counts: ``low high n scored held_out tau detectable``.
 
-        ``n`` pairs of which ``scored`` have a held-out score; ``held_out`` is the median of all n, those without a
-        score below every score. Classes are of firings on the blocks that the first null can re-pair; the medians of
-        ``tau``, its quantile, and of ``detectable``, what an observed score must exceed there to be told from chance,
-        are of the pairs that have them.
+        ``scored`` of ``n`` pairs have a held-out score; ``held_out`` is the median of all n, with unscored pairs below
+        every score. Counts are those on the blocks that the first null can re-pair. ``tau``, the null's quantile, and
+        ``detectable``, the score above which an observed score is significant, are medians over the pairs that have
+        them.
         """
-        of = {"tau": self.chances[0].tau, "detectable": self.chances[0].detectable}
+        thresholds = {"tau": self.chances[0].tau, "detectable": self.chances[0].detectable}
         rows = []
         for s, (low, high) in enumerate(pairwise(self.edges)):
             inside = self.stratum == s
             n, held_out = int(inside.sum()), self.held_out[inside]
             numbers = {"n": n, "scored": int((~np.isnan(held_out)).sum()), "held_out": median_of_all(held_out, n)}
-            medians = {name: known_median(values[inside]) for name, values in of.items()}
+            medians = {name: known_median(values[inside]) for name, values in thresholds.items()}
             rows.append({"low": low, "high": high, **numbers, **medians})
-        frame = pd.DataFrame(rows, columns=["low", "high", "n", "scored", "held_out", *of])
-        return frame if rows else frame.astype(np.float64)  # without a class pandas would take them for objects
+        frame = pd.DataFrame(rows, columns=["low", "high", "n", "scored", "held_out", *thresholds])
+        return frame if rows else frame.astype(np.float64)  # without rows pandas would use the dtype object
 
     @property
     def _why_no_interval(self) -> str:
         if self.settings.get("bootstrap") == 0:
-            return "bootstrap is 0, so none was asked for"
+            return "bootstrap is 0, so none was requested"
         if self.settings.get("measure", "activation") != "activation":
             return f"{self.settings['measure']} keeps no statistics by group"
         if self.n_groups < MIN_GROUPS:
@@ -341,11 +341,11 @@ class Calibration:
             (np.isnan(self.held_out), "no held-out score"),
             (np.isnan(self.ci_low) & ~np.isnan(self.held_out), f"no interval: {self._why_no_interval}"),
         )
-        others = [[text for where, text in reasons if where[pair]] for pair in range(self.match.rows.size)]
-        return ["; ".join([*self._too_rare(pair), *texts]) for pair, texts in enumerate(others)]
+        texts = [[text for where, text in reasons if where[pair]] for pair in range(self.match.rows.size)]
+        return ["; ".join([*self._too_rare(pair), *of_pair]) for pair, of_pair in enumerate(texts)]
 
     def _too_rare(self, pair: int) -> list[str]:
-        """Why a pair has no p-value, where the blocks of a null hold too few of its firings."""
+        """Explain why a pair has no p-value, where it fires too rarely on the blocks of a null."""
         nulls = [chance.null for chance in self.chances if len(chance.scores) and chance.stratum[pair] < 0]
         if not nulls:
             return []
@@ -410,31 +410,31 @@ class Calibration:
         return card("Calibrated match", asdict(self.summary()))
 
     def save(self, path: str | Path) -> Path:
-        """Write everything, the match included, to one .npz or .json file, whole or not at all."""
+        """Write everything, the match included, atomically to one .npz or .json file; return its path."""
         header, arrays = self.match.to_parts()
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        parts: Arrays = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        parts: Arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
         parts |= {f"match.{name}": array for name, array in arrays.items()}
         parts |= {f"{chance.null}.{name}": array for chance in self.chances for name, array in chance.arrays().items()}
-        rest = {
+        described = {
             "anchor": self.anchor,
             "n_groups": self.n_groups,
             "settings": self.settings,
             "notes": list(self.notes),
             "match": header,
         }
-        return write_archive(path, FORMAT, VERSION, rest, parts)
+        return write_archive(path, FORMAT, VERSION, described, parts)
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises
         ------
         FileNotFoundError
-            When there is no such file.
+            If there is no such file.
         FormatError
-            When it is torn, another format, or of another version.
+            If it is truncated or corrupt, or has another format or version.
         """
         header, arrays = read_archive(path, FORMAT, VERSION)
         chances = tuple(
@@ -442,21 +442,21 @@ class Calibration:
             for null in header["settings"]["null"]
         )
         inner = {name.removeprefix("match."): arrays[name] for name in arrays if name.startswith("match.")}
-        own: dict[str, Any] = {name: array for name, array in arrays.items() if "." not in name}
-        own |= {"chances": chances}
-        own |= {name: header[name] for name in ("anchor", "n_groups", "settings")}
-        own |= {"notes": tuple(header["notes"])}
-        return cls(match=Match.from_parts(header["match"], inner), **own)
+        values: dict[str, Any] = {name: array for name, array in arrays.items() if "." not in name}
+        values |= {"chances": chances, "notes": tuple(header["notes"])}
+        values |= {name: header[name] for name in ("anchor", "n_groups", "settings")}
+        return cls(match=Match.from_parts(header["match"], inner), **values)
 
 
 def _content(match: Match, side: str) -> str | None:
-    """Hash of the store of one side, where it is recorded."""
+    """Return the hash of the store of one side, None where it is not recorded."""
     recorded = match.provenance.get(side)
     return recorded.get("content_hash") if isinstance(recorded, dict) else None
 
 
 def _where_held_out(chosen: FloatArray, held_out: FloatArray) -> FloatArray:
-    """Scores where chosen, NaN where there is none held out; all of them where nothing is held out."""
+    """Replace chosen scores by NaN where there is no held-out score, unless there is none at all."""
+    # both medians of a summary are then of the same pairs
     missing = np.isnan(held_out)
     return chosen if missing.all() else np.where(missing, np.nan, chosen)
 

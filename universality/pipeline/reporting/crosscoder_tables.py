@@ -2,7 +2,6 @@
 
 import csv
 import math
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,10 +46,9 @@ def compare(home: Path, store: Path, matched: Comparison, calibration: Path, set
 
     norms = _read(home / "norms.csv")
     null_settings = settings.nulls, settings.replicates, settings.seed, settings.min_firings
-    paths = store, matched.a, matched.b
-    with ExitStack() as stack:
-        stores = [stack.enter_context(FeatureStore.open(path)) for path in paths]
-        agreement = crosscoder_agreement(*stores, Calibration.load(calibration), norms["relative_norm"], *null_settings)
+    relative_norm, pairs = norms["relative_norm"], Calibration.load(calibration)
+    with FeatureStore.open(store) as joint, FeatureStore.open(matched.a) as a, FeatureStore.open(matched.b) as b:
+        agreement = crosscoder_agreement(joint, a, b, pairs, relative_norm, *null_settings)
     features = agreement.features.merge(norms[["feature", "refitted", "cosine"]], on="feature")
     by_class = features.groupby("class")[["refitted", "cosine"]].median()
     unpaired = pd.Series(feature_classes(norms["unpaired"])).value_counts(normalize=True)
@@ -122,7 +120,8 @@ def describe_crosscoder(home: Path) -> list[str]:
     chance = "/".join(numbers[f"chance_r_{null}"] for null in chances)
     return [
         f"crosscoder of A = {a} and B = {b}, compared with the matching {summary['matching']}: "
-        f"{summary['n_living']:,} living features, {quality['l0']:.1f} active, explained variance {in_a:z.3f} of A, {in_b:z.3f} of B",
+        f"{summary['n_living']:,} living features, {quality['l0']:.1f} active, explained variance "
+        f"{in_a:z.3f} of A, {in_b:z.3f} of B",
         table.to_string(index=False, float_format="{:z.3f}".format, na_rep="–"),
         LEGEND,
         f"SAE features of A: {numbers['unmatched']} are unmatched, {numbers['nearest_is_partner']} have their nearest "

@@ -52,7 +52,7 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
             "a report compares two models or more, or SAE seeds of one; the configuration names one of each: add "
             "another under models or saes.seeds, or stop at the stage `families`"
         )
-    summary = folder.report.with_name("summary.json")
+    summary = folder.report.with_name("summary.json")  # still that of the previous report, which names its pages
     with open_results(config, folder) as results:
         families, populations = saved_families(results), samples(results, results.headline)
         concepts = concept_rows(results)

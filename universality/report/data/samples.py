@@ -80,6 +80,7 @@ def _median_interval(ordered: np.ndarray[Any, np.dtype[np.float64]], n: int) -> 
     fewer than eight features, and where an end is an unscored feature.
     """
     without = n - ordered.size
+    # the number of features below the true median is binomial(n, 1/2): mean n / 2, deviation √n / 2
     half = 1.96 * math.sqrt(n) / 2
     low = max(0, math.floor(n / 2 - half)) - without
     high = min(n - 1, math.ceil(n / 2 + half) - 1) - without

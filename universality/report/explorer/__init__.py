@@ -68,7 +68,7 @@ class Words:
     def token(self, token: int) -> int:
         """Return the place of one token's text."""
         if token not in self._of_token:
-            text = self._decode([token])[0][: LONGEST + 1]
+            text = self._decode([token])[0][: LONGEST + 1]  # one more than is shown, so that shorten marks the cut
             self._of_token[token] = self._place(visible(text, alone=False))
         return self._of_token[token]
 
@@ -100,7 +100,7 @@ class Words:
         if stop == start:
             return [(self.token(tokens[start]), 1)]
         run = tuple(tokens[start:stop])
-        if run not in self._of_run:
+        if run not in self._of_run:  # runs recur often; joining one needs a decoder for every token in it
             self._of_run[run] = [(self._place(piece.text), len(piece.tokens)) for piece in pieces(self._decode(run))]
         return self._of_run[run]
 

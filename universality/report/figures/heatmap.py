@@ -179,8 +179,9 @@ def cluster_order(sample: Matrix) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Order pairs by an average-linkage tree over 1 - r, with r averaged over both directions."""
     if len(sample) < 3:
         return np.arange(len(sample))
+    # r between feature i and the partner of j differs from the reverse; linkage needs one symmetric distance
     r = np.nan_to_num((sample + sample.T).astype(np.float64) / 2)
-    distance = np.clip(1 - r, 0, 2)
+    distance = np.clip(1 - r, 0, 2)  # rounding can make r slightly larger than 1
     np.fill_diagonal(distance, 0)
     return np.asarray(leaves_list(linkage(squareform(distance, checks=False), "average")), dtype=np.int64)
 

@@ -52,6 +52,7 @@ def family_icicle(nodes: "pd.DataFrame", edges: "pd.DataFrame") -> Figure:
         say(axes, "no features")
         return figure
     kinds = _common_kinds(nodes)
+    # nearest: cells stay sharp; rgba: colours are not mixed where several columns share a pixel
     axes.imshow(_colours(columns, nodes, kinds), aspect="auto", interpolation="nearest", interpolation_stage="rgba")
     widths = nodes.groupby("level")["width"].first()
     axes.set_yticks(range(n_levels), [f"{count(int(width))} features" for width in widths])

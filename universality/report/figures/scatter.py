@@ -114,6 +114,7 @@ def _points(axes: Axes, x: Values, y: Values) -> None:
 def _single(axes: Axes, x: Values, y: Values) -> None:
     """Draw every point, crowded ones darker and on top."""
     places = np.column_stack([x, y])
+    # drawn in the order of their neighbours, so that dense regions are not hidden by points drawn later
     crowd = KDTree(places).query_ball_point(places, NEAR, return_length=True)
     order = np.argsort(crowd, kind="stable")
     axes.scatter(x[order], y[order], c=np.log(crowd[order]), cmap=DENSITY_MAP, s=7, linewidths=0, vmin=0, zorder=2)

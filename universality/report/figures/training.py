@@ -78,7 +78,7 @@ def training_curves(drawn: Sequence[Curve], unit: str = "tokens") -> Figure:
         As returned by ``curves``.
     """
     measures = [(key, label) for key, label in MEASURES if any(c.measure == key for c in drawn)]
-    looks = _looks(drawn)
+    looks = _looks(drawn)  # of all curves together, so that a run looks the same in every panel
     figure = new_figure(PAGE, 2.4)
     panels = figure.subplots(1, max(1, len(measures)), squeeze=False)[0]
     for axes, (key, label) in zip(panels, measures, strict=False):

@@ -82,6 +82,7 @@ def _members(graph: "nx.DiGraph", root: Node, most: int) -> tuple[dict[Node, Nod
             child = edge[1]
             if child not in parent and (child not in best or weight(graph, edge) > weight(graph, best[child])):
                 best[child] = edge
+        # by weight, then by index: the same graph is always drawn in the same way
         ordered = sorted(best, key=lambda node: (-weight(graph, best[node]), node))
         for node in ordered[most:]:
             hidden[best[node][0]] = hidden.get(best[node][0], 0) + 1
