@@ -14,8 +14,8 @@ from universality.errors import UniversalityError
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.report_pages import make_report
 from universality.pipeline.study import comparisons
+from universality.report.figures.figure_registry import draw, tables_in
 from universality.report.figures.figure_table import load_table
-from universality.report.figures.redrawing import draw, tables_in
 from universality.statistics import Calibration
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"

@@ -115,18 +115,19 @@ def test_the_p_of_a_pair_is_of_that_pair(unrelated: Planted, null: str) -> None:
 
 def test_summary_puts_medians_beside_chance(plant: Planted, found: Calibration) -> None:
     s = found.summary()
-    assert s["matched_choose"] > 0.3 > s["null_matched_q99"] > s["null_matched_median"] > 0
-    assert 0.45 <= s["share_q_0.05"] <= 0.6
-    assert 0 < s["optimism"] < 0.1
-    assert_allclose(s["best_of_rows_choose"], np.median(found.match.nearest.best_col_score))
+    assert s.chosen_median > 0.3 > s.null.q99 > s.null.median > 0
+    assert 0.45 <= s.null.share_of_tested <= 0.6
+    assert 0 < s.optimism < 0.1
+    assert_allclose(s.nearest_chosen_median, np.median(found.match.nearest.best_col_score))
     x, y = dense(plant.a), dense(plant.b)
     half = halves(x, "report")
     r = pearson(x[half], y[half])
-    assert_allclose(s["best_of_cols_report"], np.median(r[found.match.nearest.best_row, np.arange(80)]), atol=1e-9)
-    assert s["n_tested"] == 80
-    assert s["matched_report_low"] < s["matched_report"] < s["matched_report_high"]
-    assert s["matched_report_high"] - s["matched_report_low"] < 0.1
-    assert s["groups_report"] == found.n_groups == 40
+    assert_allclose(s.nearest_median_cols, np.median(r[found.match.nearest.best_row, np.arange(80)]), atol=1e-9)
+    assert s.null.n_tested == 80
+    low, high = s.median_ci
+    assert low < s.held_out_median < high
+    assert high - low < 0.1
+    assert s.n_groups == found.n_groups == 40
 
 
 @pytest.fixture(scope="module", params=[0.0, 0.5], ids=["all blocks", "half of the blocks"])
@@ -325,7 +326,7 @@ def test_without_two_halves_nothing_is_held_out_and_it_says_so(tmp_path: Path, o
     for unknown in (c.held_out, c.ci_low, c.ci_high):
         assert_array_equal(unknown, np.nan)
     assert np.isfinite(c.p).all()
-    assert np.isnan(c.summary()["optimism"])
+    assert np.isnan(c.summary().optimism)
     assert c.notes[0].startswith(f"no document of split '{missing}': partners are chosen and scored on the same")
     assert set(c.to_frame()["note"]) == {"no held-out score"}
 
@@ -345,7 +346,7 @@ def test_one_group_has_no_null_and_no_interval_and_says_so(tmp_path: Path) -> No
     assert "found 1 groups, 30 blocks" in c.notes[1]
     assert set(c.to_frame()["note"]) == {"no interval: too few groups"}
     none = calibrate(plant.a, plant.b, **{**QUICK, "bootstrap": 0})
-    assert set(none.to_frame()["note"]) == {"no interval: bootstrap is 0, so none was asked for"}
+    assert set(none.to_frame()["note"]) == {"no interval: bootstrap is 0, so none was requested"}
 
 
 def test_few_groups_and_few_full_blocks_are_remarked_on(tmp_path: Path) -> None:
@@ -396,7 +397,7 @@ def test_nothing_alive_is_nothing_not_an_error(tmp_path: Path) -> None:
     a = write_store(tmp_path / "a.h5", np.zeros((seen.n_tokens, 3)), seen)
     c = calibrate(a, a, **QUICK)
     assert len(c.to_frame()) == 0
-    assert np.isnan(c.summary()["matched_choose"])
+    assert np.isnan(c.summary().chosen_median)
 
 
 def test_no_replicates_no_p(plant: Planted) -> None:
