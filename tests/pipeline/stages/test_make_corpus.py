@@ -11,6 +11,7 @@ from run_commands import SMOKE, call_here
 from universality.config import Config, load_config
 from universality.corpus import TokenBlocks, load_tokenizer, train_bpe
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.reporting.run_facts import text_left_out
 from universality.pipeline.stages.make_corpus import corpus_inputs, make_corpus
 
 
