@@ -288,8 +288,8 @@ class Calibration:
 
         Columns are ``row col score held_out ci_low ci_high p q observed calibrated detectable``, the last five again
         for every further null with its name as suffix (``p_kind``), then ``ceiling_a ceiling_b`` (NaN where not known)
-        and ``count_a count_b stratum note``. ``observed`` is the score of the pair on the blocks that the null can re-pair;
-        p, q, calibrated and detectable refer to it.
+        and ``count_a count_b stratum note``. ``observed`` is the score of the pair on the blocks that the null can
+        re-pair; p, q, calibrated and detectable refer to it.
         """
         columns: dict[str, npt.NDArray[Any] | list[str]] = {
             "row": self.match.rows,
