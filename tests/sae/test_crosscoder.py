@@ -217,7 +217,7 @@ def test_what_was_saved_is_loaded(learnt: Crosscoder, world: World, tmp_path: Pa
 
 def test_files_that_are_none_are_refused(learnt: Crosscoder, tmp_path: Path) -> None:
     learnt.sae.save(tmp_path / "sae")
-    with pytest.raises(FormatError, match=r"sae: no crosscoder: expected a list of models .* found NoneType"):
+    with pytest.raises(FormatError, match=r"sae: not a crosscoder: expected a list of models .* found NoneType"):
         Crosscoder.load(tmp_path / "sae")
     folder = learnt.save(tmp_path / "torn")
     weights = folder / "sae_weights.safetensors"

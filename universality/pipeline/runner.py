@@ -251,9 +251,9 @@ def _joined_ranks() -> Iterator[Ranks | None]:
         # Gloo's threads call std::terminate if they still run when the interpreter shuts down, which would replace our
         # message and exit code by an abort. NCCL may wait in vain for a failed rank; there the process just ends.
         if not torch.cuda.is_available():
-            ranks.leave()
+            ranks.shut_down()
         raise
-    ranks.leave()
+    ranks.shut_down()
 
 
 def _stay_silent(outcome: Outcome) -> None:

@@ -76,7 +76,7 @@ class Processes(Protocol):
     def wait(self) -> None:
         """Wait until all processes have arrived."""
 
-    def tell(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Broadcast the first process's value (collective)."""
 
 
@@ -86,7 +86,7 @@ class _Alone:
     def wait(self) -> None:
         pass
 
-    def tell(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         return value
 
 
@@ -109,7 +109,7 @@ def run_tasks(
     for task in tasks:
         begin = time.monotonic()
         key = _key(task, folder) if processes.first else ""  # hashes are read by one process, not by all
-        skipped = processes.tell(processes.first and _is_done(task, folder, key))
+        skipped = processes.broadcast(processes.first and _is_done(task, folder, key))
         if not skipped:
             _make(task, folder, key, processes)
         outcomes.append(Outcome(task.name, skipped, time.monotonic() - begin))

@@ -1,7 +1,8 @@
 """Sparse autoencoders: trained in a grid, measured, encoded to (indices, values).
 
-Terms: a *feature* is one direction of a dictionary (elsewhere: latent), the *width* d_sae their number; a feature
-*fires* where its activation is positive; an SAE's *codes* are the features of a batch of tokens.
+Terms: a *feature* is one direction of a dictionary (elsewhere: latent), and the *width* d_sae is the number of
+features. A feature *fires* where its activation is positive. An SAE's *codes* are the features that fire on the tokens
+of a batch, with their activations.
 
 Names are imported when first used: a configuration reads the settings of an SAE without torch.
 """

@@ -76,7 +76,7 @@ def test_npz_members_that_are_no_weights_are_refused(tmp_path: Path) -> None:
     refused(zipped(tmp_path / "text.npz", {"W_dec.npy": b"\x93NUMPY\x01\x00\xff\xff(("}), "cannot be read as npz")
     refused(zipped(tmp_path / "code.npz", {"run.py": b"print()"}), r"expected at most 32 different .npy members")
     version = b"\x93NUMPY\x03\x00" + bytes(8)
-    refused(zipped(tmp_path / "v3.npz", {"W_dec.npy": version}), r"W_dec.npy is of .npy version \(3, 0\)")
+    refused(zipped(tmp_path / "v3.npz", {"W_dec.npy": version}), r"W_dec.npy has .npy version \(3, 0\)")
     many = {f"{i}.npy": npy(np.zeros(1, np.float32)) for i in range(33)}
     refused(zipped(tmp_path / "many.npz", many), "expected at most 32 different")
     content = (DATA / "gemma_scope/layer_3/width_32/average_l0_9/params.npz").read_bytes()
@@ -90,7 +90,7 @@ def test_a_member_that_ends_behind_the_file_is_refused(tmp_path: Path) -> None:
     assert content[:4] == b"PK\x03\x04"
     struct.pack_into("<H", content, 28, 600)
     (tmp_path / "params.npz").write_bytes(bytes(content))
-    refused(tmp_path / "params.npz", "ends behind the end of the file|cannot be read as npz")
+    refused(tmp_path / "params.npz", "ends beyond the end of the file|cannot be read as npz")
 
 
 def test_a_member_with_a_path_is_no_path(tmp_path: Path) -> None:

@@ -13,7 +13,14 @@ from torch.testing import assert_close
 
 from universality.errors import ConfigError
 from universality.sae import SAE, SAESpec
-from universality.sae.training.distributed import Ranks, check_batch_size, join_ranks, shard, share_of_batches, spread
+from universality.sae.training.distributed import (
+    Ranks,
+    assign_to_ranks,
+    check_batch_size,
+    join_ranks,
+    shard,
+    share_of_batches,
+)
 
 SCRIPT = Path(__file__).with_name("rank_process.py")
 
@@ -86,21 +93,21 @@ def test_every_sae_has_one_rank_and_ranks_cost_about_the_same() -> None:
     specs = grid(512, 1024, 2048, 4096)
     free = {"A": 0, "B": 0}
     for n in (1, 2, 3, 4):
-        parts = spread(specs, {"A": 512, "B": 512}, free, n)
+        parts = assign_to_ranks(specs, {"A": 512, "B": 512}, free, n)
         assert sorted(key for part in parts for key in part) == sorted(specs)
         loads = [sum(specs[key].d_sae for key in part) for part in parts]
         assert max(loads) <= max(4096, 1.34 * sum(loads) / n)
-    assert spread(specs, {"A": 512, "B": 512}, free, 1) == [list(specs)]
+    assert assign_to_ranks(specs, {"A": 512, "B": 512}, free, 1) == [list(specs)]
 
 
 def test_a_dear_harvest_keeps_a_models_saes_together() -> None:
     dear = {"A": 10**9, "B": 10**9}
-    parts = spread(grid(512, 1024, 2048), {"A": 512, "B": 512}, dear, 2)
+    parts = assign_to_ranks(grid(512, 1024, 2048), {"A": 512, "B": 512}, dear, 2)
     assert sorted({model for model, _ in part} for part in parts) == [{"A"}, {"B"}]
 
 
 def test_more_ranks_than_saes_leave_some_without() -> None:
-    parts = spread(grid(512), {"A": 8, "B": 8}, {"A": 1, "B": 1}, 3)
+    parts = assign_to_ranks(grid(512), {"A": 8, "B": 8}, {"A": 1, "B": 1}, 3)
     assert sorted(len(part) for part in parts) == [0, 1, 1]
 
 

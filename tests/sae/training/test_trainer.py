@@ -340,7 +340,7 @@ def test_a_foreign_state_is_refused(toy: Superposition) -> None:
     with pytest.raises(MismatchError, match="activations of another size"):
         SAETrainer(SPECS["topk"], 2 * toy.activations, 5).load_state_dict(state)
     wider = torch.cat([toy.activations, toy.activations], dim=1)
-    with pytest.raises(MismatchError, match="of activations of width 48, these are 96 wide; delete it"):
+    with pytest.raises(MismatchError, match="to activations of width 48, these are 96 wide; delete it"):
         SAETrainer(SPECS["topk"], wider, 5).load_state_dict(state)
     del state["adam"]
     with pytest.raises(FormatError, match="lacks 'adam'"):

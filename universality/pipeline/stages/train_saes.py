@@ -153,13 +153,13 @@ def _log_name(config: Config, sites: Mapping[str, Site], ranks: Ranks) -> str:
 def _assigned(config: Config, sites: Mapping[str, Site], ranks: Ranks) -> dict[Key, SAESpec]:
     """Return what this rank trains."""
     from universality.pipeline.stages.sae_training import specs_of
-    from universality.sae.training.distributed import spread
+    from universality.sae.training.distributed import assign_to_ranks
 
     specs = specs_of(config, next(iter(sites.values())).device)
     if config.saes.data_parallel:
         return specs
     widths = {name: site.d_in for name, site in sites.items()}
-    parts = spread(specs, widths, {name: site.cost for name, site in sites.items()}, ranks.size)
+    parts = assign_to_ranks(specs, widths, {name: site.cost for name, site in sites.items()}, ranks.size)
     return {key: specs[key] for key in parts[ranks.rank]}
 
 
@@ -173,7 +173,7 @@ def _trainers(config: Config, specs: Mapping[Key, SAESpec], stream: Stream, rank
     summaries = {name: summarised(name, sample, spec_of[name]) for name, sample in stream.samples.items()}
     stream.samples.clear()
     if trainer is DataParallelTrainer:  # machines may differ in the last bits of a sum, and weights must start equal
-        broadcast = ranks.tell({name: summary.to("cpu") for name, summary in summaries.items()})
+        broadcast = ranks.broadcast({name: summary.to("cpu") for name, summary in summaries.items()})
         summaries = {name: summary.to(summaries[name].centre.device) for name, summary in broadcast.items()}
     return {key: trainer(spec, summaries[key[0]], steps_of(config)) for key, spec in specs.items()}
 

@@ -1,13 +1,13 @@
-"""SAELens: ``cfg.json`` and ``sae_weights.safetensors``, of version 6 and later and of those before.
+"""SAELens: ``cfg.json`` and ``sae_weights.safetensors``, of version 6 or later and of earlier versions.
 
     W_enc [d_in, d_sae]    b_enc [d_sae]    W_dec [d_sae, d_in]    b_dec [d_in]    jumprelu: threshold [d_sae]
 
-Before 6.0 the configuration was flat, ``hook_point`` or ``hook_name`` stood beside the shapes, and what is now an
-architecture was ``activation_fn_str``. BatchTopK is saved as JumpReLU. With ``rescale_acts_by_decoder_norm`` features
-are chosen, and their activations given, as if decoder rows had unit norm; the norms are folded in here. With
+Before 6.0 the configuration was flat, with ``hook_point`` or ``hook_name`` beside the shapes and ``activation_fn_str``
+for the architecture. BatchTopK is saved as JumpReLU. With ``rescale_acts_by_decoder_norm`` features are selected, and
+their activations given, as if decoder rows had unit norm; the norms are folded in here. With
 ``expected_average_only_in``, in the first versions ``true``, weights are for activations times √d_in / (their mean norm
-over the training data). The library leaves the scaling to its caller; so do we, and record it (`SAE.awaits_scale`),
-but where a checkpoint's ``activation_scaler.json`` tells the factor: there it is folded in.
+over the training data). The library leaves the scaling to its caller. So does this module, and records it
+(`SAE.awaits_scale`), except where a checkpoint's ``activation_scaler.json`` gives the factor, which is then folded in.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _OLD_KEYS = ("hook_name", "hook_point", "hook_head_index", "model_name", "datase
 
 
 def recognise(source: Source) -> bool:
-    """By its two files."""
+    """Recognise a folder by its two files."""
     return source.holds(CONFIG, WEIGHTS)
 
 
@@ -95,7 +95,7 @@ def read(source: Source, registered: str | None = None) -> Fields:
 
 
 def _with_known_scale(fields: Fields, path: Path) -> Fields:
-    """With the factor folded in that a checkpoint tells, where one is asked for."""
+    """Fold in the factor of a checkpoint, if the SAE expects scaled activations and the file exists."""
     metadata = fields["metadata"]
     if not awaits_scale(metadata) or not path.is_file():
         return fields
@@ -104,15 +104,15 @@ def _with_known_scale(fields: Fields, path: Path) -> Fields:
 
 
 def awaits_scale(metadata: Mapping[str, Any]) -> bool:
-    """Whether an SAE with these metadata encodes activations that its caller is to scale."""
+    """Whether an SAE with these metadata expects its caller to scale activations."""
     return metadata.get("normalize_activations") in BY_CALLER
 
 
 def with_scale(metadata: Mapping[str, Any], factor: float, **measured: Any) -> dict[str, Any]:
-    """The metadata once a factor is folded in: it is not asked for again."""
-    told = {name: value for name, value in metadata.items() if name != "normalize_activations"}
+    """Metadata after a factor is folded in, so that it is not applied again."""
+    others = {name: value for name, value in metadata.items() if name != "normalize_activations"}
     asked = metadata.get("normalize_activations")
-    return {**told, "activation_scale": {"asked_by": asked, "factor": float(factor), **measured}}
+    return {**others, "activation_scale": {"asked_by": asked, "factor": float(factor), **measured}}
 
 
 def _architecture(config: Settings) -> str:
@@ -141,13 +141,13 @@ def _check_reshape(config: Settings) -> None:
     if reshape != "none":
         raise FormatError(
             f"{config.where}: reshape_activations is {reshape!r}; only SAEs with 'none' can be read: this one encodes "
-            "the heads of a token laid end to end"
+            "the concatenated heads of a token"
         )
 
 
 def _normalisation(config: Settings) -> str:
     value = config.values.get("normalize_activations")
-    if value is None or isinstance(value, bool):  # of the first versions, which had no other ways
+    if value is None or isinstance(value, bool):  # the first versions, which had no other normalisation
         return "none"
     name = config.text("normalize_activations")
     if name not in _NORMALISED:
