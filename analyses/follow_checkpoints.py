@@ -47,7 +47,7 @@ for a, b in pairwise(names):
     rows[f"{a} -> {b}"] = {
         "features": n_living,
         "scored": int((~np.isnan(calibration.held_out)).sum()),
-        "median r": calibration.summary()["matched_report"],
+        "median r": calibration.summary().held_out_median,
         f"r >= {THRESHOLD}": followed.sum() / max(1, n_living),
         "decoder cosine": np.median(cosine),
         "at random": np.median(at_random),

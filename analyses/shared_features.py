@@ -20,17 +20,17 @@ run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart")
 rows = {}
 for path in sorted(run.glob("matches/*.activation.npz")):
     calibration = Calibration.load(path)
-    frame, numbers = calibration.to_frame(), calibration.summary()
+    frame, numbers = calibration.to_frame(), calibration.summary(q_level=0.05)
     rows[path.name.removesuffix(".activation.npz")] = {
-        "living": numbers["n_living"],
-        "scored": numbers["n_scored"],
-        "r chosen": numbers["matched_choose"],
-        "r held out": numbers["matched_report"],
-        "best r held out": numbers["best_of_rows_report"],
-        "r null": numbers["null_matched_median"],
-        "q <= 0.05": (frame["q"] <= 0.05).sum() / max(1, numbers["n_living"]),
-        "r >= 0.5": (frame["held_out"] >= 0.5).sum() / max(1, numbers["n_living"]),
-        "r >= 0.7": (frame["held_out"] >= 0.7).sum() / max(1, numbers["n_living"]),
+        "living": numbers.n_living,
+        "scored": numbers.n_scored,
+        "r chosen": numbers.chosen_median,
+        "r held out": numbers.held_out_median,
+        "best r held out": numbers.nearest_median,
+        "r null": numbers.null.median,
+        "q <= 0.05": numbers.null.share_significant,
+        "r >= 0.5": numbers.shares[0],
+        "r >= 0.7": numbers.shares[1],
         "ceiling a": median_of_all(frame["ceiling_a"].to_numpy(), len(frame)),
         "ceiling b": median_of_all(frame["ceiling_b"].to_numpy(), len(frame)),
     }

@@ -49,11 +49,11 @@ if len(names) < 3:
 print(f"width {max(by_width)}, held-out r and q of every pair of models, of the first's living features:")
 rows = {
     f"{a}-{b}": {
-        "living": (numbers := c.summary())["n_living"],
-        "scored": numbers["n_scored"],
-        "median r": numbers["matched_report"],
-        "r >= 0.5": (c.held_out >= 0.5).sum() / max(1, numbers["n_living"]),
-        "q <= 0.05": (c.q <= 0.05).sum() / max(1, numbers["n_living"]),
+        "living": (numbers := c.summary(q_level=0.05)).n_living,
+        "scored": numbers.n_scored,
+        "median r": numbers.held_out_median,
+        "r >= 0.5": numbers.shares[0],
+        "q <= 0.05": numbers.null.share_significant,
     }
     for (a, b), c in matches.items()
 }

@@ -74,17 +74,17 @@ def best_match(study: Study) -> pd.DataFrame:
             "best": (units, best[units], calibration.best_col_held_out[units]),
             "matched": (calibration.match.rows, calibration.match.cols, calibration.held_out),
         }
-        living = int((~calibration.match.dead_rows).sum())
+        summary = calibration.summary(q_level=0.05)
+        living = summary.n_living
         row: dict[str, object] = {"units": "neurons" if width is None else f"features, {width:,}", "living": living}
         for name, (i, j, scores) in medians.items():
             estimate = of_draws(median_of_all(scores, living), _median_draws(a, b, i, j, living))
             row |= {f"{name}_scored": int((~np.isnan(scores)).sum())}
             row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         for null in ("global", "kind"):
-            chance = calibration.under(null)  # type: ignore[arg-type]
+            chance = summary.nulls.get(null)  # type: ignore[call-overload]
             if chance is not None:
-                summary = chance.summary(0.05)
-                row |= {f"null_{null}": summary["null_best_of_rows"], f"q_{null}": summary["share_q_0.05"]}
+                row |= {f"null_{null}": chance.nearest_median, f"q_{null}": chance.share_of_tested}
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -73,9 +73,6 @@ def lines(*records: dict[str, object]) -> str:
     return "\n".join(json.dumps(record) for record in records)
 
 
-RECORDS = [{"text": 'one, "two"\nthree', "kind": "k", "group": "g", "id": "1"}, {"text": "null"}]
-
-
 def test_more_kinds_than_a_store_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("universality.corpus.passages.MAX_KINDS", 2)
     path = tmp_path / "a.jsonl"

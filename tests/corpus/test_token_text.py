@@ -74,3 +74,13 @@ def test_the_letters_of_a_byte_level_vocabulary_are_bytes() -> None:
     tokenizer.backend.add_tokens(["éé"])
     added = Tokenizer(tokenizer.backend, 0)
     assert added.token_strings[added.backend.token_to_id("éé")] == "éé"
+
+
+def test_which_tokens_stand_for_no_text() -> None:
+    byte_level = train_bpe(TEXTS, 300)
+    byte_level.backend.add_special_tokens(["<|pad|>"])
+    byte_level.backend.add_tokens(["word"])
+    assert Tokenizer(byte_level.backend, 0).special_ids == (0, byte_level.backend.token_to_id("<|pad|>"))
+    assert wordpiece(True).special_ids == (1,)  # [UNK] stands for text that the vocabulary lacks
+    assert sentencepiece().special_ids == (0, 1)  # here no text is unknown
+    assert unigram().special_ids == (1,)

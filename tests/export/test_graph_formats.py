@@ -28,15 +28,6 @@ def read_json(path: Path) -> nx.Graph:
     return nx.node_link_graph(json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail))
 
 
-def same(found: nx.Graph, expected: nx.Graph) -> None:
-    """Same nodes, edges and attributes."""
-    assert found.is_directed() == expected.is_directed()
-    assert dict(found.nodes(data=True)) == dict(expected.nodes(data=True))
-    assert set(found.edges) == set(expected.edges)
-    for edge in expected.edges:  # GEXF numbers its edges
-        assert {k: v for k, v in found.edges[edge].items() if k != "id"} == expected.edges[edge]
-
-
 @pytest.mark.parametrize(
     ("given", "read_back"), [(True, 1), (3, 3), (0.25, 0.25), (-1e-300, -1e-300), (math.nan, None)]
 )

@@ -8,17 +8,9 @@ from xml.etree import ElementTree
 
 import igraph
 import networkx as nx
+from schema import same
 
 from universality.export import plain, unescape, write_graphml
-
-
-def same(found: nx.Graph, expected: nx.Graph) -> None:
-    """Same nodes, edges and attributes."""
-    assert found.is_directed() == expected.is_directed()
-    assert dict(found.nodes(data=True)) == dict(expected.nodes(data=True))
-    assert set(found.edges) == set(expected.edges)
-    for edge in expected.edges:  # GEXF numbers its edges
-        assert {k: v for k, v in found.edges[edge].items() if k != "id"} == expected.edges[edge]
 
 
 def test_networkx_reads_graphml(tmp_path: Path, graph: nx.Graph, nasty: list[str]) -> None:

@@ -1,6 +1,6 @@
 """Reads a store again and again with something wrong in its file: our errors only; no crash, hang, or huge allocation.
 
-    python tests/features/fuzz.py STORE FOLDER [--seconds 600] [--seed 1]
+    python tests/features/fuzz.py STORE FOLDER [--seconds 600 | --mutations 150] [--seed 1]
 
 STORE is read once for its contents; mutated copies are made in FOLDER. Half of the mutations change bytes; the other
 half change what HDF5 says (sizes, types, attributes, values) and leave its checksums in order, half of those also ours.
@@ -146,11 +146,12 @@ def dataset_changes(file: h5py.File, name: str, extreme: int, rng: np.random.Gen
 
 
 def main() -> None:
-    """Until the time is over."""
+    """Mutate and read until the time is over or the number is reached."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--mutations", type=int, help="a number of mutations in place of a time")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     content, expected = given.store.read_bytes(), read(given.store)
@@ -162,7 +163,7 @@ def main() -> None:
     found: Counter[str] = Counter()
     end = time.monotonic() + given.seconds
     number = 0
-    while time.monotonic() < end:
+    while time.monotonic() < end if given.mutations is None else number < given.mutations:
         rng = np.random.default_rng([given.seed, number])
         faulthandler.dump_traceback_later(HANG, exit=True)
         if number % 2:

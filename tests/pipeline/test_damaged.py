@@ -11,7 +11,7 @@ from universality.errors import FormatError
 from universality.files import read_json, read_json_lines
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.crosscoder_tables import describe_crosscoder
-from universality.pipeline.reporting.terminal_summary import print_findings
+from universality.pipeline.reporting.terminal_summary import print_summary
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
@@ -47,11 +47,11 @@ def test_what_a_run_reads_of_itself_is_named_where_it_is_torn(tmp_path: Path) ->
     folder.report.parent.mkdir()
     folder.report.with_name("summary.json").write_text('{"headline": ')
     with pytest.raises(FormatError, match=r"summary\.json: truncated"):
-        print_findings(folder)
+        print_summary(folder)
     home = tmp_path / "crosscoder"
     home.mkdir()
     for name in ("quality", "summary"):
         (home / f"{name}.json").write_text("{}")
     (home / "classes.csv").write_text("")
-    with pytest.raises(FormatError, match=r"classes\.csv: not a whole table"):
+    with pytest.raises(FormatError, match=r"classes\.csv: truncated or corrupt table"):
         describe_crosscoder(home)

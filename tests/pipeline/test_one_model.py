@@ -14,8 +14,8 @@ from universality.errors import UniversalityError
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.report_pages import make_report
 from universality.pipeline.study import comparisons
+from universality.report.figures.figure_registry import draw, tables_in
 from universality.report.figures.figure_table import load_table
-from universality.report.figures.redrawing import draw, tables_in
 from universality.statistics import Calibration
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
@@ -64,7 +64,9 @@ def test_seeds_of_one_model_go_all_the_way_to_the_report(made: tuple[Config, Run
 def test_the_page_says_that_two_seeds_were_compared(made: tuple[Config, RunFolder]) -> None:
     page = made[1].report.read_text(encoding="utf-8")
     assert "Do two sparse autoencoders of A, which differ in their seed, find the same features?" in page
-    assert "Both dictionaries are of one model, A, on the same text, and differ in their seed only." in page
+    assert (
+        "Both dictionaries are of one model, A, were trained on the same text, and differ in their seed only." in page
+    )
     assert "<bdi>A seed 0</bdi> against <bdi>A seed 1</bdi>" in page
     for wrong in (
         "trained apart",

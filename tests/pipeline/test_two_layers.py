@@ -92,7 +92,7 @@ def test_their_decoder_rows_are_matched(made: RunFolder) -> None:
 
 def test_the_page_names_both_hooks_and_says_nothing_of_training_apart(config: Config, made: RunFolder) -> None:
     page = made.report.read_text(encoding="utf-8")
-    assert "Do early and late hold the same features?" in page
+    assert "Do early and late have the same features?" in page
     assert "trained apart" not in page
     assert f"early {EARLY}; late {LATE}" in page
     assert units_of(config) == f"basis directions of {EARLY} and {LATE}"

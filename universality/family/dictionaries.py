@@ -117,6 +117,7 @@ def check_reseeded(stores: Sequence["FeatureStore"], others: Sequence["FeatureSt
         store = stores[widths.index(other.n_features)]
         check_related(store, other)
         check_fires(other)
+        # A copy would count every feature as persisting and hide how much two seeds differ.
         if np.array_equal(store.decoder_rows(), other.decoder_rows()):
             raise MismatchError(f"{other.path}: the decoder of {store.path} itself, expected an SAE of another seed")
     return [widths.index(other.n_features) for other in others]

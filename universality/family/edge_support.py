@@ -90,5 +90,5 @@ def _passes(sums: FloatArray, rule: EdgeRule) -> BoolArray:
     norm = np.sqrt(np.minimum(sum_sq_a * bb, aa * sum_sq_b))
     masked = np.divide(ab, norm, out=np.zeros_like(ab), where=norm > 0)
     enough = (count_a >= rule.min_firings) & (count_b >= rule.min_firings)
-    covered = both >= rule.min_coverage * np.maximum(count_b, 1)
+    covered = both >= rule.min_coverage * np.maximum(count_b, 1)  # a product: a draw may lack the child altogether
     return np.asarray(enough & covered & (masked >= rule.min_masked_cosine))

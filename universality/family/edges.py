@@ -95,7 +95,7 @@ def best_parents(edges: Edges) -> IntArray:
     Because every edge goes from one level to the next, the best edge into each child is the maximum spanning forest of
     the graph (Chu-Liu/Edmonds without cycles to break). Of equally heavy edges, the one from the lower parent is taken.
     """
-    order = np.lexsort((edges.parent, -edges.weight, edges.child, edges.level))
+    order = np.lexsort((edges.parent, -edges.weight, edges.child, edges.level))  # the last key sorts first
     child = np.stack([edges.level[order], edges.child[order]])
     first = np.ones(len(order), dtype=bool)
     first[1:] = (child[:, 1:] != child[:, :-1]).any(axis=0)

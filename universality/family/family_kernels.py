@@ -15,6 +15,7 @@ TOGETHER, COVERED, ALIKE, COVERED_ALIKE, LINKED = range(5)
 EDGE_SUMS, CHILD_SUMS, ORPHAN_SUMS = 7, 3, 2
 
 
+# fastmath allows the sum to be reordered into SIMD lanes; only loops whose values are always finite use it.
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def dot(u, v):  # type: ignore[no-untyped-def]
     """Compute uᵀv of float32 vectors."""
@@ -66,15 +67,15 @@ def find_pairs(firings, meets, rows, count_b, sum_sq_b, eligible_a, eligible_b, 
     """
     indptr = firings[0]
     n_parents, n_b = indptr.size - 1, count_b.size
-    sums = np.zeros((min(group, n_parents), n_b, 4))
-    touched = np.empty((len(sums), n_b), np.uint32)
+    sums = np.zeros((min(group, n_parents), n_b, 4))  # float64: ratios of long sums are compared with thresholds
+    touched = np.empty((len(sums), n_b), np.uint32)  # children that each parent has met: only their sums are visited
     ends, values = np.empty((1024, 2), np.int64), np.empty((1024, 4))
     counts = np.zeros(5, np.int64)
     n = 0
     for low in range(0, n_parents, len(sums)):
         high = min(low + len(sums), n_parents)
         n_touched, count_a, sum_sq_a = _walk(firings, low, high, meets, rows, eligible_a, chunk, sums, touched)
-        more = n + n_touched.sum()
+        more = n + n_touched.sum()  # every pair met may pass
         if more > len(ends):
             ends, values = _grown(ends, n, max(more, 2 * len(ends))), _grown(values, n, max(more, 2 * len(ends)))
         for i in range(low, high):
@@ -108,7 +109,7 @@ def _walk(firings, low, high, meets, rows, eligible_a, chunk, sums, touched):  #
     """Add up the sums (AB, AA, BB, BOTH) of the parents low..high with all of B, and list the touched children."""
     indptr, row, value = firings
     start, stop, indices, data = rows
-    cursor = indptr[low:high].copy()
+    cursor = indptr[low:high].copy()  # each parent's next firing: turns continue where the last one ended
     n_touched, count_a, sum_sq_a = np.zeros(high - low, np.int64), np.zeros(high - low, np.int64), np.zeros(high - low)
     for bound in range(chunk, meets.size + chunk, chunk):
         for i in range(high - low):
@@ -125,7 +126,7 @@ def _walk(firings, low, high, meets, rows, eligible_a, chunk, sums, touched):  #
                 sum_sq_a[i] += square
                 for q in range(start[p], stop[p]):
                     j, w = indices[q], np.float64(data[q])
-                    if of_parent[j, BOTH] == 0:
+                    if of_parent[j, BOTH] == 0:  # first meeting
                         touched[i, n_touched[i]] = j
                         n_touched[i] += 1
                     of_parent[j, AB] += v * w
@@ -240,7 +241,7 @@ def add_reconstruction(  # type: ignore[no-untyped-def]
         for q in range(start_b[p], stop_b[p]):
             j, b = indices_b[q], np.float64(data_b[q])
             along = dot(r, d_b[j])
-            fires_b[j], read_b[j] = data_b[q], along
+            fires_b[j], read_b[j] = data_b[q], along  # looked up by the parents below
             child[j, 0] += b * along
             child[j, 1] += b * b
             child[j, 2] += b
@@ -252,7 +253,7 @@ def add_reconstruction(  # type: ignore[no-untyped-def]
             if not np.isnan(stem[i]):
                 stem[i] += dot(t, d_a[i])
             along = np.float64(0)
-            if first[i] < first[i + 1]:
+            if first[i] < first[i + 1]:  # the product costs more than all sums: only parents with candidates need it
                 along = np.float64(dot(r, d_a[i]))
             for n in range(first[i], first[i + 1]):
                 j = partner[n]

@@ -212,6 +212,7 @@ class _TrialSums:
         low, high = (store.moments() for store in self.trial.stores)
         mean = (high.sum @ self.d_b if total is None else total) / low.n_tokens
         centre = mean - low.sum @ self.d_a / low.n_tokens  # mean residual: takes the place of the bias
+        # Sums were taken with the uncentred residual r; subtracting centreᵀd corrects them without a second pass.
         recovered = np.empty(self.partner.size)
         recovered[self.order] = self._recovered(edge, self.d_a @ centre, self.d_b @ centre)
         along = child[:, 0] - child[:, 2] * (self.d_b @ centre)
@@ -224,6 +225,7 @@ class _TrialSums:
         taken_out = aa * _squares(self.d_a)[parent] + 2 * (a_along - a * centre_a[parent])
         cross = _dots(self.d_a, self.d_b, parent, child)
         put_in = 2 * (b_along - b * centre_b[child]) + 2 * ab * cross - bb * _squares(self.d_b)[child]
+        # |P|: removing a harmful parent lowers the error, and the sign must stay that of what the child does.
         return _ratio(put_in, np.abs(taken_out), 0.0)
 
     def _presence(

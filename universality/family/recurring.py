@@ -170,6 +170,7 @@ def recurrence(
     answers = []
     for step in range(len(widths) - 1):
         parents = trees[0][step], trees[1][step]
+        # All questions share the same permutations.
         steps = [_PartneredStep(maps[step], maps[step + 1], *parents)]
         steps += [_PartneredStep(permuted[step].draw(), permuted[step + 1].draw(), *parents) for _ in range(replicates)]
         for question in QUESTIONS:
@@ -223,7 +224,7 @@ class _PermutedPartners:
         code = stratify(level.count[in_b], 1, N_STRATA).code
         if null == "kind":
             _, kind = np.unique(np.array([level.kind[j] or "" for j in in_b], dtype=np.str_), return_inverse=True)
-            code = code + N_STRATA * kind.astype(np.int64)
+            code = code + N_STRATA * kind.astype(np.int64)  # one stratum per kind and class of firing counts
         self.strata = [np.flatnonzero(code == stratum) for stratum in np.unique(code)]
 
     def draw(self) -> IntArray:
@@ -286,7 +287,7 @@ def _answer(
     share = float(yes.mean())
     low, high = _interval(parent, yes, bootstrap, rng)
     shares = np.array([permuted.mean() for _, permuted in by_chance if permuted.size])
-    n_reached = int((shares >= share).sum())
+    n_reached = int((shares >= share).sum())  # replicates in which nothing could be asked are left out
     return Answer(
         question=question,
         parent_width=widths[0],
@@ -312,6 +313,7 @@ def _interval(
     if draws < 1 or asked.size < MIN_PARENTS or min(with_yes, with_no) < MIN_DISSENTING:
         return None, None
     weights: FloatArray = rng.multinomial(asked.size, np.full(asked.size, 1 / asked.size), size=draws).astype(float)
+    # A ratio of sums: parents have different numbers of children, and edges, not parents, have equal weight.
     shares = weights @ recur / (weights @ asked)
     low, high = np.quantile(shares, (0.025, 0.975))
     return float(low), float(high)

@@ -78,6 +78,7 @@ def token_rows(store: "FeatureStore", matrix: "csr_matrix") -> Rows:
     """Return some rows of a store as the arrays that the compiled loops take."""
     _check_never_negative(store, matrix.data)
     indptr = matrix.indptr.astype(np.int64)
+    # Unsigned indices spare the compiled loops numba's check for negative ones; the view copies nothing.
     return Rows(indptr[:-1], indptr[1:], matrix.indices.astype(np.int32, copy=False).view(np.uint32), matrix.data)
 
 

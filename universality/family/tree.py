@@ -83,7 +83,7 @@ class Families:
         """
         best = best_parents(self.edges)
         in_tree = self.edges.take(best)
-        forest = self.graph.copy()
+        forest = self.graph.copy()  # nodes and edges with the graph's attributes; then the dropped edges go
         forest.remove_edges_from(list(forest.edges))
         forest.add_edges_from((edge[0], edge[1], self.graph.edges[edge]) for edge in _node_pairs(in_tree))
         for node, family in family_labels(self.levels, in_tree).items():

@@ -61,7 +61,7 @@ def take_step(
     """Apply the first three rules to all pairs of two stores, and again for every re-pairing of their tokens."""
     candidates, *repaired = find_candidates(stores, levels, rule, [None, *repairings], memory_budget)
     eligible, orphan = (side.eligible(rule.min_firings) for side in levels)
-    orphan[candidates.child] = False
+    orphan[candidates.child] = False  # a child by rules 1 to 3 has a parent to be tested against
     nearest = nearest_rows(unit_decoder(stores[0]), unit_decoder(stores[1]), eligible, orphan)
     return WidthStep(level, stores, levels, candidates, tuple(repaired), *nearest)
 

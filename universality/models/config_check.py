@@ -56,7 +56,7 @@ def check_architecture(folder: str | Path) -> str | None:
     Raises
     ------
     ModelError
-        With the architecture, what is wrong with it and what to use instead.
+        If it does not; names the architecture, the reason, and what to use instead.
     """
     folder = Path(folder)
     file = folder / "config.json"

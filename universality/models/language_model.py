@@ -263,7 +263,7 @@ def _check_that_it_runs(bridge: TransformerBridge, where: str, architecture: str
     Raises
     ------
     ModelError
-        With the architecture and the failure.
+        If the pass fails, logits are not finite, or a token changes logits before it.
     """
     bridge.eval()
     config: Any = bridge.original_model.config

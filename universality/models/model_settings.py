@@ -24,7 +24,7 @@ class ModelArchitecture(CheckedSettings):
 
 @dataclass(frozen=True)
 class ModelTraining(CheckedSettings):
-    """How a language model is trained: AdamW, warm-up, cosine decay."""
+    """Training of a language model: AdamW, linear warm-up, cosine decay."""
 
     epochs: Positive = 3.0
     """Passes over the training documents."""

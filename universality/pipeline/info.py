@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,8 @@ def _archive(path: Path, verify: bool) -> Iterator[str]:
         if isinstance(artifact, TokenBlocks):
             yield f"  {len(artifact):,} blocks of {artifact.n_ctx}, {artifact.n_tokens:,} tokens, hash {artifact.hash}"
         else:
-            yield from (f"  {key}: {value}" for key, value in artifact.summary().items())
+            numbers = asdict(artifact.summary()) if isinstance(artifact, Calibration) else artifact.summary()
+            yield from (f"  {key}: {value}" for key, value in numbers.items())
         return
     raise FormatError(f"{path}: no calibration, match or token blocks of this package, or a truncated one")
 

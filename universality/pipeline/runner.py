@@ -273,7 +273,7 @@ def _print_end(outcomes: list[Outcome], folder: RunFolder, until: str) -> None:
         skipped = "" if len(run_now) == len(outcomes) else "; the others were done"
         print(f"{len(run_now)} of {len(outcomes)} tasks in {sum(o.seconds for o in run_now):.0f} s{skipped}")
     if until == "report":
-        from universality.pipeline.reporting.terminal_summary import print_findings
+        from universality.pipeline.reporting.terminal_summary import print_summary
 
-        print_findings(folder)
+        print_summary(folder)
     print(folder.report if until == "report" else folder.root)

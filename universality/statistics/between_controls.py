@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 from universality.errors import MismatchError
+from universality.statistics.calibration import THRESHOLDS
 
-MEASURES = ("matched_r", "nearest_r", "share_0.5", "share_0.7")
+MEASURES = ("held_out_median", "nearest_median", *(f"share_{r:g}" for r in THRESHOLDS))
 
 
 def between(controls: pd.DataFrame) -> pd.DataFrame:
@@ -17,13 +18,13 @@ def between(controls: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     controls
-        One row per control: ``control kind`` ("floor", "study" or "ceiling") and ``matched_r nearest_r share_0.5
-        share_0.7``.
+        One row per control: ``control kind`` ("floor", "study" or "ceiling") and ``held_out_median nearest_median
+        share_0.5 share_0.7``.
 
     Returns
     -------
     pandas.DataFrame
-        Floors, study, ceilings, each by falling ``matched_r``, with a column ``*_normalised`` for each measure; NaN
+        Floors, study, ceilings, each by falling ``held_out_median``, with a column ``*_normalised`` a measure; NaN
         where there is no floor or ceiling, or the ceiling does not lie above the floor.
 
     Raises
@@ -47,5 +48,5 @@ def between(controls: pd.DataFrame) -> pd.DataFrame:
         low, high = floors.max() if len(floors) else np.nan, ceilings.min() if len(ceilings) else np.nan
         table[f"{name}_normalised"] = (table[name] - low) / (high - low) if high > low else np.nan
     section = table["kind"].map({"floor": 0, "study": 1, "ceiling": 2})
-    order = np.lexsort((-table["matched_r"].fillna(-np.inf), section))
+    order = np.lexsort((-table["held_out_median"].fillna(-np.inf), section))
     return table.iloc[order].reset_index(drop=True)

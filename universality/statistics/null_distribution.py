@@ -42,14 +42,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from universality.arrays import FloatArray, IntArray
 from universality.errors import UniversalityError
 from universality.matching import Match
-from universality.matching.medians import known_median, quantile_of_all
+from universality.matching.medians import known_median
 from universality.progress import progress
 from universality.similarity import Similarity
 from universality.statistics.null_classes import between_kinds, refine, stratify
@@ -250,27 +250,6 @@ class Chance:
     def arrays(self) -> dict[str, FloatArray | IntArray]:
         """Return everything but the null's name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "null"}
-
-    def summary(self, q_level: float) -> dict[str, Any]:
-        """Summarise the null's matched scores and the share of tested pairs that beat it.
-
-        Quantiles are of the anchoring side's living features in all replicates; those without a partner count as
-        lowest.
-        """
-        living = self.scores[~np.isnan(self.scores)]
-        tested = self.q[~np.isnan(self.q)]
-        quantiles = [quantile_of_all(living, living.size, level) for level in (0.5, 0.95, 0.99)]
-        return {
-            "replicates": len(self.scores),
-            "null_matched_median": quantiles[0],
-            "null_matched_q95": quantiles[1],
-            "null_matched_q99": quantiles[2],
-            "null_best_of_rows": known_median(self.best_of_rows),
-            "null_best_of_cols": known_median(self.best_of_cols),
-            "n_tested": int(tested.size),
-            f"share_q_{q_level:g}": float((tested <= q_level).mean()) if tested.size else float("nan"),
-            "calibrated_median": known_median(self.calibrated),
-        }
 
 
 def run_null(store: FeatureStore, null: Null, chosen: ChosenMatch, notes: list[str]) -> NullDistribution:

@@ -80,9 +80,9 @@ def test_what_is_no_second_seed_is_no_ceiling_and_is_named(config: Config, finis
     assert headline["ceilings_of"] == ["B"]
     page = finished.report.read_text(encoding="utf-8")
     for said in (
-        "The two SAEs of A differ in normalize_activations (layer_norm and none): they give no ceiling.",
+        "The two SAEs of A differ in normalize_activations (layer_norm and none), so they give no ceiling.",
         "The files of the two SAEs of B do not record how they were trained",
-        "The SAEs of A and B differ in normalize_activations (layer_norm and none): what their features do not share",
+        "The SAEs of A and B differ in normalize_activations (layer_norm and none): where their features disagree",
         "no two loaded SAEs of this width agree index by index",
     ):
         assert said in page, said

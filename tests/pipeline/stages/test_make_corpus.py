@@ -11,7 +11,7 @@ from run_commands import SMOKE, call_here
 from universality.config import Config, load_config
 from universality.corpus import TokenBlocks, load_tokenizer, train_bpe
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.reporting.report_pages import _left_out
+from universality.pipeline.reporting.run_facts import text_left_out
 from universality.pipeline.stages.make_corpus import corpus_inputs, make_corpus
 
 
@@ -68,13 +68,13 @@ def test_a_run_says_what_was_left_out_of_its_text(tmp_path: Path) -> None:
     assert summary["special_left_out"] == 30
     assert summary["repeated_documents"] == 0
     assert summary["notes"] == [f"{source}: hidden files and folders are not read: .git"]
-    assert _left_out(SimpleNamespace(corpus=summary)) == [  # type: ignore[arg-type]
+    assert text_left_out(SimpleNamespace(corpus=summary)) == [  # type: ignore[arg-type]
         ("Left out of the text", summary["notes"][0]),
-        ("Special tokens in the text", "30, left out; the text behind each begins a new block"),
+        ("Special tokens in the text", "30, left out; the text after each begins a new block"),
     ]
-    repeated = _left_out(SimpleNamespace(corpus={"repeated_documents": 2}))  # type: ignore[arg-type]
-    assert repeated == [("Held-out documents whose exact text stands in another split too", "2")]
-    assert _left_out(SimpleNamespace(corpus={})) == []  # type: ignore[arg-type]  # a run of an earlier version
+    repeated = text_left_out(SimpleNamespace(corpus={"repeated_documents": 2}))  # type: ignore[arg-type]
+    assert repeated == [("Held-out documents whose exact text is in another split too", "2")]
+    assert text_left_out(SimpleNamespace(corpus={})) == []  # type: ignore[arg-type]  # a run of an earlier version
 
 
 def test_special_ids_of_a_npy_are_set_in_the_configuration(tmp_path: Path) -> None:

@@ -22,10 +22,10 @@ def test_controls_stand_beside_the_study_and_are_made_once(finished: Path, tmp_p
     table = pd.read_csv(tmp_path / "run" / "controls" / "controls.csv").set_index("kind")
     assert sorted(table.index) == ["ceiling"] * 3 + ["floor"] * 4 + ["study"]
     assert {"two SAE seeds of A", "two SAE seeds of B"} < set(table["control"])
-    assert table[["matched_r", "nearest_r", "n"]].notna().all(axis=None)
-    assert (table["scored"] <= table["n"]).all()
+    assert table[["held_out_median", "nearest_median", "n_living"]].notna().all(axis=None)
+    assert (table["n_scored"] <= table["n_living"]).all()
     study = Calibration.load(RunFolder(finished).calibration("A-B.w128"))
-    assert table.loc["study", "matched_r"] == pytest.approx(study.summary()["matched_report"])
+    assert table.loc["study", "held_out_median"] == pytest.approx(study.summary().held_out_median)
     widths = {path.stem: FeatureStore.open(path).n_features for path in (tmp_path / "run" / "controls").glob("*.h5")}
     assert set(widths.values()) == {128}
     assert len(widths) == 7

@@ -25,7 +25,7 @@ from universality.pipeline.task import Task, is_done
 if TYPE_CHECKING:
     from universality.sae import SAE
 
-STAGE, VERSION = "controls", 2
+STAGE, VERSION = "controls", 3
 Kind = Literal["floor", "study", "ceiling"]
 
 
@@ -182,6 +182,7 @@ def _make_table(config: Config, folder: RunFolder) -> list[Path]:
     from universality.report.data import Role, sample
     from universality.statistics import Calibration
     from universality.statistics.between_controls import between
+    from universality.statistics.calibration import THRESHOLDS
 
     home = folder.root / "controls"
     paths = {control: _calibration(folder, control) for control in CONTROLS}
@@ -195,22 +196,20 @@ def _make_table(config: Config, folder: RunFolder) -> list[Path]:
     rows, samples = [], []
     for control, path in paths.items():
         found = Calibration.load(path)
-        summary, r = found.summary(), found.held_out
-        living = max(1, summary["n_living"])
+        summary = found.summary()
         rows.append(
             {
                 "control": control.label,
                 "kind": control.kind,
-                "matched_r": summary["matched_report"],
-                "nearest_r": summary["best_of_rows_report"],
-                "share_0.5": float((r >= 0.5).sum() / living),
-                "share_0.7": float((r >= 0.7).sum() / living),
-                "null_r": summary["null_matched_median"],
-                "n": summary["n_living"],
-                "scored": summary["n_scored"],
+                "held_out_median": summary.held_out_median,
+                "nearest_median": summary.nearest_median,
+                **{f"share_{r:g}": share for r, share in zip(THRESHOLDS, summary.shares, strict=True)},
+                "null_median": summary.null.median,
+                "n_living": summary.n_living,
+                "n_scored": summary.n_scored,
             }
         )
-        samples.append(sample(roles[control], control.label, r, len(found.match.unmatched_rows)))
+        samples.append(sample(roles[control], control.label, found.held_out, len(found.match.unmatched_rows)))
     table = between(pd.DataFrame(rows))
     target = home / "controls.csv"
     write_csv(table, target)

@@ -1,8 +1,7 @@
-"""What the explorer's data files say, against slow ways to the same; and pages of runs that stopped."""
+"""Data files of the explorer."""
 
 import base64
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,7 @@ import numpy as np
 import pytest
 
 from universality import FeatureStore
-from universality.errors import UniversalityError
 from universality.features.page_views import BINS, QUANTILES, SCALE, STRONGEST, feature_views, seen_by, windows
-from universality.pipeline.reporting.report_pages import report_as_it_is
-from universality.report.explorer import LONGEST, Words, packed, write_data
 
 
 def read(page: Path, name: str) -> Any:
@@ -33,30 +29,6 @@ def stores(planted: Any) -> Any:
     _, folder = planted
     with FeatureStore.open(folder.store("A", 24, 0)) as a, FeatureStore.open(folder.store("B", 24, 0)) as b:
         yield a, b
-
-
-def test_columns_are_packed_little_endian_and_come_back() -> None:
-    values = np.asarray([[1.5, np.nan], [-2, 3e9]])
-    np.testing.assert_array_equal(unpacked(packed(values, "f4")), values.astype(np.float32).ravel())
-    np.testing.assert_array_equal(unpacked(packed([3, -1], "i2")), [3, -1])
-
-
-def test_data_are_ascii_and_strict_json(tmp_path: Path) -> None:
-    path = write_data(tmp_path, "x", ["</script>\u2028\ud800", 1.0])
-    assert path.read_bytes() == b'universality.add("x",["</script>\\u2028\\ud800",1.0]);\n'
-    with pytest.raises(ValueError, match="Out of range float"):
-        write_data(tmp_path, "x", float("nan"))
-
-
-def test_words_are_put_together_and_columns_with_them() -> None:
-    strings = ["a", "\udcd7", "\udca9", "\x00", "x" * 10_000, "\u202e"]
-    words = Words(lambda ids: [strings[i] for i in ids])
-    places, focus, (own,) = words.context([0, 1, 2, 3, 0], 2, [0, 1, 7, 2, 0])
-    assert [words.texts[i] for i in places] == ["a", "ש", "U+0000", "a"]
-    assert (focus, own) == (1, [0, 7, 2, 0])
-    assert [words.texts[words.token(i)] for i in (1, 5)] == ["\\xD7", "U+202E"]
-    assert len(words.texts[words.token(4)]) == LONGEST
-    assert len(set(words.texts)) == len(words.texts)
 
 
 def test_examples_are_the_strongest_and_those_at_quantiles(stores: Any) -> None:
@@ -132,29 +104,3 @@ def test_families_keep_every_edge(explored: Path, planted: Any) -> None:
     wanted = {(start[row.parent_width] + row.parent, start[row.child_width] + row.child) for row in frame.itertuples()}
     assert edges == wanted
     assert len(wanted) >= 16
-
-
-def test_a_stopped_run_shows_what_is_there_and_says_what_is_missing(planted: Any, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(planted[1].root, run)
-    shutil.rmtree(run / "families")
-    (run / "matches" / "A-B.w24.activation.npz").unlink()
-    text = report_as_it_is(run).read_text(encoding="utf-8")
-    assert "This run is not finished" in text
-    for missing in ("the matching A-B.w24", "the families of A", "the corpus", "the model A"):
-        assert missing in text
-    assert read(run / "report" / "index.html", "index")["width"] == 16
-
-
-def test_a_run_without_any_match_has_a_page_too(planted: Any, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(planted[1].root, run, ignore=shutil.ignore_patterns("matches", "similarity", "report"))
-    text = report_as_it_is(run).read_text(encoding="utf-8")
-    assert "This run cannot answer the question" in text
-    assert 'href="#explore/pairs"' not in text
-    assert not (run / "report" / "data").exists()
-
-
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UniversalityError, match=r"expected a run's folder, with config\.yaml in it"):
-        report_as_it_is(tmp_path)

@@ -1,4 +1,4 @@
-"""Pictures as files: deterministic, whole or not there, untouched by the user's own matplotlib."""
+"""Figures as files."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Every pair carries how alike its own features are in a second SAE of their model, and nothing where none is known."""
+"""A calibration survives its file; every pair carries its ceilings, NaN where none is known."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from planted import Planted, dense, pearson, planted, text
 
-from universality.errors import MismatchError
+from universality.errors import FormatError, MismatchError
 from universality.statistics import Calibration, calibrate
 
 SEEN = text(24)
@@ -69,3 +69,18 @@ def test_a_ceiling_of_another_dictionary_or_measure_is_refused(plant: Planted, f
     masked = calibrate(plant.b, plant.a, "masked_cosine", **QUICK)
     with pytest.raises(MismatchError, match="of this one's columns, found one by masked_cosine with 18 rows"):
         found.with_ceilings(None, masked)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+def test_saved_and_loaded_it_is_the_same(plant: Planted, tmp_path: Path, suffix: str) -> None:
+    c = calibrate(plant.a, plant.b, replicates=np.int64(3), bootstrap=20)  # type: ignore[arg-type]
+    back = Calibration.load(c.save(tmp_path / f"c{suffix}"))
+    assert back.to_frame().equals(c.to_frame())
+    assert back.summary() == c.summary()
+    assert_array_equal(back.null_scores, c.null_scores)
+    assert back.settings == c.settings
+    assert_array_equal(back.median_ci, c.median_ci)
+    assert back.n_groups == c.n_groups == 12
+    assert back.match.provenance == c.match.provenance
+    with pytest.raises(FormatError, match=r"not a universality\.calibration file"):
+        Calibration.load(c.match.save(tmp_path / f"m{suffix}"))

@@ -1,10 +1,10 @@
-"""Numbers of a sample, and what is made from other parts' summaries."""
+"""Numbers of samples."""
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from universality.report import FamilyLevel, SaeQuality, sample
+from universality.report import sample
 
 
 def test_population_counts_those_without_a_partner_in_every_share() -> None:
@@ -45,13 +45,3 @@ def test_few_values_have_no_interval(n: int) -> None:
     found = sample("features", "x", np.arange(n)).population()
     assert np.isnan(found.low)
     assert found.median == (n - 1) / 2
-
-
-def test_family_level_takes_what_a_summary_has_and_ignores_the_rest() -> None:
-    level = {"width": 1024, "eligible": 900, "novel_share": 0.25, "split": None, "other": 3}
-    assert FamilyLevel.from_summary(level) == FamilyLevel(1024, 900, novel_share=0.25)
-
-
-def test_dead_share() -> None:
-    assert SaeQuality("A", 512, 0, 384).dead_share == 0.25
-    assert np.isnan(SaeQuality("A", 0, 0, 0).dead_share)

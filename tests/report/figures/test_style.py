@@ -1,4 +1,4 @@
-"""Names of any length leave room for what a picture shows, and every picture says which is which."""
+"""Names in figures."""
 
 from itertools import pairwise
 

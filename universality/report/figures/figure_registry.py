@@ -1,4 +1,7 @@
-"""Every picture of a report, drawn from its table alone: what ``universality figures`` draws again."""
+"""Registry of the figures of a report, each drawn from its table alone, so that they can be drawn again for print.
+
+A new figure is a module with a drawing function and its caption, and one entry in ``DRAWINGS``.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -41,21 +44,22 @@ from universality.report.figures.tree_drawing import describe_family, family_tre
 from universality.report.figures.tree_layout import choose_family
 
 MOST_CHILDREN = 8
+"""Nodes drawn of each level of a family."""
 Drawn = tuple[Figure, Caption]
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """How a table becomes a picture.
+    """How a table becomes a figure.
 
     Parameters
     ----------
     section, title
         As of ``Picture``.
     columns
-        That its table must hold.
+        Columns that the table must have.
     draw
-        Table to figure and caption.
+        Function from table to figure and caption.
     """
 
     section: Section
@@ -65,12 +69,12 @@ class Drawing:
 
 
 def draw(name: str, table: Table) -> Drawn:
-    """The figure of a name from its table, and what to see in it.
+    """Draw a figure from its table, and write its caption.
 
     Raises
     ------
     FormatError
-        When the table lacks a column, or no figure has the name.
+        If the table lacks a column, or no figure has the name.
     """
     if name not in DRAWINGS:
         raise FormatError(f"{name}: no figure of that name; expected one of {', '.join(DRAWINGS)}")
@@ -81,7 +85,7 @@ def draw(name: str, table: Table) -> Drawn:
 
 
 def draw_picture(name: str, table: Table) -> Picture:
-    """The same for the report."""
+    """Draw a figure as a picture of the report."""
     figure, caption = draw(name, table)
     title = DRAWINGS[name].title
     if name in ("family", "icicle"):
@@ -90,7 +94,7 @@ def draw_picture(name: str, table: Table) -> Picture:
 
 
 def samples_table(samples: list[Sample]) -> Table:
-    """One row a score: ``role label without r``; a sample without scores has one row of NaN."""
+    """Make a table with one row per score: ``role label without r``; a sample without scores has one row of NaN."""
     rows = [(s.role, s.label, s.without, value) for s in samples for value in (s.values if s.values.size else [np.nan])]
     role, label, without, values = zip(*rows, strict=True) if rows else ((), (), (), ())
     return {
@@ -102,11 +106,11 @@ def samples_table(samples: list[Sample]) -> Table:
 
 
 def _samples(table: Table) -> list[Sample]:
-    found = []
+    samples = []
     for label in dict.fromkeys(table["label"].tolist()):
-        here = table["label"] == label
-        found.append(sample(table["role"][here][0], label, table["r"][here], int(table["without"][here][0])))
-    return found
+        rows = table["label"] == label
+        samples.append(sample(table["role"][rows][0], label, table["r"][rows], int(table["without"][rows][0])))
+    return samples
 
 
 def _best_match(table: Table) -> Drawn:
@@ -115,15 +119,15 @@ def _best_match(table: Table) -> Drawn:
 
 
 def _coverage(table: Table) -> Drawn:
-    curves = [coverage_curve(some) for some in _samples(table)]
+    curves = [coverage_curve(sample) for sample in _samples(table)]
     return quality_against_coverage(curves), describe_coverage(curves)
 
 
 def _consistency(table: Table) -> Drawn:
     samples = []
     for label in dict.fromkeys(table["label"].tolist()):
-        here = table["label"] == label
-        samples.append(FrequencySample(table["role"][here][0], label, table["firings"][here], table["r"][here]))
+        rows = table["label"] == label
+        samples.append(FrequencySample(table["role"][rows][0], label, table["firings"][rows], table["r"][rows]))
     return consistency_by_frequency(samples), describe_consistency(samples)
 
 
@@ -158,8 +162,8 @@ def _strata(table: Table) -> Drawn:
 def _densities(table: Table) -> Drawn:
     samples = []
     for model, width in dict.fromkeys(zip(table["model"].tolist(), table["width"].tolist(), strict=True)):
-        here = (table["model"] == model) & (table["width"] == width)
-        samples.append(DensitySample(str(model), int(width), table["density"][here].astype(np.float64)))
+        rows = (table["model"] == model) & (table["width"] == width)
+        samples.append(DensitySample(str(model), int(width), table["density"][rows].astype(np.float64)))
     return feature_densities(samples), describe_densities(samples)
 
 
@@ -167,7 +171,7 @@ CONCEPT_COLUMNS = ("kind", "n_tokens", "feature", "n_groups", "f1", "held_out", 
 
 
 def concepts_table(rows: tuple[ConceptRow, ...], sides: tuple[str, str]) -> Table:
-    """What the picture shows of every kind, of the two that are compared."""
+    """Make the table of concepts for two sides."""
     columns = {name: [getattr(row, name) for row in rows] for name in CONCEPT_COLUMNS}
     columns["n_groups"] = [np.nan if n is None else n for n in columns["n_groups"]]
     named = dict(zip(("side_a", "side_b"), ([side] * len(rows) for side in sides), strict=True))
@@ -175,10 +179,10 @@ def concepts_table(rows: tuple[ConceptRow, ...], sides: tuple[str, str]) -> Tabl
 
 
 def _concepts(table: Table) -> Drawn:
-    known = {field.name for field in fields(ConceptRow)} & set(table)
+    names_of_fields = {field.name for field in fields(ConceptRow)} & set(table)
     rows = []
     for i in range(len(table["kind"])):
-        values: dict[str, Any] = {name: _item(table[name][i]) for name in known}
+        values: dict[str, Any] = {name: _item(table[name][i]) for name in names_of_fields}
         values["n_groups"] = None if np.isnan(values["n_groups"]) else int(values["n_groups"])
         rows.append(ConceptRow(**values))
     names = (str(table["side_a"][0]), str(table["side_b"][0])) if "side_a" in table else ("A", "B")
@@ -189,17 +193,17 @@ NODE_ATTRIBUTES = ("width", "feature", "kind", "density")
 
 
 def family_members(graph: nx.DiGraph) -> list[Any]:
-    """The features of the family to show, its root first; none where no family is large enough."""
+    """List the features of the family to show, its root first; empty where no family is large enough."""
     root = choose_family(graph, MOST_CHILDREN)
     return [] if root is None else [root, *sorted(nx.descendants(graph, root))]
 
 
 def family_table(model: str, graph: nx.DiGraph, members: list[Any], tokens: dict[Any, tuple[str, ...]]) -> Table:
-    """A family: its features (the root first), their tokens, and the edges among them."""
+    """Make the table of a family: its features (the root first), their tokens, and the edges among them."""
     places = {node: i for i, node in enumerate(members)}
     edges = [(places[a], places[b], w) for a, b, w in graph.subgraph(members).edges(data="weight")]
     parent, child, weight = zip(*edges, strict=True) if edges else ((), (), ())
-    most = max((len(some) for some in tokens.values()), default=0)
+    most = max((len(strings) for strings in tokens.values()), default=0)
     columns = {name: np.asarray([graph.nodes[node].get(name) or 0 for node in members]) for name in NODE_ATTRIBUTES[:2]}
     kinds = [graph.nodes[node].get("kind") or "" for node in members]
     return {
@@ -233,7 +237,7 @@ LEVEL_COLUMNS = tuple(field.name for field in fields(FamilyLevel))
 
 
 def splitting_table(tables: list[FamilyTable]) -> Table:
-    """One row a model and width; NaN where a width has no neighbour to count towards."""
+    """Make a table with one row per model and width; NaN where a width has no neighbour to count towards."""
     rows = [(table.model, level) for table in tables for level in table.levels]
     columns = {name: [getattr(level, name) for _, level in rows] for name in LEVEL_COLUMNS}
     numbers = {name: np.asarray([np.nan if x is None else x for x in column]) for name, column in columns.items()}
@@ -241,27 +245,27 @@ def splitting_table(tables: list[FamilyTable]) -> Table:
 
 
 def _splitting(table: Table) -> Drawn:
-    found = []
+    tables = []
     for model in dict.fromkeys(table["model"].tolist()):
         levels = []
         for i in np.flatnonzero(table["model"] == model):
-            known = {name: _item(table[name][i]) for name in LEVEL_COLUMNS if not np.isnan(table[name][i])}
-            levels.append(FamilyLevel(**known))
-        found.append(FamilyTable(str(model), tuple(levels)))
-    return splitting_factors(found), describe_splitting(found)
+            counted = {name: _item(table[name][i]) for name in LEVEL_COLUMNS if not np.isnan(table[name][i])}
+            levels.append(FamilyLevel(**counted))
+        tables.append(FamilyTable(str(model), tuple(levels)))
+    return splitting_factors(tables), describe_splitting(tables)
 
 
-LADDER_COLUMNS = {
+ICICLE_COLUMNS = {
     "node": ("level", "feature", "width", "kind", "status"),
     "edge": ("parent_width", "parent", "child_width", "child", "in_tree"),
 }
 
 
 def icicle_table(model: str, nodes: pd.DataFrame, edges: pd.DataFrame) -> Table:
-    """All features of a ladder of dictionaries, and the edges among them: ``node.level`` … ``edge.in_tree``."""
+    """Make the table of all features of a model and the edges among them: ``node.level`` … ``edge.in_tree``."""
     table = {"model": np.asarray([model])}
     for what, frame in (("node", nodes), ("edge", edges)):
-        for name in LADDER_COLUMNS[what]:
+        for name in ICICLE_COLUMNS[what]:
             text = frame[name].dtype.kind not in "biuf"
             table[f"{what}.{name}"] = np.asarray(
                 frame[name].fillna("") if text else frame[name], np.str_ if text else None
@@ -271,7 +275,7 @@ def icicle_table(model: str, nodes: pd.DataFrame, edges: pd.DataFrame) -> Table:
 
 def _icicle(table: Table) -> Drawn:
     nodes, edges = (
-        pd.DataFrame({name: table[f"{what}.{name}"] for name in columns}) for what, columns in LADDER_COLUMNS.items()
+        pd.DataFrame({name: table[f"{what}.{name}"] for name in columns}) for what, columns in ICICLE_COLUMNS.items()
     )
     nodes["kind"] = nodes["kind"].where(nodes["kind"] != "")
     return family_icicle(nodes, edges), describe_icicle(nodes, edges)
@@ -296,12 +300,12 @@ def training_table(found: list[Curve], unit: str) -> Table:
 
 def _training(table: Table) -> Drawn:
     keys = list(zip(table["run"].tolist(), table["measure"].tolist(), strict=True))
-    found = []
+    drawn = []
     for key in dict.fromkeys(keys):
-        here = np.asarray([other == key for other in keys])
-        found.append(Curve(*key, tuple(table["at"][here].tolist()), tuple(table["value"][here].tolist())))
+        rows = np.asarray([other == key for other in keys])
+        drawn.append(Curve(*key, tuple(table["at"][rows].tolist()), tuple(table["value"][rows].tolist())))
     unit = str(table["unit"][0]) if keys else "tokens"
-    return training_curves(found, unit), describe_training(found, unit)
+    return training_curves(drawn, unit), describe_training(drawn, unit)
 
 
 def _crosscoder(table: Table) -> Drawn:
@@ -310,32 +314,33 @@ def _crosscoder(table: Table) -> Drawn:
     return relative_norms(*parts), describe_relative_norms(*parts)
 
 
+_BY_FREQUENCY = ("role", "label", "firings", "r")
 _SCORES = ("role", "label", "without", "r")
 _PAIRS = ("sample", "best", "n_pairs")
 DRAWINGS: dict[str, Drawing] = {
-    "best_match": Drawing("answer", "How alike are partners?", _SCORES, _best_match),
-    "heatmap": Drawing("answer", "The matched matrix", _PAIRS, _heatmap),
-    "held_out": Drawing("answer", "Chosen on one half, scored on the other", ("chosen", "held_out"), _held_out),
+    "best_match": Drawing("answer", "Similarity of matched features", _SCORES, _best_match),
+    "heatmap": Drawing("answer", "Similarity matrix of matched features", _PAIRS, _heatmap),
+    "held_out": Drawing("answer", "Chosen against held-out similarity", ("chosen", "held_out"), _held_out),
     "coverage": Drawing("answer", "Quality against coverage", _SCORES, _coverage),
     "strata": Drawing(
-        "answer", "By how often they fire", ("firings", "held_out", "edges", "null_quantile"), _strata
+        "answer", "Similarity by firing count", ("firings", "held_out", "edges", "null_quantile"), _strata
     ),
-    "consistency": Drawing("answer", "Consistency by frequency", ("role", "label", "firings", "r"), _consistency),
-    "clustered": Drawing("pairs", "The same, clustered", _PAIRS, _clustered),
-    "logit": Drawing("pairs", "Firing alike and writing alike", ("held_out", "logit"), _logit),
+    "consistency": Drawing("answer", "Similarity by frequency, with ceilings", _BY_FREQUENCY, _consistency),
+    "clustered": Drawing("pairs", "Similarity matrix, clustered", _PAIRS, _clustered),
+    "logit": Drawing("pairs", "Activation and logit-weight similarity", ("held_out", "logit"), _logit),
     "crosscoder": Drawing(
-        "pairs", "Shared by one dictionary, too?", ("relative_norm", "partners", "unpaired", "models"), _crosscoder
+        "pairs", "Features shared in a crosscoder", ("relative_norm", "partners", "unpaired", "models"), _crosscoder
     ),
-    "densities": Drawing("widths", "How often features fire", ("model", "width", "density"), _densities),
-    "concepts": Drawing("concepts", "One feature a kind of text", CONCEPT_COLUMNS, _concepts),
-    "splitting": Drawing("families", "Splitting, merging, new", ("model", "width", "eligible"), _splitting),
+    "densities": Drawing("widths", "Firing rates", ("model", "width", "density"), _densities),
+    "concepts": Drawing("concepts", "Concepts across models", CONCEPT_COLUMNS, _concepts),
+    "splitting": Drawing("families", "Splitting and merging", ("model", "width", "eligible"), _splitting),
     "icicle": Drawing("families", "All families", ("model", "node.level", "node.kind", "edge.parent"), _icicle),
     "family": Drawing("families", "A family", ("model", "level", "tokens", "parent", "child", "weight"), _family),
-    "training": Drawing("training", "How the SAEs learned", ("run", "measure", "at", "value", "unit"), _training),
+    "training": Drawing("training", "Training of the SAEs", ("run", "measure", "at", "value", "unit"), _training),
 }  # fmt: skip
 
 
 def tables_in(folder: Path) -> dict[str, Path]:
-    """Figures whose tables lie in a folder, in the report's order."""
-    found = {path.stem: path for path in sorted(folder.glob("*")) if path.suffix in (".csv", ".npz")}
-    return {name: found[name] for name in DRAWINGS if name in found}
+    """Map the figures whose tables are in a folder to their files, in the report's order."""
+    files = {path.stem: path for path in sorted(folder.glob("*")) if path.suffix in (".csv", ".npz")}
+    return {name: files[name] for name in DRAWINGS if name in files}
