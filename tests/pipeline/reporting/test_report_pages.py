@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from universality.errors import UniversalityError
-from universality.pipeline.reporting.report_pages import report_as_it_is
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.reporting.report_pages import _files, report_as_it_is
 
 
 def read(page: Path, name: str) -> Any:
@@ -43,3 +44,12 @@ def test_a_run_without_any_match_has_a_page_too(planted: Any, tmp_path: Path) ->
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UniversalityError, match=r"expected a run's folder, with config\.yaml in it"):
         report_as_it_is(tmp_path)
+
+
+def test_files_are_linked_before_the_report_s_folder_exists(planted: Any, tmp_path: Path) -> None:
+    config, finished = planted
+    folder = RunFolder(Path(shutil.copytree(finished.root, tmp_path / "run", ignore=shutil.ignore_patterns("report"))))
+    (folder.root / "matches" / "A-B.w24.activation.csv").write_text("row,col\n", encoding="utf-8")
+    paths = [link.path for link in _files(config, folder)]
+    assert "../matches/A-B.w24.activation.csv" in paths
+    assert "../matches/A-B.w24.activation.graphml" not in paths

@@ -1,6 +1,7 @@
 """The report of a run: its figures, its page, and the numbers of both as JSON."""
 
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,9 @@ def _files(config: Config, folder: RunFolder) -> tuple[FileLink, ...]:
     if len(config.saes.widths) > 1:
         links.insert(3, FileLink(f"../families/{a}.graphml", f"the families of model {a}"))
     later = ("summary.json", "../provenance.json", "../figures/")  # written after the page
-    return tuple(link for link in links if link.path in later or (folder.report.parent / link.path).exists())
+    # normalised, since report/../matches does not exist before report/ does
+    paths = {link: os.path.normpath(folder.report.parent / link.path) for link in links}
+    return tuple(link for link in links if link.path in later or os.path.exists(paths[link]))
 
 
 def _warnings(results: RunResults, models: LanguageModels) -> tuple[str, ...]:
