@@ -1,4 +1,4 @@
-"""One versioned file for a result: a JSON header and arrays, as .json or .npz, written whole or not at all.
+"""One versioned file for a result: a JSON header and arrays, as .json or .npz, written atomically.
 
 Neither holds pickles, so reading runs no code. In .json every array is {"dtype", "shape", "values"}, with NaN as null
 and infinities as "inf" and "-inf"; in .npz the header is the UTF-8 bytes of JSON under the name ``header``.

@@ -1,4 +1,4 @@
-"""Aliases for the arrays that this package passes around, and two helpers for choosing and cutting ranges."""
+"""Type aliases of arrays, and helpers that choose indices and cut sequences into runs."""
 
 from collections.abc import Iterator
 from typing import Any, TypeAlias
@@ -23,7 +23,7 @@ def evenly_spaced(n: int, wanted: int) -> IntArray:
 
 
 def runs_within(sizes: npt.NDArray[np.integer[Any]], limit: int) -> Iterator[tuple[int, int]]:
-    """Cut a sequence of items into consecutive runs, each as long as possible within a limit on its total size.
+    """Cut a sequence into consecutive runs, each as long as its limit on the total size allows.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is shown of every feature wherever it appears: its heaviest tokens, its kind of text and its purity.
+"""Descriptions of features wherever they are shown: heaviest tokens, kind of text and purity.
 
 Measuring takes one pass over a store. The result is an object that is passed on to whoever shows features, so nothing
 is measured twice; `universality.pipeline.open_stores` keeps it in a file beside the store.

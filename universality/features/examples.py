@@ -63,7 +63,7 @@ class Examples:
         return self.window[:, self.before]
 
     def strings(self, decode: Decode) -> list[tuple[list[str], str, list[str]]]:
-        """Decode every example into the strings before its token, its own, and those after it, within the block.
+        """Decode every example into the strings before its token, its own, and those after it.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Examples and histograms of every feature as the report's pages show them, from one pass over a store.
+"""Examples and histograms of every feature for the report's pages, from one pass over a store.
 
 Examples are the strongest firings, no two from one block, and firings at fixed quantiles of the activation, so that a
 reader sees typical firings and not only the peaks (Bricken et al. 2023 show both).

@@ -54,7 +54,7 @@ def top_tokens(store: FeatureStore, features: Iterable[int], k: int = 10) -> lis
 
 
 def heaviest_tokens(token: npt.NDArray[np.int32], values: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
-    """Find the tokens of largest trimmed mass, heaviest first; among equal masses the smaller id comes first.
+    """Find the tokens of largest trimmed mass, heaviest first, then by rising id.
 
     Parameters
     ----------

@@ -152,7 +152,7 @@ class Similarity:
         documents: npt.ArrayLike | None = None,
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     ) -> Self:
-        """Compare attributions (activation x logit weight of the next token) over the same tokens by Pearson's r.
+        """Compare attributions, activation x logit weight of the next token, by Pearson's r.
 
         Parameters and errors as for `activation` and `logit`; tokens without a next one are left out.
 
@@ -187,7 +187,7 @@ class Similarity:
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
         of: Literal["tokens", "rows", "cols"] = "tokens",
     ) -> Self:
-        """Count the tokens on which both fire, or their share of the row's (``of="rows"``) or the column's firings.
+        """Count the tokens on which both fire, or take their share of one side's firings (``of``).
 
         Other parameters and errors as for `masked_cosine`.
         """
@@ -235,7 +235,7 @@ class Similarity:
         dead_rows: npt.ArrayLike | None = None,
         dead_cols: npt.ArrayLike | None = None,
     ) -> Self:
-        """Wrap finite scores [n_rows, n_cols] that exist already, with optional bool masks of dead rows and columns.
+        """Wrap finite scores [n_rows, n_cols], with optional bool masks of dead rows and columns.
 
         Raises
         ------
@@ -320,7 +320,7 @@ class Similarity:
         return out
 
     def blocks(self, n_rows: int | None = None) -> Iterator[tuple[slice, FloatArray]]:
-        """Iterate over the whole matrix as (rows, scores), ``n_rows`` (or as many as suit the memory) at a time."""
+        """Iterate over the whole matrix as (rows, scores), ``n_rows`` (or a number that suits) at a time."""
         step = n_rows or min(self._source.rows_per_block, max(1, self.shape[0]))
         for low in range(0, self.shape[0], step):
             rows = slice(low, min(low + step, self.shape[0]))
@@ -357,7 +357,7 @@ class Similarity:
         return rows if by_col is None else (rows, (by_col.partner, by_col.score))
 
     def best(self, k: int, prices: FloatArray, threshold: FloatArray) -> Best:
-        """Find the k columns with the largest score - price of each row, among those above the row's threshold.
+        """Find the k columns of each row with the largest score - price above the row's threshold.
 
         Parameters
         ----------
@@ -376,7 +376,7 @@ class Similarity:
         return Similarity(self._source.transposed())
 
     def above(self, threshold: float) -> tuple[IntArray, IntArray, FloatArray]:
-        """Find all pairs of living features with a score >= ``threshold``: rows, columns, scores, in row order."""
+        """Find all pairs of living features with a score >= ``threshold``: rows, columns, scores."""
         rows, cols, scores = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
         for part, block in self.blocks():
             keep = block >= threshold
@@ -451,7 +451,7 @@ class Similarity:
         UniversalityError
             When the measure does not compare tokens, or the rows do not pair up.
         """
-        return Similarity(self._tokens("rows to pair anew").repaired(rows_a, rows_b))
+        return Similarity(self._tokens("rows to pair again").repaired(rows_a, rows_b))
 
     def dense(self, memory_budget: int | None = None) -> FloatArray:
         """Compute the whole matrix, float64 [n_rows, n_cols].

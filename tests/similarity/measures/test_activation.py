@@ -14,7 +14,7 @@ from universality.features import FeatureStore
 from universality.similarity import Similarity
 
 SEEN = text(24)
-TINY = 1000  # bytes: nothing fits, so stores are streamed and blocks computed on demand
+TINY = 7000  # bytes: nothing fits, so stores are streamed and blocks computed on demand
 
 
 @pytest.fixture(scope="module")

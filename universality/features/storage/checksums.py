@@ -1,4 +1,4 @@
-"""Checksums of a store's elements: one for every dataset, kept in the file and compared by `FeatureStore.verify`.
+"""Checksums of a store's elements: one per dataset, compared by `FeatureStore.verify`.
 
 A checksum states dtype, shape and the SHA-256 of the decoded contents, so it does not depend on chunks or compression.
 Writers compute it from the values that they are given (`write_array`, `GrowingArray`), not from what the file holds
@@ -46,7 +46,7 @@ def checksum_of_array(array: NDArray[Any]) -> Checksum:
 
 
 def checksum_of_text(value: str | Sequence[str]) -> Checksum:
-    """Checksum of one text or of a list of texts, hashed as ASCII JSON: no separator that a name could contain."""
+    """Checksum of a text or a list of texts, hashed as ASCII JSON: no separator that a name could hold."""
     shape = () if isinstance(value, str) else (len(value),)
     text = json.dumps(value if isinstance(value, str) else list(value), separators=(",", ":"))
     return Checksum("str", shape, hashlib.sha256(text.encode()).hexdigest())

@@ -93,7 +93,7 @@ def compressed(chunk: NDArray[Any], strategy: int = zlib.Z_RLE) -> bytes:
 
 
 def read_array(dataset: h5py.Dataset, start: int, stop: int) -> NDArray[Any]:
-    """Read ``dataset[start:stop]`` of a 1-D dataset; shuffled and deflated chunks are decompressed in threads.
+    """Read ``dataset[start:stop]`` of a 1-D dataset; compressed chunks are decompressed in threads.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The elements of a feature store's HDF5 file and the check that a file has them; FORMAT.md describes them in prose.
+"""The elements of a feature store's HDF5 file, and the check that a file has them (see FORMAT.md).
 
 A store may come from anywhere, so nothing in it is trusted: links out of the file are not followed, and nothing is
 allocated that the file's own bytes could not hold.
@@ -93,7 +93,7 @@ _DATASETS = ("array", "string", "string-array")
 
 
 def check_elements(path: Path, file: h5py.File) -> dict[Element, Any]:
-    """Check every element of a file and return those that are present; groups are checked before their contents.
+    """Check every element of a file, groups before their contents, and return those that are present.
 
     Raises
     ------

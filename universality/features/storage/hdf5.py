@@ -1,4 +1,4 @@
-"""Elements of an HDF5 file in AnnData's encodings: writing returns checksums, and reading names its errors.
+"""Elements of an HDF5 file in AnnData's encodings, with checksums and named errors.
 
 Text has a fixed length everywhere, attributes included. HDF5 keeps text of variable length in "global heaps", its only
 structure without a checksum: a flipped bit there can send the library into an endless loop (seen with HDF5 2.0).

@@ -1,4 +1,4 @@
-"""The small elements of a store: moments, tables, weights and checksums; read at opening, written at the end."""
+"""The small elements of a store, read at opening: moments, tables, weights and checksums."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def write_weights(
 
 
 def write_checksums(file: h5py.File, provenance: str, sums: Mapping[str, Checksum]) -> None:
-    """Write provenance (JSON text), and last the checksums: theirs is the one element that no checksum covers."""
+    """Write provenance (JSON text), and last the checksums, the one element that no checksum covers."""
     every = {**sums, "provenance": write_text(file, "provenance", provenance)}
     text = json.dumps({path: every[path].to_json() for path in every}, sort_keys=True)
     write_text(file, "checksums", text)

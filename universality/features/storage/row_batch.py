@@ -138,7 +138,7 @@ def _check_values(values: NDArray[Any], mantissa_bits: int, where: str) -> NDArr
 
 
 def rounded(values: NDArray[np.float32], mantissa_bits: int) -> NDArray[np.float32]:
-    """Round to the nearest floats with this many bits of fraction, ties to even; beyond the largest is infinity.
+    """Round to the nearest floats with this many bits of fraction, ties to even, or to infinity.
 
     Stores are rounded when they are written, since fewer bits deflate better. Everything after (moments, hashes, both
     matrices) sees the rounded values, so no two readers disagree.

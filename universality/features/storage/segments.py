@@ -1,4 +1,4 @@
-"""Committed rows of an unfinished store: stored by column, joined to the feature-major copy, recovered after a kill.
+"""Committed rows of an unfinished store, stored by column and recovered after a kill.
 
 `NAME.segments`, beside the store that is being written, is a sequence of records. Each begins with its length and a
 CRC-32 of its contents, so a record that a kill truncated is recognised and dropped, with whatever follows it, when the
@@ -85,7 +85,7 @@ class Segments:
         return begun is None or json.loads(begun) == self._begun
 
     def recover(self) -> Iterator[Segment]:
-        """Yield the intact segments of an earlier writer; the file is cut after them, and `append` continues there.
+        """Yield the intact segments of an earlier writer, and cut the file after them.
 
         Raises
         ------

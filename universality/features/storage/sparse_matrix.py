@@ -61,7 +61,7 @@ def check_indptr(path: Path, name: str, indptr: NDArray[np.int64], n_stored: int
 
 
 def row_ranges(path: Path, group: h5py.Group, n_rows: int, limit: int) -> Iterator[tuple[int, int]]:
-    """Split the rows of a CSR group into ranges whose rows and entries together are at most ``limit``, or one row."""
+    """Split the rows of a CSR group into ranges of at most ``limit`` rows and entries, or one row."""
     for first in range(0, n_rows, _ROWS):
         with reading(path, "by_token"):
             indptr = group["indptr"][first : min(first + _ROWS, n_rows) + 1]

@@ -176,7 +176,7 @@ class FeatureStore:
         return sparse.csr_matrix(self._span("by_token", start, stop), shape=(stop - start, self.n_features))
 
     def spans(self, memory_budget: int = 1 << 26) -> Iterator[slice]:
-        """Cut all rows into successive slices that each take at most ``memory_budget`` bytes to read with `rows`.
+        """Cut all rows into successive slices that take at most ``memory_budget`` bytes each to read.
 
         Raises
         ------
@@ -192,7 +192,7 @@ class FeatureStore:
             yield slice(start, stop)
 
     def batches(self, memory_budget: int = 1 << 26) -> Iterator[tuple[slice, sparse.csr_matrix]]:
-        """Iterate over all rows: slices and their float32 CSR [n, n_features]; raises as `spans` and `rows` do."""
+        """Iterate over all rows: slices and float32 CSR [n, n_features]; raises as `spans` and `rows` do."""
         for span in self.spans(memory_budget):
             yield span, self.rows(span)
 
@@ -234,7 +234,7 @@ class FeatureStore:
             yield start, self.columns(start, stop)
 
     def each_feature(self) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.float32]]]:
-        """Iterate over all features in order: index, rows [n] on which it fires, rising, and activations [n] there."""
+        """Iterate over all features: index, rising rows [n] on which it fires, and activations [n] there."""
         for start, block in self.column_blocks():
             for i in range(block.shape[1]):
                 entries = slice(*block.indptr[i : i + 2])
@@ -332,7 +332,7 @@ class FeatureStore:
 
     @cached_property
     def dictionary_hash(self) -> str:
-        """64 hex digits over the dictionary and the unembedding, equal for two stores with the same or without any."""
+        """64 hex digits over the dictionary and the unembedding, equal too for two stores without any."""
         return self._hash(lambda path: path.partition("/")[0] in ("dictionary", "unembedding"))
 
     def content_hash(self) -> str:

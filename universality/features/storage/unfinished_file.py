@@ -50,7 +50,7 @@ class UnfinishedFile:
         self.file.attrs["complete"] = False
 
     def complete(self, scratch: Path) -> None:
-        """Mark the file complete, rename it, and delete ``scratch``; each step only after the one before is safe."""
+        """Mark the file complete, rename it, and delete ``scratch``, in this order."""
         self.file.flush()  # all contents before the mark: a file with the mark is whole
         self.file.attrs["complete"] = True
         self.file.close()

@@ -109,7 +109,7 @@ def _list_cols(rows, entries, dead_rows, index, key, score):  # type: ignore[no-
 def best_of_blocks(
     source: BlockSource, k: int, offset: FloatArray, threshold: FloatArray, both: bool
 ) -> tuple[Best, Best | None]:
-    """Find the k best columns of each row, and rows of each column if ``both``, in one pass over all scores.
+    """Find the k best columns of each row, and rows of each column if ``both``, in one pass.
 
     Parameters
     ----------

@@ -30,9 +30,10 @@ class Columns(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """Some rows of a sparse matrix: row r holds ``values[..., indptr[r]:indptr[r + 1]]`` in columns ``cols``, unsorted.
+    """Some rows of a sparse matrix, with unsorted columns.
 
-    ``values`` is float64 [n] or [depth, n].
+    Row r holds ``values[..., indptr[r]:indptr[r + 1]]`` in the same entries of ``cols``; ``values`` is float64 [n] or
+    [depth, n].
     """
 
     indptr: IntArray

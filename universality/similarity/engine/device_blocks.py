@@ -30,7 +30,7 @@ SPREAD = 1 << 25  # products formed at a time
 
 @dataclass(frozen=True, eq=False)
 class DeviceSource:
-    """A source whose blocks and best partners are computed on a torch device; everything else is the inner source's."""
+    """A source with blocks and best partners computed on a torch device, and the rest by the inner source."""
 
     inner: TokenSource | FactorSource
     device: str

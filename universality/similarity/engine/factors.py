@@ -55,7 +55,7 @@ class DenseSource:
 
 @dataclass(frozen=True, eq=False)
 class FactorSource:
-    """S = x yᵀ with x [n_rows, k] and y [n_cols, k], clipped to ±``limit``: correlations leave [-1, 1] by rounding."""
+    """S = x yᵀ, clipped to ±``limit``, as correlations leave [-1, 1] by rounding."""
 
     x: FloatArray
     y: FloatArray

@@ -1,4 +1,4 @@
-"""Best partners of factors: candidates from float32 products, whose error is bounded, settled in float64.
+"""Best partners of factors: candidates from float32 products with bounded error, settled in float64.
 
 A product of d terms in float32 is off by at most (d + 2) u |x| |y| with u = 2^-24 (Higham 2002, *Accuracy and Stability
 of Numerical Algorithms*, section 3.1, and the rounding of both factors). The lists hold a few candidates more than

@@ -21,7 +21,7 @@ RELATIVE_ZERO = 1e-13  # a variance below this share of the mean square is round
 
 @dataclass(frozen=True, eq=False)
 class GroupMoments:
-    """Sufficient statistics of Pearson's r per group of documents and pair of features, for any mixture of groups.
+    """Sufficient statistics of Pearson's r per group of documents and pair of features.
 
     Parameters
     ----------

@@ -191,7 +191,7 @@ class TokenSource(ABC):
 
     @abstractmethod
     def scores(self, values: FloatArray, i: Index, j: Index) -> FloatArray:
-        """Compute scores of pairs of features i and j from their co-moments: [...], or [4, ...] for the masked sums.
+        """Compute scores of features i and j from co-moments: [...], or [4, ...] for the masked sums.
 
         ``i`` and ``j`` index arrays by feature and broadcast to the shape of the scores; the result is a new array or
         ``values`` itself.
@@ -236,7 +236,7 @@ class TokenSource(ABC):
         if by_col is None:
             return by_row, None
         # The rows' pass leaves out columns' background scores. They matter only for columns that fire together with too
-        # few rows to fill their lists: a handful, found by the bound, and computed anew from their own side.
+        # few rows to fill their lists: a handful, found by the bound, and computed again from their own side.
         short = beaten_by_background(by_col, self.background(), threshold < np.inf) & (offset < np.inf)
         if short.any():
             turned = self.transposed()

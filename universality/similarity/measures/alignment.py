@@ -1,4 +1,4 @@
-"""An orthogonal map between two models' activations, from what their dictionaries reconstruct on shared tokens.
+"""An orthogonal map between two models' activations, from reconstructions on shared tokens.
 
 Models trained apart hold their activations in bases that differ by about a rotation. Orthogonal Procrustes (Schönemann
 1966, *A generalized solution of the orthogonal Procrustes problem*) finds it from the cross-covariance of both on the

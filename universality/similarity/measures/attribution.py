@@ -1,4 +1,4 @@
-"""Attribution similarity: Pearson's r of two features' direct effects on the logit of the token that follows.
+"""Attribution similarity: Pearson's r of two features' direct effects on the next token's logit.
 
 a_i(t) = f_i(t) v_i[token t + 1] with v_i the logit weights of feature i (Bricken et al. 2023, *Towards
 Monosemanticity*; convention as in `universality.similarity.measures.logit_weights`: scaled by the final norm's gain,
@@ -65,7 +65,7 @@ class Attribution(ActivationPearson):
 
     @property
     def convention(self) -> dict[str, object]:
-        """How the logit weights are computed."""
+        """Convention of the logit weights."""
         return convention(self.a.store, self.b.store)
 
 

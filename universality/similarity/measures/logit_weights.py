@@ -1,4 +1,4 @@
-"""Logit-weight similarity: Pearson's r, over the vocabulary, of two features' direct effects on the logits.
+"""Logit-weight similarity: Pearson's r of two features' direct effects on the logits.
 
 Convention (Bricken et al. 2023): a feature's direction in the residual stream loses its mean over d_model where
 the final norm is a LayerNorm (``center_d_model``), is scaled by that norm's gain, and is multiplied with the columns of
