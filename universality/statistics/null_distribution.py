@@ -212,7 +212,7 @@ class NullDistribution:
 
 @dataclass(frozen=True, eq=False)
 class Chance:
-    """What one null says of a matching, as a calibration stores it. NaN where the null cannot tell.
+    """Result of one null distribution, as a calibration stores it; NaN where the null gives no answer.
 
     Parameters
     ----------
