@@ -373,7 +373,7 @@ def controls(found: Findings) -> tuple[ControlRow, ...]:
         for c in found.compared
     ]
     made = made_controls(found.config, found.folder)
-    return (*own, *(_control_row(c.name, f"{c.kind}: {c.label}", Calibration.load(path)) for c, path in made))
+    return (*own, *(_control_row(c.name, f"{c.bound}: {c.label}", Calibration.load(path)) for c, path in made))
 
 
 def _control_row(name: str, of: str, calibration: Calibration) -> ControlRow:
