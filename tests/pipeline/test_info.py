@@ -29,7 +29,7 @@ def test_other_json_is_refused(tmp_path: Path, value: object) -> None:
         list(describe(path))
 
 
-DATA = Path(__file__).parents[2] / "sae" / "formats" / "data"
+DATA = Path(__file__).parents[1] / "sae" / "formats" / "data"
 
 
 @pytest.mark.parametrize(

@@ -98,9 +98,9 @@ def second_seed(config: Config, model: str) -> int | None:
 
 def family_stores(config: Config, model: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """List (width, SAE seed) of a model's dictionaries by rising width, and of one reseeded a width."""
-    seed = config.saes.seeds[0]
-    others = [(width, other) for name, width, other in sae_grid(config) if name == model and other != seed]
-    return [(width, seed) for width in config.saes.widths], list({width: (width, s) for width, s in others}.values())
+    first = config.saes.seeds[0]
+    reseeded = {width: (width, seed) for name, width, seed in sae_grid(config) if name == model and seed != first}
+    return [(width, first) for width in config.saes.widths], list(reseeded.values())
 
 
 def comparisons(config: Config, folder: RunFolder) -> list[Comparison]:

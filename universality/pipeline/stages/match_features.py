@@ -40,7 +40,11 @@ def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list
             [statistics, *basis] if basis else statistics,
             [
                 *sorted({f"collect/{name}" for name in comparison.models}),
-                *(f"{STAGE}/{one.name}" for one in ceilings_of(config, folder, comparison) if one is not None),
+                *(
+                    f"{STAGE}/{ceiling.name}"
+                    for ceiling in ceilings_of(config, folder, comparison)
+                    if ceiling is not None
+                ),
             ],
             partial(make_match, config, folder, comparison),
             VERSION,
@@ -106,8 +110,8 @@ def _with_ceilings(config: Config, folder: RunFolder, comparison: Comparison, ca
     from universality.statistics import Calibration
 
     ceilings = [
-        Calibration.load(folder.calibration(one.name)) if one and likeness(config, folder, one).is_ceiling else None
-        for one in ceilings_of(config, folder, comparison)
+        Calibration.load(folder.calibration(pair.name)) if pair and likeness(config, folder, pair).is_ceiling else None
+        for pair in ceilings_of(config, folder, comparison)
     ]
     return calibration.with_ceilings(*ceilings)
 

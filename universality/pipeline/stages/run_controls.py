@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from universality.sae import SAE
 
 STAGE, VERSION = "controls", 3
-Kind = Literal["floor", "study", "ceiling"]
+Bound = Literal["floor", "study", "ceiling"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Control:
 
     name: str
     label: str
-    kind: Kind
+    bound: Bound
 
 
 SHUFFLED = Control("shuffled-models", "models with shuffled weights", "floor")
@@ -71,7 +71,7 @@ def tasks(config: Config, folder: RunFolder) -> list[Task]:
     settings = [config.hook, saes, config.features.model_dump(exclude={"pool"}), config.statistics.as_dict()]
     after = ("corpus", *(f"train-models/{name}" for name in config.models.names[:2]), "train-saes")
     first = config.models.names[0]
-    made = [
+    trained = [
         Task(
             f"{STAGE}/{control.name}",
             settings,
@@ -83,7 +83,7 @@ def tasks(config: Config, folder: RunFolder) -> list[Task]:
     ]
     matched = [f"match/{comparison.name}" for comparison in _matched(config, folder)]
     table = partial(_make_table, config, folder)
-    return [*made, Task(f"{STAGE}/table", None, (*(task.name for task in made), *matched), table, VERSION)]
+    return [*trained, Task(f"{STAGE}/table", None, (*(task.name for task in trained), *matched), table, VERSION)]
 
 
 def made_controls(config: Config, folder: RunFolder) -> Iterator[tuple[Control, Path]]:
@@ -188,19 +188,19 @@ def _make_table(config: Config, folder: RunFolder) -> list[Path]:
     paths = {control: _calibration(folder, control) for control in CONTROLS}
     roles: dict[Control, Role] = dict.fromkeys(CONTROLS, "control")
     for comparison in _matched(config, folder):
-        kind, label = MATCHED[comparison.of]
+        bound, label = MATCHED[comparison.of]
         label = units_of(config) if comparison.of == "neurons" else label.format(comparison.models[0])
-        control = Control(comparison.name, label, kind)  # type: ignore[arg-type]
+        control = Control(comparison.name, label, bound)  # type: ignore[arg-type]
         paths[control] = folder.calibration(comparison.name)
         roles[control] = "features" if comparison.of == "models" else comparison.of  # type: ignore[assignment]
     rows, samples = [], []
     for control, path in paths.items():
-        found = Calibration.load(path)
-        summary = found.summary()
+        calibration = Calibration.load(path)
+        summary = calibration.summary()
         rows.append(
             {
                 "control": control.label,
-                "kind": control.kind,
+                "kind": control.bound,
                 "held_out_median": summary.held_out_median,
                 "nearest_median": summary.nearest_median,
                 **{f"share_{r:g}": share for r, share in zip(THRESHOLDS, summary.shares, strict=True)},
@@ -209,7 +209,9 @@ def _make_table(config: Config, folder: RunFolder) -> list[Path]:
                 "n_scored": summary.n_scored,
             }
         )
-        samples.append(sample(roles[control], control.label, found.held_out, len(found.match.unmatched_rows)))
+        samples.append(
+            sample(roles[control], control.label, calibration.held_out, len(calibration.match.unmatched_rows))
+        )
     table = between(pd.DataFrame(rows))
     target = home / "controls.csv"
     write_csv(table, target)
