@@ -146,7 +146,7 @@ def control_rows(results: RunResults) -> tuple[ControlRow, ...]:
         for c in results.compared
     ]
     controls = [
-        ControlRow(control.name, f"{control.kind}: {control.label}", Calibration.load(path).summary())
+        ControlRow(control.name, f"{control.bound}: {control.label}", Calibration.load(path).summary())
         for control, path in made_controls(results.config, results.folder)
     ]
     return (*study, *controls)
