@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from typer.main import get_command
 from universality import __version__
 from universality.cli import app
 from universality.config import load_config, parse_config
+from universality.sae.architectures import ARCHITECTURES
 
 FORMATS = ROOT / "tests" / "sae" / "formats" / "data"
 DOWNLOADS = {
@@ -36,6 +38,15 @@ def name_of(page: Path) -> str:
 
 def pages_with(*languages: str) -> list[Path]:
     return [page for page in PAGES if blocks(page.read_text(encoding="utf-8"), *languages)]
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> Iterator[None]:
+    """Forget the architectures that a page registers."""
+    before = dict(ARCHITECTURES)
+    yield
+    ARCHITECTURES.clear()
+    ARCHITECTURES.update(before)
 
 
 @pytest.fixture

@@ -113,4 +113,4 @@ def test_seeds_are_compared_by_their_weights_too(made: tuple[Config, RunFolder],
     assert [(row[0], int(float(row[1])) <= width) for row, width in zip(rows, (32, 64), strict=True)] == [
         ("A-A.w32.s0-s1", True), ("A-A.w64.s0-s1", True),
     ]  # fmt: skip
-    assert "no run there; make it with: universality run configs/smollm2.yaml" in analyse(tmp_path).stderr
+    assert "no run; make it with: universality run configs/smollm2.yaml" in analyse(tmp_path).stderr

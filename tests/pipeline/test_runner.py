@@ -295,7 +295,7 @@ SMOKE_KEYS = {
     "families/A": "2e61e00481d8",
     "families/B": "513733520317",
     "export": "8a1bcb3de7eb",
-    "report": "755227a15f70",
+    "report": "74a99e2a83a6",
 }
 
 

@@ -36,7 +36,7 @@ def between(controls: pd.DataFrame) -> pd.DataFrame:
     --------
     >>> table = pd.DataFrame({"control": ["shuffled", "A-B", "seeds"], "kind": ["floor", "study", "ceiling"]})
     >>> table = table.assign(**{name: [0.1, 0.4, 0.9] for name in MEASURES})
-    >>> between(table)["matched_r_normalised"].round(3).tolist()
+    >>> between(table)["held_out_median_normalised"].round(3).tolist()
     [0.0, 0.375, 1.0]
     """
     missing = {"control", "kind", *MEASURES} - set(controls.columns)

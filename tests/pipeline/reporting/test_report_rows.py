@@ -14,7 +14,7 @@ from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting import report_rows
 from universality.pipeline.reporting.report_rows import control_rows
 from universality.pipeline.reporting.run_results import open_results
-from universality.pipeline.stages.run_controls import CONTROLS, SHUFFLED, control_tasks
+from universality.pipeline.stages.run_controls import CONTROLS, SHUFFLED, tasks
 from universality.pipeline.task import Task, run_tasks
 from universality.report.data import Report
 from universality.report.figures import best_match_distribution
@@ -81,7 +81,7 @@ def controlled(planted: Any, tmp_path: Path) -> tuple[Config, RunFolder]:
     made = folder.root / "controls" / f"{SHUFFLED.name}.npz"
     shutil.copy(folder.calibration("A-B.w24"), made)
     shutil.copy(made, made.with_name(f"{CONTROLS[1].name}.npz"))  # no stamp: it was killed
-    (wanted,) = (t for t in control_tasks(config, folder) if t.name == f"controls/{SHUFFLED.name}")
+    (wanted,) = (t for t in tasks(config, folder) if t.name == f"controls/{SHUFFLED.name}")
     before = [Task(name, None, (), list) for name in wanted.after]
     run_tasks([*before, replace(wanted, make=lambda: [made])], folder.root, lambda outcome: None)
     return config, folder

@@ -25,7 +25,7 @@ from universality.sae.training.distributed import (
 SCRIPT = Path(__file__).with_name("rank_process.py")
 
 
-def run_ranks(size: int, folder: Path) -> None:
+def run_ranks(size: int, folder: Path, script: Path = SCRIPT) -> None:
     """Start ``size`` processes and wait for them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -33,7 +33,7 @@ def run_ranks(size: int, folder: Path) -> None:
     environment = {**os.environ, "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     processes = [
         subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(folder)],
+            [sys.executable, str(script), str(folder)],
             env={**environment, "RANK": str(rank), "OMP_NUM_THREADS": "1"},
             stderr=subprocess.PIPE,
             text=True,
@@ -58,6 +58,25 @@ def test_two_ranks_end_equal_and_as_one_but_for_rounding(tmp_path: Path) -> None
             ours, theirs = getattr(first, tensor), getattr(one, tensor)
             assert_close(ours, theirs, rtol=0, atol=tolerance * float(theirs.abs().max()))
     assert [path.name for path in (tmp_path / "two").glob("*.jsonl")] == ["train.jsonl"]
+
+
+def test_no_rank_goes_on_before_all_have_called_wait(tmp_path: Path) -> None:
+    """Three ranks: after a broadcast the second would go on while the third has not begun."""
+    script = tmp_path / "wait.py"
+    script.write_text(
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from universality.sae.training.distributed import join_ranks\n"
+        "ranks = join_ranks()\n"
+        "time.sleep(ranks.rank * 0.5)\n"
+        "called = time.time()\n"
+        "ranks.wait()\n"
+        "(Path(sys.argv[1]) / f'{ranks.rank}.txt').write_text(f'{called} {time.time()}')\n"
+        "ranks.shut_down()\n"
+    )
+    run_ranks(3, tmp_path, script)
+    called, passed = zip(*((tmp_path / f"{rank}.txt").read_text().split() for rank in range(3)), strict=True)
+    assert max(map(float, called)) <= min(map(float, passed))
 
 
 def test_shares_make_up_the_batch() -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -49,8 +50,11 @@ class Ranks:
         return self.rank == 0
 
     def wait(self) -> None:
-        """Wait until all ranks have called this."""
-        self.broadcast(None)
+        """Wait until all ranks have called this; raise UniversalityError if one has ended."""
+        if self.size > 1:
+            # A sum needs every rank; after a broadcast a rank may go on before the others have begun.
+            with self._naming_lost_ranks():
+                dist.all_reduce(torch.zeros(1))
 
     def broadcast(self, value: Any) -> Any:
         """Return the first rank's value; all ranks must call this.
@@ -63,13 +67,18 @@ class Ranks:
         if self.size == 1:
             return value
         values = [value]
-        try:
+        with self._naming_lost_ranks():
             dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+        return values[0]
+
+    @contextmanager
+    def _naming_lost_ranks(self) -> Iterator[None]:
+        try:
+            yield
         except RuntimeError as error:
             raise UniversalityError(
                 f"process {self.rank} of {self.size} stops because another has ended; its message says why"
             ) from error
-        return values[0]
 
     def shut_down(self) -> None:
         """Leave the process group, without waiting for the others."""
