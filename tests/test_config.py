@@ -226,3 +226,11 @@ def test_a_key_may_replace_one_that_is_merged_in(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("models: &m {load: {A: starter/seed0}}\nsaes: {<<: {k: 4}, k: 8}\n")
     assert load_config(path).saes.k == 8
+
+
+def test_a_folder_and_an_empty_file_are_named(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(ConfigError, match=r": a folder; expected a YAML file, such as .*config\.yaml"):
+        load_config(tmp_path)
+    with pytest.raises(ConfigError, match="expected a mapping of sections, found an empty file"):
+        load_config(tmp_path / "config.yaml")

@@ -180,7 +180,7 @@ class ModelsConfig(_Section):
     @model_validator(mode="after")
     def _named_once(self) -> Self:
         if both := set(self.load) & set(self.train):
-            raise ValueError(f"models named both under load and under train: {', '.join(sorted(both))}")
+            raise ValueError(f"named both under load and under train: {', '.join(sorted(both))}")
         if not self.names:
             raise ValueError("expected at least one model under load or train")
         for name in self.names:
@@ -440,14 +440,21 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         is out of range.
     """
     path = as_path(path)
+    if path.is_dir():
+        inside = path / "config.yaml"
+        example = f", such as {inside}" if inside.is_file() else ""
+        raise ConfigError(f"{path}: a folder; expected a YAML file{example}")
     try:
         values = load_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; configs/ holds examples, quickstart.yaml among them") from None
+        raise ConfigError(
+            f"{path}: no such file; the repository has examples in configs/, quickstart.yaml among them"
+        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected a mapping of sections, found {type(values).__name__}")
+        what = "an empty file" if values is None else type(values).__name__
+        raise ConfigError(f"{path}: expected a mapping of sections, found {what}")
     for override in overrides:
         _override(values, override)
     return parse_config(values, where=str(path))

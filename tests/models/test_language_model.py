@@ -119,7 +119,10 @@ def test_a_hugging_face_model_in_memory_is_studied_as_it_is() -> None:
 
 
 def test_bad_folders_are_named(model, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"expected a model's folder with config\.json, or one of starter/seed0"):
+    with pytest.raises(
+        ModelError,
+        match=r"no such model; expected a folder with config\.json, owner/name of the Hugging",
+    ):
         load_model(tmp_path / "nowhere")
     save_model(model, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())

@@ -15,7 +15,10 @@ def test_shipped_models_and_folders_are_found(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_and_an_adapter_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"expected a model's folder with config\.json, or one of starter/seed0"):
+    with pytest.raises(
+        ModelError,
+        match=r"no such model; expected a folder with config\.json, owner/name of the Hugging",
+    ):
         model_folder(tmp_path)
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"a LoRA adapter without its model; merge it"):

@@ -48,3 +48,9 @@ def test_info_tells_what_a_foreign_sae_is(path: str, name: str) -> None:
     assert lines[0].startswith("SAE ")
     assert "12 → 32" in lines[0]
     assert lines[1].startswith(f"  format: {name}")
+
+
+def test_a_folder_of_something_else_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    with pytest.raises(FormatError, match="nothing that this package writes; expected a run's folder, or"):
+        list(describe(tmp_path))

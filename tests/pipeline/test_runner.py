@@ -308,3 +308,12 @@ def test_tasks_and_their_keys_stay_so_that_finished_runs_are_recognised(tmp_path
         text = json.dumps([task.settings, made_from, *version], sort_keys=True)
         keys[task.name] = hashlib.sha256(text.encode()).hexdigest()
     assert {name: key[:12] for name, key in keys.items()} == SMOKE_KEYS
+
+
+@pytest.mark.parametrize("inside", ["", "x"])
+def test_a_link_to_a_missing_place_is_named(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "scratch").symlink_to(tmp_path / "unmounted" / "disk")
+    done = call_here("run", SMOKE, "--out", tmp_path / "scratch" / inside)
+    assert done.returncode == 2
+    assert "the run's folder cannot be created" in done.stderr
+    assert "name another with --out" in done.stderr

@@ -34,5 +34,8 @@ def model_folder(source: str | Path) -> Path:
                 "model"
             )
         shipped = ", ".join(f"starter/{path.name}" for path in sorted(STARTER.glob("seed*")))
-        raise ModelError(f"{source}: expected a model's folder with config.json, or one of {shipped}")
+        raise ModelError(
+            f"{source}: no such model; expected a folder with config.json, owner/name of the Hugging Face hub, "
+            f"or one of {shipped}"
+        )
     return folder

@@ -174,6 +174,11 @@ def _folder(path: Path, verify: bool) -> Iterator[str]:
             cached.verify()
             yield "  verified: every file is what was written"
         return
+    if not (path / "config.json").is_file():
+        raise FormatError(
+            f"{path}: nothing that this package writes; expected a run's folder, or the folder of a model "
+            "(config.json), an SAE (cfg.json) or a cache of activations (cache.json)"
+        )
     from universality.models.language_model import load_model
 
     model = load_model(path)

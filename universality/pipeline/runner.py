@@ -97,7 +97,7 @@ def run(config: Config, out: str | Path, until: str = "report") -> Path:
         )
     if folder.root.exists() and not folder.root.is_dir():
         raise UniversalityError(f"{folder.root}: expected a folder for the run, found a file; name another with --out")
-    folder.root.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder.root)
     with _joined_ranks() as ranks:
         _run_stages(config, folder, until, ranks)
     return folder.root
@@ -169,8 +169,18 @@ def run_crosscoder(config: Config, out: str | Path) -> list[str]:
     return describe_crosscoder(folder.root / "crosscoder")
 
 
+def _make_folder(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, FileNotFoundError) as error:  # other errors are explained by the command line
+        raise UniversalityError(
+            f"{root}: the run's folder cannot be created ({error.strerror}), as where a link leads to a place that is "
+            "missing; mount that place, or name another with --out"
+        ) from None
+
+
 def _run_after_match(config: Config, folder: RunFolder, tasks: list[Task]) -> None:
-    folder.root.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder.root)
     with _joined_ranks() as ranks:
         _run_stages(config, folder, "match", ranks)
         if ranks is None or ranks.first:

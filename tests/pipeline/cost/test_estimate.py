@@ -102,7 +102,7 @@ UNPACKED = CONFIGS / "smollm2.yaml"  # its model is a folder that a script makes
 
 
 def test_a_folder_that_is_yet_to_be_made_is_named() -> None:
-    with pytest.raises(ModelError, match=r"smollm2/: expected a model's folder with config\.json"):
+    with pytest.raises(ModelError, match=r"smollm2/: no such model; expected a folder with config\.json"):
         estimate(load_config(UNPACKED), TEXT)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from universality.config import load_config, parse_config
 from universality.errors import ConfigError
+from universality.pipeline.cost import machine
 from universality.pipeline.cost.estimate import (
     Text,
 )
@@ -40,7 +41,7 @@ def test_a_gpu_of_the_table_states_its_assumption() -> None:
     assert (there.model_flop, there.sae_flop) == (67e12 * 0.4, 989e12 * 0.1)
     assert (there.entries, there.pairs) == (2.0, 3.0)
     assert "40% and 10% are assumed" in there.notes[0]
-    with pytest.raises(ConfigError, match="--gpu v100: not in the table of peaks; known: h100, a100"):
+    with pytest.raises(ConfigError, match="--gpu v100: not in the table of peaks; known: h100, h200, a100"):
         on_gpu(here, "v100")
 
 
@@ -51,3 +52,10 @@ def test_the_command_measures_and_prints_every_stage() -> None:
     ]  # fmt: skip
     assert "within 3×" in lines[-1]
     assert any("a forward pass of A" in line for line in lines)
+
+
+def test_an_sae_too_wide_to_allocate_is_measured_at_a_narrower_width(tmp_path: Path) -> None:
+    config = load_config(CONFIGS / "smoke.yaml", ["saes.widths=[2000000]", "saes.k=32"])
+    rate, width = machine._sae_rate(config, 4096)
+    assert rate > 0
+    assert width * 24 * 4096 <= machine._MOST

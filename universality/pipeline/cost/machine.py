@@ -36,7 +36,13 @@ from universality.pipeline.stages.hook_check import check_hooks
 from universality.pipeline.stages.loaded_saes import with_loaded_saes
 from universality.pipeline.stages.training_overlap import unrecorded
 
-GPUS = {"h100": (67e12, 989e12), "a100": (19.5e12, 312e12), "rtx4090": (82.6e12, 165e12), "l4": (30.3e12, 121e12)}
+GPUS = {
+    "h100": (67e12, 989e12),
+    "h200": (67e12, 989e12),
+    "a100": (19.5e12, 312e12),
+    "rtx4090": (82.6e12, 165e12),
+    "l4": (30.3e12, 121e12),
+}
 """Name → peak in float32 (not TF32, which PyTorch leaves off) and in bfloat16."""
 MODEL_SHARE, SAE_SHARE = 0.4, 0.1
 """Shares of the float32 and of the bfloat16 peak that language models and SAEs are assumed to reach."""
@@ -189,7 +195,7 @@ def blank_blocks(n: int, n_ctx: int, d_vocab: int) -> TokenBlocks:
 
 
 def _sae_rate(config: Config, d_in: int) -> tuple[float, int]:
-    """Return the FLOP/s of training steps, and the width: the study's largest below ``_MOST`` bytes."""
+    """Return the FLOP/s of training steps, and the width measured: the study's largest below ``_MOST`` bytes."""
     import torch
 
     from universality.pipeline.stages.sae_training import specs_of
@@ -197,12 +203,15 @@ def _sae_rate(config: Config, d_in: int) -> tuple[float, int]:
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     s = config.saes
-    d_sae = max((w for w in s.widths if 24 * d_in * w < _MOST), default=s.widths[0])
-    spec = specs_of(config, device)[config.models.names[0], f"w{d_sae}-s{s.seeds[0]}"]
+    width = max((w for w in s.widths if 24 * d_in * w < _MOST), default=s.widths[0])
+    d_sae = max(1, min(width, _MOST // (24 * d_in)))  # an estimate allocates no more, however wide the study's SAEs
+    k = min(s.k_of(width), d_sae)
+    spec = specs_of(config, device)[config.models.names[0], f"w{width}-s{s.seeds[0]}"]
+    spec = replace(spec, d_sae=d_sae, k=k, nested=tuple(w for w in spec.nested if w < d_sae))
     batch = torch.randn(s.batch_size, d_in, generator=torch.Generator().manual_seed(0)).to(device)
     trainer = SAETrainer(spec, batch, 1000)
     seconds = _seconds(lambda: trainer.step(batch, report=True))
-    return s.batch_size * sae_step_flop(s.architecture, d_in, d_sae, s.k_of(d_sae)) / seconds, d_sae
+    return s.batch_size * sae_step_flop(s.architecture, d_in, d_sae, k) / seconds, d_sae
 
 
 def _store_rates(n: int = 40_000, k: int = 32, width: int = 512) -> tuple[float, float]:

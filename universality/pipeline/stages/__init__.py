@@ -14,11 +14,12 @@ A stage is a module with three names:
 To add a stage:
 
 1. Write ``stages/<verb>_<noun>.py`` with these three names; ``build_families.py`` is a short example.
-2. Put it into ``STAGE_MODULES`` of `universality.pipeline.runner`, behind the stages that it reads from. `run`,
+2. Put it into ``STAGE_MODULES`` of `universality.pipeline.runner`, after the stages that it reads from. `run`,
    skipping, resuming, provenance and ``info`` need no more; a command is three lines in `universality.cli`.
 3. Give its files paths in `universality.pipeline.paths`, and add it to the tasks that the report comes after, in
    ``write_report.py``, if the report shows it.
-4. Test it in ``tests/pipeline/stages/``, and record what it makes as ``tests/report/test_stage_versions.py`` says.
+4. Add its cost to `universality.pipeline.cost.estimate.estimate`, so that ``plan`` shows it.
+5. Test it in ``tests/pipeline/stages/``, and record what it makes as ``tests/report/test_stage_versions.py`` says.
 
 Settings and what a task comes after make its key, together with the hashes of the files of the earlier tasks: a task
 runs again when one of them changes, and not otherwise. So settings hold what changes the outcome and nothing else:

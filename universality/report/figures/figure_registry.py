@@ -1,6 +1,7 @@
 """Registry of the figures of a report, each drawn from its table alone, so that they can be drawn again for print.
 
-A new figure is a module with a drawing function and its caption, and one entry in ``DRAWINGS``.
+A new figure is a module with a drawing function and its caption, and one entry in ``DRAWINGS``; `figure_tables` of
+`universality.pipeline.reporting.figure_data` makes its table.
 """
 
 from collections.abc import Callable
@@ -285,9 +286,9 @@ def _item(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def training_table(found: list[Curve], unit: str) -> Table:
+def training_table(curves: list[Curve], unit: str) -> Table:
     """One row a logged number: ``run measure at value unit``."""
-    rows = [(c.run, c.measure, x, y, unit) for c in found for x, y in zip(c.x, c.y, strict=True)]
+    rows = [(c.run, c.measure, x, y, unit) for c in curves for x, y in zip(c.x, c.y, strict=True)]
     run, measure, at, value, units = zip(*rows, strict=True) if rows else ((),) * 5
     return {
         "run": np.asarray(run, dtype=np.str_),

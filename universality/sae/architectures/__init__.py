@@ -26,7 +26,9 @@ ARCHITECTURES = dict(BUILT_IN)
 
 
 def register_architecture(name: str, architecture: type[Architecture]) -> None:
-    """Make an architecture known under a name, for `SAESpec`, files of SAEs and configurations.
+    """Make an architecture known under a name, for `SAESpec` and for files of SAEs.
+
+    Configurations accept the built-in architectures only.
 
     Registering the same class again, as when a notebook cell is run again, replaces it.
 
@@ -37,7 +39,7 @@ def register_architecture(name: str, architecture: type[Architecture]) -> None:
     architecture
         A frozen dataclass derived from `AutogradArchitecture`, which needs a forward pass alone, or from
         `Architecture`, with a backward pass. Its fields are its settings: those named as in `SAESpec` are taken from
-        the spec, all others need a default. Values must be such as JSON holds.
+        the spec, all others need a default. Values must be JSON values.
 
     Raises
     ------
