@@ -11,6 +11,8 @@ import pytest
 from filelock import FileLock
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is downloaded
+if "PYTEST_XDIST_WORKER" in os.environ:  # every core has a worker; threads that wait for each other would spin
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 SMOKE = Path(__file__).parents[1] / "configs" / "smoke.yaml"
 
 
