@@ -47,6 +47,27 @@ def repository(source: str | Path) -> Repository | None:
     return Repository(found["name"], found["revision"] or "main")
 
 
+def fetch_files(repo: Repository, patterns: Sequence[str]) -> Path:
+    """The folder of the local cache with a repository's files that match one of the patterns, downloaded if absent.
+
+    Raises
+    ------
+    ModelError
+        If the hub did not give them, with what to download and where to put it.
+    """
+    return _download(repo, patterns)
+
+
+def list_files(repo: Repository) -> list[str]:
+    """Paths of all files of a repository at its revision; raises ModelError as `fetch_files`."""
+    from huggingface_hub import list_repo_files
+
+    try:
+        return sorted(list_repo_files(repo.name, revision=repo.revision))
+    except Exception as error:  # HTTP and connection errors of several libraries
+        raise _missing(repo, _reason(error, repo)) from None
+
+
 def fetch_model(repo: Repository) -> Path:
     """The folder with a model's configuration and weights: from the local cache if it is there, else downloaded.
 
@@ -98,13 +119,13 @@ def commit_of(folder: Path) -> str | None:
 
 
 def expand(text: str) -> list[str]:
-    """What a name with one pair of braces stands for, as in a shell: ``seed{1..3}``, ``step{1000,143000}``."""
-    found = _BRACES.search(text)
-    if found is None:
+    """Names that a name with braces stands for, as in a shell: ``seed{1..3}``, ``layer_{0,6}/width_{16k,65k}``."""
+    braces = _BRACES.search(text)
+    if braces is None:
         return [text]
-    numbers = _RANGE.fullmatch(found[1])
-    inside = [str(n) for n in range(int(numbers[1]), int(numbers[2]) + 1)] if numbers else found[1].split(",")
-    return [text[: found.start()] + part.strip() + text[found.end() :] for part in inside]
+    numbers = _RANGE.fullmatch(braces[1])
+    inside = [str(n) for n in range(int(numbers[1]), int(numbers[2]) + 1)] if numbers else braces[1].split(",")
+    return [text[: braces.start()] + part.strip() + rest for part in inside for rest in expand(text[braces.end() :])]
 
 
 def _download(repo: Repository, files: Sequence[str]) -> Path:
@@ -113,8 +134,21 @@ def _download(repo: Repository, files: Sequence[str]) -> Path:
     try:
         return Path(snapshot_download(repo.name, revision=repo.revision, allow_patterns=list(files)))
     except Exception as error:  # HTTP, connection, validation and disk errors of several libraries
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise _missing(repo, said[0].rstrip(".")) from None
+        raise _missing(repo, _reason(error, repo)) from None
+
+
+def _reason(error: Exception, repo: Repository) -> str:
+    """Why the hub gave nothing, in words that say what to do."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):  # a subclass of RepositoryNotFoundError
+        return "the repository is gated: accept its terms on its page and log in with `hf auth login`"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "there is no such repository, or it is private and you are not logged in (`hf auth login`)"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"the repository has no revision {repo.revision!r}"
+    said = str(error).strip().splitlines() or [type(error).__name__]
+    return said[0].rstrip(".")
 
 
 def _missing(repo: Repository, reason: str) -> ModelError:

@@ -167,7 +167,11 @@ def test_parquet_with_and_without_its_library(tmp_path: Path, monkeypatch: pytes
         ("a.jsonl", b'{"text": "x"}\n[1]', r"line 2: expected an object with a string 'text', found b'\[1\]'"),
         ("a.jsonl", b'{"body": "x"}', "expected an object with a string 'text', found the fields 'body'"),
         ("a.json", b"[1]", r"a\.json, record 1: expected an object with a string 'text', found int '1'"),
-        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}' * 99, mtime=0)[:-12], r"a\.jsonl\.gz: cannot be read as JSON lines"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'{"text": "x"}' * 99, mtime=0)[:-12],
+            r"a\.jsonl\.gz: cannot be read as JSON lines",
+        ),
         ("a.csv", b"body,kind\nx,y\n", "expected a column 'text' .*found 'body', 'kind'; rename the one"),
         (
             "a.csv",

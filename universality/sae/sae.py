@@ -37,6 +37,7 @@ from universality.sae.compute.sparse_gradients import tokens_a_task
 from universality.sae.compute.workers import ranges, share_out
 from universality.sae.formats import ours, saelens
 from universality.sae.formats.fields import fold_scale
+from universality.sae.formats.hub_names import fetch_sae, hub_place, recorded_place
 from universality.sae.formats.publish import model_card, saelens_metadata
 from universality.sae.normalisation import NORMALISATIONS, Normalisation
 
@@ -315,15 +316,21 @@ class SAE:
         Parameters
         ----------
         path
-            An SAE of ours, SAELens (of 6 and before), sparsify, dictionary_learning, Llamascopium, Gemma Scope or
-            OpenAI: recognised by its files. It encodes as in its own library; see `universality.sae.formats`.
+            A folder, a file, ``owner/repository@revision:path`` on the Hugging Face hub, or ``release/id`` of SAELens's
+            directory (`universality.sae.formats.hub_names`). An SAE of ours, SAELens (of 6 and before), sparsify,
+            dictionary_learning, Llamascopium, Gemma Scope or OpenAI: recognised by its files. It encodes as in its own
+            library; see `universality.sae.formats`.
 
         Raises
         ------
         FormatError
             If a file is missing, torn or contradicts itself, or holds what this class cannot: gates, a transcoder.
         """
-        fields = formats.read(as_path(path))
+        place = hub_place(path)
+        file = as_path(path) if place is None else fetch_sae(place)
+        fields = formats.read(file)
+        if place is not None:
+            fields["metadata"] = {**fields["metadata"], "hub": recorded_place(place, file)}
         try:
             return cls(**fields)
         except (FormatError, ModelError) as error:
