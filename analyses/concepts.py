@@ -2,17 +2,17 @@
 
     python analyses/concepts.py [RUN [COMPARISON]]
 
-For each kind of text: the feature of the first model that knows it best (by the corpus's labels, not by any
-similarity), its partner in the second, and their correlation on documents that did not choose the pair. Beside it stand
-both features' ceilings, their r with their partners in a second SAE of their own model. Where several features know a
-kind (F1 of at least 0.5), also the one among them that both models share most.
+For each kind of text: the feature of the first model that detects it best (by the corpus's labels, not by similarity),
+its partner in the second model, and their correlation on documents that were not used to choose the pair. Beside it
+stand the ceilings of both features: their r with their partners in a second SAE of their own model. Where several
+features detect a kind (F1 of at least 0.5), the table also shows the one that both models share most.
 """
 
-from comparison import opened
+from comparison import open_comparison
 
 from universality.statistics import concept_table
 
-_, a, b, calibration = opened()
+_, a, b, calibration = open_comparison()
 table = concept_table(a, b, calibration)
 table["same as its best"] = table["partner"] == table["own_best"]
 columns = [

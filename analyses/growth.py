@@ -3,7 +3,7 @@
     universality collect configs/families.yaml --out runs/families
     python analyses/growth.py [RUN] [MODEL]
 
-Links the widths of one model, and each width with one of the same width and another SAE seed, which cannot have split.
+Links the widths of one model, and links each width with another SAE seed of the same width, which cannot have split.
 """
 
 import sys
@@ -28,20 +28,20 @@ with ExitStack() as stack:
         [stack.enter_context(FeatureStore.open(folder.store(model, width, s))) for width in widths]
         for s in (seed, other)
     )
-    found = families(stores, reseeded=others, n_replicates=2, bootstrap=100, seed=config.statistics.seed).summary()
-levels, rows = found["levels"], []
-for here, above in pairwise(levels):
+    summary = families(stores, reseeded=others, n_replicates=2, bootstrap=100, seed=config.statistics.seed).summary()
+levels, rows = summary["levels"], []
+for level, wider in pairwise(levels):
     rows.append(
         {
-            "from": here["width"],
-            "to": f"{above['width']}",
-            "edges": above["edges_in"],
-            "by chance": above["chance_edges_in"],
-            "children a parent": here["children_per_parent"],
-            "parents that split": here["split"] / here["eligible"],
-            "vanished": here["childless"] / here["eligible"],
-            "children that merge": above["merge_rate"],
-            "without a parent": above["novel_share"] + above["absorbed_share"],
+            "from": level["width"],
+            "to": f"{wider['width']}",
+            "edges": wider["edges_in"],
+            "by chance": wider["chance_edges_in"],
+            "children a parent": level["children_per_parent"],
+            "parents that split": level["split"] / level["eligible"],
+            "vanished": level["childless"] / level["eligible"],
+            "children that merge": wider["merge_rate"],
+            "without a parent": wider["novel_share"] + wider["absorbed_share"],
         }
     )
 rows += [
@@ -60,10 +60,12 @@ rows += [
     for same in level["same_width"]
 ]
 print(pd.DataFrame(rows).to_string(index=False, float_format="{:.2f}".format))
-for above in levels[1:]:
-    print(f"\nPairs that each rule lets through into {above['width']}, and on re-paired documents")
-    for rule, counts in above["rules"].items():
+for wider in levels[1:]:
+    print(f"\nPairs that each rule lets through into {wider['width']}, and on re-paired documents")
+    for rule, counts in wider["rules"].items():
         print(f"  {rule:<28} {counts['pairs']:>9,} {counts['chance']:>10,.1f}")
-for path in found["paths"]:
+for path in summary["paths"]:
     print(f"\nTwo steps and one, {path['widths']}: Jaccard {path['jaccard']:.2f}, chance {path['chance']:.3f}")
-print(f"Families of three or more: purity {found['families']['purity']:.2f}, chance {found['families']['chance']:.2f}")
+print(
+    f"Families of three or more: purity {summary['families']['purity']:.2f}, chance {summary['families']['chance']:.2f}"
+)

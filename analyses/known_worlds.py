@@ -1,20 +1,23 @@
-"""Do the statistics tell the truth where the truth is known?
+"""Are the statistics right where the truth is known?
 
     python analyses/known_worlds.py [--draws N] [--json FILE] [--worlds TEXT] [--power | --few-groups]
 
-Plants pairs of stores (which features are one concept, which stand alone), calibrates them, and reports the share of
-false pairs among those with q <= 0.05 (FDR), the share of true pairs found, how often the 95% interval of a pair covers
-the score that much more text gives, how often that of the median covers the median that as much other text gives on
-average, how far that median lies from the one that much more text gives, and, where nothing is shared, how often p is
-at most 0.01, 0.05 and 0.2 and whether p-values are uniform. Each world is drawn several times.
+Plants pairs of stores with known shared and unshared concepts, draws each world several times, calibrates the pairs,
+and reports
 
-In worlds of "kind alone" features that share nothing fire on the text of one kind and are driven by nothing else: they
-beat the global null, which is what the null within kinds is for. In "topics of works" two works fill a kind, and topics
-belong to works: documents, which stand in for works there, are no independent evidence, and the result is flagged.
+- the share of false pairs among those with q <= 0.05 (FDR), and the share of true pairs found;
+- how often the 95% interval of a pair covers its score on much more text;
+- how often the interval of the median covers the average median on as much other text, and how far that median is from
+  the one on much more text;
+- where nothing is shared, how often p is at most 0.01, 0.05 and 0.2, and whether p-values are uniform.
 
-In the worlds of toy models nothing is handed to the statistics: more concepts than dimensions are laid along random
-directions, other ones in each of two models, an SAE is trained on each, and its features are matched. A feature is a
-concept's whose direction its decoder row meets at a cosine of 0.7.
+In worlds of "kind alone", unshared features fire on the text of one kind and are driven by nothing else. They beat the
+global null; the null within kinds exists for them. In "topics of works" two works fill a kind, and topics belong to
+works. Documents, which replace works as the unit there, are not independent evidence, and the result is flagged.
+
+In worlds of toy models the statistics receive only trained SAEs. More concepts than dimensions are placed along random
+directions, different ones in the two models, an SAE is trained on each model, and their features are matched. A feature
+represents a concept if its decoder row has a cosine of 0.7 with the concept's direction.
 
 ``--power`` shows what is lost where half of the documents lie in blocks that no null can re-pair: the same text, cut
 into other blocks. ``--few-groups`` shows how often intervals cover where few documents can be resampled.
@@ -73,70 +76,70 @@ MISSED = (0.4, 0.5, 0.6, 0.7)  # ... the more so, the more firings either side m
 
 
 def look(world: World, folder: Path, seed: int, toys: bool = False) -> dict[str, float]:
-    """One draw of a world: what was found, beside the truth."""
+    """Draw a world once, calibrate it, and compare the result with the truth."""
     much = replace(world, n_documents=world.n_documents * MORE_TEXT)
     if toys:
-        planted, more = learnt([(world, folder / "some", 0), (much, folder / "more", 1)], seed)
+        planted, more = learnt([(world, folder / "little", 0), (much, folder / "more", 1)], seed)
     else:
-        planted, more = plant(world, folder / "some", seed), plant(much, folder / "more", seed, text_seed=1)
-    found = calibrate(planted.a, planted.b, replicates=REPLICATES, bootstrap=BOOTSTRAP, seed=seed)
-    frame = found.to_frame()
+        planted, more = plant(world, folder / "little", seed), plant(much, folder / "more", seed, text_seed=1)
+    calibration = calibrate(planted.a, planted.b, replicates=REPLICATES, bootstrap=BOOTSTRAP, seed=seed)
+    frame = calibration.to_frame()
     true = planted.is_true(frame["row"], frame["col"])
     often = np.minimum(frame["count_a"], frame["count_b"]) >= 100
     limit = Similarity.activation(more.a, more.b).pairs(frame["row"], frame["col"])
     covered = (frame["ci_low"] <= limit) & (limit <= frame["ci_high"])
-    row = {"pairs": len(frame), "flagged": any("few groups" in note for note in found.notes)}
+    row = {"pairs": len(frame), "flagged": any("few groups" in note for note in calibration.notes)}
     for name, q, p in (("global", "q", "p"), ("kind", "q_kind", "p_kind")):
         passed = frame[q] <= 0.05
         row[f"FDR {name}"] = (passed & ~true).sum() / max(1, passed.sum())
         row[f"found {name}"] = (passed & true & often).sum()
-        known = frame[p].dropna()
-        row[f"KS {name}"] = kstest(known, "uniform").pvalue if world.n_shared == 0 else np.nan
-        row |= {f"{name} p<={x}": (known <= x).mean() if world.n_shared == 0 else np.nan for x in LEVELS}
+        p_values = frame[p].dropna()
+        row[f"KS {name}"] = kstest(p_values, "uniform").pvalue if world.n_shared == 0 else np.nan
+        row |= {f"{name} p<={x}": (p_values <= x).mean() if world.n_shared == 0 else np.nan for x in LEVELS}
     row["partners"] = _partners(planted)
     row["intervals"] = (often & true & frame["ci_low"].notna()).sum()
     row["cover"] = (covered & often & true).sum()
     scored = frame["held_out"].notna().to_numpy()
-    elsewhere = _medians_elsewhere(found, more, scored)
-    row["median"] = found.median_ci[0] <= np.mean(elsewhere) <= found.median_ci[1]
-    row["rise"] = _median(found, limit, scored) - np.mean(elsewhere)
+    elsewhere = _medians_elsewhere(calibration, more, scored)
+    row["median"] = calibration.median_ci[0] <= np.mean(elsewhere) <= calibration.median_ci[1]
+    row["rise"] = _median(calibration, limit, scored) - np.mean(elsewhere)
     return row
 
 
-def _medians_elsewhere(found: Calibration, more: Planted, scored: np.ndarray) -> list[float]:
-    """Medians of the same pairs on other texts, each of as many documents as the reporting half had."""
+def _medians_elsewhere(calibration: Calibration, more: Planted, scored: np.ndarray) -> list[float]:
+    """Return medians of the same pairs on other texts, each with as many documents as the reporting half."""
     everything = Similarity.activation(more.a, more.b)
     n_documents = len(more.a.documents.id)
     size = n_documents // (2 * MORE_TEXT)
     chunks = (np.arange(first, first + size) for first in range(0, n_documents - size + 1, size))
-    rows, cols = found.match.rows, found.match.cols
-    return [_median(found, everything.restrict(chunk).pairs(rows, cols), scored) for chunk in chunks]
+    rows, cols = calibration.match.rows, calibration.match.cols
+    return [_median(calibration, everything.restrict(chunk).pairs(rows, cols), scored) for chunk in chunks]
 
 
-def _median(found: Calibration, scores: np.ndarray, scored: np.ndarray) -> float:
-    """Of all living rows, as the calibration's own."""
-    return median_of_all(np.where(scored, scores, np.nan), int((~found.match.dead_rows).sum()))
+def _median(calibration: Calibration, scores: np.ndarray, scored: np.ndarray) -> float:
+    """Return the median over all living rows, as the calibration does."""
+    return median_of_all(np.where(scored, scores, np.nan), int((~calibration.match.dead_rows).sum()))
 
 
 def power(draws: int, folder: Path) -> pd.DataFrame:
-    """Share of the true partners with q <= 0.05 where all blocks, and where half of them, can be re-paired."""
+    """Return the share of true partners with q <= 0.05 where all blocks, or half of them, can be re-paired."""
     rows = {}
     for missed in MISSED:
-        found: dict[str, list[float]] = {}
+        shares: dict[str, list[float]] = {}
         for seed in range(draws):
             for blocks, share in (("all", 0.0), ("half", 0.5)):
                 planted = plant(replace(WEAK, missed=missed, short_blocks=share), folder / "power", seed)
                 frame = calibrate(planted.a, planted.b, replicates=REPLICATES, bootstrap=0, seed=seed).to_frame()
                 true = planted.is_true(frame["row"], frame["col"])
                 for null, q in (("global", "q"), ("kind", "q_kind")):
-                    found.setdefault(f"{null}, {blocks} blocks", []).append(((frame[q] <= 0.05) & true).sum())
-                found.setdefault("paired rightly", []).append(true.sum())
-        rows[missed] = {name: np.mean(values) / WEAK.n_shared for name, values in found.items()}
+                    shares.setdefault(f"{null}, {blocks} blocks", []).append(((frame[q] <= 0.05) & true).sum())
+                shares.setdefault("paired rightly", []).append(true.sum())
+        rows[missed] = {name: np.mean(values) / WEAK.n_shared for name, values in shares.items()}
     return pd.DataFrame(rows).T.rename_axis("missed")
 
 
 def few_groups(draws: int, folder: Path) -> pd.DataFrame:
-    """How many intervals are given, and how often they cover, where 1 to 12 documents can be resampled."""
+    """Return how many intervals are given, and how often they cover, where 1 to 12 documents can be resampled."""
     world = replace(PLAIN, n_documents=120, n_alone=0, topic_share=0.3, density=(1e-2, 5e-2))
     counted = dict.fromkeys(range(1, 13), (0, 0, 0))
     for seed in range(draws):
@@ -154,35 +157,35 @@ def few_groups(draws: int, folder: Path) -> pd.DataFrame:
 
 
 def learnt(texts: list[tuple[World, Path, int]], seed: int) -> list[Planted]:
-    """Two toy models and their SAEs, looking at each text: (its world, a folder, the text's seed)."""
+    """Train SAEs on two toy models and store their features on each text: (its world, a folder, the text's seed)."""
     world = texts[0][0]
-    own = np.arange(world.n_shared)
-    saes, known = [], []
+    shared = np.arange(world.n_shared)
+    saes, concept_of = [], []
     for side in range(2):
         first = world.n_shared + side * world.n_alone
-        has = np.concatenate([own, np.arange(first, first + world.n_alone)])
-        x, directions = in_superposition(concepts(world, seed, 2)[:, has], D_IN, 2 * seed + side)
+        ids = np.concatenate([shared, np.arange(first, first + world.n_alone)])
+        x, directions = in_superposition(concepts(world, seed, 2)[:, ids], D_IN, 2 * seed + side)
         sae = trained(torch.from_numpy(x), seed=2 * seed + side)
         cosine = sae.W_dec.numpy() @ directions.T
-        nobody = -1 - np.arange(WIDTH) - side * WIDTH  # a feature of no concept is like no other
-        known.append(np.where(cosine.max(axis=1) >= MEETS, has[cosine.argmax(axis=1)], nobody))
-        saes.append((sae, has))
-    found = []
+        no_concept = -1 - np.arange(WIDTH) - side * WIDTH  # a feature without a concept equals no other
+        concept_of.append(np.where(cosine.max(axis=1) >= MEETS, ids[cosine.argmax(axis=1)], no_concept))
+        saes.append((sae, ids))
+    planted = []
     for text, folder, text_seed in texts:
         folder.mkdir(parents=True, exist_ok=True)
         codes = concepts(text, seed, text_seed)
         stores = [
             write_view(
-                folder / f"{side}.h5", sae.encode(in_superposition(codes[:, has], D_IN, 2 * seed + side)[0]), text
+                folder / f"{side}.h5", sae.encode(in_superposition(codes[:, ids], D_IN, 2 * seed + side)[0]), text
             )
-            for side, (sae, has) in enumerate(saes)
+            for side, (sae, ids) in enumerate(saes)
         ]
-        found.append(Planted(*stores, *known, np.diff(codes.indptr)))
-    return found
+        planted.append(Planted(*stores, *concept_of, np.diff(codes.indptr)))
+    return planted
 
 
 def trained(x: torch.Tensor, seed: int) -> SAE:
-    """An SAE of a toy model."""
+    """Train an SAE on the activations of a toy model."""
     order = torch.from_numpy(
         np.concatenate([np.random.default_rng([seed, e]).permutation(len(x)) for e in range(EPOCHS)])
     )
@@ -194,17 +197,17 @@ def trained(x: torch.Tensor, seed: int) -> SAE:
 
 
 def _partners(planted: Planted) -> int:
-    """Features of A that fire often where partners are chosen and have their concept in B, each concept of B once."""
+    """Count features of A that fire often on the choosing half and share a concept with B, each concept once."""
     chosen = np.asarray(planted.a.documents.split)[planted.a.tokens.document] == "choose"
     counts = [
         np.asarray((store.csr()[np.flatnonzero(chosen)] > 0).sum(axis=0)).ravel() for store in (planted.a, planted.b)
     ]
-    seen = [side[count >= 100] for side, count in zip((planted.concept_a, planted.concept_b), counts, strict=True)]
-    return len(np.intersect1d(*(side[side >= 0] for side in seen)))
+    frequent = [side[count >= 100] for side, count in zip((planted.concept_a, planted.concept_b), counts, strict=True)]
+    return len(np.intersect1d(*(side[side >= 0] for side in frequent)))
 
 
 def summary(draws: pd.DataFrame, shared: bool) -> dict[str, float]:
-    """One line of the table: a world over its draws."""
+    """Average the draws of a world into one line of the table."""
     partners = max(1, draws["partners"].sum())
     return {
         "FDR global": draws["FDR global"].mean(),
@@ -223,11 +226,15 @@ def summary(draws: pd.DataFrame, shared: bool) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--draws", type=int, default=5, help="of every world")
-    parser.add_argument("--json", type=Path, help="write the table there")
-    parser.add_argument("--worlds", default="", help="only worlds with this in their name")
-    parser.add_argument("--power", action="store_true", help="what is lost where half of the blocks can be re-paired")
-    parser.add_argument("--few-groups", action="store_true", help="intervals of 1 to 12 documents")
+    parser.add_argument("--draws", type=int, default=5, help="draws of every world")
+    parser.add_argument("--json", type=Path, help="write the table to this file")
+    parser.add_argument("--worlds", default="", help="only worlds whose name contains this")
+    parser.add_argument(
+        "--power", action="store_true", help="measure the power lost where only half of the blocks can be re-paired"
+    )
+    parser.add_argument(
+        "--few-groups", action="store_true", help="measure the coverage of intervals over 1 to 12 documents"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -246,8 +253,8 @@ def _wanted(options: argparse.Namespace) -> Iterable[tuple[str, World]]:
 
 
 def _lines(world: World, folder: Path, name: str, draws: int) -> dict[str, float]:
-    looked = [look(world, folder, seed, name.startswith("toy")) for seed in range(draws)]
-    return summary(pd.DataFrame(looked), world.n_shared > 0)
+    results = [look(world, folder, seed, name.startswith("toy")) for seed in range(draws)]
+    return summary(pd.DataFrame(results), world.n_shared > 0)
 
 
 if __name__ == "__main__":

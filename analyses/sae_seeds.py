@@ -1,11 +1,16 @@
-"""What do two SAE seeds of one model share: by when features fire, and by their weights?
+"""What do two SAE seeds of one model share, by activations and by weights?
 
     python analyses/sae_seeds.py [RUN]
 
-For each width of which a run holds two SAE seeds of one model (default runs/smollm2): held-out r of the activation
-partners; PW-MCC, the mean cosine of decoder rows matched one to one (Song et al. 2025); the share of features that
-encoder and decoder rows give one partner, both with a cosine of at least 0.7 (Paulo & Belrose 2025); for how many
-features the partner by activation is the partner by decoder; and the same by how often features fire.
+For each width with two SAE seeds of one model (run: default runs/smollm2), the table shows
+
+- the held-out r of the activation partners;
+- PW-MCC, the mean cosine of decoder rows matched one to one (Song et al. 2025);
+- the share of features whose encoder and decoder rows give the same partner, both with a cosine of at least 0.7
+  (Paulo & Belrose 2025);
+- the share of features whose partner by activation is also the partner by decoder.
+
+Further tables give the same by how often features fire.
 """
 
 import sys
@@ -23,7 +28,7 @@ from universality.statistics import pw_mcc, shared_by_weights
 
 run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/smollm2")
 if not (run / "config.yaml").is_file():
-    sys.exit(f"{run}: no run there; make it with: universality run configs/smollm2.yaml --out {run}")
+    sys.exit(f"{run}: no run; make it with: universality run configs/smollm2.yaml --out {run}")
 folder = RunFolder(run)
 rows, parts = {}, []
 for comparison in comparisons(load_config(run / "config.yaml"), folder):
@@ -46,13 +51,13 @@ for comparison in comparisons(load_config(run / "config.yaml"), folder):
         "same partner": both["same"].mean(),
     }
     both["firings"] = pd.cut(both["count_a"], [0, 30, 100, 300, 1000, 3000, 10_000, np.inf], right=False)
-    of = both.groupby("firings", observed=True)
+    by_firings = both.groupby("firings", observed=True)
     columns = {"r held out": "held_out", "decoder cosine": "decoder_cosine"}
-    parts.append(of[list(columns.values())].agg(lambda some: median_of_all(some.to_numpy(), len(some))))
+    parts.append(by_firings[list(columns.values())].agg(lambda column: median_of_all(column.to_numpy(), len(column))))
     parts[-1] = parts[-1].set_axis(list(columns), axis=1)
-    parts[-1].insert(0, "features", of.size())
-    parts[-1].insert(1, "scored", of["held_out"].count())
-    parts[-1]["shared by weights"] = of["shared"].mean()
+    parts[-1].insert(0, "features", by_firings.size())
+    parts[-1].insert(1, "scored", by_firings["held_out"].count())
+    parts[-1]["shared by weights"] = by_firings["shared"].mean()
 if not rows:
     sys.exit(f"{run}: holds no two SAE seeds of one model")
 print(pd.DataFrame(rows).T.to_string(float_format="{:.3f}".format))

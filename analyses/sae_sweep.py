@@ -4,8 +4,8 @@
     python analyses/sae_sweep.py --architectures relu jumprelu --penalties 0.001 0.003 --out …
 
 All SAEs of the sweep learn from one stream of the shipped model's activations on the starter corpus; each has a
-schedule of its own length. One line of JSON an SAE, appended when its schedule ends: what was asked, and explained
-variance, L0 and share of features that fired on held-out tokens. A second call trains only what the file lacks.
+schedule of its own length. When a schedule ends, one line of JSON is appended: the settings, and explained variance,
+L0 and the share of features that fired on held-out tokens. A second call trains only the SAEs that the file lacks.
 `sae_scaling.py` fits a law to the lines.
 """
 
@@ -29,20 +29,20 @@ PENALTY = {"relu": "l1", "jumprelu": "l0"}
 
 
 def specs(options: argparse.Namespace) -> list[tuple[SAESpec, int]]:
-    """Every SAE of the sweep, and its number of steps."""
-    found = []
-    for kind, width, rate, tokens in itertools.product(
+    """Return every SAE of the sweep with its number of steps."""
+    grid = []
+    for architecture, width, rate, tokens in itertools.product(
         options.architectures, options.widths, options.rates, options.tokens
     ):
-        spec = SAESpec(width, kind, k=options.k, learning_rate=rate, products=fast_products())
-        for penalty in options.penalties if kind in PENALTY else [None]:
-            varied = spec if penalty is None else replace(spec, **{PENALTY[kind]: penalty})
-            found.append((varied, max(1, tokens // BATCH)))
-    return found
+        spec = SAESpec(width, architecture, k=options.k, learning_rate=rate, products=fast_products())
+        for penalty in options.penalties if architecture in PENALTY else [None]:
+            varied = spec if penalty is None else replace(spec, **{PENALTY[architecture]: penalty})
+            grid.append((varied, max(1, tokens // BATCH)))
+    return grid
 
 
 def identity(spec: SAESpec, steps: int) -> dict[str, Any]:
-    """What a line says was asked."""
+    """Return the settings that identify an SAE in the file."""
     return {
         "architecture": spec.architecture, "width": spec.d_sae, "k": spec.k,
         "penalty": spec.as_dict()[PENALTY[spec.architecture]] if spec.architecture in PENALTY else 0.0,
@@ -51,7 +51,7 @@ def identity(spec: SAESpec, steps: int) -> dict[str, Any]:
 
 
 def recorded(path: Path) -> list[dict[str, Any]]:
-    """What the SAEs in the file were asked; none where there is no file."""
+    """Return the settings of the SAEs in the file; an empty list without a file."""
     if not path.exists():
         return []
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -63,10 +63,10 @@ def write(path: Path, trainer: SAETrainer, rows: list[Tensor]) -> None:
     quality = Quality(trainer.finish())
     for part in rows:
         quality.update(part)
-    found = quality.compute()
+    result = quality.compute()
     line = identity(trainer.spec, trainer.step_count) | {
-        "explained_variance": round(found.explained_variance, 5), "l0": round(found.l0, 2),
-        "alive_share": round(found.alive_share, 4),
+        "explained_variance": round(result.explained_variance, 5), "l0": round(result.l0, 2),
+        "alive_share": round(result.alive_share, 4),
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as out:
@@ -75,15 +75,19 @@ def write(path: Path, trainer: SAETrainer, rows: list[Tensor]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--architectures", nargs="+", default=["topk"])
-    parser.add_argument("--widths", type=int, nargs="+", default=[512, 2048, 8192])
-    parser.add_argument("--rates", type=float, nargs="+", default=[None], help="by default the one tuned for a width")
-    parser.add_argument("--tokens", type=int, nargs="+", default=[100_000, 200_000, 400_000])
-    parser.add_argument("--penalties", type=float, nargs="+", default=[None], help="by default the tuned")
-    parser.add_argument("--k", type=int, default=32)
-    parser.add_argument("--model", default="starter/seed0")
-    parser.add_argument("--out", type=Path, required=True)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--architectures", nargs="+", default=["topk"], help="such as topk, relu, jumprelu")
+    parser.add_argument("--widths", type=int, nargs="+", default=[512, 2048, 8192], help="dictionary sizes")
+    parser.add_argument(
+        "--rates", type=float, nargs="+", default=[None], help="learning rates; default: tuned to the width"
+    )
+    parser.add_argument(
+        "--tokens", type=int, nargs="+", default=[100_000, 200_000, 400_000], help="lengths of training"
+    )
+    parser.add_argument("--penalties", type=float, nargs="+", default=[None], help="L1 or L0 penalties; default: tuned")
+    parser.add_argument("--k", type=int, default=32, help="active features of TopK")
+    parser.add_argument("--model", default="starter/seed0", help="model to read activations from")
+    parser.add_argument("--out", type=Path, required=True, help="file of JSON lines to append to")
     options = parser.parse_args()
 
     done = recorded(options.out)

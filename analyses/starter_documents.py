@@ -2,8 +2,8 @@
 
     python analyses/starter_documents.py
 
-Builds the starter corpus as they read it (a fifth held out, split seed 0), and refuses unless its hash is the one that
-each model's config.json names. Takes half a minute.
+Builds the starter corpus as the models read it (a fifth held out, split seed 0), and refuses unless its hash is the
+one in each model's config.json. Takes half a minute.
 """
 
 import json
@@ -16,10 +16,10 @@ from universality.models.training_documents import TrainingDocuments
 blocks = build_corpus("starter", tokenizer="starter", n_ctx=128, held_out=0.2, split_seed=0).blocks
 documents = TrainingDocuments.of(blocks)
 for folder in sorted(STARTER.glob("seed*")):
-    named = json.loads((folder / "config.json").read_text(encoding="utf-8"))["corpus_hash"]
-    if named != blocks.hash:
+    recorded_hash = json.loads((folder / "config.json").read_text(encoding="utf-8"))["corpus_hash"]
+    if recorded_hash != blocks.hash:
         raise MismatchError(
-            f"{folder}: trained on blocks {named[:12]}, but the corpus built here has {blocks.hash[:12]}"
+            f"{folder}: trained on blocks {recorded_hash[:12]}, but the corpus built here has {blocks.hash[:12]}"
         )
     file = documents.save(folder)
     print(f"{file}: {len(documents):,} documents, {file.stat().st_size:,} bytes")

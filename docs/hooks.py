@@ -1,32 +1,45 @@
-"""What mkdocs does not do by itself: pages made from the program, pieces of other files, pictures, equations.
+"""Hooks of mkdocs: pages generated from the program, included files, pictures of results, equations.
 
-- ``cli.md`` and ``configuration.md`` are made from the parser and the configuration's fields, so they cannot be stale.
-- ``<!-- include: FILE -->`` and ``<!-- include: FILE # Heading -->`` stand for a Markdown file of the repository, or
-  for the text under one of its headings: nothing is written twice.
-- Pictures of kept results are served from ``analyses/results``, as ``results/…``.
-- Equations become MathML, which browsers draw without a script.
+- ``cli.md`` and ``configuration.md`` are generated from the parser and the configuration's fields, so they cannot be
+  out of date.
+- ``<!-- include: FILE -->`` and ``<!-- include: FILE # Heading -->`` are replaced by a Markdown file of the repository,
+  or by the text under one of its headings, so that nothing is written twice.
+- Pictures of recorded results are served from ``analyses/results``, as ``results/…``.
+- Equations become MathML, which browsers render without a script.
 """
 
 import re
 from ast import literal_eval
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from inspect import signature
+from os.path import normpath
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 ROOT = Path(__file__).parent.parent
 RESULTS = "analyses/results"
+PAGES = {
+    "universality/features/storage/FORMAT.md": "format.md",
+    f"{RESULTS}/README.md": "findings.md",
+    "analyses/README.md": "scripts.md",
+    f"{RESULTS}/": "results/",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "docs/": "",
+}
+"""Where files of the repository are among the pages; the first that fits a link counts."""
+LINK = re.compile(r"\]\((?P<to>(?!\w+:|[#/])[^)#]+)")
 INCLUDE = re.compile(r"<!-- include: (?P<file>\S+)(?: # (?P<heading>.+?))? -->")
 EQUATION = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\(?P<open>[(\[])(?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
-LIMITS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
 TYPES = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "nothing"}
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pages and pictures that lie elsewhere."""
+    """Add the generated pages, and the pictures that are stored outside docs/."""
     from mkdocs.structure.files import File
 
     files.append(File.generated(config, "cli.md", content=cli_page()))
@@ -38,17 +51,18 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put in what is included."""
-    return INCLUDE.sub(lambda found: included(found["file"], found["heading"]), markdown)
+    """Replace include comments by the text that they name, and paths of recorded pictures by those of the site."""
+    markdown = markdown.replace(f"](../{RESULTS}/", "](results/")
+    return INCLUDE.sub(lambda match: included(match["file"], match["heading"]), markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Draw equations."""
-    return EQUATION.sub(lambda found: mathml(found["tex"], found["open"] == "["), html)
+    """Replace the equations of a page by MathML."""
+    return EQUATION.sub(lambda match: mathml(match["tex"], match["open"] == "["), html)
 
 
 def on_post_build(config: Any) -> None:
-    """Check that every exported name is on its package's page: a module of the same name hides a function there."""
+    """Check that every exported name of a package is shown on its page of the API reference."""
     for page in sorted((ROOT / "docs" / "api").glob("*.md")):
         if page.stem == "index":
             continue
@@ -60,19 +74,19 @@ def on_post_build(config: Any) -> None:
 
 
 def exports(module: Path) -> list[str]:
-    """``__all__`` of a module, none where it has no such list."""
-    found = re.search(r"^__all__ = (\[.*?\])", module.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return literal_eval(found[1]) if found else []
+    """Read ``__all__`` of a module from its source; empty if there is none."""
+    listed = re.search(r"^__all__ = (\[.*?\])", module.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return literal_eval(listed[1]) if listed else []
 
 
 def on_config(config: Any) -> Any:
-    """Rebuild when the program changes, where mkdocs serves."""
+    """Rebuild when the program changes, while mkdocs serves."""
     config.watch.append(str(ROOT / "universality"))
     return config
 
 
 def included(file: str, heading: str | None = None) -> str:
-    """A Markdown file of the repository, or what stands under one of its headings; links fit the pages.
+    """Read a Markdown file of the repository, or the text under one of its headings, with links made to fit the pages.
 
     Raises
     ------
@@ -81,46 +95,48 @@ def included(file: str, heading: str | None = None) -> str:
     """
     body = (ROOT / file).read_text(encoding="utf-8")
     if heading is not None:
-        found = re.search(rf"^(##+) {re.escape(heading)}\n(?P<body>.*?)(?=^\1 |\Z)", body, re.MULTILINE | re.DOTALL)
-        if found is None:
+        section = re.search(rf"^(##+) {re.escape(heading)}\n(?P<body>.*?)(?=^\1 |\Z)", body, re.MULTILINE | re.DOTALL)
+        if section is None:
             raise ValueError(f"{file}: no heading {heading!r}")
-        body = found["body"]
-    for there, here in ((f"{RESULTS}/", "results/"), ("universality/features/FORMAT.md", "format.md"), ("docs/", "")):
-        body = body.replace(f"]({there}", f"]({here}")
+        body = section["body"]
+    folder = Path(file).parent
+    body = LINK.sub(lambda link: f"]({normpath(folder / link['to'])}", body)  # from the root, wherever the file lies
+    for path, page in PAGES.items():
+        body = body.replace(f"]({path}", f"]({page}")
     return re.sub(r"\[([^]]+)\]\((?:universality|analyses|results/(?![^)]+\.png))[^)]*\)", r"\1", body).strip()
 
 
 def mathml(tex: str, block: bool) -> str:
-    """An equation as browsers draw it, with its source for those who hear it.
+    """Convert an equation to MathML, with its TeX source as text for screen readers.
 
     Raises
     ------
     ValueError
-        If it holds a command that the converter does not know, which would appear as it is.
+        If the converter does not know a command, which would otherwise appear literally.
     """
     from html import escape, unescape
 
     from latex2mathml.converter import convert
 
     tex = unescape(tex).strip()
-    drawn = convert(tex, display="block" if block else "inline")
-    if unknown := re.search(r">\\\w+", drawn):
+    converted = convert(tex, display="block" if block else "inline")
+    if unknown := re.search(r">\\\w+", converted):
         raise ValueError(f"{tex}: {unknown[0][1:]} is not understood")
-    return drawn.replace("<math ", f'<math alttext="{escape(tex, quote=True)}" ', 1)
+    return converted.replace("<math ", f'<math alttext="{escape(tex, quote=True)}" ', 1)
 
 
 def cli_page() -> str:
-    """The command line, from its parser: what ``universality COMMAND --help`` says."""
+    """Generate the page of the command line from its parser, with the texts of ``universality COMMAND --help``."""
     from typer.main import get_command
 
     from universality.cli import app
 
     root: Any = get_command(app)
-    parts = ["# Command line", paragraphs(root.help), "`universality COMMAND --help` says the same."]
+    parts = ["# Command line", paragraphs(root.help), "`universality COMMAND --help` prints the same text."]
     for name, command in root.commands.items():
         takes = signature(command.callback).parameters
         arguments = [p.name.upper() for p in command.params if p.param_type_name == "argument"]
-        rows = [f"| {spelled(p, takes[p.name].annotation)} | {said_of(p)} |" for p in command.params]
+        rows = [f"| {spelled(p, takes[p.name].annotation)} | {help_of(p)} |" for p in command.params]
         parts += [
             f"## {name}",
             f"```text\n{' '.join(['universality', name, *arguments, '[OPTIONS]'])}\n```",
@@ -131,37 +147,39 @@ def cli_page() -> str:
 
 
 def spelled(parameter: Any, annotation: Any) -> str:
+    """Write an argument or option as on the command line."""
     if parameter.param_type_name == "argument":
         return f"`{parameter.name.upper()}`"
-    kind = parameter.metavar or ("PATH" if Path in (annotation, *get_args(get_args(annotation)[0])) else "TEXT")
-    return ", ".join(f"`{option}`" if parameter.is_flag else f"`{option} {kind}`" for option in parameter.opts)
+    value = parameter.metavar or ("PATH" if Path in (annotation, *get_args(get_args(annotation)[0])) else "TEXT")
+    return ", ".join(f"`{option}`" if parameter.is_flag else f"`{option} {value}`" for option in parameter.opts)
 
 
-def said_of(parameter: Any) -> str:
+def help_of(parameter: Any) -> str:
+    """Help text of an argument or option, with its default."""
     return cell(parameter.help) + (f" Default: `{parameter.default}`." if parameter.default else "")
 
 
 def paragraphs(text: str) -> str:
-    """The paragraphs of a docstring, a line each."""
+    """Put each paragraph of a docstring on one line."""
     return "\n\n".join(" ".join(part.split()) for part in cell(text, keep_breaks=True).split("\n\n"))
 
 
 def cell(text: str, keep_breaks: bool = False) -> str:
-    """A docstring's text in Markdown; for the cell of a table unless breaks are kept."""
+    """Convert the text of a docstring to Markdown, on one line for a table's cell unless breaks are kept."""
     text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text).replace("``", "`")
     return text if keep_breaks else " ".join(text.split()).replace("|", "\\|")
 
 
 def configuration_page() -> str:
-    """Every key of a configuration, from the fields and their docstrings."""
+    """Generate the page of the configuration, with every key, from the fields and their docstrings."""
     from universality.config import Config
 
     quickstart = (ROOT / "configs/quickstart.yaml").read_text(encoding="utf-8")
     parts = [
         "# Configuration",
-        "A configuration is one YAML file; what it leaves out has the default below. Unknown keys are refused with the "
-        "nearest known one. `--set KEY=VALUE` overrides a key for one call, with dots between sections: "
-        "`--set saes.k=16`. This is what `make demo` runs:",
+        "A configuration is one YAML file; keys that it leaves out have the default below. An unknown key is refused, "
+        "and the message names the nearest known one. `--set KEY=VALUE` overrides a key for one call, with dots "
+        "between sections: `--set saes.k=16`. This is what `make demo` runs:",
         f"```yaml\n{quickstart.strip()}\n```",
         *sections(Config, ""),
     ]
@@ -169,11 +187,13 @@ def configuration_page() -> str:
 
 
 def sections(model: Any, prefix: str) -> Iterator[str]:
-    """A heading and a table for each section, the outer ones first."""
+    """Yield a heading and a table for each section, the outer ones first."""
+    from universality.config import keys_of
+
     yield f"## {prefix.rstrip('.') or 'Top level'}"
     yield paragraphs(model.__doc__)
     rows, inner = [], []
-    for name, field in model.model_fields.items():
+    for name, field in keys_of(model).items():
         section = section_of(field.annotation)
         if section is not None:
             inner.append((section, f"{prefix}{name}."))
@@ -185,22 +205,20 @@ def sections(model: Any, prefix: str) -> Iterator[str]:
 
 
 def section_of(annotation: Any) -> Any:
-    """The section that a key holds, one or several by name; None where it is a plain value."""
+    """Find the section that a key holds, one or several by name; None if the key holds a plain value."""
     held = get_args(annotation)[-1] if get_origin(annotation) is dict else annotation
-    return held if hasattr(held, "model_fields") else None
+    return held if is_dataclass(held) or hasattr(held, "model_fields") else None
 
 
 def type_of(field: Any) -> str:
-    limits = [
-        text.format(f"{getattr(bound, key):g}")
-        for bound in field.metadata
-        for key, text in LIMITS.items()
-        if getattr(bound, key, None) is not None
-    ]
-    return cell(", ".join([worded(field.annotation), *limits]))
+    """Type and limits of a key, in words."""
+    from universality.checked_settings import limits_in_words
+
+    return cell(", ".join(filter(None, [worded(field.annotation), limits_in_words(field.metadata)])))
 
 
 def worded(annotation: Any) -> str:
+    """Type of a key, in words."""
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " or ".join(f"`{value}`" for value in inside)
@@ -214,6 +232,7 @@ def worded(annotation: Any) -> str:
 
 
 def default_of(field: Any) -> str:
+    """Default of a key as YAML spells it."""
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Settings and fixtures of all tests."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is downloaded
 SMOKE = Path(__file__).parents[1] / "configs" / "smoke.yaml"
@@ -15,13 +16,20 @@ SMOKE = Path(__file__).parents[1] / "configs" / "smoke.yaml"
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run of ``configs/smoke.yaml``, to read only; its stderr lies beside it."""
-    folder = tmp_path_factory.mktemp("run")
-    command = [sys.executable, "-m", "universality", "run", SMOKE, "--out", folder]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().endswith("index.html")
-    folder.with_suffix(".stderr").write_text(done.stderr)
+    """The folder of a finished run of ``configs/smoke.yaml``, to read only; its stderr lies beside it.
+
+    Worker processes share it: the first that asks makes it while the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "smoke" / "run"
+    with FileLock(shared / "smoke.lock"):
+        if not folder.with_suffix(".stderr").exists():
+            command = [sys.executable, "-m", "universality", "run", SMOKE, "--out", folder]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.strip().endswith("index.html")
+            folder.with_suffix(".stderr").write_text(done.stderr)
     return folder
 
 

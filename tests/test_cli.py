@@ -60,4 +60,4 @@ def test_a_file_where_the_run_s_folder_should_be_is_named(
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 2
-    assert "runs/c: a part of this path is a file, no folder" in capsys.readouterr().err
+    assert "runs/c: a part of this path is a file, not a folder" in capsys.readouterr().err

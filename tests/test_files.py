@@ -1,4 +1,4 @@
-"""Files are whole or not there."""
+"""Files are written whole or not at all, and read with their faults named."""
 
 import os
 import stat
@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from universality.files import replacing, replacing_text, write_bytes, write_json
+from universality.errors import FormatError
+from universality.files import (
+    as_path,
+    expand_home,
+    read_json,
+    read_json_lines,
+    read_json_value,
+    replacing,
+    replacing_text,
+    write_bytes,
+    write_json,
+)
 
 
 def halfway(path: Path) -> None:
@@ -61,3 +72,28 @@ def test_permissions_are_the_process_s(tmp_path: Path, mask: int, mode: int) -> 
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": ["é", None]})
+    assert read_json(tmp_path / "a.json") == {"a": ["é", None]}
+    (tmp_path / "lines").write_text('{"step": 1}\n[2]\n')
+    assert read_json_lines(tmp_path / "lines") == [{"step": 1}, [2]]
+
+
+def test_json_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a": ')
+    with pytest.raises(FormatError, match=r"a\.json: truncated, or not JSON: .*; delete it"):
+        read_json_value(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text("[1]")
+    with pytest.raises(FormatError, match=r"a\.json: expected a JSON object, found list"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(FileNotFoundError, match=r"b\.json: no such file; run the stage that writes it"):
+        read_json_value(tmp_path / "b.json")
+
+
+def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expand_home("~/a") == f"{tmp_path}/a"
+    assert as_path("~/a") == tmp_path / "a"
+    assert as_path("b") == Path("b")

@@ -1,4 +1,4 @@
-"""``python -m universality`` is the command line."""
+"""Run the command line as ``python -m universality``."""
 
 from universality.cli import main
 

@@ -1,7 +1,7 @@
-"""One versioned file for a result: a JSON header and arrays, as .json or .npz, written whole or not at all.
+"""One versioned file for a result: a JSON header and arrays, as .json or .npz, written atomically.
 
-No pickle in either. In .json every array is {"dtype", "shape", "values"}, with NaN as null and infinities as "inf"
-and "-inf"; in .npz the header is the UTF-8 bytes of JSON under the name ``header``.
+Neither holds pickles, so reading runs no code. In .json every array is {"dtype", "shape", "values"}, with NaN as null
+and infinities as "inf" and "-inf"; in .npz the header is the UTF-8 bytes of JSON under the name ``header``.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def write_archive(path: str | Path, name: str, version: int, header: dict[str, A
 
 
 def read_archive(path: str | Path, name: str, version: int) -> tuple[dict[str, Any], Arrays]:
-    """Read what `write_archive` wrote: (header, arrays).
+    """Read the header and the arrays of a file that `write_archive` wrote.
 
     Raises
     ------
     FileNotFoundError
         When there is no such file.
     FormatError
-        When it is torn, another format, or of another version.
+        When it is truncated or corrupt, of another format, or of another version.
     """
     path = as_path(path)
     if not path.exists():
@@ -69,16 +69,16 @@ def read_archive(path: str | Path, name: str, version: int) -> tuple[dict[str, A
         raise FormatError(f"{path}: not a whole {name} file: {error}") from None
     if head.pop("format", None) != name:
         raise FormatError(f"{path}: not a {name} file")
-    found = head.pop("version", None)
-    if found != version:
-        newer = isinstance(found, int) and found > version
+    written = head.pop("version", None)
+    if written != version:
+        newer = isinstance(written, int) and written > version
         advice = "it was written by a newer program, update this one" if newer else "write it anew"
-        raise FormatError(f"{path}: {name} version {found}, but this program reads version {version}; {advice}")
+        raise FormatError(f"{path}: {name} version {written}, but this program reads version {version}; {advice}")
     return head, arrays
 
 
 def read_arrays(path: str | Path) -> Arrays:
-    """The arrays of an .npz file without a header; raises FormatError where it is torn, as `read_archive` does."""
+    """Read the arrays of an .npz file without a header; a truncated or corrupt file is a FormatError."""
     try:
         with naming_obstacles(path), as_path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
@@ -108,9 +108,9 @@ def _listed(array: npt.NDArray[Any]) -> dict[str, Any]:
 def _read_json(path: Path) -> tuple[dict[str, Any], Arrays]:
     head = json.loads(path.read_text(encoding="utf-8"))
     arrays = {}
-    for key, kept in head.pop("arrays", {}).items():
-        values = [math.nan if v is None else float(v) if isinstance(v, str) else v for v in kept["values"]]
-        arrays[key] = np.array(values, dtype=kept["dtype"]).reshape(kept["shape"])
+    for key, entry in head.pop("arrays", {}).items():
+        values = [math.nan if v is None else float(v) if isinstance(v, str) else v for v in entry["values"]]
+        arrays[key] = np.array(values, dtype=entry["dtype"]).reshape(entry["shape"])
     return head, arrays
 
 

@@ -1,6 +1,7 @@
-"""Types of the arrays that this package passes around, and how indices are spread and sizes are cut into runs."""
+"""Type aliases of arrays, and helpers that choose indices and cut sequences into runs."""
 
-from typing import TypeAlias
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,40 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 
 def evenly_spaced(n: int, wanted: int) -> IntArray:
-    """``wanted`` indices spread evenly over range(n); all of them where there are fewer.
+    """Choose ``wanted`` indices spread evenly over range(n), or all of them where there are fewer.
 
+    Examples
+    --------
     >>> evenly_spaced(10, 4).tolist()
     [0, 3, 6, 9]
     """
     return np.unique(np.linspace(0, max(n - 1, 0), min(wanted, n)).round().astype(np.int64))
+
+
+def runs_within(sizes: npt.NDArray[np.integer[Any]], limit: int) -> Iterator[tuple[int, int]]:
+    """Cut a sequence into consecutive runs, each as long as its limit on the total size allows.
+
+    Parameters
+    ----------
+    sizes
+        [n_items] sizes, not negative.
+    limit
+        Largest total size of a run. An item that is larger makes a run of its own.
+
+    Yields
+    ------
+    start, stop : int
+        The items ``start`` up to ``stop``; the runs cover all items in order.
+
+    Examples
+    --------
+    >>> list(runs_within(np.array([2, 2, 9, 1]), 5))
+    [(0, 2), (2, 3), (3, 4)]
+    """
+    ends = np.cumsum(sizes)
+    start = 0
+    while start < len(ends):
+        before = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + limit, side="right")))
+        yield start, stop
+        start = stop

@@ -1,6 +1,7 @@
-"""JSON beside somebody's numbers, whose every value is checked before it is believed.
+"""Validated reading of JSON files that may come from anyone.
 
-No value is used as a path, a name to import or a size to allocate, but for names of files beside it.
+Every value is checked for its type and range. None is used as a path, a name to import or a size to allocate, except
+for names of files in the same folder.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from universality.errors import FormatError, UniversalityError
 from universality.obstacles import check_openable
 
 LARGEST = 16 * 2**20
-"""Bytes; real ones have a few thousand."""
+"""Largest file in bytes; real ones have a few thousand."""
 LARGEST_NUMBER = 2**40
+"""Largest number of anything: beyond the sizes that a computer could hold."""
 _REQUIRED: Any = object()
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{,199}")
 
@@ -30,12 +32,12 @@ class Settings:
 
     @classmethod
     def read(cls, path: Path) -> Settings:
-        """The object that a file holds.
+        """Read the object in a file.
 
         Raises
         ------
         FormatError
-            If it is missing, too large, or not a JSON object.
+            If the file is missing, too large, or not a JSON object.
         """
         try:
             check_openable(path)
@@ -55,13 +57,13 @@ class Settings:
         return self.values.get(key) is not None
 
     def require(self, *keys: str) -> None:
-        """All of these must be there."""
+        """Raise unless all of these keys are present."""
         missing = [key for key in keys if key not in self]
         if missing:
             raise FormatError(f"{self.where}: incomplete, it lacks {', '.join(missing)}")
 
     def integer(self, key: str, default: Any = _REQUIRED) -> int:
-        """A whole number of at least 1, and of a size that some computer could hold."""
+        """Return a whole number from 1 to ``LARGEST_NUMBER``."""
         value = self._value(key, default)
         fits = isinstance(value, int) and not isinstance(value, bool)
         if value is not default and not (fits and 1 <= value <= LARGEST_NUMBER):
@@ -69,14 +71,14 @@ class Settings:
         return value
 
     def count(self, key: str) -> int:
-        """A whole number of at least 0, and of a size that some disk could hold."""
+        """Return a whole number from 0 to ``LARGEST_NUMBER``."""
         value = self._value(key, _REQUIRED)
         if not (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_NUMBER):
             raise self._wrong(key, "a whole number from 0 to 2^40", value)
         return value
 
     def number(self, key: str, default: Any = _REQUIRED) -> float:
-        """A number above 0."""
+        """Return a number above 0."""
         value = self._value(key, default)
         fits = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not default and not (fits and 0 < value <= LARGEST_NUMBER):
@@ -84,49 +86,49 @@ class Settings:
         return value
 
     def flag(self, key: str, default: Any = _REQUIRED) -> bool:
-        """True or false."""
+        """Return true or false."""
         value = self._value(key, default)
         if value is not default and not isinstance(value, bool):
             raise self._wrong(key, "true or false", value)
         return value
 
     def text(self, key: str, default: Any = _REQUIRED) -> str:
-        """A string."""
+        """Return a string."""
         value = self._value(key, default)
         if value is not default and not isinstance(value, str):
             raise self._wrong(key, "a string", value)
         return value
 
     def file_name(self, key: str, default: Any = _REQUIRED) -> str:
-        """The name of a file that lies beside this one."""
+        """Return the name of a file in the same folder."""
         value = self.text(key, default)
         if value is not default and not _FILE_NAME.fullmatch(value):
             raise self._wrong(key, "the name of a file beside it, without a path", value)
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """A list of strings."""
+        """Return a list of strings."""
         value = self._value(key, _REQUIRED)
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             raise self._wrong(key, "a list of strings", value)
         return tuple(value)
 
     def integers(self, key: str) -> tuple[int, ...]:
-        """A list of whole numbers; none where the key is missing."""
+        """Return a list of whole numbers; empty if the key is missing."""
         value = self._value(key, [])
         if not isinstance(value, list) or not all(isinstance(n, int) and not isinstance(n, bool) for n in value):
             raise self._wrong(key, "a list of whole numbers", value)
         return tuple(value)
 
     def section(self, key: str) -> Settings:
-        """An object within this one; an empty one where the key is missing."""
+        """Return an object within this one; empty if the key is missing."""
         value = self._value(key, {})
         if not isinstance(value, dict):
             raise self._wrong(key, "an object", value)
         return Settings(value, f"{self.where}: {key}")
 
     def sections(self, key: str) -> tuple[Settings, ...]:
-        """A list of objects."""
+        """Return a list of objects."""
         value = self._value(key, _REQUIRED)
         if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
             raise self._wrong(key, "a list of objects", value)

@@ -1,4 +1,4 @@
-"""The command line: one subcommand a stage, and ``run`` for all of them."""
+"""Command line: one subcommand per stage, and ``run`` for all of them."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ from universality.obstacles import obstacle
 if TYPE_CHECKING:
     from universality.config import Config
 
-_PATIENCE = 10  # seconds
+_PATIENCE = 10  # seconds that other processes of a machine wait for the first one's message
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,18 +25,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""Do two networks trained apart learn the same features?
 
-Start with `universality run configs/quickstart.yaml --out runs/quickstart`: two shipped language models that differ
-only in their seed, SAEs of three widths on both, features matched, families, a report. Every stage is skipped when
-nothing that it depends on has changed, and resumes when it was killed.
+Start with `universality run configs/quickstart.yaml --out runs/quickstart`: it takes two shipped language models that
+differ only in their seed, trains SAEs of three widths on both, matches their features, links families across widths,
+and writes a report. A stage is skipped if nothing that it depends on has changed; an interrupted stage resumes.
 
-Exit codes: 0 done, 1 an unexpected failure (a bug: please report the traceback), 2 bad input, explained in one
-message, 130 interrupted (call again to go on).""",
+Exit codes: 0 success; 1 an unexpected failure (a bug: please report the traceback); 2 bad input, explained in one
+message; 130 interrupted (run the same command again to resume).""",
 )
 
-ConfigArgument = Annotated[Path, typer.Argument(help="A YAML experiment, such as configs/quickstart.yaml.")]
+ConfigArgument = Annotated[Path, typer.Argument(help="YAML file of an experiment, such as configs/quickstart.yaml.")]
 OutOption = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads it so
-    typer.Option("--out", "-o", help="The run's folder. Default: runs/ and the configuration's file name."),
+    typer.Option("--out", "-o", help="The run's folder. Default: runs/ and the name of the configuration file."),
 ]
 SetOption = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -58,14 +58,15 @@ def _load(config: Path, overrides: list[str] | None) -> "Config":
         return load_config(config, overrides or ())
     except ConfigError:
         if os.environ.get("LOCAL_RANK", "0") != "0":
-            # The first process of this machine refuses the same file and says why; torchrun then ends this one.
+            # The first process of this machine refuses the same file and prints why; torchrun then ends this one.
+            # Without the wait every process would print the same message.
             time.sleep(_PATIENCE)
             raise typer.Exit(2) from None
         raise
 
 
-def _say_first(line: object) -> None:
-    """Print a line, of several processes (torchrun) in the first alone."""
+def _print_once(line: object) -> None:
+    """Print a line, in the first of several processes (torchrun) only."""
     from universality.pipeline.runner import is_first_process
 
     if is_first_process():
@@ -74,20 +75,20 @@ def _say_first(line: object) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Say how to go on after Ctrl-C; typer would end without a word."""
+    """Print how to resume after Ctrl-C; typer would exit silently."""
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("universality: interrupted; the same command goes on where it stopped", err=True)
+        typer.echo("universality: interrupted; run the same command again to resume", err=True)
         raise typer.Exit(130) from None
 
 
 @app.command()
 def run(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
-    """Everything: corpus, models, SAEs, features, matches, families, report.
+    """Run all stages: corpus, models, SAEs, features, matches, families, export, report.
 
-    The folder holds the resolved configuration, provenance and one subfolder a stage. Called again it does only what
-    is missing.
+    The folder holds the resolved configuration, provenance and one subfolder per stage. Stages that are complete and
+    up to date are skipped.
     """
     _stage(config, out, overrides, "report")
 
@@ -98,10 +99,12 @@ def plan(
     overrides: SetOption = None,
     gpu: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--gpu", help="Also hours with a GPU: h100, a100, rtx4090 or l4 (data sheet, assumed share)."),
+        typer.Option(
+            "--gpu", help="Also estimate hours on a GPU: h100, a100, rtx4090, l4 (data sheet, assumed share)."
+        ),
     ] = None,
 ) -> None:
-    """What a run will cost: tokens, FLOP, memory, disk and hours of each stage; takes seconds, downloads nothing."""
+    """Estimate the cost of a run: tokens, FLOP, memory, disk and hours per stage, in seconds, without downloads."""
     from universality.pipeline.cost.machine import describe_plan
 
     with _interruptible():
@@ -111,83 +114,84 @@ def plan(
 
 @app.command("train-models")
 def train_models(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
-    """Make the token blocks, then train (or load and check) the language models."""
+    """Cut the text into token blocks, then train (or load and check) the language models."""
     _stage(config, out, overrides, "train-models")
 
 
 @app.command()
 def cache(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
-    """Harvest all activations into the folder activations.cache, for later runs and machines without the models."""
+    """Write all activations to the folder activations.cache, for later runs and machines without the models."""
     from universality.pipeline.runner import make_cache
 
     with _interruptible():
-        _say_first(make_cache(_load(config, overrides), out or Path("runs") / config.stem))
+        _print_once(make_cache(_load(config, overrides), out or Path("runs") / config.stem))
 
 
 @app.command("train-saes")
 def train_saes(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
-    """Train the grid of SAEs (models × widths × seeds) on one token stream; runs what must come before."""
+    """Train the grid of SAEs (models × widths × seeds) on one token stream; runs earlier stages if needed."""
     _stage(config, out, overrides, "train-saes")
 
 
 @app.command()
 def collect(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
-    """Store which features fire on which held-out tokens (HDF5); runs what must come before."""
+    """Store which features fire on which held-out tokens (HDF5); runs earlier stages if needed."""
     _stage(config, out, overrides, "collect")
 
 
 @app.command()
 def match(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
-    """Match features across models, with held-out scores and what chance gives; runs what must come before."""
+    """Match features across models, with held-out scores and null distributions; runs earlier stages if needed."""
     _stage(config, out, overrides, "match")
 
 
 @app.command()
 def controls(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
-    """Place the study between floors (shuffled models, untrained SAEs, …) and ceilings; runs what must come before.
+    """Compare the study with floors (shuffled models, untrained SAEs, …) and ceilings; runs earlier stages if needed.
 
-    Writes controls/controls.csv and a picture; the next report shows them too. Four more SAEs are trained on each of
+    Writes controls/controls.csv and a figure, which the next report shows too. Four more SAEs are trained on each of
     the first two models.
     """
     from universality.pipeline.runner import run_controls
 
     with _interruptible():
         table = run_controls(_load(config, overrides), out or Path("runs") / config.stem)
-    _say_first(table.read_text(encoding="utf-8"))
+    _print_once(table.read_text(encoding="utf-8"))
 
 
 @app.command()
 def crosscoder(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
-    """Train one dictionary for the first two models at once, and ask how far it agrees with the matching.
+    """Train one dictionary for the first two models together, and compare it with the matching.
 
-    Runs what must come before. Writes crosscoder/: the crosscoder, its features, relative decoder norms (shared or
-    exclusive) beside the SAEs' partners, by feature and by class, and a picture; the next report shows it too.
+    Runs earlier stages if needed. Writes crosscoder/: the crosscoder, its features, a comparison of relative decoder
+    norms (shared or exclusive) with the SAEs' partners, by feature and by class, and a figure, which the next report
+    shows too.
     """
     from universality.pipeline.runner import run_crosscoder
 
     with _interruptible():
         for line in run_crosscoder(_load(config, overrides), out or Path("runs") / config.stem):
-            _say_first(line)
+            _print_once(line)
 
 
 @app.command()
 def families(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
-    """Link each model's features across dictionary sizes; runs what must come before."""
+    """Link each model's features across dictionary sizes; runs earlier stages if needed."""
     _stage(config, out, overrides, "families")
 
 
 @app.command()
 def export(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
-    """Write matches and families as tables and graphs for other tools; runs what must come before."""
+    """Write matches and families as tables and graphs for other tools; runs earlier stages if needed."""
     _stage(config, out, overrides, "export")
 
 
 @app.command()
 def report(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
-    """Draw the figures and write the HTML report; runs what must come before.
+    """Draw the figures and write the HTML report; runs earlier stages if needed.
 
-    Given the folder of a run that stopped half way instead of a configuration, it runs nothing: the report shows what
-    is there and says what is missing.
+    Given the folder of an incomplete run instead of a configuration, the command runs no stage: the report shows the
+    results so far and names those that are missing.
     """
     if as_path(config).is_dir():
         from universality.pipeline.reporting.report_pages import report_as_it_is
@@ -199,14 +203,14 @@ def report(config: ConfigArgument, out: OutOption = None, overrides: SetOption =
 
 @app.command()
 def figures(
-    run: Annotated[Path, typer.Argument(help="A run's folder, finished or stopped half way.")],
+    run: Annotated[Path, typer.Argument(help="A run's folder, complete or not.")],
     formats: Annotated[str, typer.Option("--format", help="Some of pdf,svg,png.")] = "pdf,svg,png",
     out: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--out", "-o", help="Folder for the figures. Default: figures/print in the run."),
     ] = None,
 ) -> None:
-    """Draw a run's figures for a paper, each from its table in figures/tables (text stays text)."""
+    """Draw a run's figures for a paper, each from its table in figures/tables (text remains editable)."""
     from universality.pipeline.reporting.figure_data import draw_figures
 
     files = draw_figures(run, formats.split(","), out)
@@ -218,7 +222,7 @@ def info(
     path: Annotated[Path, typer.Argument(help="A run's folder, a store, a model, an SAE, a match or a family file.")],
     verify: Annotated[bool, typer.Option("--verify", help="Read everything and check it against its hashes.")] = False,
 ) -> None:
-    """Describe any artifact of this package; with --verify, check that it is whole."""
+    """Describe any artifact of this package; with --verify, check that it is complete and unchanged."""
     from universality.pipeline.info import describe
 
     for line in describe(path, verify=verify):
@@ -226,21 +230,21 @@ def info(
 
 
 def main() -> None:
-    """Entry point: a known error is one message and exit code 2.
+    """Run the command line; an expected error becomes one message and exit code 2.
 
-    An OSError of ours has no number; one of the system's is known where it says what stands in the way (a full disk, no
-    permission). Any other is a bug, and ends in its traceback.
+    An OSError that this package raises has no number. One of the system is expected if `obstacle` explains it (a full
+    disk, no permission). Any other error is a bug and keeps its traceback.
     """
     try:
         app()
     except (UniversalityError, OSError) as error:
-        said = str(error)
+        message = str(error)
         if isinstance(error, OSError) and error.errno is not None:
             reason = obstacle(error)
             if reason is None:
                 raise
-            said = f"{error.filename or 'a file'}: {reason}"
-        typer.echo(f"universality: {said}", err=True)
+            message = f"{error.filename or 'a file'}: {reason}"
+        typer.echo(f"universality: {message}", err=True)
         sys.exit(2)
 
 

@@ -1,49 +1,74 @@
 """Typed configuration: the YAML file, the command line's ``--set`` and the Python arguments are one thing.
 
-Each field is documented once, beneath itself. A configuration validates and does nothing else; an unknown
-key is refused with the nearest known one.
+A section is either declared here or, where Python functions take the same settings, it is the frozen dataclass that
+they take: `ModelArchitecture`, `ModelTraining`, `NullSettings`, `FamilySettings`; ``saes`` describes a grid and takes
+most of its keys from `SAESpec`. Each key is documented once, beneath itself. A configuration validates and does
+nothing else; unknown keys are refused with the nearest known one.
 """
 
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import MISSING, fields
 from itertools import combinations, pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
 import yaml
+from annotated_types import Ge, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
+from universality.checked_settings import EXACT, Count, Natural, Share, ShareBelowOne, texts_of
 from universality.config_errors import explain
-from universality.defaults import (
-    ALPHA,
-    FAMILY_REPLICATES,
-    FAMILY_RESAMPLES,
-    MIN_COVERAGE,
-    MIN_DECODER_COSINE,
-    MIN_FIRINGS,
-    MIN_MASKED_COSINE,
-    MIN_RECOVERED,
-    N_STRATA,
-    REPLICATES,
-    RESAMPLES,
-)
 from universality.errors import ConfigError
+from universality.family.edge_rule import FamilySettings
 from universality.files import as_path, expand_home
 from universality.hooks import in_residual_stream
 from universality.hub import expand
+from universality.models.model_settings import ModelArchitecture, ModelSeeds, ModelTraining
+from universality.sae.training.spec import NormalisationName, SAESpec
+from universality.statistics.null_settings import NullSettings
 from universality.unique_yaml import load_yaml
 
 SEEDS_OF_A_MODEL = 1000
-_Whole = Annotated[int, Field(strict=True)]
-"""Written without a decimal point: 5.0 is more likely a share, or another key's value."""
+_Exact = Annotated[int, EXACT]
+_SAESeed = Annotated[int, Ge(0), Lt(SEEDS_OF_A_MODEL)]
 
 
 class _Section(BaseModel):
+    # The dataclasses among the sections are validated by these rules too: pydantic hands them down.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
+def keys_of(section: type) -> dict[str, FieldInfo]:
+    """List the keys of a section, a model or a dataclass, with type, limits, default and text."""
+    if issubclass(section, BaseModel):
+        return section.model_fields
+    hints, texts = get_type_hints(section, include_extras=True), texts_of(section)
+    keys = {}
+    for field in fields(section):  # type: ignore[arg-type]
+        key = keys[field.name] = FieldInfo.from_annotation(hints[field.name])
+        key.description = texts.get(field.name)
+        if field.default is not MISSING:
+            key.default = field.default
+        if field.default_factory is not MISSING:
+            key.default_factory = field.default_factory
+    return keys
+
+
+_SPEC = keys_of(SAESpec)
+
+
+def _of_spec(name: str) -> Any:
+    """Take default, limits and text of a key of ``saes`` from the field of this name of `SAESpec`."""
+    field = _SPEC[name]
+    limits = {key: getattr(limit, key) for limit in field.metadata for key in ("ge", "gt") if hasattr(limit, key)}
+    default = list(field.default) if isinstance(field.default, tuple) else field.default
+    return Field(default, description=field.description, **limits)
+
+
 class CorpusConfig(_Section):
-    """The text that every model of the study reads, and how it is cut."""
+    """Text that every model of the study reads, and how it is cut into blocks and splits."""
 
     source: str | list[str] = "starter"
     """``starter``, or text files, folders of them, JSON lines, CSV or Parquet (``text``, optional ``kind``, ``group``,
@@ -51,107 +76,61 @@ class CorpusConfig(_Section):
     tokenizer: str = "starter"
     """``starter``, ``train`` (a byte-level BPE on the training documents), a ``tokenizer.json`` or its folder, or a
     repository of the Hugging Face hub: ``EleutherAI/pythia-70m``."""
-    d_vocab: int = Field(4096, ge=1)
-    """Types of a trained tokenizer, or of a ``.npy`` source."""
-    bos_id: int = Field(0, ge=0)
-    """For a ``.npy`` source: the id that opens a block."""
+    d_vocab: Count = 4096
+    """Vocabulary size of a trained tokenizer, or of a ``.npy`` source."""
+    bos_id: Natural = 0
+    """For a ``.npy`` source: the id that begins a block (BOS)."""
     document_separator: int | None = None
     """For a ``.npy`` source of one dimension: the id that ends each document."""
     special_ids: list[int] = []
-    """For a ``.npy`` source: other ids that stand for no text, as end of text and padding do."""
+    """For a ``.npy`` source: ids of other special tokens, such as end of text and padding."""
     n_ctx: int = Field(128, ge=2)
     """Positions of a block, BOS included."""
-    held_out: float = Field(0.2, ge=0, lt=1)
-    """Share of the documents that nothing is trained on; half of it chooses partners, half reports."""
-    split_seed: int = Field(0, ge=0)
-    """Seed of the split."""
+    held_out: ShareBelowOne = 0.2
+    """Share of the documents that are held out from training; one half chooses partners, the other half scores them."""
+    split_seed: Natural = 0
+    """Seed for splitting the documents."""
     max_documents: int | None = Field(None, ge=1)
-    """Read only so many documents, for a quick try."""
+    """Read at most this many documents, for a quick trial."""
 
     @field_validator("source", "tokenizer")
     @classmethod
-    def _at_home(cls, value: str | list[str]) -> str | list[str]:
+    def _expand_home(cls, value: str | list[str]) -> str | list[str]:
         return expand_home(value) if isinstance(value, str) else [expand_home(part) for part in value]
 
 
-class ArchitectureConfig(_Section):
-    """A small transformer, built by TransformerLens without a hub."""
-
-    n_layers: int = Field(1, ge=1)
-    """Blocks of attention and MLP."""
-    d_model: int = Field(128, ge=1)
-    """Width of the residual stream."""
-    n_heads: int = Field(4, ge=1)
-    """Attention heads; d_model must be a multiple."""
-    d_mlp: int = Field(512, ge=1)
-    """Neurons of each MLP."""
-    act_fn: Literal["relu", "gelu", "gelu_new", "silu"] = "relu"
-    """The MLP's non-linearity."""
-
-
-class TrainingConfig(_Section):
-    """How a language model learns: AdamW, warm-up, cosine decay."""
-
-    epochs: float = Field(3.0, gt=0)
-    """Passes over the training documents."""
-    batch_blocks: int = Field(32, ge=1)
-    """Token blocks a step."""
-    learning_rate: float = Field(4e-3, gt=0)
-    """Peak of the schedule."""
-    warmup_share: float = Field(0.02, ge=0, lt=1)
-    """Share of the steps in which the learning rate rises linearly."""
-    final_share: float = Field(0.05, ge=0, le=1)
-    """Where the cosine ends, as a share of the peak."""
-    weight_decay: float = Field(0.1, ge=0)
-    """AdamW's, on matrices only."""
-    gradient_clip: float = Field(1.0, gt=0)
-    """Largest norm of the gradient."""
-    products: Literal["float32", "bfloat16"] = "float32"
-    """Number format of the unembedding's products; bfloat16 is faster where the CPU or GPU multiplies it."""
-    checkpoint_steps: int = Field(500, ge=1)
-    """A killed training resumes from the last multiple of this."""
-
-
-class SeedsConfig(_Section):
-    """The two things in which trained models of a study differ."""
-
-    init: int = Field(ge=0)
-    """Seed of the initial weights."""
-    order: int = Field(ge=0)
-    """Seed of the order in which training blocks are read."""
-
-
 class ModelsConfig(_Section):
-    """The language models, by name: loaded, or trained here."""
+    """Language models by name, loaded or trained in this run."""
 
     load: dict[str, str] = Field(default_factory=dict)
     """Name → ``starter/seed0`` … (shipped), a folder saved by this package, a local Hugging Face folder, or a
-    repository of the hub with its revision: ``EleutherAI/pythia-70m@step143000``. Braces stand for several at once,
-    ``seed{1..3}: EleutherAI/pythia-70m-seed{1..3}@step143000``, or ``{a,b}``."""
-    train: dict[str, SeedsConfig] = Field(default_factory=dict)
-    """Name → seeds, for models to train."""
-    architecture: ArchitectureConfig = ArchitectureConfig()
-    """Of the trained ones."""
-    training: TrainingConfig = TrainingConfig()
-    """Of the trained ones."""
+    repository of the hub with its revision: ``EleutherAI/pythia-70m@step143000``. Braces expand to several models, as
+    in a shell: ``seed{1..3}: EleutherAI/pythia-70m-seed{1..3}@step143000``, or ``{a,b}``."""
+    train: dict[str, ModelSeeds] = Field(default_factory=dict)
+    """Name → seeds of each model to train."""
+    architecture: ModelArchitecture = ModelArchitecture()
+    """Architecture of models trained in this run."""
+    training: ModelTraining = ModelTraining()
+    """How models are trained in this run."""
     dtype: Literal["float32", "float16"] = "float32"
     """Number format of the saved weights."""
     one_basis: bool = False
-    """Whether all models write into one basis, as a model and its fine-tune, the checkpoints of one run or the layers
-    of one residual stream do, and models trained apart do not: decoder rows are then matched too, and stores say so."""
+    """Set to true if all models share one basis: a model and its fine-tune, checkpoints of one training, or layers of
+    one residual stream. Decoder rows are then compared too. Models that were trained apart do not share a basis."""
     tokenizers: Literal["own"] | dict[str, str] = Field(default_factory=dict)
-    """For models of different tokenizers: name → a source as for ``corpus.tokenizer``, or ``own`` for the one in the
-    model's folder or repository; ``own`` alone for all; those not named read with ``corpus.tokenizer``. Features are
-    then compared on the stretches of text between boundaries that all tokenizers share (``features.pool``)."""
+    """For models with different tokenizers: name → a source as for ``corpus.tokenizer``, or ``own`` for the tokenizer
+    in the model's folder or repository. A single ``own`` applies to all models; models that are not named use
+    ``corpus.tokenizer``. Features are then compared on the stretches of text between token boundaries that all
+    tokenizers share (``features.pool``)."""
 
     @field_validator("load", "tokenizers")
     @classmethod
-    def _at_home(cls, value: str | dict[str, str]) -> str | dict[str, str]:
+    def _expand_home(cls, value: str | dict[str, str]) -> str | dict[str, str]:
         return value if isinstance(value, str) else {name: expand_home(path) for name, path in value.items()}
 
     @property
     def names(self) -> list[str]:
-        """All models, loaded ones first."""
+        """Names of all models, loaded ones first."""
         return [*self.load, *self.train]
 
     @field_validator("load", mode="before")
@@ -159,18 +138,18 @@ class ModelsConfig(_Section):
     def _expanded(cls, load: Any) -> Any:
         if not isinstance(load, dict):
             return load
-        found: dict[str, Any] = {}
+        expanded: dict[str, Any] = {}
         for key, source in load.items():
             names, sources = expand(str(key)), expand(source) if isinstance(source, str) else [source]
             if len(names) != len(sources):
                 raise ValueError(f"{key!r} stands for {len(names)} models, {source!r} for {len(sources)}")
-            if both := found.keys() & set(names):
+            if both := expanded.keys() & set(names):
                 raise ValueError(f"models named twice: {', '.join(sorted(both))}")
-            found |= zip(names, sources, strict=True)
-        return found
+            expanded |= zip(names, sources, strict=True)
+        return expanded
 
     def tokenizer_of(self, name: str, otherwise: str) -> str:
-        """The source of a model's tokenizer: ``otherwise`` is the corpus's."""
+        """Source of a model's tokenizer; ``otherwise`` is the corpus's."""
         given = self.tokenizers if isinstance(self.tokenizers, str) else self.tokenizers.get(name, otherwise)
         if given != "own":
             return given
@@ -180,8 +159,8 @@ class ModelsConfig(_Section):
     def _shares_a_basis(self) -> Self:
         inits = {name: seeds.init for name, seeds in self.train.items()}
         if self.one_basis and len(set(inits.values())) > 1:
-            found = ", ".join(f"{name} {init}" for name, init in inits.items())
-            raise ValueError(f"one_basis: models that begin from different weights share no basis, found init {found}")
+            listed = ", ".join(f"{name} {init}" for name, init in inits.items())
+            raise ValueError(f"one_basis: models that begin from different weights share no basis, found init {listed}")
         return self
 
     @model_validator(mode="after")
@@ -220,82 +199,69 @@ class ModelsConfig(_Section):
 
 
 class ActivationsConfig(_Section):
-    """Where activations come from: the models, or a cache on disk."""
+    """Source of the activations: the models, or a cache on disk."""
 
     cache: str | None = None
-    """Folder for the activations of all tokens at the hook, harvested once and read by later runs, on machines
-    without TransformerLens too; none by default. ``universality cache`` fills it and says whether it pays."""
+    """Folder for the activations of all tokens at the hook, harvested once and read by later runs, also on machines
+    without TransformerLens. No cache by default. ``universality cache`` fills it and reports whether it saves time."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    """Number format in the cache: 4 or 2 bytes for each of tokens × activations."""
+    """Number format in the cache: 4 or 2 bytes per token and activation."""
 
     @field_validator("cache")
     @classmethod
-    def _at_home(cls, value: str | None) -> str | None:
+    def _expand_home(cls, value: str | None) -> str | None:
         return None if value is None else expand_home(value)
 
 
 class SAEConfig(_Section):
-    """The grid of sparse autoencoders: every model × every width × every seed, from one token stream."""
+    """Grid of sparse autoencoders: every model × every width × every seed, trained on one token stream."""
 
-    architecture: Literal["topk", "batchtopk", "matryoshka", "relu", "jumprelu"] = "topk"
-    """``topk`` keeps a token's k largest pre-activations, ``batchtopk`` a batch's; ``matryoshka`` can be cut at nested
-    widths; ``relu`` pays an L1 penalty; ``jumprelu`` learns thresholds and pays for the number of features."""
-    widths: list[Annotated[int, Field(ge=1)]] = Field([512, 1024, 2048], min_length=1)
+    architecture: Literal["topk", "batchtopk", "matryoshka", "relu", "jumprelu"] = _of_spec("architecture")
+    widths: list[Count] = Field([512, 1024, 2048], min_length=1)
     """Dictionary sizes (d_sae)."""
-    seeds: list[Annotated[int, Field(ge=0, lt=SEEDS_OF_A_MODEL)]] = Field([0], min_length=1)
-    """Seeds of the initial weights, below 1,000; the first is used for matching across models. The second model adds
-    1,000 to each, the third 2,000: no two SAEs start alike, which would fake agreement. Of a single model, each pair
-    of seeds is matched at each width."""
-    ceiling_seed: Literal["auto"] | Annotated[int, Field(ge=0, lt=SEEDS_OF_A_MODEL)] | None = "auto"
-    """Seed of one more SAE of *each* model, at the largest width. What two SAEs that differ in their seed only do not
-    share is the ceiling of every comparison of models. ``auto`` is the smallest seed that is not among ``seeds``, and
-    trains no further SAE where ``seeds`` holds two already; ``null`` trains none."""
-    k: _Whole | list[_Whole] = 32
-    """Features that fire on a token (topk), or do on average (batchtopk, matryoshka): one number, or one a width."""
+    seeds: list[_SAESeed] = Field([0], min_length=1)
+    """Seeds for the initial weights, below 1,000; SAEs of the first seed are matched across models. The second model
+    adds 1,000 to each seed, the third 2,000, since equal initial weights alone make SAEs agree. In a
+    study of one model, each pair of seeds is matched at each width."""
+    ceiling_seed: Literal["auto"] | _SAESeed | None = "auto"
+    """Seed of one more SAE of *each* model, at the largest width. The agreement of two SAEs that differ only in their
+    seed is the ceiling of every comparison of models. ``auto`` is the smallest seed that is not among ``seeds``, and
+    trains no further SAE if ``seeds`` holds two already; ``null`` trains none."""
+    k: _Exact | list[_Exact] = SAESpec.k
+    """Features that fire on a token (topk), or do on average (batchtopk, matryoshka): one number, or one per width."""
     nested: list[int] | None = None
-    """Widths at which each SAE can be cut (matryoshka), those below its own; by default ``widths``."""
-    l1: float | None = Field(None, ge=0)
-    """Weight of the L1 penalty (relu); by default one tuned for each width, with which about 50 features fire."""
-    l0: float = Field(1e-3, ge=0)
-    """Weight of the L0 penalty (jumprelu)."""
-    bandwidth: float = Field(1.0, gt=0)
-    """Window about a threshold in which activations move it (jumprelu), where they have mean square 1."""
-    resample_at: list[float] = []
-    """Shares of the steps after which dead features are drawn anew from badly reconstructed inputs: [0.25, 0.5]."""
-    resample_seed: int = Field(0, ge=0)
-    """Seed of that draw."""
-    apply_b_dec_to_input: bool = True
-    """Subtract the decoder's bias before encoding."""
-    tokens: int = Field(2_500_000, ge=1)
-    """Tokens that each SAE learns from."""
-    batch_size: int = Field(2048, ge=1)
-    """Tokens a step."""
-    learning_rate: float | None = Field(None, gt=0)
-    """Peak of Adam's learning rate; by default one tuned for each width, which falls with its root."""
-    order_seed: int = Field(0, ge=0)
-    """Seed of the order of the token stream."""
+    """Widths at which the SAEs can be cut (matryoshka); an SAE takes those below its own. By default ``widths``."""
+    l1: float | None = _of_spec("l1")
+    l0: float = _of_spec("l0")
+    bandwidth: float = _of_spec("bandwidth")
+    resample_at: list[float] = _of_spec("resample_at")
+    resample_seed: int = _of_spec("resample_seed")
+    apply_b_dec_to_input: bool = _of_spec("apply_b_dec_to_input")
+    tokens: Count = 2_500_000
+    """Tokens on which each SAE is trained."""
+    batch_size: Count = 2048
+    """Tokens per step."""
+    learning_rate: float | None = _of_spec("learning_rate")
+    order_seed: Natural = 0
+    """Seed for the order of the token stream."""
     products: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the encoder's product in training; ``auto`` is bfloat16 where the processor multiplies it."""
-    buffer_tokens: int = Field(131_072, ge=1)
-    """Activations held and shuffled at a time: 4 · d_in bytes each, for every model."""
-    checkpoint_steps: int = Field(100, ge=1)
-    """A killed training resumes from the last multiple of this."""
-    quality_blocks: int = Field(512, ge=1)
-    """Held-out token blocks on which a model's loss is measured, as it is and with reconstructions spliced in."""
-    max_norm_ratio: float | None = Field(None, gt=1)
-    """Leave tokens out of training that are farther from the activations' centre than this times the median distance;
-    10 is usual. ``null`` leaves out none. All tokens are encoded."""
-    normalize_activations: Literal["none", "layer_norm", "constant_norm_rescale"] = "none"
-    """What is done to each token's activations before an SAE sees them: its mean subtracted and divided by its standard
-    deviation, or divided by its norm. No token can outweigh the others then; its norm no longer shows in the codes."""
+    buffer_tokens: Count = 131_072
+    """Tokens whose activations are held in memory and shuffled: 4 · d_in bytes each, for every model."""
+    checkpoint_steps: Count = 100
+    """Steps between checkpoints; an interrupted training resumes from the last one."""
+    quality_blocks: Count = 512
+    """Held-out token blocks on which a model's loss is measured, with and without reconstructions spliced in."""
+    max_norm_ratio: float | None = _of_spec("max_norm_ratio")
+    normalize_activations: NormalisationName = _of_spec("normalize_activations")
     data_parallel: bool = False
-    """Of several processes (torchrun) each takes a share of every batch; else each trains some of the SAEs."""
+    """How several processes (torchrun) divide the work: true splits every batch among them, false the SAEs."""
     watch: Literal["none", "tensorboard", "wandb"] = "none"
-    """Where the log's numbers go besides ``saes/train.jsonl``; the package must be installed."""
+    """Where training curves are sent besides ``saes/train.jsonl``; the package must be installed."""
     load: dict[str, list[str]] = Field(default_factory=dict)
-    """Model → SAEs that are there already, by folder or file, of any tool that ``SAE.load`` reads: one path, or one
-    for each width (and several of a width for several seeds); braces as for models. Nothing is trained then, widths
-    and seeds follow from the files, and of the other keys here ``quality_blocks`` alone plays a part."""
+    """Model → existing SAEs, as folders or files of any tool that ``SAE.load`` reads: one path, or one for each width
+    (and several per width for several seeds); braces expand as for models. No SAE is trained then: widths and seeds
+    follow from the files, and ``quality_blocks`` is the only other key of this section that is used."""
 
     @field_validator("load", mode="before")
     @classmethod
@@ -312,7 +278,7 @@ class SAEConfig(_Section):
 
     @field_validator("load")
     @classmethod
-    def _at_home(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+    def _expand_home(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
         return {name: [expand_home(path) for path in paths] for name, paths in value.items()}
 
     @model_validator(mode="after")
@@ -324,7 +290,7 @@ class SAEConfig(_Section):
             raise ValueError(f"seeds and ceiling_seed must differ from each other, found {every}")
         if any(a >= b for a, b in pairwise(self.widths)):
             raise ValueError(f"widths must rise, found {self.widths}")
-        if self.load:  # widths, and what fires, are as the files have them
+        if self.load:  # widths and sparsity follow from the files
             return self
         if isinstance(self.k, list) and len(self.k) != len(self.widths):
             raise ValueError(f"expected one k for all widths or one for each of {self.widths}, found {self.k}")
@@ -340,113 +306,80 @@ class SAEConfig(_Section):
 
     @property
     def extra_seed(self) -> int | None:
-        """Seed of the SAEs that are trained for the ceiling beside those of ``seeds``; None where there are none."""
+        """Seed of the SAEs that are trained for the ceiling besides those of ``seeds``; None if there are none."""
         if self.ceiling_seed != "auto":
             return self.ceiling_seed
         return None if len(self.seeds) > 1 or self.load else int(self.seeds[0] == 0)
 
     def k_of(self, width: int) -> int:
-        """Features that fire on a token in the dictionaries of this width."""
+        """Features that fire on a token in the SAEs of this width."""
         return self.k[self.widths.index(width)] if isinstance(self.k, list) else self.k
 
     def nested_below(self, width: int) -> tuple[int, ...]:
-        """Where an SAE of this width can be cut."""
+        """Widths at which an SAE of this width can be cut."""
         if self.architecture != "matryoshka":
             return ()
         return tuple(w for w in (self.widths if self.nested is None else self.nested) if w < width)
 
+    def for_spec(self, width: int) -> dict[str, Any]:
+        """Keyword arguments of `SAESpec` for the SAEs of a width, without those of one SAE: seed and products."""
+        shared = _SPEC.keys() & type(self).model_fields.keys() - {"products"}
+        return {name: getattr(self, name) for name in shared} | {
+            "d_sae": width,
+            "k": self.k_of(width),
+            "nested": self.nested_below(width),
+        }
+
 
 class CrosscoderConfig(_Section):
-    """The crosscoder of the first two models, which ``universality crosscoder`` trains; the rest is as in ``saes``."""
+    """Crosscoder of the first two models (``universality crosscoder``); other settings are those of ``saes``."""
 
     width: int | None = Field(None, ge=1)
-    """Features; by default the largest of ``saes.widths``."""
+    """Number of features; by default the largest of ``saes.widths``."""
     k: int | None = Field(None, ge=1)
-    """Features that fire on a token on average; by default those of the SAEs of the largest width."""
+    """Features that fire on a token on average; by default as many as in the SAEs of the largest width."""
 
 
 class FeaturesConfig(_Section):
-    """What is stored of the features, on the held-out documents."""
+    """Features that are stored, on the held-out documents."""
 
-    min_token_count: int = Field(10, ge=0)
-    """Vocabulary rarer than this in the training split is left out of logit weights."""
-    neuron_documents: float = Field(0.15, ge=0, le=1)
-    """Share of the held-out documents on which the neurons, the dense baseline, are stored; 0 leaves them out."""
+    min_token_count: Natural = 10
+    """Least count in the training split of a vocabulary entry that takes part in logit weights."""
+    neuron_documents: Share = 0.15
+    """Share of the held-out documents on which the neurons, a dense baseline, are stored; 0 leaves them out."""
     pool: Literal["max", "mean", "sum"] = "max"
-    """What stands for a feature on a stretch of several tokens, where models have different tokenizers: its largest
-    activation (which does not depend on how many tokens the stretch has), their mean, or their sum."""
-
-
-class StatisticsConfig(_Section):
-    """What chance gives, and how sure the numbers are."""
-
-    nulls: list[Literal["global", "kind"]] = Field(["global", "kind"], min_length=1)
-    """Re-pair over the whole corpus, among documents of one kind, or both; the first one's p and q lead."""
-    replicates: int = Field(REPLICATES, ge=1, strict=True)
-    """Times that the whole matcher is run again for each null, on re-paired blocks of other documents."""
-    bootstrap: int = Field(RESAMPLES, ge=0, strict=True)
-    """Resamples of the groups of documents for the intervals of fixed pairs and of their median."""
-    alpha: float = Field(ALPHA, gt=0, lt=1)
-    """Level of the false discovery rate: pairs with a q up to it count as more than chance."""
-    min_firings: int = Field(MIN_FIRINGS, ge=1, strict=True)
-    """Pairs with a feature that fires less often have no p-value (on the blocks of the null) or no held-out score."""
-    n_strata: int = Field(N_STRATA, ge=1, strict=True)
-    """Classes of firing counts within which null scores are pooled, where features are enough to fill them."""
-    seed: int = Field(0, ge=0)
-    """Seed for re-pairing and for the resamples."""
-
-    @field_validator("nulls")
-    @classmethod
-    def _each_once(cls, value: list[str]) -> list[str]:
-        if len(set(value)) < len(value):
-            raise ValueError(f"expected each null once, found {', '.join(value)}; leave the second out")
-        return value
-
-    def for_calibrate(self) -> dict[str, Any]:
-        """Keyword arguments of `universality.calibrate`."""
-        return {"null": self.nulls, **self.model_dump(exclude={"nulls"})}
-
-
-class FamiliesConfig(_Section):
-    """When a feature of a larger dictionary is called a child of one of a smaller."""
-
-    min_coverage: float = Field(MIN_COVERAGE, ge=0, le=1)
-    """Least share of the child's firings on which the parent fires."""
-    min_masked_cosine: float = Field(MIN_MASKED_COSINE, ge=0, le=1)
-    """Least masked activation cosine (Bricken et al. draw an edge above 0.4)."""
-    min_decoder_cosine: float = Field(MIN_DECODER_COSINE, ge=-1, le=1)
-    """Least cosine of the decoder rows."""
-    min_recovered: float = Field(MIN_RECOVERED, le=1, allow_inf_nan=False)
-    """More than this share of what a parent does for the reconstruction its child must make up for in its place."""
-    min_firings: int = Field(MIN_FIRINGS, ge=1)
-    """Rarer features have no edges: their cosines are a matter of chance."""
-    replicates: int = Field(FAMILY_REPLICATES, ge=0)
-    """Times the edges are counted again on re-paired blocks of other documents."""
-    bootstrap: int = Field(FAMILY_RESAMPLES, ge=0)
-    """Resamples of the documents for each edge's support."""
+    """How a feature's activations on a stretch of several tokens are pooled, if models have different tokenizers:
+    the largest (which does not depend on the number of tokens in the stretch), the mean, or the sum."""
 
 
 class Config(_Section):
-    """One experiment."""
+    """One experiment: text, models, SAEs, and how they are compared."""
 
     name: str = "study"
     """Title of the report."""
     corpus: CorpusConfig = CorpusConfig()
     models: ModelsConfig
     hook: str | dict[str, str] = "blocks.0.mlp.hook_post"
-    """Where activations are taken, in TransformerLens's names; by default the MLP's neurons. One hook for all models,
-    or model → hook, to compare layers: ``{early: blocks.1.hook_resid_post, late: blocks.4.hook_resid_post}``."""
+    """Hook at which activations are taken, as TransformerLens names it; by default the MLP's neurons. One hook for all
+    models, or model → hook to compare layers: ``{early: blocks.1.hook_resid_post, late: blocks.4.hook_resid_post}``."""
     activations: ActivationsConfig = ActivationsConfig()
     saes: SAEConfig = SAEConfig()
     crosscoder: CrosscoderConfig = CrosscoderConfig()
     features: FeaturesConfig = FeaturesConfig()
-    statistics: StatisticsConfig = StatisticsConfig()
-    families: FamiliesConfig = FamiliesConfig()
+    statistics: NullSettings = NullSettings()
+    families: FamilySettings = FamilySettings()
 
     @property
     def hooks(self) -> dict[str, str]:
         """Model → hook."""
         return {name: self.hook if isinstance(self.hook, str) else self.hook[name] for name in self.models.names}
+
+    @field_validator("statistics")
+    @classmethod
+    def _has_a_null(cls, value: NullSettings) -> NullSettings:
+        if value.replicates < 1:
+            raise ValueError("replicates: expected at least 1, since the report compares with chance; found 0")
+        return value
 
     @model_validator(mode="after")
     def _every_model_has_its_hook(self) -> Self:
@@ -470,7 +403,7 @@ class Config(_Section):
         if not self.models.tokenizers:
             return self
         if isinstance(self.corpus.source, str) and self.corpus.source.endswith(".npy"):
-            raise ValueError("models.tokenizers read text: corpus.source is a .npy of token ids")
+            raise ValueError("models.tokenizers need text, but corpus.source is a .npy of token ids")
         if any(self.models.tokenizer_of(name, self.corpus.tokenizer) == "train" for name in self.models.names):
             raise ValueError(
                 "corpus.tokenizer is 'train' and models.tokenizers does not name one for every model: name the others"
@@ -496,15 +429,15 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     Parameters
     ----------
     path
-        The file.
+        The YAML file.
     overrides
         ``KEY=VALUE`` with dots between sections and YAML values: ``saes.k=16``, ``saes.widths=[64,128]``.
 
     Raises
     ------
     ConfigError
-        If the file is missing or not YAML, a key is unknown (the nearest known one is named), or a value is
-        out of range.
+        If the file is missing or not YAML, a key is unknown (the message names the nearest known one), or a value
+        is out of range.
     """
     path = as_path(path)
     try:
@@ -521,9 +454,10 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
 
 
 def _alike(names: list[str]) -> tuple[str, str] | None:
-    """The first two that a file system may take for one."""
+    """First two names that a file system may take for one; None if there are none."""
     seen: dict[str, str] = {}
     for name in names:
+        # APFS (macOS) ignores case and Unicode normalisation in file names, NTFS (Windows) ignores case.
         key = unicodedata.normalize("NFC", name.casefold())
         if key in seen:
             return seen[key], name
@@ -532,7 +466,29 @@ def _alike(names: list[str]) -> tuple[str, str] | None:
 
 
 def parse_config(values: dict[str, Any], where: str = "configuration") -> Config:
-    """Validate a mapping; raises ConfigError as `load_config`."""
+    """Validate the values of a configuration.
+
+    Parameters
+    ----------
+    values
+        Sections and keys, as a YAML file has them.
+    where
+        Name of their source, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If a key is unknown or a value is out of range.
+
+    Examples
+    --------
+    >>> config = parse_config({"models": {"load": {"A": "starter/seed0"}}, "saes": {"widths": [64, 128]}})
+    >>> config.saes.widths, config.saes.k
+    ([64, 128], 32)
+    >>> parse_config({"models": {"load": {"A": "starter/seed0"}}, "sae": {"k": 4}})
+    Traceback (most recent call last):
+    universality.errors.ConfigError: configuration: unknown key sae; did you mean saes?
+    """
     try:
         return Config.model_validate(values)
     except ValidationError as error:

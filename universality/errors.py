@@ -1,7 +1,6 @@
-"""What can go wrong, in the five ways that a caller may want to tell apart.
+"""Errors that this package raises, in five classes that a caller may want to tell apart.
 
-Each is also a ``ValueError``, so scripts that catch that keep working. The text says what was
-expected, what was found, where, and what to do about it.
+Each is also a ``ValueError``. The message says what was expected, what was found, where, and what to do.
 """
 
 
@@ -10,20 +9,20 @@ class UniversalityError(ValueError):
 
 
 class ConfigError(UniversalityError):
-    """A configuration names an unknown key or holds a value that cannot work."""
+    """A configuration names an unknown key, or a setting has a value that cannot work."""
 
 
 class CorpusError(UniversalityError):
-    """Text, tokens or a tokenizer are not what they should be."""
+    """Text, tokens or a tokenizer cannot be used."""
 
 
 class ModelError(UniversalityError):
-    """A language model or an SAE cannot be built, loaded or hooked as asked."""
+    """A language model or an SAE cannot be built, loaded or hooked as requested."""
 
 
 class FormatError(UniversalityError):
-    """A file is torn, foreign, of another version, or its contents contradict themselves."""
+    """A file is truncated, corrupt, of another format or version, or its contents contradict each other."""
 
 
 class MismatchError(UniversalityError):
-    """Two artifacts do not belong together: other tokens, another model, another width."""
+    """Two artifacts do not belong together: they differ in tokens, model or width."""

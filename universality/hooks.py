@@ -1,4 +1,4 @@
-"""What a hook's name tells of the activations there: TransformerLens's names, older aliases included."""
+"""Properties of activations that follow from a hook's name (TransformerLens's names and older aliases)."""
 
 import re
 
@@ -9,10 +9,10 @@ _RESIDUAL = re.compile(
 
 
 def holds_neurons(hook: str) -> bool:
-    """Whether the single activations are neurons: inside an MLP alone."""
+    """Return whether single activations are neurons, which holds inside an MLP only."""
     return _NEURONS.fullmatch(hook) is not None
 
 
 def in_residual_stream(hook: str) -> bool:
-    """Whether what is there is the residual stream, or added to it: all layers of a model share that basis."""
+    """Return whether the hook is in the residual stream or added to it; all layers of a model share that basis."""
     return _RESIDUAL.fullmatch(hook) is not None

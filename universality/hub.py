@@ -1,7 +1,7 @@
-"""Repositories of the Hugging Face hub: how a model or tokenizer there is named, and how its files get here.
+"""Repositories of the Hugging Face hub: names of models and tokenizers, and access to their files.
 
-A *source* names where a model lies. On the hub that is ``owner/name``, or ``owner/name@revision`` for a branch, a tag
-(a training checkpoint often is one) or a commit: ``EleutherAI/pythia-70m-seed1@step143000``.
+A *source* says where a model is. A source on the hub is ``owner/name``, or ``owner/name@revision`` for a branch, a tag
+(often a training checkpoint) or a commit, such as ``EleutherAI/pythia-70m-seed1@step143000``.
 """
 
 import json
@@ -15,8 +15,7 @@ from universality.errors import ModelError
 _NAME = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[^\s@]+))?")
 _BRACES = re.compile(r"\{([^{}]+)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
-# The others may say which token opens a text.
-TOKENIZER_FILES = (
+TOKENIZER_FILES = (  # the files after the first may declare BOS
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -24,7 +23,7 @@ TOKENIZER_FILES = (
     "generation_config.json",
 )
 _CONFIG_FILES = ("*.json",)
-_WEIGHTS = ("*.safetensors", "*.bin")  # the second only where the first are not: older checkpoints
+_WEIGHTS = ("*.safetensors", "*.bin")  # .bin is downloaded only if there is no .safetensors, as in older checkpoints
 
 
 @dataclass(frozen=True)
@@ -39,16 +38,24 @@ class Repository:
 
 
 def repository(source: str | Path) -> Repository | None:
-    """The repository that a source names; None where it is a place on this disk or a shipped model."""
+    """Return the repository that a source names; None for a local path or a shipped model.
+
+    Examples
+    --------
+    >>> repository("EleutherAI/pythia-70m@step1000")
+    Repository(name='EleutherAI/pythia-70m', revision='step1000')
+    >>> repository("./models/tiny") is None
+    True
+    """
     text = str(source)
-    found = _NAME.fullmatch(text)
-    if found is None or text.startswith("starter/") or text.endswith((".json", ".jsonl")) or Path(text).exists():
+    match = _NAME.fullmatch(text)
+    if match is None or text.startswith("starter/") or text.endswith((".json", ".jsonl")) or Path(text).exists():
         return None
-    return Repository(found["name"], found["revision"] or "main")
+    return Repository(match["name"], match["revision"] or "main")
 
 
 def fetch_files(repo: Repository, patterns: Sequence[str]) -> Path:
-    """The folder of the local cache with a repository's files that match one of the patterns, downloaded if absent.
+    """Return the folder of the local cache with a repository's files that match the patterns, downloaded if absent.
 
     Raises
     ------
@@ -59,7 +66,7 @@ def fetch_files(repo: Repository, patterns: Sequence[str]) -> Path:
 
 
 def list_files(repo: Repository) -> list[str]:
-    """Paths of all files of a repository at its revision; raises ModelError as `fetch_files`."""
+    """List the paths of all files of a repository at its revision; raise ModelError as `fetch_files`."""
     from huggingface_hub import list_repo_files
 
     try:
@@ -69,14 +76,14 @@ def list_files(repo: Repository) -> list[str]:
 
 
 def fetch_model(repo: Repository) -> Path:
-    """The folder with a model's configuration and weights: from the local cache if it is there, else downloaded.
+    """Return the folder with a model's configuration and weights, from the local cache or by download.
 
-    What is in the cache is not compared with the hub again, so that one run reads one model.
+    A cached model is not compared with the hub again, so that all stages of a run read the same model.
 
     Raises
     ------
     ModelError
-        If neither has it, with what to download and where to put it.
+        If neither provides it; says what to download and where to put it.
     """
     cached = cached_folder(repo, (*_CONFIG_FILES, *_WEIGHTS))
     if cached is not None and _whole(cached):
@@ -85,23 +92,23 @@ def fetch_model(repo: Repository) -> Path:
         folder = _download(repo, (*_CONFIG_FILES, weights))
         if _whole(folder):
             return folder
-    raise _missing(repo, "config.json with all its weights (*.safetensors or *.bin) is not among what it gave")
+    raise _missing(repo, "config.json with all its weights (*.safetensors or *.bin) is not among its files")
 
 
 def fetch_tokenizer(repo: Repository) -> Path:
-    """The folder with ``tokenizer.json``, as `fetch_model`; raises ModelError."""
+    """Return the folder with ``tokenizer.json``, from the cache or by download; raise ModelError as `fetch_model`."""
     cached = cached_folder(repo, TOKENIZER_FILES)
     return cached if cached is not None and (cached / "tokenizer.json").is_file() else _download(repo, TOKENIZER_FILES)
 
 
 def fetch_config(repo: Repository) -> Path:
-    """The folder with a model's ``config.json``, as `fetch_model`, without its weights; raises ModelError."""
+    """Return a folder with a model's ``config.json``, without weights; raise ModelError as `fetch_model` does."""
     cached = cached_folder(repo)
     return cached if cached is not None and (cached / "config.json").is_file() else _download(repo, _CONFIG_FILES)
 
 
 def cached_folder(repo: Repository, files: Sequence[str] = _CONFIG_FILES) -> Path | None:
-    """Where the local cache keeps this revision, whole or in part; None where it does not. Asks no network."""
+    """Return the folder of this revision in the local cache, complete or not; None if absent. Needs no network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -114,12 +121,20 @@ def cached_folder(repo: Repository, files: Sequence[str] = _CONFIG_FILES) -> Pat
 
 
 def commit_of(folder: Path) -> str | None:
-    """The commit whose files a folder of the cache holds (its name); None for other folders."""
+    """Return the commit of a folder in the cache, which is its name; None for other folders."""
     return folder.name if folder.parent.name == "snapshots" else None
 
 
 def expand(text: str) -> list[str]:
-    """Names that a name with braces stands for, as in a shell: ``seed{1..3}``, ``layer_{0,6}/width_{16k,65k}``."""
+    """Expand braces as a shell does: ``seed{1..3}``, ``layer_{0,6}/width_{16k,65k}``.
+
+    Examples
+    --------
+    >>> expand("model-seed{1..3}")
+    ['model-seed1', 'model-seed2', 'model-seed3']
+    >>> expand("layer_{0,6}/l0_{10,50}")
+    ['layer_0/l0_10', 'layer_0/l0_50', 'layer_6/l0_10', 'layer_6/l0_50']
+    """
     braces = _BRACES.search(text)
     if braces is None:
         return [text]
@@ -138,7 +153,7 @@ def _download(repo: Repository, files: Sequence[str]) -> Path:
 
 
 def _reason(error: Exception, repo: Repository) -> str:
-    """Why the hub gave nothing, in words that say what to do."""
+    """Say why the hub gave nothing, and what to do."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):  # a subclass of RepositoryNotFoundError
@@ -162,7 +177,7 @@ def _missing(repo: Repository, reason: str) -> ModelError:
 
 
 def _whole(folder: Path) -> bool:
-    """Whether the configuration and all files of weights are there."""
+    """Return whether the configuration and all weight files exist."""
     if not (folder / "config.json").is_file():
         return False
     for index in folder.glob("*.index.json"):

@@ -1,6 +1,6 @@
-"""Locks between processes, on file systems that have them.
+"""Locks between processes, on file systems that support them.
 
-Many clusters mount Lustre or NFS without ``flock``, and Windows has none: work goes on there without it.
+Many clusters mount Lustre or NFS without ``flock``, and Windows has none: the program then works without locks.
 """
 
 import errno
@@ -10,26 +10,27 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows: two processes at one place are then not told apart
+except ImportError:  # Windows: two processes in one folder are not kept apart
     fcntl = None  # type: ignore[assignment]
 
 _HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)  # EACCES: NFS, which makes flock a lock of a range of bytes
 
 
 def take_lock(descriptor: int, path: Path) -> bool:
-    """Lock an open file for this process alone; the lock goes with the descriptor, however the process ends.
+    """Lock an open file exclusively; the lock is released with the descriptor, however the process ends.
 
     Parameters
     ----------
     descriptor
-        Open for writing: NFS refuses others.
+        File descriptor, open for writing: NFS locks no others.
     path
-        Its name, for the warning.
+        Name of the file, for the warning.
 
     Returns
     -------
     bool
-        False where another process holds the lock. True too where the file system has no locks, which is said once.
+        False if another process holds the lock; True otherwise, also on a file system without locks (with a warning,
+        once per process).
     """
     if fcntl is None:
         return True
@@ -38,18 +39,18 @@ def take_lock(descriptor: int, path: Path) -> bool:
     except OSError as error:
         if error.errno in _HELD:
             return False
-        if error.errno == errno.EBADF:  # ours, not the file system's
+        if error.errno == errno.EBADF:  # a closed descriptor is a bug of ours
             raise
         _warn_once(path.parent.resolve(), os.strerror(error.errno or 0))
     return True
 
 
 def _warn_once(folder: Path, reason: str) -> None:
-    if not _warned:  # a process works on one mount, as a rule
+    if not _warned:  # once, since a process usually works on one mount
         _warned.append(True)
         warnings.warn(
-            f"{folder}: this file system has no locks ({reason}); going on without: nothing keeps two processes apart "
-            "there, so start one at a time",
+            f"{folder}: this file system has no locks ({reason}); continuing without: nothing keeps two processes "
+            "apart there, so run one at a time",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -1,4 +1,4 @@
-"""What a notebook shows of a result: one small table, everything in it escaped."""
+"""Summary of a result in a notebook: one small HTML table, with all text escaped."""
 
 from collections.abc import Mapping
 from html import escape
@@ -6,8 +6,10 @@ from typing import Any
 
 
 def card(title: str, numbers: Mapping[str, Any]) -> str:
-    """HTML of a caption and one row a number, for ``_repr_html_``.
+    """Render a caption and one row per number as HTML, for ``_repr_html_``; numbers that are None are left out.
 
+    Examples
+    --------
     >>> card("Match <1>", {"median r": 0.5, "gap": None})
     '<table><caption>Match &lt;1&gt;</caption><tr><th>median r</th><td>0.5</td></tr></table>'
     """

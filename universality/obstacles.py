@@ -1,7 +1,7 @@
-"""What keeps a file from being read or written that is not the file's own fault, in words.
+"""Explanations of system errors that keep a sound file from being read or written.
 
-A store that another process has open is whole; so is one on a disk that failed for a moment. Taken for damaged it
-would be written anew, which may cost hours.
+A store that another process has open is intact, and so is one on a disk that failed for a moment. If it were taken
+for corrupt it would be written again, which may cost hours.
 """
 
 import errno
@@ -22,11 +22,11 @@ _LEFT_OPEN = (
     "with `h5clear -s` and the file's name, then check it with `universality info --verify`"
 )
 _REASONS = {
-    errno.EAGAIN: "another process has it open for writing; wait until that one is done",
+    errno.EAGAIN: "another process has it open for writing; wait until that process is done",
     errno.EACCES: "permission denied; ask its owner for it, or change the permissions",
     errno.EPERM: "permission denied by the system; ask its owner, or an administrator",
-    errno.EROFS: "the file system is read-only; choose a place that can be written to",
-    errno.ENOTDIR: "a part of this path is a file, no folder; choose another place",
+    errno.EROFS: "the file system is read-only; choose a writable place",
+    errno.ENOTDIR: "a part of this path is a file, not a folder; choose another place",
     errno.EISDIR: "a folder, where a file is expected",
     errno.ENAMETOOLONG: "the name is too long for this file system; choose a shorter one",
     errno.EMFILE: "this process has too many files open; raise the limit (ulimit -n), or close some",
@@ -38,7 +38,7 @@ _REASONS = {
     errno.ENOSYS: _NO_LOCKS,
     errno.ENOLCK: _NO_LOCKS,
     errno.EOPNOTSUPP: _NO_LOCKS,
-    524: _NO_LOCKS,  # ENOTSUPP of the Linux kernel, which the C library does not name
+    524: _NO_LOCKS,  # the Linux kernel's ENOTSUPP, for which the C library has no name
     errno.ESTALE: _LOST,
     errno.ENOTCONN: _LOST,
     errno.ETIMEDOUT: _LOST,
@@ -46,23 +46,28 @@ _REASONS = {
 
 
 def obstacle(error: BaseException) -> str | None:
-    """What stands in the way and what to do; None where the error says no such thing.
+    """Explain a system error and what to do about it; None if the error is of another type.
 
-    HDF5 and safetensors say the number of a system's error in their text alone.
+    Examples
+    --------
+    >>> obstacle(OSError(errno.EROFS, "Read-only file system"))
+    'the file system is read-only; choose a writable place'
+    >>> obstacle(ValueError("bad"))
     """
     if "already open for write" in str(error):
         return _LEFT_OPEN
     number = getattr(error, "errno", None)
-    if number is None and (said := re.search(r"errno = (\d+)|\(os error (\d+)\)", str(error))):
-        number = int(said[1] or said[2])
+    # HDF5 and safetensors give the number of a system error in their text only.
+    if number is None and (match := re.search(r"errno = (\d+)|\(os error (\d+)\)", str(error))):
+        number = int(match[1] or match[2])
     return _REASONS.get(number) if number is not None else None
 
 
 @contextmanager
 def naming_obstacles(path: str | Path) -> Iterator[None]:
-    """Raise a `UniversalityError` that says what keeps ``path`` from being read; other errors pass.
+    """Turn system errors that `obstacle` knows into a `UniversalityError` that names ``path``; others pass.
 
-    Stands inside the handler that takes every error for damage, which must let a `UniversalityError` pass.
+    Use it inside a handler that takes every error for corruption, and let that handler pass a `UniversalityError`.
     """
     try:
         yield
@@ -75,12 +80,12 @@ def naming_obstacles(path: str | Path) -> Iterator[None]:
 
 
 def check_openable(path: Path) -> None:
-    """Open a file and close it, for libraries that say "no such file", or nothing, whatever keeps them from it.
+    """Open a file and close it, for libraries that report every failure to open a file as "no such file".
 
     Raises
     ------
     UniversalityError
-        If something keeps it from being opened; where there is no such file, nothing.
+        If something keeps the file from being opened. A missing file raises nothing.
     """
     with naming_obstacles(path), suppress(FileNotFoundError):
         path.open("rb").close()

@@ -1,4 +1,4 @@
-"""How far a long loop is: a bar on a terminal, and a line every half minute where there is none."""
+"""Progress of long loops: a bar on a terminal, otherwise a line every half minute."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 EVERY = 30.0
-"""Seconds from one line to the next."""
+"""Seconds between lines."""
 _open: list["_Lines"] = []
 _last_line = [time.monotonic()]
 
@@ -18,31 +18,32 @@ _last_line = [time.monotonic()]
 def progress(
     iterable: Iterable[Any] | None = None, *, desc: str, silent: bool = False, leave: bool = True, **options: Any
 ) -> "tqdm[Any]":
-    """A tqdm bar over ``iterable``, or one to ``update``.
+    """Report the progress of a loop over ``iterable``, or of one that calls ``update``.
 
-    Without a terminal it says every half minute what share is done and how long the rest takes; of several processes
-    (torchrun) the first alone does.
+    Without a terminal, a line every half minute gives the share that is done and the time left; only the first of
+    several processes (torchrun) prints it.
 
     Parameters
     ----------
     desc
-        What is done, as in "collect A".
+        Name of the task, such as "collect A".
     silent
-        Whether to say nothing at all.
+        Print nothing at all.
     leave
-        Whether the finished bar stays on the terminal.
+        Leave the finished bar on the terminal.
     options
-        Others of tqdm: total, initial, unit, unit_scale.
+        Further options of tqdm: total, initial, unit, unit_scale.
     """
     if silent or sys.stderr.isatty():
         return tqdm(iterable, desc=desc, disable=silent, leave=leave, **options)
     if os.environ.get("RANK", "0") != "0":
         return tqdm(iterable, desc=desc, disable=True, **options)
+    # tqdm's own rate limits are off: they would skip calls of ``update``, where lines are printed.
     return _Lines(iterable, desc=desc, mininterval=0, miniters=1, file=StringIO(), **options)
 
 
 class _Lines(tqdm):  # type: ignore[type-arg]
-    """A bar that is never drawn; each update may say where all open ones are, the outermost first."""
+    """A bar that is never drawn; an update prints the state of all open bars, the outermost first."""
 
     monitor_interval = 0  # no thread that redraws
 
@@ -51,10 +52,10 @@ class _Lines(tqdm):  # type: ignore[type-arg]
         _open.append(self)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """Nothing: there is no terminal."""
+        """Draw nothing: there is no terminal."""
 
     def update(self, n: float | None = 1) -> bool | None:
-        """As tqdm's, and a line where the last one is long ago."""
+        """Advance the bar, and print a line if the last one is old enough."""
         done = super().update(n)
         now = time.monotonic()
         if now - _last_line[0] >= EVERY:
@@ -64,13 +65,13 @@ class _Lines(tqdm):  # type: ignore[type-arg]
         return done
 
     def close(self) -> None:
-        """As tqdm's."""
+        """Close the bar."""
         if self in _open:
             _open.remove(self)
         super().close()
 
     def line(self) -> str:
-        """What is done, and the time that the rest takes at the speed so far."""
+        """Describe the share that is done and the time left at the speed so far; empty without a total."""
         if not self.total:
             return ""
         done = self.n - self.initial

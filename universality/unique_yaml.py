@@ -1,4 +1,4 @@
-"""YAML in which every key stands once: of two alike, YAML's own loader drops the first without a word."""
+"""YAML with unique keys: PyYAML's own loader silently drops the first of two equal keys."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from yaml.constructor import ConstructorError
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses keys that a mapping has twice."""
+    """A SafeLoader that refuses duplicate keys of a mapping."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As SafeLoader's; a key that is merged in by ``<<`` may be given again, which replaces it."""
+        """Construct a mapping; a key that is merged in by ``<<`` may be given again, which replaces it."""
         lines: dict[Any, int] = {}
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
@@ -18,7 +18,7 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             line = key_node.start_mark.line + 1
             if not isinstance(key, str | int | float | None):
-                continue  # SafeLoader refuses what cannot be a key
+                continue  # left to SafeLoader, which refuses values that cannot be a key
             if key in lines:
                 raise ConstructorError(
                     None, None, f"{key!r} is given twice, on lines {lines[key]} and {line}; leave one out",
@@ -29,5 +29,16 @@ class _Loader(yaml.SafeLoader):
 
 
 def load_yaml(text: str) -> Any:
-    """The value of a YAML document; raises yaml.YAMLError, of a key that is given twice with both lines."""
+    """Read a YAML document.
+
+    Raises
+    ------
+    yaml.YAMLError
+        If the text is not YAML, or a mapping has a key twice: the message names both lines.
+
+    Examples
+    --------
+    >>> load_yaml("saes: {k: 16}")
+    {'saes': {'k': 16}}
+    """
     return yaml.load(text, _Loader)

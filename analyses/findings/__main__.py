@@ -3,10 +3,11 @@
     universality run configs/quickstart.yaml --out runs/quickstart
     python analyses/findings --run runs/quickstart --out runs/findings [--seeds N] [--inits N] [--only NAME …]
 
-Bricken et al. 2023 is asked of the quickstart's run (made first where it is missing); what needs many SAEs that differ
-in seed, width, sparsity or training is trained into OUT on the shipped models, and small models of crossed seeds
-beside them. What stands is not made again: another call is quick, and one with more seeds makes only those. Tables,
-figures and ``findings.json`` go to OUT/results; what is printed is the same.
+Findings of Bricken et al. (2023) are tested on the quickstart's run, which is made first if it is missing. Questions
+that need many SAEs (differing in seed, width, sparsity or training) train them into OUT on the shipped models,
+together with small models of crossed seeds. Completed work is reused: a second call is quick, and a call with more
+seeds trains only those. Tables, figures and ``findings.json`` are written to OUT/results; the printed output is the
+same.
 """
 
 import argparse
@@ -43,7 +44,7 @@ Line = dict[str, Any]
 
 
 class Findings:
-    """Everything that is asked; each finding is a function that returns lines beside the published figures."""
+    """All findings; each is a method that yields lines with our number beside the published one."""
 
     def __init__(self, run_folder: Path, out: Path, seeds: int, inits: int) -> None:
         self.run_folder, self.seeds, self.inits = run_folder, range(seeds), inits
@@ -52,7 +53,7 @@ class Findings:
 
     @cached_property
     def study(self) -> bricken.Study:
-        """The quickstart's run, made where it is missing."""
+        """The quickstart's run, made on first use if it is missing."""
         if not (self.run_folder / "config.yaml").exists():
             run(load_config(QUICKSTART), self.run_folder, until="match")
         return bricken.Study.of(self.run_folder)
@@ -79,28 +80,30 @@ class Findings:
         """Both models have the features that Bricken et al. name."""
         table = bricken.concepts(self.study)
         self._keep("concepts", "The feature that knows a kind best, its partner, and the best single neuron", table)
-        known = {"hebrew": (0.92, 0.10), "arabic-script": (0.91, None), "dna": (0.92, None), "base64": (0.85, 0.18)}
+        published = {"hebrew": (0.92, 0.10), "arabic-script": (0.91, None), "dna": (0.92, None), "base64": (0.85, 0.18)}
         for row in table.to_dict("records"):
-            feature, neuron = known.get(row["kind"], (None, None))
+            feature, neuron = published.get(row["kind"], (None, None))
             value = Estimate(row["held_out"], row["ci_low"], row["ci_high"])
             yield line(
                 f"{row['kind']} feature, r with its partner", "Bricken et al.", feature, value, "documents", BRICKEN
             )
-            alone = Estimate(row["best_neuron"], np.nan, np.nan)
-            yield line(f"{row['kind']} feature, r with the best neuron", "Bricken et al.", neuron, alone, "", BRICKEN)
+            best_neuron = Estimate(row["best_neuron"], np.nan, np.nan)
+            yield line(
+                f"{row['kind']} feature, r with the best neuron", "Bricken et al.", neuron, best_neuron, "", BRICKEN
+            )
 
     def writing(self) -> Iterator[Line]:
         """Attribution tracks activation similarity; logit weights do not."""
-        found = bricken.three_measures(self.study)
-        lowest = found.pairs[found.pairs["activation"] >= bricken.HIGH].nsmallest(10, "logit")
+        measures = bricken.three_measures(self.study)
+        lowest = measures.pairs[measures.pairs["activation"] >= bricken.HIGH].nsmallest(10, "logit")
         self._keep("writing", f"Pairs with activation r ≥ {bricken.HIGH} whose logit weights agree least", lowest)
-        self._draw("writing", drawings.three_measures(found.pairs))
-        said = (
-            ("rank correlation of attribution and activation r", "tracks", found.attribution_follows),
-            ("rank correlation of logit and activation r", "does not track", found.logit_follows),
-            (f"share of pairs with r ≥ {bricken.HIGH} and negative logit r", "a pair of r 0.98", found.negative),
+        self._draw("writing", drawings.three_measures(measures.pairs))
+        lines = (
+            ("rank correlation of attribution and activation r", "tracks", measures.attribution_follows),
+            ("rank correlation of logit and activation r", "does not track", measures.logit_follows),
+            (f"share of pairs with r ≥ {bricken.HIGH} and negative logit r", "a pair of r 0.98", measures.negative),
         )
-        for name, published, ours in said:
+        for name, published, ours in lines:
             yield line(name, "Bricken et al.", published, ours, "pairs", BRICKEN)
 
     def splits(self) -> Iterator[Line]:
@@ -110,23 +113,25 @@ class Findings:
         base64 = table[(table["kind"] == "base64") & (table["model"] == self.study.a)]
         published = {512: 1, 4096: 3}
         for row in base64.to_dict("records"):
-            value, there = Estimate(row["mostly_this_kind"], np.nan, np.nan), published.get(row["width"])
+            value, published_count = Estimate(row["mostly_this_kind"], np.nan, np.nan), published.get(row["width"])
             differs = "ours: most of their mass on base64; there: found by looking"
-            yield line(f"base64 features at width {row['width']:,}", "Bricken et al.", there, value, "", differs)
+            yield line(
+                f"base64 features at width {row['width']:,}", "Bricken et al.", published_count, value, "", differs
+            )
 
     def seeds_of_saes(self) -> Iterator[Line]:
         """Two SAE seeds share less with width and k, more with training."""
-        found = self.settings
-        table = stability.table(found)
+        settings = self.settings
+        table = stability.table(settings)
         self._keep("seeds", "SAEs of one model that differ in their seed alone; intervals over seeds", table)
         self._draw("seeds", drawings.stability(table))
         k, width, full = stability.K, stability.WIDTH, stability.FULL
-        at = found["topk", 32, width, full]
+        at = settings["topk", 32, width, full]
         yield line("shared by two SAE seeds, k 32", "Paulo & Belrose", 0.42, over_seeds(at.each("shared")), "seeds",
                    PAULO)  # fmt: skip
-        for kind, sparsity, published in (("topk", k, 0.818), ("relu", stability.PENALTIES[-1], 0.474)):
-            setting = found[kind, sparsity, width, full]
-            name = f"PW-MCC of two SAE seeds, {kind}, L0 {np.mean(list(setting.l0.values())):.0f}"
+        for architecture, sparsity, published in (("topk", k, 0.818), ("relu", stability.PENALTIES[-1], 0.474)):
+            setting = settings[architecture, sparsity, width, full]
+            name = f"PW-MCC of two SAE seeds, {architecture}, L0 {np.mean(list(setting.l0.values())):.0f}"
             yield line(name, "Song et al.", published, over_seeds(setting.each("pw_mcc")), "seeds", SONG)
         chance = Estimate(stability.untrained(width), np.nan, np.nan)
         yield line(f"PW-MCC of two random dictionaries of {width:,}", "", None, chance, "", "chance")
@@ -136,15 +141,15 @@ class Findings:
             ("0.125 M → 1 M tokens", "rises", ("topk", k, width, full), ("topk", k, width, 125_000)),
         )
         for name, published, after, before in trends:
-            change = over_seeds(of_differences(found[after].each("shared"), found[before].each("shared")))
+            change = over_seeds(of_differences(settings[after].each("shared"), settings[before].each("shared")))
             yield line(f"change of the shared part, {name}", "Paulo & Belrose", published, change, "seeds", PAULO)
 
     def by_frequency(self) -> Iterator[Line]:
         """Frequent features are more stable."""
-        found, width, full = self.settings, stability.WIDTH, stability.FULL
+        settings, width, full = self.settings, stability.WIDTH, stability.FULL
         keys = {f"TopK, k {k}": ("topk", k, width, full) for k in (16, 32)}
         keys |= {f"ReLU, l1 {l1:g}": ("relu", l1, width, full) for l1 in stability.PENALTIES[1:3]}
-        classes = {name: stability.frequency(found, key) for name, key in keys.items()}
+        classes = {name: stability.frequency(settings, key) for name, key in keys.items()}
         table = pd.concat([part.assign(sae=name) for name, part in classes.items()])
         self._keep("frequency", "PW-MCC by firings per million tokens; intervals over seeds", table)
         self._draw("frequency", drawings.frequency(classes))
@@ -168,12 +173,12 @@ class Findings:
 
     def causes(self) -> Iterator[Line]:
         """Language model's weights and data order, SAE's seed and data order: which makes features differ?"""
-        found = causes.pairs(self.lab, causes.crossed(inits=self.inits))
+        pairs = causes.pairs(self.lab, causes.crossed(inits=self.inits))
         self._keep("causes", "Held-out r by the factors in which two SAEs differ: mean, lowest, highest pair",
-                   causes.by_factors(found))  # fmt: skip
-        drops = causes.drops(found)
+                   causes.by_factors(pairs))  # fmt: skip
+        drops = causes.drops(pairs)
         self._keep("causes_drops", "r where only a factor differs, and the drop where it differs as well", drops)
-        self._draw("causes", drawings.causes(found))
+        self._draw("causes", drawings.causes(pairs))
         for row in drops.to_dict("records"):
             value = Estimate(row["alone"], row["alone_lowest"], row["alone_highest"])
             yield line(f"mean r, {row['factor']} alone differs", "", None, value, "range of pairs", "not published")
@@ -206,7 +211,7 @@ ASKED: dict[str, Callable[[Findings], Iterator[Line]]] = {
 
 
 def line(finding: str, source: str, published: object, ours: Estimate, over: str, differs: str) -> Line:
-    """A published figure beside ours."""
+    """Put a published figure beside ours."""
     return {"finding": finding, "source": source, "published": published, "ours": ours.value, "low": ours.low,
             "high": ours.high, "interval over": over, "what differs": differs}  # fmt: skip
 
@@ -218,21 +223,21 @@ def _of(row: Any, name: str) -> Estimate:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--run", type=Path, default=Path("runs/quickstart"), help="a finished run of two models")
-    parser.add_argument("--out", type=Path, default=Path("runs/findings"))
+    parser.add_argument("--out", type=Path, default=Path("runs/findings"), help="folder for SAEs and results")
     parser.add_argument("--seeds", type=int, default=4, help="SAE seeds of each setting; three or more for intervals")
     parser.add_argument("--inits", type=int, default=2, help="seeds of the crossed models' weights")
-    parser.add_argument("--only", nargs="+", choices=ASKED, default=list(ASKED), help="some of the findings")
+    parser.add_argument("--only", nargs="+", choices=ASKED, default=list(ASKED), help="compute only these findings")
     options = parser.parse_args()
     findings = Findings(options.run, options.out, options.seeds, options.inits)
-    known = findings.results / "findings.json"
-    said: dict[str, list[Line]] = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
+    record = findings.results / "findings.json"
+    lines: dict[str, list[Line]] = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
     for name in options.only:
-        said[name] = [
+        lines[name] = [
             {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in row.items()}
             for row in ASKED[name](findings)
         ]
-        write_json(known, said)
-    table = pd.DataFrame([row for name in ASKED for row in said.get(name, [])])
+        write_json(record, lines)
+    table = pd.DataFrame([row for name in ASKED for row in lines.get(name, [])])
     write_csv(table, findings.results / "findings.csv", float_format="%.4f")
     print(f"\nPublished and ours\n{table.to_string(index=False, float_format='{:.3f}'.format, na_rep='–')}")
 

@@ -1,7 +1,7 @@
-"""Bricken et al. 2023, *Towards Monosemanticity*, asked of a finished run: two models, their features and neurons.
+"""Test findings of Bricken et al. 2023, *Towards Monosemanticity*, on a finished run of two models.
 
 Partners are chosen on one half of the held-out documents and scored on the other; intervals resample the documents of
-that half (works, where a kind has enough of them) with the partners held fixed, unless said otherwise.
+that half (works, where a kind has enough of them) with the partners held fixed, unless stated otherwise.
 """
 
 from collections.abc import Callable
@@ -40,51 +40,51 @@ class Study:
 
     @classmethod
     def of(cls, run: Path) -> "Study":
-        """The first two models of a run."""
+        """Select the first two models of a run."""
         config = load_config(run / "config.yaml")
         a, b = config.models.names[:2]
         assert config.saes.widths[-1] == headline_width(config)
         return cls(RunFolder(run), a, b, tuple(config.saes.widths), config.saes.seeds[0])
 
     def store(self, model: str, width: int | None) -> FeatureStore:
-        """Features of a model, or its neurons without a width."""
+        """Open the features of a model at a width, or its neurons if ``width`` is None."""
         path = self.folder.neurons(model) if width is None else self.folder.store(model, width, self.seed)
         return FeatureStore.open(path)
 
     def calibration(self, width: int | None) -> Calibration:
-        """Of the two models."""
+        """Load the calibration of the two models at a width, or of their neurons."""
         return Calibration.load(self.folder.calibration(f"{self.a}-{self.b}." + (f"w{width}" if width else "neurons")))
 
     def pair(self, width: int | None) -> tuple[FeatureStore, FeatureStore, Calibration]:
-        """Both stores and their calibration."""
+        """Return both stores and their calibration."""
         return self.store(self.a, width), self.store(self.b, width), self.calibration(width)
 
 
 def best_match(study: Study) -> pd.DataFrame:
-    """Median over A's units of the correlation with the best unit of B, beside both nulls and the one-to-one median.
+    """Return the median best-partner and one-to-one correlations of A's units, beside both nulls.
 
-    Of all living units of A; those without a score lie below every score.
+    Medians are over all living units of A; units without a score lie below every score.
     """
     rows = []
     for width in (*study.widths, None):
-        a, b, found = study.pair(width)
-        best = found.match.nearest.best_col
-        units = np.flatnonzero((best >= 0) & ~np.isnan(found.best_col_held_out))
+        a, b, calibration = study.pair(width)
+        best = calibration.match.nearest.best_col
+        units = np.flatnonzero((best >= 0) & ~np.isnan(calibration.best_col_held_out))
         medians = {
-            "best": (units, best[units], found.best_col_held_out[units]),
-            "matched": (found.match.rows, found.match.cols, found.held_out),
+            "best": (units, best[units], calibration.best_col_held_out[units]),
+            "matched": (calibration.match.rows, calibration.match.cols, calibration.held_out),
         }
-        living = int((~found.match.dead_rows).sum())
+        summary = calibration.summary(q_level=0.05)
+        living = summary.n_living
         row: dict[str, object] = {"units": "neurons" if width is None else f"features, {width:,}", "living": living}
         for name, (i, j, scores) in medians.items():
             estimate = of_draws(median_of_all(scores, living), _median_draws(a, b, i, j, living))
             row |= {f"{name}_scored": int((~np.isnan(scores)).sum())}
             row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         for null in ("global", "kind"):
-            chance = found.under(null)  # type: ignore[arg-type]
+            chance = summary.nulls.get(null)  # type: ignore[call-overload]
             if chance is not None:
-                said = chance.summary(0.05)
-                row |= {f"null_{null}": said["null_best_of_rows"], f"q_{null}": said["share_q_0.05"]}
+                row |= {f"null_{null}": chance.nearest_median, f"q_{null}": chance.share_of_tested}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -92,7 +92,7 @@ def best_match(study: Study) -> pd.DataFrame:
 def _median_draws(
     a: FeatureStore, b: FeatureStore, i: npt.ArrayLike, j: npt.ArrayLike, living: int
 ) -> npt.NDArray[np.float64]:
-    """[n_draws] medians over fixed pairs of so many units, the documents of the reporting half resampled."""
+    """Return [n_draws] medians over fixed pairs, with the documents of the reporting half resampled."""
     moments = Similarity.activation(a, b, documents=evaluation_halves(a).report).pairs(i, j, by="group")
     n = len(moments.groups)
     weights = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float64)
@@ -101,9 +101,9 @@ def _median_draws(
 
 
 def concepts(study: Study) -> pd.DataFrame:
-    """The feature of A that knows each kind best, its partner in B, and the best single neuron for it."""
-    a, b, found = study.pair(study.widths[-1])
-    table = concept_table(a, b, found).set_index("kind").reindex(KINDS).dropna(subset=["feature"]).reset_index()
+    """Return the feature of A that best detects each kind, its partner in B, and its best single neuron."""
+    a, b, calibration = study.pair(study.widths[-1])
+    table = concept_table(a, b, calibration).set_index("kind").reindex(KINDS).dropna(subset=["feature"]).reset_index()
     neurons = best_neurons(a, study.store(study.a, None), table["feature"].to_numpy(dtype=np.int64))
     table["best_neuron"] = neurons["r"].to_numpy()
     columns = ["kind", "tokens", "feature", "f1", "partner", "partner_f1", "held_out", "ci_low", "ci_high"]
@@ -111,15 +111,15 @@ def concepts(study: Study) -> pd.DataFrame:
 
 
 def splits(study: Study) -> pd.DataFrame:
-    """How many features know a kind (F1 of at least 0.5) as the dictionary grows, and in how many the best one does."""
+    """Count, per width, the features that detect a kind (F1 >= 0.5) and those with most of their mass on it."""
     rows = []
     for model in (study.a, study.b):
         for width in study.widths:
-            found = specificity(study.store(model, width))
-            for kind in (kind for kind in KINDS if kind in found.kinds):
-                code = found.kinds.index(kind)
-                mostly = (found.precision[:, code] >= KNOWS) & (found.firings[:, code] > 0)
-                f1 = found.f1[:, code]
+            by_kind = specificity(study.store(model, width))
+            for kind in (kind for kind in KINDS if kind in by_kind.kinds):
+                code = by_kind.kinds.index(kind)
+                mostly = (by_kind.precision[:, code] >= KNOWS) & (by_kind.firings[:, code] > 0)
+                f1 = by_kind.f1[:, code]
                 rows.append(
                     {"model": model, "width": width, "kind": kind, "known_by": int((f1 >= KNOWS).sum())}
                     | {"mostly_this_kind": int(mostly.sum()), "best_f1": float(f1.max())}
@@ -129,16 +129,16 @@ def splits(study: Study) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class ThreeMeasures:
-    """Pairs of the widest dictionaries by three measures, and what is said of them.
+    """Compare pairs of the widest dictionaries by three measures.
 
     Attributes
     ----------
     pairs
-        ``row col activation logit attribution``, all on the reporting half but the logit weights, which have no tokens.
+        ``row col activation logit attribution``, all on the reporting half, except logit weights, which need no tokens.
     attribution_follows, logit_follows
         Rank correlation with activation similarity; intervals resample pairs.
     negative
-        Share of pairs with activation r of at least ``HIGH`` whose logit r is negative; the same.
+        Share of pairs with activation r of at least ``HIGH`` whose logit r is negative; interval as above.
     """
 
     pairs: pd.DataFrame
@@ -148,9 +148,11 @@ class ThreeMeasures:
 
 
 def three_measures(study: Study) -> ThreeMeasures:
-    """Are features that fire alike also alike in what they write, and in what their writing does?"""
-    a, b, found = study.pair(study.widths[-1])
-    frame = pd.DataFrame({"row": found.match.rows, "col": found.match.cols, "activation": found.held_out})
+    """Compute activation, logit-weight and attribution correlations of the matched pairs."""
+    a, b, calibration = study.pair(study.widths[-1])
+    frame = pd.DataFrame(
+        {"row": calibration.match.rows, "col": calibration.match.cols, "activation": calibration.held_out}
+    )
     frame = frame.dropna().reset_index(drop=True)
     frame["logit"] = Similarity.logit(a, b).pairs(frame["row"], frame["col"])
     attribution = Similarity.attribution(a, b, documents=evaluation_halves(a).report)
@@ -166,7 +168,7 @@ def three_measures(study: Study) -> ThreeMeasures:
 
 
 def _resampled(frame: pd.DataFrame, measure: Callable[[pd.DataFrame], float]) -> Estimate:
-    """A measure of the rows of a table, with its bootstrap over them."""
+    """Compute a measure of a table's rows, with its bootstrap over the rows."""
     if frame.empty:
         return Estimate(*[float("nan")] * 3)
     rng = np.random.default_rng(0)

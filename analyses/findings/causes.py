@@ -1,8 +1,9 @@
-"""What makes features differ: the language model's initial weights, its data order, the SAE's seed, its data order?
+"""What makes features differ: the model's initial weights or data order, or the SAE's seed or data order?
 
-Each of the four has two levels or more, fully crossed: a model for every (weights, order), on it an SAE for every
-(seed, order). Every two SAEs are matched by activations and labelled by the factors in which they differ. Levels are
-too few for variance components: what is shown are means with the lowest and highest pair, and paired differences.
+Each of the four factors has two or more levels, fully crossed: one model for every (weights, order), and on it one
+SAE for every (seed, order). Every two SAEs are matched by activations and labelled by the factors in which they
+differ. The levels are too few for variance components, so the tables show means with the lowest and highest pair, and
+paired differences.
 """
 
 from collections.abc import Sequence
@@ -16,12 +17,12 @@ from tqdm import tqdm
 
 FACTORS = ("model weights", "model data order", "SAE seed", "SAE data order")
 EPOCHS, K, WIDTH, TOKENS = 0.5, 16, 512, 500_000
-FIRST_ORDER = 100  # of the models' data, as in the shipped set
+FIRST_ORDER = 100  # seed of the models' first data order, as in the shipped set
 Level = tuple[int, ...]
 
 
 def crossed(inits: int = 2, orders: int = 2, seeds: int = 2, sae_orders: int = 2) -> dict[Level, Wanted]:
-    """(weights, model order, SAE seed, SAE order) → the SAE."""
+    """Return the design: (weights, model order, SAE seed, SAE order) → the SAE."""
     levels = product(range(inits), range(FIRST_ORDER, FIRST_ORDER + orders), range(seeds), range(sae_orders))
     return {
         (i, o, s, d): Wanted(topk(K, WIDTH, s), Trained(i, o, EPOCHS), tokens=TOKENS, order=d) for i, o, s, d in levels
@@ -29,34 +30,34 @@ def crossed(inits: int = 2, orders: int = 2, seeds: int = 2, sae_orders: int = 2
 
 
 def pairs(lab: Laboratory, design: dict[Level, Wanted]) -> pd.DataFrame:
-    """Every two SAEs: their levels ``a b``, which factors differ (``differs``, a tuple of bools), mean held-out r."""
+    """Match every two SAEs; columns: levels ``a b``, ``differs`` (a bool per factor), mean held-out ``r``."""
     lab.make(design.values())
     rows = []
     for a, b in tqdm(list(combinations(design, 2)), desc="compare crossed SAEs", disable=None):
-        found = compare(lab, design[a], design[b])
+        comparison = compare(lab, design[a], design[b])
         differs = tuple(x != y for x, y in zip(a, b, strict=True))
-        rows.append({"a": a, "b": b, "differs": differs, "r": float(np.nanmean(found.r))})
+        rows.append({"a": a, "b": b, "differs": differs, "r": float(np.nanmean(comparison.r))})
     return pd.DataFrame(rows)
 
 
-def by_factors(found: pd.DataFrame) -> pd.DataFrame:
-    """Mean, lowest and highest r of the pairs that differ in each set of factors."""
+def by_factors(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return mean, lowest and highest r of the pairs that differ in each set of factors."""
     rows = [
         {name: "differs" if is_so else "same" for name, is_so in zip(FACTORS, differs, strict=True)}
         | {"pairs": len(part), "r": part["r"].mean(), "lowest": part["r"].min(), "highest": part["r"].max()}
-        for differs, part in found.groupby("differs", sort=False)
+        for differs, part in pairs.groupby("differs", sort=False)
     ]
     return pd.DataFrame(rows).sort_values("r", ascending=False, ignore_index=True)
 
 
-def drops(found: pd.DataFrame) -> pd.DataFrame:
-    """How much lower r is when one factor differs as well: paired differences r(x, y) − r(x, y′).
+def drops(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return how much lower r is when one more factor differs: paired differences r(x, y) − r(x, y′).
 
-    y and y′ are the same in all but that factor, where y agrees with x and y′ does not; x and y differ in something
-    else. ``alone`` is r where only that factor differs.
+    y and y′ differ only in that factor, where y agrees with x and y′ does not; x and y differ in another factor.
+    ``alone`` is r where only that factor differs.
     """
-    r = {frozenset((a, b)): value for a, b, value in zip(found["a"], found["b"], found["r"], strict=True)}
-    levels = sorted(set(found["a"]) | set(found["b"]))
+    r = {frozenset((a, b)): value for a, b, value in zip(pairs["a"], pairs["b"], pairs["r"], strict=True)}
+    levels = sorted(set(pairs["a"]) | set(pairs["b"]))
     rows = []
     for f, name in enumerate(FACTORS):
         alone = [r[frozenset(pair)] for pair in combinations(levels, 2) if _differ(*pair) == (f,)]

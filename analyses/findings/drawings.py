@@ -1,4 +1,4 @@
-"""The findings' figures: tables in, pictures out."""
+"""Draw the findings' figures from their tables."""
 
 from collections.abc import Mapping
 
@@ -12,13 +12,13 @@ from stability import FULL, KS, WIDTH, K
 from universality.report.figures.style import BLUE, CYCLE, GREEN, GREY, ORANGE, PAGE, VERMILION, new_figure, styled
 
 SONG = (0.514, 0.742, 0.837, 0.888, 0.964)
-"""PW-MCC by class of frequency: Song et al. 2025, TopK of 2^14 features, Pythia-160M residual stream 8."""
+"""PW-MCC by class of frequency in Song et al. 2025: TopK, 2^14 features, Pythia-160M residual stream 8."""
 LABELS = {"shared": "shared at cosine 0.7", "pw_mcc": "mean decoder cosine (PW-MCC)", "r": "mean held-out r"}
 
 
 @styled
 def stability(table: pd.DataFrame) -> Figure:
-    """What two SAE seeds share, against k, width and tokens."""
+    """Draw what two SAE seeds share, against k, width and tokens."""
     figure = new_figure(PAGE, 2.5)
     topk = table[table["architecture"] == "topk"]
     full = topk["tokens"] == FULL
@@ -42,7 +42,7 @@ def stability(table: pd.DataFrame) -> Figure:
 
 @styled
 def topk_and_relu(table: pd.DataFrame) -> Figure:
-    """Stability against L0, TopK of two widths and ReLU; where features are silent, the number of living ones above."""
+    """Draw stability against L0, TopK of two widths and ReLU; labels count living features where some are dead."""
     figure = new_figure(PAGE, 2.8)
     full = table[table["tokens"] == FULL]
     groups = {
@@ -71,7 +71,7 @@ def topk_and_relu(table: pd.DataFrame) -> Figure:
 
 @styled
 def frequency(classes: Mapping[str, pd.DataFrame]) -> Figure:
-    """PW-MCC by firing frequency, beside the published figures."""
+    """Draw PW-MCC by firing frequency, beside the published values."""
     figure = new_figure(PAGE * 0.6, 2.6)
     ax = figure.subplots()
     names = [f"{low:g}–{high:g}" if np.isfinite(high) else f"> {low:g}" for low, high in
@@ -91,13 +91,13 @@ def frequency(classes: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 @styled
-def causes(found: pd.DataFrame) -> Figure:
-    """Every two SAEs of the crossed design: r by the factors in which they differ."""
-    means = found.groupby("differs")["r"].mean().sort_values(ascending=False)
+def causes(pairs: pd.DataFrame) -> Figure:
+    """Draw r of every two SAEs of the crossed design, by the factors in which they differ."""
+    means = pairs.groupby("differs")["r"].mean().sort_values(ascending=False)
     figure = new_figure(PAGE, 0.22 * len(means) + 0.9)
     ax = figure.subplots()
     for y, differs in enumerate(means.index):
-        values = found.loc[[d == differs for d in found["differs"]], "r"]
+        values = pairs.loc[[d == differs for d in pairs["differs"]], "r"]
         label, colour = ("two models", VERMILION) if differs[0] or differs[1] else ("one model", BLUE)
         ax.plot(values, np.full(len(values), y), ".", color=colour, markersize=4, alpha=0.7, label=label)
         ax.plot([means[differs]], [y], "|", color="black", markersize=9, label="mean")
@@ -113,7 +113,7 @@ def causes(found: pd.DataFrame) -> Figure:
 
 @styled
 def three_measures(pairs: pd.DataFrame) -> Figure:
-    """Matched pairs: logit weights and attribution against activations."""
+    """Draw logit weights and attribution of matched pairs against activations."""
     figure = new_figure(PAGE * 0.7, 2.6)
     axes = figure.subplots(1, 2, sharey=True)
     for ax, name in zip(axes, ("logit", "attribution"), strict=True):

@@ -1,7 +1,7 @@
 """Intervals of a mean over pairs of seeds, and over documents.
 
-Pairs that share a seed are not independent: six pairs of four seeds are not six measurements. The seeds are left out
-one at a time.
+Pairs that share a seed are not independent: six pairs of four seeds are not six measurements. The jackknife therefore
+leaves out one seed at a time.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval of 95%; NaN bounds where the seeds are too few to tell."""
+    """A number with its 95% interval; the bounds are NaN if there are too few seeds."""
 
     value: float
     low: float
@@ -27,7 +27,7 @@ class Estimate:
 
 
 def over_seeds(pairs: Mapping[Pair, float], level: float = 0.95) -> Estimate:
-    """Mean over pairs of seeds, with the jackknife's interval.
+    """Return the mean over pairs of seeds, with the jackknife interval.
 
     With θ₋ᵢ the mean over the pairs without seed i, the standard error is √((n − 1)/n Σ(θ₋ᵢ − θ̄)²) and the interval
     θ ± t(n − 1) of it. For a mean over pairs (a U-statistic) this is too wide rather than too narrow (Arvesen 1969;
@@ -36,13 +36,13 @@ def over_seeds(pairs: Mapping[Pair, float], level: float = 0.95) -> Estimate:
     Parameters
     ----------
     pairs
-        (seed, seed) → value, NaN for none.
+        (seed, seed) → value; NaN if missing.
     """
-    known = {pair: value for pair, value in pairs.items() if not np.isnan(value)}
-    value = float(np.mean(list(known.values()))) if known else float("nan")
-    seeds = sorted({seed for pair in known for seed in pair})
+    valid = {pair: value for pair, value in pairs.items() if not np.isnan(value)}
+    value = float(np.mean(list(valid.values()))) if valid else float("nan")
+    seeds = sorted({seed for pair in valid for seed in pair})
     n = len(seeds)
-    others = [[v for pair, v in known.items() if seed not in pair] for seed in seeds]
+    others = [[v for pair, v in valid.items() if seed not in pair] for seed in seeds]
     if n < 3 or not all(others):  # a seed that is in every pair cannot be left out
         return Estimate(value, float("nan"), float("nan"))
     without = [np.mean(values) for values in others]
@@ -52,15 +52,15 @@ def over_seeds(pairs: Mapping[Pair, float], level: float = 0.95) -> Estimate:
 
 
 def of_draws(value: float, draws: npt.NDArray[np.float64], level: float = 0.95) -> Estimate:
-    """A number with the normal interval of its bootstrap draws, about the number itself.
+    """Return a number with the normal interval of its bootstrap draws, centred on the number itself.
 
-    Not their quantiles: a resample repeats documents and lacks others, so that correlations of rare features scatter
-    more and the median of many sinks; the quantiles would lie below the number that they are an interval of.
+    Quantiles of the draws are not used. A resample repeats some documents and lacks others, so correlations of rare
+    features scatter more and their median falls; the quantiles would lie below the number itself.
     """
     reach = float(norm.ppf((1 + level) / 2) * np.nanstd(draws, ddof=1))
     return Estimate(value, value - reach, value + reach)
 
 
 def of_differences(of: Mapping[Pair, float], than: Mapping[Pair, float]) -> dict[Pair, float]:
-    """One less the other for the pairs of seeds that both have."""
+    """Return the differences for the pairs of seeds that both mappings have."""
     return {pair: of[pair] - than[pair] for pair in of if pair in than}

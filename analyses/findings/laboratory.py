@@ -1,7 +1,7 @@
-"""Models, SAEs and feature stores of the findings: what is wanted is named, what is missing is made.
+"""Models, SAEs and feature stores of the findings, trained and collected on demand.
 
-Every SAE of one schedule learns from one token stream, in one grid. Nothing that stands is made again, so more seeds
-can be asked for later; a killed training goes on from its last checkpoint.
+All SAEs of one schedule learn from one token stream, in one grid. Existing artifacts are reused, so more seeds can be
+added later. An interrupted training resumes from its last checkpoint.
 """
 
 import json
@@ -16,24 +16,24 @@ import numpy as np
 from universality import SAE, FeatureStore
 from universality.activations import ModelSite, harvest
 from universality.arrays import evenly_spaced
-from universality.config import ArchitectureConfig, SeedsConfig, TrainingConfig
 from universality.corpus import TokenBlocks, build_corpus
 from universality.features.collection import collect
 from universality.files import write_json
 from universality.models.language_model import load_model, save_model, to_fastest_device
+from universality.models.model_settings import ModelArchitecture, ModelSeeds, ModelTraining
 from universality.models.train_model import train_model
-from universality.pipeline.stages.making import sample_documents
-from universality.pipeline.stages.train_saes import Stream
+from universality.pipeline.stages.collect_features import sample_documents
+from universality.pipeline.stages.sae_training import Stream
 from universality.sae import Quality, SAESpec, SAETrainer, clear_checkpoints, fast_products, summarise, train_grid
 
 HOOK, BATCH = "blocks.0.mlp.hook_post", 2048
 CHECKPOINT_STEPS, QUALITY_BLOCKS = 120, 512
-ARCHITECTURE = ArchitectureConfig()
+ARCHITECTURE = ModelArchitecture()
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A language model to train: seeds of its weights and of the order of its data, passes over the text."""
+    """A language model to train: seeds of its weights and data order, and passes over the text."""
 
     init: int
     order: int
@@ -41,7 +41,7 @@ class Trained:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of its folder."""
         return f"i{self.init}-o{self.order}-e{self.epochs:g}"
 
 
@@ -50,7 +50,7 @@ Model = str | Trained
 
 @dataclass(frozen=True)
 class Wanted:
-    """One SAE: of which model (shipped, or trained here), of what kind, on how many tokens in which order."""
+    """One SAE: its model (shipped, or trained here), its settings, the number of tokens and their order."""
 
     spec: SAESpec
     model: Model = "starter/seed0"
@@ -59,29 +59,29 @@ class Wanted:
 
     @property
     def model_name(self) -> str:
-        """As a file name."""
+        """The model's name as a file name."""
         return self.model.name if isinstance(self.model, Trained) else self.model.replace("/", "-")
 
     @property
     def name(self) -> str:
-        """Says everything that tells it from the others."""
+        """A name that contains every setting that differs between SAEs."""
         s = self.spec
         sparsity = f"l1-{s.l1:g}" if s.architecture == "relu" else f"k{s.k}"
-        kind = f"{s.architecture}-w{s.d_sae}-{sparsity}-t{self.tokens}"
-        return f"{self.model_name}.{kind}-o{self.order}-s{s.seed}"
+        settings = f"{s.architecture}-w{s.d_sae}-{sparsity}-t{self.tokens}"
+        return f"{self.model_name}.{settings}-o{self.order}-s{s.seed}"
 
     def seeded(self, seed: int) -> "Wanted":
-        """The same with another SAE seed."""
+        """Return the same with another SAE seed."""
         return replace(self, spec=replace(self.spec, seed=seed))
 
 
 def topk(k: int = 16, width: int = 1024, seed: int = 0) -> SAESpec:
-    """A TopK SAE."""
+    """Return the settings of a TopK SAE."""
     return SAESpec(width, "topk", k=k, seed=seed, products=fast_products())
 
 
 def relu(l1: float, width: int = 1024, seed: int = 0) -> SAESpec:
-    """A ReLU SAE with an L1 penalty."""
+    """Return the settings of a ReLU SAE with an L1 penalty."""
     return SAESpec(width, "relu", l1=l1, seed=seed, products=fast_products())
 
 
@@ -92,24 +92,24 @@ class Laboratory:
     Attributes
     ----------
     root
-        The folder; made when something is put there.
+        The folder; created when something is written there.
     source
-        Text, as the configuration's ``corpus.source``.
+        The text, as in the configuration's ``corpus.source``.
     share
-        Of the held-out documents, the share on which features are stored.
+        Share of the held-out documents on which features are stored.
     training
-        Of models trained here; their ``epochs`` are each model's own.
+        Training settings of models trained here; ``epochs`` comes from each model.
     """
 
     root: Path
     source: str | list[str] = "starter"
     share: float = 0.25
-    architecture: ArchitectureConfig = ARCHITECTURE
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    architecture: ModelArchitecture = ARCHITECTURE
+    training: ModelTraining = field(default_factory=ModelTraining)
 
     @cached_property
     def blocks(self) -> TokenBlocks:
-        """The token blocks that all models read."""
+        """The token blocks that all models read, built on first use."""
         path = self.root / "blocks.npz"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ class Laboratory:
         return TokenBlocks.load(path)
 
     def make(self, wanted: Iterable[Wanted]) -> None:
-        """Train and collect what is missing."""
+        """Train and collect the SAEs that are missing."""
         every = list(dict.fromkeys(wanted))
         missing = [sae for sae in every if not (self._quality(sae).exists() and self._store(sae).exists())]
         untrained = [sae for sae in missing if not (self._sae(sae) / "cfg.json").exists()]
@@ -127,15 +127,15 @@ class Laboratory:
             self._collect(model, [sae for sae in missing if sae.model == model])
 
     def store(self, wanted: Wanted) -> FeatureStore:
-        """The features of an SAE that `make` has made."""
+        """Open the features of an SAE that `make` has collected."""
         return FeatureStore.open(self._store(wanted))
 
     def quality(self, wanted: Wanted) -> dict[str, float]:
-        """Explained variance, L0 and the share of living features on held-out tokens."""
+        """Return explained variance, L0 and the share of living features on held-out tokens."""
         return json.loads(self._quality(wanted).read_text(encoding="utf-8"))
 
     def loss(self, model: Trained) -> float:
-        """Of a model on held-out tokens, in nats."""
+        """Return the loss of a model on held-out tokens, in nats."""
         return float(load_model(self._model_folder(model)).metadata["held_out_loss"])
 
     def _sae(self, wanted: Wanted) -> Path:
@@ -150,8 +150,8 @@ class Laboratory:
     def _model_folder(self, model: Trained) -> Path:
         folder = self.root / "models" / model.name
         if not (folder / "model.safetensors").exists():
-            training = self.training.model_copy(update={"epochs": model.epochs})
-            seeds = SeedsConfig(init=model.init, order=model.order)
+            training = replace(self.training, epochs=model.epochs)
+            seeds = ModelSeeds(init=model.init, order=model.order)
             trained = train_model(
                 self.blocks, folder, seeds=seeds, architecture=self.architecture, training=training, name=model.name
             )
@@ -187,7 +187,7 @@ class Laboratory:
         clear_checkpoints(folder)
 
     def _collect(self, model: Model, wanted: Sequence[Wanted], at_once: int = 8) -> None:
-        """A few at a time: what is written to is held open."""
+        """Collect a few SAEs at a time, because their files are held open."""
         site = self._site(model)
         held_out = self.blocks.select("choose", "report")
         part = held_out.take(np.flatnonzero(np.isin(held_out.document, sample_documents(held_out, self.share))))

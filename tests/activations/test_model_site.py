@@ -3,30 +3,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
-from universality.activations import JointSite, ModelSite, check_models, harvest, resolve_hook, rows_of, spliced_loss
-from universality.config import ArchitectureConfig
+from universality.activations import ModelSite, check_models, resolve_hook, spliced_loss
 from universality.errors import MismatchError, ModelError
 from universality.models.forward import mean_loss
 from universality.models.language_model import LanguageModel, new_model
+from universality.models.model_settings import ModelArchitecture
 
 HOOK = "blocks.0.mlp.hook_post"
-
-
-def test_harvest_equals_the_cache_without_bos_and_padding(models, sites, blocks) -> None:
-    part = blocks.take(np.arange(7))
-    harvested = [(rows, acts) for rows, acts in harvest(sites, part, batch_blocks=3)]
-    rows = rows_of(part)
-    assert_array_equal(np.concatenate([r.token for r, _ in harvested]), part.tokens[part.valid])
-    assert_array_equal(np.concatenate([r.document for r, _ in harvested]), rows.document)
-    assert rows.position.min() == 1
-    for name, model in models.items():
-        with torch.no_grad():
-            _, cache = model.bridge.run_with_cache(torch.from_numpy(part.tokens.astype(np.int64)))
-        expected = cache[resolve_hook(model, HOOK)][torch.from_numpy(part.valid)]
-        assert_close(torch.cat([acts[name] for _, acts in harvested]), expected)
 
 
 def passes(model: LanguageModel, work: Callable[[], object]) -> int:
@@ -35,36 +21,6 @@ def passes(model: LanguageModel, work: Callable[[], object]) -> int:
     with model.bridge.hooks(fwd_hooks=[("blocks.0.hook_in", lambda _, hook: begun.append(hook.name))]):
         work()
     return len(begun)
-
-
-def test_hooks_of_one_model_are_harvested_in_one_pass_and_are_those_of_a_pass_each(blocks) -> None:
-    architecture = ArchitectureConfig(n_layers=3, d_model=32, n_heads=2, d_mlp=64)
-    deep, other = (
-        new_model(architecture, d_vocab=blocks.d_vocab, n_ctx=blocks.n_ctx, init_seed=seed, name=f"m{seed}")
-        for seed in (0, 1)
-    )
-    renamed = LanguageModel(deep.bridge, "m0 again")
-    sites = {
-        "late": ModelSite(renamed, "blocks.1.hook_resid_post"),
-        "other": ModelSite(other, "blocks.0.hook_resid_post"),
-        "early": ModelSite(deep, "blocks.0.hook_resid_post"),
-        "twin": ModelSite(deep, "blocks.0.hook_resid_post"),
-        "neurons": ModelSite(deep, HOOK),
-    }
-    part, behind = blocks.take(np.arange(7)), []
-    with deep.bridge.hooks(fwd_hooks=[("blocks.2.hook_in", lambda _, hook: behind.append(hook.name))]):
-        assert passes(deep, lambda: list(harvest(sites, part, batch_blocks=3))) == 3
-        assert passes(other, lambda: list(harvest(sites, part, batch_blocks=3))) == 3
-        joint = JointSite({name: sites[name] for name in ("early", "late")}, {"early": 1.0, "late": 1.0})
-        assert passes(deep, lambda: joint.read(part)) == 1
-        assert behind == []
-        assert passes(deep, lambda: [site.read(part) for site in sites.values()]) == 4
-    ((_, activations),) = harvest(sites, part)
-    assert list(activations) == list(sites)
-    for name, site in sites.items():
-        assert torch.equal(activations[name], site.read(part)), name
-    assert not torch.equal(activations["early"], activations["late"])
-    assert not torch.equal(activations["early"], activations["other"])
 
 
 def test_heads_stand_side_by_side_and_patterns_are_refused(models, blocks) -> None:
@@ -103,7 +59,7 @@ def test_hooks_resolve_old_and_new_names(models) -> None:
 
 
 def test_models_that_cannot_read_the_blocks_are_refused(blocks) -> None:
-    architecture = ArchitectureConfig(d_model=16, n_heads=1, d_mlp=8)
+    architecture = ModelArchitecture(d_model=16, n_heads=1, d_mlp=8)
 
     def model(**changes) -> LanguageModel:
         return new_model(

@@ -9,8 +9,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from universality import calibrate
-from universality.config import ArchitectureConfig
 from universality.features.storage.token_table import Dictionary
+from universality.models.model_settings import ModelArchitecture
 from universality.statistics import pw_mcc
 from universality.statistics.synthetic import World, concepts, documents, in_superposition
 
@@ -144,7 +144,7 @@ def test_a_laboratory_makes_what_is_missing_and_nothing_twice(tmp_path: Path) ->
     for i in range(40):
         text = " ".join(rng.choice(words, size=300))
         (tmp_path / "text" / f"{i}.txt").write_text(text, encoding="utf-8")
-    small = ArchitectureConfig(d_model=16, n_heads=2, d_mlp=24)
+    small = ModelArchitecture(d_model=16, n_heads=2, d_mlp=24)
     lab = Laboratory(tmp_path / "lab", source=str(tmp_path / "text"), share=1.0, architecture=small)
     model = Trained(init=0, order=100, epochs=0.5)
     first = [Wanted(topk(4, 32, seed), model, tokens=6000) for seed in (0, 1)]

@@ -1,12 +1,14 @@
-"""The sweep records every SAE once, and the scaling law is found again where it was planted."""
+"""The sweep records every SAE once, and the fit recovers a planted scaling law."""
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from universality.corpus import build_corpus
 from universality.sae import SAESpec
 
 ANALYSES = Path(__file__).parents[2] / "analyses"
@@ -20,18 +22,19 @@ def test_a_sweep_cut_off_trains_only_what_it_lacks(
 
     monkeypatch.setattr(sae_sweep, "BATCH", 256)
     monkeypatch.setattr(sae_sweep, "HELD_BLOCKS", 4)
+    monkeypatch.setattr(sae_sweep, "build_corpus", partial(build_corpus, max_documents=200))
     out = tmp_path / "results" / "sweep.jsonl"
-    asked = ["--widths", "16", "32", "--tokens", "512", "256", "--k", "4", "--out", str(out)]
-    monkeypatch.setattr(sys, "argv", ["sae_sweep.py", *asked])
-    kept = [sae_sweep.identity(SAESpec(width, k=4), 1) for width in (16, 32)]
-    kept.append(sae_sweep.identity(SAESpec(16, k=4), 2))
+    arguments = ["--widths", "16", "32", "--tokens", "512", "256", "--k", "4", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["sae_sweep.py", *arguments])
+    stored = [sae_sweep.identity(SAESpec(width, k=4), 1) for width in (16, 32)]
+    stored.append(sae_sweep.identity(SAESpec(16, k=4), 2))
     out.parent.mkdir()
-    out.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    out.write_text("".join(json.dumps(line) + "\n" for line in stored))
     sae_sweep.main()
     assert [(line["steps"], line["width"]) for line in sae_sweep.recorded(out)] == [(1, 16), (1, 32), (2, 16), (2, 32)]
-    made = json.loads(out.read_text().splitlines()[-1])
-    assert 0 < made["l0"] <= 4
-    assert made["explained_variance"] < 1
+    trained = json.loads(out.read_text().splitlines()[-1])
+    assert 0 < trained["l0"] <= 4
+    assert trained["explained_variance"] < 1
     capsys.readouterr()
     sae_sweep.main()
     assert "0 SAEs to train, 4 in" in capsys.readouterr().out
@@ -48,7 +51,7 @@ def test_a_planted_law_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     loss = sae_scaling.law(planted, width, steps)
     np.testing.assert_allclose(sae_scaling.fit(width, steps, loss), planted, rtol=1e-2)
     lines = [
-        {"architecture": kind, "width": 512, "steps": 9, "learning_rate": rate, "explained_variance": found}
-        for kind, rate, found in (("topk", 1e-3, 0.6), ("topk", 4e-3, 0.8), ("relu", 8e-3, 0.9))
+        {"architecture": kind, "width": 512, "steps": 9, "learning_rate": rate, "explained_variance": explained}
+        for kind, rate, explained in (("topk", 1e-3, 0.6), ("topk", 4e-3, 0.8), ("relu", 8e-3, 0.9))
     ]
     np.testing.assert_allclose(sae_scaling.best_of(lines, "topk"), [[512, 9, 4e-3, 0.2]])

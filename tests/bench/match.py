@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def calibration(a: FeatureStore, b: FeatureStore, replicates: int) -> None:
     report("match: assignment, certificate, nearest", timed(partial(match, sim))[0], base)
     seconds, c = timed(lambda: calibrate(a, b, replicates=replicates, bootstrap=1000))
     report(f"calibrate on the halves, {replicates} replicates, 1,000 resamples", seconds, base)
-    print({key: round(value, 4) for key, value in c.summary().items() if isinstance(value, float)}, c.notes)
+    print({key: round(value, 4) for key, value in asdict(c.summary()).items() if isinstance(value, float)}, c.notes)
 
 
 def main() -> None:

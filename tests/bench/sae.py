@@ -20,14 +20,15 @@ import torch
 from torch import Tensor
 
 from universality.sae import SAESpec, SAETrainer, fast_products
+from universality.sae.activation_summary import summarise
 from universality.sae.architectures.relu import ReLU
 from universality.sae.compute.batch_gradients import Batch
 from universality.sae.compute.dense_gradients import dense_step
 from universality.sae.compute.dispatch import SPARSE_BELOW
 from universality.sae.compute.products import linear
 from universality.sae.compute.sparse_gradients import sparse_step
-from universality.sae.compute.torch_gradients import stock_step
-from universality.sae.training.initialisation import initial_weights, summarise
+from universality.sae.compute.torch_gradients import torch_step
+from universality.sae.training.initialisation import initial_weights
 
 D_IN, K, BATCH = 512, 32, 4096
 ARCHITECTURES = ("topk", "batchtopk", "matryoshka", "relu", "jumprelu")
@@ -116,13 +117,13 @@ def density_table(x: Tensor, width: int, device: str) -> None:
     batch = Batch.of(x[:1024] * summary.scale, weights.b_dec, True)
     pre = batch.inputs @ weights.W_enc.T
     none = torch.tensor([], dtype=torch.int64, device=x.device)
-    way = sparse_step if device == "cpu" else stock_step
+    way = sparse_step if device == "cpu" else torch_step
     for share in (1 / 256, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2):
         weights.b_enc[:] = -pre[:64].flatten().sort(descending=True).values[int(share * 64 * width)]
         kind = ReLU(1e-3)
         times = [
             seconds(lambda kind=kind: way(kind, weights, batch, none).gradients(weights), device, 3) / 1024,  # type: ignore[misc]
-            seconds(lambda kind=kind: dense_step(kind, weights, batch).gradients(weights), device, 3) / 1024,  # type: ignore[misc]
+            seconds(lambda kind=kind: dense_step(kind, weights, batch, none).gradients(weights), device, 3) / 1024,  # type: ignore[misc]
         ]
         print(f"{share:>17.4f} {times[0] * 1e6:>8.1f} {times[1] * 1e6:>8.1f}", flush=True)
 

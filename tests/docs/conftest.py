@@ -1,4 +1,4 @@
-"""Makes the reader of fenced blocks importable, whatever pytest's import mode."""
+"""Make the reader of fenced blocks importable under any import mode of pytest."""
 
 import sys
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""Fenced blocks of the documentation: found, run, and the outputs beneath them written anew.
+"""Find and run the fenced blocks of the documentation, and update the outputs beneath them.
 
     python tests/docs/snippets.py docs/tutorial.md
 
-runs a page's Python against the runs/ of this folder and puts what it prints into the ``text`` blocks beneath.
+runs a page's Python against the runs/ of this folder and writes its output into the ``text`` blocks beneath.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 FORMAT = ROOT / "universality" / "features" / "storage" / "FORMAT.md"
-PAGES = [ROOT / "README.md", FORMAT, *sorted((ROOT / "docs").rglob("*.md"))]
+ELSEWHERE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "analyses/README.md")]
+PAGES = [*ELSEWHERE, FORMAT, *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, its text, the line that it begins on, and where it ends in the page."""
+    """A fenced block: its language, its text, its first line, and the offset of its end in the page."""
 
     language: str
     text: str
@@ -36,24 +37,25 @@ class Block:
 
 
 def blocks(text: str, *languages: str) -> list[Block]:
-    """The blocks of a page in one of these languages ("" for none)."""
-    found = [
+    """Return the blocks of a page in these languages ("" for none)."""
+    all_blocks = [
         Block(block["language"], block["text"], text.count("\n", 0, block.start()) + 2, block.end())
         for block in FENCE.finditer(text)
     ]
-    return [block for block in found if block.language in languages]
+    return [block for block in all_blocks if block.language in languages]
 
 
 def run(page: Path, block: Block, names: dict[str, Any]) -> str:
-    """Run a Python block with the names that those before it left; returns what it printed."""
-    code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")  # tracebacks name the page's own line
+    """Run a Python block with the names of the blocks before it, and return what it printed."""
+    source = "\n" * (block.line - 1) + block.text  # tracebacks name the page's own line
+    code = compile(source, str(page), "exec", dont_inherit=True)  # not with this file's __future__ imports
     with redirect_stdout(io.StringIO()) as printed:
         exec(code, names)
     return printed.getvalue()
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """The command lines of a block's text as words; comments, prompts and line ends with a backslash are taken off."""
+    """Yield the command lines of a block as words, without comments, prompts and continued line ends."""
     for line in text.replace("\\\n", " ").splitlines():
         if line.strip() and not line.startswith("#SBATCH"):
             words = shlex.split(re.sub(r"\$\(.*?\)", "SUBSTITUTED", line), comments=True)
@@ -62,7 +64,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 
 def with_outputs(page: Path) -> str:
-    """The page's text with what its Python prints in the ``text`` block that follows each Python block at once."""
+    """Return the page with the output of each Python block in the ``text`` block that directly follows it."""
     text, names, parts, done = page.read_text(encoding="utf-8"), {"__name__": "page"}, [], 0
     for block in blocks(text, "python"):
         printed = run(page, block, names)
@@ -80,4 +82,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as desk, chdir(desk):
         os.symlink(runs, "runs")
         changed = with_outputs(page)
-    page.write_bytes(changed.encode())  # a page that cannot be encoded stays as it was
+    page.write_bytes(changed.encode())  # encoded first, so a failure leaves the page unchanged

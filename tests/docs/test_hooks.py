@@ -7,11 +7,10 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from pydantic import BaseModel
 from snippets import ROOT
 
 from universality.cli import app
-from universality.config import Config
+from universality.config import Config, keys_of
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +23,10 @@ def hooks() -> ModuleType:
     return module
 
 
-def fields(section: type[BaseModel], hooks: ModuleType) -> list[str]:
+def fields(section: type, hooks: ModuleType) -> list[str]:
     """Names of all keys that hold values."""
     found = []
-    for name, field in section.model_fields.items():
+    for name, field in keys_of(section).items():
         inner = hooks.section_of(field.annotation)
         found += fields(inner, hooks) if inner else []
         found += [] if inner and "dict" not in str(field.annotation) else [name]
@@ -56,11 +55,12 @@ def test_every_key_has_its_line(hooks: ModuleType) -> None:
 
 
 def test_what_is_included_ends_where_its_section_ends(hooks: ModuleType) -> None:
-    glossary = hooks.included("README.md", "Glossary")
-    assert glossary.startswith("| term | meaning |")
-    assert "## " not in glossary
+    section = hooks.included("README.md", "Quick start")
+    assert section.startswith("Python 3.11 or newer")
+    assert "## " not in section
     assert hooks.included("universality/features/storage/FORMAT.md").startswith("# Feature store, format")
-    assert hooks.on_page_markdown("<!-- include: README.md # Glossary -->\nx") == f"{glossary}\nx"
+    assert hooks.on_page_markdown("<!-- include: README.md # Quick start -->\nx") == f"{section}\nx"
+    assert hooks.on_page_markdown("![a](../analyses/results/x/a.png)") == "![a](results/x/a.png)"
     with pytest.raises(ValueError, match=r"README\.md: no heading 'Nowhere'"):
         hooks.included("README.md", "Nowhere")
 
@@ -76,6 +76,9 @@ def test_links_of_included_text_lead_to_pages_and_pictures_or_nowhere(
     (tmp_path / "A.md").write_text(text)
     monkeypatch.setattr(hooks, "ROOT", tmp_path)
     assert hooks.included("A.md") == "# A\n[one](models.md#which-hook) two ![](results/x/a.png)"
+    (tmp_path / "analyses").mkdir()
+    (tmp_path / "analyses" / "B.md").write_text("[one](../docs/models.md) [two](a.py) [three](results/README.md#x)")
+    assert hooks.included("analyses/B.md") == "[one](models.md) two [three](findings.md#x)"
 
 
 def test_a_page_that_leaves_out_an_exported_name_is_refused(hooks: ModuleType, tmp_path: Path) -> None:

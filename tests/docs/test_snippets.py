@@ -1,4 +1,4 @@
-"""Every example of the documentation and of README works: Python runs, YAML is accepted, commands exist."""
+"""Every example of the documentation works: Python runs, YAML is accepted, commands exist, links resolve."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import yaml
 from snippets import PAGES, ROOT, blocks, commands, run
 from typer.main import get_command
 
+from universality import __version__
 from universality.cli import app
 from universality.config import load_config, parse_config
+from universality.sae.architectures import ARCHITECTURES
 
 FORMATS = ROOT / "tests" / "sae" / "formats" / "data"
 DOWNLOADS = {
@@ -26,7 +29,7 @@ DOWNLOADS = {
     "llamascopium/L3R": "llamascopium_jumprelu",
     "openai/autoencoder.pt": "openai_topk.pt",
 }
-WIDTHS = {512: 32, 1024: 64, 2048: 128}  # of the quickstart, of the smoke run that stands in for it
+WIDTHS = {512: 32, 1024: 64, 2048: 128}  # width in the quickstart → width in the smoke run that replaces it
 
 
 def name_of(page: Path) -> str:
@@ -37,9 +40,18 @@ def pages_with(*languages: str) -> list[Path]:
     return [page for page in PAGES if blocks(page.read_text(encoding="utf-8"), *languages)]
 
 
+@pytest.fixture(autouse=True)
+def _registered() -> Iterator[None]:
+    """Forget the architectures that a page registers."""
+    before = dict(ARCHITECTURES)
+    yield
+    ARCHITECTURES.clear()
+    ARCHITECTURES.update(before)
+
+
 @pytest.fixture
 def desk(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what the examples name: a run, text, models and SAEs of one's own, downloads."""
+    """Provide a folder with everything that the examples name: a run, text, models, SAEs and downloads."""
     stand_in(finished, tmp_path / "runs" / "quickstart")
     shutil.copytree(finished, tmp_path / "runs" / "smoke", copy_function=os.link)
     os.link(finished / "features" / "A.w32-s0.h5", tmp_path / "a.h5")
@@ -56,7 +68,7 @@ def desk(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def stand_in(finished: Path, folder: Path) -> None:
-    """The smoke run under the names of the quickstart's: its widths are other ones."""
+    """Link the smoke run under the names of the quickstart, which has other widths."""
     shutil.copytree(finished, folder, copy_function=os.link)
     for inner in ("features", "matches"):
         for path in sorted((folder / inner).iterdir()):
@@ -113,7 +125,7 @@ def test_commands_exist(page: Path) -> None:
 
 
 def check_command(words: list[str]) -> None:
-    """A command of ours is called with what it takes; the others are known to be somebody else's."""
+    """Check that a command of ours gets valid arguments, and that any other command is a known one."""
     if words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), words
     elif words[0] == "python":
@@ -128,11 +140,11 @@ def check_ours(words: list[str]) -> None:
     command: Any = get_command(app).commands[words[0]]  # type: ignore[attr-defined]
     takes = {option: p for p in command.params if p.param_type_name == "option" for option in p.opts}
     given, arguments = [], []
-    rest = iter(words[1:])
-    for word in rest:
+    remaining = iter(words[1:])
+    for word in remaining:
         if word.startswith("-"):
             assert word in takes, f"{words}: no option {word}"
-            given.append((word, "" if takes[word].is_flag else next(rest)))
+            given.append((word, "" if takes[word].is_flag else next(remaining)))
         else:
             arguments.append(word)
     assert len(arguments) == sum(p.param_type_name == "argument" for p in command.params), words
@@ -160,14 +172,14 @@ def test_the_check_of_commands_can_fail(words: str, error: type[Exception]) -> N
 
 
 def test_the_tutorial_shows_the_numbers_of_the_kept_run() -> None:
-    kept = json.loads((ROOT / "analyses" / "results" / "quickstart" / "summary.json").read_text())["headline"]
+    headline = json.loads((ROOT / "analyses" / "results" / "quickstart" / "summary.json").read_text())["headline"]
     tutorial = (ROOT / "docs" / "tutorial.md").read_text()
     shown = re.findall(r"^  (\S.*?) +median ([\d.]+) +([\d,]+) of ([\d,]+) scored(.*)$", tutorial, re.M)
-    found = [
+    expected = [
         (p["label"], f"{p['median']:.3f}", f"{p['n_scored']:,}", f"{p['n']:,}", _intervals(p))
-        for p in kept["populations"]
+        for p in headline["populations"]
     ]
-    assert shown == found
+    assert shown == expected
 
 
 def _intervals(population: dict[str, Any]) -> str:
@@ -180,5 +192,26 @@ def _intervals(population: dict[str, Any]) -> str:
 
 def test_every_page_is_in_the_navigation() -> None:
     listed = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
-    written = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES if page.parts[-2] in ("docs", "api")]
+    docs = ROOT / "docs"
+    written = [page.relative_to(docs).as_posix() for page in PAGES if page.is_relative_to(docs)]
     assert sorted(listed) == sorted([*written, "cli.md", "configuration.md"])
+
+
+def test_links_between_files_of_the_repository_resolve() -> None:
+    results = (ROOT / "analyses" / "results").glob("**/README.md")
+    for page in (*PAGES, *results):
+        text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", text):
+            generated = page.parent == ROOT / "docs" and target in ("cli.md", "configuration.md")
+            assert generated or (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_readme_can_be_read_in_two_minutes() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
+
+
+def test_the_citation_names_the_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == __version__
+    assert citation["cff-version"] == "1.2.0"
+    assert {"title", "authors", "message", "license", "abstract"} <= set(citation)

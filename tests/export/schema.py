@@ -109,3 +109,12 @@ def _typed(types: dict[str | None, str | None], values: list[tuple[str | None, s
         if not good:
             found.append(f"value {value!r} of {key}, declared {types.get(key)}")
     return found
+
+
+def same(found: nx.Graph, expected: nx.Graph) -> None:
+    """Same nodes, edges and attributes."""
+    assert found.is_directed() == expected.is_directed()
+    assert dict(found.nodes(data=True)) == dict(expected.nodes(data=True))
+    assert set(found.edges) == set(expected.edges)
+    for edge in expected.edges:  # GEXF numbers its edges
+        assert {k: v for k, v in found.edges[edge].items() if k != "id"} == expected.edges[edge]

@@ -1,13 +1,12 @@
 """Written graphs obey the formats' schemas, whatever the tokens; Cytoscape's JSON has its form."""
 
-import json
 from pathlib import Path
 
 import networkx as nx
 import pytest
 from schema import GEXF, GRAPHML, faults
 
-from universality.export import unescape, write_cytoscape, write_gexf, write_graphml
+from universality.export import write_gexf, write_graphml
 
 UNKIND = ["<script>&\"'", "\x00\x1f", "\ud800", "\u202eevil", "\ufffe", "a" * 10_000, "\udce2", "]]>", ""]
 
@@ -45,17 +44,3 @@ def test_the_check_sees_a_weight_that_is_no_number(graph: nx.Graph, tmp_path: Pa
     for weight in ("True", "heavy", "inf"):
         path.write_text(good.replace('weight="0.5"', f'weight="{weight}"'), encoding="utf-8")
         assert faults(path, GEXF) == [f"weight {weight}"]
-
-
-def test_cytoscape_json_keeps_everything(graph: nx.Graph, tmp_path: Path) -> None:
-    text = write_cytoscape(graph, tmp_path / "g.cyjs").read_text(encoding="utf-8")
-    found = json.loads(text)
-    assert found["directed"] is graph.is_directed()
-    assert found["data"]["attribute_name"] == "x<y"
-    nodes = [node["data"] for node in found["elements"]["nodes"]]
-    assert [unescape(node["label"]) for node in nodes] == UNKIND
-    edges = [edge["data"] for edge in found["elements"]["edges"]]
-    assert [(e["id"], e["source"], e["target"], e.get("weight")) for e in edges] == [
-        ("e0", "0:0", "0:1", 0.5), ("e1", "0:1", "0:2", None),
-    ]  # fmt: skip
-    assert nx.cytoscape_graph(found).number_of_edges() == 2

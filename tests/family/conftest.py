@@ -21,6 +21,7 @@ from universality.features.storage.store import FeatureStore
 sys.path.append(str(Path(__file__).parent))  # whatever pytest's import mode
 
 from stores import write_into
+from world import World
 
 N_TOKENS, D_IN, N_ATOMS = 12_000, 256, 40
 Sets = Sequence[frozenset[int]]
@@ -95,3 +96,22 @@ def stores(plants: tuple[Plant, ...], tmp_path_factory: pytest.TempPathFactory) 
 def planted(stores: list[FeatureStore]) -> Families:
     """Their families."""
     return families(stores, n_replicates=2)
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    return World(np.random.default_rng(11))
+
+
+@pytest.fixture(scope="session")
+def world_stores(world: World, tmp_path_factory: pytest.TempPathFactory) -> list[FeatureStore]:
+    folder = tmp_path_factory.mktemp("world")
+    return [write_into(folder, f"w{side}", *world.dictionary(side)) for side in (0, 1)]
+
+
+@pytest.fixture(scope="session", params=["proxy", "activations"])
+def linked(request: pytest.FixtureRequest, world: World, world_stores: list[FeatureStore]) -> Families:
+    activations = np.array_split(world.activations, 7) if request.param == "activations" else None
+    linked = families(world_stores, activations=activations, n_replicates=1, bootstrap=20)
+    assert linked.reconstruction == request.param
+    return linked

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from scipy import sparse
 
 from universality.family import Families, families
@@ -67,5 +68,32 @@ def test_one_document_has_no_other_to_meet(tmp_path: object) -> None:
 
 
 def test_negative_replicates_are_refused(stores: list[FeatureStore]) -> None:
-    with pytest.raises(ValueError, match="n_replicates: expected 0 or more, found -1"):
+    with pytest.raises(ValueError, match="replicates must be at least 0, found -1"):
         families(stores, n_replicates=-1)
+
+
+@pytest.fixture
+def other_seed(plants: tuple, write_store: Callable[..., FeatureStore]) -> FeatureStore:
+    """The middle dictionary read again: other errors, another order."""
+    rng, plant = np.random.default_rng(9), plants[1]
+    order = rng.permutation(len(plant.sets))
+    noise = 0.1 * rng.standard_normal(plant.decoder.shape) / np.sqrt(plant.decoder.shape[1])
+    x = plant.x * rng.uniform(0.8, 1.2, plant.x.shape) * (rng.random(plant.x.shape) < 0.9)
+    return write_store("other", x[:, order].astype(np.float32), (plant.decoder + noise)[order].astype(np.float32))
+
+
+def test_a_dictionary_that_has_not_grown_does_not_split(stores: list[FeatureStore], other_seed: FeatureStore) -> None:
+    found = families(stores, reseeded=[other_seed], n_replicates=0, bootstrap=0)
+    (same,) = found.chance.reseeded
+    assert (same.level, same.name) == (1, "other.h5")
+    assert (same.edges, same.split, same.merged, same.novel, same.childless) == (10, 0, 0, 0, 0)
+    assert same.eligible_parents == same.eligible_children == 10
+    said = found.summary()["levels"][1]["same_width"]
+    assert [some["children_per_parent"] for some in said] == [1]
+    assert found.summary()["levels"][0]["same_width"] == []
+    assert_same_edges(found, families(stores, n_replicates=0, bootstrap=0))
+
+
+def assert_same_edges(a: Families, b: Families) -> None:
+    for name, column in a.edges.columns().items():
+        assert_allclose(b.edges.columns()[name], column, err_msg=name)

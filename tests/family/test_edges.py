@@ -1,12 +1,10 @@
-"""The rule's limits, and which parent a child keeps."""
+"""Types of edges, and the parent that a child keeps."""
 
 import networkx as nx
 import numpy as np
-import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 
-from universality.family.edge_rule import EdgeRule, edge_weight
-from universality.family.edges import Edges, best_parents
+from universality.family.edges import Edges, best_parents, edge_kinds
 
 
 def edges_of(level: list[int], parent: list[int], child: list[int], weight: list[float]) -> Edges:
@@ -39,29 +37,13 @@ def test_equals_the_general_algorithm_on_random_graphs() -> None:
         assert found == set(nx.maximum_branching(graph, attr="weight").edges)
 
 
-def test_weight_needs_both_cosines() -> None:
-    assert_allclose(edge_weight(np.array([0.25, 1, -0.5, 0]), np.array([1, 0.49, 1, 1])), [0.5, 0.7, 0, 0])
-
-
-@pytest.mark.parametrize("name", ["min_decoder_cosine", "min_masked_cosine"])
-@pytest.mark.parametrize("value", [1.5, -1.01, float("nan")])
-def test_thresholds_are_cosines(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=rf"{name}: expected a cosine in \[-1, 1\], found"):
-        EdgeRule(**{name: value})
-
-
-@pytest.mark.parametrize("value", [1.5, -0.1, float("nan")])
-def test_coverage_is_a_share(value: float) -> None:
-    with pytest.raises(ValueError, match=r"min_coverage: expected a share in \[0, 1\], found"):
-        EdgeRule(min_coverage=value)
-
-
-@pytest.mark.parametrize("value", [1.5, float("-inf"), float("nan")])
-def test_what_a_child_makes_up_for_is_a_share(value: float) -> None:
-    with pytest.raises(ValueError, match="min_recovered: expected a finite share of at most 1, found"):
-        EdgeRule(min_recovered=value)
-
-
-def test_a_feature_that_never_fires_has_no_edges() -> None:
-    with pytest.raises(ValueError, match="min_firings: expected at least 1"):
-        EdgeRule(min_firings=0)
+def test_kinds_follow_from_who_else_is_there() -> None:
+    ends = np.array([[0, 0], [1, 1], [1, 2], [2, 3], [3, 3], [4, 4], [4, 5], [5, 5]])
+    blank = np.zeros(len(ends))
+    edges = Edges(np.zeros(len(ends), np.int64), ends[:, 0], ends[:, 1], *[blank] * 7)
+    said = dict(zip(map(tuple, ends.tolist()), edge_kinds(edges).tolist(), strict=True))
+    assert said[0, 0] == "persists"
+    assert said[1, 1] == said[1, 2] == "splits into"
+    assert said[2, 3] == said[3, 3] == "merges into"
+    assert said[4, 4] == "splits into"
+    assert said[4, 5] == said[5, 5] == "merges into"

@@ -68,7 +68,10 @@ def edit(path: Path, change: Callable[[dict], object]) -> None:
         (lambda d: d["n_tokens"].pop(), "contents contradict themselves"),
         (lambda d: d["chance"]["repaired"].pop(), "chance of 1 steps, expected 2"),
         (lambda d: d.pop("provenance"), "contents contradict themselves"),
-        (lambda d: d["graph"].update(min_masked_cosine=7), "expected a cosine"),
+        (
+            lambda d: d["graph"].update(min_masked_cosine=7),
+            "min_masked_cosine must be at least -1 and at most 1, found 7",
+        ),
     ],
 )
 def test_files_that_cannot_be_right_are_refused(
@@ -83,7 +86,7 @@ def test_files_that_cannot_be_right_are_refused(
 def test_torn_and_foreign_files_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "torn.json"
     path.write_text(text)
-    with pytest.raises(FormatError, match=r"torn, or not JSON|expected format"):
+    with pytest.raises(FormatError, match=r"truncated, or not JSON|expected format"):
         Families.load(path)
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from universality.features import FeatureStore
-from universality.features.storage.hdf5 import checksum, label
+from universality.features.storage.checksums import checksum_of_dataset
+from universality.features.storage.hdf5 import label
 
 KINDS = np.array(["en", "dna", "base64"])
 
@@ -54,7 +55,7 @@ def damage(path: Path, edit: Callable[[h5py.File], None], seal: bool = False) ->
         edit(file)
         if seal:
             stated = json.loads(file["checksums"].asstr()[()])
-            sums = {name: checksum(file[name]).to_json() for name in stated}
+            sums = {name: checksum_of_dataset(file[name]).to_json() for name in stated}
             replace(file, "checksums", json.dumps(sums))
 
 

@@ -1,6 +1,6 @@
 """Reads a store again and again with something wrong in its file: our errors only; no crash, hang, or huge allocation.
 
-    python tests/features/fuzz.py STORE FOLDER [--seconds 600] [--seed 1]
+    python tests/features/fuzz.py STORE FOLDER [--seconds 600 | --mutations 150] [--seed 1]
 
 STORE is read once for its contents; mutated copies are made in FOLDER. Half of the mutations change bytes; the other
 half change what HDF5 says (sizes, types, attributes, values) and leave its checksums in order, half of those also ours.
@@ -30,7 +30,7 @@ from feature_rows import damage, replace
 from universality.errors import FormatError
 from universality.features import FeatureStore
 from universality.features.examples import examples
-from universality.features.storage.hdf5 import checksum
+from universality.features.storage.checksums import checksum_of_dataset
 
 HANG, MEMORY = 60, 1 << 29  # seconds for one file; bytes beyond what the process has when it begins
 EXTREMES = (0, 1, -1, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63), 255)
@@ -100,7 +100,11 @@ def seal(file: h5py.File) -> None:
     """Make our checksums agree with what is there now, where that can be read."""
     try:
         stated = json.loads(file["checksums"].asstr()[()])
-        sums = {name: checksum(file[name]).to_json() for name in stated if name in file and file[name].size < 10**6}
+        sums = {
+            name: checksum_of_dataset(file[name]).to_json()
+            for name in stated
+            if name in file and file[name].size < 10**6
+        }
         replace(file, "checksums", json.dumps(stated | sums))
     except Exception:
         return  # damaged beyond that
@@ -142,11 +146,12 @@ def dataset_changes(file: h5py.File, name: str, extreme: int, rng: np.random.Gen
 
 
 def main() -> None:
-    """Until the time is over."""
+    """Mutate and read until the time is over or the number is reached."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--mutations", type=int, help="a number of mutations in place of a time")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     content, expected = given.store.read_bytes(), read(given.store)
@@ -158,7 +163,7 @@ def main() -> None:
     found: Counter[str] = Counter()
     end = time.monotonic() + given.seconds
     number = 0
-    while time.monotonic() < end:
+    while time.monotonic() < end if given.mutations is None else number < given.mutations:
         rng = np.random.default_rng([given.seed, number])
         faulthandler.dump_traceback_later(HANG, exit=True)
         if number % 2:

@@ -11,13 +11,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch import Tensor
 
 from universality.activations import ModelSite, Site, harvest, rows_of
-from universality.config import ArchitectureConfig
 from universality.corpus import TokenBlocks, build_corpus
 from universality.errors import MismatchError
 from universality.features import FeatureStore
 from universality.features.collection import collect
 from universality.features.storage import writer as writer_module
 from universality.models.language_model import new_model
+from universality.models.model_settings import ModelArchitecture
 from universality.sae import SAE
 
 HOOK = "blocks.0.mlp.hook_post"
@@ -41,7 +41,7 @@ def blocks() -> TokenBlocks:
 
 @pytest.fixture(scope="module")
 def site(blocks: TokenBlocks) -> Site:
-    architecture = ArchitectureConfig(d_model=32, n_heads=2, d_mlp=64)
+    architecture = ModelArchitecture(d_model=32, n_heads=2, d_mlp=64)
     model = new_model(architecture, d_vocab=blocks.d_vocab, n_ctx=blocks.n_ctx, init_seed=0, name="A")
     return ModelSite(model, HOOK)
 

@@ -230,13 +230,15 @@ def test_optional_and_unknown_elements(path: Path) -> None:
 def test_truncated(path: Path, share: float) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content)) if 0 < share < 1 else int(share)])
-    with pytest.raises(FormatError, match=r"not an HDF5 file, or one torn at its start|cannot read"):
+    with pytest.raises(FormatError, match=r"not an HDF5 file, or one with a corrupt beginning|cannot read"):
         FeatureStore.open(path)
 
 
 def test_not_hdf5(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_text("token,feature\n")
-    with pytest.raises(FormatError, match="not an HDF5 file, or one torn at its start; expected a feature store"):
+    with pytest.raises(
+        FormatError, match="not an HDF5 file, or one with a corrupt beginning; expected a feature store"
+    ):
         FeatureStore.open(tmp_path / "a.h5")
 
 
@@ -363,7 +365,10 @@ def test_a_flipped_bit_in_compressed_values_is_found_when_they_are_read(path: Pa
     content = bytearray(path.read_bytes())
     content[chunk.byte_offset + 300] ^= 4  # later ones are padding, for which deflate has several codes
     path.write_bytes(content)
-    with FeatureStore.open(path) as store, pytest.raises(FormatError, match=r"cannot read by_token.*damaged or torn"):
+    with (
+        FeatureStore.open(path) as store,
+        pytest.raises(FormatError, match=r"cannot read by_token.*truncated or corrupt"),
+    ):
         store.csr()
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 from contextlib import suppress
@@ -80,10 +81,11 @@ def test_a_store_that_another_process_writes_to_is_said_to_be(store: Path) -> No
 )
 def test_what_the_system_refuses_is_named(store: Path, why: str, message: str) -> None:
     store.chmod(0o600)
-    for folder in (store.parent, *store.parent.parents[:2]):
-        folder.chmod(0o755)
+    for folder in store.parents[:4]:  # a worker of pytest-xdist has a folder of its own among them
+        if folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & stat.S_ISVTX:
+            folder.chmod(0o755)
     command = [sys.executable, "-c", READ, str(store), why]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("UniversalityError "), done.stdout + done.stderr
     assert message in done.stdout
     assert "damaged" not in done.stdout
@@ -128,7 +130,7 @@ def test_reasons_are_found_in_numbers_and_in_texts(error: Exception, said: str) 
 def test_damage_is_no_obstacle() -> None:
     for error in (OSError("truncated file"), KeyError("x"), OSError(errno.EINVAL, "Invalid argument")):
         assert obstacle(error) is None
-        with pytest.raises(FormatError, match="damaged or torn"), reading(Path("x.h5"), "by_token"):
+        with pytest.raises(FormatError, match="truncated or corrupt"), reading(Path("x.h5"), "by_token"):
             raise error
     with pytest.raises(FormatError, match="mine"), naming_obstacles("x"):
         raise FormatError("mine")

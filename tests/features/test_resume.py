@@ -1,4 +1,4 @@
-"""A writer that was killed at any moment goes on from what it committed, and ends in the same contents."""
+"""A writer that was killed at any moment resumes from what it committed, and ends in the same contents."""
 
 import json
 import subprocess
@@ -74,7 +74,7 @@ def test_a_stopped_writer_resumes_to_the_same_contents(tmp_path: Path, expected:
     leave(path, 100)
     leave(path, 260)  # stopped, resumed and stopped again
     assert [left.name for left in tmp_path.iterdir()] == ["a.h5.segments"]
-    with pytest.raises(FileNotFoundError, match=r"a\.h5\.segments is what a writer left .*create.* goes on"):
+    with pytest.raises(FileNotFoundError, match=r"a\.h5\.segments was left by a writer .*create.* resumes"):
         FeatureStore.open(path)
     assert 200 < finish(path, expected) < 260
 
@@ -122,7 +122,7 @@ def test_a_flipped_bit_in_a_segment_drops_it_and_what_follows(tmp_path: Path, ex
 
 OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     "provenance": ({"provenance": {"seed": 2}}, r"begun for another store: provenance \{'seed': 1\} \(now \{'seed': 2"),
-    "width": ({"n_features": 13}, r"n_features 12 \(now 13\); go on as it was begun, or pass resume=False"),
+    "width": ({"n_features": 13}, r"n_features 12 \(now 13\); resume with what it was begun for, or pass resume=False"),
     "rounding": ({"mantissa_bits": 9}, r"mantissa_bits 23 \(now 9\)"),
     "documents": ({"documents": DocumentTable(("a",), ("k",), ("g",), ("train",))}, "another store: documents None"),
 }

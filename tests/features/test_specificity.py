@@ -1,6 +1,5 @@
 """Planted kinds are found; a feature that fires everywhere belongs to none more than chance."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +73,7 @@ def test_equals_the_dense_sums_however_the_blocks_are_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, per_block: int
 ) -> None:
     store, x, kind = planted(tmp_path)
-    monkeypatch.setattr(sys.modules[specificity.__module__], "_BLOCK_ENTRIES", per_block)
+    monkeypatch.setattr(FeatureStore.column_blocks, "__defaults__", (per_block,))
     found = specificity(store)
     for k, name in enumerate(found.kinds):
         of_kind = x[kind == name]

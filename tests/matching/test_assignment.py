@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import combinations, permutations
-
 import numpy as np
 import pytest
+from every_pairing import best_complete, best_partial, scores_of, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -14,34 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from universality.errors import UniversalityError
 from universality.matching import assignment
 from universality.matching.assignment import Assignment, Solver, assign
-from universality.matching.dense_assignment import gap
 from universality.similarity import Similarity
-
-
-def best_complete(scores: np.ndarray) -> float:
-    """The largest sum over pairings complete on the smaller side, by trying all."""
-    if scores.shape[0] > scores.shape[1]:
-        scores = scores.T
-    rows = range(scores.shape[0])
-    return max(
-        sum(scores[r, c] for r, c in zip(rows, p, strict=True)) for p in permutations(range(scores.shape[1]), len(rows))
-    )
-
-
-def best_partial(scores: np.ndarray, floor: float) -> float:
-    """The largest sum of (score - floor) over all one-to-one pairings, the empty one included."""
-    n = min(scores.shape)
-    found = [0.0]
-    for size in range(1, n + 1):
-        for rows in combinations(range(scores.shape[0]), size):
-            pairings = permutations(range(scores.shape[1]), size)
-            found.extend(float((scores[rows, cols] - floor).sum()) for cols in pairings)
-    return max(found)
-
-
-def scores_of(seed: int, n_rows: int, n_cols: int, ties: bool) -> np.ndarray:
-    scores = np.random.default_rng(seed).uniform(-1, 1, (n_rows, n_cols))
-    return scores.round(1) if ties else scores
 
 
 def solved(scores: np.ndarray, floor: float | None = None, solver: Solver = "sparse", **options: object) -> Assignment:
@@ -49,12 +21,6 @@ def solved(scores: np.ndarray, floor: float | None = None, solver: Solver = "spa
 
 
 both_solvers = pytest.mark.parametrize("solver", ["sparse", "dense"])
-small = {
-    "seed": st.integers(0, 10_000),
-    "n_rows": st.integers(1, 5),
-    "n_cols": st.integers(1, 5),
-    "ties": st.booleans(),
-}
 
 
 @both_solvers
@@ -197,33 +163,6 @@ def test_a_pairing_is_found_around_forbidden_pairs_or_refused(solver: Solver) ->
     with pytest.raises(UniversalityError, match="no complete pairing avoids the forbidden pairs; forbid"):
         solved(scores, solver=solver, forbidden=np.nonzero(~allowed))
     assert solved(scores, 0.5, solver, forbidden=np.nonzero(~allowed)).rows.size == 39
-
-
-@given(**{**small, "n_rows": st.integers(2, 5), "n_cols": st.integers(2, 5)})
-@settings(max_examples=60, deadline=None)
-def test_a_pairing_that_is_not_optimal_keeps_its_gap_open(seed: int, n_rows: int, n_cols: int, ties: bool) -> None:
-    """The control: any other pairing must be charged with at least what it loses."""
-    scores = scores_of(seed, n_rows, n_cols, ties)
-    n = min(n_rows, n_cols)
-    rng = np.random.default_rng(seed)
-    rows, cols = rng.permutation(n_rows)[:n], rng.permutation(n_cols)[:n]
-    lost = best_complete(scores) - scores[rows, cols].sum()
-    assert gap(scores, rows, cols) >= lost - 1e-15
-
-
-def test_one_swap_among_hundreds_is_noticed() -> None:
-    scores = np.random.default_rng(0).uniform(0, 1, (300, 300))
-    best = solved(scores, solver="dense")
-    cols = best.cols.copy()
-    cols[[5, 9]] = cols[[9, 5]]
-    lost = best.scores.sum() - scores[best.rows, cols].sum()
-    assert lost > 0.01
-    assert gap(scores, best.rows, cols) >= lost > 1e6 * best.gap
-
-
-def test_a_partial_pairing_has_no_certificate() -> None:
-    with pytest.raises(UniversalityError, match="complete on the smaller side, 3 pairs; found 1"):
-        gap(np.ones((3, 4)), np.array([0]), np.array([1]))
 
 
 @both_solvers

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from universality.config import ArchitectureConfig
 from universality.corpus import TokenBlocks, build_corpus
+from universality.models.model_settings import ModelArchitecture
 
 
 @pytest.fixture(scope="session")
@@ -16,8 +16,8 @@ def blocks() -> TokenBlocks:
 
 
 @pytest.fixture(scope="session")
-def architecture() -> ArchitectureConfig:
-    return ArchitectureConfig(d_model=32, n_heads=2, d_mlp=64)
+def architecture() -> ModelArchitecture:
+    return ModelArchitecture(d_model=32, n_heads=2, d_mlp=64)
 
 
 _SIZES = {
@@ -28,6 +28,9 @@ _SIZES = {
     "head_dim": 8, "rotary_dim": 4, "max_position_embeddings": 64, "n_positions": 64, "max_seq_len": 64,
     "sliding_window": 8, "attention_window_size": 8, "num_local_experts": 2, "num_experts": 2, "n_routed_experts": 2,
     "num_experts_per_tok": 1, "n_group": 1, "topk_group": 1, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0,
+    # State-space layers without their kernels cost chunk² · heads · state: 26 s at the default chunk of 256.
+    "mamba_chunk_size": 8, "chunk_size": 8, "mamba_d_state": 8, "ssm_state_size": 8, "mamba_d_ssm": 64,
+    "mamba_n_heads": 8, "mamba_num_heads": 8, "mamba_d_head": 8, "mamba_head_dim": 8,
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from universality.models.language_model import load_model, wrap_model
 @pytest.mark.parametrize(
     ("model_type", "auto", "message"),
     [
-        ("bert", "AutoModelForMaskedLM", "BertForMaskedLM is an encoder, whose tokens see those behind them"),
+        ("bert", "AutoModelForMaskedLM", "BertForMaskedLM is an encoder, whose tokens attend to later ones"),
         ("bert", "AutoModelForCausalLM", "BertLMHeadModel is an encoder"),
         ("t5", "AutoModelForSeq2SeqLM", "T5ForConditionalGeneration is an encoder and a decoder"),
         ("xlm", "AutoModelForCausalLM", r"TransformerLens [\d.]+ cannot run a XLMWithLMHeadModel; take a causal"),

@@ -5,18 +5,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from universality.config import ArchitectureConfig, SeedsConfig, TrainingConfig
 from universality.corpus import TokenBlocks
 from universality.errors import CorpusError, FormatError, MismatchError
 from universality.models import train_model as train
 from universality.models.baselines import baselines
+from universality.models.model_settings import ModelArchitecture, ModelSeeds, ModelTraining
 from universality.models.train_model import learning_rate, train_model
 
-SEEDS = SeedsConfig(init=0, order=1)
+SEEDS = ModelSeeds(init=0, order=1)
 
 
-def trained(blocks: TokenBlocks, folder: Path, architecture: ArchitectureConfig, seeds: SeedsConfig = SEEDS, **options):
-    settings = TrainingConfig(**{"epochs": 0.5, "batch_blocks": 16, "checkpoint_steps": 5} | options)
+def trained(blocks: TokenBlocks, folder: Path, architecture: ModelArchitecture, seeds: ModelSeeds = SEEDS, **options):
+    settings = ModelTraining(**{"epochs": 0.5, "batch_blocks": 16, "checkpoint_steps": 5} | options)
     return train_model(blocks, folder, seeds=seeds, architecture=architecture, training=settings, name="m")
 
 
@@ -55,7 +55,7 @@ def test_killed_training_ends_in_the_same_weights(blocks, architecture, tmp_path
 def test_seeds_of_weights_and_order_are_apart(blocks, architecture, tmp_path) -> None:
     seeds = [(0, 1), (0, 2), (1, 1)]
     hashes = {
-        trained(blocks, tmp_path / f"{i}{o}", architecture, SeedsConfig(init=i, order=o), epochs=0.1).hash
+        trained(blocks, tmp_path / f"{i}{o}", architecture, ModelSeeds(init=i, order=o), epochs=0.1).hash
         for i, o in seeds
     }
     assert len(hashes) == 3
@@ -72,7 +72,7 @@ def test_checkpoints_of_other_settings_and_torn_ones_are_refused(blocks, archite
     flipped[len(whole) // 2] ^= 1
     for content in (whole[:1000], flipped):
         checkpoint.write_bytes(content)
-        with pytest.raises(FormatError, match="a torn checkpoint"):
+        with pytest.raises(FormatError, match="a truncated or corrupt checkpoint"):
             trained(blocks, tmp_path, architecture, epochs=0.2)
     checkpoint.write_bytes(whole)
     found = torch.load(checkpoint, weights_only=True)
@@ -89,7 +89,7 @@ def test_nothing_to_train_on(blocks, architecture, tmp_path) -> None:
 
 
 def test_schedule_rises_then_falls() -> None:
-    settings = TrainingConfig(learning_rate=1.0, warmup_share=0.1, final_share=0.05)
+    settings = ModelTraining(learning_rate=1.0, warmup_share=0.1, final_share=0.05)
     rates = torch.tensor([learning_rate(step, 100, settings) for step in range(100)])
     assert rates.argmax() in (9, 10)
     assert rates[0] == pytest.approx(0.1)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from universality.config import ArchitectureConfig, SeedsConfig, TrainingConfig
 from universality.corpus import TokenBlocks
 from universality.corpus.blocks import cut_blocks
 from universality.corpus.documents import DocumentTable
@@ -17,6 +16,7 @@ from universality.corpus.splits import split_documents
 from universality.corpus.tokenizer import load_tokenizer
 from universality.errors import FormatError
 from universality.models.language_model import save_model
+from universality.models.model_settings import ModelArchitecture, ModelSeeds, ModelTraining
 from universality.models.shipped import STARTER
 from universality.models.train_model import train_model
 from universality.models.training_documents import FILE, TrainingDocuments, document_hashes, known_documents
@@ -84,7 +84,7 @@ def test_damaged_records_are_refused(tmp_path: Path) -> None:
     path = TrainingDocuments.of(cut()).save(tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole[:40])
-    with pytest.raises(FormatError, match=r"not a record of training documents, or a damaged one: .*; delete it, and"):
+    with pytest.raises(FormatError, match=r"not a record of training documents, or corrupt: .*; delete it, and"):
         TrainingDocuments.load(tmp_path)
     header = {"format": "universality-training-documents", "version": 2, "tokenizer_hash": "", "corpus_hash": ""}
     coded = np.frombuffer(json.dumps(header).encode(), np.uint8)
@@ -93,9 +93,9 @@ def test_damaged_records_are_refused(tmp_path: Path) -> None:
         TrainingDocuments.load(tmp_path)
 
 
-def test_training_leaves_a_record(blocks: TokenBlocks, architecture: ArchitectureConfig, tmp_path: Path) -> None:
-    settings = TrainingConfig(epochs=0.02, batch_blocks=16)
-    seeds = SeedsConfig(init=0, order=1)
+def test_training_leaves_a_record(blocks: TokenBlocks, architecture: ModelArchitecture, tmp_path: Path) -> None:
+    settings = ModelTraining(epochs=0.02, batch_blocks=16)
+    seeds = ModelSeeds(init=0, order=1)
     model = train_model(blocks, tmp_path, seeds=seeds, architecture=architecture, training=settings, name="m")
     save_model(model, tmp_path)
     found = TrainingDocuments.load(tmp_path)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from safetensors.numpy import save_file
 
 from universality.errors import FormatError, MismatchError, UniversalityError
@@ -48,6 +48,21 @@ def test_the_hash_covers_everything(unembedding: Unembedding) -> None:
     ]
     assert len({unembedding.hash, *(other.hash for other in others)}) == 6
     assert replace(unembedding).hash == unembedding.hash
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_logit_weights_equal_a_product_of_matrices(center: bool) -> None:
+    rng = np.random.default_rng(1)
+    u = Unembedding(rng.normal(size=(4, 9)), rng.uniform(0.5, 2, 4), np.arange(9) < 7, center)
+    directions = rng.normal(size=(3, 4))
+    mean = np.full((4, 4), 1 / 4) if center else np.zeros((4, 4))
+    expected = directions @ (np.eye(4) - mean) @ np.diag(u.gain) @ u.W_U
+    assert_allclose(u.logit_weights(directions), expected, atol=1e-12)
+    centred = u.logit_weights(directions, centred_over=u.mask)
+    assert_allclose(centred[:, u.mask].mean(axis=1), 0, atol=1e-12)
+    assert_allclose(centred - expected, np.tile((centred - expected)[:, :1], 9), atol=1e-12)
+    assert_allclose(u.through_final_norm(directions) @ (u.W_U - u.mean_column(u.mask)), centred, atol=1e-12)
+    assert u.logit_weights(directions.astype(np.float32)).dtype == np.float32
 
 
 def test_layout_in_memory_does_not_matter(unembedding: Unembedding) -> None:
@@ -111,7 +126,9 @@ def test_altered_values_are_found(unembedding: Unembedding, tmp_path: Path) -> N
     content = bytearray(path.read_bytes())
     content[-9 - 16 - 2] ^= 1  # in W_U, before mask and gain
     path.write_bytes(content)
-    with pytest.raises(FormatError, match=r"the contents hash to \w{12}, but the file says \w{12}; it was altered"):
+    with pytest.raises(
+        FormatError, match=r"contents hash to \w{12}, but the file says \w{12}; the file is corrupt or was"
+    ):
         Unembedding.load(path)
 
 

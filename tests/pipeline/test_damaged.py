@@ -11,7 +11,7 @@ from universality.errors import FormatError
 from universality.files import read_json, read_json_lines
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.crosscoder_tables import describe_crosscoder
-from universality.pipeline.reporting.terminal_summary import print_findings
+from universality.pipeline.reporting.terminal_summary import print_summary
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
@@ -22,7 +22,7 @@ def test_torn_json_is_named(tmp_path: Path, read: Callable[[Path], Any], content
     if not content and read is read_json_lines:
         assert read(path) == []
         return
-    with pytest.raises(FormatError, match=r"a\.json: torn, or not JSON: .*; delete it, and what made it makes it anew"):
+    with pytest.raises(FormatError, match=r"a\.json: truncated, or not JSON: .*; delete it and run again"):
         read(path)
 
 
@@ -30,7 +30,7 @@ def test_json_of_another_sort_and_missing_json_are_named(tmp_path: Path) -> None
     (tmp_path / "a.json").write_text("[1]")
     with pytest.raises(FormatError, match=r"a\.json: expected a JSON object, found list"):
         read_json(tmp_path / "a.json")
-    with pytest.raises(FileNotFoundError, match=r"b\.json: no such file; what made it makes it anew") as error:
+    with pytest.raises(FileNotFoundError, match=r"b\.json: no such file; run the stage that writes it") as error:
         read_json(tmp_path / "b.json")
     assert error.value.errno is None  # which the command line takes for one of ours
 
@@ -46,12 +46,12 @@ def test_what_a_run_reads_of_itself_is_named_where_it_is_torn(tmp_path: Path) ->
     folder = RunFolder(tmp_path)
     folder.report.parent.mkdir()
     folder.report.with_name("summary.json").write_text('{"headline": ')
-    with pytest.raises(FormatError, match=r"summary\.json: torn"):
-        print_findings(folder)
+    with pytest.raises(FormatError, match=r"summary\.json: truncated"):
+        print_summary(folder)
     home = tmp_path / "crosscoder"
     home.mkdir()
     for name in ("quality", "summary"):
         (home / f"{name}.json").write_text("{}")
     (home / "classes.csv").write_text("")
-    with pytest.raises(FormatError, match=r"classes\.csv: not a whole table"):
+    with pytest.raises(FormatError, match=r"classes\.csv: truncated or corrupt table"):
         describe_crosscoder(home)

@@ -13,9 +13,9 @@ from universality.config import Config, load_config, parse_config
 from universality.errors import UniversalityError
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.report_pages import make_report
-from universality.pipeline.study import ceilings_of, comparisons, headline_comparison, sae_grid
+from universality.pipeline.study import comparisons
+from universality.report.figures.figure_registry import draw, tables_in
 from universality.report.figures.figure_table import load_table
-from universality.report.figures.redrawing import draw, tables_in
 from universality.statistics import Calibration
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
@@ -28,55 +28,6 @@ def study(**saes: object) -> Config:
 def compared(**saes: object) -> list[tuple[str, str, tuple[int, int]]]:
     found = comparisons(study(**saes), RunFolder(Path("r")))
     return [(c.name, c.of, c.seeds) for c in found]
-
-
-def test_every_pair_of_seeds_is_compared_at_every_width_that_has_both() -> None:
-    assert compared(widths=[8, 16], seeds=[0, 3], k=4) == [
-        ("A-A.w8.s0-s3", "seeds", (0, 3)),
-        ("A-A.w16.s0-s3", "seeds", (0, 3)),
-    ]
-    assert [name for name, _, _ in compared(widths=[8], seeds=[0, 1, 2], k=4)] == [
-        "A-A.w8.s0-s1", "A-A.w8.s0-s2", "A-A.w8.s1-s2",
-    ]  # fmt: skip
-    assert compared(widths=[8, 16], ceiling_seed=5, k=4) == [("A-A.w16.s0-s5", "seeds", (0, 5))]
-    assert compared(widths=[8, 16], k=4) == [("A-A.w16.s0-s1", "seeds", (0, 1))]
-    assert compared(widths=[8, 16], seeds=[3], k=4) == [("A-A.w16.s3-s0", "seeds", (3, 0))]
-    assert compared(widths=[8, 16], ceiling_seed=None, k=4) == []
-
-
-def test_the_headline_is_the_first_pair_of_seeds_at_the_largest_width() -> None:
-    found = headline_comparison(study(widths=[8, 16], seeds=[0, 1, 2], k=4), RunFolder(Path("r")))
-    assert (found.name, found.sides) == ("A-A.w16.s0-s1", ("A seed 0", "A seed 1"))
-    assert [store.name for store in (found.a, found.b)] == ["A.w16-s0.h5", "A.w16-s1.h5"]
-
-
-def test_two_models_are_compared_as_before_whatever_their_seeds() -> None:
-    models = {"load": {"A": "starter/seed0", "B": "starter/seed1"}}
-    config = parse_config({"models": models, "saes": {"widths": [8, 16], "k": 4, "seeds": [0, 1]}})
-    found = comparisons(config, RunFolder(Path("r")))
-    assert [(c.name, c.of) for c in found] == [
-        ("A-B.w8", "models"), ("A-B.w16", "models"), ("A-B.neurons", "neurons"), ("A-A.w16.s0-s1", "ceiling"),
-        ("B-B.w16.s0-s1", "ceiling"),
-    ]  # fmt: skip
-    assert headline_comparison(config, RunFolder(Path("r"))).sides == ("A", "B")
-
-
-def test_each_model_has_one_more_seed_at_the_headline_s_width_by_default() -> None:
-    """A study whose configuration says nothing of it, as people copy it."""
-    models = {"load": {"A": "starter/seed0", "B": "starter/seed1"}}
-    config = parse_config({"models": models, "saes": {"widths": [8, 16], "k": 4}})
-    assert sae_grid(config)[-2:] == [("A", 16, 1), ("B", 16, 1)]
-    assert sae_grid(parse_config(config.model_dump())) == sae_grid(config)  # as a run writes it down
-    folder = RunFolder(Path("r"))
-    by_width = {c.width: ceilings_of(config, folder, c) for c in comparisons(config, folder) if c.of == "models"}
-    assert by_width[8] == [None, None]
-    assert [c.name for c in by_width[16] if c] == ["A-A.w16.s0-s1", "B-B.w16.s0-s1"]
-    without = parse_config({"models": models, "saes": {"widths": [8, 16], "k": 4, "ceiling_seed": None}})
-    assert not {c.of for c in comparisons(without, folder)} & {"ceiling"}
-    assert sae_grid(without) == sae_grid(config)[:-2]
-    two = parse_config({"models": models, "saes": {"widths": [8, 16], "k": 4, "seeds": [4, 2]}})
-    assert len(sae_grid(two)) == 8  # the second seed serves, and nothing more is trained
-    assert [c.seeds for c in comparisons(two, folder) if c.of == "ceiling"] == [(4, 2), (4, 2)]
 
 
 def test_a_report_of_nothing_to_compare_is_refused(tmp_path: Path) -> None:
@@ -113,7 +64,9 @@ def test_seeds_of_one_model_go_all_the_way_to_the_report(made: tuple[Config, Run
 def test_the_page_says_that_two_seeds_were_compared(made: tuple[Config, RunFolder]) -> None:
     page = made[1].report.read_text(encoding="utf-8")
     assert "Do two sparse autoencoders of A, which differ in their seed, find the same features?" in page
-    assert "Both dictionaries are of one model, A, on the same text, and differ in their seed only." in page
+    assert (
+        "Both dictionaries are of one model, A, were trained on the same text, and differ in their seed only." in page
+    )
     assert "<bdi>A seed 0</bdi> against <bdi>A seed 1</bdi>" in page
     for wrong in (
         "trained apart",
@@ -160,4 +113,4 @@ def test_seeds_are_compared_by_their_weights_too(made: tuple[Config, RunFolder],
     assert [(row[0], int(float(row[1])) <= width) for row, width in zip(rows, (32, 64), strict=True)] == [
         ("A-A.w32.s0-s1", True), ("A-A.w64.s0-s1", True),
     ]  # fmt: skip
-    assert "no run there; make it with: universality run configs/smollm2.yaml" in analyse(tmp_path).stderr
+    assert "no run; make it with: universality run configs/smollm2.yaml" in analyse(tmp_path).stderr

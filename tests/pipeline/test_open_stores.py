@@ -8,7 +8,7 @@ from scipy import sparse
 
 from universality.archive import write_archive
 from universality.features import FeatureStore
-from universality.features.descriptions import about
+from universality.features.descriptions import Described
 from universality.pipeline.open_stores import FORMAT, VERSION, OpenStores, about_file
 
 
@@ -20,10 +20,10 @@ def test_tokens_recorded_by_largest_activation_are_measured_anew(tmp_path: Path)
     place = np.arange(n)
     writer.append(sparse.csr_matrix(x), token=token, document=place * 0, position=place + 1, kind=np.full(n, "k"))
     with writer.finish() as store:
-        kinds, contents = about(store).specificity, store.content_hash()
+        kinds, contents = Described.measure(store).specificity, store.content_hash()
     recorded = {"kind_tokens": kinds.kind_tokens, "mass": kinds.mass, "firings": kinds.firings}
     for version, first in ((VERSION - 1, 1), (VERSION, 2)):  # one of this version is taken as it is
         arrays = {"tokens": np.array([[2, 1, -1, -1, -1, -1, -1, -1]], np.int32), **recorded}
         write_archive(about_file(path), FORMAT, version, {"contents": contents}, arrays)
         with OpenStores() as stores:
-            assert_array_equal(about(stores.about(path)[0]).tokens[0, 0], first)
+            assert_array_equal(stores.described(path).tokens[0, 0], first)

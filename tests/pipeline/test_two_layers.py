@@ -18,7 +18,7 @@ from universality.models.language_model import load_model
 from universality.pipeline import RunFolder
 from universality.pipeline.cost.estimate import estimate, forward_flop, shape_of
 from universality.pipeline.cost.machine import count_text
-from universality.pipeline.runner import plan, run_crosscoder
+from universality.pipeline.runner import all_tasks, run_crosscoder
 from universality.pipeline.stages.loaded_saes import _check
 from universality.pipeline.stages.model_sites import make_sites
 from universality.pipeline.stages.run_controls import SHUFFLED, _sites
@@ -92,7 +92,7 @@ def test_their_decoder_rows_are_matched(made: RunFolder) -> None:
 
 def test_the_page_names_both_hooks_and_says_nothing_of_training_apart(config: Config, made: RunFolder) -> None:
     page = made.report.read_text(encoding="utf-8")
-    assert "Do early and late hold the same features?" in page
+    assert "Do early and late have the same features?" in page
     assert "trained apart" not in page
     assert f"early {EARLY}; late {LATE}" in page
     assert units_of(config) == f"basis directions of {EARLY} and {LATE}"
@@ -109,7 +109,7 @@ def test_a_crosscoder_reads_both_layers(config: Config, made: RunFolder) -> None
 def test_only_the_layer_that_changed_is_done_again(config: Config, made: RunFolder, trained: Path) -> None:
     assert config.activations.cache is not None
     other = study(trained, Path(config.activations.cache), late="blocks.1.hook_mlp_out")
-    before, after = ({task.name: task for task in plan(c, made)} for c in (config, other))
+    before, after = ({task.name: task for task in all_tasks(c, made)} for c in (config, other))
     changed = {name for name in before if before[name].settings != after[name].settings}
     assert changed == {"train-models/late", "train-saes", "collect/late"}
 

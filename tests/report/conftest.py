@@ -28,8 +28,10 @@ from universality.report import (
     sample,
 )
 from universality.report.figures import best_match_distribution, describe_distribution, picture
+from universality.statistics import CalibrationSummary, Null, NullSummary
 
-sys.path.append(str(Path(__file__).parent))  # makes planted_run and chromium importable, whatever the import mode
+sys.path.append(str(Path(__file__).parent))  # planted_run and chromium are importable in any import mode
+from planted_run import NASTY, plant, write_explored_page
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -39,28 +41,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if CHROMIUM is None:
         text = "NOT TESTED: the report in a browser. Install chromium (Debian: apt-get install chromium)."
         terminalreporter.write_line(text, red=True, bold=True)
-
-
-NASTY = (
-    "<script>alert(1)</script>",
-    '"onmouseover="alert(1)',
-    "'><img src=x onerror=alert(1)>",
-    "\x00\x07",
-    "\u202eevil",
-    "\u2066",
-    "\udce2",
-    "\ud83d",
-    " the",
-    "\n\n",
-    "",
-    "$x_1^2$",
-    "שלום",
-    "العربية",
-    "中文",
-    "{{ 7 * 7 }}",
-    "&amp;",
-    "</style></p>-->",
-)
 
 
 @pytest.fixture(scope="session")
@@ -82,18 +62,30 @@ def samples() -> list[Any]:
     ]
 
 
-def make_headline(samples: list[Any], **changes: Any) -> Headline:
+def make_summary(
+    null: Null = "global", share_significant: float = 0.98, share_within_kinds: float | None = None, **numbers: Any
+) -> CalibrationSummary:
+    """Numbers of a matching under one null, or two."""
+    nulls = {null: NullSummary(replicates=5, median=0.01, q95=0.02, share_significant=share_significant)}
+    if share_within_kinds is not None:
+        nulls["kind"] = NullSummary(replicates=5, share_significant=share_within_kinds)
+    return CalibrationSummary(nulls=nulls, **numbers)
+
+
+SUMMARY_FIELDS = {"null", "share_significant", "share_within_kinds", "chosen_median", "nearest_median", "method"}
+
+
+def make_headline(samples: list[Any], nearest_neurons: float = 0.4, **changes: Any) -> Headline:
+    """A headline of samples; fields of its summary may be changed as if they were its own."""
+    numbers = {name: changes.pop(name) for name in SUMMARY_FIELDS & set(changes)}
     headline = Headline(
         model_a="A",
         model_b="B",
         width=512,
         n_tokens=1_200_000,
         populations=tuple(s.population() for s in samples),
-        replicates=5,
-        share_significant=0.98,
-        median_chosen=0.51,
-        nearest=0.55,
-        nearest_neurons=0.4,
+        summary=make_summary(**{"chosen_median": 0.51, "nearest_median": 0.55} | numbers),
+        neurons=CalibrationSummary(nearest_median=nearest_neurons),
     )
     return dataclasses.replace(headline, **changes)
 
@@ -121,7 +113,11 @@ def _card(index: int, tokens: tuple[str, ...]) -> FeatureCard:
 def _width(width: int, held_out: float) -> WidthRow:
     a = SaeQuality("A", width, 0, width - 3, 0.83, 32.0, 0.97)
     b = SaeQuality("B", width, 0, width, 0.82, 32.0, 0.96)
-    return WidthRow(width, a, b, width - 3, held_out + 0.01, held_out, 0.98, 0.9, (0.4, 0.2), 0.01, 0.02, 6.9e-13, 40)
+    summary = make_summary(
+        n_pairs=width - 3, chosen_median=held_out + 0.01, held_out_median=held_out, share_within_kinds=0.9,
+        shares=(0.4, 0.2), gap=6.9e-13, collisions_rows=40,
+    )  # fmt: skip
+    return WidthRow(width, a, b, summary)
 
 
 @pytest.fixture(scope="session")
@@ -181,25 +177,11 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """(config, run's folder) of a run made by hand, and nothing else of it but stores, matches and families."""
-    from planted_run import plant
-
+    """(config, folder) of a run made by hand: stores, matches and families, nothing else."""
     return plant(tmp_path_factory.mktemp("planted") / "run", 60)
 
 
 @pytest.fixture(scope="session")
 def explored(planted: Any) -> Path:
-    """Its report, whose tokens are unkind; the page to open."""
-    from universality.pipeline.reporting import run_results as gather
-    from universality.pipeline.reporting.explorer_data import write_explorer
-    from universality.report import write_report
-
-    config, folder = planted
-    strings = [NASTY[i] if i < len(NASTY) else "x" * 10_000 if i == 40 else f" word{i}" for i in range(60)]
-    with gather.findings(config, folder) as found:
-        found.decode = lambda ids: [strings[i] for i in ids]
-        samples, grown = gather.samples(found, found.headline), gather.families(found)
-        write_explorer(found, found.headline, folder.report.parent, grown)
-        families = tuple(FamilyTable(name, ()) for name in grown)
-        report = Report(config.name, gather.headline(found, found.headline, samples), families=families, explorer=True)
-        return write_report(report, folder.report)
+    """Page of the planted run, with explorer and unkind tokens."""
+    return write_explored_page(*planted)

@@ -14,11 +14,36 @@ from universality.features import FeatureStore
 from universality.features.storage.token_table import Dictionary
 from universality.models.unembedding import Unembedding
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.stages import making as stages
+from universality.pipeline.reporting import report_rows
+from universality.pipeline.reporting.explorer_data import write_explorer
+from universality.pipeline.reporting.run_results import open_results
+from universality.pipeline.stages.build_families import make_families
+from universality.pipeline.stages.match_features import make_match
 from universality.pipeline.study import comparisons
+from universality.report import FamilyTable, Report, write_report
 
 WIDTHS, N_ATOMS, D_MODEL, BLOCK, N_BLOCKS = (16, 24), 24, 12, 32, 240
 KINDS = ("hebrew", "python", "<b>bold</b>")
+NASTY = (
+    "<script>alert(1)</script>",
+    '"onmouseover="alert(1)',
+    "'><img src=x onerror=alert(1)>",
+    "\x00\x07",
+    "\u202eevil",
+    "\u2066",
+    "\udce2",
+    "\ud83d",
+    " the",
+    "\n\n",
+    "",
+    "$x_1^2$",
+    "שלום",
+    "العربية",
+    "中文",
+    "{{ 7 * 7 }}",
+    "&amp;",
+    "</style></p>-->",
+)
 
 
 def plant(folder: Path, d_vocab: int, models: str = "AB") -> tuple[Config, RunFolder]:
@@ -60,9 +85,9 @@ def plant(folder: Path, d_vocab: int, models: str = "AB") -> tuple[Config, RunFo
             x, decoder = _merged(mine, directions, width)
             _store(run.store(model, width, 0), model, x, decoder, token, unembedding)
     for comparison in comparisons(config, run):
-        stages.make_match(config, run, comparison)
+        make_match(config, run, comparison)
     for model in models:
-        stages.make_families(config, run, model)
+        make_families(config, run, model)
     return config, run
 
 
@@ -91,3 +116,17 @@ def _store(
         kind=np.asarray(kind)[place // BLOCK],
     )  # fmt: skip
     writer.finish(dictionary=Dictionary(decoder=decoder, residual=decoder), unembedding=unembedding).close()
+
+
+def write_explored_page(config: Config, folder: RunFolder) -> Path:
+    """Write a page with the explorer, whose tokens are unkind; return its path."""
+    strings = [NASTY[i] if i < len(NASTY) else "x" * 10_000 if i == 40 else f" word{i}" for i in range(60)]
+    with open_results(config, folder) as results:
+        results.decode = lambda ids: [strings[i] for i in ids]
+        assert results.headline is not None
+        families = report_rows.saved_families(results)
+        write_explorer(results, results.headline, folder.report.parent, families)
+        populations = report_rows.samples(results, results.headline)
+        headline = report_rows.headline(results, results.headline, populations)
+        tables = tuple(FamilyTable(name, ()) for name in families)
+        return write_report(Report(config.name, headline, families=tables, explorer=True), folder.report)

@@ -61,8 +61,8 @@ def test_checkpoints_are_followed_and_a_folder_without_a_run_is_named(planted: A
     assert done.returncode == 0, done.stderr
     assert "A -> B" in done.stdout
     assert int(done.stdout.splitlines()[-1].split()[-1]) == 16  # the shared atoms
-    assert "no config.yaml there; make the run with" in analyse("follow_checkpoints.py", tmp_path).stderr
+    assert "no config.yaml; make the run with" in analyse("follow_checkpoints.py", tmp_path).stderr
 
 
 def test_a_folder_without_matches_is_named(tmp_path: Path) -> None:
-    assert "no matches there" in analyse("shared_features.py", tmp_path).stderr
+    assert "no matches; make them with" in analyse("shared_features.py", tmp_path).stderr

@@ -33,7 +33,7 @@ def test_no_numbers_give_no_warning_but_of_the_null(headline) -> None:  # type: 
     ("changed", "said"),
     [
         ({"saes": (SaeQuality("B", 512, 1, 512, 0.69, 32.0, 0.9),)}, "explain less than 70% of the variance: B, 512"),
-        ({"saes": (SaeQuality("B", 512, 1, 512, 0.9, 32.0, 0.78),)}, "least dictionary in Bricken"),
+        ({"saes": (SaeQuality("B", 512, 1, 512, 0.9, 32.0, 0.78),)}, "worst dictionary in Bricken"),
         ({"saes": (SaeQuality("B", 512, 1, 400, 0.9, 32.0, 0.9),)}, "more than 20% dead features: B, 512 wide (22%)"),
         ({"saes": (SaeQuality("B", 512, 1, 512, 0.9, 0.5, 0.9),)}, "no feature on most tokens: B, 512 wide (0.50)"),
         ({"saes": (SaeQuality("B", 512, 1, 512, 0.9, 64.0, 0.9),)}, "more than 10% of their features on a token: B"),
@@ -50,7 +50,7 @@ def test_each_cause_gives_its_warning(calm: Report, changed, said) -> None:  # t
 def test_few_tokens_no_null_and_a_low_ceiling_are_said(calm: Report, headline) -> None:  # type: ignore[no-untyped-def]
     some = [sample("features", "f", np.linspace(0.4, 0.6, 50)), sample("ceiling", "c", np.linspace(0.2, 0.4, 50))]
     found = warnings(dataclasses.replace(calm, headline=headline(some, n_tokens=999_999)))
-    assert [any(said in line for line in found) for said in ("999,999 tokens", "no null", "bounds nothing")] == [
+    assert [any(said in line for line in found) for said in ("999,999 tokens", "no null", "no upper bound")] == [
         True
     ] * 3
     assert len(found) == 3
@@ -67,10 +67,10 @@ def test_populations_of_which_many_have_no_score_are_named(calm: Report, headlin
 
 def test_limits_name_the_number_of_models_and_keep_the_callers(calm: Report, headline) -> None:  # type: ignore[no-untyped-def]
     found = limits(dataclasses.replace(calm, limits=("mine",)))
-    assert "holds 1 language model and" in found[0]
+    assert "has 1 language model and" in found[0]
     assert found[-1] == "mine"
     assert "None covers another training seed" in found[1]
-    assert "rises a little with much more text" in found[1]
+    assert "small rise in r of sparse features with much more text" in found[1]
     one_to_one = [line for line in found if "one to one" in line]
     assert len(one_to_one) == 1
     assert not any(

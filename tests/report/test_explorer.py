@@ -166,7 +166,7 @@ def test_tokens_are_text_wherever_they_appear(page: Browser, nasty: tuple[str, .
 
 def test_a_zero_is_never_negative(page: Browser) -> None:
     core = (files("universality.report") / "explorer" / "core.js").read_text(encoding="utf-8")
-    numbers = core[core.index("const known") : core.index("// A token")]
+    numbers = core[core.index("const known") : core.index("// A single token")]
     values = "[-0.001, -0.127, 0, 0.004].map((x) => fixed(x)).concat(small(-0.0002), small(0.5))"
     written = page.run(f"(() => {{ {numbers} return {values}; }})()")
     assert written == ["0.00", "−0.13", "0.00", "0.00", "−2e-4", "0.500"]
@@ -192,15 +192,10 @@ def test_no_serious_fault_of_accessibility(explored: Path, tmp_path: Path, dark:
                 "axe.run({resultTypes: ['violations']}).then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact)).map(v => [v.id, v.nodes[0].html, v.nodes[0].failureSummary]))"
             )
             assert faults == [], view
-
-
-def test_that_check_sees_a_fault(explored: Path, tmp_path: Path) -> None:
-    with Browser(tmp_path / "profile") as browser:
-        browser.open(explored.as_uri())
-        browser.run(f"{AXE};0")
-        browser.run("document.body.append(document.createElement('button')); 0")
-        found = browser.run("axe.run({resultTypes: ['violations']}).then(r => r.violations.map(v => v.id))")
-        assert "button-name" in found
+        if not dark:  # the check can fail
+            browser.run("document.body.append(document.createElement('button')); 0")
+            found = browser.run("axe.run({resultTypes: ['violations']}).then(r => r.violations.map(v => v.id))")
+            assert "button-name" in found
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -218,4 +213,4 @@ def test_without_its_data_the_page_says_what_is_missing(explored: Path, tmp_path
     with Browser(tmp_path / "profile") as browser:
         browser.open(alone.as_uri() + "#explore/pairs")
         said = browser.until("document.querySelector('#explorer .warnings')?.innerText")
-        assert "data/index.js is not there" in said
+        assert "data/index.js is missing or truncated" in said

@@ -10,6 +10,7 @@ from universality.config import parse_config
 from universality.pipeline.study import units_of
 from universality.report import ConceptRow, LanguageModel, LanguageModels, SaeQuality, WidthRow, sample
 from universality.report.narrative import across_widths, answer, concepts, differ, language_models, question, verdict
+from universality.statistics import CalibrationSummary
 
 NULL = sample("null", "null", np.linspace(-0.01, 0.03, 400))
 
@@ -47,8 +48,8 @@ def test_the_numbers_are_in_the_first_paragraph(headline) -> None:  # type: igno
     for part in (
         "400 living features of A (512 wide), 50% have a partner in B with r ≥ 0.5 and 25% one with r ≥ 0.7",
         "640,000 held-out tokens", "has a median of 0.40 (300 of 400 scored; 95% interval over features 0.20 to 0.60)",
-        "5 replicates", "a median of 0.010, below 0.028",
-        "never reaches 0.5", "40% of A's living features have a partner that beats chance at q ≤ 0.05",
+        "5 replicates", "the median is 0.010 and 95% of pairs lie below 0.028",
+        "none reaches 0.5", "40% of A's living features have a partner that beats chance at q ≤ 0.05",
     ):  # fmt: skip
         assert part in first, part
 
@@ -61,18 +62,18 @@ def test_without_a_null_nothing_is_said_of_chance(headline) -> None:  # type: ig
 
 def test_a_null_without_q_values_says_no_more_than_the_null(headline) -> None:  # type: ignore[no-untyped-def]
     first = answer(headline([spread("features", 0.6), NULL], share_significant=math.nan))[0]
-    assert "a median of 0.010" in first
+    assert "the median is 0.010" in first
     assert "q ≤" not in first
 
 
 def test_no_more_than_chance_is_said(headline) -> None:  # type: ignore[no-untyped-def]
     first = answer(headline([spread("features", 0.01, width=0.02), NULL]))[0]
-    assert "no more alike than that" in first
+    assert "no more similar to its partner than that" in first
 
 
 def test_a_null_that_reaches_half_is_not_said_never_to(headline) -> None:  # type: ignore[no-untyped-def]
     null = sample("null", "n", [0.0] * 99 + [0.8])
-    assert "never reaches" not in answer(headline([spread("features", 0.6), null]))[0]
+    assert "none reaches" not in answer(headline([spread("features", 0.6), null]))[0]
 
 
 def test_a_null_within_the_kind_is_named(headline) -> None:  # type: ignore[no-untyped-def]
@@ -87,7 +88,7 @@ def test_significance_without_strength_is_called_a_low_bar(headline) -> None:  #
 
 @pytest.mark.parametrize(
     ("median", "said"),
-    [(0.30, "0.10 less than features do"), (0.405, "about as alike"), (0.55, "0.15 more than features do"),
+    [(0.30, "0.10 less than features"), (0.405, "about as similar"), (0.55, "0.15 more than features"),
      (None, "no baseline")],
 )  # fmt: skip
 def test_neurons(headline, median, said) -> None:  # type: ignore[no-untyped-def]
@@ -97,8 +98,8 @@ def test_neurons(headline, median, said) -> None:  # type: ignore[no-untyped-def
 
 @pytest.mark.parametrize(
     ("median", "said"),
-    [(0.70, "So 50% of what separates"), (0.405, "no more than across models"), (0.30, "A ceiling should not"),
-     (None, "ceiling is unknown")],
+    [(0.70, "So 50% of the distance"), (0.405, "no more than across models"),
+     (0.30, "should not happen with a ceiling"), (None, "ceiling is unknown")],
 )  # fmt: skip
 def test_ceiling(headline, median, said) -> None:  # type: ignore[no-untyped-def]
     some = [spread("features", 0.4), *([spread("ceiling", median)] if median else [])]
@@ -111,17 +112,19 @@ def test_both_ceilings_are_named_with_what_they_are_of(headline) -> None:  # typ
     assert (
         "two SAEs of A with a median of 0.70 (400 of 400 scored) and two SAEs of B with a median of 0.64 (400" in said
     )
-    assert "So 50% to 60% of what separates" in said
+    assert "So 50% to 60% of the distance" in said
 
 
 def test_two_saes_that_are_no_ceiling_are_not_called_one(headline) -> None:  # type: ignore[no-untyped-def]
     why = (("A", "differ in k (16 and 32)"),)
     said = answer(headline([spread("features", 0.4)], no_ceilings=why))[1]
-    assert "The two SAEs of A differ in k (16 and 32): they give no ceiling. So the ceiling is unknown." in said
+    assert (
+        "The two SAEs of A differ in k (16 and 32), so they give no ceiling. The ceiling is therefore unknown." in said
+    )
     some = [spread("features", 0.4), spread("ceiling", 0.7)]
     said = answer(headline(some, ceilings_of=("B",), no_ceilings=why))[1]
     assert "two SAEs of B with a median of 0.70" in said
-    assert said.endswith("The two SAEs of A differ in k (16 and 32): they give no ceiling.")
+    assert said.endswith("The two SAEs of A differ in k (16 and 32), so they give no ceiling.")
 
 
 def test_a_median_that_at_most_half_reach_is_not_given(headline) -> None:  # type: ignore[no-untyped-def]
@@ -140,14 +143,14 @@ def test_a_median_that_at_most_half_reach_is_not_given(headline) -> None:  # typ
 
 @pytest.mark.parametrize(
     ("chosen", "said"),
-    [(0.41, "hardly flattered"), (0.5, "flatters by 0.10"), (0.3, "the two halves differ")],
+    [(0.41, "hardly inflates"), (0.5, "inflates the median by 0.10"), (0.3, "the two halves differ in text")],
 )
 def test_optimism(headline, chosen, said) -> None:  # type: ignore[no-untyped-def]
-    assert said in answer(headline([spread("features", 0.4)], median_chosen=chosen))[2]
+    assert said in answer(headline([spread("features", 0.4)], chosen_median=chosen))[2]
 
 
 def test_unknown_optimism_is_left_out(headline) -> None:  # type: ignore[no-untyped-def]
-    assert len(answer(headline([spread("features", 0.4)], median_chosen=math.nan))) == 3
+    assert len(answer(headline([spread("features", 0.4)], chosen_median=math.nan))) == 3
 
 
 def test_published_values_stand_beside_this_runs(headline) -> None:  # type: ignore[no-untyped-def]
@@ -155,7 +158,7 @@ def test_published_values_stand_beside_this_runs(headline) -> None:  # type: ign
     assert "0.72 for features and 0.46 for neurons" in last
     assert "this run gives 0.55 for features and 0.40 for neurons" in last
     assert "for features." in answer(headline(nearest_neurons=math.nan))[-1]
-    assert "this run" not in answer(headline(nearest=math.nan))[-1]
+    assert "this run" not in answer(headline(nearest_median=math.nan))[-1]
 
 
 def test_two_medians_differ_only_beyond_their_intervals() -> None:
@@ -183,7 +186,9 @@ def test_every_interval_says_over_what_it_is(headline) -> None:  # type: ignore[
 
 def widths(*medians: float) -> tuple[WidthRow, ...]:
     quality = SaeQuality("A", 512, 0, 512)
-    return tuple(WidthRow(512 * 2**i, quality, quality, 500, held_out=m) for i, m in enumerate(medians))
+    return tuple(
+        WidthRow(512 * 2**i, quality, quality, CalibrationSummary(held_out_median=m)) for i, m in enumerate(medians)
+    )
 
 
 @pytest.mark.parametrize(
@@ -217,11 +222,13 @@ def test_concepts() -> None:
     said = concepts(rows)
     assert "Held-out r here: hebrew 0.84; published, from other models and text: hebrew 0.92." in said
     assert "Of 3 kinds, 2 have a feature" in said
-    assert "of those, 1 has a partner with r ≥ 0.5" in said
-    assert concepts(rows[2:]) == ("Of 1 kind, 0 have a feature in the first model that tells the kind well (F1 ≥ 0.5).")
+    assert "of these, 1 has a partner with r ≥ 0.5" in said
+    assert concepts(rows[2:]) == (
+        "Of 1 kind, 0 have a feature in the first model that detects the kind well (F1 ≥ 0.5)."
+    )
     assert "No kind" in concepts(())
     split = ConceptRow("base64", 9, 1, f1=0.9, held_out=0.68, known_by=3, most_alike=7, most_alike_held_out=0.94)
-    assert "the most alike of them has: base64 0.94 (of 3 features)." in concepts((split,))
+    assert "the one with the most similar partner has: base64 0.94 (of 3 features)." in concepts((split,))
 
 
 def test_units_are_called_neurons_only_where_they_are(headline) -> None:  # type: ignore[no-untyped-def]
@@ -233,7 +240,7 @@ def test_units_are_called_neurons_only_where_they_are(headline) -> None:  # type
     assert residual == "basis directions of blocks.0.hook_resid_post"
     assert units_at("blocks.0.hook_mlp_out") == "basis directions of blocks.0.hook_mlp_out"
     populations = [spread("features", 0.5), NULL, spread("neurons", 0.2)]
-    at_residual = dataclasses.replace(headline(populations), units=residual, nearest=0.5, nearest_neurons=0.2)
+    at_residual = headline(populations, units=residual, nearest_median=0.5, nearest_neurons=0.2)
     text = " ".join(answer(at_residual))
     assert f"the models' own {residual} reach a median of 0.20" in text
     assert f"0.20 for {residual}." in text
@@ -245,15 +252,17 @@ def test_seeds_of_one_model_are_never_called_models(headline) -> None:  # type: 
     seeds = headline([spread("features", 0.6), NULL], model_a="M seed 0", model_b="M seed 1", seeds_of="M")
     text = " ".join(answer(seeds))
     assert "have a partner in M seed 1 with r ≥ 0.5" in text
-    assert "Both dictionaries are of one model, M, on the same text, and differ in their seed only." in text
+    assert (
+        "Both dictionaries are of one model, M, were trained on the same text, and differ in their seed only." in text
+    )
     for wrong in ("Bricken", "across models.", "not stored", "ceiling is unknown"):
         assert wrong not in text
     assert "which differ in their seed, find the same features?" in question(seeds)
     unlike = dataclasses.replace(seeds, unlike="differ in k (16 and 32)")
     assert "autoencoders of M, which differ in k (16 and 32), find the same" in question(unlike)
     text = " ".join(answer(unlike))
-    assert "are of one model, M, and differ in k (16 and 32). So this is no ceiling" in text
-    assert "differ in their seed only. So" not in text
+    assert "are of one model, M, and differ in k (16 and 32). This is therefore no ceiling" in text
+    assert "differ in their seed only. This" not in text
     two = headline([spread("features", 0.6), NULL])
     assert question(two) == "Do two networks trained apart learn the same features?"
     assert "Bricken" in " ".join(answer(two))

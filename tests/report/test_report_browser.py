@@ -1,12 +1,12 @@
 """The page in a real browser: no errors, no requests, sorting works, a phone need not scroll sideways."""
 
-import html as escaping
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import CHROMIUM, FLAGS
+from chromium import CHROMIUM, FLAGS, Browser
 
 from universality.report import Report, render, write_report
 
@@ -71,38 +71,36 @@ def test_the_policy_stops_what_the_escaping_might_miss(full: Report, tmp_path: P
     assert any("Content Security Policy" in line for line in visit.complaints)
 
 
-MEASURE = """
-const table = document.querySelector("table.sortable"), column = table.tHead.rows[0].cells[0];
-const names = () => [...table.tBodies[0].rows].map((row) => row.cells[0].querySelector("bdi").textContent);
-const before = names();
-column.querySelector("button").click();
-const falling = names();
-column.querySelector("button").click();
-document.title = JSON.stringify({before, falling, rising: names(), sort: column.getAttribute("aria-sort")});
-"""
+@pytest.fixture(scope="module")
+def browser(full: Report, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """The page in one browser, for everything that needs no record of the network."""
+    folder = tmp_path_factory.mktemp("browser")
+    with Browser(folder / "profile") as opened:
+        opened.open(write_report(full, folder / "index.html").as_uri())
+        yield opened
 
 
-def test_tables_sort_by_a_click(full: Report, tmp_path: Path) -> None:
-    page = tmp_path / "index.html"
-    page.write_text(with_script(render(full), MEASURE), encoding="utf-8")
-    dom = Visit(page, tmp_path).dom
-    found = json.loads(escaping.unescape(dom.partition("<title>")[2].partition("</title>")[0]))
+SORT = """(() => {
+  const table = document.querySelector("table.sortable"), column = table.tHead.rows[0].cells[0];
+  const names = () => [...table.tBodies[0].rows].map((row) => row.cells[0].querySelector("bdi").textContent);
+  const before = names();
+  column.querySelector("button").click();
+  const falling = names();
+  column.querySelector("button").click();
+  return {before, falling, rising: names(), sort: column.getAttribute("aria-sort")};
+})()"""
+
+
+def test_tables_sort_by_a_click(browser: Browser) -> None:
+    found = browser.run(SORT)
     assert found["before"][:2] == ["hebrew", "base64"]
     assert found["falling"] == found["rising"][::-1]
     assert found["rising"][-2:] == ["hebrew", "python"]
     assert found["sort"] == "ascending"
+    assert browser.complaints == []
 
 
-def test_it_never_scrolls_sideways(full: Report, tmp_path: Path) -> None:
-    """In frames, because a headless window has a least width."""
-    inside = escaping.escape(with_script(render(full), ""))
-    frames = "".join(f'<iframe width="{width}" height="800" srcdoc="{inside}"></iframe>' for width in (360, 1100))
-    script = (
-        "onload = () => { document.title = [...document.querySelectorAll('iframe')]"
-        ".map((frame) => frame.contentDocument.documentElement.scrollWidth) }"
-    )
-    page = tmp_path / "frame.html"
-    page.write_text(f"<!DOCTYPE html><title></title><script>{script}</script>{frames}", encoding="utf-8")
-    phone, desk = map(int, Visit(page, tmp_path).dom.partition("<title>")[2].partition("</title>")[0].split(","))
-    assert 0 < phone <= 360
-    assert 0 < desk <= 1100
+@pytest.mark.parametrize("width", [360, 1100])
+def test_it_never_scrolls_sideways(browser: Browser, width: int) -> None:
+    browser.resize(width, 800)
+    assert 0 < browser.run("document.documentElement.scrollWidth") <= width

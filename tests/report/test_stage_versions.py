@@ -1,7 +1,8 @@
 """A stage that makes other contents under the version that it had would leave old results standing after an upgrade.
 
 ``stage_hashes.json`` keeps a hash of what each stage makes, and the version that made it. Where a test here fails
-after a change that is meant, raise the stage's version in ``universality/pipeline/versions.py`` and record anew:
+after a change that is meant, raise ``VERSION`` in the stage's module in ``universality/pipeline/stages/`` and record
+anew:
 
     RECORD_STAGE_HASHES=1 python -m pytest tests/report/test_stage_versions.py
 
@@ -28,10 +29,12 @@ from safetensors import safe_open
 from universality import FeatureStore
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.report_pages import report_as_it_is
+from universality.pipeline.runner import STAGE_MODULES
+from universality.pipeline.stages import run_controls, train_crosscoder
 from universality.pipeline.stages.write_exports import make_exports
-from universality.pipeline.versions import STAGES
 
 RECORD = Path(__file__).with_name("stage_hashes.json")
+VERSIONS = {stage.STAGE: stage.VERSION for stage in (*STAGE_MODULES, run_controls, train_crosscoder)}
 UNTESTED = {"controls", "crosscoder"}  # take minutes; made by the functions of the other stages
 TRAINED = re.compile(r"loss|quality|explained|l0|alive|density|norm|seconds|per_second|hash|saes$|recovered|mse|device")
 
@@ -159,22 +162,22 @@ def made(finished: Path, planted: Any, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_every_stage_is_tested_or_named() -> None:
-    assert set(json.loads(RECORD.read_text())) == set(STAGES) - UNTESTED
+    assert set(json.loads(RECORD.read_text())) == set(VERSIONS) - UNTESTED
 
 
-@pytest.mark.parametrize("stage", [name for name in STAGES if name not in UNTESTED])
+@pytest.mark.parametrize("stage", [name for name in VERSIONS if name not in UNTESTED])
 def test_contents_change_only_with_the_version(stage: str, made: dict[str, tuple[Path, list[Path]]]) -> None:
     root, files = made[stage]
     assert files
     found = json.dumps(list(contents(root, stage, files)), sort_keys=True)
-    now = {"version": STAGES[stage], "hash": hashlib.sha256(found.encode()).hexdigest()[:16]}
+    now = {"version": VERSIONS[stage], "hash": hashlib.sha256(found.encode()).hexdigest()[:16]}
     kept = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     if os.environ.get("RECORD_STAGE_HASHES"):
         RECORD.write_text(json.dumps(kept | {stage: now}, indent=1, sort_keys=True) + "\n")
         return
     assert kept[stage] == now, (
-        f"{stage} makes other contents than were recorded: raise its version in universality/pipeline/versions.py, "
-        "unless that was done since the last release, and record anew as the head of this file says"
+        f"{stage} makes other contents than were recorded: raise VERSION in its module in universality/pipeline/stages/"
+        ", unless that was done since the last release, and record anew as the head of this file says"
     )
 
 

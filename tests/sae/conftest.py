@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -10,6 +12,8 @@ import torch
 from torch import Tensor
 
 from universality.sae import SAE
+
+sys.path += [str(Path(__file__).parent), str(Path(__file__).parent / "formats")]  # dense_reference, foreign
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ def test_without_a_floor_or_with_a_ceiling_below_it_nothing_is_said() -> None:
         {"a": ("floor", np.nan)},
     ):
         found = between(table(real=("study", 0.5), **rows))
-        assert found["matched_r_normalised"].isna().all()
+        assert found["held_out_median_normalised"].isna().all()
 
 
 def test_a_table_without_its_columns_is_refused() -> None:
-    with pytest.raises(MismatchError, match=r"needs the columns \['nearest_r'\]"):
-        between(table(real=("study", 0.5)).drop(columns="nearest_r"))
+    with pytest.raises(MismatchError, match=r"needs the columns \['nearest_median'\]"):
+        between(table(real=("study", 0.5)).drop(columns="nearest_median"))

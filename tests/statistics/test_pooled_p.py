@@ -5,35 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from universality.statistics.pooled_p import beyond_chance, null_quantile, pooled_p, refine, stratify
-
-
-def test_strata_are_of_equal_size_and_leave_rare_features_out() -> None:
-    count = np.concatenate([np.arange(5), np.arange(100, 420)])
-    strata = stratify(count, min_firings=10, n_strata=4)
-    assert strata.n == 4
-    assert_array_equal(strata.code[:5], -1)
-    assert_array_equal(np.bincount(strata.code[5:]), [80, 80, 80, 80])
-    assert (np.diff(strata.code[5:]) >= 0).all()
-
-
-def test_strata_that_are_cut_again_by_kind_are_fewer_where_features_are() -> None:
-    """A grid of classes of 32 or more: as many by kind as by firings, up to four by kind."""
-    rng = np.random.default_rng(0)
-    for n, strata_wanted, classes in ((40, 1, 1), (150, 2, 4), (600, 4, 16), (2048, 8, 32)):
-        strata = stratify(np.arange(100, 100 + n), 10, 8, by_kind=True)
-        assert strata.n == strata_wanted
-        counts = np.bincount(refine(strata, rng.random(n)))
-        assert counts.size == classes
-        assert counts.min() >= 32
-    assert stratify(np.arange(100, 250), 10, 8).n == 4
-
-
-def test_few_features_make_one_stratum_and_equal_counts_too() -> None:
-    assert stratify(np.arange(20, 60), 10, 8).n == 1
-    strata = stratify(np.full(500, 7), 5, 8)
-    assert strata.n == 1
-    assert_array_equal(strata.code, 0)
+from universality.statistics.null_classes import stratify
+from universality.statistics.pooled_p import beyond_chance, null_quantile, pooled_p
 
 
 def test_too_rare_all_of_them() -> None:
@@ -67,16 +40,6 @@ def test_what_must_be_exceeded_is_the_least_that_gives_the_p() -> None:
     assert_array_equal(beyond_chance(null, code, np.array([7]), 0.005), [np.inf])
     assert_array_equal(beyond_chance(null, code, np.array([7]), 1.0), [-np.inf])
     assert_array_equal(beyond_chance(null[:0], code, np.array([7]), 0.05), [np.nan])
-
-
-def test_a_stratum_is_cut_by_a_value_of_its_features() -> None:
-    strata = stratify(np.concatenate([[3], np.repeat([20, 2000], 128)]), 10, 2)
-    value = np.concatenate([[0.5], np.tile([0.1, 0.2, 0.3, 0.4], 32), np.zeros(128)])
-    code = refine(strata, value)
-    assert code[0] == -1
-    assert_array_equal(code[1:129], np.tile([0, 1, 2, 3], 32))
-    assert len(np.unique(code[129:])) == 1  # one value cannot be cut
-    assert code[129] not in code[1:129]
 
 
 def test_without_replicates_there_is_no_p_and_no_quantile() -> None:

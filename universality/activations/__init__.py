@@ -1,7 +1,7 @@
-"""Activations of several models over one token stream, at one hook: harvested, or read from a cache on disk.
+"""Activations of several models on one token stream, harvested from the models or read from a cache on disk.
 
-Terms: a *site* is one model at one hook; to *harvest* is to run the model up to the hook and keep what is there. Names
-that need TransformerLens are imported when first used: a machine without it trains from a cache.
+A *site* is one model at one hook. To *harvest* is to run the model up to the hook and keep the activations there. Names
+that need TransformerLens are imported on first use, so that a machine without it can train from a cache.
 """
 
 from typing import TYPE_CHECKING, Any

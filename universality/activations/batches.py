@@ -1,4 +1,4 @@
-"""Batches for SAE training: a bounded shuffle buffer over the blocks, refilled while it is dealt out."""
+"""Batches for SAE training from a bounded shuffle buffer that is refilled while it is read."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ def shuffled_batches(
     start: int = 0,
     stop: int | None = None,
 ) -> Generator[dict[str, Tensor], None, None]:
-    """Batches of activations for SAE training; the same tokens for all models.
+    """Yield batches of activations for SAE training, on the same tokens for all models.
 
-    Blocks are drawn in an order shuffled anew each epoch; about ``buffer_tokens`` activations are harvested from
-    them and dealt out in random order, and what is left of a buffer below one batch is dropped. Everything follows
-    from ``seed``, so ``start`` goes on where an interrupted run stopped, to the byte.
+    Blocks are shuffled in each epoch. About ``buffer_tokens`` activations are harvested from consecutive blocks and
+    dealt out in random order; a remainder below one batch is dropped. All orders follow from ``seed``, so ``start``
+    resumes an interrupted run with identical batches.
 
-    A thread harvests the next buffer while this one is trained on, into the rows that were dealt out already: so a
-    model's memory is one buffer and ``BATCH_BLOCKS`` blocks on the way there,
-    4 · d_in · (buffer_tokens + n_ctx + 64 · n_ctx) bytes at most.
+    A thread harvests the next buffer while this one is trained on, into rows that were already dealt out. The memory
+    for a model is therefore one buffer and ``BATCH_BLOCKS`` blocks in flight, at most
+    4 · d_in · (buffer_tokens + n_ctx + 64 · n_ctx) bytes.
 
     Parameters
     ----------
     sites
         Models at their hooks, by name.
     blocks
-        What they read: those of the split "train".
+        Token blocks of the split "train".
     batch_size
-        Tokens a batch.
+        Tokens per batch.
     start
-        Batches to skip without harvesting the buffers before.
+        Number of batches to skip; buffers before them are not harvested.
     stop
         Number of the batch before which to end; endless by default.
 
     Yields
     ------
     dict of Tensor [batch_size, d_in]
-        By name, in the same order of tokens.
+        Activations by model name, in the same order of tokens.
 
     Raises
     ------
@@ -68,6 +68,8 @@ def shuffled_batches(
     prefetch = _Prefetch(sites, fills, buffer_tokens + blocks.n_ctx)
     try:
         for fill, slots in prefetch:
+            # The permutation covers the whole buffer even if only some of its batches are wanted: a resumed run deals
+            # the same batches as one that was never interrupted.
             order = slots[torch.from_numpy(np.random.default_rng([seed, 1, fill.number]).permutation(len(slots)))]
             prefetch.release(order[: fill.first * batch_size])
             for batch in range(fill.first, fill.last):
@@ -79,7 +81,7 @@ def shuffled_batches(
 
 @dataclass(frozen=True)
 class _Fill:
-    """One buffer: its number, its blocks, and which of its batches are dealt (``last`` is not)."""
+    """One buffer: its number, its blocks, and the range of batches to deal (``last`` exclusive)."""
 
     number: int
     blocks: TokenBlocks
@@ -90,7 +92,7 @@ class _Fill:
 def _fills(
     blocks: TokenBlocks, buffer_tokens: int, seed: int, batch_size: int, start: int, stop: int | None
 ) -> Iterator[_Fill]:
-    """The buffers that hold the batches ``start`` up to ``stop``."""
+    """Yield the buffers that hold batches ``start`` to ``stop``."""
     before = 0
     for number, part in enumerate(_buffers(blocks, buffer_tokens, seed)):
         if stop is not None and before >= stop:
@@ -103,9 +105,11 @@ def _fills(
 
 
 class _Prefetch:
-    """Buffers of activations, filled by a thread into whatever rows are free.
+    """Buffers of activations that a thread fills into free rows of one array per model.
 
-    Iteration gives, fill after fill, also the rows in which its activations lie, in the order of its tokens.
+    Iteration yields each fill with the rows that hold its activations, in the order of its tokens. Two queues carry row
+    numbers between the threads: a row belongs to the filling thread between `release` and the next fill, and to the
+    consumer otherwise, so no lock guards the rows themselves.
     """
 
     def __init__(self, sites: Mapping[str, Site], fills: Iterator[_Fill], capacity: int) -> None:
@@ -119,24 +123,25 @@ class _Prefetch:
         self._thread.start()
 
     def __iter__(self) -> Iterator[tuple[_Fill, Tensor]]:
-        while (found := self._ready.get()) is not None:
-            if isinstance(found, BaseException):
-                raise found
-            yield found
+        while (ready := self._ready.get()) is not None:
+            if isinstance(ready, BaseException):
+                raise ready
+            yield ready
 
     def deal(self, slots: Tensor) -> dict[str, Tensor]:
-        """Copies of these rows, which are free from now on."""
+        """Return copies of these rows, and release the rows."""
         batch = {name: rows[slots.to(rows.device)] for name, rows in self._rows.items()}
         self.release(slots)
         return batch
 
     def release(self, slots: Tensor) -> None:
-        """Let these rows be overwritten."""
+        """Allow these rows to be overwritten."""
         self._free.put(slots)
 
     def close(self) -> None:
-        """End the thread; it finishes the blocks in its hands."""
+        """End the thread, after the blocks that it is harvesting."""
         self._closed = True
+        # The flag alone would not wake a thread that waits for free rows.
         self._free.put(None)
         self._thread.join()
 
@@ -161,17 +166,17 @@ class _Prefetch:
                     filled.append(here)
                 self._ready.put((fill, torch.cat(filled)))
             self._ready.put(None)
-        except BaseException as error:  # raised where the batches are asked for
+        except BaseException as error:  # raised again in the consumer's thread
             self._ready.put(error)
 
 
 def _threads() -> int:
-    """Cores for the harvest: training has the others. Of the machine alone, since sums may be cut by it."""
+    """Return the number of cores for the harvest; it depends on the machine alone, as the cutting of sums may."""
     return max(1, torch.get_num_threads() // 4)
 
 
 def _buffers(blocks: TokenBlocks, buffer_tokens: int, seed: int) -> Iterator[TokenBlocks]:
-    """Consecutive stretches of the shuffled blocks, across epochs, each of at least ``buffer_tokens`` tokens."""
+    """Yield consecutive runs of the shuffled blocks, across epochs, with at least ``buffer_tokens`` tokens each."""
     pending: list[NDArray[np.int64]] = []
     held, epoch = 0, 0
     while True:

@@ -1,18 +1,17 @@
-"""Activations on disk: harvested once, read by any later run, also where TransformerLens is not installed.
+"""Activation caches on disk: harvested once and read by later runs, also on machines without TransformerLens.
 
-A cache is a folder, named by what it holds: one model (its hash) at one hook on the blocks of one corpus (their hash),
-in one number format. In it
+A cache is a folder whose name is a hash of its contents' identity: one model (by hash) at one hook on the blocks of one
+corpus (by hash), in one number format. It holds
 
-    blocks.npz                  the token blocks, in whose order the activations stand
-    activations-00000.bin, …    rows [n_tokens, d_in], little-endian, nothing else; BOS and padding left out
-    residual.npy                the hook's map into the residual stream, where there is one
+    blocks.npz                  token blocks, which define the order of the activations
+    activations-00000.bin, …    rows [n_tokens, d_in], little-endian and without header; BOS and padding are omitted
+    residual.npy                linear map from the hook into the residual stream, if there is one
     unembedding-….safetensors   W_U and the final gain
-    cache.json                  all of the above by name, size and sha256; written last: without it there is no cache
+    cache.json                  name, size and sha256 of all files above; written last, so that it marks completeness
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from functools import cached_property
@@ -27,72 +26,74 @@ from torch import Tensor
 from universality.activations.cache_header import STORED, CacheHeader, read_header
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import FormatError, MismatchError
-from universality.files import as_path
+from universality.files import as_path, sha256
 from universality.models.unembedding import Unembedding, vocabulary_mask
 
 HEADER = "cache.json"
+"""Name of the file that marks a cache as complete."""
 
 
 class CachedSite:
-    """The activations that a cache holds; a `Site`. Made by `open_cache` or `find_cache`."""
+    """Site whose activations come from a cache; opened by `open_cache` or `find_cache`."""
 
     def __init__(self, folder: Path, header: CacheHeader, device: torch.device) -> None:
         self.folder, self.header, self.device = folder, header, device
 
     @property
     def name(self) -> str:
-        """What the model was called when it was harvested."""
+        """Name of the model when it was harvested."""
         return self.header.model
 
     @property
     def model_hash(self) -> str:
-        """Of the model's weights."""
+        """Hash of the model's weights."""
         return self.header.model_hash
 
     @property
     def hook(self) -> str:
-        """The hook's canonical name."""
+        """Canonical name of the hook."""
         return self.header.hook
 
     @property
     def aliases(self) -> list[str]:
-        """Every name of this hook."""
+        """All names of the hook."""
         return list(self.header.aliases)
 
     @property
     def d_in(self) -> int:
-        """Activations a token."""
+        """Number of activations per token."""
         return self.header.d_in
 
     @property
     def dtype(self) -> str:
-        """Number format on the disk."""
+        """Number format on disk."""
         return self.header.dtype
 
     @property
     def cost(self) -> int:
-        """Reading a number is taken for a multiply-add."""
+        """Cost per token, counting the reading of a number as one multiply-add."""
         return self.d_in
 
     @cached_property
     def blocks(self) -> TokenBlocks:
-        """The token blocks, all splits."""
+        """Token blocks of all splits."""
         return TokenBlocks.load(self.folder / self.header.blocks)
 
     def read(self, blocks: TokenBlocks) -> Tensor:
-        """Activations [n_tokens, d_in] of some of the blocks.
+        """Read the activations [n_tokens, d_in] of some blocks, float32.
 
         Raises
         ------
         MismatchError
-            If the cache holds other blocks.
+            If these are not blocks of the cached corpus.
         """
         index = np.arange(len(blocks)) if blocks.index is None else blocks.index
         ours = self.blocks
+        # Tokens are compared, not only indices: blocks of another corpus would read other activations silently.
         if len(index) and (index.max() >= len(ours) or not np.array_equal(ours.tokens[index], blocks.tokens)):
             raise MismatchError(
-                f"{self.folder}: the cache holds activations of the blocks {ours.hash[:12]}, these are others; make "
-                "another with `universality cache`"
+                f"{self.folder}: the cache holds activations of the blocks {ours.hash[:12]}, these are others; write "
+                "another cache with `universality cache`"
             )
         rows: NDArray[Any] = np.empty((blocks.n_tokens, self.d_in), STORED[self.dtype])
         at = 0
@@ -105,31 +106,31 @@ class CachedSite:
         return _to_float32(rows, self.dtype).to(self.device)
 
     def residual(self, decoder: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """What decoder rows write into the residual stream."""
+        """Map decoder rows to the directions that they write into the residual stream."""
         name = self.header.residual
         return None if name is None else decoder @ np.load(self.folder / name, allow_pickle=False)
 
     def unembedding(self, train: TokenBlocks, min_count: int) -> Unembedding:
-        """What logit weights need."""
+        """Return the unembedding, with the vocabulary that counts in ``train``."""
         whole = Unembedding.load(self.folder / self.header.unembedding)
         mask = vocabulary_mask(train, whole.d_vocab, min_count)
         return Unembedding(whole.W_U, whole.gain, mask, whole.center_d_model)
 
     def spliced_loss(self, blocks: TokenBlocks, replace: Callable[[Tensor], Tensor]) -> float:
-        """NaN: that takes the model."""
+        """Return NaN: the loss needs the model itself."""
         return math.nan
 
     def verify(self) -> None:
-        """Read every file and compare it with its hash.
+        """Read every file and compare its hash with the recorded one.
 
         Raises
         ------
         FormatError
-            Naming the first that differs.
+            If a file differs; names the first one.
         """
         for file, recorded in self.header.files.items():
             if sha256(self.folder / file) != recorded.sha256:
-                raise FormatError(f"{self.folder / file}: not what was written; delete the cache, and make it again")
+                raise FormatError(f"{self.folder / file}: not what was written; delete the cache, and write it again")
 
     @cached_property
     def _first_row(self) -> NDArray[np.int64]:
@@ -137,7 +138,7 @@ class CachedSite:
 
     @cached_property
     def _shard_starts(self) -> NDArray[np.int64]:
-        """First block of each shard."""
+        """Number of the first block of each shard."""
         sizes = [shard.blocks for shard in self.header.shards]
         return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])[:-1]
 
@@ -151,24 +152,24 @@ class CachedSite:
 
 
 def open_cache(folder: str | Path, device: torch.device | str = "cpu") -> CachedSite:
-    """Open one cache; its files' sizes are checked, their contents by `CachedSite.verify`.
+    """Open a cache and check the sizes of its files; `CachedSite.verify` checks their contents.
 
     Parameters
     ----------
     folder
-        Of this one cache, the one with ``cache.json``.
+        Folder of this cache, which holds ``cache.json``.
     device
-        Where activations are to be.
+        Device to which activations are moved.
 
     Raises
     ------
     FormatError
-        If the cache is unfinished, torn, foreign or of another version.
+        If the cache is incomplete, truncated, or of another format or version.
     """
     folder = as_path(folder)
     if not (folder / HEADER).is_file():
         raise FormatError(
-            f"{folder}: no complete cache of activations: {HEADER} is missing; `universality cache` goes on with it"
+            f"{folder}: no complete cache of activations: {HEADER} is missing; `universality cache` resumes it"
         )
     header = read_header(folder / HEADER)
     for name, recorded in header.files.items():
@@ -176,8 +177,8 @@ def open_cache(folder: str | Path, device: torch.device | str = "cpu") -> Cached
         if size != recorded.size:
             is_size = "is missing" if size is None else f"has {size} bytes"
             raise FormatError(
-                f"{folder / name}: {is_size}, expected {recorded.size}: a torn cache; delete {HEADER} in it, and "
-                "`universality cache` makes again what is not whole"
+                f"{folder / name}: {is_size}, expected {recorded.size}: the cache is truncated; delete {HEADER} in "
+                "it, and `universality cache` writes incomplete files again"
             )
     return CachedSite(folder, header, torch.device(device))
 
@@ -185,22 +186,16 @@ def open_cache(folder: str | Path, device: torch.device | str = "cpu") -> Cached
 def find_cache(
     root: str | Path, *, model_hash: str, hook: str, blocks_hash: str, dtype: str, device: torch.device | str = "cpu"
 ) -> CachedSite | None:
-    """The cache in ``root`` of this model, hook (by any of its names), corpus and number format; None without one."""
+    """Find the cache of this model, hook (by any of its names), corpus and number format; None if there is none."""
     for path in sorted(as_path(root).glob(f"*/{HEADER}")):
         site = open_cache(path.parent, device)
-        held = (site.model_hash, site.header.blocks_hash, site.dtype)
-        if held == (model_hash, blocks_hash, dtype) and hook in site.aliases:
+        identity = (site.model_hash, site.header.blocks_hash, site.dtype)
+        if identity == (model_hash, blocks_hash, dtype) and hook in site.aliases:
             return site
     return None
 
 
 def _to_float32(rows: NDArray[Any], dtype: str) -> Tensor:
-    if dtype == "bfloat16":
+    if dtype == "bfloat16":  # the upper half of the bits of a float32
         return torch.from_numpy((rows.astype(np.uint32) << 16).view(np.float32))
     return torch.from_numpy(rows.astype(np.float32, copy=False))
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""What ``cache.json`` says. A cache may come from anybody: every value is checked before it is believed."""
+"""Header of an activation cache (``cache.json``). Caches may come from anyone, so every value is validated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from universality.files import write_json
 FORMAT, VERSION = "universality-activations", 1
 Dtype = Literal["float32", "float16", "bfloat16"]
 STORED: dict[str, str] = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
-"""Number format → NumPy's, on the disk; NumPy has no bfloat16: its bits."""
+"""Number format → NumPy type on disk; NumPy has no bfloat16, which is stored as its bits."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class File:
-    """What a file must be."""
+    """Expected size and hash of a file."""
 
     size: int
     sha256: str
@@ -38,12 +38,12 @@ class File:
 
 @dataclass(frozen=True)
 class CacheHeader:
-    """The whole of it; all files lie beside it.
+    """Contents of ``cache.json``; all files that it names are in the same folder.
 
     Raises
     ------
     FormatError
-        If a file is not listed with its size, or a shard is not as large as its tokens.
+        If a file is not listed with its size, or the size of a shard contradicts its number of tokens.
     """
 
     model: str
@@ -56,9 +56,9 @@ class CacheHeader:
     n_tokens: int
     shards: tuple[Shard, ...]
     harvest: float
-    """Tokens harvested in a second, when it was written."""
+    """Tokens harvested per second when the cache was written."""
     read: float
-    """Tokens read in a second."""
+    """Tokens read per second."""
     files: Mapping[str, File]
     blocks: str
     unembedding: str
@@ -68,10 +68,10 @@ class CacheHeader:
         named = [self.blocks, self.unembedding, *([self.residual] if self.residual else [])]
         for name in [*named, *(shard.file for shard in self.shards)]:
             if name not in self.files:
-                raise FormatError(f"files: expected {name}, of which it speaks; found {', '.join(self.files)}")
-        held = sum(shard.tokens for shard in self.shards)
-        if held != self.n_tokens:
-            raise FormatError(f"shards: expected {self.n_tokens} tokens in all, found {held}")
+                raise FormatError(f"files: expected {name}, which it refers to; found {', '.join(self.files)}")
+        n_tokens = sum(shard.tokens for shard in self.shards)
+        if n_tokens != self.n_tokens:
+            raise FormatError(f"shards: expected {self.n_tokens} tokens in all, found {n_tokens}")
         row_bytes = self.d_in * np.dtype(STORED[self.dtype]).itemsize
         for shard in self.shards:
             size = self.files[shard.file].size
@@ -82,46 +82,45 @@ class CacheHeader:
                 )
 
     def write(self, path: Path) -> None:
-        """As JSON."""
+        """Write as JSON."""
         write_json(path, {"format": FORMAT, "version": VERSION, **asdict(self)})
 
 
 def read_header(path: Path) -> CacheHeader:
-    """What a file says.
+    """Read and validate a header.
 
     Raises
     ------
     FormatError
-        If it is not JSON, of another format or version, lacks something, or a value cannot be.
+        If the file is not JSON, is of another format or version, lacks a key, or holds an impossible value.
     """
-    said = Settings.read(path)
-    if said.text("format") != FORMAT or said.count("version") != VERSION:
-        raise FormatError(
-            f"{path}: expected {FORMAT} version {VERSION}, found {said.text('format')} version {said.count('version')}"
-        )
-    dtype = said.text("dtype")
+    fields = Settings.read(path)
+    stated = (fields.text("format"), fields.count("version"))
+    if stated != (FORMAT, VERSION):
+        raise FormatError(f"{path}: expected {FORMAT} version {VERSION}, found {stated[0]} version {stated[1]}")
+    dtype = fields.text("dtype")
     if dtype not in STORED:
         raise FormatError(f"{path}: dtype: expected one of {', '.join(STORED)}, found {dtype!r}")
-    files = said.section("files")
+    files = fields.section("files")
     try:
         return CacheHeader(
-            model=said.text("model"),
-            model_hash=said.text("model_hash"),
-            hook=said.text("hook"),
-            aliases=said.texts("aliases"),
-            blocks_hash=said.text("blocks_hash"),
+            model=fields.text("model"),
+            model_hash=fields.text("model_hash"),
+            hook=fields.text("hook"),
+            aliases=fields.texts("aliases"),
+            blocks_hash=fields.text("blocks_hash"),
             dtype=dtype,
-            d_in=said.integer("d_in"),
-            n_tokens=said.count("n_tokens"),
+            d_in=fields.integer("d_in"),
+            n_tokens=fields.count("n_tokens"),
             shards=tuple(
-                Shard(s.file_name("file"), s.count("blocks"), s.count("tokens")) for s in said.sections("shards")
+                Shard(s.file_name("file"), s.count("blocks"), s.count("tokens")) for s in fields.sections("shards")
             ),
-            harvest=said.number("harvest", 0.0),
-            read=said.number("read"),
+            harvest=fields.number("harvest", 0.0),
+            read=fields.number("read"),
             files={name: _file(files, name) for name in files.values},
-            blocks=said.file_name("blocks"),
-            unembedding=said.file_name("unembedding"),
-            residual=said.file_name("residual", None),
+            blocks=fields.file_name("blocks"),
+            unembedding=fields.file_name("unembedding"),
+            residual=fields.file_name("residual", None),
         )
     except FormatError as error:
         where = "" if str(path) in str(error) else f"{path}: "
@@ -130,5 +129,5 @@ def read_header(path: Path) -> CacheHeader:
 
 def _file(files: Settings, name: str) -> File:
     Settings({"name": name}, files.where).file_name("name")
-    found = files.section(name)
-    return File(found.count("size"), found.text("sha256"))
+    entry = files.section(name)
+    return File(entry.count("size"), entry.text("sha256"))

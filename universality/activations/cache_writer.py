@@ -1,4 +1,4 @@
-"""Writing a cache of activations; `universality.activations.cache` says what is in one."""
+"""Writing of activation caches; `universality.activations.cache` describes their contents."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from universality.activations.cache import HEADER, CachedSite, open_cache, sha256
+from universality.activations.cache import HEADER, CachedSite, open_cache
 from universality.activations.cache_header import STORED, CacheHeader, Dtype, File, Shard
 from universality.activations.site import BATCH_BLOCKS
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import MismatchError, ModelError, UniversalityError
-from universality.files import as_path, replacing
+from universality.files import as_path, replacing, sha256
 from universality.progress import progress
 
 if TYPE_CHECKING:
     from universality.activations.model_site import ModelSite
 
 SHARD_BYTES = 256 * 2**20
+"""Size of a file of activations: an interrupted harvest repeats at most one of them."""
 
 
 def write_cache(
     root: str | Path, site: ModelSite, blocks: TokenBlocks, dtype: Dtype = "float32", say: Callable[[str], None] = print
 ) -> CachedSite:
-    """Harvest all blocks into a cache below ``root``; one that was stopped goes on, one that is there is opened.
+    """Harvest all blocks into a cache below ``root``; resume an interrupted cache, and open a complete one.
 
     Parameters
     ----------
     root
-        Where caches lie; this one gets a folder of its own in it.
+        Folder of caches; this one gets a subfolder.
     site
         The model at its hook.
     blocks
-        The whole corpus, all splits; a selection of it is then read by `CachedSite.read`.
+        The whole corpus with all splits; `CachedSite.read` reads selections of it.
     dtype
-        Number format on the disk. In ``float32`` training sees what the model gives; the others halve size and
-        reading, and round.
+        Number format on disk. ``float32`` is exact; the others round, and halve size and reading time.
     say
-        Gets one line: how fast reading is beside harvesting, and whether the cache pays.
+        Receives one line that compares the speeds of reading and harvesting, and says whether the cache pays.
 
     Raises
     ------
     MismatchError
         If the blocks are a selection.
     UniversalityError
-        If the disk has too little room.
+        If the disk has too little space.
     ModelError
         If an activation is not finite in ``dtype``.
     """
@@ -72,8 +72,8 @@ def write_cache(
     _check_room(folder, sum(shard.n_tokens for shard in missing) * row_bytes)
     harvested = _write_shards(folder, missing, site, blocks, dtype)
     measured = {"harvest": harvested, "read": _read_speed(folder / shards[0].file, row_bytes)}
-    kept, unembedding, residual = _write_rest(folder, site, blocks)
-    names = [*(shard.file for shard in shards), kept, unembedding, *([residual] if residual else [])]
+    blocks_file, unembedding, residual = _write_rest(folder, site, blocks)
+    names = [*(shard.file for shard in shards), blocks_file, unembedding, *([residual] if residual else [])]
     header = CacheHeader(
         model=site.name,
         model_hash=site.model_hash,
@@ -86,7 +86,7 @@ def write_cache(
         shards=tuple(Shard(s.file, s.stop - s.start, s.n_tokens) for s in shards),
         **measured,
         files={n: File((folder / n).stat().st_size, sha256(folder / n)) for n in names},
-        blocks=kept,
+        blocks=blocks_file,
         unembedding=unembedding,
         residual=residual,
     )
@@ -96,9 +96,9 @@ def write_cache(
 
 
 def pays(harvest: float, read: float) -> str:
-    """Whether reading is worth the disk, in words; both in tokens per second."""
+    """Say whether reading is worth the disk space; both speeds in tokens per second."""
     speeds = f"reading {read:,.0f} tokens/s, harvesting {harvest:,.0f}"
-    if read > 1.5 * harvest > 0:
+    if read > 1.5 * harvest > 0:  # a smaller gain is within the noise of both measurements
         return f"{speeds}: each further pass is {read / harvest:.1f} times as fast"
     return (
         f"{speeds}: a cache does not pay here; leave activations.cache out, unless a machine without the model is to "
@@ -115,7 +115,7 @@ class _Piece:
 
 
 def _cut(blocks: TokenBlocks, row_bytes: int) -> list[_Piece]:
-    """Whole blocks in files of about ``SHARD_BYTES``."""
+    """Divide the blocks into files of about ``SHARD_BYTES``."""
     ends = np.concatenate([[0], np.cumsum(blocks.length - 1, dtype=np.int64)])
     shards: list[_Piece] = []
     start = 0
@@ -128,7 +128,7 @@ def _cut(blocks: TokenBlocks, row_bytes: int) -> list[_Piece]:
 
 
 def _write_shards(folder: Path, shards: list[_Piece], site: ModelSite, blocks: TokenBlocks, dtype: Dtype) -> float:
-    """Harvest these shards, each written whole or not at all; returns the tokens harvested in a second."""
+    """Harvest these shards, each written atomically; return the tokens harvested per second."""
     seconds, total = 0.0, sum(shard.n_tokens for shard in shards)
     with progress(total=total, desc=f"cache {site.name}", unit="token", unit_scale=True) as bar:
         for shard in shards:
@@ -144,10 +144,11 @@ def _write_shards(folder: Path, shards: list[_Piece], site: ModelSite, blocks: T
 
 
 def _write_rest(folder: Path, site: ModelSite, blocks: TokenBlocks) -> tuple[str, str, str | None]:
-    """What else training, stores and matching need: files of the blocks, W_U and the map into the residual stream."""
+    """Write blocks, W_U and the map into the residual stream, which later stages need; return the file names."""
     blocks.save(folder / "blocks.npz")
     whole = site.unembedding(blocks, 0)
     whole.save(folder / whole.file_name)
+    # Rows of the identity pass through the site's map, which gives its matrix.
     onto_residual = site.residual(np.eye(site.d_in, dtype=np.float32))
     if onto_residual is not None:
         with replacing(folder / "residual.npy") as partial, partial.open("wb") as file:
@@ -156,7 +157,7 @@ def _write_rest(folder: Path, site: ModelSite, blocks: TokenBlocks) -> tuple[str
 
 
 def _read_speed(path: Path, row_bytes: int) -> float:
-    """Tokens read in a second, from the disk where the system lets go of what it holds in memory."""
+    """Measure the tokens read per second, from disk where the system can drop the file from its page cache."""
     with path.open("rb", buffering=0) as file:
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,7 +1,7 @@
-"""The activations of several models on the same tokens, side by side: what a crosscoder reads.
+"""Concatenated activations of several models on the same tokens, as a crosscoder reads them.
 
-Each model's are multiplied by a number of its own, so that all have the same total variance and weigh the same in a
-squared error, whatever their widths and units.
+The activations of each model are multiplied by a scale, so that all models have the same total variance and the same
+weight in a squared error, whatever their widths and units.
 """
 
 import hashlib
@@ -20,19 +20,24 @@ from universality.models.unembedding import Unembedding
 
 
 def joined(activations: Mapping[str, Tensor], scales: Mapping[str, float]) -> Tensor:
-    """Scaled activations side by side, [n_tokens, sum of d_in], in the order of ``scales``.
+    """Concatenate scaled activations, [n_tokens, sum of d_in], in the order of ``scales``.
 
     Parameters
     ----------
     activations
         Model → [n_tokens, d_in], float32, on one device.
     scales
-        Model → what its activations are multiplied by.
+        Model → factor of its activations.
 
     Raises
     ------
     MismatchError
         If a model is missing, or the models' numbers of tokens differ.
+
+    Examples
+    --------
+    >>> joined({"A": torch.ones(2, 1), "B": torch.ones(2, 2)}, {"A": 1.0, "B": 0.5}).tolist()
+    [[1.0, 0.5, 0.5], [1.0, 0.5, 0.5]]
     """
     if missing := set(scales) - set(activations):
         raise MismatchError(f"activations of {sorted(missing)} are missing; there are {sorted(activations)}")
@@ -43,7 +48,7 @@ def joined(activations: Mapping[str, Tensor], scales: Mapping[str, float]) -> Te
 
 
 def balancing_scales(sites: Mapping[str, Site], blocks: TokenBlocks) -> dict[str, float]:
-    """Model → 1 / √(total variance of its activations on these blocks).
+    """Compute for each model 1 / √(total variance of its activations on these blocks).
 
     Raises
     ------
@@ -52,8 +57,8 @@ def balancing_scales(sites: Mapping[str, Site], blocks: TokenBlocks) -> dict[str
     """
     rows: dict[str, list[Tensor]] = {name: [] for name in sites}
     for _, activations in harvest(sites, blocks):
-        for name, found in activations.items():
-            rows[name].append(found.double())
+        for name, part in activations.items():
+            rows[name].append(part.double())
     variance = {
         name: float(torch.cat(parts).var(dim=0, correction=0).sum()) if parts else 0.0 for name, parts in rows.items()
     }
@@ -67,14 +72,14 @@ def balancing_scales(sites: Mapping[str, Site], blocks: TokenBlocks) -> dict[str
 
 
 class JointSite:
-    """Several sites as one, whose activations are `joined`; a `Site`.
+    """Several sites as one site, whose activations are `joined`.
 
     Parameters
     ----------
     sites
-        Two models or more, which read the same tokens.
+        Two or more models that read the same tokens.
     scales
-        As for `joined`, one a site and in their order.
+        Model → factor of its activations; see `balancing_scales`.
     """
 
     def __init__(self, sites: Mapping[str, Site], scales: Mapping[str, float]) -> None:
@@ -82,45 +87,45 @@ class JointSite:
 
     @property
     def name(self) -> str:
-        """The models' names with a plus between, as in ``A+B``."""
+        """Names of the models joined by a plus, as in ``A+B``."""
         return "+".join(self.sites)
 
     @property
     def model_hash(self) -> str:
-        """Of the models' hashes, in their order."""
+        """Hash of the models' hashes in their order."""
         return hashlib.sha256(" ".join(site.model_hash for site in self.sites.values()).encode()).hexdigest()
 
     @property
     def hook(self) -> str:
-        """Each hook once, with a plus between."""
+        """Distinct hooks joined by a plus."""
         return "+".join(dict.fromkeys(site.hook for site in self.sites.values()))
 
     @property
     def d_in(self) -> int:
-        """Activations a token, of all models together."""
+        """Number of activations per token, summed over models."""
         return sum(site.d_in for site in self.sites.values())
 
     @property
     def device(self) -> torch.device:
-        """Where `read` leaves them: where the first model does."""
+        """Device of activations: that of the first model."""
         return next(iter(self.sites.values())).device
 
     @property
     def cost(self) -> int:
-        """Of all models together."""
+        """Cost per token, summed over models."""
         return sum(site.cost for site in self.sites.values())
 
     def read(self, blocks: TokenBlocks) -> Tensor:
-        """Activations [n_tokens, d_in] of these blocks, BOS and padding left out."""
+        """Read the activations [n_tokens, d_in] of these blocks, without BOS and padding."""
         activations = read_together(self.sites, blocks)
-        return joined({name: found.to(self.device) for name, found in activations.items()}, self.scales)
+        return joined({name: part.to(self.device) for name, part in activations.items()}, self.scales)
 
     def residual(self, decoder: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """None: the rows write into several residual streams."""
+        """Return None: the rows write into several residual streams."""
         return None
 
     def unembedding(self, train: TokenBlocks, min_count: int) -> Unembedding:
-        """There is none for several models.
+        """Raise: several models share no unembedding.
 
         Raises
         ------
@@ -130,5 +135,5 @@ class JointSite:
         raise ModelError(f"{self.name} are several models, which share no unembedding; ask one of {list(self.sites)}")
 
     def spliced_loss(self, blocks: TokenBlocks, replace: Callable[[Tensor], Tensor]) -> float:
-        """NaN: there is no one loss of several models."""
+        """Return NaN: several models have no common loss."""
         return math.nan

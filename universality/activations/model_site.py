@@ -1,4 +1,4 @@
-"""Activations of a model that is at hand: run up to the hook, and no further."""
+"""Sites of loaded models, whose activations come from forward passes that end at the hook."""
 
 import difflib
 import math
@@ -22,7 +22,7 @@ from universality.models.unembedding import Unembedding
 
 
 class ModelSite:
-    """A model at a hook; a `Site`.
+    """A loaded model at a hook.
 
     Parameters
     ----------
@@ -40,28 +40,28 @@ class ModelSite:
 
     @property
     def name(self) -> str:
-        """What the model is called in this study."""
+        """Name of the model in this study."""
         return self.model.name
 
     @property
     def model_hash(self) -> str:
-        """Of its weights."""
+        """Hash of the model's weights."""
         return self.model.hash
 
     @property
     def aliases(self) -> list[str]:
-        """Every name of this hook."""
-        known = self.model.bridge.hook_dict
-        return sorted({self.hook, *(name for name, hook in known.items() if hook.name == self.hook)})
+        """All names of the hook."""
+        hooks = self.model.bridge.hook_dict
+        return sorted({self.hook, *(name for name, hook in hooks.items() if hook.name == self.hook)})
 
     @cached_property
     def d_in(self) -> int:
-        """Number of activations of a token at the hook, found by running short texts; those of all heads together.
+        """Number of activations per token (of all heads together), measured on short texts.
 
         Raises
         ------
         ModelError
-            If what is there belongs to no token, as attention patterns do.
+            If the values at the hook belong to no token, such as attention patterns.
         """
         size = self._size()
         if size is None:
@@ -72,50 +72,51 @@ class ModelSite:
         return size
 
     def _size(self) -> int | None:
-        """Activations of a token; None where what is there belongs to no token."""
+        """Return the number of activations per token; None if the values belong to no token."""
+        # Two lengths tell a token axis from one that merely has the same size, as in patterns [1, heads, n, n].
         short, long = (self._shape(n_tokens) for n_tokens in (2, 3))
         if short[:2] != [1, 2] or long[:2] != [1, 3] or short[2:] != long[2:] or len(short) < 3:
             return None
         return math.prod(short[2:])
 
     def _near(self) -> str:
-        """Hooks of names alike that hold a vector of every token, for a message."""
+        """Name similar hooks that hold a vector per token, for a message."""
         block = self.hook.split(".")[:2]
         here = [name for name in self.model.bridge.hook_dict if name.split(".")[:2] == block]
         names = difflib.get_close_matches(self.hook, here, n=10, cutoff=0.3)
-        found: list[str] = []
+        suggestions: list[str] = []
         for site in (ModelSite(self.model, name) for name in names):
             with suppress(ModelError):
-                if site.hook not in found and site._size() is not None:
-                    found.append(site.hook)
-            if len(found) == 3:
+                if site.hook not in suggestions and site._size() is not None:
+                    suggestions.append(site.hook)
+            if len(suggestions) == 3:
                 break
-        return f"; the nearest with one are {', '.join(found)}" if found else ""
+        return f"; the nearest with one are {', '.join(suggestions)}" if suggestions else ""
 
     def _shape(self, n_tokens: int) -> list[int]:
         tokens = torch.zeros((1, n_tokens), dtype=torch.int64, device=self.device)
         try:
             with torch.no_grad():
                 return list(run_until(self.model.bridge, tokens, self.hook)[0].shape)
-        except ValueError as error:  # TransformerLens's, of a hook that only runs where an option is set
+        except ValueError as error:  # raised by TransformerLens for a hook that needs an option
             raise ModelError(f"hook {self.hook!r} of model {self.name!r} cannot be read: {error}") from None
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         return self.model.device
 
     @property
     def cost(self) -> int:
-        """Its parameters: each is multiplied once a token, where the hook is at the end."""
+        """Number of parameters: an upper bound on multiply-adds per token."""
         return sum(value.numel() for value in weights(self.model.bridge).values())
 
     def read(self, blocks: TokenBlocks) -> Tensor:
-        """Activations [n_tokens, d_in] of these blocks in one forward pass."""
+        """Read the activations [n_tokens, d_in] of these blocks in one forward pass."""
         return self.read_with({self.name: self}, blocks)[self.name]
 
     def read_with(self, sites: Mapping[str, Site], blocks: TokenBlocks) -> dict[str, Tensor]:
-        """Activations at the sites of this model, in one forward pass that ends at the last of their hooks."""
+        """Read all sites of this model in one forward pass that ends at the last of their hooks."""
         bridge = self.model.bridge
         ours = {
             name: site.hook
@@ -124,40 +125,40 @@ class ModelSite:
         }
         tokens, text = to_device(blocks, self.device)
         with torch.no_grad():
-            found = run_until(bridge, tokens, *ours.values())
-        return {name: activation[text].flatten(1).float() for name, activation in zip(ours, found, strict=True)}
+            activations = run_until(bridge, tokens, *ours.values())
+        return {name: values[text].flatten(1).float() for name, values in zip(ours, activations, strict=True)}
 
     @cached_property
     def path(self) -> DirectPath | None:
-        """The way from here into the residual stream; see `models.directions.direct_path`."""
+        """Direct path from the site into the residual stream; see `universality.models.directions.direct_path`."""
         return direct_path(self.model, self.hook)
 
     def residual(self, decoder: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """What decoder rows write into the residual stream; see `models.directions.residual_directions`."""
+        """Map decoder rows to residual directions; see `universality.models.directions.residual_directions`."""
         return None if self.path is None else self.path.apply(decoder)
 
     def unembedding(self, train: TokenBlocks, min_count: int) -> Unembedding:
-        """What logit weights need."""
+        """Return the unembedding, with the vocabulary that counts in ``train``."""
         return read_unembedding(self.model, train, min_count)
 
     def spliced_loss(self, blocks: TokenBlocks, replace: Callable[[Tensor], Tensor]) -> float:
-        """The model's loss in nats with these activations replaced."""
+        """Compute the model's loss in nats with activations at the hook replaced."""
         return spliced_loss(self.model, blocks, self.hook, replace)
 
 
 def resolve_hook(model: LanguageModel, hook: str) -> str:
-    """The canonical name of ``hook``, which may be one of TransformerLens's older aliases.
+    """Return the canonical name of a hook, which may be given by one of TransformerLens's older aliases.
 
     Raises
     ------
     ModelError
-        If the model has no such hook; the nearest names are given.
+        If the model has no such hook; suggests the nearest names.
     """
-    known = model.bridge.hook_dict
-    if hook not in known:
-        near = difflib.get_close_matches(hook, known, n=3, cutoff=0.3)
+    hooks = model.bridge.hook_dict
+    if hook not in hooks:
+        near = difflib.get_close_matches(hook, hooks, n=3, cutoff=0.3)
         raise ModelError(f"model {model.name!r} has no hook {hook!r}; {_nearest(near)}")
-    return str(known[hook].name or hook)
+    return str(hooks[hook].name or hook)
 
 
 def _nearest(names: Sequence[str]) -> str:
@@ -167,12 +168,12 @@ def _nearest(names: Sequence[str]) -> str:
 
 
 def check_positions(name: str, n_ctx: int, longest: int) -> None:
-    """Refuse a model that reads fewer positions than a block may have.
+    """Refuse a model whose context is shorter than a block.
 
     Raises
     ------
     MismatchError
-        If ``longest`` is more than ``n_ctx``.
+        If ``longest`` exceeds ``n_ctx``.
     """
     if longest > n_ctx:
         raise MismatchError(f"model {name!r} reads {n_ctx} positions, blocks have {longest}; lower corpus.n_ctx")
@@ -184,7 +185,8 @@ def check_models(models: Mapping[str, LanguageModel], blocks: TokenBlocks) -> No
     Raises
     ------
     MismatchError
-        If a vocabulary is smaller than the tokenizer's, or a context shorter than a block.
+        If a vocabulary is smaller than the tokenizer's, a context is shorter than a block, or a model was trained with
+        another tokenizer.
     """
     for name, model in models.items():
         if model.d_vocab < blocks.d_vocab:
@@ -204,13 +206,14 @@ def check_models(models: Mapping[str, LanguageModel], blocks: TokenBlocks) -> No
 
 
 def spliced_loss(model: LanguageModel, blocks: TokenBlocks, hook: str, replace: Any) -> float:
-    """The model's loss in nats with its activations at ``hook`` replaced, BOS and padding left as they are.
+    """Compute the model's loss in nats with its activations at ``hook`` replaced on text tokens only.
 
     Parameters
     ----------
     replace
-        Callable from activations [n_tokens, d_in] to their replacement.
+        Function from activations [n_tokens, d_in] to their replacement.
     """
+    # The hook sees no batch index, so it steps through the batches alongside mean_loss.
     remaining = iter(loss_batches(model.bridge, blocks))
 
     def splice(activation: Tensor, hook: Any, replace: Any) -> Tensor:

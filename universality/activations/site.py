@@ -1,4 +1,4 @@
-"""One model at one hook, as those see it who only want its activations."""
+"""Interface of a site (one model at one hook), and harvesting of several sites on the same tokens."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,36 +13,36 @@ from universality.corpus.blocks import TokenBlocks
 from universality.models.unembedding import Unembedding
 
 BATCH_BLOCKS = 64
-"""Token blocks that are harvested or read at a time."""
+"""Number of token blocks per forward pass or read."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The tokens that a batch of activations belongs to: arrays [n_tokens], BOS and padding left out."""
+    """Tokens of a batch of activations: arrays [n_tokens], without BOS and padding."""
 
     token: NDArray[np.int32]
-    """Id in the vocabulary."""
+    """Ids in the vocabulary."""
     document: NDArray[np.int32]
-    """Row of the blocks' document table."""
+    """Rows of the document table."""
     position: NDArray[np.int32]
-    """Column in the block."""
+    """Columns in the block."""
 
     def __len__(self) -> int:
         return len(self.token)
 
 
 def rows_of(blocks: TokenBlocks) -> Rows:
-    """The tokens of text of these blocks, block after block."""
+    """List the text tokens of these blocks, block after block."""
     block, position = np.nonzero(blocks.valid)
     return Rows(blocks.tokens[block, position], blocks.document[block], position.astype(np.int32))
 
 
 class Site(Protocol):
-    """One model at one hook: run when asked (`ModelSite`), or read from disk (`CachedSite`)."""
+    """One model at one hook: run on demand (`ModelSite`) or read from disk (`CachedSite`)."""
 
     @property
     def name(self) -> str:
-        """What the model is called in this study."""
+        """Name of the model in this study."""
 
     @property
     def model_hash(self) -> str:
@@ -50,68 +50,69 @@ class Site(Protocol):
 
     @property
     def hook(self) -> str:
-        """The hook's canonical name."""
+        """Canonical name of the hook."""
 
     @property
     def d_in(self) -> int:
-        """Activations a token."""
+        """Number of activations per token."""
 
     @property
     def device(self) -> torch.device:
-        """Where `read` leaves them."""
+        """Device of the activations that `read` returns."""
 
     @property
     def cost(self) -> int:
-        """Multiply-adds that a token's activations take, roughly: what several processes share work out by."""
+        """Approximate multiply-adds per token, by which several processes divide the work."""
 
     def read(self, blocks: TokenBlocks) -> Tensor:
-        """Activations [n_tokens, d_in] of these blocks, float32, BOS and padding left out."""
+        """Return the activations [n_tokens, d_in] of these blocks, float32, without BOS and padding."""
 
     def residual(self, decoder: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """What decoder rows write into the residual stream; see `models.directions.residual_directions`."""
+        """Map decoder rows to residual directions; see `universality.models.directions.residual_directions`."""
 
     def unembedding(self, train: TokenBlocks, min_count: int) -> Unembedding:
-        """What logit weights need; see `models.directions.read_unembedding`."""
+        """Return the unembedding; see `universality.models.directions.read_unembedding`."""
 
     def spliced_loss(self, blocks: TokenBlocks, replace: Callable[[Tensor], Tensor]) -> float:
-        """The model's loss in nats with these activations replaced; NaN where the model is not at hand."""
+        """Compute the model's loss in nats with these activations replaced; NaN without a loaded model."""
 
 
 @runtime_checkable
 class SharedPass(Protocol):
-    """A site whose forward pass may serve other sites: those of the same model in memory."""
+    """Site whose forward pass can serve other sites of the same loaded model."""
 
     def read_with(self, sites: Mapping[str, Site], blocks: TokenBlocks) -> dict[str, Tensor]:
-        """What `Site.read` gives of those among ``sites`` (itself too) that one pass serves, by name."""
+        """Read those of ``sites`` that one pass serves, itself included; activations by name."""
 
 
 def read_together(sites: Mapping[str, Site], blocks: TokenBlocks) -> dict[str, Tensor]:
-    """What `Site.read` of each site gives, by name; sites of one model in memory take one forward pass."""
-    found: dict[str, Tensor] = {}
+    """Read all sites, with one forward pass for sites of the same loaded model; activations by name."""
+    activations: dict[str, Tensor] = {}
     for name, site in sites.items():
-        if name not in found:
-            found |= site.read_with(sites, blocks) if isinstance(site, SharedPass) else {name: site.read(blocks)}
-    return {name: found[name] for name in sites}
+        if name not in activations:
+            read = site.read_with(sites, blocks) if isinstance(site, SharedPass) else {name: site.read(blocks)}
+            activations |= read
+    return {name: activations[name] for name in sites}
 
 
 def harvest(
     sites: Mapping[str, Site], blocks: TokenBlocks, batch_blocks: int = BATCH_BLOCKS
 ) -> Iterator[tuple[Rows, dict[str, Tensor]]]:
-    """Activations of every model on the same tokens, in the order of the blocks; see `read_together`.
+    """Yield the activations of all models on the same tokens, in the order of the blocks.
 
     Parameters
     ----------
     sites
         Models at their hooks, by name.
     blocks
-        What they read, ``batch_blocks`` at a time.
+        Token blocks, read ``batch_blocks`` at a time.
 
     Yields
     ------
     Rows
-        Which tokens.
+        Tokens of the batch.
     dict of Tensor [n_tokens, d_in]
-        One float32 array a model, on the site's device.
+        One float32 array per model, on the site's device.
     """
     for start in range(0, len(blocks), batch_blocks):
         part = blocks.take(np.arange(start, min(start + batch_blocks, len(blocks))))

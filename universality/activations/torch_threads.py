@@ -1,14 +1,14 @@
-"""How many cores PyTorch's operators use in one thread of this process."""
+"""Number of cores that PyTorch's operators use in one thread of this process."""
 
 import torch
 
 
 def keep_threads(n_threads: int) -> None:
-    """Give PyTorch's operators so many cores in the calling thread, whatever other threads set later.
+    """Fix the number of cores for PyTorch's operators in the calling thread, whatever other threads set later.
 
-    A thread's first operator takes over the number that any thread set last, also where this thread had set its own
-    before: how sums are cut, and so their last bits, would depend on which thread came first. Asking for the number
-    has that behind it (``at::init_num_threads``).
+    A thread's first operator adopts the number that any thread set last, even if this thread has set its own before.
+    The cutting of sums, and with it their last bits, would then depend on which thread came first.
     """
+    # Reading the number triggers that adoption (at::init_num_threads) now, so that it cannot happen later.
     torch.get_num_threads()
     torch.set_num_threads(n_threads)

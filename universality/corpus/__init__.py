@@ -1,4 +1,4 @@
-"""Text, tokens, and the blocks that every model of a study reads."""
+"""Text, tokens and the token blocks that every model of a study reads."""
 
 from universality.corpus.blocks import TokenBlocks, cut_blocks
 from universality.corpus.common_text import CommonText, common_blocks

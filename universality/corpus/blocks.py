@@ -1,11 +1,11 @@
-"""Fixed-length token blocks: what every model of a study reads.
+"""Fixed-length token blocks, which every model of a study reads.
 
-A block is BOS, then up to ``n_ctx - 1`` tokens of *one* document, then padding. So no position ever sees
-another document, and two blocks of full length can be re-paired position by position in a null. BOS and
-padding positions are the model's business only: they enter no SAE batch, no moment, no correlation.
+A block is BOS, then up to ``n_ctx - 1`` tokens of *one* document, then padding. No position therefore sees another
+document, and a null distribution can re-pair two full blocks position by position. BOS and padding are for the models
+alone: they enter no SAE batch, no moment and no correlation.
 
-A special token inside a document (BOS, end of text, padding, or one written out in the text) ends a block there: it is
-left out, and the text behind it begins a new block, after a BOS of its own.
+A special token inside a document (BOS, end of text, padding, or one written out in the text) ends the block. It is
+dropped, and the text after it begins a new block with its own BOS.
 """
 
 import hashlib
@@ -41,19 +41,19 @@ class TokenBlocks:
     document : int32 [n_blocks]
         Index into ``documents``.
     documents : DocumentTable
-        Name, kind, group and split of each document.
+        Id, kind, group and split of each document.
     d_vocab : int
-        Token types of the tokenizer.
+        Size of the vocabulary.
     tokenizer_hash : str
-        Of the tokenizer that made the ids ("" for arrays that came tokenised).
+        Hash of the tokenizer that produced the ids ("" for arrays that were tokenised elsewhere).
     flagged_kinds : tuple of str
-        Kinds with too few groups, whose passages had to be split one by one.
+        Kinds with too few groups, whose passages were assigned to splits one by one.
     index : int64 [n_blocks], optional
-        Where these blocks stand among those that they were taken from (a cache of activations holds the whole); None
-        for the whole.
+        Positions of these blocks in the corpus that they were selected from, which a cache of activations needs; None
+        for the whole corpus.
     segment : int32 [n_blocks, n_ctx], optional
-        Where models of several tokenizers read one text (`universality.corpus.common_text`): the column of the blocks
-        of segments to which each token belongs, 0 for BOS and padding.
+        For models with different tokenizers (`universality.corpus.common_text`): the column, in the blocks of
+        segments, to which each token belongs; 0 for BOS and padding.
     """
 
     tokens: NDArray[np.int32]
@@ -71,23 +71,23 @@ class TokenBlocks:
 
     @property
     def n_ctx(self) -> int:
-        """Columns of a block."""
+        """Number of columns of a block."""
         return int(self.tokens.shape[1])
 
     @property
     def n_tokens(self) -> int:
-        """Tokens of text: without BOS, without padding."""
+        """Number of text tokens, without BOS and padding."""
         return int(self.length.sum()) - len(self)
 
     @property
     def valid(self) -> NDArray[np.bool_]:
-        """[n_blocks, n_ctx]: where a token of text stands (neither BOS nor padding)."""
+        """Mask of text tokens (neither BOS nor padding), bool [n_blocks, n_ctx]."""
         column = np.arange(self.n_ctx)
         return (column > 0) & (column < self.length[:, None])
 
     @cached_property
     def hash(self) -> str:
-        """sha256 over ids, lengths, documents with their labels and splits, and the tokenizer's hash."""
+        """Return the sha256 of ids, lengths, documents with labels and splits, and the tokenizer's hash."""
         digest = hashlib.sha256()
         for array in (self.tokens, self.length, self.document):
             digest.update(f"{array.dtype.str}{array.shape}".encode())
@@ -96,12 +96,12 @@ class TokenBlocks:
         return digest.hexdigest()
 
     def select(self, *splits: str) -> "TokenBlocks":
-        """The blocks of the documents of these splits; the document table stays whole, so indices agree."""
+        """Return the blocks whose documents are in these splits; the document table stays whole, so indices agree."""
         wanted = np.isin(np.array(self.documents.split), splits)
         return self.take(np.flatnonzero(wanted[self.document]))
 
     def take(self, blocks: NDArray[np.int64]) -> "TokenBlocks":
-        """The given blocks, in the given order."""
+        """Return the given blocks in the given order."""
         return replace(
             self,
             tokens=self.tokens[blocks],
@@ -112,7 +112,7 @@ class TokenBlocks:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write one ``.npz`` (no pickle), atomically."""
+        """Write one ``.npz`` file (no pickle) atomically."""
         segment: dict[str, Any] = {} if self.segment is None else {"segment": self.segment}
         with replacing(path) as partial, partial.open("wb") as file:
             np.savez(
@@ -126,12 +126,12 @@ class TokenBlocks:
 
     @classmethod
     def load(cls, path: str | Path) -> "TokenBlocks":
-        """Read what ``save`` wrote.
+        """Read a file that `save` wrote.
 
         Raises
         ------
         FormatError
-            If the file is something else, torn, or contradicts itself.
+            If the file is of another format, truncated, corrupt or inconsistent.
         """
         try:
             with naming_obstacles(path), as_path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
@@ -141,7 +141,7 @@ class TokenBlocks:
         except UniversalityError:
             raise
         except Exception as error:  # zipfile, numpy and json each raise their own
-            raise FormatError(f"{path}: not a file of token blocks, or a torn one: {error}") from None
+            raise FormatError(f"{path}: not a file of token blocks, or truncated or corrupt: {error}") from None
         if header.get("format") != _FORMAT or header.get("version") != _VERSION:
             raise FormatError(
                 f"{path}: expected {_FORMAT} version {_VERSION}, found {header.get('format')!r} "
@@ -185,29 +185,36 @@ def cut_blocks(
     flagged_kinds: tuple[str, ...] = (),
     special_ids: Iterable[int] = (),
 ) -> TokenBlocks:
-    """Cut each document's tokens into blocks of one BOS and up to ``n_ctx - 1`` tokens.
+    """Cut each document's tokens into blocks of one BOS and up to ``n_ctx - 1`` text tokens.
 
     Parameters
     ----------
     token_ids
-        One sequence of ids a document.
+        One sequence of ids per document.
     documents
-        A row a document.
+        One row per document.
     n_ctx
-        Columns of a block, BOS included.
+        Number of columns of a block, BOS included.
     bos_id, d_vocab, tokenizer_hash
-        Of the tokenizer; "" for ids that came tokenised.
+        BOS id, vocabulary size and hash of the tokenizer; the hash is "" for ids that were tokenised elsewhere.
     flagged_kinds
-        As `TokenBlocks` has them.
+        See `TokenBlocks`.
     special_ids
-        Ids that stand for no text, besides BOS. No block holds one; the text behind it begins a new block.
+        Ids besides BOS that stand for no text. No block holds one; the text after one begins a new block.
 
     Raises
     ------
     CorpusError
         If ``n_ctx`` leaves no room for text, or nothing is left to cut.
     MismatchError
-        If an id is outside ``[0, d_vocab)``, or the table has another number of documents.
+        If an id is outside ``[0, d_vocab)``, or the table has a different number of documents.
+
+    Examples
+    --------
+    >>> documents = DocumentTable(id=("a",), kind=("text",), group=("a",), split=("train",))
+    >>> blocks = cut_blocks([[5, 6, 7, 8]], documents, n_ctx=4, bos_id=0, d_vocab=10)
+    >>> blocks.tokens.tolist(), blocks.length.tolist()
+    ([[0, 5, 6, 7], [0, 8, 0, 0]], [4, 2])
     """
     if n_ctx < 2:
         raise CorpusError(f"n_ctx: expected at least 2 (BOS and a token), found {n_ctx}")
@@ -225,11 +232,13 @@ def cut_blocks(
         )
     step = n_ctx - 1
     n_blocks = -(-sizes // step)
+    # One row per block: the piece that it is cut from, and its rank among the blocks of that piece.
     piece = np.repeat(np.arange(len(sizes)), n_blocks)
     rank = np.arange(n_blocks.sum()) - np.repeat(np.cumsum(n_blocks) - n_blocks, n_blocks)
     used = np.minimum(sizes[piece] - rank * step, step)
     document = piece_of[piece]
     tokens = np.full((len(document), n_ctx), bos_id, np.int32)
+    # Boolean assignment fills row by row, and the stream lists pieces in the same order.
     tokens[:, 1:][np.arange(step) < used[:, None]] = stream
     return TokenBlocks(
         tokens,
@@ -245,11 +254,12 @@ def cut_blocks(
 def _pieces(
     token_ids: Sequence[Sequence[int] | NDArray[np.integer]], special: set[int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The tokens of text in a row, the lengths of the runs that no special token interrupts, and their documents."""
+    """Return the concatenated text tokens, and length and document of each run between special tokens."""
     sizes = np.array([len(ids) for ids in token_ids], np.int64)
     stream = np.concatenate([np.zeros(0, np.int64), *(np.asarray(ids, np.int64) for ids in token_ids if len(ids))])
     left_out = np.flatnonzero(np.isin(stream, sorted(special)))
     ends = np.cumsum(sizes)
+    # A run starts where a document starts and after every special token.
     starts = np.unique(np.concatenate([ends - sizes, left_out + 1]))
     starts = starts[starts < len(stream)]
     document = np.searchsorted(ends, starts, side="right")

@@ -1,15 +1,17 @@
-"""One text read by models of different tokenizers, and the stretches of it on which they are compared.
+"""Text read by models with different tokenizers, cut into segments on which the models are compared.
 
-A *boundary* of a tokenisation is a place between two characters that no token reaches across (0 and the text's end
-among them). A *segment* is the shortest stretch of characters that begins and ends at a boundary of every
-tokenisation: a token, where all agree, or a few tokens of each. Every token belongs to one segment, and every segment
-holds a token of each model. So segments are for models of several tokenizers what tokens are for models of one:
+A *boundary* of a tokenisation is a position between two characters that no token spans (the start and the end of the
+text included). A *segment* is the shortest stretch of characters that begins and ends at a boundary of every
+tokenisation: one token where all models agree, otherwise a few tokens of each. Every token belongs to one segment, and
+every segment holds at least one token of each model. Segments play the role that tokens play for models with one
+tokenizer:
 
-- characters that a tokenizer drops (a trimmed space) belong to the token after them; at the end, to the last;
-- the tokens of one character in several bytes stay together, since none of them ends before that character does.
+- characters that a tokenizer drops (such as a trimmed space) belong to the next token; at the end, to the last one;
+- the tokens of a multi-byte character stay together, because none of them ends before the character does.
 
-Blocks are cut at segments, at the same characters for all models: a BOS, then up to n_ctx − 1 tokens. Nulls re-pair
-blocks of equally many segments, so a block also ends after a number that nine of ten blocks reach before they are full.
+Blocks are cut between segments, at the same characters for all models: a BOS, then up to n_ctx − 1 tokens. Null
+distributions re-pair blocks with equal numbers of segments. A block therefore also ends after the number of segments
+that nine of ten full blocks reach.
 """
 
 import hashlib
@@ -26,29 +28,29 @@ from universality.corpus.documents import DocumentTable
 from universality.corpus.tokenizer import Tokenized, Tokenizer
 from universality.errors import CorpusError
 
-_BATCH = 1000  # documents that are tokenised at a time: their offsets take some 100 bytes a token
-_REACHED = 0.1  # quantile of the segments in a full block
+_BATCH = 1000  # documents tokenised at a time: their offsets take about 100 bytes per token
+_REACHED = 0.1  # quantile of segments in a full block: nine of ten get one length, which nulls can re-pair
 
 
 @dataclass(frozen=True)
 class CommonText:
-    """A text in segments, and as each model reads it.
+    """A text in segments, and in each model's tokens.
 
     Attributes
     ----------
     blocks
-        Of segments: ids of ``strings``, 0 where a block begins. What stores of features are written over.
+        Blocks of segment ids (indices into ``strings``; 0 opens a block). Feature stores have one row per segment.
     own
-        Model → the same blocks in its own tokens; ``segment`` says to which column of ``blocks`` each token belongs.
+        Model → the same blocks in its own tokens; ``segment`` gives the column of ``blocks`` to which a token belongs.
     strings
-        The text of each segment id; "" for 0.
+        Text of each segment id; "" for 0.
     left_out
-        Segments of more tokens than a block has room for, which no model reads.
+        Number of segments with more tokens than fit in a block; no model reads them.
     special_left_out
-        Segments that hold a special token of any tokenizer, which no model reads either: the text behind one begins a
-        new block.
+        Number of segments that hold a special token of any tokenizer; no model reads them, and the text after one
+        begins a new block.
     repeated, notes
-        As `universality.corpus.Corpus` has them.
+        See `universality.corpus.Corpus`.
     """
 
     blocks: TokenBlocks
@@ -62,9 +64,9 @@ class CommonText:
 
 @dataclass(frozen=True)
 class _Document:
-    """A document's segments: where they end in its text, and the first token of each for every model (and the end).
+    """Segments of a document: character bounds, and per model the first token of each segment (and the token count).
 
-    ``special`` says which segments hold a special token of any model.
+    ``special`` marks segments that hold a special token of any model.
     """
 
     text: str
@@ -82,27 +84,28 @@ def common_blocks(
     n_ctx: int = 128,
     flagged_kinds: tuple[str, ...] = (),
 ) -> CommonText:
-    """Cut documents into blocks that models of different tokenizers read side by side.
+    """Cut documents into blocks that models with different tokenizers read side by side.
 
     Parameters
     ----------
     texts
-        One a document.
+        One text per document.
     tokenizers
         Model → its tokenizer.
     n_ctx
-        Columns of a block, BOS included, for every model.
+        Number of columns of a block, BOS included, for every model.
 
     Raises
     ------
     CorpusError
-        If ``n_ctx`` leaves no room for text, or no document has a segment that fits a block.
+        If ``n_ctx`` leaves no room for text, or no document has a segment that fits in a block.
     """
     if n_ctx < 2:
         raise CorpusError(f"n_ctx: expected at least 2 (BOS and a token), found {n_ctx}")
     read = list(_read(texts, list(tokenizers.values())))
+    # Segments in blocks that are full; a document's last block is short for want of text and does not count.
     full = [
-        stop - start for _, document in read for start, stop in _cut(document, n_ctx - 1) if _goes_on(document, stop)
+        stop - start for _, document in read for start, stop in _cut(document, n_ctx - 1) if _continues(document, stop)
     ]
     most = max(1, int(np.quantile(full, _REACHED))) if full else n_ctx - 1
     pieces = [(i, document, *piece) for i, document in read for piece in _cut(document, n_ctx - 1, most)]
@@ -119,7 +122,16 @@ def common_blocks(
 
 
 def boundaries(tokenized: Tokenized, n_characters: int) -> IntArray:
-    """Places between characters that no token reaches across, rising from 0 to ``n_characters``."""
+    """Return the positions between characters that no token spans, in increasing order.
+
+    Examples
+    --------
+    >>> ids = np.zeros(3, np.int32)
+    >>> boundaries(Tokenized(ids, start=np.array([0, 2, 3]), end=np.array([2, 4, 5])), 5).tolist()
+    [0, 2, 5]
+    """
+    # Spans may overlap or go backwards (tokens of one character, normalisers), so both sides take running extremes:
+    # a boundary follows token i if every later token starts at or after the end of all tokens up to i.
     start, end = tokenized.start, np.maximum.accumulate(tokenized.end)
     later = np.minimum.accumulate(start[::-1])[::-1]
     cut = end[:-1][later[1:] >= end[:-1]]
@@ -127,25 +139,25 @@ def boundaries(tokenized: Tokenized, n_characters: int) -> IntArray:
 
 
 def _read(texts: Sequence[str], tokenizers: Sequence[Tokenizer]) -> Iterator[tuple[int, _Document]]:
-    """Documents that have a token in every tokenisation, with their numbers."""
+    """Yield number and segments of every document that has a token in each tokenisation."""
     for low in range(0, len(texts), _BATCH):
         part = texts[low : low + _BATCH]
         every = zip(*(tokenizer.encode_with_spans(part) for tokenizer in tokenizers), strict=True)
-        for i, (text, found) in enumerate(zip(part, every, strict=True)):
-            if not all(len(tokenized.ids) for tokenized in found):
+        for i, (text, tokenisations) in enumerate(zip(part, every, strict=True)):
+            if not all(len(tokenized.ids) for tokenized in tokenisations):
                 continue
-            bounds = boundaries(found[0], len(text))
-            for tokenized in found[1:]:
+            bounds = boundaries(tokenisations[0], len(text))
+            for tokenized in tokenisations[1:]:
                 bounds = np.intersect1d(bounds, boundaries(tokenized, len(text)), assume_unique=True)
-            first = [_first_tokens(tokenized, bounds) for tokenized in found]
-            ids = [tokenized.ids for tokenized in found]
+            first = [_first_tokens(tokenized, bounds) for tokenized in tokenisations]
+            ids = [tokenized.ids for tokenized in tokenisations]
             yield low + i, _Document(text, bounds, ids, first, _special(ids, first, tokenizers))
 
 
 def _first_tokens(tokenized: Tokenized, bounds: IntArray) -> IntArray:
-    """[n_segments + 1] the first token of each segment, and the number of tokens."""
+    """Return the first token of each segment and the number of tokens, [n_segments + 1]."""
     before = np.concatenate([[0], np.maximum.accumulate(tokenized.end)[:-1]])
-    start = np.maximum.accumulate(np.minimum(tokenized.start, before))  # what was dropped before it is the token's
+    start = np.maximum.accumulate(np.minimum(tokenized.start, before))  # dropped characters belong to the next token
     first: IntArray = np.searchsorted(start, bounds[:-1], side="left").astype(np.int64)
     first = np.append(first, len(start))
     assert (np.diff(first) > 0).all(), "a segment without a token"
@@ -155,15 +167,15 @@ def _first_tokens(tokenized: Tokenized, bounds: IntArray) -> IntArray:
 def _special(
     ids: Sequence[NDArray[np.int32]], first: Sequence[IntArray], tokenizers: Sequence[Tokenizer]
 ) -> NDArray[np.bool_]:
-    """[n_segments] whether a model's special token stands there."""
+    """Mark the segments that hold a special token of any model, [n_segments]."""
     special = np.zeros(len(first[0]) - 1, bool)
     for tokens, starts, tokenizer in zip(ids, first, tokenizers, strict=True):
         special |= np.logical_or.reduceat(np.isin(tokens, tokenizer.special_ids), starts[:-1])
     return special
 
 
-def _goes_on(document: _Document, stop: int) -> bool:
-    """Whether text follows a run at once."""
+def _continues(document: _Document, stop: int) -> bool:
+    """Return whether text follows a run immediately."""
     return stop < _n(document) and not document.special[stop]
 
 
@@ -172,9 +184,9 @@ def _n(document: _Document) -> int:
 
 
 def _cut(document: _Document, room: int, most: int | None = None) -> Iterator[tuple[int, int]]:
-    """Runs of segments that have at most ``room`` tokens of every model.
+    """Yield runs of segments with at most ``room`` tokens of every model and at most ``most`` segments.
 
-    What alone has more is stepped over, and so are special tokens.
+    A segment with more than ``room`` tokens is skipped, and so are special tokens.
     """
     at, n = 0, _n(document)
     special = np.append(np.flatnonzero(document.special), n)
@@ -183,7 +195,7 @@ def _cut(document: _Document, room: int, most: int | None = None) -> Iterator[tu
         stop = min(stop, int(special[np.searchsorted(special, at)]), n if most is None else at + most)
         if stop > at:
             yield at, stop
-        at = max(stop, at + 1)
+        at = max(stop, at + 1)  # an empty run: the segment at ``at`` is special or too long, and is skipped
 
 
 Piece = tuple[int, _Document, int, int]
@@ -196,7 +208,7 @@ def _segments(
     tokenizers: Mapping[str, Tokenizer],
     flagged_kinds: tuple[str, ...],
 ) -> tuple[TokenBlocks, tuple[str, ...]]:
-    """Blocks of segment ids, numbered as they come."""
+    """Build the blocks of segment ids, numbered in order of first appearance."""
     number: dict[str, int] = {"": 0}
     tokens = np.zeros((len(pieces), n_ctx), np.int32)
     for row, (_, document, start, stop) in enumerate(pieces):
@@ -217,7 +229,7 @@ def _segments(
 
 
 def _own(pieces: Sequence[Piece], k: int, tokenizer: Tokenizer, common: TokenBlocks) -> TokenBlocks:
-    """The blocks in the tokens of the model numbered ``k``."""
+    """Build the blocks in the tokens of model number ``k``."""
     tokens = np.full(common.tokens.shape, tokenizer.bos_id, np.int32)
     segment, length = np.zeros_like(tokens), np.zeros_like(common.length)
     for row, (_, document, start, stop) in enumerate(pieces):

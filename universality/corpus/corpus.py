@@ -1,4 +1,4 @@
-"""From a source of text or tokens to token blocks with splits."""
+"""Building a corpus: from text or token arrays to token blocks with splits."""
 
 import logging
 from collections import Counter
@@ -20,22 +20,22 @@ from universality.errors import CorpusError
 from universality.files import as_path
 
 _log = logging.getLogger(__name__)
-_SAMPLED = 1000  # documents in which padding is looked for
-_RUN = 4  # tokens of one id in a row that look like padding
+_SAMPLED = 1000  # documents that are searched for padding
+_RUN = 4  # equal ids at an end of a document that count as probable padding
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Token blocks and the tokenizer that made them (None for arrays that came tokenised).
+    """Token blocks and the tokenizer that produced them (None for arrays that were tokenised elsewhere).
 
     Attributes
     ----------
     special_left_out
-        Special tokens inside documents, which stand in no block; a BOS at a document's start is not counted.
+        Number of special tokens inside documents, which no block holds; a BOS that opens a document is not counted.
     repeated
-        Held-out documents whose exact text is also that of a document in another split.
+        Number of held-out documents whose exact text is also in another split.
     notes
-        What was left out of the source, a sentence each; what is noted while reading is also logged.
+        One sentence for each part of the source that was left out; notes made while reading are also logged.
     """
 
     blocks: TokenBlocks
@@ -55,45 +55,53 @@ def build_corpus(
     split_seed: int = 0,
     max_documents: int | None = None,
 ) -> Corpus:
-    """Read text, split its documents, tokenize, and cut blocks.
+    """Read text, split its documents, tokenise it and cut it into blocks.
 
     Parameters
     ----------
     source
-        What `universality.corpus.passages.read_passages` reads.
+        See `universality.corpus.passages.read_passages`.
     tokenizer
         ``"train"`` to train a byte-level BPE of ``d_vocab`` types on the training documents; ``"starter"`` for
-        the shipped one; a path to a ``tokenizer.json`` or a folder with one; or a tokenizer.
+        the shipped tokenizer; a path to a ``tokenizer.json`` or its folder; or a tokenizer.
     n_ctx
-        Columns of a block, BOS included.
+        Number of columns of a block, BOS included.
     held_out, split_seed
-        As for `universality.corpus.splits.split_documents`.
+        See `universality.corpus.splits.split_documents`.
     max_documents
-        Read only so many documents, the first ones (of a shuffled corpus a fair sample); nothing behind them is read.
+        Read only the first ``max_documents`` documents, a fair sample if the corpus is shuffled.
+
+    Examples
+    --------
+    >>> corpus = build_corpus(max_documents=20, n_ctx=64)
+    >>> corpus.blocks.n_ctx, corpus.tokenizer.d_vocab
+    (64, 4096)
+    >>> sorted(set(corpus.blocks.documents.split))
+    ['choose', 'report', 'train']
     """
     reading = read_source(source, max_documents)
     passages = reading.passages
     documents, flagged = _table(passages, held_out, split_seed)
     if isinstance(tokenizer, Tokenizer):
-        made = tokenizer
-    elif str(tokenizer) == "train":
-        made = train_bpe((p.text for p, s in zip(passages, documents.split, strict=True) if s == TRAIN), d_vocab)
+        reader = tokenizer
+    elif str(tokenizer) == "train":  # on training documents alone, so that held-out text shapes no vocabulary
+        reader = train_bpe((p.text for p, s in zip(passages, documents.split, strict=True) if s == TRAIN), d_vocab)
     else:
-        made = load_tokenizer(tokenizer)
-    token_ids = made.encode([passage.text for passage in passages])
+        reader = load_tokenizer(tokenizer)
+    token_ids = reader.encode([passage.text for passage in passages])
     blocks = cut_blocks(
         token_ids,
         documents,
         n_ctx=n_ctx,
-        bos_id=made.bos_id,
-        d_vocab=made.d_vocab,
-        tokenizer_hash=made.hash,
+        bos_id=reader.bos_id,
+        d_vocab=reader.d_vocab,
+        tokenizer_hash=reader.hash,
         flagged_kinds=flagged,
-        special_ids=made.special_ids,
+        special_ids=reader.special_ids,
     )
-    special = sum(map(len, token_ids)) - blocks.n_tokens - _opened(token_ids, made.bos_id)
+    special = sum(map(len, token_ids)) - blocks.n_tokens - _opened(token_ids, reader.bos_id)
     repeated = repeated_documents([passage.text for passage in passages], documents.split)
-    return Corpus(blocks, made, special, repeated, reading.notes)
+    return Corpus(blocks, reader, special, repeated, reading.notes)
 
 
 def build_common(
@@ -105,17 +113,17 @@ def build_common(
     split_seed: int = 0,
     max_documents: int | None = None,
 ) -> CommonText:
-    """Read text for models of different tokenizers, and split its documents: see `universality.corpus.common_text`.
+    """Read and split text for models with different tokenizers; see `universality.corpus.common_text`.
 
     Parameters
     ----------
     tokenizers
-        Model → its tokenizer. Other parameters as for `build_corpus`.
+        Model → its tokenizer. For the other parameters see `build_corpus`.
 
     Raises
     ------
     CorpusError
-        If all models have one tokenizer, or no text fits a block.
+        If all models share one tokenizer, or no text fits in a block.
     """
     if len({tokenizer.hash for tokenizer in tokenizers.values()}) < 2:
         raise CorpusError(
@@ -141,23 +149,23 @@ def build_from_arrays(
     split_seed: int = 0,
     max_documents: int | None = None,
 ) -> Corpus:
-    """Blocks from tokens that someone else made.
+    """Build blocks from an array of token ids.
 
     Parameters
     ----------
     tokens : int [n_documents, n], or int [n] with ``document_separator``, or the path of such a ``.npy``
-        A row a document; or one stream in which the separator's id ends each document.
+        One row per document; or one stream in which the separator ends each document.
     d_vocab
-        Token types; every id is below it.
+        Size of the vocabulary; every id is below it.
     bos_id
-        The id that opens a block. Where it stands in a document it is left out: the block brings its own.
+        Id that opens a block. It is dropped from documents, since every block has its own.
     n_ctx, held_out, split_seed, max_documents
-        As for `build_corpus`.
+        See `build_corpus`.
     document_separator
-        The id that ends each document of a stream.
+        Id that ends each document of a stream.
     special_ids
-        Other ids that stand for no text, as end of text and padding do: left out wherever they stand, and the tokens
-        behind them begin a new block.
+        Other ids that stand for no text, such as end of text and padding. They are dropped wherever they occur, and the
+        tokens after them begin a new block.
 
     Raises
     ------
@@ -165,6 +173,13 @@ def build_from_arrays(
         If the array is not of integers, a stream has no separator, or rows have one.
     MismatchError
         If an id, or ``bos_id``, is outside the vocabulary.
+
+    Examples
+    --------
+    >>> stream = np.array([5, 6, 1, 7, 1])
+    >>> corpus = build_from_arrays(stream, d_vocab=10, bos_id=0, n_ctx=4, document_separator=1, held_out=0)
+    >>> corpus.blocks.tokens.tolist()
+    [[0, 5, 6, 0], [0, 7, 0, 0]]
     """
     name = str(tokens) if isinstance(tokens, str | Path) else "array"
     rows = _rows(name, _integers(name, tokens), document_separator)
@@ -181,7 +196,7 @@ def build_from_arrays(
 
 
 def repeated_documents(contents: Sequence[Hashable], split: Sequence[str]) -> int:
-    """How many held-out documents have the very contents of a document in another split."""
+    """Count the held-out documents whose exact contents also occur in another split."""
     splits: dict[Hashable, set[str]] = {}
     for content, part in zip(contents, split, strict=True):
         splits.setdefault(content, set()).add(part)
@@ -189,12 +204,12 @@ def repeated_documents(contents: Sequence[Hashable], split: Sequence[str]) -> in
 
 
 def _opened(token_ids: Sequence[Any], bos_id: int) -> int:
-    """Documents that bring a BOS of their own."""
+    """Count the documents that begin with a BOS."""
     return sum(bool(len(ids)) and int(ids[0]) == bos_id for ids in token_ids)
 
 
 def _integers(name: str, tokens: NDArray[np.integer] | str | Path) -> NDArray[np.integer]:
-    """The array, read if it is a file; refused where it does not hold token ids."""
+    """Return the array, read from its file if necessary; raise CorpusError unless it holds token ids."""
     try:
         array = (
             np.load(as_path(tokens), allow_pickle=False, mmap_mode="r") if isinstance(tokens, str | Path) else tokens
@@ -202,13 +217,13 @@ def _integers(name: str, tokens: NDArray[np.integer] | str | Path) -> NDArray[np
     except (OSError, ValueError, EOFError) as error:
         raise CorpusError(f"{name}: not a .npy array of token ids: {error}") from None
     if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.integer) or array.ndim not in (1, 2):
-        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise CorpusError(f"{name}: expected integers of shape [n_documents, n] or [n], found {found}")
+        given = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise CorpusError(f"{name}: expected integers of shape [n_documents, n] or [n], found {given}")
     return array
 
 
 def _rows(name: str, array: NDArray[np.integer], separator: int | None) -> list[NDArray[np.integer]]:
-    """One array a document."""
+    """Split into one array per document."""
     if array.ndim == 2 and separator is not None:
         raise CorpusError(
             f"{name}: expected one stream [n] with document_separator, found rows {array.shape}. If every row is a "
@@ -229,16 +244,16 @@ def _rows(name: str, array: NDArray[np.integer], separator: int | None) -> list[
 
 
 def _padding_noted(name: str, rows: Sequence[NDArray[np.integer]], special: set[int]) -> tuple[str, ...]:
-    """A note where rows end or begin with one id again and again, as padded ones do."""
-    some = [np.asarray(row[~np.isin(row, list(special))]) for row in rows[:: max(1, len(rows) // _SAMPLED)]]
-    ends = [ids[part] for ids in some if len(ids) > _RUN for part in (slice(-_RUN, None), slice(_RUN))]
+    """Return a note if many documents begin or end with a run of one id, as padded ones do."""
+    sampled = [np.asarray(row[~np.isin(row, list(special))]) for row in rows[:: max(1, len(rows) // _SAMPLED)]]
+    ends = [ids[part] for ids in sampled if len(ids) > _RUN for part in (slice(-_RUN, None), slice(_RUN))]
     runs = Counter(int(end[0]) for end in ends if (end == end[0]).all())
-    if not runs or runs.most_common(1)[0][1] < max(2, len(some) // 10):
+    if not runs or runs.most_common(1)[0][1] < max(2, len(sampled) // 10):
         return ()
     ((token, times),) = runs.most_common(1)
     note = (
-        f"{name}: {times} of {len(some)} documents begin or end with {_RUN} or more tokens of id {token}: if that is "
-        "padding, name it in special_ids (corpus.special_ids), for now it counts as text"
+        f"{name}: {times} of {len(sampled)} documents begin or end with {_RUN} or more tokens of id {token}: if "
+        "that is padding, name it in special_ids (corpus.special_ids), for now it counts as text"
     )
     _log.warning(note)
     return (note,)

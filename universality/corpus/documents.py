@@ -1,39 +1,41 @@
-"""The table of documents that token rows refer to by integer index."""
+"""Table of documents, to which token rows refer by integer index."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
 
+from universality.corpus.splits import CHOOSE, REPORT, TRAIN
 from universality.errors import CorpusError
 
 _NOT_IN_HDF5 = re.compile("[\0\ud800-\udfff]")
-SPLITS = ("train", "choose", "report")
+SPLITS = (TRAIN, CHOOSE, REPORT)
 MAX_NAME = 4096
-"""Characters of an id, kind or group: a feature store gives every name the space of the longest in its column."""
+"""Longest id, kind or group, in characters: a feature store pads every name to the longest in its column."""
 MAX_KINDS = 32_767
-"""Kinds of one feature store, which numbers them in 16 bits."""
+"""Most kinds in one feature store, which numbers them in 16 bits."""
 
 
 @dataclass(frozen=True)
 class DocumentTable:
-    """What is known of each document; row ``i`` describes the document that token rows call ``i``.
+    """Id, kind, group and split of each document; row ``i`` describes document ``i`` of the token rows.
 
     Parameters
     ----------
     id
-        [n_documents] the name of each document in its corpus.
+        [n_documents] name of each document in its corpus.
     kind
-        [n_documents] what sort of text it is ("en", "base64", "dna", ...).
+        [n_documents] category of its text ("en", "base64", "dna", ...).
     group
-        [n_documents] documents of one source share a group; splits and bootstraps never cut through one.
+        [n_documents] work that it is part of. Splits and bootstraps keep the documents of a group together, except in
+        flagged kinds (`universality.corpus.splits`).
     split
         [n_documents] "train", "choose" (the half that chooses partners) or "report" (the half that reports).
 
     Raises
     ------
     CorpusError
-        When the columns differ in length, hold something other than text, or name an unknown split.
+        If the columns differ in length, hold anything but text, or name an unknown split.
     """
 
     id: tuple[str, ...]
@@ -60,7 +62,7 @@ class DocumentTable:
 
 
 def name_fault(value: str) -> str | None:
-    """Why a feature store cannot hold a name, and what to do; None where it can."""
+    """Explain why a feature store cannot hold a name and what to do; None if it can."""
     if len(value) > MAX_NAME:
         return f"has {len(value)} characters, {MAX_NAME} are allowed; shorten it"
     # HDF5 text ends at a NUL and is UTF-8, which has no lone surrogates.

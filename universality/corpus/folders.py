@@ -1,4 +1,4 @@
-"""The files below a folder, and what is passed over there."""
+"""Files below a folder, and a record of the entries that are skipped."""
 
 import os
 from collections.abc import Iterator
@@ -7,22 +7,22 @@ from pathlib import Path
 
 from universality.errors import CorpusError
 
-_NAMED = 5  # names in a note
+_SHOWN = 5  # names in a note
 
 
 @dataclass
 class PassedOver:
-    """What `files_below` did not give, as paths below the folder."""
+    """Entries that `files_below` skipped, as paths relative to the folder."""
 
     hidden: list[str] = field(default_factory=list)
     """Files and folders whose names begin with a dot, as ``.git`` does."""
     linked: list[str] = field(default_factory=list)
-    """Links to folders that are read under another name."""
+    """Links to folders that are read under another path."""
     unreadable: list[str] = field(default_factory=list)
     """Broken links, pipes, sockets and devices."""
 
     def notes(self, folder: Path) -> tuple[str, ...]:
-        """A sentence for each sort that occurred."""
+        """Return one sentence for each reason that occurred."""
         why = (
             (self.hidden, "hidden files and folders are not read"),
             (self.linked, "links to folders that are read elsewhere are not followed"),
@@ -32,12 +32,12 @@ class PassedOver:
 
 
 def shown(path: str | Path) -> str:
-    """A path as text that any terminal prints: bytes that are not UTF-8 are written ``\\xe9``."""
+    """Return a path as printable text; bytes that are not UTF-8 are written as ``\\xe9``."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def files_below(folder: Path, passed_over: PassedOver) -> Iterator[Path]:
-    """Files in the order of their paths, lazily; links to folders outside are followed, every folder once."""
+    """Yield files in order of their paths; links to outside folders are followed, every folder once."""
     root = folder.resolve()
     yield from _below(folder, root, {root}, folder, passed_over)
 
@@ -55,7 +55,7 @@ def _below(folder: Path, root: Path, seen: set[Path], top: Path, passed_over: Pa
             passed_over.hidden.append(name)
         elif path.is_dir():
             place = path.resolve()
-            # What lies inside the folder is met there; a link may also lead back to a folder above itself.
+            # A link into the folder would read its files twice; one to a folder above it would never end.
             if place in seen or (path.is_symlink() and (root in place.parents or place in root.parents)):
                 passed_over.linked.append(name)
                 continue
@@ -68,5 +68,5 @@ def _below(folder: Path, root: Path, seen: set[Path], top: Path, passed_over: Pa
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,7 +1,7 @@
-"""Files of records: JSON lines, JSON arrays, CSV, TSV and Parquet, one passage a record, read one after another.
+"""Reading of record files (JSON lines, JSON arrays, CSV, TSV and Parquet), one passage per record.
 
-A record has a ``text`` and may have an ``id``, a ``kind`` and a ``group``. A field that holds nothing (null, NaN, an
-empty cell) is absent.
+A record has a ``text`` and may have an ``id``, a ``kind`` and a ``group``. A field without a value (null, NaN, an empty
+cell) is absent.
 """
 
 import bz2
@@ -32,7 +32,7 @@ _FORMATS = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-_MAGIC = {  # how files begin that are neither text nor records
+_MAGIC = {  # first bytes of files that are neither text nor records, and what to do with them
     b"PK\x03\x04": "a ZIP archive (or a document of Office); unpack it, or save it as text",
     b"%PDF": "a PDF; save it as text",
     b"\x1f\x8b": "gzip without its ending; name it .gz, as in text.jsonl.gz",
@@ -49,40 +49,40 @@ _MAGIC = {  # how files begin that are neither text nor records
 }
 _READ_AS = {"json": "JSON lines", "csv": "CSV", "parquet": "Parquet"}
 _FIELDS = ("text", "id", "kind", "group")
-_ROWS = 1000  # records of Parquet that are read at a time
+_ROWS = 1000  # Parquet records per batch
 _LONGEST_CELL = 1 << 30  # the csv module's own limit is 131,072 characters, less than a book
 
 
 @dataclass(frozen=True)
 class Record:
-    """One record and where it stands."""
+    """One record and its position in the file."""
 
     place: str
-    """``line 7``, ``record 7``."""
+    """Position for messages: ``line 7`` or ``record 7``."""
     number: int
-    """From 1."""
+    """Number of the record, from 1."""
     values: Mapping[str, Any]
-    """Its fields."""
+    """Field → value."""
 
 
 def format_of(path: Path) -> str | None:
-    """``json``, ``csv`` or ``parquet`` by the ending, in any case and before ``.gz``; None for text."""
+    """Return ``json``, ``csv`` or ``parquet`` according to the file's ending; None for plain text."""
     return _FORMATS.get(format_ending(path))
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """All records of a file, lazily where its format allows it (a JSON array is read whole).
+    """Yield the records of a file, lazily except for a JSON array.
 
     Raises
     ------
     CorpusError
-        If it is not what its ending says, with the line or the record.
+        If the file is not of the format that its ending states; names the line or record.
     """
     return {"json": _json, "csv": _csv, "parquet": _parquet}[format_of(path) or "json"](path)
 
 
 def has_text(path: Path) -> bool:
-    """Whether a file's first record is one with a ``text``."""
+    """Return whether the first record of a file has a ``text``."""
     try:
         first = next(read_records(path), None)
     except CorpusError:
@@ -91,13 +91,13 @@ def has_text(path: Path) -> bool:
 
 
 def read_text(path: Path) -> str:
-    """A text file, unpacked where it is compressed, without a byte-order mark."""
+    """Read a text file, decompressed if necessary and without a byte-order mark."""
     with _opened(path) as file:
         return _decoded(shown(path), file.read())
 
 
 def absent(value: Any) -> bool:
-    """Whether a field holds nothing: null, NaN, or no character but spaces."""
+    """Return whether a field has no value: null, NaN, or nothing but whitespace."""
     if isinstance(value, str):
         return not value.strip()
     return value is None or (isinstance(value, float) and math.isnan(value))
@@ -105,6 +105,7 @@ def absent(value: Any) -> bool:
 
 def _json(path: Path) -> Iterator[Record]:
     with _opened(path) as file:
+        # People call both JSON lines and arrays .json or .jsonl: the first line decides, not the ending alone.
         first = file.readline()
         start = first.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
         whole = start == b"[" or (format_ending(path) == ".json" and not _is_object(first))
@@ -124,7 +125,7 @@ def _lines(path: Path, file: IO[bytes]) -> Iterator[Record]:
 
 
 def _array(path: Path, content: bytes) -> Iterator[Record]:
-    """An array of objects, or one object."""
+    """Yield the objects of an array, or a single object."""
     values = _parsed(shown(path), _decoded(shown(path), content))
     for number, record in enumerate(values if isinstance(values, list) else [values], start=1):
         if not isinstance(record, dict):
@@ -143,22 +144,22 @@ def _is_object(line: bytes) -> bool:
 
 
 def _parsed(where: str, text: str) -> Any:
-    def one_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        """The object, unless a field that is read stands in it twice: JSON would keep the last in silence."""
+    def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Build the object; raise if it repeats a field that is read, of which json would keep the last silently."""
         names = [name for name, _ in pairs if name in _FIELDS]
         if len(set(names)) < len(names):
             raise CorpusError(f"{where}: a field is given twice, found {', '.join(map(repr, names))}; leave one out")
         return dict(pairs)
 
     try:
-        return json.loads(text, object_pairs_hook=one_of_each)
+        return json.loads(text, object_pairs_hook=unique_fields)
     except CorpusError:
         raise
     except json.JSONDecodeError as error:
         raise CorpusError(f"{where}: not JSON: {error}") from None
     except RecursionError:
         raise CorpusError(f"{where}: nested too deeply to be read; keep text, id, kind and group alone") from None
-    except ValueError:  # Python converts no integer of more digits than sys.get_int_max_str_digits()
+    except ValueError:  # an integer with more digits than sys.get_int_max_str_digits()
         raise CorpusError(
             f"{where}: holds a number of thousands of digits; write it as text, or leave it out"
         ) from None
@@ -209,9 +210,9 @@ def _parquet(path: Path) -> Iterator[Record]:
 
 
 def _check_columns(path: Path, names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if name in _FIELDS and names.count(name) > 1})
-    if twice:
-        raise CorpusError(f"{shown(path)}: the column {twice[0]!r} is there twice; leave one out")
+    repeated = sorted({name for name in names if name in _FIELDS and names.count(name) > 1})
+    if repeated:
+        raise CorpusError(f"{shown(path)}: the column {repeated[0]!r} is there twice; leave one out")
     if len(names) == 1 and "text" in re.split(r"[;|\t]", names[0]) and names[0] != "text":
         raise CorpusError(f"{shown(path)}: expected commas between columns, found {names[0]!r}; save it with commas")
     if "text" not in names:
@@ -222,7 +223,7 @@ def _check_columns(path: Path, names: Sequence[str]) -> None:
 
 
 def format_ending(path: Path) -> str:
-    """The last ending in lower case, before that of a compression."""
+    """Return the last ending in lower case, ignoring that of a compression."""
     endings = [ending.lower() for ending in path.suffixes]
     if endings and endings[-1] in _OPENERS:
         endings.pop()
@@ -231,7 +232,7 @@ def format_ending(path: Path) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked; whatever goes wrong while they are read names the file."""
+    """Open a file as decompressed bytes; errors while reading name the file."""
     opener = _OPENERS.get(path.suffix.lower(), open)
     try:
         with opener(path, "rb") as file:
@@ -242,7 +243,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _decoded(where: str, content: bytes) -> str:
-    """UTF-8 as text; what is something else is refused by name."""
+    """Decode UTF-8; refuse anything else, by its name where its first bytes are known."""
     try:
         text = content.removeprefix(b"\xef\xbb\xbf").decode()
     except UnicodeDecodeError as error:
@@ -251,6 +252,6 @@ def _decoded(where: str, content: bytes) -> str:
             f"{where}: expected UTF-8 text, found byte {error.object[error.start]:#04x} at offset {error.start}; "
             + (f"it is {what}" if what else "convert the file, or leave it out")
         ) from None
-    if 3 * content.count(b"\0") > len(content):  # letters of UTF-16 are every other byte 0
+    if 3 * content.count(b"\0") > len(content):  # UTF-16 of Latin letters is also valid UTF-8
         raise CorpusError(f"{where}: expected UTF-8 text, found NUL at every other byte: probably UTF-16; convert it")
     return text

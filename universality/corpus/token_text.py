@@ -1,8 +1,8 @@
-"""Token types as text.
+"""Text of each token type.
 
-A byte-level vocabulary writes bytes as printable characters, SentencePiece a space as ``▁`` and a byte as ``<0xE4>``,
-WordPiece the inside of a word as ``##ing``. The same letters mean different things in them: ``é`` is byte 0xE9 in the
-first and a letter in the others, so the tokenizer's own decoder is asked.
+A byte-level vocabulary writes bytes as printable characters, SentencePiece writes a space as ``▁`` and a byte as
+``<0xE4>``, and WordPiece writes the inside of a word as ``##ing``. The same letter means different things in them:
+``é`` is byte 0xE9 in the first and a letter in the others. The tokenizer's own decoder is therefore used.
 """
 
 import json
@@ -13,12 +13,12 @@ from tokenizers import Tokenizer as _HFTokenizer
 from tokenizers import decoders
 
 _BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
-_MARKS = "▁#Ġ"  # what vocabularies put before a piece of a word
-_TRIED = 200  # pieces of plain letters that are tried as a neighbour
+_MARKS = "▁#Ġ"  # prefixes that vocabularies put before a piece of a word
+_TRIED = 200  # most pieces of plain letters that are tried as a neighbour
 
 
 def strings_of(backend: _HFTokenizer, d_vocab: int, byte_level: bool) -> tuple[str, ...]:
-    """Each token type as `universality.corpus.tokenizer.Tokenizer.token_strings` has it."""
+    """Return the string of each token type; see `universality.corpus.tokenizer.Tokenizer.token_strings`."""
     added, alphabet = backend.get_added_tokens_decoder(), _byte_of_character() if byte_level else {}
     strings = []
     for token_id in range(d_vocab):
@@ -33,7 +33,7 @@ def strings_of(backend: _HFTokenizer, d_vocab: int, byte_level: bool) -> tuple[s
 
 
 def texts_of(backend: _HFTokenizer, strings: Sequence[str]) -> tuple[str, ...]:
-    """What the tokenizer's decoder makes of each token between two others: ``▁the`` is " the", ``##ing`` "ing".
+    """Decode each token type between two other tokens: ``▁the`` becomes " the", ``##ing`` becomes "ing".
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ def texts_of(backend: _HFTokenizer, strings: Sequence[str]) -> tuple[str, ...]:
 
 
 def _between(backend: _HFTokenizer, strings: Sequence[str], alone: dict[int, str], neighbour: int) -> list[str]:
-    """Decoded between two tokens of plain letters, whose own text is then cut off."""
+    """Decode each token between two tokens of plain letters, and cut off the text of these two."""
     head = alone[neighbour]
-    # A word's first piece brings the space before it; where it does not, that space is the middle token's.
+    # If the neighbour begins a word, its second copy decodes with a space before it; that space is cut off with it.
     spaced = _decoded(backend, [[neighbour, neighbour]])[0][len(head) :]
     texts = list(strings)
     for i, whole in zip(alone, _decoded(backend, [[neighbour, i, neighbour] for i in alone]), strict=True):
@@ -69,7 +69,7 @@ def _between(backend: _HFTokenizer, strings: Sequence[str], alone: dict[int, str
 
 
 def _neighbour(backend: _HFTokenizer, strings: Sequence[str], plain: Sequence[int]) -> int | None:
-    """A token of plain letters that decodes to itself twice when it stands twice."""
+    """Return a token of plain letters whose text appears twice if the token is decoded twice."""
     letters = [i for i in plain if (word := strings[i].strip(_MARKS)).isascii() and word.isalpha()]
     for i in sorted(letters, key=lambda i: (len(strings[i]), i))[:_TRIED]:
         once, twice = _decoded(backend, [[i], [i, i]])
@@ -79,7 +79,7 @@ def _neighbour(backend: _HFTokenizer, strings: Sequence[str], plain: Sequence[in
 
 
 def _with_decoder(backend: _HFTokenizer) -> _HFTokenizer:
-    """The tokenizer, where it brings no decoder with the one that undoes its model's marks."""
+    """Return the tokenizer; if it has no decoder, a copy with the decoder that undoes its model's marks."""
     if backend.decoder is not None:
         return backend
     settings = json.loads(backend.to_str())
@@ -100,7 +100,7 @@ def _text_of(raw: bytes) -> str:
 
 
 def _byte_of_character() -> dict[str, int]:
-    """GPT-2's byte-level alphabet: printable Latin-1 stands for itself, the other bytes start at U+0100."""
+    """Return GPT-2's byte-level alphabet: printable Latin-1 maps to itself, other bytes start at U+0100."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(b): b for b in printable} | {chr(0x100 + rank): byte for rank, byte in enumerate(others)}

@@ -1,7 +1,7 @@
-"""Tokenizers, trained here (byte-level BPE) or taken from a Hugging Face folder (any kind).
+"""Tokenizers, trained here (byte-level BPE) or read from a Hugging Face folder (any algorithm).
 
-Only the ``tokenizers`` library is used. Of a model's folder this package reads ``tokenizer.json``, and where that does
-not say which token opens a text, the small files beside it that may.
+Only the ``tokenizers`` library is used. From a model's folder this package reads ``tokenizer.json`` and, if that does
+not declare the token that opens a text, the small files beside it (`universality.corpus.bos_token`).
 """
 
 import hashlib
@@ -29,13 +29,14 @@ STARTER_TOKENIZER = Path(__file__).parent / "starter" / "tokenizer.json"
 
 @dataclass(frozen=True, eq=False)
 class Tokenized:
-    """A text's tokens and where each stands in it.
+    """Tokens of a text and their character spans.
 
     Attributes
     ----------
     ids : int32 [n]
+        Token ids.
     start, end : int64 [n]
-        Characters of the text, the end not included. The tokens of one character in several bytes each span it.
+        Character offsets, end exclusive. Each token of a multi-byte character spans the whole character.
     """
 
     ids: NDArray[np.int32]
@@ -45,23 +46,33 @@ class Tokenized:
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A ``tokenizers`` tokenizer and the token that opens every block."""
+    """A ``tokenizers`` tokenizer and the token that opens every block.
+
+    Examples
+    --------
+    >>> tokenizer = train_bpe(["the cat sat on the mat"] * 9, d_vocab=264)
+    >>> ids = tokenizer.encode(["the hat"])[0]
+    >>> tokenizer.decode(ids)
+    'the hat'
+    >>> tokenizer.token_texts[tokenizer.bos_id]
+    '<|bos|>'
+    """
 
     backend: _HFTokenizer
-    """The library's own object."""
+    """Object of the ``tokenizers`` library."""
     bos_id: int
     """Id of the token that opens a block."""
 
     @cached_property
     def d_vocab(self) -> int:
-        """Largest id + 1, special tokens included; a vocabulary may have holes below it."""
+        """Largest id plus one, special tokens included; ids below it may be unused."""
         return 1 + max(self.backend.get_vocab(with_added_tokens=True).values())
 
     @cached_property
     def special_ids(self) -> tuple[int, ...]:
-        """Ids of tokens that stand for no text: BOS, end of text, padding and the like, rising.
+        """Ids of tokens that stand for no text (BOS, end of text, padding and the like), in increasing order.
 
-        The token of unknown text is none of them where the tokenizer can meet text that it does not know.
+        The token for unknown text is not among them if the tokenizer can meet unknown text.
         """
         special = {i for i, token in self.backend.get_added_tokens_decoder().items() if token.special}
         return tuple(sorted((special - self._unknown) | {self.bos_id}))
@@ -69,10 +80,11 @@ class Tokenizer:
     @cached_property
     def _unknown(self) -> set[int]:
         model = self._settings["model"]
+        # A vocabulary with all 256 bytes never meets unknown text, so its unknown token is special like any other.
         every_byte = model.get("byte_fallback") or _mentions(self._settings, "ByteLevel")
         token = model.get("unk_token", model.get("unk_id"))
-        found = self.backend.token_to_id(token) if isinstance(token, str) else token
-        return set() if every_byte or found is None else {int(found)}
+        token_id = self.backend.token_to_id(token) if isinstance(token, str) else token
+        return set() if every_byte or token_id is None else {int(token_id)}
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
@@ -81,42 +93,42 @@ class Tokenizer:
 
     @cached_property
     def hash(self) -> str:
-        """sha256 of the tokenizer's JSON."""
+        """Return the sha256 of the tokenizer's JSON."""
         return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, without special tokens."""
+        """Return the token ids of each text, without special tokens."""
         return [encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
 
     def encode_with_spans(self, texts: Sequence[str]) -> list[Tokenized]:
-        """Tokens of each text, without special tokens, and where they stand in it."""
-        found = []
+        """Return the tokens of each text with their character spans, without special tokens."""
+        tokenised = []
         for encoding in self._untrimmed.encode_batch(list(texts), add_special_tokens=False):
             span = np.array(encoding.offsets, np.int64).reshape(-1, 2)
-            found.append(Tokenized(np.array(encoding.ids, np.int32), span[:, 0], span[:, 1]))
-        return found
+            tokenised.append(Tokenized(np.array(encoding.ids, np.int32), span[:, 0], span[:, 1]))
+        return tokenised
 
     @cached_property
     def _untrimmed(self) -> _HFTokenizer:
-        """Without the post-processor, which adds special tokens and may cut spaces from offsets."""
+        """Copy without the post-processor, which adds special tokens and may trim spaces from offsets."""
         return _HFTokenizer.from_str(json.dumps({**self._settings, "post_processor": None}))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of a run of tokens; bytes that are not UTF-8 by themselves show as U+FFFD."""
+        """Return the text of a run of tokens; bytes that are not valid UTF-8 become U+FFFD."""
         return str(self.backend.decode([int(i) for i in ids], skip_special_tokens=False))
 
     @cached_property
     def token_strings(self) -> tuple[str, ...]:
-        """Each token type as its vocabulary names it, ``▁the`` or ``##ing``; ``<|7|>`` for an id that names none.
+        """Vocabulary string of each token type, such as ``▁the`` or ``##ing``; ``<|7|>`` for an unused id 7.
 
-        Of byte-level vocabularies the text itself; bytes that are no character by themselves are lone surrogates
+        For byte-level vocabularies the strings are text, and bytes that are no whole character become lone surrogates
         (PEP 383).
         """
         return strings_of(self.backend, self.d_vocab, self._byte_level)
 
     @cached_property
     def token_texts(self) -> tuple[str, ...]:
-        """Each token type as the text that it stands for inside a text: what reports, tables and graphs show."""
+        """Text that each token type stands for, as reports, tables and graphs show it."""
         return self.token_strings if self._byte_level else texts_of(self.backend, self.token_strings)
 
     @cached_property
@@ -124,12 +136,12 @@ class Tokenizer:
         return _mentions(self._settings, "ByteLevel")
 
     def save(self, path: str | Path) -> list[Path]:
-        """Write ``tokenizer.json``, and beside it which token opens a text where that file alone does not say so.
+        """Write ``tokenizer.json`` and, if it does not determine BOS, a small file beside it that does.
 
         Returns
         -------
         list of Path
-            The files that `load_tokenizer` then reads.
+            Files that `load_tokenizer` then reads.
         """
         path = as_path(path)
         self.backend.save(str(path))
@@ -138,7 +150,7 @@ class Tokenizer:
 
 
 def train_bpe(texts: Iterable[str], d_vocab: int = 4096) -> Tokenizer:
-    """Train a byte-level BPE of ``d_vocab`` types, ``<|bos|>`` (id 0) among them.
+    """Train a byte-level BPE of at most ``d_vocab`` types, including ``<|bos|>`` (id 0).
 
     Raises
     ------
@@ -161,14 +173,14 @@ def train_bpe(texts: Iterable[str], d_vocab: int = 4096) -> Tokenizer:
 
 
 def wrap_tokenizer(tokenizer: Any) -> Tokenizer:
-    """A Hugging Face tokenizer that is in memory (``transformers.PreTrainedTokenizerFast``); it is copied.
+    """Wrap a copy of a Hugging Face tokenizer in memory (``transformers.PreTrainedTokenizerFast``).
 
-    Blocks open with its ``bos_token``, or where it has none with ``cls_token`` or ``eos_token``.
+    Blocks open with its ``bos_token`` or, if it has none, with ``cls_token`` or ``eos_token``.
 
     Raises
     ------
     CorpusError
-        If it is not a fast one, or names none of these tokens.
+        If the tokenizer is not a fast one, or declares none of these tokens.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -189,14 +201,14 @@ def wrap_tokenizer(tokenizer: Any) -> Tokenizer:
 
 
 def load_tokenizer(source: str | Path) -> Tokenizer:
-    """Load ``"starter"``, a ``tokenizer.json``, a folder that holds one, or a repository of the hub that does.
+    """Load ``"starter"``, a ``tokenizer.json``, a folder that holds one, or a repository of the hub.
 
     Raises
     ------
     CorpusError
-        If there is none, it cannot be parsed, or it names no token to open a document with.
+        If the file is missing, cannot be parsed, or determines no token to open a document with.
     ModelError
-        If it is to come from the hub, and neither that nor the local cache gives it.
+        If a repository is neither in the local cache nor available from the hub.
     """
     file = tokenizer_file(source)
     if not file.is_file():
@@ -208,7 +220,7 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
 
 
 def read_backend(file: Path) -> _HFTokenizer:
-    """A ``tokenizer.json`` as its library reads it; raises CorpusError where it cannot."""
+    """Read a ``tokenizer.json`` with its library; raise CorpusError if that fails."""
     try:
         return _HFTokenizer.from_file(str(file))
     except Exception as error:  # the library raises plain Exception
@@ -216,13 +228,13 @@ def read_backend(file: Path) -> _HFTokenizer:
 
 
 def tokenizer_files(source: str | Path) -> list[Path]:
-    """The files that `load_tokenizer` reads of a source."""
+    """List the files that `load_tokenizer` reads from a source."""
     file = tokenizer_file(source)
     return [file, *declarations(file)]
 
 
 def tokenizer_file(source: str | Path) -> Path:
-    """The ``tokenizer.json`` of a source of `load_tokenizer`, whether or not it is there."""
+    """Return the path of a source's ``tokenizer.json``, whether or not it exists."""
     if str(source) == "starter":
         return STARTER_TOKENIZER
     repo = repository(source)
@@ -231,6 +243,6 @@ def tokenizer_file(source: str | Path) -> Path:
 
 
 def _mentions(settings: dict[str, Any], part: str) -> bool:
-    """Whether a normalizer, pre-tokenizer or decoder is of this type, alone or in a sequence."""
+    """Return whether a normaliser, pre-tokeniser or decoder has this type, alone or in a sequence."""
     wanted = ("normalizer", "pre_tokenizer", "decoder")
     return f'"type": "{part}"' in json.dumps([settings.get(name) for name in wanted])

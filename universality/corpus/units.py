@@ -1,8 +1,8 @@
-"""Which documents count as one piece of evidence: what nulls keep apart and bootstraps draw.
+"""Independent units of documents, which null distributions re-pair and bootstraps draw.
 
-Splits keep the same units together (`universality.corpus.splits`). A group (a work, an author) is the unit where one of
-its kinds has enough of them. In a kind with fewer than ``MIN_GROUPS`` groups every other document is its own unit;
-where that takes documents of one group apart, the kind is *flagged*: they may be parts of one work.
+Splits keep the same units together (`universality.corpus.splits`). A group (a work, an author) is the unit if one of
+its kinds has at least ``MIN_GROUPS`` groups. Otherwise each of its documents is a unit of its own. If this separates
+documents of one group, the kind is *flagged*, because the documents may be parts of one work.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from universality.arrays import IntArray
+from universality.corpus.splits import home_kinds
 
 if TYPE_CHECKING:
     from universality.corpus.documents import DocumentTable
@@ -21,16 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """Units of documents.
+    """Independent units of a document table.
 
     Parameters
     ----------
     code
-        int64 [n_documents] unit of each document.
+        int64 [n_documents], unit of each document.
     names
-        [n_units] group, or document in a flagged kind.
+        [n_units] name of the group, or of the document in a flagged kind.
     flagged_kinds
-        Kinds in which documents of one group count as units, sorted.
+        Kinds in which single documents of a group count as units, sorted.
     """
 
     code: IntArray
@@ -39,9 +40,7 @@ class Units:
 
 
 def independent_units(documents: DocumentTable) -> Units:
-    """Units of a document table; groups are counted over all of its splits."""
-    from universality.corpus.splits import home_kinds
-
+    """Return the units of a document table; groups are counted over all of its splits."""
     whole, n_documents = home_kinds(documents.kind, documents.group), Counter(documents.group)
     flagged = {
         kind
@@ -49,6 +48,7 @@ def independent_units(documents: DocumentTable) -> Units:
         if group not in whole and n_documents[group] > 1
     }
     rows = zip(documents.kind, documents.group, documents.id, strict=True)
+    # A key carries its type, since a document may have the name of a group.
     keys = [
         ("document", name) if kind in flagged and group not in whole else ("group", group) for kind, group, name in rows
     ]

@@ -1,13 +1,13 @@
 """Graphs and tables for other tools: GraphML, GEXF, Cytoscape and node-link JSON, CSV, Parquet."""
 
 from universality.export.csv_cells import join_tokens, split_tokens, unguard
-from universality.export.cytoscape_json import cytoscape, write_cytoscape
+from universality.export.cytoscape_json import write_cytoscape
 from universality.export.gexf import write_gexf
 from universality.export.graph_formats import write_graph
 from universality.export.graphml import write_graphml
 from universality.export.multimodel_graph import partite_graph
 from universality.export.node_annotations import annotate
-from universality.export.node_link_json import node_link, write_node_link
+from universality.export.node_link_json import write_node_link
 from universality.export.pair_graph import match_graph
 from universality.export.plain_graph import plain
 from universality.export.result_tables import match_table, read_csv, write_csv, write_parquet
@@ -15,12 +15,10 @@ from universality.export.token_escapes import escape, unescape, unescape_bytes
 
 __all__ = [
     "annotate",
-    "cytoscape",
     "escape",
     "join_tokens",
     "match_graph",
     "match_table",
-    "node_link",
     "partite_graph",
     "plain",
     "read_csv",

@@ -1,7 +1,7 @@
-"""Cytoscape's own JSON (``.cyjs``), which Cytoscape opens as a network and cytoscape.js takes as ``elements``.
+"""Cytoscape JSON (``.cyjs``), which Cytoscape opens as a network and cytoscape.js reads as ``elements``.
 
-Nodes and edges are ``{"data": {…}}`` with ``id``, ``source`` and ``target`` inside; names and values as
-``universality.export.plain_graph`` makes them for every format.
+Nodes and edges are ``{"data": {…}}`` with ``id``, ``source`` and ``target`` inside. Names and values are those of
+`universality.export.plain_graph`.
 
 Reference: https://js.cytoscape.org/#notation/elements-json
 """
@@ -18,32 +18,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
 _RENAMED = {name: f"attribute_{name}" for name in ("name", "value", "selected", "SUID")}
-"""Cytoscape fills these itself; networkx's reader takes ``value`` for the node."""
-
-
-def cytoscape(graph: "nx.Graph") -> dict[str, Any]:
-    """The graph as JSON values; parameters as ``write_graphml``."""
-    return cytoscape_of(plain(graph))
-
-
-def cytoscape_of(flat: "nx.Graph") -> dict[str, Any]:
-    """The same of a graph that ``plain`` has made."""
-    return {
-        "format_version": "1.0",
-        "data": _kept(flat.graph),
-        "directed": flat.is_directed(),
-        "multigraph": False,
-        "elements": {
-            "nodes": [
-                {"data": {"id": node, "name": node, "value": node, **_kept(values)}}
-                for node, values in flat.nodes(data=True)
-            ],
-            "edges": [
-                {"data": {"id": f"e{i}", "source": a, "target": b, **_kept(values)}}
-                for i, (a, b, values) in enumerate(flat.edges(data=True))
-            ],
-        },
-    }
+"""Names that Cytoscape fills itself; networkx's reader uses ``value`` as the node."""
 
 
 def write_cytoscape(graph: "nx.Graph", path: str | Path) -> Path:
@@ -53,17 +28,33 @@ def write_cytoscape(graph: "nx.Graph", path: str | Path) -> Path:
     return as_path(path)
 
 
-def cytoscape_text(flat: "nx.Graph") -> str:
-    """The file's text, of a graph that ``plain`` has made."""
-    return json.dumps(cytoscape_of(flat), ensure_ascii=False, allow_nan=False) + "\n"
+def cytoscape_text(graph: "nx.Graph") -> str:
+    """Return the text of the file for a graph from ``plain``."""
+    nodes = [
+        {"data": {"id": node, "name": node, "value": node, **_renamed(values)}}
+        for node, values in graph.nodes(data=True)
+    ]
+    edges = [
+        {"data": {"id": f"e{i}", "source": a, "target": b, **_renamed(values)}}
+        for i, (a, b, values) in enumerate(graph.edges(data=True))
+    ]
+    network = {
+        "format_version": "1.0",
+        "data": _renamed(graph.graph),
+        "directed": graph.is_directed(),
+        "multigraph": False,
+        "elements": {"nodes": nodes, "edges": edges},
+    }
+    return json.dumps(network, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _kept(values: Any) -> dict[str, Any]:
-    kept = {_RENAMED.get(name, name): value for name, value in values.items()}
-    if len(kept) < len(values):
+def _renamed(values: Any) -> dict[str, Any]:
+    """Rename attributes whose names Cytoscape reserves."""
+    renamed = {_RENAMED.get(name, name): value for name, value in values.items()}
+    if len(renamed) < len(values):
         name = next(name for name, other in _RENAMED.items() if name in values and other in values)
         raise UniversalityError(
             f"attributes {name!r} and {_RENAMED[name]!r} would both be written {_RENAMED[name]!r} for Cytoscape, which "
             "keeps the first name for itself; rename one of them"
         )
-    return kept
+    return renamed

@@ -1,8 +1,7 @@
-"""GEXF 1.3, Gephi's own format (networkx reads it too).
+"""GEXF 1.3, Gephi's native format, which networkx reads too.
 
-``label`` of a node and ``weight`` of an edge become GEXF's own attributes, which Gephi uses without being
-told; all others are ``attvalue`` elements. The graph's own attributes have no place in GEXF but the
-description, which holds them as JSON.
+The ``label`` of a node and the ``weight`` of an edge become attributes of GEXF itself, which Gephi uses at once; all
+others are ``attvalue`` elements. GEXF has no attributes of a graph, so these are stored as JSON in the description.
 
 Reference: https://gexf.net/schema.html
 """
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 _NAMESPACE = "http://gexf.net/1.3"
 _TYPE = {bool: "boolean", int: "long", float: "double", str: "string"}
-_OWN = {"node": "label", "edge": "weight"}
+_BUILT_IN = {"node": "label", "edge": "weight"}
 
 
 def write_gexf(graph: "nx.Graph", path: str | Path) -> Path:
@@ -34,12 +33,13 @@ def write_gexf(graph: "nx.Graph", path: str | Path) -> Path:
 
 
 def gexf_lines(graph: "nx.Graph") -> Iterator[str]:
-    """The lines of the file, of a graph that ``plain`` has made."""
+    """Yield the lines of the file for a graph from ``plain``."""
     node_types = attribute_types(values for _, values in graph.nodes(data=True))
     edge_types = attribute_types(values for _, _, values in graph.edges(data=True))
     direction = "directed" if graph.is_directed() else "undirected"
     yield '<?xml version="1.0" encoding="UTF-8"?>'
     yield f'<gexf xmlns="{_NAMESPACE}" version="1.3">'
+    # quoteattr and xml_text escape < > & and quotes; ``plain`` has escaped the characters that XML 1.0 forbids.
     description = json.dumps(graph.graph, ensure_ascii=False, sort_keys=True)
     yield f"  <meta><description>{xml_text(description)}</description></meta>"
     yield f'  <graph mode="static" defaultedgetype="{direction}">'
@@ -65,8 +65,8 @@ def gexf_lines(graph: "nx.Graph") -> Iterator[str]:
 
 
 def _keys(scope: str, types: Mapping[str, type]) -> dict[str, str]:
-    """Attributes that GEXF has no own place for, and the key of each."""
-    return {name: str(i) for i, name in enumerate(name for name in types if name != _OWN[scope])}
+    """Number the attributes that are not built into GEXF."""
+    return {name: str(i) for i, name in enumerate(name for name in types if name != _BUILT_IN[scope])}
 
 
 def _declarations(scope: str, types: Mapping[str, type], keys: Mapping[str, str]) -> Iterator[str]:

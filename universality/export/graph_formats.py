@@ -1,4 +1,4 @@
-"""One graph in every format, made plain once."""
+"""Writing of one graph in every format."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +15,34 @@ if TYPE_CHECKING:
 
 
 def write_graph(graph: "nx.Graph", stem: str | Path, node_link: str = ".json") -> list[Path]:
-    """Write ``stem.graphml``, ``.gexf``, ``.cyjs`` and node-link JSON under the ending ``node_link``, each atomically.
+    """Write a graph as GraphML, GEXF, Cytoscape JSON and node-link JSON, each atomically.
 
-    Parameters as ``write_graphml``.
+    Parameters
+    ----------
+    graph
+        See ``write_graphml``.
+    stem
+        Path without its ending; files end in ``.graphml``, ``.gexf``, ``.cyjs`` and ``node_link``.
+    node_link
+        Ending of the node-link JSON file.
+
+    Returns
+    -------
+    list of Path
+        Paths of the four files.
+
+    Examples
+    --------
+    >>> import networkx as nx, tempfile
+    >>> graph = nx.Graph()
+    >>> graph.add_edge(("A", 3), ("B", 7), weight=0.9)
+    >>> files = write_graph(graph, Path(tempfile.mkdtemp()) / "match")
+    >>> [file.name for file in files]
+    ['match.graphml', 'match.gexf', 'match.cyjs', 'match.json']
+    >>> sorted(nx.read_graphml(files[0]).nodes)
+    ['A:3', 'B:7']
     """
-    flat = plain(graph)
+    flat = plain(graph)  # once: it is the most expensive part
     texts = {
         ".graphml": lambda: "\n".join(graphml_lines(flat)) + "\n",
         ".gexf": lambda: "\n".join(gexf_lines(flat)) + "\n",

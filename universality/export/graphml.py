@@ -1,8 +1,8 @@
-"""GraphML: what networkx, igraph, Gephi and Cytoscape all read.
+"""GraphML, which networkx, igraph, Gephi and Cytoscape all read.
 
-The writer is ours because networkx's spells booleans ``True`` (XML Schema wants ``true``) and declares an
-attribute once for every Python type it meets in it; its GEXF writer also puts the date into the file, so that
-equal graphs differ in their bytes.
+networkx's own writer is not used: it writes booleans as ``True`` (XML Schema requires ``true``) and declares an
+attribute once per Python type among its values. Its GEXF writer also puts the date into the file, so that equal graphs
+give different bytes.
 
 Reference: http://graphml.graphdrawing.org/specification.html
 """
@@ -29,15 +29,15 @@ def write_graphml(graph: "nx.Graph", path: str | Path) -> Path:
     Parameters
     ----------
     graph
-        From ``Match.to_graph()`` or ``Families.graph``, or any networkx graph that
-        ``universality.export.plain_graph.plain`` accepts (it says what becomes of names, types and missing values).
+        Graph from ``Match.to_graph()`` or ``Families.graph``, or any networkx graph that
+        `universality.export.plain_graph.plain` accepts; that module describes names, types and missing values.
     path
-        Replaced if it exists.
+        Output file, replaced if it exists.
 
     Returns
     -------
     Path
-        Where it was written.
+        Path of the file.
     """
     with replacing_text(path) as file:
         for line in graphml_lines(plain(graph)):
@@ -46,7 +46,7 @@ def write_graphml(graph: "nx.Graph", path: str | Path) -> Path:
 
 
 def graphml_lines(graph: "nx.Graph") -> Iterator[str]:
-    """The lines of the file, of a graph that ``plain`` has made."""
+    """Yield the lines of the file for a graph from ``plain``."""
     types = {
         "graph": attribute_types([graph.graph]),
         "node": attribute_types(values for _, values in graph.nodes(data=True)),
@@ -56,8 +56,8 @@ def graphml_lines(graph: "nx.Graph") -> Iterator[str]:
     yield '<?xml version="1.0" encoding="UTF-8"?>'
     yield f'<graphml xmlns="{_NAMESPACE}">'
     for (scope, name), key in keys.items():
-        kind = _TYPE[types[scope][name]]
-        yield f'  <key id="{key}" for="{scope}" attr.name={quoteattr(name)} attr.type="{kind}"/>'
+        value_type = _TYPE[types[scope][name]]
+        yield f'  <key id="{key}" for="{scope}" attr.name={quoteattr(name)} attr.type="{value_type}"/>'
     yield f'  <graph edgedefault="{"directed" if graph.is_directed() else "undirected"}">'
     yield from _data("graph", graph.graph, keys, "    ")
     for node, values in graph.nodes(data=True):
@@ -74,5 +74,6 @@ def graphml_lines(graph: "nx.Graph") -> Iterator[str]:
 
 def _data(scope: str, values: Mapping[str, Scalar], keys: dict[tuple[str, str], str], indent: str) -> Iterator[str]:
     for name, value in values.items():
+        # Only < > & need escapes here: ``plain`` has escaped the characters that XML 1.0 forbids.
         text = ("false", "true")[value] if isinstance(value, bool) else xml_text(str(value))
         yield f'{indent}<data key="{keys[scope, name]}">{text}</data>'

@@ -1,4 +1,4 @@
-"""One graph of three models or more: a part a model, an edge a matched pair."""
+"""Graph of three or more models, with one part per model and one edge per matched pair."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -17,26 +17,37 @@ if TYPE_CHECKING:
 def partite_graph(
     matches: Mapping[tuple[str, str], "Match"], pairs: "Mapping[tuple[str, str], pd.DataFrame] | None" = None
 ) -> "nx.Graph":
-    """The features of several models, joined where two models' matching paired them.
+    """Build the graph of several models' features, with an edge for every matched pair.
 
     Parameters
     ----------
     matches
         (model of the rows, model of the columns) → their match. Every pair of models once, in any order.
     pairs
-        The same keys → what is known of the pairs, as for `universality.export.pair_graph`.
+        The same keys → table of the pairs; see `universality.export.pair_graph.match_graph`.
 
     Returns
     -------
     networkx.Graph
-        Nodes ``(model, feature)`` with ``model``, ``level`` (the model's place), ``feature``, ``dead`` and ``degree``;
-        ``agrees``: it has a partner in every other model, and those are each other's partners too. Edges carry
-        ``chosen`` (the score that chose the partner) and what ``pairs`` knows: ``weight`` is the held-out score.
+        Nodes ``(model, feature)`` have ``model``, ``level`` (the model's index), ``feature``, ``dead``, ``degree`` and
+        ``agrees`` (whether the feature has a partner in every other model, and these are each other's partners). Edges
+        have ``chosen`` (the score that chose the partner) and the columns of ``pairs``; ``weight`` is the held-out
+        score.
 
     Raises
     ------
     MismatchError
-        When a pair of models is missing or given twice, or two matches disagree on a model's width.
+        If a pair of models is missing or given twice, or two matches disagree on a model's width.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from universality.matching import match
+    >>> from universality.similarity import Similarity
+    >>> identity = match(Similarity.from_dense(np.eye(2)))
+    >>> graph = partite_graph({("A", "B"): identity, ("A", "C"): identity, ("B", "C"): identity})
+    >>> graph.nodes["A", 0]["agrees"], graph.number_of_edges()
+    (True, 6)
     """
     import networkx as nx
 
@@ -44,21 +55,21 @@ def partite_graph(
     given = [frozenset(pair) for pair in matches]
     wanted = {frozenset(pair) for pair in combinations(models, 2)}
     if len(set(given)) < len(given) or set(given) != wanted:
-        found = ", ".join(f"{a}-{b}" for a, b in matches)
-        raise MismatchError(f"expected one match for every pair of {', '.join(models)}, found {found}")
+        names = ", ".join(f"{a}-{b}" for a, b in matches)
+        raise MismatchError(f"expected one match for every pair of {', '.join(models)}, found {names}")
     graph: nx.Graph = nx.Graph(models=models)
     for (a, b), match in matches.items():
         for name, dead in ((a, match.dead_rows), (b, match.dead_cols)):
             _add(graph, models.index(name), name, dead.tolist())
         scores = zip(match.rows.tolist(), match.cols.tolist(), match.scores.tolist(), strict=True)
         graph.add_edges_from(((a, row), (b, col), {"chosen": score}) for row, col, score in scores)
-        for row, col, known in pair_values(pairs[a, b]) if pairs else ():
+        for row, col, values in pair_values(pairs[a, b]) if pairs else ():
             if graph.has_edge((a, row), (b, col)):
-                graph.edges[(a, row), (b, col)].update(known)
-    for node, values in graph.nodes(data=True):
+                graph.edges[(a, row), (b, col)].update(values)
+    for node, attributes in graph.nodes(data=True):
         partners = list(graph[node])
-        values["degree"] = len(partners)
-        values["agrees"] = len({name for name, _ in partners}) == len(partners) == len(models) - 1 and all(
+        attributes["degree"] = len(partners)
+        attributes["agrees"] = len({name for name, _ in partners}) == len(partners) == len(models) - 1 and all(
             graph.has_edge(x, y) for x, y in combinations(partners, 2)
         )
     return graph
@@ -69,5 +80,6 @@ def _add(graph: "nx.Graph", level: int, name: str, dead: list[bool]) -> None:
     if before not in (0, len(dead)):
         raise MismatchError(f"{name}: {before} features in one match, {len(dead)} in another; match the same stores")
     for feature, is_dead in enumerate(dead):
-        known_dead = graph.nodes.get((name, feature), {}).get("dead", True)
-        graph.add_node((name, feature), model=name, level=level, feature=feature, dead=is_dead and known_dead)
+        # A feature may be dead on the tokens of one comparison alone: it is dead here if no match has it alive.
+        dead_before = graph.nodes.get((name, feature), {}).get("dead", True)
+        graph.add_node((name, feature), model=name, level=level, feature=feature, dead=is_dead and dead_before)

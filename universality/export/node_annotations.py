@@ -1,10 +1,10 @@
-"""What a graph's nodes stand for: the tokens a feature fires on most, its density and its kind of text."""
+"""Node annotations: the tokens on which a feature fires most, its density and its text category."""
 
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from universality.errors import MismatchError
-from universality.features.descriptions import about, shown_tokens
+from universality.features.descriptions import Described, described
 from universality.features.examples import Decode
 
 if TYPE_CHECKING:
@@ -15,48 +15,49 @@ if TYPE_CHECKING:
 
 def annotate(
     graph: "nx.Graph",
-    stores: Sequence["FeatureStore"],
+    stores: Sequence["FeatureStore | Described"],
     *,
     names: Sequence[str] = (),
     decode: Decode | None = None,
     k: int = 5,
 ) -> "nx.Graph":
-    """A copy of a match's or a family's graph whose nodes say what they fire on.
+    """Copy the graph of a match or family and annotate each node with its feature's tokens, density and category.
 
     Parameters
     ----------
     graph
-        Of ``Match.to_graph()``, ``Families.graph`` or ``Families.tree()``: nodes with ``feature`` and with
+        Graph from ``Match.to_graph()``, ``Families.graph`` or ``Families.tree()``; its nodes have ``feature`` and
         ``bipartite`` or ``level``.
     stores
-        The two stores that were matched, or the family's stores, in that order.
+        The two matched stores, or the stores of the family, in this order: `Described`, or to be described here.
     names
-        Of the models that the stores are of, one a store.
+        Name of each store's model.
     decode
-        Takes token ids and gives one string for each. None: tokens are shown as their ids.
+        Function from token ids to one string each. None shows tokens as their ids.
     k
-        Tokens a feature at most, those that hold most of its activation.
+        Most tokens per feature; those with the largest share of its activation are taken.
 
     Returns
     -------
     networkx.Graph
-        With ``tokens`` (a list of strings, heaviest first), ``density``, ``kind`` (None for a dead feature) and
-        ``purity`` on every node. With ``names`` also ``model``; a node without a ``label`` gets one of model, feature
-        and heaviest token, such as ``A/12: the``.
+        Every node has ``tokens`` (a list of strings, heaviest first), ``density``, ``kind`` (None for a dead feature)
+        and ``purity``. With ``names`` it also has ``model``, and a node without a ``label`` gets one from model,
+        feature and heaviest token, such as ``A/12: the``.
 
     Raises
     ------
     MismatchError
-        When a node lacks these attributes or no store holds it, or a store has no name.
+        If a node lacks these attributes or is in no store, or a store has no name.
     """
     if names and len(names) != len(stores):
         raise MismatchError(f"names: expected one for each of {len(stores)} stores, found {len(names)}")
     result = graph.copy()
-    for side, members in _by_store(graph, stores).items():
-        density = stores[side].moments().density
-        known = about(stores[side]).specificity
-        purity, kind = known.purity, known.kind_names
-        tokens = shown_tokens(stores[side], members.values(), k, decode)
+    for side, members in _by_store(graph, [_store(one) for one in stores]).items():
+        description = described(stores[side])
+        density = description.store.moments().density
+        specificity = description.specificity
+        purity, kind = specificity.purity, specificity.kind_names
+        tokens = description.strings(members.values(), k, decode)
         for (node, feature), shown in zip(members.items(), tokens, strict=True):
             result.nodes[node].update(
                 tokens=list(shown),
@@ -69,6 +70,10 @@ def annotate(
     return result
 
 
+def _store(side: "FeatureStore | Described") -> "FeatureStore":
+    return side.store if isinstance(side, Described) else side
+
+
 def _name(values: dict[str, Any], model: str, feature: int, tokens: Sequence[str]) -> None:
     values["model"] = model
     heaviest = f":{tokens[0]}" if tokens else ""
@@ -76,7 +81,7 @@ def _name(values: dict[str, Any], model: str, feature: int, tokens: Sequence[str
 
 
 def _by_store(graph: "nx.Graph", stores: Sequence["FeatureStore"]) -> dict[int, dict[Hashable, int]]:
-    """For every store its nodes, with the feature that each stands for."""
+    """Map each store to its nodes and their features."""
     members: dict[int, dict[Hashable, int]] = {}
     for node, values in graph.nodes(data=True):
         side, feature = values.get("level", values.get("bipartite")), values.get("feature")

@@ -1,10 +1,11 @@
-"""The graph of a match: who is whose partner, and what speaks for it."""
+"""Graph of a match: an edge for each pair of partners, with the evidence for it."""
 
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from universality.export.node_annotations import annotate
+from universality.features.descriptions import Described
 from universality.features.examples import Decode
 
 if TYPE_CHECKING:
@@ -15,20 +16,20 @@ if TYPE_CHECKING:
     from universality.matching import Match
 
 ON_EDGES = ("ci_low", "ci_high", "p", "q", "p_kind", "q_kind", "logit_r", "ceiling_a", "ceiling_b")
-"""Columns of a table of pairs that an edge carries under their own names."""
+"""Columns of a table of pairs that become attributes of edges under their own names."""
 
 
 def match_graph(
     match: "Match",
-    a: "FeatureStore",
-    b: "FeatureStore",
+    a: "FeatureStore | Described",
+    b: "FeatureStore | Described",
     *,
     pairs: "pd.DataFrame | None" = None,
     names: tuple[str, str] = ("A", "B"),
     decode: Decode | None = None,
     k: int = 5,
 ) -> "nx.Graph":
-    """``match.to_graph()`` with what is known of its pairs and of their features.
+    """Build the graph of a match, with annotated features and the calibration of its pairs.
 
     Parameters
     ----------
@@ -38,18 +39,33 @@ def match_graph(
         The stores that were matched.
     pairs
         Frame with columns ``row col`` and any of ``held_out`` and `ON_EDGES`: ``calibrate(...).to_frame()``, or
-        `universality.export.match_table`, which knows more.
+        `universality.export.match_table`, which has more of them.
     names
-        Of the models that ``a`` and ``b`` are of.
+        Names of the models of ``a`` and ``b``.
     decode, k
-        As for `universality.export.node_annotations`.
+        See `universality.export.node_annotations.annotate`.
 
     Returns
     -------
     networkx.Graph
-        Nodes as `universality.export.node_annotations` makes them. Edges carry ``chosen``, the score that chose the
-        partner; ``weight``, the score on held-out documents; and of `ON_EDGES` what is known. What is not known is left
-        out.
+        Nodes are those of `universality.export.node_annotations.annotate`. Edges have ``chosen`` (the score that chose
+        the partner), ``weight`` (the score on held-out documents) and the columns `ON_EDGES`; missing values are
+        omitted.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from scipy.sparse import csr_matrix
+    >>> from universality import FeatureStore, Similarity, match
+    >>> x = np.array([[1, 0], [2, 0], [0, 3], [0, 1]], np.float32)
+    >>> writer = FeatureStore.create(Path(tempfile.mkdtemp()) / "a.h5", 2, {})
+    >>> writer.append(csr_matrix(x), token=[5, 5, 6, 6], document=[0, 0, 1, 1], position=[1, 2, 1, 2], kind=["en"] * 4)
+    >>> with writer.finish() as store:
+    ...     graph = match_graph(match(Similarity.activation(store, store)), store, store)
+    >>> graph.nodes["a:0"]["label"], round(graph.edges["a:0", "b:0"]["chosen"], 6)
+    ('A/0:5', 1.0)
     """
     graph = annotate(match.to_graph(), (a, b), names=names, decode=decode, k=k)
     if pairs is not None:
@@ -60,9 +76,9 @@ def match_graph(
 
 
 def pair_values(pairs: "pd.DataFrame") -> Iterator[tuple[int, int, dict[str, float]]]:
-    """Row, column and the edge's attributes of every pair of a table; NaN is left out."""
+    """Yield row, column and edge attributes of each pair of a table, without NaN."""
     columns = {"weight": "held_out"} | {name: name for name in ON_EDGES}
-    known = {name: pairs[column].to_numpy(float) for name, column in columns.items() if column in pairs}
+    present = {name: pairs[column].to_numpy(float) for name, column in columns.items() if column in pairs}
     for place, (row, col) in enumerate(zip(pairs["row"].tolist(), pairs["col"].tolist(), strict=True)):
-        values = {name: float(column[place]) for name, column in known.items()}
+        values = {name: float(column[place]) for name, column in present.items()}
         yield row, col, {name: value for name, value in values.items() if not math.isnan(value)}

@@ -1,20 +1,20 @@
-"""A graph reduced to what every graph format can hold: text names and one scalar type per attribute.
+"""Reduction of a graph to what every graph format can hold: text names and one scalar type per attribute.
 
-What the formats and their readers do with the rest was tried and differs, so it is settled here, once:
+Formats and their readers were found to treat everything else differently, so it is settled here once:
 
-- A missing value (None, NaN, pandas' NA) leaves its attribute out of that node or edge. GraphML has no null,
-  ``nan`` is not a number to Java's readers (Gephi, Cytoscape) and ``NaN`` not to JSON's; a left-out number is
-  missing in Gephi and Cytoscape, absent in networkx and NaN in igraph. Only igraph reads a left-out boolean
-  as False. An attribute that every node lacks does not appear at all.
-- An infinity is refused: no two readers spell it alike. So is an integer of more than 64 bits.
-- The ``weight`` of an edge is a number to every reader: true and false become 1 and 0, text is refused.
-- One attribute has one type. Booleans become integers beside integers, those become floats beside floats;
-  text beside numbers is refused.
-- A list of texts becomes one text as in a CSV cell (``universality.export.csv_cells``: ``|`` between them); other
-  lists, dictionaries and arrays become JSON text.
-- Every text, names of attributes excepted, passes through ``universality.export.token_escapes``.
-- Names become text: the node ``(0, 5)`` is written ``0:5``, the attribute ``5`` as ``"5"``. Two that would be written
-  alike are refused.
+- A missing value (None, NaN, pandas' NA) removes its attribute from that node or edge. GraphML has no null, ``nan`` is
+  not a number for Java readers (Gephi, Cytoscape), and ``NaN`` is not valid JSON. An omitted number is missing in Gephi
+  and Cytoscape, absent in networkx and NaN in igraph. Only igraph reads an omitted boolean as False. An attribute that
+  every node lacks does not appear at all.
+- Infinities are refused, because readers spell them differently, and so are integers of more than 64 bits.
+- The ``weight`` of an edge is a number for every reader: true and false become 1 and 0, and text is refused.
+- An attribute has one type. Booleans among integers become integers, and integers among floats become floats; text
+  among numbers is refused.
+- A list of texts becomes one text as in a CSV cell (`universality.export.csv_cells`: separated by ``|``). Other lists,
+  dictionaries and arrays become JSON text.
+- Every text except names of attributes passes through `universality.export.token_escapes`.
+- Names become text: the node ``(0, 5)`` is written ``0:5`` and the attribute ``5`` as ``"5"``. Two names that would be
+  written alike are refused.
 """
 
 import json
@@ -37,7 +37,7 @@ _RESERVED = {
     "node": frozenset({"id"}),
     "edge": frozenset({"id", "source", "target", "key"}),
 }
-_ORDER: tuple[type, ...] = (bool, int, float)
+_ORDER: tuple[type, ...] = (bool, int, float)  # each type holds the values of those before it
 
 
 def plain(graph: "nx.Graph") -> "nx.Graph":
@@ -51,13 +51,21 @@ def plain(graph: "nx.Graph") -> "nx.Graph":
     Returns
     -------
     networkx.Graph
-        Of the same kind (``DiGraph`` for a directed one). Values are bool, int, float or str.
+        ``DiGraph`` for a directed graph, else ``Graph``. Values are bool, int, float or str.
 
     Raises
     ------
     UniversalityError
-        On a multigraph, two nodes or attributes of one written name, a reserved attribute name, an infinity, a
+        For a multigraph, two nodes or attributes with one written name, a reserved attribute name, an infinity, a
         weight that is text, or an attribute that is text on one node and a number on another.
+
+    Examples
+    --------
+    >>> import networkx as nx
+    >>> graph = nx.Graph()
+    >>> graph.add_node((0, 5), density=None, tokens=[" the", "a"])
+    >>> dict(plain(graph).nodes)
+    {'0:5': {'tokens': ' the|a'}}
     """
     import networkx as nx
 
@@ -75,7 +83,7 @@ def plain(graph: "nx.Graph") -> "nx.Graph":
 
 
 def attribute_types(values: Iterable[Mapping[str, Scalar]]) -> dict[str, type]:
-    """The type of every attribute of a plain graph's nodes or edges, in order of first appearance."""
+    """Return the type of each attribute of a plain graph's nodes or edges, in order of first appearance."""
     types: dict[str, type] = {}
     for attributes in values:
         for name, value in attributes.items():
@@ -94,41 +102,43 @@ def _names(nodes: Iterable[Hashable]) -> dict[Hashable, str]:
     return names
 
 
-def _columns(kind: str, items: Iterable[tuple[str, Mapping[Any, Any]]]) -> list[dict[str, Scalar]]:
-    """Plain values of every item, then one type per attribute over all items."""
+def _columns(scope: str, items: Iterable[tuple[str, Mapping[Any, Any]]]) -> list[dict[str, Scalar]]:
+    """Convert the values of all items, then give each attribute one type."""
     rows: list[dict[str, Scalar]] = []
     types: dict[str, type] = {}
     owner: dict[str, object] = {}
     for where, attributes in items:
         row: dict[str, Scalar] = {}
         for key, raw in attributes.items():
-            name = _attribute_name(kind, key)
-            _refuse_alike(owner, name, key, f"{kind} attributes")
-            value = _value(raw, f"{kind} {where}, attribute {name!r}")
-            if (kind, name) == ("edge", "weight"):
-                value = _weight(value, f"{kind} {where}, attribute {name!r}")
+            name = _attribute_name(scope, key)
+            _refuse_alike(owner, name, key, f"{scope} attributes")
+            value = _value(raw, f"{scope} {where}, attribute {name!r}")
+            if (scope, name) == ("edge", "weight"):
+                value = _weight(value, f"{scope} {where}, attribute {name!r}")
             if value is None:
                 continue
             row[name] = value
-            types[name] = _common(types.get(name, type(value)), type(value), f"{kind} attribute {name!r}")
+            types[name] = _common(types.get(name, type(value)), type(value), f"{scope} attribute {name!r}")
         rows.append(row)
     return [{name: types[name](value) for name, value in row.items()} for row in rows]
 
 
-def _attribute_name(kind: str, key: object) -> str:
+def _attribute_name(scope: str, key: object) -> str:
     name = str(key)
-    if name in _RESERVED[kind]:
-        raise UniversalityError(f"{kind} attribute {name!r} is a reserved name in graph files; rename it")
+    if name in _RESERVED[scope]:
+        raise UniversalityError(f"{scope} attribute {name!r} is a reserved name in graph files; rename it")
     if not name or name != escape(name):
-        raise UniversalityError(f"{kind} attribute {name!r}: expected a name without control characters or backslashes")
+        raise UniversalityError(
+            f"{scope} attribute {name!r}: expected a name without control characters or backslashes"
+        )
     return name
 
 
 def _refuse_alike(owner: dict[str, Any], name: str, key: object, what: str) -> None:
-    """Remember whose name it is; text and numbers that are written alike would become one."""
-    known = owner.setdefault(name, key)
-    if known != key:
-        raise UniversalityError(f"{what} {known!r} and {key!r} would both be written {name!r}; rename one of them")
+    """Record the owner of a written name; raise if another key, such as 5 beside "5", has it already."""
+    first = owner.setdefault(name, key)
+    if first != key:
+        raise UniversalityError(f"{what} {first!r} and {key!r} would both be written {name!r}; rename one of them")
 
 
 def _weight(value: Scalar | None, where: str) -> Scalar | None:

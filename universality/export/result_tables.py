@@ -1,8 +1,8 @@
-"""Tables of matches and families as CSV or Parquet: one row a pair, with what a reader needs to judge it.
+"""Tables of matches as CSV or Parquet, with one row per pair and the evidence for it.
 
-CSV is RFC 4180 (commas, CRLF, quotes doubled) in UTF-8; ``universality.export.csv_cells`` says what is done to
-text cells, and how to undo it. Parquet needs pyarrow, holds the same columns, keeps several tokens in a cell
-as a list and needs no guard against formulas.
+CSV files follow RFC 4180 (commas, CRLF, doubled quotes) in UTF-8; `universality.export.csv_cells` describes the
+encoding of text cells and its inverse. Parquet needs pyarrow. It holds the same columns, stores several tokens as a
+list and needs no guard against formulas.
 """
 
 import csv
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from universality.errors import MismatchError, UniversalityError
 from universality.export.csv_cells import guard, join_tokens, unguard
 from universality.export.token_escapes import escape, unescape
-from universality.features.descriptions import about, shown_tokens
+from universality.features.descriptions import Described, described
 from universality.features.examples import Decode
 from universality.files import as_path, replacing_text
 
@@ -32,92 +32,95 @@ CALIBRATED = (
     "row_nearest_held_out", "col_nearest_held_out", "ceiling_a", "ceiling_b", "note",
 )  # fmt: skip
 ALWAYS = ("ceiling_a", "ceiling_b")
-"""Columns that every table has, NaN where they are not known."""
+"""Columns of every table, NaN if there is no calibration."""
 
 
 def match_table(
     match: "Match",
-    a: "FeatureStore",
-    b: "FeatureStore",
+    a: "FeatureStore | Described",
+    b: "FeatureStore | Described",
     *,
     calibration: "pd.DataFrame | None" = None,
     logit_r: npt.ArrayLike | None = None,
     decode: Decode | None = None,
     k: int = 5,
 ) -> "pd.DataFrame":
-    """Every matched pair with what is known of both features, strongest pair first, those too rare for a p last.
+    """Tabulate matched pairs with both features' descriptions, strongest first and pairs without a p last.
 
     Parameters
     ----------
     match
         Pairs of features of ``a`` (rows) and ``b`` (columns).
     a, b
-        The stores that were matched.
+        The matched stores, `Described` or to be described here.
     calibration
-        Frame with columns ``row col`` and any of those of ``CALIBRATED``
-        (``calibrate(…).to_frame()``). A pair that it does not hold gets missing values.
+        Frame with columns ``row col`` and any of ``CALIBRATED`` (``calibrate(…).to_frame()``). Pairs that it does not
+        contain get missing values.
     logit_r
         [n_pairs] r of the two features' logit weights, in the order of the match's pairs.
     decode
-        Takes token ids and gives one string for each. None: the cells hold the ids as decimal numbers.
+        Function from token ids to one string each. None writes ids as decimal numbers.
     k
-        Tokens of each feature at most, those that hold most of its activation.
+        Most tokens per feature; those with the largest share of its activation are taken.
 
     Returns
     -------
     pandas.DataFrame
-        ``row col score logit_r``, the score being that which chose the partner; then for each side ``density kind
-        purity tokens nearest nearest_score`` with ``row_``/``col_`` in front (tokens a tuple of strings, not escaped
-        yet; nearest the best partner with replacement, NA where there is none); then the calibration's columns.
-        ``ceiling_a ceiling_b`` are always there.
+        Columns ``row col score logit_r``, where ``score`` chose the partner; for each side, with prefix ``row_`` or
+        ``col_``, ``density kind purity tokens nearest nearest_score`` (``tokens`` is a tuple of unescaped strings;
+        ``nearest`` is the best partner with replacement, NA if there is none); then the columns of the calibration,
+        always including ``ceiling_a ceiling_b``.
 
     Raises
     ------
     MismatchError
-        When the stores have other widths than the match, or the calibration lacks ``row`` or ``col`` or names
-        a pair twice, or ``logit_r`` has another number of pairs.
+        If widths of stores and match differ, the calibration lacks ``row`` or ``col`` or contains a pair twice, or
+        ``logit_r`` has another number of pairs.
     """
     import pandas as pd
 
-    if tuple(match.shape) != (a.n_features, b.n_features):
+    a, b = described(a), described(b)
+    if tuple(match.shape) != (a.store.n_features, b.store.n_features):
         raise MismatchError(
-            f"the match is of {match.shape[0]} x {match.shape[1]} features, but {a.path} has {a.n_features} "
-            f"and {b.path} {b.n_features}; pass the two stores that were matched, in that order"
+            f"the match is of {match.shape[0]} x {match.shape[1]} features, but {a.store.path} has "
+            f"{a.store.n_features} and {b.store.path} {b.store.n_features}; pass the two stores that were matched, "
+            "in that order"
         )
     rows, cols = np.asarray(match.rows), np.asarray(match.cols)
     frame = pd.DataFrame({"row": rows, "col": cols, "score": np.asarray(match.scores)})
     frame["logit_r"] = _of_pairs(logit_r, len(frame))
     best = match.nearest
     sides = (("row", a, rows, best.best_col, best.best_col_score), ("col", b, cols, best.best_row, best.best_row_score))
-    for side, store, index, near, near_score in sides:
-        for name, values in _feature_columns(store, index, decode, k).items():
+    for side, description, index, near, near_score in sides:
+        for name, values in _feature_columns(description, index, decode, k).items():
             frame[f"{side}_{name}"] = values
         frame[f"{side}_nearest"] = pd.Series(near[index], dtype="Int64").mask(near[index] < 0)
         frame[f"{side}_nearest_score"] = near_score[index]
     if calibration is not None:
         frame = _calibrated(frame, calibration)
     frame = frame.assign(**{name: np.nan for name in ALWAYS if name not in frame})
-    lucky = frame["p"].isna() if "p" in frame else np.zeros(len(frame), dtype=bool)  # too rare to tell: not at the top
-    return frame.iloc[np.lexsort((-frame["score"], lucky))].reset_index(drop=True)
+    # Features that fire a few times reach high scores by chance; without a p they must not head the table.
+    too_rare = frame["p"].isna() if "p" in frame else np.zeros(len(frame), dtype=bool)
+    return frame.iloc[np.lexsort((-frame["score"], too_rare))].reset_index(drop=True)
 
 
 def write_csv(frame: "pd.DataFrame", path: str | Path, *, float_format: str | None = None) -> Path:
-    """Write a table as CSV, atomically: what all CSV files of this package are written with.
+    """Write a table as CSV, atomically; all CSV files of this package are written by this function.
 
     Parameters
     ----------
     frame
-        Columns of numbers, booleans, text, or sequences of token strings; the index is not written. Text is
-        escaped and guarded here, so pass it as it is. Missing values become empty cells.
+        Columns of numbers, booleans, text, or sequences of token strings. The index is not written. Text is escaped and
+        guarded by this function. Missing values become empty cells.
     path
-        Replaced if it exists.
+        Output file, replaced if it exists.
     float_format
-        Such as ``%.4f``; by default all digits, so that numbers come back as they were.
+        Format such as ``%.4f``; by default all digits, so that numbers are read back exactly.
 
     Returns
     -------
     Path
-        Where it was written.
+        Path of the file.
     """
     cells = frame.apply(lambda column: column if _is_bare(column) else column.map(_csv_cell))
     cells.columns = [guard(escape(str(name))) for name in frame.columns]
@@ -127,15 +130,15 @@ def write_csv(frame: "pd.DataFrame", path: str | Path, *, float_format: str | No
 
 
 def read_csv(path: str | Path, text: Collection[str] = ()) -> "pd.DataFrame":
-    """Read what `write_csv` wrote: numbers to the last digit, text without escapes and guards.
+    """Read a file that `write_csv` wrote: exact numbers, and text without escapes and guards.
 
-    A column whose cells are all numbers, all ``True`` or ``False``, or empty is not text, unless ``text`` names it. A
-    cell of several tokens comes back with `SEPARATOR` between them.
+    A column is text if ``text`` names it or its cells are neither all numbers or empty nor all ``True`` or ``False``. A
+    cell of several tokens is returned as one string with `SEPARATOR` between them.
 
     Raises
     ------
     ValueError
-        When a row has another number of cells than the header, or a text is not one that `write_csv` writes.
+        If a row and the header have different numbers of cells, or `write_csv` cannot have written a text.
     """
     import pandas as pd
 
@@ -148,12 +151,14 @@ def read_csv(path: str | Path, text: Collection[str] = ()) -> "pd.DataFrame":
         raise ValueError(f"row {ragged} has {len(rows[ragged - 2])} cells, the header {len(header)}")
     columns = zip(*rows, strict=True) if rows else ((),) * len(header)
     names = [unescape(unguard(name)) for name in header]
-    found = {name: _texts(cells) if name in text else _typed(cells) for name, cells in zip(names, columns, strict=True)}
-    return pd.DataFrame({name: pd.Series(column, dtype=column.dtype) for name, column in found.items()})
+    arrays = {
+        name: _texts(cells) if name in text else _typed(cells) for name, cells in zip(names, columns, strict=True)
+    }
+    return pd.DataFrame({name: pd.Series(column, dtype=column.dtype) for name, column in arrays.items()})
 
 
 def _typed(cells: Sequence[str]) -> npt.NDArray[Any]:
-    """Integers, numbers, truth values or texts, the first that all cells are."""
+    """Convert cells to booleans, integers, floats or texts, the first type that fits all of them."""
     if cells and set(cells) <= {"True", "False"}:
         return np.array([cell == "True" for cell in cells])
     for convert, missing in ((int, None), (float, "nan")):
@@ -174,7 +179,7 @@ def write_parquet(frame: "pd.DataFrame", path: str | Path) -> Path:
     Raises
     ------
     UniversalityError
-        When pyarrow is not installed.
+        If pyarrow is not installed.
     """
     try:
         import pyarrow  # noqa: F401
@@ -189,23 +194,23 @@ def write_parquet(frame: "pd.DataFrame", path: str | Path) -> Path:
 
 
 def _feature_columns(
-    store: "FeatureStore", index: npt.NDArray[np.int64], decode: Decode | None, k: int
+    side: Described, index: npt.NDArray[np.int64], decode: Decode | None, k: int
 ) -> dict[str, Sequence[Any] | npt.NDArray[Any]]:
-    known = about(store).specificity
-    kind = known.kind_names
+    specificity = side.specificity
+    kind = specificity.kind_names
     return {
-        "density": store.moments().density[index],
+        "density": side.store.moments().density[index],
         "kind": [kind[int(i)] for i in index],
-        "purity": known.purity[index],
-        "tokens": shown_tokens(store, index, k, decode),
+        "purity": specificity.purity[index],
+        "tokens": side.strings(index, k, decode),
     }
 
 
 def _of_pairs(values: npt.ArrayLike | None, n: int) -> npt.NDArray[np.float64]:
-    found = np.full(n, np.nan) if values is None else np.asarray(values, np.float64)
-    if found.shape != (n,):
-        raise MismatchError(f"logit_r: expected one number for each of {n} pairs, found shape {list(found.shape)}")
-    return found
+    column = np.full(n, np.nan) if values is None else np.asarray(values, np.float64)
+    if column.shape != (n,):
+        raise MismatchError(f"logit_r: expected one number for each of {n} pairs, found shape {list(column.shape)}")
+    return column
 
 
 def _calibrated(frame: "pd.DataFrame", calibration: "pd.DataFrame") -> "pd.DataFrame":
@@ -219,8 +224,8 @@ def _calibrated(frame: "pd.DataFrame", calibration: "pd.DataFrame") -> "pd.DataF
         )
     if calibration.duplicated(["row", "col"]).any():
         raise MismatchError("the calibration names a pair twice; pass the calibration of one match")
-    known = [name for name in CALIBRATED if name in calibration.columns]
-    merged = frame.merge(calibration[["row", "col", *known]], on=["row", "col"], how="left", indicator="side")
+    columns = [name for name in CALIBRATED if name in calibration.columns]
+    merged = frame.merge(calibration[["row", "col", *columns]], on=["row", "col"], how="left", indicator="side")
     alone = merged.pop("side") == "left_only"
     if alone.any() and "note" in merged:
         unknown = "no pair of this calibration: nothing is known of it"
@@ -229,7 +234,7 @@ def _calibrated(frame: "pd.DataFrame", calibration: "pd.DataFrame") -> "pd.DataF
 
 
 def _is_bare(column: "pd.Series[Any]") -> bool:
-    """Whether a column holds numbers or booleans only, which need no escape."""
+    """Return whether a column holds only numbers or booleans, which need no escape."""
     return column.dtype.kind in "biuf"
 
 

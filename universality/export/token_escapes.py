@@ -1,8 +1,8 @@
-r"""Token strings as text that every reader accepts, and back.
+r"""Reversible escapes for token strings, which give text that every reader accepts.
 
-A byte-level tokenizer has tokens that hold control characters and pieces of UTF-8 sequences. XML 1.0
-forbids most of them even as character references, CSV readers break lines at some, and an eye sees none.
-``escape`` writes each as a visible backslash sequence; ``unescape`` is its exact inverse:
+Tokens of a byte-level tokenizer contain control characters and parts of UTF-8 sequences. XML 1.0 forbids most of them
+even as character references, CSV readers break lines at some of them, and none of them is visible. ``escape`` writes
+each as a backslash sequence; ``unescape`` is its exact inverse:
 
 ====================================  ==============  =============================================
 what                                  written         example
@@ -16,7 +16,7 @@ and U+xxFFFE, U+xxFFFF                ``\Uhhhhhhhh``  U+1FFFF → ``\U0001ffff``
 ====================================  ==============  =============================================
 
 Invalid bytes arrive in a ``str`` as Python's ``surrogateescape`` carries them (U+DC80 to U+DCFF).
-Everything else, spaces, scripts and emoji included, stays as it is.
+Everything else is unchanged, including spaces, scripts and emoji.
 """
 
 import re
@@ -24,9 +24,9 @@ import re
 _BACKSLASH = 0x5C
 _HIDDEN = (
     r"\x00-\x1f\x7f-\x9f"  # C0, DEL and C1 controls
-    r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidi controls reorder what stands around them
+    r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidi controls, which reorder the text around them
     r"\u2028\u2029\ufeff"  # line and paragraph separators, byte-order mark
-    r"\ud800-\udfff\ufffe\uffff"  # surrogates and what XML 1.0 forbids above them
+    r"\ud800-\udfff\ufffe\uffff"  # surrogates, and the noncharacters above them that XML 1.0 forbids
 )
 _PLANE_ENDS = "".join(chr((plane << 16) | low) for plane in range(1, 17) for low in (0xFFFE, 0xFFFF))
 _UNSAFE = re.compile(rf"[\\{_HIDDEN}{_PLANE_ENDS}]")
@@ -45,19 +45,26 @@ def _sequence(match: re.Match[str]) -> str:
 
 
 def escape(text: str | bytes, also: str = "") -> str:
-    r"""Write ``text`` so that XML, CSV and an eye can all read it.
+    r"""Escape a text for XML, CSV and human readers.
 
     Parameters
     ----------
     text
         A string, possibly with lone surrogates, or bytes, possibly not UTF-8.
     also
-        Further ASCII characters to escape, for a caller that uses them as separators.
+        Further ASCII characters to escape, such as a caller's separators.
 
     Returns
     -------
     str
-        Valid UTF-8 without control characters; ``unescape`` gives ``text`` back.
+        Valid UTF-8 without control characters, from which ``unescape`` recovers ``text``.
+
+    Examples
+    --------
+    >>> escape(b"caf\xc3\n")
+    'caf\\xc3\\x0a'
+    >>> unescape_bytes(escape(b"caf\xc3\n"))
+    b'caf\xc3\n'
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
@@ -88,10 +95,10 @@ def _character(match: re.Match[str]) -> str:
 
 
 def unescape(text: str) -> str:
-    r"""The exact inverse of ``escape`` for strings; ValueError on a sequence that ``escape`` never writes."""
+    r"""Invert ``escape`` for strings; raise ValueError on a sequence that ``escape`` never writes."""
     return _SEQUENCE.sub(_character, text)
 
 
 def unescape_bytes(text: str) -> bytes:
-    """The exact inverse of ``escape`` for bytes; ValueError as ``unescape``."""
+    """Invert ``escape`` for bytes; raise ValueError as ``unescape`` does."""
     return unescape(text).encode("utf-8", "surrogateescape")

@@ -1,7 +1,7 @@
-"""Families: features of dictionaries of rising width, linked parent to child."""
+"""Families: features of dictionaries of rising width, linked from parent to child."""
 
 from universality.family.building import families
-from universality.family.chance_edges import Chance, Reseeded
+from universality.family.chance_edges import ChanceCounts, Reseeded
 from universality.family.consistent_paths import PathConsistency
 from universality.family.dictionaries import Level
 from universality.family.edge_rule import EdgeRule
@@ -12,7 +12,7 @@ from universality.family.tree import Families
 
 __all__ = [
     "Answer",
-    "Chance",
+    "ChanceCounts",
     "EdgeRule",
     "Edges",
     "Families",

@@ -1,13 +1,13 @@
-"""What the rules let through by chance, counted in two ways.
+"""Count the pairs that the rules let through by chance, in two ways.
 
 *Re-paired documents*: whole blocks of the wider dictionary's tokens meet blocks of other documents
-(``universality.statistics.repairing``), and rules 1 to 3 are asked again. Decoder rows stay as they are, so what is
-counted is pairs that write alike and pass on unrelated text. Rule 4 can only lower these counts; it is not asked, as
-the activations belong to neither text.
+(``universality.statistics.repairing``), and rules 1 to 3 are applied again. Decoder rows stay as they are, so the
+counted pairs write alike and pass on unrelated text. Rule 4 could only lower these counts. It is not applied, because
+the activations would belong to neither text.
 
-*Another seed*: a dictionary of the same width and another SAE seed takes the wider one's place, and all rules are
-asked. A dictionary that has not grown cannot split: splits, merges and novel features found there are what two SAEs
-of one size differ by, and a step to a wider dictionary shows growth only in what goes beyond them.
+*Another seed*: a dictionary of the same width, trained from another seed, takes the wider one's place, and all rules
+are applied. A dictionary that has not grown cannot split. Splits, merges and novel features found there are the
+difference between two SAEs of one size; a step to a wider dictionary shows growth only where it exceeds them.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ import numpy as np
 
 from universality.arrays import IntArray
 from universality.errors import UniversalityError
-from universality.family.candidates import Met
+from universality.family.candidates import RuleCounts
 from universality.family.dictionaries import Level
 from universality.family.edge_rule import EdgeRule
 from universality.statistics.repairing import Null, plan_repairing
@@ -33,24 +33,24 @@ class Reseeded:
     Parameters
     ----------
     level
-        Of the dictionary.
+        Level of the dictionary.
     name
-        File name of the other's store.
-    met
-        Pairs that pass the first three rules, one by one.
+        File name of the other dictionary's store.
+    counts
+        Pairs that pass the first three rules, rule by rule.
     edges
-        Pairs that pass all four.
+        Pairs that pass all four rules.
     eligible_parents, eligible_children
-        Features of the one and of the other that may have edges.
+        Features of the dictionary, and of the other one, that may have edges.
     split, childless
-        Of the parents: those with two children or more; with none.
+        Number of those parents with two children or more, and with none.
     merged, novel
-        Of the children: those with two parents or more; with none.
+        Number of those children with two parents or more, and with none.
     """
 
     level: int
     name: str
-    met: Met
+    counts: RuleCounts
     edges: int
     eligible_parents: int
     eligible_children: int
@@ -61,21 +61,21 @@ class Reseeded:
 
 
 @dataclass(frozen=True)
-class Chance:
-    """What each rule lets through, and what it lets through by chance.
+class ChanceCounts:
+    """Pairs that each rule lets through, and how many of them by chance.
 
     Parameters
     ----------
     null
-        "global": blocks are re-paired over the corpus; "kind": among documents of one kind.
+        "global": blocks are re-paired across the corpus; "kind": among documents of one kind.
     seed
-        Replicate r re-pairs by ``(seed, r)``.
-    found
-        Pairs that pass the rules where tokens belong together, one a step from one width to the next.
+        Replicate r re-pairs with seed ``(seed, r)``.
+    observed
+        Pairs that pass the rules on the text as it is, one entry per step from one width to the next.
     repaired
-        The same of every replicate, one tuple a step.
+        The same for every replicate on re-paired text, one tuple per step.
     share
-        Share of the tokens that could take part.
+        Share of the tokens that could be re-paired.
     note
         Why there is no count, or what was left out; empty if nothing.
     reseeded
@@ -84,15 +84,15 @@ class Chance:
 
     null: Null
     seed: int
-    found: tuple[Met, ...]
-    repaired: tuple[tuple[Met, ...], ...]
+    observed: tuple[RuleCounts, ...]
+    repaired: tuple[tuple[RuleCounts, ...], ...]
     share: float
     note: str = ""
     reseeded: tuple[Reseeded, ...] = ()
 
     def mean(self, step: int, rule: str = "linked") -> float | None:
-        """Mean count of a step over the replicates, None without any; ``rule`` is a field of ``Met``."""
-        counts = [getattr(met, rule) for met in self.repaired[step]]
+        """Average a step's count over the replicates, None without any; ``rule`` is a field of ``RuleCounts``."""
+        counts = [getattr(replicate, rule) for replicate in self.repaired[step]]
         return sum(counts) / len(counts) if counts else None
 
 
@@ -105,15 +105,15 @@ class Repairings(NamedTuple):
 
 
 def plan_chance(store: "FeatureStore", null: Null, n_replicates: int, seed: int) -> Repairings:
-    """Draw the re-pairings of all replicates; the parameters are those of ``Chance``.
+    """Draw the re-pairings of all replicates.
 
     Parameters
     ----------
     store
-        Any of the family's stores: they hold the same tokens.
+        Any of the family's stores, which hold the same tokens.
+    null, n_replicates, seed
+        As for ``universality.families``.
     """
-    if n_replicates < 0:
-        raise ValueError(f"n_replicates: expected 0 or more, found {n_replicates}")
     if n_replicates == 0:
         return Repairings((), 0.0, "not asked for")
     try:
@@ -125,20 +125,21 @@ def plan_chance(store: "FeatureStore", null: Null, n_replicates: int, seed: int)
 
 
 def count_reseeded(
-    level: int, levels: tuple[Level, Level], rule: EdgeRule, met: Met, parent: IntArray, child: IntArray
+    level: int, levels: tuple[Level, Level], rule: EdgeRule, counts: RuleCounts, parent: IntArray, child: IntArray
 ) -> Reseeded:
-    """Splits, merges and novel features between two dictionaries of one width, from the edges that pass all rules."""
-    may_a, may_b = (some.eligible(rule.min_firings) for some in levels)
-    children, parents = np.bincount(parent, minlength=may_a.size), np.bincount(child, minlength=may_b.size)
+    """Count splits, merges and novel features between two dictionaries of one width, given their edges."""
+    eligible_a, eligible_b = (level.eligible(rule.min_firings) for level in levels)
+    children = np.bincount(parent, minlength=eligible_a.size)
+    parents = np.bincount(child, minlength=eligible_b.size)
     return Reseeded(
         level=level,
         name=levels[1].name,
-        met=met,
+        counts=counts,
         edges=parent.size,
-        eligible_parents=int(may_a.sum()),
-        eligible_children=int(may_b.sum()),
+        eligible_parents=int(eligible_a.sum()),
+        eligible_children=int(eligible_b.sum()),
         split=int((children > 1).sum()),
-        childless=int((may_a & (children == 0)).sum()),
+        childless=int((eligible_a & (children == 0)).sum()),
         merged=int((parents > 1).sum()),
-        novel=int((may_b & (parents == 0)).sum()),
+        novel=int((eligible_b & (parents == 0)).sum()),
     )

@@ -1,4 +1,4 @@
-"""The dictionaries of a family graph, narrowest first: what is kept of each, and if they belong together."""
+"""Dictionaries of a family graph: the numbers that it keeps of each, and checks that they belong together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from universality.errors import MismatchError, UniversalityError
+from universality.arrays import BoolArray, FloatArray, IntArray
+from universality.errors import MismatchError
 from universality.features.specificity import kind_purity
 from universality.similarity.engine.token_selection import check_same_tokens
 from universality.similarity.measures.decoder import check_same_space
@@ -19,85 +20,72 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """One dictionary.
+    """One dictionary of a family graph.
 
     Parameters
     ----------
     name
-        File name of its store, for people.
+        File name of its store, for display.
     n_tokens
-        Tokens of the store.
+        Number of tokens of the store.
     count
-        Firings of each feature: int64 ``[width]``.
+        int64 ``[width]`` number of firings of each feature.
     max_activation
-        Largest activation of each feature: float32 ``[width]``.
+        float32 ``[width]`` largest activation of each feature.
     purity
-        Share of each feature's activation mass in its kind, 0 if it never fires: float64 ``[width]``.
+        float64 ``[width]`` share of each feature's activation mass in its kind, 0 if it never fires.
     kind
-        Name of that kind, None if it never fires: ``[width]``.
+        ``[width]`` name of the kind of text with most of its activation mass, None if it never fires.
     """
 
     name: str
     n_tokens: int
-    count: npt.NDArray[np.int64]
+    count: IntArray
     max_activation: npt.NDArray[np.float32]
-    purity: npt.NDArray[np.float64]
+    purity: FloatArray
     kind: tuple[str | None, ...]
 
     @property
     def width(self) -> int:
-        """Features of the dictionary."""
+        """Number of features."""
         return len(self.count)
 
     @property
-    def alive(self) -> npt.NDArray[np.bool_]:
-        """Features that fire at least once: bool ``[width]``."""
+    def alive(self) -> BoolArray:
+        """Whether each feature fires at least once: bool ``[width]``."""
         return self.count > 0
 
     @property
-    def density(self) -> npt.NDArray[np.float64]:
+    def density(self) -> FloatArray:
         """Share of tokens on which each feature fires: float64 ``[width]``."""
         return self.count / max(1, self.n_tokens)
 
-    def eligible(self, min_firings: int) -> npt.NDArray[np.bool_]:
-        """Features that fire often enough to take part in edges: bool ``[width]``."""
+    def eligible(self, min_firings: int) -> BoolArray:
+        """Flag the features that fire often enough to have edges: bool ``[width]``."""
         return self.count >= max(1, min_firings)
 
 
 def read_level(store: "FeatureStore") -> Level:
-    """What the family graph keeps of one store."""
+    """Read the numbers that the family graph keeps of one store."""
     moments = store.moments()
     purity, kind = kind_purity(store)
     return Level(store.path.name, store.n_tokens, moments.count, moments.max, purity, tuple(kind))
 
 
-def decoder_rows(store: "FeatureStore") -> npt.NDArray[np.float32]:
-    """Decoder rows of a store: float32 ``[width, d_in]``.
-
-    Raises
-    ------
-    UniversalityError
-        When it holds none.
-    """
-    if store.dictionary is None:
-        raise UniversalityError(f"{store.path}: holds no dictionary; families need finish(dictionary=...)")
-    return store.dictionary.decoder
-
-
 def unit_decoder(store: "FeatureStore") -> npt.NDArray[np.float32]:
-    """Decoder rows of unit length, zeros where a row has none: float32 ``[width, d_in]``."""
-    rows = decoder_rows(store)
+    """Return the decoder rows at unit length, zero rows unchanged: float32 ``[width, d_in]``."""
+    rows = store.decoder_rows()
     norm = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(norm > 0, norm, 1), dtype=np.float32)
 
 
 def check_stores(stores: Sequence["FeatureStore"]) -> None:
-    """Refuse stores that are not dictionaries of rising width of one model at one site over the same tokens.
+    """Check that stores are dictionaries of rising width of one model at one site over the same tokens.
 
     Raises
     ------
     MismatchError
-        Naming the first store that does not fit, and why.
+        Names the first store that does not fit, and the reason.
     UniversalityError
         When a store holds no decoder rows.
     """
@@ -118,7 +106,7 @@ def check_stores(stores: Sequence["FeatureStore"]) -> None:
 
 
 def check_reseeded(stores: Sequence["FeatureStore"], others: Sequence["FeatureStore"]) -> list[int]:
-    """The level that each of some further stores is as wide as; refuse those that do not belong beside any."""
+    """Find the level whose width each further store has, and check that it belongs there."""
     widths = [store.n_features for store in stores]
     for other in others:
         if other.n_features not in widths:
@@ -129,15 +117,16 @@ def check_reseeded(stores: Sequence["FeatureStore"], others: Sequence["FeatureSt
         store = stores[widths.index(other.n_features)]
         check_related(store, other)
         check_fires(other)
-        if np.array_equal(decoder_rows(store), decoder_rows(other)):
+        # A copy would count every feature as persisting and hide how much two seeds differ.
+        if np.array_equal(store.decoder_rows(), other.decoder_rows()):
             raise MismatchError(f"{other.path}: the decoder of {store.path} itself, expected an SAE of another seed")
     return [widths.index(other.n_features) for other in others]
 
 
 def check_related(a: "FeatureStore", b: "FeatureStore") -> None:
-    """Refuse two stores that are not of one model, site and token stream, or lack decoder rows of one width."""
+    """Check that two stores are of one model, site and token stream, with decoder rows of one width."""
     check_same_tokens(a, b)
-    rows_a, rows_b = decoder_rows(a), decoder_rows(b)
+    rows_a, rows_b = a.decoder_rows(), b.decoder_rows()
     if rows_a.shape[1] != rows_b.shape[1]:
         raise MismatchError(
             f"{b.path}: decoder rows of width {rows_b.shape[1]}, but {a.path} has {rows_a.shape[1]}; "
@@ -147,7 +136,7 @@ def check_related(a: "FeatureStore", b: "FeatureStore") -> None:
 
 
 def check_fires(store: "FeatureStore") -> None:
-    """Refuse a dictionary of dead features."""
+    """Check that some feature of a dictionary fires."""
     if not store.alive.any():
         raise MismatchError(
             f"{store.path}: every one of its {store.n_features} features is dead on these tokens, so "

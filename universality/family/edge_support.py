@@ -1,35 +1,34 @@
-"""Bootstrap support of an edge: in how many resamples of the documents it would still be one.
+"""Bootstrap support of an edge: the share of resamples of the documents in which it still passes.
 
-Groups of documents are drawn with replacement (``universality.corpus.units``). From each edge's sums per group,
-coverage and masked cosine of every resample follow, and rules 1 and 2 and the least number of firings are asked
-again. The edges that are asked are those that were found; decoder rows and the reconstruction test stay as they are.
+Groups of documents (``universality.corpus.units``) are resampled with replacement. From each edge's sums per group,
+coverage and masked cosine follow for every resample, and rules 1 and 2 and the minimum number of firings are applied
+again. Only edges that were found are resampled; decoder rows and the reconstruction test stay as they are.
 """
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from universality.arrays import FloatArray, IntArray
+from universality.arrays import BoolArray, FloatArray, IntArray, runs_within
 from universality.corpus.units import independent_units
 from universality.family import family_kernels as kernels
 from universality.family.edge_rule import EdgeRule
-from universality.family.stored_firings import Firings, blocks, firings, portions
+from universality.family.stored_firings import Firings, blocks, firings
 from universality.similarity.engine.store_rows import ENTRY_BYTES
 
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
 
-SUMS = 8
-SUMS_BYTES = 64 << 20  # of sums that are held at a time
+SUMS = 8  # per edge and group, see `family_kernels.add_groups`
+SUMS_BYTES = 64 << 20  # sums in memory at a time
 
 
 def draw_groups(store: "FeatureStore", draws: int, seed: int) -> tuple[IntArray, FloatArray]:
-    """Group of each token, int64 [n_tokens], and how often each group is drawn, float64 [draws, n_groups]."""
+    """Return each token's group, int64 [n_tokens], and the groups' counts in each draw, float64 [draws, n_groups]."""
     units = independent_units(store.documents)
-    seen, group = np.unique(units.code[store.tokens.document], return_inverse=True)
+    present, group = np.unique(units.code[store.tokens.document], return_inverse=True)
     rng = np.random.default_rng(seed)
-    weights = rng.multinomial(seen.size, np.full(seen.size, 1 / seen.size), size=draws)
+    weights = rng.multinomial(present.size, np.full(present.size, 1 / present.size), size=draws)
     return group.astype(np.int64), weights.astype(np.float64)
 
 
@@ -42,52 +41,54 @@ def support(
     weights: FloatArray,
     memory_budget: int,
 ) -> FloatArray:
-    """Share of the draws in which each edge passes: float64 [n_edges].
+    """Compute the share of draws in which each edge passes: float64 [n_edges].
 
     Parameters
     ----------
     stores
-        The narrower and the wider one.
+        The narrower and the wider store.
     parent, child
-        [n_edges], by parent, then child.
+        [n_edges] ends of the edges, by parent, then child.
     rule
         Thresholds.
     group, weights
-        Of ``draw_groups``.
+        Result of ``draw_groups``.
     memory_budget
-        Bytes for the wider store's firings; larger ones are read in portions.
+        Bytes for the wider store's firings; larger stores are read in portions.
     """
     low, high = stores
-    held = np.empty(parent.size)
-    most = max(1, SUMS_BYTES // (8 * SUMS * (weights.shape[1] + len(weights))))
-    for children in portions(high.moments().count, max(1, memory_budget // (2 * ENTRY_BYTES))):
-        theirs = firings(high, *children)
+    share = np.empty(parent.size)
+    n_at_once = max(1, SUMS_BYTES // (8 * SUMS * (weights.shape[1] + len(weights))))
+    for children in runs_within(high.moments().count, max(1, memory_budget // (2 * ENTRY_BYTES))):
+        in_high = firings(high, *children)
         for block in blocks(low):
             here = np.flatnonzero(
-                (parent >= block.low) & (parent < block.high) & (child >= theirs.low) & (child < theirs.high)
+                (parent >= block.low) & (parent < block.high) & (child >= in_high.low) & (child < in_high.high)
             )
-            for start in range(0, here.size, most):
-                some = here[start : start + most]
-                sums = _sums(block, theirs, parent[some], child[some], group, weights.shape[1])
-                drawn = (weights @ sums.reshape(len(sums), -1)).reshape(len(weights), some.size, SUMS)
-                held[some] = _passes(np.moveaxis(drawn, 2, 0), rule).mean(axis=0)
-    return held
+            for start in range(0, here.size, n_at_once):
+                edges = here[start : start + n_at_once]
+                sums = _sums(block, in_high, parent[edges], child[edges], group, weights.shape[1])
+                # Sums of a resample are the groups' sums times their counts: one product for all draws and edges.
+                drawn = (weights @ sums.reshape(len(sums), -1)).reshape(len(weights), edges.size, SUMS)
+                share[edges] = _passes(np.moveaxis(drawn, 2, 0), rule).mean(axis=0)
+    return share
 
 
 def _sums(
-    block: Firings, theirs: Firings, parent: IntArray, child: IntArray, group: IntArray, n_groups: int
+    block: Firings, in_high: Firings, parent: IntArray, child: IntArray, group: IntArray, n_groups: int
 ) -> FloatArray:
+    """Compute the sums of each edge over the tokens of each group: [n_groups, n_edges, 8]."""
     first = np.searchsorted(parent, np.arange(block.low, block.high + 1)).astype(np.int64)
     out = np.zeros((n_groups, parent.size, SUMS))
-    kernels.add_groups(block.arrays, theirs.arrays, group, first, child - theirs.low, out)
+    kernels.add_groups(block.arrays, in_high.arrays, group, first, child - in_high.low, out)
     return out
 
 
-def _passes(sums: FloatArray, rule: EdgeRule) -> npt.NDArray[np.bool_]:
-    """Rules 1 and 2 on sums [8, n_draws, n_edges]."""
+def _passes(sums: FloatArray, rule: EdgeRule) -> BoolArray:
+    """Apply rules 1 and 2 to sums [8, n_draws, n_edges]."""
     ab, aa, bb, both, count_a, sum_sq_a, count_b, sum_sq_b = sums
     norm = np.sqrt(np.minimum(sum_sq_a * bb, aa * sum_sq_b))
     masked = np.divide(ab, norm, out=np.zeros_like(ab), where=norm > 0)
     enough = (count_a >= rule.min_firings) & (count_b >= rule.min_firings)
-    covered = both >= rule.min_coverage * np.maximum(count_b, 1)
+    covered = both >= rule.min_coverage * np.maximum(count_b, 1)  # a product: a draw may lack the child altogether
     return np.asarray(enough & covered & (masked >= rule.min_masked_cosine))

@@ -1,10 +1,11 @@
-"""The file of a family graph: node-link JSON with a format name, a version and provenance beside it.
+"""File of a family graph: node-link JSON with a format name, a version and provenance beside it.
 
-``networkx.node_link_graph(json.load(file))`` reads it with no code of ours. Nodes are ``[level, feature]``.
+``networkx.node_link_graph(json.load(file))`` reads it without this package. Nodes are ``[level, feature]``.
 """
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from universality.errors import FormatError
-from universality.family.candidates import Met
-from universality.family.chance_edges import Chance, Reseeded
+from universality.family.candidates import RuleCounts
+from universality.family.chance_edges import ChanceCounts, Reseeded
 from universality.family.consistent_paths import PathConsistency
 from universality.family.dictionaries import Level
 from universality.family.edge_rule import EdgeRule
@@ -29,14 +30,24 @@ FORMAT = "universality.families"
 VERSION = 2
 
 
-def save_families(path: str | Path, header: dict[str, Any], graph: "nx.DiGraph") -> Path:
-    """Write the graph as JSON, atomically.
-
-    ``header`` holds ``n_tokens`` of each level, ``chance``, ``paths`` and ``provenance``.
-    """
+def save_families(
+    path: str | Path,
+    levels: Sequence[Level],
+    chance: ChanceCounts,
+    paths: Sequence[PathConsistency],
+    provenance: dict[str, Any],
+    graph: "nx.DiGraph",
+) -> Path:
+    """Write the graph as JSON, atomically, with everything about it that is no attribute of its nodes and edges."""
     import networkx as nx
 
     path = as_path(path)
+    header = {
+        "n_tokens": [level.n_tokens for level in levels],
+        "chance": _chance_entry(chance),
+        "paths": [asdict(each) for each in paths],
+        "provenance": provenance,
+    }
     data = {"format": FORMAT, "version": VERSION, **header, **nx.node_link_data(graph, edges="edges")}
     with replacing_text(path) as file:
         file.write(json.dumps(data, allow_nan=False) + "\n")
@@ -44,12 +55,12 @@ def save_families(path: str | Path, header: dict[str, Any], graph: "nx.DiGraph")
 
 
 def load_families(path: str | Path) -> dict[str, Any]:
-    """The fields of ``Families`` from a file of ``save_families``.
+    """Read the fields of ``Families`` from a file written by ``save_families``.
 
     Raises
     ------
     FormatError
-        When the file is torn, foreign, of another version, or contradicts itself.
+        If the file is corrupt, of another format or version, or contradicts itself.
     """
     data = _read(as_path(path))
     try:
@@ -57,15 +68,15 @@ def load_families(path: str | Path) -> dict[str, Any]:
         rule = EdgeRule(**{name: attributes[name] for name in EdgeRule.__dataclass_fields__})
         nodes = [[node for node in data["nodes"] if node["level"] == i] for i in range(len(attributes["widths"]))]
         described = zip(attributes["stores"], attributes["widths"], data["n_tokens"], nodes, strict=True)
-        levels = tuple(_level(*some) for some in described)
+        levels = tuple(_level(*description) for description in described)
         return {
             "levels": levels,
             "edges": _edges(data["edges"], levels),
-            "origins": tuple(_origins(some) for some in nodes),
+            "origins": tuple(_origins(of_level) for of_level in nodes),
             "rule": rule,
             "reconstruction": attributes["reconstruction"],
             "chance": _chance(data["chance"], len(levels) - 1),
-            "paths": tuple(PathConsistency(**some) for some in data["paths"]),
+            "paths": tuple(PathConsistency(**each) for each in data["paths"]),
             "provenance": data["provenance"],
         }
     except (KeyError, TypeError, ValueError, IndexError) as problem:
@@ -73,10 +84,11 @@ def load_families(path: str | Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Read the file and check format and version."""
     data: dict[str, Any] = read_json_value(path)
-    found = data.get("format") if isinstance(data, dict) else None
-    if found != FORMAT:
-        raise FormatError(f"{path}: expected format {FORMAT!r}, found {found!r}; is this a file of Families.save()?")
+    name = data.get("format") if isinstance(data, dict) else None
+    if name != FORMAT:
+        raise FormatError(f"{path}: expected format {FORMAT!r}, found {name!r}; is this a file of Families.save()?")
     if data.get("version") != VERSION:
         raise FormatError(
             f"{path}: expected version {VERSION} of {FORMAT}, found {data.get('version')}; make the families again"
@@ -99,7 +111,7 @@ def _level(name: str, width: int, n_tokens: int, nodes: list[dict[str, Any]]) ->
 
 
 def _origins(nodes: list[dict[str, Any]]) -> Origins:
-    """Of one level, whose nodes are in order."""
+    """Read the origins of one level, whose nodes are in order of the features."""
     columns = {name: _floats(nodes, name) for name in Origins.__dataclass_fields__ if name != "nearest"}
     nearest = np.array([-1 if node["nearest"] is None else node["nearest"] for node in nodes], dtype=np.int64)
     return Origins(nearest=nearest, **columns)
@@ -109,17 +121,27 @@ def _floats(items: list[dict[str, Any]], name: str) -> npt.NDArray[np.float64]:
     return np.array([item[name] for item in items], dtype=np.float64)  # None becomes NaN
 
 
-def _chance(entry: dict[str, Any], n_steps: int) -> Chance:
+def _chance_entry(chance: ChanceCounts) -> dict[str, Any]:
+    """Turn counts into the file's entry, where the observed ones are "found" and those of a pair of seeds "met"."""
+    entry = {"found" if name == "observed" else name: value for name, value in asdict(chance).items()}
+    entry["reseeded"] = [
+        {"met" if name == "counts" else name: value for name, value in each.items()} for each in entry["reseeded"]
+    ]
+    return entry
+
+
+def _chance(entry: dict[str, Any], n_steps: int) -> ChanceCounts:
     if len(entry["found"]) != n_steps or len(entry["repaired"]) != n_steps:
         raise ValueError(f"chance of {len(entry['repaired'])} steps, expected {n_steps}")
-    return Chance(
+    reseeded = [{**each, "counts": RuleCounts(**each["met"])} for each in entry["reseeded"]]
+    return ChanceCounts(
         null=entry["null"],
         seed=entry["seed"],
-        found=tuple(Met(**met) for met in entry["found"]),
-        repaired=tuple(tuple(Met(**met) for met in step) for step in entry["repaired"]),
+        observed=tuple(RuleCounts(**counts) for counts in entry["found"]),
+        repaired=tuple(tuple(RuleCounts(**counts) for counts in step) for step in entry["repaired"]),
         share=entry["share"],
         note=entry["note"],
-        reseeded=tuple(Reseeded(**{**some, "met": Met(**some["met"])}) for some in entry["reseeded"]),
+        reseeded=tuple(Reseeded(**{k: v for k, v in each.items() if k != "met"}) for each in reseeded),
     )
 
 

@@ -1,8 +1,7 @@
-"""Compiled loops of the families: every one visits stored activations only, and holds no features × features.
+"""Compiled loops of the families: all visit stored activations only and hold no features × features array.
 
-A set of token rows is ``start``, ``stop``, ``indices``, ``data`` as in
-``universality.similarity.engine.store_rows``; features' firings are ``indptr``, ``row``, ``value``, the rows rising
-within each feature.
+Token rows are given as ``start``, ``stop``, ``indices``, ``data`` (``universality.similarity.engine.store_rows``), and
+features' firings as ``indptr``, ``row``, ``value``, with rising rows within each feature.
 """
 
 import numpy as np
@@ -10,15 +9,16 @@ import numpy as np
 from universality.compiled import njit
 
 AB, AA, BB, BOTH = range(4)
-"""Sums over tokens where both fire: of products, of the parent's squares, of the child's, and the tokens."""
+"""Sums over tokens where both fire: products, the parent's squares, the child's squares, and number of tokens."""
 TOGETHER, COVERED, ALIKE, COVERED_ALIKE, LINKED = range(5)
-"""Pairs that a step counts: both fire somewhere; pass the first rule; the second; both; and the third too."""
+"""Pairs that a step counts: fire together somewhere; pass rule 1; rule 2; both; and rule 3, too."""
 EDGE_SUMS, CHILD_SUMS, ORPHAN_SUMS = 7, 3, 2
 
 
+# fastmath allows the sum to be reordered into SIMD lanes; only loops whose values are always finite use it.
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def dot(u, v):  # type: ignore[no-untyped-def]
-    """uᵀv of float32 vectors."""
+    """Compute uᵀv of float32 vectors."""
     total = np.float32(0)
     for k in range(u.size):
         total += u[k] * v[k]
@@ -27,14 +27,14 @@ def dot(u, v):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def add_scaled(out, scale, v):  # type: ignore[no-untyped-def]
-    """``out += scale * v`` of float32 vectors."""
+    """Compute ``out += scale * v`` for float32 vectors."""
     for k in range(out.size):
         out[k] += scale * v[k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def find_pairs(firings, meets, rows, count_b, sum_sq_b, may_a, may_b, x, y, least, group, chunk):  # type: ignore[no-untyped-def]
-    """Pairs that pass the first three rules, found by walking each parent's tokens.
+def find_pairs(firings, meets, rows, count_b, sum_sq_b, eligible_a, eligible_b, x, y, thresholds, group, chunk):  # type: ignore[no-untyped-def]
+    """Find the pairs that pass the first three rules by walking each parent's tokens.
 
     Parameters
     ----------
@@ -45,71 +45,77 @@ def find_pairs(firings, meets, rows, count_b, sum_sq_b, may_a, may_b, x, y, leas
     rows
         B's token rows.
     count_b, sum_sq_b
-        [n_b] of the children over the tokens that are met.
-    may_a, may_b
-        Which may have edges.
+        [n_b] number of firings and sum of squares of the children over the tokens that are met.
+    eligible_a, eligible_b
+        bool [n_parents], [n_b] features that may have edges.
     x, y
         float32 [n_parents, d_in], [n_b, d_in] unit decoder rows.
-    least
+    thresholds
         (coverage, masked cosine, decoder cosine).
     group, chunk
-        Parents that walk together, ``chunk`` tokens each in turn: what one of them has read of B stays in the
-        cache for the next, which saves more than half of the time.
+        Number of parents that walk together, in turns of ``chunk`` tokens. B's rows that one parent has read are still
+        in the cache for the next, which saves more than half of the time.
 
     Returns
     -------
-    ends int64 [n, 2], values float64 [n, 4] of (masked cosine, decoder cosine, coverage, share), met int64 [5].
+    ends : int64 [n, 2]
+        Parent and child of each pair.
+    values : float64 [n, 4]
+        Masked cosine, decoder cosine, coverage, share.
+    counts : int64 [5]
+        Pairs that each rule lets through.
     """
     indptr = firings[0]
     n_parents, n_b = indptr.size - 1, count_b.size
-    sums = np.zeros((min(group, n_parents), n_b, 4))
-    touched = np.empty((len(sums), n_b), np.uint32)
+    sums = np.zeros((min(group, n_parents), n_b, 4))  # float64: ratios of long sums are compared with thresholds
+    touched = np.empty((len(sums), n_b), np.uint32)  # children that each parent has met: only their sums are visited
     ends, values = np.empty((1024, 2), np.int64), np.empty((1024, 4))
-    met = np.zeros(5, np.int64)
+    counts = np.zeros(5, np.int64)
     n = 0
     for low in range(0, n_parents, len(sums)):
         high = min(low + len(sums), n_parents)
-        n_touched, count_a, sum_sq_a = _walk(firings, low, high, meets, rows, may_a, chunk, sums, touched)
-        more = n + n_touched.sum()
+        n_touched, count_a, sum_sq_a = _walk(firings, low, high, meets, rows, eligible_a, chunk, sums, touched)
+        more = n + n_touched.sum()  # every pair met may pass
         if more > len(ends):
             ends, values = _grown(ends, n, max(more, 2 * len(ends))), _grown(values, n, max(more, 2 * len(ends)))
         for i in range(low, high):
             for t in range(n_touched[i - low]):
                 j = touched[i - low, t]
                 cell = sums[i - low, j]
-                if may_b[j]:
+                if eligible_b[j]:
                     coverage = cell[BOTH] / count_b[j]
+                    # The larger of the two masked cosines has the smaller norm.
                     norm = np.sqrt(min(sum_sq_a[i - low] * cell[BB], cell[AA] * sum_sq_b[j]))
                     masked = min(cell[AB] / norm, 1.0) if norm > 0 else 0.0
-                    covered, alike = coverage >= least[0], masked >= least[1]
-                    met[TOGETHER] += 1
-                    met[COVERED] += covered
-                    met[ALIKE] += alike
+                    covered, alike = coverage >= thresholds[0], masked >= thresholds[1]
+                    counts[TOGETHER] += 1
+                    counts[COVERED] += covered
+                    counts[ALIKE] += alike
                     if covered and alike:
-                        met[COVERED_ALIKE] += 1
+                        counts[COVERED_ALIKE] += 1
                         cosine = np.float64(dot(x[i], y[j]))
-                        if cosine >= least[2]:
-                            met[LINKED] += 1
+                        if cosine >= thresholds[2]:
+                            counts[LINKED] += 1
                             ends[n, 0], ends[n, 1] = i, j
                             values[n, 0], values[n, 1] = masked, min(cosine, 1.0)
                             values[n, 2], values[n, 3] = coverage, cell[BOTH] / count_a[i - low]
                             n += 1
-                cell[:] = 0
-    return ends[:n].copy(), values[:n].copy(), met
+                cell[:] = 0  # only touched cells: clearing all would cost n_b a parent
+    return ends[:n].copy(), values[:n].copy(), counts
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _walk(firings, low, high, meets, rows, may_a, chunk, sums, touched):  # type: ignore[no-untyped-def]
-    """Sums (AB, AA, BB, BOTH) of the parents low..high with all of B, and which of B each has touched."""
+def _walk(firings, low, high, meets, rows, eligible_a, chunk, sums, touched):  # type: ignore[no-untyped-def]
+    """Add up the sums (AB, AA, BB, BOTH) of the parents low..high with all of B, and list the touched children."""
     indptr, row, value = firings
     start, stop, indices, data = rows
-    cursor = indptr[low:high].copy()
+    cursor = indptr[low:high].copy()  # each parent's next firing: turns continue where the last one ended
     n_touched, count_a, sum_sq_a = np.zeros(high - low, np.int64), np.zeros(high - low, np.int64), np.zeros(high - low)
     for bound in range(chunk, meets.size + chunk, chunk):
         for i in range(high - low):
-            if not may_a[low + i]:
+            if not eligible_a[low + i]:
                 continue
-            own, e = sums[i], cursor[i]
+            of_parent, e = sums[i], cursor[i]
             while e < indptr[low + i + 1] and row[e] < bound:
                 p, v = meets[row[e]], np.float64(value[e])
                 e += 1
@@ -120,20 +126,20 @@ def _walk(firings, low, high, meets, rows, may_a, chunk, sums, touched):  # type
                 sum_sq_a[i] += square
                 for q in range(start[p], stop[p]):
                     j, w = indices[q], np.float64(data[q])
-                    if own[j, BOTH] == 0:
+                    if of_parent[j, BOTH] == 0:  # first meeting
                         touched[i, n_touched[i]] = j
                         n_touched[i] += 1
-                    own[j, AB] += v * w
-                    own[j, AA] += square
-                    own[j, BB] += w * w
-                    own[j, BOTH] += 1
+                    of_parent[j, AB] += v * w
+                    of_parent[j, AA] += square
+                    of_parent[j, BB] += w * w
+                    of_parent[j, BOTH] += 1
             cursor[i] = e
     return n_touched, count_a, sum_sq_a
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _grown(array, n, size):  # type: ignore[no-untyped-def]
-    """The first n rows in an array of ``size`` rows."""
+    """Copy the first n rows into an array of ``size`` rows."""
     larger = np.empty((size, array.shape[1]), array.dtype)
     larger[:n] = array[:n]
     return larger
@@ -141,7 +147,7 @@ def _grown(array, n, size):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def add_moments(rows, wanted, count, sum_sq):  # type: ignore[no-untyped-def]
-    """Firings and sums of squares of each feature over the ``wanted`` token rows."""
+    """Add each feature's firings and squares over the ``wanted`` token rows to ``count`` and ``sum_sq``."""
     start, stop, indices, data = rows
     for p in wanted:
         for q in range(start[p], stop[p]):
@@ -152,12 +158,14 @@ def add_moments(rows, wanted, count, sum_sq):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def add_groups(firings_a, firings_b, group, first, child, out):  # type: ignore[no-untyped-def]
-    """Sums per edge and group of documents: ``out`` [n_groups, n_edges, 8] of AB, AA, BB, BOTH, then count and sum of
-    squares of the parent and of the child over all of the group's tokens. Edges ``first[i]:first[i + 1]`` lead from
-    parent i to ``child[...]``."""
+    """Add up each edge's sums over the tokens of each group of documents.
+
+    ``out`` [n_groups, n_edges, 8] holds AB, AA, BB, BOTH, then number of firings and sum of squares of the parent and
+    of the child over all of the group's tokens. Edges ``first[i]:first[i + 1]`` lead from parent i to ``child[...]``.
+    """
     indptr_a, row_a, value_a = firings_a
     indptr_b, row_b, value_b = firings_b
-    dense = np.zeros(group.size, np.float32)
+    dense = np.zeros(group.size, np.float32)  # one parent's activations, so that children look them up by token
     for i in range(first.size - 1):
         if first[i] == first[i + 1]:
             continue
@@ -186,9 +194,9 @@ def add_groups(firings_a, firings_b, group, first, child, out):  # type: ignore[
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def rebuild(rows, decoder, out):  # type: ignore[no-untyped-def]
-    """The reconstruction of each token without the bias: ``out`` float32 [n_tokens, d_in]."""
+    """Compute the reconstruction of each token without the bias: ``out`` float32 [n_tokens, d_in]."""
     start, stop, indices, data = rows
-    total = np.empty(decoder.shape[1], np.float32)
+    total = np.empty(decoder.shape[1], np.float32)  # stays in cache, unlike a row of `out`
     for p in range(start.size):
         total[:] = 0
         for q in range(start[p], stop[p]):
@@ -200,12 +208,12 @@ def rebuild(rows, decoder, out):  # type: ignore[no-untyped-def]
 def add_reconstruction(  # type: ignore[no-untyped-def]
     target, rebuilt, rows_a, rows_b, d_a, d_b, first, partner, nearest, sums
 ):
-    """Walk tokens with the residual r of the narrower dictionary and add what the tests of a step need.
+    """Walk over tokens with the narrower dictionary's residual and add up the sums that a step's tests need.
 
     Parameters
     ----------
     target, rebuilt
-        float32 [n_tokens, d_in] what is to be reconstructed, and the narrower dictionary's reconstruction of it.
+        float32 [n_tokens, d_in] activations, and the narrower dictionary's reconstruction of them.
     rows_a, rows_b
         Token rows of the narrower and the wider dictionary.
     d_a, d_b
@@ -213,9 +221,9 @@ def add_reconstruction(  # type: ignore[no-untyped-def]
     first, partner
         Edges ``first[i]:first[i + 1]`` of parent i lead to ``partner[...]``.
     nearest
-        [n_b] feature of A that an orphan of B is held against, -1 for who is no orphan.
+        [n_b] feature of A with which an orphan of B is compared, -1 for features that are no orphans.
     sums
-        (edge, child, orphan, stem), added to; see ``universality.family.reconstruction``.
+        Arrays (edge, child, orphan, stem) to which is added; see ``universality.family.reconstruction``.
     """
     edge, child, orphan, stem = sums
     start_a, stop_a, indices_a, data_a = rows_a
@@ -223,7 +231,7 @@ def add_reconstruction(  # type: ignore[no-untyped-def]
     d_in = d_a.shape[1]
     fires_a, fires_b = np.zeros(len(d_a), np.float32), np.zeros(len(d_b), np.float32)
     read_b = np.zeros(len(d_b), np.float32)
-    r = np.empty(d_in, np.float32)
+    r = np.empty(d_in, np.float32)  # residual of the token
     for p in range(start_a.size):
         t = target[p]
         for k in range(d_in):
@@ -233,7 +241,7 @@ def add_reconstruction(  # type: ignore[no-untyped-def]
         for q in range(start_b[p], stop_b[p]):
             j, b = indices_b[q], np.float64(data_b[q])
             along = dot(r, d_b[j])
-            fires_b[j], read_b[j] = data_b[q], along
+            fires_b[j], read_b[j] = data_b[q], along  # looked up by the parents below
             child[j, 0] += b * along
             child[j, 1] += b * b
             child[j, 2] += b
@@ -245,7 +253,7 @@ def add_reconstruction(  # type: ignore[no-untyped-def]
             if not np.isnan(stem[i]):
                 stem[i] += dot(t, d_a[i])
             along = np.float64(0)
-            if first[i] < first[i + 1]:
+            if first[i] < first[i + 1]:  # the product costs more than all sums: only parents with candidates need it
                 along = np.float64(dot(r, d_a[i]))
             for n in range(first[i], first[i + 1]):
                 j = partner[n]

@@ -1,4 +1,4 @@
-"""The families of a tree, one by one: size, depth, and whether their members are about one kind of text."""
+"""Families of a tree one by one: size, depth, and purity of their members' kinds of text."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from universality.arrays import IntArray
 from universality.family.dictionaries import Level
 from universality.family.edges import Edges
 from universality.family.networkx_graph import roots
@@ -17,14 +18,14 @@ SHUFFLES = 20
 
 
 def family_table(levels: Sequence[Level], tree: Edges) -> "pd.DataFrame":
-    """One row a family of at least two members, in the order of their roots.
+    """Tabulate the families of at least two members, in the order of their roots.
 
     Returns
     -------
     pandas.DataFrame
-        ``family`` (label of the root), ``root_width``, ``root``; ``size``, members, the root included; ``depth``,
-        levels below the root that it reaches; ``kind``, the kind of most members (of equal ones the first by name), and
-        ``purity``, their share.
+        ``family`` (label of the root), ``root_width``, ``root``; ``size``, number of members including the root;
+        ``depth``, number of levels that it reaches below the root; ``kind``, the kind of most members (of equally
+        frequent ones the first by name), and ``purity``, their share.
     """
     import pandas as pd
 
@@ -36,7 +37,7 @@ def family_table(levels: Sequence[Level], tree: Edges) -> "pd.DataFrame":
     counts = members.groupby(["key", "kind"], sort=True).size().reset_index(name="n")
     best = counts.sort_values(["key", "n"], ascending=[True, False], kind="stable").groupby("key").first()
     root_level, root = np.divmod(size.index.to_numpy(), _stride(levels))
-    widths = np.array([some.width for some in levels])[root_level]
+    widths = np.array([one.width for one in levels])[root_level]
     return pd.DataFrame(
         {
             "family": [f"{width}/{feature}" for width, feature in zip(widths, root, strict=True)],
@@ -51,9 +52,9 @@ def family_table(levels: Sequence[Level], tree: Edges) -> "pd.DataFrame":
 
 
 def purity_of_families(levels: Sequence[Level], tree: Edges, seed: int = 0) -> dict[str, Any]:
-    """Mean purity of families of three members or more, and with the kinds of each level's features shuffled.
+    """Compute the mean purity of families of three members or more, and the same with shuffled kinds.
 
-    Only features with an edge are shuffled among each other, so chance has the kinds that members have.
+    Kinds are shuffled within each level among members of such families, so that chance has the kinds that members have.
     """
     family, level, kind = _members(levels, tree)
     _, code = np.unique(kind, return_inverse=True)
@@ -66,32 +67,31 @@ def purity_of_families(levels: Sequence[Level], tree: Edges, seed: int = 0) -> d
     shuffled = []
     for _ in range(SHUFFLES):
         other = code.copy()
-        for some in np.unique(level):
-            here = np.flatnonzero(level == some)
+        for each in np.unique(level):
+            here = np.flatnonzero(level == each)
             other[here] = code[rng.permutation(here)]
         shuffled.append(_mean_purity(key, other))
     return {"families": int(np.unique(key).size), "purity": _mean_purity(key, code), "chance": float(np.mean(shuffled))}
 
 
-def _members(
-    levels: Sequence[Level], tree: Edges
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.str_]]:
-    """(key of the family, level, kind) of every feature that fires."""
+def _members(levels: Sequence[Level], tree: Edges) -> tuple[IntArray, IntArray, npt.NDArray[np.str_]]:
+    """Return (key of the family, level, kind) of every feature that fires."""
     stride = _stride(levels)
-    family, place, kind = [], [], []
-    for i, (some, (level, feature)) in enumerate(zip(levels, roots(levels, tree), strict=True)):
-        family.append((level * stride + feature)[some.alive])
-        place.append(np.full(int(some.alive.sum()), i))
-        kind.append(np.array([k or "" for k in some.kind], dtype=np.str_)[some.alive])
-    return np.concatenate(family), np.concatenate(place), np.concatenate(kind)
+    family, level, kind = [], [], []
+    for i, (this, (root_level, root)) in enumerate(zip(levels, roots(levels, tree), strict=True)):
+        family.append((root_level * stride + root)[this.alive])
+        level.append(np.full(int(this.alive.sum()), i))
+        kind.append(np.array([k or "" for k in this.kind], dtype=np.str_)[this.alive])
+    return np.concatenate(family), np.concatenate(level), np.concatenate(kind)
 
 
 def _stride(levels: Sequence[Level]) -> int:
+    """Return a factor that makes level * stride + feature unique."""
     return max(level.width for level in levels)
 
 
-def _mean_purity(key: npt.NDArray[np.int64], code: npt.NDArray[np.int64]) -> float:
-    """Mean over families of the share of members that are of the commonest kind."""
+def _mean_purity(key: IntArray, code: IntArray) -> float:
+    """Average over families the share of members that are of the most frequent kind."""
     pairs, count = np.unique(np.stack([key, code]), axis=1, return_counts=True)
     families, size = np.unique(key, return_counts=True)
     most = np.zeros(families.size)

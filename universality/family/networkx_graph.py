@@ -1,26 +1,26 @@
-"""The family graph as networkx sees it: what its nodes and edges carry, written once.
+"""The family graph as a networkx graph: attributes of its nodes and edges.
 
-Nodes are ``(level, feature)``: all features of all levels, also those without edges. They carry
+Nodes are ``(level, feature)``: all features of all levels, including those without edges. Their attributes are
 
-- ``label`` (str) ``width/feature``, ``width`` (int) features of its dictionary, ``level`` (int) place of its
-  dictionary, 0 the narrowest, ``feature`` (int) index in its dictionary;
-- ``count`` (int) and ``density`` (float), number and share of tokens on which it fires; ``max_activation``
-  (float); ``alive`` (bool), fires at least once;
-- ``kind`` (str) the kind of text that holds most of its activation mass, None if dead; ``purity`` (float) the
-  share of the mass in that kind;
+- ``label`` (str) ``width/feature``; ``width`` (int) of its dictionary; ``level`` (int) of its dictionary, 0 for the
+  narrowest; ``feature`` (int) index in its dictionary;
+- ``count`` (int) and ``density`` (float), number and share of tokens on which it fires; ``max_activation`` (float);
+  ``alive`` (bool), fires at least once;
+- ``kind`` (str), the kind of text with most of its activation mass, None if dead; ``purity`` (float), the share of the
+  mass in that kind;
 - ``status`` (str) ``dead``, ``rare``, ``root``, ``child``, ``novel`` or ``absorbed``, see
-  ``universality.family.orphans.status``; ``vanished`` (bool), may have edges and has none to the level above;
-- ``n_parents``, ``n_children`` (int) edges from the level below and to the level above;
-- ``missing`` (float) share of what it writes that the narrower SAE lacks; and of a feature without a parent
-  ``nearest`` (int), ``nearest_cosine``, ``nearest_coverage``, ``presence`` (floats): see
+  ``universality.family.orphans.status``; ``vanished`` (bool), may have edges but has none to the wider level;
+- ``n_parents``, ``n_children`` (int), number of edges from the narrower and to the wider level;
+- ``missing`` (float), share of what it writes that the narrower SAE lacks; and, for a feature without a parent,
+  ``nearest`` (int), ``nearest_cosine``, ``nearest_coverage``, ``presence`` (floats), see
   ``universality.family.orphans.Origins``. None where they do not apply.
 
-Edges go from parent to child and carry ``kind`` (str, see ``universality.family.edges.edge_kinds``),
-``decoder_cosine``, ``masked_cosine``, ``coverage``, ``share``, ``recovered``, ``support`` (None if not asked for) and
+Edges go from parent to child. Their attributes are ``kind`` (str, see ``universality.family.edges.edge_kinds``),
+``decoder_cosine``, ``masked_cosine``, ``coverage``, ``share``, ``recovered``, ``support`` (None if not computed) and
 ``weight`` (floats, see ``universality.family.edges.Edges``).
 
-The graph carries ``widths``, ``stores``, the thresholds of the rule, and ``reconstruction`` (str), what stood for the
-activations in rule 4: ``activations`` or ``proxy``.
+The graph's attributes are ``widths``, ``stores``, the thresholds of the rule, and ``reconstruction`` (str), the input
+of rule 4: ``activations`` or ``proxy``.
 """
 
 import math
@@ -45,11 +45,11 @@ EDGE_ATTRIBUTES = ("decoder_cosine", "masked_cosine", "coverage", "share", "reco
 def node_columns(
     level: int, levels: tuple[Level, ...], origins: Sequence[Origins], edges: Edges, rule: EdgeRule
 ) -> dict[str, list[Any]]:
-    """Attributes of all features of one level, as Python values: name → ``[width]``."""
+    """Collect the attributes of all features of one level, as Python values: name → ``[width]``."""
     this, origin = levels[level], origins[level]
     parents = np.bincount(edges.child[edges.level == level - 1], minlength=this.width)
     children = np.bincount(edges.parent[edges.level == level], minlength=this.width)
-    known = {name: _optional(column) for name, column in origin.numbers().items()}
+    origin_numbers = {name: _optional(column) for name, column in origin.numbers().items()}
     return {
         "label": [f"{this.width}/{feature}" for feature in range(this.width)],
         "width": [this.width] * this.width,
@@ -66,19 +66,19 @@ def node_columns(
         "n_parents": parents.tolist(),
         "n_children": children.tolist(),
         "nearest": [None if feature < 0 else feature for feature in origin.nearest.tolist()],
-        **known,
+        **origin_numbers,
     }
 
 
 def _optional(column: FloatArray | IntArray) -> list[float | None]:
-    """Python numbers, None for NaN: JSON and graph formats have no NaN."""
+    """Convert to Python numbers, with None for NaN: JSON and graph formats have no NaN."""
     return [None if math.isnan(value) else value for value in column.tolist()]
 
 
 def build_graph(
     levels: tuple[Level, ...], origins: Sequence[Origins], edges: Edges, rule: EdgeRule, reconstruction: str
 ) -> "nx.DiGraph":
-    """The networkx graph of all features and the given edges."""
+    """Build the networkx graph of all features and the given edges."""
     import networkx as nx
 
     graph = nx.DiGraph(
@@ -104,21 +104,25 @@ def _edge_items(edges: Edges) -> Iterator[tuple[tuple[int, int], tuple[int, int]
 
 
 def roots(levels: Sequence[Level], tree: Edges) -> list[tuple[IntArray, IntArray]]:
-    """Level and feature of the root above every feature of a forest, its own where it has no parent, by level."""
-    found: list[tuple[IntArray, IntArray]] = []
+    """Find the root above every feature of a forest: per level, the root's level and feature.
+
+    A feature without a parent is its own root. One pass from narrow to wide suffices, as a parent's root is known
+    before its children are visited.
+    """
+    above: list[tuple[IntArray, IntArray]] = []
     for i, level in enumerate(levels):
-        above = (np.full(level.width, i), np.arange(level.width))
+        root = (np.full(level.width, i), np.arange(level.width))
         here = tree.level == i - 1
-        for own, parents in zip(above, found[-1] if found else (), strict=False):
-            own[tree.child[here]] = parents[tree.parent[here]]
-        found.append(above)
-    return found
+        for of_child, of_parent in zip(root, above[-1] if above else (), strict=False):
+            of_child[tree.child[here]] = of_parent[tree.parent[here]]
+        above.append(root)
+    return above
 
 
 def family_labels(levels: Sequence[Level], tree: Edges) -> dict[tuple[int, int], str]:
-    """For every node of a forest the label of the root above it, its own where it has no parent."""
+    """Label every node of a forest by the root above it."""
     return {
         (i, feature): f"{levels[level].width}/{root}"
         for i, above in enumerate(roots(levels, tree))
-        for feature, (level, root) in enumerate(zip(*(some.tolist() for some in above), strict=True))
+        for feature, (level, root) in enumerate(zip(*(part.tolist() for part in above), strict=True))
     }

@@ -1,17 +1,17 @@
-"""Families: what becomes of a feature as the dictionary grows.
+"""The family graph of one model's dictionaries: what becomes of a feature as the dictionary grows.
 
-Words: a *family graph* has the features of dictionaries of rising width as nodes and parent → child edges
-between adjacent widths; a *family* is one tree of its maximum spanning forest.
+A *family graph* has the features of dictionaries of rising width as nodes, and parent → child edges between adjacent
+widths. A *family* is one tree of its maximum spanning forest.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from universality.family.chance_edges import Chance
+from universality.family.chance_edges import ChanceCounts
 from universality.family.consistent_paths import PathConsistency
 from universality.family.dictionaries import Level
 from universality.family.edge_rule import EdgeRule
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 OPTIONAL = ("missing", "nearest_cosine", "nearest_coverage", "presence")
-"""Numbers that a feature may lack."""
+"""Columns that may be missing for a feature."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,17 +43,17 @@ class Families:
     edges
         Parent → child edges between adjacent levels.
     origins
-        What is known of each level's features towards the narrower level.
+        For each level, what is known of its features towards the narrower level.
     rule
-        What made an edge.
+        Thresholds of an edge.
     reconstruction
-        What rule 4 was asked of: "activations", or the wider SAE's reconstruction as a "proxy".
+        Input of rule 4: "activations", or the wider SAE's reconstruction as a "proxy".
     chance
-        What the rules let through, and what they let through by chance.
+        Pairs that the rules let through, and how many of them by chance.
     paths
-        Two steps against one, for every level but the last two.
+        Agreement of two steps with one, for every level but the last two.
     provenance
-        What the graph was made from (JSON values).
+        Stores from which the graph was built, as JSON values.
     """
 
     levels: tuple[Level, ...]
@@ -61,41 +61,41 @@ class Families:
     origins: tuple[Origins, ...]
     rule: EdgeRule
     reconstruction: str
-    chance: Chance
+    chance: ChanceCounts
     paths: tuple[PathConsistency, ...]
     provenance: dict[str, Any]
 
     @cached_property
     def graph(self) -> "nx.DiGraph":
-        """All features and all edges; attributes as in ``universality.family.networkx_graph``."""
+        """All features and edges; attributes as in ``universality.family.networkx_graph``."""
         return build_graph(self.levels, self.origins, self.edges, self.rule, self.reconstruction)
 
     def tree(self) -> "nx.DiGraph":
-        """The maximum spanning forest: every child keeps its heaviest edge, of equal ones the lowest parent's.
+        """Build the maximum spanning forest: every child keeps its heaviest edge, of equal ones the lowest parent's.
 
         Returns
         -------
         networkx.DiGraph
-            All nodes of ``graph`` with their attributes (``n_parents`` and ``n_children`` of the graph)
-            and ``family``, the label of the root above each. The graph's attributes ``kept_edges``,
-            ``dropped_edges`` and ``dropped_weight`` (the dropped share of all edges' weight) say what the
-            forest hides: features also merge. An edge's ``kind`` is the graph's.
+            All nodes of ``graph`` with their attributes (``n_parents`` and ``n_children`` are those of the graph) and
+            ``family``, the label of the root above each. The attributes ``kept_edges``, ``dropped_edges`` and
+            ``dropped_weight`` (the dropped share of all edges' weight) report what the forest hides, as features also
+            merge. An edge's ``kind`` is the graph's.
         """
         best = best_parents(self.edges)
-        kept = self.edges.take(best)
-        forest = self.graph.copy()
+        in_tree = self.edges.take(best)
+        forest = self.graph.copy()  # nodes and edges with the graph's attributes; then the dropped edges go
         forest.remove_edges_from(list(forest.edges))
-        forest.add_edges_from((edge[0], edge[1], self.graph.edges[edge]) for edge in _pairs(kept))
-        for node, family in family_labels(self.levels, kept).items():
+        forest.add_edges_from((edge[0], edge[1], self.graph.edges[edge]) for edge in _node_pairs(in_tree))
+        for node, family in family_labels(self.levels, in_tree).items():
             forest.nodes[node]["family"] = family
         dropped = np.delete(self.edges.weight, best)
-        forest.graph["kept_edges"] = len(kept)
+        forest.graph["kept_edges"] = len(in_tree)
         forest.graph["dropped_edges"] = len(dropped)
         forest.graph["dropped_weight"] = float(dropped.sum() / self.edges.weight.sum()) if dropped.any() else 0.0
         return forest
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row an edge.
+        """Tabulate the edges, one row each.
 
         Columns ``parent_width parent child_width child kind decoder_cosine masked_cosine coverage share recovered
         support weight in_tree``; see ``universality.family.edges``.
@@ -117,7 +117,7 @@ class Families:
         return pd.DataFrame(ends | columns | {"in_tree": in_tree})
 
     def nodes_frame(self) -> "pd.DataFrame":
-        """One row a feature of any level; the columns are the node attributes of ``graph``."""
+        """Tabulate the features of all levels; the columns are the node attributes of ``graph``."""
         import pandas as pd
 
         parts = [
@@ -128,11 +128,11 @@ class Families:
         return pd.DataFrame(columns).astype(dict.fromkeys(OPTIONAL, float) | {"nearest": "Int64"})
 
     def families_frame(self) -> "pd.DataFrame":
-        """One row a family of the tree; the columns are those of `universality.family.family_members`."""
+        """Tabulate the families of the tree; the columns are those of `universality.family.family_members`."""
         return family_table(self.levels, self.edges.take(best_parents(self.edges)))
 
     def summary(self) -> dict[str, Any]:
-        """The numbers by width: splits, merges, novel features; see ``universality.family.width_summary``."""
+        """Summarise by width: splits, merges, novel features; see ``universality.family.width_summary``."""
         return summarize(self)
 
     def _repr_html_(self) -> str:
@@ -146,26 +146,20 @@ class Families:
 
     def save(self, path: str | Path) -> Path:
         """Write as JSON that ``networkx.node_link_graph`` reads too, atomically."""
-        header = {
-            "n_tokens": [level.n_tokens for level in self.levels],
-            "chance": asdict(self.chance),
-            "paths": [asdict(path) for path in self.paths],
-            "provenance": self.provenance,
-        }
-        return save_families(path, header, self.graph)
+        return save_families(path, self.levels, self.chance, self.paths, self.provenance, self.graph)
 
     @classmethod
     def load(cls, path: str | Path) -> "Families":
-        """Read what ``save`` wrote.
+        """Read a file that ``save`` wrote.
 
         Raises
         ------
         FormatError
-            When the file is torn, foreign, of another version, or contradicts itself.
+            If the file is corrupt, of another format or version, or contradicts itself.
         """
         return cls(**load_families(path))
 
 
-def _pairs(edges: Edges) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+def _node_pairs(edges: Edges) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     columns = zip(edges.level.tolist(), edges.parent.tolist(), edges.child.tolist(), strict=True)
     return [((level, parent), (level + 1, child)) for level, parent, child in columns]

@@ -1,18 +1,18 @@
-"""The numbers of a family graph, by width."""
+"""Summary of a family graph by width."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from universality.family.candidates import Met
+from universality.arrays import IntArray
 from universality.family.edges import KINDS, Edges, best_parents, edge_kinds
 from universality.family.family_members import purity_of_families
 from universality.family.networkx_graph import roots
 from universality.family.orphans import status, vanished
 
 if TYPE_CHECKING:
-    from universality.family.chance_edges import Chance, Reseeded
+    from universality.family.chance_edges import ChanceCounts, Reseeded
     from universality.family.tree import Families
 
 RULES = {
@@ -24,27 +24,27 @@ RULES = {
 
 
 def summarize(families: "Families") -> dict[str, Any]:
-    """Counts by level, of Python numbers only (JSON-ready).
+    """Count edges, splits, merges and novel features by level, as Python numbers (JSON-ready).
 
     Returns
     -------
     dict
-        ``edges``, ``tree_edges``, ``dropped_edges`` (what the tree leaves out), the rule's thresholds,
-        ``reconstruction``, the null, its replicates and what it left out, and
+        ``edges``, ``tree_edges``, ``dropped_edges`` (not in the tree), the rule's thresholds, ``reconstruction``, the
+        null with its replicates and note, and
 
-        ``levels``, a list with one dictionary a width:
+        ``levels``, a list with one dictionary per width:
 
-        - ``width features_alive dead rare eligible``, and ``isolated``: eligible, but without any edge; ``same_width``,
-          splits, merges and novel features towards each dictionary of the same width and another seed;
-        - towards the narrower level (None at the narrowest): ``edges_in``; ``chance_edges_in``, the null's
-          mean; ``rules``, pairs that each rule lets through and the null's mean; ``novel`` and ``absorbed``
-          (eligible, no parent) with ``novel_share`` and ``absorbed_share``; ``novel_missing``, the share of the
-          novel ones whose insertion lowers the narrower SAE's error; ``merged`` (two parents or more) and
-          ``merge_rate``, their share of those with any; ``parents_per_child`` (mean over those with any);
+        - ``width features_alive dead rare eligible``; ``isolated``, eligible features without any edge; and
+          ``same_width``, splits, merges and novel features towards each dictionary of the same width and another seed;
+        - towards the narrower level (None at the narrowest): ``edges_in``; ``chance_edges_in``, the null's mean;
+          ``rules``, pairs that each rule lets through and the null's mean; ``novel`` and ``absorbed`` (eligible, no
+          parent) with ``novel_share`` and ``absorbed_share``; ``novel_missing``, share of the novel features whose
+          insertion lowers the narrower SAE's error; ``merged`` (two parents or more) and ``merge_rate``, their share of
+          features with a parent; ``parents_per_child``, mean over features with a parent;
         - towards the wider level (None at the widest): ``edges_out``; ``childless`` (vanished: eligible, no child);
-          ``split`` (two children or more); ``children_per_parent`` (mean over those with any: the splitting
-          factor); ``tree_children_per_parent`` (the same where each child counts for its best parent only);
-          ``persists``, ``splits``, ``merges``: edges of each kind; ``support``, their mean bootstrap support;
+          ``split`` (two children or more); ``children_per_parent``, mean over features with a child (the splitting
+          factor); ``tree_children_per_parent``, the same in the tree, where each child counts for its best parent only;
+          ``persists``, ``splits``, ``merges``: edges of each type; ``support``, their mean bootstrap support;
 
         ``depth``, the mean number of levels that a feature of the narrowest dictionary reaches down the tree;
         ``families``, mean purity of families of three members or more and the same by chance; ``paths``, the Jaccard
@@ -95,20 +95,18 @@ def _level(i: int, families: "Families", tree: Edges) -> dict[str, Any]:
         **_towards_narrower(i, families, parents, states),
         **_towards_wider(i, families, tree, children),
         "isolated": int((eligible & (parents == 0) & (children == 0)).sum()),
-        "same_width": [_same_width(some) for some in families.chance.reseeded if some.level == i],
+        "same_width": [_same_width(each) for each in families.chance.reseeded if each.level == i],
     }
 
 
-def _towards_narrower(
-    i: int, families: "Families", parents: npt.NDArray[np.int64], states: npt.NDArray[np.str_]
-) -> dict[str, Any]:
+def _towards_narrower(i: int, families: "Families", parents: IntArray, states: npt.NDArray[np.str_]) -> dict[str, Any]:
     names = ("edges_in", "chance_edges_in", "rules", "novel", "novel_share", "novel_missing", "absorbed",
              "absorbed_share", "merged", "merge_rate", "parents_per_child")  # fmt: skip
     if i == 0:
         return dict.fromkeys(names)
     eligible = families.levels[i].eligible(families.rule.min_firings)
     novel, absorbed, merged = states == "novel", states == "absorbed", parents > 1
-    lacked = families.origins[i].missing[novel] > 0.5
+    lacked = families.origins[i].missing[novel] > 0.5  # inserting such a feature lowers the error
     values = (
         int(parents.sum()),
         families.chance.mean(i - 1),
@@ -125,7 +123,7 @@ def _towards_narrower(
     return dict(zip(names, values, strict=True))
 
 
-def _towards_wider(i: int, families: "Families", tree: Edges, children: npt.NDArray[np.int64]) -> dict[str, Any]:
+def _towards_wider(i: int, families: "Families", tree: Edges, children: IntArray) -> dict[str, Any]:
     names = (
         "edges_out",
         "childless",
@@ -154,28 +152,29 @@ def _towards_wider(i: int, families: "Families", tree: Edges, children: npt.NDAr
     return dict(zip(names, values, strict=True))
 
 
-def _rules(chance: "Chance", step: int) -> dict[str, dict[str, float | None]]:
-    """Pairs that each rule lets through, and the null's mean."""
-    found: Met = chance.found[step]
-    return {said: {"pairs": getattr(found, name), "chance": chance.mean(step, name)} for name, said in RULES.items()}
+def _rules(chance: "ChanceCounts", step: int) -> dict[str, dict[str, float | None]]:
+    """Count the pairs that each rule lets through, beside the null's mean."""
+    observed = chance.observed[step]
+    return {text: {"pairs": getattr(observed, name), "chance": chance.mean(step, name)} for name, text in RULES.items()}
 
 
-def _same_width(some: "Reseeded") -> dict[str, Any]:
-    with_parent = some.eligible_children - some.novel
-    with_child = some.eligible_parents - some.childless
+def _same_width(other: "Reseeded") -> dict[str, Any]:
+    """Compute the rates of splits, merges and novel features towards a dictionary of the same width."""
+    with_parent = other.eligible_children - other.novel
+    with_child = other.eligible_parents - other.childless
     return {
-        "store": some.name,
-        "edges": some.edges,
-        "children_per_parent": _share(some.edges, with_child),
-        "split_share": _share(some.split, some.eligible_parents),
-        "childless_share": _share(some.childless, some.eligible_parents),
-        "merge_rate": _share(some.merged, with_parent),
-        "without_parent_share": _share(some.novel, some.eligible_children),
+        "store": other.name,
+        "edges": other.edges,
+        "children_per_parent": _share(other.edges, with_child),
+        "split_share": _share(other.split, other.eligible_parents),
+        "childless_share": _share(other.childless, other.eligible_parents),
+        "merge_rate": _share(other.merged, with_parent),
+        "without_parent_share": _share(other.novel, other.eligible_children),
     }
 
 
 def _depth(families: "Families", tree: Edges) -> float | None:
-    """Mean over the living features of the narrowest level of the deepest level in which they have a descendant."""
+    """Average the deepest level with a descendant over the eligible features of the narrowest level."""
     deepest = np.zeros(families.levels[0].width)
     for i, (level, feature) in enumerate(roots(families.levels, tree)):
         deepest[feature[level == 0]] = i
@@ -187,5 +186,5 @@ def _share(part: Any, whole: Any) -> float | None:
     return float(part / whole) if whole else None
 
 
-def _mean_of_positive(counts: npt.NDArray[np.int64]) -> float | None:
+def _mean_of_positive(counts: IntArray) -> float | None:
     return float(counts[counts > 0].mean()) if (counts > 0).any() else None

@@ -1,4 +1,4 @@
-"""Which features fire on which tokens: collected once, kept in one HDF5 file, read by token or by feature."""
+"""Feature stores: which features fire on which tokens, in one HDF5 file read by token or by feature."""
 
 from universality.features.storage.moments import Moments
 from universality.features.storage.parts import concatenate, cut

@@ -1,4 +1,4 @@
-"""From a model's activations, its SAEs and tokens to feature stores."""
+"""Collecting features: a model's activations, encoded by its SAEs and written to feature stores."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -51,21 +51,21 @@ def collect(
     blocks
         The tokens; BOS and padding are left out.
     unembedding
-        What logit weights need, as ``site.unembedding`` gives it.
+        Unembedding of the model, which logit weights need: ``site.unembedding``.
     resume
-        Go on from what a stopped run of the same collection committed, and leave what is committed if stopped.
+        Resume a stopped run of the same collection from its committed rows, and keep committed rows if stopped.
     overwrite, mantissa_bits
         As `FeatureWriter` takes them.
     batch_blocks
-        Blocks of a forward pass.
+        Number of blocks in a forward pass.
     part
-        Which of the blocks to collect, where another process collects the others; all by default.
+        Range of blocks to collect, where other processes collect the others; all by default.
     common
         The same blocks in segments, where models of several tokenizers are compared
         (`universality.corpus.common_text`): a row of the store is then a segment, on which the features of its tokens
         are pooled. Such a store takes no unembedding, since logit weights compare over one vocabulary.
     pool
-        How: see `universality.features.token_pooling`.
+        How features are pooled: see `universality.features.token_pooling`.
     basis
         A name for the basis that the site's activations are in: the same for stores of models, or of layers, whose
         decoder rows may be compared.
@@ -112,41 +112,43 @@ def _fill(
     pool: Pool,
     batch_blocks: int,
 ) -> None:
-    """Append what the writers do not have yet, in the batches of a run that was never stopped.
+    """Append the rows that the writers lack, in the batches of a run that was never stopped.
 
-    ``rows`` are the blocks that the stores are written over: those of tokens themselves, or of segments.
+    Batches begin at multiples of ``batch_blocks`` whatever was committed, since an encoder's float32 results may depend
+    on the shape of its input: a resumed store has the same contents to the byte. ``rows`` are the blocks that the
+    stores are written over: the tokens themselves, or segments.
     """
     kinds = np.array(blocks.documents.kind)
     ends = np.cumsum(rows.length - 1)
     block = int(np.searchsorted(ends, min((w.n_tokens for w, _ in writers), default=0), side="right"))
     block -= block % batch_blocks
-    at = int(ends[block - 1]) if block else 0
+    n_done = int(ends[block - 1]) if block else 0
     padded: Tensor | None = None
-    bar = progress(total=rows.n_tokens, initial=at, desc=f"collect {site.name}", unit="token", unit_scale=True)
+    bar = progress(total=rows.n_tokens, initial=n_done, desc=f"collect {site.name}", unit="token", unit_scale=True)
     with bar:
         for start in range(block, len(blocks), batch_blocks):
             batch = np.arange(start, min(start + batch_blocks, len(blocks)))
-            own, written = blocks.take(batch), rows_of(rows.take(batch))
-            acts = site.read(own)
-            n, n_own = len(written), len(acts)
+            tokens, table = blocks.take(batch), rows_of(rows.take(batch))
+            acts = site.read(tokens)
+            n, n_read = len(table), len(acts)
             if padded is None:
                 padded = torch.zeros((batch_blocks * (blocks.n_ctx - 1), acts.shape[1]), device=acts.device)
-            # Always one shape: batches of many sizes would leave the heap in pieces.
-            padded[:n_own] = acts
+            # Always one shape: batches of many sizes would fragment the heap.
+            padded[:n_read] = acts
             for writer, sae in writers:
-                new = slice(min(n, writer.n_tokens - at), n)  # the rows before have been committed
+                new = slice(min(n, writer.n_tokens - n_done), n)  # earlier rows are committed already
                 if new.start < n:
-                    features = csr_matrix(acts.cpu().numpy()) if sae is None else sae.encode(padded)[:n_own]
+                    features = csr_matrix(acts.cpu().numpy()) if sae is None else sae.encode(padded)[:n_read]
                     if rows is not blocks:
-                        features = pool_rows(features, _first_tokens(own), pool)
+                        features = pool_rows(features, _first_tokens(tokens), pool)
                     writer.append(
                         features[new],
-                        token=written.token[new],
-                        document=written.document[new],
-                        position=written.position[new],
-                        kind=kinds[written.document[new]],
+                        token=table.token[new],
+                        document=table.document[new],
+                        position=table.position[new],
+                        kind=kinds[table.document[new]],
                     )
-            at += n
+            n_done += n
             bar.update(n)
 
 
@@ -174,7 +176,7 @@ def _dictionary(site: Site, sae: SAE | None) -> Dictionary:
 
 
 def _left_out(site: Site, unembedding: Unembedding | None) -> dict[str, Any]:
-    """What logit weights of this store leave out; nothing where it has none."""
+    """Record of what this store's logit weights leave out; empty where it has none."""
     if unembedding is None or site.residual(np.zeros((1, site.d_in), np.float32)) is None:
         return {}
     return {"logit_weights": {"left_out": list(LEFT_OUT)}}
@@ -183,15 +185,15 @@ def _left_out(site: Site, unembedding: Unembedding | None) -> dict[str, Any]:
 def _provenance(
     site: Site, sae: SAE | None, blocks: TokenBlocks, common: TokenBlocks | None, pool: Pool, basis: str | None
 ) -> dict[str, Any]:
-    own = {"tokenizer_hash": blocks.tokenizer_hash, "blocks_hash": blocks.hash}
-    segments = {} if common is None else {"segments": {"pool": pool, **own}}
-    over = blocks if common is None else common
+    hashes = {"tokenizer_hash": blocks.tokenizer_hash, "blocks_hash": blocks.hash}
+    segments = {} if common is None else {"segments": {"pool": pool, **hashes}}
+    recorded = blocks if common is None else common
     return {
         "model": {"name": site.name, "hash": site.model_hash},
         "sae": None if sae is None else _describe(sae),
         "site": site.hook,
-        "tokenizer_hash": over.tokenizer_hash,
-        "blocks_hash": over.hash,
+        "tokenizer_hash": recorded.tokenizer_hash,
+        "blocks_hash": recorded.hash,
         **segments,
         **({} if basis is None else {"basis": basis}),
     }
@@ -199,6 +201,6 @@ def _provenance(
 
 def _describe(sae: SAE) -> dict[str, Any]:
     training = sae.metadata.get("training")
-    seed = training.get("seed") if isinstance(training, Mapping) else None  # another tool's may be anything
+    seed = training.get("seed") if isinstance(training, Mapping) else None  # metadata of another tool may hold anything
     loaded = {"loaded": sae.metadata["loaded"]} if "loaded" in sae.metadata else {}
     return {"hash": sae.hash, "architecture": sae.architecture, "width": sae.d_sae, "seed": seed, **loaded}

@@ -1,17 +1,19 @@
-"""What is said of every feature wherever it appears, measured once an open store: top tokens, kind, purity."""
+"""Descriptions of features wherever they are shown: heaviest tokens, kind of text and purity.
 
-from collections.abc import Sequence
+Measuring takes one pass over a store. The result is an object that is passed on to whoever shows features, so nothing
+is measured twice; `universality.pipeline.open_stores` keeps it in a file beside the store.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from universality.features import specificity
 from universality.features.examples import Decode, decoded
-from universality.features.specificity import Specificity
+from universality.features.specificity import Specificity, Tally
 from universality.features.storage.store import FeatureStore
 from universality.features.top_tokens import heaviest_tokens, token_strings
 
@@ -19,62 +21,50 @@ MOST_TOKENS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class About:
-    """Features of one store.
+class Described:
+    """A store with the descriptions of its features.
 
     Parameters
     ----------
+    store
+        An open store.
     tokens
         int32 [n_features, MOST_TOKENS], the tokens that hold most of each feature's activation, heaviest first (see
         `universality.features.top_tokens`); -1 where there are fewer.
     specificity
-        Kinds of text on which they fire.
+        Kinds of text on which the features fire.
     """
 
+    store: FeatureStore
     tokens: NDArray[np.int32]
     specificity: Specificity
 
-    def strings(self, features: Sequence[int] | NDArray[np.int64], k: int, decode: Decode | None) -> list[Any]:
-        """The first ``k`` tokens of some features as strings, as decimal numbers when there is no ``decode``."""
+    @classmethod
+    def measure(cls, store: FeatureStore) -> Self:
+        """Describe all features of a store, in one pass over them."""
+        tokens = np.full((store.n_features, MOST_TOKENS), -1, np.int32)
+        token, tally = np.asarray(store.tokens.token), Tally(store)
+        for start, block in store.column_blocks():
+            tally.add(start, block)
+            for i in range(block.shape[1]):
+                entries = slice(*block.indptr[i : i + 2])
+                heaviest = heaviest_tokens(token[block.indices[entries]], block.data[entries], MOST_TOKENS)
+                tokens[start + i, : len(heaviest)] = heaviest
+        return cls(store, tokens, tally.result())
 
-        @cache
+    def strings(self, features: Iterable[int], k: int, decode: Decode | None) -> list[tuple[str, ...]]:
+        """The ``k`` heaviest tokens of some features as strings, as decimal numbers when there is no ``decode``."""
+        if k > MOST_TOKENS:
+            return token_strings(self.store, features, k, decode)
+
+        @cache  # features share tokens, and a decoder may be slow
         def string(token: int) -> str:
             return str(token) if decode is None else decoded(np.asarray([token]), decode)[0]
 
-        chosen = self.tokens[np.asarray(features, dtype=np.int64), :k]
+        chosen = self.tokens[np.fromiter(features, dtype=np.int64), :k]
         return [tuple(string(token) for token in row if token >= 0) for row in chosen.tolist()]
 
 
-_known: "WeakKeyDictionary[FeatureStore, About]" = WeakKeyDictionary()
-
-
-def about(store: FeatureStore) -> About:
-    """Measured at the first call, in one pass over the features."""
-    if store not in _known:
-        remember(store, _measure(store))
-    return _known[store]
-
-
-def remember(store: FeatureStore, measured: About) -> None:
-    """Take what was measured before of the same contents."""
-    _known[store] = measured
-    specificity.remember(store, measured.specificity)
-
-
-def _measure(store: FeatureStore) -> About:
-    tokens = np.full((store.n_features, MOST_TOKENS), -1, np.int32)
-    token, tally = np.asarray(store.tokens.token), specificity.Tally(store)
-    for low, columns in specificity.column_blocks(store):
-        tally.add(low, columns)
-        for i in range(columns.shape[1]):
-            span = slice(*columns.indptr[i : i + 2])
-            ids = heaviest_tokens(token[columns.indices[span]], columns.data[span], MOST_TOKENS)
-            tokens[low + i, : len(ids)] = ids
-    return About(tokens, tally.result())
-
-
-def shown_tokens(store: FeatureStore, features: Any, k: int, decode: Decode | None) -> list[Any]:
-    """``token_strings``, from what is known of the store where that is enough."""
-    if k > MOST_TOKENS:
-        return token_strings(store, features, k, decode)
-    return about(store).strings(np.fromiter(features, dtype=np.int64), k, decode)
+def described(store: FeatureStore | Described) -> Described:
+    """Describe a store, unless its descriptions are given already."""
+    return store if isinstance(store, Described) else Described.measure(store)

@@ -1,9 +1,8 @@
-"""Where a feature fires most, with the text around it.
+"""Strongest examples of a feature, with the text around them.
 
-A feature's activations are one short read of the store (its feature-major copy); what stands around a token
-comes from the store's own token table, so neither corpus nor model is needed. Rows of one block are
-consecutive, and a window never leaves its block: where the block ends, or a row is missing in it, the window
-holds ``NO_TOKEN``.
+A feature's activations are one short read of the store (its feature-major copy), and the text around a token comes from
+the store's own token table, so neither corpus nor model is needed. Rows of one block are consecutive, and a window
+never leaves its block: where the block ends, or a row is missing in it, the window holds ``NO_TOKEN``.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from universality.features.storage.store import FeatureStore
 
 NO_TOKEN = -1
-_WINDOWS_AT_ONCE = 1024
+_WINDOWS_AT_ONCE = 1024  # candidates whose windows are cut together; most features need one batch
 Decode = Callable[[Sequence[int]], Sequence[str]]
 """Token ids to their strings, one each."""
 
@@ -41,7 +40,7 @@ class Examples:
     before
         Column of ``window`` that holds the row itself.
     duplicates
-        Rows passed over because a stronger example has the same window.
+        Number of rows skipped because a stronger example has the same window.
     """
 
     feature: int
@@ -64,7 +63,7 @@ class Examples:
         return self.window[:, self.before]
 
     def strings(self, decode: Decode) -> list[tuple[list[str], str, list[str]]]:
-        """For every example the strings before it, its own, and those after it; nothing beyond the block.
+        """Decode every example into the strings before its token, its own, and those after it.
 
         Parameters
         ----------
@@ -87,7 +86,7 @@ def examples(
     after: int = 5,
     per_block: int | None = None,
 ) -> list[Examples]:
-    """The ``k`` rows on which each feature is most active, no two with the same window.
+    """Find the ``k`` rows on which each feature is most active, no two with the same window.
 
     Parameters
     ----------
@@ -105,8 +104,8 @@ def examples(
     Returns
     -------
     list of Examples
-        In the order of ``features``; rows with a positive activation only. Of equal ones the earlier row is
-        first.
+        In the order of ``features``; only rows with a positive activation. Among equal activations the earlier row
+        comes first.
     """
     if k < 1 or before < 0 or after < 0 or (per_block is not None and per_block < 1):
         raise ValueError(
@@ -134,7 +133,7 @@ def _examples(
     picked, duplicates = _pick(rows[order], k, lambda some: _window(token, block, some, offsets), per_block, block)
     chosen = order[picked]
     row = np.asarray(rows[chosen], dtype=np.int64)
-    around = _around(block, row, offsets)
+    around = rows_around(block, row, offsets)
     return Examples(
         feature=feature,
         row=row,
@@ -150,7 +149,7 @@ def _examples(
 
 
 def strongest_first(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Order of the positive values, largest first; the sort is stable, so rows break ties."""
+    """Indices of the positive values, largest first; the sort is stable, so rows break ties."""
     order = np.argsort(-values, kind="stable")
     return np.asarray(order[values[order] > 0], dtype=np.int64)
 
@@ -162,15 +161,14 @@ def _pick(
     per_block: int | None,
     block: npt.NDArray[np.int64],
 ) -> tuple[list[int], int]:
-    """Places in ``rows`` of the first ``k`` with new windows and room in their block; how many were not
-    new."""
+    """Indices into ``rows`` of the first ``k`` with new windows and room in their block; number of repeated windows."""
     picked: list[int] = []
     seen: set[bytes] = set()
     from_block: dict[int, int] = {}
     duplicates = 0
     for start in range(0, len(rows), _WINDOWS_AT_ONCE):
-        some = rows[start : start + _WINDOWS_AT_ONCE]
-        for place, window in enumerate(windows(some), start):
+        candidates = rows[start : start + _WINDOWS_AT_ONCE]
+        for place, window in enumerate(windows(candidates), start):
             home = int(block[rows[place]])
             if per_block is not None and from_block.get(home, 0) >= per_block:
                 continue
@@ -186,13 +184,29 @@ def _pick(
     return picked, duplicates
 
 
-def _around(
+def rows_around(
     block: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    """Rows around each row, -1 outside its block: ``[n, n_offsets]``."""
-    around = rows[:, None] + offsets
+    """Rows at some offsets from each row, within its block.
+
+    Parameters
+    ----------
+    block
+        [n_tokens] number of the block of each token row.
+    rows
+        [...] token rows; -1 for none.
+    offsets
+        [n_offsets] distances from the row.
+
+    Returns
+    -------
+    int64 [..., n_offsets]
+        Rows; -1 outside the row's block, and wherever the row is -1.
+    """
+    around = rows[..., None] + offsets
     safe = np.clip(around, 0, max(0, len(block) - 1))
-    inside = (around == safe) & (block[safe] == block[rows][:, None])
+    inside = (rows[..., None] >= 0) & (around == safe)
+    inside &= block[safe] == block[np.maximum(rows, 0)][..., None]
     return np.where(inside, around, -1)
 
 
@@ -202,14 +216,14 @@ def _window(
     rows: npt.NDArray[np.int64],
     offsets: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int32]:
-    around = _around(block, rows, offsets)
+    around = rows_around(block, rows, offsets)
     return np.where(around >= 0, token[around], NO_TOKEN).astype(np.int32)
 
 
 def _lookup(
     rows: npt.NDArray[np.int64], values: npt.NDArray[np.float32], around: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float32]:
-    """The feature's value at every row, 0 where it is silent, NaN where there is no row; ``rows`` rises."""
+    """Look up the feature's value at every row: 0 where it is silent, NaN where there is no row; ``rows`` rises."""
     if not len(rows):
         return np.where(around >= 0, 0.0, np.nan).astype(np.float32)
     place = np.minimum(np.searchsorted(rows, around), len(rows) - 1)
@@ -218,7 +232,7 @@ def _lookup(
 
 
 def decoded(ids: npt.NDArray[np.integer], decode: Decode) -> list[str]:
-    """Strings of token ids, one each; ValueError when ``decode`` returns another number of them."""
+    """Decode token ids, one string each; a ValueError when ``decode`` returns another number of strings."""
     if not len(ids):
         return []
     strings = list(decode([int(token) for token in ids]))

@@ -1,24 +1,23 @@
-"""What a page shows of every feature: examples, a histogram, logit weights. Stores are read span by span, in order.
+"""Examples and histograms of every feature for the report's pages, from one pass over a store.
 
 Examples are the strongest firings, no two from one block, and firings at fixed quantiles of the activation, so that a
-reader sees what a feature mostly does and not only its peaks (Bricken et al. 2023 show both).
+reader sees typical firings and not only the peaks (Bricken et al. 2023 show both).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from universality.features import FeatureStore
+from universality.features.examples import rows_around
+from universality.features.storage.store import FeatureStore
 
 STRONGEST, QUANTILES = 4, (0.9, 0.5, 0.1)
 BEFORE, AFTER = 8, 4
 BINS = 20
 SCALE = 100
-"""Activations are whole shares of a feature's strongest: 1 to ``SCALE`` where it fires, 0 where it is silent."""
-_SPAN_VALUES = 2_000_000
-_CANDIDATES = 64
+"""Activations are shown as integer shares of a feature's strongest: 1 to ``SCALE`` where it fires, else 0."""
+_CANDIDATES = 64  # strongest firings that are searched for distinct blocks, without sorting all firings
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +27,9 @@ class Views:
     Parameters
     ----------
     row
-        int64 [n_features, n_examples], rows of the store, the strongest first, then one a quantile; -1 for none.
+        int64 [n_features, n_examples], rows of the store: the strongest first, then one per quantile; -1 for none.
     own
-        uint8 [n_features, n_examples, window], the feature around each row, in shares of its strongest.
+        uint8 [n_features, n_examples, window], the feature's activations around each row, in shares of its strongest.
     strongest
         float32 [n_features], 0 for a feature that is never positive.
     histogram
@@ -44,13 +43,13 @@ class Views:
 
 
 def feature_views(store: FeatureStore) -> Views:
-    """One pass over a store."""
+    """Collect the views of all features of a store, in one pass."""
     n, examples = store.n_features, STRONGEST + len(QUANTILES)
     block = store.tokens.block
     row = np.full((n, examples), -1, np.int64)
-    own = np.zeros((n, examples, BEFORE + 1 + AFTER), np.uint8)
+    shown = np.zeros((n, examples, BEFORE + 1 + AFTER), np.uint8)
     strongest, histogram = np.zeros(n, np.float32), np.zeros((n, BINS), np.int64)
-    for feature, every_row, every_value in each_feature(store):
+    for feature, every_row, every_value in store.each_feature():
         positive = every_value > 0
         rows, values = every_row[positive], every_value[positive]
         if not len(values):
@@ -60,12 +59,12 @@ def feature_views(store: FeatureStore) -> Views:
         top, across = _pick(rows, values, block)
         row[feature, : len(top)] = rows[top]
         row[feature, STRONGEST : STRONGEST + len(across)] = rows[across]
-        own[feature] = shares(rows, values, strongest[feature], windows(block, row[feature]))
-    return Views(row, own, strongest, histogram)
+        shown[feature] = shares(rows, values, strongest[feature], windows(block, row[feature]))
+    return Views(row, shown, strongest, histogram)
 
 
 def seen_by(store: FeatureStore, wanted: NDArray[np.int64], around: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """What some features are on given rows, in shares of their strongest: uint8 of ``around``'s shape.
+    """Look up some features on given rows, in shares of their strongest: uint8 of ``around``'s shape.
 
     Parameters
     ----------
@@ -74,51 +73,33 @@ def seen_by(store: FeatureStore, wanted: NDArray[np.int64], around: NDArray[np.i
     around
         [n, …] rows, -1 for none.
     """
-    found = np.zeros(around.shape, np.uint8)
-    place = np.full(store.n_features, -1, np.int64)
-    place[wanted[wanted >= 0]] = np.flatnonzero(wanted >= 0)
-    for feature, rows, values in each_feature(store):
-        if place[feature] >= 0 and len(values) and values.max() > 0:
-            found[place[feature]] = shares(rows, values, values.max(), around[place[feature]])
-    return found
+    seen = np.zeros(around.shape, np.uint8)
+    slot = np.full(store.n_features, -1, np.int64)
+    slot[wanted[wanted >= 0]] = np.flatnonzero(wanted >= 0)
+    for feature, rows, values in store.each_feature():
+        if slot[feature] >= 0 and len(values) and values.max() > 0:
+            seen[slot[feature]] = shares(rows, values, values.max(), around[slot[feature]])
+    return seen
 
 
 def windows(block: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows around each row, -1 where its block ends and for a row of -1: int64 [..., window]."""
-    around = row[..., None] + np.arange(-BEFORE, AFTER + 1)
-    safe = np.clip(around, 0, max(len(block) - 1, 0))
-    inside = (row[..., None] >= 0) & (around == safe)
-    inside &= block[safe] == block[np.maximum(row, 0)][..., None]
-    return np.where(inside, around, -1)
+    """Rows around each row, -1 where its block ends or the row is -1: int64 [..., window]."""
+    return rows_around(block, row, np.arange(-BEFORE, AFTER + 1))
 
 
 def shares(
-    rows: NDArray[np.int64], values: NDArray[np.float32], strongest: np.float32, around: NDArray[np.int64]
+    rows: NDArray[np.int32], values: NDArray[np.float32], strongest: np.float32, around: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
-    """Activations at ``around`` as shares of the strongest, at least 1 where the feature fires; ``rows`` rises."""
+    """Activations at ``around`` as shares of the strongest, at least 1 where the feature fires; ``rows`` rise."""
     place = np.minimum(np.searchsorted(rows, around), len(rows) - 1)
     value = np.where(rows[place] == around, np.maximum(values[place], 0), 0)
     return np.where(value > 0, np.maximum(1, np.rint(value / strongest * SCALE)), 0).astype(np.uint8)
 
 
-def each_feature(store: FeatureStore) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
-    """Every feature with its rows and values, neighbours read together."""
-    ends = np.concatenate([[0], np.cumsum(store.moments().count)])
-    start = 0
-    while start < store.n_features:
-        fits = np.searchsorted(ends, ends[start] + _SPAN_VALUES, side="right") - 1
-        stop = min(max(start + 1, int(fits)), store.n_features)
-        span = store.columns(start, stop)
-        for feature in range(start, stop):
-            part = slice(*span.indptr[feature - start : feature - start + 2])
-            yield feature, span.indices[part], span.data[part]
-        start = stop
-
-
 def _pick(
-    rows: NDArray[np.int64], values: NDArray[np.float32], block: NDArray[np.int64]
+    rows: NDArray[np.int32], values: NDArray[np.float32], block: NDArray[np.int64]
 ) -> tuple[list[int], list[int]]:
-    """Places of the strongest, one a block, and of the quantiles, strongest first."""
+    """Indices of the strongest firings, one per block, and of those at the quantiles, strongest first."""
     n = len(values)
     near = np.arange(n) if n <= _CANDIDATES else np.argpartition(-values, _CANDIDATES)[:_CANDIDATES]
     near = near[np.lexsort((near, -values[near]))]

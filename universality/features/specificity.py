@@ -1,4 +1,4 @@
-r"""How far each feature belongs to one kind of text.
+r"""Specificity of features for kinds of text.
 
 For feature i and kind k (``kind`` is the label of a token's document: a language, a script, base64, …), with
 activations a:
@@ -6,29 +6,24 @@ activations a:
 - precision P = share of the feature's activation mass on tokens of the kind, Σ_{t in k} |a_it| / Σ_t |a_it|;
 - recall R = share of the kind's tokens on which the feature fires, #{t in k: a_it ≠ 0} / #{t in k};
 - F1 = 2 P R / (P + R): high only where the feature fires on the kind's tokens *and* on little else;
-- chance of P is the kind's share of all tokens; lift = P / that share.
+- the baseline of P is the kind's share of all tokens (``chance``); lift = P / that share.
 
-Purity of a feature is its largest precision, and its kind the one that reaches it. Magnitudes are used
+The purity of a feature is its largest precision, and its kind is the one that reaches it. Magnitudes are used
 because MLP neurons may be negative; for SAE features they are the activations themselves.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csc_matrix
 
-from universality.features.storage.sparse_matrix import ranges
 from universality.features.storage.store import FeatureStore
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_BLOCK_ENTRIES = 2_000_000  # activations read at once, 16 MB
 
 
 @dataclass(frozen=True)
@@ -70,14 +65,12 @@ class Specificity:
 
     @property
     def chance(self) -> npt.NDArray[np.float64]:
-        """Precision of a feature that fires anywhere alike: each kind's share of the tokens,
-        ``[n_kinds]``."""
+        """Precision of a feature that fires equally on all text: each kind's share of the tokens, ``[n_kinds]``."""
         return np.asarray(self.kind_tokens / max(1, int(self.kind_tokens.sum())))
 
     @cached_property
     def kind(self) -> npt.NDArray[np.int16]:
-        """Code of each feature's kind, the one with most of its mass; -1 for a dead feature:
-        ``[n_features]``."""
+        """Code of each feature's kind, the one with most of its mass; -1 for a dead feature: ``[n_features]``."""
         if not self.kinds:
             return np.full(len(self.mass), -1, np.int16)
         best = self.mass.argmax(axis=1).astype(np.int16)
@@ -94,13 +87,13 @@ class Specificity:
         return [self.kinds[code] if code >= 0 else None for code in self.kind]
 
     def best(self) -> "pd.DataFrame":
-        """The feature of highest F1 for every kind that has tokens.
+        """Find the feature of highest F1 for every kind that has tokens.
 
         Returns
         -------
         pandas.DataFrame
-            One row a kind: ``kind feature f1 precision recall chance lift tokens firings``; ``feature`` is -1
-            where no feature fires on the kind. Of equal features the first is named.
+            One row per kind: ``kind feature f1 precision recall chance lift tokens firings``; ``feature`` is -1
+            where no feature fires on the kind. Among equal features the first is named.
         """
         import pandas as pd
 
@@ -119,49 +112,20 @@ class Specificity:
         )  # fmt: skip
 
 
-_known: "WeakKeyDictionary[FeatureStore, Specificity]" = WeakKeyDictionary()
-
-
 def specificity(store: FeatureStore) -> Specificity:
-    """Mass and firings of every feature of a store on every kind, in one pass over its features; once an open store.
+    """Measure mass and firings of every feature of a store on every kind, in one pass over its features.
 
-    Memory is ``[n_features, n_kinds]`` twice and one block of features.
-
-    Parameters
-    ----------
-    store
-        An open store.
-
-    Returns
-    -------
-    Specificity
-        The same object at every later call.
+    Memory is ``[n_features, n_kinds]`` twice and one block of features. `Described` holds the result for a store whose
+    features are shown in several places.
     """
-    if store not in _known:
-        _known[store] = _measure(store)
-    return _known[store]
-
-
-def remember(store: FeatureStore, found: Specificity) -> None:
-    """Take what was measured before of the same contents."""
-    _known[store] = found
-
-
-def _measure(store: FeatureStore) -> Specificity:
     tally = Tally(store)
-    for low, columns in column_blocks(store):
-        tally.add(low, columns)
+    for start, block in store.column_blocks():
+        tally.add(start, block)
     return tally.result()
 
 
-def column_blocks(store: FeatureStore) -> Iterator[tuple[int, csc_matrix]]:
-    """All features in order, some at a time: the first one's index, and their activations [n_tokens, n]."""
-    for low, high in ranges(store.moments().count, _BLOCK_ENTRIES):
-        yield low, store.columns(low, high)
-
-
 class Tally:
-    """Sums by feature and kind, block after block of features."""
+    """Sums by feature and kind, accumulated over blocks of features."""
 
     def __init__(self, store: FeatureStore) -> None:
         self.kinds = tuple(store.tokens.kinds)
@@ -170,7 +134,7 @@ class Tally:
         self._firings = np.zeros((store.n_features, len(self.kinds)), dtype=np.int64)
 
     def add(self, low: int, columns: csc_matrix) -> None:
-        """Take in the features from ``low`` on: their activations [n_tokens, n]."""
+        """Add the features from ``low`` on, by their activations [n_tokens, n]."""
         high, n_kinds = low + columns.shape[1], len(self.kinds)
         feature = np.repeat(np.arange(high - low), np.diff(columns.indptr))
         cell, size = feature * n_kinds + self._code[columns.indices], (high - low) * n_kinds
@@ -178,18 +142,18 @@ class Tally:
         self._firings[low:high] = np.bincount(cell, minlength=size).reshape(-1, n_kinds)
 
     def result(self) -> Specificity:
-        """The sums of all features that were added."""
+        """Return the sums of all features that were added."""
         kind_tokens = np.bincount(self._code, minlength=len(self.kinds)).astype(np.int64)
         return Specificity(self.kinds, kind_tokens, self._mass, self._firings)
 
 
 def kind_purity(store: FeatureStore) -> tuple[npt.NDArray[np.float64], list[str | None]]:
-    """Purity of every feature, and the name of the kind it belongs to (None and 0 for a dead one)."""
-    found = specificity(store)
-    return found.purity, found.kind_names
+    """Measure the purity of every feature and the name of its kind (0 and None for a dead feature)."""
+    measured = specificity(store)
+    return measured.purity, measured.kind_names
 
 
 def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """part / whole, 0 where the whole is 0; shapes broadcast."""
+    """Divide part by whole, 0 where the whole is 0; shapes broadcast."""
     safe = np.where(whole > 0, whole, 1)
     return np.asarray(np.where(whole > 0, part / safe, 0.0))

@@ -1,9 +1,9 @@
-"""Activations of several tokens as one: what a feature does on a stretch of text that another model cuts otherwise.
+"""Pooling the activations of several tokens, so that models with different tokenizers can be compared.
 
-``max``, the default, asks whether and how strongly a feature fires anywhere in the stretch: it does not depend on how
-many tokens a model needs for it, and keeps what fires sparse. ``mean`` makes a feature that fires on one token weaker
-where the word has more tokens; ``sum`` makes one that fires on every token stronger there. Tokens on which a feature is
-silent count as 0.
+A stretch of text that begins and ends at token boundaries of all models becomes one row. ``max``, the default, records
+whether and how strongly a feature fires anywhere in the stretch: it does not depend on the number of tokens, and stays
+sparse. With ``mean`` a feature that fires on one token is weaker where the stretch has more tokens; with ``sum`` a
+feature that fires on every token is stronger there. Tokens on which a feature is silent count as 0.
 """
 
 from typing import Literal, get_args
@@ -18,7 +18,7 @@ Pool = Literal["max", "mean", "sum"]
 
 
 def pool_rows(features: sparse.csr_matrix, start: NDArray[np.int64], how: Pool = "max") -> sparse.csr_matrix:
-    """One row for each run of rows.
+    """Pool each run of rows into one row.
 
     Parameters
     ----------
@@ -50,6 +50,7 @@ def pool_rows(features: sparse.csr_matrix, start: NDArray[np.int64], how: Pool =
     segment, feature = np.divmod(key[new], n_features)
     if how == "max":
         data = np.maximum.reduceat(values, new) if len(new) else values
+        # Stored values only: where fewer are stored than the run has rows, a silent row takes part with 0.
         silent = np.diff(np.append(new, len(key))) < size[segment]
         data = np.where(silent, np.maximum(data, 0), data)
     else:

@@ -1,9 +1,9 @@
 """The tokens that hold most of a feature's activation: its shortest description.
 
-A token's *mass* is the sum of a feature's positive activations on it, and its share is that of the feature's whole
-mass. Two rules keep what says little out of the list:
+A token's *mass* is the sum of a feature's positive activations on it. Two rules keep uninformative tokens out of the
+list:
 
-- A single outlier decides nothing: the strongest 1% of a feature's firings, at least one of them, count as the
+- A single outlier does not decide: the strongest 1% of a feature's firings, at least one of them, count as the
   strongest firing below them.
 - A token with less than 2% of the mass of the feature's heaviest token is left out. A feature with 99.7% of its mass
   on one token is described by that token alone; one that fires a little on everything keeps all of its tokens.
@@ -18,8 +18,8 @@ from universality.features.examples import Decode, decoded
 from universality.features.storage.store import FeatureStore
 
 _SPAN_VALUES = 2_000_000  # activations read at once, 16 MB
-_SPAN_SHARE = 16  # a lone feature's read takes about as long as a span's with this many times its values
-_SORTED = 16  # sorting n tokens costs about as much as a table of 16 n types
+_SPAN_SHARE = 16  # reading one feature takes about as long as a span of this many times its values
+_SORTED = 16  # sorting n tokens costs about as much as a table of 16 n vocabulary entries
 TRIMMED = 0.01
 """Share of a feature's firings, the strongest, that count as the strongest firing below them."""
 LEAST = 0.02
@@ -27,7 +27,7 @@ LEAST = 0.02
 
 
 def top_tokens(store: FeatureStore, features: Iterable[int], k: int = 10) -> list[npt.NDArray[np.int64]]:
-    """The distinct tokens that hold most of each feature's activation, heaviest first.
+    """Find the distinct tokens that hold most of each feature's activation, heaviest first.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def top_tokens(store: FeatureStore, features: Iterable[int], k: int = 10) -> lis
     features
         Indices of features.
     k
-        Tokens a feature at most, >= 1.
+        Largest number of tokens per feature, >= 1.
 
     Returns
     -------
@@ -47,21 +47,21 @@ def top_tokens(store: FeatureStore, features: Iterable[int], k: int = 10) -> lis
         raise ValueError(f"expected k >= 1, found {k}")
     wanted = np.fromiter(features, dtype=np.int64)
     token = np.asarray(store.tokens.token)
-    found: dict[int, npt.NDArray[np.int64]] = {}
+    heaviest: dict[int, npt.NDArray[np.int64]] = {}
     for feature, rows, values in _columns(store, np.unique(wanted)):
-        found[feature] = heaviest_tokens(token[rows], values, k)
-    return [found[int(feature)] for feature in wanted]
+        heaviest[feature] = heaviest_tokens(token[rows], values, k)
+    return [heaviest[int(feature)] for feature in wanted]
 
 
 def heaviest_tokens(token: npt.NDArray[np.int32], values: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
-    """The tokens of largest trimmed mass, heaviest first, of equal ones the smaller id first.
+    """Find the tokens of largest trimmed mass, heaviest first, then by rising id.
 
     Parameters
     ----------
     token, values
-        [n_firings] where one feature fires, and how strongly.
+        [n_firings] tokens on which one feature fires, and its activations.
     k
-        Tokens at most.
+        Largest number of tokens.
     """
     positive = values > 0
     ids, mass = _sums(token[positive], trimmed(values[positive]))
@@ -70,7 +70,7 @@ def heaviest_tokens(token: npt.NDArray[np.int32], values: npt.NDArray[np.float32
 
 
 def trimmed(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Positive activations [n], the strongest ``TRIMMED`` of them lowered to the strongest below."""
+    """Lower the strongest ``TRIMMED`` of the positive activations [n] to the strongest below them."""
     cut = max(1, round(TRIMMED * len(values)))
     if len(values) <= cut:
         return values.astype(np.float64)
@@ -81,29 +81,29 @@ def trimmed(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 def _sums(
     token: npt.NDArray[np.int32], values: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Distinct tokens, rising, and the sum of each one's values."""
+    """Sum values by token: distinct tokens, rising, and the sum of each."""
     if len(token) * _SORTED < token.max(initial=0):
-        ids, place = np.unique(token.astype(np.int64), return_inverse=True)
-        return ids, np.asarray(np.bincount(place, values, len(ids)), np.float64)
+        ids, index = np.unique(token.astype(np.int64), return_inverse=True)
+        return ids, np.asarray(np.bincount(index, values, len(ids)), np.float64)
     mass = np.asarray(np.bincount(token, values), np.float64)
-    found = np.flatnonzero(mass).astype(np.int64)
-    return found, mass[found]
+    ids = np.flatnonzero(mass).astype(np.int64)
+    return ids, mass[ids]
 
 
 def token_strings(
     store: FeatureStore, features: Iterable[int], k: int = 10, decode: Decode | None = None
 ) -> list[tuple[str, ...]]:
-    """``top_tokens`` as strings, as decimal numbers when there is no ``decode``."""
-    found = top_tokens(store, features, k)
+    """Find ``top_tokens`` and decode them; without ``decode`` they are decimal numbers."""
+    tokens = top_tokens(store, features, k)
     if decode is None:
-        return [tuple(str(int(i)) for i in ids) for ids in found]
-    return [tuple(decoded(ids, decode)) for ids in found]
+        return [tuple(str(int(i)) for i in ids) for ids in tokens]
+    return [tuple(decoded(ids, decode)) for ids in tokens]
 
 
 def _columns(
     store: FeatureStore, features: npt.NDArray[np.int64]
 ) -> Iterator[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
-    """Rows and values of rising features, neighbours read together: one read costs more than some values."""
+    """Read rows and values of rising features, neighbours together: one read costs more than some unwanted values."""
     before = np.concatenate([[0], np.cumsum(store.moments().count)])
     at = 0
     while at < len(features):

@@ -1,4 +1,4 @@
-"""Who is whose partner, from any `Similarity`."""
+"""Partners of features, found from any `Similarity`."""
 
 from universality.matching.multimodel import Groups, match_many
 from universality.matching.nearest_partners import Nearest

@@ -1,9 +1,9 @@
-"""Exact assignment of a whole matrix by SciPy's solver, and a certificate of how exact any pairing is.
+"""Exact assignment of a whole matrix by SciPy's solver, and a certificate for any pairing.
 
-The certificate is linear programming's dual: any v >= 0 with u_i = max_j (s_ij - v_j) bounds every pairing by
-sum(u) + sum(v). Good v follow from the pairing itself: column j is worth at least what the row that holds column k
-would gain by moving, v_j >= v_k + s_ij - s_ik, a longest-path problem. If the pairing is optimal its fixpoint
-closes the gap up to rounding; if it is not, the gap stays open by at least what was lost.
+The certificate is the dual of the linear program: any v >= 0 with u_i = max_j (s_ij - v_j) bounds every pairing by
+sum(u) + sum(v). Good v follow from the pairing itself. Column j is worth at least what the row i that holds column k
+would gain by moving there, v_j >= v_k + s_ij - s_ik, which is a longest-path problem. For an optimal pairing its
+fixpoint closes the gap up to rounding; otherwise the gap stays open by at least the loss.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from universality.arrays import FloatArray, IntArray
 from universality.compiled import njit
 from universality.errors import UniversalityError
 
-MAX_SWEEPS = 1000  # 5 to 100 in practice; a pairing that is not optimal never settles
+MAX_SWEEPS = 1000  # 5 to 100 in practice; for a pairing that is not optimal the prices rise without end
 EPS = float(np.finfo(np.float64).eps)
 NO_PAIRING = "no complete pairing avoids the forbidden pairs; forbid fewer, or give a floor"
-COPIES = 3  # of the matrix in memory at once: scores, the clipped or transposed ones, the solver's negated ones
+COPIES = 3  # of the matrix in memory at once: scores, clipped or transposed scores, the solver's negated ones
 
 
 def assign_dense(scores: FloatArray, floor: float | None = None) -> tuple[IntArray, IntArray, float]:
-    """Optimal one-to-one pairs and a bound on what they fall short of the optimum.
+    """Find optimal one-to-one pairs and a bound on their distance from the optimum.
 
     Parameters
     ----------
@@ -33,8 +33,10 @@ def assign_dense(scores: FloatArray, floor: float | None = None) -> tuple[IntArr
 
     Returns
     -------
-    rows int64 [n_pairs] rising, cols int64 [n_pairs], gap >= 0: no admissible pairing has a sum larger by more
-    than the gap, rounding included.
+    rows, cols : int64 [n_pairs]
+        In rising order of rows.
+    gap : float
+        No admissible pairing has a sum that is larger by more than this, rounding included.
 
     Raises
     ------
@@ -45,6 +47,7 @@ def assign_dense(scores: FloatArray, floor: float | None = None) -> tuple[IntArr
     ----------
     Crouse 2016, *On implementing 2D rectangular assignment algorithms* (SciPy's solver).
     """
+    # Below the floor a pair is worth as much as leaving both alone, 0; such pairs are dropped afterwards.
     weights = scores if floor is None else np.maximum(scores - floor, 0)
     try:
         rows, cols = linear_sum_assignment(weights, maximize=True)
@@ -52,13 +55,13 @@ def assign_dense(scores: FloatArray, floor: float | None = None) -> tuple[IntArr
         raise UniversalityError(NO_PAIRING) from None
     bound = gap(weights, rows, cols)
     if floor is not None:
-        kept = scores[rows, cols] >= floor
-        rows, cols = rows[kept], cols[kept]
+        above = scores[rows, cols] >= floor
+        rows, cols = rows[above], cols[above]
     return rows.astype(np.int64), cols.astype(np.int64), bound
 
 
 def gap(weights: FloatArray, rows: IntArray, cols: IntArray) -> float:
-    """Bound on how much larger the best complete pairing can be than the given one.
+    """Bound the amount by which the best complete pairing can exceed the given one.
 
     Parameters
     ----------
@@ -69,7 +72,8 @@ def gap(weights: FloatArray, rows: IntArray, cols: IntArray) -> float:
 
     Returns
     -------
-    The duality gap plus a bound on its rounding; about 1e-12 for an optimal pairing of thousands.
+    float
+        The duality gap plus a bound on its rounding; about 1e-12 for an optimal pairing of thousands.
     """
     if weights.shape[0] > weights.shape[1]:
         weights, rows, cols = np.ascontiguousarray(weights.T), cols, rows
@@ -83,7 +87,7 @@ def gap(weights: FloatArray, rows: IntArray, cols: IntArray) -> float:
     free = np.ones(weights.shape[1], bool)
     free[held] = False
     bounds = []
-    for sweeps in (0, MAX_SWEEPS):  # of a pairing far from optimal, prices of 0 may say more than ones that diverge
+    for sweeps in (0, MAX_SWEEPS):  # for a pairing far from optimal, prices of 0 may bound better than diverging ones
         price, slack = _prices(weights, held, sweeps)
         largest = np.abs(weights[np.isfinite(weights)]).max(initial=0.0)
         rounding = 4 * EPS * (largest + price.max()) * weights.shape[1]
@@ -93,14 +97,14 @@ def gap(weights: FloatArray, rows: IntArray, cols: IntArray) -> float:
 
 @njit(cache=True, error_model="numpy")
 def _prices(weights, held, max_sweeps):  # type: ignore[no-untyped-def]
-    """Longest-path prices of the columns, and each row's slack max_j(s_ij - v_j) - (s_ik - v_k) with k its own."""
+    """Compute longest-path prices of the columns, and each row's slack max_j(s_ij - v_j) - (s_ik - v_k), k its own."""
     n, m = weights.shape
     price = np.zeros(m)
-    seen = np.full(n, -1.0)  # own column's price when the row last raised others
+    seen = np.full(n, -1.0)  # price of the row's column when the row last raised others
     for sweep in range(max_sweeps):
         moved = False
         for q in range(n):
-            i = q if sweep % 2 == 0 else n - 1 - q
+            i = q if sweep % 2 == 0 else n - 1 - q  # alternating directions: long paths settle in few sweeps
             own = held[i]
             if price[own] <= seen[i]:
                 continue

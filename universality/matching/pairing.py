@@ -1,7 +1,7 @@
-"""Who is whose partner: the result of matching, its table, its graph and its file.
+"""Match features of two sides: the function, and its result with table, graph and file.
 
-Terms: a *pair* is a row (feature of the first side) with a column (feature of the second); *dead* features have no
-defined score and are left out; *unmatched* ones are alive but found no partner.
+Terms: a *pair* is a row (feature of the first side) with a column (feature of the second side). *Dead* features have no
+defined score and are left out. *Unmatched* features are alive but have no partner.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.errors import UniversalityError
 from universality.matching.assignment import CANDIDATES, Solver, assign
 from universality.matching.medians import known_median
-from universality.matching.mutual_partners import mutual_pairs
-from universality.matching.nearest_partners import Nearest, nearest, nearest_pairs
+from universality.matching.nearest_partners import Nearest, mutual_pairs, nearest, nearest_pairs
 from universality.notebook_card import card
 from universality.similarity import Similarity
 
@@ -28,36 +27,45 @@ if TYPE_CHECKING:
     import networkx as nx
 
 Method = Literal["hungarian", "mutual", "nearest"]
-"""How partners are found; see `match`."""
+"""Matching methods; see `match`."""
 FORMAT, VERSION = "universality.match", 2
 DEFAULT_BUDGET = 8 << 30
 
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """Pairs of features, and each feature's best partner beside them.
+    """Pairs of features, and the best partner of every feature.
 
     Parameters
     ----------
     method
-        "hungarian" (one-to-one, largest sum), "mutual" (each other's best) or "nearest" (each row's best, columns
-        may repeat).
+        "hungarian" (one-to-one, largest sum), "mutual" (each other's best) or "nearest" (each row's best; columns may
+        repeat).
     floor
-        Pairs below it were left unmatched; None for no floor.
+        Pairs with a smaller score were left unmatched; None for no floor.
     rows, cols, scores
         [n_pairs] in rising order of rows.
     gap
-        Bound on what the sum of scores (over the floor) falls short of the optimum; None where nothing is optimised.
+        Bound on the distance of the sum of scores (over the floor) from the optimum; None where nothing is optimised.
     dead_rows, dead_cols
         bool [n_rows], [n_cols].
     nearest
         The best partner of every feature in both directions, before any floor.
     provenance
-        What was compared, as JSON.
+        Description of the two sides and the measure, as JSON.
     rounds, n_edges
-        How often the exact assignment was solved and on how many pairs at last; 0 rounds: on the whole matrix.
+        Rounds of the exact assignment and pairs in the last one; 0 rounds: solved on the whole matrix.
     row_price, col_price
-        [n_rows], [n_cols] the prices that prove it, None without; ``match(..., start=...)`` begins with them.
+        [n_rows], [n_cols] prices that prove the assignment optimal, or None; ``match(..., start=...)`` begins with
+        them.
+
+    Examples
+    --------
+    >>> found = match(Similarity.from_dense(np.array([[0.9, 0.1], [0.8, 0.2]])))
+    >>> found.to_frame()
+       row  col  score  row_best  col_best
+    0    0    0    0.9      True      True
+    1    1    1    0.2     False      True
     """
 
     method: Method
@@ -77,32 +85,32 @@ class Match:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(n_rows, n_cols), dead features included."""
+        """Numbers of rows and columns, dead features included."""
         return self.dead_rows.size, self.dead_cols.size
 
     @property
     def unmatched_rows(self) -> IntArray:
         """Living rows in no pair."""
-        return _left(self.dead_rows, self.rows)
+        return _unmatched(self.dead_rows, self.rows)
 
     @property
     def unmatched_cols(self) -> IntArray:
         """Living columns in no pair."""
-        return _left(self.dead_cols, self.cols)
+        return _unmatched(self.dead_cols, self.cols)
 
     @property
     def collisions(self) -> dict[str, int]:
-        """How many living rows (cols) would lose their best partner if each could be had once."""
+        """Number of living rows (cols) that would lose their best partner if each could be used only once."""
         return self.nearest.collisions
 
     @property
     def same_store(self) -> bool:
-        """Whether both sides were one store: then every feature is its own partner, and the scores say nothing."""
+        """Whether both sides are one store: then every feature is its own partner, and scores are meaningless."""
         hashes = [self.provenance[side].get("content_hash") for side in ("a", "b") if side in self.provenance]
         return len(hashes) == 2 and hashes[0] == hashes[1] is not None
 
     def to_frame(self) -> pd.DataFrame:
-        """One line a pair: row, col, score, row_best (the column is the row's best), col_best (and the reverse)."""
+        """Tabulate the pairs: row, col, score, row_best (the column is the row's best), col_best (and the reverse)."""
         return pd.DataFrame(
             {
                 "row": self.rows,
@@ -131,7 +139,7 @@ class Match:
         return graph
 
     def summary(self) -> dict[str, Any]:
-        """Numbers to print; a median of nothing is NaN."""
+        """Summarise the match as numbers to print; a median of nothing is NaN."""
         return {
             "measure": self.provenance.get("measure"),
             "method": self.method,
@@ -158,24 +166,24 @@ class Match:
         return card(f"{self.method} match", self.summary())
 
     def save(self, path: str | Path) -> Path:
-        """Write everything to one .npz or .json file, whole or not at all; returns the path."""
+        """Write everything to one .npz or .json file, atomically, and return the path."""
         return write_archive(path, FORMAT, VERSION, *self.to_parts())
 
     @classmethod
     def load(cls, path: str | Path) -> Match:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises
         ------
         FileNotFoundError
-            When there is no such file.
+            If there is no such file.
         FormatError
-            When it is torn, another format, or of another version.
+            If the file is corrupt, or of another format or version.
         """
         return cls.from_parts(*read_archive(path, FORMAT, VERSION))
 
     def to_parts(self) -> tuple[dict[str, Any], Arrays]:
-        """(JSON header, arrays): all of it, for a file."""
+        """Split everything into a JSON header and arrays, for a file."""
         header = {name: getattr(self, name) for name in ("method", "floor", "gap", "provenance", "rounds", "n_edges")}
         names = ("rows", "cols", "scores", "dead_rows", "dead_cols", "row_price", "col_price")
         arrays = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
@@ -183,10 +191,10 @@ class Match:
 
     @classmethod
     def from_parts(cls, header: dict[str, Any], arrays: dict[str, Any]) -> Match:
-        """Put together what `to_parts` took apart."""
+        """Rebuild a match from its header and arrays; see `to_parts`."""
         best = {name: arrays[name] for name in Nearest.__dataclass_fields__}
-        own = {name: array for name, array in arrays.items() if name not in best}
-        return cls(nearest=Nearest(**best), **header, **own)
+        others = {name: array for name, array in arrays.items() if name not in best}
+        return cls(nearest=Nearest(**best), **header, **others)
 
 
 def match(
@@ -203,21 +211,26 @@ def match(
     Parameters
     ----------
     sim
-        Scores between two sides.
+        Scores of the features of two sides.
     method
-        "hungarian": one-to-one with the largest sum, complete on the smaller side (or above the floor).
+        "hungarian": one-to-one pairs with the largest sum, complete on the smaller side (or above the floor).
         "mutual": pairs that are each other's best. "nearest": each row's best column, with replacement.
     floor
-        Leave pairs below it unmatched. With "hungarian" the sum of (score - floor) is maximised over partial
-        pairings; the other methods drop pairs after the fact.
+        Pairs with a smaller score stay unmatched. "hungarian" maximises the sum of (score - floor) over partial
+        pairings; the other methods drop such pairs afterwards.
     memory_budget
-        Bytes that "hungarian" may take; the others go block by block.
+        Bytes that "hungarian" may use; the other methods work block by block.
     forbidden
-        (rows, cols) [n_forbidden] of pairs that "hungarian" must not make.
+        (rows, cols) [n_forbidden] of pairs that "hungarian" must not form.
     start
-        An earlier result of the same two sides, whose prices "hungarian" begins with: it changes the time it takes.
+        Earlier result of the same two sides, whose prices "hungarian" starts from. It affects the run time only.
     solver
-        Of "hungarian": "sparse", "dense", or "auto" for the faster; see `universality.matching.assignment.assign`.
+        Solver of "hungarian": "sparse", "dense", or "auto" for the faster one; see
+        `universality.matching.assignment.assign`.
+
+    Returns
+    -------
+    Match
 
     Raises
     ------
@@ -225,7 +238,17 @@ def match(
         When the method or solver is unknown, the floor is not finite, forbidden pairs do not exist or leave no
         complete pairing, or the assignment does not fit into the budget.
     TypeError
-        When ``sim`` is something else.
+        When ``sim`` is not a Similarity.
+
+    Examples
+    --------
+    The best columns collide; the one-to-one matching has the largest sum instead:
+
+    >>> sim = Similarity.from_dense(np.array([[0.9, 0.8], [0.7, 0.1]]))
+    >>> match(sim).cols, match(sim, "nearest").cols, match(sim, "mutual").rows
+    (array([1, 0]), array([0, 0]), array([0]))
+    >>> match(sim, floor=0.75).cols  # the second row stays unmatched
+    array([0])
     """
     if not isinstance(sim, Similarity):
         raise TypeError(
@@ -246,8 +269,8 @@ def match(
     rows, cols = mutual_pairs(best) if method == "mutual" else nearest_pairs(best)
     scores = best.best_col_score[rows]
     if floor is not None:
-        kept = scores >= floor
-        rows, cols, scores = rows[kept], cols[kept], scores[kept]
+        above = scores >= floor
+        rows, cols, scores = rows[above], cols[above], scores[above]
     return Match(method, floor, rows, cols, scores, None, sim.dead_rows, sim.dead_cols, best, sim.provenance)
 
 
@@ -259,37 +282,38 @@ def _hungarian(
     solver: Solver,
     memory_budget: int,
 ) -> Match:
-    turned = (~sim.dead_rows).sum() > (~sim.dead_cols).sum()
-    prices = None if start is None else start.row_price if turned else start.col_price
-    known = None if forbidden is not None else sim.topk(CANDIDATES, axis=None)
-    best = nearest(sim) if known is None else Nearest.of(known)
-    found = assign(sim, floor, forbidden, prices, solver, memory_budget, known)
-    proof = found.gap, sim.dead_rows, sim.dead_cols, best, sim.provenance
-    prices_found = found.row_price, found.col_price
-    return Match(
-        "hungarian", floor, found.rows, found.cols, found.scores, *proof, found.rounds, found.n_edges, *prices_found
-    )
+    """Match one to one; the best partners come from the same pass as the assignment's candidates."""
+    more_rows = (~sim.dead_rows).sum() > (~sim.dead_cols).sum()
+    prices = None if start is None else start.row_price if more_rows else start.col_price
+    # With forbidden pairs the assignment needs longer lists, which it requests itself.
+    candidates = None if forbidden is not None else sim.topk(CANDIDATES, axis=None)
+    best = nearest(sim) if candidates is None else Nearest.of(candidates)
+    a = assign(sim, floor, forbidden, prices, solver, memory_budget, candidates)
+    sides = sim.dead_rows, sim.dead_cols, best, sim.provenance
+    size, final_prices = (a.rounds, a.n_edges), (a.row_price, a.col_price)
+    return Match("hungarian", floor, a.rows, a.cols, a.scores, a.gap, *sides, *size, *final_prices)
 
 
 def _checked(
     forbidden: tuple[npt.ArrayLike, npt.ArrayLike] | None, sim: Similarity
 ) -> tuple[IntArray, IntArray] | None:
+    """Check forbidden pairs and return them as integer arrays; None if there are none."""
     if forbidden is None:
         return None
     rows, cols = (np.asarray(side) for side in forbidden)
-    whole = all(side.ndim == 1 and (np.issubdtype(side.dtype, np.integer) or not side.size) for side in (rows, cols))
-    if not whole or rows.size != cols.size:
+    integers = all(side.ndim == 1 and (np.issubdtype(side.dtype, np.integer) or not side.size) for side in (rows, cols))
+    if not integers or rows.size != cols.size:
         raise UniversalityError(
             f"forbidden: expected (rows, cols), two arrays of integers [n]; found {rows.dtype} of shape {rows.shape} "
             f"and {cols.dtype} of shape {cols.shape}"
         )
-    for side, n, what in ((rows, sim.shape[0], "rows"), (cols, sim.shape[1], "columns")):
+    for side, n, name in ((rows, sim.shape[0], "rows"), (cols, sim.shape[1], "columns")):
         if side.size and not 0 <= side.min() <= side.max() < n:
-            raise UniversalityError(f"forbidden: {what} from 0 to {n - 1} exist, found {side.min()} to {side.max()}")
+            raise UniversalityError(f"forbidden: {name} from 0 to {n - 1} exist, found {side.min()} to {side.max()}")
     return (rows.astype(np.int64), cols.astype(np.int64)) if rows.size else None
 
 
-def _left(dead: BoolArray, matched: IntArray) -> IntArray:
-    left = ~dead
-    left[matched] = False
-    return np.flatnonzero(left).astype(np.int64)
+def _unmatched(dead: BoolArray, matched: IntArray) -> IntArray:
+    unmatched = ~dead
+    unmatched[matched] = False
+    return np.flatnonzero(unmatched).astype(np.int64)

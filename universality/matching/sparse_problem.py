@@ -1,4 +1,4 @@
-"""The sparse problem that stands for a whole matrix of scores: candidates, a pairing of all rows, and pricing."""
+"""Sparse problem in place of a whole matrix of scores: candidates, a pairing of all rows, and pricing."""
 
 from __future__ import annotations
 
@@ -13,12 +13,22 @@ from universality.errors import UniversalityError
 from universality.matching.augmenting_paths import Graph, State
 from universality.matching.dense_assignment import NO_PAIRING
 from universality.similarity import Similarity
-from universality.similarity.engine.best_partners import TopK
+from universality.similarity.engine.block_source import TopK
 
 
 @dataclass
 class Problem:
-    """Living rows (at most as many as columns) and columns, numbered anew; weights are scores over the floor."""
+    """Sparse graph of living rows and columns (at most as many rows), renumbered; weights are scores over the floor.
+
+    Parameters
+    ----------
+    sim
+        Scores of all pairs.
+    floor
+        Pairs below it stay out of the graph; None for no floor.
+    forbidden
+        Sorted keys row * n_cols + col, numbered as in ``sim``.
+    """
 
     sim: Similarity
     floor: float | None
@@ -33,69 +43,73 @@ class Problem:
         self.cols = np.flatnonzero(~self.sim.dead_cols)
         self.base = 0.0 if self.floor is None else self.floor
         counts = np.bincount(self.forbidden // max(1, self.sim.shape[1])) if self.forbidden.size else [0]
-        self.spare = int(np.max(counts))  # partners to ask for beyond the wanted ones
+        # So many partners more are requested of each row, as all forbidden ones may be among its best.
+        self.spare = int(np.max(counts))
 
     @property
     def n_cols(self) -> int:
-        """Columns of the graph: with a floor each row has one of its own."""
+        """Columns of the graph; with a floor each row has a private one."""
         return self.cols.size + (0 if self.floor is None else self.rows.size)
 
     def allowed(self, rows: IntArray, cols: IntArray) -> BoolArray:
-        """[n] whether pairs (numbered as in the similarity) may be made."""
+        """Flag the pairs [n] (numbered as in the similarity) that are not forbidden."""
         if not self.forbidden.size:
             return np.ones(rows.shape, bool)
         keys = rows * self.sim.shape[1] + cols
-        at = np.minimum(np.searchsorted(self.forbidden, keys), self.forbidden.size - 1)
-        return np.asarray(self.forbidden[at] != keys)
+        nearest = np.minimum(np.searchsorted(self.forbidden, keys), self.forbidden.size - 1)
+        return np.asarray(self.forbidden[nearest] != keys)
 
     def add(self, rows: IntArray, cols: IntArray, scores: FloatArray) -> int:
-        """Take pairs (numbered as in the similarity) into the graph; returns how many are new."""
-        kept = self.allowed(rows, cols)
+        """Add pairs (numbered as in the similarity) to the graph and return the number of new ones."""
+        usable = self.allowed(rows, cols)
         if self.floor is not None:
-            kept &= scores >= self.floor
-        rows, cols = np.searchsorted(self.rows, rows[kept]), np.searchsorted(self.cols, cols[kept])
+            usable &= scores >= self.floor
+        rows, cols = np.searchsorted(self.rows, rows[usable]), np.searchsorted(self.cols, cols[usable])
         keys = np.concatenate([self.keys, rows * self.cols.size + cols])
         before = self.keys.size
         self.keys, first = np.unique(keys, return_index=True)
-        self.weights = np.concatenate([self.weights, scores[kept] - self.base])[first]
+        self.weights = np.concatenate([self.weights, scores[usable] - self.base])[first]
         return self.keys.size - before
 
-    def add_lists(self, found: TopK, by_col: bool = False) -> int:
-        """Take lists of partners (index, score) into the graph; returns how many pairs are new."""
-        index, score = found
-        own, rank = np.nonzero(index >= 0)
-        i, j = (index[own, rank], own) if by_col else (own, index[own, rank])
-        return self.add(i, j, score[own, rank])
+    def add_lists(self, partners: TopK, by_col: bool = False) -> int:
+        """Add lists of partners (index, score) to the graph and return the number of new pairs."""
+        index, score = partners
+        feature, rank = np.nonzero(index >= 0)
+        i, j = (index[feature, rank], feature) if by_col else (feature, index[feature, rank])
+        return self.add(i, j, score[feature, rank])
 
     def add_spread(self, n: int) -> None:
-        """Take pairs at random, n of each row: where all rows want the same few columns, the others get prices too."""
+        """Add n random pairs of each row, so that columns which no row prefers get prices, too."""
         chosen = np.random.default_rng(0).integers(0, self.cols.size, (self.rows.size, n))
         rows, cols = np.repeat(self.rows, n), self.cols[chosen.ravel()]
         self.add(rows, cols, self.sim.pairs(rows, cols))
 
     def complete(self) -> None:
-        """Add pairs so that all rows can be matched at once: whom the candidates leave over, in their order."""
+        """Add pairs so that all rows can be matched at once.
+
+        Rows that the largest pairing of candidates leaves over get its free columns, in order.
+        """
         n, m = self.rows.size, self.cols.size
         ones = np.ones(self.keys.size, np.int8)
         graph = sparse.csr_matrix((ones, (self.keys // m, self.keys % m)), shape=(n, m))
         mate = maximum_bipartite_matching(graph, perm_type="column").astype(np.int64)
-        left = np.flatnonzero(mate < 0)
+        unmatched = np.flatnonzero(mate < 0)
         if self.forbidden.size:
-            i, j = self._avoiding(mate, left)
+            i, j = self._avoiding(mate, unmatched)
         else:
-            i, j = left, np.setdiff1d(np.arange(m), mate[mate >= 0])[: left.size]
+            i, j = unmatched, np.setdiff1d(np.arange(m), mate[mate >= 0])[: unmatched.size]
         rows, cols = self.rows[i], self.cols[j]
         self.add(rows, cols, self.sim.pairs(rows, cols))
 
-    def _avoiding(self, mate: IntArray, left: IntArray) -> tuple[IntArray, IntArray]:
-        """Allowed pairs that match the rows left: of each the shortest chain of exchanges to a free column."""
+    def _avoiding(self, mate: IntArray, unmatched: IntArray) -> tuple[IntArray, IntArray]:
+        """Find allowed pairs that match these rows, each by the shortest chain of exchanges to a free column."""
         held = np.full(self.cols.size, -1, np.int64)
         held[mate[mate >= 0]] = np.flatnonzero(mate >= 0)
         pairs: list[tuple[int, int]] = []
-        for source in left.tolist():
+        for source in unmatched.tolist():
             reached_from, queue = np.full(self.cols.size, -1, np.int64), [source]
             free = np.zeros(0, np.int64)
-            for i in queue:  # grows while it is walked
+            for i in queue:  # breadth-first: the queue grows while it is walked
                 fits = self.allowed(np.full(self.cols.size, self.rows[i]), self.cols)
                 new = np.flatnonzero(fits & (reached_from < 0))
                 reached_from[new] = i
@@ -110,11 +124,11 @@ class Problem:
                 i = int(reached_from[j])
                 pairs.append((i, j))
                 held[j], mate[i], j = i, j, int(mate[i])
-        found = np.array(pairs, np.int64).reshape(-1, 2)
-        return found[:, 0], found[:, 1]
+        ends = np.array(pairs, np.int64).reshape(-1, 2)
+        return ends[:, 0], ends[:, 1]
 
     def graph(self) -> Graph:
-        """Candidates, and with a floor each row's own column, which is worth 0."""
+        """Return the candidates as a graph and, with a floor, each row's private column, which is worth 0."""
         n, m = self.rows.size, self.cols.size
         rows, cols = np.divmod(self.keys, m)
         weights = self.weights
@@ -125,20 +139,20 @@ class Problem:
         return Graph(indptr.astype(np.int64), cols.astype(np.int32), weights)
 
     def row_prices(self, state: State) -> FloatArray:
-        """[n] of living rows."""
+        """Return what each living row gains from its mate at these prices: [n]."""
         return np.asarray(state.own - state.price[state.mate])
 
-    def broken(self, state: State, tolerance: float, k: int, check: BoolArray) -> tuple[TopK, FloatArray]:
-        """Pairs of the full matrix that are worth more than their prices, and by how much each row's best is.
+    def violations(self, state: State, tolerance: float, k: int, check: BoolArray) -> tuple[TopK, FloatArray]:
+        """Find pairs of the full matrix that are worth more than their prices, and each row's largest excess.
 
-        Of the rows ``check`` [n] alone; at most k (and the spare) a row.
+        Only rows in ``check`` [n] are searched, and at most k (and the spare) pairs of a row returned.
         """
         u = self.row_prices(state) + self.base
         price, threshold = np.zeros(self.sim.shape[1]), np.full(self.sim.shape[0], np.inf)
         price[self.cols] = state.price[: self.cols.size]
         threshold[self.rows] = np.where(check, u + tolerance, np.inf)
-        found = self.sim.best(k + self.spare, price, threshold)
-        own = np.broadcast_to(np.arange(self.sim.shape[0])[:, None], found.partner.shape)
-        found.partner[~self.allowed(own, found.partner)] = -1
-        best = np.where(found.partner >= 0, found.key, -np.inf).max(axis=1)[self.rows]
-        return (found.partner, found.score), np.maximum(best - u, 0)
+        best = self.sim.best(k + self.spare, price, threshold)
+        rows = np.broadcast_to(np.arange(self.sim.shape[0])[:, None], best.partner.shape)
+        best.partner[~self.allowed(rows, best.partner)] = -1
+        worth = np.where(best.partner >= 0, best.key, -np.inf).max(axis=1)[self.rows]
+        return (best.partner, best.score), np.maximum(worth - u, 0)

@@ -1,1 +1,1 @@
-"""Language models of a study: train, load, and what they write to the vocabulary."""
+"""Language models of a study: training, loading, and their path from the residual stream to the logits."""

@@ -1,7 +1,7 @@
-"""What counting alone achieves: unigram and Witten–Bell bigram models of the training tokens.
+"""Baselines by counting: unigram and Witten–Bell bigram models of the training tokens.
 
-A language model whose held-out loss is not well below the bigram's has learnt little that its features
-could be about.
+A language model whose held-out loss is not well below that of the bigram model has learnt little that features could
+represent.
 
 References
 ----------
@@ -19,16 +19,16 @@ from universality.corpus.blocks import TokenBlocks
 
 @dataclass(frozen=True)
 class Baselines:
-    """Held-out losses in nats a token."""
+    """Held-out losses in nats per token."""
 
     unigram: float
-    """By the frequencies of the training tokens."""
+    """Loss of token frequencies in the training text."""
     bigram: float
-    """By those of pairs of neighbours."""
+    """Loss of frequencies of adjacent pairs, interpolated with token frequencies."""
 
 
 def baselines(train: TokenBlocks, held_out: TokenBlocks) -> Baselines:
-    """Mean held-out loss of a unigram and a bigram model, both smoothed by Witten–Bell.
+    """Compute the mean held-out loss of unigram and bigram models with Witten–Bell smoothing.
 
     P(w) = (c(w) + T/V) / (N + T) and P(w | v) = (c(v, w) + T(v) P(w)) / (c(v) + T(v)), where T counts the
     distinct types seen (after v). The first token of a block is predicted from BOS, as the transformer does.
@@ -45,7 +45,7 @@ def baselines(train: TokenBlocks, held_out: TokenBlocks) -> Baselines:
     total = np.asarray(counts.sum(1)).ravel()[before]
     followers = np.diff(counts.indptr)[before]
     seen = np.asarray(counts[before, after]).ravel()
-    # a context never seen in training falls back to the unigram
+    # With no training count of the context, the formula is 0 / 0: fall back to the unigram model.
     numerator = np.where(total > 0, seen + followers * unigram[after], unigram[after])
     bigram = numerator / np.where(total > 0, total + followers, 1)
     return Baselines(unigram=float(-np.log(unigram[after]).mean()), bigram=float(-np.log(bigram).mean()))

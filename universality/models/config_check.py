@@ -1,4 +1,4 @@
-"""Whether a model's folder holds something that can take part, asked of ``config.json`` alone, before text is read."""
+"""Check from ``config.json`` alone, before any text is read, that a folder holds a usable causal language model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 from universality.errors import ModelError
 
 FORMAT = "universality-model"
-"""What ``config.json`` of a model saved here says."""
-_OTHER_KINDS = {
-    "masked_lm": "an encoder, whose tokens see those behind them",
+"""Value of ``format`` in the ``config.json`` of a model saved by this package."""
+_OTHER_TYPES = {
+    "masked_lm": "an encoder, whose tokens attend to later ones",
     "seq2seq": "an encoder and a decoder",
     "audio": "a model of sound",
     "vision": "a model of pictures",
@@ -23,7 +23,7 @@ _OTHER_KINDS = {
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """What ``config.json`` says: of a model saved here, or of a Hugging Face one; ModelError if it is neither."""
+    """Read the ``config.json`` of a model saved here or a Hugging Face model; raise ModelError for anything else."""
     file = folder / "config.json"
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
@@ -39,24 +39,24 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def check_architecture(folder: str | Path) -> str | None:
-    """Refuse a folder whose ``config.json`` shows that it holds no causal language model which can be run here.
+    """Refuse a folder whose ``config.json`` does not describe a causal language model that can be run here.
 
-    Reads no weights. A model that passes may still be refused when it is loaded.
+    No weights are read. A model that passes may still be refused when it is loaded.
 
     Parameters
     ----------
     folder
-        With ``config.json``; see `universality.models.shipped.model_folder`.
+        Folder with ``config.json``; see `universality.models.shipped.model_folder`.
 
     Returns
     -------
     str or None
-        The name of the Hugging Face architecture; None for a model saved here.
+        Name of the Hugging Face architecture; None for a model saved here.
 
     Raises
     ------
     ModelError
-        With the architecture, what is wrong with it and what to give instead.
+        If it does not; names the architecture, the reason, and what to use instead.
     """
     folder = Path(folder)
     file = folder / "config.json"
@@ -68,21 +68,21 @@ def check_architecture(folder: str | Path) -> str | None:
             f"{folder}: adapter_config.json says that this is an adapter (LoRA or its like), which would be left out; "
             "merge it into its model (peft: model.merge_and_unload()) and save that with save_pretrained"
         )
-    known = _transformers_config(file, config)
-    architecture = _bridged(file, known)
-    _refuse_other_kinds(file, known, architecture)
-    _check_parts(file, known, architecture)
+    parsed = _transformers_config(file, config)
+    architecture = _bridged(file, parsed)
+    _refuse_other_types(file, parsed, architecture)
+    _check_parts(file, parsed, architecture)
     return architecture
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of another library says, in a line, without a stop at its end."""
+    """Return the first line of another library's error message, without a full stop at its end."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__).rstrip(".:")
 
 
 def empty_tokenizer(folder: str | Path) -> Any:
-    """A tokenizer of one token, for a bridge that will be given token ids; ``folder`` is where it is kept."""
+    """Save and return a tokenizer with one token, for a bridge that only receives token ids."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from transformers import PreTrainedTokenizerFast
@@ -98,18 +98,18 @@ def _transformers_config(file: Path, config: dict[str, Any]) -> Any:
     from transformers import CONFIG_MAPPING, AutoConfig
 
     own_code = " Its own code (auto_map) is not run." if "auto_map" in config else ""
-    kind, library = config["model_type"], f"transformers {version('transformers')}"
-    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+    model_type, library = config["model_type"], f"transformers {version('transformers')}"
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
         raise ModelError(
-            f"{file}: {library} knows no model_type {kind!r}.{own_code} Take a model that it knows, or a version of it "
-            "that knows this one"
+            f"{file}: {library} knows no model_type {model_type!r}.{own_code} Take a model that it knows, or a "
+            "version of it that knows this one"
         )
     try:
         return AutoConfig.from_pretrained(str(file.parent), local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # many kinds: fields that contradict each other, remote code
+    except Exception as error:  # of many types: contradicting fields, remote code
         raise ModelError(
-            f"{file}: {library} cannot read this config of model_type {kind!r} ({first_line(error)}).{own_code} Take "
-            "the config.json that was saved with the model"
+            f"{file}: {library} cannot read this config of model_type {model_type!r} ({first_line(error)}).{own_code} "
+            "Take the config.json that was saved with the model"
         ) from None
 
 
@@ -126,24 +126,25 @@ def _bridged(file: Path, config: Any) -> str:
         ) from None
 
 
-def _refuse_other_kinds(file: Path, config: Any, architecture: str) -> None:
+def _refuse_other_types(file: Path, config: Any, architecture: str) -> None:
     from transformer_lens.utilities.architectures import classify_architecture
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-    kind = classify_architecture(architecture)
+    model_class = classify_architecture(architecture)
+    # The class name alone misleads: BertLMHeadModel attends both ways unless its config sets is_decoder.
     if config.is_encoder_decoder:
-        kind = "seq2seq"
+        model_class = "seq2seq"
     elif config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
-        kind = "masked_lm"
-    if kind in _OTHER_KINDS:
+        model_class = "masked_lm"
+    if model_class in _OTHER_TYPES:
         raise ModelError(
             f"{file}: expected a causal language model, which reads from left to right; {architecture} is "
-            f"{_OTHER_KINDS[kind]}. Give a model whose architecture is one of …ForCausalLM or …LMHeadModel"
+            f"{_OTHER_TYPES[model_class]}. Give a model whose architecture is one of …ForCausalLM or …LMHeadModel"
         )
 
 
 def _check_parts(file: Path, config: Any, architecture: str) -> None:
-    """Refuse a model in which TransformerLens does not find a part that it expects; no weights take memory."""
+    """Refuse a model that lacks a part which TransformerLens expects; it is built without memory for weights."""
     import torch
     from transformer_lens.model_bridge import TransformerBridge
     from transformer_lens.model_bridge.sources.transformers import get_hf_model_class_for_architecture
@@ -154,7 +155,7 @@ def _check_parts(file: Path, config: Any, architecture: str) -> None:
             bridge = TransformerBridge.boot_transformers(
                 str(file.parent), hf_model=model, tokenizer=empty_tokenizer(folder), device="meta"
             )
-    except Exception:  # some models cannot be built without values; loading them tells
+    except Exception:  # some models cannot be built without values; they are checked when they are loaded
         return
     parts = [name for name in ("embed", "ln_final", "unembed") if getattr(bridge, name, None) is not None]
     if lacking := [name for name in parts if getattr(bridge, name).original_component is None]:

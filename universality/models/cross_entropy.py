@@ -1,19 +1,20 @@
-"""Next-token cross-entropy from the final residual stream, a slice of tokens at a time.
+"""Next-token cross-entropy from the final residual stream, computed one slice of tokens at a time.
 
-A plain ``cross_entropy(x @ W_U.T, target)`` allocates several [n_tokens, d_vocab] arrays for the
-forward and the backward pass; on a CPU most of a small model's step is spent faulting them in. Here the
-logits of one slice stay in the cache, and their gradient is formed at once, so nothing of that size lives.
+A plain ``cross_entropy(x @ W_U.T, target)`` allocates several [n_tokens, d_vocab] arrays for the forward and the
+backward pass. On a CPU, page faults of these arrays take most of a small model's training step. Here the logits of one
+slice stay in the processor's cache and their gradient is formed at once, so no array of that size is allocated.
 """
 
 import torch
 from torch import Tensor
 
 NO_TARGET = -100
+"""Target of a token whose successor does not count (PyTorch's ``ignore_index``)."""
 _SLICE = 512  # tokens: 512 × 4,096 float32 logits are 8 MB
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Mean over the tokens with a target of −log softmax(x Wᵀ)[target], gradients formed in the forward pass."""
+    """Mean of −log softmax(x Wᵀ)[target] over tokens with a target; the forward pass forms the gradients."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, target: Tensor, dtype: torch.dtype) -> Tensor:  # type: ignore[no-untyped-def, override]
@@ -30,6 +31,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             log_norm = torch.logsumexp(logits, dim=-1)
             picked = target[part, None].clamp(min=0)
             loss += (log_norm - logits.gather(-1, picked).squeeze(-1)) @ counts[part]
+            # d loss / d logits = softmax − one-hot(target), written over the logits
             grad_logits = logits.sub_(log_norm[:, None]).exp_()
             grad_logits.scatter_add_(-1, picked, grad_logits.new_full(picked.shape, -1.0))
             grad_logits = grad_logits.mul_((counts[part] / n_targets)[:, None]).to(dtype)
@@ -45,20 +47,20 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def linear_cross_entropy(x: Tensor, weight: Tensor, target: Tensor, products: torch.dtype | None = None) -> Tensor:
-    """Mean next-token loss in nats, without an [n_tokens, d_vocab] array.
+    """Compute the mean next-token loss in nats without an [n_tokens, d_vocab] array.
 
     Parameters
     ----------
     x : [n_tokens, d_model]
-        What enters the unembedding (after the final norm).
+        Input of the unembedding (after the final norm).
     weight : [d_vocab, d_model]
         The unembedding.
     target : int64 [n_tokens]
-        The token that follows, or ``NO_TARGET`` where none counts. (Leaving such rows out instead would give every
-        batch another shape, which fragments the C library's heap: gigabytes over a training.)
+        The token that follows, or ``NO_TARGET``. Rows without a target are masked rather than removed: batches of
+        varying shape fragment the C library's heap, by gigabytes over a training run.
     products
-        Number format of the three matrix products, by default that of ``x``, as softmax and sums are. ``bfloat16`` is
-        faster on a CPU that multiplies it (AVX512-BF16, AMX), slower on one that does not.
+        Number format of the three matrix products, by default that of ``x``; softmax and sums always use that of
+        ``x``. ``bfloat16`` is faster on CPUs with instructions for it (AVX512-BF16, AMX) and slower on others.
     """
     loss: Tensor = _LinearCrossEntropy.apply(x, weight, target, products or x.dtype)
     return loss

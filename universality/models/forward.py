@@ -1,4 +1,4 @@
-"""Run a model up to its hooks and no further, or to its loss with something done at a hook."""
+"""Forward passes: up to the last of some hooks, or to the loss with functions applied at hooks."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,17 +16,18 @@ from universality.errors import ModelError
 
 Hook = tuple[str, Callable[..., Tensor | None]]
 LOGITS_BYTES = 2**28
-"""Logits of a large vocabulary are most of what a loss holds; softmax needs them about three times."""
+"""Memory for the logits of one batch; softmax needs about three times as much."""
 
 
-class _Reached(Exception):  # noqa: N818 - it ends a forward pass, it is no error
+class _Reached(Exception):  # noqa: N818 - ends a forward pass; not an error
     pass
 
 
 def run_until(bridge: TransformerBridge, tokens: Tensor, *hooks: str) -> list[Tensor]:
-    """The activations at ``hooks`` in one pass; nothing behind the last is computed, gradients flow back from each.
+    """Return the activations at hooks from one pass that ends at the last of them.
 
-    ``stop_at_layer`` does not end the pass of a native bridge, so the last hook leaves it by an exception.
+    Gradients flow back from each hook. ``stop_at_layer`` does not end the pass of a native bridge, so the last hook
+    raises an exception that ends it.
 
     Parameters
     ----------
@@ -37,19 +38,19 @@ def run_until(bridge: TransformerBridge, tokens: Tensor, *hooks: str) -> list[Te
     Returns
     -------
     list of Tensor [n_blocks, n_ctx, d_in]
-        One a hook, in the order given, with its gradient.
+        One per hook, in the given order.
 
     Raises
     ------
     ModelError
         If the pass ends without reaching a hook.
     """
-    wanted = dict.fromkeys(hooks)
+    wanted = dict.fromkeys(hooks)  # unique, in order
     reached: dict[str, Tensor] = {}
 
     def keep(activation: Tensor, hook: Any, name: str) -> None:
         last = len(reached) == len(wanted) - 1
-        reached.setdefault(name, activation if last else activation.clone())  # what runs behind may write into it
+        reached.setdefault(name, activation if last else activation.clone())  # later modules may write into it
         if len(reached) == len(wanted):
             raise _Reached
 
@@ -62,25 +63,25 @@ def run_until(bridge: TransformerBridge, tokens: Tensor, *hooks: str) -> list[Te
 
 
 def to_device(batch: TokenBlocks, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids (int64) and the mask of text (neither BOS nor padding), both [n_blocks, n_ctx]."""
+    """Return token ids (int64) and the mask of text tokens, both [n_blocks, n_ctx]."""
     return torch.from_numpy(batch.tokens.astype(np.int64)).to(device), torch.from_numpy(batch.valid).to(device)
 
 
 def loss_batches(bridge: TransformerBridge, blocks: TokenBlocks) -> list[NDArray[np.int64]]:
-    """The blocks that `mean_loss` reads at a time: as many as have at most ``LOGITS_BYTES`` of logits, up to 32."""
+    """Divide blocks into batches with at most ``LOGITS_BYTES`` of logits and at most 32 blocks."""
     step = min(32, max(1, LOGITS_BYTES // (4 * blocks.n_ctx * int(bridge.cfg.d_vocab))))
     return [np.arange(start, min(start + step, len(blocks))) for start in range(0, len(blocks), step)]
 
 
 def mean_loss(bridge: TransformerBridge, blocks: TokenBlocks, hooks: Sequence[Hook] = ()) -> float:
-    """Mean next-token loss in nats over the tokens of text, the first of each block (after BOS) included.
+    """Compute the mean next-token loss in nats over text tokens, including the first one after BOS.
 
     Parameters
     ----------
     bridge, blocks
-        The model, and what it reads, as many blocks at a time as `loss_batches` says.
+        Model and the token blocks that it reads, in batches of `loss_batches`.
     hooks
-        ``(name, function)`` pairs that may replace activations on the way, as TransformerLens takes them.
+        ``(name, function)`` pairs in TransformerLens's form, which may replace activations.
     """
     device = next(bridge.parameters()).device
     total = 0.0

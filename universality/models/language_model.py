@@ -1,4 +1,4 @@
-"""A language model of a study: a TransformerLens bridge with a name and a hash, saved and loaded.
+"""Language models of a study: a TransformerLens bridge with a name and a hash; saving and loading.
 
 A saved model is a folder with ``config.json`` (the arguments of ``TransformerBridgeConfig``) and
 ``model.safetensors`` (the state of TransformerLens's ``NativeModel``). It reloads without this package:
@@ -27,30 +27,30 @@ from torch import Tensor
 from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 
-from universality.config import ArchitectureConfig
 from universality.errors import ModelError
 from universality.files import as_path, write_bytes
 from universality.hub import commit_of, repository
 from universality.models.config_check import FORMAT, check_architecture, first_line, read_config
+from universality.models.model_settings import ModelArchitecture
 from universality.models.shipped import model_folder
 from universality.models.weight_coverage import CoveringLoader
 from universality.models.weights_hash import weights_hash
 
 _VERSION = 1
-_WRAPPER = "._original_component"  # the bridge's name for the module that it wraps
+_WRAPPER = "._original_component"  # inserted by the bridge into names of wrapped modules
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A bridge and what is recorded about it.
+    """A TransformerLens bridge with its name and metadata.
 
     Attributes
     ----------
     bridge : TransformerBridge
     name : str
-        What it is called in this study.
+        Name of the model in this study.
     metadata : dict
-        Seeds, training and losses, where known.
+        Seeds, training settings and losses, as far as recorded.
     """
 
     bridge: TransformerBridge
@@ -59,38 +59,38 @@ class LanguageModel:
 
     @cached_property
     def hash(self) -> str:
-        """sha256 over names and values of the weights, in float32."""
+        """Return the sha256 of names and float32 values of the weights."""
         return weights_hash(weights(self.bridge))
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """Device that holds the weights."""
         return next(iter(weights(self.bridge).values())).device
 
     @property
     def n_ctx(self) -> int:
-        """Longest block that it reads."""
+        """Longest block that the model reads, in tokens."""
         return int(self.bridge.cfg.n_ctx)
 
     @property
     def d_vocab(self) -> int:
-        """Rows of its embedding."""
+        """Number of rows of the embedding."""
         return int(self.bridge.cfg.d_vocab)
 
 
 def wrap_model(model: Any, tokenizer: Any, name: str) -> LanguageModel:
-    """A Hugging Face causal language model that is in memory: fine-tuned a moment ago, quantised, or of any making.
+    """Wrap a Hugging Face causal language model that is in memory, for example just fine-tuned or quantised.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        Of an architecture that TransformerLens knows. It is wrapped where it is, not copied, and set to ``eval``;
-        attention is computed without fused kernels from then on, so that hooks see all of it.
+        Model of an architecture that TransformerLens supports. It is wrapped in place and set to ``eval``; from then
+        on attention runs without fused kernels, so that hooks see all of it.
     tokenizer : transformers.PreTrainedTokenizerBase
-        Its own; TransformerLens would look for one on the hub. `universality.corpus.wrap_tokenizer` makes of it what
-        `universality.corpus.build_corpus` takes.
+        Tokenizer of the model; without one, TransformerLens would search the hub. For
+        `universality.corpus.build_corpus`, convert it with `universality.corpus.wrap_tokenizer`.
     name
-        What to call it in this study.
+        Name of the model in this study.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def wrap_model(model: Any, tokenizer: Any, name: str) -> LanguageModel:
     source = str(getattr(getattr(model, "config", None), "name_or_path", "") or name)
     try:
         with _quiet_unless_watched(), redirect_stdout(io.StringIO()), TemporaryDirectory() as folder:
-            tokenizer.save_pretrained(folder)  # TransformerLens reads it again, from where it says that it came from
+            tokenizer.save_pretrained(folder)  # TransformerLens reloads it from its name_or_path
             bridge = TransformerBridge.boot_transformers(
                 source,
                 hf_model=model,
@@ -108,7 +108,7 @@ def wrap_model(model: Any, tokenizer: Any, name: str) -> LanguageModel:
                 dtype=model.dtype,
                 device=model.device,
             )
-    except Exception as error:  # transformers and TransformerLens raise many kinds
+    except Exception as error:  # transformers and TransformerLens raise many types
         raise ModelError(
             f"{name}: TransformerLens cannot wrap this {type(model).__name__}: {first_line(error)}"
         ) from error
@@ -117,30 +117,28 @@ def wrap_model(model: Any, tokenizer: Any, name: str) -> LanguageModel:
 
 
 def weights(bridge: TransformerBridge) -> dict[str, Tensor]:
-    """Parameters under the names of the wrapped model."""
+    """Return the parameters under the names of the wrapped model."""
     return {name.replace(_WRAPPER, ""): value for name, value in bridge.original_model.named_parameters()}
 
 
-def new_model(
-    architecture: ArchitectureConfig, *, d_vocab: int, n_ctx: int, init_seed: int, name: str
-) -> LanguageModel:
-    """A randomly initialised model; the same seed gives the same weights.
+def new_model(architecture: ModelArchitecture, *, d_vocab: int, n_ctx: int, init_seed: int, name: str) -> LanguageModel:
+    """Create a randomly initialised model; equal seeds give equal weights.
 
     Parameters
     ----------
     architecture
-        Sizes.
+        Numbers of layers, heads and dimensions.
     d_vocab, n_ctx
-        Of the token blocks that it will read.
+        Vocabulary size and context length of the token blocks that the model will read.
     init_seed
-        Of the weights.
+        Seed for the initial weights.
     name
-        What it is called in this study.
+        Name of the model in this study.
 
     Raises
     ------
     ModelError
-        If the heads do not divide the residual stream.
+        If ``d_model`` is not a multiple of ``n_heads``.
     """
     if architecture.d_model % architecture.n_heads:
         raise ModelError(
@@ -160,7 +158,7 @@ def new_model(
 
 
 def to_fastest_device(model: LanguageModel) -> LanguageModel:
-    """The model itself, on the GPU where there is one."""
+    """Move the model to the GPU, if there is one, and return it."""
     if torch.cuda.is_available() and model.device.type != "cuda":
         with redirect_stdout(io.StringIO()):
             model.bridge.to(torch.device("cuda"))
@@ -175,31 +173,31 @@ def _boot(config: dict[str, Any], d_mlp: int) -> TransformerBridge:
 
 
 def save_model(model: LanguageModel, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write ``model.safetensors`` in ``dtype``, then ``config.json``; the folder is complete once both stand."""
+    """Write ``model.safetensors`` in ``dtype``, then ``config.json``, which marks the folder as complete."""
     folder = as_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().to("cpu", dtype).contiguous() for name, value in weights(model.bridge).items()}
-    write_bytes(folder / "model.safetensors", save(state))  # save_file would make it private to its owner
+    write_bytes(folder / "model.safetensors", save(state))  # save_file would ignore the umask and make the file private
     config = {"format": FORMAT, "version": _VERSION, **model.metadata}
     write_bytes(folder / "config.json", (json.dumps(config, indent=1, sort_keys=True) + "\n").encode())
 
 
 def load_model(source: str | Path, name: str | None = None) -> LanguageModel:
-    """Load a model saved here, a shipped one, or a Hugging Face model: a local folder, or one of the hub.
+    """Load a model saved by this package, a shipped model, or a Hugging Face model from a folder or the hub.
 
     Parameters
     ----------
     source
-        A folder that ``save_model`` wrote, ``"starter/seed0"`` … for the shipped ones, or a folder with a
-        causal language model that ``transformers`` can read, or ``owner/name@revision`` on the hub, which is taken
-        from the local cache or else downloaded.
+        A folder that `save_model` wrote; ``"starter/seed0"`` … for the shipped models; a folder with a causal language
+        model that ``transformers`` can read; or ``owner/name@revision`` on the hub, which is read from the local cache
+        or downloaded.
     name
-        What to call it in this study; the folder's name by default.
+        Name of the model in this study; the folder's name by default.
 
     Raises
     ------
     ModelError
-        If the folder is missing, torn, or something else.
+        If the folder is missing, incomplete, or holds anything else.
     """
     folder = model_folder(source)
     config = read_config(folder)
@@ -217,8 +215,8 @@ def _load_own(folder: Path, config: dict[str, Any], name: str) -> LanguageModel:
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise ModelError(f"{folder}: not a complete model: {error}") from None
     target = weights(bridge)
-    found, expected = ({n: tuple(v.shape) for n, v in tensors.items()} for tensors in (state, target))
-    if wrong := sorted(set(found.items()) ^ set(expected.items())):
+    stored, expected = ({n: tuple(v.shape) for n, v in tensors.items()} for tensors in (state, target))
+    if wrong := sorted(set(stored.items()) ^ set(expected.items())):
         raise ModelError(
             f"{folder}: model.safetensors does not fit the architecture in config.json, first at {wrong[0]}"
         )
@@ -240,10 +238,10 @@ def _load_hugging_face(folder: Path, source: str | Path, name: str) -> LanguageM
             bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32, model_class=loader)
     except ModelError:
         raise
-    except Exception as error:  # transformers raises many kinds
+    except Exception as error:  # transformers raises many types
         if "tokenizer" in str(error) and not any(folder.glob("tokenizer*")):
             raise ModelError(
-                f"{folder}: a model without its tokenizer, and TransformerLens reads one beside this kind of model; "
+                f"{folder}: a model without its tokenizer, and TransformerLens reads one beside this type of model; "
                 "put the tokenizer.json and tokenizer_config.json of the model there (transformers: "
                 "tokenizer.save_pretrained(folder))"
             ) from None
@@ -255,33 +253,34 @@ def _load_hugging_face(folder: Path, source: str | Path, name: str) -> LanguageM
         raise ModelError(_no_model(folder, architecture, "load", error)) from error
     _check_that_it_runs(bridge, str(folder), architecture)
     repo = repository(source)
-    where = {"revision": repo.revision, "commit": commit_of(folder)} if repo else {}
-    return LanguageModel(bridge.eval(), name, {"source": repo.name if repo else folder.name, **where})
+    version_on_hub = {"revision": repo.revision, "commit": commit_of(folder)} if repo else {}
+    return LanguageModel(bridge.eval(), name, {"source": repo.name if repo else folder.name, **version_on_hub})
 
 
 def _check_that_it_runs(bridge: TransformerBridge, where: str, architecture: str) -> None:
-    """Refuse a model whose forward pass fails, or in which a token changes what stands before it.
+    """Refuse a model whose forward pass fails, or in which a token changes the logits before it.
 
     Raises
     ------
     ModelError
-        With the architecture, and what was seen.
+        If the pass fails, logits are not finite, or a token changes logits before it.
     """
     bridge.eval()
     config: Any = bridge.original_model.config
-    config.use_cache = False  # caches of past keys fail where no layer is attention
+    config.use_cache = False  # caches of past keys fail in models without attention layers
+    # Two texts that differ in the last token only: in a causal model all logits before it are equal.
     tokens = torch.arange(1, 6).repeat(2, 1) % int(bridge.cfg.d_vocab)
     tokens[1, -1] = 0
-    held = next(iter(weights(bridge).values()))
+    weight = next(iter(weights(bridge).values()))
     try:
         with torch.no_grad():
-            logits = bridge.run_with_hooks(tokens.to(held.device), fwd_hooks=[], return_type="logits")[:, :-1].float()
+            logits = bridge.run_with_hooks(tokens.to(weight.device), fwd_hooks=[], return_type="logits")[:, :-1].float()
     except Exception as error:  # of TransformerLens or of the model's own code
         raise ModelError(_no_model(where, architecture, "run", error)) from error
     if not torch.isfinite(logits).all():
         raise ModelError(f"{where}: the logits of this {architecture} are not finite; its weights are damaged")
     change = (logits[1] - logits[0]).abs().max().item()
-    rounding = 1e-4 if held.dtype == torch.float32 else 1e-2
+    rounding = 1e-4 if weight.dtype == torch.float32 else 1e-2  # relative; kernels may treat the two rows differently
     if change > rounding * logits.std().item():
         raise ModelError(
             f"{where}: expected a causal language model; in this {architecture} a token changes the logits before it "
@@ -298,7 +297,7 @@ def _no_model(where: str | Path, architecture: str, verb: str, error: Exception)
 
 @contextmanager
 def _quiet_unless_watched() -> Iterator[None]:
-    """Leave out transformers' bars of loading where nobody sees them move."""
+    """Hide transformers' progress bars of loading unless stderr is a terminal."""
     from transformers.utils import logging
 
     hide = logging.is_progress_bar_enabled() and not sys.stderr.isatty()

@@ -1,9 +1,12 @@
-"""What a norm does, measured: vectors go through it, and each of its outputs is regressed on what it normalised.
+"""Measurement of norms: random vectors pass through a norm, and its outputs are regressed on normalised inputs.
 
-Families store a norm's gain as w or as 1 + w, centre or do not, and name it in many ways. What it does to 96 vectors
-leaves no doubt:
+Model families store a norm's gain as w or as 1 + w, centre or do not, and use many names. The outputs for 96 vectors
+decide which of these forms holds, without a look at names:
 
-    y = gain · (x [− mean x]) / scale(x) + bias        or, where nothing is divided by a scale,  y = gain · x + bias
+    y = gain · (x [− mean x]) / scale(x) + bias        or, without division by a scale,        y = gain · x + bias
+
+The scale differs from token to token. Logit weights and residual directions hold it fixed, as the norm then is a linear
+map whose shape does not depend on the token: centring, gain, and one unknown positive factor per token.
 """
 
 from __future__ import annotations
@@ -19,21 +22,22 @@ from torch import Tensor
 from universality.errors import ModelError
 
 N_VECTORS = 96
+"""Vectors per regression: two unknowns per dimension, so 96 equations each also expose a nonlinear function."""
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
-_TOLERANCE_HALF = 3e-2  # bfloat16 has 8 bits
-_ROUNDING = 1e-4
+_TOLERANCE_HALF = 3e-2  # bfloat16 has 8 significant bits: a relative rounding of 4e-3 at each step of the norm
+_ROUNDING = 1e-4  # relative difference up to which a measured gain is taken for the stored one
 
 
 @dataclass(frozen=True)
 class Norm:
-    """A norm with its scale held fixed is this linear map, up to that scale.
+    """Linear part of a norm: its map with the scale held fixed, up to that scale.
 
     Attributes
     ----------
     gain, bias
         float32 [d].
     centred
-        Whether the mean over the dimensions is taken off first (LayerNorm does, RMSNorm does not).
+        Whether the mean over dimensions is subtracted first (LayerNorm does, RMSNorm does not).
     """
 
     gain: NDArray[np.float32]
@@ -41,13 +45,13 @@ class Norm:
     centred: bool
 
     def apply(self, directions: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What becomes of directions [n, d]; the scale, which differs from token to token, and the bias left out."""
+        """Map directions [n, d] through centring and gain, without the token's scale and the bias."""
         centred = directions - directions.mean(axis=1, keepdims=True) if self.centred else directions
         return (centred * self.gain).astype(np.float32)
 
 
 def no_norm(d_model: int) -> Norm:
-    """What stands where a model has no norm."""
+    """Return the identity, for models without a norm."""
     return Norm(np.ones(d_model, np.float32), np.zeros(d_model, np.float32), False)
 
 
@@ -60,25 +64,32 @@ def measure_norm(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Norm:
-    """Find a norm's gain, bias and centring from what it makes of ``N_VECTORS`` vectors.
+    """Determine gain, bias and centring of a norm from its outputs for ``N_VECTORS`` vectors.
 
     Parameters
     ----------
     norm
-        From [1, n, d_model] to the same shape.
+        Function from [1, n, d_model] to the same shape.
     d_model
-        Dimensions.
+        Number of dimensions.
     name
-        Of the norm, for errors.
+        Name of the norm in error messages.
     weights
-        Its parameters. A measured gain that is w, 1 + w or 1 to rounding is taken to be exactly that.
+        Parameters of the norm. A measured gain that equals w, 1 + w or 1 up to rounding is replaced by that value.
     device, dtype
-        Of the vectors.
+        Device and number format of the vectors.
 
     Raises
     ------
     ModelError
-        If what comes out is no such function of what goes in.
+        If the outputs fit none of the forms.
+
+    Examples
+    --------
+    >>> norm = torch.nn.LayerNorm(8)
+    >>> measured = measure_norm(norm, 8, name="ln", weights=list(norm.parameters()))
+    >>> measured.centred, measured.gain.tolist()
+    (True, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
     """
     x = _vectors(d_model)
     try:
@@ -86,23 +97,23 @@ def measure_norm(
             y = norm(x.to(device, dtype)[None])[0].double().cpu()
     except Exception as error:
         raise ModelError(f"{name}: the norm cannot be measured: {error}") from error
-    fits = {kind: _regress(normalised, y) for kind, normalised in _normalised(x.double()).items()}
-    kind, (gain, bias, residual) = min(fits.items(), key=lambda fit: fit[1][2])
+    fits = {form: _regress(normalised, y) for form, normalised in _normalised(x.double()).items()}
+    form, (gain, bias, residual) = min(fits.items(), key=lambda fit: fit[1][2])
     tolerance = _TOLERANCE.get(dtype, _TOLERANCE_HALF)
-    if not residual <= tolerance:
+    if not residual <= tolerance:  # also true for NaN
         raise ModelError(
             f"{name}: expected a LayerNorm or an RMSNorm, a gain times the normalised input plus a bias; found a "
             f"relative residual of {residual:.1g} (at most {tolerance:g}), so the model's logit weights are unknown"
         )
-    return Norm(_exact(gain.float(), weights).numpy(), bias.float().numpy(), kind == "centred")
+    return Norm(_exact(gain.float(), weights).numpy(), bias.float().numpy(), form == "centred")
 
 
 def _vectors(d_model: int) -> Tensor:
-    """Vectors of various lengths whose means are not 0, so that centring shows."""
-    made = torch.Generator().manual_seed(0)
-    length = torch.logspace(0, 1.5, N_VECTORS)[torch.randperm(N_VECTORS, generator=made)][:, None]
-    shift = torch.randn(N_VECTORS, 1, generator=made)
-    return length * (torch.randn(N_VECTORS, d_model, generator=made) + shift)
+    """Draw vectors of different lengths and means, so that scale and centring both show."""
+    generator = torch.Generator().manual_seed(0)
+    length = torch.logspace(0, 1.5, N_VECTORS)[torch.randperm(N_VECTORS, generator=generator)][:, None]
+    shift = torch.randn(N_VECTORS, 1, generator=generator)
+    return length * (torch.randn(N_VECTORS, d_model, generator=generator) + shift)
 
 
 def _normalised(x: Tensor) -> dict[str, Tensor]:
@@ -115,17 +126,17 @@ def _normalised(x: Tensor) -> dict[str, Tensor]:
 
 
 def _regress(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Slope and intercept of every column of y on that of x, and the largest residual relative to all of y."""
+    """Return slope and intercept of each column of y on x, and the largest residual relative to the size of y."""
     mean_x, mean_y = x.mean(0), y.mean(0)
     deviation = x - mean_x
     slope = (deviation * (y - mean_y)).sum(0) / deviation.square().sum(0)
-    left = y - mean_y - slope * deviation
+    residual = y - mean_y - slope * deviation
     size = y.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny)
-    return slope, mean_y - slope * mean_x, (left.square().mean(0).sqrt().max() / size).item()
+    return slope, mean_y - slope * mean_x, (residual.square().mean(0).sqrt().max() / size).item()
 
 
 def _exact(gain: Tensor, weights: Iterable[Tensor]) -> Tensor:
-    """The stored numbers that a measured gain is, to rounding; else as measured."""
+    """Replace a measured gain by the stored values that it equals up to rounding, if there are any."""
     stored = [w.detach().float().cpu() for w in weights if w.shape == gain.shape]
     for candidate in [*stored, *(1 + w for w in stored), torch.ones_like(gain)]:
         if torch.allclose(gain, candidate, rtol=_ROUNDING, atol=_ROUNDING * candidate.abs().max().item()):

@@ -1,4 +1,4 @@
-"""Where a model lies: the shipped set and the hub's by name, anything else by path."""
+"""Folder of a model: shipped models and those of the hub by name, all others by path."""
 
 from pathlib import Path
 
@@ -7,15 +7,21 @@ from universality.files import as_path
 from universality.hub import fetch_model, repository
 
 STARTER = Path(__file__).parent / "starter"
+"""Folder of the shipped models."""
 
 
 def model_folder(source: str | Path) -> Path:
-    """The folder of ``"starter/seed0"`` …, of a path, or of ``owner/name@revision`` on the Hugging Face hub.
+    """Return the folder of ``"starter/seed0"`` …, of a path, or of ``owner/name@revision`` on the Hugging Face hub.
 
     Raises
     ------
     ModelError
-        If there is no ``config.json`` in it, or the hub cannot be reached and the local cache lacks it.
+        If the folder has no ``config.json``, or the model is neither in the local cache nor available from the hub.
+
+    Examples
+    --------
+    >>> model_folder("starter/seed0").name
+    'seed0'
     """
     name = str(source)
     if repo := repository(source):

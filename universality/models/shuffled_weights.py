@@ -1,4 +1,4 @@
-"""A control: a language model that has kept its weights but not their places."""
+"""Control models: language models whose weights are permuted within each tensor."""
 
 import numpy as np
 import torch
@@ -8,29 +8,29 @@ from universality.models.weights_hash import weights_hash
 
 
 def shuffled(source: str, seed: int, name: str | None = None) -> LanguageModel:
-    """A model with the entries of every weight tensor in random order.
+    """Load a model and permute the entries of each weight tensor.
 
-    Each tensor keeps the distribution of its values, so activations stay of about their size, but nothing that was
-    learnt is left: features that such models share come from the tokens and the architecture alone.
+    Each tensor keeps the distribution of its values, so activations keep about their size, but nothing learnt remains.
+    Features that such models share come from the tokens and the architecture alone.
 
     Parameters
     ----------
     source
-        As for `load_model`.
+        See `load_model`.
     seed
-        Of the order.
+        Seed for the permutations.
     name
-        What to call it; "shuffled" behind the model's own name by default.
+        Name of the result; by default the model's name followed by "-shuffled".
 
     Raises
     ------
     ModelError
-        As `load_model`.
+        See `load_model`.
     """
     model = load_model(source, name)
     rng, before = np.random.default_rng(seed), weights_hash(weights(model.bridge))
     with torch.no_grad():
-        for _, tensor in sorted(weights(model.bridge).items()):
+        for _, tensor in sorted(weights(model.bridge).items()):  # by name: one seed gives one model
             order = torch.from_numpy(rng.permutation(tensor.numel()))
             tensor.copy_(tensor.flatten()[order.to(tensor.device)].view_as(tensor))
     metadata = {"shuffled": {"source": str(model.metadata.get("source", source)), "seed": seed, "hash": before}}

@@ -1,4 +1,4 @@
-"""Train a language model; a killed training resumes and ends in the same weights."""
+"""Training of a language model; an interrupted training resumes and ends in the same weights."""
 
 import json
 import math
@@ -9,16 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from universality.config import ArchitectureConfig, SeedsConfig, TrainingConfig
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import CorpusError, FormatError
 from universality.files import as_path
 from universality.models.cross_entropy import NO_TARGET, linear_cross_entropy
 from universality.models.forward import mean_loss, run_until, to_device
 from universality.models.language_model import LanguageModel, new_model, to_fastest_device, weights
-from universality.models.training_checkpoint import load_checkpoint, save_checkpoint
+from universality.models.model_settings import ModelArchitecture, ModelSeeds, ModelTraining
+from universality.models.training_checkpoint import load_checkpoint, save_checkpoint, truncate_log
 from universality.models.training_documents import TrainingDocuments
-from universality.models.training_log import keep_log_until
 from universality.progress import progress
 
 _CHECKPOINT = "checkpoint.pt"
@@ -28,41 +27,41 @@ def train_model(
     blocks: TokenBlocks,
     folder: str | Path,
     *,
-    seeds: SeedsConfig,
-    architecture: ArchitectureConfig,
-    training: TrainingConfig,
+    seeds: ModelSeeds,
+    architecture: ModelArchitecture,
+    training: ModelTraining,
     name: str,
 ) -> LanguageModel:
     """Train on the blocks of the split ``train``.
 
-    Writes ``train.jsonl`` (loss over steps), ``checkpoint.pt`` and at the end ``training_documents.npz`` (hashes of the
-    documents that it learnt from) into ``folder``; where a checkpoint of the same settings stands there, goes on from
+    Writes ``train.jsonl`` (loss over steps), ``checkpoint.pt`` and finally ``training_documents.npz`` (hashes of the
+    training documents) into ``folder``. If the folder holds a checkpoint of the same settings, training resumes from
     it. The order of epoch e is a permutation drawn from (seeds.order, e).
 
     Parameters
     ----------
     blocks
-        The corpus, all splits; the held-out ones are for the final loss.
+        Whole corpus; the held-out splits are used for the final loss.
     folder
-        Of this model alone.
+        Folder for this model alone.
     seeds, architecture, training
-        As the configuration has them under ``models``.
+        Sections of the configuration under ``models``.
     name
-        What it is called in this study.
+        Name of the model in this study.
 
     Returns
     -------
     LanguageModel
-        With seeds, settings, tokens seen and the held-out loss in its metadata; not yet saved.
+        The trained model, not yet saved; its metadata hold seeds, settings, tokens seen and the held-out loss.
 
     Raises
     ------
     CorpusError
         If the training split is empty.
     FormatError
-        If the checkpoint is torn.
+        If the checkpoint is truncated or corrupt.
     MismatchError
-        If it is of other settings.
+        If the checkpoint is of other settings.
     """
     folder = as_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,13 +73,13 @@ def train_model(
     steps = max(1, math.ceil(training.epochs * len(train) / training.batch_blocks))
     optimizer = _optimizer(model, training)
     settings: dict[str, object] = {
-        "seeds": seeds.model_dump(),
-        "architecture": architecture.model_dump(),
-        "training": training.model_dump(),
+        "seeds": seeds.as_dict(),
+        "architecture": architecture.as_dict(),
+        "training": training.as_dict(),
         "blocks": blocks.hash,
     }
     start = _resume(folder / _CHECKPOINT, model, optimizer, settings)
-    keep_log_until(folder / "train.jsonl", start)
+    truncate_log(folder / "train.jsonl", start)
     with (
         progress(total=steps, initial=start, desc=f"train {name}", unit="step") as bar,
         (folder / "train.jsonl").open("a", encoding="utf-8") as log,
@@ -101,8 +100,8 @@ def train_model(
     model.bridge.eval()
     metadata = {
         **model.metadata,
-        "seeds": seeds.model_dump(),
-        "training": training.model_dump(),
+        "seeds": seeds.as_dict(),
+        "training": training.as_dict(),
         "tokens_seen": int(training.epochs * train.n_tokens),
         "corpus_hash": blocks.hash,
         "tokenizer_hash": blocks.tokenizer_hash,
@@ -115,8 +114,8 @@ def train_model(
     return LanguageModel(model.bridge, name, metadata)
 
 
-def learning_rate(step: int, steps: int, training: TrainingConfig) -> float:
-    """Linear warm-up to the peak, then a cosine to ``final_share`` of it."""
+def learning_rate(step: int, steps: int, training: ModelTraining) -> float:
+    """Return the learning rate of a step: linear warm-up to the peak, then a cosine to ``final_share`` of it."""
     warmup = max(1, round(training.warmup_share * steps))
     if step < warmup:
         return training.learning_rate * (step + 1) / warmup
@@ -130,7 +129,7 @@ def _step(
     optimizer: torch.optim.Optimizer,
     batch: TokenBlocks,
     rate: float,
-    training: TrainingConfig,
+    training: ModelTraining,
 ) -> tuple[Tensor, int]:
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -152,8 +151,8 @@ def _loss(model: LanguageModel, batch: TokenBlocks, products: torch.dtype) -> tu
 
 
 def _batches(train: TokenBlocks, batch_blocks: int, seed: int, start: int) -> Iterator[TokenBlocks]:
-    """Endless batches from step ``start`` on; a batch may span two epochs."""
-    position = start * batch_blocks
+    """Yield batches endlessly from step ``start`` on; a batch may span two epochs."""
+    position = start * batch_blocks  # every batch follows from its step, so a resumed training draws the same ones
     while True:
         picked: list[np.ndarray] = []
         needed = batch_blocks
@@ -166,7 +165,7 @@ def _batches(train: TokenBlocks, batch_blocks: int, seed: int, start: int) -> It
         yield train.take(np.concatenate(picked))
 
 
-def _optimizer(model: LanguageModel, training: TrainingConfig) -> torch.optim.AdamW:
+def _optimizer(model: LanguageModel, training: ModelTraining) -> torch.optim.AdamW:
     parameters = list(weights(model.bridge).values())
     return torch.optim.AdamW(
         [
@@ -182,8 +181,8 @@ def _optimizer(model: LanguageModel, training: TrainingConfig) -> torch.optim.Ad
 def _save_checkpoint(
     path: Path, model: LanguageModel, optimizer: torch.optim.Optimizer, step: int, settings: dict[str, object]
 ) -> None:
-    held = {name: value.detach() for name, value in weights(model.bridge).items()}
-    state = {"step_count": step, "weights": held, "optimizer": optimizer.state_dict()}
+    values = {name: value.detach() for name, value in weights(model.bridge).items()}
+    state = {"step_count": step, "weights": values, "optimizer": optimizer.state_dict()}
     save_checkpoint(path, state, json.dumps(settings, sort_keys=True))
 
 

@@ -1,7 +1,7 @@
-"""Which documents a model was trained on: recorded beside it, and counted among those that a study holds out.
+"""Record of the documents that a model was trained on, to count them among the held-out documents of a study.
 
-A document is known by its content, whatever its name: the hash of its token ids. A file ``training_documents.npz`` in
-the model's folder holds the hashes and which tokenizer's ids they are of; it goes wherever the folder is copied.
+A document is identified by the hash of its token ids, whatever its name. The file ``training_documents.npz`` in the
+model's folder holds these hashes and the hash of the tokenizer, and is copied along with the folder.
 """
 
 import hashlib
@@ -23,16 +23,16 @@ _FORMAT, _VERSION = "universality-training-documents", 1
 
 @dataclass(frozen=True, eq=False)
 class TrainingDocuments:
-    """The documents that a model was trained on.
+    """Hashes of the documents that a model was trained on.
 
     Parameters
     ----------
     hashes
-        uint64 [n_documents], rising, as `document_hashes` has them; equal documents once.
+        uint64 [n_documents], unique values of `document_hashes` in increasing order.
     tokenizer_hash
-        Of the tokenizer whose ids were hashed ("" for ids that came tokenised).
+        Hash of the tokenizer that produced the ids ("" for arrays that were tokenised elsewhere).
     corpus_hash
-        Of the token blocks that they are a part of.
+        Hash of the whole corpus.
     """
 
     hashes: NDArray[np.uint64]
@@ -44,18 +44,18 @@ class TrainingDocuments:
 
     @classmethod
     def of(cls, blocks: TokenBlocks) -> "TrainingDocuments":
-        """The documents of the split ``train``."""
+        """Hash the documents of the split ``train``."""
         hashes = np.unique(document_hashes(blocks.select("train")))
         return cls(hashes, blocks.tokenizer_hash, blocks.hash)
 
     def count_in(self, blocks: TokenBlocks) -> int | None:
-        """How many documents of these blocks are among them; None where the ids are another tokenizer's."""
+        """Count training documents among those of ``blocks``; None if the ids are another tokenizer's."""
         if blocks.tokenizer_hash != self.tokenizer_hash:
             return None
         return int(np.isin(document_hashes(blocks), self.hashes).sum())
 
     def save(self, folder: str | Path) -> Path:
-        """Write them into a model's folder, whole or not at all; returns the file."""
+        """Write the record into a model's folder atomically; return its path."""
         header = {"format": _FORMAT, "version": _VERSION, "tokenizer_hash": self.tokenizer_hash}
         coded = json.dumps(header | {"corpus_hash": self.corpus_hash}, sort_keys=True).encode()
         target = Path(folder) / FILE
@@ -65,12 +65,12 @@ class TrainingDocuments:
 
     @classmethod
     def load(cls, folder: str | Path) -> "TrainingDocuments | None":
-        """Those of a model's folder; None where they were not recorded.
+        """Read the record in a model's folder; None if there is none.
 
         Raises
         ------
         FormatError
-            If the record is truncated, damaged or of another version.
+            If the record is truncated, corrupt or of another version.
         """
         path = Path(folder) / FILE
         try:
@@ -81,7 +81,7 @@ class TrainingDocuments:
             return None
         except Exception as error:  # zipfile, numpy and json each raise their own
             raise FormatError(
-                f"{path}: not a record of training documents, or a damaged one: {error}; delete it, and the documents "
+                f"{path}: not a record of training documents, or corrupt: {error}; delete it, and the documents "
                 "count as unknown"
             ) from None
         if (header.get("format"), header.get("version")) != (_FORMAT, _VERSION):
@@ -93,11 +93,11 @@ class TrainingDocuments:
 
 
 def document_hashes(blocks: TokenBlocks) -> NDArray[np.uint64]:
-    """[n_documents] the first 8 bytes of the sha256 of each document's token ids, in the order of the documents.
+    """Return the first 8 bytes of the sha256 of each document's token ids, uint64 [n_documents], in document order.
 
-    BOS and padding do not count, so blocks of any length give the same; documents without blocks here are left out.
+    BOS and padding do not count, so the hash does not depend on ``n_ctx``. Documents without blocks are left out.
     """
-    order = np.argsort(blocks.document, kind="stable")  # a document's blocks stand in the order of its text
+    order = np.argsort(blocks.document, kind="stable")  # stable: a document's blocks stay in the order of its text
     tokens = blocks.tokens[order][blocks.valid[order]].astype("<i4")
     sizes = np.bincount(blocks.document, blocks.length - 1).astype(np.int64)
     ends = np.cumsum(sizes[sizes > 0])
@@ -107,6 +107,6 @@ def document_hashes(blocks: TokenBlocks) -> NDArray[np.uint64]:
 
 
 def known_documents(folder: Path, corpus_hash: object, blocks: TokenBlocks) -> TrainingDocuments | None:
-    """Those recorded in a model's folder, or those of these blocks where it was trained on them; None if unknown."""
+    """Return the recorded training documents, or those of ``blocks`` if the model was trained on them; else None."""
     recorded = TrainingDocuments.load(folder)
     return TrainingDocuments.of(blocks) if recorded is None and corpus_hash == blocks.hash else recorded

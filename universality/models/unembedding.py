@@ -1,9 +1,10 @@
-"""How a direction of the residual stream becomes logits, and the file that keeps it.
+"""Logit weights: the map from directions of the residual stream to logits, and the file that stores it.
 
-Logit weights of a direction d [d_model] follow one convention throughout: subtract the mean of d over
-d_model (where the final norm is a LayerNorm), multiply by the final norm's gain, multiply by W_U, drop the
-vocabulary that does not count, centre over the rest. What is left out is in ``LEFT_OUT``. This holds what that needs;
-NumPy and safetensors only.
+The logit weights of a direction d [d_model] follow one convention throughout the package (Bricken et al. 2023,
+*Towards Monosemanticity*), which `Unembedding.logit_weights` implements: subtract the mean of d over d_model where the
+final norm is a LayerNorm, multiply by the gain of that norm, and multiply by W_U. Comparisons between features use the
+vocabulary that counts and centre over it. ``LEFT_OUT`` lists what the convention omits. The module needs NumPy and
+safetensors only.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from universality.arrays import BoolArray, FloatArray
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import FormatError, MismatchError
 from universality.files import as_path, replacing
@@ -35,34 +38,34 @@ LEFT_OUT = (
     "soft-cap of the logits",
     "multiplier of what a layer adds to the residual stream",
 )
-"""What a model does on the way to its logits and logit weights leave out."""
+"""Steps on a model's way to its logits that logit weights omit."""
 
 
 @dataclass(frozen=True, eq=False)
 class Unembedding:
-    """The last step of a language model, from the residual stream to logits.
+    """Linear part of the last step of a language model, from the residual stream to logits.
 
-    It is the linear part, up to one factor for each token: the scale of the final norm counts as fixed, and what is
-    named in ``LEFT_OUT`` is not in it. An unembedding tied to the embedding is kept as any other.
+    The scale of the final norm, which differs from token to token, counts as fixed; ``LEFT_OUT`` lists what else is
+    omitted. An unembedding that is tied to the embedding is stored like any other.
 
     Parameters
     ----------
     W_U
         float32 [d_model, d_vocab].
     gain
-        float32 [d_model], gain of the final norm as it acts: 1 + w where the norm multiplies by that; ones where there
-        is none.
+        float32 [d_model], factor by which the final norm multiplies: w, or 1 + w in families that store it so; ones
+        without a norm.
     mask
-        bool [d_vocab], True where a vocabulary entry counts (not padding, not rare).
+        bool [d_vocab], True for vocabulary entries that count (neither padding nor rare).
     center_d_model
-        Whether the mean over d_model of a direction is removed first (LayerNorm does, RMSNorm does not).
+        Whether the mean of a direction over d_model is subtracted first (LayerNorm does, RMSNorm does not).
 
     Raises
     ------
     MismatchError
-        When shapes do not agree.
+        If shapes do not agree.
     FormatError
-        When a value is not finite, or the mask leaves nothing.
+        If a value is not finite, or the mask is False everywhere.
     """
 
     W_U: NDArray[np.float32]
@@ -94,24 +97,79 @@ class Unembedding:
 
     @property
     def d_vocab(self) -> int:
-        """Columns of W_U, counted or not."""
+        """Number of columns of W_U, whether or not they count."""
         return int(self.W_U.shape[1])
 
     @cached_property
     def hash(self) -> str:
-        """sha256 (64 hex digits) of all that this holds: shapes, little-endian bytes, the centring."""
+        """Return the sha256 (64 hex digits) of shapes, little-endian bytes and the centring."""
         digest = hashlib.sha256(f"{FORMAT} {VERSION} {self.W_U.shape} {self.center_d_model}".encode())
         for array, dtype in ((self.W_U, "<f4"), (self.gain, "<f4"), (self.mask, "?")):
             digest.update(array.astype(dtype, copy=False).data)
         return digest.hexdigest()
 
+    def through_final_norm(self, directions: NDArray[Any]) -> NDArray[Any]:
+        """Apply the linear part of the final norm: its centring, if any, and its gain.
+
+        Parameters
+        ----------
+        directions
+            float [n, d_model], directions of the residual stream.
+
+        Returns
+        -------
+        NDArray
+            float [n, d_model], in the precision of ``directions`` and at least float32.
+        """
+        if self.center_d_model:  # a LayerNorm projects the mean out before it scales; an RMSNorm does not
+            directions = directions - directions.mean(axis=1, keepdims=True)
+        return directions * self.gain
+
+    def logit_weights(self, directions: NDArray[Any], centred_over: BoolArray | None = None) -> NDArray[Any]:
+        """Map residual directions to their direct effect on every logit.
+
+        Parameters
+        ----------
+        directions
+            float [n, d_model], directions of the residual stream.
+        centred_over
+            bool [d_vocab]. Subtract from each row its mean over these entries, usually ``mask``: a constant added to
+            all logits changes no probability. None leaves rows as they are.
+
+        Returns
+        -------
+        NDArray
+            float [n, d_vocab], in the precision of ``directions`` and at least float32; entries that do not count are
+            included.
+
+        Examples
+        --------
+        >>> u = Unembedding(W_U=[[1, 0, 0], [0, 2, 0]], gain=[1, 3], mask=[True, True, False], center_d_model=False)
+        >>> u.logit_weights(np.array([[1.0, 1.0]])).tolist()
+        [[1.0, 6.0, 0.0]]
+        >>> u.logit_weights(np.array([[1.0, 1.0]]), centred_over=u.mask).tolist()
+        [[-2.5, 2.5, -3.5]]
+        """
+        weights: NDArray[Any] = self.through_final_norm(directions) @ self.W_U
+        if centred_over is not None:
+            weights -= weights[:, centred_over].mean(axis=1, keepdims=True)
+        return weights
+
+    def mean_column(self, over: BoolArray) -> FloatArray:
+        """Mean column of W_U over some vocabulary entries, float64 [d_model, 1].
+
+        Subtracting it from W_U centres all logit weights over these entries without an array of features x vocabulary.
+        """
+        mean: FloatArray = self.W_U[:, np.flatnonzero(over)].mean(axis=1, dtype=np.float64)[:, None]
+        return mean
+
     @property
     def file_name(self) -> str:
-        """Name of the file that stores share: ``unembedding-`` and the first 12 digits of the hash."""
+        """Name of the file that stores share: ``unembedding-`` followed by the first 12 digits of the hash."""
         return file_name(self.hash)
 
     def save(self, path: str | Path) -> Path:
-        """Write to ``path``, whole or not at all; returns the path."""
+        """Write to ``path`` atomically; return the path."""
         path = as_path(path)
         metadata = {
             "format": FORMAT,
@@ -125,14 +183,14 @@ class Unembedding:
 
     @classmethod
     def load(cls, path: str | Path) -> Unembedding:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises
         ------
         FileNotFoundError
-            When there is no such file.
+            If there is no such file.
         FormatError
-            When the file is torn, foreign, of another version, or not what its recorded hash says.
+            If the file is truncated, corrupt, or of another format or version.
         """
         path = as_path(path)
         if not path.exists():
@@ -148,23 +206,23 @@ class Unembedding:
 
 
 def vocabulary_mask(train: TokenBlocks, d_vocab: int, min_count: int) -> NDArray[np.bool_]:
-    """bool [d_vocab]: which token types occur at least ``min_count`` times in the text of these blocks.
+    """Mark the token types that occur at least ``min_count`` times in the text of these blocks, bool [d_vocab].
 
-    Never those that the tokenizer does not know: many models pad their vocabulary to a round number.
+    Types beyond the tokenizer's are False: many models pad their vocabulary to a round number.
     """
     counts: NDArray[np.int64] = np.bincount(train.tokens[train.valid], minlength=d_vocab)
     return (counts >= min_count) & (np.arange(len(counts)) < train.d_vocab)
 
 
 def file_name(sha256: str) -> str:
-    """Name of the shared file of an unembedding with this hash."""
+    """Return the name of the file of an unembedding with this hash."""
     return f"unembedding-{sha256[:12]}.safetensors"
 
 
 def _checked(path: Path, metadata: dict[str, str], tensors: dict[str, NDArray[np.generic]]) -> Unembedding:
-    found = (metadata.get("format"), metadata.get("format-version"))
-    if found != (FORMAT, VERSION):
-        raise FormatError(f"{path}: expected {FORMAT} version {VERSION}, found {found[0]} version {found[1]}")
+    stated = (metadata.get("format"), metadata.get("format-version"))
+    if stated != (FORMAT, VERSION):
+        raise FormatError(f"{path}: expected {FORMAT} version {VERSION}, found {stated[0]} version {stated[1]}")
     if set(tensors) != {"W_U", "gain", "mask"} or metadata.get("center_d_model") not in ("true", "false"):
         raise FormatError(f"{path}: expected W_U, gain, mask and center_d_model, found {sorted(tensors)}")
     try:
@@ -174,7 +232,7 @@ def _checked(path: Path, metadata: dict[str, str], tensors: dict[str, NDArray[np
     if loaded.hash != metadata.get("sha256"):
         raise FormatError(
             f"{path}: the contents hash to {loaded.hash[:12]}, but the file says "
-            f"{str(metadata.get('sha256'))[:12]}; it was altered or damaged, write it anew"
+            f"{str(metadata.get('sha256'))[:12]}; the file is corrupt or was altered; write it again"
         )
     return loaded
 
@@ -188,7 +246,7 @@ def _finite(name: str, given: ArrayLike) -> NDArray[np.float32]:
 
 
 def _ordered(content: bytes) -> bytes:
-    """The same safetensors file with the keys of its header sorted: the library writes metadata in any order."""
+    """Sort the keys in the header of a safetensors file, which the library writes in arbitrary order."""
     length = int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
     return content[:8] + header.ljust(length) + content[8 + length :]

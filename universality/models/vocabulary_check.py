@@ -1,4 +1,4 @@
-"""Whether a loaded model means by each token id what the corpus means by it."""
+"""Checks that a loaded model and the corpus mean the same tokens by the same ids."""
 
 from pathlib import Path
 
@@ -10,24 +10,24 @@ from universality.errors import MismatchError
 
 
 def check_vocabulary(name: str, folder: Path, tokenizer: Tokenizer) -> None:
-    """Refuse a model whose folder holds a ``tokenizer.json`` of other tokens; without that file nothing is known.
+    """Refuse a model whose ``tokenizer.json`` assigns other tokens to ids; without that file, accept it.
 
-    Two vocabularies of one size pass every check of shapes, and the model would read nonsense. The model may have
-    more types than the corpus's tokenizer; merges are not compared.
+    Two vocabularies of equal size pass every check of shapes, and the model would read nonsense. The model may have
+    more types than the corpus's tokenizer. Merges are not compared.
 
     Parameters
     ----------
     name
-        Of the model in the study.
+        Name of the model in the study.
     folder
-        Where the model was loaded from.
+        Folder that the model was loaded from.
     tokenizer
-        Of the corpus.
+        Tokenizer of the corpus.
 
     Raises
     ------
     MismatchError
-        If a token id stands for another token; the first is shown.
+        If an id stands for different tokens; the first such id is shown.
     """
     file = folder / "tokenizer.json"
     if not file.is_file():
@@ -45,21 +45,21 @@ def check_vocabulary(name: str, folder: Path, tokenizer: Tokenizer) -> None:
 
 
 def check_special(name: str, folder: Path, blocks: TokenBlocks) -> None:
-    """Refuse token ids that came without a tokenizer and hold what the model's own says is no text.
+    """Refuse untokenised corpora in which ids count as text that are special in the model's tokenizer.
 
     Parameters
     ----------
     name
-        Of the model in the study.
+        Name of the model in the study.
     folder
-        Where the model was loaded from; without a ``tokenizer.json`` there nothing is known.
+        Folder that the model was loaded from; without a ``tokenizer.json`` in it, nothing is checked.
     blocks
-        Of a corpus of token ids.
+        Blocks of a corpus that was given as token ids.
 
     Raises
     ------
     MismatchError
-        If a special token counts as text, with how often each does.
+        If special tokens count as text; says how often each occurs.
     """
     file = folder / "tokenizer.json"
     if not file.is_file():
@@ -68,10 +68,10 @@ def check_special(name: str, folder: Path, blocks: TokenBlocks) -> None:
     ids, times = np.unique(blocks.tokens[blocks.valid], return_counts=True)
     special = np.isin(ids, tokenizer.special_ids)
     if special.any():
-        found = ", ".join(
+        counts = ", ".join(
             f"{i} ({tokenizer.token_strings[i]}) {n:,} times" for i, n in zip(ids[special], times[special], strict=True)
         )
         raise MismatchError(
-            f"model {name!r}: its tokenizer.json says that these token ids stand for no text: {found}; name them in "
+            f"model {name!r}: its tokenizer.json says that these token ids stand for no text: {counts}; name them in "
             "corpus.special_ids, and none is counted"
         )

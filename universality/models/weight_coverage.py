@@ -1,7 +1,8 @@
-"""Whether the weights of a Hugging Face folder are those of the model that its ``config.json`` describes.
+"""Check that the weights in a Hugging Face folder are those of the model that its ``config.json`` describes.
 
-transformers fills in what is missing at random, leaves out what it has no place for, logs both and goes on. Here both
-are refused. What transformers leaves out on purpose is neither: tied weights, masks and rotary tables of old versions.
+transformers initialises missing tensors at random and ignores surplus ones; it logs both and continues. Here both are
+errors, found in the loading info that ``from_pretrained`` returns. Tensors that transformers omits on purpose are
+neither missing nor surplus: tied weights, and masks and rotary tables of old versions.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from universality.errors import ModelError
 
 _CERTAIN = re.compile(r"(?:_orig_mod\.|module\.)+")
 _MASKS = re.compile(r"\.(attn|attention|self_attention)\.(attention\.)?(bias|masked_bias|causal_mask)$")
-"""Causal masks and their constants: transformers before 4.30 saved them, and 5 no longer knows all of their names."""
+"""Causal masks and their constants: transformers saved them before 4.30, and version 5 lists some as unexpected."""
 _LORA = re.compile(r"lora_|\.base_layer\.")
 _WRAPPERS = {
     "_fsdp_wrapped_module.": "FSDP",
@@ -25,24 +26,24 @@ _WRAPPERS = {
     "base_model.model.": "PEFT",
     "module.": "DataParallel",
 }
-"""What tools that wrap a model put into the names of its tensors; the longer first where one holds the other."""
+"""Parts that wrapping tools insert into tensor names; a longer part comes before one that it contains."""
 _SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How the tensors of a folder and those of a model differ, by name.
+    """Differences between the tensors in a folder and those of a model, by name.
 
     Attributes
     ----------
     expected
-        Every tensor of the model that must be read; tied ones are read once.
+        All tensors of the model that must be read; tied tensors count once.
     missing, surplus
-        Only in the model, only in the folder.
+        Tensors in the model only, and in the folder only.
     reshaped
-        Name, shape in the folder, shape in the model.
+        Name, shape in the folder and shape in the model.
     head
-        The unembedding's name.
+        Name of the unembedding module.
     """
 
     expected: frozenset[str]
@@ -53,12 +54,12 @@ class Fit:
 
     @property
     def exact(self) -> bool:
-        """Whether nothing differs."""
+        """Return whether nothing differs."""
         return not (self.missing or self.surplus or self.reshaped)
 
     @property
     def prefix(self) -> str | None:
-        """What stands before every name of the folder, where it is certain that a tool put it there."""
+        """Prefix of every name in the folder, if a tool certainly added it; else None."""
         if not self.surplus or self.missing != self.expected:
             return None
         first = _CERTAIN.match(min(self.surplus))
@@ -66,34 +67,32 @@ class Fit:
 
 
 class CoveringLoader:
-    """Loads as a model class of transformers does, and refuses weights that are not the model's.
+    """Stand-in for a model class of transformers whose ``from_pretrained`` refuses weights that do not fit.
 
     Parameters
     ----------
     model_class
-        Of transformers, with ``from_pretrained``.
-    folder
-        Named in errors.
-    architecture
-        Named in errors.
+        Class of transformers with ``from_pretrained``.
+    folder, architecture
+        Named in error messages.
     """
 
     def __init__(self, model_class: Any, folder: Path, architecture: str) -> None:
         self.model_class, self.folder, self.architecture = model_class, folder, architecture
 
     def from_pretrained(self, source: str, **options: Any) -> Any:
-        """The model, once its weights are known to be whole.
+        """Load the model, and refuse missing or surplus weights.
 
-        A prefix that torch.compile or DataParallel left on all names is taken off in memory.
+        A prefix that torch.compile or DataParallel left on all names is removed in memory.
 
         Raises
         ------
         ModelError
-            Naming what is missing or surplus, and the likely cause.
+            If weights do not fit; names them and the likely cause.
         """
         model, fit = self._load(source, options)
         if prefix := fit.prefix:
-            del model  # before the second is made
+            del model  # frees its memory before the second load
             model, fit = self._load(source, options | {"key_mapping": {f"^{re.escape(prefix)}": ""}})
         if not fit.exact:
             raise ModelError(
@@ -103,7 +102,7 @@ class CoveringLoader:
         return model
 
     def _load(self, source: str, options: dict[str, Any]) -> tuple[Any, Fit]:
-        # tensors of other shapes are refused by name below; transformers would only print them
+        # Without ignore_mismatched_sizes transformers raises before the names of other differences are known.
         model, info = self.model_class.from_pretrained(
             source, output_loading_info=True, ignore_mismatched_sizes=True, **options
         )
@@ -111,7 +110,7 @@ class CoveringLoader:
 
 
 def likely_cause(fit: Fit) -> str:
-    """What most probably happened to weights that do not fit, and what to do."""
+    """Explain what probably happened to weights that do not fit, and what to do."""
     return _in_the_names(fit) or _in_the_layers(fit) or _in_the_rest(fit)
 
 
@@ -125,12 +124,12 @@ def _in_the_names(fit: Fit) -> str | None:
 def _in_the_layers(fit: Fit) -> str | None:
     if layers := _whole_layers(fit.missing, fit.expected):
         return (
-            f"config.json speaks of layers that the files lack (number {layers}): a file of weights is missing, or the "
+            f"config.json lists layers that the files lack (number {layers}): a file of weights is missing, or the "
             "number of layers in config.json is wrong"
         )
     layers = _whole_layers(fit.surplus, fit.expected)
-    told = f"the files hold layers that config.json does not speak of (number {layers}); correct its number of layers"
-    return told if layers else None
+    cause = f"the files hold layers that config.json does not list (number {layers}); correct its number of layers"
+    return cause if layers else None
 
 
 def _in_the_rest(fit: Fit) -> str:
@@ -160,15 +159,15 @@ def _fit(model: Any, info: dict[str, Any]) -> Fit:
 
 
 def _differences(fit: Fit) -> str:
-    found = []
+    parts = []
     if fit.missing:
-        found.append(f"{len(fit.missing)} of {len(fit.expected)} tensors are missing ({_first(fit.missing)})")
+        parts.append(f"{len(fit.missing)} of {len(fit.expected)} tensors are missing ({_first(fit.missing)})")
     if fit.surplus:
-        found.append(f"{len(fit.surplus)} are surplus ({_first(fit.surplus)})")
+        parts.append(f"{len(fit.surplus)} are surplus ({_first(fit.surplus)})")
     if fit.reshaped:
         shapes = [f"{name} {list(a)} in place of {list(b)}" for name, a, b in fit.reshaped]
-        found.append(f"{len(fit.reshaped)} have another shape ({_first(shapes)})")
-    return ", ".join(found)
+        parts.append(f"{len(fit.reshaped)} have another shape ({_first(shapes)})")
+    return ", ".join(parts)
 
 
 def _first(names: Collection[str]) -> str:
@@ -177,7 +176,7 @@ def _first(names: Collection[str]) -> str:
 
 
 def _wrapper(fit: Fit) -> str | None:
-    """The part of the surplus names without which they are the model's, and whose it is."""
+    """Return the inserted part without which surplus names are the model's, and the tool that inserts it."""
     for part, tool in _WRAPPERS.items():
         if any(part in name and name.replace(part, "") in fit.expected for name in fit.surplus):
             return f"{part!r} of {tool}"
@@ -186,14 +185,14 @@ def _wrapper(fit: Fit) -> str | None:
 
 
 def _whole_layers(names: Collection[str], among: Collection[str]) -> str | None:
-    """The numbers of the layers that these names make up, if they make up whole layers and nothing else."""
-    found = {_layer(name) for name in names}
-    if not names or None in found or any(_layer(name) in found and name not in names for name in among):
+    """Return the numbers of the layers that these names form, if they are whole layers and nothing else."""
+    layers = {_layer(name) for name in names}
+    if not names or None in layers or any(_layer(name) in layers and name not in names for name in among):
         return None
-    numbers = sorted(number for number in found if number is not None)
+    numbers = sorted(number for number in layers if number is not None)
     return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
 
 
 def _layer(name: str) -> int | None:
-    found = re.search(r"\.(\d+)\.", name)
-    return int(found[1]) if found else None
+    match = re.search(r"\.(\d+)\.", name)
+    return int(match[1]) if match else None

@@ -1,4 +1,4 @@
-"""Which model it is: a hash of its weights, also for a saved one that nothing here can run."""
+"""Hash of a model's weights, which identifies the model; also for saved models, without building them."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from universality.files import as_path
 
 
 def weights_hash(weights: Mapping[str, Tensor]) -> str:
-    """sha256 over names, shapes and values, in float32."""
+    """Return the sha256 of names, shapes and float32 values."""
     digest = hashlib.sha256()
     for name, value in sorted(weights.items()):
         digest.update(f"{name}{tuple(value.shape)}".encode())
@@ -22,12 +22,12 @@ def weights_hash(weights: Mapping[str, Tensor]) -> str:
 
 
 def saved_hash(folder: str | Path) -> str:
-    """``LanguageModel.hash`` of a model that `save_model` wrote, without building it.
+    """Return ``LanguageModel.hash`` of a model that `save_model` wrote, without building it.
 
     Raises
     ------
     ModelError
-        If its weights are missing or torn.
+        If the weights are missing, truncated or corrupt.
     """
     path = as_path(folder) / "model.safetensors"
     try:

@@ -1,7 +1,8 @@
-"""Describe any artifact of this package, and check that it is whole."""
+"""Descriptions of the artifacts of this package, and checks that they are whole."""
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ _SAE_FILES = ("params.npz", "sae.safetensors", "sae_weights.safetensors")
 
 
 def describe(path: str | Path, verify: bool = False) -> Iterator[str]:
-    """Lines about a run's folder, a store, a model, an SAE, a calibration, a match or a family file.
+    """Describe a run's folder, a store, a model, an SAE, a calibration, a match or a family file.
 
     Parameters
     ----------
@@ -24,7 +25,7 @@ def describe(path: str | Path, verify: bool = False) -> Iterator[str]:
     Raises
     ------
     FormatError
-        If it is torn, altered, or none of these.
+        If the file is truncated, altered, or none of these.
     """
     path = as_path(path)
     if not path.exists():
@@ -34,12 +35,12 @@ def describe(path: str | Path, verify: bool = False) -> Iterator[str]:
 
 
 def _file(path: Path) -> Callable[[Path, bool], Iterator[str]]:
-    known = {".h5": _store, ".npz": _archive, ".json": _json, ".safetensors": _weights}
+    by_suffix = {".h5": _store, ".npz": _archive, ".json": _json, ".safetensors": _weights}
     if path.suffix == ".pt" or (path.suffix != ".json" and path.name in _SAE_FILES):
         return _sae
-    if path.suffix not in known:
-        raise FormatError(f"{path}: expected one of {', '.join(known)} or a folder; this package writes no other")
-    return known[path.suffix]
+    if path.suffix not in by_suffix:
+        raise FormatError(f"{path}: expected one of {', '.join(by_suffix)} or a folder; this package writes no other")
+    return by_suffix[path.suffix]
 
 
 def _holds_sae(path: Path) -> bool:
@@ -49,15 +50,15 @@ def _holds_sae(path: Path) -> bool:
 
 
 def _quality(path: Path) -> Iterator[str]:
-    """What a run measured of the SAE beside it; nothing where it measured nothing."""
+    """Describe what a run measured of the SAE beside the file; yield nothing where there is no file."""
     if not path.is_file():
         return
     measured = Settings.read(path)
     typical = measured.values.get("typical_explained_variance")
     shown = f", {typical:.3f} of the median token" if isinstance(typical, float) else ""
-    found = {name: measured.values.get(name) for name in ("explained_variance", "l0")}
-    if all(isinstance(value, float) for value in found.values()):
-        yield f"  explained variance {found['explained_variance']:.3f}{shown}; L0 {found['l0']:.1f}"
+    explained, l0 = measured.values.get("explained_variance"), measured.values.get("l0")
+    if isinstance(explained, float) and isinstance(l0, float):
+        yield f"  explained variance {explained:.3f}{shown}; L0 {l0:.1f}"
 
 
 def _sae(path: Path, verify: bool) -> Iterator[str]:
@@ -67,7 +68,7 @@ def _sae(path: Path, verify: bool) -> Iterator[str]:
     sae = SAE.load(path)
     yield f"SAE {path}: {sae.architecture}, {sae.d_in} → {sae.d_sae}, hash {sae.hash}"
     yield f"  format: {formats.name_of(path)}"
-    yield f"  trained at: {stated_hook(sae.metadata) or 'not told'}"
+    yield f"  trained at: {stated_hook(sae.metadata) or 'not recorded'}"
     sparsity = "" if sae.k is None else f", k {sae.k}"
     ways = "its caller is to scale them" if sae.awaits_scale else sae.normalize_activations
     yield f"  normalises activations: {ways}{sparsity}"
@@ -83,11 +84,11 @@ def _run(path: Path, verify: bool) -> Iterator[str]:
         for name, output in stamp["outputs"].items() if verify else ():
             target = path / name
             if not target.is_file():
-                raise FormatError(f"{target}: missing; the same run command makes it again")
+                raise FormatError(f"{target}: missing; the same run command creates it again")
             if artifact_hash(target, verify=True) != output["hash"]:
                 raise FormatError(f"{target}: altered since {stamp['task']} made it; delete it and run again")
     if verify:
-        yield "every file is there and is what was made"
+        yield "every file is there and is what was written"
 
 
 def _store(path: Path, verify: bool) -> Iterator[str]:
@@ -117,26 +118,27 @@ def _archive(path: Path, verify: bool) -> Iterator[str]:
     )
     for name, load in readers:
         try:
-            found = load(path)
+            artifact = load(path)
         except FormatError:
             continue
         yield f"{name} {path}"
-        if isinstance(found, TokenBlocks):
-            yield f"  {len(found):,} blocks of {found.n_ctx}, {found.n_tokens:,} tokens, hash {found.hash}"
+        if isinstance(artifact, TokenBlocks):
+            yield f"  {len(artifact):,} blocks of {artifact.n_ctx}, {artifact.n_tokens:,} tokens, hash {artifact.hash}"
         else:
-            yield from (f"  {key}: {value}" for key, value in found.summary().items())
+            numbers = asdict(artifact.summary()) if isinstance(artifact, Calibration) else artifact.summary()
+            yield from (f"  {key}: {value}" for key, value in numbers.items())
         return
-    raise FormatError(f"{path}: no calibration, match or token blocks of this package, or a torn one")
+    raise FormatError(f"{path}: no calibration, match or token blocks of this package, or a truncated one")
 
 
 def _json(path: Path, verify: bool) -> Iterator[str]:
     from universality.family import Families
     from universality.family.family_file import FORMAT
 
-    found = read_json_value(path)
-    if isinstance(found, dict) and found.get("format") != FORMAT and "nodes" not in found:
+    content = read_json_value(path)
+    if isinstance(content, dict) and content.get("format") != FORMAT and "nodes" not in content:
         yield f"numbers of a run, {path}"
-        yield from (f"  {key}: {_short(value)}" for key, value in found.items())
+        yield from (f"  {key}: {_short(value)}" for key, value in content.items())
         return
     yield f"families {path}"
     yield from (f"  {key}: {value}" for key, value in Families.load(path).summary().items() if key != "levels")
@@ -153,8 +155,9 @@ def _weights(path: Path, verify: bool) -> Iterator[str]:
     if not path.name.startswith("unembedding-"):
         yield from _folder(path.parent, verify)
         return
-    found = Unembedding.load(path)
-    yield f"unembedding {path}: {found.W_U.shape[0]} × {found.W_U.shape[1]}, {int(found.mask.sum())} types count"
+    unembedding = Unembedding.load(path)
+    d_model, d_vocab = unembedding.W_U.shape
+    yield f"unembedding {path}: {d_model} × {d_vocab}, {int(unembedding.mask.sum())} types count"
 
 
 def _folder(path: Path, verify: bool) -> Iterator[str]:

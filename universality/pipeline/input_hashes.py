@@ -1,59 +1,73 @@
 """Content hashes of the files that a run reads from outside its folder."""
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from universality.errors import FormatError
-from universality.files import read_json, write_json
+from universality.files import read_json, sha256, write_json
 
 LARGE = 64 * 2**20
-"""Bytes from which a file's hash is remembered, so that it is not read again at every start."""
+"""Bytes from which a file's hash is remembered, so that the file is not read again at every start."""
 
 
 def hash_inputs(paths: Iterable[Path], memory: Path | None = None) -> dict[str, str]:
-    """sha256 of each file's content, of folders those that a corpus reads; what does not exist is left out.
+    """Return the SHA-256 of each file's content; of a folder, the files that a corpus would read.
+
+    Files that do not exist are left out.
 
     Parameters
     ----------
     memory
-        JSON file that keeps the hashes of large files, in a folder that exists. A hash is taken from there only while
+        JSON file that keeps the hashes of large files, in a folder that exists. A remembered hash is used only while
         size, inode, and the times of the last change of content and of the file's entry are the same; the system sets
         the last of them, so a copy that carries the old time of change is read again.
     """
     from universality.corpus.folders import PassedOver, files_below
 
-    known = _remembered(memory)
-    before = dict(known)
+    remembered = _remembered(memory)
+    before = dict(remembered)
     files: list[Path] = []
     for path in paths:
         files += files_below(path, PassedOver()) if path.is_dir() else [path]
-    found = {str(file): _hash(file, known) for file in files if file.exists()}
-    if memory is not None and known != before and memory.parent.is_dir():
-        write_json(memory, known)
-    return found
+    hashes = {str(file): _hash(file, remembered) for file in files if file.exists()}
+    if memory is not None and remembered != before and memory.parent.is_dir():
+        write_json(memory, remembered)
+    return hashes
+
+
+def hashes_by_place(paths: Iterable[Path], memory: Path | None = None) -> list[list[Any]]:
+    """List [number of the path, path inside it, hash] of every file.
+
+    Folders above a path are left out, so that a run that is copied elsewhere with its inputs stays valid.
+
+    Parameters
+    ----------
+    memory
+        As for `hash_inputs`.
+    """
+    rows: list[list[Any]] = []
+    for number, path in enumerate(paths):
+        for file, value in hash_inputs([path], memory).items():
+            inside = Path(file).relative_to(path).as_posix() if path.is_dir() else Path(file).name
+            rows.append([number, inside, value])
+    return sorted(rows)
 
 
 def _remembered(memory: Path | None) -> dict[str, Any]:
     try:
         return {} if memory is None else read_json(memory)
-    except (FileNotFoundError, FormatError):  # not there, or torn: read the files again
+    except (FileNotFoundError, FormatError):  # missing or truncated: every file is read again
         return {}
 
 
-def _hash(file: Path, known: dict[str, Any]) -> str:
+def _hash(file: Path, remembered: dict[str, Any]) -> str:
     status = file.stat()
     if status.st_size < LARGE:
         return sha256(file)
+    # The time of the entry (ctime) cannot be set by a program, so it catches an edit that restores size and mtime.
     name, seen = str(file.resolve()), [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
-    entry = known.get(name)
+    entry = remembered.get(name)
     if not isinstance(entry, dict) or entry.get("seen") != seen:
-        entry = known[name] = {"seen": seen, "sha256": sha256(file)}
+        entry = remembered[name] = {"seen": seen, "sha256": sha256(file)}
     return str(entry["sha256"])
-
-
-def sha256(file: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

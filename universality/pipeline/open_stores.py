@@ -8,7 +8,7 @@ from typing import Self
 from universality.archive import read_archive, write_archive
 from universality.errors import FormatError
 from universality.features import FeatureStore
-from universality.features.descriptions import About, about, remember
+from universality.features.descriptions import Described
 from universality.features.specificity import Specificity
 
 FORMAT, VERSION = "universality.about", 3  # 2: tokens by largest activation; measured anew
@@ -25,6 +25,7 @@ class OpenStores:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._stores: dict[Path, FeatureStore] = {}
+        self._described: dict[Path, Described] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -39,25 +40,30 @@ class OpenStores:
             self._stores[path] = self._stack.enter_context(FeatureStore.open(path))
         return self._stores[path]
 
-    def about(self, path: Path) -> tuple[FeatureStore, Path]:
-        """A store whose features' tokens and kinds are known to ``about`` and ``specificity``, and the file of these.
+    def described(self, path: Path) -> Described:
+        """A store with the descriptions of its features.
 
-        The file beside the store is read where it is of this store's contents, and written where it is not.
+        They are read from the file beside the store where that is of this store's contents; otherwise they are measured
+        and written to it.
         """
+        if path not in self._described:
+            self._described[path] = self._describe(path)
+        return self._described[path]
+
+    def _describe(self, path: Path) -> Described:
         store, file = self[path], about_file(path)
         contents = store.content_hash()
         try:
             header, arrays = read_archive(file, FORMAT, VERSION)
             if header["contents"] == contents:
                 sums = (arrays[name] for name in ("kind_tokens", "mass", "firings"))
-                remember(store, About(arrays["tokens"], Specificity(tuple(store.tokens.kinds), *sums)))
-                return store, file
+                return Described(store, arrays["tokens"], Specificity(tuple(store.tokens.kinds), *sums))
         except (FileNotFoundError, FormatError, KeyError):
             pass  # not there, or of another version: measured anew
-        found = about(store)
-        kinds = found.specificity
+        measured = Described.measure(store)
+        kinds = measured.specificity
         arrays = {
-            "tokens": found.tokens, "kind_tokens": kinds.kind_tokens, "mass": kinds.mass, "firings": kinds.firings
+            "tokens": measured.tokens, "kind_tokens": kinds.kind_tokens, "mass": kinds.mass, "firings": kinds.firings
         }  # fmt: skip
         write_archive(file, FORMAT, VERSION, {"contents": contents}, arrays)
-        return store, file
+        return measured

@@ -8,9 +8,21 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths inside a run's folder."""
+    """Paths inside a run's folder.
+
+    Examples
+    --------
+    >>> folder = RunFolder(Path("runs/quickstart"))
+    >>> folder.store("A", 512, 0).as_posix()
+    'runs/quickstart/features/A.w512-s0.h5'
+    """
 
     root: Path
+
+    @property
+    def input_hashes(self) -> Path:
+        """Remembered hashes of large files that the run was made from."""
+        return self.root / ".inputs.json"
 
     @property
     def blocks(self) -> Path:
@@ -19,33 +31,33 @@ class RunFolder:
 
     @property
     def tokenizer(self) -> Path:
-        """The tokenizer that made them."""
+        """Tokenizer of the token blocks."""
         return self.root / "corpus" / "tokenizer.json"
 
     def own_blocks(self, name: str) -> Path:
-        """A model's own tokens of them, where models have different tokenizers: the token blocks are segments then."""
+        """Blocks in a model's own tokens, where tokenizers differ; ``blocks`` then holds segments."""
         return self.root / "corpus" / f"blocks.{name}.npz"
 
     def own_tokenizer(self, name: str) -> Path:
-        """The tokenizer that made those."""
+        """Tokenizer of a model's own blocks."""
         return self.root / "corpus" / f"tokenizer.{name}.json"
 
     @property
     def segments(self) -> Path:
-        """The text of each segment."""
+        """Text of each segment."""
         return self.root / "corpus" / "segments.json"
 
     @property
     def corpus_summary(self) -> Path:
-        """Tokens by split and kind, and the losses of counting models."""
+        """Tokens by split, and the losses of counting models."""
         return self.root / "corpus" / "summary.json"
 
     def model(self, name: str) -> Path:
-        """A trained model, or the note that says where a loaded one came from."""
+        """A trained model, or the record of where a loaded one came from."""
         return self.root / "models" / name
 
     def overlap(self, name: str) -> Path:
-        """How many of the held-out documents a model was trained on."""
+        """Number of held-out documents that a model was trained on."""
         return self.model(name) / "held_out_documents.json"
 
     def sae(self, model: str, width: int, seed: int) -> Path:
@@ -53,15 +65,15 @@ class RunFolder:
         return self.root / "saes" / model / f"w{width}-s{seed}"
 
     def store(self, model: str, width: int, seed: int) -> Path:
-        """The features of one SAE."""
+        """Store of the features of one SAE."""
         return self.root / "features" / f"{model}.w{width}-s{seed}.h5"
 
     def neurons(self, model: str) -> Path:
-        """The activations at the hook themselves, on a sample of the documents."""
+        """Store of the activations at the hook themselves, on a sample of the documents."""
         return self.root / "features" / f"{model}.neurons.h5"
 
     def calibration(self, comparison: str) -> Path:
-        """Partners by activation correlation, chosen, held out, and against chance."""
+        """Partners by activation correlation, with held-out scores and null distributions."""
         return self.root / "matches" / f"{comparison}.activation.npz"
 
     def logit_match(self, comparison: str) -> Path:
@@ -69,18 +81,18 @@ class RunFolder:
         return self.root / "matches" / f"{comparison}.logit.npz"
 
     def decoder_match(self, comparison: str) -> Path:
-        """Partners by decoder rows, of models in one basis."""
+        """Partners by decoder rows, for models that share a basis."""
         return self.root / "matches" / f"{comparison}.decoder.npz"
 
     def similarity(self, comparison: str) -> Path:
-        """What the pictures of a comparison are drawn from."""
+        """Similarities from which the figures of a comparison are drawn."""
         return self.root / "similarity" / f"{comparison}.npz"
 
     def families(self, model: str) -> Path:
-        """The family graph of one model's dictionaries."""
+        """Family graph of one model's dictionaries."""
         return self.root / "families" / f"{model}.json"
 
     @property
     def report(self) -> Path:
-        """The page to open."""
+        """Main page of the report."""
         return self.root / "report" / "index.html"

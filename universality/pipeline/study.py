@@ -11,6 +11,9 @@ from universality.config import Config
 from universality.hooks import holds_neurons
 from universality.pipeline.paths import RunFolder
 
+ASSUMED_L0 = 64
+"""Features taken to fire on a token where that is not known beforehand: of relu, jumprelu and some loaded SAEs."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -19,14 +22,14 @@ class Comparison:
     Attributes
     ----------
     name
-        Of its files.
+        Base name of its files.
     of
         ``models``: SAE features of two language models; ``neurons``: their neurons; ``ceiling``: two SAE seeds of one
-        model, beside ``models``; ``seeds``: the same where the study has one model and asks nothing else.
+        model, beside ``models``; ``seeds``: the same in a study of one model, where nothing else is compared.
     seeds
-        Of the SAEs.
+        SAE seeds of the two sides.
     a, b
-        The stores.
+        Paths of the two stores.
     loaded
         Whether the SAEs come from elsewhere: ``seeds`` are then their numbers, and they may differ in more than a seed
         (``universality.pipeline.stages.sae_likeness``).
@@ -43,29 +46,36 @@ class Comparison:
 
     @property
     def sides(self) -> tuple[str, str]:
-        """What is compared, for readers: the models, or the SAEs of one model."""
+        """Names of the two sides for readers: the models, or the SAEs of one model."""
         (a, b), (first, second) = self.models, self.seeds
         word = "SAE" if self.loaded else "seed"
         return (f"{a} {word} {first}", f"{b} {word} {second}") if a == b else (a, b)
 
     def like(self, other: Comparison) -> bool:
-        """Whether the other compares the same two, perhaps at another width."""
+        """Tell whether the other compares the same two sides, perhaps at another width."""
         return (self.of, self.models, self.seeds) == (other.of, other.models, other.seeds)
 
 
 def units_of(config: Config, *models: str) -> str:
-    """What the single activations of these models (default: the first two) are: neurons only inside an MLP."""
+    """Name the single activations at the models' hooks (default: of the first two): neurons in an MLP."""
     hooks = dict.fromkeys(config.hooks[name] for name in models or config.models.names[:2])
     return "neurons" if all(map(holds_neurons, hooks)) else f"basis directions of {' and '.join(hooks)}"
 
 
+def basis_settings(config: Config) -> list[str]:
+    """Return what a basis shared by all models adds to the settings of tasks that use it."""
+    if not config.models.one_basis:
+        return []
+    return ["one basis", "of several hooks"] if len(set(config.hooks.values())) > 1 else ["one basis"]
+
+
 def headline_width(config: Config) -> int:
-    """The width that answers, and at which the ceiling is measured: the largest, which explains most."""
+    """Return the width of the headline and of the ceilings: the largest, which explains most."""
     return config.saes.widths[-1]
 
 
 def sae_grid(config: Config) -> list[tuple[str, int, int]]:
-    """(model, width, SAE seed) of every SAE of the study."""
+    """List (model, width, SAE seed) of every SAE of the study."""
     saes, names = config.saes, config.models.names
     grid = [(model, width, seed) for model in names for width in saes.widths for seed in saes.seeds]
     extra = {model: _extra_seed(config, model) for model in names}
@@ -73,45 +83,45 @@ def sae_grid(config: Config) -> list[tuple[str, int, int]]:
 
 
 def _extra_seed(config: Config, model: str) -> int | None:
-    """Seed of a model's SAE for the ceiling, where it is none of ``saes.seeds``."""
+    """Return the seed of a model's SAE for the ceiling, where it is none of ``saes.seeds``."""
     saes = config.saes
     if saes.load and len(saes.load[model]) <= len(saes.widths) * len(saes.seeds):
-        return None  # files of this model hold no further SAE
+        return None  # no file is left for a second SAE of this model
     return saes.extra_seed
 
 
 def second_seed(config: Config, model: str) -> int | None:
-    """Seed of the SAE that gives a model's ceiling beside that of the first of ``saes.seeds``; None without one."""
+    """Return the seed of the second SAE that gives a model's ceiling; None without one."""
     extra = _extra_seed(config, model)
     return next(iter(config.saes.seeds[1:]), None) if extra is None else extra
 
 
 def family_stores(config: Config, model: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """(width, SAE seed) of one model's dictionaries of rising width, and of one more of a width and another seed."""
-    seed = config.saes.seeds[0]
-    others = [(width, other) for name, width, other in sae_grid(config) if name == model and other != seed]
-    return [(width, seed) for width in config.saes.widths], list({width: (width, s) for width, s in others}.values())
+    """List (width, SAE seed) of a model's dictionaries by rising width, and of one reseeded a width."""
+    first = config.saes.seeds[0]
+    reseeded = {width: (width, seed) for name, width, seed in sae_grid(config) if name == model and seed != first}
+    return [(width, first) for width in config.saes.widths], list(reseeded.values())
 
 
 def comparisons(config: Config, folder: RunFolder) -> list[Comparison]:
-    """Everything that is matched: each pair of models at each width, their neurons, and each model's ceiling.
+    """List what is matched: each pair of models at each width, their neurons, and each ceiling.
 
-    Of a single model: each pair of its SAE seeds, at each width that has them.
+    In a study of one model, each pair of its SAE seeds is matched at each width that has both.
     """
     names, saes = config.models.names, config.saes
     seed = saes.seeds[0]
     if len(names) == 1:
         return _seeds_of_one(config, folder)
-    found = []
+    pairs = []
     for a, b in combinations(names, 2):
         for width in saes.widths:
             stores = folder.store(a, width, seed), folder.store(b, width, seed)
-            found.append(Comparison(f"{a}-{b}.w{width}", "models", (a, b), width, (seed, seed), *stores))
+            pairs.append(Comparison(f"{a}-{b}.w{width}", "models", (a, b), width, (seed, seed), *stores))
         if config.features.neuron_documents:
             stores = folder.neurons(a), folder.neurons(b)
-            found.append(Comparison(f"{a}-{b}.neurons", "neurons", (a, b), None, (seed, seed), *stores))
+            pairs.append(Comparison(f"{a}-{b}.neurons", "neurons", (a, b), None, (seed, seed), *stores))
     seconds = {name: second_seed(config, name) for name in names}
-    return found + [
+    return pairs + [
         _of_seeds("ceiling", config, folder, name, headline_width(config), (seed, second))
         for name, second in seconds.items()
         if second is not None
@@ -119,16 +129,20 @@ def comparisons(config: Config, folder: RunFolder) -> list[Comparison]:
 
 
 def ceilings_of(config: Config, folder: RunFolder, comparison: Comparison) -> list[Comparison | None]:
-    """The ceilings of both models of a comparison; None where a model has none at its width."""
-    there = {c.models[0]: c for c in comparisons(config, folder) if c.of == "ceiling" and c.width == comparison.width}
-    return [there.get(name) if comparison.of == "models" else None for name in comparison.models]
+    """Return the ceilings of both models of a comparison; None where a model has none at its width."""
+    ceilings = {
+        c.models[0]: c for c in comparisons(config, folder) if c.of == "ceiling" and c.width == comparison.width
+    }
+    return [ceilings.get(name) if comparison.of == "models" else None for name in comparison.models]
 
 
 def headline_comparison(config: Config, folder: RunFolder) -> Comparison:
-    """The one that answers, of a study that compares anything: the first two models, or SAE seeds of one, at the
-    largest width."""
-    found = comparisons(config, folder)
-    return next(c for c in reversed(found) if c.like(found[0]))
+    """Return the comparison that answers the study's question, at the largest width.
+
+    It compares the first two models, or the first two SAE seeds of a single one. The study must compare something.
+    """
+    compared = comparisons(config, folder)
+    return next(c for c in reversed(compared) if c.like(compared[0]))  # widths rise within a pair
 
 
 def _seeds_of_one(config: Config, folder: RunFolder) -> list[Comparison]:

@@ -1,8 +1,8 @@
-"""One unit of work of a run: made once, skipped when nothing that it depends on has changed.
+"""One unit of work of a run: done once, and skipped while nothing that it depends on has changed.
 
 A finished task leaves a stamp ``.done/<name>.json`` with a key (settings, the version of the stage's code and the
-hashes of what it was made from), the hashes of what it made, and the versions of the packages that made it. The stamp
-is written last, so a killed task has none.
+hashes of the files it read), the hashes of the files it wrote, and the versions of the packages. The stamp is written
+last, so a task that was killed has none.
 """
 
 import ctypes
@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from universality.errors import FormatError, UniversalityError
-from universality.files import read_json, write_json
-from universality.pipeline.input_hashes import sha256
-from universality.pipeline.versions import STAGES, package_versions
+from universality.files import read_json, sha256, write_json
+from universality.pipeline.provenance import package_versions
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to make, from what, and how.
+    """A unit of work: its inputs, its settings, and the function that does it.
 
     Attributes
     ----------
@@ -38,31 +37,29 @@ class Task:
     after
         Names of the tasks whose outputs it reads.
     make
-        Does the work and returns the files that it wrote, inside the run's folder.
+        Function that does the work and returns the files that it wrote, inside the run's folder.
+    version
+        Version of the stage's code, part of the task's key.
     together
-        Whether all processes of a run make it; else the first does, and the others wait.
+        Whether all processes of a run take part; otherwise the first does the work, and the others wait.
     """
 
     name: str
     settings: Any
     after: Sequence[str]
     make: Callable[[], Iterable[Path]]
+    version: int = 1
     together: bool = False
 
     @property
     def stage(self) -> str:
-        """The command that runs it."""
+        """Name of the stage that the task belongs to."""
         return self.name.split("/", 1)[0]
-
-    @property
-    def version(self) -> int:
-        """Version of the stage's code in `universality.pipeline.versions`; 1 for a stage that is not listed."""
-        return STAGES.get(self.stage, 1)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happened to a task: whether it was skipped, and how long it took in seconds."""
+    """Result of a task: whether it was skipped, and how long it took in seconds."""
 
     name: str
     skipped: bool
@@ -70,17 +67,17 @@ class Outcome:
 
 
 class Processes(Protocol):
-    """The processes of a run, as `universality.sae.training.distributed.Ranks` has them."""
+    """The processes of a run, as `universality.sae.training.distributed.Ranks` implements them."""
 
     @property
     def first(self) -> bool:
-        """Whether this process does what is done once."""
+        """Whether this process decides, stamps and does the work that is done once."""
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes have arrived."""
 
-    def tell(self, value: Any) -> Any:
-        """What the first said; all must ask."""
+    def broadcast(self, value: Any) -> Any:
+        """Broadcast the first process's value (collective)."""
 
 
 class _Alone:
@@ -89,14 +86,14 @@ class _Alone:
     def wait(self) -> None:
         pass
 
-    def tell(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         return value
 
 
 def run_tasks(
     tasks: Sequence[Task], folder: Path, report: Callable[[Outcome], None], processes: Processes | None = None
 ) -> list[Outcome]:
-    """Run the tasks in order, skipping what is done.
+    """Run the tasks in order, skipping those that are up to date.
 
     Parameters
     ----------
@@ -105,14 +102,14 @@ def run_tasks(
     report
         Called after each task.
     processes
-        Those that run the same tasks over the same folder; the first decides and stamps.
+        The processes that run the same tasks over the same folder; the first decides and stamps.
     """
     processes = processes or _Alone()
     outcomes = []
     for task in tasks:
         begin = time.monotonic()
-        key = _key(task, folder) if processes.first else ""
-        skipped = processes.tell(processes.first and _is_done(task, folder, key))
+        key = _key(task, folder) if processes.first else ""  # hashes are read by one process, not by all
+        skipped = processes.broadcast(processes.first and _is_done(task, folder, key))
         if not skipped:
             _make(task, folder, key, processes)
         outcomes.append(Outcome(task.name, skipped, time.monotonic() - begin))
@@ -122,7 +119,7 @@ def run_tasks(
 
 def _make(task: Task, folder: Path, key: str, processes: Processes) -> None:
     begin = time.monotonic()
-    if processes.first:
+    if processes.first:  # before any file changes: a kill must not leave a stamp beside half-written files
         _stamp_path(folder, task.name).unlink(missing_ok=True)
     if processes.first or task.together:
         with _explained(task, folder):
@@ -135,58 +132,59 @@ def _make(task: Task, folder: Path, key: str, processes: Processes) -> None:
 
 @contextmanager
 def _explained(task: Task, folder: Path) -> Iterator[None]:
-    """Say what to do where the disk is full, or a file that an earlier task made is damaged."""
+    """Add what to do where the disk is full, or a file that an earlier task wrote is damaged."""
     try:
         yield
     except FormatError as error:
-        damaged = next((name for name in _made(folder, task) if str(folder / name) in str(error)), None)
+        damaged = next((name for name in _inputs(folder, task) if str(folder / name) in str(error)), None)
         if damaged is None:
             raise
         raise FormatError(
             f"{error}\n{folder / damaged} was made by this run and has been damaged since: delete it and run the same "
-            "command, which makes it again"
+            "command, which creates it again"
         ) from error
     except Exception as error:
         if not is_disk_full(error):
             raise
         raise UniversalityError(
-            f"{folder}: the disk filled up while {task.name} was being made. Free space there (what finished tasks "
-            "made is still needed), then run the same command again: it goes on with this task"
+            f"{folder}: the disk filled up while {task.name} was being made. Free space there (the files of finished "
+            "tasks are still needed), then run the same command again: it resumes with this task"
         ) from error
 
 
-def _made(folder: Path, task: Task) -> Iterator[str]:
-    """Files that the tasks before this one made."""
+def _inputs(folder: Path, task: Task) -> Iterator[str]:
+    """Iterate over the files that the tasks before this one wrote."""
     for name in task.after:
         yield from read_stamp(folder, name)["outputs"]
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error, or one that it came from, says so; HDF5 and safetensors do in their text alone."""
-    known: BaseException | None = error
-    while known is not None:
-        if getattr(known, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(known):
+    """Tell whether an error, or an error that caused it, reports a full disk."""
+    link: BaseException | None = error
+    while link is not None:
+        # HDF5 and safetensors raise errors without a number; only their text says that no space is left.
+        if getattr(link, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(link):
             return True
-        known = known.__cause__ or known.__context__
+        link = link.__cause__ or link.__context__
     return False
 
 
 def is_done(task: Task, folder: Path) -> bool:
-    """Whether a task was finished, and nothing that it depends on has changed since."""
+    """Tell whether a task is finished and nothing that it depends on has changed since."""
     try:
         key = _key(task, folder)
-    except UniversalityError:  # of a task that comes before it
+    except UniversalityError:  # a task that it comes after has no stamp
         return False
     return _is_done(task, folder, key)
 
 
 def read_stamp(folder: Path, name: str) -> dict[str, Any]:
-    """The stamp of a finished task.
+    """Read the stamp of a finished task.
 
     Raises
     ------
     UniversalityError
-        If the task has not been run in this folder, or its stamp is torn.
+        If the task has not been run in this folder, or its stamp is truncated.
     """
     path = _stamp_path(folder, name)
     try:
@@ -196,13 +194,13 @@ def read_stamp(folder: Path, name: str) -> dict[str, Any]:
     except FormatError:
         stamp = {}
     if not {"task", "key", "outputs", "seconds"} <= stamp.keys():
-        raise UniversalityError(f"{path}: a torn stamp; delete it, and the task runs again")
+        raise UniversalityError(f"{path}: a truncated stamp; delete it, and the task runs again")
     return stamp
 
 
 def _key(task: Task, folder: Path) -> str:
     made_from = {name: _hashes(read_stamp(folder, name)) for name in task.after}
-    version = [] if task.version == 1 else [task.version]  # keys of stamps without a version hold as version 1
+    version = [] if task.version == 1 else [task.version]  # stamps older than versions hold as version 1
     text = json.dumps([task.settings, made_from, *version], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -243,12 +241,14 @@ def _write_stamp(task: Task, folder: Path, key: str, files: list[Path], seconds:
 
 
 def artifact_hash(file: Path, verify: bool = False) -> str:
-    """Hash of what a file says: of a store its contents (its bytes depend on how it was flushed), else its bytes.
+    """Return the hash of a file's contents.
+
+    A store's arrays are hashed, since its bytes depend on when it was flushed; other files are hashed by their bytes.
 
     Parameters
     ----------
     verify
-        Read a store's arrays rather than trust the hashes in it; raises FormatError where they differ.
+        Read a store's arrays rather than trust its recorded hashes; raise FormatError where they differ.
     """
     if file.suffix != ".h5":
         return sha256(file)
@@ -261,7 +261,7 @@ def artifact_hash(file: Path, verify: bool = False) -> str:
 
 
 def _release_memory() -> None:
-    """Give freed memory back: glibc keeps it, and a run would peak at the sum of its tasks, not at the largest."""
+    """Return freed memory to the system: glibc keeps it, so a run would peak at the sum of its tasks."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:

@@ -1,7 +1,7 @@
-"""Pictures and the HTML report: plain values in, files out.
+"""Figures and the HTML report, made from plain values.
 
-``universality.report.data`` says what a report is made of, ``universality.report.figures`` draws (and is the only part
-that imports matplotlib), ``render`` and ``write_report`` make the page.
+``universality.report.data`` defines the contents of a report, ``universality.report.figures`` draws (only it
+imports matplotlib), ``render`` and ``write_report`` make the page.
 """
 
 from universality.report.data import (

@@ -1,4 +1,4 @@
-"""How numbers are written: in words, tables and captions alike."""
+"""Formatting of numbers in sentences, tables and captions."""
 
 import math
 
@@ -6,8 +6,10 @@ MISSING = "–"
 
 
 def fixed(value: float | None, digits: int = 2) -> str:
-    """``0.36``, with a true minus; a dash for None, NaN or infinity. A zero is never negative.
+    """Format a number as ``0.36`` with a true minus, and a missing one as a dash. A zero is never negative.
 
+    Examples
+    --------
     >>> fixed(-0.127), fixed(-0.001), fixed(None)
     ('−0.13', '0.00', '–')
     """
@@ -17,8 +19,10 @@ def fixed(value: float | None, digits: int = 2) -> str:
 
 
 def percent(share: float | None, digits: int = 0) -> str:
-    """``34%``; what is neither nothing nor all is never written as such.
+    """Format a share as ``34%``; a share above 0 or below 1 is never written as 0% or 100%.
 
+    Examples
+    --------
     >>> percent(0.343), percent(0.0004), percent(0.9999), percent(1.0), percent(float("nan"))
     ('34%', '<1%', '>99%', '100%', '–')
     """
@@ -33,13 +37,15 @@ def percent(share: float | None, digits: int = 0) -> str:
 
 
 def count(value: float | None) -> str:
-    """``40,960``; a dash for None or NaN."""
+    """Format a count as ``40,960``, and a missing one as a dash."""
     return MISSING if value is None or not math.isfinite(value) else f"{value:,.0f}"
 
 
 def small(value: float | None) -> str:
-    """Two significant digits for what may be tiny: q-values, gaps.
+    """Format a number that may be tiny, such as a q-value or a gap, with two significant digits.
 
+    Examples
+    --------
     >>> small(0.0123), small(6.9e-13), small(0.0), small(None)
     ('0.012', '6.9×10⁻¹³', '0', '–')
     """
@@ -56,20 +62,22 @@ def small(value: float | None) -> str:
 
 
 def power_of_ten(exponent: int) -> str:
-    """``10⁻³``, in characters that every font has."""
+    """Format a power of ten as ``10⁻³``, in characters that every font has."""
     return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def interval(low: float | None, high: float | None, digits: int = 2) -> str:
-    """``0.31 to 0.42``; empty where either end is unknown."""
+    """Format an interval as ``0.31 to 0.42``; empty where an end is not known."""
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return ""
     return f"{fixed(low, digits)} to {fixed(high, digits)}"
 
 
 def plural(n: int, one: str, many: str | None = None) -> str:
-    """``1 pair``, ``2 pairs``.
+    """Format a count with its noun: ``1 pair``, ``2 pairs``.
 
+    Examples
+    --------
     >>> plural(1, "pair"), plural(2048, "pair"), plural(2, "dictionary", "dictionaries")
     ('1 pair', '2,048 pairs', '2 dictionaries')
     """
@@ -77,8 +85,10 @@ def plural(n: int, one: str, many: str | None = None) -> str:
 
 
 def of_all(scored: int, n: int) -> str:
-    """How many of a population have a score.
+    """Format the number of scored features of a population.
 
+    Examples
+    --------
     >>> of_all(2024, 2047), of_all(512, 512)
     ('2,024 of 2,047 scored', '512 of 512 scored')
     """
@@ -86,5 +96,5 @@ def of_all(scored: int, n: int) -> str:
 
 
 def listed(items: list[str]) -> str:
-    """``a, b and c``."""
+    """Join items as in ``a, b and c``."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

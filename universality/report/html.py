@@ -1,9 +1,9 @@
-"""The report as one HTML file: pictures inside, nothing fetched, every string escaped.
+"""The report as one HTML file with embedded pictures, which fetches nothing and escapes every string.
 
-Only the explorer's views read more: script files in ``data/`` beside the page, each when it is first needed.
+Only the explorer's views load more: script files in ``data/`` beside the page, each when it is first needed.
 
-Strings pass ``visible`` and Jinja's escaping on their way out, so a token can hold markup, control characters or
-directional overrides and still be shown as what it is.
+Every string passes through ``visible`` and Jinja's escaping, so that tokens with markup, control characters or
+directional overrides are shown as what they are.
 """
 
 import base64
@@ -20,11 +20,10 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from universality.corpus.splits import MIN_GROUPS
 from universality.errors import UniversalityError
 from universality.files import write_bytes
-from universality.report import caveats as cautions
-from universality.report import formatting as numbers
-from universality.report import narrative as words
+from universality.report import caveats, formatting, narrative
 from universality.report import published_concepts as published
 from universality.report.data import PAGE_WIDTH, THRESHOLDS, Example, FileLink, Picture, Report
 from universality.report.explorer import explorer_script
@@ -32,13 +31,23 @@ from universality.report.visible_tokens import direction, pieces, visible
 from universality.statistics.concept_partners import KNOWS
 
 LARGEST_SVG = 400_000
-"""Bytes; a larger drawing is embedded as PNG."""
+"""Bytes; a larger SVG is embedded as PNG, since browsers draw many thousands of paths slowly."""
 _WRITTEN_OUT = re.compile(r"((?:\\x[0-9A-F]{2}|U\+[0-9A-F]{4,6})+)")
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Text of an example with one shade: ``share`` of the focus's activation, 0 where the feature is silent."""
+    """Text of an example with one shade.
+
+    Parameters
+    ----------
+    text
+        Text of one or more tokens.
+    share
+        Activation relative to the strongest of the example; 0 where the feature is silent.
+    focus
+        Whether the example is shown for this token.
+    """
 
     text: str
     share: float
@@ -46,47 +55,48 @@ class Stretch:
 
 
 def write_report(report: Report, path: str | Path) -> Path:
-    """Write the page, whole or not at all; makes its folder.
+    """Write the page of a report atomically, and create its folder.
 
     Parameters
     ----------
     report
-        What it says.
+        Contents of the page.
     path
-        Of the file, usually ``report/index.html`` in the run's folder; links to files are relative to it.
+        File to write, usually ``report/index.html`` in the run's folder; links to files are relative to it.
 
     Raises
     ------
     UniversalityError
-        If a file's link is not relative.
+        If the link of a file is not relative.
     """
     return write_bytes(path, render(report).encode("utf-8"))
 
 
 def render(report: Report) -> str:
-    """The page as a string. The same report gives the same bytes."""
+    """Render the page as a string. The same report gives the same bytes."""
     environment = _environment()
     script = environment.get_template("sort.js.j2").render() + (explorer_script() if report.explorer else "")
     style = environment.get_template("style.css").render()
     return environment.get_template("template.html.j2").render(
         report=report,
         headline=report.headline,
-        question=words.question(report.headline),
-        verdict=words.verdict(report.headline),
-        answer=words.answer(report.headline),
-        widths_text=words.across_widths(report.widths),
-        models_text=words.language_models(report.models) if report.models else "",
+        question=narrative.question(report.headline),
+        verdict=narrative.verdict(report.headline),
+        answer=narrative.answer(report.headline),
+        widths_text=narrative.across_widths(report.widths),
+        models_text=narrative.language_models(report.models) if report.models else "",
         knows=KNOWS,
-        concepts_text=words.concepts(report.concepts) if report.concepts else "",
-        warnings=cautions.warnings(report),
-        limits=cautions.limits(report),
+        concepts_text=narrative.concepts(report.concepts) if report.concepts else "",
+        warnings=caveats.warnings(report),
+        limits=caveats.limits(report),
         links=[(_href(link), link.path, link.what) for link in report.files],
         saes=[sae for row in report.widths for sae in (row.a, row.b)] + list(report.saes),
         concepts=sorted(report.concepts, key=lambda row: (row.kind not in published.CONCEPTS, _falling(row.held_out))),
-        few_groups=cautions.FEW_GROUPS,
+        few_groups=MIN_GROUPS,
         published=published,
         thresholds=THRESHOLDS,
         script=Markup(script),
+        # the page's policy allows this script alone, by its hash, so that injected markup cannot run
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(style),
     )
@@ -104,13 +114,13 @@ def _environment() -> Environment:
         finalize=_finalize,
     )
     filters: Mapping[str, Any] = {
-        "fixed": numbers.fixed,
-        "percent": numbers.percent,
-        "count": numbers.count,
-        "small": numbers.small,
-        "interval": numbers.interval,
-        "plural": numbers.plural,
-        "of_all": numbers.of_all,
+        "fixed": formatting.fixed,
+        "percent": formatting.percent,
+        "count": formatting.count,
+        "small": formatting.small,
+        "interval": formatting.interval,
+        "plural": formatting.plural,
+        "of_all": formatting.of_all,
         "sortable": _sortable,
         "image": _image,
         "stretches": _stretches,
@@ -124,7 +134,7 @@ def _environment() -> Environment:
 
 
 def _finalize(value: Any) -> Any:
-    """Nothing invisible reaches the page."""
+    """Make every string visible before it reaches the page."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -133,49 +143,51 @@ def _token(token: str) -> str:
 
 
 def _marked(text: str) -> Markup:
-    """Visible text, escaped; written-out bytes and code points keep their order among letters of any direction."""
+    """Escape visible text, and isolate written-out bytes and code points from right-to-left letters around them."""
     parts = _WRITTEN_OUT.split(text)
-    shown = [
+    escaped = [
         Markup('<bdi class="esc" dir="ltr">{}</bdi>').format(part) if i % 2 else escape(part)
         for i, part in enumerate(parts)
     ]
-    return Markup("").join(shown)
+    return Markup("").join(escaped)
 
 
 def _page_share(picture: Picture) -> int:
-    """Width of the picture as a percentage of the page's, so that letters are equally large in all of them."""
+    """Return the picture's width in percent of the page, so that letters have the same size in all pictures."""
     return min(100, round(100 * picture.width / PAGE_WIDTH))
 
 
 def _falling(value: float) -> float:
-    """Sorts largest first and NaN last."""
+    """Return a sort key that puts the largest first and NaN last."""
     return math.inf if math.isnan(value) else -value
 
 
 def _sortable(value: float | None) -> str:
-    """A number for the table sorter; empty where there is none."""
+    """Format a number for the table sorter; empty where there is none."""
     return "" if value is None or not math.isfinite(value) else repr(float(value))
 
 
 def _image(picture: Picture) -> Markup:
-    """The picture as a data URI: SVG unless that is heavy."""
-    kind, content = ("svg+xml", picture.svg) if len(picture.svg) <= LARGEST_SVG else ("png", picture.png)
-    return Markup(f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}")
+    """Encode the picture as a data URI: as SVG unless that is large."""
+    media_type, content = ("svg+xml", picture.svg) if len(picture.svg) <= LARGEST_SVG else ("png", picture.png)
+    return Markup(f"data:image/{media_type};base64,{base64.b64encode(content).decode('ascii')}")
 
 
 def _stretches(example: Example) -> list[Stretch]:
-    """The example's text cut where its shade changes, characters never."""
-    found: list[Stretch] = []
+    """Cut the text of an example where its shade changes, but never within a character."""
+    stretches: list[Stretch] = []
+    # NaN marks tokens on which the activation is not known
     strongest = max((a for a in example.activations if math.isfinite(a)), default=0.0)
     for piece in pieces(example.tokens):
         values = [example.activations[i] for i in piece.tokens if math.isfinite(example.activations[i])]
         share = max(0.0, max(values, default=0.0) / strongest) if strongest > 0 else 0.0
         focus = example.focus in piece.tokens
-        if found and not focus and not found[-1].focus and share == found[-1].share == 0:
-            found[-1] = Stretch(found[-1].text + piece.text, 0.0, False)
+        previous = stretches[-1] if stretches else None
+        if previous and not focus and not previous.focus and share == previous.share == 0:
+            stretches[-1] = Stretch(previous.text + piece.text, 0.0, False)
         else:
-            found.append(Stretch(piece.text, round(share, 2), focus))
-    return found
+            stretches.append(Stretch(piece.text, round(share, 2), focus))
+    return stretches
 
 
 def _example_direction(example: Example) -> str:
@@ -183,7 +195,7 @@ def _example_direction(example: Example) -> str:
 
 
 def _href(link: FileLink) -> str:
-    """A relative link, percent-encoded."""
+    """Percent-encode a relative link; refuse any other, which could leave the run's folder or the machine."""
     first = link.path.split("/")[0]
     if not link.path or not first or ":" in first or "\\" in link.path:
         raise UniversalityError(

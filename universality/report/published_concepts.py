@@ -1,7 +1,7 @@
-"""What Bricken et al. 2023, *Towards Monosemanticity*, report for features of two one-layer transformers.
+"""Values of Bricken et al. 2023, *Towards Monosemanticity*, for features of two one-layer transformers.
 
-Another corpus, 40,960,000 tokens, dictionaries up to 131,072 wide, the best partner with replacement and no held-out
-split: a landmark, not a target.
+They used another corpus, 40,960,000 tokens, dictionaries of up to 131,072 features, nearest partners that may repeat,
+and no held-out split. Their values are landmarks, not targets.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,7 @@ NEURONS_MEDIAN = 0.46
 
 @dataclass(frozen=True)
 class PublishedConcept:
-    """Correlation of a concept's features across models, and of the feature with the most similar single neuron; None
-    where none is given."""
+    """Correlations of a concept's features across models, and with the most similar neuron; None if not published."""
 
     activation_r: float
     logit_r: float | None = None
@@ -27,4 +26,4 @@ CONCEPTS = {
     "dna": PublishedConcept(0.92),
     "hebrew": PublishedConcept(0.92, best_neuron_r=0.10),
 }
-"""By the starter corpus's names of kinds."""
+"""Kind in the starter corpus → published values."""

@@ -1,8 +1,8 @@
-"""Token strings that can be shown: nothing invisible, nothing that reorders or breaks what stands around it.
+"""Token strings made visible: invisible characters are written out, and none can reorder the text around it.
 
-A byte-level tokenizer may cut inside a character. Such bytes come as Python's ``surrogateescape`` writes them
-(U+DC80 to U+DCFF): ``bytes.decode("utf-8", "surrogateescape")``; where the neighbours complete the character it is
-put together again.
+A byte-level tokenizer may split a character between tokens. Such bytes are expected as surrogate escapes (U+DC80 to
+U+DCFF), as ``bytes.decode("utf-8", "surrogateescape")`` writes them; where neighbours complete the character, it is
+joined again.
 """
 
 import unicodedata
@@ -17,14 +17,14 @@ _HIDDEN = {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 @dataclass(frozen=True)
 class Piece:
-    """A run of tokens.
+    """A run of tokens that are shown together.
 
     Parameters
     ----------
     text
-        Ready to show.
+        Visible text.
     tokens
-        Indices of its tokens.
+        Indices of the tokens.
     """
 
     text: str
@@ -32,18 +32,20 @@ class Piece:
 
 
 def visible(text: str, *, mark_spaces: bool = False, alone: bool = True) -> str:
-    """The text with everything invisible written out.
+    """Write out everything invisible in a text.
 
-    Newline and tab become ⏎ and ⇥, a byte that is no character ``\\xE2``, other controls, bidirectional controls,
-    private and unassigned code points, lone surrogates and odd spaces ``U+202E``.
+    Newline and tab become ⏎ and ⇥. A byte that is not a character becomes ``\\xE2``. Other controls, bidirectional
+    controls, private and unassigned code points, lone surrogates and unusual spaces become ``U+202E``.
 
     Parameters
     ----------
     mark_spaces
-        Write a space as ␣ and nothing as ``(empty)``.
+        Write a space as ␣, and an empty text as ``(empty)``.
     alone
-        Put a combining mark at the start on a dotted circle; not where the text before it is shown.
+        Put a leading combining mark on a dotted circle; set it to False where the preceding text is shown too.
 
+    Examples
+    --------
     >>> visible("a\\n\\u202eb"), visible(" the", mark_spaces=True), visible("\\udce2")
     ('a⏎U+202Eb', '␣the', '\\\\xE2')
     """
@@ -63,51 +65,54 @@ def _visible_character(character: str) -> str:
 
 def _is_hidden(character: str) -> bool:
     category = unicodedata.category(character)
-    if category == "Cf":  # Arabic number signs are visible, and belong to digits
+    if category == "Cf":  # of the format characters, Arabic number signs are visible
         return character not in _JOINERS and unicodedata.bidirectional(character) not in ("AN", "AL")
     return category in _HIDDEN or (category == "Zs" and character != " ")
 
 
 def code_point(character: str) -> str:
-    """``U+05D0`` for one character."""
+    """Return the code point of a character in the form ``U+05D0``."""
     return f"U+{ord(character):04X}"
 
 
 def shorten(text: str, most: int) -> str:
-    """At most so many characters, the last an ellipsis where some were cut."""
+    """Cut a text to at most ``most`` characters, the last of them an ellipsis where text was cut."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def pieces(tokens: Sequence[str]) -> list[Piece]:
-    """The tokens as runs, joined only where a character was cut between them.
+    """Divide tokens into runs, joined only where a character was split between them.
 
+    Examples
+    --------
     >>> [piece.text for piece in pieces(["a", "\\udcd7", "\\udca9", "\\udcd7"])]
     ['a', 'ש', '\\\\xD7']
     """
-    found = []
+    runs = []
     start = 0
     while start < len(tokens):
         stop = _whole(tokens, start)
         text = "".join(tokens[start:stop])
         if stop > start + 1:
             text = text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
-        found.append(Piece(visible(text, alone=start == 0), range(start, stop)))
+        runs.append(Piece(visible(text, alone=start == 0), range(start, stop)))
         start = stop
-    return found
+    return runs
 
 
 def _whole(tokens: Sequence[str], start: int) -> int:
-    """Where the run from ``start`` ends: as long as each token completes a character that the one before began."""
+    """Return the end of the run from ``start``, in which each token continues a character of the one before."""
     decoder = getincrementaldecoder("utf-8")("surrogateescape")
     stop = start
     for i in range(start, len(tokens)):
         begun = decoder.getstate()[0]
         try:
             text = decoder.decode(tokens[i].encode("utf-8", "surrogateescape"))
-        except UnicodeEncodeError:  # a surrogate that stands for no byte
+        except UnicodeEncodeError:  # a surrogate that is not an escaped byte
             break
+        # errors="surrogateescape" gives up on a begun character by returning its bytes as escapes
         if begun and text[:1] != "" and "\udc80" <= text[0] <= "\udcff":
-            break  # what was begun is no character
+            break  # the bytes so far do not begin a character
         if i == start or text:
             stop = i + 1
         if not decoder.getstate()[0]:
@@ -116,6 +121,6 @@ def _whole(tokens: Sequence[str], start: int) -> int:
 
 
 def direction(text: str) -> str:
-    """``rtl`` where more letters are written from right to left than from left to right, else ``ltr``."""
-    kinds = [unicodedata.bidirectional(character) for character in text]
-    return "rtl" if sum(kind in ("R", "AL") for kind in kinds) > kinds.count("L") else "ltr"
+    """Return ``rtl`` if most letters are written from right to left, else ``ltr``."""
+    classes = [unicodedata.bidirectional(character) for character in text]
+    return "rtl" if sum(c in ("R", "AL") for c in classes) > classes.count("L") else "ltr"

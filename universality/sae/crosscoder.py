@@ -1,20 +1,20 @@
-"""A crosscoder: one dictionary for several models that read the same tokens, to tell shared features from exclusive.
+"""Crosscoder: one dictionary for several models, which distinguishes shared from exclusive features.
 
     z = Σ_m W_enc_mᵀ (s_m x_m − b_m) + b_enc,    a = BatchTopK(z),    s_m x̂_m = W_dec_mᵀ a + b_m
     loss = Σ_m ‖s_m x_m − s_m x̂_m‖², averaged over tokens and activations
 
-Side by side the models' scaled activations are one long vector, and a crosscoder is an SAE of it: the trainer, its
-kernels, checkpoints and architectures are those of `SAETrainer`, the widths d_in of the models need not agree. s_m
-gives every model the same total variance (`universality.activations.joint_site`).
+The models' scaled activations are concatenated to one vector, and a crosscoder is an SAE of that vector. It uses the
+kernels, checkpoints and architectures of `SAETrainer`, and the widths d_in of the models need not agree. s_m gives
+every model the same total variance (`universality.activations.joint_site`).
 
-*Norm and selection.* A feature's row, all models together, has norm 1: Σ_m ‖d_m‖² = 1. BatchTopK then picks by a · ‖d‖,
-the size of what a feature adds to the reconstruction, which favours neither shared nor exclusive features: what lowers
-the squared error counts. Minder et al. (2025) leave the norms free and pick by a · Σ_m ‖d_m‖, the term that Lindsey et
-al. (2024) penalise by L1; it weighs a feature shared equally by two models up to √2 more. Unlike L1, neither rule
-shrinks the smaller of two norms, or makes two exclusive features as cheap as one shared.
+*Norm and selection.* The concatenated row of a feature has norm 1: Σ_m ‖d_m‖² = 1. BatchTopK then selects by a · ‖d‖,
+the norm of a feature's contribution to the reconstruction, which favours neither shared nor exclusive features. Minder
+et al. (2025) leave the norms free and select by a · Σ_m ‖d_m‖, the term that Lindsey et al. (2024) penalise by L1; it
+weights a feature shared equally by two models up to √2 more. Unlike L1, neither rule shrinks the smaller of two norms,
+or makes two exclusive features as cheap as one shared feature.
 
-*Relative norm* of model m: ‖d_m‖ / Σ_m' ‖d_m'‖, of the scaled rows; with two models near 0 or 1 for an *exclusive*
-feature, about a half for a *shared* one (`feature_classes`).
+The *relative norm* of model m is ‖d_m‖ / Σ_m' ‖d_m'‖, from the scaled rows. With two models it is near 0 or 1 for an
+*exclusive* feature and about a half for a *shared* one (`feature_classes`).
 """
 
 from __future__ import annotations
@@ -44,16 +44,29 @@ class Crosscoder:
     ------
     FormatError
         If names, widths and scales do not fit each other or the SAE.
+
+    Examples
+    --------
+    A feature that both models have, and one that only the second has:
+
+    >>> import torch
+    >>> from universality.sae import SAE, Crosscoder
+    >>> rows = torch.tensor([[0.6, 0.8], [0.0, 1.0]])  # [d_sae, d_in of A + d_in of B]
+    >>> sae = SAE(rows.T, torch.zeros(2), rows, torch.zeros(2), architecture="relu")
+    >>> crosscoder = Crosscoder(sae, models=("A", "B"), widths=(1, 1), scales=(1.0, 1.0))
+    >>> crosscoder.relative_norms.round(2)  # models by features
+    array([[0.43, 0.  ],
+           [0.57, 1.  ]])
     """
 
     sae: SAE
-    """Of the scaled activations side by side; ``d_in`` is the sum of the models'."""
+    """SAE of the concatenated scaled activations; its ``d_in`` is the sum of ``widths``."""
     models: tuple[str, ...]
-    """Names, in the order in which their activations stand."""
+    """Names, in the order in which the activations are concatenated."""
     widths: tuple[int, ...]
-    """d_in of each."""
+    """d_in of each model."""
     scales: tuple[float, ...]
-    """What each model's activations are multiplied by."""
+    """Factor by which each model's activations are multiplied."""
 
     def __post_init__(self) -> None:
         counts = {len(self.models), len(self.widths), len(self.scales)}
@@ -78,21 +91,21 @@ class Crosscoder:
 
     @property
     def relative_norms(self) -> NDArray[np.float64]:
-        """Share of each model in a feature's norms [n_models, d_sae]; columns add up to 1."""
+        """Share of each model in the sum of a feature's norms [n_models, d_sae]; columns add up to 1."""
         norms = self.norms
         shares: NDArray[np.float64] = norms / np.maximum(norms.sum(axis=0), np.finfo(np.float64).tiny)
         return shares
 
     def cosines(self, a: str, b: str) -> NDArray[np.float64]:
-        """Cosine of each feature's decoder rows in two models [d_sae]; 0 where one is 0.
+        """Cosine of each feature's decoder rows in two models [d_sae]; 0 where a row is 0.
 
-        It means something only where the models share a basis, as a base and its fine-tune do; where they do not it is
-        about 0 ± 1 / √d_in.
+        It is meaningful only if the models share a basis, as a base model and its fine-tune do; otherwise it is about
+        0 ± 1 / √d_in.
 
         Raises
         ------
         MismatchError
-            If a model is not in it, or their widths differ.
+            If the crosscoder lacks one of the models, or their widths differ.
         """
         x, y = (self.sae.W_dec[:, self._columns(name)].double().cpu().numpy() for name in (a, b))
         if x.shape != y.shape:
@@ -102,14 +115,14 @@ class Crosscoder:
         return cosines
 
     def of(self, model: str) -> SAE:
-        """The part of one model, in its own units: encoder, decoder and bias are its own, b_enc and threshold shared.
+        """One model's part as an SAE in that model's units; models share b_enc and the threshold.
 
-        Encoding with it takes the other models' activations to be what their decoder biases say.
+        Encoding with it assumes that the other models' activations equal their decoder biases.
 
         Raises
         ------
         MismatchError
-            If there is no such model.
+            If the crosscoder lacks the model.
         """
         columns, scale = self._columns(model), self.scales[self.models.index(model)]
         return replace(
@@ -120,12 +133,12 @@ class Crosscoder:
         )
 
     def encode(self, activations: Mapping[str, Tensor]) -> sparse.csr_matrix:
-        """Sparse features [n_tokens, d_sae] of every model's activations [n_tokens, d_in] on the same tokens.
+        """Encode the activations [n_tokens, d_in] of all models on the same tokens into features [n_tokens, d_sae].
 
         Raises
         ------
         MismatchError
-            If a model is missing, has another width, or other tokens than the rest.
+            If a model is missing, or its width or number of tokens is wrong.
         """
         for name, width in zip(self.models, self.widths, strict=True):
             if name in activations and activations[name].shape[1:] != (width,):
@@ -136,7 +149,7 @@ class Crosscoder:
         return self.sae.encode(joined(activations, dict(zip(self.models, self.scales, strict=True))))
 
     def decode(self, features: sparse.csr_matrix) -> dict[str, NDArray[np.float32]]:
-        """Model → its reconstructed activations [n_tokens, d_in], in its own units."""
+        """Reconstruct activations: model → [n_tokens, d_in], in its own units."""
         rows = self.sae.decode(features)
         return {
             name: rows[:, self._columns(name)] / np.float32(scale)
@@ -153,22 +166,22 @@ class Crosscoder:
 
     @classmethod
     def load(cls, folder: str | Path) -> Crosscoder:
-        """Read what `save` wrote.
+        """Read a crosscoder that `save` wrote.
 
         Raises
         ------
         FormatError
-            As `SAE.load`; if it is an SAE of one model, or what it says of the models contradicts its weights.
+            As `SAE.load`; also if the SAE belongs to a single model, or the models contradict the weights.
         """
         sae = SAE.load(folder)
         metadata = dict(sae.metadata)
-        found = metadata.pop(SECTION, None)
-        if not isinstance(found, list) or not all(isinstance(model, dict) for model in found):
+        section = metadata.pop(SECTION, None)
+        if not isinstance(section, list) or not all(isinstance(model, dict) for model in section):
             raise FormatError(
-                f"{folder}: no crosscoder: expected a list of models under metadata.{SECTION} in cfg.json, found "
-                f"{type(found).__name__}"
+                f"{folder}: not a crosscoder: expected a list of models under metadata.{SECTION} in cfg.json, found "
+                f"{type(section).__name__}"
             )
-        models = [Settings(model, f"{folder}: model {place} of {SECTION}") for place, model in enumerate(found)]
+        models = [Settings(model, f"{folder}: model {place} of {SECTION}") for place, model in enumerate(section)]
         names, widths = [m.text("name") for m in models], [m.integer("d_in") for m in models]
         scales = [float(m.number("scale")) for m in models]
         try:

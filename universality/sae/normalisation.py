@@ -1,10 +1,11 @@
-"""Normalisation of each token's activations before an SAE encodes them, and back.
+"""Normalisation of each token's activations before an SAE encodes them, and its inverse.
 
 - ``none``
-- ``layer_norm``: y = (x − mean) / (std + 1e-5), with the standard deviation of n − 1; x̂ = ŷ · std + mean
+- ``layer_norm``: y = (x − mean) / (std + 1e-5), with the unbiased standard deviation; x̂ = ŷ · std + mean
 - ``constant_norm_rescale``: y = x · √d_in / ‖x‖; x̂ = ŷ · ‖x‖ / √d_in
 
-The names and equations are SAELens's; OpenAI's SAEs use the first of them, Llamascopium's ``token-wise`` the second.
+Names and equations are those of SAELens. OpenAI's SAEs use ``layer_norm``; Llamascopium's ``token-wise`` is
+``constant_norm_rescale``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ NORMALISATIONS = ("none", "layer_norm", "constant_norm_rescale")
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Of some tokens: y = (x − shift) / divisor, x̂ = ŷ · size + shift; each [n_tokens, 1]."""
+    """Shifts and sizes [n_tokens, 1] of some tokens: y = (x − shift) / divisor, x̂ = ŷ · size + shift."""
 
     shift: Tensor
     size: Tensor
@@ -28,22 +29,22 @@ class Normalisation:
 
     @classmethod
     def of(cls, x: Tensor, name: str) -> Normalisation:
-        """By one of the names above but ``none``."""
+        """Measure tokens x [n_tokens, d_in]; ``name`` is one of the above other than ``none``."""
         if name == "layer_norm":
             shift, size = x.mean(dim=1, keepdim=True), x.std(dim=1, keepdim=True)
-            return cls(shift, size, size + 1e-5)
+            return cls(shift, size, size + 1e-5)  # as SAELens: encoding divides by it, decoding does not multiply by it
         size = x.norm(dim=1, keepdim=True) / math.sqrt(x.shape[1])
         return cls(torch.zeros_like(size), size, size.clamp_min(torch.finfo(x.dtype).tiny))
 
     def apply(self, x: Tensor) -> Tensor:
-        """What the SAE encodes."""
+        """Normalise activations, as the SAE encodes them."""
         return (x - self.shift) / self.divisor
 
     def undo(self, y: Tensor) -> Tensor:
-        """Reconstructions in the activations' own units."""
+        """Convert reconstructions back to the activations' own units."""
         return y * self.size + self.shift
 
 
 def normalised(x: Tensor, name: str) -> Tensor:
-    """Activations [n_tokens, d_in] as an SAE with this ``normalize_activations`` sees them."""
+    """Activations [n_tokens, d_in] as an SAE with this ``normalize_activations`` encodes them."""
     return x if name == "none" else Normalisation.of(x, name).apply(x)

@@ -1,4 +1,4 @@
-"""How good an SAE is, on tokens it has not seen."""
+"""Quality of an SAE on held-out tokens."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ Replacement = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class QualityReport:
-    """What `Quality.compute` returns."""
+    """Result of `Quality.compute`."""
 
     n_tokens: int
-    """Tokens measured."""
+    """Number of tokens."""
     explained_variance: float
     """1 − Σ‖x − x̂‖² / Σ‖x − mean‖²."""
     typical: Typical
-    """Explained variance of the median token, and how much of the variance few tokens have."""
+    """Explained variance of the median token, and the share of the variance that outlying tokens have."""
     mse: float
-    """Squared error averaged over tokens and d_in, in the activations' units squared."""
+    """Mean squared error over tokens and d_in, in the activations' units squared."""
     l0: float
-    """Features that fire on a token, on average."""
+    """Mean number of features that fire on a token."""
     alive_share: float
     """Share of features that fired at least once."""
     density: NDArray[np.float64]
     """Share of tokens on which each feature fires [d_sae]."""
 
     def density_histogram(self, bins_a_decade: int = 4) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Living features by log10 of their density: counts [n_bins] and edges [n_bins + 1], from 1 / n_tokens to 1."""
+        """Histogram of log10 density over living features: counts [n_bins] and edges [n_bins + 1], up to 0."""
         lowest = math.floor(-math.log10(self.n_tokens))
         edges = np.linspace(lowest, 0, -lowest * bins_a_decade + 1) if lowest else np.array([-1.0, 0.0])
         counts, _ = np.histogram(np.log10(self.density[self.density > 0]), edges)
         return counts, edges
 
     def as_dict(self) -> dict[str, Any]:
-        """What JSON holds: the numbers, and the histogram in place of the densities."""
+        """Values for JSON, with the histogram in place of the densities."""
         counts, edges = self.density_histogram()
         return {
             "n_tokens": self.n_tokens,
@@ -62,12 +62,23 @@ class QualityReport:
 
 
 class Quality:
-    """Streaming: `update` with activations, then `compute`.
+    """Streaming quality of an SAE: `update` with activations, then `compute`.
 
     Parameters
     ----------
     sae
         The SAE to measure.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from universality.sae import SAE, Quality
+    >>> sae = SAE(torch.eye(2), torch.zeros(2), torch.eye(2), torch.zeros(2), architecture="topk", k=1)
+    >>> quality = Quality(sae)
+    >>> quality.update(torch.tensor([[2.0, 0.0], [0.0, 2.0], [2.0, 1.0]]))
+    >>> report = quality.compute()
+    >>> report.l0, report.alive_share, round(report.mse, 3)
+    (1.0, 1.0, 0.167)
     """
 
     def __init__(self, sae: SAE) -> None:
@@ -78,7 +89,7 @@ class Quality:
         self._sum_of_squares = 0.0
         self._firings = np.zeros(sae.d_sae, np.int64)
         self._typical = TypicalToken()
-        self._origin = sae.b_dec.cpu().numpy()  # sums are taken about it, else they would cancel
+        self._origin = sae.b_dec.cpu().numpy()  # sums about 0 would cancel where the mean is large
 
     def update(self, x: Tensor, features: sparse.csr_matrix | None = None) -> None:
         """Add tokens.
@@ -88,7 +99,7 @@ class Quality:
         x : [n_tokens, d_in]
             Activations.
         features
-            Their encoding, where it is at hand.
+            Their encoding, if it is already known.
         """
         features = self.sae.encode(x) if features is None else features
         rows = x.detach().to("cpu", torch.float32).numpy()
@@ -107,16 +118,16 @@ class Quality:
         return torch.from_numpy((self._sum / max(self._n_tokens, 1) + self._origin).astype(np.float32))
 
     def compute(self) -> QualityReport:
-        """The numbers so far.
+        """Compute the quality on the tokens so far.
 
         Raises
         ------
         ModelError
-            If there were no tokens, or their activations are all the same.
+            If there were no tokens, or their activations are all equal.
         """
         n = self._n_tokens
         total = self._sum_of_squares - float(self._sum @ self._sum) / n if n else 0.0
-        if total <= 1e-6 * self._sum_of_squares:  # of equal tokens rounding leaves a trace
+        if total <= 1e-6 * self._sum_of_squares:  # rounding alone, of equal tokens
             raise ModelError(f"the quality of an SAE needs activations that vary; found {n} tokens without variance")
         return QualityReport(
             n_tokens=n,
@@ -131,29 +142,29 @@ class Quality:
 
 @dataclass(frozen=True)
 class LossRecovered:
-    """A model's loss with its activations as they are, reconstructed, and ablated; in the loss's units (nats)."""
+    """A model's loss, in nats, with its activations unchanged, reconstructed and ablated."""
 
     clean: float
-    """Untouched."""
+    """Loss with unchanged activations."""
     spliced: float
-    """Reconstructed by the SAE."""
+    """Loss with activations reconstructed by the SAE."""
     zero: float
-    """Replaced by 0."""
+    """Loss with activations replaced by 0."""
     mean: float
-    """Replaced by their mean."""
+    """Loss with activations replaced by their mean."""
 
     @property
     def over_zero(self) -> float:
-        """(zero − spliced) / (zero − clean): 1 is lossless, 0 no better than 0; NaN where 0 does no harm."""
+        """(zero − spliced) / (zero − clean): 1 is lossless, 0 no better than zeros; NaN if zeros do no harm."""
         return _recovered(self.zero, self.spliced, self.clean)
 
     @property
     def over_mean(self) -> float:
-        """The same against the mean, the harder baseline."""
+        """(mean − spliced) / (mean − clean): the same against the mean, a harder baseline."""
         return _recovered(self.mean, self.spliced, self.clean)
 
     def as_dict(self) -> dict[str, float | None]:
-        """What JSON holds; None for NaN."""
+        """Values for JSON, with None for NaN."""
         numbers = {
             "clean": self.clean,
             "spliced": self.spliced,
@@ -170,16 +181,16 @@ def _recovered(ablated: float, spliced: float, clean: float) -> float:
 
 
 def loss_recovered(sae: SAE, loss_with: Callable[[Replacement], float], mean: Tensor) -> LossRecovered:
-    """How much of the model's loss the reconstruction keeps.
+    """Measure how much of the model's loss the reconstruction keeps.
 
     Parameters
     ----------
     sae
-        What reconstructs.
+        The SAE that reconstructs activations.
     loss_with
-        The model's mean loss when its activations [n_tokens, d_in] are replaced by what a function makes of them.
+        Returns the model's mean loss when a function is applied to its activations [n_tokens, d_in].
     mean : [d_in]
-        Mean activation, as `Quality.mean`.
+        Mean activation, as `Quality.mean` gives it.
     """
     return LossRecovered(
         clean=loss_with(lambda x: x),

@@ -1,7 +1,7 @@
-"""In what two SAEs differ besides their seed, as far as their files record it.
+"""Differences between two SAEs besides their seed, as far as their files record them.
 
-Two SAEs of one model are a ceiling for comparisons of models only where nothing but the seed differs. Tools record
-different things under different names, so only what both SAEs record under one name is compared.
+Two SAEs of one model are a ceiling for comparisons between models only if nothing but the seed differs. Tools record
+different settings under different names, so only settings that both SAEs record under one name are compared.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 from universality.sae.formats.stated_hook import stated_hook
 from universality.sae.sae import SAE
 
-# Names of what decides what an SAE learns; a file also holds run names, paths, devices, versions and dates.
+# Names of settings that influence what an SAE learns; files also hold run names, paths, devices, versions and dates.
 _LEARNT_FROM = re.compile(
     r"token|step|epoch|batch|rate|^lr|^l[01](_|$)|sparsity|lambda|penalty|coeff|warm|decay|anneal|aux|bandwidth|beta|"
     r"dataset|blocks_hash|context|ctx|prepend_bos|dict_class|group|optimizer|target|norm|topk|resample_at|dead_after|"
@@ -25,31 +25,31 @@ _LONGEST = 40  # characters of a value that are shown
 
 @dataclass(frozen=True)
 class Difference:
-    """One setting that two SAEs do not share, and what it is for each, as text."""
+    """A setting in which two SAEs differ, with both values as text."""
 
     name: str
     a: str
     b: str
 
     def __str__(self) -> str:
-        """As in ``k (16 and 32)``."""
+        """Text such as ``k (16 and 32)``."""
         return f"{self.name} ({self.a} and {self.b})"
 
 
 def differences(a: SAE, b: SAE, *, one_model: bool = True) -> list[Difference]:
-    """What two SAEs record that is not equal, seeds left out.
+    """List the recorded settings in which two SAEs differ, except seeds.
 
     Parameters
     ----------
     a, b
-        Any two.
+        The SAEs.
     one_model
-        Whether both are of one model. If not, the model and the hook that they record may differ.
+        Whether both belong to one model. If not, the recorded model and hook may differ.
 
     Returns
     -------
     list of Difference
-        Architecture and settings first, then what they were trained on and how; empty where they agree.
+        Architecture and settings first, then the training; empty if the SAEs agree.
     """
     ours, theirs = _settings(a, one_model), _settings(b, one_model)
     shared = [name for name in ours if name in theirs and ours[name] != theirs[name]]
@@ -57,24 +57,24 @@ def differences(a: SAE, b: SAE, *, one_model: bool = True) -> list[Difference]:
 
 
 def training_recorded(a: SAE, b: SAE) -> bool:
-    """Whether both record at least one same thing of their training, so that a difference could show."""
+    """Whether both record at least one common setting of their training, so that a difference could show."""
     return bool(dict(_learnt_from(a.metadata)).keys() & dict(_learnt_from(b.metadata)).keys())
 
 
 def _settings(sae: SAE, one_model: bool) -> dict[str, Any]:
     names = ["architecture", "d_sae", "k", "nested", "apply_b_dec_to_input", "normalize_activations"]
     names += ["d_in"] if one_model else []
-    found = {name: getattr(sae, name) for name in names}
+    settings = {name: getattr(sae, name) for name in names}
     loaded = sae.metadata.get("loaded")
     if isinstance(loaded, Mapping) and loaded.get("format"):
-        found["tool"] = str(loaded["format"]).split(" (")[0]  # two tools train differently, whatever they record
+        settings["tool"] = str(loaded["format"]).split(" (")[0]  # two tools train differently, whatever they record
     for name, value in _learnt_from(sae.metadata):
-        found.setdefault(name, value)
+        settings.setdefault(name, value)
     if one_model:
-        found |= {name: value for name, value in _leaves(sae.metadata) if _OF_MODEL.search(name)}
+        settings |= {name: value for name, value in _leaves(sae.metadata) if _OF_MODEL.search(name)}
         hook = stated_hook(sae.metadata)
-        found |= {} if hook is None else {"hook": hook}
-    return {name: value for name, value in found.items() if value is not None}
+        settings |= {} if hook is None else {"hook": hook}
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _learnt_from(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -83,7 +83,7 @@ def _learnt_from(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _leaves(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Names and values, those of nested objects without the names above them."""
+    """Names and values, where those of nested objects lose the names of their sections."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _leaves(value)

@@ -2,13 +2,16 @@
 
     a = activation(W_encᵀ (x − b_dec) + b_enc),    x̂ = W_decᵀ a + b_dec
 
-with ``activation`` as in the file of the architecture; without ``apply_b_dec_to_input``, a = activation(W_encᵀ x +
-b_enc). x, a and x̂ are in the activations' own units: the scale used in training is folded into the biases.
+with ``activation`` as in the architecture's module; without ``apply_b_dec_to_input``, a = activation(W_encᵀ x + b_enc).
+x, a and x̂ are in the activations' own units: the scale s used in training is folded into the biases and thresholds,
+which changes nothing where activation(s z) = s activation(z), as for the architectures that are built in. One that is
+registered elsewhere may be no such function; its activations are activation(s z) / s.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,14 +29,16 @@ from torch import Tensor
 from universality.errors import FormatError, MismatchError, ModelError
 from universality.files import as_path, write_bytes
 from universality.sae import formats
-from universality.sae.architectures import architecture
-from universality.sae.architectures.base import Architecture
+from universality.sae.architectures import BUILT_IN, build_architecture
+from universality.sae.architectures.base import Architecture, AutogradArchitecture, FiringRule
 from universality.sae.compute import sparse_kernels as kernels
-from universality.sae.compute import torch_gradients as stock
+from universality.sae.compute import torch_gradients
 from universality.sae.compute.codes import Codes
+from universality.sae.compute.dense_gradients import activations
 from universality.sae.compute.products import linear
 from universality.sae.compute.selection import select
 from universality.sae.compute.sparse_gradients import tokens_a_task
+from universality.sae.compute.weights import own_parameters
 from universality.sae.compute.workers import ranges, share_out
 from universality.sae.formats import ours, saelens
 from universality.sae.formats.fields import fold_scale
@@ -43,12 +48,12 @@ from universality.sae.normalisation import NORMALISATIONS, Normalisation
 
 TOKENS_A_TASK = 1024
 LARGEST = 1e18
-"""Of an activation: its square, and its product with weights, float32 holds."""
+"""Largest activation that is accepted: float32 holds its square and its products with weights of ordinary size."""
 
 
 @dataclass(frozen=True, eq=False)
 class SAE:
-    """A sparse autoencoder that no longer learns. Its tensors are float32 and not to be written to.
+    """A trained sparse autoencoder. Its tensors are float32 and must not be written to.
 
     Raises
     ------
@@ -56,6 +61,21 @@ class SAE:
         If shapes disagree, a weight is NaN or infinite, or k does not suit the architecture.
     ModelError
         If the architecture is unknown.
+
+    Examples
+    --------
+    Two features, each the positive part of one coordinate:
+
+    >>> import torch
+    >>> from universality.sae import SAE
+    >>> sae = SAE(torch.eye(2), torch.zeros(2), torch.eye(2), torch.zeros(2), architecture="topk", k=1)
+    >>> codes = sae.encode(torch.tensor([[3.0, 1.0], [-1.0, -2.0]]))
+    >>> codes.toarray()
+    array([[3., 0.],
+           [0., 0.]], dtype=float32)
+    >>> sae.decode(codes)
+    array([[3., 0.],
+           [0., 0.]], dtype=float32)
     """
 
     W_enc: Tensor
@@ -67,21 +87,25 @@ class SAE:
     b_dec: Tensor
     """[d_in]."""
     architecture: str
-    """``topk``, ``batchtopk``, ``matryoshka``, ``relu`` or ``jumprelu``."""
+    """``topk``, ``batchtopk``, ``matryoshka``, ``relu``, ``jumprelu`` or a name given to `register_architecture`."""
     k: int | None = None
-    """Features that fire on a token (topk), or did in training on average (batchtopk, matryoshka)."""
+    """Number of features that fire on a token (topk), or fired on average in training (batchtopk, matryoshka)."""
     threshold: Tensor | None = None
     """[d_sae], in the activations' units: features fire above it (jumprelu, batchtopk, matryoshka)."""
     nested: tuple[int, ...] = ()
-    """Widths at which it may be cut with `prefix` (matryoshka)."""
+    """Widths at which `prefix` can cut the SAE (matryoshka)."""
     apply_b_dec_to_input: bool = True
-    """Whether the decoder's bias is subtracted before encoding."""
+    """Whether b_dec is subtracted before encoding."""
     normalize_activations: str = "none"
-    """What is done to each token's activations before all else: ``none``, ``layer_norm``, ``constant_norm_rescale``."""
+    """Normalisation of each token before all else: ``none``, ``layer_norm`` or ``constant_norm_rescale``."""
     scale: float = 1.0
-    """What activations were multiplied by in training. A record: the weights are in the activations' own units."""
+    """Factor that scaled activations in training. The weights are in the activations' own units nevertheless."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """What it was made from (model, site, seeds, tokens seen, …): anything that JSON holds."""
+    """Provenance (model, hook, seeds, tokens seen, …): anything that JSON holds."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of a registered architecture."""
+    parameters: Mapping[str, Tensor] = field(default_factory=dict)
+    """Own parameters [d_sae, …] of a registered architecture, in the units of training."""
 
     def __post_init__(self) -> None:
         if self.W_dec.ndim != 2:
@@ -92,29 +116,42 @@ class SAE:
             )
         shapes = {"W_enc": (self.d_in, self.d_sae), "b_enc": (self.d_sae,), "b_dec": (self.d_in,)}
         for name, shape in shapes.items():
-            found = tuple(getattr(self, name).shape)
-            if found != shape:
+            actual = tuple(getattr(self, name).shape)
+            if actual != shape:
                 raise FormatError(
                     f"{name}: expected shape {shape} beside a W_dec [d_sae, d_in] of {tuple(self.W_dec.shape)}, "
-                    f"found {found}"
+                    f"found {actual}"
                 )
         self._check_threshold()
+        self._check_parameters()
         for name in self._tensors():
             tensor = getattr(self, name).detach().to(torch.float32)
             if not _finite(tensor):
                 raise FormatError(f"{name} of the SAE holds NaN or infinity")
-            object.__setattr__(self, name, tensor)
+            object.__setattr__(self, name, tensor)  # how a frozen dataclass sets its own fields
         if self.architecture == "topk" and (self.k is None or not 1 <= self.k <= self.d_sae):
             raise FormatError(f"k of a topk SAE must be 1 to d_sae = {self.d_sae}, found {self.k}")
 
     def _check_threshold(self) -> None:
-        """Thresholds where the architecture, which must be known, asks for them, and nowhere else."""
+        """Check that there are thresholds if and only if the architecture uses them."""
         shape = None if self.threshold is None else tuple(self.threshold.shape)
-        expected = (self.d_sae,) if self._kind.has_threshold else None
+        expected = (self.d_sae,) if self._architecture.has_threshold else None
         if shape != expected:
             raise FormatError(f"threshold of a {self.architecture} SAE: expected shape {expected}, found {shape}")
         if any(not 0 < a < b for a, b in pairwise((*self.nested, self.d_sae))):
             raise FormatError(f"nested widths must rise to below d_sae = {self.d_sae}, found {list(self.nested)}")
+
+    def _check_parameters(self) -> None:
+        expected = {name: value.shape for name, value in own_parameters(self._architecture, self.d_sae).items()}
+        shapes = {name: value.shape for name, value in self.parameters.items()}
+        if shapes != expected:
+            raise FormatError(
+                f"parameters of a {self.architecture} SAE: expected shapes {_shown(expected)}, found {_shown(shapes)}"
+            )
+        parameters = {name: value.detach().to(torch.float32) for name, value in self.parameters.items()}
+        if bad := [name for name, value in parameters.items() if not _finite(value)]:
+            raise FormatError(f"{bad[0]} of the SAE holds NaN or infinity")
+        object.__setattr__(self, "parameters", parameters)
 
     def _tensors(self) -> tuple[str, ...]:
         return ours.TENSORS if self.threshold is None else (*ours.TENSORS, "threshold")
@@ -131,54 +168,56 @@ class SAE:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """Device that holds the weights."""
         return self.W_dec.device
 
     @property
     def awaits_scale(self) -> bool:
-        """Whether its weights are for activations that the caller is to multiply by √d_in / (their mean norm).
+        """Whether the weights expect activations that the caller multiplies by √d_in / (their mean norm).
 
-        So are SAELens's with ``expected_average_only_in``. `encode` leaves activations as they are, as SAELens does;
-        `scaled` makes an SAE that takes them in their own units. A run measures the factor and does so.
+        So do SAEs of SAELens with ``expected_average_only_in``. Like SAELens, `encode` leaves the multiplication to its
+        caller; `scaled` returns an SAE that takes activations in their own units. A run measures the factor.
         """
         return saelens.awaits_scale(self.metadata)
 
     def scaled(self, factor: float, **measured: Any) -> SAE:
-        """The SAE for activations in their own units, where this one is for activations times ``factor``.
+        """Convert an SAE for activations times ``factor`` into one for activations in their own units.
 
-        Codes and reconstructions are in the activations' own units too: what this one gives for x · factor, divided by
-        it.
+        Codes and reconstructions of x are then those of this SAE for x · factor, divided by the factor.
 
         Parameters
         ----------
         factor
-            For `awaits_scale`: √d_in divided by the mean norm of activations as the SAE was trained on.
+            For `awaits_scale`: √d_in divided by the mean norm of activations like those in training.
         measured
-            How the factor was found, for the metadata.
+            How the factor was measured, for the metadata.
 
         Raises
         ------
         ModelError
-            If the factor is not a finite number above 0, or activations are normalised per token besides.
+            If the factor is not a finite number above 0, or each token is normalised as well.
         """
         if not 0 < factor < math.inf or self.normalize_activations != "none":
             raise ModelError(
                 f"an SAE is scaled by a finite factor above 0, and not where each token is normalised; found {factor} "
                 f"and normalize_activations {self.normalize_activations!r}"
             )
-        fields = {name: getattr(self, name) for name in ("b_enc", "b_dec", "threshold")}
-        return replace(
-            self, **fold_scale(fields, factor), metadata=saelens.with_scale(self.metadata, factor, **measured)
-        )
+        fields = fold_scale({name: getattr(self, name) for name in ("b_enc", "b_dec", "threshold")}, factor)
+        if isinstance(self._architecture, AutogradArchitecture):
+            fields["scale"] = self.scale * factor  # its forward function is called on activations times the scale
+        return replace(self, **fields, metadata=saelens.with_scale(self.metadata, factor, **measured))
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the function it computes: weights, architecture and its settings; not of scale and metadata."""
+        """SHA-256 of the function that the SAE computes: weights, architecture and settings, but no metadata."""
         digest = hashlib.sha256(f"{self.architecture} {self.k} {self.apply_b_dec_to_input}".encode())
         if self.normalize_activations != "none":
             digest.update(f" {self.normalize_activations}".encode())
-        for name in self._tensors():
-            array = np.ascontiguousarray(getattr(self, name).cpu().numpy(), dtype="<f4")
+        if isinstance(self._architecture, AutogradArchitecture):
+            digest.update(f" {self.scale} {json.dumps(dict(self.settings), sort_keys=True)}".encode())
+        tensors = {name: getattr(self, name) for name in self._tensors()} | dict(sorted(self.parameters.items()))
+        for name, tensor in tensors.items():
+            array = np.ascontiguousarray(tensor.cpu().numpy(), dtype="<f4")
             digest.update(f" {name} {array.shape} ".encode())
             digest.update(array.tobytes())
         return digest.hexdigest()
@@ -186,15 +225,16 @@ class SAE:
     def to(self, device: torch.device | str) -> SAE:
         """The same SAE on another device."""
         moved = {name: getattr(self, name).to(device) for name in self._tensors()}
-        return replace(self, **moved)
+        parameters = {name: value.to(device) for name, value in self.parameters.items()}
+        return replace(self, **moved, parameters=parameters)
 
     def prefix(self, width: int) -> SAE:
-        """The SAE of the first ``width`` features; its codes are the first columns of the whole one's.
+        """The SAE of the first ``width`` features; its codes are the first columns of this SAE's codes.
 
         Raises
         ------
         ModelError
-            If it was not trained to be cut at this width.
+            If ``width`` is neither a nested width nor d_sae.
         """
         if width not in (*self.nested, self.d_sae):
             nested = ", ".join(map(str, self.nested)) or "none"
@@ -206,21 +246,22 @@ class SAE:
             W_dec=self.W_dec[:width],
             threshold=None if self.threshold is None else self.threshold[:width],
             nested=tuple(n for n in self.nested if n < width),
+            parameters={name: value[:width] for name, value in self.parameters.items()},
         )
 
     @torch.no_grad()
     def encode(self, x: Tensor | NDArray[np.floating]) -> sparse.csr_matrix:
-        """Sparse features.
+        """Encode activations into sparse features.
 
         Parameters
         ----------
         x : [n_tokens, d_in]
-            Activations; each token is encoded by itself, so batches may be cut anywhere (but for rounding).
+            Activations. Each token is encoded by itself: how tokens are cut into batches matters only to rounding.
 
         Returns
         -------
         csr_matrix [n_tokens, d_sae]
-            float32, in the activations' units; indices rise within a row, zeros are not stored.
+            float32, in the activations' own units; indices rise within a row, zeros are not stored.
 
         Raises
         ------
@@ -228,6 +269,8 @@ class SAE:
             If x is not [n_tokens, d_in].
         FormatError
             If x holds NaN, infinity, or numbers beyond `LARGEST`.
+        ModelError
+            If the forward function of a registered architecture returns anything but activations of at least 0.
         """
         rows = torch.as_tensor(x)
         self._check_rows(rows, self.d_in, "activations")
@@ -236,13 +279,15 @@ class SAE:
         if self.normalize_activations != "none":
             rows = Normalisation.of(rows, self.normalize_activations).apply(rows)
         tasks = ranges(len(rows), tokens_a_task(self.d_sae))
-        rule = self._kind.inference(self.threshold)
+        # activations that an own forward function gave are selected by their sign
+        own_forward = isinstance(self._architecture, AutogradArchitecture)
+        rule = FiringRule() if own_forward else self._architecture.inference(self.threshold)
         if not tasks:
             return sparse.csr_matrix((0, self.d_sae), dtype=np.float32)
         if self.device.type == "cpu":
-            return Codes.concatenate(share_out(lambda part: select(self._pre(rows[part]), rule), tasks)).csr()
-        found = (stock.select(self._pre(rows[part]), rule) for part in tasks)
-        return sparse.vstack([_csr(entries) for entries in found], format="csr")
+            return Codes.concatenate(share_out(lambda part: select(self._to_select(rows[part]), rule), tasks)).csr()
+        entries = (torch_gradients.select(self._to_select(rows[part]), rule) for part in tasks)
+        return sparse.vstack([_csr(part) for part in entries], format="csr")
 
     @overload
     def decode(self, features: Tensor, like: Tensor | None = None) -> Tensor: ...
@@ -250,15 +295,15 @@ class SAE:
     def decode(self, features: sparse.csr_matrix, like: Tensor | None = None) -> NDArray[np.float32]: ...
     @torch.no_grad()
     def decode(self, features: Tensor | sparse.csr_matrix, like: Tensor | None = None) -> Tensor | NDArray[np.float32]:
-        """Activations from features.
+        """Reconstruct activations from features.
 
         Parameters
         ----------
         features : [n_tokens, d_sae]
             What `encode` returned, or a dense tensor.
         like : [n_tokens, d_in]
-            The activations that were encoded. An SAE that normalises them reconstructs normalised ones, unless it is
-            shown these; to others they make no difference.
+            The activations that were encoded. An SAE with ``normalize_activations`` needs them to return to the
+            activations' own units, and otherwise reconstructs normalised activations; other SAEs ignore them.
 
         Returns
         -------
@@ -286,45 +331,53 @@ class SAE:
         return out
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """``decode(encode(x))`` of activations [n_tokens, d_in], on their device."""
+        """Return ``decode(encode(x))`` for activations [n_tokens, d_in], on their device."""
         return torch.from_numpy(self.decode(self.encode(x), like=x)).to(x.device, x.dtype)
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``cfg.json`` and ``sae_weights.safetensors`` as SAELens names them; returns the folder.
+        """Write ``cfg.json`` and ``sae_weights.safetensors``, the file names of SAELens; returns the folder.
 
-        Equal SAEs are equal files. An SAE that stands there is replaced.
+        Equal SAEs give equal files. An SAE that is already there is replaced.
         """
-        tensors = {name: getattr(self, name) for name in self._tensors()}
-        ours.write(as_path(folder), tensors, self._settings(), dict(self.metadata))
+        tensors = {name: getattr(self, name) for name in self._tensors()} | dict(self.parameters)
+        ours.write(as_path(folder), tensors, self._config(), dict(self.metadata))
         return as_path(folder)
 
     def export(self, folder: str | Path) -> Path:
-        """`save`, for others: with the names that SAELens looks for in its metadata, and a model card ``README.md``.
+        """Write as `save` does, with the metadata that SAELens looks for and a model card ``README.md``.
 
-        SAELens 6 and later reads the folder with ``SAE.load_from_disk``. It knows batchtopk and matryoshka as
-        jumprelu, which is what they are once trained.
+        SAELens 6 and later reads the folder with ``SAE.load_from_disk``. To SAELens batchtopk and matryoshka are
+        jumprelu, which is what they compute once trained.
+
+        Raises
+        ------
+        ModelError
+            If the architecture is one that SAELens does not have.
         """
+        if self.architecture not in BUILT_IN:
+            raise ModelError(f"SAELens has no architecture {self.architecture!r}; write the SAE with save instead")
         replace(self, metadata=saelens_metadata(self.metadata)).save(folder)
-        card = model_card(as_path(folder).name, self._settings(), (self.d_in, self.d_sae), self.metadata)
+        card = model_card(as_path(folder).name, self._config(), (self.d_in, self.d_sae), self.metadata)
         write_bytes(as_path(folder) / "README.md", card.encode())
         return as_path(folder)
 
     @classmethod
     def load(cls, path: str | Path) -> SAE:
-        """Read an SAE of ours or of another tool from its folder, or from a file in it.
+        """Read an SAE of this or another tool from its folder, or from a file in it.
 
         Parameters
         ----------
         path
-            A folder, a file, ``owner/repository@revision:path`` on the Hugging Face hub, or ``release/id`` of SAELens's
-            directory (`universality.sae.formats.hub_names`). An SAE of ours, SAELens (of 6 and before), sparsify,
-            dictionary_learning, Llamascopium, Gemma Scope or OpenAI: recognised by its files. It encodes as in its own
-            library; see `universality.sae.formats`.
+            A folder, a file in it, ``owner/repository@revision:path`` on the Hugging Face hub, or ``release/id`` of
+            SAELens's directory (`universality.sae.formats.hub_names`). The SAE was saved here or by SAELens (6 or
+            earlier), sparsify, dictionary_learning, Llamascopium, Gemma Scope or OpenAI; it is recognised by its files
+            and encodes as in the library that wrote it (`universality.sae.formats`).
 
         Raises
         ------
         FormatError
-            If a file is missing, torn or contradicts itself, or holds what this class cannot: gates, a transcoder.
+            If a file is missing, corrupt or contradicts itself, if the SAE is of a kind that this class cannot hold
+            (gates, a transcoder), or its architecture is not registered.
         """
         place = hub_place(path)
         file = as_path(path) if place is None else fetch_sae(place)
@@ -336,8 +389,8 @@ class SAE:
         except (FormatError, ModelError) as error:
             raise FormatError(f"{path}: {error}") from None
 
-    def _settings(self) -> dict[str, Any]:
-        return {
+    def _config(self) -> dict[str, Any]:
+        config = {
             "architecture": self.architecture,
             "k": self.k,
             "apply_b_dec_to_input": self.apply_b_dec_to_input,
@@ -345,33 +398,38 @@ class SAE:
             "scale": self.scale,
             "nested": list(self.nested),
         }
+        return config if self.architecture in BUILT_IN else {**config, "settings": dict(self.settings)}
 
     @cached_property
-    def _kind(self) -> Architecture:
-        return architecture(self.architecture, {"k": self.k, "nested": self.nested})
+    def _architecture(self) -> Architecture:
+        return build_architecture(self.architecture, {"k": self.k, "nested": self.nested, **self.settings})
 
     @cached_property
     def _encoder(self) -> tuple[Tensor, Tensor]:
-        """Feature-major encoder and the bias with the decoder's folded in."""
+        """Feature-major encoder, and its bias with b_dec folded in: one product gives pre-activations."""
         rows = self.W_enc.T.contiguous()
         return rows, self.b_enc - rows @ self.b_dec if self.apply_b_dec_to_input else self.b_enc
 
     @cached_property
     def _decoder(self) -> NDArray[np.float32]:
-        """W_dec by rows, on the CPU; other tools keep it by columns."""
+        """W_dec by rows on the CPU; tensors of other tools may be stored by columns."""
         rows: NDArray[np.float32] = self.W_dec.contiguous().cpu().numpy()
         return rows
 
     def _denormalised(self, rows: Tensor | NDArray[np.float32], like: Tensor) -> Tensor | NDArray[np.float32]:
-        """Rows [n_tokens, d_in] in the units of the activations that they reconstruct."""
-        made = torch.as_tensor(rows)
-        seen = torch.as_tensor(like).to(made.device, torch.float32)
-        self._check_rows(seen, self.d_in, "activations")
-        out = Normalisation.of(seen, self.normalize_activations).undo(made)
+        """Undo the normalisation of reconstructions [n_tokens, d_in] of the activations ``like``."""
+        normalised = torch.as_tensor(rows)
+        originals = torch.as_tensor(like).to(normalised.device, torch.float32)
+        self._check_rows(originals, self.d_in, "activations")
+        out = Normalisation.of(originals, self.normalize_activations).undo(normalised)
         return out if isinstance(rows, Tensor) else out.numpy()
 
-    def _pre(self, rows: Tensor) -> Tensor:
-        return linear(rows, *self._encoder)
+    def _to_select(self, rows: Tensor) -> Tensor:
+        """Pre-activations [n_tokens, d_sae], or activations where the architecture has its own forward function."""
+        pre = linear(rows, *self._encoder)
+        if not isinstance(self._architecture, AutogradArchitecture):
+            return pre
+        return activations(self._architecture, pre * self.scale, self.parameters) / self.scale
 
     def _check_rows(self, rows: Any, width: int, what: str) -> None:
         if len(rows.shape) != 2 or rows.shape[1] != width:
@@ -379,22 +437,28 @@ class SAE:
 
 
 def _finite(tensor: Tensor) -> bool:
-    """Whether it holds neither NaN nor infinity. One of them makes the sum one, which takes no memory to see."""
+    """Whether a tensor holds neither NaN nor infinity."""
+    # NaN or infinity anywhere makes the sum NaN or infinite, which needs no second array; a finite sum settles it. The
+    # sum of finite numbers may overflow, and then each is looked at.
     return bool(tensor.sum().isfinite()) or bool(torch.isfinite(tensor).all())
 
 
 def _check_size(rows: Tensor) -> None:
-    """All numbers, float32 already, are such that products with weights of ordinary size are finite."""
+    """Check that float32 activations are small enough for products with weights to be finite."""
     if not rows.numel():
         return
     low, high = torch.aminmax(rows)
-    if bool(low >= -LARGEST) and bool(high <= LARGEST):  # false of NaN
+    if bool(low >= -LARGEST) and bool(high <= LARGEST):  # false for NaN
         return
     row, column = (~(rows.abs() <= LARGEST)).nonzero()[0].tolist()
     what = f"numbers beyond ±{LARGEST:g}" if bool(rows[row, column].isfinite()) else "NaN or infinity"
     raise FormatError(f"the activations hold {what}, first at row {row}, column {column}")
 
 
-def _csr(entries: stock.Entries) -> sparse.csr_matrix:
+def _shown(shapes: Mapping[str, torch.Size]) -> str:
+    return ", ".join(f"{name} {list(shape)}" for name, shape in sorted(shapes.items())) or "none"
+
+
+def _csr(entries: torch_gradients.Entries) -> sparse.csr_matrix:
     token, feature, values = (t.cpu().numpy() for t in (entries.token, entries.feature, entries.values))
     return sparse.csr_matrix((values, (token, feature)), shape=entries.shape)

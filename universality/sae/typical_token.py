@@ -1,9 +1,10 @@
-"""Explained variance of the typical token, which few tokens of large norm cannot raise.
+"""Explained variance of the typical token, which a few tokens of large norm cannot raise.
 
-    1 − ‖x − x̂‖² / ‖x − centre‖²,  the median over tokens
+    median over tokens of  1 − ‖x − x̂‖² / ‖x − centre‖²
 
-Explained variance pooled over tokens weighs each by its squared distance from the mean: one token in 500 of 300 times
-the norm has 99% of it. The centre is the geometric median of the first tokens, which those cannot move.
+Explained variance pooled over tokens weighs each token by its squared distance from the mean: one token in 500 with 300
+times the norm has 99% of the weight. The centre is the geometric median of the first tokens, which such tokens cannot
+move.
 """
 
 from __future__ import annotations
@@ -14,25 +15,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from universality.sae.training.initialisation import OUTLYING, geometric_median
+from universality.sae.activation_summary import OUTLYING, geometric_median
 
 CENTRE_TOKENS = 4096
 
 
 @dataclass(frozen=True)
 class Typical:
-    """What `TypicalToken.compute` returns."""
+    """Result of `TypicalToken.compute`."""
 
     explained_variance: float
-    """Median over tokens."""
+    """Median over tokens of the explained variance."""
     outlying_share: float
-    """Share of tokens farther from the centre than `OUTLYING` times the median distance."""
+    """Share of tokens that are farther from the centre than `OUTLYING` times the median distance."""
     outlying_variance: float
     """Their share of the squared distances of all tokens."""
 
 
 class TypicalToken:
-    """Streaming: `update` with tokens, then `compute`. Two numbers a token are kept."""
+    """Streaming statistic: `update` with tokens, then `compute`. Stores two numbers a token."""
 
     def __init__(self) -> None:
         self._centre: NDArray[np.float32] | None = None
@@ -48,9 +49,10 @@ class TypicalToken:
             self._measure()
 
     def compute(self) -> Typical:
-        """The numbers so far; there must be a token that differs from the others."""
+        """Compute the statistic of the tokens so far, which must not all be equal."""
         self._measure()
         errors, squares = np.concatenate(self._errors), np.concatenate(self._squares)
+        # a token at the centre has no variance to explain
         explained = 1 - errors / np.maximum(squares, np.finfo(np.float32).tiny)
         limit = OUTLYING**2 * np.median(squares)
         outlying = (squares > limit) & (limit > 0)
@@ -61,7 +63,7 @@ class TypicalToken:
         )
 
     def _measure(self) -> None:
-        """Distances of the waiting tokens; the first of them decide the centre."""
+        """Measure the distances of the waiting tokens; the first ones determine the centre."""
         if not self._waiting:
             return
         rows = np.concatenate(self._waiting)

@@ -1,32 +1,39 @@
-"""The one Similarity: scores between the features of two sides, made a block of rows at a time.
+"""`Similarity`: scores between the features of two sides, computed a block of rows at a time.
 
 Terms: a *row* is a feature of the first side, a *column* a feature of the second; *dead* is one for which the
 measure is not defined (it never fires on the tokens, or does not vary). Matching, heatmaps and families see
-only this class. A new measure is one file with a `BlockSource` (over tokens: a `TokenSource`) and one constructor in
-`universality.similarity.constructors`.
+only this class. A new measure over tokens is one file with a `TokenSource` and a line in
+`universality.similarity.measures`; one of weights is a `BlockSource`, most simply two factors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.errors import UniversalityError
-from universality.similarity.constructors import Measures
-from universality.similarity.engine.best_partners import Best, TopK
+from universality.similarity.engine.block_source import DEFAULT_BUDGET, Best, BlockSource, TopK
+from universality.similarity.engine.factors import dense_source, factor_source
 from universality.similarity.engine.group_sums import GroupMoments
 from universality.similarity.engine.token_source import TokenSource
+from universality.similarity.measures import token_measure
+from universality.similarity.measures.decoder import decoder_source
+from universality.similarity.measures.logit_weights import logit_source
 from universality.similarity.measures.masked import Coverage
+
+if TYPE_CHECKING:
+    from universality.features.storage.store import FeatureStore
+    from universality.similarity.measures.alignment import Alignment
 
 RowsLike: TypeAlias = slice | npt.ArrayLike
 
 
-class Similarity(Measures):
-    """A matrix of scores [n_rows, n_cols] that is never held whole unless it fits.
+class Similarity:
+    """A matrix of scores [n_rows, n_cols] that is never held whole unless it fits into memory.
 
     Use a constructor: `activation`, `firing`, `attribution`, `masked_cosine`, `coverage` compare over tokens, `logit`
     and `decoder` compare weights; or `from_dense`, `from_factors`.
@@ -38,8 +45,223 @@ class Similarity(Measures):
     [0, 1]
     """
 
+    def __init__(self, source: BlockSource) -> None:
+        self._source = source
+
+    @classmethod
+    def over_tokens(
+        cls,
+        measure: str,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    ) -> Self:
+        """Compare by a measure over tokens, named as in `universality.similarity.measures.TOKEN_MEASURES`.
+
+        Other parameters and errors as for `activation`; an unknown name is a `UniversalityError`.
+        """
+        return cls(token_measure(measure).of(a, b, memory_budget, documents, rows))
+
+    @classmethod
+    def activation(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        measure: Literal["pearson", "cosine"] = "pearson",
+    ) -> Self:
+        """Compare activations over the same tokens by Pearson's r, or by the cosine.
+
+        Parameters
+        ----------
+        a, b
+            Stores written from the same tokens; may be one store.
+        memory_budget
+            Bytes for the two stores in memory (A counts twice), and again for an array of features x features.
+            Stores that do not fit are read slice by slice, scores that do not fit are computed on demand.
+        documents
+            Only the tokens of these documents (indices into the document table).
+        rows
+            (rows_a, rows_b): row ``rows_a[p]`` of A is paired with row ``rows_b[p]`` of B; for nulls.
+        measure
+            "pearson", or "cosine" for the same without subtracting the means.
+
+        Raises
+        ------
+        MismatchError
+            When the stores saw different tokens.
+        UniversalityError
+            When ``documents`` or ``rows`` are out of range, empty, or both given.
+
+        References
+        ----------
+        Bricken et al. 2023, *Towards Monosemanticity*.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from scipy import sparse
+        >>> from universality.features import FeatureStore
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> def store(name, rows):
+        ...     writer = FeatureStore.create(Path(folder.name, name), n_features=2, provenance={})
+        ...     rows = sparse.csr_matrix(np.array(rows, np.float32))
+        ...     writer.append(rows, token=[5, 6, 7], document=[0, 0, 0], position=[1, 2, 3], kind=["prose"] * 3)
+        ...     return writer.finish()
+        >>> a, b = store("a.h5", [[1, 0], [0, 2], [0, 3]]), store("b.h5", [[0, 2], [1, 0], [2, 0]])
+        >>> sim = Similarity.activation(a, b)
+        >>> sim.dense().round(2).tolist()
+        [[-0.87, 1.0], [0.98, -0.94]]
+        >>> sim.topk(1)[0].ravel().tolist()
+        [1, 0]
+        >>> a.close(), b.close(), folder.cleanup()
+        (None, None, None)
+        """
+        _check_choice(measure, ("pearson", "cosine"))
+        name = "activation" if measure == "pearson" else "cosine"
+        return cls.over_tokens(name, a, b, memory_budget, documents, rows)
+
+    @classmethod
+    def firing(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        measure: Literal["phi", "jaccard"] = "phi",
+    ) -> Self:
+        """Compare the tokens on which features fire by the phi coefficient or the Jaccard index.
+
+        Other parameters and errors as for `activation`.
+        """
+        _check_choice(measure, ("phi", "jaccard"))
+        return cls.over_tokens(measure, a, b, memory_budget, documents, rows)
+
+    @classmethod
+    def attribution(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    ) -> Self:
+        """Compare attributions, activation x logit weight of the next token, by Pearson's r.
+
+        Parameters and errors as for `activation` and `logit`; tokens without a next one are left out.
+
+        References
+        ----------
+        Bricken et al. 2023, *Towards Monosemanticity*.
+        """
+        return cls.over_tokens("attribution", a, b, memory_budget, documents, rows)
+
+    @classmethod
+    def masked_cosine(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    ) -> Self:
+        """Compare by the larger of two cosines: over tokens where the row fires, and where the column fires.
+
+        Parameters and errors as for `activation`; negative activations are an error too.
+        """
+        return cls.over_tokens("masked_cosine", a, b, memory_budget, documents, rows)
+
+    @classmethod
+    def coverage(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        of: Literal["tokens", "rows", "cols"] = "tokens",
+    ) -> Self:
+        """Count the tokens on which both fire, or take their share of one side's firings (``of``).
+
+        Other parameters and errors as for `masked_cosine`.
+        """
+        return cls(Coverage.of(a, b, memory_budget, documents, rows, of_=of))
+
+    @classmethod
+    def logit(cls, a: FeatureStore, b: FeatureStore) -> Self:
+        """Compare direct logit weights over the vocabulary by Pearson's r.
+
+        Raises
+        ------
+        UniversalityError
+            When a store holds no residual directions or no unembedding.
+        MismatchError
+            When the vocabularies differ.
+        """
+        return cls(logit_source(a, b))
+
+    @classmethod
+    def decoder(cls, a: FeatureStore, b: FeatureStore, force: bool = False, alignment: Alignment | None = None) -> Self:
+        """Compare decoder rows by the cosine: within one model and site, or across models after an alignment.
+
+        Parameters
+        ----------
+        a, b
+            Stores with dictionaries.
+        force
+            Compare although the bases are unrelated or unknown.
+        alignment
+            A map of A's space into B's: ``align(a, b)``.
+
+        Raises
+        ------
+        UniversalityError
+            When a store holds no dictionary.
+        MismatchError
+            When models or sites differ or are unknown (and not ``force``), or the rows' widths differ.
+        """
+        return cls(decoder_source(a, b, force, alignment))
+
+    @classmethod
+    def from_dense(
+        cls,
+        array: npt.ArrayLike,
+        dead_rows: npt.ArrayLike | None = None,
+        dead_cols: npt.ArrayLike | None = None,
+    ) -> Self:
+        """Wrap finite scores [n_rows, n_cols], with optional bool masks of dead rows and columns.
+
+        Raises
+        ------
+        UniversalityError
+            When the array is not two-dimensional or not finite, or a mask does not fit.
+        """
+        return cls(dense_source(array, dead_rows, dead_cols))
+
+    @classmethod
+    def from_factors(cls, x: npt.ArrayLike, y: npt.ArrayLike) -> Self:
+        """Compute S = x yᵀ from x [n_rows, k] and y [n_cols, k]; rows of zeros are dead.
+
+        Raises
+        ------
+        UniversalityError
+            When the factors are not finite matrices of one width k.
+
+        Examples
+        --------
+        >>> Similarity.from_factors([[1.0, 0.0]], [[2.0, 5.0], [3.0, 7.0]]).dense().tolist()
+        [[2.0, 3.0]]
+        """
+        return cls(factor_source(x, y))
+
     def covered(self) -> Similarity:
-        """On how many tokens both fire, over the tokens of this one and from the stores that it has loaded.
+        """Co-firing counts on this similarity's tokens, from the stores that it has loaded.
 
         Raises
         ------
@@ -71,7 +293,7 @@ class Similarity(Measures):
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What was compared and how, as JSON."""
+        """Record of what was compared and how, as JSON."""
         return self._source.provenance
 
     @property
@@ -89,16 +311,16 @@ class Similarity(Measures):
 
     def block(self, rows: RowsLike) -> FloatArray:
         """Scores float64 [n_rows, n_cols] of a slice or an integer array of rows."""
-        wanted = self._index(rows, 0)
-        distinct, back = np.unique(wanted, return_inverse=True)
-        repeats = distinct.size < wanted.size
-        out = self._source.block(distinct)[back] if repeats else self._source.block(wanted)
-        out[self.dead_rows[wanted]] = 0
+        index = self._index(rows, 0)
+        distinct, back = np.unique(index, return_inverse=True)
+        repeats = distinct.size < index.size
+        out = self._source.block(distinct)[back] if repeats else self._source.block(index)
+        out[self.dead_rows[index]] = 0
         out[:, self.dead_cols] = 0
         return out
 
     def blocks(self, n_rows: int | None = None) -> Iterator[tuple[slice, FloatArray]]:
-        """The whole matrix as (rows, scores) in rising order, ``n_rows`` at a time (or what memory suggests)."""
+        """Iterate over the whole matrix as (rows, scores), ``n_rows`` (or a number that suits) at a time."""
         step = n_rows or min(self._source.rows_per_block, max(1, self.shape[0]))
         for low in range(0, self.shape[0], step):
             rows = slice(low, min(low + step, self.shape[0]))
@@ -109,12 +331,12 @@ class Similarity(Measures):
     @overload
     def topk(self, k: int, axis: None) -> tuple[TopK, TopK]: ...
     def topk(self, k: int, axis: Literal[0, 1] | None = 1) -> TopK | tuple[TopK, TopK]:
-        """The k best partners, best first; of equal scores the lower index.
+        """Find the k best partners, best first; among equal scores the lower index comes first.
 
         Parameters
         ----------
         k
-            How many.
+            Number of partners.
         axis
             1: the best columns of each row, arrays [n_rows, k]. 0: the best rows of each column, [n_cols, k].
             None: both, from one pass.
@@ -122,8 +344,8 @@ class Similarity(Measures):
         Returns
         -------
         index, score : int64, float64
-            Or two of those for both axes. Dead features have and are no partners: index -1 and score NaN fill what is
-            missing.
+            Or two such pairs for both axes. Dead features have no partners and are none: index -1 and score NaN fill
+            the places of missing partners.
         """
         if k < 1 or axis not in (0, 1, None):
             raise UniversalityError(f"topk: expected k >= 1 and axis 0, 1 or None, found k={k}, axis={axis}")
@@ -135,12 +357,12 @@ class Similarity(Measures):
         return rows if by_col is None else (rows, (by_col.partner, by_col.score))
 
     def best(self, k: int, prices: FloatArray, threshold: FloatArray) -> Best:
-        """The k columns with the largest score - price of each row, among those above the row's threshold.
+        """Find the k columns of each row with the largest score - price above the row's threshold.
 
         Parameters
         ----------
         k
-            How many.
+            Number of columns.
         prices
             Finite [n_cols].
         threshold
@@ -150,11 +372,11 @@ class Similarity(Measures):
         return self._source.best(k, prices, np.where(self.dead_rows, np.inf, threshold), both=False)[0]
 
     def transposed(self) -> Similarity:
-        """The same scores with columns as rows."""
+        """Exchange rows and columns."""
         return Similarity(self._source.transposed())
 
     def above(self, threshold: float) -> tuple[IntArray, IntArray, FloatArray]:
-        """All pairs of living features with a score >= ``threshold``: rows, columns, scores, in row order."""
+        """Find all pairs of living features with a score >= ``threshold``: rows, columns, scores."""
         rows, cols, scores = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
         for part, block in self.blocks():
             keep = block >= threshold
@@ -167,12 +389,12 @@ class Similarity(Measures):
         return np.concatenate(rows), np.concatenate(cols), np.concatenate(scores)
 
     def on(self, device: str) -> Similarity:
-        """The same scores, with blocks and best partners computed on a torch device such as "cuda".
+        """Compute blocks and best partners on a torch device such as "cuda".
 
         Raises
         ------
         UniversalityError
-            When the measure has no way there, or its stores do not fit into the memory budget.
+            When the measure cannot be computed there, or its stores do not fit into the memory budget.
         """
         from universality.similarity.engine.device_blocks import DeviceSource
 
@@ -185,16 +407,16 @@ class Similarity(Measures):
     def pairs(
         self, i: npt.ArrayLike, j: npt.ArrayLike, by: Literal["group"] | None = None
     ) -> FloatArray | GroupMoments:
-        """Scores of given pairs, without the full matrix.
+        """Compute the scores of given pairs, without the full matrix.
 
         Parameters
         ----------
         i, j
             [n_pairs] rows and columns.
         by
-            None for scores float64 [n_pairs]. "group" (for measures that are Pearson's r over tokens) for the sums per
-            group of documents (per document in kinds of few groups), from which `GroupMoments.pearson` has r for any
-            resample.
+            None for scores float64 [n_pairs]. "group", for measures that are Pearson's r over tokens, for sums per
+            group of documents (per document in kinds with few groups), from which `GroupMoments.pearson` computes r
+            of any resample.
 
         Raises
         ------
@@ -212,27 +434,27 @@ class Similarity(Measures):
         return self._tokens("statistics by group").pairs_by_group(rows, cols)
 
     def restrict(self, documents: npt.ArrayLike) -> Similarity:
-        """The same measure over the tokens of some documents, moments recomputed on exactly those.
+        """Apply the same measure to the tokens of some documents; moments are recomputed on exactly those.
 
         Raises
         ------
         UniversalityError
-            When the measure does not come from tokens, or none of the documents has one.
+            When the measure does not compare tokens, or none of the documents has one.
         """
         return Similarity(self._tokens("documents to restrict to").restrict(documents))
 
     def repaired(self, rows_a: npt.ArrayLike, rows_b: npt.ArrayLike) -> Similarity:
-        """The same measure with row ``rows_a[p]`` of A meeting row ``rows_b[p]`` of B; for nulls.
+        """Apply the same measure with row ``rows_a[p]`` of A paired with row ``rows_b[p]`` of B; for nulls.
 
         Raises
         ------
         UniversalityError
-            When the measure does not come from tokens, or the rows do not pair up.
+            When the measure does not compare tokens, or the rows do not pair up.
         """
-        return Similarity(self._tokens("rows to pair anew").repaired(rows_a, rows_b))
+        return Similarity(self._tokens("rows to pair again").repaired(rows_a, rows_b))
 
     def dense(self, memory_budget: int | None = None) -> FloatArray:
-        """The whole matrix, float64 [n_rows, n_cols].
+        """Compute the whole matrix, float64 [n_rows, n_cols].
 
         Raises
         ------
@@ -269,3 +491,8 @@ class Similarity(Measures):
             what = ("row", "column")[axis]
             raise UniversalityError(f"{what} indices from 0 to {n - 1} exist, found {array.min()} to {array.max()}")
         return array.astype(np.int64)
+
+
+def _check_choice(measure: str, choices: tuple[str, ...]) -> None:
+    if measure not in choices:
+        raise UniversalityError(f"unknown measure {measure!r}; choose one of {', '.join(choices)}")

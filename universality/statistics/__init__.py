@@ -3,11 +3,11 @@
 from universality.statistics.best_neuron import best_neurons
 from universality.statistics.bootstrap import bootstrap_intervals
 from universality.statistics.calibrating import calibrate
-from universality.statistics.calibration import Calibration
+from universality.statistics.calibration import Calibration, CalibrationSummary, NullSummary
 from universality.statistics.concept_partners import concept_table
 from universality.statistics.crosscoder_classes import CrosscoderAgreement, crosscoder_agreement, feature_classes
 from universality.statistics.held_out import evaluation_halves, held_out_scores
-from universality.statistics.null_distribution import Chance
+from universality.statistics.null_distribution import Chance, NullDistribution
 from universality.statistics.published_measures import (
     SONG_EDGES,
     by_frequency,
@@ -23,9 +23,12 @@ __all__ = [
     "SONG_EDGES",
     "AgainstShuffles",
     "Calibration",
+    "CalibrationSummary",
     "Chance",
     "CrosscoderAgreement",
     "Null",
+    "NullDistribution",
+    "NullSummary",
     "Repairing",
     "against_shuffles",
     "best_neurons",

@@ -1,4 +1,4 @@
-"""The single neuron that is most like a feature: if features were neurons, its r would be near 1."""
+"""Most similar single neuron of each feature: if features were neurons, its r would be near 1."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
 
 MIN_FIRINGS = 10
-"""Tokens of each half on which a feature must fire."""
-_ROWS = 8_192  # 32 MB of 512 neurons
+"""Minimum number of tokens of each half on which a feature must fire."""
+_ROWS = 8_192  # tokens at a time: 32 MB for 512 neurons
 
 
 def best_neurons(store: FeatureStore, neurons: FeatureStore, features: IntArray) -> pd.DataFrame:
-    """For each feature the neuron of the same model with the highest Pearson r, as Bricken et al. (2023) ask.
+    """Find the neuron of the same model with the highest Pearson r for each feature (Bricken et al. 2023).
 
-    The neuron is chosen on the documents of split "choose" and its r taken on those of split "report"; without both,
-    on all of them.
+    The neuron is chosen on the documents of split "choose" and r computed on those of split "report". If one of the
+    splits is missing, all documents are used for both.
 
     Parameters
     ----------
     store
         Features of a model.
     neurons
-        Neurons of the model, on all or some of the documents of ``store``.
+        Neurons of the same model, on all or some of the documents of ``store``.
     features
-        [n] which features.
+        [n] indices of the features.
 
     Returns
     -------
     pandas.DataFrame
-        ``feature neuron r``, one row each; neuron -1 and r NaN for a feature that hardly fires where neurons are known.
+        ``feature neuron r``, one row per feature; neuron -1 and r NaN for a feature that fires on fewer than
+        ``MIN_FIRINGS`` tokens of a half.
 
     Raises
     ------
@@ -59,11 +60,12 @@ def best_neurons(store: FeatureStore, neurons: FeatureStore, features: IntArray)
 
 
 def _shared_rows(store: FeatureStore, neurons: FeatureStore) -> IntArray:
-    """Rows of ``store`` with the tokens of ``neurons``, in its order."""
-    theirs, ours = neurons.tokens, store.tokens
-    rows = np.flatnonzero(np.isin(ours.document, np.unique(theirs.document)))
+    """Find the rows of ``store`` that hold the tokens of ``neurons``, in the same order."""
+    of_neurons, of_features = neurons.tokens, store.tokens
+    rows = np.flatnonzero(np.isin(of_features.document, np.unique(of_neurons.document)))
     same = len(rows) == neurons.n_tokens and all(
-        np.array_equal(getattr(ours, name)[rows], getattr(theirs, name)) for name in ("token", "document", "position")
+        np.array_equal(getattr(of_features, name)[rows], getattr(of_neurons, name))
+        for name in ("token", "document", "position")
     )
     if not same:
         raise MismatchError(
@@ -74,6 +76,7 @@ def _shared_rows(store: FeatureStore, neurons: FeatureStore) -> IntArray:
 
 
 def _column(store: FeatureStore, feature: int, rows: IntArray) -> FloatArray:
+    """Read one feature's activations on some token rows: [n_rows]."""
     fired, values = store.feature(feature)
     column = np.zeros(store.n_tokens)
     column[fired] = values
@@ -81,24 +84,26 @@ def _column(store: FeatureStore, feature: int, rows: IntArray) -> FloatArray:
 
 
 def _pearson(acts: FloatArray, neurons: FeatureStore, parts: BoolArray) -> FloatArray:
-    """[n_parts, n_features, n_neurons] over the tokens [n_tokens] of each part.
+    """Compute Pearson's r [n_parts, n_features, n_neurons] over the tokens of each part.
 
-    NaN where a neuron does not vary or a feature fires on fewer than ``MIN_FIRINGS`` tokens.
+    NaN where a neuron does not vary or a feature fires on fewer than ``MIN_FIRINGS`` tokens. ``parts`` [n_parts,
+    n_tokens] are masks. Neurons are dense, so they are read once, in row blocks, for all parts and features.
     """
     n_parts, n_features = len(parts), acts.shape[1]
     fired = np.array([(acts[part] != 0).sum(axis=0) for part in parts])
+    # As features are centred, xᵀy needs no centring of the neurons.
     x = np.hstack([np.where(part[:, None], acts - acts[part].mean(axis=0), 0) for part in parts])
     product = np.zeros((n_parts * n_features, neurons.n_features))
     total, square = np.zeros((2, n_parts, neurons.n_features))
     for start in range(0, neurons.n_tokens, _ROWS):
         stop = min(start + _ROWS, neurons.n_tokens)
-        read = neurons.rows(slice(start, stop)).toarray().astype(np.float64)
-        within = parts[:, start:stop].astype(np.float64)
-        product += x[start:stop].T @ read
-        total += within @ read
-        square += within @ np.square(read)
+        block = neurons.rows(slice(start, stop)).toarray().astype(np.float64)
+        inside = parts[:, start:stop].astype(np.float64)
+        product += x[start:stop].T @ block
+        total += inside @ block
+        square += inside @ np.square(block)
     product = product.reshape(n_parts, n_features, -1)
     variance = np.maximum(square - total * total / parts.sum(axis=1)[:, None], 0)
     spread = np.linalg.norm(x, axis=0).reshape(n_parts, n_features, 1) * np.sqrt(variance)[:, None, :]
-    known = (spread > 0) & (fired >= MIN_FIRINGS)[:, :, None]
-    return np.divide(product, spread, out=np.full(product.shape, np.nan), where=known)
+    defined = (spread > 0) & (fired >= MIN_FIRINGS)[:, :, None]
+    return np.divide(product, spread, out=np.full(product.shape, np.nan), where=defined)

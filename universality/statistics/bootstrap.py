@@ -1,18 +1,18 @@
-"""Intervals for the scores of fixed pairs and for their median, from resampling groups of documents.
+"""Bootstrap intervals for the scores of fixed pairs and for their median, over groups of documents.
 
-Tokens of a document are not independent and documents of a group may be copies, so groups are drawn, with
-replacement. The pairs stay fixed: sums per group and pair are all that is needed.
+Tokens of a document are not independent, and documents of a group may be copies of each other, so whole groups are
+resampled with replacement. The pairs stay fixed: sums per group and pair are all that is needed.
 
-r of sparse features hangs on few groups, where plain percentiles of the resampled r cover it too seldom. So the
+r of sparse features depends on few groups, and plain percentiles of the resampled r cover it too seldom. So the
 bootstrap is studentised and symmetric, on Fisher's z = artanh r: with u_g the influence of group g on z (jackknife) and
 s² = Σ_g u_g² its variance,
 
     interval = tanh(z ± t s),   t the level's quantile of |z* − z| / s* over the draws, s* from the drawn groups.
 
-The median over pairs is treated like a score: z the artanh of the median, u_g from the medians without group g. It
-says where other documents, as many as these, would put the median of *these* pairs. The r of sparse features rises a
-little with much more text, which it does not cover; neither it nor a pair's interval covers other features, or models
-trained from another seed. ``analyses/known_worlds.py`` measures how often both cover.
+The median over pairs is treated like a score: z is the artanh of the median, u_g comes from the medians without group
+g. Its interval covers the median of *these* pairs on other documents, as many as these. It does not cover the small
+rise of sparse features' r on much more text. Neither interval covers other features, or models trained from another
+seed. ``analyses/known_worlds.py`` measures how often both cover.
 
 Hall 1988, *Theoretical comparison of bootstrap confidence intervals*; Efron & Tibshirani 1993, chapters 11 and 12.
 """
@@ -24,23 +24,23 @@ from typing import NamedTuple
 import numpy as np
 
 from universality.arrays import FloatArray, IntArray
-from universality.defaults import RESAMPLES
 from universality.errors import UniversalityError
 from universality.similarity import Similarity
 from universality.similarity.engine.group_sums import GroupMoments
+from universality.statistics.null_settings import NullSettings
 
 LARGEST_R = 1 - 1e-12  # z of a perfect correlation is infinite
 MIN_GROUPS = 4
-"""Least number of groups with an interval. Of two groups every second draw is one of them alone, of three every ninth:
-no level's quantile is known. From four on simulated intervals cover at least 90% (``analyses/known_worlds.py
---few-groups``)."""
-MIN_FIRING = 3  # groups in which one of the pair fires: in two, among many, intervals cover 70 to 89%
-SAYS_NOTHING = 1.5  # of the 2 from -1 to 1: a wider interval is that of one or two documents, and is withheld
-MAX_UNDEFINED = 0.2  # share of draws without a score; a feature of one single group is missing from 37% of them
+"""Smallest number of groups with an interval. With two groups every second draw is one group alone, with three every
+ninth: the 95% quantile of t is infinite. From four groups on, simulated intervals cover at least 90%
+(``analyses/known_worlds.py --few-groups``)."""
+MIN_FIRING = 3  # groups in which a feature of the pair fires: with two, among many, intervals cover 70 to 89%
+SAYS_NOTHING = 1.5  # width, of at most 2: a wider interval rests on one or two documents, and is withheld
+MAX_UNDEFINED = 0.2  # share of draws without a score; a feature of a single group is missing from 37% (1/e) of them
 
 
 class Intervals(NamedTuple):
-    """Bounds over groups of documents; NaN where groups cannot tell."""
+    """Interval bounds over groups of documents; NaN where the groups cannot tell."""
 
     low: FloatArray
     """[n_pairs]"""
@@ -49,19 +49,19 @@ class Intervals(NamedTuple):
     median: FloatArray
     """[2] low and high of the median over the pairs."""
     n_groups: int
-    """Groups that were resampled; documents in kinds of few groups."""
+    """Number of groups resampled; in kinds of few groups, each document counts as a group."""
 
 
 def bootstrap_intervals(
     sim: Similarity,
     rows: IntArray,
     cols: IntArray,
-    draws: int = RESAMPLES,
+    draws: int = NullSettings.bootstrap,
     seed: int = 0,
     level: float = 0.95,
     memory_budget: int | None = None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Studentised bootstrap intervals of Pearson's r for fixed pairs.
+    """Compute studentised bootstrap intervals of Pearson's r for fixed pairs.
 
     Parameters
     ----------
@@ -70,46 +70,46 @@ def bootstrap_intervals(
     rows, cols
         [n_pairs].
     draws
-        Resamples of the groups.
+        Number of resamples of the groups.
     seed
-        Of the resampling.
+        Seed for the resampling.
     level
-        Coverage aimed at.
+        Nominal coverage, between 0 and 1.
     memory_budget
-        Bytes; pairs are handled in portions that fit. None: the similarity's own.
+        Bytes; pairs are processed in portions that fit. None: the similarity's own budget.
 
     Returns
     -------
     low, high : float64 [n_pairs]
-        About r; NaN where groups cannot tell: fewer than ``MIN_GROUPS`` groups, a pair that fires in fewer than
+        Bounds of r. NaN where the groups cannot tell: fewer than ``MIN_GROUPS`` groups, a pair that fires in fewer than
         ``MIN_FIRING`` of them, a feature that is missing from more than a fifth of the draws, or an interval wider than
         ``SAYS_NOTHING``.
     """
-    found = resampled(sim, rows, cols, draws, seed, level, memory_budget)
-    return found.low, found.high
+    intervals = resampled(sim, rows, cols, draws, seed, level, memory_budget)
+    return intervals.low, intervals.high
 
 
 def resampled(
     sim: Similarity,
     rows: IntArray,
     cols: IntArray,
-    draws: int = RESAMPLES,
+    draws: int = NullSettings.bootstrap,
     seed: int = 0,
     level: float = 0.95,
     memory_budget: int | None = None,
     n_of: int | None = None,
 ) -> Intervals:
-    """Intervals of fixed pairs as `bootstrap_intervals` gives them, and of their median, from the same walk.
+    """Compute the intervals of `bootstrap_intervals` and that of the median, from one walk over the tokens.
 
     Parameters
     ----------
     n_of
-        Things that the median is of: the pairs, and others that have no score and lie below every score. None: the
-        pairs alone.
+        Size of the population of the median: the pairs, and others that have no score and rank below every score. None:
+        the pairs alone.
 
     Notes
     -----
-    The median's interval is left out where r of all pairs in all draws does not fit into the budget.
+    The median has no interval where r of all pairs in all draws does not fit into the budget.
     """
     if draws < 1 or not 0 < level < 1:
         raise UniversalityError(f"bootstrap: expected draws >= 1 and 0 < level < 1, found {draws} and {level}")
@@ -122,25 +122,27 @@ def resampled(
         return Intervals(low, high, median, n_groups)
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws).astype(np.float64)
-    step = max(1, budget // (8 * (16 * n_groups + 10 * draws)))
-    kept = np.empty((1 + draws + n_groups, rows.size if 4 * (1 + draws + n_groups) * rows.size <= budget else 0), "f4")
+    step = max(1, budget // (8 * (16 * n_groups + 10 * draws)))  # pairs at a time: moments, scores and temporaries
+    n_scores = 1 + draws + n_groups
+    # float32 halves the memory; its error of 6e-8 is far below the spread between draws.
+    all_scores = np.empty((n_scores, rows.size if 4 * n_scores * rows.size <= budget else 0), "f4")
     for start in range(0, rows.size, step):
         part = slice(start, start + step)
         moments = sim.pairs(rows[part], cols[part], by="group")
         scores = np.vstack([moments.pearson()[None], moments.pearson(weights), moments.without_each()])
         low[part], high[part] = _of_pairs(moments, scores, weights, level)
-        if kept.size:
-            kept[:, part] = scores
-    if kept.size:
-        medians = _medians_of_all(kept, rows.size if n_of is None else n_of)
+        if all_scores.size:
+            all_scores[:, part] = scores
+    if all_scores.size:
+        medians = _medians_of_all(all_scores, rows.size if n_of is None else n_of)
         median[:] = np.ravel(_studentised(medians[:, None], weights, level))
     return Intervals(low, high, median, n_groups)
 
 
 def _medians_of_all(scores: FloatArray, n: int) -> FloatArray:
-    """`universality.matching.medians.median_of_all` of every row [n_rows]; NaN where at most half have a score."""
+    """Apply `universality.matching.medians.median_of_all` to every row; NaN where at most half have a score."""
     without = n - scores.shape[1]
-    place = (n - 1) / 2 - without
+    place = (n - 1) / 2 - without  # rank of the median among the columns, as all others lie below
     if place < 0:
         return np.full(len(scores), np.nan)
     low, high = int(np.floor(place)), int(np.ceil(place))
@@ -153,45 +155,51 @@ def _medians_of_all(scores: FloatArray, n: int) -> FloatArray:
 def _of_pairs(
     moments: GroupMoments, scores: FloatArray, weights: FloatArray, level: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Bounds [n_pairs], none for pairs that fire in too few groups."""
+    """Compute bounds [n_pairs], NaN for pairs that fire in too few groups."""
     low, high = _studentised(scores, weights, level)
-    seen = ((moments.sum_aa > 0) | (moments.sum_bb > 0)).sum(axis=0) >= MIN_FIRING
-    return np.where(seen, low, np.nan), np.where(seen, high, np.nan)
+    enough = ((moments.sum_aa > 0) | (moments.sum_bb > 0)).sum(axis=0) >= MIN_FIRING
+    return np.where(enough, low, np.nan), np.where(enough, high, np.nan)
 
 
 def _studentised(scores: FloatArray, weights: FloatArray, level: float) -> tuple[FloatArray, FloatArray]:
-    """tanh(z ± t s) [n], NaN where groups cannot tell.
+    """Compute tanh(z ± t s) [n], NaN where the groups cannot tell.
 
     Parameters
     ----------
     scores
-        [1 + n_draws + n_groups, n] the score with all groups, then with those of each draw, then with one left out.
+        [1 + n_draws + n_groups, n] the score of all groups, of each draw, and with each group left out.
     weights
-        [n_draws, n_groups] how often each group was drawn.
+        [n_draws, n_groups] number of times each group was drawn.
     """
     n_draws, n_groups = weights.shape
     z, drawn, left_out = np.split(_fisher(scores), [1, 1 + n_draws])
     z = z[0]
+    # Any constant factor here cancels: it enters s in `spread`, and 1 / s* in t.
     influence = (n_groups - 1) / n_groups * (left_out.mean(axis=0) - left_out)
     spread = _spread(influence, np.ones((1, n_groups)))[0]
     with np.errstate(invalid="ignore", divide="ignore"):
-        t = np.abs(drawn - z) / _spread(influence, weights)  # infinite where one group was drawn again and again
+        # A draw of one group alone has s* = 0 and t = inf. Infinities stay in as the largest t: without them the
+        # quantile would be of the other draws, which for two groups is only the original sample (t = 0).
+        t = np.abs(drawn - z) / _spread(influence, weights)
     enough = (~np.isnan(drawn)).mean(axis=0) >= 1 - MAX_UNDEFINED
-    asked = enough & ~np.isnan(t).all(axis=0)
-    reach = np.zeros(z.size)  # all draws gave the score itself, with no spread
-    reach[asked] = np.nanquantile(t[:, asked], level, axis=0, method="higher")
+    has_t = enough & ~np.isnan(t).all(axis=0)
+    reach = np.zeros(z.size)  # 0 where t is 0/0 throughout: every draw gave the score itself, without spread
+    # "higher" never averages a finite t with an infinite one.
+    reach[has_t] = np.nanquantile(t[:, has_t], level, axis=0, method="higher")
     with np.errstate(invalid="ignore"):
         reach = np.where(enough & ~np.isnan(spread), reach * spread, np.nan)
         low, high = np.tanh(z - reach), np.tanh(z + reach)
-    told = high - low <= SAYS_NOTHING
-    return np.where(told, low, np.nan), np.where(told, high, np.nan)
+    narrow = high - low <= SAYS_NOTHING
+    return np.where(narrow, low, np.nan), np.where(narrow, high, np.nan)
 
 
 def _fisher(r: FloatArray) -> FloatArray:
+    """Compute Fisher's z, finite also for r = ±1."""
     return np.arctanh(np.clip(r, -LARGEST_R, LARGEST_R))
 
 
 def _spread(influence: FloatArray, weights: FloatArray) -> FloatArray:
-    """Standard error of z [n_draws, n_pairs] with every group counted ``weights`` times."""
+    """Compute the standard error of z [n_draws, n_pairs] with every group counted ``weights`` times."""
     total = weights @ influence
+    # Rounding may make the variance of equal influences negative.
     return np.sqrt(np.maximum(weights @ influence**2 - total**2 / weights.shape[1], 0))

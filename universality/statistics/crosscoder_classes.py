@@ -1,13 +1,14 @@
-"""Does a crosscoder say the same as a matching about which features two models share?
+"""Agreement of a crosscoder with a matching about the features that two models share.
 
-A crosscoder learns one dictionary for both models; a matching compares two dictionaries learnt apart. Each feature of
-the crosscoder is put beside the SAE features of A and of B that fire most like it (*own partners*, chosen on one half
-of the documents, scored on the other). Where both methods agree, the own partners of a *shared* feature are each
-other's partner in the matching, and the own partner of an *exclusive* one has no good partner there.
+A crosscoder learns one dictionary for both models; a matching compares two dictionaries that were learnt separately.
+Each crosscoder feature has a *closest SAE feature* in A and one in B: the feature that fires most like it, chosen on
+one half of the documents and scored on the other. Where the two methods agree, the closest SAE features of a *shared*
+crosscoder feature are each other's partner in the matching, and the closest SAE feature of an *exclusive* one has no
+good partner there.
 
-Chance: the crosscoder's tokens re-paired with other text of A and B (`universality.statistics.repairing`), which stay
-paired with each other: its features then fire as often, or on the same kind of text, and no more, but whatever they
-resemble in A they are likely to resemble in B, too.
+Chance: the crosscoder's tokens are re-paired with other text of A and B (`universality.statistics.repairing`), while A
+and B stay paired with each other. The crosscoder's features then only fire as often, or on the same kind of text. But
+if such a feature resembles one in A by chance, it is likely to resemble that feature's partner in B, too.
 """
 
 from __future__ import annotations
@@ -22,69 +23,80 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from universality.arrays import FloatArray, IntArray
-from universality.defaults import MIN_FIRINGS, REPLICATES
 from universality.errors import MismatchError
 from universality.matching import Match
 from universality.matching.medians import median_of_all
 from universality.similarity import Similarity
 from universality.statistics.calibration import Calibration
 from universality.statistics.held_out import Halves, evaluation_halves, held_out_scores
+from universality.statistics.null_settings import NullSettings
 from universality.statistics.repairing import Null, plan_repairing
 
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
 
 EXCLUSIVE, SHARED = 0.1, 0.3
-"""Relative norms of B up to 0.1 and from 0.9 on are exclusive, those from 0.3 to 0.7 shared. Conventions: the histogram
-shows what lies between."""
+"""Features with a relative norm of B up to 0.1 or from 0.9 on are exclusive, those from 0.3 to 0.7 shared. These bounds
+are conventions; the histogram shows what lies in between."""
 CLASSES = ("exclusive A", "mostly A", "shared", "mostly B", "exclusive B")
 PARTNER_R = 0.5
-"""Least held-out r of a good partner."""
-ROWS_AT_A_TIME = 512
+"""Minimum held-out r of a good partner."""
+ROWS_AT_A_TIME = 512  # of the similarity, in memory
 
 
 def feature_classes(relative_norm: npt.ArrayLike) -> npt.NDArray[np.str_]:
-    """Class of each feature, one of ``CLASSES``, by the relative decoder norm of B [n_features], 0 (A alone) to 1."""
+    """Classify features by the relative decoder norm of B [n_features], from 0 (A alone) to 1 (B alone).
+
+    Examples
+    --------
+    >>> feature_classes([0.05, 0.2, 0.5, 0.95]).tolist()
+    ['exclusive A', 'mostly A', 'shared', 'exclusive B']
+    """
     norm = np.asarray(relative_norm, dtype=np.float64)
+    # nextafter: both bounds of "shared" and those of "exclusive" belong to these classes.
     upper = np.array([np.nextafter(EXCLUSIVE, 1), SHARED, np.nextafter(1 - SHARED, 1), 1 - EXCLUSIVE])
     return np.asarray(CLASSES, dtype=np.str_)[np.searchsorted(upper, norm, side="right")]
 
 
 @dataclass(frozen=True, eq=False)
 class CrosscoderAgreement:
-    """What `crosscoder_agreement` finds; NaN stands for what the text cannot tell."""
+    """Results of `crosscoder_agreement`; NaN where the text cannot tell."""
 
     features: pd.DataFrame
-    """One line a living feature: ``feature relative_norm class firings a a_r b b_r partners own_r pair_r twin
-    twin_r``. ``a`` and ``b`` are its own partners with held-out r, ``partners`` says whether they are each other's in
-    the matching; ``own_r`` is the r, ``pair_r`` the matching's held-out r of the own partner in the model with the
-    larger norm; ``twin`` is the feature exclusive to the other model that fires most like an exclusive one."""
+    """One row per living feature: ``feature relative_norm class firings a a_r b b_r partners own_r pair_r twin
+    twin_r``. ``a`` and ``b`` are the closest SAE features, with held-out r; ``partners`` tells whether they are each
+    other's partner in the matching. ``own_r`` is r with the closest SAE feature in the model with the larger norm, and
+    ``pair_r`` the matching's held-out r of that SAE feature. ``twin`` is, for an exclusive feature, the feature
+    exclusive to the other model that fires most like it."""
     chance: dict[str, dict[str, float]]
-    """Null → class → share of features whose own partners are each other's on re-paired text; it may be large, since a
-    chance resemblance to a feature of A is one to its partner in B, too."""
+    """Null → class → share of features whose closest SAE features are each other's partner on re-paired text. It may be
+    large, because a chance resemblance to a feature of A is one to its partner in B, too."""
     chance_r: dict[str, float]
-    """Null → r below which 95% of the own partners in A lie on re-paired text, and so do hardly any good ones."""
+    """Null → 95th percentile of r with the closest SAE feature in A on re-paired text; good matches rarely score below
+    it."""
     n_dead: int
-    """Features of the crosscoder that do not vary on the choosing half."""
+    """Number of crosscoder features that do not vary on the choosing half."""
     of_matching: dict[str, float]
-    """Of A's living SAE features: the share ``unmatched``, whose pair has a held-out r below ``PARTNER_R`` or that have
-    none; the share whose ``nearest_is_partner``, beyond which ``partners`` can hardly go; and of the matched and of the
-    unmatched the share ``in_crosscoder``, for which some feature of it has a held-out r of at least that."""
+    """Shares of A's living SAE features. ``unmatched``: the pair's held-out r is below ``PARTNER_R``, or there is no
+    pair. ``nearest_is_partner``: the best column is the partner, which bounds what ``partners`` can reach.
+    ``matched_in_crosscoder`` and ``unmatched_in_crosscoder``: of these SAE features, the share for which some
+    crosscoder feature has a held-out r of at least ``PARTNER_R``."""
 
     def to_frame(self) -> pd.DataFrame:
-        """One line a class.
+        """Tabulate the results, one row per class.
 
-        ``class n share r_a r_b both_good partners partners_good chance… pair_r unmatched twins``: features, their share
-        of the living, median r with the own partner in A and in B; the share for which both are at least 0.5;
-        the share whose own partners are each other's, of all and of those; the same by chance; median r of the own
-        partner's pair; of own partners with r of at least 0.5 the share whose pair is below; the share with a twin.
-        Medians are of all n features, those without a score below every score.
+        Columns: ``class``; ``n``, number of features, and ``share`` of the living; ``r_a r_b``, median r with the
+        closest SAE feature in A and in B; ``both_good``, share for which both are at least 0.5; ``partners``, share
+        whose closest SAE features are each other's partner, and ``partners_good``, the same among ``both_good``;
+        ``chance_…``, ``partners`` by chance; ``pair_r``, median r of the closest SAE feature's pair; ``unmatched``,
+        share with ``pair_r`` below 0.5 among those with ``own_r`` of at least 0.5; ``twins``, share with a twin.
+        Medians are of all n features; those without a score rank below every score.
         """
         rows = []
         for name in CLASSES:
             part = self.features[self.features["class"] == name]
             good = (part["a_r"] >= PARTNER_R) & (part["b_r"] >= PARTNER_R)
-            known = part[part["own_r"] >= PARTNER_R]
+            represented = part[part["own_r"] >= PARTNER_R]
             rows.append(
                 {
                     "class": name,
@@ -97,28 +109,29 @@ class CrosscoderAgreement:
                     "partners_good": _share(part["partners"][good]),
                     **{f"chance_{null}": shares[name] for null, shares in self.chance.items()},
                     "pair_r": median_of_all(part["pair_r"].to_numpy(), len(part)),
-                    "unmatched": _share(~(known["pair_r"] >= PARTNER_R)),
+                    "unmatched": _share(~(represented["pair_r"] >= PARTNER_R)),
                     "twins": _share(part["twin_r"] >= PARTNER_R) if name.startswith("exclusive") else np.nan,
                 }
             )
         return pd.DataFrame(rows)
 
     def summary(self) -> dict[str, Any]:
-        """The numbers over all classes.
+        """Summarise all classes together.
 
-        ``evenness_against_pair`` is Spearman's correlation, over features with ``own_r`` of at least 0.5, of how evenly
-        two models share a feature (1 − |2 · relative norm − 1|) with the r of the own partner's pair.
+        ``evenness_against_pair`` is Spearman's correlation, over features with ``own_r`` of at least 0.5, of the
+        evenness with which two models share a feature (1 − |2 · relative norm − 1|) with ``pair_r``.
         """
-        known = self.features[(self.features["own_r"] >= PARTNER_R) & self.features["pair_r"].notna()]
-        evenness = 1 - (2 * known["relative_norm"] - 1).abs()
-        varies = len(known) > 2 and evenness.nunique() > 1 and known["pair_r"].nunique() > 1
+        represented = self.features[(self.features["own_r"] >= PARTNER_R) & self.features["pair_r"].notna()]
+        evenness = 1 - (2 * represented["relative_norm"] - 1).abs()
+        varies = len(represented) > 2 and evenness.nunique() > 1 and represented["pair_r"].nunique() > 1
+        correlation = float(spearmanr(evenness, represented["pair_r"]).statistic) if varies else float("nan")
         return {
             "n_living": len(self.features),
             "n_dead": self.n_dead,
             **self.of_matching,
             **{f"chance_r_{null}": r for null, r in self.chance_r.items()},
-            "n_known": len(known),
-            "evenness_against_pair": float(spearmanr(evenness, known["pair_r"]).statistic) if varies else float("nan"),
+            "n_known": len(represented),
+            "evenness_against_pair": correlation,
         }
 
 
@@ -129,22 +142,22 @@ def crosscoder_agreement(
     matched: Calibration,
     relative_norm: npt.ArrayLike,
     nulls: Sequence[Null] = ("global", "kind"),
-    replicates: int = REPLICATES,
+    replicates: int = NullSettings.replicates,
     seed: int = 0,
-    min_firings: int = MIN_FIRINGS,
+    min_firings: int = NullSettings.min_firings,
 ) -> CrosscoderAgreement:
-    """Compare what a crosscoder calls shared and exclusive with the partners that a matching finds.
+    """Compare a crosscoder's shared and exclusive features with the partners that a matching finds.
 
     Parameters
     ----------
     crosscoder
         Features of the crosscoder of models A and B.
     a, b
-        Features of an SAE of each, on the same tokens.
+        Features of an SAE of each model, on the same tokens.
     matched
-        ``calibrate(a, b)``.
+        Result of ``calibrate(a, b)``.
     relative_norm
-        [n_features] of B in the crosscoder's decoder norms, 0 to 1.
+        [n_features] B's share of each crosscoder feature's decoder norms, 0 to 1.
     nulls, replicates, seed
         Re-pairings of the crosscoder's text with that of A and B, as for `calibrate`.
     min_firings
@@ -153,7 +166,7 @@ def crosscoder_agreement(
     Raises
     ------
     MismatchError
-        When the stores saw different tokens, the matching is of other stores, or the norms of another crosscoder.
+        When the stores saw different tokens, or the shape of the matching or of the norms does not fit.
     """
     norm = np.asarray(relative_norm, dtype=np.float64)
     if norm.shape != (crosscoder.n_features,) or matched.match.shape != (a.n_features, b.n_features):
@@ -165,11 +178,11 @@ def crosscoder_agreement(
     sims = [Similarity.activation(crosscoder, other) for other in (a, b)]
     choose = [sim.restrict(halves.choose) for sim in sims]
     report = [sim.restrict(halves.report) for sim in sims]
-    own_a, own_b = (_own_partners(*two, min_firings) for two in zip(choose, report, strict=True))
-    alive = (own_a[0] >= 0) & (own_b[0] >= 0)
+    closest_a, closest_b = (_closest(*two, min_firings) for two in zip(choose, report, strict=True))
+    alive = (closest_a[0] >= 0) & (closest_b[0] >= 0)
     counts = choose[0].counts
     assert counts is not None  # activation similarity comes from tokens
-    frame = _features(norm, counts[0], own_a, own_b, matched)
+    frame = _features(norm, counts[0], closest_a, closest_b, matched)
     classes = np.where(alive, frame["class"], "").astype(np.str_)
     frame["twin"], frame["twin_r"] = _twins(crosscoder, classes, halves, min_firings)
     chance, chance_r = {}, {}
@@ -177,7 +190,7 @@ def crosscoder_agreement(
         repairing = plan_repairing(crosscoder, null, halves.choose)
         draws = [repairing.draw(seed, replicate) for replicate in range(replicates)]
         chance[str(null)], chance_r[str(null)] = _chance(choose, draws, matched.match, classes)
-    in_crosscoder = _own_partners(choose[0].transposed(), report[0].transposed(), min_firings)[1] >= PARTNER_R
+    in_crosscoder = _closest(choose[0].transposed(), report[0].transposed(), min_firings)[1] >= PARTNER_R
     living = frame[alive].reset_index(drop=True)
     return CrosscoderAgreement(living, chance, chance_r, int((~alive).sum()), _of_matching(matched, in_crosscoder))
 
@@ -185,11 +198,11 @@ def crosscoder_agreement(
 def _features(
     norm: FloatArray,
     firings: IntArray,
-    own_a: tuple[IntArray, FloatArray],
-    own_b: tuple[IntArray, FloatArray],
+    closest_a: tuple[IntArray, FloatArray],
+    closest_b: tuple[IntArray, FloatArray],
     matched: Calibration,
 ) -> pd.DataFrame:
-    """One line a feature, dead ones included."""
+    """Tabulate all features, dead ones included."""
     partner_of_a, pair_r_of_a = _pairs(matched.match, matched.held_out, 0)
     _, pair_r_of_b = _pairs(matched.match, matched.held_out, 1)
     mostly_b = norm > 0.5
@@ -199,13 +212,13 @@ def _features(
             "relative_norm": norm,
             "class": feature_classes(norm),
             "firings": firings,
-            "a": own_a[0],
-            "a_r": own_a[1],
-            "b": own_b[0],
-            "b_r": own_b[1],
-            "partners": _are_partners(partner_of_a, own_a[0], own_b[0]),
-            "own_r": np.where(mostly_b, own_b[1], own_a[1]),
-            "pair_r": np.where(mostly_b, pair_r_of_b[own_b[0]], pair_r_of_a[own_a[0]]),
+            "a": closest_a[0],
+            "a_r": closest_a[1],
+            "b": closest_b[0],
+            "b_r": closest_b[1],
+            "partners": _are_partners(partner_of_a, closest_a[0], closest_b[0]),
+            "own_r": np.where(mostly_b, closest_b[1], closest_a[1]),
+            "pair_r": np.where(mostly_b, pair_r_of_b[closest_b[0]], pair_r_of_a[closest_a[0]]),
         }
     )
 
@@ -216,20 +229,20 @@ def _chance(
     match: Match,
     classes: npt.NDArray[np.str_],
 ) -> tuple[dict[str, float], float]:
-    """By class the share of features whose own partners on re-paired text are each other's; 95% quantile of r in A."""
+    """Compute ``CrosscoderAgreement.chance`` and ``chance_r`` for one null."""
     partner_of_a, _ = _pairs(match, match.scores, 0)
     hits, scores = np.zeros(classes.size), []
     for rows in draws:
         (in_a, r), (in_b, _) = (sim.repaired(*rows).topk(1) for sim in choose)
         hits += _are_partners(partner_of_a, in_a[:, 0], in_b[:, 0]) / len(draws)
         scores.append(r[classes != "", 0])
-    known = np.concatenate(scores)[~np.isnan(np.concatenate(scores))] if draws else np.zeros(0)
+    defined = np.concatenate(scores)[~np.isnan(np.concatenate(scores))] if draws else np.zeros(0)
     shares = {name: _share(hits[classes == name]) if draws else float("nan") for name in CLASSES}
-    return shares, float(np.quantile(known, 0.95)) if known.size else float("nan")
+    return shares, float(np.quantile(defined, 0.95)) if defined.size else float("nan")
 
 
 def _of_matching(matched: Calibration, in_crosscoder: npt.NDArray[np.bool_]) -> dict[str, float]:
-    """See `CrosscoderAgreement.of_matching`."""
+    """Compute `CrosscoderAgreement.of_matching`."""
     partner, r = _pairs(matched.match, matched.held_out, 0)
     alive, good = ~matched.match.dead_rows, r >= PARTNER_R
     return {
@@ -240,19 +253,19 @@ def _of_matching(matched: Calibration, in_crosscoder: npt.NDArray[np.bool_]) -> 
     }
 
 
-def _own_partners(choose: Similarity, report: Similarity, min_firings: int) -> tuple[IntArray, FloatArray]:
-    """The column most like each row on the choosing half, -1 for none, and their r on the reporting half."""
-    chosen = choose.topk(1)[0][:, 0]
-    rows, r = np.flatnonzero(chosen >= 0), np.full(chosen.size, np.nan)
-    r[rows] = held_out_scores(report, rows, chosen[rows], min_firings)
-    return chosen, r
+def _closest(choose: Similarity, report: Similarity, min_firings: int) -> tuple[IntArray, FloatArray]:
+    """Find each row's closest column on the choosing half (-1: none) and their r on the reporting half."""
+    closest = choose.topk(1)[0][:, 0]
+    rows, r = np.flatnonzero(closest >= 0), np.full(closest.size, np.nan)
+    r[rows] = held_out_scores(report, rows, closest[rows], min_firings)
+    return closest, r
 
 
 def _pairs(match: Match, held_out: FloatArray, side: int) -> tuple[IntArray, FloatArray]:
-    """Each feature's partner in the matching (-1: none) and the pair's held-out r (NaN: none)."""
-    own, other = (match.rows, match.cols) if side == 0 else (match.cols, match.rows)
+    """Return each feature's partner in the matching (-1: none) and the pair's held-out r (NaN: none)."""
+    features, partners = (match.rows, match.cols) if side == 0 else (match.cols, match.rows)
     partner, r = np.full(match.shape[side], -1, np.int64), np.full(match.shape[side], np.nan)
-    partner[own], r[own] = other, held_out
+    partner[features], r[features] = partners, held_out
     return partner, r
 
 
@@ -263,14 +276,14 @@ def _are_partners(partner_of_a: IntArray, a: IntArray, b: IntArray) -> npt.NDArr
 def _twins(
     store: FeatureStore, classes: npt.NDArray[np.str_], halves: Halves, min_firings: int
 ) -> tuple[IntArray, FloatArray]:
-    """For each feature exclusive to one model the one exclusive to the other that fires most alike, and held-out r."""
+    """Find for each exclusive feature the most similar one exclusive to the other model, and their held-out r."""
     sim = Similarity.activation(store, store)
     choose, twin = sim.restrict(halves.choose), np.full(classes.size, -1, np.int64)
     only_a, only_b = (np.flatnonzero(classes == name) for name in (CLASSES[0], CLASSES[-1]))
     if only_a.size and only_b.size:
-        for own, others in ((only_a, only_b), (only_b, only_a)):
-            for low in range(0, own.size, ROWS_AT_A_TIME):
-                rows = own[low : low + ROWS_AT_A_TIME]
+        for exclusive, others in ((only_a, only_b), (only_b, only_a)):
+            for low in range(0, exclusive.size, ROWS_AT_A_TIME):
+                rows = exclusive[low : low + ROWS_AT_A_TIME]
                 twin[rows] = others[choose.block(rows)[:, others].argmax(axis=1)]
     rows, r = np.flatnonzero(twin >= 0), np.full(classes.size, np.nan)
     r[rows] = held_out_scores(sim.restrict(halves.report), rows, twin[rows], min_firings)

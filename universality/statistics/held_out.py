@@ -1,7 +1,7 @@
-"""Partners chosen on one half of the evaluation documents, scores reported on the other.
+"""Held-out scores: partners are chosen on one half of the evaluation documents and scored on the other.
 
-A best partner is best partly by luck, so its score on the tokens that chose it is too high. The same pair's score
-on documents that took no part in choosing is not; the difference is the *optimism*.
+A best partner is best partly by luck, so its score on the tokens that were used to choose it is too high. Its score on
+held-out documents is not; the difference of the two is the *optimism*.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Halves:
-    """Documents of the two evaluation halves that have tokens in a store; either may be empty."""
+    """Indices of the documents of the two evaluation halves that have tokens in a store; either may be empty."""
 
     choose: IntArray
     report: IntArray
 
 
 def evaluation_halves(store: FeatureStore) -> Halves:
-    """Indices of the documents whose split is "choose" and "report" and that have a token in the store."""
+    """Find the documents of the splits "choose" and "report" that have a token in the store."""
     present = np.zeros(len(store.documents.id), bool)
     present[store.tokens.document] = True
     split = np.asarray(store.documents.split, dtype=np.str_)
@@ -35,21 +35,27 @@ def evaluation_halves(store: FeatureStore) -> Halves:
 
 
 def held_out_scores(report: Similarity | None, rows: IntArray, cols: IntArray, min_firings: int = 1) -> FloatArray:
-    """Scores of fixed pairs on the reporting half.
+    """Score fixed pairs on the reporting half.
 
     Parameters
     ----------
     report
-        The measure restricted to the reporting half; None when there is none.
+        The measure restricted to the reporting half; None if there is no such half.
     rows, cols
-        [n_pairs] chosen elsewhere.
+        [n_pairs] pairs that were chosen on other tokens.
     min_firings
         Firings that each of the two features needs on the reporting half.
 
     Returns
     -------
     float64 [n_pairs]
-        NaN where nothing can be said: no reporting half, or a feature that fires too rarely there.
+        NaN where there is no reporting half or a feature fires too rarely there.
+
+    Examples
+    --------
+    >>> report = Similarity.from_dense(np.array([[0.9, 0.1], [0.2, 0.7]]))
+    >>> held_out_scores(report, np.array([0, 1]), np.array([0, 1]))
+    array([0.9, 0.7])
     """
     if report is None or not rows.size:
         return np.full(rows.size, np.nan)
@@ -61,6 +67,10 @@ def held_out_scores(report: Similarity | None, rows: IntArray, cols: IntArray, m
 
 
 def optimism(chosen: FloatArray, held_out: FloatArray) -> float:
-    """Mean of (score where chosen - score held out) over the pairs that have both; NaN without any."""
+    """Compute the mean of (score where chosen - held-out score) over pairs that have both; NaN without any.
+
+    >>> round(optimism(np.array([0.9, 0.5, 0.4]), np.array([0.8, 0.5, np.nan])), 2)
+    0.05
+    """
     difference = (chosen - held_out)[~np.isnan(held_out) & ~np.isnan(chosen)]
     return float(difference.mean()) if difference.size else float("nan")

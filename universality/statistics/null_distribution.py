@@ -1,33 +1,38 @@
-"""Null distribution of a matching: the whole matcher run again on re-paired text, where only chance can pair features.
+"""Null distribution of a matching: the whole matcher rerun on re-paired text, where only chance can pair features.
+
+The two nulls
+-------------
+- ``"global"``: blocks of text are re-paired across the whole corpus (`universality.statistics.repairing`).
+- ``"kind"``, the null within kinds: blocks are re-paired among documents of one kind of text, so that features which
+  share nothing but a kind (a script, say) score as high under the null. Features are also compared only with others
+  that are bound to kinds as strongly (`universality.statistics.null_classes`).
 
 What is compared
 ----------------
-Every number here comes from the *null's blocks*: the tokens of the choosing half that the null can re-pair
-(`universality.statistics.repairing`). The observed value T of a pair is its own score on those blocks, paired as they
-are. The null scores are those that the re-run matcher gives to the anchoring features on the same blocks re-paired,
-each the best of thousands as the reported partner was. They are pooled over replicates and over features of one class:
-about as many firings on those blocks, since what chance gives depends mostly on that. Within kinds features are also
-classed by the share of their variance that lies between kinds, since any two Hebrew features agree on Hebrew text,
-however it is re-paired.
+Every number comes from the *null's blocks*: the tokens of the choosing half that the null can re-pair. The observed
+value T of a pair is its own score on those blocks, paired as they are. The null scores are those that the rerun matcher
+gives to the anchoring features on the same blocks re-paired; each is the best of thousands, as the reported partner
+was. They are pooled over replicates and over the features of one class.
 
 Why P(p <= alpha) <= alpha
 --------------------------
-Suppose that A and B share nothing but what the null keeps: a document's topics in a run of blocks, and kinds within
-kinds. Then the blocks as they are and the blocks re-paired have one distribution. Let U be the score that the matcher
-would give to an anchoring feature on the blocks as they are. U is then one more draw of that feature's null scores, and
-of the features of a class a share of at most alpha has a p(U) <= alpha in expectation, whatever their own null
-distributions are; class by class, the more alike these are, the better it also holds for each.
+Suppose that A and B share nothing but what the null preserves: a document's topics within a run of blocks and, for the
+null within kinds, the kinds. Then the blocks as they are and the blocks re-paired have the same distribution. Let U be
+the score that the matcher would give to an anchoring feature on the blocks as they are. U is one more draw from that
+feature's null distribution. Among the features of a class, the expected share with p(U) <= alpha is at most alpha,
+whatever their individual null distributions are; the more alike these are, the better this also holds feature by
+feature.
 
-- Where all tokens of the choosing half are in the null's blocks, the matcher saw just these, T = U, and p is uniform.
-- Where they are more, the partner was chosen on other tokens too, and p is conservative. For the nearest partner T <= U
-  for every feature, since U is the best of all partners on the blocks and T is the score of one. For one-to-one pairs
-  the sum of T is at most the sum of U, since an assignment made on the blocks has the largest sum there.
-- A feature that found no partner has p = 1 in the Benjamini-Hochberg correction, as the null counts its unmatched
-  features: without it q would be too small where only some features form pairs (mutual partners, a floor).
+- If all tokens of the choosing half are in the null's blocks, the matcher saw exactly these, T = U, and p is uniform.
+- Otherwise the partner was chosen on other tokens too, and p is conservative. For nearest partners T <= U holds for
+  every feature, because U is the best of all partners on the blocks and T the score of one of them. For one-to-one
+  pairs the sum of T is at most the sum of U, because an assignment made on the blocks has the largest sum there.
+- A feature without a partner enters the Benjamini-Hochberg correction with p = 1, just as the null counts its unmatched
+  features. Otherwise q would be too small where only some features form pairs (mutual partners, a floor).
 
-Scores of the *fixed* pairs on re-paired text would be no null: nobody chose them as the best of thousands on that text,
-so nearly every pair would beat it. Nor may they be pooled within kinds: pairs that were chosen for sharing a kind have
-a higher score on other text of that kind than random pairs.
+Scores of the *fixed* pairs on re-paired text would not be a null: those pairs were not chosen as the best of thousands
+on that text, so nearly every pair would beat it. They cannot be pooled within kinds either: pairs that were chosen for
+sharing a kind score higher on other text of that kind than random pairs do.
 
 ``analyses/known_worlds.py`` measures both claims, and the power that is lost where half of the blocks can be re-paired.
 """
@@ -36,19 +41,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-from scipy.stats import false_discovery_control
 
 from universality.arrays import FloatArray, IntArray
 from universality.errors import UniversalityError
 from universality.matching import Match
-from universality.matching.medians import known_median, quantile_of_all
+from universality.matching.medians import known_median
 from universality.progress import progress
 from universality.similarity import Similarity
-from universality.statistics.kind_share import between_kinds
-from universality.statistics.pooled_p import Strata, beyond_chance, null_quantile, pooled_p, refine, stratify
+from universality.statistics.null_classes import between_kinds, refine, stratify
+from universality.statistics.pooled_p import beyond_chance, corrected, null_quantile, pooled_p
 from universality.statistics.repairing import Null, Repairing, plan_repairing
 
 if TYPE_CHECKING:
@@ -56,35 +61,173 @@ if TYPE_CHECKING:
 
 Side = Literal["rows", "cols"]
 MIN_SHARE = 0.5
+"""Share of the tokens in the null's blocks below which a note is added: r on half of the tokens has a null that is
+wider by about √2."""
+
+
+class ChosenMatch(NamedTuple):
+    """A match on the choosing half, how it was made, and the settings that all nulls of a calibration share."""
+
+    similarity: Similarity
+    match: Match
+    matcher: Callable[[Similarity], Match]
+    anchor: Side
+    documents: IntArray
+    replicates: int
+    seed: int
+    alpha: float
+    min_firings: int
+    n_strata: int
+    block_length: int | None
+
+    @property
+    def features(self) -> IntArray:
+        """Anchoring feature of each pair: [n_pairs]."""
+        return self.match.rows if self.anchor == "rows" else self.match.cols
+
+    @property
+    def unpaired(self) -> IntArray:
+        """Living features of the anchoring side without a partner."""
+        return self.match.unmatched_rows if self.anchor == "rows" else self.match.unmatched_cols
+
+
+class FeatureClasses(NamedTuple):
+    """Classes of the anchoring features by their activity on some tokens, and the firing counts of each pair."""
+
+    edges: FloatArray  # [n_strata + 1] firing counts that bound the strata
+    code: IntArray  # [n_anchor] the class that null scores are pooled in, -1 for none
+    count_a: IntArray  # [n_pairs] firings of the row
+    count_b: IntArray  # [n_pairs] firings of the column
+    stratum: IntArray  # [n_pairs] stratum of the anchoring feature, -1 if a feature of the pair fires too rarely
+
+    @classmethod
+    def of(cls, sim: Similarity, chosen: ChosenMatch, kind_share: FloatArray | None = None) -> FeatureClasses:
+        """Class features by their firings on the tokens of ``sim`` and by the share of variance between kinds."""
+        counts = sim.counts
+        assert counts is not None  # every measure that is calibrated is computed from tokens
+        anchor = counts[0 if chosen.anchor == "rows" else 1]
+        strata = stratify(anchor, chosen.min_firings, chosen.n_strata, by_kind=kind_share is not None)
+        code = strata.code if kind_share is None else refine(strata, kind_share)
+        count_a, count_b = counts[0][chosen.match.rows], counts[1][chosen.match.cols]
+        frequent = np.minimum(count_a, count_b) >= chosen.min_firings
+        return cls(strata.edges, code, count_a, count_b, np.where(frequent, strata.code[chosen.features], -1))
 
 
 @dataclass(frozen=True, eq=False)
-class Chance:
-    """One null beside a matching, everything on the null's blocks. NaN stands for what it cannot tell.
+class NullDistribution:
+    """Scores of the rerun matcher, and the pairs that are tested against them.
+
+    Built once per null by `run_null`; `p`, `q`, `tau`, `calibrated` and `detectable` follow from it, each [n_pairs]
+    with NaN where the null cannot tell.
 
     Parameters
     ----------
     null
         "global" or "kind".
     observed
-        [n_pairs] score of the pair on the null's blocks as they are, which `p`, `tau`, `calibrated` and `detectable`
-        are about; NaN where one of the two fires too rarely there.
-    p, q
-        [n_pairs] pooled p-value of that score, and its Benjamini-Hochberg q-value.
-    tau, calibrated
-        [n_pairs] the null's (1 - alpha) quantile among features like the anchoring one, and
-        max(0, (observed - tau) / (1 - tau)).
-    detectable
-        [n_pairs] what an observed score must exceed to get q <= alpha, given all the others; infinite where no score
-        could, for want of replicates.
+        [n_pairs] score of each pair on the null's blocks as they are; NaN where one of the two fires too rarely there.
+    scores
+        [n_replicates, n_anchor] score of each anchoring feature in each replicate; -inf unmatched, NaN dead.
+    features
+        [n_pairs] anchoring feature of each pair.
+    classes
+        Classes within which ``scores`` are pooled.
+    n_unpaired
+        Features of a class that have no partner.
+    alpha
+        Level of `tau`, and the q that `detectable` aims at.
+    best_of_rows, best_of_cols
+        [n_replicates] median best partner's score of each replicate.
+
+    Examples
+    --------
+    Three pairs against 2 replicates of 4 features that share one class; the fourth feature has no partner:
+
+    >>> nothing = np.zeros(0)
+    >>> classes = FeatureClasses(nothing, np.zeros(4, int), *np.full((2, 3), 50), np.zeros(3, int))
+    >>> scores = np.array([[0.1, 0.2, 0.1, 0.3], [0.2, 0.1, 0.4, 0.1]])
+    >>> observed = np.array([0.9, 0.35, 0.1])
+    >>> null = NullDistribution("global", observed, scores, np.arange(3), classes, 1, 0.5, nothing, nothing)
+    >>> null.p.round(2), null.q.round(2), null.tau
+    (array([0.11, 0.22, 1.  ]), array([0.44, 0.44, 1.  ]), array([0.2, 0.2, 0.2]))
+    """
+
+    null: Null
+    observed: FloatArray
+    scores: FloatArray
+    features: IntArray
+    classes: FeatureClasses
+    n_unpaired: int
+    alpha: float
+    best_of_rows: FloatArray
+    best_of_cols: FloatArray
+
+    @cached_property
+    def p(self) -> FloatArray:
+        """Pooled p-value of each observed score.
+
+        It is the p of the reported pair, not of the partner that a feature would get on the null's blocks alone. The
+        reported partner was chosen on more tokens, so here it is not always the best one: p stays valid and is
+        conservative (see the module's docstring).
+        """
+        return pooled_p(self.observed, self.scores, self.classes.code, self.features)
+
+    @cached_property
+    def _corrected(self) -> tuple[FloatArray, float]:
+        return corrected(self.p, self.n_unpaired, self.alpha)
+
+    @property
+    def q(self) -> FloatArray:
+        """Benjamini-Hochberg q-value of each pair."""
+        return self._corrected[0]
+
+    @cached_property
+    def tau(self) -> FloatArray:
+        """The (1 - alpha) quantile of the null scores of features of the same class."""
+        quantile = null_quantile(self.scores, self.classes.code, self.features, 1 - self.alpha)
+        return np.where(np.isnan(self.p), np.nan, quantile)
+
+    @cached_property
+    def detectable(self) -> FloatArray:
+        """Score that a pair must exceed to get q <= alpha, given all others; infinite for want of replicates."""
+        bound = beyond_chance(self.scores, self.classes.code, self.features, self._corrected[1])
+        return np.where(np.isnan(self.p), np.nan, bound)
+
+    @property
+    def calibrated(self) -> FloatArray:
+        """max(0, (observed - tau) / (1 - tau)), with tau taken as at least 0."""
+        level = np.maximum(self.tau, 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(level >= 1, 0.0, np.maximum(0, (self.observed - level) / (1 - level)))
+
+    def result(self) -> Chance:
+        """Collect the arrays that a calibration stores."""
+        return Chance(
+            null=self.null, observed=self.observed, p=self.p, q=self.q, tau=self.tau, calibrated=self.calibrated,
+            detectable=self.detectable, count_a=self.classes.count_a, count_b=self.classes.count_b,
+            stratum=self.classes.stratum, edges=self.classes.edges, scores=self.scores,
+            best_of_rows=self.best_of_rows, best_of_cols=self.best_of_cols,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Chance:
+    """Result of one null distribution, as a calibration stores it; NaN where the null gives no answer.
+
+    Parameters
+    ----------
+    null
+        "global" or "kind".
+    observed, p, q, tau, calibrated, detectable
+        [n_pairs], see `NullDistribution`.
     count_a, count_b
-        [n_pairs] firings of row and column on the null's blocks; on the choosing half where no null was run.
+        [n_pairs] firings of row and column on the null's blocks; on the choosing half if no null was run.
     stratum
         [n_pairs] class of the anchoring feature's firing count, -1 where one of the two fires too rarely.
     edges
         [n_strata + 1] counts that bound the classes.
     scores
-        [n_replicates, n_anchor] the score that each feature got in each replicate; -inf unmatched, NaN dead.
+        [n_replicates, n_anchor] score of each feature in each replicate; -inf unmatched, NaN dead.
     best_of_rows, best_of_cols
         [n_replicates] median best partner's score of each replicate.
     """
@@ -105,165 +248,61 @@ class Chance:
     best_of_cols: FloatArray
 
     def arrays(self) -> dict[str, FloatArray | IntArray]:
-        """Everything but the null's name."""
+        """Return everything but the null's name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "null"}
 
-    def summary(self, q_level: float) -> dict[str, Any]:
-        """Medians and quantiles of the null's matched scores, and the share of tested pairs that beat it.
 
-        Quantiles are of the anchoring side's living features in all replicates, those without a partner lowest.
-        """
-        living = self.scores[~np.isnan(self.scores)]
-        tested = self.q[~np.isnan(self.q)]
-        quantiles = [quantile_of_all(living, living.size, level) for level in (0.5, 0.95, 0.99)]
-        return {
-            "replicates": len(self.scores),
-            "null_matched_median": quantiles[0],
-            "null_matched_q95": quantiles[1],
-            "null_matched_q99": quantiles[2],
-            "null_best_of_rows": known_median(self.best_of_rows),
-            "null_best_of_cols": known_median(self.best_of_cols),
-            "n_tested": int(tested.size),
-            f"share_q_{q_level:g}": float((tested <= q_level).mean()) if tested.size else float("nan"),
-            "calibrated_median": known_median(self.calibrated),
-        }
-
-
-class Setting(NamedTuple):
-    """What every null of a calibration shares."""
-
-    choose: Similarity
-    found: Match
-    matcher: Callable[[Similarity], Match]
-    anchor: Side
-    documents: IntArray
-    replicates: int
-    seed: int
-    alpha: float
-    min_firings: int
-    n_strata: int
-    block_length: int | None
-
-    @property
-    def features(self) -> IntArray:
-        """[n_pairs] the anchoring feature of each."""
-        return self.found.rows if self.anchor == "rows" else self.found.cols
-
-    @property
-    def n_anchor(self) -> int:
-        """Features of the anchoring side."""
-        return self.found.shape[0 if self.anchor == "rows" else 1]
-
-    @property
-    def unpaired(self) -> IntArray:
-        """Living features of the anchoring side in no pair."""
-        return self.found.unmatched_rows if self.anchor == "rows" else self.found.unmatched_cols
-
-
-class _Classes(NamedTuple):
-    """Classes of features by what they do on some tokens."""
-
-    strata: Strata
-    code: IntArray  # [n_anchor] the class that null scores are pooled in, -1 for none
-    count_a: IntArray  # [n_pairs]
-    count_b: IntArray
-    stratum: IntArray  # [n_pairs], -1: a feature of the pair fires too rarely
-
-
-def chance(store: FeatureStore, null: Null, setting: Setting, notes: list[str]) -> Chance:
-    """Run one null; what could not be concluded is added to ``notes``.
+def run_null(store: FeatureStore, null: Null, chosen: ChosenMatch, notes: list[str]) -> NullDistribution:
+    """Rerun the matcher on re-paired text and set the observed scores beside it.
 
     Parameters
     ----------
     store
         The store of the anchoring side.
+    null
+        "global" or "kind".
+    chosen
+        The match that is tested.
+    notes
+        Receives what could not be concluded.
+
+    Returns
+    -------
+    NullDistribution
+        Without replicates (all NaN) where nothing can be re-paired or no replicate was asked for.
 
     Raises
     ------
     UniversalityError
         If there is no such null.
     """
-    plan = _plan(store, null, setting, notes)
-    if plan is None or not setting.replicates:
-        return _without(null, _classes(setting.choose, setting))
-    rows = plan.draw(setting.seed)[0]
-    as_it_is = setting.choose.repaired(rows, rows)
-    classes = _classes(as_it_is, setting, between_kinds(store, rows) if null == "kind" else None)
-    _note_rare(null, classes, setting, notes)
-    scores, of_rows, of_cols = _run(plan, null, setting)
-    observed = np.where(classes.stratum >= 0, as_it_is.pairs(setting.found.rows, setting.found.cols), np.nan)
-    p = pooled_p(observed, scores, classes.code, setting.features)
-    q, level = _corrected(p, int((classes.code[setting.unpaired] >= 0).sum()), setting.alpha)
-    tau, detectable = (
-        np.where(np.isnan(p), np.nan, of(scores, classes.code, setting.features, at))
-        for of, at in ((null_quantile, 1 - setting.alpha), (beyond_chance, level))
+    plan = _plan(store, null, chosen, notes)
+    if plan is None or not chosen.replicates:
+        return _empty(null, chosen)
+    rows = plan.draw(chosen.seed)[0]  # A's rows are the same in every draw: the null's blocks
+    as_is = chosen.similarity.repaired(rows, rows)
+    classes = FeatureClasses.of(as_is, chosen, between_kinds(store, rows) if null == "kind" else None)
+    _note_rare(null, classes, chosen, notes)
+    scores, best_of_rows, best_of_cols = _rerun(plan, null, chosen)
+    observed = np.where(classes.stratum >= 0, as_is.pairs(chosen.match.rows, chosen.match.cols), np.nan)
+    n_unpaired = int((classes.code[chosen.unpaired] >= 0).sum())
+    return NullDistribution(
+        null, observed, scores, chosen.features, classes, n_unpaired, chosen.alpha, best_of_rows, best_of_cols
     )
-    return Chance(
-        null=null, observed=observed, p=p, q=q, tau=tau, calibrated=_calibrated(observed, tau), detectable=detectable,
-        count_a=classes.count_a, count_b=classes.count_b, stratum=classes.stratum, edges=classes.strata.edges,
-        scores=scores, best_of_rows=of_rows, best_of_cols=of_cols,
-    )  # fmt: skip
 
 
-def _without(null: Null, classes: _Classes) -> Chance:
-    """A null that says nothing."""
-    unknown, nothing = np.full(classes.stratum.size, np.nan), np.zeros(0)
-    return Chance(
-        null=null, observed=unknown, p=unknown, q=unknown, tau=unknown, calibrated=unknown, detectable=unknown,
-        count_a=classes.count_a, count_b=classes.count_b, stratum=classes.stratum, edges=classes.strata.edges,
-        scores=np.zeros((0, classes.code.size)), best_of_rows=nothing, best_of_cols=nothing,
-    )  # fmt: skip
+def _empty(null: Null, chosen: ChosenMatch) -> NullDistribution:
+    """Return a null without replicates, whose classes are of the whole choosing half."""
+    classes, nothing = FeatureClasses.of(chosen.similarity, chosen), np.zeros(0)
+    unknown, no_scores = np.full(classes.stratum.size, np.nan), np.zeros((0, classes.code.size))
+    return NullDistribution(null, unknown, no_scores, chosen.features, classes, 0, chosen.alpha, nothing, nothing)
 
 
-def _classes(sim: Similarity, setting: Setting, kind_share: FloatArray | None = None) -> _Classes:
-    """Classes by the firings on the tokens of ``sim`` and, where given, by the share of variance between kinds."""
-    counts = sim.counts
-    assert counts is not None  # every measure that is calibrated comes from tokens
-    anchor = counts[0 if setting.anchor == "rows" else 1]
-    strata = stratify(anchor, setting.min_firings, setting.n_strata, by_kind=kind_share is not None)
-    code = strata.code if kind_share is None else refine(strata, kind_share)
-    count_a, count_b = counts[0][setting.found.rows], counts[1][setting.found.cols]
-    often = np.minimum(count_a, count_b) >= setting.min_firings
-    return _Classes(strata, code, count_a, count_b, np.where(often, strata.code[setting.features], -1))
-
-
-def _note_rare(null: Null, classes: _Classes, setting: Setting, notes: list[str]) -> None:
-    rare = int((classes.stratum < 0).sum())
-    if rare:
-        pairs = "pair" if rare == 1 else "pairs"
-        notes.append(
-            f"{rare} {pairs} with a feature that fires fewer than {setting.min_firings} times on the blocks of the "
-            f"{null} null: no p-value under it"
-        )
-
-
-def _corrected(p: FloatArray, n_unpaired: int, alpha: float) -> tuple[FloatArray, float]:
-    """Benjamini-Hochberg q [n_pairs] among the known p and one p of 1 a feature without partner; the p it takes."""
-    known, q = np.flatnonzero(~np.isnan(p)), np.full(p.size, np.nan)
-    if not known.size:
-        return q, alpha
-    tested = np.concatenate([p[known], np.ones(n_unpaired)])
-    q[known] = false_discovery_control(tested, method="bh")[: known.size]
-    rejected = p[known][q[known] <= alpha]
-    return q, float(rejected.max()) if rejected.size else alpha / tested.size
-
-
-def _run(plan: Repairing, null: Null, setting: Setting) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """The anchoring features' scores [n_replicates, n_anchor] on re-paired blocks, and the median best partners'."""
-    runs = []
-    for replicate in progress(range(setting.replicates), desc=f"{null} null", leave=False):
-        found = setting.matcher(setting.choose.repaired(*plan.draw(setting.seed, replicate)))
-        best = found.nearest
-        medians = known_median(best.best_col_score), known_median(best.best_row_score)
-        runs.append((_anchor_scores(found, setting.anchor), *medians))
-    scores, of_rows, of_cols = (np.array(part) for part in zip(*runs, strict=True))
-    return scores, of_rows, of_cols
-
-
-def _plan(store: FeatureStore, null: Null, setting: Setting, notes: list[str]) -> Repairing | None:
-    documents = setting.documents if setting.documents.size else None
+def _plan(store: FeatureStore, null: Null, chosen: ChosenMatch, notes: list[str]) -> Repairing | None:
+    """Find the null's blocks; None, with a note, where there are none."""
+    documents = chosen.documents if chosen.documents.size else None
     try:
-        plan = plan_repairing(store, null, documents, setting.block_length)
+        plan = plan_repairing(store, null, documents, chosen.block_length)
     except UniversalityError as error:
         if null not in ("global", "kind"):
             raise
@@ -279,15 +318,31 @@ def _plan(store: FeatureStore, null: Null, setting: Setting, notes: list[str]) -
     return plan
 
 
-def _anchor_scores(found: Match, anchor: Side) -> FloatArray:
-    dead = found.dead_rows if anchor == "rows" else found.dead_cols
+def _note_rare(null: Null, classes: FeatureClasses, chosen: ChosenMatch, notes: list[str]) -> None:
+    rare = int((classes.stratum < 0).sum())
+    if rare:
+        pairs = "pair" if rare == 1 else "pairs"
+        notes.append(
+            f"{rare} {pairs} with a feature that fires fewer than {chosen.min_firings} times on the blocks of the "
+            f"{null} null: no p-value under it"
+        )
+
+
+def _rerun(plan: Repairing, null: Null, chosen: ChosenMatch) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Match every re-pairing: the anchoring features' scores [n_replicates, n_anchor] and median best partners'."""
+    replicates = []
+    for replicate in progress(range(chosen.replicates), desc=f"{null} null", leave=False):
+        by_chance = chosen.matcher(chosen.similarity.repaired(*plan.draw(chosen.seed, replicate)))
+        nearest = by_chance.nearest
+        medians = known_median(nearest.best_col_score), known_median(nearest.best_row_score)
+        replicates.append((_anchor_scores(by_chance, chosen.anchor), *medians))
+    scores, best_of_rows, best_of_cols = (np.array(part) for part in zip(*replicates, strict=True))
+    return scores, best_of_rows, best_of_cols
+
+
+def _anchor_scores(match: Match, anchor: Side) -> FloatArray:
+    """Score of every feature of the anchoring side: [n_anchor], -inf unmatched, NaN dead."""
+    dead = match.dead_rows if anchor == "rows" else match.dead_cols
     scores = np.where(dead, np.nan, -np.inf)
-    scores[found.rows if anchor == "rows" else found.cols] = found.scores
+    scores[match.rows if anchor == "rows" else match.cols] = match.scores
     return scores
-
-
-def _calibrated(scores: FloatArray, tau: FloatArray) -> FloatArray:
-    """max(0, (score - tau) / (1 - tau)) with tau at least 0; NaN without a null."""
-    level = np.maximum(tau, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(level >= 1, 0.0, np.maximum(0, (scores - level) / (1 - level)))

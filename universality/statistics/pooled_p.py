@@ -1,97 +1,32 @@
-"""p-values from null scores pooled over features that fire about equally often.
+"""p-values from null scores that are pooled over the features of one class.
 
-K replicates alone cannot give a p below 1 / (K + 1), which rejects nothing after a correction for thousands of
-features. The null scores of all features in a stratum of firing counts are pooled, because what chance gives depends
-mostly on how often a feature fires.
+K replicates alone cannot give a p below 1 / (K + 1), which no correction for thousands of features would survive. So
+the null scores of all features in a class (`universality.statistics.null_classes`) form one pool, against which each
+of its features is compared.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import false_discovery_control
 
 from universality.arrays import FloatArray, IntArray
 
-MIN_PER_STRATUM, MAX_CLASSES = 32, 4
-
-
-@dataclass(frozen=True, eq=False)
-class Strata:
-    """Features cut into classes of firing counts.
-
-    Parameters
-    ----------
-    edges
-        [n_strata + 1] rising counts; stratum s holds edges[s] <= count < edges[s + 1].
-    code
-        [n_features] stratum of each feature, -1 for those that fire too rarely.
-    """
-
-    edges: FloatArray
-    code: IntArray
-
-    @property
-    def n(self) -> int:
-        """Number of strata."""
-        return max(0, self.edges.size - 1)
-
-
-def stratify(count: IntArray, min_firings: int, n_strata: int, by_kind: bool = False) -> Strata:
-    """Cut features at quantiles of their firing counts, each stratum holding at least 32 where that is possible.
-
-    Parameters
-    ----------
-    count
-        [n_features] firings.
-    min_firings
-        Features that fire less often have no stratum.
-    n_strata
-        Strata wanted; fewer where features are few.
-    by_kind
-        Whether `refine` will cut every stratum again: then fewer and larger strata leave it as many features.
-    """
-    enough = count >= max(1, min_firings)
-    if not enough.any():
-        return Strata(np.zeros(0), np.full(count.size, -1, np.int64))
-    classes = int(enough.sum()) // MIN_PER_STRATUM  # so many can be filled
-    wanted = max(1, min(n_strata, classes // min(MAX_CLASSES, max(1, math.isqrt(classes))) if by_kind else classes))
-    edges = np.unique(np.quantile(count[enough], np.linspace(0, 1, wanted + 1)))
-    edges = np.append(edges[:-1], np.inf) if edges.size > 1 else np.array([edges[0], np.inf])
-    code = np.searchsorted(edges, count, side="right") - 1
-    return Strata(edges, np.where(enough, code, -1).astype(np.int64))
-
-
-def refine(strata: Strata, value: FloatArray) -> IntArray:
-    """Cut every stratum at quantiles of a value of its features [n_features], into at most ``MAX_CLASSES`` classes.
-
-    Returns
-    -------
-    int64 [n_features]
-        Class of each feature, -1 where it has no stratum; classes hold at least 32 features where possible.
-    """
-    code = np.full(strata.code.size, -1, np.int64)
-    n_classes = 0
-    for s in range(strata.n):
-        inside = np.flatnonzero(strata.code == s)
-        if not inside.size:
-            continue
-        parts = max(1, min(MAX_CLASSES, inside.size // MIN_PER_STRATUM))
-        cuts = np.unique(np.quantile(value[inside], np.linspace(0, 1, parts + 1)[1:-1]))
-        code[inside] = n_classes + np.searchsorted(cuts, value[inside], side="right")
-        n_classes += cuts.size + 1
-    return code
+ROUNDING = 1e-9  # level * (1 + pool size) is meant to be whole where the level is such a p itself
 
 
 def pooled_p(observed: FloatArray, null: FloatArray, code: IntArray, features: IntArray) -> FloatArray:
-    """p = (1 + #{null >= observed}) / (1 + #null) with the null pooled over the features of one class.
+    """Compute p = (1 + #{null >= observed}) / (1 + #null), the null pooled over the features of one class.
+
+    The observed score counts as one more draw of the null (the two ones), so that p is never 0 and
+    P(p <= alpha) <= alpha holds for any number of replicates.
 
     Parameters
     ----------
     observed
-        [n] scores; -inf for unmatched, NaN for unknown.
+        [n] scores; -inf for an unmatched feature, NaN for an unknown score.
     null
         [n_replicates, n_features] scores of the null; -inf for a feature that stayed unmatched, NaN for a dead one.
     code
@@ -102,37 +37,81 @@ def pooled_p(observed: FloatArray, null: FloatArray, code: IntArray, features: I
     Returns
     -------
     float64 [n]
-        NaN where the score is unknown, the feature has no class, or the null no score.
+        NaN where the score is unknown, the feature has no class, or its pool is empty.
+
+    References
+    ----------
+    Phipson & Smyth 2010, *Permutation p-values should never be zero*.
+
+    Examples
+    --------
+    >>> null = np.array([[0.1, 0.3, 0.2], [0.2, 0.1, 0.9]])
+    >>> code = np.array([0, 0, 1])  # the third feature is alone in its class
+    >>> pooled_p(np.array([0.25, 0.5]), null, code, features=np.array([0, 2])).round(2)
+    array([0.4 , 0.67])
     """
     p = np.full(observed.size, np.nan)
     for here, pool in _pools(null, code, features):
-        beaten = pool.size - np.searchsorted(pool, observed[here], side="left")
-        p[here] = (1 + beaten) / (1 + pool.size)
+        n_reached = pool.size - np.searchsorted(pool, observed[here], side="left")
+        p[here] = (1 + n_reached) / (1 + pool.size)
     return np.where(np.isnan(observed), np.nan, p)
 
 
 def null_quantile(null: FloatArray, code: IntArray, features: IntArray, level: float) -> FloatArray:
-    """[n] the ``level`` quantile of each feature's pool; -inf where most of it is unmatched, NaN where it is empty."""
-    found = np.full(features.size, np.nan)
+    """Compute the ``level`` quantile [n] of each feature's pool.
+
+    -inf where most of the pool is unmatched, NaN where it is empty.
+    """
+    quantile = np.full(features.size, np.nan)
     for here, pool in _pools(null, code, features):
-        found[here] = np.quantile(pool, level, method="higher")
-    return found
+        quantile[here] = np.quantile(pool, level, method="higher")
+    return quantile
 
 
 def beyond_chance(null: FloatArray, code: IntArray, features: IntArray, level: float) -> FloatArray:
-    """[n] what each feature's score must exceed for a pooled p of at most ``level``.
+    """Compute the score [n] that each feature must exceed for a pooled p of at most ``level``.
 
-    Infinite where the pool is too small for any score to get there, NaN where it is empty.
+    Infinite where the pool is too small for any score to reach that p, NaN where it is empty.
     """
-    found = np.full(features.size, np.nan)
+    bound = np.full(features.size, np.nan)
     for here, pool in _pools(null, code, features):
-        allowed = int(np.floor(level * (1 + pool.size) + 1e-9)) - 1  # null scores that may reach it
-        found[here] = np.inf if allowed < 0 else -np.inf if allowed >= pool.size else pool[pool.size - 1 - allowed]
-    return found
+        # p <= level iff at most this many null scores reach the observed one.
+        allowed = int(np.floor(level * (1 + pool.size) + ROUNDING)) - 1
+        bound[here] = np.inf if allowed < 0 else -np.inf if allowed >= pool.size else pool[pool.size - 1 - allowed]
+    return bound
+
+
+def corrected(p: FloatArray, n_unpaired: int, alpha: float) -> tuple[FloatArray, float]:
+    """Correct p-values for multiple testing by Benjamini and Hochberg's procedure.
+
+    Parameters
+    ----------
+    p
+        [n_pairs]; NaN for pairs that are not tested.
+    n_unpaired
+        Features without a partner; each enters the correction with a p of 1, as the null counts its unmatched
+        features.
+    alpha
+        False discovery rate aimed at.
+
+    Returns
+    -------
+    q : float64 [n_pairs]
+        NaN where p is.
+    level : float
+        The largest p with q <= alpha; where there is none, the p that a first discovery would need.
+    """
+    tested, q = np.flatnonzero(~np.isnan(p)), np.full(p.size, np.nan)
+    if not tested.size:
+        return q, alpha
+    with_unpaired = np.concatenate([p[tested], np.ones(n_unpaired)])
+    q[tested] = false_discovery_control(with_unpaired, method="bh")[: tested.size]
+    rejected = p[tested][q[tested] <= alpha]
+    return q, float(rejected.max()) if rejected.size else alpha / with_unpaired.size
 
 
 def _pools(null: FloatArray, code: IntArray, features: IntArray) -> Iterator[tuple[IntArray, FloatArray]]:
-    """For each class: which of the features are of it, and all its null scores in rising order."""
+    """Yield for each class the positions in ``features`` that belong to it, and its null scores in rising order."""
     for c in np.unique(code[code >= 0]):
         pool = null[:, code == c].ravel()
         pool = np.sort(pool[~np.isnan(pool)])

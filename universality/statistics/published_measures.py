@@ -1,14 +1,14 @@
-"""Published measures of how far two sets of features agree, each exactly as defined, on the stores of this package.
+"""Published measures of the agreement of two sets of features, each exactly as its authors define it.
 
 | measure | function | source |
 |---|---|---|
 | mean maximum pairwise Pearson correlation (MPPC) | `mppc` | Wang et al. 2024 |
 | pairwise mean correlation coefficient of dictionaries (PW-MCC), signed or absolute | `pw_mcc` | Song et al. 2025 |
-| shared by encoder and decoder at a threshold | `shared_by_weights` | Paulo & Belrose 2025 |
+| share of features matched by encoder and decoder | `shared_by_weights` | Paulo & Belrose 2025 |
 | excess correlation over a rotated model | `excess_correlation` | Gurnee et al. 2024 |
-| a score by how often features fire | `by_frequency` | Song et al. 2025 |
+| a score by firing frequency | `by_frequency` | Song et al. 2025 |
 
-None of them holds anything out or asks what chance gives, except the excess correlation; `calibrate` does.
+None of them uses held-out data or compares with chance, except the excess correlation; `calibrate` does both.
 """
 
 from __future__ import annotations
@@ -30,35 +30,43 @@ if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
 
 SONG_EDGES = (0.1, 2.4, 54.0, 1_200.0, 27_000.0, np.inf)
-"""Firings per million tokens between which Song et al. (2025) average."""
+"""Firings per million tokens that bound the classes of Song et al. (2025)."""
 
 
 def mppc(sim: Similarity) -> float:
-    """Mean over the living rows of the best score of each: (1/n) Σ_i max_j s_ij; NaN without living rows.
+    """Compute the mean of each living row's best score, (1/n) Σ_i max_j s_ij; NaN without living rows.
 
-    Of activation similarity it is Wang et al.'s (2024) mean maximum pairwise Pearson correlation. It is directional:
-    partners may be claimed by several rows.
+    For activation similarity this is the mean maximum pairwise Pearson correlation of Wang et al. (2024). It is
+    directional: one column may be the best of several rows.
+
+    Examples
+    --------
+    >>> mppc(Similarity.from_dense(np.array([[0.9, 0.2], [0.5, 0.1]])))
+    0.7
     """
     scores = match(sim, "nearest").scores
     return float(scores.mean()) if scores.size else float("nan")
 
 
 def pw_mcc(a: FeatureStore, b: FeatureStore, absolute: bool = False, force: bool = False) -> float:
-    """(1/n) max over one-to-one matchings of Σ cos(a_i, b_j) of decoder rows, n the smaller number of living features.
+    """Compute the mean cosine of decoder rows that are matched one to one (PW-MCC; Song et al. 2025).
+
+    It is (1/n) max Σ cos(a_i, b_j) over one-to-one matchings, with n the smaller number of living features.
 
     Parameters
     ----------
     a, b
         Stores of two SAEs of one model.
     absolute
-        |cos|, as the paper of Song et al. (2025) writes it; its code takes the signed cosine.
+        Use |cos|, as in the paper of Song et al. (2025); their code uses the signed cosine.
     force
-        As for `Similarity.decoder`.
+        Passed to `Similarity.decoder`.
 
     Raises
     ------
     MismatchError, UniversalityError
-        As `Similarity.decoder`; UniversalityError when ``absolute`` needs a larger dense array than memory allows.
+        As for `Similarity.decoder`; UniversalityError also when the dense array that ``absolute`` needs is over the
+        memory budget.
     """
     sim = Similarity.decoder(a, b, force=force)
     if absolute:
@@ -68,38 +76,38 @@ def pw_mcc(a: FeatureStore, b: FeatureStore, absolute: bool = False, force: bool
 
 
 def shared_by_weights(a: FeatureStore, b: FeatureStore, threshold: float = 0.7, force: bool = False) -> pd.DataFrame:
-    """Which features two SAEs of one model share by their weights.
+    """Find the features that two SAEs of one model share by their weights (Paulo & Belrose 2025).
 
-    Encoder rows and decoder rows are matched one to one, each on their own, by cosine; a feature is *shared* if both
-    matchings give it the same partner and both cosines reach the threshold (Paulo & Belrose 2025). The mean of the
-    column ``shared`` is their figure.
+    Encoder rows and decoder rows are matched separately, one to one, by cosine. A feature is *shared* if both matchings
+    give it the same partner and both cosines reach the threshold. The mean of the column ``shared`` is the number that
+    the authors report.
 
     Parameters
     ----------
     a, b
         Stores of two SAEs of one model, with encoder and decoder rows.
     threshold
-        Least cosine of a shared feature.
+        Minimum cosine of a shared feature.
     force
-        As for `Similarity.decoder`.
+        Passed to `Similarity.decoder`.
 
     Returns
     -------
     pandas.DataFrame
-        A row a living feature of ``a``: ``row decoder_partner decoder_cosine encoder_partner encoder_cosine shared``;
-        partner -1 and cosine NaN where it has none.
+        One row per living feature of ``a``: ``row decoder_partner decoder_cosine encoder_partner encoder_cosine
+        shared``; partner -1 and cosine NaN for a feature without a partner.
 
     Raises
     ------
     MismatchError, UniversalityError
-        As `Similarity.decoder`; UniversalityError when a store holds no encoder.
+        As for `Similarity.decoder`; UniversalityError also when a store holds no encoder.
     """
     decoder = match(Similarity.decoder(a, b, force=force))
     encoder = match(Similarity.from_factors(_encoder_rows(a), _encoder_rows(b)))
     frame = pd.DataFrame({"row": np.flatnonzero(~decoder.dead_rows)})
-    for name, found in (("decoder", decoder), ("encoder", encoder)):
+    for name, matched in (("decoder", decoder), ("encoder", encoder)):
         partner, cosine = np.full(a.n_features, -1), np.full(a.n_features, np.nan)
-        partner[found.rows], cosine[found.rows] = found.cols, found.scores
+        partner[matched.rows], cosine[matched.rows] = matched.cols, matched.scores
         frame[f"{name}_partner"], frame[f"{name}_cosine"] = partner[frame["row"]], cosine[frame["row"]]
     same = (frame["decoder_partner"] == frame["encoder_partner"]) & (frame["decoder_partner"] >= 0)
     alike = (frame["decoder_cosine"] >= threshold) & (frame["encoder_cosine"] >= threshold)
@@ -107,7 +115,7 @@ def shared_by_weights(a: FeatureStore, b: FeatureStore, threshold: float = 0.7, 
 
 
 def _encoder_rows(store: FeatureStore) -> FloatArray:
-    """Unit rows [n_features, d_in]; zeros for dead features."""
+    """Return the encoder's rows at unit length [n_features, d_in], zeros for dead features."""
     encoder = None if store.dictionary is None else store.dictionary.encoder
     if encoder is None:
         raise UniversalityError(f"{store.path}: holds no encoder; give finish(dictionary=...) one with an encoder")
@@ -118,29 +126,30 @@ def _encoder_rows(store: FeatureStore) -> FloatArray:
 def excess_correlation(
     a: FeatureStore, others: Sequence[FeatureStore], rotations: int = 1, seed: int = 0
 ) -> pd.DataFrame:
-    """How much better the best partner in other models is than in the same models rotated (Gurnee et al. 2024).
+    """Compare each feature's best partner in other models with that in the same models rotated (Gurnee et al. 2024).
 
         excess_i = mean_b max_j ρ(i, j; b) − mean_b max_j ρ(i, j; b Q)
 
-    with Q a random *orthogonal* matrix (Haar), which keeps everything of a model but its axes. The authors' code
-    rotates by a Gaussian matrix with normalised rows, which is not a rotation. They call a neuron universal where the
-    excess is above 0.5. Features that do not vary have no ρ: they are neither rows, nor partners, nor dimensions of Q.
+    with Q a random *orthogonal* matrix (Haar), which preserves everything about a model except its axes. The authors'
+    code multiplies by a Gaussian matrix with normalised rows, which is not a rotation. They call a neuron universal if
+    its excess is above 0.5. Features that do not vary have no ρ: they are neither rows, nor partners, nor dimensions of
+    Q.
 
     Parameters
     ----------
     a
         Neurons (or features) of one model.
     others
-        Those of other models, over the same tokens.
+        Neurons (or features) of other models, over the same tokens.
     rotations
-        Random rotations to average over.
+        Number of random rotations to average over.
     seed
-        Of the rotations.
+        Seed for the rotations.
 
     Returns
     -------
     pandas.DataFrame
-        A row a feature of ``a`` that varies: ``row best rotated excess``.
+        One row per feature of ``a`` that varies: ``row best rotated excess``.
 
     Raises
     ------
@@ -164,11 +173,13 @@ def excess_correlation(
             raise UniversalityError(f"{other.path}: excess_correlation needs features that vary, found none")
         r = sim.dense()[:, cols]  # a dead column's 0 would beat every negative r
         best += r.max(axis=1) / len(others)
-        own = _spread(other)[cols]
-        cross, within = r * own, Similarity.activation(other, other).dense()[np.ix_(cols, cols)] * own * own[:, None]
+        # Covariances of the rotated model follow from those of the model: no rotated activations are computed.
+        scale = _spread(other)[cols]
+        covariance = Similarity.activation(other, other).dense()[np.ix_(cols, cols)] * scale * scale[:, None]
+        cross = r * scale
         for _ in range(rotations):
             turn = _random_rotation(cols.size, rng)
-            spread = np.sqrt(np.einsum("jk,jk->k", turn, within @ turn))
+            spread = np.sqrt(np.einsum("jk,jk->k", turn, covariance @ turn))
             rotated += (cross @ turn / spread).max(axis=1) / (len(others) * rotations)
     living = np.flatnonzero(~dead)
     frame = pd.DataFrame({"row": living, "best": best[living], "rotated": rotated[living]})
@@ -176,40 +187,45 @@ def excess_correlation(
 
 
 def _spread(store: FeatureStore) -> FloatArray:
-    """Standard deviation of each feature over the tokens [n_features]."""
+    """Return the standard deviation of each feature over the tokens: [n_features]."""
     moments = store.moments()
     return np.sqrt(np.maximum(moments.sum_sq / moments.n_tokens - (moments.sum / moments.n_tokens) ** 2, 0))
 
 
 def _random_rotation(n: int, rng: np.random.Generator) -> FloatArray:
-    """Haar-distributed orthogonal matrix [n, n]: QR of a Gaussian one with the signs of R's diagonal taken out."""
+    """Draw a Haar-distributed orthogonal matrix [n, n]."""
     q, r = np.linalg.qr(rng.normal(size=(n, n)))
-    return q * np.sign(np.diag(r))
+    return q * np.sign(np.diag(r))  # QR alone prefers some signs (Mezzadri 2007)
 
 
 def by_frequency(
     scores: npt.ArrayLike, firings: npt.ArrayLike, n_tokens: int, edges: Sequence[float] = SONG_EDGES
 ) -> pd.DataFrame:
-    """Mean and median of a score in classes of firing frequency.
+    """Average a score within classes of firing frequency.
 
     Parameters
     ----------
     scores, firings
-        [n]: one score and one number of firings a feature; NaN scores are left out.
+        [n] score and number of firings of each feature; NaN scores are left out.
     n_tokens
-        Tokens on which firings were counted.
+        Number of tokens on which firings were counted.
     edges
         Rising firings per million tokens; class c holds edges[c] <= frequency < edges[c + 1].
 
     Returns
     -------
     pandas.DataFrame
-        ``low high n mean median``, a row a class, empty classes with NaN.
+        ``low high n mean median``, one row per class; NaN for empty classes.
 
     Raises
     ------
     MismatchError
         When scores and firings do not pair up.
+
+    Examples
+    --------
+    >>> by_frequency([0.2, 0.4, 0.9], [1, 2, 50], n_tokens=1_000, edges=(0, 10_000, 100_000))["mean"].tolist()
+    [0.30000000000000004, 0.9]
     """
     score, count = np.asarray(scores, dtype=np.float64), np.asarray(firings)
     if score.shape != count.shape or score.ndim != 1:

@@ -1,12 +1,15 @@
-"""What chance gives: the same text paired with other text.
+"""Re-pair text with other text, so that only chance can make two features agree.
 
-A null keeps everything about both stores but which tokens meet. Whole blocks of tokens are re-paired, position
-kept, with blocks of documents of *another group* (another document, in kinds of few groups): single tokens would
-break the autocorrelation of text, and the same group would keep what the null must lose. Blocks of one document stay
-together in *runs* where there are runs enough to pair: a document's topic is in all of its blocks, and features that
-share nothing but few topics would beat a null that scatters them. "global" re-pairs over the
-whole corpus; "kind" among documents of one kind, since any two features of one script beat the global null through
-the script alone.
+A null preserves everything about both stores except which tokens meet:
+
+- *Whole blocks* of tokens are re-paired, each token keeping its position. Re-pairing single tokens would destroy the
+  autocorrelation of text and make the null too narrow.
+- A block meets a block of *another group* of documents (another document, in kinds of few groups). Documents of the
+  same group share what the null must remove.
+- Blocks of one document stay together in *runs* where there are enough runs to pair. A document's topic is in all of
+  its blocks, and features that share nothing but a few topics would beat a null that scatters them.
+- "global" re-pairs across the whole corpus, "kind" among documents of one kind of text: any two features of one script
+  beat the global null through the script alone.
 """
 
 from __future__ import annotations
@@ -26,32 +29,35 @@ if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
 
 Null = Literal["global", "kind"]
-"""What blocks are re-paired among: the whole corpus, or documents of one kind."""
+"""Documents among which blocks are re-paired: the whole corpus, or one kind of text."""
 ATTEMPTS = 32
+"""Random elements tried for a swap before searching all of them."""
 MIN_RUNS = 4
-"""Least runs of one length; fewer have too few ways to be paired, and are halved. Halving scatters a document's topics:
-with 16, which halved the documents of kinds that have few, P(p <= 0.05) was 0.09 to 0.13 where 20 kinds shared nothing;
-with 4 it is 0.05. With 2, the only other pairing of a kind is drawn every time, and P(p <= 0.01) is 0.02."""
+"""Smallest number of runs of one length in a stratum. Fewer runs have too few pairings, so they are halved. But halving
+scatters a document's topics: with 16, which halved documents in kinds that have few, P(p <= 0.05) was 0.09 to 0.13
+where 20 kinds shared nothing; with 4 it is 0.05. With 2, the only other pairing of a kind is drawn every time, and
+P(p <= 0.01) is 0.02."""
 
 
 @dataclass(frozen=True, eq=False)
 class Repairing:
-    """Blocks that can be re-paired, and with which.
+    """Blocks that can be re-paired, and the blocks that each of them may meet.
 
     Parameters
     ----------
     start
         [n_blocks] first token row of each full block.
     length
-        Tokens in each.
+        Tokens per block.
     first, size
-        [n_runs] first block of each run, and its blocks, which follow each other in one document.
+        [n_runs] first block and number of blocks of each run, consecutive blocks of one document.
     group
-        [n_runs] code of its document's unit (`independent_units`); a run never meets one of its own unit.
+        [n_runs] code of the independent unit of a run's document (`independent_units`); a run never meets a run of the
+        same unit.
     stratum
-        [n_runs] runs meet only within a stratum: as many blocks, of any kind or of the same.
+        [n_runs] runs meet only within a stratum: runs of equally many blocks and, within kinds, of the same kind.
     share
-        Of the considered tokens, the share that takes part.
+        Share of the considered tokens that takes part.
     notes
         What was left out, in words.
     """
@@ -66,7 +72,7 @@ class Repairing:
     notes: tuple[str, ...]
 
     def draw(self, *seed: int) -> tuple[IntArray, IntArray]:
-        """(rows_a, rows_b) of one re-pairing: the same rows of A every time, other rows of B for every seed."""
+        """Draw one re-pairing (rows_a, rows_b): always the same rows of A, other rows of B for every seed."""
         rng = np.random.default_rng(seed)
         partner = np.arange(self.first.size)
         for stratum in np.unique(self.stratum):
@@ -75,7 +81,7 @@ class Repairing:
         return self._rows(self.first), self._rows(self.first[partner])
 
     def _rows(self, first: IntArray) -> IntArray:
-        """Token rows of runs that begin at these blocks."""
+        """Return the token rows of runs that begin at these blocks."""
         within = np.arange(self.size.sum()) - np.repeat(np.cumsum(self.size) - self.size, self.size)
         blocks = np.repeat(first, self.size) + within
         return (self.start[blocks][:, None] + np.arange(self.length)).ravel()
@@ -92,14 +98,14 @@ def plan_repairing(
     Parameters
     ----------
     store
-        Either of the two; they hold the same tokens.
+        Either store of the pair; both hold the same tokens.
     null
         "global" or "kind".
     documents
-        Only blocks of these documents.
+        Indices of the documents whose blocks are considered; None for all.
     block_length
-        Tokens a block must have; longer ones are cut, shorter ones left out. None: the longest that occurs, so
-        that only full blocks take part.
+        Tokens per block; longer blocks are cut, shorter ones left out. None: the longest that occurs, so that only
+        full blocks take part.
 
     Raises
     ------
@@ -117,13 +123,13 @@ def plan_repairing(
     names = [f"kind {name!s}" for name in kinds] if null == "kind" else ["the corpus"]
     first, size = _runs(document, kind, units.code)
     group, kind = units.code[document[first]], kind[document[first]]
-    kept, notes = _feasible(group, kind, size, names)
-    if not kept.any():
+    feasible, notes = _feasible(group, kind, size, names)
+    if not feasible.any():
         raise UniversalityError(
             f"{store.path}: the {null} null needs full blocks of {length} tokens from at least two groups of documents"
             f"{' of one kind' if null == 'kind' else ''}; found {np.unique(group).size} groups, {start.size} blocks"
         )
-    first, size, group, kind = first[kept], size[kept], group[kept], kind[kept]
+    first, size, group, kind = first[feasible], size[feasible], group[feasible], kind[feasible]
     share = float(size.sum() * length / max(1, rows.size))
     stratum = np.unique(np.stack([kind, size]), axis=1, return_inverse=True)[1].ravel()
     return Repairing(start, length, first, size, group, stratum, share, notes + _flagged(units, document, table))
@@ -136,11 +142,12 @@ def repaired_rows(
     documents: npt.ArrayLike | None = None,
     block_length: int | None = None,
 ) -> tuple[IntArray, IntArray]:
-    """(rows_a, rows_b) of one re-pairing, for ``Similarity.activation(a, b, rows=...)``; see `plan_repairing`."""
+    """Draw one re-pairing (rows_a, rows_b) for ``Similarity.activation(a, b, rows=...)``; see `plan_repairing`."""
     return plan_repairing(store, null, documents, block_length).draw(seed)
 
 
 def _considered(store: FeatureStore, documents: npt.ArrayLike | None) -> IntArray:
+    """Return the token rows of the given documents."""
     if documents is None:
         return np.arange(store.n_tokens)
     wanted = np.zeros(len(store.documents.id), bool)
@@ -149,7 +156,7 @@ def _considered(store: FeatureStore, documents: npt.ArrayLike | None) -> IntArra
 
 
 def _full_blocks(store: FeatureStore, rows: IntArray, block_length: int | None) -> tuple[IntArray, int, IntArray]:
-    """First row, common length and document of the blocks that are long enough.
+    """Return first row, common length and document of the blocks that are long enough.
 
     A block ends where the document changes or the position does not rise by one.
     """
@@ -165,33 +172,43 @@ def _full_blocks(store: FeatureStore, rows: IntArray, block_length: int | None) 
     first = first[size >= length]
     if first.size:
         origins, count = np.unique(position[first], return_counts=True)
-        first = first[position[first] == origins[count.argmax()]]  # position kept: blocks start in one column
+        # Tokens keep their position in the block (attention sinks and BOS effects depend on it), so all blocks must
+        # start at the same one: the most frequent.
+        first = first[position[first] == origins[count.argmax()]]
     return rows[first], length, document[first]
 
 
 def _runs(document: IntArray, kind: IntArray, unit: IntArray) -> tuple[IntArray, IntArray]:
-    """First block and length of runs of a document's blocks: powers of two, halved where they cannot be paired.
+    """Cut the blocks of each document into runs, and halve runs that cannot be paired.
+
+    Lengths are powers of two: runs are only paired with runs of equal length, so few lengths leave many partners.
 
     Parameters
     ----------
     document
-        [n_blocks] of each block; blocks of one document follow each other.
+        [n_blocks] document of each block; blocks of one document follow each other.
     kind, unit
         [n_documents] codes.
+
+    Returns
+    -------
+    first, size : int64 [n_runs]
+        First block and number of blocks of each run, in order of the blocks.
     """
     begin = np.flatnonzero(np.diff(document, prepend=-1) != 0)
     count = np.diff(np.append(begin, document.size))
     first, size = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    waiting = np.zeros(0, np.int64)  # first blocks of runs of this length that halving made
+    waiting = np.zeros(0, np.int64)  # first blocks of runs of this length that came from halving longer ones
     longest = 1 << int(count.max()).bit_length() >> 1 if count.size else 0
     while longest:
-        whole = begin[count >= longest]  # the rest of a document is shorter than twice this
+        whole = begin[count >= longest]  # at most one per document: what is left of it is shorter than twice this
         begin, count = np.where(count >= longest, begin + longest, begin), count % longest
-        found = np.sort(np.concatenate([waiting, whole]))
-        good = _pairable(unit[document[found]], kind[document[found]]) | (longest == 1)
-        first.append(found[good])
-        size.append(np.full(int(good.sum()), longest))
-        halved = found[~good]
+        runs = np.sort(np.concatenate([waiting, whole]))
+        # Single blocks cannot be halved; `_feasible` drops the surplus among them.
+        pairable = _pairable(unit[document[runs]], kind[document[runs]]) | (longest == 1)
+        first.append(runs[pairable])
+        size.append(np.full(int(pairable.sum()), longest))
+        halved = runs[~pairable]
         longest //= 2
         waiting = np.concatenate([halved, halved + longest])
     order = np.argsort(np.concatenate(first), kind="stable")
@@ -199,21 +216,22 @@ def _runs(document: IntArray, kind: IntArray, unit: IntArray) -> tuple[IntArray,
 
 
 def _pairable(group: IntArray, stratum: IntArray) -> BoolArray:
-    """[n_runs] whether its stratum has runs enough, none of its groups with more than half of them."""
-    good = np.zeros(group.size, bool)
+    """Flag the runs [n_runs] whose stratum has enough runs and no group with more than half of them."""
+    pairable = np.zeros(group.size, bool)
     for s in np.unique(stratum):
         inside = stratum == s
         largest = int(np.unique(group[inside], return_counts=True)[1].max())
-        good[inside] = inside.sum() >= MIN_RUNS and 2 * largest <= inside.sum()
-    return good
+        pairable[inside] = inside.sum() >= MIN_RUNS and 2 * largest <= inside.sum()
+    return pairable
 
 
 def _feasible(group: IntArray, kind: IntArray, size: IntArray, names: list[str]) -> tuple[BoolArray, tuple[str, ...]]:
-    """Which runs can all meet another group at once: no group may hold more than half of its stratum.
+    """Flag the runs [n_runs] that can all meet another group at once, and name what was left out.
 
-    Longer runs can (`_pairable`); surplus single blocks are left out evenly, the same for every seed.
+    That is possible iff no group holds more than half of its stratum. Longer runs satisfy it (`_pairable`). Of single
+    blocks the largest group's surplus is left out, evenly spaced and the same for every seed.
     """
-    kept, notes = np.ones(group.size, bool), []
+    feasible, notes = np.ones(group.size, bool), []
     for k in np.unique(kind):
         inside = np.flatnonzero((kind == k) & (size == 1))
         if not inside.size:
@@ -223,16 +241,17 @@ def _feasible(group: IntArray, kind: IntArray, size: IntArray, names: list[str])
         if largest <= others:
             continue
         blocks = inside[group[inside] == codes[count.argmax()]]
-        kept[blocks] = False
-        kept[blocks[np.linspace(0, largest - 1, others).round().astype(np.int64)]] = True
+        feasible[blocks] = False
+        feasible[blocks[np.linspace(0, largest - 1, others).round().astype(np.int64)]] = True
         notes.append(
             f"{names[int(k)]}: one group holds {largest} of {inside.size} single blocks; "
             + (f"{largest - others} of them take no part in the null" if others else "none can meet another group")
         )
-    return kept, tuple(notes)
+    return feasible, tuple(notes)
 
 
 def _flagged(units: Units, document: IntArray, table: DocumentTable) -> tuple[str, ...]:
+    """Name the kinds among these documents that have too few groups."""
     present = sorted({table.kind[d] for d in np.unique(document)} & set(units.flagged_kinds))
     if not present:
         return ()
@@ -240,15 +259,16 @@ def _flagged(units: Units, document: IntArray, table: DocumentTable) -> tuple[st
 
 
 def _permute_across(group: IntArray, rng: np.random.Generator) -> IntArray:
-    """A random permutation that gives every element a partner of another group.
+    """Draw a random permutation that gives every element a partner of another group.
 
-    Conflicts of a uniform permutation are swapped away. While no group holds more than half of the elements, an
-    element and its partner of the same group always find a pair to swap with, and no swap makes a new conflict.
+    Starts from a uniform permutation and swaps partners of the same group away. As no group holds more than half of
+    the elements, some element outside the group always has a partner outside it: swapping partners with that element
+    resolves the conflict and creates none.
     """
     partner = rng.permutation(group.size)
     for x in rng.permutation(np.flatnonzero(group[partner] == group)):
         if group[partner[x]] != group[x]:
-            continue
+            continue  # an earlier swap resolved it
         for _ in range(ATTEMPTS):
             y = int(rng.integers(group.size))
             if group[partner[y]] != group[x] and group[y] != group[x]:

@@ -1,8 +1,8 @@
-"""Whether paired features lie alike among each other: SVCCA, CKA and RSA of two matrices with paired rows.
+"""Similarity of the geometry of paired features: SVCCA, CKA and RSA of two matrices with paired rows.
 
-Rows are paired features (their decoder rows, say), columns the axes of each model; the two may differ in columns.
-All three ignore rotations of either model, so they may be asked across models. Lan et al. (2024) report SVCCA and RSA
-of matched features beside those of shuffled pairings, which `against_shuffles` gives.
+Rows are paired features (their decoder rows, say) and columns the axes of each model; the numbers of columns may
+differ. All three measures are invariant to rotations of either model, so they can be computed across models. Lan et al.
+(2024) report SVCCA and RSA of matched features beside those of shuffled pairings; see `against_shuffles`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from universality.errors import MismatchError, UniversalityError
 
 
 def svcca(x: npt.ArrayLike, y: npt.ArrayLike, variance: float = 0.99) -> float:
-    """Mean canonical correlation of the leading singular directions (Raghu et al. 2017).
+    """Compute the mean canonical correlation of the leading singular directions (Raghu et al. 2017).
 
     Parameters
     ----------
@@ -29,20 +29,26 @@ def svcca(x: npt.ArrayLike, y: npt.ArrayLike, variance: float = 0.99) -> float:
         Paired rows.
     variance
         Each side keeps the fewest singular directions that hold this share of its variance.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(50, 3))
+    >>> round(svcca(x, x[:, ::-1]), 6)  # another order of the axes is a rotation
+    1.0
     """
     left, right = (_leading(side, variance) for side in _centred(x, y))
     return float(np.cos(subspace_angles(left, right)).mean())
 
 
 def cka(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
-    """Linear kernel alignment ‖yᵀx‖² / (‖xᵀx‖ ‖yᵀy‖) of centred columns, Frobenius norms (Kornblith et al. 2019)."""
+    """Compute linear CKA, ‖yᵀx‖² / (‖xᵀx‖ ‖yᵀy‖) of centred columns in Frobenius norms (Kornblith et al. 2019)."""
     left, right = _centred(x, y)
     shared = np.linalg.norm(right.T @ left) ** 2
     return float(shared / (np.linalg.norm(left.T @ left) * np.linalg.norm(right.T @ right)))
 
 
 def rsa(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
-    """Spearman's rank correlation of the cosine distances within x and within y (Kriegeskorte et al. 2008)."""
+    """Compute Spearman's correlation of the cosine distances within x and within y (Kriegeskorte et al. 2008)."""
     left, right = _checked(x, y)
     ranks = (rankdata(pdist(side, "cosine")) for side in (left, right))
     return float(pearsonr(*ranks).statistic)
@@ -50,12 +56,12 @@ def rsa(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class AgainstShuffles:
-    """A measure of paired rows beside what random pairings of the same rows give."""
+    """A measure of paired rows beside its values for random pairings of the same rows."""
 
     score: float
-    """Of the pairs as they are."""
+    """Value of the measure for the pairs as they are."""
     null: FloatArray
-    """[n] scores of shuffled pairings."""
+    """[n] values for shuffled pairings."""
 
     @property
     def p(self) -> float:
@@ -70,7 +76,7 @@ def against_shuffles(
     n: int = 100,
     seed: int = 0,
 ) -> AgainstShuffles:
-    """The measure of the pairs, and of ``n`` random pairings of the same rows.
+    """Compute a measure for the pairs and for ``n`` random pairings of the same rows.
 
     Parameters
     ----------
@@ -81,7 +87,7 @@ def against_shuffles(
     n
         Shuffles of the rows of y.
     seed
-        Of the shuffles.
+        Seed for the shuffles.
 
     Raises
     ------
@@ -116,6 +122,7 @@ def _centred(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray
 
 
 def _leading(x: FloatArray, variance: float) -> FloatArray:
+    """Return an orthonormal basis of the leading singular directions that hold this share of the variance."""
     u, s, _ = np.linalg.svd(x, full_matrices=False)
     share = np.cumsum(s**2) / (s**2).sum()
     return u[:, : int(np.searchsorted(share, variance - 1e-12)) + 1]

@@ -1,9 +1,9 @@
-"""Worlds with a known truth: which features of two stores are one concept, which stand alone, which split or merge.
+"""Synthetic stores with a known truth: which features are one concept, stand alone, split or merge.
 
-A world is made of *concepts* that fire on text. Text comes in documents of blocks; a document has topics, so firings
-cluster; some concepts belong to one kind of text. Each side, A and B, sees concepts through its own noise (firings
-missed, strengths jittered, firings leaked from other concepts) and adds concepts of its own. Concepts are drawn from
-one seed and text from another, so the same features can be looked at on more text: what a score is in the limit.
+A world consists of *concepts* that fire on text. Text comes in documents of blocks. Documents have topics, so firings
+cluster, and some concepts belong to one kind of text. Each side, A and B, sees the concepts through its own noise
+(missed firings, jittered strengths, firings leaked from other concepts) and has concepts of its own. Concepts and text
+have separate seeds, so the same features can be observed on more text, which gives the limit of a score.
 """
 
 from __future__ import annotations
@@ -25,45 +25,45 @@ from universality.features.storage.store import FeatureStore
 
 @dataclass(frozen=True)
 class World:
-    """What is planted; every share and rate is of the population, samples vary about it."""
+    """Parameters of a synthetic world. Shares and rates are those of the population; samples vary about them."""
 
     n_documents: int = 400
-    """Documents; half choose partners, half report."""
+    """Number of documents; half are in the split "choose", half in "report"."""
     blocks: int = 4
-    """Full blocks of a document."""
+    """Full blocks per document."""
     block_length: int = 64
-    """Tokens of a block."""
+    """Tokens per block."""
     kinds: int = 3
-    """Kinds of text, as many documents of each."""
+    """Kinds of text, each with equally many documents."""
     works: int = 0
-    """Works of each kind, as many documents of each; 0: every document is a work of its own. With fewer than eight a
-    kind, documents are the unit, and a work stands in both halves (see `universality.corpus.splits`)."""
+    """Works per kind, each with equally many documents; 0: every document is a work of its own. With fewer than eight
+    works per kind, documents are the unit, and a work occurs in both halves (see `universality.corpus.splits`)."""
     work_topics: bool = False
-    """Whether topics belong to works and not to documents: then documents of one work are no independent evidence."""
+    """Whether topics belong to works instead of documents; documents of one work are then not independent."""
     short_blocks: float = 0.0
     """Share of the documents whose blocks are cut in two: the same text, but no null re-pairs them as full blocks."""
     n_shared: int = 100
-    """Concepts that both sides have as one feature."""
+    """Concepts that are one feature on both sides."""
     n_alone: int = 50
-    """Concepts of each side that the other lacks."""
+    """Concepts of each side that the other side lacks."""
     n_split: int = 0
-    """Concepts that are one feature of A and two of B: every firing goes to one of the two."""
+    """Concepts that are one feature of A and two of B; every firing goes to one of the two."""
     n_merged: int = 0
-    """The reverse: two features of A, one of B."""
+    """Concepts that are two features of A and one of B."""
     density: tuple[float, float] = (1e-3, 5e-2)
-    """Rarest and most frequent concept's share of tokens; between them firing counts follow Zipf's law."""
+    """Share of tokens of the rarest and of the most frequent concept; in between, firing counts follow Zipf's law."""
     topic_share: float = 0.3
     """Share of the documents in which a concept occurs at all; 1 for no document structure."""
     kind_bound: float = 0.0
     """Share of the concepts that occur in one kind of text only."""
     correlated: float = 0.0
-    """Share of a concept's firings that it takes over from its neighbour's, on both sides."""
+    """Share of a concept's firings that coincide with those of the preceding concept, on both sides."""
     missed: float = 0.1
-    """Chance that a side does not see a firing."""
+    """Probability that a side misses a firing."""
     jitter: float = 0.3
-    """Standard deviation of the logarithm of a side's strengths."""
+    """Standard deviation of the logarithm of a side's multiplicative error."""
     leaked: float = 0.0
-    """False firings of a feature where some other concept fires, as a share of its true ones: superposition."""
+    """False firings of a feature on tokens of other concepts, as a share of its true firings (superposition)."""
 
     def __post_init__(self) -> None:
         low, high = self.density
@@ -77,27 +77,27 @@ class World:
 
     @property
     def n_concepts(self) -> int:
-        """Concepts of both sides together."""
+        """Number of concepts of both sides together."""
         return self.n_shared + self.n_split + self.n_merged + 2 * self.n_alone
 
     @property
     def n_tokens(self) -> int:
-        """Tokens of the text."""
+        """Number of tokens of the text."""
         return self.n_documents * self.blocks * self.block_length
 
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """Two stores and the truth.
+    """Two stores and the truth about their features.
 
     Parameters
     ----------
     a, b
         The stores.
     concept_a, concept_b
-        int64 [n_features] the concept of each feature; parts of a split share one.
+        int64 [n_features] concept of each feature; the parts of a split concept share one.
     firings
-        int64 [n_concepts] true firings of each concept in this text.
+        int64 [n_concepts] number of true firings of each concept in this text.
     """
 
     a: FeatureStore
@@ -107,12 +107,12 @@ class Planted:
     firings: IntArray
 
     def is_true(self, rows: npt.ArrayLike, cols: npt.ArrayLike) -> BoolArray:
-        """[n_pairs] whether a pair is one concept."""
+        """Tell for each pair whether its two features are one concept: [n_pairs]."""
         return np.asarray(self.concept_a[np.asarray(rows)] == self.concept_b[np.asarray(cols)])
 
     @property
     def has_partner(self) -> BoolArray:
-        """[n_features of A] whether B has the concept."""
+        """Whether B has the concept, for each feature of A."""
         return np.isin(self.concept_a, self.concept_b)
 
 
@@ -121,13 +121,24 @@ def plant(world: World, folder: Path, seed: int = 0, text_seed: int = 0) -> Plan
 
     Parameters
     ----------
+    world
+        What to plant.
     folder
-        Made if it is not there.
+        Created if it does not exist.
     seed
-        Of the concepts, and of each side's order of features.
+        Seed for the concepts and for each side's order of features.
     text_seed
-        Of the documents and of the noise. The same ``seed`` with another ``text_seed`` has the same features on other
-        text.
+        Seed for the documents and the noise. The same ``seed`` with another ``text_seed`` gives the same features on
+        other text.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> world = World(n_documents=8, blocks=1, n_shared=5, n_alone=2)
+    >>> with TemporaryDirectory() as folder:
+    ...     planted = plant(world, Path(folder))
+    >>> planted.a.n_features, int(planted.has_partner.sum())
+    (7, 5)
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([seed, 0])
@@ -148,9 +159,9 @@ def plant(world: World, folder: Path, seed: int = 0, text_seed: int = 0) -> Plan
 
 
 def concepts(world: World, seed: int = 0, text_seed: int = 0) -> sparse.csc_matrix:
-    """True activations float32 [n_tokens, n_concepts] on the text of ``text_seed``.
+    """Draw the true activations, float32 [n_tokens, n_concepts], on the text of ``text_seed``.
 
-    Which concept is how frequent follows from ``seed`` alone.
+    The frequency of each concept depends on ``seed`` alone.
     """
     rng = np.random.default_rng([seed, 1])
     n, (low, high) = world.n_concepts, world.density
@@ -161,22 +172,23 @@ def concepts(world: World, seed: int = 0, text_seed: int = 0) -> sparse.csc_matr
     per_document = world.blocks * world.block_length
     rows: list[IntArray] = []
     for concept in range(n):
-        own = np.random.default_rng([seed, text_seed, 10, concept])
+        # A generator of its own: a concept's firings do not depend on how many others there are.
+        of_concept = np.random.default_rng([seed, text_seed, 10, concept])
         allowed = np.flatnonzero((bound[concept] < 0) | (kind == bound[concept]))
         units, unit = np.unique(topic_unit[allowed], return_inverse=True)
-        topical = allowed[(own.random(units.size) < world.topic_share)[unit]]
+        topical = allowed[(of_concept.random(units.size) < world.topic_share)[unit]]
         rate = min(0.9, density[concept] * world.n_documents / max(1, allowed.size) / world.topic_share)
-        count = own.binomial(per_document, rate, size=topical.size)
+        count = of_concept.binomial(per_document, rate, size=topical.size)
         fired = [
-            document * per_document + own.choice(per_document, size=k, replace=False)
+            document * per_document + of_concept.choice(per_document, size=k, replace=False)
             for document, k in zip(topical.tolist(), count.tolist(), strict=True)
         ]
-        found = np.concatenate(fired) if fired else np.zeros(0, np.int64)
+        firings = np.concatenate(fired) if fired else np.zeros(0, np.int64)
         if rows and world.correlated:
-            keep = own.random(found.size) >= world.correlated
-            borrowed = own.choice(rows[-1], size=min(rows[-1].size, int((~keep).sum())), replace=False)
-            found = np.union1d(found[keep], borrowed)
-        rows.append(np.sort(found).astype(np.int64))
+            keep = of_concept.random(firings.size) >= world.correlated
+            borrowed = of_concept.choice(rows[-1], size=min(rows[-1].size, int((~keep).sum())), replace=False)
+            firings = np.union1d(firings[keep], borrowed)
+        rows.append(np.sort(firings).astype(np.int64))
     strength = np.random.default_rng([seed, text_seed, 11])
     indptr = np.concatenate([[0], np.cumsum([r.size for r in rows])])
     values = strength.gamma(4.0, 0.25, size=int(indptr[-1])).astype(np.float32)
@@ -185,7 +197,7 @@ def concepts(world: World, seed: int = 0, text_seed: int = 0) -> sparse.csc_matr
 
 
 def documents(world: World) -> DocumentTable:
-    """Kinds in turn, works of a kind one after the other; halves "choose" and "report" alternate within each kind."""
+    """Tabulate the documents: kinds in turn, the halves "choose" and "report" alternating within each kind."""
     each, work = range(world.n_documents), _work(world)
     unit = work if world.works >= MIN_GROUPS else np.arange(world.n_documents) // world.kinds
     return DocumentTable(
@@ -197,27 +209,27 @@ def documents(world: World) -> DocumentTable:
 
 
 def _work(world: World) -> IntArray:
-    """[n_documents] the work within its kind; without works, the document's place there."""
-    place = np.arange(world.n_documents) // world.kinds
+    """Number each document's work within its kind: [n_documents]; without works, the document itself."""
+    rank = np.arange(world.n_documents) // world.kinds
     of_kind = -(-world.n_documents // world.kinds)
-    return place * world.works // of_kind if world.works else place
+    return rank * world.works // of_kind if world.works else rank
 
 
 def in_superposition(
     codes: sparse.spmatrix, d_in: int, seed: int, noise: float = 0.01
 ) -> tuple[npt.NDArray[np.float32], FloatArray]:
-    """A toy model: more concepts than dimensions, each along a random direction.
+    """Simulate a toy model that represents more concepts than it has dimensions, each along a random direction.
 
     Parameters
     ----------
     codes
-        [n_tokens, n_concepts] true activations, as of `concepts`.
+        [n_tokens, n_concepts] true activations, as returned by `concepts`.
     d_in
-        Dimensions.
+        Dimensions of the model.
     seed
-        Of the directions and the noise: another seed is another model of the same world.
+        Seed for the directions and the noise; another seed gives another model of the same world.
     noise
-        Standard deviation of what is added to each activation.
+        Standard deviation of Gaussian noise that is added to each activation.
 
     Returns
     -------
@@ -228,19 +240,21 @@ def in_superposition(
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(codes.shape[1], d_in))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    found = codes @ directions + noise * rng.normal(size=(codes.shape[0], d_in))
-    return found.astype(np.float32), directions
+    activations = codes @ directions + noise * rng.normal(size=(codes.shape[0], d_in))
+    return activations.astype(np.float32), directions
 
 
 def write_view(path: Path, seen: sparse.csr_matrix, world: World) -> FeatureStore:
-    """A store of what one side sees of a world's text.
+    """Write the features of one side on a world's text as a store.
 
     Parameters
     ----------
     path
-        Replaced if it exists; its folder must.
+        File to write, replaced if it exists; its folder must exist.
     seen
-        [n_tokens, n_features] the side's features.
+        [n_tokens, n_features] activations of the side's features.
+    world
+        The world, which gives documents and positions.
     """
     table = documents(world)
     document = np.repeat(np.arange(world.n_documents), world.blocks * world.block_length)
@@ -253,15 +267,15 @@ def write_view(path: Path, seen: sparse.csr_matrix, world: World) -> FeatureStor
 
 
 def _positions(world: World, document: int) -> IntArray:
-    """Positions of a block's tokens; in short blocks they begin anew in the middle. Evenly over kinds and halves."""
-    pair = document // (2 * world.kinds)  # of documents of one kind, one in each half
+    """Number the tokens of a block, restarting in the middle of short blocks, which kinds and halves share evenly."""
+    pair = document // (2 * world.kinds)  # pairs of documents of one kind, one in each half
     short = int((pair + 1) * world.short_blocks) > int(pair * world.short_blocks)
     within = np.arange(world.block_length)
     return (within % (world.block_length // 2) if short else within) + 1
 
 
 def _seen(codes: sparse.csc_matrix, concept: IntArray, world: World, rng: np.random.Generator) -> sparse.csr_matrix:
-    """What one side sees of the concepts, a column a feature; parts of one concept share out its firings."""
+    """Draw one side's view of the concepts, [n_tokens, n_features]; parts of one concept share its firings."""
     total = np.bincount(concept, minlength=codes.shape[1])
     part = np.zeros(codes.shape[1], np.int64)
     anything = np.unique(codes.indices)
@@ -270,14 +284,13 @@ def _seen(codes: sparse.csc_matrix, concept: IntArray, world: World, rng: np.ran
         span = slice(codes.indptr[c], codes.indptr[c + 1])
         fired, strength = codes.indices[span], codes.data[span]
         owner = np.random.default_rng([7, c]).integers(total[c], size=fired.size)  # the same for all parts of a concept
-        kept = owner == part[c]
+        visible = owner == part[c]
         part[c] += 1
-        kept &= rng.random(fired.size) >= world.missed
-        n_leaked = rng.binomial(int(kept.sum()), world.leaked) if world.leaked else 0
+        visible &= rng.random(fired.size) >= world.missed
+        n_leaked = rng.binomial(int(visible.sum()), world.leaked) if world.leaked else 0
         false = np.setdiff1d(rng.choice(anything, size=n_leaked), fired) if n_leaked else np.zeros(0, np.int64)
-        at = np.concatenate([fired[kept], false])
-        size = np.concatenate([strength[kept], rng.gamma(4.0, 0.25, size=false.size)])
-        rows.append(at)
+        size = np.concatenate([strength[visible], rng.gamma(4.0, 0.25, size=false.size)])
+        rows.append(np.concatenate([fired[visible], false]))
         values.append(size * np.exp(world.jitter * rng.normal(size=size.size)))
     indptr = np.concatenate([[0], np.cumsum([r.size for r in rows])])
     flat = (np.concatenate(values).astype(np.float32), np.concatenate(rows), indptr)

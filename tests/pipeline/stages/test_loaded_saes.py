@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from foreign_saes import D_IN, HOOK, dictionary_learning, saelens, sparsify, study
 from numpy.testing import assert_allclose
-from safetensors.torch import save_file
 
 from universality import FeatureStore
 from universality.activations import ModelSite
-from universality.config import Config, parse_config
+from universality.config import Config
 from universality.corpus import TokenBlocks
 from universality.errors import ConfigError, FormatError, MismatchError
 from universality.matching import Match
@@ -25,64 +25,11 @@ from universality.pipeline.cost.machine import count_text
 from universality.pipeline.info import describe
 from universality.pipeline.runner import run_controls
 from universality.pipeline.stages.loaded_saes import _check, _checked, with_loaded_saes
-from universality.pipeline.stages.sae_likeness import likeness, write_likeness
 from universality.pipeline.study import comparisons, sae_grid
 from universality.sae import SAE
 from universality.statistics import Calibration
 
-HOOK = "blocks.0.hook_resid_post"
-D_IN = 128
 DATA = Path(__file__).parents[2] / "sae" / "formats" / "data"
-
-
-def weights(width: int, seed: int) -> dict[str, torch.Tensor]:
-    rng = torch.Generator().manual_seed(seed)
-    decoder = torch.nn.functional.normalize(torch.randn(width, D_IN, generator=rng), dim=1)
-    return {"W_dec": decoder, "W_enc": decoder.T.contiguous(), "b_enc": torch.zeros(width), "b_dec": torch.zeros(D_IN)}
-
-
-def saelens(folder: Path, width: int, seed: int, hook: str = HOOK, normalize: str = "none") -> Path:
-    folder.mkdir(parents=True)
-    save_file(weights(width, seed), folder / "sae_weights.safetensors")
-    config = {"architecture": "topk", "k": 4, "d_in": D_IN, "d_sae": width, "normalize_activations": normalize}
-    metadata = {"hook_name": hook, "model_name": "starter"}
-    (folder / "cfg.json").write_text(json.dumps({**config, "metadata": metadata}))
-    return folder
-
-
-def sparsify(folder: Path, width: int, seed: int) -> Path:
-    folder.mkdir(parents=True)
-    w = weights(width, seed)
-    tensors = {"encoder.weight": w["W_dec"], "encoder.bias": w["b_enc"], "W_dec": w["W_dec"], "b_dec": w["b_dec"]}
-    save_file({name: value.clone() for name, value in tensors.items()}, folder / "sae.safetensors")
-    (folder / "cfg.json").write_text(json.dumps({"d_in": D_IN, "num_latents": width, "k": 4}))
-    return folder
-
-
-def dictionary_learning(folder: Path, width: int, seed: int) -> Path:
-    folder.mkdir(parents=True)
-    w = weights(width, seed)
-    state = {"encoder.weight": w["W_dec"], "encoder.bias": w["b_enc"], "decoder.weight": w["W_dec"].T.clone()}
-    torch.save(state | {"b_dec": w["b_dec"], "k": torch.tensor(4), "threshold": torch.tensor(-1.0)}, folder / "ae.pt")
-    place = {"layer": 0, "submodule_name": "resid_post_layer_0", "lm_name": "starter"}
-    trainer = {"dict_class": "AutoEncoderTopK", "activation_dim": D_IN, "dict_size": width, "k": 4, **place}
-    (folder / "config.json").write_text(json.dumps({"trainer": trainer}))
-    return folder
-
-
-def study(load: dict[str, Any], **other: Any) -> Config:
-    return parse_config(
-        {
-            "corpus": {"max_documents": 32, "n_ctx": 32, "held_out": 0.5},
-            "features": {"neuron_documents": 0},
-            "models": {"load": {"A": "starter/seed0", "B": "starter/seed0"}, "one_basis": True},
-            "hook": HOOK,
-            "saes": {"load": load, "quality_blocks": 8},
-            "statistics": {"replicates": 1, "bootstrap": 5},
-            "families": {"replicates": 0, "bootstrap": 0},
-            **other,
-        }
-    )
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +80,9 @@ def test_what_is_no_second_seed_is_no_ceiling_and_is_named(config: Config, finis
     assert headline["ceilings_of"] == ["B"]
     page = finished.report.read_text(encoding="utf-8")
     for said in (
-        "The two SAEs of A differ in normalize_activations (layer_norm and none): they give no ceiling.",
+        "The two SAEs of A differ in normalize_activations (layer_norm and none), so they give no ceiling.",
         "The files of the two SAEs of B do not record how they were trained",
-        "The SAEs of A and B differ in normalize_activations (layer_norm and none): what their features do not share",
+        "The SAEs of A and B differ in normalize_activations (layer_norm and none): where their features disagree",
         "no two loaded SAEs of this width agree index by index",
     ):
         assert said in page, said
@@ -211,24 +158,6 @@ def test_a_plan_trains_nothing(config: Config) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        ("sparsify_topk", "sparsify"),
-        ("dictionary_learning_topk", "dictionary_learning"),
-        ("dictionary_learning_topk/ae.pt", "dictionary_learning"),
-        ("openai_topk.pt", "OpenAI"),
-        ("gemma_scope/layer_3/width_32/average_l0_9/params.npz", "Gemma Scope"),
-        ("llamascopium_topk", "Llamascopium"),
-    ],
-)
-def test_info_tells_what_a_foreign_sae_is(path: str, name: str) -> None:
-    lines = list(describe(DATA / path))
-    assert lines[0].startswith("SAE ")
-    assert "12 → 32" in lines[0]
-    assert lines[1].startswith(f"  format: {name}")
-
-
-@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda p: {"A": [saelens(p / "a", 24, 0)], "B": [saelens(p / "b", 32, 0)]}, "found the widths A 24; B 32"),
@@ -248,39 +177,6 @@ def test_several_seeds_of_every_model_are_numbered(tmp_path: Path) -> None:
     load = {m: [str(saelens(tmp_path / f"{m}{s}", 24, s)) for s in range(2)] for m in "AB"}
     saes = with_loaded_saes(study(load)).saes
     assert (saes.widths, saes.seeds, saes.ceiling_seed, saes.k, saes.architecture) == ([24], [0, 1], None, [4], "topk")
-
-
-def seeds_of_one(tmp_path: Path, *saes: Path) -> tuple[Config, RunFolder]:
-    """A study of loaded SAEs of one model, which were compared."""
-    load = {"A": list(map(str, saes))}
-    config = with_loaded_saes(study(load, models={"load": {"A": "starter/seed0"}}))
-    folder = RunFolder(tmp_path / "run")
-    for number, path in enumerate(saes):
-        target = folder.sae("A", 24, number)
-        SAE.load(path).save(target)
-        (target / "quality.json").write_text(json.dumps({"l0": 4.0 * (1 + number), "explained_variance": 0.9}))
-    write_likeness(config, folder)
-    return config, folder
-
-
-def test_what_the_files_do_not_record_is_measured(tmp_path: Path) -> None:
-    config, folder = seeds_of_one(tmp_path, *(saelens(tmp_path / f"{seed}", 24, seed) for seed in range(2)))
-    (comparison,) = comparisons(config, folder)
-    found = likeness(config, folder, comparison)
-    assert (comparison.of, comparison.sides) == ("seeds", ("A SAE 0", "A SAE 1"))
-    assert found.differences == ("L0 (4.0 and 8.0)",)
-    assert found.label("A") == "two SAEs of A that differ in L0"
-
-
-def test_saes_that_began_from_the_same_weights_are_told(tmp_path: Path) -> None:
-    one, other = saelens(tmp_path / "one", 24, 0), saelens(tmp_path / "other", 24, 1)
-    learnt = {name: 0.9 * w + 0.1 * weights(24, 1)[name] for name, w in weights(24, 0).items()}
-    save_file(learnt, other / "sae_weights.safetensors")
-    config, folder = seeds_of_one(tmp_path, one, other)
-    found = likeness(config, folder, *comparisons(config, folder))
-    assert found.began_alike
-    assert not found.is_ceiling
-    assert "began from the same weights (decoder rows of equal index have a mean cosine of 0.9" in found.what
 
 
 def test_each_model_may_have_one_more_of_the_largest_width(tmp_path: Path) -> None:

@@ -71,4 +71,4 @@ def test_a_finished_run_states_the_number(finished: Path) -> None:
         assert model["held_out"] == len(np.unique(documents))
         assert seen_in_training(model["name"], model["held_out"], model["seen"]) in page
         assert (finished / "models" / model["name"] / "training_documents.npz").is_file()
-    assert "may have seen" not in page
+    assert "may have been trained on" not in page

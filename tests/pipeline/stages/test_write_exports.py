@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from tokenizers import Tokenizer as HFTokenizer
+from tokenizers import decoders, models, pre_tokenizers
 
 from universality.matching import Match, match
-from universality.pipeline.stages.write_exports import ceilings
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages.write_exports import ceilings, decoder
 from universality.similarity import Similarity
 from universality.statistics import Calibration
 
@@ -77,3 +80,17 @@ def test_a_ceiling_goes_with_its_feature_whoever_the_partner_is() -> None:
     assert frame["col"].tolist() == [1, 0, 2]
     assert_allclose(frame["ceiling_b"], [np.nan, 0.7, 0.8])
     assert ceilings(other, pairs[["row", "col"]])[["ceiling_a", "ceiling_b"]].isna().all(axis=None)
+
+
+def test_tokens_without_strings_stay_apart_in_a_row(tmp_path: Path) -> None:
+    """A corpus of token ids has no tokenizer."""
+    assert "".join(decoder(RunFolder(tmp_path))([1, 22, 3])) == " 1 22 3"
+
+
+def test_tables_and_pages_show_tokens_as_text(tmp_path: Path) -> None:
+    pieces = [("<unk>", 0.0), ("<s>", 0.0), ("▁caf", -1.0), ("é", -1.0), ("ć", -1.0)]
+    backend = HFTokenizer(models.Unigram(pieces, 0, False))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    (tmp_path / "corpus").mkdir()
+    backend.save(str(tmp_path / "corpus" / "tokenizer.json"))
+    assert decoder(RunFolder(tmp_path))([2, 3, 4]) == [" caf", "é", "ć"]

@@ -4,23 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy import sparse
 
 from universality.sae.compute import sparse_kernels as kernels
-from universality.sae.compute import torch_gradients as stock
 from universality.sae.compute.codes import Codes
-from universality.sae.compute.selection import Rule, above, floor_of_batch, largest, largest_of_batch, select
-
-
-def slow_topk(pre: np.ndarray, k: int) -> np.ndarray:
-    """The k largest of each row, first of equal ones first, negative ones 0."""
-    kept = np.zeros_like(pre)
-    for t, row in enumerate(pre):
-        best = np.argsort(-row, kind="stable")[:k]
-        kept[t, best] = np.maximum(row[best], 0)
-    return kept
 
 
 def random_codes(rng: np.random.Generator, n: int, d_sae: int) -> tuple[Codes, np.ndarray]:
@@ -36,83 +23,6 @@ def random_codes(rng: np.random.Generator, n: int, d_sae: int) -> tuple[Codes, n
         stop[t] = 12 * t + count
         dense[t, indices[at]] = values[at]
     return Codes(start, stop, indices, values, d_sae), dense
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize(("d_sae", "k"), [(1, 1), (5, 5), (40, 3), (64, 64), (257, 16), (1000, 300)])
-def test_select_largest_is_topk(dtype: torch.dtype, d_sae: int, k: int) -> None:
-    pre = torch.randn(70, d_sae, generator=torch.Generator().manual_seed(d_sae)).to(dtype)
-    pre[0], pre[1, 0] = -1, 0  # a row in which nothing fires; a zero
-    found = largest(pre, k)
-    exact = slow_topk(pre.double().numpy(), k)
-    assert_array_equal(found.csr().toarray(), exact.astype(found.values.dtype))
-    assert found.nnz == np.count_nonzero(exact)
-
-
-@pytest.mark.parametrize("k", [1, 7, 30])
-def test_of_equal_entries_the_first_fire(k: int) -> None:
-    pre = torch.randint(-2, 3, (200, 90), generator=torch.Generator().manual_seed(0)).float()
-    assert_array_equal(largest(pre, k).csr().toarray(), slow_topk(pre.numpy(), k))
-
-
-@pytest.mark.parametrize(
-    "rule", [Rule(k=20), Rule(), Rule(floor=torch.tensor(0.7)), Rule(floor=torch.linspace(-1, 2, 500))], ids=str
-)
-def test_selection_agrees_with_stock_operators(rule: Rule) -> None:
-    pre = torch.randn(300, 500, generator=torch.Generator().manual_seed(1))
-    found, entries = select(pre, rule).csr(), stock.select(pre, rule)
-    dense = np.zeros((300, 500), np.float32)
-    dense[entries.token, entries.feature] = entries.values
-    assert_array_equal(found.toarray(), dense)
-    assert found.nnz == len(entries.values)
-    control = pre.clone()
-    control[7, control[7].argmax()] = -3
-    assert np.any(select(control, rule).csr().toarray() != dense)
-
-
-def test_above_a_floor_also_in_bfloat16() -> None:
-    pre = torch.randn(50, 33, generator=torch.Generator().manual_seed(2)).bfloat16()
-    assert_array_equal(above(pre).csr().toarray(), pre.float().relu().numpy())
-    floor = torch.linspace(-2, 2, 33)
-    kept = torch.where(pre.float() > floor.bfloat16().float(), pre.float(), 0)
-    assert_array_equal(above(pre, floor.bfloat16()).csr().toarray(), kept.numpy())
-
-
-@pytest.mark.parametrize("total", [1, 50, 173, 400, 10_000])
-def test_largest_of_the_batch(total: int) -> None:
-    """Many ties; of equal entries the first."""
-    pre = torch.randint(-3, 4, (40, 30), generator=torch.Generator().manual_seed(3)).float()
-    exact = slow_topk(pre.numpy().reshape(1, -1), total).reshape(40, 30)
-    assert_array_equal(largest_of_batch(above(pre), total).csr().toarray(), exact)
-    entries = stock.largest_of_batch(stock.select(pre, Rule()), total)
-    dense = np.zeros((40, 30), np.float32)
-    dense[entries.token, entries.feature] = entries.values
-    assert_array_equal(dense, exact)
-
-
-def test_floor_of_batch_is_a_quantile_and_never_negative() -> None:
-    sample = torch.randn(30, 1000, generator=torch.Generator().manual_seed(4))
-    floor = floor_of_batch(sample, 0.02)
-    assert int((sample >= floor).sum()) == 600
-    assert floor_of_batch(sample, 0.9) == 0
-    assert floor_of_batch(sample, 3.0) == 0
-
-
-def test_csr_is_canonical_and_leaves_out_unused_slots() -> None:
-    codes, dense = random_codes(np.random.default_rng(0), 40, 60)
-    matrix = codes.csr()
-    assert_array_equal(matrix.toarray(), dense)
-    assert matrix.nnz == codes.nnz
-    fresh = sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape)
-    assert fresh.has_canonical_format
-    assert_array_equal(Codes.of(matrix).csr().toarray(), dense)
-
-
-def test_concatenated_codes_are_stacked_rows() -> None:
-    rng = np.random.default_rng(3)
-    parts = [random_codes(rng, n, 20) for n in (3, 1, 5)]
-    whole = Codes.concatenate([codes for codes, _ in parts])
-    assert_array_equal(whole.csr().toarray(), np.vstack([dense for _, dense in parts]))
 
 
 def test_combine_is_the_dense_product() -> None:

@@ -1,5 +1,6 @@
 """Every tool's name for a place in a model comes out as TransformerLens's."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,22 @@ def test_what_leaves_a_block_enters_the_next() -> None:
 )
 def test_what_the_file_calls_the_place_is_told_too(metadata: dict[str, object], name: str | None) -> None:
     assert stated_name(metadata) == name
+
+
+def test_where_it_was_trained_is_told(tmp_path: Path) -> None:
+    for place, expected in (
+        ("layers.6.mlp", {"hookpoint": "layers.6.mlp"}),
+        ("layers.6/seed2", {"hookpoint": "layers.6", "seed": "seed2"}),
+    ):
+        shutil.copytree(DATA / "sparsify_topk", tmp_path / place)
+        assert expected.items() <= SAE.load(tmp_path / place).metadata.items()
+    assert SAE.load(DATA / "saelens_topk").metadata["hook_name"] == "blocks.3.hook_resid_post"
+    old = {
+        "hook_point": "blocks.3.hook_resid_pre",
+        "model_name": "gpt2-small",
+        "prepend_bos": True,
+        "context_size": 128,
+    }
+    assert old.items() <= SAE.load(DATA / "saelens_before_6").metadata.items()
+    assert SAE.load(DATA / "saelens_jumprelu").metadata["normalize_activations"] == "expected_average_only_in"
+    assert SAE.load(DATA / "dictionary_learning_topk").metadata["training"]["seed"] == 0

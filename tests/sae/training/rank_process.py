@@ -54,10 +54,10 @@ def count_where_one_rank_has_nothing(ranks: Ranks) -> list[float]:
 
 if __name__ == "__main__":
     ranks = join_ranks()
-    said = ranks.tell({"from": ranks.rank})
+    said = ranks.broadcast({"from": ranks.rank})
     assert said == {"from": 0}
     if ranks.size == 2:
         assert count_where_one_rank_has_nothing(ranks) == [1.5 * 0.9 + 1.0, 1.9]
     train(Path(sys.argv[1]), ranks)
     ranks.wait()
-    ranks.leave()
+    ranks.shut_down()

@@ -13,12 +13,19 @@ from torch.testing import assert_close
 
 from universality.errors import ConfigError
 from universality.sae import SAE, SAESpec
-from universality.sae.training.distributed import Ranks, check_batch_size, join_ranks, shard, share_of_batches, spread
+from universality.sae.training.distributed import (
+    Ranks,
+    assign_to_ranks,
+    check_batch_size,
+    join_ranks,
+    shard,
+    share_of_batches,
+)
 
 SCRIPT = Path(__file__).with_name("rank_process.py")
 
 
-def run_ranks(size: int, folder: Path) -> None:
+def run_ranks(size: int, folder: Path, script: Path = SCRIPT) -> None:
     """Start ``size`` processes and wait for them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -26,7 +33,7 @@ def run_ranks(size: int, folder: Path) -> None:
     environment = {**os.environ, "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     processes = [
         subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(folder)],
+            [sys.executable, str(script), str(folder)],
             env={**environment, "RANK": str(rank), "OMP_NUM_THREADS": "1"},
             stderr=subprocess.PIPE,
             text=True,
@@ -51,6 +58,25 @@ def test_two_ranks_end_equal_and_as_one_but_for_rounding(tmp_path: Path) -> None
             ours, theirs = getattr(first, tensor), getattr(one, tensor)
             assert_close(ours, theirs, rtol=0, atol=tolerance * float(theirs.abs().max()))
     assert [path.name for path in (tmp_path / "two").glob("*.jsonl")] == ["train.jsonl"]
+
+
+def test_no_rank_goes_on_before_all_have_called_wait(tmp_path: Path) -> None:
+    """Three ranks: after a broadcast the second would go on while the third has not begun."""
+    script = tmp_path / "wait.py"
+    script.write_text(
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from universality.sae.training.distributed import join_ranks\n"
+        "ranks = join_ranks()\n"
+        "time.sleep(ranks.rank * 0.5)\n"
+        "called = time.time()\n"
+        "ranks.wait()\n"
+        "(Path(sys.argv[1]) / f'{ranks.rank}.txt').write_text(f'{called} {time.time()}')\n"
+        "ranks.shut_down()\n"
+    )
+    run_ranks(3, tmp_path, script)
+    called, passed = zip(*((tmp_path / f"{rank}.txt").read_text().split() for rank in range(3)), strict=True)
+    assert max(map(float, called)) <= min(map(float, passed))
 
 
 def test_shares_make_up_the_batch() -> None:
@@ -86,21 +112,21 @@ def test_every_sae_has_one_rank_and_ranks_cost_about_the_same() -> None:
     specs = grid(512, 1024, 2048, 4096)
     free = {"A": 0, "B": 0}
     for n in (1, 2, 3, 4):
-        parts = spread(specs, {"A": 512, "B": 512}, free, n)
+        parts = assign_to_ranks(specs, {"A": 512, "B": 512}, free, n)
         assert sorted(key for part in parts for key in part) == sorted(specs)
         loads = [sum(specs[key].d_sae for key in part) for part in parts]
         assert max(loads) <= max(4096, 1.34 * sum(loads) / n)
-    assert spread(specs, {"A": 512, "B": 512}, free, 1) == [list(specs)]
+    assert assign_to_ranks(specs, {"A": 512, "B": 512}, free, 1) == [list(specs)]
 
 
 def test_a_dear_harvest_keeps_a_models_saes_together() -> None:
     dear = {"A": 10**9, "B": 10**9}
-    parts = spread(grid(512, 1024, 2048), {"A": 512, "B": 512}, dear, 2)
+    parts = assign_to_ranks(grid(512, 1024, 2048), {"A": 512, "B": 512}, dear, 2)
     assert sorted({model for model, _ in part} for part in parts) == [{"A"}, {"B"}]
 
 
 def test_more_ranks_than_saes_leave_some_without() -> None:
-    parts = spread(grid(512), {"A": 8, "B": 8}, {"A": 1, "B": 1}, 3)
+    parts = assign_to_ranks(grid(512), {"A": 8, "B": 8}, {"A": 1, "B": 1}, 3)
     assert sorted(len(part) for part in parts) == [0, 1, 1]
 
 

@@ -166,9 +166,9 @@ def test_foreign_and_torn_checkpoints_are_refused(toy: Superposition, tmp_path: 
     path = tmp_path / "checkpoints" / "a.w96.pt"
     whole = bytearray(path.read_bytes())
     path.write_bytes(whole[:1000])
-    with pytest.raises(FormatError, match=r"a.w96.pt: a torn checkpoint .* delete it"):
+    with pytest.raises(FormatError, match=r"a.w96.pt: a truncated or corrupt checkpoint .* delete it"):
         train_grid(grid(toy), stream(toy), tmp_path, made_from=made)
     whole[len(whole) // 2] ^= 1
     path.write_bytes(whole)
-    with pytest.raises(FormatError, match=r"a.w96.pt: a torn checkpoint .* delete it"):
+    with pytest.raises(FormatError, match=r"a.w96.pt: a truncated or corrupt checkpoint .* delete it"):
         train_grid(grid(toy), stream(toy), tmp_path, made_from=made)

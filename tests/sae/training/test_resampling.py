@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from torch.testing import assert_close
 
@@ -80,18 +79,3 @@ def test_no_more_features_than_inputs_are_drawn() -> None:
     assert resample(weights, adam, torch.arange(6), torch.ones(2, 4)).tolist() == [0, 1]
     assert_close(weights.W_dec[2:], before[2:], rtol=0, atol=0)
     assert resample(weights, adam, torch.arange(6), torch.ones(0, 4)).tolist() == []
-
-
-def test_adam_in_parts_is_adam() -> None:
-    parameter = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
-    ours, theirs = parameter.clone(), parameter.clone().requires_grad_()
-    adam, stock = Adam({"W": ours}, 0.8, 0.95, 1e-6), torch.optim.Adam([theirs], 0.01, (0.8, 0.95), 1e-6, fused=True)
-    for step in range(5):
-        grad = torch.randn(50, 8, generator=torch.Generator().manual_seed(step + 1))
-        for part in (slice(0, 16), slice(16, 32), slice(32, 50)):
-            adam.update("W", grad[part], 0.01, step, part)
-        theirs.grad = grad
-        stock.step()
-    assert torch.equal(ours, theirs.detach())
-    with pytest.raises(KeyError, match="second"):
-        adam.load_state_dict({"first": adam.first})

@@ -67,5 +67,5 @@ def test_wandb_without_a_login_is_one_message(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert "ConfigError: saes.watch is wandb, which says:" in done.stderr
+    assert "ConfigError: saes.watch is wandb, which reports:" in done.stderr
     assert "Or set WANDB_MODE=offline" in done.stderr

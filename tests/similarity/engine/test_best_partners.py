@@ -1,4 +1,4 @@
-"""Best partners by every way there is: blocks, lists of co-firing pairs, float32 products settled in float64."""
+"""Best partners of blocks and of lists of co-firing pairs are those of a sorted matrix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from planted import Planted, concepts, planted, text, write_store
 
 from universality.similarity import Similarity
 from universality.similarity.engine import comoments
-from universality.similarity.engine import float32_screen as screen
 
 SEEN = text(24)
 RNG = np.random.default_rng(0)
@@ -75,24 +74,6 @@ def test_listed_equals_sorted(
     assert_array_equal(listed.topk(k, axis=0)[0], listed.topk(k, axis=None)[1][0])
 
 
-@pytest.mark.parametrize("factors", ["random", "duplicates", "rank one", "all equal", "large", "huge"])
-def test_screened_equals_float64(factors: str) -> None:
-    x, y = RNG.standard_normal((150, 12)), RNG.standard_normal((190, 12))
-    if factors == "duplicates":
-        x, y = x[RNG.integers(0, 9, 150)], y[RNG.integers(0, 9, 190)]
-    if factors == "rank one":
-        x, y = x[:, :1], y[:, :1]
-    if factors == "all equal":
-        x, y = np.ones((150, 1)), np.ones((190, 1))
-    scale = {"large": 1e12, "huge": 1e30}.get(factors, 1.0)
-    sim = Similarity.from_factors(scale * x, scale * y)
-    whole = Similarity.from_dense(sim.dense())
-    for found, wanted in zip(sim.topk(5, axis=None), whole.topk(5, axis=None), strict=True):
-        assert_allclose(found[1], wanted[1], rtol=1e-12)
-        if factors not in ("duplicates",):  # equal up to the order in which a product is summed
-            assert_array_equal(found[0], wanted[0])
-
-
 def test_prices_and_thresholds_change_who_is_best() -> None:
     x, y = RNG.standard_normal((60, 4)), RNG.standard_normal((80, 4))
     prices, threshold = RNG.uniform(-1, 2, 80), RNG.uniform(-1, 3, 60)
@@ -115,14 +96,3 @@ def test_prices_over_listed_pairs(rare: Planted, monkeypatch: pytest.MonkeyPatch
     assert (wanted.score[wanted.partner >= 0] < 0).any()  # the background is among them
     assert_allclose(found.key, wanted.key, atol=1e-12)
     assert_array_equal(found.partner, wanted.partner)
-
-
-def test_the_float32_error_bound_holds() -> None:
-    """The control: keys in float32 are off, and by less than the bound."""
-    x, y = RNG.standard_normal((200, 256)), RNG.standard_normal((300, 256))
-    source = Similarity.from_factors(x, y)._source
-    error = screen._error(source, np.zeros(300), np.zeros(200))  # type: ignore[arg-type]
-    off = np.abs((x.astype(np.float32) @ y.astype(np.float32).T).astype(np.float64) - x @ y.T)
-    assert (off > 0).any()
-    assert (off <= error[:200, None]).all()
-    assert (off <= error[200:]).all()

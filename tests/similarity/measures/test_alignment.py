@@ -69,7 +69,7 @@ def test_unrelated_worlds_align_badly(tmp_path: Path) -> None:
 def test_what_cannot_be_aligned_is_refused(tmp_path: Path) -> None:
     a, b, _ = rotated(tmp_path)
     bare = write_store(tmp_path / "bare.h5", np.ones((SEEN.n_tokens, 2)), SEEN)
-    with pytest.raises(UniversalityError, match=r"bare\.h5: holds no dictionary; an alignment needs"):
+    with pytest.raises(UniversalityError, match=r"bare\.h5: holds no dictionary, and decoder rows are needed; write"):
         align(a, bare)
     zero = write_store(tmp_path / "z.h5", np.ones((SEEN.n_tokens, 2)), SEEN, {}, Dictionary(np.zeros((2, 3))))
     with pytest.raises(UniversalityError, match="reconstructions that do not vary cannot be aligned"):

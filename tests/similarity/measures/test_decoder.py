@@ -49,7 +49,7 @@ def test_models_and_layers_in_one_basis_are_compared_without_force(tmp_path: Pat
     b = made(tmp_path / "b.h5", 0, provenance={**of_model("n", "resid"), **shared})
     assert_allclose(Similarity.decoder(a, b).pairs([0, 7], [0, 7]), 1, atol=1e-12)
     control = made(tmp_path / "c.h5", 0, provenance={**of_model("n"), "basis": "another"})
-    with pytest.raises(MismatchError, match=r"if they share a basis, say so .*models\.one_basis"):
+    with pytest.raises(MismatchError, match=r"if they share a basis, declare it .*models\.one_basis"):
         Similarity.decoder(a, control)
 
 

@@ -1,9 +1,10 @@
-"""Long arrays on disk, chunk by chunk: deflated and inflated in threads.
+"""Long arrays on disk, compressed and decompressed chunk by chunk in threads.
 
-HDF5 filters under a global lock on one thread. Here whole chunks are shuffled and deflated in threads (zlib releases
-the GIL), stored with `write_direct_chunk`, and read back the same way. The strategy, run lengths, is chosen for
-shuffled planes of bytes: high bytes repeat, so do the low ones of values that were rounded, and nothing else does.
-HDF5's own filters read it, and what they wrote is read here. `tests/bench/store.py` measures.
+HDF5 runs its filters under a global lock, on one thread. Here whole chunks are shuffled and deflated in threads (zlib
+releases the GIL), stored with `write_direct_chunk`, and read back the same way. The strategy, run lengths, suits
+shuffled planes of bytes: high bytes repeat, and so do the low bytes of rounded values, and little else does. The result
+is ordinary HDF5: its own filters read these chunks, and chunks that they wrote are read here. Measured by
+`tests/bench/store.py`.
 """
 
 from __future__ import annotations
@@ -19,21 +20,22 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from universality.features.storage.hdf5 import Checksum, label
+from universality.features.storage.checksums import Checksum
+from universality.features.storage.hdf5 import label
 
 CHUNK = 1 << 16  # entries: 256 KiB of float32, 2,048 rows of 32 firings
 THREADS = min(8, os.cpu_count() or 1)
-_AHEAD = 32  # chunks that may wait for a thread or for the disk, an array
+_AHEAD = 32  # chunks of an array that may wait for a thread or for the disk: 8 MB, so memory stays bounded
 _SHUFFLED_AND_DEFLATED = [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE]
 
 
 class GrowingArray:
-    """A 1-D dataset, appended to piece by piece; `close` returns the checksum of its contents.
+    """A 1-D dataset that grows piece by piece; `close` returns the checksum of its contents.
 
     Parameters
     ----------
     group, name
-        Where the dataset is made.
+        Group and name of the new dataset.
     dtype
         Little-endian NumPy dtype, such as ``"<f4"``.
     pool
@@ -54,9 +56,9 @@ class GrowingArray:
         self._sha256 = hashlib.sha256()
 
     def append(self, values: NDArray[Any]) -> None:
-        """Add values [n] at the end; they must not change before `close`."""
+        """Add values [n] at the end; they must not change before `close`, as threads compress them later."""
         values = np.ascontiguousarray(values, self._dtype)
-        self._sha256.update(values.data)
+        self._sha256.update(values.data)  # of the values, not of the file: errors on the way to the disk are found too
         joined = np.concatenate([self._tail, values]) if len(self._tail) else values
         whole = len(joined) // CHUNK * CHUNK
         for start in range(0, whole, CHUNK):
@@ -67,7 +69,7 @@ class GrowingArray:
         self._tail = joined[whole:].copy()
 
     def close(self) -> Checksum:
-        """Write the rest; nothing may be appended after."""
+        """Write the last chunk and return the checksum; nothing may be appended after."""
         self._store(0)
         length = self._submitted + len(self._tail)
         self._dataset.resize((length,))
@@ -84,14 +86,14 @@ class GrowingArray:
 
 
 def compressed(chunk: NDArray[Any], strategy: int = zlib.Z_RLE) -> bytes:
-    """What HDF5's shuffle and deflate filters make of a chunk: byte planes, as a zlib stream."""
+    """Compress a chunk as HDF5's shuffle and deflate filters do: byte planes, in a zlib stream."""
     planes = np.ascontiguousarray(chunk.view(np.uint8).reshape(-1, chunk.itemsize).T)
     stream = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, strategy)
     return stream.compress(planes.data) + stream.flush()
 
 
 def read_array(dataset: h5py.Dataset, start: int, stop: int) -> NDArray[Any]:
-    """``dataset[start:stop]`` of a 1-D dataset; chunks that are shuffled and deflated are inflated in threads.
+    """Read ``dataset[start:stop]`` of a 1-D dataset; compressed chunks are decompressed in threads.
 
     Raises
     ------
@@ -100,12 +102,13 @@ def read_array(dataset: h5py.Dataset, start: int, stop: int) -> NDArray[Any]:
     """
     size = dataset.chunks[0] if dataset.chunks else 0
     if not size or stop - start < 2 * size or _filters(dataset) != _SHUFFLED_AND_DEFLATED:
-        return np.asarray(dataset[start:stop])
+        return np.asarray(dataset[start:stop])  # short spans: starting threads takes longer than one chunk
     out = np.empty(stop - start, dataset.dtype)
 
     def read(offset: int) -> None:
         low, high = max(offset, start), min(offset + size, stop)
         skipped, stored = dataset.id.read_direct_chunk((offset,))
+        # A filter mask other than 0 means that HDF5 left a filter out for this chunk: let it read its own exception.
         chunk = dataset[low:high] if skipped else inflated(stored, out.dtype, size)[low - offset : high - offset]
         out[low - start : high - start] = chunk
 
@@ -116,7 +119,7 @@ def read_array(dataset: h5py.Dataset, start: int, stop: int) -> NDArray[Any]:
 
 
 def inflated(stored: bytes, dtype: np.dtype[Any], size: int) -> NDArray[Any]:
-    """The ``size`` entries of a chunk that `compressed` or HDF5's filters made."""
+    """Decompress the ``size`` entries of a chunk that `compressed` or HDF5's filters wrote."""
     n_bytes = size * dtype.itemsize
     stream = zlib.decompressobj()
     try:
@@ -134,6 +137,6 @@ def inflated(stored: bytes, dtype: np.dtype[Any], size: int) -> NDArray[Any]:
 
 
 def _filters(dataset: h5py.Dataset) -> list[int]:
-    """What the chunks have passed, in order."""
+    """HDF5 filters of the chunks, in order."""
     properties = dataset.id.get_create_plist()
     return [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]

@@ -1,4 +1,8 @@
-"""The elements of a feature store's HDF5 file, and whether a file has them; FORMAT.md says the same in prose."""
+"""The elements of a feature store's HDF5 file, and the check that a file has them (see FORMAT.md).
+
+A store may come from anywhere, so nothing in it is trusted: links out of the file are not followed, and nothing is
+allocated that the file's own bytes could not hold.
+"""
 
 from __future__ import annotations
 
@@ -16,24 +20,24 @@ from universality.features.storage.hdf5 import ENCODINGS, get_text
 
 FORMAT = "universality-features"
 VERSION = 1
-MAX_CHUNK = 1 << 24  # bytes of a chunk, decoded
-DEFLATE_LIMIT = 1032  # deflate makes nothing smaller than this share (zlib's technical notes)
+MAX_CHUNK = 1 << 24  # bytes of a decoded chunk: HDF5 allocates one whole, whatever is read of it
+DEFLATE_LIMIT = 1032  # largest ratio that deflate can reach (zlib's technical notes); more is a lie
 
 
 @dataclass(frozen=True)
 class Element:
-    """One object of the file: where it is, what it is, and how long it must be.
+    """One object of the file: its place, its encoding and the length that it must have.
 
     Parameters
     ----------
     path
         Place below the root.
     encoding
-        AnnData's encoding-type; its version stands in `ENCODINGS`.
+        AnnData's encoding-type; `ENCODINGS` has its version.
     dtype
         NumPy dtype of an array, None for groups and strings.
     length
-        What its first axis counts, None where that is free.
+        Name of the size of its first axis, None where that is free.
     group
         The optional element that it belongs to or is; None when the element is required.
     ndim
@@ -89,7 +93,7 @@ _DATASETS = ("array", "string", "string-array")
 
 
 def check_elements(path: Path, file: h5py.File) -> dict[Element, Any]:
-    """Every element that is there, each of the right sort; groups are looked at before what is in them.
+    """Check every element of a file, groups before their contents, and return those that are present.
 
     Raises
     ------
@@ -97,19 +101,20 @@ def check_elements(path: Path, file: h5py.File) -> dict[Element, Any]:
         When a required one is missing, or one is elsewhere, of another encoding or dtype, or larger than the file
         could hold.
     """
-    found = {}
+    nodes = {}
     for element in ELEMENTS:
         node = _find(path, file, element)
         if node is not None:
             _check_element(path, element, node)
-            found[element] = node
-    return found
+            nodes[element] = node
+    return nodes
 
 
 def _find(path: Path, file: h5py.File, element: Element) -> Any:
-    """The group or dataset, None where an optional one is absent; never one in another file."""
+    """Find the group or dataset, None where an optional one is absent; never one in another file."""
     node: Any = file
     for part in element.path.split("/"):
+        # The link is asked for before the object: opening a soft or external link would read another place or file.
         link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
         if link is None:
             if element.group is not None and (element.path == element.group or element.group not in file):
@@ -122,9 +127,9 @@ def _find(path: Path, file: h5py.File, element: Element) -> Any:
 
 
 def _check_element(path: Path, element: Element, node: Any) -> None:
-    wanted = h5py.Dataset if element.encoding in _DATASETS else h5py.Group
-    if not isinstance(node, wanted):
-        raise FormatError(f"{path}: {element.path} must be a {wanted.__name__}, found a {type(node).__name__}")
+    h5_type = h5py.Dataset if element.encoding in _DATASETS else h5py.Group
+    if not isinstance(node, h5_type):
+        raise FormatError(f"{path}: {element.path} must be a {h5_type.__name__}, found a {type(node).__name__}")
     encoding = get_text(node, "encoding-type"), get_text(node, "encoding-version")
     if encoding != (element.encoding, ENCODINGS[element.encoding]):
         raise FormatError(f"{path}: {element.path} must be encoded as {element.encoding} "
@@ -142,7 +147,7 @@ def _check_element(path: Path, element: Element, node: Any) -> None:
 
 
 def _check_stored(path: Path, element: Element, node: Any) -> None:
-    """Refuse sizes that are merely claimed: nothing larger is ever allocated than what the file's bytes could hold."""
+    """Refuse sizes that are merely claimed: nothing is allocated that the file's bytes could not hold."""
     chunk = node.dtype.itemsize * math.prod(node.chunks or (0,))
     claimed, stored = node.dtype.itemsize * node.size, node.id.get_storage_size()
     if chunk > MAX_CHUNK or stored > path.stat().st_size or claimed > DEFLATE_LIMIT * stored + chunk:
@@ -153,7 +158,7 @@ def _check_stored(path: Path, element: Element, node: Any) -> None:
 
 
 def check_length(path: Path, element: Element, node: Any, sizes: Mapping[str, int]) -> None:
-    """Refuse an array with other axes, or with another length than ``sizes`` states for it."""
+    """Refuse an array with another number of axes, or with another length than ``sizes`` gives for it."""
     if not isinstance(node, h5py.Dataset):
         return
     ndim = 0 if element.encoding == "string" else element.ndim
@@ -165,7 +170,7 @@ def check_length(path: Path, element: Element, node: Any, sizes: Mapping[str, in
 
 
 def read_shape(path: Path, file: h5py.File) -> tuple[int, int]:
-    """Rows and columns, which both matrices must state alike."""
+    """Read the numbers of rows and columns, on which both matrices must agree."""
     shapes = [tuple(np.asarray(file[name].attrs["shape"]).tolist()) for name in ("by_token", "by_feature")]
     if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][0] < 0 or shapes[0][1] < 1:
         raise FormatError(f"{path}: by_token and by_feature must have one shape [n_tokens >= 0, n_features >= 1], "

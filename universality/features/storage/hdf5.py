@@ -1,16 +1,14 @@
-"""Elements of an HDF5 file in AnnData's encodings: written with their checksum, read with their errors named.
+"""Elements of an HDF5 file in AnnData's encodings, with checksums and named errors.
 
-Text has a fixed length everywhere, attributes included. HDF5 keeps text of variable length in "global heaps", its one
-structure without a checksum: a flipped bit there can send the library round in circles (seen with HDF5 2.0).
+Text has a fixed length everywhere, attributes included. HDF5 keeps text of variable length in "global heaps", its only
+structure without a checksum: a flipped bit there can send the library into an endless loop (seen with HDF5 2.0).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,10 @@ from numpy.typing import NDArray
 
 from universality.corpus.documents import name_fault
 from universality.errors import FormatError, UniversalityError
+from universality.features.storage.checksums import Checksum, checksum_of_array, checksum_of_text
 from universality.obstacles import naming_obstacles
 
-# encoding-version of each AnnData encoding-type in use. 0.1.0 for array and string-array is refused by anndata.
+# encoding-version of each AnnData encoding-type in use. anndata refuses 0.1.0 for array and string-array.
 ENCODINGS = {
     "array": "0.2.0",
     "categorical": "0.2.0",
@@ -33,20 +32,6 @@ ENCODINGS = {
     "string-array": "0.2.0",
 }
 _TEXT_CHUNK = 1 << 16  # bytes
-_PIECE = 1 << 20  # entries of an array that are hashed at a time
-
-
-@dataclass(frozen=True)
-class Checksum:
-    """What an element must hold: its dtype ("str" for text), its shape, sha256 of its decoded contents."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    sha256: str
-
-    def to_json(self) -> dict[str, Any]:
-        """As the file keeps it."""
-        return asdict(self) | {"shape": list(self.shape)}
 
 
 def label(element: h5py.Group | h5py.Dataset, encoding: str) -> None:
@@ -61,68 +46,50 @@ def set_text(element: h5py.Group | h5py.Dataset, name: str, value: str) -> None:
 
 
 def get_text(element: h5py.Group | h5py.Dataset, name: str) -> str | None:
-    """A text attribute of fixed or variable length, None where there is none."""
+    """Read a text attribute of fixed or variable length, None where there is none."""
     value = element.attrs.get(name)
     return value.decode() if isinstance(value, bytes) else None if value is None else str(value)
 
 
 def make_group(parent: h5py.Group, name: str, encoding: str = "dict") -> h5py.Group:
-    """A new group with its encoding."""
+    """Create a group with its encoding."""
     group = parent.create_group(name)
     label(group, encoding)
     return group
 
 
 def write_array(group: h5py.Group, name: str, values: NDArray[Any], dtype: str) -> Checksum:
-    """An uncompressed array, for weights and sums that no filter makes smaller."""
+    """Write an uncompressed array, for weights and sums that no filter makes smaller."""
     array = np.ascontiguousarray(values, np.dtype(dtype))
     label(group.create_dataset(name, data=array), "array")
-    return Checksum(array.dtype.str, array.shape, hashlib.sha256(array.data).hexdigest())
+    return checksum_of_array(array)
 
 
 def write_strings(group: h5py.Group, name: str, values: Sequence[str]) -> Checksum:
-    """A 1-D array of text, deflated where that matters."""
+    """Write a 1-D array of text, compressed where it is longer than a chunk."""
     encoded = [value.encode() for value in values]
     dtype = _text_dtype(encoded)
     chunks = max(1, _TEXT_CHUNK // dtype.itemsize)
     options = {"chunks": (chunks,), "compression": 1} if chunks < len(values) else {}
     label(group.create_dataset(name, data=np.array(encoded, dtype), dtype=dtype, **options), "string-array")
-    return _text_checksum(values)
+    return checksum_of_text(values)
 
 
 def write_text(group: h5py.Group, name: str, value: str) -> Checksum:
-    """One piece of text."""
+    """Write one text."""
     dtype = _text_dtype([value.encode()])
     label(group.create_dataset(name, data=np.array(value.encode(), dtype), dtype=dtype), "string")
-    return _text_checksum(value)
+    return checksum_of_text(value)
 
 
 def read_strings(dataset: h5py.Dataset) -> tuple[str, ...]:
-    """What `write_strings` wrote."""
+    """Read a 1-D dataset of text."""
     return tuple(str(value) for value in dataset.asstr()[:])
 
 
 def read_text(dataset: h5py.Dataset) -> str:
-    """What `write_text` wrote."""
+    """Read a dataset that holds one text."""
     return str(dataset.asstr()[()])
-
-
-def checksum(dataset: h5py.Dataset) -> Checksum:
-    """The checksum of what a dataset holds now, read piece by piece."""
-    if h5py.check_string_dtype(dataset.dtype) is not None:
-        return _text_checksum(read_text(dataset) if dataset.shape == () else read_strings(dataset))
-    digest = hashlib.sha256()
-    step = max(1, _PIECE // max(1, int(np.prod(dataset.shape[1:]))))
-    for start in range(0, dataset.shape[0], step):
-        digest.update(np.ascontiguousarray(dataset[start : start + step]).data)
-    return Checksum(dataset.dtype.str, dataset.shape, digest.hexdigest())
-
-
-def _text_checksum(value: str | Sequence[str]) -> Checksum:
-    """Text is hashed as JSON in ASCII: no separator that a name could contain."""
-    shape = () if isinstance(value, str) else (len(value),)
-    text = json.dumps(value if isinstance(value, str) else list(value), separators=(",", ":"))
-    return Checksum("str", shape, hashlib.sha256(text.encode()).hexdigest())
 
 
 def _text_dtype(encoded: Sequence[bytes]) -> np.dtype[Any]:
@@ -138,7 +105,7 @@ def check_text(where: str, values: Sequence[str]) -> None:
 
 
 def to_json(path: Path, what: str, value: Mapping[str, Any]) -> str:
-    """JSON text with sorted keys; refuses what JSON cannot hold."""
+    """Encode as JSON text with sorted keys; an error for what JSON cannot hold."""
     try:
         return json.dumps(dict(value), sort_keys=True, allow_nan=False, indent=1)
     except (TypeError, ValueError) as error:
@@ -149,7 +116,8 @@ def to_json(path: Path, what: str, value: Mapping[str, Any]) -> str:
 def reading(path: Path, what: str) -> Iterator[None]:
     """Turn whatever HDF5, JSON or UTF-8 decoding raise on damaged bytes into a `FormatError`.
 
-    What keeps a whole file from being read is a `UniversalityError` that says so (`universality.obstacles`).
+    Obstacles to reading an intact file (permissions, too many open files) stay a `UniversalityError` that names them
+    (`universality.obstacles`).
     """
     try:
         with naming_obstacles(path):
@@ -157,4 +125,6 @@ def reading(path: Path, what: str) -> Iterator[None]:
     except UniversalityError:
         raise
     except (OSError, RuntimeError, LookupError, ArithmeticError, ValueError, TypeError, AttributeError) as error:
-        raise FormatError(f"{path}: cannot read {what}: {error}; the file is damaged or torn, write it anew") from error
+        raise FormatError(
+            f"{path}: cannot read {what}: {error}; the file is truncated or corrupt, write it again"
+        ) from error

@@ -1,4 +1,4 @@
-"""The small elements of a store, which opening reads and finishing writes: moments, tables, weights, hashes."""
+"""The small elements of a store, read at opening: moments, tables, weights and checksums."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import numpy as np
 
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError
+from universality.features.storage.checksums import Checksum
 from universality.features.storage.elements import FORMAT, VERSION, Element, check_elements, check_length, read_shape
 from universality.features.storage.hdf5 import (
-    Checksum,
     get_text,
     make_group,
     read_text,
@@ -35,7 +35,7 @@ MANTISSA = 23  # bits of a float32's fraction
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """Sizes, moments and names; ``checksums`` has an entry for every dataset but itself."""
+    """Sizes, moments and names of a store; ``checksums`` has an entry for every dataset but itself."""
 
     n_tokens: int
     n_features: int
@@ -48,24 +48,24 @@ class Header:
     checksums: Mapping[str, Checksum]
 
     def has(self, path: str) -> bool:
-        """Whether an optional element is there: a dataset, or a group with datasets."""
+        """True where an optional element is present: a dataset, or a group with datasets."""
         return any(name == path or name.startswith(f"{path}/") for name in self.checksums)
 
 
 def open_file(path: Path) -> h5py.File:
-    """The HDF5 file of a complete store of a version that this code reads."""
+    """Open the HDF5 file of a complete store of a version that this code reads."""
     if not path.exists():
         left = [path.name + suffix for suffix in (".unfinished", ".segments")]
         left = [name for name in left if path.with_name(name).exists()]
-        hint = f"; {left[0]} is what a writer left that was stopped or is at work" if left else ""
-        hint += ", which create(…, resume=True) goes on from" if path.name + ".segments" in left else ""
+        hint = f"; {left[0]} was left by a writer that was stopped, or is being written" if left else ""
+        hint += "; create(…, resume=True) resumes from it" if path.name + ".segments" in left else ""
         raise FileNotFoundError(f"{path}: no such feature store{hint}")
     if path.is_file():
         check_openable(path)
     if not path.is_file() or not h5py.is_hdf5(path):
-        raise FormatError(f"{path}: not an HDF5 file, or one torn at its start; expected a feature store")
+        raise FormatError(f"{path}: not an HDF5 file, or one with a corrupt beginning; expected a feature store")
     with reading(path, "the file"):
-        # Shared by all readers, skipped where a file system has no locks, and what other readers ask for.
+        # A shared lock where the file system has locks, as other readers request; none where it has not.
         file = h5py.File(path, "r", locking="best-effort")
     try:
         with reading(path, "its attributes"):
@@ -79,7 +79,7 @@ def open_file(path: Path) -> h5py.File:
 def read_header(path: Path, file: h5py.File) -> Header:
     """Check every element's place, encoding, dtype and length; read the small ones."""
     with reading(path, "its layout"):
-        found = check_elements(path, file)
+        nodes = check_elements(path, file)
         n_tokens, n_features = read_shape(path, file)
         sizes = {
             "n_stored": len(file["by_token/data"]),
@@ -89,7 +89,7 @@ def read_header(path: Path, file: h5py.File) -> Header:
             "n_features + 1": n_features + 1,
             "n_documents": len(file["documents/id"]),
         }
-        for element, node in found.items():
+        for element, node in nodes.items():
             check_length(path, element, node, sizes)
         return Header(
             n_tokens=n_tokens,
@@ -100,7 +100,7 @@ def read_header(path: Path, file: h5py.File) -> Header:
             moments=_moments(path, file, n_tokens, sizes["n_stored"]),
             provenance=_provenance(path, file),
             unembedding=_unembedding(path, file),
-            checksums=_checksums(path, file, found),
+            checksums=_checksums(path, file, nodes),
         )
 
 
@@ -111,9 +111,9 @@ def _check_format(path: Path, file: h5py.File) -> None:
     version = file.attrs.get("format-version")
     if version != VERSION:
         raise FormatError(f"{path}: written in format version {version}, this program reads {VERSION}; "
-                          "update it, or write the store anew")  # fmt: skip
+                          "update it, or write the store again")  # fmt: skip
     if not bool(file.attrs.get("complete", False)):
-        raise FormatError(f"{path}: incomplete: its writer was stopped before finish(); write it anew")
+        raise FormatError(f"{path}: incomplete: its writer was stopped before finish(); write it again")
 
 
 def _mantissa_bits(path: Path, file: h5py.File) -> int:
@@ -133,6 +133,7 @@ def _moments(path: Path, file: h5py.File, n_tokens: int, n_stored: int) -> Momen
         raise FormatError(
             f"{path}: moments/count must lie in 0 … {n_tokens} and add up to the {n_stored} stored entries"
         )
+    # Read at every opening: with them, a feature's entries are found without trusting the file further.
     if not np.array_equal(file["by_feature/indptr"][:], starts):
         raise FormatError(f"{path}: by_feature/indptr must rise by moments/count, from 0 to {n_stored}")
     ends = file["by_token/indptr"][0], file["by_token/indptr"][-1]
@@ -151,7 +152,7 @@ def _provenance(path: Path, file: h5py.File) -> str:
 
 
 def _unembedding(path: Path, file: h5py.File) -> str | None:
-    """The hash; the name must follow from it, so that a store cannot point elsewhere on the disk."""
+    """Read the hash; the file's name must follow from it, so that a store cannot point elsewhere on the disk."""
     if "unembedding" not in file:
         return None
     name, sha256 = read_text(file["unembedding/file"]), read_text(file["unembedding/sha256"])
@@ -161,20 +162,20 @@ def _unembedding(path: Path, file: h5py.File) -> str | None:
     return sha256
 
 
-def _checksums(path: Path, file: h5py.File, found: Mapping[Element, Any]) -> dict[str, Checksum]:
+def _checksums(path: Path, file: h5py.File, nodes: Mapping[Element, Any]) -> dict[str, Checksum]:
     with reading(path, "checksums"):
         stated = json.loads(read_text(file["checksums"]))
-    wanted = {element.path for element, node in found.items() if isinstance(node, h5py.Dataset)} - {"checksums"}
-    if not isinstance(stated, dict) or set(stated) != wanted:
+    expected = {element.path for element, node in nodes.items() if isinstance(node, h5py.Dataset)} - {"checksums"}
+    if not isinstance(stated, dict) or set(stated) != expected:
         raise FormatError(f"{path}: checksums must name the elements that are there, "
-                          f"found a difference in {sorted(wanted ^ set(stated))}")  # fmt: skip
+                          f"found a difference in {sorted(expected ^ set(stated))}")  # fmt: skip
     return {name: Checksum(e["dtype"], tuple(e["shape"]), e["sha256"]) for name, e in sorted(stated.items())}
 
 
 def write_tables(
     file: h5py.File, moments: Moments, kinds: tuple[str, ...], documents: DocumentTable
 ) -> dict[str, Checksum]:
-    """Moments, the names of kinds, and the documents; returns their checksums by path."""
+    """Write moments, names of kinds and documents; return their checksums by path."""
     make_group(file, "moments")
     make_group(file, "documents")
     sums = {
@@ -190,7 +191,7 @@ def write_tables(
 def write_weights(
     file: h5py.File, path: Path, dictionary: Dictionary | None, unembedding: Unembedding | None
 ) -> dict[str, Checksum]:
-    """The dictionary, and the unembedding in its own file beside ``path``; returns checksums by path."""
+    """Write the dictionary, and the unembedding to its own file beside ``path``; return checksums by path."""
     sums = {}
     if dictionary is not None:
         make_group(file, "dictionary")
@@ -207,14 +208,14 @@ def write_weights(
 
 
 def write_checksums(file: h5py.File, provenance: str, sums: Mapping[str, Checksum]) -> None:
-    """Provenance (JSON text), then the checksums of it and of everything before it."""
+    """Write provenance (JSON text), and last the checksums, the one element that no checksum covers."""
     every = {**sums, "provenance": write_text(file, "provenance", provenance)}
     text = json.dumps({path: every[path].to_json() for path in every}, sort_keys=True)
     write_text(file, "checksums", text)
 
 
 def _share(unembedding: Unembedding, sidecar: Path) -> None:
-    """Write the file unless a whole one is there; a damaged one is replaced."""
+    """Write the unembedding unless an intact file is there; a damaged one is replaced."""
     try:
         if Unembedding.load(sidecar).hash == unembedding.hash:
             return

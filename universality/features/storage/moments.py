@@ -1,7 +1,7 @@
-"""Moments of features: sums over firings that do not depend on how the rows were cut into pieces.
+"""Moments of features: sums over firings that do not depend on how the rows were batched.
 
-Each sum runs over the firings one after another in float64: two stores of the same rows have the same moments to the
-last bit, whatever the sizes of their batches.
+Each sum adds the firings one after another in float64: two stores of the same rows have the same moments to the last
+bit, whatever their batches. (NumPy's pairwise sums would depend on where batches end.)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Moments:
     sum, sum_sq
         float64 [n_features], sums of activations and of their squares, added in row order.
     max
-        float32 [n_features], the largest activation among the firings (negative where a neuron fires only so);
+        float32 [n_features], the largest activation among the firings (negative where a neuron fires only below 0);
         0 for a feature that never fired.
     """
 
@@ -57,7 +57,7 @@ class MomentSums:
         _add(features, values, self._count, self._sum, self._sum_sq, self._max)
 
     def compute(self, n_tokens: int) -> Moments:
-        """The moments of everything so far, over ``n_tokens`` tokens."""
+        """Return the moments of all firings so far, over ``n_tokens`` tokens."""
         largest = np.where(self._count > 0, self._max, np.float32(0))
         return Moments(n_tokens, self._count.copy(), self._sum.copy(), self._sum_sq.copy(), largest)
 
@@ -77,8 +77,8 @@ def _add(features, values, count, total, total_sq, largest):  # type: ignore[no-
 def add_placed(features, rows, values, total):  # type: ignore[no-untyped-def]
     """Add ``values[i]`` to ``total[features[i]]`` with a weight in [1, 2) that depends on ``rows[i]``.
 
-    Neighbouring rows weigh unlike (Fibonacci hashing, Knuth vol. 3, 6.4), so a value that moved to another row
-    changes the total.
+    Neighbouring rows have different weights (Fibonacci hashing, Knuth vol. 3, 6.4), so a value that moved to another
+    row changes the total. Two matrices are compared by these totals without transposing either.
     """
     for i in range(len(features)):
         bits = (np.uint64(rows[i]) * np.uint64(2654435761)) & np.uint64(0xFFFFFFFF)

@@ -1,4 +1,4 @@
-"""Parts of stores: cut from one, or put together to one; both stream, in bounded memory."""
+"""Cutting a part out of a store, and concatenating stores; both stream in bounded memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def cut(
     features: slice | ArrayLike | None = None,
     overwrite: bool = False,
 ) -> FeatureStore:
-    """Write some of a store's tokens and features to a store of their own, and open it.
+    """Write some of a store's tokens and features to a new store, and open it.
 
     The document table stays whole, so document indices agree; rows stay in order.
 
@@ -61,26 +61,27 @@ def cut(
     columns = _indices(store, "features", features, store.n_features)
     if not len(columns):
         raise MismatchError(f"{store.path.name}: features= names none of its {store.n_features} features")
-    told = {"from": store.content_hash(), "n_tokens": int(rows.sum()), "n_features": len(columns)}
+    record = {"from": store.content_hash(), "n_tokens": int(rows.sum()), "n_features": len(columns)}
     writer = FeatureStore.create(
-        path, len(columns), store.provenance | {"cut": told}, store.documents, overwrite,
+        path, len(columns), store.provenance | {"cut": record}, store.documents, overwrite,
         mantissa_bits=store.mantissa_bits,
     )  # fmt: skip
     with writer:
         for span in store.spans(_MEMORY):
-            wanted = np.flatnonzero(rows[span]) + span.start
-            if len(wanted):
-                part = store.rows(span)[wanted - span.start]
-                _append(writer, store, wanted, part if features is None else part[:, columns])
+            chosen = np.flatnonzero(rows[span]) + span.start
+            if len(chosen):
+                part = store.rows(span)[chosen - span.start]
+                _append(writer, store, chosen, part if features is None else part[:, columns])
         return writer.finish(_rows_of(store.dictionary, columns), store.unembedding())
 
 
 def concatenate(paths: Sequence[str | Path], path: str | Path, *, overwrite: bool = False) -> FeatureStore:
-    """Write the rows of several stores, one after the other, to one store, and open it.
+    """Write the rows of several stores, one after the other, to a new store, and open it.
 
-    For shards of ranks that shared the tokens of one run: the same features, consecutive tokens. The contents are
-    those of one store written in one go. Where document tables differ they are joined: documents of one id are one
-    document, in the order in which they first appear, and a kind that only one shard has seen is taken from there.
+    The stores are shards, written by processes that divided the tokens of one run: the same features, consecutive
+    tokens. The result has the contents of a store written by one process. Document tables that differ are joined:
+    documents with the same id are one document, in the order in which they first appear, and a kind that only one shard
+    has seen is taken from it.
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ def concatenate(paths: Sequence[str | Path], path: str | Path, *, overwrite: boo
     Raises
     ------
     MismatchError
-        When the shards have other features, share tokens, or contradict each other about a document.
+        When the shards have different features, share tokens, or contradict each other about a document.
     """
     if not paths:
         raise ValueError("concatenate: expected at least one store, found none")
@@ -138,7 +139,7 @@ def _mask(store: FeatureStore, name: str, choice: slice | ArrayLike | None, n: i
 
 
 def _indices(store: FeatureStore, name: str, choice: slice | ArrayLike | None, n: int) -> NDArray[np.int64]:
-    """A choice among ``n`` as distinct indices."""
+    """Turn a choice among ``n`` into distinct indices."""
     if choice is None or isinstance(choice, slice):
         return np.arange(n)[choice or slice(None)]
     array = np.asarray(choice)
@@ -178,7 +179,7 @@ def _check_features(stores: Sequence[FeatureStore]) -> None:
 def _join(
     tables: Sequence[tuple[Path, DocumentTable]],
 ) -> tuple[DocumentTable, list[NDArray[np.int64] | None]]:
-    """One table of all documents, and where the documents of each shard are in it (None: where they were)."""
+    """Join document tables; return the table and each shard's places in it (None where its indices stay valid)."""
     first = tables[0][1]
     if all(table == first for _, table in tables):
         return first, [None] * len(tables)
@@ -200,17 +201,17 @@ def _records(table: DocumentTable) -> Iterator[tuple[str, str, str, str]]:
     return zip(table.id, table.kind, table.group, table.split, strict=True)
 
 
-def _same_document(path: Path, name: str, known: tuple[str, ...] | None, row: tuple[str, ...]) -> tuple[str, ...]:
-    if known is None or known == row:
+def _same_document(path: Path, name: str, before: tuple[str, ...] | None, row: tuple[str, ...]) -> tuple[str, ...]:
+    if before is None or before == row:
         return row
-    kinds = {known[0], row[0]} - {""}  # a shard that saw none of a document's rows does not know its kind
-    if len(kinds) > 1 or known[1:] != row[1:]:
-        raise MismatchError(f"{path}: document {name!r} is {row} (kind, group, split), {known} in the shards before")
+    kinds = {before[0], row[0]} - {""}  # a shard that saw none of a document's rows does not know its kind
+    if len(kinds) > 1 or before[1:] != row[1:]:
+        raise MismatchError(f"{path}: document {name!r} is {row} (kind, group, split), {before} in the shards before")
     return (kinds.pop(), *row[1:])
 
 
 def _joined_provenance(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all shards say alike, and under ``parts`` what they do not."""
+    """Provenance on which all shards agree, and under ``parts`` where they differ."""
     shared = {key: value for key, value in parts[0].items() if all(key in p and p[key] == value for p in parts)}
-    rest = [{key: value for key, value in part.items() if key not in shared} for part in parts]
-    return shared | ({"parts": rest} if any(rest) else {})
+    differing = [{key: value for key, value in part.items() if key not in shared} for part in parts]
+    return shared | ({"parts": differing} if any(differing) else {})

@@ -1,4 +1,4 @@
-"""Rows on their way into a store, checked so that nothing contradictory reaches the file."""
+"""A batch of rows on its way into a store, checked so that nothing contradictory reaches the file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INT32_MAX = np.iinfo(np.int32).max
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Checked copies of what `FeatureWriter.append` was given; explicit zeros are gone.
+    """Checked copies of the arguments of `FeatureWriter.append`, without explicit zeros.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ def _check_csr(
     csr: Any, n_features: int, mantissa_bits: int, where: str
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
     if not sparse.issparse(csr) or csr.format != "csr" or csr.ndim != 2:
-        found = f"a SciPy {csr.format} array" if sparse.issparse(csr) else type(csr).__name__
-        raise FormatError(f"{where}: expected a two-dimensional SciPy CSR matrix, found {found}; convert it")
+        given = f"a SciPy {csr.format} array" if sparse.issparse(csr) else type(csr).__name__
+        raise FormatError(f"{where}: expected a two-dimensional SciPy CSR matrix, found {given}; convert it")
     if csr.shape[1] != n_features:
         raise MismatchError(f"{where}: the store has {n_features} features, but the rows have {csr.shape[1]} columns")
     indptr = np.asarray(csr.indptr)
@@ -138,11 +138,17 @@ def _check_values(values: NDArray[Any], mantissa_bits: int, where: str) -> NDArr
 
 
 def rounded(values: NDArray[np.float32], mantissa_bits: int) -> NDArray[np.float32]:
-    """The nearest floats with this many bits of fraction, ties to even; what is rounded up beyond all is infinite."""
+    """Round to the nearest floats with this many bits of fraction, ties to even, or to infinity.
+
+    Stores are rounded when they are written, since fewer bits deflate better. Everything after (moments, hashes, both
+    matrices) sees the rounded values, so no two readers disagree.
+    """
     if mantissa_bits == MANTISSA:
         return values
     dropped = np.uint32(MANTISSA - mantissa_bits)
     bits = values.view(np.uint32)
+    # Half a unit minus one, plus the last kept bit: rounds half to even. A carry out of the fraction raises the
+    # exponent, which gives the next float, or infinity beyond the largest.
     odd = (bits >> dropped) & np.uint32(1)
     half = np.uint32((1 << int(dropped)) // 2)
     keep = np.uint32((0xFFFFFFFF << int(dropped)) & 0xFFFFFFFF)
@@ -150,7 +156,7 @@ def rounded(values: NDArray[np.float32], mantissa_bits: int) -> NDArray[np.float
 
 
 def _disorder(indices: NDArray[np.int32], indptr: NDArray[Any]) -> tuple[bool, bool]:
-    """Whether neighbours within a row are equal anywhere, and whether they fall anywhere."""
+    """True where neighbouring indices within a row are equal anywhere; true where they fall anywhere."""
     step = np.diff(indices)
     starts = indptr[1:-1]
     step[starts[(starts > 0) & (starts < len(indices))] - 1] = 1

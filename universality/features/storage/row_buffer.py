@@ -1,4 +1,4 @@
-"""Rows that wait to be committed, their kinds as small integers, and the document table that they imply."""
+"""Rows that wait to be committed, the codes of their kinds, and the document table that they imply."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from universality.arrays import runs_within
 from universality.corpus.documents import MAX_KINDS, DocumentTable
 from universality.errors import FormatError
 from universality.features.storage.hdf5 import check_text
 from universality.features.storage.row_batch import Batch
 from universality.features.storage.segments import Segment
-from universality.features.storage.sparse_matrix import ranges
 
 
 class Buffer:
-    """Rows that wait to be committed, each column in one array that is allocated once and used again.
+    """Rows that wait to be committed, each column in one array that is allocated once and reused.
 
-    Small arrays kept for a while between short-lived large ones would leave the heap in pieces that no large one fits.
+    Many small long-lived arrays between large short-lived ones would fragment the heap until no large one fits.
     """
 
     _DTYPES: ClassVar = {
@@ -49,13 +49,13 @@ class Buffer:
         self._n_entries += len(batch.data)
 
     def take(self, n_features: int, limit: int, new_kinds: tuple[str, ...]) -> list[Segment]:
-        """The rows as one segment, or as several where more than ``limit`` came at once; the buffer is empty then."""
+        """Empty the buffer into one segment, or into several where more than ``limit`` entries came at once."""
         table = {name: column[: self._end(name)].copy() for name, column in self._columns.items()}
         self._n_rows = self._n_entries = 0
         data, indices = table.pop("data"), table.pop("indices")
         indptr = np.append(0, np.cumsum(table.pop("lengths")))
         taken: list[Segment] = []
-        for start, stop in ranges(np.diff(indptr), limit):
+        for start, stop in runs_within(np.diff(indptr), limit):
             part = slice(*indptr[[start, stop]].tolist())
             pointers = indptr[start : stop + 1] - indptr[start]
             csr = sparse.csr_matrix((data[part], indices[part], pointers), shape=(stop - start, n_features))
@@ -76,11 +76,11 @@ class Kinds:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The kinds so far; the code of each is its place."""
+        """Kinds so far; the code of a kind is its position."""
         return tuple(self._code)
 
     def add(self, kind: NDArray[np.str_], document: NDArray[np.int32], where: str) -> NDArray[np.int16]:
-        """The codes of rows [n], int16; the errors name ``where``.
+        """Code the kinds of rows [n] as int16; the errors name ``where``.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class Kinds:
         return np.repeat(codes, np.diff(np.append(starts, len(kind))))
 
     def documents(self) -> DocumentTable:
-        """A table of the document indices seen: named and grouped by index, of their first row's kind."""
+        """Make a table of the document indices seen: named and grouped by index, with the kind of their first row."""
         n_documents = max(self._of_document, default=-1) + 1
         ids = tuple(str(index) for index in range(n_documents))
         kinds = tuple(self._of_document.get(index, "") for index in range(n_documents))
@@ -111,5 +111,5 @@ class Kinds:
 
 
 def _run_starts(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Where runs of equal values begin: rows of one document are neighbours, so runs are few."""
+    """Starts of runs of equal values: rows of one document are neighbours, so runs are few."""
     return np.flatnonzero(np.append(np.ones(min(1, len(values)), bool), values[1:] != values[:-1]))

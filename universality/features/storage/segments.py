@@ -1,10 +1,11 @@
-"""Rows that a writer has committed: kept on disk already transposed, joined to columns, found again by a later writer.
+"""Committed rows of an unfinished store, stored by column and recovered after a kill.
 
-`NAME.segments`, beside the store that is being written, is a sequence of records. Each says how long it is and carries
-a CRC-32, so one that a kill tore in two, and whatever follows it, is dropped when the file is read again. The first
-record says what store is being written; every other holds a segment: a block of rows as columns, in row order within
-each. So the file serves twice: a killed writer resumes from it, and `columns` joins the columns of all segments, range
-by range, into the feature-major copy. Every entry is written once and read once, in bounded memory.
+`NAME.segments`, beside the store that is being written, is a sequence of records. Each begins with its length and a
+CRC-32 of its contents, so a record that a kill truncated is recognised and dropped, with whatever follows it, when the
+file is read again. The first record describes the store that is being written; every other holds a segment: a block of
+rows as columns, in row order within each. The file serves twice: a killed writer resumes from it, and `columns` joins
+the columns of all segments, range by range, into the feature-major copy. Every entry is written once and read once, in
+bounded memory.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from universality.arrays import runs_within
 from universality.errors import MismatchError
-from universality.features.storage.sparse_matrix import ranges
 
 _RECORD = struct.Struct("<8sQI")  # mark, bytes that follow, their CRC-32
 _SIZES = struct.Struct("<QQQ")  # rows, entries, bytes of the names of new kinds
-_BEGUN, _SEGMENT = b"univers1", b"segment1"  # the digit is the version: nothing of another one is resumed
+_BEGUN, _SEGMENT = b"univers1", b"segment1"  # the digit is the version: files of other versions are not resumed
 _TABLE = (("token", "<i4"), ("document", "<i4"), ("position", "<i4"), ("kind", "<i2"))
 
 
@@ -46,7 +47,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class _Run:
-    """Where a segment's columns lie in the file: their starts, rows and values."""
+    """Position of a segment's columns in the file: offsets of their starts, rows and values."""
 
     n_rows: int
     starts: int
@@ -64,7 +65,7 @@ class Segments:
     n_features
         Columns of every segment.
     begun
-        What store is being written, as JSON holds it; a later writer must say the same.
+        Description of the store that is being written, as JSON; a later writer must give the same.
     """
 
     def __init__(self, path: Path, n_features: int, begun: Mapping[str, Any]) -> None:
@@ -76,7 +77,7 @@ class Segments:
         self._held: sparse.csc_matrix | None = None
 
     def fit(self) -> bool:
-        """Whether what lies there is of the same store, or nothing."""
+        """True where the file belongs to the same store, or is missing."""
         if not self.path.exists():
             return True
         with self.path.open("rb") as file:
@@ -84,18 +85,18 @@ class Segments:
         return begun is None or json.loads(begun) == self._begun
 
     def recover(self) -> Iterator[Segment]:
-        """The whole segments that an earlier writer left; what follows them is cut off, and `append` goes on there.
+        """Yield the intact segments of an earlier writer, and cut the file after them.
 
         Raises
         ------
         MismatchError
-            When they are of another store.
+            When they belong to another store.
         """
         if not self.path.exists():
             return
         file = self._file = self.path.open("r+b")
         begun = _read_record(file, _BEGUN)
-        if begun is None:  # killed while it began: nothing is lost
+        if begun is None:  # killed while the first record was written: nothing is lost
             self.remove()
             return
         self._compare(json.loads(begun))
@@ -104,11 +105,15 @@ class Segments:
             segment = self._segment(contents, end + _RECORD.size)
             end = file.tell()
             yield segment
-        file.truncate(end)
+        file.truncate(end)  # a truncated record must not lie between whole ones: reading would stop at it
         file.seek(end)
 
     def append(self, segment: Segment) -> None:
-        """Commit a segment: once this returns, a kill does not lose it."""
+        """Commit a segment: once this returns, killing the process does not lose it.
+
+        The bytes are then with the operating system, not yet on the disk; a power cut may lose them, and the CRC finds
+        that. Waiting for the disk at every commit would cost more than the rows are worth.
+        """
         if self._file is None:
             self._file = self.path.open("w+b")
             _write_record(self._file, _BEGUN, [json.dumps(self._begun).encode()])
@@ -126,20 +131,20 @@ class Segments:
         self._runs.append(self._run(columns.shape[0], columns.nnz, starts))
 
     def hold(self, segment: Segment) -> None:
-        """Add the last segment in memory only: a small store never needs the file."""
+        """Add the last segment in memory only: `finish` follows, so a small store never needs the file."""
         self._held = segment.csr.tocsc()
 
     def columns(self, count: NDArray[np.int64], n_entries: int) -> Iterator[sparse.csc_matrix]:
-        """All segments as successive ranges of columns, CSC [n_tokens, any] with sorted indices.
+        """Join all segments and yield successive ranges of columns, CSC [n_tokens, any] with sorted indices.
 
         Parameters
         ----------
         count
             int64 [n_features], stored entries of each column.
         n_entries
-            Entries of a range at most; a longer column makes a range of its own.
+            Largest number of entries of a range; a longer column makes a range of its own.
         """
-        for start, stop in ranges(count, n_entries):
+        for start, stop in runs_within(count, n_entries):
             parts = [self._part(run, start, stop) for run in self._runs]
             if self._held is not None:
                 parts.append(self._held[:, start:stop])
@@ -147,7 +152,7 @@ class Segments:
                 yield parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csc")
 
     def close(self) -> None:
-        """Give back memory and the open file, which stays on disk."""
+        """Release memory and close the file, which stays on disk."""
         self._held = None
         if self._file is not None:
             with suppress(OSError):  # on a full disk; what could not be flushed is not committed
@@ -159,12 +164,14 @@ class Segments:
         self.close()
         self.path.unlink(missing_ok=True)
 
-    def _compare(self, found: Mapping[str, Any]) -> None:
-        differ = sorted(key for key in {*found, *self._begun} if found.get(key) != self._begun.get(key))
+    def _compare(self, begun: Mapping[str, Any]) -> None:
+        now = self._begun
+        differ = sorted(key for key in {*begun, *now} if begun.get(key) != now.get(key))
         if differ:
-            stated = ", ".join(f"{key} {found.get(key)!r:.200} (now {self._begun.get(key)!r:.200})" for key in differ)
+            changes = ", ".join(f"{key} {begun.get(key)!r:.200} (now {now.get(key)!r:.200})" for key in differ)
             raise MismatchError(
-                f"{self.path}: begun for another store: {stated}; go on as it was begun, or pass resume=False"
+                f"{self.path}: begun for another store: {changes}; "
+                "resume with what it was begun for, or pass resume=False"
             )
 
     def _run(self, n_rows: int, n_entries: int, starts: int) -> _Run:
@@ -212,19 +219,20 @@ def _write_record(file: IO[bytes], mark: bytes, parts: list[Any]) -> None:
 
 
 def _read_record(file: IO[bytes], mark: bytes) -> bytes | None:
-    """The contents of the next record; None where there is no whole one."""
+    """Read the contents of the next record; None where there is no intact one."""
     head = file.read(_RECORD.size)
     if len(head) < _RECORD.size:
         return None
-    found, length, checksum = _RECORD.unpack(head)
-    if found != mark or length > os.fstat(file.fileno()).st_size - file.tell():
+    found_mark, length, checksum = _RECORD.unpack(head)
+    # A damaged length must not make this read, or allocate, more than the file holds.
+    if found_mark != mark or length > os.fstat(file.fileno()).st_size - file.tell():
         return None
     contents = file.read(length)
     return contents if zlib.crc32(contents) == checksum else None
 
 
 def _pread(descriptor: int, n_bytes: int, offset: int) -> bytes:
-    """All the bytes: one call gives 2 GiB at most."""
+    """Read all bytes: one call returns 2 GiB at most."""
     parts = []
     while n_bytes:
         part = os.pread(descriptor, n_bytes, offset)

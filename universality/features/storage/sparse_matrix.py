@@ -1,4 +1,4 @@
-"""The sparse matrix of a store on disk: spans of rows or columns that are checked as they are read."""
+"""The sparse matrices of a store on disk: spans of rows or columns, checked as they are read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from universality.arrays import runs_within
 from universality.errors import FormatError
 from universality.features.storage.chunks import read_array
 from universality.features.storage.hdf5 import reading
@@ -19,7 +20,7 @@ _ROWS = 1 << 20  # row pointers read at a time
 def read_span(
     path: Path, group: h5py.Group, start: int, stop: int, n_minor: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
-    """Rows ``start`` up to ``stop`` of a CSR group, or columns of a CSC group.
+    """Read rows ``start`` up to ``stop`` of a CSR group, or columns of a CSC group.
 
     Parameters
     ----------
@@ -54,27 +55,16 @@ def read_span(
 
 
 def check_indptr(path: Path, name: str, indptr: NDArray[np.int64], n_stored: int) -> None:
-    """Refuse pointers that fall or lead beyond the stored entries."""
+    """Raise an error for pointers that fall or lead beyond the stored entries."""
     if indptr[0] < 0 or indptr[-1] > n_stored or (indptr[1:] < indptr[:-1]).any():
         raise FormatError(f"{path}: {name}/indptr must rise from 0 to {n_stored}, the number of stored entries")
 
 
 def row_ranges(path: Path, group: h5py.Group, n_rows: int, limit: int) -> Iterator[tuple[int, int]]:
-    """Split the rows of a CSR group into ranges whose rows and entries together are at most ``limit``, or one row."""
+    """Split the rows of a CSR group into ranges of at most ``limit`` rows and entries, or one row."""
     for first in range(0, n_rows, _ROWS):
         with reading(path, "by_token"):
             indptr = group["indptr"][first : min(first + _ROWS, n_rows) + 1]
             check_indptr(path, "by_token", indptr, len(group["data"]))
-        for start, stop in ranges(np.diff(indptr) + 1, limit):
+        for start, stop in runs_within(np.diff(indptr) + 1, limit):
             yield first + start, first + stop
-
-
-def ranges(count: NDArray[np.int64], n_entries: int) -> Iterator[tuple[int, int]]:
-    """Split columns [n] into ranges with at most ``n_entries`` entries, or one column, each."""
-    ends = np.cumsum(count)
-    start = 0
-    while start < len(count):
-        before = int(ends[start - 1]) if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + n_entries, side="right")))
-        yield start, stop
-        start = stop

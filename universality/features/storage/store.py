@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from universality.arrays import runs_within
 from universality.corpus.documents import DocumentTable
-from universality.errors import FormatError, MismatchError
+from universality.errors import FormatError, MismatchError, UniversalityError
 from universality.features.storage.hdf5 import read_strings, reading
 from universality.features.storage.header import MANTISSA, Header, open_file, read_header
 from universality.features.storage.moments import Moments
@@ -32,14 +33,28 @@ from universality.files import as_path
 from universality.models.unembedding import Unembedding, file_name
 from universality.notebook_card import card
 
-_BYTES = 16  # of an entry or a row pointer that is read: itself, and room for SciPy's copy
+BLOCK_ENTRIES = 2_000_000  # firings in a block of features: 16 MB
+_BYTES = 16  # memory for an entry or a row pointer that is read: the value, and room for SciPy's copy
 
 
 class FeatureStore:
     """A complete feature store, open for reading; made by `open` or by `FeatureWriter.finish`.
 
-    Opening reads the header only. Rows and columns are read when asked for; the token table, the documents and the
-    dictionary once, when first asked for. Any number of processes may read one store. A context manager.
+    Opening reads the header only. Rows and columns are read on demand; the token table, the documents and the
+    dictionary are read once, at their first use. Any number of processes may read one store. A context manager.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> writer = FeatureStore.create(f"{folder.name}/a.h5", n_features=2, provenance={"model": "toy"})
+    >>> rows = sparse.csr_matrix(np.array([[1.5, 0], [0, 2], [0, 3]], np.float32))
+    >>> writer.append(rows, token=[5, 6, 7], document=[0, 0, 0], position=[1, 2, 3], kind=["prose"] * 3)
+    >>> writer.finish().close()
+    >>> with FeatureStore.open(f"{folder.name}/a.h5") as store:
+    ...     store.n_tokens, store.moments().count.tolist(), store.feature(1)[0].tolist()
+    (3, [1, 2], [1, 2])
+    >>> folder.cleanup()
     """
 
     def __init__(self, path: Path, file: h5py.File, header: Header) -> None:
@@ -58,20 +73,34 @@ class FeatureStore:
         resume: bool = False,
         mantissa_bits: int = MANTISSA,
     ) -> FeatureWriter:
-        """Begin a store; see `FeatureWriter` for the parameters.
+        """Begin a new store; see `FeatureWriter` for the parameters.
 
         Raises
         ------
         FileExistsError
-            When the file exists and may not be replaced.
+            When the file exists and may not be overwritten.
         FileNotFoundError
             When its folder does not exist.
         FormatError
             When n_features or provenance cannot be stored, or another writer is at work on the name.
         MismatchError
-            When what is to be resumed was begun for another store.
+            When the rows to be resumed belong to another store.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> with FeatureStore.create(f"{folder.name}/a.h5", n_features=4, provenance={}) as writer:
+        ...     rows = sparse.csr_matrix(np.eye(2, 4, dtype=np.float32))
+        ...     writer.append(rows, token=[5, 6], document=[0, 1], position=[1, 1], kind=["prose", "code"])
+        >>> with FeatureStore.open(f"{folder.name}/a.h5") as store:
+        ...     store.alive.tolist(), store.tokens.kinds
+        ([True, True, False, False], ('prose', 'code'))
+        >>> folder.cleanup()
         """
-        return FeatureWriter(path, n_features, provenance, documents, overwrite, resume, mantissa_bits)
+        return FeatureWriter(
+            path, n_features, provenance, documents, overwrite, resume, mantissa_bits, open_store=cls.open
+        )
 
     @classmethod
     def open(cls, path: str | Path) -> FeatureStore:
@@ -82,7 +111,7 @@ class FeatureStore:
         FileNotFoundError
             When there is no such file.
         FormatError
-            When it is torn, incomplete, foreign, of another version, or contradicts itself.
+            When it is truncated, corrupt or incomplete, of another format or version, or contradicts itself.
         """
         path = as_path(path)
         file = open_file(path)
@@ -129,11 +158,11 @@ class FeatureStore:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What the features were made from, as given to `create`."""
+        """Record of what the features were computed from, as given to `create`."""
         return dict(json.loads(self._header.provenance))
 
     def rows(self, rows: slice) -> sparse.csr_matrix:
-        """Some rows, float32 CSR [n, n_features]; reads those only.
+        """Read some rows, float32 CSR [n, n_features].
 
         Raises
         ------
@@ -147,7 +176,7 @@ class FeatureStore:
         return sparse.csr_matrix(self._span("by_token", start, stop), shape=(stop - start, self.n_features))
 
     def spans(self, memory_budget: int = 1 << 26) -> Iterator[slice]:
-        """Successive slices of all rows, each of which takes at most ``memory_budget`` bytes to read with `rows`.
+        """Cut all rows into successive slices that take at most ``memory_budget`` bytes each to read.
 
         Raises
         ------
@@ -163,28 +192,53 @@ class FeatureStore:
             yield slice(start, stop)
 
     def batches(self, memory_budget: int = 1 << 26) -> Iterator[tuple[slice, sparse.csr_matrix]]:
-        """All rows in order, as slices and their float32 CSR [n, n_features]; raises as `spans` and `rows` do."""
+        """Iterate over all rows: slices and float32 CSR [n, n_features]; raises as `spans` and `rows` do."""
         for span in self.spans(memory_budget):
             yield span, self.rows(span)
 
     def csr(self) -> sparse.csr_matrix:
-        """All rows, float32 CSR [n_tokens, n_features]; see `nbytes` first."""
+        """Read all rows, float32 CSR [n_tokens, n_features]; `nbytes` is the memory that they take."""
         return self.rows(slice(None))
 
     def feature(self, feature: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rows on which one feature fires, rising, int64 [n], and its activations there, float32 [n]."""
+        """Read one feature: the rows on which it fires, rising, int64 [n], and its activations, float32 [n]."""
         if not 0 <= feature < self.n_features:
             raise ValueError(f"{self.path.name}: feature {feature} is not in 0 … {self.n_features - 1}")
         values, rows, _ = self._span("by_feature", feature, feature + 1)
         return rows.astype(np.int64), values
 
     def columns(self, start: int, stop: int) -> sparse.csc_matrix:
-        """Features ``start`` up to ``stop``, float32 CSC [n_tokens, stop - start]; reads those only."""
+        """Read the features ``start`` up to ``stop``, float32 CSC [n_tokens, stop - start]."""
         if not 0 <= start <= stop <= self.n_features:
             raise ValueError(
                 f"{self.path.name}: columns {start} to {stop} are not a range within 0 … {self.n_features}"
             )
         return sparse.csc_matrix(self._span("by_feature", start, stop), shape=(self.n_tokens, stop - start))
+
+    def column_blocks(self, n_entries: int = BLOCK_ENTRIES) -> Iterator[tuple[int, sparse.csc_matrix]]:
+        """Iterate over all features in order, many at a time: neighbours share a read.
+
+        Parameters
+        ----------
+        n_entries
+            Largest number of firings in a block; a feature with more makes a block of its own.
+
+        Yields
+        ------
+        start : int
+            The first feature of the block.
+        block : float32 CSC [n_tokens, n]
+            Activations of the features from ``start`` on.
+        """
+        for start, stop in runs_within(self.moments().count, n_entries):
+            yield start, self.columns(start, stop)
+
+    def each_feature(self) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.float32]]]:
+        """Iterate over all features: index, rising rows [n] on which it fires, and activations [n] there."""
+        for start, block in self.column_blocks():
+            for i in range(block.shape[1]):
+                entries = slice(*block.indptr[i : i + 2])
+                yield start + i, block.indices[entries], block.data[entries]
 
     @cached_property
     def tokens(self) -> TokenTable:
@@ -232,8 +286,23 @@ class FeatureStore:
         except (FormatError, MismatchError, TypeError) as error:
             raise FormatError(f"{self.path}: {error}") from None
 
+    def decoder_rows(self) -> NDArray[np.float32]:
+        """Directions that the features write at their site, float32 [n_features, d_in].
+
+        Raises
+        ------
+        UniversalityError
+            When the store holds no dictionary.
+        """
+        if self.dictionary is None:
+            raise UniversalityError(
+                f"{self.path}: holds no dictionary, and decoder rows are needed; write the store with "
+                "finish(dictionary=...)"
+            )
+        return self.dictionary.decoder
+
     def unembedding(self) -> Unembedding | None:
-        """The unembedding from the file beside the store, None when the store names none.
+        """Read the unembedding from the file beside the store, None when the store names none.
 
         Raises
         ------
@@ -263,15 +332,15 @@ class FeatureStore:
 
     @cached_property
     def dictionary_hash(self) -> str:
-        """64 hex digits over the dictionary and the unembedding, equal for two stores with the same or without any."""
+        """64 hex digits over the dictionary and the unembedding, equal too for two stores without any."""
         return self._hash(lambda path: path.partition("/")[0] in ("dictionary", "unembedding"))
 
     def content_hash(self) -> str:
-        """64 hex digits over all contents but provenance; how often the writer flushed does not matter."""
+        """64 hex digits over all contents but provenance; they do not depend on how the writer batched rows."""
         return self._hash(lambda path: path != "provenance")
 
     def verify(self) -> None:
-        """Read everything and compare with the checksums, and the parts with each other.
+        """Read everything and compare it with the checksums (see `checksums`), and the parts with each other.
 
         Raises
         ------
@@ -284,7 +353,7 @@ class FeatureStore:
         _ = self.tokens, self.documents, self.dictionary, self.unembedding()
 
     def close(self) -> None:
-        """Close the file; tables already read stay."""
+        """Close the file; tables that were read stay available."""
         self._file.close()
 
     def __enter__(self) -> Self:

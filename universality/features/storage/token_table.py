@@ -1,4 +1,4 @@
-"""What a store knows besides activations: its tokens and its dictionary. NumPy only."""
+"""Tokens and dictionary of a store: what it holds besides activations. NumPy only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from universality.models.unembedding import Unembedding
 
 @dataclass(frozen=True, eq=False)
 class TokenTable:
-    """What each row of a store was: one token of text, never BOS or padding.
+    """The rows of a store: one token of text each, never BOS or padding.
 
     Parameters
     ----------
@@ -63,13 +63,13 @@ class Dictionary:
     Parameters
     ----------
     decoder
-        [n_features, d_in], what a feature writes at its site.
+        [n_features, d_in], direction that a feature writes at its site.
     encoder
-        [n_features, d_in], what it reads there; None when unknown.
+        [n_features, d_in], direction that it reads there; None when unknown.
     bias
         [n_features], encoder bias; None when unknown.
     residual
-        [n_features, d_model], what a feature writes into the residual stream, neither centred nor scaled:
+        [n_features, d_model], direction that a feature writes into the residual stream, neither centred nor scaled:
         W_dec W_out at an MLP site, W_dec at the residual stream; None when unknown.
 
     Raises
@@ -103,7 +103,7 @@ class Dictionary:
 
 
 def check_weights(store: str, n_features: int, dictionary: Dictionary | None, unembedding: Unembedding | None) -> None:
-    """Refuse a dictionary of another width than the store's, and an unembedding of another model than the dictionary's.
+    """Check that a dictionary has the store's width, and an unembedding the dictionary's d_model.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A file that is written beside its place and takes it only when it is complete."""
+"""A file that is written under another name and renamed only when it is complete."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from universality.obstacles import naming_obstacles
 class UnfinishedFile:
     """An HDF5 file under a temporary name, ``NAME.unfinished`` in the same folder.
 
-    The name is fixed, so what a killed process left is overwritten by the next attempt. A lock on the empty file
-    ``NAME.lock`` beside it, which dies with its process, keeps two writers apart. It is not on the file itself, for
-    HDF5 may lock that one too: the environment variable HDF5_USE_FILE_LOCKING has the last word there.
+    The name is fixed, so the next attempt overwrites what a killed process left. A lock on the empty file ``NAME.lock``
+    beside it, which ends with its process, keeps two writers apart. The lock is not on the file itself, since HDF5 may
+    lock that one too: the environment variable HDF5_USE_FILE_LOCKING has the last word there.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class UnfinishedFile:
 
     def __init__(self, path: Path) -> None:
         if not path.parent.is_dir():
-            raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist; make it first")
+            raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist; create it first")
         self._path = path
         self._temporary = path.with_name(path.name + ".unfinished")
         self._lock_path = path.with_name(path.name + ".lock")
@@ -50,18 +50,18 @@ class UnfinishedFile:
         self.file.attrs["complete"] = False
 
     def complete(self, scratch: Path) -> None:
-        """Mark the file complete, the last thing that is written, give it its name, and delete ``scratch``."""
-        self.file.flush()
+        """Mark the file complete, rename it, and delete ``scratch``, in this order."""
+        self.file.flush()  # all contents before the mark: a file with the mark is whole
         self.file.attrs["complete"] = True
         self.file.close()
-        _sync(self._temporary)
+        _sync(self._temporary)  # on the disk before the name, or a power cut could leave the name on an empty file
         os.replace(self._temporary, self._path)
-        scratch.unlink(missing_ok=True)
+        scratch.unlink(missing_ok=True)  # after the rename: killed in between, nothing needs it and nothing is lost
         _sync(self._path.parent)
         self._unlock()
 
     def remove(self) -> None:
-        """Delete what was written; the lock goes last, so that no other writer's file is deleted."""
+        """Delete the file; the lock is released last, so that no other writer's file is deleted."""
         # On a full disk HDF5 could not flush what it holds, and would crash at exit: give it room first.
         with suppress(FileNotFoundError):
             os.truncate(self._temporary, 0)
@@ -76,7 +76,7 @@ class UnfinishedFile:
 
 
 def _locked(path: Path, store: Path) -> int:
-    """Descriptor of the file ``path``, made if missing, on which this process holds the lock of a store."""
+    """Open the file ``path``, created if missing, and take the lock of a store on it; return the descriptor."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         if not take_lock(descriptor, path):
@@ -84,7 +84,7 @@ def _locked(path: Path, store: Path) -> int:
             raise FormatError(f"{store}: another writer is at work on it; wait for it, or choose another name")
         if _is_still(path, descriptor):
             return descriptor
-        os.close(descriptor)  # its last owner renamed or removed it in between
+        os.close(descriptor)  # its last owner removed it between open and lock: this lock guards nothing, try again
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
@@ -95,7 +95,7 @@ def _is_still(path: Path, descriptor: int) -> bool:
 
 
 def _sync(path: Path) -> None:
-    """Bytes, or a folder's names, to the disk."""
+    """Flush a file's bytes, or a folder's names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Whether a store still holds what was written, and whether its parts tell the same story."""
+"""Verification of a store: contents against checksums, and its parts against each other."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from universality.arrays import runs_within
 from universality.errors import FormatError
-from universality.features.storage.hdf5 import checksum
+from universality.features.storage.checksums import checksum_of_dataset
 from universality.features.storage.header import Header
 from universality.features.storage.moments import Moments, MomentSums, add_placed
 from universality.features.storage.row_batch import rounded
-from universality.features.storage.sparse_matrix import ranges, read_span, row_ranges
+from universality.features.storage.sparse_matrix import read_span, row_ranges
 
 _ENTRIES = 1 << 21  # read at a time
 _ROWS = 1 << 20
@@ -23,7 +24,7 @@ _ROWS = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class _Totals:
-    """Moments of one of the two matrices, and a sum that depends on which row each value stands in."""
+    """Moments of one of the two matrices, and a sum that depends on the row of each value (`add_placed`)."""
 
     moments: Moments
     placed: NDArray[np.float64]
@@ -38,13 +39,13 @@ def verify(path: Path, file: h5py.File, header: Header) -> None:
         At the first contradiction.
     """
     for name, stated in header.checksums.items():
-        found = checksum(file[name])
-        if found != stated:
-            raise FormatError(f"{path}: {name} is not what was written: expected {stated}, found {found}")
+        computed = checksum_of_dataset(file[name])
+        if computed != stated:
+            raise FormatError(f"{path}: {name} is not what was written: expected {stated}, found {computed}")
     _check_tokens(path, file, header)
     rows = row_ranges(path, file["by_token"], header.n_tokens, _ENTRIES)
     by_token = _totals(path, "by_token", rows, file["by_token"], header)
-    by_feature = _totals(path, "by_feature", ranges(header.moments.count, _ENTRIES), file["by_feature"], header)
+    by_feature = _totals(path, "by_feature", runs_within(header.moments.count, _ENTRIES), file["by_feature"], header)
     _compare(path, header.moments, by_token, by_feature)
 
 
@@ -97,15 +98,15 @@ def _check_rounding(path: Path, name: str, values: NDArray[np.float32], mantissa
 
 def _compare(path: Path, stated: Moments, by_token: _Totals, by_feature: _Totals) -> None:
     if not np.array_equal(by_token.placed, by_feature.placed):
-        raise FormatError(f"{path}: by_token and by_feature hold different matrices; write the store anew")
-    found = by_token.moments
+        raise FormatError(f"{path}: by_token and by_feature hold different matrices; write the store again")
+    computed = by_token.moments
     # Cauchy-Schwarz bounds a sum of magnitudes; 1e-9 of it allows for another order of addition.
-    slack = 1e-9 * np.sqrt(found.count * found.sum_sq)
+    slack = 1e-9 * np.sqrt(computed.count * computed.sum_sq)
     agree = (
-        np.array_equal(stated.count, found.count)
-        and np.array_equal(stated.max, found.max)
-        and (np.abs(stated.sum - found.sum) <= slack).all()
-        and (np.abs(stated.sum_sq - found.sum_sq) <= 1e-9 * found.sum_sq).all()
+        np.array_equal(stated.count, computed.count)
+        and np.array_equal(stated.max, computed.max)
+        and (np.abs(stated.sum - computed.sum) <= slack).all()
+        and (np.abs(stated.sum_sq - computed.sum_sq) <= 1e-9 * computed.sum_sq).all()
     )
     if not agree:
-        raise FormatError(f"{path}: moments are not those of the stored values; write the store anew")
+        raise FormatError(f"{path}: moments are not those of the stored values; write the store again")

@@ -1,10 +1,15 @@
-"""Writing a feature store: rows in, one complete file out."""
+"""Writing a feature store: rows are appended, and one complete file is the result.
+
+Rows go to two places: to the final file, by token, and to `NAME.segments`, by feature, which makes them committed. At
+the end the segments are joined to the feature-major copy. The checksums are written last but one, the mark ``complete``
+last, and only then does the file get its name: a file under the name is whole, whenever the process was killed.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +23,9 @@ from scipy import sparse
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, MismatchError
 from universality.features.storage import hdf5
+from universality.features.storage.checksums import Checksum
 from universality.features.storage.chunks import THREADS, GrowingArray
 from universality.features.storage.elements import ELEMENTS, FORMAT, VERSION
-from universality.features.storage.hdf5 import Checksum
 from universality.features.storage.header import MANTISSA, write_checksums, write_tables, write_weights
 from universality.features.storage.moments import MomentSums
 from universality.features.storage.row_batch import check_batch
@@ -47,9 +52,9 @@ _GROWING = {
 class FeatureWriter:
     """Appends rows to a store that appears under its name only when it is complete.
 
-    Made by `FeatureStore.create`. Rows are committed whenever `BUFFER` of them and their firings have come together;
-    memory holds a few such buffers, however long the store. As a context manager it finishes when the block ends.
-    When the block raises, what it wrote is removed, unless ``resume`` is set: then the committed rows stay, as they do
+    Created by `FeatureStore.create`. Rows are committed whenever rows and firings in memory reach `BUFFER`; memory
+    holds a few such buffers, however long the store. As a context manager the writer finishes when the block ends. When
+    the block raises, everything it wrote is removed, unless ``resume`` is set: then the committed rows stay, as they do
     when the process is killed.
 
     Parameters
@@ -59,16 +64,19 @@ class FeatureWriter:
     n_features
         Columns of the rows to come.
     provenance
-        What the features were made from; any dict that JSON holds.
+        Record of what the features are computed from; any dict that JSON can hold.
     documents
-        The table that ``document=`` refers to; None for one made of the indices seen.
+        Table that ``document=`` refers to; None for a table made from the indices seen.
     overwrite
-        Whether a file of this name may be replaced, and what a stopped writer of another store left under it.
+        True to replace a file of this name, and what a stopped writer of another store left under it.
     resume
-        Go on from the rows that a stopped writer of this name committed: ``n_tokens`` says how many there are, and
-        the caller appends those that follow. Without such rows the writer begins anew.
+        Resume from the rows that a stopped writer of this name committed: ``n_tokens`` is their number, and the caller
+        appends those that follow. Without such rows the writer starts from the beginning.
     mantissa_bits
         Bits of an activation's fraction to keep, 1 … 23; fewer than 23 are rounded to nearest, and the file says so.
+
+    open_store
+        Opens the finished file: `FeatureStore.open`.
 
     Attributes
     ----------
@@ -85,8 +93,11 @@ class FeatureWriter:
         overwrite: bool = False,
         resume: bool = False,
         mantissa_bits: int = MANTISSA,
+        *,
+        open_store: Callable[[Path], FeatureStore],
     ) -> None:
         self.path = as_path(path)
+        self._open_store = open_store  # given, since the reader imports the writer
         if mantissa_bits not in range(1, MANTISSA + 1):
             raise FormatError(f"{path}: mantissa_bits must be an integer in 1 … {MANTISSA}, found {mantissa_bits!r}")
         if not isinstance(n_features, int | np.integer) or not 1 <= n_features <= _INT32_MAX:
@@ -160,7 +171,7 @@ class FeatureWriter:
         if len(self._buffer) >= BUFFER:
             try:
                 self._flush()
-            except BaseException:  # a full disk: rows are lost, so nothing may be finished after
+            except BaseException:  # on a full disk rows are lost, and a store without them must not be finished
                 self._abandon()
                 raise
 
@@ -172,15 +183,13 @@ class FeatureWriter:
         dictionary
             Weights behind the features, one row a feature.
         unembedding
-            Kept in a file beside the store, shared by all stores there that have the same.
+            Written to a file beside the store, which all stores there with the same unembedding share.
 
         Raises
         ------
         MismatchError
             When the dictionary has another number of rows, or residual and unembedding another d_model.
         """
-        from universality.features.storage.store import FeatureStore  # the reader imports the writer
-
         self._check_open()
         check_weights(self.path.name, self.n_features, dictionary, unembedding)
         self._refuse_existing()
@@ -200,10 +209,10 @@ class FeatureWriter:
             raise
         self._close()
         self._segments.close()
-        return FeatureStore.open(self.path)
+        return self._open_store(self.path)
 
     def discard(self) -> None:
-        """Remove all that was written, committed rows too. Does nothing once the store is finished."""
+        """Remove everything that was written, committed rows too; no effect once the store is finished."""
         if self._open:
             self._close()
             self._segments.remove()
@@ -245,7 +254,7 @@ class FeatureWriter:
         }
 
     def _recover(self) -> None:
-        """Take the rows that a stopped writer committed, or delete what it left."""
+        """Take over the rows that a stopped writer committed, or delete what it left."""
         if not self._resume or (self._overwrite and not self._segments.fit()):
             self._segments.remove()
         for segment in self._segments.recover():
@@ -256,7 +265,7 @@ class FeatureWriter:
             self._take(segment)
 
     def _flush(self, last: bool = False) -> None:
-        """Commit the buffered rows and take them; the last of them only in memory, as `finish` follows."""
+        """Commit the buffered rows and take them; the last segment stays in memory, as `finish` follows."""
         segments = self._buffer.take(self.n_features, 2 * BUFFER, self._kinds.names[self._n_named :])
         self._n_named = len(self._kinds.names)
         for number, segment in enumerate(segments, 1):
@@ -267,7 +276,7 @@ class FeatureWriter:
             self._take(segment)
 
     def _take(self, segment: Segment) -> None:
-        """Send rows to the file's token-major arrays and to the moments."""
+        """Append rows to the file's token-major arrays and to the moments."""
         csr = segment.csr
         for name in ("token", "document", "position"):
             self._growing[f"tokens/{name}"].append(getattr(segment, name))
@@ -304,14 +313,14 @@ class FeatureWriter:
 
     def _check_open(self) -> None:
         if not self._open:
-            raise FormatError(f"{self.path.name}: this writer is closed; create the store anew")
+            raise FormatError(f"{self.path.name}: this writer is closed; create the store again")
 
     def _refuse_existing(self) -> None:
         if self.path.exists() and not self._overwrite:
             raise FileExistsError(f"{self.path}: exists already; pass overwrite=True to replace it")
 
     def _abandon(self) -> None:
-        """What a writer does that cannot go on: nothing of its file stays, committed rows only where it may resume."""
+        """Clean up after an error: the file is removed, and committed rows too unless the writer may be resumed."""
         if self._open and self._resume:
             self._close()
             self._segments.close()

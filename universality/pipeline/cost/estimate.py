@@ -1,6 +1,6 @@
-"""What an experiment will cost, before hours are spent: tokens, FLOP, memory, disk and hours of each stage.
+"""Cost of an experiment before it is run: tokens, FLOP, memory and disk of each stage.
 
-Pure arithmetic over a configuration; what machines do in a second is in `universality.pipeline.cost.machine`. With
+Pure arithmetic over a configuration; `universality.pipeline.cost.machine` turns it into hours. With
 n_ctx positions a block, L layers up to the hook, N tokens, k features a token:
 
     forward     2 · (entries of the weight matrices up to the hook) + 4 · n_ctx · d_model · L   FLOP a token
@@ -32,12 +32,10 @@ from universality.models.config_check import check_architecture
 from universality.models.shipped import model_folder
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.model_sites import by_source, can_run_models
-from universality.pipeline.study import Comparison, comparisons, sae_grid
+from universality.pipeline.study import ASSUMED_L0, Comparison, comparisons, sae_grid
 
 UNSURE = "bytes on disk within 1.5×; hours within 3× (measured rates) or 10× (assumed ones); memory is a rough sum"
 ENTRY_BYTES = 9
-RELU_L0 = 64
-"""Features that fire on a token of a relu or jumprelu SAE: unknown beforehand, this is assumed."""
 _PROCESS = 700 * 10**6  # Python, torch and TransformerLens, before any tensor
 _LOADED = 2 * 2**30  # most that matching holds of stores at a time
 _MATCH_ROW, _FAMILY_FEATURE, _PAGE = 3_000, 4_000, 13 * 10**6  # bytes of tables, graphs, pictures and the page
@@ -45,7 +43,7 @@ _MATCH_ROW, _FAMILY_FEATURE, _PAGE = 3_000, 4_000, 13 * 10**6  # bytes of tables
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a transformer that its costs follow from: layers, residual stream, neurons, vocabulary."""
+    """Sizes of a transformer that determine its costs: layers, residual stream, neurons, vocabulary."""
 
     n_layers: int
     d_model: int
@@ -92,7 +90,7 @@ _KNOWN = (
 
 @dataclass(frozen=True)
 class Text:
-    """Tokens of the two parts of the corpus, and what is known of how they were counted."""
+    """Tokens of the two parts of the corpus, and a note on how they were counted."""
 
     train: int
     held_out: int
@@ -101,21 +99,21 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What a stage takes.
+class StageCost:
+    """Work, memory and disk of one stage.
 
     Attributes
     ----------
     tokens
-        Those that it reads, of all models together.
+        Tokens that the stage reads, of all models together.
     model_flop, sae_flop
         FLOP of language models and of SAEs.
     entries
         Activations that are written to stores.
     pairs
-        Co-firing pairs that are summed.
+        Co-firing pairs that are summed over tokens.
     memory, disk
-        Bytes: held at the peak, and left behind.
+        Bytes held at the peak, and bytes written.
     """
 
     name: str
@@ -129,12 +127,12 @@ class Stage:
 
 
 def shape_of(config: Config, name: str, d_vocab: int) -> Shape:
-    """A model's sizes: from the configuration, from its folder or the hub's cache, or from a small table.
+    """Return a model's sizes from the configuration, its folder, the hub's cache or a small table.
 
     Raises
     ------
     ModelError
-        If none of them knows it.
+        If the model is in none of them, or cannot take part.
     """
     if name in config.models.train:
         a = config.models.architecture
@@ -158,30 +156,37 @@ def shape_of(config: Config, name: str, d_vocab: int) -> Shape:
 
 def _shape_in(file: Path) -> Shape:
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if "architecture" in found:
-            a = found["architecture"]
-            return Shape(a["n_layers"], a["d_model"], found["d_mlp"], a["d_vocab"])
-        if "n_embd" in found:
-            width = int(found["n_embd"])
-            return Shape(found["n_layer"], width, found.get("n_inner") or 4 * width, found["vocab_size"])
-        width, heads = int(found["hidden_size"]), int(found["num_attention_heads"])
-        d_kv = found.get("num_key_value_heads", heads) * found.get("head_dim", width // heads)
-        gated = found.get("hidden_act") in ("silu", "gelu_pytorch_tanh", "gelu_fast") and "rms_norm_eps" in found
+        sizes: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if "architecture" in sizes:
+            a = sizes["architecture"]
+            return Shape(a["n_layers"], a["d_model"], sizes["d_mlp"], a["d_vocab"])
+        if "n_embd" in sizes:
+            width = int(sizes["n_embd"])
+            return Shape(sizes["n_layer"], width, sizes.get("n_inner") or 4 * width, sizes["vocab_size"])
+        width, heads = int(sizes["hidden_size"]), int(sizes["num_attention_heads"])
+        d_kv = sizes.get("num_key_value_heads", heads) * sizes.get("head_dim", width // heads)
+        gated = sizes.get("hidden_act") in ("silu", "gelu_pytorch_tanh", "gelu_fast") and "rms_norm_eps" in sizes
         return Shape(
-            found["num_hidden_layers"], width, found["intermediate_size"], found["vocab_size"], d_kv, gated
+            sizes["num_hidden_layers"], width, sizes["intermediate_size"], sizes["vocab_size"], d_kv, gated
         )  # fmt: skip
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{file}: expected the sizes of a transformer, found {error!r}") from None
 
 
 def width_at(shape: Shape, hook: str) -> int:
-    """Activations a token at a hook (d_in): the neurons inside an MLP, else the residual stream."""
+    """Return the activations a token at a hook (d_in): the neurons inside an MLP, else the residual stream."""
     return shape.d_mlp if holds_neurons(hook) else shape.d_model
 
 
 def forward_flop(shape: Shape, n_ctx: int, hook: str | None = None) -> float:
-    """FLOP a token of a forward pass up to a hook, or to the logits."""
+    """Return the FLOP a token of a forward pass up to a hook, or to the logits.
+
+    Examples
+    --------
+    >>> shape = Shape(n_layers=1, d_model=8, d_mlp=32, d_vocab=100)
+    >>> forward_flop(shape, n_ctx=16)  # 2 FLOP for each of 768 entries, the scores of 16 positions, and the logits
+    3648
+    """
     scores = 4 * n_ctx * shape.d_model
     whole = 2 * shape.block + scores
     if hook is None:
@@ -198,22 +203,28 @@ def forward_flop(shape: Shape, n_ctx: int, hook: str | None = None) -> float:
 
 
 def sae_step_flop(architecture: str, d_in: int, d_sae: int, k: int) -> float:
-    """FLOP a token of a training step of an SAE."""
+    """Return the FLOP a token of a training step of an SAE.
+
+    Examples
+    --------
+    >>> sae_step_flop("topk", d_in=4, d_sae=8, k=2), sae_step_flop("relu", d_in=4, d_sae=8, k=2)
+    (128, 384)
+    """
     product = 2 * d_in * d_sae
     return 6 * product if architecture in ("relu", "jumprelu") else product + 8 * k * d_in
 
 
-def estimate(config: Config, text: Text) -> list[Stage]:
-    """What each stage of an experiment takes, in their order; raises ModelError as `shape_of`."""
+def estimate(config: Config, text: Text) -> list[StageCost]:
+    """Estimate the cost of each stage of an experiment, in order; raise ModelError as `shape_of` does."""
     shapes = {name: shape_of(config, name, text.d_vocab) for name in config.models.names}
     saes = config.saes.architecture
-    k = {w: min(w, RELU_L0) if saes in ("relu", "jumprelu") else config.saes.k_of(w) for w in config.saes.widths}
-    corpus = Stage("corpus", text.train + text.held_out, disk=int(4.5 * (text.train + text.held_out)))
+    k = {w: min(w, ASSUMED_L0) if saes in ("relu", "jumprelu") else config.saes.k_of(w) for w in config.saes.widths}
+    corpus = StageCost("corpus", text.train + text.held_out, disk=int(4.5 * (text.train + text.held_out)))
     stages = [corpus, _models(config, text, shapes), _saes(config, text, shapes, k), _collect(config, text, shapes, k)]
     return [*stages, _match(config, text, shapes, k), _families(config, text, k), _rest(config)]
 
 
-def _models(config: Config, text: Text, shapes: dict[str, Shape]) -> Stage:
+def _models(config: Config, text: Text, shapes: dict[str, Shape]) -> StageCost:
     t, n_ctx = config.models.training, config.corpus.n_ctx
     trained = [shapes[name] for name in config.models.train]
     loaded = [shapes[name] for name in config.models.load]
@@ -223,7 +234,7 @@ def _models(config: Config, text: Text, shapes: dict[str, Shape]) -> Stage:
     held = [16 * s.parameters + 60 * t.batch_blocks * n_ctx * s.d_model * s.n_layers for s in trained]
     held += [4 * s.parameters + 8 * 32 * n_ctx * s.d_vocab for s in loaded]
     width = 2 if config.models.dtype == "float16" else 4
-    return Stage(
+    return StageCost(
         "train-models",
         len(trained) * (tokens + text.held_out) + len(loaded) * checked,
         model_flop=flop,
@@ -232,7 +243,7 @@ def _models(config: Config, text: Text, shapes: dict[str, Shape]) -> Stage:
     )
 
 
-def _saes(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int]) -> Stage:
+def _saes(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int]) -> StageCost:
     s, n_ctx = config.saes, config.corpus.n_ctx
     quality = min(text.held_out, s.quality_blocks * n_ctx)
     learnt, a_weight = (0, 8) if s.load else (s.tokens, 24)  # bytes: weights, and Adam's two moments of each
@@ -255,10 +266,10 @@ def _saes(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int
         disk += sum(8 * d_in * w for w in mine)
     memory += 4 * s.batch_size * (max(s.widths) if s.architecture in ("relu", "jumprelu") else 8_192)
     tokens = len(distinct) * learnt + len(shapes) * quality
-    return Stage("train-saes", tokens, model_flop, sae_flop, memory=memory, disk=disk)
+    return StageCost("train-saes", tokens, model_flop, sae_flop, memory=memory, disk=disk)
 
 
-def _collect(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int]) -> Stage:
+def _collect(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int]) -> StageCost:
     n, share = text.held_out, config.features.neuron_documents
     model_flop = sae_flop = 0.0
     entries = disk = 0
@@ -274,17 +285,17 @@ def _collect(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, 
         disk += sum((8 * d_in + 4 * shape.d_model) * w for w in mine)
         disk += 4 * shape.d_model * shape.d_vocab + (8 * d_in**2 if share else 0)
         held.append(4 * shape.parameters + sum(8 * d_in * w for w in mine) + len(mine) * 6 * 2**24)
-    return Stage("collect", len(shapes) * n, model_flop, sae_flop, entries, 0, _PROCESS + max(held), disk)
+    return StageCost("collect", len(shapes) * n, model_flop, sae_flop, entries, 0, _PROCESS + max(held), disk)
 
 
 def _active_neurons(config: Config, name: str, d_in: int) -> float:
-    """Values that are not 0 a token: 0.4 of ReLU neurons (trained), all others."""
+    """Return the values a token that are not 0: 0.4 of the neurons of a trained ReLU model, all of others."""
     source = config.models.load.get(name, "")
     relu = source.startswith("starter/") or (not source and config.models.architecture.act_fn == "relu")
     return 0.4 * d_in if relu and holds_neurons(config.hooks[name]) else d_in
 
 
-def _match(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int]) -> Stage:
+def _match(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int]) -> StageCost:
     s, n = config.statistics, text.held_out
     passes = 2 + len(s.nulls) * s.replicates / 2
     compared = comparisons(config, RunFolder(Path()))
@@ -294,26 +305,26 @@ def _match(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, in
     flop = sum(passes * 2 * n * share * widths[c.models[0]] * widths[c.models[1]] for c in compared if not c.width)
     largest = max((k[w] for w in config.saes.widths), default=0)
     memory = min(_LOADED, 2 * 16 * n * largest) + 2 * min(2**30, 8 * config.saes.widths[-1] ** 2)
-    return Stage(
+    return StageCost(
         "match", n * len(compared), flop, pairs=pairs, memory=_PROCESS + memory, disk=560 * _rows(compared, widths)
     )
 
 
-def _families(config: Config, text: Text, k: dict[int, int]) -> Stage:
+def _families(config: Config, text: Text, k: dict[int, int]) -> StageCost:
     names, widths = config.models.names, config.saes.widths
     passes = 4 * (3 + config.families.replicates)
     pairs = float(len(names) * passes * text.held_out * sum(k[a] * k[b] for a, b in pairwise(widths)))
     features = len(names) * sum(widths) if len(widths) > 1 else 0
     memory = _PROCESS + min(_LOADED, 16 * text.held_out * sum(k.values()))
     tokens = text.held_out * len(names) if features else 0
-    return Stage("families", tokens, pairs=pairs, memory=memory, disk=750 * features)
+    return StageCost("families", tokens, pairs=pairs, memory=memory, disk=750 * features)
 
 
-def _rest(config: Config) -> Stage:
+def _rest(config: Config) -> StageCost:
     compared = comparisons(config, RunFolder(Path()))
     features = len(config.models.names) * sum(config.saes.widths) if len(config.saes.widths) > 1 else 0
     rows = sum(c.width or 0 for c in compared)
-    return Stage("export, report", 0, disk=_MATCH_ROW * rows + _FAMILY_FEATURE * features + _PAGE)
+    return StageCost("export, report", 0, disk=_MATCH_ROW * rows + _FAMILY_FEATURE * features + _PAGE)
 
 
 def _rows(compared: list[Comparison], widths: dict[str, int]) -> int:

@@ -1,4 +1,4 @@
-"""What a machine does in a second: this one, measured in some seconds, or a GPU, from its data sheet and a share of it.
+"""Work that a machine does in a second: measured on this one, or a share of a GPU's data sheet.
 
 Peaks are those of dense products, without sparsity, in FLOP/s: NVIDIA's data sheets "H100 Tensor Core GPU" (SXM),
 "A100 Tensor Core GPU" (80 GB SXM), "L4 Tensor Core GPU", and the whitepaper "Ada GPU Architecture" (RTX 4090).
@@ -24,7 +24,7 @@ from universality.errors import ConfigError, UniversalityError
 from universality.hub import TOKENIZER_FILES, cached_folder, repository
 from universality.pipeline.cost.estimate import (
     UNSURE,
-    Stage,
+    StageCost,
     Text,
     estimate,
     forward_flop,
@@ -40,13 +40,13 @@ GPUS = {"h100": (67e12, 989e12), "a100": (19.5e12, 312e12), "rtx4090": (82.6e12,
 """Name → peak in float32 (not TF32, which PyTorch leaves off) and in bfloat16."""
 MODEL_SHARE, SAE_SHARE = 0.4, 0.1
 """Shares of the float32 and of the bfloat16 peak that language models and SAEs are assumed to reach."""
-_MOST = 2**30  # bytes that a calibration's SAE may take
-_SAMPLE = 300  # documents that are tokenised to tell how many tokens the others have
+_MOST = 2**30  # bytes that the measured SAE may take
+_SAMPLE = 300  # documents that are tokenised; the tokens of the others follow from their length
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Work a second, and how each was found."""
+    """Work a second of a machine, and notes on how each rate was found."""
 
     name: str
     model_flop: float
@@ -55,14 +55,14 @@ class Rates:
     pairs: float
     notes: tuple[str, ...] = ()
 
-    def hours(self, stage: Stage) -> float:
-        """Hours that a stage takes: its parts one after another."""
+    def hours(self, stage: StageCost) -> float:
+        """Return the hours that a stage takes, its parts one after another."""
         compute = stage.model_flop / self.model_flop + stage.sae_flop / self.sae_flop
         return (compute + stage.entries / self.entries + stage.pairs / self.pairs) / 3600
 
 
 def on_gpu(here: Rates, gpu: str) -> Rates:
-    """The same machine with a GPU: products at a share of its peak, stores and matching as measured here.
+    """Return this machine's rates with a GPU: products at a share of its peak, the rest as measured here.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def on_gpu(here: Rates, gpu: str) -> Rates:
 
 
 def count_text(config: Config) -> Text:
-    """Tokens of a corpus, from its documents' true splits and the tokens of a sample of them."""
+    """Count the tokens of a corpus from its true splits and a tokenised sample of its documents."""
     c = config.corpus
     if isinstance(c.source, str) and c.source.endswith(".npy"):
         n = int(np.load(c.source, mmap_mode="r", allow_pickle=False).size)
@@ -117,7 +117,7 @@ def _tokenizer_at_hand(source: str) -> tuple[Any, str]:
 
 
 def measure(config: Config, text: Text) -> Rates:
-    """Some seconds of the study's own work, on this machine's CPU or GPU."""
+    """Measure this machine's rates on some seconds of the study's own work."""
     import torch
 
     product, note = _product_rate(torch), "products of 1,024 × 1,024 in float32"
@@ -137,21 +137,21 @@ def measure(config: Config, text: Text) -> Rates:
 
 
 def _busy() -> list[str]:
-    """A note where others are at work on this machine: the rates are then what they leave."""
+    """Return a note where this machine is busy, since the measured rates are then too low."""
     cores = os.cpu_count() or 1
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return [f"busy: a load of {load:.1f} on {cores} cores; left alone it is faster"] if load > cores else []
 
 
 def _seconds(work: Callable[[], object], least: float = 0.3) -> float:
-    """Of one call: the best of several, after one that does not count."""
-    work()
-    found: list[float] = []
-    while sum(found) < least or len(found) < 2:
+    """Time one call: the best of several, after one that is not timed."""
+    work()  # compiles, allocates and warms caches
+    timed: list[float] = []
+    while sum(timed) < least or len(timed) < 2:
         begin = time.perf_counter()
         work()
-        found.append(time.perf_counter() - begin)
-    return min(found)
+        timed.append(time.perf_counter() - begin)
+    return min(timed)
 
 
 def _product_rate(torch: Any) -> float:
@@ -182,17 +182,17 @@ def _forward_rate(config: Config, text: Text, name: str) -> float:
 
 
 def blank_blocks(n: int, n_ctx: int, d_vocab: int) -> TokenBlocks:
-    """Full blocks of one token: what a forward pass takes does not depend on the text."""
+    """Return full blocks of one token; the cost of a forward pass does not depend on the text."""
     tokens, length = np.zeros((n, n_ctx), np.int32), np.full(n, n_ctx, np.int32)
     document = DocumentTable(("calibration",), ("text",), ("calibration",), ("train",))
     return TokenBlocks(tokens, length, np.zeros(n, np.int32), document, d_vocab, "")
 
 
 def _sae_rate(config: Config, d_in: int) -> tuple[float, int]:
-    """FLOP/s of training steps, and the width: the study's largest that takes less than ``_MOST`` bytes."""
+    """Return the FLOP/s of training steps, and the width: the study's largest below ``_MOST`` bytes."""
     import torch
 
-    from universality.pipeline.stages.train_saes import specs_of
+    from universality.pipeline.stages.sae_training import specs_of
     from universality.sae import SAETrainer
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -206,7 +206,7 @@ def _sae_rate(config: Config, d_in: int) -> tuple[float, int]:
 
 
 def _store_rates(n: int = 40_000, k: int = 32, width: int = 512) -> tuple[float, float]:
-    """Entries written and co-firing pairs summed in a second, with random features."""
+    """Return the entries written and the co-firing pairs summed in a second, with random features."""
     from scipy.sparse import csr_matrix
 
     from universality.features import FeatureStore
@@ -233,12 +233,12 @@ def _store_rates(n: int = 40_000, k: int = 32, width: int = 512) -> tuple[float,
 
 
 def describe_plan(config: Config, gpu: str | None = None) -> list[str]:
-    """The lines that ``universality plan`` prints.
+    """Return the lines that ``universality plan`` prints.
 
     Parameters
     ----------
     gpu
-        Of the table ``GPUS``: hours with it, beside those of this machine.
+        Name in ``GPUS``; its hours stand beside those of this machine.
 
     Raises
     ------
@@ -265,13 +265,13 @@ def describe_plan(config: Config, gpu: str | None = None) -> list[str]:
 
 
 def _unrecorded(config: Config) -> list[str]:
-    """Loaded models whose training documents are not known."""
+    """Return a line that names loaded models whose training documents are not recorded, if any."""
     if not (names := unrecorded(config.models.load)):
         return []
     return [f"no record of training documents: {', '.join(names)}; these models may have seen the held-out text"]
 
 
-def _flop(stage: Stage) -> float:
+def _flop(stage: StageCost) -> float:
     return stage.model_flop + stage.sae_flop
 
 

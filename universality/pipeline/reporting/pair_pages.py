@@ -1,4 +1,4 @@
-"""Three models or more, or three SAE seeds of one: a page for every two of them, and what they share."""
+"""Pages for every pair of three or more models (or SAE seeds of one model), and the features that all share."""
 
 import os
 from collections.abc import Mapping
@@ -9,9 +9,10 @@ from universality.family import Families
 from universality.files import read_json
 from universality.matching import Match
 from universality.matching.multimodel import group
-from universality.pipeline.reporting import run_results as gather
 from universality.pipeline.reporting.explorer_data import write_explorer
-from universality.pipeline.reporting.run_results import Compared, Findings
+from universality.pipeline.reporting.report_rows import family_levels, headline, samples, width_row, width_rows
+from universality.pipeline.reporting.result_notes import result_notes
+from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
 from universality.pipeline.study import comparisons
 from universality.report import write_report
 from universality.report.data import THRESHOLDS, Pairing, Report, SharedRow
@@ -19,36 +20,36 @@ from universality.report.data import THRESHOLDS, Pairing, Report, SharedRow
 Facts = tuple[tuple[str, str], ...]
 
 
-def page_of(found: Findings, compared: Compared) -> Path:
-    """The headline's page is the report; every other comparison of its sort has one in a folder beside it."""
-    report = found.folder.report
-    return report if compared is found.headline else report.parent / compared.comparison.name / report.name
+def page_of(results: RunResults, compared: ComparisonResult) -> Path:
+    """Return the path of a comparison's page: the report for the headline, a folder beside it for its peers."""
+    report = results.folder.report
+    return report if compared is results.headline else report.parent / compared.comparison.name / report.name
 
 
-def pairings(found: Findings, here: Compared | None) -> tuple[Pairing, ...]:
-    """Every two that were compared, with links from the page about ``here``; none where there are only two."""
-    if here is None or len(found.rivals) < 2:
+def pairings(results: RunResults, current: ComparisonResult | None) -> tuple[Pairing, ...]:
+    """List the headline's peers with links from the page about ``current``; none where there is one comparison."""
+    peers = results.headline_peers
+    if current is None or len(peers) < 2:
         return ()
-    folder = page_of(found, here).parent
-    pages = [None if c is here else Path(os.path.relpath(page_of(found, c), folder)).as_posix() for c in found.rivals]
+    folder = page_of(results, current).parent
+    pages = [None if c is current else Path(os.path.relpath(page_of(results, c), folder)).as_posix() for c in peers]
     return tuple(
-        Pairing(*c.comparison.sides, page, gather.width_row(found, c))
-        for c, page in zip(found.rivals, pages, strict=True)
+        Pairing(*c.comparison.sides, page, width_row(results, c)) for c, page in zip(peers, pages, strict=True)
     )
 
 
-def shared(found: Findings) -> tuple[SharedRow, ...]:
-    """How many features are found in how many models; nothing before every two of three or more are matched."""
-    matched = {c.comparison.models: c for c in found.rivals if c.comparison.of == "models"}
-    names = tuple(found.config.models.names)
+def shared_rows(results: RunResults) -> tuple[SharedRow, ...]:
+    """Count the features found in several models; none before every pair of three or more models is matched."""
+    matched = {c.comparison.models: c for c in results.headline_peers if c.comparison.of == "models"}
+    names = tuple(results.config.models.names)
     if len(names) < 3 or len(matched) < len(names) * (len(names) - 1) // 2:
         return ()
-    return tuple(_shared(names, matched, least) for least in THRESHOLDS)
+    return tuple(_shared_row(names, matched, least) for least in THRESHOLDS)
 
 
-def _shared(names: tuple[str, ...], matched: Mapping[tuple[str, str], Compared], least: float) -> SharedRow:
-    matches = {models: _from(compared, least) for models, compared in matched.items()}
-    sizes = {name: n for models, one in matches.items() for name, n in zip(models, one.shape, strict=True)}
+def _shared_row(names: tuple[str, ...], matched: Mapping[tuple[str, str], ComparisonResult], least: float) -> SharedRow:
+    matches = {models: _good_pairs(compared, least) for models, compared in matched.items()}
+    sizes = {name: n for models, match in matches.items() for name, n in zip(models, match.shape, strict=True)}
     numbers = group(names, sizes, matches, {}).summary()
     counts = numbers["in_models"]
     return SharedRow(
@@ -61,30 +62,31 @@ def _shared(names: tuple[str, ...], matched: Mapping[tuple[str, str], Compared],
     )
 
 
-def _from(compared: Compared, least: float) -> Match:
-    """The pairs with a held-out r of ``least`` or more, by that r."""
-    found, held_out = compared.calibration.match, compared.calibration.held_out
+def _good_pairs(compared: ComparisonResult, least: float) -> Match:
+    """Return a match of the pairs with a held-out r of at least ``least``, scored by that r."""
+    match, held_out = compared.calibration.match, compared.calibration.held_out
     good = held_out >= least
-    return replace(found, rows=found.rows[good], cols=found.cols[good], scores=held_out[good])
+    return replace(match, rows=match.rows[good], cols=match.cols[good], scores=held_out[good])
 
 
-def write_pages(found: Findings, grown: Mapping[str, Families], facts: Facts) -> list[Path]:
-    """A page with its explorer for every comparison but the headline's."""
-    return [file for compared in found.rivals[1:] for file in _write_page(found, compared, grown, facts)]
+def write_pages(results: RunResults, families: Mapping[str, Families], facts: Facts) -> list[Path]:
+    """Write a page with its explorer for every peer of the headline."""
+    return [file for compared in results.headline_peers[1:] for file in _write_page(results, compared, families, facts)]
 
 
-def remove_old_pages(found: Findings, summary: Path) -> None:
-    """Remove the pages that the report before this one wrote beside itself, and that this one does not.
+def remove_old_pages(results: RunResults, summary: Path) -> None:
+    """Remove the pages that the previous report wrote beside itself and that this report does not write.
 
-    Which they are is read in its ``summary.json``; in their folders only what a page consists of is removed. Nothing
-    is while a matching is missing: its page may come again.
+    The previous report's ``summary.json`` names them. Only the files of a page are removed from their folders, and
+    none while a matching is missing, since its page may be written again.
     """
-    if len(found.compared) < len(comparisons(found.config, found.folder)) or not summary.exists():
+    if len(results.compared) < len(comparisons(results.config, results.folder)) or not summary.exists():
         return
-    kept = {page_of(found, compared) for compared in found.rivals}
+    current = {page_of(results, compared) for compared in results.headline_peers}
     for pairing in read_json(summary).get("pairings", ()):
-        page = summary.parent / (pairing["page"] or found.folder.report.name)
-        if page not in kept and page.resolve().parent.parent == summary.parent.resolve():
+        page = summary.parent / (pairing["page"] or results.folder.report.name)
+        # a damaged or edited summary.json must not make this remove files outside the report's own subfolders
+        if page not in current and page.resolve().parent.parent == summary.parent.resolve():
             for file in (page, *(page.parent / "data").glob("*.js")):
                 file.unlink(missing_ok=True)
             for folder in (page.parent / "data", page.parent):
@@ -92,18 +94,21 @@ def remove_old_pages(found: Findings, summary: Path) -> None:
                     folder.rmdir()
 
 
-def _write_page(found: Findings, compared: Compared, grown: Mapping[str, Families], facts: Facts) -> list[Path]:
-    page, (a, b) = page_of(found, compared), compared.comparison.sides
+def _write_page(
+    results: RunResults, compared: ComparisonResult, families: Mapping[str, Families], facts: Facts
+) -> list[Path]:
+    page, (a, b) = page_of(results, compared), compared.comparison.sides
+    tables = [
+        family_levels(name, of_model) for name, of_model in families.items() if name in compared.comparison.models
+    ]
     report = Report(
-        title=f"{found.config.name}: {a} and {b}",
-        headline=gather.headline(found, compared, gather.samples(found, compared)),
+        title=f"{results.config.name}: {a} and {b}",
+        headline=headline(results, compared, samples(results, compared)),
         facts=facts,
-        widths=gather.width_rows(found, compared),
-        families=tuple(
-            gather.family_levels(name, some) for name, some in grown.items() if name in compared.comparison.models
-        ),
-        pairings=pairings(found, compared),
-        warnings=(*gather.notes(compared), *gather.likeness_notes(found, compared)),
+        widths=width_rows(results, compared),
+        families=tuple(tables),
+        pairings=pairings(results, compared),
+        warnings=tuple(result_notes(results, compared)),
         explorer=True,
     )
-    return [*write_explorer(found, compared, page.parent, grown), write_report(report, page)]
+    return [*write_explorer(results, compared, page.parent, families), write_report(report, page)]

@@ -1,4 +1,4 @@
-"""The measures of a finished run, for the terminal."""
+"""Main numbers of a finished run, for the terminal."""
 
 from typing import Any
 
@@ -8,38 +8,46 @@ from universality.pipeline.stages.training_overlap import seen_in_training
 from universality.report.formatting import count, of_all
 
 
-def print_findings(folder: RunFolder) -> None:
-    """The measures of a run, a line each.
+def print_summary(folder: RunFolder) -> None:
+    """Print the numbers of a run's ``summary.json``, one line each.
 
-    Every median is of all features that are counted; those without a score lie below every score.
+    Every median counts all features of its line; those without a score lie below every score.
     """
-    found = read_json(folder.report.with_name("summary.json"))
-    head = found["headline"]
-    print(f"held-out r of matched features, {head['model_a']} and {head['model_b']}, width {head['width']}:")
-    for part in head["populations"]:
-        of = of_all(part["n_scored"], part["n"])
-        print(f"  {part['label']:<28} median {_number(part['median'])}   {of}{_intervals(part)}")
-    for row in found["widths"]:
-        a = row["a"]
-        print(
-            f"  width {row['width']:>6,}: held-out r {_number(row['held_out'])}, "
-            f"{of_all(row['n_scored'], row['n_living'])}, explained variance "
-            f"{_number(a['explained_variance'])} at L0 {count(a['l0'])}, q <= {head['q_level']:g} for "
-            f"{_number(row['share_significant'])}, within kinds {_number(row['share_within_kinds'])}"
-        )
-    for model in (found.get("models") or {}).get("rows", ()):
+    numbers = read_json(folder.report.with_name("summary.json"))
+    headline = numbers["headline"]
+    print(
+        f"held-out r of matched features, {headline['model_a']} and {headline['model_b']}, width {headline['width']}:"
+    )
+    for part in headline["populations"]:
+        scored = of_all(part["n_scored"], part["n"])
+        print(f"  {part['label']:<28} median {_number(part['median'])}   {scored}{_intervals(part)}")
+    for row in numbers["widths"]:
+        print(f"  width {row['width']:>6,}: {_width(row['summary'], row['a'])}")
+    for model in (numbers.get("models") or {}).get("rows", ()):
         print(f"  {seen_in_training(model['name'], model['held_out'], model['seen'])}")
 
 
+def _width(summary: dict[str, Any], sae: dict[str, Any]) -> str:
+    nulls = summary["nulls"]
+    first: dict[str, Any] = next(iter(nulls.values()), {})
+    within_kinds = nulls.get("kind", {})
+    return (
+        f"held-out r {_number(summary['held_out_median'])}, {of_all(summary['n_scored'], summary['n_living'])}, "
+        f"explained variance {_number(sae['explained_variance'])} at L0 {count(sae['l0'])}, "
+        f"q <= {summary['q_level']:g} for {_number(first.get('share_significant'))}, "
+        f"within kinds {_number(within_kinds.get('share_significant'))}"
+    )
+
+
 def _intervals(part: dict[str, Any]) -> str:
-    """The 95% intervals of a median, each with what it is over; a null's has none."""
+    """Format the 95% intervals of a median, each with what was resampled; a null has none."""
     over = (("low", "high", "features"), ("low_works", "high_works", f"{part['n_works']:,} works"))
-    known = [
+    intervals = [
         f"{_number(part[low])} to {_number(part[high])} over {what}"
         for low, high, what in over
         if part["role"] != "null" and part[low] is not None
     ]
-    return f"   95%: {', '.join(known)}" if known else ""
+    return f"   95%: {', '.join(intervals)}" if intervals else ""
 
 
 def _number(value: float | None) -> str:

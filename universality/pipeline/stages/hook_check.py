@@ -1,4 +1,4 @@
-"""Whether each model has its hook and reads whole blocks, from its configuration alone: before text is read."""
+"""Check from configurations alone that each model has its hook and reads whole blocks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,19 +12,19 @@ from universality.pipeline.stages.model_sites import by_source, can_run_models
 
 
 def check_hooks(config: Config, download: bool = False) -> None:
-    """Refuse hooks that a model does not have, or that hold nothing of a single token, and blocks longer than it reads.
+    """Refuse hooks that a model lacks or that hold no vector a token, and blocks longer than it reads.
 
-    Models whose configuration is not at hand, and those that cannot be built without weights, are not checked.
+    Models whose configuration is not available, and those that cannot be built without weights, are not checked.
 
     Parameters
     ----------
     download
-        Whether a configuration on the hub may be fetched; a few kB.
+        Whether a configuration may be fetched from the hub; it has a few kB.
 
     Raises
     ------
     ModelError
-        Naming the model, its hook and the nearest hooks; or that there is no such model.
+        If a model lacks its hook, with the nearest hooks, or does not exist.
     MismatchError
         If a model reads fewer positions than ``corpus.n_ctx``.
     """
@@ -33,28 +33,27 @@ def check_hooks(config: Config, download: bool = False) -> None:
     from universality.activations.model_site import ModelSite, check_positions
     from universality.models.weightless import outline_of, outline_to_train, positions_of
 
-    for together in by_source(config, config.models.names):
-        name = together[0]
+    for names in by_source(config, config.models.names):
+        name = names[0]
         if name in config.models.train:
             model = outline_to_train(config.models.architecture, name)
         else:
             folder = _folder(config.models.load[name], download)
             if folder is None:
                 continue
-            if repository(config.models.load[name]) is None:  # what a hub's cache lacks is fetched later
+            if repository(config.models.load[name]) is None:  # weights that a hub's cache lacks are fetched later
                 _check_shards(folder)
-            found = outline_of(folder, name)
-            if found is None:
+            outline = outline_of(folder, name)
+            if outline is None:
                 continue
-            model = found
-            check_positions(name, positions_of(folder, found), config.corpus.n_ctx)
-        for one in together:
-            site = ModelSite(replace(model, name=one), config.hooks[one])
-            _ = site.d_in
+            model = outline
+            check_positions(name, positions_of(folder, outline), config.corpus.n_ctx)
+        for each in names:
+            _ = ModelSite(replace(model, name=each), config.hooks[each]).d_in  # raises where the hook holds no vector
 
 
 def _check_shards(folder: Path) -> None:
-    """Refuse a folder that lacks one of the weight files which its index names."""
+    """Refuse a folder that lacks a weight file which its index names."""
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return

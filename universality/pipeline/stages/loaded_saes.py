@@ -1,13 +1,11 @@
-"""SAEs that someone else trained, ours or another tool's, in place of the stage ``train-saes``.
+"""SAEs that ``train-saes`` loads instead of training, in this package's or another tool's format.
 
-The grid of a study is models × widths × seeds. Widths come from the files; of several SAEs of one width and model the
-first listed is number 0, the next 1: the seed that a file tells stays in its metadata, since two tools count their
-seeds differently. Whether two of them differ in their seed only is found out by
-`universality.pipeline.stages.sae_likeness`. Each SAE is copied into the run in this package's format, so that the
-folder is complete, with the hashes of the files that it came from.
+The grid of a study is models × widths × seeds. Widths come from the files. SAEs of one width and model are numbered in
+the order listed, from 0; the seed that a file records stays in its metadata, since two tools count their seeds
+differently. `universality.pipeline.stages.sae_likeness` finds out whether two of them differ in their seed only. Each
+SAE is copied into the run in this package's format, with the hashes of its files, so that the folder is complete.
 """
 
-import hashlib
 import math
 import sys
 from collections import defaultdict
@@ -18,27 +16,28 @@ from typing import TYPE_CHECKING, Any
 
 from universality.config import Config, SAEConfig
 from universality.errors import ConfigError, MismatchError
+from universality.files import sha256
 from universality.pipeline.input_hashes import hash_inputs
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages.model_sites import shared_sites
 from universality.pipeline.stages.sae_likeness import file_of, write_likeness
-from universality.pipeline.study import sae_grid
+from universality.pipeline.study import ASSUMED_L0, sae_grid
 
 if TYPE_CHECKING:
     from universality.activations import Site
     from universality.sae import SAE
     from universality.sae.training.distributed import Ranks
 
-_UNKNOWN_L0 = 64  # of an SAE without k, for the plan alone; as universality.pipeline.cost.estimate assumes it
 SCALE_BLOCKS = 1024
-"""Training blocks whose activations' mean norm is taken: with 128 positions each it is known to a part in 1,000."""
+"""Training blocks over which the mean norm of the activations is taken; 128 positions each give 0.1% accuracy."""
 LEAST_ALIGNED = 0.02
-"""Mean cosine of encoder and decoder rows; of transcoders and random weights about 1 / √(d_in · d_sae)."""
+"""Least mean cosine of encoder and decoder rows; transcoders and random weights have about 1 / √(d_in · d_sae)."""
 _SUFFIXES = (".json", ".safetensors", ".pt", ".npz")
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What a file tells of an SAE before it is used."""
+class _Outline:
+    """What a file records of an SAE, read before the SAE is used."""
 
     path: str
     width: int
@@ -47,77 +46,83 @@ class _Found:
 
 
 def with_loaded_saes(config: Config) -> Config:
-    """The configuration with widths, seeds and sparsity as the SAEs under ``saes.load`` have them; else itself.
+    """Return the configuration with widths, seeds and sparsity of the SAEs under ``saes.load``, if any.
 
     Raises
     ------
     FormatError
-        If one cannot be read.
+        If an SAE cannot be read.
     ConfigError
-        If the models have SAEs of different widths, not equally many, or ``saes.widths`` says otherwise.
+        If the models have SAEs of different widths or numbers, or ``saes.widths`` contradicts the files.
     """
     if not config.saes.load:
         return config
-    found = {name: [_look(path) for path in paths] for name, paths in config.saes.load.items()}
-    first = found[config.models.names[0]]
+    outlines = {name: [_outline(path) for path in paths] for name, paths in config.saes.load.items()}
+    first = outlines[config.models.names[0]]
     widths = sorted({sae.width for sae in first})
     if "widths" in config.saes.model_fields_set and config.saes.widths != widths:
         raise ConfigError(
             f"saes.widths is {config.saes.widths}, the SAEs under saes.load have {widths}; leave saes.widths out"
         )
-    seeds, ceiling = _numbers(config, found, widths)
-    k = [next((sae.k for sae in first if sae.width == w and sae.k), min(w, _UNKNOWN_L0)) for w in widths]
-    kinds = {sae.architecture for saes in found.values() for sae in saes}
+    seeds, ceiling = _numbers(config, outlines, widths)
+    k = [next((sae.k for sae in first if sae.width == w and sae.k), min(w, ASSUMED_L0)) for w in widths]
+    architectures = {sae.architecture for saes in outlines.values() for sae in saes}
     values: dict[str, Any] = {"widths": widths, "seeds": seeds, "ceiling_seed": ceiling, "k": k}
-    values |= {"architecture": kinds.pop()} if len(kinds) == 1 else {}
+    values |= {"architecture": architectures.pop()} if len(architectures) == 1 else {}
     return config.model_copy(update={"saes": SAEConfig.model_validate(config.saes.model_dump() | values)})
 
 
-def _look(path: str) -> _Found:
+def _outline(path: str) -> _Outline:
     from universality.sae import formats
 
     fields = formats.read(Path(path))
-    return _Found(path, int(fields["W_dec"].shape[0]), fields.get("k"), str(fields["architecture"]))
+    return _Outline(path, int(fields["W_dec"].shape[0]), fields.get("k"), str(fields["architecture"]))
 
 
-def _numbers(config: Config, found: Mapping[str, list[_Found]], widths: list[int]) -> tuple[list[int], int | None]:
-    """The numbers that every model's SAEs have at every width, and of one more at the largest that models may have."""
-    counts = {name: [sum(sae.width == w for sae in saes) for w in widths] for name, saes in found.items()}
+def _numbers(config: Config, outlines: Mapping[str, list[_Outline]], widths: list[int]) -> tuple[list[int], int | None]:
+    """Return the numbers of SAEs that all models have at every width, and of a further widest one.
+
+    Some or all models may have that further SAE, which gives their ceiling.
+    """
+    counts = {name: [sum(sae.width == w for sae in saes) for w in widths] for name, saes in outlines.items()}
     names = config.models.names
+    # With one width, models that have more SAEs than the others have the further one.
     n = counts[names[0]][0] if len(widths) > 1 else min(counts[name][0] for name in names)
     full = [n] * len(widths)
     spare = [*full[:-1], n + 1]
-    alike = all(sum(counts[name]) == len(found[name]) and counts[name] in (full, spare) for name in names)
-    if not n or not alike:
-        had = "; ".join(f"{name} {', '.join(str(sae.width) for sae in saes)}" for name, saes in found.items())
+    complete = all(sum(counts[name]) == len(outlines[name]) and counts[name] in (full, spare) for name in names)
+    if not n or not complete:
+        listed = "; ".join(f"{name} {', '.join(str(sae.width) for sae in saes)}" for name, saes in outlines.items())
         raise ConfigError(
             f"saes.load: expected SAEs of the same widths of every model, and equally many of each (each model may "
-            f"have one more of the largest, for its ceiling); found the widths {had}. Leave out those without a "
+            f"have one more of the largest, for its ceiling); found the widths {listed}. Leave out those without a "
             "counterpart; SAEs of two widths are matched in Python, with collect(...) and match(...)"
         )
     return list(range(n)), n if spare in counts.values() else None
 
 
 def loaded_inputs(config: Config, memory: Path | None = None) -> list[Any]:
-    """Hashes of the files, which decide whether the SAEs are read again; ``memory`` as for `hash_inputs`."""
+    """Hash the files, which decides whether the SAEs are read again; ``memory`` as for `hash_inputs`."""
     return [
         [name, [sorted(hash_inputs(_files(Path(path)), memory).values()) for path in paths]]
         for name, paths in config.saes.load.items()
     ]
 
 
-def make_loaded_saes(config: Config, folder: RunFolder, ranks: "Ranks") -> list[Path]:
-    """Check each SAE against its model, copy it into the run, and measure it on held-out tokens.
+def make_loaded_saes(config: Config, folder: RunFolder, ranks: "Ranks | None" = None) -> list[Path]:
+    """Check each SAE against its model, copy it into the run and measure it; return the files.
 
     Raises
     ------
     FormatError
-        If one cannot be read.
+        If an SAE cannot be read.
     MismatchError
-        If it reads another number of activations than the hook has, was trained at another hook, or is listed twice.
+        If an SAE does not fit the activations at the hook, was trained at another hook, or is listed twice.
     """
-    from universality.pipeline.stages.train_saes import measure_quality, shared_sites
+    from universality.pipeline.stages.sae_quality import measure_quality
+    from universality.sae.training.distributed import Ranks
 
+    ranks = ranks or Ranks()
     sites = shared_sites(config, folder, ranks)
     if ranks.first:
         for name, site in sites.items():
@@ -146,6 +151,7 @@ def _checked(config: Config, folder: RunFolder, name: str, site: "Site") -> Iter
         if sae.awaits_scale:
             norm = norm or _mean_norm(config, folder, name, site)
             sae = _scaled(name, path, sae, *norm)
+        # The hash leaves out scale and metadata: files that differ in these alone hold one SAE.
         if (before := hashes.setdefault(sae.hash, path)) != path:
             raise MismatchError(f"saes.load of {name}: {before} and {path} are one SAE; it would agree with itself")
         target = folder.sae(name, sae.d_sae, numbers[sae.d_sae])
@@ -154,7 +160,7 @@ def _checked(config: Config, folder: RunFolder, name: str, site: "Site") -> Iter
 
 
 def _mean_norm(config: Config, folder: RunFolder, name: str, site: "Site") -> tuple[float, int]:
-    """Mean norm of a model's activations on training tokens, BOS left out, and the number of tokens."""
+    """Return the mean norm of a model's activations on training tokens, and the number of tokens."""
     import torch
 
     from universality.activations import harvest
@@ -176,11 +182,11 @@ def _mean_norm(config: Config, folder: RunFolder, name: str, site: "Site") -> tu
 
 
 def _scaled(name: str, path: str, sae: "SAE", norm: float, n: int) -> "SAE":
-    """The SAE for activations in their own units; SAELens's factor, measured on this study's training tokens."""
+    """Rescale an SAE to activations in their own units, by the factor that SAELens would use."""
     factor = math.sqrt(sae.d_in) / norm
-    asked = sae.metadata["normalize_activations"]
+    scaling = sae.metadata["normalize_activations"]
     print(
-        f"saes.load of {name}: {path} leaves scaling to its caller (normalize_activations: {asked}); activations are "
+        f"saes.load of {name}: {path} leaves scaling to its caller (normalize_activations: {scaling}); activations are "
         f"multiplied by {factor:.4g}, √d_in over their mean norm on {n:,} training tokens",
         file=sys.stderr,
         flush=True,
@@ -196,24 +202,24 @@ def _check(config: Config, name: str, site: "Site", path: str, sae: "SAE") -> No
             f"saes.load of {name}: {path} reads {sae.d_in} activations a token, the model has {site.d_in} at "
             f"{config.hooks[name]}; set hook to where this SAE was trained, or name an SAE of this model"
         )
-    hook, called = stated_hook(sae.metadata), stated_name(sae.metadata)
-    if hook is None and called is not None:
+    hook, stated = stated_hook(sae.metadata), stated_name(sae.metadata)
+    if hook is None and stated is not None:
         _warn(
-            f"{path} was trained at {called!r}, which is no name of TransformerLens's: whether that is "
+            f"{path} was trained at {stated!r}, which is no name of TransformerLens's: whether that is "
             f"{config.hooks[name]} was not checked"
         )
     if abs(_alignment(sae)) < LEAST_ALIGNED:
         _warn(f"{path}: its encoder and decoder do not point the same way; a transcoder, or not trained?")
     aliases = {config.hooks[name], site.hook, *getattr(site, "aliases", ())}
     if hook is not None and not same_place(hook, aliases):
-        said = hook if called == hook else f"{called}, in TransformerLens's names {hook}"
+        place = hook if stated == hook else f"{stated}, in TransformerLens's names {hook}"
         raise MismatchError(
-            f"saes.load of {name}: {path} was trained at {said}, the study reads {config.hooks[name]}; set hook: "
+            f"saes.load of {name}: {path} was trained at {place}, the study reads {config.hooks[name]}; set hook: "
             + (hook if isinstance(config.hook, str) else f"{{{name}: {hook}}} for this model")
         )
     model = sae.metadata.get("model")
-    known = model.get("hash") if isinstance(model, Mapping) else None
-    if known is not None and known != site.model_hash:
+    recorded = model.get("hash") if isinstance(model, Mapping) else None
+    if recorded is not None and recorded != site.model_hash:
         _warn(f"{path} was trained on another model than {name} (its weights differ)")
 
 
@@ -222,7 +228,7 @@ def _warn(text: str) -> None:
 
 
 def _alignment(sae: "SAE") -> float:
-    """Mean cosine of a feature's encoder and decoder row: clearly above 0 where what is read is reconstructed."""
+    """Return the mean cosine of encoder and decoder rows: above 0 where an SAE reconstructs its input."""
     from torch.nn.functional import cosine_similarity
 
     return float(cosine_similarity(sae.W_enc.T, sae.W_dec, dim=1).mean())
@@ -231,19 +237,14 @@ def _alignment(sae: "SAE") -> float:
 def _origin(path: str) -> dict[str, Any]:
     from universality.sae import formats
 
-    files = {file.name: _sha256(file) for file in _files(Path(path))}
+    files = {file.name: sha256(file) for file in _files(Path(path))}
     return {"from": path, "format": formats.name_of(Path(path)), "sha256": files}
 
 
 def _files(path: Path) -> list[Path]:
-    """The files of an SAE: of a folder those of an SAE's kinds, of a file itself and what configures it."""
+    """List the files of an SAE: those of a folder with an SAE's suffixes, or a file and its configuration."""
     folder = path if path.is_dir() else path.parent
     if path.is_dir():
         return sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in _SUFFIXES)
-    beside = (folder / name for name in ("cfg.json", "config.json"))
-    return [path, *(file for file in beside if file.is_file())] if path.is_file() else []
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    configurations = (folder / name for name in ("cfg.json", "config.json"))
+    return [path, *(file for file in configurations if file.is_file())] if path.is_file() else []

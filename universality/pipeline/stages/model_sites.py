@@ -1,4 +1,4 @@
-"""The study's models at their hooks: run when asked, or from a cache of activations, which needs no TransformerLens."""
+"""The study's models at their hooks: run on demand, or read from a cache without TransformerLens."""
 
 import hashlib
 from collections.abc import Callable
@@ -17,10 +17,11 @@ from universality.pipeline.paths import RunFolder
 
 if TYPE_CHECKING:
     from universality.models.language_model import LanguageModel
+    from universality.sae.training.distributed import Ranks
 
 
 def make_sites(config: Config, folder: RunFolder, names: list[str] | None = None) -> dict[str, Any]:
-    """A `Site` for each model. With ``activations.cache`` set, what the cache lacks is harvested into it first.
+    """Return a `Site` for each model; with ``activations.cache`` set, harvest first what the cache lacks.
 
     Raises
     ------
@@ -33,41 +34,55 @@ def make_sites(config: Config, folder: RunFolder, names: list[str] | None = None
     return {name: _cached(config, folder, name) for name in names}
 
 
+def shared_sites(config: Config, folder: RunFolder, ranks: "Ranks") -> dict[str, Any]:
+    """Run `make_sites` on every rank; the first alone harvests what a cache lacks, while the others wait."""
+    if config.activations.cache is not None:
+        if ranks.first:
+            make_sites(config, folder)
+        ranks.wait()
+    return make_sites(config, folder)
+
+
+def cached_dtype(config: Config) -> str | None:
+    """Return the number format of cached activations; None where models are run instead."""
+    return config.activations.dtype if config.activations.cache else None
+
+
 def blocks_of(config: Config, folder: RunFolder, name: str) -> TokenBlocks:
-    """The blocks in the tokens that a model reads."""
+    """Load the blocks in the tokens that a model reads."""
     return TokenBlocks.load(folder.own_blocks(name) if config.models.tokenizers else folder.blocks)
 
 
 def live_site(config: Config, folder: RunFolder, name: str) -> Any:
-    """A model that can be run, at its hook."""
+    """Return a model that can be run, at its hook."""
     return live_sites(config, folder, [name])[name]
 
 
 def live_sites(
     config: Config, folder: RunFolder, names: list[str], load: "Callable[[str, int], LanguageModel] | None" = None
 ) -> dict[str, Any]:
-    """Models that can be run, at their hooks; names of one source are sites of one model, which is loaded once.
+    """Return models that can be run, at their hooks; names of one source share a model.
 
     Parameters
     ----------
     load
-        From a source and its number among the distinct ones to the model; by default what lies there.
+        Maps a source and its number among the distinct sources to the model; by default the model stored there.
     """
     from universality.activations import ModelSite
     from universality.models.language_model import load_model, to_fastest_device
 
     sites: dict[str, Any] = {}
-    for number, together in enumerate(by_source(config, names)):
-        source = config.models.load.get(together[0], str(folder.model(together[0])))
-        model = load(source, number) if load else load_model(source, together[0])
-        _check_same_weights(config, folder, together[0], model)
+    for number, (first, *others) in enumerate(by_source(config, names)):
+        source = config.models.load.get(first, str(folder.model(first)))
+        model = load(source, number) if load else load_model(source, first)
+        _check_same_weights(config, folder, first, model)
         model = to_fastest_device(model)
-        sites |= {name: ModelSite(replace(model, name=name), config.hooks[name]) for name in together}
+        sites |= {name: ModelSite(replace(model, name=name), config.hooks[name]) for name in (first, *others)}
     return {name: sites[name] for name in names}
 
 
 def check_architectures(config: Config) -> None:
-    """Refuse models that cannot take part for what their ``config.json`` says, before anything else is done.
+    """Refuse models whose ``config.json`` says that they cannot take part, before anything else is done.
 
     Raises
     ------
@@ -78,37 +93,38 @@ def check_architectures(config: Config) -> None:
         return
     from universality.models.config_check import check_architecture
 
-    for together in by_source(config, list(config.models.load)):
-        check_architecture(model_folder(config.models.load[together[0]]))
+    for first, *_ in by_source(config, list(config.models.load)):
+        check_architecture(model_folder(config.models.load[first]))
 
 
 def _check_same_weights(config: Config, folder: RunFolder, name: str, model: "LanguageModel") -> None:
-    """Compare a loaded model's hash with the one that the run noted down when it first met the model."""
-    noted = folder.model(name) / "source.json"
-    if name not in config.models.load or not noted.is_file():
+    """Compare a loaded model's hash with the one that the run recorded when it first met the model."""
+    record = folder.model(name) / "source.json"
+    if name not in config.models.load or not record.is_file():
         return
     recorded = _model_hash(config, folder, name)
-    found = model.metadata["shuffled"]["hash"] if "shuffled" in model.metadata else model.hash
-    if found != recorded:
+    # A control shuffles the weights after loading; it keeps the hash of what was loaded.
+    loaded = model.metadata["shuffled"]["hash"] if "shuffled" in model.metadata else model.hash
+    if loaded != recorded:
         raise MismatchError(
-            f"model {name!r}: the weights loaded from {config.models.load[name]} have hash {found[:12]}, and this run "
-            f"records {recorded[:12]} in {noted}; the files have changed since. Give the run the files that it began "
+            f"model {name!r}: the weights loaded from {config.models.load[name]} have hash {loaded[:12]}, and this run "
+            f"records {recorded[:12]} in {record}; the files have changed since. Give the run the files that it began "
             "with, or delete that file, and the run begins anew with these"
         )
 
 
 def by_source(config: Config, names: list[str]) -> list[list[str]]:
-    """The names of each distinct model: those that load one folder, or one revision of one repository."""
-    found: dict[Any, list[str]] = {}
+    """Group the names of each distinct model: they load one folder, or one revision of one repository."""
+    groups: dict[Any, list[str]] = {}
     for name in names:
         source = config.models.load.get(name)
         key = name if source is None else repository(source) or model_folder(source).resolve()
-        found.setdefault(key, []).append(name)
-    return list(found.values())
+        groups.setdefault(key, []).append(name)
+    return list(groups.values())
 
 
 def basis_of(config: Config, folder: RunFolder, hook: str) -> str | None:
-    """A name for the basis that a model's hook shares with those of all others; None where they share none."""
+    """Name the basis that a hook shares with the hooks of all other models; None without one."""
     if not config.models.one_basis:
         return None
     hashes = sorted({_model_hash(config, folder, name) for name in config.models.names})
@@ -117,7 +133,7 @@ def basis_of(config: Config, folder: RunFolder, hook: str) -> str | None:
 
 
 def can_run_models() -> bool:
-    """Whether TransformerLens is installed."""
+    """Tell whether TransformerLens is installed."""
     return find_spec("transformer_lens") is not None
 
 
@@ -132,21 +148,20 @@ def _cached(config: Config, folder: RunFolder, name: str) -> Any:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model_hash = _model_hash(config, folder, name)
     wanted = {"model_hash": model_hash, "hook": config.hooks[name], "blocks_hash": blocks.hash, "dtype": dtype}
-    found = find_cache(root, **wanted, device=device)
-    if found is None and not can_run_models():
+    cached = find_cache(root, **wanted, device=device)
+    if cached is None and not can_run_models():
         raise ModelError(
             f"{root}: no activations of model {name!r} (hash {model_hash[:12]}) at {config.hooks[name]} on the blocks "
-            f"{blocks.hash[:12]} in {dtype}, and transformer_lens, which could run the model, is not installed. Make "
-            "them with `universality cache` where it is"
+            f"{blocks.hash[:12]} in {dtype}, and transformer_lens, which could run the model, is not installed. "
+            "Harvest them with `universality cache` where it is"
         )
-    return found or write_cache(root, live_site(config, folder, name), blocks, dtype)
+    return cached or write_cache(root, live_site(config, folder, name), blocks, dtype)
 
 
 def _model_hash(config: Config, folder: RunFolder, name: str) -> str:
-    """Without running the model: loaded ones are noted down, trained ones hashed as they were saved."""
+    """Return a model's hash without running it: as recorded for loaded models, else from its file."""
     from universality.models.weights_hash import saved_hash
 
     if name in config.models.train:
         return saved_hash(folder.model(name))
-    note = read_json(folder.model(name) / "source.json")
-    return str(note["hash"])
+    return str(read_json(folder.model(name) / "source.json")["hash"])

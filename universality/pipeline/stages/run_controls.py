@@ -1,8 +1,8 @@
-"""The controls of a study: how alike are features where nothing was learnt, and where only luck differs?
+"""Controls of a study: how similar are features where nothing was learnt, or only luck differs?
 
 Floors, each at the sparsity of the study's own SAEs: a language model with shuffled weights, an SAE that was never
 trained, an SAE whose decoder stayed random, and the models' neurons. Ceilings: two SAE seeds of each model, and one
-SAE seed on the same text in two orders. All at the width that answers, matched and calibrated as the study itself.
+SAE seed on the same text in two orders. All have the headline's width and are matched and calibrated as the study is.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,16 +25,17 @@ from universality.pipeline.task import Task, is_done
 if TYPE_CHECKING:
     from universality.sae import SAE
 
-Kind = Literal["floor", "study", "ceiling"]
+STAGE, VERSION = "controls", 3
+Bound = Literal["floor", "study", "ceiling"]
 
 
 @dataclass(frozen=True)
 class Control:
-    """One control: the name of its files, and what it says."""
+    """A control: the name of its files, its label in tables, and what it bounds."""
 
     name: str
     label: str
-    kind: Kind
+    bound: Bound
 
 
 SHUFFLED = Control("shuffled-models", "models with shuffled weights", "floor")
@@ -49,8 +50,8 @@ MATCHED = {
 }
 
 
-def control_tasks(config: Config, folder: RunFolder) -> list[Task]:
-    """Tasks that make the controls of a study whose matches are made.
+def tasks(config: Config, folder: RunFolder) -> list[Task]:
+    """Return the tasks that make the controls of a study whose matches are made.
 
     Raises
     ------
@@ -67,30 +68,31 @@ def control_tasks(config: Config, folder: RunFolder) -> list[Task]:
     if config.models.tokenizers:
         raise ConfigError("controls are made over the tokens of one tokenizer; these models have several")
     saes = config.saes.model_dump(exclude={"load"})
-    settings = [config.hook, saes, config.features.model_dump(exclude={"pool"}), config.statistics.model_dump()]
+    settings = [config.hook, saes, config.features.model_dump(exclude={"pool"}), config.statistics.as_dict()]
     after = ("corpus", *(f"train-models/{name}" for name in config.models.names[:2]), "train-saes")
     first = config.models.names[0]
-    tasks = [
+    trained = [
         Task(
-            f"controls/{control.name}",
+            f"{STAGE}/{control.name}",
             settings,
             (*after, f"collect/{first}") if control is ORDERS else after,
             partial(_make_control, config, folder, control),
+            VERSION,
         )
         for control in CONTROLS
     ]
     matched = [f"match/{comparison.name}" for comparison in _matched(config, folder)]
-    table = Task("controls/table", None, (*(t.name for t in tasks), *matched), partial(_make_table, config, folder))
-    return [*tasks, table]
+    table = partial(_make_table, config, folder)
+    return [*trained, Task(f"{STAGE}/table", None, (*(task.name for task in trained), *matched), table, VERSION)]
 
 
 def made_controls(config: Config, folder: RunFolder) -> Iterator[tuple[Control, Path]]:
-    """The controls that were made of the study as it is now, each with the file of its calibration."""
+    """Iterate over the controls that are up to date, each with the file of its calibration."""
     if len(config.models.names) < 2 or config.saes.load or config.models.tokenizers:
         return
-    tasks = {task.name: task for task in control_tasks(config, folder)}
+    by_name = {task.name: task for task in tasks(config, folder)}
     for control in CONTROLS:
-        if is_done(tasks[f"controls/{control.name}"], folder.root):
+        if is_done(by_name[f"{STAGE}/{control.name}"], folder.root):
             yield control, _calibration(folder, control)
 
 
@@ -99,7 +101,7 @@ def _calibration(folder: RunFolder, control: Control) -> Path:
 
 
 def _matched(config: Config, folder: RunFolder) -> Iterator[Comparison]:
-    """The study's own comparisons that stand beside the controls."""
+    """Iterate over the study's own comparisons that stand beside the controls in the table."""
     for comparison in comparisons(config, folder):
         if comparison.width in (None, headline_width(config)) and set(comparison.models) <= set(
             config.models.names[:2]
@@ -108,7 +110,7 @@ def _matched(config: Config, folder: RunFolder) -> Iterator[Comparison]:
 
 
 def _make_control(config: Config, folder: RunFolder, control: Control) -> list[Path]:
-    """Train what must be trained, store features, match; returns the calibration's file."""
+    """Train the SAEs of a control, store their features and match them; return the files."""
     from universality.corpus import TokenBlocks
     from universality.features import FeatureStore
     from universality.features.collection import collect
@@ -123,16 +125,16 @@ def _make_control(config: Config, folder: RunFolder, control: Control) -> list[P
     for name, site in sites.items():
         collect(site, {stores[name]: saes[name]}, blocks.select("choose", "report"), overwrite=True)
     pair = list(stores.values())
-    if len(pair) == 1:  # beside the study's own SAE of that model
+    if len(pair) == 1:  # compared with the study's own SAE of that model
         name = config.models.names[0]
         pair.insert(0, folder.store(name, headline_width(config), config.saes.seeds[0]))
     with FeatureStore.open(pair[0]) as a, FeatureStore.open(pair[1]) as b:
-        found = calibrate(a, b, **config.statistics.for_calibrate())
-    return [found.save(_calibration(folder, control)), *stores.values()]
+        calibration = calibrate(a, b, **config.statistics.for_calibrate())
+    return [calibration.save(_calibration(folder, control)), *stores.values()]
 
 
 def _sites(config: Config, folder: RunFolder, control: Control) -> Mapping[str, Any]:
-    """The models of a control at the hook, by name."""
+    """Return the models of a control at the hook, by name."""
     from universality.models.shuffled_weights import shuffled
     from universality.pipeline.stages.model_sites import live_sites, make_sites
 
@@ -147,22 +149,22 @@ def _sites(config: Config, folder: RunFolder, control: Control) -> Mapping[str, 
 def _saes(
     config: Config, folder: RunFolder, control: Control, sites: Mapping[str, Any], train: Any
 ) -> dict[str, "SAE"]:
-    """The control's SAE for each model."""
-    from universality.pipeline.stages.train_saes import Stream, specs_of, summarised
+    """Train the control's SAE for each model."""
+    from universality.pipeline.stages.sae_training import Stream, specs_of, steps_of, summarised
     from universality.sae import SAETrainer, clear_checkpoints, train_grid
 
     s, width, seed = config.saes, headline_width(config), config.saes.seeds[0]
     of_width = specs_of(config, next(iter(sites.values())).device)
-    steps = -(-s.tokens // s.batch_size)
+    steps = steps_of(config)
     options = {"batch_size": s.batch_size, "buffer_tokens": s.buffer_tokens, "stop": steps}
     order = s.order_seed + (control is ORDERS)
     with closing(Stream(sites, train, seed=order, **options)) as stream:
         trainers = {}
         for name in sites:
             spec = of_width[name, f"w{width}-s{seed}"]
-            if control is not ORDERS:
-                fires = float(_quality(folder, name, width, seed)["l0"])
-                spec = replace(spec, architecture="topk", k=max(1, round(fires)), nested=())
+            if control is not ORDERS:  # a floor at another sparsity than the study's would be easier to beat
+                l0 = float(read_json(folder.sae(name, width, seed) / "quality.json")["l0"])
+                spec = replace(spec, architecture="topk", k=max(1, round(l0)), nested=())
             if control is FROZEN:
                 spec = replace(spec, train_decoder=False)
             trainers[name, control.name] = SAETrainer(spec, summarised(name, stream.samples[name], spec), steps)
@@ -174,45 +176,42 @@ def _saes(
     return {name: trainer.finish({"control": control.name}) for (name, _), trainer in trainers.items()}
 
 
-def _quality(folder: RunFolder, model: str, width: int, seed: int) -> dict[str, Any]:
-    return read_json(folder.sae(model, width, seed) / "quality.json")
-
-
 def _make_table(config: Config, folder: RunFolder) -> list[Path]:
-    """``controls.csv`` and the picture: the study between floors and ceilings."""
+    """Write ``controls.csv`` and the figure: the study between floors and ceilings."""
     from universality.report import figures
     from universality.report.data import Role, sample
     from universality.statistics import Calibration
     from universality.statistics.between_controls import between
+    from universality.statistics.calibration import THRESHOLDS
 
     home = folder.root / "controls"
     paths = {control: _calibration(folder, control) for control in CONTROLS}
     roles: dict[Control, Role] = dict.fromkeys(CONTROLS, "control")
     for comparison in _matched(config, folder):
-        kind, label = MATCHED[comparison.of]
+        bound, label = MATCHED[comparison.of]
         label = units_of(config) if comparison.of == "neurons" else label.format(comparison.models[0])
-        control = Control(comparison.name, label, kind)  # type: ignore[arg-type]
+        control = Control(comparison.name, label, bound)  # type: ignore[arg-type]
         paths[control] = folder.calibration(comparison.name)
         roles[control] = "features" if comparison.of == "models" else comparison.of  # type: ignore[assignment]
     rows, samples = [], []
     for control, path in paths.items():
-        found = Calibration.load(path)
-        summary, r = found.summary(), found.held_out
-        living = max(1, summary["n_living"])
+        calibration = Calibration.load(path)
+        summary = calibration.summary()
         rows.append(
             {
                 "control": control.label,
-                "kind": control.kind,
-                "matched_r": summary["matched_report"],
-                "nearest_r": summary["best_of_rows_report"],
-                "share_0.5": float((r >= 0.5).sum() / living),
-                "share_0.7": float((r >= 0.7).sum() / living),
-                "null_r": summary["null_matched_median"],
-                "n": summary["n_living"],
-                "scored": summary["n_scored"],
+                "kind": control.bound,
+                "held_out_median": summary.held_out_median,
+                "nearest_median": summary.nearest_median,
+                **{f"share_{r:g}": share for r, share in zip(THRESHOLDS, summary.shares, strict=True)},
+                "null_median": summary.null.median,
+                "n_living": summary.n_living,
+                "n_scored": summary.n_scored,
             }
         )
-        samples.append(sample(roles[control], control.label, r, len(found.match.unmatched_rows)))
+        samples.append(
+            sample(roles[control], control.label, calibration.held_out, len(calibration.match.unmatched_rows))
+        )
     table = between(pd.DataFrame(rows))
     target = home / "controls.csv"
     write_csv(table, target)

@@ -1,10 +1,10 @@
-"""Whether two SAEs that were loaded differ in their seed only, and whether they began from the same weights.
+"""Comparison of loaded SAEs: do they differ in their seed only, and did they begin alike?
 
-SAEs that are trained here differ in nothing but model and seed. What a study's files hold is not known before they are
-compared: two SAEs of one model and width may differ in k or in their training, and are no ceiling then.
+SAEs that are trained in a run differ in nothing but model and seed. Files may hold anything: two SAEs of one model and
+width may differ in k or in their training, and give no ceiling then.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from universality.sae.recorded_differences import Difference
 
 MOST_L0, MOST_EXPLAINED = 1.25, 0.05
-"""Ratio of L0 and difference of explained variance that two seeds of one training do not reach."""
-_NAMED = 2  # differences whose names stand in a label
+"""Largest ratio of L0 and difference of explained variance between two seeds of one training."""
+_NAMED = 2  # differences that a label names; the others are counted
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """What is known of two SAEs of equal width beside their seed.
+    """Recorded and measured differences of two SAEs of equal width, besides their seed.
 
     Parameters
     ----------
     names
-        Of what differs, most important first.
+        Names of the settings that differ, most important first.
     differences
-        The same with both values, as in ``k (16 and 32)``.
+        The settings that differ with both values, as in ``k (16 and 32)``.
     recorded
-        Whether both files record anything of their training that could have differed.
+        Whether both files record training settings that could have differed.
     same_index, other_index
         Mean cosine of decoder rows of equal index, and of all pairs of rows.
     began_alike
@@ -51,26 +51,26 @@ class Likeness:
 
     @property
     def is_ceiling(self) -> bool:
-        """Whether two such SAEs of one model differ in their seed only, as far as can be told."""
+        """Tell whether two such SAEs of one model differ in their seed only, as far as is known."""
         return not self.differences and not self.began_alike
 
     @property
     def what(self) -> str:
-        """In what they differ besides the seed, or that they began alike, to follow "two SAEs that"."""
+        """Clause that follows "two SAEs that": their differences besides the seed, or that they began alike."""
         parts = [f"differ in {listed(list(self.differences))}"] if self.differences else []
         parts += [f"began from the same weights ({self.beginning})"] if self.began_alike else []
         return listed(parts) if parts else "differ in their seed"
 
     @property
     def beginning(self) -> str:
-        """What tells that they began alike."""
+        """Evidence that both began from the same weights."""
         return (
             f"decoder rows of equal index have a mean cosine of {fixed(self.same_index)}, rows of any index "
             f"{fixed(self.other_index)}"
         )
 
     def label(self, model: str) -> str:
-        """What two SAEs of one model are, shortly: ``two SAE seeds of A`` only where nothing else differs."""
+        """Name two SAEs of one model: ``two SAE seeds of A`` only where nothing else differs."""
         if self.is_ceiling:
             return f"two SAE seeds of {model}"
         more = len(self.names) - _NAMED
@@ -79,7 +79,7 @@ class Likeness:
 
 
 def likeness(config: Config, folder: RunFolder, comparison: Comparison) -> Likeness:
-    """What is known of the two SAEs of a comparison; of SAEs trained here that they differ in their seed only."""
+    """Read how the two SAEs of a comparison differ; SAEs trained in the run differ in seed only."""
     path = file_of(folder)
     if comparison.width is None or not config.saes.load or not path.exists():
         return Likeness()
@@ -93,12 +93,12 @@ def likeness(config: Config, folder: RunFolder, comparison: Comparison) -> Liken
 
 
 def file_of(folder: RunFolder) -> Path:
-    """Where the comparison of a study's loaded SAEs is written."""
+    """Return the path of the comparison of a study's loaded SAEs."""
     return folder.root / "saes" / "likeness.json"
 
 
 def write_likeness(config: Config, folder: RunFolder) -> Path:
-    """Compare every two loaded SAEs of one width, of one model or of two; returns the file."""
+    """Compare every two loaded SAEs of one width, of one model or of two; return the file."""
     write_json(file_of(folder), {"pairs": list(_pairs(config, folder))})
     return file_of(folder)
 
@@ -115,32 +115,29 @@ def _pairs(config: Config, folder: RunFolder) -> Iterator[dict[str, Any]]:
             continue
         a, b = (SAE.load(folder.sae(*item)) for item in (one, other))
         one_model = one[0] == other[0]
-        found = differences(a, b, one_model=one_model)
-        found += _measured(*(folder.sae(*item) for item in (one, other))) if one_model else []
+        differing = differences(a, b, one_model=one_model)
+        differing += _measured(*(folder.sae(*item) for item in (one, other))) if one_model else []
         if a.d_in == b.d_in:
             agreement = index_agreement(a.W_dec, b.W_dec)
             began = {name: getattr(agreement, name) for name in ("same_index", "other_index", "began_alike")}
         else:
             began = {}
-        known = Likeness(_names(found), tuple(map(str, found)), training_recorded(a, b), **began)
-        yield {"a": _name(*one), "b": _name(*other), **asdict(known)}
+        names = tuple(difference.name for difference in differing)
+        pair = Likeness(names, tuple(map(str, differing)), training_recorded(a, b), **began)
+        yield {"a": _name(*one), "b": _name(*other), **asdict(pair)}
 
 
 def _measured(*saes: Path) -> list["Difference"]:
-    """What held-out tokens tell of two SAEs of one model whose files may not record how they were trained."""
+    """Compare two SAEs of one model on held-out tokens, since files may not record how they were trained."""
     from universality.sae.recorded_differences import Difference
 
     x, y = (read_json(sae / "quality.json") for sae in saes)
     least, most = sorted((x["l0"], y["l0"]))
-    found = [Difference("L0", fixed(x["l0"], 1), fixed(y["l0"], 1))] if most > MOST_L0 * max(least, 1e-9) else []
+    differing = [Difference("L0", fixed(x["l0"], 1), fixed(y["l0"], 1))] if most > MOST_L0 * max(least, 1e-9) else []
     name = "explained_variance"
     if abs(x[name] - y[name]) > MOST_EXPLAINED:
-        found.append(Difference("explained variance", fixed(x[name]), fixed(y[name])))
-    return found
-
-
-def _names(found: Sequence["Difference"]) -> tuple[str, ...]:
-    return tuple(one.name for one in found)
+        differing.append(Difference("explained variance", fixed(x[name]), fixed(y[name])))
+    return differing
 
 
 def _name(model: str, width: int, seed: int) -> str:

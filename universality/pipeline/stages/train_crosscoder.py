@@ -1,7 +1,7 @@
-"""A crosscoder of the study's first two models, beside the matching of their SAEs: ``universality crosscoder``.
+"""A crosscoder of the study's first two models, compared with the matching of their SAEs.
 
-It learns from the same token stream as the SAEs, with the same trainer (`universality.sae.crosscoder`); its features
-on the held-out documents are put beside those of the SAEs of the width that answers
+The crosscoder learns from the same token stream as the SAEs, with the same trainer (`universality.sae.crosscoder`).
+Its features on the held-out documents are compared with those of the SAEs of the headline's width
 (`universality.statistics.crosscoder_classes`).
 """
 
@@ -20,6 +20,7 @@ from universality.errors import ConfigError
 from universality.export import write_csv
 from universality.files import write_json
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages.model_sites import cached_dtype
 from universality.pipeline.study import Comparison, comparisons, headline_width
 from universality.pipeline.task import Task, is_done
 from universality.progress import progress
@@ -32,48 +33,49 @@ if TYPE_CHECKING:
     from universality.report.figures.figure_table import Table
     from universality.sae import Crosscoder, SAESpec
 
+STAGE, VERSION = "crosscoder", 2
 UNPAIRED = "unpaired"
-"""The control: a crosscoder that learnt from the same text, the second model's tokens paired with others."""
+"""The control: a crosscoder trained on the same text, with the second model's tokens paired with other tokens."""
 SAMPLE_BLOCKS = 64
-"""Blocks of training text from which the scales of the models are measured."""
-_HOW = {"watch", "checkpoint_steps"}  # settings that change nothing in what is learnt
+"""Blocks of training text on which the scales of the models are measured."""
+_WITHOUT_EFFECT = {"watch", "checkpoint_steps"}  # settings that change nothing in what is learnt
 
 
-def crosscoder_tasks(config: Config, folder: RunFolder) -> list[Task]:
-    """Tasks that train a crosscoder and compare it with a matching that is made.
+def tasks(config: Config, folder: RunFolder) -> list[Task]:
+    """Return the tasks that train a crosscoder and compare it with a matching that is made.
 
     Raises
     ------
     ConfigError
-        If the study has one model only, or more features shall fire than there are.
+        If the study has one model only, or k exceeds the width.
     """
     names, c = config.models.names[:2], config
     if len(names) < 2:
-        raise ConfigError("a crosscoder is of two models; name a second one under models.load or models.train")
+        raise ConfigError("a crosscoder needs two models; name a second one under models.load or models.train")
     width, k = _size(config)
     if k > width:
         raise ConfigError(f"crosscoder.k: {k} features cannot fire in a dictionary of {width}; lower it")
-    read_as = c.activations.dtype if c.activations.cache else None
-    learnt = [c.hook, names, c.saes.model_dump(exclude=_HOW), c.crosscoder.model_dump(), read_as]
+    learnt = [c.hook, names, c.saes.model_dump(exclude=_WITHOUT_EFFECT), c.crosscoder.model_dump(), cached_dtype(c)]
     models = ("corpus", *(f"train-models/{name}" for name in names))
     matched = _matched(config, folder).name
     return [
-        Task("crosscoder/train", learnt, models, partial(_train, config, folder)),
-        Task("crosscoder/collect", learnt, (*models, "crosscoder/train"), partial(_collect, config, folder)),
+        Task(f"{STAGE}/train", learnt, models, partial(_train, config, folder), VERSION),
+        Task(f"{STAGE}/collect", learnt, (*models, f"{STAGE}/train"), partial(_collect, config, folder), VERSION),
         Task(
-            "crosscoder/compare",
-            c.statistics.model_dump(),
-            ("crosscoder/collect", *(f"collect/{name}" for name in names), f"match/{matched}"),
+            f"{STAGE}/compare",
+            c.statistics.as_dict(),
+            (f"{STAGE}/collect", *(f"collect/{name}" for name in names), f"match/{matched}"),
             partial(_compare, config, folder),
+            VERSION,
         ),
     ]
 
 
 def made_crosscoder(config: Config, folder: RunFolder) -> "Table | None":
-    """The table of the picture, of the crosscoder that was made of the study as it is now; None where there is none."""
+    """Return the table of the crosscoder's figure; None where no crosscoder is up to date."""
     if len(config.models.names) < 2:
         return None
-    if not all(is_done(task, folder.root) for task in crosscoder_tasks(config, folder)):
+    if not all(is_done(task, folder.root) for task in tasks(config, folder)):
         return None
     from universality.pipeline.reporting.crosscoder_tables import figure_table
 
@@ -85,32 +87,32 @@ def _home(folder: RunFolder) -> Path:
 
 
 def _matched(config: Config, folder: RunFolder) -> Comparison:
-    """The matching that it stands beside: of the first two models, at the width that answers."""
+    """Return the comparison beside the crosscoder: the first two models at the headline's width."""
     pair = tuple(config.models.names[:2])
     width = headline_width(config)
     return next(c for c in comparisons(config, folder) if c.of == "models" and c.models == pair and c.width == width)
 
 
 def _size(config: Config) -> tuple[int, int]:
-    """Width, and features that fire on a token on average."""
-    like = headline_width(config)
-    return config.crosscoder.width or like, config.crosscoder.k or config.saes.k_of(like)
+    """Return the width, and the number of features that fire on a token on average."""
+    width = headline_width(config)
+    return config.crosscoder.width or width, config.crosscoder.k or config.saes.k_of(width)
 
 
 def crosscoder_spec(config: Config, device: Any) -> "SAESpec":
-    """What is trained: as the SAEs of the width that answers, but for architecture, width, k and seed."""
-    from universality.pipeline.stages.train_saes import specs_of
+    """Return the specification: the headline's SAEs but for architecture, width, k and seed."""
+    from universality.pipeline.stages.sae_training import specs_of
 
     seed, (width, k) = config.saes.seeds[0], _size(config)
-    like = specs_of(config, device)[config.models.names[0], f"w{headline_width(config)}-s{seed}"]
+    of_saes = specs_of(config, device)[config.models.names[0], f"w{headline_width(config)}-s{seed}"]
     return replace(
-        like,
+        of_saes,
         architecture="batchtopk",
         d_sae=width,
         k=k,
         nested=(),
-        normalize_activations="none",  # a token's norm over both models would leave neither part its own
-        seed=seed + SEEDS_OF_A_MODEL * len(config.models.names),  # begins like no SAE of the study
+        normalize_activations="none",  # a norm over both models would mix their scales
+        seed=seed + SEEDS_OF_A_MODEL * len(config.models.names),  # unlike that of any SAE of the study
     )
 
 
@@ -118,7 +120,7 @@ def _train(config: Config, folder: RunFolder) -> list[Path]:
     from universality.activations import JointSite, balancing_scales
     from universality.corpus import TokenBlocks
     from universality.pipeline.stages.model_sites import make_sites
-    from universality.pipeline.stages.train_saes import Stream, summarised
+    from universality.pipeline.stages.sae_training import Stream, steps_of, summarised
     from universality.sae import Crosscoder, SAETrainer, clear_checkpoints, train_grid
 
     s, home = config.saes, _home(folder)
@@ -128,7 +130,7 @@ def _train(config: Config, folder: RunFolder) -> list[Path]:
     sample = train.take(evenly_spaced(len(train), SAMPLE_BLOCKS))
     joint = JointSite(sites, balancing_scales(sites, sample))
     spec = crosscoder_spec(config, joint.device)
-    steps = -(-s.tokens // s.batch_size)
+    steps = steps_of(config)
     made_from = {
         "hook": "+".join(dict.fromkeys(config.hooks[name] for name in sites)),
         "blocks_hash": blocks.hash,
@@ -138,7 +140,7 @@ def _train(config: Config, folder: RunFolder) -> list[Path]:
         "models": [{"name": site.name, "hash": site.model_hash} for site in sites.values()],
     }
     options = {"batch_size": s.batch_size, "buffer_tokens": s.buffer_tokens, "seed": s.order_seed, "stop": steps}
-    widths = tuple(site.d_in for site in sites.values())
+    widths = tuple(site.d_in for site in sites.values())  # columns of each model in the joint activations
     folders = {joint.name: home, UNPAIRED: home / UNPAIRED}
     with closing(Stream({joint.name: joint}, train, **options)) as stream:
         summary = summarised(joint.name, stream.samples.pop(joint.name), spec)
@@ -158,9 +160,9 @@ def _train(config: Config, folder: RunFolder) -> list[Path]:
 
 
 def _with_unpaired(batches: Iterator[Mapping[str, "Tensor"]], name: str, d_first: int) -> Iterator[dict[str, "Tensor"]]:
-    """The batches, and beside each the same with every token of the second model moved on by one row.
+    """Yield each batch, and beside it the same batch with the second model's tokens moved on by one row.
 
-    A batch holds tokens of many documents in random order, so each meets a token of other text.
+    A batch holds tokens of many documents in random order, so each token is paired with one of other text.
     """
     import torch
 
@@ -170,7 +172,7 @@ def _with_unpaired(batches: Iterator[Mapping[str, "Tensor"]], name: str, d_first
 
 
 def _collect(config: Config, folder: RunFolder) -> list[Path]:
-    """Its features on the held-out documents, its quality in either model, and the norms of its rows."""
+    """Store the crosscoder's features on held-out documents, its quality and the norms of its rows."""
     import numpy as np
 
     from universality.activations import JointSite
@@ -186,7 +188,8 @@ def _collect(config: Config, folder: RunFolder) -> list[Path]:
     held_out = TokenBlocks.load(folder.blocks).select("choose", "report")
     store = _store(config, folder)
     collect(joint, {store: crosscoder.sae}, held_out, overwrite=True, resume=True)
-    part = held_out.take(evenly_spaced(len(held_out), config.saes.quality_blocks))  # those of the SAEs
+    # The same blocks as for the SAEs, so that the numbers can be compared.
+    part = held_out.take(evenly_spaced(len(held_out), config.saes.quality_blocks))
     write_json(home / "quality.json", _quality(crosscoder, sites, part))
     norms = _norms(crosscoder, sites, held_out, store).assign(
         unpaired=np.sort(Crosscoder.load(home / UNPAIRED).relative_norms[1])
@@ -196,7 +199,7 @@ def _collect(config: Config, folder: RunFolder) -> list[Path]:
 
 
 def _quality(crosscoder: "Crosscoder", sites: Mapping[str, "Site"], blocks: "TokenBlocks") -> dict[str, Any]:
-    """How well it reconstructs either model; features fire the same in both."""
+    """Measure the reconstruction of either model; the features are the same in both."""
     from universality.activations import harvest
     from universality.sae import Quality
 
@@ -205,15 +208,15 @@ def _quality(crosscoder: "Crosscoder", sites: Mapping[str, "Site"], blocks: "Tok
         features = crosscoder.encode(activations)
         for name, quality in measured.items():
             quality.update(activations[name], features)
-    found = {name: quality.compute().as_dict() for name, quality in measured.items()}
-    first = found[crosscoder.models[0]]
+    numbers = {name: quality.compute().as_dict() for name, quality in measured.items()}
+    first = numbers[crosscoder.models[0]]
     shared = {name: first[name] for name in ("n_tokens", "l0", "alive_share", "log10_density")}
-    of_models = {name: {key: numbers[key] for key in ("explained_variance", "mse")} for name, numbers in found.items()}
+    of_models = {name: {key: values[key] for key in ("explained_variance", "mse")} for name, values in numbers.items()}
     return {**shared, "models": of_models}
 
 
 def _norms(crosscoder: "Crosscoder", sites: Mapping[str, "Site"], held_out: "TokenBlocks", path: Path) -> pd.DataFrame:
-    """Per feature the relative norm of the second model, as learnt and fitted anew, and the cosine of both rows."""
+    """Tabulate each feature's relative norm, learnt and refitted, and the cosine of its two rows."""
     import numpy as np
 
     from universality.activations import harvest

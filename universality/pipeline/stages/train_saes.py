@@ -1,106 +1,79 @@
 """The stage ``train-saes``: the grid of SAEs on one token stream, then the quality of each."""
 
+from __future__ import annotations
+
 import sys
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
-from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from universality.activations import Site, harvest, shuffled_batches
-from universality.arrays import evenly_spaced
-from universality.config import SEEDS_OF_A_MODEL, Config
-from universality.corpus import TokenBlocks
+from universality.config import Config
 from universality.files import read_json_lines, write_json
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.stages.model_sites import blocks_of, can_run_models, live_site, make_sites
+from universality.pipeline.stages.loaded_saes import loaded_inputs, make_loaded_saes
+from universality.pipeline.stages.model_sites import blocks_of, cached_dtype, shared_sites
 from universality.pipeline.study import sae_grid
-from universality.sae import (
-    SAE,
-    ActivationSummary,
-    LossRecovered,
-    Quality,
-    SAESpec,
-    SAETrainer,
-    beginnings,
-    clear_checkpoints,
-    fast_products,
-    merge_logs,
-    summarise,
-    train_grid,
-    watcher,
-)
-from universality.sae.training.distributed import (
-    DataParallelTrainer,
-    Ranks,
-    check_batch_size,
-    share_of_batches,
-    spread,
-)
-from universality.sae.training.initial_distance import record
-from universality.sae.training.watchers import Watcher
+from universality.pipeline.task import Task
 
-SPEC_FIELDS = {
-    "architecture", "l1", "l0", "bandwidth", "learning_rate", "apply_b_dec_to_input", "resample_at", "resample_seed",
-    "max_norm_ratio", "normalize_activations",
-}  # fmt: skip
-SAMPLE = 8192
-Key = tuple[str, str]
+if TYPE_CHECKING:
+    from universality.activations import Site
+    from universality.corpus import TokenBlocks
+    from universality.pipeline.stages.sae_training import Key, Stream
+    from universality.sae import SAESpec, SAETrainer
+    from universality.sae.training.distributed import Ranks
+    from universality.sae.training.watchers import Watcher
+
+STAGE, VERSION = "train-saes", 2
+_WITHOUT_EFFECT = {"watch", "checkpoint_steps", "load"}  # settings that change nothing in trained SAEs
 
 
-class Stream:
-    """Batches of a study from any step on; the first ones are kept, since SAEs are initialised from them."""
-
-    def __init__(self, sites: Mapping[str, Site], train: TokenBlocks, **options: Any) -> None:
-        self._from = partial(shuffled_batches, sites, train, **options)
-        self._batches = self._from()
-        sample = min(SAMPLE, max(1, train.n_tokens // 2))
-        self._first = list(islice(self._batches, -(-sample // options["batch_size"])))
-        self.samples = {name: torch.cat([batch[name] for batch in self._first])[:sample] for name in sites}
-
-    def from_step(self, start: int) -> Iterator[Mapping[str, Tensor]]:
-        """Batches from this step on; to be asked for once."""
-        first, self._first = self._first, []
-        if start == 0:
-            return chain(first, self._batches)
-        self.close()
-        self._batches = self._from(start=start)
-        return self._batches
-
-    def close(self) -> None:
-        """Stop harvesting."""
-        self._batches.close()
+def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
+    """Return the one task of this stage, which all processes of a run share; loaded SAEs take its place."""
+    grid, dtype = [list(item) for item in sae_grid(config)], cached_dtype(config)
+    settings: list[Any]
+    if config.saes.load:
+        make = make_loaded_saes
+        inputs = loaded_inputs(config, folder.input_hashes)
+        settings = [config.hook, config.saes.quality_blocks, grid, dtype, inputs]
+    else:
+        make = make_saes
+        settings = [config.hook, config.saes.model_dump(exclude=_WITHOUT_EFFECT), grid, dtype]
+    after = ("corpus", *(f"train-models/{name}" for name in config.models.names))
+    return [Task(STAGE, settings, after, partial(make, config, folder, ranks), VERSION, together=True)]
 
 
-def make_saes(config: Config, folder: RunFolder, ranks: Ranks) -> list[Path]:
-    """Train the grid of SAEs on one token stream, then measure each on held-out tokens.
+def make_saes(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Path]:
+    """Train the grid of SAEs on one token stream, then measure each on held-out tokens; return the files.
 
-    Several ranks train an SAE each, or with ``saes.data_parallel`` all of them together.
+    Each of several ranks trains some of the SAEs, or with ``saes.data_parallel`` all of them learn from all ranks.
     """
-    s, target = config.saes, folder.root / "saes"
+    from universality.pipeline.stages.sae_quality import measure_quality
+    from universality.sae import clear_checkpoints, merge_logs, watcher
+    from universality.sae.training.distributed import Ranks, check_batch_size
+
+    s, target, ranks = config.saes, folder.root / "saes", ranks or Ranks()
     if s.data_parallel:
         check_batch_size(s.batch_size, ranks)
+    # Only one process may open a run of an experiment tracker.
     watching = watcher(s.watch if ranks.first else "none", target, config.name)
     sites = shared_sites(config, folder, ranks)
-    mine = _mine(config, sites, ranks)
-    used = {name: site for name, site in sites.items() if any(name == model for model, _ in mine)}
-    for together in _streams(config, list(used)):
-        specs = {key: spec for key, spec in mine.items() if key[0] in together}
-        blocks = blocks_of(config, folder, together[0])
-        _train(config, target, specs, {name: used[name] for name in together}, blocks, ranks, watching)
+    assigned = _assigned(config, sites, ranks)
+    used = {name: site for name, site in sites.items() if any(name == model for model, _ in assigned)}
+    for models in _streams(config, list(used)):
+        specs = {key: spec for key, spec in assigned.items() if key[0] in models}
+        blocks = blocks_of(config, folder, models[0])
+        _train(config, target, specs, {name: used[name] for name in models}, blocks, ranks, watching)
     ranks.wait()
     if ranks.first:
-        _record_beginnings(config, sites, target)
+        _record_initial_distances(config, sites, target)
         if config.models.tokenizers:
-            (target / "train.jsonl").unlink(missing_ok=True)  # of a grid before: every model has a log of its own
+            (target / "train.jsonl").unlink(missing_ok=True)  # of an earlier grid: every model has its own log here
         merge_logs(target)
         _draw(target)
-    share = mine if not s.data_parallel else list(mine)[ranks.rank :: ranks.size]
-    measure_quality(config, folder, used, share)
+    # Data-parallel ranks all hold every SAE, so the SAEs are dealt out anew to be measured.
+    measured = assigned if not s.data_parallel else list(assigned)[ranks.rank :: ranks.size]
+    measure_quality(config, folder, used, measured)
     ranks.wait()
     if ranks.first:
         clear_checkpoints(target)
@@ -117,7 +90,11 @@ def _train(
     ranks: Ranks,
     watching: Watcher,
 ) -> None:
-    """Train these SAEs and save them."""
+    """Train SAEs that read one stream, and save them."""
+    from universality.pipeline.stages.sae_training import Stream, steps_of
+    from universality.sae import train_grid
+    from universality.sae.training.distributed import Ranks, share_of_batches
+
     s = config.saes
     writes = ranks.first or not s.data_parallel
     made_from = {name: _made_from(config, blocks, site, config.hooks[name]) for name, site in sites.items()}
@@ -127,7 +104,7 @@ def _train(
         batch_size=s.batch_size,
         seed=s.order_seed,
         buffer_tokens=s.buffer_tokens,
-        stop=_steps(config),
+        stop=steps_of(config),
     )
     try:
         trainers = _trainers(config, specs, stream, ranks)
@@ -143,13 +120,13 @@ def _train(
         )
     finally:
         stream.close()
-    _say_what_was_left_out(trainers)
+    _report_left_out_tokens(trainers)
     for key, trainer in trainers.items() if writes else ():
         trainer.finish(made_from[key[0]]).save(target / key[0] / key[1])
 
 
-def _say_what_was_left_out(trainers: Mapping[Key, SAETrainer]) -> None:
-    """How many tokens of each model were too far from the centre; its SAEs leave out the same."""
+def _report_left_out_tokens(trainers: Mapping[Key, SAETrainer]) -> None:
+    """Print how many tokens of each model were too far from the centre to train on."""
     for name, trainer in {name: trainer for (name, _), trainer in trainers.items()}.items():
         if trainer.longest is not None:
             seen = trainer.tokens_seen + trainer.tokens_left_out
@@ -162,80 +139,47 @@ def _say_what_was_left_out(trainers: Mapping[Key, SAETrainer]) -> None:
 
 
 def _streams(config: Config, names: list[str]) -> list[list[str]]:
-    """Models whose SAEs learn side by side: all, or each alone where each reads tokens of its own."""
+    """Group the models whose SAEs learn side by side: all, or each alone where tokenizers differ."""
     return [[name] for name in names] if config.models.tokenizers else [names] if names else []
 
 
 def _log_name(config: Config, sites: Mapping[str, Site], ranks: Ranks) -> str:
-    """Of what is trained at once; `merge_logs` makes one of all."""
+    """Name the log of the SAEs that are trained at once; `merge_logs` joins the logs of a run."""
     model = f".{next(iter(sites))}" if config.models.tokenizers else ""
     rank = "" if ranks.size == 1 or config.saes.data_parallel else f".rank{ranks.rank}"
     return f"train{model}{rank}.jsonl"
 
 
-def shared_sites(config: Config, folder: RunFolder, ranks: Ranks) -> dict[str, Site]:
-    """`make_sites` on every rank; what a cache lacks is harvested by the first alone."""
-    if config.activations.cache is not None:
-        if ranks.first:
-            make_sites(config, folder)
-        ranks.wait()
-    return make_sites(config, folder)
+def _assigned(config: Config, sites: Mapping[str, Site], ranks: Ranks) -> dict[Key, SAESpec]:
+    """Return what this rank trains."""
+    from universality.pipeline.stages.sae_training import specs_of
+    from universality.sae.training.distributed import assign_to_ranks
 
-
-def _mine(config: Config, sites: Mapping[str, Site], ranks: Ranks) -> dict[Key, SAESpec]:
-    """What this rank trains."""
     specs = specs_of(config, next(iter(sites.values())).device)
     if config.saes.data_parallel:
         return specs
     widths = {name: site.d_in for name, site in sites.items()}
-    parts = spread(specs, widths, {name: site.cost for name, site in sites.items()}, ranks.size)
+    parts = assign_to_ranks(specs, widths, {name: site.cost for name, site in sites.items()}, ranks.size)
     return {key: specs[key] for key in parts[ranks.rank]}
 
 
-def specs_of(config: Config, device: torch.device) -> dict[Key, SAESpec]:
-    """(model, SAE) → what is trained, for the whole grid."""
-    s = config.saes
-    products = fast_products(device) if s.products == "auto" else s.products
-    return {
-        (model, f"w{width}-s{seed}"): SAESpec(
-            d_sae=width,
-            k=s.k_of(width),
-            nested=s.nested_below(width),
-            seed=seed + SEEDS_OF_A_MODEL * config.models.names.index(model),
-            products=products,
-            **s.model_dump(include=SPEC_FIELDS),
-        )
-        for model, width, seed in sae_grid(config)
-    }
-
-
 def _trainers(config: Config, specs: Mapping[Key, SAESpec], stream: Stream, ranks: Ranks) -> dict[Key, SAETrainer]:
-    kind = DataParallelTrainer if config.saes.data_parallel and ranks.size > 1 else SAETrainer
+    from universality.pipeline.stages.sae_training import steps_of, summarised
+    from universality.sae import SAETrainer
+    from universality.sae.training.distributed import DataParallelTrainer
+
+    trainer = DataParallelTrainer if config.saes.data_parallel and ranks.size > 1 else SAETrainer
     spec_of = {key[0]: spec for key, spec in specs.items()}
     summaries = {name: summarised(name, sample, spec_of[name]) for name, sample in stream.samples.items()}
     stream.samples.clear()
-    if kind is DataParallelTrainer:  # one machine's last bits for all
-        said = ranks.tell({name: found.to("cpu") for name, found in summaries.items()})
-        summaries = {name: found.to(summaries[name].centre.device) for name, found in said.items()}
-    return {key: kind(spec, summaries[key[0]], _steps(config)) for key, spec in specs.items()}
-
-
-def summarised(name: str, sample: Tensor, spec: SAESpec) -> ActivationSummary:
-    """`summarise` for what a spec asks for; a word on stderr where few tokens of a model dominate."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        summary = summarise(sample, spec.normalize_activations, spec.max_norm_ratio)
-    if summary.caution:
-        print(f"warning: {name}: {summary.caution}", file=sys.stderr, flush=True)
-    return summary
-
-
-def _steps(config: Config) -> int:
-    return -(-config.saes.tokens // config.saes.batch_size)
+    if trainer is DataParallelTrainer:  # machines may differ in the last bits of a sum, and weights must start equal
+        broadcast = ranks.broadcast({name: summary.to("cpu") for name, summary in summaries.items()})
+        summaries = {name: summary.to(summaries[name].centre.device) for name, summary in broadcast.items()}
+    return {key: trainer(spec, summaries[key[0]], steps_of(config)) for key, spec in specs.items()}
 
 
 def _made_from(config: Config, blocks: TokenBlocks, site: Site, hook: str) -> dict[str, Any]:
-    """What the SAEs of a model are made from; a number format on the disk is part of it."""
+    """Return the metadata of a model's SAEs; a cache's number format is part of it, since it rounds."""
     s = config.saes
     cached = {} if config.activations.cache is None else {"activations": config.activations.dtype}
     return {
@@ -249,14 +193,18 @@ def _made_from(config: Config, blocks: TokenBlocks, site: Site, hook: str) -> di
     }
 
 
-def _record_beginnings(config: Config, sites: Mapping[str, Site], target: Path) -> None:
+def _record_initial_distances(config: Config, sites: Mapping[str, Site], target: Path) -> None:
+    from universality.pipeline.stages.sae_training import specs_of
+    from universality.sae import beginnings
+    from universality.sae.training.initial_distance import record
+
     specs = specs_of(config, next(iter(sites.values())).device)
-    found = beginnings(specs, {name: site.d_in for name, site in sites.items()})
-    write_json(target / "beginnings.json", record(specs, config.saes.order_seed, found))
+    distances = beginnings(specs, {name: site.d_in for name, site in sites.items()})
+    write_json(target / "beginnings.json", record(specs, config.saes.order_seed, distances))
 
 
 def _draw(target: Path) -> None:
-    """The picture of the curves, beside their log."""
+    """Draw the training curves beside their log."""
     from universality.report import figures
 
     rows = read_json_lines(target / "train.jsonl")
@@ -266,34 +214,3 @@ def _draw(target: Path) -> None:
     figures.save_picture(
         figures.picture("training", "training", title, figures.training_curves(drawn, unit), caption), target
     )
-
-
-def measure_quality(config: Config, folder: RunFolder, sites: Mapping[str, Site], share: Iterable[Key]) -> None:
-    """``quality.json`` beside each SAE: reconstruction, sparsity, and the model's loss with it spliced in."""
-    share = list(share)
-    for name, site in sites.items():
-        folders = [folder.root / "saes" / model / sae for model, sae in share if model == name]
-        if not folders:
-            continue
-        held_out = blocks_of(config, folder, name).select("choose", "report")
-        part = held_out.take(evenly_spaced(len(held_out), config.saes.quality_blocks))
-        measured = {target: Quality(SAE.load(target)) for target in folders}
-        for _, activations in harvest({name: site}, part):
-            for quality in measured.values():
-                quality.update(activations[name])
-        at_hand = live_site(config, folder, name) if config.activations.cache and can_run_models() else site
-        loss = partial(at_hand.spliced_loss, part)
-        mean = next(iter(measured.values())).mean  # of the activations: the same for all SAEs of a model
-        clean, zero, average = (
-            loss(lambda x: x),
-            loss(torch.zeros_like),
-            loss(partial(_constant, mean)),
-        )
-        for target, quality in measured.items():
-            losses = LossRecovered(clean=clean, spliced=loss(quality.sae.reconstruct), zero=zero, mean=average)
-            scale = {name: quality.sae.metadata[name] for name in ("activation_scale",) if name in quality.sae.metadata}
-            write_json(target / "quality.json", {**quality.compute().as_dict(), **scale, "loss": losses.as_dict()})
-
-
-def _constant(value: Tensor, x: Tensor) -> Tensor:
-    return value.to(x.device).expand_as(x)

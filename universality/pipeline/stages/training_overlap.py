@@ -1,4 +1,4 @@
-"""How many of a study's held-out documents its models were trained on."""
+"""Overlap of a study's held-out documents with the documents that its models were trained on."""
 
 import sys
 from collections.abc import Mapping
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 
 def note_overlap(folder: RunFolder, name: str, source: Path, corpus_hash: object, blocks: "TokenBlocks") -> Path:
-    """Note how many held-out documents a model was trained on, and warn where there are any; returns the file.
+    """Record how many held-out documents a model was trained on, and warn of any; return the file.
 
     Parameters
     ----------
     folder, name
-        The run's, and the model's in it.
+        The run's folder, and the model's name in it.
     source
         The model's own folder, which may hold a record of its training documents.
     corpus_hash
-        Of the blocks that it was trained on, None if unknown.
+        Hash of the blocks that the model was trained on; None if unknown.
     blocks
-        Those of the study, in the model's tokens.
+        Blocks of the study, in the model's tokens.
     """
     from universality.models.training_documents import known_documents
 
-    held_out, known = blocks.select("choose", "report"), known_documents(source, corpus_hash, blocks)
-    n, seen = len(np.unique(held_out.document)), None if known is None else known.count_in(held_out)
+    held_out, trained_on = blocks.select("choose", "report"), known_documents(source, corpus_hash, blocks)
+    n, seen = len(np.unique(held_out.document)), None if trained_on is None else trained_on.count_in(held_out)
     if seen:
         print(f"warning: {seen_in_training(name, n, seen)}", file=sys.stderr)
     write_json(folder.overlap(name), {"held_out": n, "seen": seen})
@@ -40,14 +40,14 @@ def note_overlap(folder: RunFolder, name: str, source: Path, corpus_hash: object
 
 
 def seen_in_training(name: str, held_out: int | None, seen: int | None) -> str:
-    """A sentence without its full stop: the overlap in numbers, or that it is not known."""
+    """State the overlap in numbers, or that it is not known, in a sentence without a full stop."""
     if held_out is None or seen is None:
         return f"it is not known which documents model {name} was trained on"
     return f"{seen:,} of {held_out:,} held-out documents were among those that model {name} was trained on"
 
 
 def unrecorded(sources: Mapping[str, str]) -> list[str]:
-    """Names of the models whose folders hold no record of training documents; nothing is downloaded to know it."""
+    """List the models whose folders hold no record of training documents; nothing is downloaded."""
     from universality.models.shipped import model_folder
     from universality.models.training_documents import FILE
 

@@ -1,6 +1,7 @@
-"""Matches and families for other tools, as tables and graphs beside the files that they are made from."""
+"""The stage ``export``: matches and families as tables and graphs for other tools."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,29 +10,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from universality.config import Config
-from universality.features import FeatureStore
+from universality.features.descriptions import Described
 from universality.files import read_json_value
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages import build_families, match_features
 from universality.pipeline.study import Comparison, comparisons, headline_width
+from universality.pipeline.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from universality.matching import Match
+    from universality.sae.training.distributed import Ranks
     from universality.statistics import Calibration
 
+STAGE, VERSION = "export", 2
 TOP_TOKENS = 5
+"""Tokens that name a feature in tables and graphs."""
+
+
+def tasks(config: Config, folder: RunFolder, ranks: "Ranks | None" = None) -> list[Task]:
+    """Return the one task of this stage; it reads every match and every family graph."""
+    results = [task.name for stage in (match_features, build_families) for task in stage.tasks(config, folder)]
+    return [Task(STAGE, None, ("corpus", *results), partial(make_exports, config, folder), VERSION)]
 
 
 def make_exports(config: Config, folder: RunFolder) -> list[Path]:
-    """Tables and graphs of every comparison, of every model's families, and of three models or more together."""
+    """Write tables and graphs of every comparison, of families, and of three or more models together."""
     decode = decoder(folder)
     files: list[Path] = []
     with OpenStores() as stores:
 
-        def opened(*paths: Path) -> list[FeatureStore]:
-            return [stores.about(path)[0] for path in paths]
+        def opened(*paths: Path) -> list[Described]:
+            return [stores.described(path) for path in paths]
 
         for comparison in comparisons(config, folder):
             files += _export_matches(config, folder, comparison, opened(comparison.a, comparison.b), decode)
@@ -44,29 +56,30 @@ def make_exports(config: Config, folder: RunFolder) -> list[Path]:
 
 
 def decoder(folder: RunFolder) -> Callable[[Sequence[int]], list[str]]:
-    """Token ids (or those of segments) to one string each; " 17" where the corpus came tokenised."""
+    """Return a function from token or segment ids to strings; ids without text give strings like " 17"."""
     from universality.corpus import load_tokenizer
 
-    if folder.segments.exists():
+    if folder.segments.exists():  # models of several tokenizers: ids are those of segments
         segments = read_json_value(folder.segments)
         return lambda ids: [segments[int(i)] for i in ids]
     if not folder.tokenizer.exists():
-        return lambda ids: [f" {int(i)}" for i in ids]  # set apart where they stand in a row
+        return lambda ids: [f" {int(i)}" for i in ids]  # the space separates ids that stand in a row
     strings = load_tokenizer(folder.tokenizer).token_texts
     return lambda ids: [strings[int(i)] for i in ids]
 
 
 def _export_matches(
-    config: Config, folder: RunFolder, comparison: Comparison, stores: Sequence[FeatureStore], decode: Any
+    config: Config, folder: RunFolder, comparison: Comparison, stores: Sequence[Described], decode: Any
 ) -> list[Path]:
-    """The calibrated match, and those by logit weights and by decoder rows where they were made."""
+    """Export the calibrated match, and those by logit weights and by decoder rows where there are any."""
     from universality.matching import Match
     from universality.statistics import Calibration
 
     calibrated = folder.calibration(comparison.name)
-    found = Calibration.load(calibrated)
-    pairs, logit_r = pair_frame(found), logit_of_pairs(folder, comparison)
-    files = _export_match(calibrated, found.match, comparison.sides, stores, decode, calibration=pairs, logit_r=logit_r)
+    calibration = Calibration.load(calibrated)
+    pairs, logit_r = pair_frame(calibration), logit_of_pairs(folder, comparison)
+    columns = {"calibration": pairs, "logit_r": logit_r}
+    files = _export_match(calibrated, calibration.match, comparison.sides, stores, decode, **columns)
     by_weights: list[tuple[Path, bool]] = []
     if logit_r is not None:  # the stores hold logit weights
         by_weights.append((folder.logit_match(comparison.name), True))
@@ -74,73 +87,76 @@ def _export_matches(
         by_weights.append((folder.decoder_match(comparison.name), False))
     for source, by_logit in by_weights:
         other = Match.load(source)
-        known = {"calibration": ceilings(other, pairs), "logit_r": other.scores if by_logit else None}
-        files += _export_match(source, other, comparison.sides, stores, decode, **known)
+        columns = {"calibration": ceilings(other, pairs), "logit_r": other.scores if by_logit else None}
+        files += _export_match(source, other, comparison.sides, stores, decode, **columns)
     return files
 
 
 def ceilings(match: "Match", pairs: "pd.DataFrame") -> "pd.DataFrame":
-    """The features' own ceilings for the pairs of another match, NaN where they are not known.
+    """Return the features' own ceilings for the pairs of another match, NaN where they are not known.
 
     A ceiling belongs to a feature and not to a pair, so it is the same whoever the partner is.
     """
     frame = match.to_frame()[["row", "col"]]
     for name, side in (("ceiling_a", "row"), ("ceiling_b", "col")):
-        known = pairs.drop_duplicates(side).set_index(side).get(name)
-        frame[name] = np.nan if known is None else frame[side].map(known)
+        of_feature = pairs.drop_duplicates(side).set_index(side).get(name)
+        frame[name] = np.nan if of_feature is None else frame[side].map(of_feature)
     return frame
 
 
 def _export_match(
-    source: Path, match: Any, sides: tuple[str, str], stores: Sequence[FeatureStore], decode: Any, **known: Any
+    source: Path, match: Any, sides: tuple[str, str], stores: Sequence[Described], decode: Any, **columns: Any
 ) -> list[Path]:
     from universality.export import match_graph, match_table, write_graph
 
-    table = match_table(match, *stores, decode=decode, k=TOP_TOKENS, **known)
+    table = match_table(match, *stores, decode=decode, k=TOP_TOKENS, **columns)
     graph = match_graph(match, *stores, pairs=table, names=sides, decode=decode, k=TOP_TOKENS)
     return [*_write_table(table, source), *write_graph(graph, source.with_suffix(""))]
 
 
-def pair_frame(found: "Calibration") -> "pd.DataFrame":
-    """``Calibration.to_frame()`` with the held-out score of each feature's nearest partner."""
-    best = {"row_nearest_held_out": found.best_col_held_out[found.match.rows],
-            "col_nearest_held_out": found.best_row_held_out[found.match.cols]}  # fmt: skip
-    return found.to_frame().assign(**best)
+def pair_frame(calibration: "Calibration") -> "pd.DataFrame":
+    """Return ``Calibration.to_frame()`` with the held-out score of each feature's nearest partner."""
+    matched = calibration.match
+    return calibration.to_frame().assign(
+        row_nearest_held_out=calibration.best_col_held_out[matched.rows],
+        col_nearest_held_out=calibration.best_row_held_out[matched.cols],
+    )
 
 
 def logit_of_pairs(folder: RunFolder, comparison: Comparison) -> NDArray[np.float32] | None:
-    """[n_pairs] r of the logit weights of the pairs that were matched by activation; None where there are none."""
+    """Read the logit-weight r [n_pairs] of pairs matched by activation; None without logit weights."""
     with np.load(folder.similarity(comparison.name), allow_pickle=False) as file:
         return file["logit"] if "logit" in file.files else None
 
 
-def _export_families(source: Path, model: str, stores: Sequence[FeatureStore], decode: Any) -> list[Path]:
+def _export_families(source: Path, model: str, stores: Sequence[Described], decode: Any) -> list[Path]:
     from universality.export import annotate, write_graph
     from universality.family import Families
 
-    found = Families.load(source)
-    graph = annotate(found.graph, stores, names=[model] * len(stores), decode=decode, k=TOP_TOKENS)
+    families = Families.load(source)
+    graph = annotate(families.graph, stores, names=[model] * len(stores), decode=decode, k=TOP_TOKENS)
     edges = source.with_suffix(".edges.csv")
     return [
-        *_write_table(found.to_frame(), edges),
-        *_write_table(found.families_frame(), source.with_suffix(".families.csv")),
+        *_write_table(families.to_frame(), edges),
+        *_write_table(families.families_frame(), source.with_suffix(".families.csv")),
         *write_graph(graph, source.with_suffix(""), ".graph.json"),
     ]
 
 
 def _export_partite(config: Config, folder: RunFolder, opened: Any, decode: Any) -> list[Path]:
-    """Three models or more at the headline's width, in one graph."""
+    """Export three or more models at the headline's width as one graph."""
     from universality.export import annotate, partite_graph, write_graph
     from universality.statistics import Calibration
 
     width, names = headline_width(config), config.models.names
-    found, pairs = {}, {}
+    matches, pairs = {}, {}
     for c in comparisons(config, folder):
         if c.of == "models" and c.width == width:
-            found[c.models] = Calibration.load(folder.calibration(c.name))
-            pairs[c.models] = found[c.models].to_frame().assign(logit_r=_or_nan(logit_of_pairs(folder, c)))
+            calibration = Calibration.load(folder.calibration(c.name))
+            matches[c.models] = calibration.match
+            pairs[c.models] = calibration.to_frame().assign(logit_r=_or_nan(logit_of_pairs(folder, c)))
     stores = opened(*(folder.store(name, width, config.saes.seeds[0]) for name in names))
-    graph = partite_graph({models: one.match for models, one in found.items()}, pairs)
+    graph = partite_graph(matches, pairs)
     graph = annotate(graph, stores, names=names, decode=decode, k=TOP_TOKENS)
     return write_graph(graph, folder.root / "matches" / f"{'-'.join(names)}.w{width}.activation")
 
@@ -150,7 +166,7 @@ def _or_nan(values: NDArray[np.float32] | None) -> NDArray[np.float32] | float:
 
 
 def _write_table(table: Any, path: Path) -> list[Path]:
-    """CSV, and Parquet where pyarrow is installed."""
+    """Write a table as CSV, and as Parquet where pyarrow is installed."""
     from universality.export import write_csv, write_parquet
 
     files = [write_csv(table, path.with_suffix(".csv"))]

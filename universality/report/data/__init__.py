@@ -1,13 +1,12 @@
-"""What a report is made of: plain values, no stores and no models, so that anything can fill them.
+"""Contents of a report as plain values, without stores or models.
 
-NaN stands for a number that is not known, None for a part that was not done. Correlations are Pearson's r; *A* is the
-model whose features are counted, *B* the one that they seek partners in.
+NaN means that a number is not known, None that a part was not done. Correlations are Pearson's r. *A* is the model
+whose features are counted, *B* the model in which they have partners.
 """
 
-from universality.report.data.model_pairs import Pairing, SharedRow
 from universality.report.data.page import PAGE_WIDTH, Caption, FileLink, Picture, Report, Section
 from universality.report.data.pairs import Example, FeatureCard, Pair, PairGroup
-from universality.report.data.samples import NAN, THRESHOLDS, Headline, Population, Role, Sample, sample
+from universality.report.data.samples import LEAST_DIFFERENCE, NAN, Headline, Population, Role, Sample, sample
 from universality.report.data.tables import (
     ConceptRow,
     ControlRow,
@@ -15,11 +14,15 @@ from universality.report.data.tables import (
     FamilyTable,
     LanguageModel,
     LanguageModels,
+    Pairing,
     SaeQuality,
+    SharedRow,
     WidthRow,
 )
+from universality.statistics.calibration import THRESHOLDS
 
 __all__ = [
+    "LEAST_DIFFERENCE",
     "NAN",
     "PAGE_WIDTH",
     "THRESHOLDS",

@@ -1,21 +1,29 @@
-"""The page: pictures, files, and everything together."""
+"""Contents of a page: pictures, files, and the whole report."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from universality.report.data.model_pairs import Pairing, SharedRow
 from universality.report.data.pairs import PairGroup
 from universality.report.data.samples import Headline
-from universality.report.data.tables import ConceptRow, ControlRow, FamilyTable, LanguageModels, SaeQuality, WidthRow
+from universality.report.data.tables import (
+    ConceptRow,
+    ControlRow,
+    FamilyTable,
+    LanguageModels,
+    Pairing,
+    SaeQuality,
+    SharedRow,
+    WidthRow,
+)
 
 Section = Literal["answer", "widths", "concepts", "pairs", "families", "training"]
 PAGE_WIDTH = 6.9
-"""Inches: two columns of print, and the full width of the page."""
+"""Inches; two columns of print, and the full width of the page."""
 
 
 @dataclass(frozen=True)
 class Caption:
-    """What a picture shows and what to see in it (text), and the same for who cannot see it (alt)."""
+    """Caption of a picture: what it shows and what to look at (text), and a description for screen readers (alt)."""
 
     text: str
     alt: str
@@ -28,15 +36,15 @@ class Picture:
     Parameters
     ----------
     name
-        File name without its ending: letters, digits, - and _.
+        File name without ending: letters, digits, - and _.
     section
-        Where the report puts it.
-    caption
-        Beneath it.
+        Section of the report that shows it.
+    title, caption
+        Text below the picture.
     png, svg
-        The files' bytes.
+        Contents of the files.
     width
-        Inches in print.
+        Width in print, in inches.
     """
 
     name: str
@@ -50,7 +58,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class FileLink:
-    """A file of the run: its path relative to the report's folder, and what it holds."""
+    """A file of the run: its path relative to the report's folder, and its contents."""
 
     path: str
     what: str
@@ -63,27 +71,27 @@ class Report:
     Parameters
     ----------
     title
-        Of the study.
+        Name of the study.
     headline
         The comparison that answers the question.
     facts
         (name, value) rows on the run: hook, seeds, versions, hashes …
     commands
-        That make it again, one a line.
+        Commands that reproduce the run.
     models, widths, saes
-        Language models; one row a width; SAEs beyond those of ``widths`` (the ceiling's).
+        Language models; one row per width; SAEs that are not in ``widths``, such as those of the ceiling.
     concepts, pairs, families
         Tables and examples.
     pictures
-        Any number; each goes to its section.
+        Any number of pictures; each is shown in its section.
     files
-        Where everything lies.
+        Links to files of the run.
     warnings, limits
         Lines to add to those that follow from the numbers.
     controls
-        Everything that was matched, beside what chance gives.
+        All comparisons of the run, beside what chance gives.
     pairings, shared
-        Of three models or more: every two of them, and how many features are found in how many.
+        With three or more models: every pair of them, and features found in several.
     explorer
         Whether the explorer's data files are written beside the page (``universality.report.explorer``).
     """

@@ -7,18 +7,18 @@ from universality.report.data.samples import NAN
 
 @dataclass(frozen=True)
 class Example:
-    """A stretch of text around a token on which a feature fires.
+    """An excerpt of text around a token on which a feature fires.
 
     Parameters
     ----------
     tokens, activations
         Strings, and the feature's activation on each (NaN or 0: silent).
     focus
-        Index of the token that it is shown for.
+        Index of the token that the excerpt is shown for.
     kind
-        Of the document.
+        Kind of the document.
     partner_activation
-        The partner's activation on that token.
+        Activation of the partner on the token in focus.
     """
 
     tokens: tuple[str, ...]
@@ -29,22 +29,22 @@ class Example:
 
     @property
     def activation(self) -> float:
-        """On the token in focus."""
+        """Activation on the token in focus."""
         return self.activations[self.focus]
 
 
 @dataclass(frozen=True)
 class FeatureCard:
-    """One feature as a pair shows it.
+    """One feature of a pair.
 
     Parameters
     ----------
     index
-        In its dictionary.
+        Index in the dictionary.
     density
         Share of tokens on which it fires.
     kind, purity
-        The kind that holds most of its activation, and how much.
+        Kind of text with most of its activation, and the share that falls on it.
     promotes
         Tokens whose logits it raises most.
     examples
@@ -77,7 +77,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairGroup:
-    """Pairs under one heading: the best, some from the middle, the worst."""
+    """Pairs under one heading, such as those with the highest r."""
 
     title: str
     note: str

@@ -1,18 +1,28 @@
-"""The tables of a report: language models, SAEs, widths, concepts, families."""
+"""Rows of a report's tables: language models, SAEs, widths, controls, concepts, families, and
+comparisons of three or more models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from universality.report.data.samples import NAN
+from universality.statistics import CalibrationSummary
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """One language model: where it comes from, the seeds of its weights and its data order, and its loss.
+    """One language model.
 
-    The loss is in nats a token, on held-out text. ``held_out`` counts the study's held-out documents, ``seen`` those of
-    them that the model was trained on; None where that is not known.
+    Parameters
+    ----------
+    name, source
+        Name in the study, and where the model comes from.
+    init_seed, order_seed
+        Seeds of its initial weights and of its data order; None where not known.
+    loss
+        Loss on held-out text, in nats a token.
+    held_out, seen
+        Held-out documents of the study, and those of them that the model was trained on; None where not known.
     """
 
     name: str
@@ -26,7 +36,7 @@ class LanguageModel:
 
 @dataclass(frozen=True)
 class LanguageModels:
-    """All of them, beside what counting tokens (unigram) and pairs of them (bigram) achieves, in nats a token."""
+    """All language models, beside the losses of a unigram and a bigram model, in nats a token."""
 
     rows: tuple[LanguageModel, ...]
     unigram: float = NAN
@@ -40,15 +50,15 @@ class SaeQuality:
     Parameters
     ----------
     model, width, seed
-        Whose it is.
+        Model, width and seed of the SAE.
     alive
         Features that fire at least once.
     explained_variance, l0
-        Share of the variance; features that fire on a token.
+        Explained share of the variance; mean number of features that fire on a token.
     loss_recovered
-        (ablated - spliced) / (ablated - clean), ablated to ``ablation``.
+        (ablated - spliced) / (ablated - clean) of the model's loss, with activations ablated to zero.
     typical_explained_variance
-        That of the median token.
+        Explained variance of the median token.
     """
 
     model: str
@@ -73,38 +83,15 @@ class WidthRow:
     Parameters
     ----------
     width, a, b
-        The dictionaries.
-    n_pairs, n_living, n_scored
-        Matched pairs, A's living features, and those of them whose pair has a held-out r.
-    chosen, held_out
-        Median r on the half that chose and on the half that reports, of A's living features; one without a score lies
-        below every score.
-    share_significant, share_within_kinds, shares
-        Of A's living features: q at most the level, under the first null and under that within kinds; held-out r
-        of at least each of ``THRESHOLDS``.
-    null_median, null_q95
-        Of the matched scores on re-paired text.
-    gap
-        Bound on what the assignment's sum falls short of the best; None where nothing is optimised.
-    collisions
-        Features of A that would lose their best partner if each could be had once; None if not counted.
+        Width of the dictionaries, and quality of the SAE of each side.
+    summary
+        Numbers of the matching.
     """
 
     width: int
     a: SaeQuality
     b: SaeQuality
-    n_pairs: int
-    chosen: float = NAN
-    held_out: float = NAN
-    share_significant: float = NAN
-    share_within_kinds: float = NAN
-    shares: tuple[float, ...] = (NAN, NAN)
-    null_median: float = NAN
-    null_q95: float = NAN
-    gap: float | None = None
-    collisions: int | None = None
-    n_living: int = 0
-    n_scored: int = 0
+    summary: CalibrationSummary
 
 
 @dataclass(frozen=True)
@@ -114,46 +101,39 @@ class ControlRow:
     Parameters
     ----------
     name, of
-        Of the comparison; what was matched, in words.
-    n_pairs, n_living, n_scored, chosen, held_out, null_median, null_q95, share_significant, share_within_kinds
-        As in ``WidthRow``.
+        Name of the comparison, and what was matched, in words.
+    summary
+        Numbers of the matching.
     """
 
     name: str
     of: str
-    n_pairs: int
-    chosen: float = NAN
-    held_out: float = NAN
-    null_median: float = NAN
-    null_q95: float = NAN
-    share_significant: float = NAN
-    share_within_kinds: float = NAN
-    n_living: int = 0
-    n_scored: int = 0
+    summary: CalibrationSummary
 
 
 @dataclass(frozen=True)
 class ConceptRow:
-    """The feature of A that knows a kind of text best, and its partner in B.
+    """The feature of A that detects a kind of text best, and its partner in B.
 
     Parameters
     ----------
     kind, n_tokens, n_groups
-        The kind, its tokens in the stores, and the works that they were cut from.
+        The kind, its tokens in the stores, and the number of works that they come from.
     feature, partner
-        Indices; partner None if it has none.
+        Indices; partner None if the feature has none.
     f1, precision, recall
-        Of the feature for the kind.
+        Scores of the feature as a detector of the kind.
     partner_f1
-        Of the partner.
+        F1 of the partner.
     partner_is_best
-        Whether the partner is B's own best feature for the kind; None if unknown.
+        Whether the partner is the best feature of B for the kind; None if unknown.
     chosen, held_out, ci_low, ci_high, q, logit_r
-        The pair's activation r on both halves, an interval for the latter, its q-value, and its logit-weight r.
+        Activation r of the pair on both halves, an interval of the latter, its q-value, and its logit-weight r.
     neuron_r
-        r of the feature with the most similar neuron of its own model, where it was measured.
+        r of the feature with the most similar neuron of its own model, where measured.
     known_by, most_alike, most_alike_held_out
-        How many features of A know the kind well, the one among them that has the most similar partner, and its r.
+        Number of features of A that detect the kind well, the one among them with the most similar partner, and the
+        held-out r of that pair.
     tokens_a, tokens_b
         Tokens on which feature and partner fire most.
     ceiling_a, ceiling_b
@@ -195,16 +175,17 @@ class FamilyLevel:
     width, eligible
         Features, and those that fire often enough to take part.
     novel_share, merged
-        Towards the narrower width: share without a parent; features with two or more.
+        Towards the narrower width: share of features without a parent; features with two or more parents.
     split, childless, children_per_parent
-        Towards the wider width: features with two or more children; with none; mean over those with any.
+        Towards the wider width: features with two or more children; features without children; mean number of children
+        of the others.
     tree_children_per_parent
         The same mean where each child counts for its best parent only.
     absorbed_share, merge_rate
-        Towards the narrower width: share whose parent is silent where they fire; of those with parents, share with two
-        or more.
+        Towards the narrower width: share of features whose parent is silent where they fire; share of features with
+        two or more parents among those with any.
     edges_in, chance_edges_in
-        Edges from the narrower width, and how many re-paired text gives.
+        Edges from the narrower width, and the number found on re-paired text.
     """
 
     width: int
@@ -222,14 +203,61 @@ class FamilyLevel:
 
     @classmethod
     def from_summary(cls, level: Mapping[str, Any]) -> "FamilyLevel":
-        """From one of ``Families.summary()["levels"]``; keys that it lacks stay None."""
+        """Make a level from one of ``Families.summary()["levels"]``; missing keys become None."""
         names = [name for name in cls.__dataclass_fields__ if level.get(name) is not None]
         return cls(**{name: level[name] for name in names})
 
 
 @dataclass(frozen=True)
 class FamilyTable:
-    """How the features of one model split as the dictionary grows."""
+    """Families of one model by width."""
 
     model: str
     levels: tuple[FamilyLevel, ...]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """One of several comparisons.
+
+    Parameters
+    ----------
+    a, b
+        Names of the two sides.
+    page
+        Path of the comparison's page, relative to the page with the link; None on that page itself.
+    row
+        Matching at the headline width.
+    """
+
+    a: str
+    b: str
+    page: str | None
+    row: WidthRow
+
+
+@dataclass(frozen=True)
+class SharedRow:
+    """Features found in several models.
+
+    Parameters
+    ----------
+    least
+        Held-out r from which a partner counts.
+    in_models
+        Groups of partners with a feature of all models, of all but one … of two.
+    alone
+        Living features in no group.
+    agreeing
+        Groups whose members are all partners of each other.
+    cycles_tried, cycles_closed
+        Cycles from a feature to its partner in a second model, on to a third and back to the first; the share that
+        ends where it began, NaN without any.
+    """
+
+    least: float
+    in_models: tuple[int, ...]
+    alone: int
+    agreeing: int
+    cycles_tried: int
+    cycles_closed: float

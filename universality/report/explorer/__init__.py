@@ -1,7 +1,7 @@
-"""The explorer's scripts, and the data files that they read.
+"""Scripts of the explorer, and the data files that they read.
 
-A page opened from disk may not fetch, so data are scripts: ``data/NAME.js`` calls ``universality.add("NAME", …)`` and
-is added to the page when a view first needs it. Long columns are little-endian arrays in base64, the rest is JSON.
+A page opened from disk may not fetch, so data files are scripts: ``data/NAME.js`` calls ``universality.add("NAME", …)``
+and is added to the page when a view first needs it. Long columns are little-endian arrays in base64, the rest is JSON.
 """
 
 import base64
@@ -18,37 +18,43 @@ from universality.report.visible_tokens import pieces, shorten, visible
 
 PARTS = ("core", "pairs", "pair", "families", "heatmap", "map", "start")
 LONGEST = 160
-"""Characters of a token that are shown: some tokenizers hold pages of spaces."""
+"""Characters of a token that are shown at most: some tokenizers have tokens with pages of spaces."""
 _TYPES = {"f4": "<f4", "i4": "<i4", "i2": "<i2", "i1": "i1", "u1": "u1"}
 
 
 def explorer_script() -> str:
-    """The script as one text; its parts share a scope of their own."""
+    """Join the scripts into one, with a scope of its own."""
     folder = Path(__file__).parent
     parts = [(folder / f"{part}.js").read_text(encoding="utf-8") for part in PARTS]
     return "(() => {\n" + "\n".join(parts) + "})();\n"
 
 
-def packed(values: ArrayLike, kind: str) -> dict[str, str]:
-    """A column as the script unpacks it: ``f4 i4 i2 i1 u1``, row-major."""
-    content = np.ascontiguousarray(values, dtype=_TYPES[kind]).tobytes()
-    return {"type": kind, "base64": base64.b64encode(content).decode("ascii")}
+def packed(values: ArrayLike, dtype: str) -> dict[str, str]:
+    """Encode a column for the script, row-major; ``dtype`` is one of ``f4 i4 i2 i1 u1``.
+
+    Examples
+    --------
+    >>> packed([1, 2], "i2")
+    {'type': 'i2', 'base64': 'AQACAA=='}
+    """
+    content = np.ascontiguousarray(values, dtype=_TYPES[dtype]).tobytes()
+    return {"type": dtype, "base64": base64.b64encode(content).decode("ascii")}
 
 
 def write_data(folder: str | Path, name: str, value: Any) -> Path:
-    """Write ``folder/data/NAME.js``, whole or not at all; NaN becomes null, everything beyond ASCII is escaped."""
+    """Write ``folder/data/NAME.js`` atomically; characters beyond ASCII are escaped, and NaN is refused."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     content = f'universality.add("{name}",{text});\n'.encode("ascii")
     return write_bytes(Path(folder) / "data" / f"{name}.js", content)
 
 
 class Words:
-    """Texts that a page shows, each once: places in ``texts`` stand for them.
+    """Texts that a page shows, each stored once and referred to by its place in ``texts``.
 
     Parameters
     ----------
     decode
-        Token ids to one string each; bytes that are no character as ``surrogateescape`` writes them.
+        Function from token ids to one string each; bytes that form no character are surrogate escapes.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], Sequence[str]]) -> None:
@@ -60,47 +66,46 @@ class Words:
         self._odd: dict[int, bool] = {}
 
     def token(self, token: int) -> int:
-        """The place of one token's text."""
+        """Return the place of one token's text."""
         if token not in self._of_token:
-            text = self._decode([token])[0][: LONGEST + 1]
+            text = self._decode([token])[0][: LONGEST + 1]  # one more than is shown, so that shorten marks the cut
             self._of_token[token] = self._place(visible(text, alone=False))
         return self._of_token[token]
 
     def context(
         self, tokens: Sequence[int], focus: int, *columns: Sequence[int]
     ) -> tuple[list[int], int, list[list[int]]]:
-        """A stretch of text: places, where the focus is, and each column's largest value in every place.
+        """Return the places of an excerpt, the place in focus, and the largest value of each column at every place.
 
-        There are fewer places than tokens where a character was cut between tokens and is put together again.
+        There are fewer places than tokens where tokens split a character, which is joined again.
         """
         places: list[int] = []
-        kept: list[list[int]] = [[] for _ in columns]
+        values: list[list[int]] = [[] for _ in columns]
         at = start = 0
         while start < len(tokens):
             for place, length in self._run(tokens, start):
                 if start <= focus < start + length:
                     at = len(places)
                 places.append(place)
-                for column, some in zip(columns, kept, strict=True):
-                    some.append(column[start] if length == 1 else max(column[start : start + length]))
+                for column, of_places in zip(columns, values, strict=True):
+                    of_places.append(column[start] if length == 1 else max(column[start : start + length]))
                 start += length
-        return places, at, kept
+        return places, at, values
 
     def _run(self, tokens: Sequence[int], start: int) -> list[tuple[int, int]]:
-        """(place, tokens in it) of one whole token, or of all up to the next whole one."""
+        """Return (place, number of tokens) of one whole token, or of all tokens up to the next whole one."""
         stop = start
         while stop < len(tokens) and self._is_odd(tokens[stop]):
             stop += 1
         if stop == start:
             return [(self.token(tokens[start]), 1)]
         run = tuple(tokens[start:stop])
-        if run not in self._of_run:
-            found = pieces(self._decode(run))
-            self._of_run[run] = [(self._place(piece.text), len(piece.tokens)) for piece in found]
+        if run not in self._of_run:  # runs recur often; joining one needs a decoder for every token in it
+            self._of_run[run] = [(self._place(piece.text), len(piece.tokens)) for piece in pieces(self._decode(run))]
         return self._of_run[run]
 
     def _is_odd(self, token: int) -> bool:
-        """Whether the token may belong to a character that its neighbours complete."""
+        """Return whether the token may hold a part of a character that its neighbours complete."""
         if token not in self._odd:
             self._odd[token] = any("\ud800" <= c <= "\udfff" for c in self._decode([token])[0])
         return self._odd[token]

@@ -1,5 +1,5 @@
 "use strict";
-// Data come in script files (browsers refuse fetch on file://): each calls universality.add(name, value) once.
+// Data are script files, since browsers refuse fetch on file://; each calls universality.add(name, value) once.
 const waiting = new Map();
 globalThis.universality = {
   add(name, value) { waiting.get(name)?.done(unpack(value)); },
@@ -13,7 +13,7 @@ function load(name) {
       const script = document.createElement("script");
       script.src = `data/${name}.js`;
       script.addEventListener("load", () => script.remove());
-      script.addEventListener("error", () => failed(new Error(`data/${name}.js is not there or not whole`)));
+      script.addEventListener("error", () => failed(new Error(`data/${name}.js is missing or truncated`)));
       document.head.append(script);
     });
     waiting.set(name, entry);
@@ -21,7 +21,7 @@ function load(name) {
   return waiting.get(name).promise;
 }
 
-// {"type": "f4", "base64": …} anywhere but in lists becomes a typed array; the rest stays.
+// Turns {"type": "f4", "base64": …} into a typed array wherever it stands, except within lists.
 const ARRAYS = {f4: Float32Array, i4: Int32Array, i2: Int16Array, i1: Int8Array, u1: Uint8Array};
 function unpack(value) {
   if (Array.isArray(value) || value === null || typeof value !== "object") return value;
@@ -34,28 +34,28 @@ function unpack(value) {
   return value;
 }
 
-// Elements: text goes in as text, so nothing from a token becomes markup.
+// Elements: strings are added as text nodes, so no token can become markup.
 function el(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  set(made, attributes);
-  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
-  return made;
+  const element = document.createElement(tag);
+  set(element, attributes);
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  return element;
 }
 function svg(tag, attributes = {}, ...children) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  set(made, attributes);
-  made.append(...children.flat());
-  return made;
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  set(element, attributes);
+  element.append(...children.flat());
+  return element;
 }
-function set(made, attributes) {
+function set(element, attributes) {
   for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (name === "style") for (const [key, v] of Object.entries(value)) made.style.setProperty(key, v);
-    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value === true ? "" : value);
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "style") for (const [key, v] of Object.entries(value)) element.style.setProperty(key, v);
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value === true ? "" : value);
   }
 }
 
-// Numbers as the report prints them; "–" where there is none.
+// Numbers as the report prints them; "–" for a missing number.
 const known = (x) => x !== null && x !== undefined && Number.isFinite(x);
 const minus = (text) => text.replace("-", Number(text) === 0 ? "" : "−"); // a zero is never negative
 const fixed = (x, digits = 2) => known(x) ? minus(x.toFixed(digits)) : "–";
@@ -63,24 +63,24 @@ const whole = (x) => known(x) ? x.toLocaleString("en-US") : "–";
 const small = (x) => !known(x) ? "–" : x === 0 || x >= 0.001 ? fixed(x, 3) : minus(x.toExponential(0));
 const percent = (x, digits = 0) => known(x) ? `${(100 * x).toFixed(digits)}%` : "–";
 
-// A token by itself: spaces marked, nothing as (empty), a lone combining mark on a dotted circle.
+// A single token: spaces are marked, an empty string is "(empty)", a lone combining mark stands on a dotted circle.
 function marked(text) {
   const shown = text.replaceAll(" ", "␣") || "(empty)";
   return /^\p{M}/u.test(shown) ? `◌${shown}` : shown;
 }
-// Written-out bytes and code points keep their order among letters of any direction.
+// Isolates written-out bytes and code points from right-to-left letters around them.
 const isolated = (text) => text.split(/((?:\\x[0-9A-F]{2}|U\+[0-9A-F]{4,6})+)/).map((part, i) => i % 2 ? el("bdi", {class: "esc", dir: "ltr"}, part) : part);
 const chip = (text) => el("bdi", {class: "tok", dir: "auto"}, isolated(marked(text)));
 const chips = (words, ids) => [...ids].filter((id) => id >= 0).flatMap((id) => [chip(words[id]), " "]);
 const bdi = (text) => el("bdi", {}, text);
 
-// Views: a hash like #pair/12 or #explore/pairs?q=hebrew shows one; any other the report.
+// Views: hashes like #pair/12 or #explore/pairs?q=hebrew select one; any other hash shows the report.
 const VIEWS = [];
 let leaving = () => {};
 function parse(hash) {
   const [path, query = ""] = hash.replace(/^#/, "").split("?");
   let parts = [];
-  try { parts = path.split("/").map(decodeURIComponent); } catch { /* a stray percent sign: no view */ }
+  try { parts = path.split("/").map(decodeURIComponent); } catch { /* a stray percent sign selects no view */ }
   return {parts, query: new URLSearchParams(query)};
 }
 async function route() {
@@ -95,7 +95,7 @@ async function route() {
   for (const link of document.querySelectorAll(".views a"))
     link.toggleAttribute("aria-current", view ? view.tab === link.dataset.view : link.dataset.view === "report");
   for (const link of document.querySelectorAll(".views a[aria-current]")) link.setAttribute("aria-current", "page");
-  // the pages of other comparisons open at the same view
+  // links to the pages of other comparisons open the same view
   for (const link of document.querySelectorAll(".others a")) link.hash = parts[0] === "explore" ? `explore/${parts[1]}` : "";
   if (!view) {
     explorer.dataset.shows = "";
@@ -108,7 +108,7 @@ async function route() {
   try {
     const index = await load("index");
     const shown = await view.show(index, parts, query);
-    if (mine !== route.number) return;  // another view was asked for meanwhile
+    if (mine !== route.number) return;  // another view was requested meanwhile
     done();
     explorer.replaceChildren(...shown.nodes);
     leaving = shown.leave ?? leaving;
@@ -119,13 +119,13 @@ async function route() {
   } catch (error) {
     if (mine !== route.number) return;
     done();
-    explorer.replaceChildren(missing("This part cannot be shown", `${error.message}.`));
+    explorer.replaceChildren(missing("This view cannot be shown", `${error.message}.`));
   }
 }
 const heading = (...text) => el("h1", {tabindex: "-1"}, ...text);
 const missing = (title, text) => el("div", {class: "warnings", role: "note"}, el("h1", {tabindex: "-1"}, title), el("p", {}, text));
 
-// Pan and zoom of a square canvas; draw(scale, x, y) shows [x, x + 1 / scale] of the unit square.
+// Panning and zooming of a square canvas; draw(scale, x, y) shows [x, x + 1 / scale] of the unit square.
 function zoomable(canvas, draw) {
   let scale = 1, x = 0, y = 0, asked = false, held = null;
   const redraw = () => {
@@ -173,7 +173,7 @@ function zoomable(canvas, draw) {
   };
 }
 const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-// From no resemblance to all of it: readable on white and on black, told apart by every kind of sight.
+// From r = 0 to 1: readable on white and on black, distinguishable with every common type of colour vision.
 const SEQUENTIAL = [[160, 160, 160], [230, 159, 0], [0, 158, 115], [0, 114, 178]];
 function shade(r) {
   if (!known(r)) return "rgb(128 128 128)";

@@ -1,4 +1,4 @@
-// Families: nodes of all widths in one numbering; every node knows its heaviest parent.
+// Families: nodes of all widths are numbered together; each node stores its heaviest parent.
 const tokensOf = (grown, node) => grown.tokens.subarray(grown.shown * node, grown.shown * (node + 1));
 const levelOf = (grown, node) => grown.starts.findLastIndex((start) => start <= node);
 function ancestors(grown, node) {
@@ -10,7 +10,7 @@ function familyLink(index, grown, which, node) {
   const level = levelOf(grown, node), feature = node - grown.starts[level];
   return el("a", {href: `#family/${encodeURIComponent(index.models[which])}/${level}/${feature}`}, `${whole(grown.widths[level])}/${feature}`);
 }
-// Children by the tree, other parents by the graph, and how many each family holds: made once a model.
+// Adds children in the tree, other parents in the graph, and family sizes; computed once per model.
 function linked(grown) {
   if (grown.children) return grown;
   const n = grown.parent.length;
@@ -24,7 +24,7 @@ function linked(grown) {
     if (!grown.children.has(up)) grown.children.set(up, []);
     grown.children.get(up).push(node);
   }
-  for (const some of grown.children.values()) some.sort((x, y) => grown.weight[y] - grown.weight[x]);
+  for (const children of grown.children.values()) children.sort((x, y) => grown.weight[y] - grown.weight[x]);
   grown.more_child.forEach((child, k) => {
     if (!grown.others.has(child)) grown.others.set(child, []);
     grown.others.get(child).push(grown.more_parent[k]);
@@ -34,24 +34,24 @@ function linked(grown) {
 
 async function showFamilies(index, parts, query) {
   const which = Math.max(0, index.models.indexOf(query.get("model") ?? index.models[0]));
-  if (!index.families[which]) throw new Error("this run has no families: they need dictionaries of two widths or more");
+  if (!index.families[which]) throw new Error("this run has no families, which need dictionaries of two widths or more");
   const [grown, words] = [linked(await load(`families-${which}`)), await load("words")];
   const MOST = 200;
   const roots = Array.from(grown.parent.keys()).filter((node) => grown.parent[node] < 0 && grown.size[node] > 1).sort((x, y) => grown.size[y] - grown.size[x]);
   const list = el("ul", {class: "families"}), count = el("output", {role: "status"});
-  const box = el("input", {type: "search", id: "search", placeholder: "token or kind of the eldest"});
+  const box = el("input", {type: "search", id: "search", placeholder: "token or kind of the root"});
   const draw = () => {
     const wanted = box.value.trim().toLowerCase();
     const holds = (text) => text !== undefined && (text.toLowerCase().includes(wanted) || marked(text).toLowerCase().includes(wanted));
-    const found = roots.filter((node) => !wanted || holds(index.kinds[grown.kind[node]]) || [...tokensOf(grown, node)].some((id) => id >= 0 && holds(words[id])));
-    count.textContent = `${whole(found.length)} families of two or more${found.length > MOST ? `, the largest ${MOST} shown` : ""}`;
-    list.replaceChildren(...found.slice(0, MOST).map((node) => el("li", {}, familyLink(index, grown, which, node), ` ${whole(grown.size[node])} features `, bdi(index.kinds[grown.kind[node]] ?? ""), " ", chips(words, tokensOf(grown, node)))));
+    const matches = roots.filter((node) => !wanted || holds(index.kinds[grown.kind[node]]) || [...tokensOf(grown, node)].some((id) => id >= 0 && holds(words[id])));
+    count.textContent = `${whole(matches.length)} families of two features or more${matches.length > MOST ? `, the largest ${MOST} shown` : ""}`;
+    list.replaceChildren(...matches.slice(0, MOST).map((node) => el("li", {}, familyLink(index, grown, which, node), ` ${whole(grown.size[node])} features `, bdi(index.kinds[grown.kind[node]] ?? ""), " ", chips(words, tokensOf(grown, node)))));
   };
   box.addEventListener("input", draw);
   const models = index.models.map((name, k) => index.families[k] ? el("a", {href: `#explore/families?model=${encodeURIComponent(name)}`, "aria-current": k === which ? "true" : null}, bdi(name)) : null);
   return {
     title: "Families",
-    nodes: [heading("Families of ", bdi(index.models[which])), el("p", {}, "Features of the narrowest dictionaries and what they become in wider ones. Model: ", models.filter(Boolean).flatMap((some) => [some, " "])),
+    nodes: [heading("Families of ", bdi(index.models[which])), el("p", {}, "Features that have no parent, with their descendants in wider dictionaries. Model: ", models.filter(Boolean).flatMap((link) => [link, " "])),
       el("div", {class: "tools"}, el("label", {for: "search"}, "Search"), box, count), list],
     ready: draw,
   };
@@ -65,24 +65,24 @@ async function showFamily(index, parts) {
   if (!(feature >= 0 && feature < grown.widths[level])) throw new Error(`there is no feature ${parts[3]} at level ${parts[2]}`);
   const up = ancestors(grown, node);
   const tree = el("ul", {class: "tree"}, branch(node, 2));
-  function branch(some, open) {
-    const children = grown.children.get(some) ?? [], others = grown.others.get(some) ?? [];
-    const at = levelOf(grown, some), last = at === grown.widths.length - 1;
-    const pair = last && pairs && grown.widths[at] === index.width ? pairs[which ? "col" : "row"].indexOf(some - grown.starts[at]) : -1;
-    const line = [familyLink(index, grown, which, some), " ", bdi(index.kinds[grown.kind[some]] ?? ""), " ", chips(words, tokensOf(grown, some)),
-      el("small", {}, `fires ${whole(grown.count[some])} times`, grown.parent[some] >= 0 && some !== node ? `, weight ${fixed(grown.weight[some])}` : ""),
+  function branch(member, open) {
+    const children = grown.children.get(member) ?? [], others = grown.others.get(member) ?? [];
+    const at = levelOf(grown, member), last = at === grown.widths.length - 1;
+    const pair = last && pairs && grown.widths[at] === index.width ? pairs[which ? "col" : "row"].indexOf(member - grown.starts[at]) : -1;
+    const line = [familyLink(index, grown, which, member), " ", bdi(index.kinds[grown.kind[member]] ?? ""), " ", chips(words, tokensOf(grown, member)),
+      el("small", {}, `fires ${whole(grown.count[member])} times`, grown.parent[member] >= 0 && member !== node ? `, weight ${fixed(grown.weight[member])}` : ""),
       pair >= 0 ? [" ", el("a", {href: `#pair/${pair}`}, `pair ${pair}`)] : null,
-      others.length ? [" also of ", others.flatMap((other) => [familyLink(index, grown, which, other), " "])] : null].flat();
+      others.length ? [" further parents: ", others.flatMap((other) => [familyLink(index, grown, which, other), " "])] : null].flat();
     if (!children.length) return el("li", {}, el("div", {class: "leaf"}, line));
-    const inside = el("ul"), details = el("details", {}, el("summary", {}, el("span", {}, `${whole(grown.size[some] - 1)} below`)), inside);
+    const inside = el("ul"), details = el("details", {}, el("summary", {}, el("span", {}, `${whole(grown.size[member] - 1)} below`)), inside);
     details.addEventListener("toggle", () => { if (details.open && !inside.children.length) inside.append(...children.map((child) => branch(child, open - 1))); });
     details.open = open > 0;
     if (open > 0) inside.append(...children.map((child) => branch(child, open - 1)));
     return el("li", {}, el("div", {class: "leaf"}, line), details);
   }
   const all = (open) => {
-    let some;  // opening makes children, which are then opened too
-    while ((some = [...tree.querySelectorAll("details")].filter((details) => details.open !== open)).length) for (const details of some) {
+    let others;  // opening an item adds its children, which are opened in the next round
+    while ((others = [...tree.querySelectorAll("details")].filter((details) => details.open !== open)).length) for (const details of others) {
       details.open = open;
       details.dispatchEvent(new Event("toggle"));
     }
@@ -91,9 +91,9 @@ async function showFamily(index, parts) {
     title: `Family of ${index.models[which]} ${grown.widths[level]}/${feature}`,
     nodes: [
       heading("Family of ", bdi(index.models[which]), ` ${whole(grown.widths[level])}/${feature}`),
-      el("p", {}, el("a", {href: `#explore/families?model=${encodeURIComponent(index.models[which])}`}, "all families"), up.length ? " · above it: " : " · it is the eldest", up.flatMap((some) => [familyLink(index, grown, which, some), " "])),
+      el("p", {}, el("a", {href: `#explore/families?model=${encodeURIComponent(index.models[which])}`}, "all families"), up.length ? " · ancestors: " : " · this is the root", up.flatMap((ancestor) => [familyLink(index, grown, which, ancestor), " "])),
       el("p", {class: "tools"}, el("button", {type: "button", onclick: () => all(true)}, "Open all"), el("button", {type: "button", onclick: () => all(false)}, "Close all"),
-        el("span", {class: "hint"}, "a feature's number makes it the top of the tree")),
+        el("span", {class: "hint"}, "select a feature's number to make it the root of the tree")),
       tree,
     ],
   };

@@ -1,11 +1,11 @@
-// The matched matrix: an evenly spaced sample of the pairs, or the best; a cell is one similarity.
+// The similarity matrix of matched features: an evenly spaced sample of the pairs, or the best pairs.
 async function showHeatmap(index, _, query) {
   const [maps, pairs] = await Promise.all([load("heatmap"), load("pairs")]);
   const which = query.get("of") === "best" ? "best" : "sample", {pair, matrix} = maps[which], n = pair.length;
   const [a, b] = index.models, SIDE = 1024;
   const canvas = el("canvas", {width: SIDE, height: SIDE, tabindex: "0", role: "img", class: "square",
     "aria-label": `Heatmap of r between ${n} matched features of ${a} and their partners in ${b}, best first. Keys + and - zoom, arrows move, 0 shows all.`});
-  const read = el("output", {class: "readout", role: "status"}, "Point at a cell, click to open its row's pair.");
+  const read = el("output", {class: "readout", role: "status"}, "Point at a cell to read r; click to open the pair of its row.");
   const image = new ImageData(n, n);
   matrix.forEach((value, k) => image.data.set(diverging(value), 4 * k));
   const source = el("canvas", {width: n, height: n});
@@ -24,8 +24,8 @@ async function showHeatmap(index, _, query) {
   const tab = (name, text) => el("a", {href: `#explore/heatmap${name === "best" ? "?of=best" : ""}`, "aria-current": which === name ? "true" : null}, text);
   return {
     title: "Heatmap",
-    nodes: [heading("The matched matrix"),
-      el("p", {}, "Rows: ", bdi(a), "'s features, best match first. Columns: their partners in ", bdi(b), `, in the same order; ${whole(n)} of ${whole(index.n_pairs)} pairs. `, tab("sample", "evenly spaced"), " · ", tab("best", "the best")),
+    nodes: [heading("Similarity matrix of matched features"),
+      el("p", {}, "Rows: features of ", bdi(a), ", best match first. Columns: their partners in ", bdi(b), `, in the same order; ${whole(n)} of ${whole(index.n_pairs)} pairs. `, tab("sample", "evenly spaced"), " · ", tab("best", "best")),
       el("div", {class: "tools"}, view.buttons, read), canvas,
       el("p", {class: "legend"}, "r from −1 ", el("span", {class: "ramp diverging"}), " to 1")],
     ready: view.redraw,

@@ -1,15 +1,15 @@
-// A map a dictionary, side by side: two maps share no axes, so what links them is the pairing.
+// One map per dictionary, side by side. The maps share no axes; only the pairing links them.
 async function showMap(index) {
   const [pairs, ...maps] = await Promise.all([load("pairs"), load("map-0"), load("map-1")]);
   const SIDE = 720, partner = [["row", "col"], ["col", "row"]];
   const read = el("output", {class: "readout", role: "status"}, "Point at a feature to see its partner; click to open the pair.");
-  let chosen = null;  // a pair
+  let chosen = null;  // index of a pair
   const sides = index.models.map((name, k) => {
     const xy = maps[k].xy, n = xy.length / 2, own = pairs[partner[k][0]];
     const pairOf = new Int32Array(n).fill(-1);
     own.forEach((feature, i) => { pairOf[feature] = i; });
     const canvas = el("canvas", {width: SIDE, height: SIDE, class: "square", tabindex: "0", role: "img",
-      "aria-label": `Map of ${name}'s features: two principal axes of their decoder directions; the field above picks one by its number.`});
+      "aria-label": `Map of ${name}'s features: two principal axes of their decoder directions; the field above selects a feature by number.`});
     const context = canvas.getContext("2d");
     let last = [1, 0, 0];
     const place = (feature) => [0, 1].map((axis) => 0.5 + xy[2 * feature + axis] / 65534 * 0.96);
@@ -58,9 +58,9 @@ async function showMap(index) {
   return {
     title: "Map",
     nodes: [heading("Map of the features"),
-      el("p", {}, "Each dictionary's living features by the first two principal axes of their decoder directions, which hold ", maps.map(({explained}) => percent(explained)).join(" and "),
-        " of the spread. The maps share no axes: a place in one map means nothing in the other; the ring shows the same pair in both."),
-      el("p", {class: "legend"}, "r held out from 0 ", el("span", {class: "ramp sequential"}), " to 1"), el("p", {}, read),
+      el("p", {}, "Living features of each dictionary by the first two principal axes of their decoder directions, which explain ", maps.map(({explained}) => percent(explained)).join(" and "),
+        " of the variance. The maps share no axes, so positions cannot be compared between them; the ring marks the same pair in both."),
+      el("p", {class: "legend"}, "held-out r from 0 ", el("span", {class: "ramp sequential"}), " to 1"), el("p", {}, read),
       el("div", {class: "sides"}, sides.map(({node}) => node))],
     ready() { for (const {view} of sides) view.redraw(); },
   };

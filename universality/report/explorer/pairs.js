@@ -1,10 +1,10 @@
-// The table of all matched pairs: columns are typed arrays, rows are made only where one looks.
+// The table of all matched pairs: columns are typed arrays; only visible rows become elements.
 const ROW = 34, SPARE = 8;
 function columns(index, pairs, words) {
   const [a, b] = index.models, tokens = index.tokens_shown;
   const number = (key, name, text, what) => ({key, name, text: (i) => text(pairs[key][i]), value: (i) => pairs[key][i], what});
-  const said = (key, name, width) => ({
-    key, name, left: true, width, what: "tokens that hold most of its activation",
+  const topTokens = (key, name, width) => ({
+    key, name, left: true, width, what: "tokens that hold most of the feature's activation",
     value: (i) => words[pairs[key][tokens * i]] ?? "",
     text: (i) => chips(words, pairs[key].subarray(tokens * i, tokens * (i + 1))),
   });
@@ -12,18 +12,18 @@ function columns(index, pairs, words) {
   return [
     {key: "pair", name: "pair", value: (i) => i, text: (i) => el("a", {href: `#pair/${i}`}, String(i))},
     number("row", `${a} #`, String, `feature of ${a}`), number("col", `${b} #`, String, `feature of ${b}`),
-    {key: "held_out", name: "r held out", value: (i) => pairs.held_out[i], what: "Pearson's r on documents that chose nothing, with its 95% interval over works",
+    {key: "held_out", name: "held-out r", value: (i) => pairs.held_out[i], what: "Pearson's r on held-out documents, with its 95% interval over works",
      text: (i) => [el("span", {class: "bar", style: {"--r": Math.max(0, pairs.held_out[i] || 0)}}), fixed(pairs.held_out[i]), " ",
        el("small", {}, known(pairs.ci_low[i]) ? `${fixed(pairs.ci_low[i])} to ${fixed(pairs.ci_high[i])}` : "")]},
-    number("score", "r chosen", fixed, "r on the documents that chose the partner"),
-    number("q", `q, ${index.nulls[0] ?? "no null"}`, small, "share of false discoveries among pairs up to this one"),
-    index.nulls.length > 1 ? number("q_kind", "q within kinds", small, "the same against text of the same kind") : null,
+    number("score", "chosen r", fixed, "r on the documents that were used to choose partners"),
+    number("q", `q, ${index.nulls[0] ?? "no null"}`, small, "expected share of false discoveries among this pair and those with a lower q"),
+    index.nulls.length > 1 ? number("q_kind", "q within kinds", small, "q against unrelated text of the same kind") : null,
     index.ceilings[0] ? number("ceiling_a", `ceiling, ${a}`, fixed, `r of ${a}'s feature with its partner in a second SAE of ${a}`) : null,
     index.ceilings[1] ? number("ceiling_b", `ceiling, ${b}`, fixed, `r of ${b}'s feature with its partner in a second SAE of ${b}`) : null,
-    number("logit", "logit r", fixed, "do they write alike"),
-    number("count_a", `${a} fires`, whole, "firings where partners are chosen"), number("count_b", `${b} fires`, whole, "firings where partners are chosen"),
+    number("logit", "logit r", fixed, "correlation of their direct effects on the logits"),
+    number("count_a", `firings, ${a}`, whole, "firings on the documents that were used to choose partners"), number("count_b", `firings, ${b}`, whole, "firings on the documents that were used to choose partners"),
     kind("kind_a", `kind, ${a}`), kind("kind_b", `kind, ${b}`),
-    said("tokens_a", `${a} fires most on`), said("tokens_b", `${b} fires most on`),
+    topTokens("tokens_a", `top tokens, ${a}`), topTokens("tokens_b", `top tokens, ${b}`),
   ].filter(Boolean);
 }
 
@@ -31,11 +31,11 @@ function sorted(n, column, falling) {
   const text = typeof column.value(0) === "string", values = text ? new Array(n) : new Float64Array(n);
   const order = new Uint32Array(n);
   for (let i = 0; i < n; i++) [values[i], order[i]] = [column.value(i), i];
-  const none = text ? (x) => x === "" : (x) => !known(x);
+  const missing = text ? (x) => x === "" : (x) => !known(x);
   const collator = new Intl.Collator();
   return order.sort((i, j) => {
     const x = values[i], y = values[j];
-    if (none(x) || none(y)) return none(x) - none(y) || i - j;
+    if (missing(x) || missing(y)) return missing(x) - missing(y) || i - j;
     const rising = text ? collator.compare(x, y) : x - y;
     return (falling ? -rising : rising) || i - j;
   });
@@ -56,7 +56,7 @@ function searched(order, query, index, pairs, words) {
   });
 }
 
-let lastOrder = null;  // what the table showed, for "next" in the view of a pair
+let lastOrder = null;  // order of the table's last state, for "next" in the view of a pair
 async function showPairs(index, _, query) {
   const [pairs, words] = await Promise.all([load("pairs"), load("words")]);
   const n = index.n_pairs, shown = columns(index, pairs, words);
@@ -67,8 +67,8 @@ async function showPairs(index, _, query) {
   const count = el("output", {role: "status"});
   const box = el("input", {type: "search", id: "search", placeholder: "token, kind or feature number", value: state.q, "aria-describedby": "found"});
   count.id = "found";
-  const heads = shown.map((some) => el("th", {scope: "col", class: some.left ? "left" : null, title: some.what},
-    el("button", {type: "button", onclick: () => sortBy(some)}, some.name)));
+  const heads = shown.map((candidate) => el("th", {scope: "col", class: candidate.left ? "left" : null, title: candidate.what},
+    el("button", {type: "button", onclick: () => sortBy(candidate)}, candidate.name)));
   const body = el("tbody"), above = el("tr", {class: "space", "aria-hidden": "true"}, el("td", {colspan: shown.length})), below = above.cloneNode(true);
   const table = el("table", {class: "pairs", "aria-rowcount": n + 1}, el("caption", {class: "unseen"}, "All matched pairs"), el("thead", {}, el("tr", {"aria-rowindex": 1}, heads)), body);
   const scroller = el("div", {class: "virtual", tabindex: "0", role: "region", "aria-label": "Table of pairs; arrow keys move from pair to pair"}, table);
@@ -80,9 +80,9 @@ async function showPairs(index, _, query) {
     if (!state.falling) now.set("up", "");
     history.replaceState(null, "", `#explore/pairs${String(now) && `?${now}`}`);
   }
-  function sortBy(some) {
-    state.falling = some === column ? !state.falling : !some.left;
-    [column, state.sort] = [some, some.key];
+  function sortBy(chosen) {
+    state.falling = chosen === column ? !state.falling : !chosen.left;
+    [column, state.sort] = [chosen, chosen.key];
     all = sorted(n, column, state.falling);
     find();
   }
@@ -103,7 +103,7 @@ async function showPairs(index, _, query) {
     const stop = Math.min(order.length, start + Math.ceil((scroller.clientHeight || 600) / ROW) + 2 * SPARE);
     const rows = [];
     for (let k = start; k < stop; k++) {
-      const cells = shown.map((some) => el("td", {class: some.left ? "left" : null}, some.text(order[k])));
+      const cells = shown.map((cell) => el("td", {class: cell.left ? "left" : null}, cell.text(order[k])));
       rows.push(el("tr", {"aria-rowindex": k + 2, "data-k": k}, cells));
     }
     above.firstChild.style.height = `${start * ROW}px`;
@@ -145,7 +145,7 @@ async function showPairs(index, _, query) {
     nodes: [
       heading("Matched pairs of ", bdi(index.models[0]), " and ", bdi(index.models[1])),
       el("div", {class: "tools"}, el("label", {for: "search"}, "Search"), box, count,
-        el("span", {class: "hint"}, "/ searches, arrow keys move, Enter opens, headings sort")),
+        el("span", {class: "hint"}, "/: search; arrow keys: move; Enter: open; headings: sort")),
       scroller,
     ],
     ready: find,

@@ -1,6 +1,6 @@
-"""Pictures of a study: tables and arrays in, a matplotlib ``Figure`` out, and a caption that says what to see.
+"""Figures of a study: each module draws one type of figure from tables or arrays, and writes its caption.
 
-Nothing here touches pyplot's state or needs a screen.
+Functions return a matplotlib ``Figure``, do not change pyplot's state, and need no screen.
 """
 
 from universality.report.figures.concepts import concept_dots, describe_concepts

@@ -1,4 +1,4 @@
-"""Concepts that a program can check: is Hebrew's feature in one model Hebrew's feature in the other?"""
+"""Figure of concepts that a program can check, such as Hebrew text: do their features match across models?"""
 
 import math
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from universality.corpus.splits import MIN_GROUPS
 from universality.report import published_concepts as published
-from universality.report.caveats import FEW_GROUPS
 from universality.report.data import Caption, ConceptRow
 from universality.report.figures.style import (
     BLUE,
@@ -22,27 +22,30 @@ from universality.report.figures.style import (
     styled,
 )
 from universality.report.formatting import fixed
+from universality.statistics.concept_partners import KNOWS
 
 MOST = 40
-KIND = 30  # widths of the letter n that a kind's name may take
+"""Kinds that are drawn at most."""
+KIND = 30
+"""Width of a kind's name at most, in letters n."""
 
 
 def shown(rows: Sequence[ConceptRow]) -> list[ConceptRow]:
-    """The rows that can be drawn: those with a held-out r, most alike first, at most 40."""
+    """Select the rows with a held-out r, most similar first, at most ``MOST``."""
     scored = [row for row in rows if math.isfinite(row.held_out)]
     return sorted(scored, key=lambda row: (-row.held_out, row.kind))[:MOST]
 
 
 @styled
 def concept_dots(rows: Sequence[ConceptRow], names: tuple[str, str] = ("A", "B")) -> Figure:
-    """Held-out r of each kind's feature and its partner, with intervals, beside published values.
+    """Draw the held-out r of each kind's feature and its partner, with intervals, beside published values.
 
     Parameters
     ----------
     rows
-        In any order; those without a held-out r are left out.
+        Rows in any order; those without a held-out r are left out.
     names
-        Of A and B: two models, or SAE seeds of one.
+        Names of A and B: two models, or SAE seeds of one.
     """
     drawn = shown(rows)
     figure = new_figure(PAGE * 0.82, max(1.6, 0.75 + 0.17 * len(drawn)))
@@ -50,7 +53,7 @@ def concept_dots(rows: Sequence[ConceptRow], names: tuple[str, str] = ("A", "B")
     a, b = drawable_names(names, NAME)
     kinds = drawable_names([row.kind for row in drawn], KIND)
     wide = len(a + b) + max(map(len, kinds), default=0) > NAME
-    gap = "\n" if wide else " "  # a long label would not fit below the axes
+    gap = "\n" if wide else " "  # a long label in one line is wider than the axes
     axes.set(
         xlabel=f"r of the kind's feature in {a}{gap}and its partner in {b} (held-out tokens)", ylabel="kind of text"
     )
@@ -80,30 +83,34 @@ def concept_dots(rows: Sequence[ConceptRow], names: tuple[str, str] = ("A", "B")
 
 
 def _dots(figure: Figure, drawn: list[ConceptRow]) -> None:
-    """Filled where the feature tells its kind well (F1 of 0.5 or more), hollow where it does not."""
-    for well, colour, label in ((True, BLUE, "tells the kind (F1 ≥ 0.5)"), (False, GREY, "does not (F1 < 0.5)")):
-        some = [(place, row.held_out) for place, row in enumerate(drawn) if (row.f1 >= 0.5) == well]
-        if some:
-            y, x = zip(*some, strict=True)
+    """Draw filled dots where the feature detects its kind well, hollow dots where it does not."""
+    for well, colour, label in (
+        (True, BLUE, f"detects the kind (F1 ≥ {KNOWS})"),
+        (False, GREY, f"does not (F1 < {KNOWS})"),
+    ):
+        points = [(place, row.held_out) for place, row in enumerate(drawn) if (row.f1 >= KNOWS) == well]
+        if points:
+            y, x = zip(*points, strict=True)
             figure.axes[0].plot(x, y, "o", color=colour, markersize=4.5, fillstyle="full" if well else "none",
                                 linestyle="none", label=label)  # fmt: skip
 
 
 def _few(row: ConceptRow) -> bool:
-    return row.n_groups is not None and row.n_groups < FEW_GROUPS
+    return row.n_groups is not None and row.n_groups < MIN_GROUPS
 
 
 def describe_concepts(rows: Sequence[ConceptRow], names: tuple[str, str] = ("A", "B")) -> Caption:
-    """What the picture shows and what to see in it."""
+    """Write the caption: what the figure shows, and what to look at."""
     drawn = shown(rows)
     text = (
-        f"For each kind of text the feature of {names[0]} that tells it best (by labels alone, not by similarity) and "
-        f"that feature's partner in {names[1]}: their r on held-out tokens, with a 95% interval over works where "
-        "there is one. Filled dots are features that tell their kind well; for hollow ones there is no such feature, "
-        "and r says nothing about the kind. Diamonds are published values, from other models and text."
+        f"For each kind of text, the feature of {names[0]} that detects it best (chosen by labels alone, not by "
+        f"similarity) and that feature's partner in {names[1]}: their r on held-out tokens, with a 95% interval over "
+        "works where available. Filled dots mark features that detect their kind well. Hollow dots mark kinds without "
+        "such a feature, for which r says nothing about the kind. Diamonds are published values, from other models and "
+        "text."
     )
     if any(map(_few, drawn)):
-        text += f" † Fewer than {FEW_GROUPS} works: the interval is rough."
+        text += f" † Fewer than {MIN_GROUPS} works: the interval is rough."
     if len(drawn) < len(rows):
         text += (
             f" {len(rows) - len(drawn)} of {len(rows)} kinds are not drawn (no held-out r, or beyond the first {MOST})."

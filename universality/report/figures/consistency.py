@@ -1,4 +1,4 @@
-"""Consistency by frequency: are features that fire often found again more surely than rare ones?"""
+"""Figure of similarity by frequency: do features that fire often match better than rare ones?"""
 
 import math
 from collections.abc import Sequence
@@ -16,12 +16,20 @@ from universality.report.formatting import count, fixed, power_of_ten
 
 BINS_A_DECADE = 4
 FEWEST = 10
-"""Pairs in a bin whose median is drawn."""
+"""Bins with fewer pairs are not drawn."""
 
 
 @dataclass(frozen=True, eq=False)
 class FrequencySample:
-    """Pairs of one comparison: ``firings`` of each pair's rarer feature and its held-out ``r``, both [n_pairs]."""
+    """Pairs of one comparison.
+
+    Parameters
+    ----------
+    role, label
+        As of `universality.report.data.Sample`.
+    firings, r
+        [n_pairs] firings of the rarer feature of each pair, and the held-out r of the pair.
+    """
 
     role: Role
     label: str
@@ -29,20 +37,20 @@ class FrequencySample:
     r: NDArray[np.float64]
 
     def quartiles(self) -> NDArray[np.float64]:
-        """Firings (the bin's middle), lower quartile, median and upper quartile of r: [n_bins, 4]."""
-        known = np.isfinite(self.r) & (self.firings > 0)
-        place = np.floor(np.log10(self.firings[known]) * BINS_A_DECADE).astype(np.int64)
+        """Compute [n_bins, 4]: firings at the centre of each bin, and the quartiles of r in it."""
+        usable = np.isfinite(self.r) & (self.firings > 0)
+        bins = np.floor(np.log10(self.firings[usable]) * BINS_A_DECADE).astype(np.int64)
         rows = []
-        for one in np.unique(place):
-            inside = self.r[known][place == one]
+        for bin_ in np.unique(bins):
+            inside = self.r[usable][bins == bin_]
             if inside.size >= FEWEST:
-                rows.append([10 ** ((one + 0.5) / BINS_A_DECADE), *np.quantile(inside, [0.25, 0.5, 0.75])])
+                rows.append([10 ** ((bin_ + 0.5) / BINS_A_DECADE), *np.quantile(inside, [0.25, 0.5, 0.75])])
         return np.asarray(rows, dtype=np.float64).reshape(-1, 4)
 
 
 @styled
 def consistency_by_frequency(samples: Sequence[FrequencySample]) -> Figure:
-    """A line of medians a comparison, a band of quartiles around it."""
+    """Draw one line of medians per comparison, with a band from the lower to the upper quartile."""
     figure = new_figure(COLUMN * 1.25, 2.9)
     axes = figure.subplots()
     axes.axhline(0, color=PALE, linewidth=0.7, zorder=0)
@@ -75,16 +83,16 @@ def consistency_by_frequency(samples: Sequence[FrequencySample]) -> Figure:
 
 
 def describe_consistency(samples: Sequence[FrequencySample]) -> Caption:
-    """What the picture shows and what to see in it."""
-    said = []
+    """Write the caption: what the figure shows, and what to look at."""
+    ends_of_lines = []
     for sample in samples:
         table = sample.quartiles()
         if len(table):
             ends = [f"{fixed(row[2])} at about {count(round(row[0]))} firings" for row in (table[0], table[-1])]
-            said.append(f"{sample.label}: {', '.join(ends)}")
+            ends_of_lines.append(f"{sample.label}: {', '.join(ends)}")
     text = (
-        "Held-out r of scored pairs by how often their rarer feature fires: medians, and bands from the lower to the "
-        "upper quartile. A rising line says that rare features are found again less surely, which may be the feature's "
-        "doing or that of few tokens to measure it on; the ceiling tells the two apart."
+        "Held-out r of scored pairs by how often their rarer feature fires: medians, with bands from the lower to the "
+        "upper quartile. A rising line shows that rare features match less well. Either they differ between models, or "
+        "there are too few tokens to measure their r; the ceiling distinguishes the two."
     )
-    return Caption(text, f"Line plot of median r by firings. {'; '.join(said) or 'Too few pairs'}.")
+    return Caption(text, f"Line plot of median r by firings. {'; '.join(ends_of_lines) or 'Too few pairs'}.")

@@ -17,7 +17,15 @@ Values = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 @dataclass(frozen=True, eq=False)
 class CoverageCurve:
-    """The mean r of the best-matched features, for every share of all: ``share`` rises, both [n]."""
+    """Mean r of the best-matched features for every share of all features.
+
+    Parameters
+    ----------
+    role, label
+        As of `universality.report.data.Sample`.
+    share, quality
+        [n] rising shares of the features, and the mean r of the best-matched features up to that share.
+    """
 
     role: Role
     label: str
@@ -25,21 +33,21 @@ class CoverageCurve:
     quality: Values
 
     def at(self, share: float) -> float:
-        """The mean r of that share of the features; NaN beyond those that have a partner."""
+        """Return the mean r of the best-matched share of the features; NaN beyond the scored ones."""
         return float(np.interp(share, self.share, self.quality, right=np.nan)) if self.share.size else float("nan")
 
 
 def coverage_curve(sample: Sample) -> CoverageCurve:
-    """Best first; features without a partner count in the share."""
-    known = -np.sort(-sample.values[~np.isnan(sample.values)])
-    ranks = np.arange(1, known.size + 1)
+    """Compute the curve of a sample; features without a partner count in the share."""
+    scored = -np.sort(-sample.values[~np.isnan(sample.values)])
+    ranks = np.arange(1, scored.size + 1)
     total = max(sample.values.size + sample.without, 1)
-    return CoverageCurve(sample.role, sample.label, ranks / total, np.cumsum(known) / ranks)
+    return CoverageCurve(sample.role, sample.label, ranks / total, np.cumsum(scored) / ranks)
 
 
 @styled
 def quality_against_coverage(curves: Sequence[CoverageCurve]) -> Figure:
-    """One line a sample: from the best pair alone (left) to all that have a partner (right)."""
+    """Draw one line per sample, from the best pair alone (left) to all scored pairs (right)."""
     figure = new_figure(COLUMN * 1.25, 2.9)
     axes = figure.subplots()
     for curve in curves:
@@ -56,12 +64,12 @@ def quality_against_coverage(curves: Sequence[CoverageCurve]) -> Figure:
 
 
 def describe_coverage(curves: Sequence[CoverageCurve]) -> Caption:
-    """What the picture shows and what to see in it."""
+    """Write the caption: what the figure shows, and what to look at."""
     halves = [f"{curve.label} {fixed(curve.at(0.5))}" for curve in curves if curve.share.size]
     text = (
-        "The mean held-out r of the best-matched features against the share of all features that they are: a high "
-        "line on the left says that some features are shared very well, one that stays high that most are. A line "
-        "ends at the share that was scored. At "
+        "Mean held-out r of the best-matched features against the share of all features that they make up. A line that "
+        "is high on the left shows that some features are shared very well; a line that stays high, that most are. A "
+        "line ends at the share that was scored. At "
         f"{percent(0.5)} of the features: {listed(halves) if halves else 'none'}."
     )
     return Caption(text, f"Line plot of mean r by coverage. At half of the features: {'; '.join(halves) or 'none'}.")

@@ -1,4 +1,4 @@
-"""How often features fire."""
+"""Figure of firing rates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,15 @@ DASHES = ("-", (0, (4, 1.2)), (0, (1, 1)))
 
 @dataclass(frozen=True, eq=False)
 class DensitySample:
-    """Share of tokens on which each feature of one dictionary fires: ``density`` [n_features], 0 for the dead."""
+    """Firing rates of one dictionary.
+
+    Parameters
+    ----------
+    model, width
+        Model and width of the dictionary.
+    density
+        [n_features] share of tokens on which each feature fires; 0 for dead features.
+    """
 
     model: str
     width: int
@@ -28,12 +36,12 @@ class DensitySample:
 
 @styled
 def feature_densities(samples: Sequence[DensitySample]) -> Figure:
-    """Histograms of log10 firing rates: one panel a width, one outline a model.
+    """Draw histograms of log10 firing rates: one panel per width, one outline per model.
 
     Parameters
     ----------
     samples
-        Any models and widths; dead features are counted in the legend.
+        Dictionaries of any models and widths; dead features are counted in the legend.
     """
     widths = sorted({sample.width for sample in samples}) or [0]
     models = list(dict.fromkeys(sample.model for sample in samples))
@@ -74,7 +82,7 @@ def _outline(axes: Axes, sample: DensitySample, edges: np.ndarray, model: int) -
 
 
 def _edges(samples: Sequence[DensitySample]) -> np.ndarray:
-    """Bins from the decade below the rarest feature up to 1."""
+    """Make bin edges from the decade below the rarest feature up to 1."""
     living = [sample.density[sample.density > 0] for sample in samples]
     rarest = min((float(d.min()) for d in living if d.size), default=0.1)
     lowest = min(-1, int(np.floor(np.log10(rarest))))
@@ -82,16 +90,16 @@ def _edges(samples: Sequence[DensitySample]) -> np.ndarray:
 
 
 def describe_densities(samples: Sequence[DensitySample]) -> Caption:
-    """What the picture shows and what to see in it."""
+    """Write the caption: what the figure shows, and what to look at."""
     rows = [
         f"{s.model}, {count(s.width)} wide: median {_rate(s)}, {count(int((s.density <= 0).sum()))} dead"
         for s in samples
     ]
     text = (
         "Share of held-out tokens on which each living feature fires, on a logarithmic scale with five bins a decade; "
-        "dead features are counted in the legend. Outlines of one width should lie on each other: dictionaries that "
-        "differ in how often their features fire cannot match well. A second hump at very low rates would be features "
-        "that stand for nothing."
+        "dead features are counted in the legend. The outlines of one width should coincide: dictionaries whose "
+        "features fire at different rates cannot match well. A second peak at very low rates would be features that "
+        "represent nothing."
     )
     return Caption(text, f"Histograms of firing rates. {'; '.join(rows) or 'No dictionaries'}.")
 

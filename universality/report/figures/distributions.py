@@ -1,4 +1,4 @@
-"""How alike the best matches are: features, neurons, the ceiling and chance in one picture."""
+"""Figure of best-match similarities: features, neurons, ceilings and chance together."""
 
 from collections.abc import Sequence
 
@@ -34,15 +34,15 @@ LOOK: dict[Role, tuple[str, str]] = {
 
 @styled
 def best_match_distribution(samples: Sequence[Sample]) -> Figure:
-    """Share of features whose best match has at least a given r, one curve a sample, medians marked.
+    """Draw the share of features whose best match has at least a given r, one curve per sample, medians marked.
 
     Features without a partner, or too rare to score, count in the share, so a curve may start below 100%. The median
-    is of the same features: where the curve crosses one half.
+    counts the same features: it is where the curve crosses one half.
 
     Parameters
     ----------
     samples
-        Any number; those without a score are named in the legend and not drawn.
+        Samples to draw; those without a score are named in the legend only.
     """
     figure = new_figure(PAGE, 3.1)
     axes = figure.subplots()
@@ -71,14 +71,14 @@ def best_match_distribution(samples: Sequence[Sample]) -> Figure:
 
 
 def survival(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """Rising r and the share of all things, those without a score included, that reach it: [n_scored] each."""
+    """Return rising r and the share of all features, unscored ones included, that reach it: [n_scored] each."""
     x = np.sort(sample.values[~np.isnan(sample.values)])
     n = sample.values.size + sample.without
     return x, (x.size - np.arange(x.size)) / max(1, n)
 
 
 def _height(x: np.ndarray, y: np.ndarray, at: float) -> float:
-    """The curve at ``at``."""
+    """Return the height of the curve at ``at``."""
     return float(np.interp(at, x, y))
 
 
@@ -90,24 +90,24 @@ def _label(sample: Sample) -> str:
 
 
 def describe_distribution(samples: Sequence[Sample]) -> Caption:
-    """What the picture shows and what to see in it."""
-    found = [sample.population() for sample in samples]
-    units = next((p.label for p in found if p.role == "neurons"), "neurons")
+    """Write the caption: what the figure shows, and what to look at."""
+    populations = [sample.population() for sample in samples]
+    units = next((p.label for p in populations if p.role == "neurons"), "neurons")
     medians = "; ".join(
         f"{p.label}: median {fixed(p.median)}, {percent(p.shares[0])} at r ≥ 0.5 ({of_all(p.n_scored, p.n)})"
-        for p in found
+        for p in populations
     )
     bounds = {
         "null": "chance (nothing shared)",
         "neurons": f"{units} (the models' own units)",
         "ceiling": "the ceilings (the same model, another SAE seed)",
     }
-    beside = listed([f"from {bound}" for role, bound in bounds.items() if any(p.role == role for p in found)])
+    beside = listed([f"from {bound}" for role, bound in bounds.items() if any(p.role == role for p in populations)])
     text = (
-        "For every r on the horizontal axis, the share of all whose best match is at least as alike. Those without a "
-        "score reach no r, so a curve starts at the share that was scored. Dots mark medians of all, where a curve "
-        "crosses one half; grey lines r = 0.5, r = 0.7 and one half. The further right a curve, the more alike."
+        "For every r on the horizontal axis, the share of features whose best match has at least this r. Features "
+        "without a score reach no r, so a curve starts at the share that was scored. Dots mark medians, where a curve "
+        "crosses one half; grey lines mark r = 0.5, r = 0.7 and one half. Curves further to the right are more similar."
     )
     if beside:
-        text += f" Look at how far features lie {beside}, and not at how far they lie from r = 1."
+        text += f" Compare the distance of features {beside}, rather than their distance from r = 1."
     return Caption(text, f"Curves of best-match correlations. {medians or 'No samples'}.")

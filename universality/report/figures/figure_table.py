@@ -1,6 +1,6 @@
-"""The table behind a picture: columns by name, as CSV where they are of one length and as NPZ where they are not.
+"""The table behind a figure: columns by name, saved as CSV if they have one length and as NPZ otherwise.
 
-CSV files are those of ``universality.export``: text that a spreadsheet could take for a formula is guarded.
+CSV files are written by ``universality.export``, which guards text that a spreadsheet could take for a formula.
 """
 
 import csv
@@ -20,11 +20,11 @@ from universality.obstacles import check_openable
 
 Table = Mapping[str, NDArray[Any]]
 TEXT = ("role", "label", "kind", "model", "run", "measure", "unit", "side_a", "side_b")
-"""Columns that are text even where every cell looks like a number, as kinds of text may be called 1, 2 and 3."""
+"""Columns that are text even where every cell looks like a number: kinds of text may be named 1, 2 and 3."""
 
 
 def save_table(table: Table, stem: str | Path) -> Path:
-    """Write ``stem.csv`` or ``stem.npz``, whole or not at all; the other is removed, so that one tells the truth."""
+    """Write ``stem.csv`` or ``stem.npz`` atomically; remove the other, which would be of an earlier run."""
     stem = as_path(stem)
     flat = all(column.ndim == 1 for column in table.values()) and len({len(c) for c in table.values()}) == 1
     path, other = (stem.with_name(f"{stem.name}.{ending}") for ending in (("csv", "npz") if flat else ("npz", "csv")))
@@ -32,7 +32,8 @@ def save_table(table: Table, stem: str | Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = {name: object for name, column in table.items() if column.dtype.kind in "OU"}
         columns = {name: pd.Series(column, dtype=text.get(name)) for name, column in table.items()}
-        write_csv(pd.DataFrame(columns), path)  # not pandas 3's own texts, which hold no lone surrogate
+        # object columns: the string type of pandas 3 cannot hold lone surrogates
+        write_csv(pd.DataFrame(columns), path)
     else:
         content = BytesIO()
         np.savez_compressed(content, allow_pickle=False, **table)
@@ -42,12 +43,12 @@ def save_table(table: Table, stem: str | Path) -> Path:
 
 
 def load_table(path: str | Path) -> dict[str, NDArray[Any]]:
-    """Read what ``save_table`` wrote.
+    """Read a table that ``save_table`` wrote.
 
     Raises
     ------
     FormatError
-        When the file is neither CSV nor NPZ, or not whole.
+        If the file is neither CSV nor NPZ, or truncated.
     """
     path = as_path(path)
     check_openable(path)
@@ -57,6 +58,6 @@ def load_table(path: str | Path) -> dict[str, NDArray[Any]]:
                 return {name: file[name] for name in file.files}
         frame = read_csv(path, TEXT)
     except (ValueError, OSError, EOFError, csv.Error) as error:
-        advice = "the stage `report` writes it anew"
-        raise FormatError(f"{path}: not a whole table of a figure: {error}; {advice}") from None
+        advice = "the stage `report` writes it again"
+        raise FormatError(f"{path}: truncated or corrupt table of a figure: {error}; {advice}") from None
     return {str(name): frame[name].to_numpy() for name in frame.columns}

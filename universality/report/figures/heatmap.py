@@ -1,4 +1,4 @@
-"""The matched similarity matrix: do pairs stand out, and are they the only ones that do?"""
+"""Figures of the matched similarity matrix: do pairs stand out, and are they the only cells that do?"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -31,21 +31,21 @@ Matrix = np.ndarray[Any, np.dtype[np.floating]]
 
 @dataclass(frozen=True, eq=False)
 class MatchedMatrix:
-    """Similarities among matched features, cut to what a picture can hold.
+    """Similarities among matched features, reduced to a size that a figure can show.
 
-    Row i is a feature of A, column i its partner in B; both are ordered by match quality, best first, so pairs lie on
-    the diagonal; pairs that fire too seldom for a p-value should come last, since luck makes their r.
+    Row i is a feature of A and column i its partner in B. Both are ordered by match quality, best first, so pairs lie
+    on the diagonal. Pairs that fire too rarely for a p-value should come last, since their r is due to chance.
 
     Parameters
     ----------
     sample
         [n_sample, n_sample] among pairs evenly spaced in that order (all of them where there are few).
     best
-        [n_best, n_best] among the first.
+        [n_best, n_best] among the best pairs.
     n_pairs
-        Pairs that there are.
+        Number of all pairs.
     names
-        Of A and B: two models, or SAE seeds of one.
+        Names of A and B: two models, or SAE seeds of one.
     """
 
     sample: Matrix
@@ -63,20 +63,20 @@ class MatchedMatrix:
 
 
 def spaced(n_pairs: int, size: int = 256) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Ranks, evenly spaced from the best pair to the worst, of the pairs to draw: all where there are few."""
+    """Return ranks, evenly spaced from the best to the worst pair, of the pairs to draw; all where there are few."""
     return np.unique(np.linspace(0, max(n_pairs - 1, 0), min(size, n_pairs)).round().astype(np.int64))
 
 
 @styled
 def matched_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") -> Figure:
-    """All pairs, or an evenly spaced sample of them, beside the best.
+    """Draw all pairs, or an evenly spaced sample of them, beside the best.
 
     Parameters
     ----------
     matrix
-        What to draw.
+        Similarities to draw.
     measure
-        Of the colour bar.
+        Label of the colour bar.
     """
     figure = new_figure(PAGE, 3.3)
     left, right = figure.subplots(1, 2)
@@ -93,7 +93,7 @@ def matched_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") -> 
 
 
 def _draw(axes: Axes, matrix: Matrix, title: str, n_ranks: int) -> AxesImage:
-    """The matrix with ranks along both sides: cell i of n stands for rank i (n_ranks - 1) / (n - 1) + 1."""
+    """Draw a matrix with ranks along both sides: cell i of n has rank i (n_ranks - 1) / (n - 1) + 1."""
     n = len(matrix)
     size = max(n, 1)
     image = axes.imshow(
@@ -121,7 +121,7 @@ def _draw(axes: Axes, matrix: Matrix, title: str, n_ranks: int) -> AxesImage:
 
 
 def describe_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") -> Caption:
-    """What the picture shows and what to see in it, with the contrast of diagonal and rest in numbers."""
+    """Write the caption, with the contrast between the diagonal and the other cells in numbers."""
     n = len(matrix.sample)
     on = np.diag(matrix.sample)
     off = matrix.sample[~np.eye(n, dtype=bool)]
@@ -134,25 +134,25 @@ def describe_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") ->
     a, b = matrix.names
     text = (
         f"Rows are features of {a}, columns their partners in {b}, both ordered by match quality (in a "
-        f"report, pairs too rare for a p-value last). Left: {drawn}; cells are "
-        f"single similarities, nothing is averaged. Right: the best {count(len(matrix.best))}. A dark diagonal on a "
-        "pale ground says that each feature resembles its partner and no other; squares or dark cells off the diagonal "
-        "say that several features share a meaning."
+        f"report, pairs too rare for a p-value come last). Left: {drawn}; cells are "
+        f"single similarities without averaging. Right: the best {count(len(matrix.best))}. A dark diagonal on a "
+        "pale background shows that each feature resembles its partner and no other; squares or dark cells off the "
+        "diagonal show that several features respond to the same text."
     )
     if not on.size:
         return Caption(text, f"Heatmap of {measure}: no pairs.")
     contrast = f" On the diagonal the median is {fixed(float(np.median(on)))}"
     if off.size:
         contrast += (
-            f"; off it the median size is {fixed(float(np.median(off)), 3)}, and {percent((off >= 0.5).mean(), 2)} of "
-            "cells reach 0.5"
+            f"; off the diagonal the median size is {fixed(float(np.median(off)), 3)}, and "
+            f"{percent((off >= 0.5).mean(), 2)} of cells reach 0.5"
         )
     return Caption(text + contrast + ".", f"Heatmap of {measure} between {drawn} of matched features.{contrast}.")
 
 
 @styled
 def clustered_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") -> Figure:
-    """The sampled pairs, those that resemble each other put side by side: blocks are groups that share a meaning."""
+    """Draw the sampled pairs in clustered order, so that pairs which resemble each other form blocks."""
     figure = new_figure(COLUMN * 1.25, 3.6)
     axes = figure.subplots()
     order = cluster_order(matrix.sample)
@@ -165,7 +165,7 @@ def clustered_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") -
         interpolation="nearest",
     )
     a, b = drawable_names(matrix.names, IN_PANEL)
-    axes.set(xlabel=f"partner in {b}, in the same order", ylabel=f"feature of {a}, like beside like")
+    axes.set(xlabel=f"partner in {b}, in the same order", ylabel=f"feature of {a}, clustered")
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_visible(True)
@@ -176,20 +176,21 @@ def clustered_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") -
 
 
 def cluster_order(sample: Matrix) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Leaves of an average-linkage tree over 1 - r, r averaged over both directions of a pair of pairs."""
+    """Order pairs by an average-linkage tree over 1 - r, with r averaged over both directions."""
     if len(sample) < 3:
         return np.arange(len(sample))
+    # r between feature i and the partner of j differs from the reverse; linkage needs one symmetric distance
     r = np.nan_to_num((sample + sample.T).astype(np.float64) / 2)
-    distance = np.clip(1 - r, 0, 2)
+    distance = np.clip(1 - r, 0, 2)  # rounding can make r slightly larger than 1
     np.fill_diagonal(distance, 0)
     return np.asarray(leaves_list(linkage(squareform(distance, checks=False), "average")), dtype=np.int64)
 
 
 def describe_clustered(matrix: MatchedMatrix) -> Caption:
-    """What the picture shows and what to see in it."""
+    """Write the caption: what the figure shows, and what to look at."""
     text = (
-        f"{plural(len(matrix.sample), 'pair')} of the picture above, ordered so that pairs which resemble each other "
-        "stand side by side (average linkage over 1 - r). Blocks on the diagonal are groups of features that share a "
-        "meaning: within one, who is whose partner is partly a matter of luck."
+        f"{plural(len(matrix.sample), 'pair')} of the similarity matrix, ordered so that pairs which resemble each "
+        "other are adjacent (average linkage over 1 - r). Blocks on the diagonal are groups of features that respond "
+        "to the same text; within a block, partners are interchangeable to some degree."
     )
     return Caption(text, f"Clustered heatmap of {plural(len(matrix.sample), 'pair')} of matched features.")

@@ -1,4 +1,4 @@
-"""A whole ladder of dictionaries at once: every family an icicle, one row a width."""
+"""Figure of all families of a model as an icicle plot: one row per width."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +25,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_KINDS = len(CYCLE)
-LEGEND = 80  # characters of all kinds together that fit beside each other
-SHADE = 0.82  # of every other family, so that neighbours can be told apart
+LEGEND = 80
+"""Characters of all kinds together that fit into one row of the legend."""
+SHADE = 0.82
+"""Brightness of every other family, which separates neighbours."""
 
 
 @styled
 def family_icicle(nodes: "pd.DataFrame", edges: "pd.DataFrame") -> Figure:
-    """Rows are widths, columns the ends of all families; a cell shows whom the column descends from at that width.
+    """Draw widths as rows and the last members of all families as columns.
+
+    A cell shows the ancestor of its column at the width of its row.
 
     Parameters
     ----------
@@ -48,11 +52,12 @@ def family_icicle(nodes: "pd.DataFrame", edges: "pd.DataFrame") -> Figure:
         say(axes, "no features")
         return figure
     kinds = _common_kinds(nodes)
+    # nearest: cells stay sharp; rgba: colours are not mixed where several columns share a pixel
     axes.imshow(_colours(columns, nodes, kinds), aspect="auto", interpolation="nearest", interpolation_stage="rgba")
     widths = nodes.groupby("level")["width"].first()
     axes.set_yticks(range(n_levels), [f"{count(int(width))} features" for width in widths])
     axes.set_xticks([])
-    axes.set_xlabel(f"{count(columns.shape[1])} ends of families")
+    axes.set_xlabel(f"{count(columns.shape[1])} last members of families")
     axes.tick_params(length=0)
     for level in range(1, n_levels):
         axes.axhline(level - 0.5, color="white", linewidth=1.5)
@@ -66,14 +71,14 @@ def family_icicle(nodes: "pd.DataFrame", edges: "pd.DataFrame") -> Figure:
 
 
 def describe_icicle(nodes: "pd.DataFrame", edges: "pd.DataFrame") -> Caption:
-    """What the picture shows and what to see in it."""
+    """Write the caption: what the figure shows, and what to look at."""
     columns = _columns(nodes, edges)
     text = (
-        "Every feature of every width that fires often enough, hung below its heaviest parent: one row a width, one "
-        "column an end of a family, so a feature is as broad as what descends from it. Colours are the kind of text "
-        "with most of the feature's activation; every other family is darker. White above a feature: it has no parent, "
-        "it is novel or absorbed. White below: nothing of the next width descends from it as from its best parent. "
-        "Families that stay of one colour on their way down are about one kind of text. Further parents are not drawn."
+        "Every feature of every width that fires often enough, placed below its heaviest parent. Each row is a width; "
+        "a feature is as broad as the number of last descendants that it has. Colours show the kind of text with most "
+        "of the feature's activation; every other family is darker. White above a feature: it has no parent, so it is "
+        "novel or absorbed. White below: no feature of the next width has it as best parent. A family of one colour in "
+        "all rows responds to one kind of text. Further parents are not drawn."
     )
     levels = [percent(float((row >= 0).mean())) for row in columns]
     return Caption(
@@ -82,7 +87,7 @@ def describe_icicle(nodes: "pd.DataFrame", edges: "pd.DataFrame") -> Caption:
 
 
 def _columns(nodes: "pd.DataFrame", edges: "pd.DataFrame") -> np.ndarray[Any, np.dtype[np.int64]]:
-    """[n_levels, n_columns] row in ``nodes`` of each column's member at each level, -1 where it has none."""
+    """Return [n_levels, n_columns] the row in ``nodes`` of each column's member at each level; -1 for none."""
     taking_part = nodes[~nodes["status"].isin(["dead", "rare"])]
     place = {(w, f): i for i, w, f in zip(taking_part.index, taking_part["width"], taking_part["feature"], strict=True)}
     children: dict[int, list[int]] = {}
@@ -92,23 +97,23 @@ def _columns(nodes: "pd.DataFrame", edges: "pd.DataFrame") -> np.ndarray[Any, np
         children.setdefault(parent, []).append(child)
         has_parent.add(child)
     level = nodes["level"].to_numpy()
-    found: list[list[int]] = []
+    paths: list[list[int]] = []
 
     def descend(node: int, above: list[int]) -> None:
         path = [*above, node]
         for child in children.get(node, ()):
             descend(child, path)
         if node not in children:
-            found.append([-1] * int(level[path[0]]) + path + [-1] * int(level.max() - level[node]))
+            paths.append([-1] * int(level[path[0]]) + path + [-1] * int(level.max() - level[node]))
 
     for root in _ordered([node for node in place.values() if node not in has_parent], children, nodes):
         descend(root, [])
     n_levels = int(level.max()) + 1 if len(level) else 0
-    return np.array(found, dtype=np.int64).reshape(-1, n_levels).T
+    return np.array(paths, dtype=np.int64).reshape(-1, n_levels).T
 
 
 def _ordered(roots: list[int], children: dict[int, list[int]], nodes: "pd.DataFrame") -> list[int]:
-    """Those of the narrowest width first, the commonest kind first, the largest family first."""
+    """Sort roots by width, then the commonest kind first, then the largest family first."""
     level, kind = nodes["level"].to_numpy(), nodes["kind"].to_numpy()
     rank = {name: i for i, name in enumerate(nodes["kind"].value_counts().index)}
 
@@ -125,7 +130,7 @@ def _common_kinds(nodes: "pd.DataFrame") -> list[str]:
 def _colours(
     columns: np.ndarray[Any, np.dtype[np.int64]], nodes: "pd.DataFrame", kinds: list[str]
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """[n_levels, n_columns, 3]."""
+    """Return RGB colours [n_levels, n_columns, 3]."""
     palette = np.array([to_rgb(colour) for colour in (*CYCLE[: len(kinds)], PALE, "white")])
     code = {kind: i for i, kind in enumerate(kinds)}
     of_node = np.array([code.get(kind, len(kinds)) for kind in nodes["kind"]])

@@ -1,4 +1,4 @@
-"""Pictures as bytes and as files: the same bytes for the same picture, and files that are whole or not there."""
+"""Figures as bytes and as files, reproducible to the byte and written atomically."""
 
 import io
 from pathlib import Path
@@ -17,30 +17,30 @@ DPI = 200
 
 @styled
 def figure_bytes(figure: Figure) -> tuple[bytes, bytes]:
-    """The figure as PNG and as SVG, without dates or versions."""
+    """Render a figure as PNG and as SVG, without dates or versions."""
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
     engine = figure.get_layout_engine()
-    figure.set_layout_engine("none")  # keep what was laid out: doing it again takes as long as drawing
+    figure.set_layout_engine("none")  # the layout of the PNG is kept: computing it takes as long as drawing
     figure.savefig(svg, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
     figure.set_layout_engine(engine)
     return png.getvalue(), svg.getvalue()
 
 
 def save_figure(figure: Figure, stem: str | Path) -> tuple[Path, Path]:
-    """Write ``stem.png`` and ``stem.svg``, each whole or not at all; makes the folder.
+    """Write ``stem.png`` and ``stem.svg`` atomically, and create the folder.
 
     Returns
     -------
     tuple of Path
-        The PNG and the SVG.
+        Paths of the PNG and of the SVG.
     """
     return _write_both(figure_bytes(figure), as_path(stem))
 
 
 FORMATS = ("pdf", "svg", "png")
 _TEXT: dict[Any, Any] = {"svg.fonttype": "none", "pdf.fonttype": 42}
-"""Text stays text, for editors of vector graphics."""
+"""Keep text as text, for editors of vector graphics."""
 _DATELESS: dict[str, dict[str, None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
@@ -50,19 +50,19 @@ _DATELESS: dict[str, dict[str, None]] = {
 
 @styled
 def save_for_print(figure: Figure, path: str | Path) -> Path:
-    """Write a figure for a paper, as wide as one or two columns of print, its format by the name's ending.
+    """Write a figure for print, one or two columns wide, in the format of the file name's ending.
 
-    Text stays text; what was drawn little wider than a column becomes a column wide, the rest two.
+    Text stays text. Figures drawn up to 1.3 columns wide become one column wide, all others two.
 
     Parameters
     ----------
     path
-        Ends in one of ``FORMATS``.
+        File name that ends in one of ``FORMATS``.
 
     Raises
     ------
     UniversalityError
-        When the ending is none of these.
+        If the ending is not one of ``FORMATS``.
     """
     path = as_path(path)
     ending = path.suffix.removeprefix(".")
@@ -76,7 +76,7 @@ def save_for_print(figure: Figure, path: str | Path) -> Path:
 
 
 def picture(name: str, section: Section, title: str, figure: Figure, caption: Caption) -> Picture:
-    """Draw a figure for the report.
+    """Render a figure as a picture of the report.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def picture(name: str, section: Section, title: str, figure: Figure, caption: Ca
 
 
 def save_picture(drawn: Picture, folder: str | Path) -> tuple[Path, Path]:
-    """Write a picture's PNG and SVG into a folder under its name."""
+    """Write the PNG and SVG of a picture into a folder, under its name."""
     return _write_both((drawn.png, drawn.svg), as_path(folder) / drawn.name)
 
 

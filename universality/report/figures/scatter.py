@@ -1,4 +1,4 @@
-"""Two numbers of the same pairs against each other."""
+"""Scatter plots of two numbers of the same pairs."""
 
 import math
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from universality.report.figures.style import COLUMN, DENSITY_MAP, GREY, PALE, n
 from universality.report.formatting import count, fixed, percent, plural
 
 FEW = 3000
-"""So many points are drawn one by one, darker where they crowd; more are counted in hexagons."""
+"""Up to this many points are drawn one by one, darker where they crowd; more are counted in hexagons."""
 NEAR = 0.06
-"""Points within this distance, of axes that span about 1 and 2, make a crowd."""
+"""Radius in data units within which neighbours of a point are counted; the axes span about 1 and 2."""
 TICKS = [mantissa * 10**exponent for exponent in range(7) for mantissa in (1, 2, 5)]
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How two numbers go together over ``n`` pairs that have both; ``left_out`` lack one."""
+    """Correlations of two numbers over ``n`` pairs that have both; ``left_out`` pairs lack one."""
 
     n: int
     left_out: int
@@ -37,12 +37,12 @@ class Agreement:
 
 @styled
 def activation_against_logit(activation_r: ArrayLike, logit_r: ArrayLike) -> Figure:
-    """Do pairs that fire alike also write alike?
+    """Plot logit-weight r against activation r: do pairs that fire alike also write alike?
 
     Parameters
     ----------
     activation_r, logit_r
-        [n_pairs] each; pairs with a NaN in either are left out.
+        [n_pairs] each; pairs with NaN in either are left out.
     """
     x, y = _both(activation_r, logit_r)
     figure = new_figure(COLUMN * 1.25, 3.3)
@@ -59,7 +59,7 @@ def activation_against_logit(activation_r: ArrayLike, logit_r: ArrayLike) -> Fig
 
 @styled
 def chosen_against_held_out(chosen: ArrayLike, held_out: ArrayLike) -> Figure:
-    """How much choosing partners flatters them: pairs below the diagonal scored higher where they were chosen.
+    """Plot held-out r against chosen r: pairs below the diagonal scored higher where partners were chosen.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def chosen_against_held_out(chosen: ArrayLike, held_out: ArrayLike) -> Figure:
 
 
 def agreement(x: ArrayLike, y: ArrayLike) -> Agreement:
-    """Pearson and Spearman correlation of the pairs that have both numbers; NaN below three, or without variance."""
+    """Compute Pearson and Spearman correlations; NaN with fewer than three pairs, or without variance."""
     a, b = _both(x, y)
     left_out = np.asarray(x).size - a.size
     if a.size < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
@@ -89,7 +89,7 @@ def agreement(x: ArrayLike, y: ArrayLike) -> Agreement:
 
 
 def optimism(chosen: ArrayLike, held_out: ArrayLike) -> float:
-    """Mean of chosen minus held out over pairs that have both; NaN without any."""
+    """Return the mean of chosen minus held-out r over pairs that have both; NaN without any."""
     x, y = _both(chosen, held_out)
     return float((x - y).mean()) if x.size else NAN
 
@@ -98,8 +98,8 @@ def _both(x: ArrayLike, y: ArrayLike) -> tuple[Values, Values]:
     a, b = np.asarray(x, dtype=np.float64).ravel(), np.asarray(y, dtype=np.float64).ravel()
     if a.size != b.size:
         raise UniversalityError(f"expected two numbers for every pair, found {a.size} and {b.size}")
-    fine = np.isfinite(a) & np.isfinite(b)
-    return a[fine], b[fine]
+    both = np.isfinite(a) & np.isfinite(b)
+    return a[both], b[both]
 
 
 def _points(axes: Axes, x: Values, y: Values) -> None:
@@ -112,15 +112,16 @@ def _points(axes: Axes, x: Values, y: Values) -> None:
 
 
 def _single(axes: Axes, x: Values, y: Values) -> None:
-    """Every point, those in a crowd darker and on top."""
+    """Draw every point, crowded ones darker and on top."""
     places = np.column_stack([x, y])
+    # drawn in the order of their neighbours, so that dense regions are not hidden by points drawn later
     crowd = KDTree(places).query_ball_point(places, NEAR, return_length=True)
     order = np.argsort(crowd, kind="stable")
     axes.scatter(x[order], y[order], c=np.log(crowd[order]), cmap=DENSITY_MAP, s=7, linewidths=0, vmin=0, zorder=2)
 
 
 def _hexagons(axes: Axes, x: Values, y: Values) -> None:
-    """Counts, with a logarithmic colour bar."""
+    """Draw counts in hexagons, with a logarithmic colour bar."""
     extent = (*axes.get_xlim(), *axes.get_ylim())
     cells = axes.hexbin(x, y, gridsize=44, extent=extent, bins="log", mincnt=1, cmap=DENSITY_MAP, linewidths=0.1)
     largest = float(np.asarray(cells.get_array()).max())
@@ -132,53 +133,52 @@ def _hexagons(axes: Axes, x: Values, y: Values) -> None:
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
 
 
-def _state(axes: Axes, found: Agreement, gain: float = math.nan) -> None:
-    lines = [f"n = {plural(found.n, 'pair')}"]
-    if math.isfinite(found.pearson):
-        lines += [f"Pearson {fixed(found.pearson)}, Spearman {fixed(found.spearman)}"]
+def _state(axes: Axes, both: Agreement, gain: float = math.nan) -> None:
+    lines = [f"n = {plural(both.n, 'pair')}"]
+    if math.isfinite(both.pearson):
+        lines += [f"Pearson {fixed(both.pearson)}, Spearman {fixed(both.spearman)}"]
     if math.isfinite(gain):
         lines += [f"mean optimism {fixed(gain, 3)}"]
     axes.set_title("\n".join(lines), fontsize=7.5, linespacing=1.3)
 
 
 def describe_logit(activation_r: ArrayLike, logit_r: ArrayLike) -> Caption:
-    """What the picture shows and what to see in it."""
-    found = agreement(activation_r, logit_r)
+    """Write the caption: what the figure shows, and what to look at."""
+    both = agreement(activation_r, logit_r)
     x, y = _both(activation_r, logit_r)
     odd = int(((x >= 0.5) & (y <= 0)).sum())
     text = (
-        "Each matched pair's activation similarity (do they fire on the same tokens?) against its logit-weight "
-        f"similarity (do they push the same tokens?). {_strength(found)} {plural(odd, 'pair')} that fire alike "
-        "(r ≥ 0.5) push in unrelated or opposite directions (logit r ≤ 0): such a pair may be a coincidence of the "
-        "text, or reach the output by another way than the direct path."
+        "Activation similarity of each matched pair (do both features fire on the same tokens?) against its "
+        f"logit-weight similarity (do both promote the same tokens?). {_strength(both)} {plural(odd, 'pair')} "
+        "that fire alike "
+        "(r ≥ 0.5) have unrelated or opposite direct effects (logit r ≤ 0). Such a pair may be a coincidence of the "
+        "text, or act on the output through later layers."
     )
-    return Caption(_left_out(text, found), f"Scatter plot of {plural(found.n, 'pair')}. {_strength(found)}")
+    return Caption(_left_out(text, both), f"Scatter plot of {plural(both.n, 'pair')}. {_strength(both)}")
 
 
 def describe_held_out(chosen: ArrayLike, held_out: ArrayLike) -> Caption:
-    """What the picture shows and what to see in it."""
-    found, gain = agreement(chosen, held_out), optimism(chosen, held_out)
+    """Write the caption: what the figure shows, and what to look at."""
+    both, gain = agreement(chosen, held_out), optimism(chosen, held_out)
     x, y = _both(chosen, held_out)
     below = float((y < x).mean()) if x.size else NAN
     text = (
-        "Each pair's r on the documents that chose it against its r on documents that did not. On the dashed line "
-        f"choosing would cost nothing; {percent(below)} of pairs lie below it, and the mean difference is "
-        f"{fixed(gain, 3)}. Points far below the line are partners of luck."
+        "r of each pair on the documents that were used to choose partners (horizontal) and on held-out documents "
+        f"(vertical). On the dashed line the two are equal; {percent(below)} of pairs lie below it, and the mean "
+        f"difference is {fixed(gain, 3)}. Points far below the line are partners chosen by luck."
     )
-    return Caption(
-        _left_out(text, found), f"Scatter plot of {plural(found.n, 'pair')}; mean optimism {fixed(gain, 3)}."
-    )
+    return Caption(_left_out(text, both), f"Scatter plot of {plural(both.n, 'pair')}; mean optimism {fixed(gain, 3)}.")
 
 
-def _strength(found: Agreement) -> str:
-    if not math.isfinite(found.pearson):
-        return "There are too few pairs for a correlation of the two."
-    word = "hardly" if abs(found.pearson) < 0.2 else "loosely" if abs(found.pearson) < 0.6 else "closely"
+def _strength(both: Agreement) -> str:
+    if not math.isfinite(both.pearson):
+        return "There are too few pairs to compute a correlation."
+    word = "hardly" if abs(both.pearson) < 0.2 else "moderately" if abs(both.pearson) < 0.6 else "strongly"
     return (
-        f"The two go together {word} (Pearson {fixed(found.pearson)}, Spearman {fixed(found.spearman)}, "
-        f"n = {count(found.n)})."
+        f"The two are {word} correlated (Pearson {fixed(both.pearson)}, Spearman {fixed(both.spearman)}, "
+        f"n = {count(both.n)})."
     )
 
 
-def _left_out(text: str, found: Agreement) -> str:
-    return f"{text} {plural(found.left_out, 'pair')} without both numbers are left out." if found.left_out else text
+def _left_out(text: str, both: Agreement) -> str:
+    return f"{text} {plural(both.left_out, 'pair')} without both numbers are left out." if both.left_out else text

@@ -1,4 +1,4 @@
-"""Similarity by how often a feature fires: rare features match by luck, or not at all."""
+"""Figure of similarity by firing count: rare features match by luck, or not at all."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from universality.errors import UniversalityError
-from universality.report.data import Caption
+from universality.report.data import LEAST_DIFFERENCE, Caption
 from universality.report.figures.style import BLUE, COLUMN, GREY, INK, PALE, new_figure, say, styled
 from universality.report.formatting import count, fixed, plural
 
@@ -17,7 +17,17 @@ Values = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True, eq=False)
 class Stratum:
-    """Pairs whose firing count is at least ``low`` and below ``high``; ``null_quantile`` is what chance gives there."""
+    """Pairs of one class of firing counts.
+
+    Parameters
+    ----------
+    low, high
+        Counts are at least ``low`` and below ``high``.
+    r
+        [n_pairs] held-out r of the scored pairs.
+    null_quantile
+        95% quantile of the null's scores in this class; NaN without a null.
+    """
 
     low: float
     high: float
@@ -26,14 +36,14 @@ class Stratum:
 
     @property
     def label(self) -> str:
-        """Its range, shortly: ``1k–3.2k``."""
+        """Range of counts in short form: ``1k–3.2k``."""
         return f"{_short(self.low)}+" if np.isinf(self.high) else f"{_short(self.low)}–{_short(self.high)}"
 
 
 def strata(
     firings: ArrayLike, r: ArrayLike, edges: ArrayLike | None = None, null_quantiles: ArrayLike | None = None
 ) -> tuple[Stratum, ...]:
-    """Cut pairs into classes of firing counts; pairs without r, and classes without pairs, are left out.
+    """Divide pairs into classes of firing counts; pairs without r and classes without pairs are left out.
 
     Parameters
     ----------
@@ -42,7 +52,7 @@ def strata(
     edges
         [n_strata + 1] rising counts (the last may be infinite), as ``Calibration.edges``; half decades by default.
     null_quantiles
-        [n_strata] e.g. the null's 95% quantile in each, as ``Calibration.tau``.
+        [n_strata] 95% quantile of the null in each class, as in ``Calibration.strata()``.
     """
     counts, scores = np.asarray(firings, dtype=np.float64).ravel(), np.asarray(r, dtype=np.float64).ravel()
     if counts.size != scores.size:
@@ -52,12 +62,12 @@ def strata(
     quantiles = np.full(n, np.nan) if null_quantiles is None else np.asarray(null_quantiles, dtype=np.float64)
     if quantiles.size != n:
         raise UniversalityError(f"expected a null quantile for each of {n} strata, found {quantiles.size}")
-    found = []
+    classes = []
     for low, high, quantile in zip(bounds[:-1], bounds[1:], quantiles, strict=True):
         inside = scores[(counts >= low) & (counts < high) & ~np.isnan(scores)]
         if inside.size:
-            found.append(Stratum(float(low), float(high), inside, float(quantile)))
-    return tuple(found)
+            classes.append(Stratum(float(low), float(high), inside, float(quantile)))
+    return tuple(classes)
 
 
 def _half_decades(counts: Values) -> Values:
@@ -70,12 +80,12 @@ def _half_decades(counts: Values) -> Values:
 
 @styled
 def similarity_by_firings(classes: tuple[Stratum, ...]) -> Figure:
-    """A box a class: median, quartiles, and whiskers from 5% to 95%; chance beside it.
+    """Draw a box per class with median, quartiles, and whiskers from 5% to 95%, beside the null's quantile.
 
     Parameters
     ----------
     classes
-        As ``strata`` gives them.
+        Classes as returned by ``strata``.
     """
     figure = new_figure(COLUMN * 1.45, 2.9)
     axes = figure.subplots()
@@ -98,7 +108,7 @@ def similarity_by_firings(classes: tuple[Stratum, ...]) -> Figure:
     places = np.arange(1, len(classes) + 1)
     null = np.array([stratum.null_quantile for stratum in classes])
     if np.isfinite(null).any():
-        axes.plot(places, null, "_", color=INK, markersize=14, markeredgewidth=1.4, label="95% of chance lies below")
+        axes.plot(places, null, "_", color=INK, markersize=14, markeredgewidth=1.4, label="95% of the null lies below")
         figure.legend(loc="outside upper right", handlelength=1.2)
     axes.set_xticks(
         places, [stratum.label for stratum in classes], rotation=30 if len(classes) > 8 else 0, fontsize=6.5
@@ -132,15 +142,17 @@ def _short(value: float) -> str:
 
 
 def describe_strata(classes: tuple[Stratum, ...]) -> Caption:
-    """What the picture shows and what to see in it."""
+    """Write the caption: what the figure shows, and what to look at."""
     text = (
         "Held-out r of scored pairs by how often the rarer of the two features fires: medians, quartiles, and "
-        "whiskers from 5% to 95% of pairs; short black lines, where given, are what 95% of chance stays below."
+        "whiskers from 5% to 95% of pairs. Short black lines, where given, are 95% quantiles of the null."
     )
     if not classes:
         return Caption(text, "Box plot: no pairs.")
     first, last = float(np.median(classes[0].r)), float(np.median(classes[-1].r))
-    word = "more alike than" if last > first + 0.02 else "less alike than" if last < first - 0.02 else "as alike as"
+    word = "as similar as"
+    if abs(last - first) > LEAST_DIFFERENCE:
+        word = "more similar than" if last > first else "less similar than"
     if len(classes) > 1:
         text += f" The commonest features are {word} the rarest ({fixed(last)} against {fixed(first)})."
     rows = [

@@ -1,4 +1,4 @@
-"""One look for all pictures: small, plain, safe for colour-blind readers, print and a machine without a screen."""
+"""Common style of all figures: small, plain, and safe for colour-blind readers, print and headless machines."""
 
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
@@ -22,9 +22,9 @@ FONT = "DejaVu Sans"  # ships with matplotlib, and has Latin, Greek, Cyrillic, H
 COLUMN, PAGE = 3.4, PAGE_WIDTH
 """Widths in inches of one and of two columns of print."""
 IN_PANEL, NAME, LINE = 12, 22, 40
-"""Widths at most, in letters n, of a name in a small panel, of one beside others, and of one that has a line."""
+"""Greatest widths, in letters n, of a name in a small panel, of one beside others, and of one on its own line."""
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
-"""Okabe and Ito's colours, told apart by every common kind of sight."""
+"""Colours of Okabe and Ito, distinguishable with every common type of colour vision."""
 GREY, PALE, INK = "#6B6B6B", "#D9D9D9", "#222222"
 CYCLE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 MODEL_COLOURS = (BLUE, VERMILION)
@@ -64,7 +64,7 @@ STYLE: dict[str, Any] = {
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """Draw in this style, whatever the reader's own matplotlibrc says."""
+    """Make a function draw in this style, whatever the user's matplotlibrc sets."""
 
     @wraps(draw)
     def inside(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -75,12 +75,12 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches."""
+    """Make an empty figure; sizes are in inches."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def say(axes: Axes, text: str) -> None:
-    """Write into empty axes why they are empty."""
+    """Write a message into empty axes."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
 
 
@@ -98,21 +98,21 @@ def _glyphs() -> frozenset[int]:
 
 @cache
 def _advance(character: str) -> float:
-    """Width of a character, in widths of the letter n."""
-    width, one = (_font().load_char(ord(some)).linearHoriAdvance for some in (character, "n"))
-    return float(width / one)
+    """Return the width of a character in widths of the letter n."""
+    width, width_of_n = (_font().load_char(ord(letter)).linearHoriAdvance for letter in (character, "n"))
+    return float(width / width_of_n)
 
 
 def drawable(text: str, *, mark_spaces: bool = False, most: int | None = None) -> str:
-    """The text as ``visible`` shows it, with ``U+4E2D`` for what the pictures' font has no glyph for.
+    """Make a text drawable: as ``visible`` shows it, with ``U+4E2D`` for characters without a glyph in the font.
 
     Parameters
     ----------
     mark_spaces
         As for ``visible``.
     most
-        Width at most, in letters n: the middle of a wider text gives way to an ellipsis, since names often differ at
-        an end.
+        Greatest width in letters n. The middle of a wider text becomes an ellipsis, since names often differ at an
+        end.
 
     >>> drawable("עברית"), drawable("中"), drawable("a name nobody needs", most=9)
     ('עברית', 'U+4E2D', 'a na…eds')
@@ -123,13 +123,13 @@ def drawable(text: str, *, mark_spaces: bool = False, most: int | None = None) -
 
 
 def in_legend(text: str, most: int) -> str:
-    """``drawable`` of a name in a legend, from which matplotlib would leave out one that begins with an underscore."""
+    """Make a name drawable in a legend: matplotlib leaves out names that begin with an underscore."""
     shown = drawable(text, most=most)
     return f" {shown}" if shown.startswith("_") else shown
 
 
 def _cut_middle(text: str, most: float) -> str:
-    """The text, or as much of its two ends as is no wider than ``most`` with an ellipsis between them."""
+    """Return the text, or its two ends with an ellipsis between them, no wider than ``most``."""
     widths = [_advance(character) for character in text]
     if sum(widths) <= most:
         return text
@@ -140,7 +140,7 @@ def _cut_middle(text: str, most: float) -> str:
 
 
 def drawable_names(names: Sequence[str], most: int) -> list[str]:
-    """``drawable`` of each; those that differ only where they were cut are told apart by a number.
+    """Make names drawable; names that become equal when cut get a number.
 
     >>> drawable_names(["short", "a name nobody needs", "a name somebody needs"], 9)
     ['short', 'a na…eds', 'a n…ds 2']

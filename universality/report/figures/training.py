@@ -1,4 +1,4 @@
-"""How training went."""
+"""Figure of training curves."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,15 @@ DASHES = (
 
 @dataclass(frozen=True)
 class Curve:
-    """One measure of one run over training: ``x`` tokens (or steps), ``y`` values without gaps."""
+    """One measure of one run over training.
+
+    Parameters
+    ----------
+    run, measure
+        Name of the run, and one of the names in ``MEASURES``.
+    x, y
+        Tokens (or steps) and values, missing values left out.
+    """
 
     run: str
     measure: str
@@ -35,7 +43,7 @@ class Curve:
 
 
 def curves(rows: Iterable[Mapping[str, Any]], name: str = "") -> tuple[list[Curve], str]:
-    """What training wrote, as curves and the name of their horizontal axis.
+    """Read a training log as curves; return them and the unit of their horizontal axis.
 
     Parameters
     ----------
@@ -43,9 +51,9 @@ def curves(rows: Iterable[Mapping[str, Any]], name: str = "") -> tuple[list[Curv
         One mapping a line of the log: ``tokens`` (or ``step``) and either numbers, or ``saes``, a mapping from run to
         numbers. Missing or null numbers are gaps.
     name
-        Of the run where rows hold numbers themselves.
+        Name of the run, where rows hold numbers directly.
     """
-    found: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+    points: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
     unit = "tokens"
     for row in rows:
         unit = "tokens" if "tokens" in row else "step"
@@ -54,23 +62,23 @@ def curves(rows: Iterable[Mapping[str, Any]], name: str = "") -> tuple[list[Curv
             for measure, _ in MEASURES:
                 value = numbers.get(measure)
                 if at is not None and isinstance(value, (int, float)) and math.isfinite(value):
-                    x, y = found.setdefault((run, measure), ([], []))
+                    x, y = points.setdefault((run, measure), ([], []))
                     x.append(float(at))
                     y.append(float(value))
-    return [Curve(run, measure, tuple(x), tuple(y)) for (run, measure), (x, y) in found.items()], unit
+    return [Curve(run, measure, tuple(x), tuple(y)) for (run, measure), (x, y) in points.items()], unit
 
 
 @styled
 def training_curves(drawn: Sequence[Curve], unit: str = "tokens") -> Figure:
-    """One panel a measure, one line a run; measures that no run has are left out.
+    """Draw one panel per measure and one line per run; measures that no run has are left out.
 
     Parameters
     ----------
     drawn, unit
-        As ``curves`` gives them.
+        As returned by ``curves``.
     """
     measures = [(key, label) for key, label in MEASURES if any(c.measure == key for c in drawn)]
-    looks = _looks(drawn)
+    looks = _looks(drawn)  # of all curves together, so that a run looks the same in every panel
     figure = new_figure(PAGE, 2.4)
     panels = figure.subplots(1, max(1, len(measures)), squeeze=False)[0]
     for axes, (key, label) in zip(panels, measures, strict=False):
@@ -97,10 +105,10 @@ def training_curves(drawn: Sequence[Curve], unit: str = "tokens") -> Figure:
 
 
 def _looks(drawn: Sequence[Curve]) -> dict[str, tuple[str, Any]]:
-    """A colour for each model (what stands before ``/`` in a run's name) and a dash for each of its runs.
+    """Assign a colour to each model (the part of a run's name before ``/``) and a dash to each of its runs.
 
-    Where there are more models than colours, or more runs of one than dashes, any look
-    that no other run has; there are 48 of them.
+    Where there are more models than colours, or more runs of a model than dashes, each run gets the next of the 48
+    combinations instead.
     """
     runs = list(dict.fromkeys(curve.run for curve in drawn))
     of_models: dict[str, list[str]] = {}
@@ -117,11 +125,11 @@ def _short(value: float) -> str:
 
 
 def describe_training(drawn: Sequence[Curve], unit: str = "tokens") -> Caption:
-    """What the picture shows and what to see in it."""
+    """Write the caption: what the figure shows, and what to look at."""
     text = (
-        f"Training over {unit}, one line a run; every number is of one batch before its step. Curves that still "
-        "fall at the end say that longer training would change the dictionary; dead features say that part of it is "
-        "wasted."
+        f"Training over {unit}, one line per run; every number is measured on one batch before its step. Curves that "
+        "still fall at the end show that longer training would change the dictionary; dead features are wasted "
+        "capacity."
     )
     last = [f"{c.run} {c.measure} {fixed(c.y[-1])} at {count(c.x[-1])}" for c in drawn]
     return Caption(text, f"Training curves; last values: {'; '.join(last) or 'none'}.")

@@ -1,4 +1,4 @@
-"""One family as a layered drawing: what becomes of a feature as the dictionary grows."""
+"""Figure of one family as a layered tree: what becomes of a feature as the dictionary grows."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -28,10 +28,10 @@ GAP = 0.5  # inches between columns
 def family_tree(
     graph: "nx.DiGraph", root: Node, tokens: Mapping[Node, Sequence[str]] | None = None, *, most: int = 12
 ) -> Figure:
-    """A root and its descendants, one column a width, narrowest left.
+    """Draw a root and its descendants, one column per width, narrowest left.
 
-    Solid lines lead from each feature's heaviest parent, dashed ones from further parents; they are the wider, and
-    the number beside them the larger, the more alike parent and child are (``weight``).
+    Solid lines come from each feature's heaviest parent, dashed lines from further parents. Width of a line and the
+    number beside it show the similarity of parent and child (``weight``).
 
     Parameters
     ----------
@@ -39,11 +39,11 @@ def family_tree(
         As ``Families.graph``: nodes ``(level, feature)`` with ``width`` and, where known, ``kind`` and ``density``;
         edges with ``weight``.
     root
-        Of the family, e.g. from ``choose_family``.
+        Root of the family, e.g. from ``choose_family``.
     tokens
         Strings to show for each node, strongest first.
     most
-        Nodes drawn of each level; what is left out is counted.
+        Nodes drawn of each level at most; nodes left out are counted.
     """
     layout = lay_out(graph, root, most)
     first = root[0]
@@ -58,7 +58,7 @@ def family_tree(
     column = box_width + GAP
 
     def corner(node: Node) -> tuple[float, float]:
-        """Upper left of a node's box."""
+        """Return the upper left corner of a node's box."""
         return MARGIN + (node[0] - first) * column, HEAD + layout.row[node] * ROW + (ROW - BOX) / 2
 
     for edge in (*layout.tree, *layout.others):
@@ -68,8 +68,8 @@ def family_tree(
             axes, graph.nodes[node], corner(node), box_width, (tokens or {}).get(node, ()), layout.hidden.get(node, 0)
         )
     for level in range(n_levels):
-        some = next(node for node in layout.row if node[0] == first + level)
-        text = f"{count(graph.nodes[some].get('width'))} features"
+        node = next(node for node in layout.row if node[0] == first + level)
+        text = f"{count(graph.nodes[node].get('width'))} features"
         axes.text(MARGIN + level * column, HEAD - 0.08, text, fontsize=8.5, va="bottom")
     return figure
 
@@ -77,7 +77,7 @@ def family_tree(
 def _edge(
     axes: Axes, start: tuple[float, float], stop: tuple[float, float], box_width: float, strength: float, in_tree: bool
 ) -> None:
-    """A curve from the right side of one box to the left side of another, and its weight."""
+    """Draw a curve from the right side of one box to the left side of another, with its weight."""
     x0, y0, x1, y1 = start[0] + box_width, start[1] + BOX / 2, stop[0], stop[1] + BOX / 2
     middle = (x0 + x1) / 2
     path = Path([(x0, y0), (middle, y0), (middle, y1), (x1, y1)], [Path.MOVETO, *[Path.CURVE4] * 3])
@@ -105,7 +105,7 @@ def _node(
     tokens: Sequence[str],
     hidden: int,
 ) -> None:
-    """A box with the feature's number, its kind and rate, and example tokens as far as they fit."""
+    """Draw a box with the feature's number, its kind and rate, and as many example tokens as fit."""
     x, y = corner
     axes.add_patch(
         FancyBboxPatch(
@@ -136,17 +136,17 @@ def _node(
 
 
 def _fitted(text: Text, parts: Sequence[str], separator: str, inches: float) -> None:
-    """Put in as many parts as fit; cut the first one if not even that does."""
+    """Set the text to as many parts as fit; cut the first one if it does not fit alone."""
     whole = parts[0] if parts else ""
     shorter = [[whole[:n] + "…"] for n in range(min(len(whole) - 1, 60), 0, -1)]
-    for some in [*(parts[:n] for n in range(len(parts), 0, -1)), *shorter]:
-        text.set_text(LEFT_TO_RIGHT + separator.join(f"{ISOLATE}{part}{END}" for part in some))
+    for candidate in [*(parts[:n] for n in range(len(parts), 0, -1)), *shorter]:
+        text.set_text(LEFT_TO_RIGHT + separator.join(f"{ISOLATE}{part}{END}" for part in candidate))
         if _width(text) <= inches:
             return
 
 
 def _width(text: Text) -> float:
-    """In inches."""
+    """Measure a text, in inches."""
     figure = text.get_figure(root=True)
     assert figure is not None
     return float(text.get_window_extent().width) / figure.dpi
@@ -155,15 +155,15 @@ def _width(text: Text) -> float:
 def describe_family(
     graph: "nx.DiGraph", root: Node, tokens: Mapping[Node, Sequence[str]] | None = None, *, most: int = 12
 ) -> Caption:
-    """What the drawing shows and what to see in it."""
+    """Write the caption: what the figure shows, and what to look at."""
     layout = lay_out(graph, root, most)
     sizes = _sizes(layout)
     text = (
-        "One family: a feature of the narrowest dictionary and those of wider ones that descend from it, with the "
-        "share of tokens on which each fires and the tokens that hold most of its activation. Solid lines come from "
-        "the parent that is most alike (the edge's weight beside it: the mean of how alike the two fire and write), "
-        "dashed lines from further parents: where there are any, the family is no tree. It is an example, chosen for "
-        "being legible, not a typical family."
+        "One family: a feature of the narrowest dictionary and the features of wider ones that descend from it, with "
+        "the share of tokens on which each fires and the tokens that hold most of its activation. Solid lines come "
+        "from the most similar parent (beside them the edge's weight, the mean of the similarities of activations "
+        "and of decoder directions). Dashed lines come from further parents; a family with any is not a tree. This "
+        "family was chosen because it is legible and need not be typical."
     )
     left_out = sum(layout.hidden.values())
     if left_out:

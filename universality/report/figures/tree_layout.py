@@ -1,4 +1,4 @@
-"""Where the members of one family stand: one column a width, children beside their parent."""
+"""Layout of one family: one column per width, children beside their parent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 Node = tuple[int, int]
 Edge = tuple[Node, Node]
 ENOUGH = 6
-"""Members of a family worth drawing."""
+"""Members from which a family makes a good example."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A drawn family.
+    """Positions of the drawn members of a family.
 
     Parameters
     ----------
     row
-        Of every drawn node; its column is its level.
+        Row of every drawn node; its column is its level.
     n_rows
         Rows that the leaves take.
     tree
-        Edges from every drawn node's heaviest parent.
+        Edges from the heaviest parent of every drawn node.
     others
-        The other edges between drawn nodes: where features merge.
+        The other edges between drawn nodes, where features merge.
     hidden
-        Children that were left out, by parent.
+        Number of children left out, by parent.
     """
 
     row: Mapping[Node, float]
@@ -41,16 +41,16 @@ class Layout:
 
 
 def lay_out(graph: "nx.DiGraph", root: Node, most: int = 12) -> Layout:
-    """Root, children and grandchildren, the heaviest edges first.
+    """Lay out a root and its descendants, the heaviest edges first.
 
     Parameters
     ----------
     graph
         Nodes ``(level, feature)``, edges from parent to child with ``weight`` (1 where absent).
     root
-        A node of it.
+        A node of the graph.
     most
-        Nodes drawn of each level.
+        Nodes drawn of each level at most.
     """
     if root not in graph:
         raise UniversalityError(f"root: expected a node (level, feature) of the graph, found {root!r}")
@@ -67,12 +67,12 @@ def lay_out(graph: "nx.DiGraph", root: Node, most: int = 12) -> Layout:
 
 
 def weight(graph: "nx.DiGraph", edge: Edge) -> float:
-    """Of an edge, 1 where it has none."""
+    """Return the weight of an edge, 1 where it has none."""
     return float(graph.edges[edge].get("weight", 1.0))
 
 
 def _members(graph: "nx.DiGraph", root: Node, most: int) -> tuple[dict[Node, Node | None], dict[Node, int]]:
-    """Drawn nodes with their heaviest drawn parent, heaviest edges first in each level; and what is left out."""
+    """Map drawn nodes to their heaviest drawn parent, heaviest edges first; count the children left out."""
     parent: dict[Node, Node | None] = {root: None}
     hidden: dict[Node, int] = {}
     level = [root]
@@ -82,6 +82,7 @@ def _members(graph: "nx.DiGraph", root: Node, most: int) -> tuple[dict[Node, Nod
             child = edge[1]
             if child not in parent and (child not in best or weight(graph, edge) > weight(graph, best[child])):
                 best[child] = edge
+        # by weight, then by index: the same graph is always drawn in the same way
         ordered = sorted(best, key=lambda node: (-weight(graph, best[node]), node))
         for node in ordered[most:]:
             hidden[best[node][0]] = hidden.get(best[node][0], 0) + 1
@@ -91,7 +92,7 @@ def _members(graph: "nx.DiGraph", root: Node, most: int) -> tuple[dict[Node, Nod
 
 
 def _rows(node: Node, children: Mapping[Node, list[Node]], row: dict[Node, float], free: int) -> int:
-    """Leaves take rows from ``free`` on, parents the middle of theirs; returns the next free row."""
+    """Assign rows from ``free`` on to leaves, and their middle to parents; return the next free row."""
     if not children[node]:
         row[node] = free
         return free + 1
@@ -102,11 +103,11 @@ def _rows(node: Node, children: Mapping[Node, list[Node]], row: dict[Node, float
 
 
 def choose_family(graph: "nx.DiGraph", most: int = 12) -> Node | None:
-    """The root of a family that makes a good example, by a rule; None if no root has a child.
+    """Choose the root of a family that makes a good example; None if no root has a child.
 
-    Families that can be drawn whole come before those with more than ``most`` nodes on a level, those of ``ENOUGH``
-    members or more before smaller ones; then the one whose members agree best on a kind of text (mean ``purity``, 0
-    for those of another ``kind`` than the root's), the larger one, the first one.
+    Families that can be drawn whole come before those with more than ``most`` nodes on a level, and those with
+    ``ENOUGH`` members or more before smaller ones. Ties are broken by how well members agree on a kind of text (mean
+    ``purity``, 0 for members of another ``kind`` than the root), then by size, then by order.
     """
     roots = sorted(node for node in graph if graph.in_degree(node) == 0 and graph.out_degree(node) > 0)
     return max(roots, key=lambda root: _merit(graph, root, most), default=None)

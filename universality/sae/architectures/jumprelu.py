@@ -3,8 +3,8 @@
     z = W_enc (x − b_dec) + b_enc,    a = z · H(z − θ),    x̂ = W_decᵀ a + b_dec
     loss = mean squared error + l0 · (number of features that fire on a token, averaged over tokens)
 
-H is the step function. It has no slope, so θ = exp(log_threshold) learns by straight-through estimates, which average
-the jump over a window of width ε (``bandwidth``) about the threshold; K(u) = 1 where |u| < 1/2, else 0:
+The step function H has no slope, so θ = exp(log_threshold) learns by straight-through estimates, which average the jump
+over a window of width ε (``bandwidth``) about the threshold. With K(u) = 1 where |u| < 1/2, else 0:
 
     ∂a/∂θ ≈ −(θ/ε) K((z − θ)/ε),    ∂H(z − θ)/∂θ ≈ −(1/ε) K((z − θ)/ε),    ∂a/∂z = H(z − θ)
 
@@ -19,40 +19,40 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from universality.sae.architectures.base import Architecture
-from universality.sae.compute.selection import Rule
+from universality.sae.architectures.base import Architecture, FiringRule
 
 
 @dataclass(frozen=True)
 class JumpReLU(Architecture):
-    """See the module for its equations."""
+    """A learnt threshold for each feature; the module states the equations."""
 
     l0: float = 0.0
     bandwidth: float = 1.0
 
     @property
     def adaptive(self) -> bool:
-        """Half of the features of an untrained one fire, few of a trained one."""
+        """True: many features fire before training, few after it."""
         return True
 
     @property
     def has_threshold(self) -> bool:
-        """One a feature."""
+        """True: one threshold for each feature."""
         return True
 
     @property
     def initial_threshold(self) -> float | None:
-        """The window about it lies above 0, and stays there while the threshold falls by half."""
+        """The bandwidth."""
+        # The window then begins at ε/2 above 0, and stays above 0 until the threshold has fallen by half.
         return self.bandwidth
 
-    def inference(self, threshold: Tensor | None) -> Rule:
-        """Above the threshold."""
-        return Rule(floor=threshold)
+    def inference(self, threshold: Tensor | None) -> FiringRule:
+        """Features above their thresholds."""
+        return FiringRule(floor=threshold)
 
-    def training(self, threshold: Tensor | None, n_tokens: int) -> Rule:
-        """Also those that are silent within the window: they move the threshold."""
+    def training(self, threshold: Tensor | None, n_tokens: int) -> FiringRule:
+        """Features that fire, and silent ones within the window, which move the threshold."""
         assert threshold is not None
-        return Rule(floor=threshold - self.bandwidth / 2)
+        return FiringRule(floor=threshold - self.bandwidth / 2)
 
     def activate(self, pre: Tensor, threshold: Tensor | None) -> Tensor:
         """a = z · H(z − θ)."""
@@ -62,16 +62,19 @@ class JumpReLU(Architecture):
     def backward(
         self, pre: Tensor, grad: Tensor, threshold: Tensor | None, n_tokens: int
     ) -> tuple[Tensor, Tensor | None]:
-        """∂θ/∂(log threshold) = θ."""
+        """Straight-through gradients of the pre-activations and of log θ."""
         assert threshold is not None
-        near = (pre - threshold).abs() < self.bandwidth / 2
+        # |z − θ| < ε/2 is K((z − θ)/ε) = 1. The reconstruction contributes −(θ/ε) ∂loss/∂a, the penalty −(1/ε) l0/n.
+        in_window = (pre - threshold).abs() < self.bandwidth / 2
+        # The last factor θ is ∂θ/∂(log θ): the logarithm is learnt, so that θ stays positive.
         slope = (threshold * grad + self.l0 / n_tokens) * threshold / -self.bandwidth
-        return torch.where(pre > threshold, grad, 0), torch.where(near, slope, 0)
+        # No pre-activation gradient from the penalty: l0 counts features, and H is flat in z away from the jump.
+        return torch.where(pre > threshold, grad, 0), torch.where(in_window, slope, 0)
 
-    def eased(self, share: float) -> Architecture:
-        """With so much of l0."""
-        return replace(self, l0=self.l0 * share)
+    def scheduled(self, penalty_share: float, progress: float) -> Architecture:
+        """A copy with l0 scaled by ``penalty_share``."""
+        return replace(self, l0=self.l0 * penalty_share)
 
     def penalty(self, acts: Tensor, n_tokens: int) -> Tensor | float:
-        """L0."""
+        """L0 penalty, summed in float64."""
         return self.l0 * (acts > 0).sum(dtype=torch.float64) / n_tokens

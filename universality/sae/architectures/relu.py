@@ -18,25 +18,26 @@ from universality.sae.architectures.base import Architecture
 
 @dataclass(frozen=True)
 class ReLU(Architecture):
-    """See the module for its equations."""
+    """ReLU with an L1 penalty; the module states the equations."""
 
     l1: float = 0.0
 
     @property
     def adaptive(self) -> bool:
-        """Half of the features of an untrained one fire, few of a trained one."""
+        """True: half of the features fire before training, few after it."""
         return True
 
     def backward(
         self, pre: Tensor, grad: Tensor, threshold: Tensor | None, n_tokens: int
     ) -> tuple[Tensor, Tensor | None]:
-        """Where a feature fires, the penalty's gradient is l1 / n_tokens."""
+        """Pass gradients to the features that fire, adding the penalty's l1 / n_tokens."""
+        # Decoder rows are unit vectors, or small activations with long rows would evade the penalty.
         return torch.where(pre > 0, grad + self.l1 / n_tokens, 0), None
 
-    def eased(self, share: float) -> Architecture:
-        """With so much of l1."""
-        return replace(self, l1=self.l1 * share)
+    def scheduled(self, penalty_share: float, progress: float) -> Architecture:
+        """A copy with l1 scaled by ``penalty_share``."""
+        return replace(self, l1=self.l1 * penalty_share)
 
     def penalty(self, acts: Tensor, n_tokens: int) -> Tensor | float:
-        """L1."""
+        """L1 penalty, summed in float64."""
         return self.l1 * acts.sum(dtype=torch.float64) / n_tokens

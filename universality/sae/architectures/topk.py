@@ -3,7 +3,7 @@
     a = ReLU(TopK_k(W_enc (x − b_dec) + b_enc)),    x̂ = W_decᵀ a + b_dec
     loss = mean squared error + aux_weight · AuxK (see `universality.sae.compute.auxiliary_loss`)
 
-Gao et al. 2024, *Scaling and evaluating sparse autoencoders*. Of equal pre-activations the first fires.
+Gao et al. 2024, *Scaling and evaluating sparse autoencoders*. Ties are broken in favour of the lower index.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from universality.sae.architectures.base import Architecture
-from universality.sae.compute.auxiliary_loss import AuxK
-from universality.sae.compute.selection import Rule
+from universality.sae.architectures.base import Architecture, AuxK, FiringRule
 
 
 @dataclass(frozen=True)
 class TopK(Architecture):
-    """See the module for its equations."""
+    """The k largest of each token; the module states the equations."""
 
     k: int
     aux_k: int = 256
@@ -27,9 +25,9 @@ class TopK(Architecture):
 
     @property
     def aux(self) -> AuxK | None:
-        """The dead reconstruct what the living leave over."""
+        """AuxK, unless its weight is 0."""
         return AuxK(self.aux_k, self.aux_weight) if self.aux_weight else None
 
-    def inference(self, threshold: Tensor | None) -> Rule:
+    def inference(self, threshold: Tensor | None) -> FiringRule:
         """The k largest of each token."""
-        return Rule(k=self.k)
+        return FiringRule(k=self.k)

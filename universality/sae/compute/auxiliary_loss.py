@@ -1,19 +1,23 @@
-"""AuxK: dead features learn to reconstruct what the living leave over.
+"""AuxK: dead features learn to reconstruct the error that the living ones leave.
 
     e_t = x_t − x̂_t (held fixed),    AuxK = Σ_t ‖e_t − Σ_f a'_tf W_dec[f]‖² / Σ_t ‖e_t‖²
 
 where a' are the ``k`` largest pre-activations of a token among the dead features, ReLU'd. Gao et al. 2024, *Scaling and
 evaluating sparse autoencoders*. Shared by TopK, BatchTopK and Matryoshka.
+
+The error is held fixed, so AuxK changes dead features alone: living ones must not learn to leave errors that are easy
+for dead ones. Divided by Σ_t ‖e_t‖² it is about 1 whenever the dead features explain nothing, at any stage of training.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from universality.sae.compute.batch_gradients import Batch, Rows, matching
+from universality.sae.architectures.base import AuxK
+from universality.sae.compute.batch_gradients import Batch, Rows, Step, positions_in
 from universality.sae.compute.products import linear, matmul
 from universality.sae.compute.selection import largest
 from universality.sae.compute.weights import Weights
@@ -21,21 +25,12 @@ from universality.sae.compute.workers import ranges, share_out
 
 TOKENS_A_TASK = 512
 DENSE_UP_TO = 4
-"""Times k dead features: dense products are faster up to about this."""
+"""Up to about this multiple of k dead features dense products are faster than sparse ones."""
 
 
-@dataclass(frozen=True)
-class AuxK:
-    """The loss's settings."""
-
-    k: int
-    """Dead features a token."""
-    weight: float
-    """Of the loss."""
-
-    def is_dense(self, n_dead: int) -> bool:
-        """Whether dense products with the dead features are the faster way."""
-        return n_dead <= DENSE_UP_TO * self.k
+def is_dense(aux: AuxK, n_dead: int) -> bool:
+    """Whether dense products with the dead features are faster than sparse ones."""
+    return n_dead <= DENSE_UP_TO * aux.k
 
 
 @dataclass(frozen=True)
@@ -49,26 +44,39 @@ class Auxiliary:
     rows: Rows
     """Gradients of the dead features' rows."""
 
+    def added_to(self, step: Step, weights: Weights, batch: Batch, dead: Tensor) -> Step:
+        """The step with the auxiliary loss; ``dead`` int64 [n_dead] names the features."""
+        # b_dec is part of the dead features' encoder input; through the decoder it has no gradient, as e is fixed.
+        b_dec = step.b_dec - self.b_enc @ weights.W_enc[dead] if batch.pre_bias else step.b_dec
+        return replace(
+            step,
+            rows=(*step.rows, self.rows),
+            b_enc=step.b_enc.index_add(0, dead, self.b_enc),
+            b_dec=b_dec,
+            auxiliary=self.loss,
+        )
+
 
 def leftover_of(batch: Batch, output_grad: Tensor) -> tuple[Tensor, Tensor]:
-    """e [n_tokens, d_in] from ∂loss/∂x̂, and Σ_t ‖e_t‖² bounded away from 0."""
+    """e [n_tokens, d_in] from ∂loss/∂x̂, and Σ_t ‖e_t‖²."""
     leftover = output_grad * (-1 / batch.error_factor)
+    # A batch that is reconstructed exactly would divide 0 by 0.
     return leftover, leftover.square().sum().clamp_min(torch.finfo(leftover.dtype).tiny)
 
 
 def dense_auxiliary(
     aux: AuxK, weights: Weights, batch: Batch, dead: Tensor, pre: Tensor, leftover: Tensor, energy: Tensor
 ) -> Auxiliary:
-    """By dense products with the dead features alone.
+    """AuxK and its gradients by dense products with the dead features alone.
 
     Parameters
     ----------
     dead : int64 [n_dead]
-        Rising.
+        The dead features, rising.
     pre : [n_tokens, n_dead]
         Their pre-activations.
     leftover, energy
-        As `leftover_of` gives them.
+        As returned by `leftover_of`.
     """
     acts = _largest_densely(pre, aux.k)
     decoder = weights.W_dec[dead]
@@ -76,27 +84,27 @@ def dense_auxiliary(
     factor = 2 * aux.weight / energy
 
     def fill(part: slice) -> Tensor:
-        short = matmul(acts[part], decoder).sub_(leftover[part])
-        grad[part] = short * factor
+        error = matmul(acts[part], decoder).sub_(leftover[part])
+        grad[part] = error * factor
         value_grad[part] = linear(grad[part], decoder).mul_(acts[part] > 0)
-        return short.square().sum()
+        return error.square().sum()
 
     tasks = ranges(len(acts), TOKENS_A_TASK if acts.device.type == "cpu" else len(acts))
     loss = torch.stack(share_out(fill, tasks)).sum() / energy
 
     def add(part: slice, encoder_grad: Tensor, decoder_grad: Tensor) -> None:
-        here = matching(part, dead)
+        here = positions_in(part, dead)
         if here.start == here.stop:
             return
-        at = dead[here] - part.start
-        decoder_grad.index_add_(0, at, matmul(acts[:, here].T, grad))
-        encoder_grad.index_add_(0, at, matmul(value_grad[:, here].T, batch.inputs))
+        rows = dead[here] - part.start
+        decoder_grad.index_add_(0, rows, matmul(acts[:, here].T, grad))
+        encoder_grad.index_add_(0, rows, matmul(value_grad[:, here].T, batch.inputs))
 
     return Auxiliary(loss, value_grad.sum(dim=0), add)
 
 
 def _largest_densely(pre: Tensor, k: int) -> Tensor:
-    """The k largest positive entries of each row, the others 0; on a CPU by the faster selection."""
+    """The k largest positive entries of each row, all others 0."""
     if pre.shape[1] <= k:
         return pre.relu()
     if pre.device.type == "cpu":

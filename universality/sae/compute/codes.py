@@ -1,4 +1,4 @@
-"""The features of a batch of tokens, as (indices, values)."""
+"""The features that fire on a batch of tokens, as (indices, values)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from universality.sae.compute import sparse_kernels as kernels
 
 @dataclass(frozen=True)
 class Codes:
-    """Token t holds features ``indices[start[t]:stop[t]]``, rising and distinct, with ``values[...]`` > 0.
+    """On token t fire the features ``indices[start[t]:stop[t]]``, rising and distinct, with ``values[...]`` > 0.
 
-    Rows may leave slots between them unused.
+    Slots between rows may be unused.
     """
 
     start: NDArray[np.int64]
@@ -27,16 +27,16 @@ class Codes:
 
     @property
     def n_tokens(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return len(self.start)
 
     @property
     def nnz(self) -> int:
-        """Firings."""
+        """Number of firings."""
         return int((self.stop - self.start).sum())
 
     def csr(self) -> sparse.csr_matrix:
-        """[n_tokens, d_sae], without unused slots."""
+        """Convert to a matrix [n_tokens, d_sae], without unused slots."""
         indptr = np.zeros(self.n_tokens + 1, np.int64)
         np.cumsum(self.stop - self.start, out=indptr[1:])
         indices, values = self.indices, self.values
@@ -44,7 +44,7 @@ class Codes:
             indices, values = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], values.dtype)
             kernels.pack(self.start, self.stop, indptr, self.indices, self.values, indices, values)
         matrix = sparse.csr_matrix((self.n_tokens, self.d_sae), dtype=values.dtype)
-        # SciPy's constructor would scan the indices again
+        # assigned, since SciPy's constructor would scan all indices again
         matrix.data, matrix.indices = values, indices
         matrix.indptr = indptr.astype(np.int32) if indptr[-1] < np.iinfo(np.int32).max else indptr
         matrix.has_sorted_indices = matrix.has_canonical_format = True
@@ -52,13 +52,13 @@ class Codes:
 
     @staticmethod
     def of(matrix: sparse.csr_matrix) -> Codes:
-        """The rows of a CSR matrix; its arrays are shared."""
+        """Take the rows of a CSR matrix, sharing its arrays."""
         indptr = matrix.indptr.astype(np.int64)
         return Codes(indptr[:-1], indptr[1:], matrix.indices, matrix.data, matrix.shape[1])
 
     @staticmethod
     def concatenate(parts: Sequence[Codes]) -> Codes:
-        """The rows of all parts in order."""
+        """Concatenate the rows of all parts, in order."""
         if len(parts) == 1:
             return parts[0]
         shift = np.cumsum([0] + [len(part.indices) for part in parts])

@@ -1,41 +1,30 @@
 """Which features fire on a token: from pre-activations to (indices, values).
 
-Every architecture here is one of three rules, or two of them in turn: all features above a floor, the k largest of
-each token, the ``total`` largest of the whole batch.
+The three parts of a `FiringRule`: all features above a floor, the k largest of each token, and the ``total`` largest of
+the whole batch.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from universality.sae.architectures.base import FiringRule
 from universality.sae.compute import sparse_kernels as kernels
 from universality.sae.compute.codes import Codes
 
+# Integers of the same size: where floats are positive, their bits read as integers have the order of the floats.
 _KEYS = {torch.float32: torch.int32, torch.float64: torch.int64, torch.bfloat16: torch.int16}
 
 
-@dataclass(frozen=True)
-class Rule:
-    """Which pre-activations [n_tokens, d_sae] count."""
+def select(pre: Tensor, rule: FiringRule) -> Codes:
+    """Select the features that count by ``floor`` or ``k``, with their pre-activations; on a CPU.
 
-    floor: Tensor | None = None
-    """[d_sae] or []: those above it. None: those above 0."""
-    k: int | None = None
-    """Of each token, of these the k largest."""
-    total: int | None = None
-    """Of all tokens of a batch, of these so many largest: see `largest_of_batch`."""
-
-
-def select(pre: Tensor, rule: Rule) -> Codes:
-    """The features that count by ``floor`` or ``k``, with their pre-activations; on a CPU.
-
-    Of equal pre-activations the first counts. Values are float32, or float64 for such pre-activations.
+    Ties are broken in favour of the lower index. Values are float32, or float64 for float64 pre-activations.
 
     Parameters
     ----------
@@ -46,13 +35,14 @@ def select(pre: Tensor, rule: Rule) -> Codes:
 
 
 def largest(pre: Tensor, k: int) -> Codes:
-    """The k largest positive entries of each row."""
+    """Select the k largest positive entries of each row."""
     n_tokens, d_sae = pre.shape
     k = min(k, d_sae)
     keys = pre.contiguous().view(_KEYS[pre.dtype]).numpy()
     start, stop = np.empty(n_tokens, np.int64), np.empty(n_tokens, np.int64)
     indices = np.empty(n_tokens * k, np.int32)
     values: NDArray[np.floating] = np.empty(n_tokens * k, np.float64 if pre.dtype == torch.float64 else np.float32)
+    # bfloat16 is the upper half of a float32: shifted by 16 bits, its bits are those of the same number as float32.
     shift = 16 if pre.dtype == torch.bfloat16 else 0
     bits = values.view(np.int64 if values.itemsize == 8 else np.int32)
     kernels.select_largest(keys, k, shift, start, stop, indices, bits)
@@ -60,7 +50,7 @@ def largest(pre: Tensor, k: int) -> Codes:
 
 
 def above(pre: Tensor, floor: Tensor | None = None) -> Codes:
-    """The entries of each row that are larger than the floor of their column."""
+    """Select the entries of each row that are larger than the floor of their column."""
     if pre.dtype == torch.bfloat16:
         pre = pre.float()
     array = pre.contiguous().numpy()
@@ -69,13 +59,14 @@ def above(pre: Tensor, floor: Tensor | None = None) -> Codes:
     bounds = np.zeros(n_tokens + 1, np.int64)
     kernels.count_above(array, floors.numpy(), bounds[1:])
     np.cumsum(bounds, out=bounds)
+    # One slot to spare: the compiled loop writes every entry, and advances only past those that count.
     indices, values = np.empty(bounds[-1] + 1, np.int32), np.empty(bounds[-1] + 1, array.dtype)
     kernels.select_above(array, floors.numpy(), bounds[:-1], indices, values)
     return Codes(bounds[:-1], bounds[1:], indices[:-1], values[:-1], d_sae)
 
 
 def largest_of_batch(codes: Codes, total: int) -> Codes:
-    """The ``total`` largest entries of all tokens together; of equal ones the first.
+    """Select the ``total`` largest entries of all tokens together; ties in favour of the earlier.
 
     ``codes`` must have no unused slots between its rows.
     """
@@ -90,7 +81,7 @@ def largest_of_batch(codes: Codes, total: int) -> Codes:
 
 
 def floor_of_batch(sample: Tensor, share: float) -> Tensor:
-    """A floor [] of at least 0 that about this share of all entries passes, judged by some tokens.
+    """Estimate a floor [] of at least 0 that about this share of all entries exceeds.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The decoder by (indices, values): reconstruction, and both large gradients feature by feature. On a CPU."""
+"""The decoder by (indices, values): reconstruction, and the gradients of W_enc and W_dec by feature. On a CPU."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ TOKENS_A_TASK = 512
 
 @dataclass(frozen=True)
 class Decoded:
-    """The sparse decoder's forward and backward pass."""
+    """Result of the sparse decoder's forward and backward pass."""
 
     output_grad: Tensor
     """[n_prefixes, n_tokens, d_in], see `kernels.reconstruct`."""
     value_grad: NDArray[np.floating]
-    """∂/∂activation of each entry of the codes."""
+    """∂loss/∂activation of each entry of the codes."""
     squared_errors: NDArray[np.float64]
     """[n_prefixes]."""
     prefixes: tuple[int, ...]
@@ -38,14 +38,14 @@ def decode(
     prefixes: tuple[int, ...],
     factor: float | Tensor,
 ) -> Decoded:
-    """Reconstruct, and go back.
+    """Reconstruct, and pass the squared error back to the activations.
 
     Parameters
     ----------
     values
-        Activations of the codes' entries, which may be other than the codes' own values.
+        Activations of the codes' entries, which may differ from the codes' own values.
     targets : [n_tokens, d_in]
-        What the decoder rows must add up to.
+        Sums that the decoder rows must add up to.
     factor
         ∂loss/∂x̂ = this · (x̂ − target).
     """
@@ -68,7 +68,7 @@ def decode(
 
 @dataclass(frozen=True)
 class FeatureOrder:
-    """Feature f has tokens ``token[first[f]:first[f + 1]]``, its entries in the codes at ``entry[...]``."""
+    """Codes by feature: f fires on ``token[first[f]:first[f + 1]]``, its entries in the codes are ``entry[...]``."""
 
     first: NDArray[np.int64]
     token: NDArray[np.int32]
@@ -76,14 +76,14 @@ class FeatureOrder:
 
     @staticmethod
     def of(codes: Codes) -> FeatureOrder:
-        """Sort the entries by feature; tokens stay in order."""
+        """Sort the entries of codes by feature; tokens stay in order."""
         n = len(codes.indices)
         order = FeatureOrder(np.empty(codes.d_sae + 1, np.int64), np.empty(n, np.int32), np.empty(n, np.int64))
         kernels.by_feature(codes.start, codes.stop, codes.indices, order.first, order.token, order.entry)
         return order
 
     def sums(self, weight: Tensor) -> Tensor:
-        """Per feature the sum over its entries [d_sae]."""
+        """Sum of a weight over each feature's entries [d_sae]."""
         out = weight.new_empty(len(self.first) - 1)
         array, target = weight.numpy(), out.numpy()
 
@@ -96,7 +96,7 @@ class FeatureOrder:
 
 @dataclass(frozen=True)
 class SparseRows:
-    """Gradients of W_enc and W_dec, feature by feature."""
+    """Computes the gradients of W_enc and W_dec for a slice of features when called."""
 
     order: FeatureOrder
     values: NDArray[np.floating]
@@ -114,4 +114,4 @@ class SparseRows:
             if high > low:
                 target = decoder_grad[low - part.start : high - part.start].numpy()
                 kernels.weighted_sums(low, high, *args, self.values, grad.numpy(), target)
-                low = high
+                low = high  # later prefixes contribute through their gradients, which are cumulative

@@ -1,4 +1,4 @@
-"""Gradients where few features fire: one dense product, everything behind it by (indices, values). On a CPU."""
+"""Gradients where few features fire: one dense product, everything after it by (indices, values). On a CPU."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from universality.sae.architectures.base import Architecture
-from universality.sae.compute.auxiliary_loss import Auxiliary, AuxK, dense_auxiliary, leftover_of
+from universality.sae.architectures.base import Architecture, AuxK, FiringRule
+from universality.sae.compute.auxiliary_loss import Auxiliary, dense_auxiliary, is_dense, leftover_of
 from universality.sae.compute.batch_gradients import Batch, Step, decoder_bias
 from universality.sae.compute.codes import Codes
 from universality.sae.compute.products import linear
-from universality.sae.compute.selection import Rule, floor_of_batch, largest, largest_of_batch, select
+from universality.sae.compute.selection import floor_of_batch, largest, largest_of_batch, select
 from universality.sae.compute.sparse_decoder import FeatureOrder, SparseRows, decode
 from universality.sae.compute.weights import Weights
 from universality.sae.compute.workers import ranges, share_out
 
 TOKENS_A_TASK = 512
-LEAST_TOKENS_A_TASK = 128  # with fewer the product slows down
-PRE_ACTIVATIONS_A_TASK = 2**22  # 16 MB; of more the system hands out fresh pages each time
+LEAST_TOKENS_A_TASK = 128  # with fewer tokens the product slows down
+PRE_ACTIVATIONS_A_TASK = 2**22  # 16 MB; larger arrays get fresh pages from the system each time
 SAMPLE_TOKENS = 32
 
-Kept = Tensor | Codes | None
-"""What AuxK needs: pre-activations of the dead [n_tokens, n_dead], or codes of the chosen among them."""
+OfDead = Tensor | Codes | None
+"""What AuxK needs: pre-activations of the dead features [n_tokens, n_dead], or codes of those among them that fire."""
 
 
 def tokens_a_task(d_sae: int) -> int:
-    """Tokens whose pre-activations one thread holds at a time."""
+    """Number of tokens whose pre-activations one thread holds at a time."""
     return min(TOKENS_A_TASK, max(LEAST_TOKENS_A_TASK, PRE_ACTIVATIONS_A_TASK // d_sae))
 
 
 def sparse_step(
-    kind: Architecture, weights: Weights, batch: Batch, dead: Tensor, products: torch.dtype = torch.float32
+    architecture: Architecture, weights: Weights, batch: Batch, dead: Tensor, products: torch.dtype = torch.float32
 ) -> Step:
-    """Gradients of an architecture's loss on a batch.
+    """Compute the gradients of an architecture's loss on a batch by (indices, values).
 
     Parameters
     ----------
@@ -46,84 +46,83 @@ def sparse_step(
     """
     n_tokens = len(batch.inputs)
     threshold = None if weights.log_threshold is None else weights.log_threshold.exp()
-    rule = kind.training(threshold, n_tokens)
-    aux = kind.aux if len(dead) else None
+    rule = architecture.training(threshold, n_tokens)
+    aux = architecture.aux if len(dead) else None
     if rule.total is None:
-        codes, kept = _encode(rule, weights, batch, products, aux, dead)
+        codes, of_dead = _encode(rule, weights, batch, products, aux, dead)
     else:
-        codes, kept = _encode_batch(rule, rule.total, weights, batch, products, aux, dead)
-    step = _step(kind, weights, batch, codes, threshold)
+        codes, of_dead = _encode_batch(rule, rule.total, weights, batch, products, aux, dead)
+    step = _step(architecture, weights, batch, codes, threshold)
     if rule.total is not None and len(codes.values):
         step = replace(step, lowest=float(codes.values.min()))
-    if aux is None or kept is None:
+    if aux is None or of_dead is None:
         return step
-    extra = _auxiliary(aux, weights, batch, dead, kept, step.output_grad)
-    b_enc = step.b_enc.index_add(0, dead, extra.b_enc)
-    b_dec = step.b_dec - extra.b_enc @ weights.W_enc[dead] if batch.pre_bias else step.b_dec
-    return replace(step, rows=(*step.rows, extra.rows), b_enc=b_enc, b_dec=b_dec, auxiliary=extra.loss)
+    extra = _auxiliary(aux, weights, batch, dead, of_dead, step.output_grad)
+    return extra.added_to(step, weights, batch, dead)
 
 
 def _encode(
-    rule: Rule, weights: Weights, batch: Batch, products: torch.dtype, aux: AuxK | None, dead: Tensor
-) -> tuple[Codes, Kept]:
-    """What counts of the pre-activations, and what AuxK needs of them."""
+    rule: FiringRule, weights: Weights, batch: Batch, products: torch.dtype, aux: AuxK | None, dead: Tensor
+) -> tuple[Codes, OfDead]:
+    """Encode a batch; also return what AuxK needs, so that pre-activations are computed once."""
     encoder, bias = weights.W_enc.to(products), weights.b_enc.to(products)
     d_sae, dtype = len(bias), batch.inputs.dtype
 
-    def encode(part: slice) -> tuple[Codes, Kept]:
+    def encode(part: slice) -> tuple[Codes, OfDead]:
         pre = linear(batch.inputs[part].to(products), encoder, bias)
         codes = select(pre, rule)
         if aux is None:
             return codes, None
         of_dead = pre[:, dead].to(dtype)
-        return codes, of_dead if aux.is_dense(len(dead)) else _largest_of(of_dead, aux.k, dead, d_sae)
+        return codes, of_dead if is_dense(aux, len(dead)) else _largest_of(of_dead, aux.k, dead, d_sae)
 
     parts = share_out(encode, ranges(len(batch.inputs), tokens_a_task(d_sae)))
-    kept = [kept for _, kept in parts]
-    return Codes.concatenate([codes for codes, _ in parts]), _joined(kept)
+    return Codes.concatenate([codes for codes, _ in parts]), _joined([of_dead for _, of_dead in parts])
 
 
 def _encode_batch(
-    rule: Rule, total: int, weights: Weights, batch: Batch, products: torch.dtype, aux: AuxK | None, dead: Tensor
-) -> tuple[Codes, Kept]:
-    """The same where the ``total`` largest of the batch count.
+    rule: FiringRule, total: int, weights: Weights, batch: Batch, products: torch.dtype, aux: AuxK | None, dead: Tensor
+) -> tuple[Codes, OfDead]:
+    """Encode a batch of which the ``total`` largest pre-activations count.
 
-    A floor from a few tokens leaves about twice as many candidates as will fire. Exact: while it leaves too few, it
-    is lowered.
+    A floor judged by a few tokens leaves about twice as many candidates as will fire. The result is exact: while the
+    floor leaves too few, it is lowered.
     """
     rows = batch.inputs[:: max(1, len(batch.inputs) // SAMPLE_TOKENS)].to(products)
     sample = linear(rows, weights.W_enc.to(products), weights.b_enc.to(products))
     share = 2 * total / (len(batch.inputs) * sample.shape[1])
     while True:
         floor = floor_of_batch(sample, share)
-        codes, kept = _encode(replace(rule, floor=floor), weights, batch, products, aux, dead)
+        codes, of_dead = _encode(replace(rule, floor=floor), weights, batch, products, aux, dead)
+        # `total` or more entries above a floor contain the `total` largest; at floor 0 all positive ones are there.
         if codes.nnz >= total or floor == 0:
-            return largest_of_batch(codes, total), kept
+            return largest_of_batch(codes, total), of_dead
         share *= 4
 
 
 def _largest_of(pre: Tensor, k: int, columns: Tensor, d_sae: int) -> Codes:
-    """Codes of some columns, named as in the whole."""
+    """Codes of the k largest among some features, whose pre-activations [n_tokens, n_columns] are given."""
     codes = largest(pre, k)
     names = columns.numpy().astype(np.int32)
     packed = Codes.of(codes.csr())
     return replace(packed, indices=names[packed.indices], d_sae=d_sae)
 
 
-def _joined(parts: list[Kept]) -> Kept:
+def _joined(parts: list[OfDead]) -> OfDead:
     tensors = [part for part in parts if isinstance(part, Tensor)]
     codes = [part for part in parts if isinstance(part, Codes)]
     return torch.cat(tensors) if tensors else Codes.concatenate(codes) if codes else None
 
 
-def _step(kind: Architecture, weights: Weights, batch: Batch, codes: Codes, threshold: Tensor | None) -> Step:
-    """Gradients without the auxiliary loss."""
+def _step(architecture: Architecture, weights: Weights, batch: Batch, codes: Codes, threshold: Tensor | None) -> Step:
+    """Compute gradients without the auxiliary loss."""
     n_tokens = len(batch.inputs)
     pre = torch.from_numpy(codes.values)
-    at = None if threshold is None else threshold[torch.from_numpy(codes.indices)]
-    acts = kind.activate(pre, at)
-    decoded = decode(codes, acts.numpy(), weights, batch.targets, kind.prefixes(codes.d_sae), batch.error_factor)
-    grad, threshold_grad = kind.backward(pre, torch.from_numpy(decoded.value_grad), at, n_tokens)
+    thresholds = None if threshold is None else threshold[torch.from_numpy(codes.indices)]
+    acts = architecture.activate(pre, thresholds)
+    prefixes = architecture.prefixes(codes.d_sae)
+    decoded = decode(codes, acts.numpy(), weights, batch.targets, prefixes, batch.error_factor)
+    grad, threshold_grad = architecture.backward(pre, torch.from_numpy(decoded.value_grad), thresholds, n_tokens)
     order = FeatureOrder.of(codes)
     b_enc = order.sums(grad)
     rows = SparseRows(order, acts.numpy(), grad.numpy(), decoded.output_grad, batch.inputs, decoded.prefixes)
@@ -133,20 +132,21 @@ def _step(kind: Architecture, weights: Weights, batch: Batch, codes: Codes, thre
         b_dec=decoder_bias(batch, decoded.output_grad[0], b_enc, weights.W_enc),
         log_threshold=None if threshold_grad is None else order.sums(threshold_grad),
         squared_error=float(decoded.squared_errors[-1]),
-        loss=float(decoded.squared_errors.sum()) / batch.inputs.numel() + float(kind.penalty(acts, n_tokens)),
+        loss=float(decoded.squared_errors.sum()) / batch.inputs.numel() + float(architecture.penalty(acts, n_tokens)),
         firings=order.sums((acts > 0).to(torch.int64)),
         output_grad=decoded.output_grad[-1],
     )
 
 
 def _auxiliary(
-    aux: AuxK, weights: Weights, batch: Batch, dead: Tensor, kept: Tensor | Codes, output_grad: Tensor
+    aux: AuxK, weights: Weights, batch: Batch, dead: Tensor, of_dead: Tensor | Codes, output_grad: Tensor
 ) -> Auxiliary:
     leftover, energy = leftover_of(batch, output_grad)
-    if isinstance(kept, Tensor):
-        return dense_auxiliary(aux, weights, batch, dead, kept, leftover, energy)
-    decoded = decode(kept, kept.values, weights, leftover, (kept.d_sae,), 2 * aux.weight / energy)
-    order = FeatureOrder.of(kept)
-    rows = SparseRows(order, kept.values, decoded.value_grad, decoded.output_grad, batch.inputs, decoded.prefixes)
+    if isinstance(of_dead, Tensor):
+        return dense_auxiliary(aux, weights, batch, dead, of_dead, leftover, energy)
+    values = of_dead.values
+    decoded = decode(of_dead, values, weights, leftover, (of_dead.d_sae,), 2 * aux.weight / energy)
+    order = FeatureOrder.of(of_dead)
+    rows = SparseRows(order, values, decoded.value_grad, decoded.output_grad, batch.inputs, decoded.prefixes)
     loss = float(decoded.squared_errors[0]) / float(energy)
     return Auxiliary(loss, order.sums(torch.from_numpy(decoded.value_grad))[dead], rows)

@@ -1,26 +1,29 @@
 """Compiled loops over sparse features, the only code of this folder that visits single activations.
 
-The features of a batch are arrays ``start, stop [n_tokens]``, ``indices``, ``values``: token t holds the distinct
-features ``indices[start[t]:stop[t]]``, rising. All loops run on one thread, release the interpreter's lock and
-work on a range of tokens or of features, so that callers share ranges out; a sum never spans two ranges, and the
-result is the same bytes for any number of threads. Floats may be float32 or float64.
+The features of a batch are arrays ``start, stop [n_tokens]``, ``indices``, ``values``: on token t fire the distinct
+features ``indices[start[t]:stop[t]]``, rising. All loops run on one thread, release the interpreter's lock and work on
+a range of tokens or of features; callers distribute the ranges over threads. No sum spans two ranges, so the result is
+the same bytes for any number of threads. Floats may be float32 or float64.
 """
 
 import numpy as np
 
 from universality.compiled import njit
 
-# Vector sums need leave to be reordered; NaN and infinity keep their meaning.
+# Sums are vectorised only if they may be reordered. Not the full fastmath: NaN and infinity keep their meaning, so
+# that a diverged training is detected.
 _FAST = {"contract", "reassoc", "nsz"}
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _threshold(keys, n, k, low, high, spare):  # type: ignore[no-untyped-def]
-    """A number that at least k of ``keys[:n]`` reach, by bisection; done early once at most k + spare do.
+    """Find by bisection a number that at least k of ``keys[:n]`` reach; stop once at most k + spare do.
 
-    With ``spare`` 0 and fewer than k + 1 distinct ties it is the k-th largest key. ``high`` is reached by none;
-    ``low`` is returned where fewer than k reach more.
+    With ``spare`` 0 it is the k-th largest key, or a number between that and the next smaller key. No key reaches
+    ``high``; ``low`` is returned if fewer than k keys reach more.
     """
+    # Invariant: k or more keys reach `low` (or it is still the caller's), fewer than k reach `high`. At most 31 rounds
+    # for float32, each one pass without branches.
     while high - low > 1:
         middle = low + (high - low) // 2
         bar = keys.dtype.type(middle)
@@ -38,15 +41,16 @@ def _threshold(keys, n, k, low, high, spare):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def select_largest(keys, k, shift, start, stop, indices, out):  # type: ignore[no-untyped-def]
-    """The k largest positive entries of each row; of equal ones the first.
+    """Select the k largest positive entries of each row; ties are broken in favour of the lower index.
 
     ``keys`` [n, d_sae] are the bits of floats read as integers, whose order is that of the floats where these are
-    positive. ``out`` gets ``key << shift`` (16 turns bfloat16 into float32). Token t writes from t·k on.
+    positive. ``out`` gets ``key << shift`` (16 turns bfloat16 into float32). Token t writes from slot t·k on.
 
-    The maxima of ``n_groups`` disjoint groups bound the k-th largest entry from below, so one pass without
+    The k-th largest of the maxima of disjoint groups bounds the k-th largest entry from below, so one pass without
     branches leaves few more than k candidates: 1 µs for a row of 2,048, where ``torch.topk`` takes 6 to 16.
     """
     n, d_sae = keys.shape
+    # With 4 groups or more for each of the k largest entries, few groups hold two of them, and the bound is tight.
     n_groups = 64
     while n_groups < 4 * k:
         n_groups *= 2
@@ -62,25 +66,26 @@ def select_largest(keys, k, shift, start, stop, indices, out):  # type: ignore[n
             part = row[first : first + n_groups]
             for j in range(n_groups):
                 groups[j] = max(groups[j], part[j])
-        rest = row[d_sae - d_sae % n_groups :]
-        for j in range(rest.size):
-            groups[j] = max(groups[j], rest[j])
+        remainder = row[d_sae - d_sae % n_groups :]
+        for j in range(remainder.size):
+            groups[j] = max(groups[j], remainder[j])
         top = np.int64(0)
         for j in range(n_groups):
             top = max(top, np.int64(groups[j]))
 
+        # If k group maxima reach `low`, so do k entries. It is at least 1: key 0 is the float 0, which never fires.
         low = max(_threshold(groups, n_groups, k, 0, top + 1, 4), 1)
         bar = keys.dtype.type(low)
         n_candidates = 0
-        for j in range(d_sae):
+        for j in range(d_sae):  # every entry is written, and overwritten by the next unless it counts: no branch
             candidate[n_candidates] = j
             candidate_key[n_candidates] = row[j]
             n_candidates += row[j] >= bar
         ties = n_candidates
-        if n_candidates > k:
+        if n_candidates > k:  # bisect again, exactly, among the few candidates
             low = _threshold(candidate_key, n_candidates, k, low, top + 1, 0)
             bar = keys.dtype.type(low)
-            ties = k
+            ties = k  # how many entries equal to the bar still fit beside those above it
             for j in range(n_candidates):
                 ties -= candidate_key[j] > bar
         at = t * k
@@ -98,7 +103,7 @@ def select_largest(keys, k, shift, start, stop, indices, out):  # type: ignore[n
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def count_above(pre, floor, count):  # type: ignore[no-untyped-def]
-    """Entries of each row that are larger than the floor of their column."""
+    """Count the entries of each row that are larger than the floor of their column."""
     for t in range(pre.shape[0]):
         total = np.int32(0)
         for j in range(pre.shape[1]):
@@ -108,7 +113,7 @@ def count_above(pre, floor, count):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def select_above(pre, floor, start, indices, values):  # type: ignore[no-untyped-def]
-    """Those entries, each row written from ``start[t]`` on; one slot to spare at the end of both outputs."""
+    """Write those entries, each row from ``start[t]`` on; both outputs need one spare slot at the end."""
     for t in range(pre.shape[0]):
         at = start[t]
         for j in range(pre.shape[1]):
@@ -130,7 +135,7 @@ def pack(start, stop, to, indices, values, out_indices, out_values):  # type: ig
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _add_combination(first, last, indices, values, decoder, out):  # type: ignore[no-untyped-def]
-    """``out`` [d_in] += sum of value · decoder row; four rows at a time spare three of four stores."""
+    """``out`` [d_in] += sum of value · decoder row; four rows at a time save three of four stores."""
     d_in = out.size
     e = first
     while e + 4 <= last:
@@ -149,7 +154,7 @@ def _add_combination(first, last, indices, values, decoder, out):  # type: ignor
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _products(first, last, indices, matrix, vector, out):  # type: ignore[no-untyped-def]
-    """``out[e]`` = matrix row · vector, for the features of one token."""
+    """``out[e]`` = matrix row · vector, for the entries of one token."""
     d_in = vector.size
     zero = vector.dtype.type(0)
     e = first
@@ -191,7 +196,7 @@ def _square(vector):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _end_of(width, first, stop, indices):  # type: ignore[no-untyped-def]
-    """The first entry from ``first`` on whose feature is not below ``width``."""
+    """First entry, from ``first`` on, whose feature is not below ``width``."""
     while first < stop and indices[first] < width:
         first += 1
     return first
@@ -201,10 +206,10 @@ def _end_of(width, first, stop, indices):  # type: ignore[no-untyped-def]
 def reconstruct(start, stop, indices, values, decoder, target, prefixes, factor, output_grad, value_grad, errors):  # type: ignore[no-untyped-def]
     """Forward and backward pass of the sparse decoder under squared errors, while a token's rows are in the cache.
 
-    ``prefixes`` [n] are rising widths, the last one d_sae; the first ``prefixes[p]`` features reconstruct on their
-    own, and their squared errors are added to ``errors[p]``. ``output_grad[p, t]`` = factor · the sum, over prefixes
-    from p on, of (reconstruction − target[t]): what features from prefixes[p − 1] on see. ``value_grad[e]`` = decoder
-    row · that.
+    ``prefixes`` [n] are rising widths, the last one d_sae. The first ``prefixes[p]`` features reconstruct on their
+    own, and their squared errors are added to ``errors[p]``. ``output_grad[p, t]`` is factor · the sum over prefixes
+    from p on of (reconstruction − target[t]): the gradient for features from prefixes[p − 1] to prefixes[p].
+    ``value_grad[e]`` = decoder row · that gradient.
     """
     n_prefixes = prefixes.size
     row = np.empty_like(target[0])
@@ -220,6 +225,7 @@ def reconstruct(start, stop, indices, values, decoder, target, prefixes, factor,
             for i in range(row.size):
                 grad[i] = row[i] * factor
             first = last
+        # From the widest prefix down, so that gradients of later prefixes are summed before they are needed.
         last = stop[t]
         for p in range(n_prefixes - 1, -1, -1):
             grad = output_grad[p, t]
@@ -234,7 +240,8 @@ def reconstruct(start, stop, indices, values, decoder, target, prefixes, factor,
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def by_feature(start, stop, indices, first, token, entry):  # type: ignore[no-untyped-def]
-    """Feature-major order: feature f has ``token[first[f]:first[f + 1]]``, its values at ``entry[...]``."""
+    """Order entries by feature: f has tokens ``token[first[f]:first[f + 1]]``, its values are at ``entry[...]``."""
+    # a counting sort: one pass counts, one places, and tokens of a feature stay in order
     first[:] = 0
     for t in range(start.size):
         for e in range(start[t], stop[t]):
@@ -254,8 +261,8 @@ def by_feature(start, stop, indices, first, token, entry):  # type: ignore[no-un
 def weighted_sums(low, high, first, token, entry, weight, rows, out):  # type: ignore[no-untyped-def]
     """``out[f − low]`` += sum over the tokens of feature f of weight[entry] · rows[token], for low ≤ f < high.
 
-    The gradient of the decoder (weight = values, rows = output gradient) and of the encoder (weight = gradient of
-    the values, rows = inputs); each feature's sum stays in the cache, in the order of its tokens.
+    This is the gradient of the decoder (weight = values, rows = output gradient) and of the encoder (weight = gradient
+    of the values, rows = inputs). Each feature's sum stays in the cache, and is taken in the order of its tokens.
     """
     d_in = rows.shape[1]
     for f in range(low, high):

@@ -1,9 +1,8 @@
 """Threads that each run PyTorch on one core.
 
-PyTorch's and numba's own thread pools wait for each other by spinning, which on few cores costs more than it
-gains. Here the tasks are whole (a range of tokens through encoder, selection and decoder; a step of one SAE of a
-grid), each runs on one thread from end to end, and where the ranges are fixed the result does not depend on
-the number of threads.
+PyTorch's and numba's own thread pools wait for each other by spinning, which on few cores costs more than it gains.
+Here a task is large (a range of tokens through encoder, selection and decoder; a step of one SAE of a grid) and runs on
+one thread from beginning to end. Where the ranges are fixed, the result does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -26,24 +25,26 @@ _here = threading.local()
 
 
 def share_out(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """``[function(item) for item in items]`` on threads of one core each, the results in order.
+    """Compute ``[function(item) for item in items]`` on threads of one core each.
 
-    There are as many threads as PyTorch has in the caller (before `one_core`). Called from one of them it
+    There are as many threads as PyTorch has in the caller (before `one_core`). Called from one of these threads, it
     runs the items there, one after the other.
     """
+    # A task that waited for tasks of its own pool could wait for ever, with all threads occupied by such tasks.
     if getattr(_here, "in_pool", False):
         return [function(item) for item in items]
     return list(_pool(available_cores()).map(function, items))
 
 
 def available_cores() -> int:
-    """Threads that PyTorch would use here, were it not for `one_core`."""
+    """Number of threads that PyTorch would use here without `one_core`."""
     return getattr(_here, "cores", None) or torch.get_num_threads()
 
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """PyTorch's own operators run on one thread in this block: how a sum is cut into parts shows in its last bits."""
+    """Run PyTorch's own operators on one thread in this block."""
+    # How an operator divides a sum among threads shows in its last bits, and must not depend on the machine.
     before = getattr(_here, "cores", None)
     if before is not None or getattr(_here, "in_pool", False):
         yield
@@ -59,7 +60,9 @@ def one_core() -> Iterator[None]:
 
 @cache
 def _pool(workers: int) -> ThreadPoolExecutor:
-    """A pool whose threads all stand. PyTorch hands the number set last to threads started later: put it back."""
+    """A pool of threads that are all started, each with one PyTorch thread."""
+    # PyTorch passes the number of threads set last to threads that start later, so it is restored at the end; the
+    # barrier makes every thread of the pool start, since an executor starts a thread only if none is idle.
     before = torch.get_num_threads()
     ready = threading.Barrier(workers)
 
@@ -79,5 +82,5 @@ def _nothing(_: int) -> None:
 
 
 def ranges(n: int, size: int) -> list[slice]:
-    """Slices of ``size`` that cover 0 … n; the last may be shorter."""
+    """Slices of length ``size`` that cover 0 … n; the last one may be shorter."""
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]

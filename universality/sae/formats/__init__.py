@@ -1,7 +1,7 @@
-"""SAEs of other tools, and ours: recognised by their files, checked, turned into the fields of an `SAE`.
+"""File formats of SAEs: recognised by their files, checked, converted to the fields of an `SAE`.
 
-One format is one file with ``NAME`` (with the files it looks for), ``recognise(source)`` and ``read(source)``, and a
-line here. All files are data: nothing in them is executed, followed as a path, or allocated because it says so.
+A format is one module with ``NAME`` (which lists its files), ``recognise(source)`` and ``read(source)``, and a line
+here. Files are data: nothing in them is executed or followed as a path, and no memory is allocated on their word alone.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ FORMATS: tuple[ModuleType, ...] = (
 
 
 def read(path: Path) -> Fields:
-    """The fields of the SAE in a folder, or of which one file is named.
+    """Read the fields of the SAE in a folder, or of an SAE of which one file is named.
 
     Raises
     ------
     FormatError
-        If there is none, its format is not known, or its files are torn, contradict themselves or hold what an `SAE`
-        cannot.
+        If there is no SAE, its format is unknown, its files are corrupt or contradict each other, or it is of a type
+        that an `SAE` cannot hold.
     """
     source = Source(path)
     if not path.exists():
@@ -54,15 +54,15 @@ def read(path: Path) -> Fields:
     if format is not None:
         fields: Fields = format.read(source)
         return fields
-    found = sorted(entry.name for entry in source.folder.iterdir())
-    listing = ", ".join(found[:8]) + (", …" if len(found) > 8 else "")
+    names = sorted(entry.name for entry in source.folder.iterdir())
+    listing = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
     raise FormatError(f"{path}: no SAE of a known format; expected {_known()}; found {listing or 'an empty folder'}")
 
 
 def name_of(path: Path) -> str | None:
-    """What the format of an SAE's folder or file is called, from the files that are there; None where none is known."""
-    found = _format(Source(path)) if path.exists() else None
-    return None if found is None else str(found.NAME)
+    """Name of the format of an SAE's folder or file; None if no known format has such files."""
+    format = _format(Source(path)) if path.exists() else None
+    return None if format is None else str(format.NAME)
 
 
 def _format(source: Source) -> ModuleType | None:

@@ -1,11 +1,11 @@
 """dictionary_learning: ``config.json`` and ``ae.pt``, a state dict whose names depend on ``trainer.dict_class``.
 
-- ``AutoEncoder``: ``bias``, ``encoder.weight`` [d_sae, d_in], ``encoder.bias``, ``decoder.weight`` [d_in, d_sae]; the
-  library makes decoder rows unit ones when it loads it, and so does this.
+- ``AutoEncoder``: ``bias``, ``encoder.weight`` [d_sae, d_in], ``encoder.bias``, ``decoder.weight`` [d_in, d_sae]. The
+  library normalises decoder rows to unit norm on loading, and so does this module.
 - ``AutoEncoderNew``: the same with ``decoder.bias``, which is not subtracted before encoding.
 - ``AutoEncoderTopK``, ``BatchTopKSAE``: ``b_dec``, ``k`` and ``threshold`` beside encoder and decoder. The threshold is
-  BatchTopK's; TopK measures one too, but does not encode with it. TopK of 2024 lacks it, and before November ``k`` too,
-  which ``config.json`` has.
+  that of BatchTopK; TopK measures one too, but does not encode with it. TopK files of 2024 lack it, and before November
+  they lack ``k`` as well, which ``config.json`` has.
 - ``MatryoshkaBatchTopKSAE``: ``W_enc b_enc W_dec b_dec k threshold group_sizes``.
 - ``JumpReluAutoEncoder``: ``W_enc b_enc W_dec b_dec threshold``; the bias is not subtracted.
 """
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from universality.checked_json import Settings
 from universality.errors import FormatError
-from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm, spread
+from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm, threshold_by_feature
 from universality.sae.formats.source import Source
 from universality.sae.formats.torch_file import only_tensors, read_torch
 
@@ -42,12 +42,12 @@ _REFUSED = {
 
 
 def recognise(source: Source) -> bool:
-    """By its two files."""
+    """Recognise a folder by its two files."""
     return source.holds(CONFIG, WEIGHTS)
 
 
 def read(source: Source) -> Fields:
-    """The fields of an `SAE`."""
+    """Read the fields of an `SAE`."""
     config = Settings.read(source / CONFIG)
     trainer, buffer = config.section("trainer"), config.section("buffer")
     if buffer.text("io", "out") == "in_and_out":
@@ -63,17 +63,17 @@ def read(source: Source) -> Fields:
     path, d_in, d_sae = source / WEIGHTS, trainer.integer("activation_dim"), trainer.integer("dict_size")
     tensors = only_tensors(read_torch(path))
     group_sizes = tensors.pop("group_sizes", None)
-    kind, shapes = _ARCHITECTURES[name], _shapes(name, d_in, d_sae)
-    if kind in ("batchtopk", "matryoshka") and "threshold" not in tensors:
+    architecture, shapes = _ARCHITECTURES[name], _shapes(name, d_in, d_sae)
+    if architecture in ("batchtopk", "matryoshka") and "threshold" not in tensors:
         raise FormatError(
             f"{path}: a {name} without a threshold, as saved in 2024, cannot be read: its codes would depend on the "
             "batch. Load it in dictionary_learning, measure its threshold there, and save it again"
         )
-    younger = {"k", "threshold"} - set(tensors) if kind == "topk" else set()
-    expect(tensors, path, {key: shape for key, shape in shapes.items() if key not in younger})
+    added_later = {"k", "threshold"} - set(tensors) if architecture == "topk" else set()
+    expect(tensors, path, {key: shape for key, shape in shapes.items() if key not in added_later})
     fields: Fields = {
         **_weights(name, tensors),
-        "architecture": kind,
+        "architecture": architecture,
         "apply_b_dec_to_input": name not in ("AutoEncoderNew", "JumpReluAutoEncoder"),
         "metadata": {
             "training": trainer.values,
@@ -82,9 +82,9 @@ def read(source: Source) -> Fields:
     }
     if "k" in shapes:
         fields["k"] = _k(path, tensors["k"], trainer) if "k" in tensors else trainer.integer("k")
-    if kind in ("batchtopk", "matryoshka", "jumprelu"):
-        fields["threshold"] = spread(tensors["threshold"], d_sae)
-    if kind == "matryoshka":
+    if architecture in ("batchtopk", "matryoshka", "jumprelu"):
+        fields["threshold"] = threshold_by_feature(tensors["threshold"], d_sae)
+    if architecture == "matryoshka":
         fields["nested"] = _nested(path, group_sizes, d_sae)
     return _unit_decoder(fields) if name == "AutoEncoder" else fields
 
@@ -115,17 +115,17 @@ def _weights(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _k(path: Path, found: Tensor, trainer: Settings) -> int:
-    if found.is_floating_point():
-        raise FormatError(f"{path}: k must be a whole number, found the {found.dtype} {float(found):g}")
-    k = int(found)
+def _k(path: Path, stored: Tensor, trainer: Settings) -> int:
+    if stored.is_floating_point():
+        raise FormatError(f"{path}: k must be a whole number, found the {stored.dtype} {float(stored):g}")
+    k = int(stored)
     if k != trainer.integer("k", k):
         raise FormatError(f"{trainer.where}: k is {trainer.integer('k')}, but {k} in {WEIGHTS}")
     return k
 
 
 def _nested(path: Path, sizes: Any, d_sae: int) -> tuple[int, ...]:
-    """The library keeps the sizes of the groups, we the widths at which they end."""
+    """Nested widths from the sizes of the groups, which the library stores."""
     groups = [] if sizes is None or sizes.ndim != 1 else sizes.tolist()
     if not groups or sum(groups) != d_sae:
         raise FormatError(f"{path}: group_sizes must be whole numbers that add up to d_sae = {d_sae}, found {groups}")
@@ -134,4 +134,5 @@ def _nested(path: Path, sizes: Any, d_sae: int) -> tuple[int, ...]:
 
 def _unit_decoder(fields: Fields) -> Fields:
     norm = fields["W_dec"].norm(dim=1)
+    # rows that have unit norm already keep their bytes
     return fields if torch.allclose(norm, torch.ones_like(norm)) else fold_decoder_norm(fields)

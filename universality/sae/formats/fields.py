@@ -1,4 +1,4 @@
-"""From a tool's tensors to the fields of an `SAE`: what several formats need."""
+"""Conversion of a tool's tensors to the fields of an `SAE`, for several formats."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Fields = dict[str, Any]
 
 
 def expect(tensors: Mapping[str, Tensor], path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Check that exactly these tensors are there, in these shapes.
+    """Check that a file has exactly these tensors, with these shapes.
 
     Raises
     ------
     FormatError
-        If they are not.
+        If a tensor is missing, unexpected or of another shape.
     """
     if skip := sorted(_SKIP & set(tensors) - set(shapes)):
         raise FormatError(
@@ -32,13 +32,13 @@ def expect(tensors: Mapping[str, Tensor], path: Path, shapes: Mapping[str, tuple
     if set(tensors) != set(shapes):
         raise FormatError(f"{path}: expected the tensors {', '.join(shapes)}, found {_listed(tensors)}")
     for name, shape in shapes.items():
-        found = tuple(tensors[name].shape)
-        if found != shape:
-            raise FormatError(f"{path}: {name} must have shape {list(shape)}, found {list(found)}")
+        actual = tuple(tensors[name].shape)
+        if actual != shape:
+            raise FormatError(f"{path}: {name} must have shape {list(shape)}, found {list(actual)}")
 
 
 def matrix(tensors: Mapping[str, Tensor], path: Path, name: str) -> tuple[int, int]:
-    """The shape of the tensor from which a format without a configuration takes its widths."""
+    """Shape of the matrix that gives the widths, in a format without a configuration."""
     if name not in tensors:
         raise FormatError(f"{path}: expected a tensor {name}, found {_listed(tensors)}")
     shape = tuple(tensors[name].shape)
@@ -52,13 +52,14 @@ def _listed(tensors: Mapping[str, Tensor]) -> str:
     return ", ".join([*names[:12], *(["…"] if len(names) > 12 else [])]) or "none"
 
 
-def spread(threshold: Tensor, d_sae: int) -> Tensor:
-    """Thresholds [d_sae] of a tool that passes pre-activations through a ReLU too: none lies below 0."""
+def threshold_by_feature(threshold: Tensor, d_sae: int) -> Tensor:
+    """Thresholds [d_sae] for a tool that also passes pre-activations through a ReLU: none is below 0."""
     return threshold.to(torch.float32).clamp_min(0).expand(d_sae)
 
 
 def fold_decoder_norm(fields: Fields) -> Fields:
-    """The same SAE with unit decoder rows, its activations multiplied by what the rows' norms were."""
+    """Give an SAE unit decoder rows; its activations are multiplied by the former norms of the rows."""
+    # exact for activations with f(s z) = s f(z), as all of these tools have
     norm = fields["W_dec"].to(torch.float32).norm(dim=1).clamp_min(1e-8)
     folded = {
         "W_enc": fields["W_enc"] * norm,
@@ -71,14 +72,14 @@ def fold_decoder_norm(fields: Fields) -> Fields:
 
 
 def fold_scale(fields: Fields, scale: float) -> Fields:
-    """The same SAE in the activations' own units, where its weights are for activations times ``scale``.
+    """Convert an SAE for activations times ``scale`` to the activations' own units.
 
-    ours(x) = theirs(scale · x) / scale, for activation functions with f(s · z) = s · f(z), as all here are.
+    ours(x) = theirs(scale · x) / scale, for activation functions with f(s z) = s f(z), as all here are.
     """
     biases = ("b_enc", "b_dec", "threshold")
     return fields | {name: fields[name] / scale for name in biases if fields.get(name) is not None} | {"scale": scale}
 
 
 def chosen(settings: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    """Those of a configuration's entries that say what an SAE was made from."""
+    """Entries of a configuration that are kept as provenance."""
     return {key: settings[key] for key in keys if settings.get(key) is not None}

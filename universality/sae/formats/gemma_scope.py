@@ -2,8 +2,8 @@
 
     W_enc [d_in, d_sae]    b_enc [d_sae]    W_dec [d_sae, d_in]    b_dec [d_in]    threshold [d_sae]
 
-The decoder's bias is not subtracted before encoding. Transcoders of Gemma Scope have the same files: their repository's
-name tells them apart.
+The decoder's bias is not subtracted before encoding. Transcoders of Gemma Scope have the same files; only the name of
+their repository distinguishes them. The test is ``tests/sae/formats/test_gemma_scope.py``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from universality.errors import FormatError
-from universality.sae.formats.fields import Fields, expect, matrix, spread
+from universality.sae.formats.fields import Fields, expect, matrix, threshold_by_feature
 from universality.sae.formats.npz_file import read_npz
 from universality.sae.formats.source import Source
 from universality.sae.formats.transcoder import refuse_named_transcoder
@@ -21,13 +21,14 @@ NAME = f"Gemma Scope ({WEIGHTS})"
 
 
 def recognise(source: Source) -> bool:
-    """By its file, or any other name that ends so."""
+    """Recognise a folder by its file, or a file by its suffix."""
     return source.is_file(".npz") or source.holds(WEIGHTS)
 
 
 def read(source: Source) -> Fields:
-    """The fields of an `SAE`."""
+    """Read the fields of an `SAE`."""
     path = source.path if source.path.is_file() else source / WEIGHTS
+    # the last seven folders: owner or cache, repository, layer_*, width_*, average_l0_*
     refuse_named_transcoder(path.absolute().parts[-8:-1], path)
     tensors = {("W_" + name[2:] if name.startswith("w_") else name): array for name, array in read_npz(path).items()}
     scaling = tensors.pop("scaling_factor", None)
@@ -40,7 +41,7 @@ def read(source: Source) -> Fields:
     expect(tensors, path, shapes)
     return {
         **tensors,
-        "threshold": spread(tensors["threshold"], d_sae),
+        "threshold": threshold_by_feature(tensors["threshold"], d_sae),
         "architecture": "jumprelu",
         "apply_b_dec_to_input": False,
         "metadata": {"file": "/".join(path.absolute().parts[-4:])},

@@ -5,11 +5,11 @@
     a = f(W_Eᵀ x + b_E) with f one of relu, jumprelu (log_jumprelu_threshold) and topk
 
 The decoder's bias is not subtracted before encoding. The library encodes activations that were divided by their mean
-norm over a data set and multiplied by √d_in (``norm_activation: dataset-wise``); that factor s is folded in, so that
+norm over a data set and multiplied by √d_in (``norm_activation: dataset-wise``). That factor s is folded in, so that
 codes are in the activations' own units, as after the library's own folding: ours(x) = theirs(s · x) / s. With
-``sparsity_include_decoder_norm`` a feature is chosen by its pre-activation times the norm of its decoder row: jumprelu
-thresholds are divided by the norms; a topk SAE is given unit decoder rows, and its activations are the library's times
-the norms.
+``sparsity_include_decoder_norm`` a feature is selected by its pre-activation times the norm of its decoder row:
+jumprelu thresholds are divided by the norms; a topk SAE gets unit decoder rows, and its activations are those of the
+library times the norms.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _NORM = "dataset_average_activation_norm."
 
 
 def recognise(source: Source) -> bool:
-    """By its two files."""
+    """Recognise a folder by its two files."""
     return source.holds(CONFIG, WEIGHTS)
 
 
 def read(source: Source) -> Fields:
-    """The fields of an `SAE`."""
+    """Read the fields of an `SAE`."""
     config = Settings.read(source / CONFIG)
-    kind = _check_kind(config)
+    architecture = _check_architecture(config)
     d_in = config.integer("d_model")
     d_sae = int(d_in * config.number("expansion_factor"))
     path = source / WEIGHTS
@@ -50,7 +50,7 @@ def read(source: Source) -> Fields:
     biased = config.flag("use_decoder_bias", True)
     shapes: dict[str, tuple[int, ...]] = {"W_E": (d_in, d_sae), "b_E": (d_sae,), "W_D": (d_sae, d_in)}
     shapes |= {"b_D": (d_in,)} if biased else {}
-    shapes |= {_THRESHOLD: (d_sae,)} if kind == "jumprelu" else {}
+    shapes |= {_THRESHOLD: (d_sae,)} if architecture == "jumprelu" else {}
     expect(tensors, path, shapes)
     scale = _scale(config, path, norms, d_in)
     fields: Fields = {
@@ -58,25 +58,27 @@ def read(source: Source) -> Fields:
         "b_enc": tensors["b_E"] / scale,
         "W_dec": tensors["W_D"],
         "b_dec": tensors["b_D"] / scale if biased else torch.zeros(d_in),
-        "architecture": kind,
-        "k": config.integer("top_k") if kind == "topk" else None,
+        "architecture": architecture,
+        "k": config.integer("top_k") if architecture == "topk" else None,
         "apply_b_dec_to_input": False,
         "normalize_activations": "constant_norm_rescale" if config.text("norm_activation") == "token-wise" else "none",
         "scale": scale,
         "metadata": chosen(config.values, "hook_point_in", "hook_point_out", "act_fn", "norm_activation"),
     }
     by_norm = config.flag("sparsity_include_decoder_norm", True)
-    if kind == "jumprelu":
+    if architecture == "jumprelu":
         threshold = tensors[_THRESHOLD].exp() / scale
         fields["threshold"] = threshold / tensors["W_D"].norm(dim=1) if by_norm else threshold
-    return fold_decoder_norm(fields) if kind == "topk" and by_norm else fields
+    return fold_decoder_norm(fields) if architecture == "topk" and by_norm else fields
 
 
-def _check_kind(config: Settings) -> str:
-    """The activation function of an SAE that reads and writes one site."""
-    kind = config.text("sae_type")
-    if kind != "sae":
-        raise FormatError(f"{config.where}: sae_type {kind!r} cannot be read; only 'sae', which encodes one site, can")
+def _check_architecture(config: Settings) -> str:
+    """Activation function of an SAE that reads and writes one site."""
+    sae_type = config.text("sae_type")
+    if sae_type != "sae":
+        raise FormatError(
+            f"{config.where}: sae_type {sae_type!r} cannot be read; only 'sae', which encodes one site, can"
+        )
     if config.flag("use_glu_encoder", False):
         raise FormatError(f"{config.where}: use_glu_encoder is set; it cannot be read: its pre-activations are gated")
     into, out = config.text("hook_point_in"), config.text("hook_point_out")
@@ -91,7 +93,7 @@ def _check_kind(config: Settings) -> str:
 
 
 def _scale(config: Settings, path: Path, norms: dict[str, Tensor], d_in: int) -> float:
-    """What activations are multiplied by before the library encodes them."""
+    """Factor by which the library multiplies activations before encoding."""
     way = config.text("norm_activation")
     if way in ("inference", "token-wise"):
         return 1.0

@@ -14,20 +14,20 @@ from torch import Tensor
 from universality.errors import FormatError
 
 LARGEST_RATIO = 20
-"""Of unpacked to packed bytes. Weights hardly shrink; a bomb unpacks to a thousand times its size."""
+"""Largest ratio of unpacked to packed bytes. Weights hardly shrink; a ZIP bomb unpacks to a thousand times its size."""
 ALLOWANCE = 2**20
-"""Bytes that may unpack beyond that: biases of zeros."""
+"""Bytes that may be unpacked beyond that ratio, for biases of zeros."""
 LARGEST_MEMBERS = 32
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def read_npz(path: Path) -> dict[str, Tensor]:
-    """All arrays by name, as float32. Arrays that are stored uncompressed stay on the disk until they are used.
+    """Read all arrays by name, as float32. Uncompressed arrays stay on disk until they are used.
 
     Raises
     ------
     FormatError
-        If the file is torn, unpacks to far more than it is, or holds anything but arrays of floating-point numbers.
+        If the file is corrupt, unpacks to far more than its size, or contains anything but floating-point arrays.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -36,7 +36,7 @@ def read_npz(path: Path) -> dict[str, Tensor]:
             arrays = {member.filename.removesuffix(".npy"): _array(path, archive, member) for member in members}
     except FormatError:
         raise
-    except Exception as error:  # numpy, zipfile and zlib raise many
+    except Exception as error:  # numpy, zipfile and zlib raise many types
         raise FormatError(f"{path}: cannot be read as npz: {error}") from None
     return {name: torch.from_numpy(array).to(torch.float32) for name, array in arrays.items()}
 
@@ -51,16 +51,16 @@ def _check_sizes(path: Path, members: list[zipfile.ZipInfo]) -> None:
 
 
 def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[np.floating]:
-    """One member. What its header claims is compared with its size before anything is allocated."""
+    """Read one member, whose header is compared with its size before anything is allocated."""
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         if version not in _HEADERS:
-            raise FormatError(f"{path}: {member.filename} is of .npy version {version}; 1.0 and 2.0 can be read")
+            raise FormatError(f"{path}: {member.filename} has .npy version {version}; 1.0 and 2.0 can be read")
         shape, fortran, dtype = _HEADERS[version](file)
         start = file.tell()
         if dtype.kind != "f" or dtype.itemsize > 8 or not dtype.isnative:
             raise FormatError(f"{path}: {member.filename} must hold floating-point numbers, found {dtype}")
-        # Python's integers do not overflow
+        # Python's integers: NumPy's would overflow, and a huge shape could pass for a small one
         claimed = dtype.itemsize * int(np.prod([int(n) for n in shape], dtype=object))
         if claimed != member.file_size - start or min(shape, default=0) < 0:
             raise FormatError(
@@ -73,13 +73,14 @@ def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDA
     with path.open("rb") as plain:
         offset = _data_offset(plain, member) + start
     if offset + claimed > path.stat().st_size:
-        raise FormatError(f"{path}: {member.filename} ends behind the end of the file")
-    # mode "c", copy on write: torch warns of memory that it may not write to
+        raise FormatError(f"{path}: {member.filename} ends beyond the end of the file")
+    # mode "c", copy on write: torch warns about memory that is not writable
     return np.memmap(path, dtype, mode="c", offset=offset, shape=shape, order="F" if fortran else "C")
 
 
 def _data_offset(file: IO[bytes], member: zipfile.ZipInfo) -> int:
-    """Where a member's bytes begin: behind its local header of 30 bytes and two fields of their own lengths."""
+    """Offset of a member's bytes in the archive."""
+    # they follow a local header of 30 bytes and two fields, whose lengths the header gives at 26 and 28
     file.seek(member.header_offset + 26)
     lengths = file.read(4)
     return member.header_offset + 30 + int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")

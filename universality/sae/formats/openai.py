@@ -2,8 +2,8 @@
 
     encoder.weight [d_sae, d_in]    latent_bias [d_sae]    decoder.weight [d_in, d_sae]    pre_bias [d_in]
 
-``activation`` is ReLU or TopK, with ``k`` in ``activation_state_dict``. As the library does, TopK is taken to mean
-that the activations of a token are normalised too (its mean subtracted, divided by its standard deviation).
+``activation`` is ReLU or TopK, with ``k`` in ``activation_state_dict``. As in the library, TopK implies that each token
+is normalised (its mean subtracted, then divided by its standard deviation).
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _STATISTICS = ("stats_last_nonzero", "latents_activation_frequency", "latents_me
 
 
 def recognise(source: Source) -> bool:
-    """By the end of its name."""
+    """Recognise a file by its suffix."""
     return source.is_file(".pt")
 
 
 def read(source: Source) -> Fields:
-    """The fields of an `SAE`."""
+    """Read the fields of an `SAE`."""
     path = source.path
-    found = read_torch(path)
-    activation = found.get("activation", "ReLU")
+    state = read_torch(path)
+    activation = state.get("activation", "ReLU")
     if not isinstance(activation, str) or activation not in ("ReLU", "TopK"):
         raise FormatError(f"{path}: activation {_shown(activation)} cannot be read; known: ReLU, TopK")
-    tensors = {name: tensor for name, tensor in only_tensors(found).items() if name not in _STATISTICS}
+    tensors = {name: tensor for name, tensor in only_tensors(state).items() if name not in _STATISTICS}
     d_sae, d_in = matrix(tensors, path, "encoder.weight")
     shapes: dict[str, tuple[int, ...]] = {
         "pre_bias": (d_in,), "encoder.weight": (d_sae, d_in), "latent_bias": (d_sae,), "decoder.weight": (d_in, d_sae),
@@ -44,14 +44,14 @@ def read(source: Source) -> Fields:
         "W_dec": tensors["decoder.weight"].T,
         "b_dec": tensors["pre_bias"],
         "architecture": "topk" if activation == "TopK" else "relu",
-        "k": _k(path, found) if activation == "TopK" else None,
+        "k": _k(path, state) if activation == "TopK" else None,
         "normalize_activations": "layer_norm" if activation == "TopK" else "none",
         "metadata": {"file": path.name},
     }
 
 
-def _k(path: Path, found: dict[str, Any]) -> int:
-    settings = found.get("activation_state_dict")
+def _k(path: Path, state: dict[str, Any]) -> int:
+    settings = state.get("activation_state_dict")
     k = settings.get("k") if isinstance(settings, dict) else None
     if isinstance(k, bool) or not isinstance(k, int):
         raise FormatError(f"{path}: activation_state_dict of a TopK must hold k, a whole number; found {_shown(k)}")
@@ -62,5 +62,6 @@ def _k(path: Path, found: dict[str, Any]) -> int:
 
 
 def _shown(value: Any) -> str:
-    """Anything may stand in a pickle, lists within lists too."""
+    """Short text for a value of any type."""
+    # repr of lists nested deeply enough, which a pickle may hold, would exceed the recursion limit
     return repr(value[:60]) if isinstance(value, str) else f"of type {type(value).__name__}"

@@ -1,8 +1,9 @@
-"""Our own: the two files of SAELens 6, so that SAELens reads them, and what it has no key for.
+"""This toolkit's own format: the two files of SAELens 6, which SAELens reads, with additions.
 
-The scale used in training, the version of this layout and a hash of the weights stand in ``metadata.universality``.
-SAELens calls the architecture ``relu`` "standard", and all whose features fire above a threshold "jumprelu", with a
-tensor ``threshold``; our own name for them stands in ``metadata.universality`` too.
+The scale used in training, the version of this layout and a hash of the weights are in ``metadata.universality``.
+SAELens calls the architecture ``relu`` "standard", and all architectures whose features fire above a threshold
+"jumprelu", with a tensor ``threshold``; the name used here is in ``metadata.universality`` as well. So are the settings
+of a registered architecture; its own parameters are further tensors.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from universality.sae.formats.source import Source
 NAME = f"ours (as SAELens's, with metadata.universality in {CONFIG})"
 TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec")
 VERSION = 1
-HASHED_AT_ONCE = 1 << 26
+HASHED_AT_ONCE = 1 << 26  # part of the hash's definition: another value gives other hashes
 LAYOUT = "6.0.0"
-"""The version of SAELens whose layout this is; without one SAELens takes it for that of before 6."""
+"""Version of SAELens whose layout this is; without a version SAELens assumes the layout before 6."""
 _THEIRS = {"relu": "standard", "batchtopk": "jumprelu", "matryoshka": "jumprelu"}
 
 
 def write(folder: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any], metadata: dict[str, Any]) -> None:
-    """Write both files, the configuration last: without it there is no SAE."""
+    """Write both files, the configuration last: a folder without it is not an SAE."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     d_sae, d_in = tensors["W_dec"].shape
@@ -56,25 +57,29 @@ def write(folder: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, An
     ours = {"version": VERSION, "scale": settings["scale"], "weights_hash": _hash(weights)}
     if settings["architecture"] in ("batchtopk", "matryoshka"):
         ours |= {"architecture": settings["architecture"], "k": settings["k"], "nested": settings["nested"]}
+    if "settings" in settings:
+        registered = ("architecture", "k", "nested", "settings")
+        ours |= {name: settings[name] for name in registered}
     config["metadata"] = {**metadata, "universality": ours}
     text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    # never an old configuration beside new weights, also if the process is killed between the two
     (folder / CONFIG).unlink(missing_ok=True)
     write_bytes(folder / WEIGHTS, weights)
     write_bytes(folder / CONFIG, text.encode())
 
 
 def recognise(source: Source) -> bool:
-    """By our section of the metadata; a folder from which one of the files is missing is not recognised."""
+    """Recognise a folder with both files by its section of the metadata."""
     return saelens.recognise(source) and "universality" in Settings.read(source / CONFIG).section("metadata").values
 
 
 def read(source: Source) -> Fields:
-    """The fields of an `SAE`.
+    """Read the fields of an `SAE`.
 
     Raises
     ------
     FormatError
-        If it is of another version, or the weights' hash is missing or another; and what `saelens.read` raises.
+        If the version is another, the weights' hash is missing or differs, or as `saelens.read`.
     """
     ours = Settings.read(source / CONFIG).section("metadata").section("universality")
     version = ours.integer("version", VERSION)
@@ -82,7 +87,8 @@ def read(source: Source) -> Fields:
         raise FormatError(f"{source / CONFIG}: version {version} of this layout; this program reads version {VERSION}")
     nested, scale = ours.integers("nested"), float(ours.number("scale", 1.0))
     _check_hash(source / WEIGHTS, ours.text("weights_hash"))
-    fields = saelens.read(source)
+    registered = "settings" in ours
+    fields = saelens.read(source, ours.text("architecture") if registered else None)
     metadata = dict(fields["metadata"])
     del metadata["universality"]
     return {
@@ -92,25 +98,28 @@ def read(source: Source) -> Fields:
         "nested": nested,
         "scale": scale,
         "metadata": metadata,
+        "settings": dict(ours.section("settings").values) if registered else {},
     }
 
 
 def _check_hash(path: Path, expected: str) -> None:
-    found = hash_of_file(path)
-    if found != expected:
-        raise FormatError(f"{path}: hash {found[:12]}…, {CONFIG} says {expected[:12]}…; the file was changed")
+    actual = hash_of_file(path)
+    if actual != expected:
+        raise FormatError(f"{path}: hash {actual[:12]}…, {CONFIG} says {expected[:12]}…; the file was changed")
 
 
 def hash_of_file(path: Path) -> str:
-    """Of a file that is mapped: copying it through a buffer would take a fifth of the time of loading."""
-    if not path.stat().st_size:  # nothing that could be mapped
+    """Hash of a file's content, as in ``weights_hash``."""
+    if not path.stat().st_size:  # an empty file cannot be mapped
         return _hash(b"")
+    # mapped: copying through a buffer would take a fifth of the time of loading
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         return _hash(mapped)
 
 
 def _hash(content: bytes | mmap.mmap) -> str:
-    """SHA-256 of the SHA-256 of each 64 MiB: one core alone would hash more slowly than the file is read."""
+    """SHA-256 of the concatenated SHA-256 of each 64 MiB."""
+    # one core alone would hash more slowly than a disk reads
 
     def digest(start: int) -> bytes:
         with memoryview(content) as whole, whole[start : start + HASHED_AT_ONCE] as part:

@@ -1,4 +1,4 @@
-"""What stands beside an SAE that is given to others: a model card, and metadata under the names of SAELens."""
+"""Model card, and metadata under the names of SAELens, for SAEs that are shared."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from universality import SAE
 sae = SAE.load("{name}")
 ```
 
-Activations are encoded in their own units{normalised}. What it was made from:
+Activations are encoded in their own units{normalised}. Provenance:
 
 {metadata}
 """
 
 
 def saelens_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Our metadata, and beside ours the keys by which SAELens knows the same; it overwrites none."""
+    """Add the keys that SAELens uses for the same information; existing keys are kept."""
     model = metadata.get("model")
     named = {
         "sae_lens_version": LAYOUT,
@@ -46,19 +46,19 @@ def saelens_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def model_card(name: str, settings: Mapping[str, Any], shape: tuple[int, int], metadata: Mapping[str, Any]) -> str:
-    """The text of ``README.md``.
+    """Write the text of ``README.md``.
 
     Parameters
     ----------
     settings
-        Of the SAE, as it saves them.
+        Settings of the SAE, as it saves them.
     shape
         d_in and d_sae.
     """
     rows = {"width of the activations (d_in)": f"{shape[0]:,}", "features (d_sae)": f"{shape[1]:,}"}
     rows |= {key.replace("_", " "): str(value) for key, value in settings.items() if value not in (None, [], "none")}
     way = settings["normalize_activations"]
-    # four spaces before each line: no text in the metadata can leave the block
+    # indented by four spaces, so that no text in the metadata can end the block
     text = json.dumps(dict(metadata), indent=2, sort_keys=True).replace("\n", "\n    ")
     return _CARD.format(
         name=name,

@@ -1,13 +1,13 @@
-"""SAELens: ``cfg.json`` and ``sae_weights.safetensors``, of version 6 and later and of those before.
+"""SAELens: ``cfg.json`` and ``sae_weights.safetensors``, of version 6 or later and of earlier versions.
 
     W_enc [d_in, d_sae]    b_enc [d_sae]    W_dec [d_sae, d_in]    b_dec [d_in]    jumprelu: threshold [d_sae]
 
-Before 6.0 the configuration was flat, ``hook_point`` or ``hook_name`` stood beside the shapes, and what is now an
-architecture was ``activation_fn_str``. BatchTopK is saved as JumpReLU. With ``rescale_acts_by_decoder_norm`` features
-are chosen, and their activations given, as if decoder rows had unit norm; the norms are folded in here. With
+Before 6.0 the configuration was flat, with ``hook_point`` or ``hook_name`` beside the shapes and ``activation_fn_str``
+for the architecture. BatchTopK is saved as JumpReLU. With ``rescale_acts_by_decoder_norm`` features are selected, and
+their activations given, as if decoder rows had unit norm; the norms are folded in here. With
 ``expected_average_only_in``, in the first versions ``true``, weights are for activations times √d_in / (their mean norm
-over the training data). The library leaves the scaling to its caller; so do we, and record it (`SAE.awaits_scale`),
-but where a checkpoint's ``activation_scaler.json`` tells the factor: there it is folded in.
+over the training data). The library leaves the scaling to its caller. So does this module, and records it
+(`SAE.awaits_scale`), except where a checkpoint's ``activation_scaler.json`` gives the factor, which is then folded in.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from universality.checked_json import Settings
 from universality.errors import FormatError
-from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm, fold_scale, spread
+from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm, fold_scale, threshold_by_feature
 from universality.sae.formats.safetensors_file import read_safetensors
 from universality.sae.formats.source import Source
 from universality.sae.formats.transcoder import refuse_transcoder
@@ -44,47 +45,57 @@ _OLD_KEYS = ("hook_name", "hook_point", "hook_head_index", "model_name", "datase
 
 
 def recognise(source: Source) -> bool:
-    """By its two files."""
+    """Recognise a folder by its two files."""
     return source.holds(CONFIG, WEIGHTS)
 
 
-def read(source: Source) -> Fields:
-    """The fields of an `SAE`."""
+def read(source: Source, registered: str | None = None) -> Fields:
+    """Read the fields of an `SAE`.
+
+    Parameters
+    ----------
+    registered
+        Name of an architecture of ours that SAELens does not have; all further tensors are its own parameters.
+    """
     config = Settings.read(source / CONFIG)
     config.require("d_in", "d_sae")
     d_in, d_sae = config.integer("d_in"), config.integer("d_sae")
-    kind = _architecture(config)
+    architecture = registered or _architecture(config)
     for section in (config, config.section("metadata")):
         refuse_transcoder(section.values, section.where)
     _check_reshape(config)
     shapes: dict[str, tuple[int, ...]] = {
         "W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,),
     }  # fmt: skip
-    if kind == "jumprelu":
-        shapes["threshold"] = (d_sae,)
     path = source / WEIGHTS
     tensors = read_safetensors(path)
+    parameters: dict[str, Tensor] = {}
+    if architecture == "jumprelu" or (registered and "threshold" in tensors):
+        shapes["threshold"] = (d_sae,)
+    if registered:
+        parameters = {name: tensors.pop(name) for name in list(tensors) if name not in shapes}
     scaling = tensors.pop("scaling_factor", None)
     if scaling is not None and not torch.equal(scaling, torch.ones_like(scaling)):
         raise FormatError(f"{path}: scaling_factor, of a finetuned SAE, is not 1; only SAEs without it can be read")
     expect(tensors, path, shapes)
     fields: Fields = {
         **tensors,
-        "architecture": kind,
-        "k": _k(config) if kind == "topk" else None,
+        "architecture": architecture,
+        "k": _k(config) if architecture == "topk" else None,
         "apply_b_dec_to_input": config.flag("apply_b_dec_to_input", True),
         "normalize_activations": _normalisation(config),
         "metadata": _metadata(config),
+        "parameters": parameters,
     }
     if "threshold" in fields:
-        fields["threshold"] = spread(fields["threshold"], d_sae)
+        fields["threshold"] = threshold_by_feature(fields["threshold"], d_sae)
     if config.flag("rescale_acts_by_decoder_norm", False):
         fields = fold_decoder_norm(fields)
     return _with_known_scale(fields, source / SCALER)
 
 
 def _with_known_scale(fields: Fields, path: Path) -> Fields:
-    """With the factor folded in that a checkpoint tells, where one is asked for."""
+    """Fold in the factor of a checkpoint, if the SAE expects scaled activations and the file exists."""
     metadata = fields["metadata"]
     if not awaits_scale(metadata) or not path.is_file():
         return fields
@@ -93,15 +104,15 @@ def _with_known_scale(fields: Fields, path: Path) -> Fields:
 
 
 def awaits_scale(metadata: Mapping[str, Any]) -> bool:
-    """Whether an SAE with these metadata encodes activations that its caller is to scale."""
+    """Whether an SAE with these metadata expects its caller to scale activations."""
     return metadata.get("normalize_activations") in BY_CALLER
 
 
 def with_scale(metadata: Mapping[str, Any], factor: float, **measured: Any) -> dict[str, Any]:
-    """The metadata once a factor is folded in: it is not asked for again."""
-    told = {name: value for name, value in metadata.items() if name != "normalize_activations"}
+    """Metadata after a factor is folded in, so that it is not applied again."""
+    others = {name: value for name, value in metadata.items() if name != "normalize_activations"}
     asked = metadata.get("normalize_activations")
-    return {**told, "activation_scale": {"asked_by": asked, "factor": float(factor), **measured}}
+    return {**others, "activation_scale": {"asked_by": asked, "factor": float(factor), **measured}}
 
 
 def _architecture(config: Settings) -> str:
@@ -130,13 +141,13 @@ def _check_reshape(config: Settings) -> None:
     if reshape != "none":
         raise FormatError(
             f"{config.where}: reshape_activations is {reshape!r}; only SAEs with 'none' can be read: this one encodes "
-            "the heads of a token laid end to end"
+            "the concatenated heads of a token"
         )
 
 
 def _normalisation(config: Settings) -> str:
     value = config.values.get("normalize_activations")
-    if value is None or isinstance(value, bool):  # of the first versions, which had no other ways
+    if value is None or isinstance(value, bool):  # the first versions, which had no other normalisation
         return "none"
     name = config.text("normalize_activations")
     if name not in _NORMALISED:

@@ -1,4 +1,4 @@
-"""Tensors of a ``.safetensors`` file. Its header is checked against the file's length by the library, and maps it."""
+"""Tensors of a ``.safetensors`` file; the library checks the header against the file's length and maps the file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """All tensors by name, as float32; float32 ones stay on the disk until they are used.
+    """Read all tensors by name, as float32; those stored as float32 stay on disk until they are used.
 
     Raises
     ------
     FormatError
-        If the file is torn, claims more than it holds, or holds numbers of another kind.
+        If the file is truncated or corrupt, or holds anything but floating-point numbers.
     """
     check_openable(path)
     try:

@@ -1,4 +1,4 @@
-"""The folder or file in which a format looks for an SAE."""
+"""Folder or file in which a format looks for an SAE."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Source:
-    """What the caller named: an SAE's folder, or one of the files in it."""
+    """Path that the caller named: an SAE's folder, or one of the files in it."""
 
     path: Path
 
     @property
     def folder(self) -> Path:
-        """Where the files lie."""
+        """Folder of the files."""
         return self.path if self.path.is_dir() else self.path.parent
 
     def holds(self, *names: str) -> bool:
-        """Whether all these files lie there, and the caller named the folder or one of them."""
+        """Whether the folder holds all these files, and the caller named the folder or one of them."""
         named = self.path.is_dir() or self.path.name in names
         return named and all((self.folder / name).is_file() for name in names)
 
     def is_file(self, *suffixes: str) -> bool:
-        """Whether the caller named a file that ends so."""
+        """Whether the caller named a file with one of these suffixes."""
         return self.path.suffix in suffixes and self.path.is_file()
 
     def __truediv__(self, name: str) -> Path:

@@ -2,8 +2,8 @@
 
     encoder.weight [d_sae, d_in]    encoder.bias [d_sae]    W_dec [d_sae, d_in]    b_dec [d_in]
 
-TopK of the rectified pre-activations, with the decoder's bias subtracted before encoding. W_dec needs no transposing,
-though it stands beside an encoder that does.
+TopK of the rectified pre-activations, with the decoder's bias subtracted before encoding. W_dec is not transposed,
+unlike the encoder.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ NAME = f"sparsify ({CONFIG}, {WEIGHTS})"
 _REFUSED = {
     "skip_connection": "it adds a linear map of its input to its output",
     "embed_skip": "it adds a linear map of the embeddings to its output",
-    "gram_lookup": "it reconstructs what a table of n-grams leaves over",
+    "gram_lookup": "it reconstructs the residual of a table of n-grams",
     "transcode": "a transcoder reads one site and writes to another",
     "signed": "its activations may be negative",
 }
 
 
 def recognise(source: Source) -> bool:
-    """By its two files."""
+    """Recognise a folder by its two files."""
     return source.holds(CONFIG, WEIGHTS)
 
 
 def read(source: Source) -> Fields:
-    """The fields of an `SAE`."""
+    """Read the fields of an `SAE`."""
     config = Settings.read(source / CONFIG)
     for key, reason in _REFUSED.items():
         if config.flag(key, False):
@@ -65,7 +65,8 @@ def read(source: Source) -> Fields:
 
 
 def _refuse_transcoder(source: Source, config: Settings) -> None:
-    """Of November 2024 the flag stands in the training's ``config.json`` alone, one or two folders above."""
+    """Check this configuration and that of the training, one or two folders above."""
+    # files of November 2024 have the flag in the training's config.json alone
     refuse_transcoder(config.values, config.where)
     folder = source.folder.absolute()
     for above in (folder, *folder.parents[:2]):
@@ -76,14 +77,14 @@ def _refuse_transcoder(source: Source, config: Settings) -> None:
 
 
 def _place(folder: Path) -> dict[str, Any]:
-    """The hookpoint is the folder's name; where seeds were varied, it holds a folder for each."""
+    """Hookpoint from the folder's name; a folder named for a seed lies inside that of the hookpoint."""
     if folder.name.startswith("seed"):
         return {"hookpoint": folder.parent.name, "seed": folder.name}
     return {"hookpoint": folder.name}
 
 
 def _width(config: Settings) -> int:
-    """``num_latents``, where 0 stands for d_in times the expansion factor."""
+    """Width: ``num_latents``, or d_in times the expansion factor if that is 0."""
     if config.values.get("num_latents") in (None, 0):
         return config.integer("d_in") * config.integer("expansion_factor")
     return config.integer("num_latents")

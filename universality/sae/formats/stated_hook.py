@@ -1,4 +1,4 @@
-"""Where an SAE was trained, as its file says it: every tool has its own name for a place in a model."""
+"""Hook at which an SAE was trained, from its metadata: every tool has its own names for sites of a model."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 _KEYS = ("hook_name", "hook_point", "hook_point_in", "hook", "hf_hook_point_in", "hookpoint")
 _MODULE = re.compile(r"(?:.*\.)?(?:layers|h|blocks)\.(\d+)(?:\.(mlp|attention|attn|self_attn))?(?:\.(input|output))?")
 _NEURONS = re.compile(r"(?:.*\.)?(?:gpt_neox\.layers|h)\.(\d+)\.mlp\.act")
-"""The activation function of an MLP without a gate; behind a gate its output is not yet the neurons'."""
+"""Activation function of an MLP without a gate; with a gate its output is not yet that of the neurons."""
 _SUBMODULE = re.compile(r"(resid_post|mlp|mlp_out|attn|attn_out|attention|attention_out)_layer_(\d+)")
 _OUTPUT = {"mlp": "hook_mlp_out", "attn": "hook_attn_out", "attention": "hook_attn_out", "self_attn": "hook_attn_out"}
 _STREAM = re.compile(r"blocks\.(\d+)\.(hook_resid_pre|hook_in|hook_resid_post|hook_out)")
@@ -15,10 +15,10 @@ _TRANSFORMER_LENS = re.compile(r"(?:.*\.)?hook_\w+")
 
 
 def stated_hook(metadata: Mapping[str, Any]) -> str | None:
-    """The hook, in TransformerLens's names, that an SAE's metadata tells; None where it tells none that is known.
+    """Hook that an SAE's metadata name, in TransformerLens's terms; None if they name none that is known.
 
-    SAELens and Llamascopium name hooks, or modules of the Hugging Face model (``model.layers.3``); so does sparsify
-    (``layers.3.mlp``). A module stands for its output. dictionary_learning names place and layer
+    SAELens and Llamascopium name hooks, or modules of the Hugging Face model (``model.layers.3``), as sparsify does
+    (``layers.3.mlp``). A module stands for its output. dictionary_learning names submodule and layer
     (``resid_post_layer_3``).
     """
     name = stated_name(metadata)
@@ -26,12 +26,11 @@ def stated_hook(metadata: Mapping[str, Any]) -> str | None:
 
 
 def stated_name(metadata: Mapping[str, Any]) -> str | None:
-    """The place as the file names it; None where it names none."""
+    """Name of the site as the file has it; None if it has none."""
     for key in _KEYS:
-        if isinstance(found := metadata.get(key), str) and found:
-            return (
-                found if key != "hookpoint" or "." in found else None
-            )  # sparsify's folder, which may be called anything
+        if isinstance(name := metadata.get(key), str) and name:
+            # a hookpoint is the name of sparsify's folder, which may be called anything
+            return name if key != "hookpoint" or "." in name else None
     training = metadata.get("training")
     name = training.get("submodule_name") if isinstance(training, Mapping) else None
     if not (isinstance(name, str) and name):
@@ -40,7 +39,7 @@ def stated_name(metadata: Mapping[str, Any]) -> str | None:
 
 
 def hook_of(name: str) -> str | None:
-    """TransformerLens's name of a place; None where it is not known which that is."""
+    """TransformerLens's name for a site; None if the name is unknown."""
     if _TRANSFORMER_LENS.fullmatch(name):
         return name
     if match := _NEURONS.fullmatch(name):
@@ -56,14 +55,14 @@ def hook_of(name: str) -> str | None:
 
 
 def same_place(hook: str, aliases: Iterable[str]) -> bool:
-    """Whether a hook is one of these names of a site, or reads the same residual stream between two blocks."""
+    """Whether a hook is one of these names, or reads the same residual stream between two blocks."""
     return _between(hook) in {_between(alias) for alias in aliases}
 
 
 def _between(hook: str) -> str:
-    """What leaves block n enters block n + 1."""
-    found = _STREAM.fullmatch(hook)
-    if found is None:
+    """One name for the output of block n and the input of block n + 1; other hooks keep their names."""
+    match = _STREAM.fullmatch(hook)
+    if match is None:
         return hook
-    enters = found[2] in ("hook_resid_pre", "hook_in")
-    return f"the residual stream before block {int(found[1]) + (not enters)}"
+    enters = match[2] in ("hook_resid_pre", "hook_in")
+    return f"the residual stream before block {int(match[1]) + (not enters)}"

@@ -1,6 +1,6 @@
-"""Transcoders, which read one site and write to another: refused by name, also where no flag says what they are.
+"""Detection of transcoders, which read one site and write to another, also where no flag marks them.
 
-Their tensors may be those of an SAE. What gives them away is a second site or width in the configuration, a flag in the
+Their tensors may be those of an SAE. They are recognised by a second site or width in the configuration, a flag in the
 configuration of the whole training (sparsify of November 2024 has none in the SAE's own), or a folder's name.
 """
 
@@ -18,16 +18,16 @@ _INPUTS = ("hook_name", "hook_point", "hook_point_in", "hook_name_in", "hf_hook_
 _OUTPUTS = ("hook_name_out", "out_hook_point", "hook_point_out", "hf_hook_point_out")
 
 _NAMED = re.compile(r"(?:^|[-.])transcoders?(?:$|[-.])")
-"""In names of repositories: gemma-scope-2b-pt-transcoders, skip-transcoder-…"""
+"""Matches names of repositories such as gemma-scope-2b-pt-transcoders and skip-transcoder-…."""
 
 
 def refuse_transcoder(values: Mapping[str, Any], where: str | Path) -> None:
-    """Check that a configuration, or a section of it, tells of one site alone.
+    """Check that a configuration, or a section of it, names a single site.
 
     Raises
     ------
     FormatError
-        If it tells of a transcoder.
+        If it describes a transcoder.
     """
     if flags := [name for name in _FLAGS if values.get(name) is True]:
         raise _refused(where, f"{flags[0]} is set")
@@ -41,15 +41,15 @@ def refuse_transcoder(values: Mapping[str, Any], where: str | Path) -> None:
 
 
 def refuse_named_transcoder(folders: Iterable[str], path: Path) -> None:
-    """Check the names of an SAE's folders, for formats whose files cannot tell.
+    """Check the names of an SAE's folders, for formats whose files do not distinguish transcoders.
 
     Raises
     ------
     FormatError
-        If one of them is of transcoders.
+        If a folder is named for transcoders.
     """
-    if found := next((name for name in folders if _NAMED.search(name.lower())), None):
-        raise _refused(path, f"its files are those of an SAE, but they lie in {found!r}. If it is an SAE, rename that")
+    if folder := next((name for name in folders if _NAMED.search(name.lower())), None):
+        raise _refused(path, f"its files are those of an SAE, but they lie in {folder!r}. If it is an SAE, rename that")
 
 
 def _refused(where: str | Path, why: str) -> FormatError:

@@ -1,4 +1,4 @@
-"""Layouts that are known and hold what an `SAE` cannot: refused by name."""
+"""Known layouts that an `SAE` cannot hold, refused by name."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LAYOUTS = {
 
 
 def recognise(source: Source) -> bool:
-    """By its files."""
+    """Recognise a folder by its files."""
     return any(source.holds(*names) for names in _LAYOUTS)
 
 
 def read(source: Source) -> NoReturn:
-    """Always raises."""
+    """Raise a FormatError that names the layout."""
     reason = next(reason for names, reason in _LAYOUTS.items() if source.holds(*names))
     raise FormatError(f"{source.path}: cannot be read: {reason}")

@@ -1,4 +1,4 @@
-"""Adam, a few rows at a time."""
+"""Adam, applied to a few rows at a time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 Update = Callable[[Tensor, Tensor, Tensor, Tensor, float, int, tuple[float, float], float], None]
-"""Changes a parameter and both moments: (parameter, gradient, first, second, rate, steps before, betas, epsilon)."""
+"""Changes a parameter and both moments; (parameter, gradient, first, second, rate, steps before, betas, epsilon)."""
 
 
 def fused(
     parameter: Tensor, grad: Tensor, first: Tensor, second: Tensor,
     rate: float, step: int, betas: tuple[float, float], epsilon: float,
 ) -> None:  # fmt: skip
-    """PyTorch's own arithmetic, all in one pass over memory."""
+    """Adam by PyTorch's fused operator, in one pass over memory."""
+    # torch.optim offers no way to update some rows of a parameter; its undocumented function takes any tensors.
     from torch.optim.adam import adam
 
     adam(
@@ -30,7 +31,7 @@ def plain(
     parameter: Tensor, grad: Tensor, first: Tensor, second: Tensor,
     rate: float, step: int, betas: tuple[float, float], epsilon: float,
 ) -> None:  # fmt: skip
-    """The same, equal but for rounding, where PyTorch's function is called otherwise."""
+    """Adam by elementary operators, equal to `fused` up to rounding; for a PyTorch whose function differs."""
     first.lerp_(grad, 1 - betas[0])
     second.mul_(betas[1]).addcmul_(grad, grad, value=1 - betas[1])
     size = second.sqrt().div_(math.sqrt(1 - betas[1] ** (step + 1))).add_(epsilon)
@@ -38,17 +39,17 @@ def plain(
 
 
 def gives_adam(update: Update) -> bool:
-    """Whether a function that this PyTorch does not document can be called so, and is Adam; tried on three numbers."""
-    grad, found = torch.tensor([1.0, -2.0, 0.5]), []
+    """Whether an undocumented function of this PyTorch can be called like `plain` and gives the same, as tried here."""
+    grad, results = torch.tensor([1.0, -2.0, 0.5]), []
     try:
         for function in (update, plain):
             state = [torch.zeros(3) for _ in range(3)]
             for step in range(2):
                 function(state[0], grad * (1 + step), state[1], state[2], 0.1, step, (0.9, 0.99), 1e-8)
-            found.append(torch.cat(state))
+            results.append(torch.cat(state))
     except (AttributeError, ImportError, RuntimeError, TypeError, ValueError):
         return False
-    return torch.allclose(found[0], found[1])
+    return torch.allclose(results[0], results[1])
 
 
 _UPDATE = fused if gives_adam(fused) else plain
@@ -57,13 +58,13 @@ _UPDATE = fused if gives_adam(fused) else plain
 class Adam:
     """Adam (Kingma & Ba 2015) whose parameters may be updated in parts, each part once a step.
 
-    The arithmetic is PyTorch's own, fused; rows handed over while they are in the cache are not fetched twice, and the
-    gradient of a whole matrix never need exist.
+    Uses PyTorch's fused arithmetic. Gradient rows are used while they are in the cache, and the gradient of a whole
+    matrix need never exist.
 
     Parameters
     ----------
     parameters
-        Name → tensor, which `update` changes.
+        Name → tensor, which `update` changes in place.
     """
 
     def __init__(self, parameters: Mapping[str, Tensor], beta1: float, beta2: float, epsilon: float) -> None:
@@ -73,12 +74,12 @@ class Adam:
         self.second = {name: torch.zeros_like(tensor) for name, tensor in parameters.items()}
 
     def update(self, name: str, grad: Tensor, rate: float, step: int, part: slice = slice(None)) -> None:
-        """One step of some rows.
+        """Take one step with some rows of a parameter.
 
         Parameters
         ----------
         grad
-            Of the rows in ``part``.
+            Gradient of the rows in ``part``.
         rate
             Learning rate.
         step
@@ -88,18 +89,18 @@ class Adam:
         _UPDATE(*state, rate, step, (self._beta1, self._beta2), self._epsilon)
 
     def forget(self, rows: Tensor) -> None:
-        """Set the moments of these features to 0, as if their training began now."""
+        """Set the moments of features to 0, as if their training began now."""
         for moments in (self.first, self.second):
             for name in moments:
-                if name != "b_dec":
+                if name != "b_dec":  # the only parameter without a row for each feature
                     moments[name][rows] = 0
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """The moments."""
+        """Both moments of every parameter."""
         return {"first": self.first, "second": self.second}
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Copy moments; raises KeyError where one is missing."""
+        """Restore moments; raises KeyError if one is missing."""
         for moments, name in ((self.first, "first"), (self.second, "second")):
             for parameter, tensor in moments.items():
                 tensor.copy_(state[name][parameter])

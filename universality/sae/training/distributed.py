@@ -1,22 +1,23 @@
-"""Several processes, one a device: SAEs of a grid spread over them, or every SAE learning from all of them.
+"""Training in several processes, one for each device: SAEs are assigned to processes, or learn in parallel on all.
 
-Started by ``torchrun --nproc-per-node N -m universality …`` (or anything that sets RANK, WORLD_SIZE, MASTER_ADDR and
-MASTER_PORT), over a folder that all processes see. Terms: a *rank* is a process and its number.
+Processes are started by ``torchrun --nproc-per-node N -m universality …`` (or anything that sets RANK, WORLD_SIZE,
+MASTER_ADDR and MASTER_PORT), and share a folder. A *rank* is a process and its number.
 
-- *Spread*: each SAE belongs to one rank, which trains it as if alone; nothing is exchanged, and the bytes are those of
-  one process. Ranks are filled by the cost of a token, the dearest SAE first, and a model's harvest is paid by every
-  rank that trains on it.
-- *Data-parallel*: every rank holds all SAEs, harvests every batch and learns from its share of it. Gradients are
-  averaged with the number of tokens as weight, firings are added up, so weights stay equal on all ranks, and equal to
-  those of one process but for rounding, and for what is taken over a whole batch: AuxK's residual energy and a
-  selection across tokens are of the rank's share (the threshold is the mean of those of the ranks on which something
-  fired), and dead features are drawn anew from the first rank's inputs.
+- *Spread*: each SAE is assigned to one rank, which trains it as if alone. Nothing is exchanged, and the bytes are those
+  of a single process. The most expensive SAEs are assigned first, each to the rank that then has the least load; every
+  rank that trains on a model also pays for computing its activations.
+- *Data-parallel*: every rank holds all SAEs, computes every batch of activations and learns from its share of the
+  rows. Gradients are averaged, weighted by the number of tokens, and firings are added up, so weights stay equal on all
+  ranks. They equal those of a single process up to rounding, except for what is computed over a whole batch: AuxK's
+  residual energy and a selection across tokens concern the rank's share (the threshold is the mean over ranks on which
+  something fired), and resampling uses the inputs of the first rank.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -31,59 +32,67 @@ from universality.sae.training.spec import SAESpec
 from universality.sae.training.trainer import SAETrainer
 
 Key = tuple[str, str]
-PATIENCE = timedelta(days=14)  # ranks wait while another trains a language model
+PATIENCE = timedelta(days=14)  # all ranks wait while one trains a language model
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes of this run, and which one this is."""
+    """The processes of this run, and the number of this process."""
 
     rank: int = 0
     """Number of this process, from 0."""
     size: int = 1
-    """Processes in all."""
+    """Number of processes."""
 
     @property
     def first(self) -> bool:
-        """Whether this process does what is done once."""
+        """Whether this process does the work that is done once."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Until all are here."""
-        self.tell(None)
+        """Wait until all ranks have called this; raise UniversalityError if one has ended."""
+        if self.size > 1:
+            # A sum needs every rank; after a broadcast a rank may go on before the others have begun.
+            with self._naming_lost_ranks():
+                dist.all_reduce(torch.zeros(1))
 
-    def tell(self, value: Any) -> Any:
-        """What the first rank said; all must ask.
+    def broadcast(self, value: Any) -> Any:
+        """Return the first rank's value; all ranks must call this.
 
         Raises
         ------
         UniversalityError
-            If one of them has ended.
+            If another process has ended.
         """
         if self.size == 1:
             return value
-        said = [value]
+        values = [value]
+        with self._naming_lost_ranks():
+            dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+        return values[0]
+
+    @contextmanager
+    def _naming_lost_ranks(self) -> Iterator[None]:
         try:
-            dist.broadcast_object_list(said, src=0, device=torch.device("cpu"))
+            yield
         except RuntimeError as error:
             raise UniversalityError(
-                f"process {self.rank} of {self.size} stops, for another has ended: its message says why"
+                f"process {self.rank} of {self.size} stops because another has ended; its message says why"
             ) from error
-        return said[0]
 
-    def leave(self) -> None:
-        """Part from the others, without waiting for them."""
+    def shut_down(self) -> None:
+        """Leave the process group, without waiting for the others."""
         if self.size > 1:
             dist.destroy_process_group()
 
 
 def join_ranks() -> Ranks:
-    """Meet the other processes: gloo between CPUs, NCCL between GPUs. Alone where WORLD_SIZE is 1 or not set.
+    """Join the other processes, by gloo between CPUs and NCCL between GPUs; alone if WORLD_SIZE is 1 or not set.
 
     Raises
     ------
     ConfigError
-        If there are more processes than GPUs on a machine that has some.
+        If a machine with GPUs has more processes than GPUs.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if size == 1:
@@ -98,20 +107,21 @@ def join_ranks() -> Ranks:
     return Ranks(rank, size)
 
 
-def spread(
+def assign_to_ranks(
     specs: Mapping[Key, SAESpec], d_in: Mapping[str, int], harvest: Mapping[str, int], n: int
 ) -> list[list[Key]]:
-    """Which SAEs each of ``n`` ranks trains; some ranks may get none.
+    """Assign SAEs to ``n`` ranks; some ranks may get none.
 
     Parameters
     ----------
     specs
-        (model, SAE) → what is trained.
+        (model, SAE) → settings.
     d_in
         Model → width of its activations. A step costs about d_in · d_sae multiply-adds a token: the encoder's product.
     harvest
-        Model → multiply-adds a token to get its activations.
+        Model → multiply-adds a token to compute its activations.
     """
+    # Longest processing time first: but for the harvest, the largest load is at most 4/3 of the best (Graham 1969).
     cost = {key: d_in[key[0]] * spec.d_sae for key, spec in specs.items()}
     parts: list[list[Key]] = [[] for _ in range(n)]
     load = [0] * n
@@ -127,12 +137,12 @@ def spread(
 
 
 def check_batch_size(batch_size: int, ranks: Ranks) -> None:
-    """Refuse a batch that cannot be divided among the ranks.
+    """Check that a batch can be divided among the ranks.
 
     Raises
     ------
     ConfigError
-        If it has fewer tokens than there are ranks.
+        If the batch has fewer tokens than there are ranks.
     """
     if batch_size < ranks.size:
         raise ConfigError(
@@ -141,7 +151,7 @@ def check_batch_size(batch_size: int, ranks: Ranks) -> None:
 
 
 def share_of_batches(batches: Iterator[Mapping[str, Tensor]], ranks: Ranks) -> Iterator[dict[str, Tensor]]:
-    """The rows of each batch that this rank learns from; all where it is alone."""
+    """Take the rows of each batch that this rank learns from."""
     for batch in batches:
         yield {
             name: rows[len(rows) * ranks.rank // ranks.size : len(rows) * (ranks.rank + 1) // ranks.size]
@@ -150,11 +160,13 @@ def share_of_batches(batches: Iterator[Mapping[str, Tensor]], ranks: Ranks) -> I
 
 
 class DataParallelTrainer(SAETrainer):
-    """An `SAETrainer` on every rank, each with its share of every batch; all take the same steps."""
+    """An `SAETrainer` on every rank, each with its share of every batch; all ranks take the same steps."""
 
     def _update(self, step: Step, rate: float) -> None:
         gradients = step.gradients(self.weights)
         parts = list(gradients.tensors().values())
+        # The loss is a mean over tokens, so a rank's gradient counts by its share of the batch's tokens: shares differ
+        # where a batch does not divide evenly, and where outlying tokens are left out.
         flat = torch.cat([part.reshape(-1) for part in parts]) * (self._share / self._batch_tokens)
         dist.all_reduce(flat)
         for part, summed in zip(parts, flat.split([part.numel() for part in parts]), strict=True):
@@ -170,6 +182,7 @@ class DataParallelTrainer(SAETrainer):
             b_enc=gradients.b_enc,
             b_dec=gradients.b_dec,
             log_threshold=gradients.log_threshold,
+            parameters=gradients.parameters,
         )
         super()._update(whole, rate)
 
@@ -181,7 +194,7 @@ class DataParallelTrainer(SAETrainer):
     def _count(self, step: Step, n_tokens: int) -> None:
         firings = step.firings.clone()
         dist.all_reduce(firings)
-        # A rank on which nothing fired adds nothing, and takes part: a collective that one rank leaves out hangs all.
+        # A rank on which nothing fired adds nothing but takes part: a collective that one rank omits blocks all others.
         fired = torch.zeros(2, dtype=torch.float64, device=self.device)
         if step.lowest is not None:
             fired[0], fired[1] = step.lowest, 1
@@ -191,16 +204,16 @@ class DataParallelTrainer(SAETrainer):
         super()._count(replace(step, firings=firings, lowest=lowest), self._batch_tokens)
 
     def _kept_inputs(self) -> Tensor:
-        """Those of the first rank, from its share of the batches."""
+        """Inputs that the first rank drew from its share of the batches."""
         inputs = super()._kept_inputs()
         count = torch.tensor([len(inputs)], device=self.device)
         dist.broadcast(count, src=0)
-        said = inputs if dist.get_rank() == 0 else inputs.new_empty(int(count), self.d_in)
-        dist.broadcast(said, src=0)
-        return said
+        received = inputs if dist.get_rank() == 0 else inputs.new_empty(int(count), self.d_in)
+        dist.broadcast(received, src=0)
+        return received
 
     def _scaled(self, batch: Tensor) -> Tensor:
-        """As `SAETrainer._scaled`, of this rank's share of the batch."""
+        """Scale this rank's share of a batch, and count the tokens of all shares."""
         x = super()._scaled(batch)
         counts = torch.tensor([len(x)], device=self.device)
         dist.all_reduce(counts)

@@ -1,4 +1,4 @@
-"""Training many SAEs of several models from one token stream, so that each activation is computed once."""
+"""Training of many SAEs of several models on one token stream, so that each activation is computed once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from torch import Tensor
 
 from universality.errors import CorpusError, FormatError, MismatchError
 from universality.files import as_path, read_json_lines, replacing_text
-from universality.models.training_checkpoint import load_checkpoint, save_checkpoint
-from universality.models.training_log import keep_log_until
+from universality.models.training_checkpoint import load_checkpoint, save_checkpoint, truncate_log
 from universality.progress import progress
 from universality.sae.compute.workers import available_cores, share_out
 from universality.sae.training.trainer import SAETrainer
@@ -38,42 +37,56 @@ def train_grid(
     log_name: str = LOG,
     write: bool = True,
 ) -> None:
-    """Bring every trainer to its last step; each ends in the same bytes as if it were trained alone.
+    """Train every SAE to its last step; each ends in the same bytes as if it were trained alone.
 
     ``folder`` gets the log (loss, explained variance, L0 and dead share of every SAE over steps) and ``checkpoints/``
-    with a file for every SAE, from which a killed run goes on, in whatever company. They stay, also after the last
-    step: remove them with `clear_checkpoints` once the SAEs are saved.
+    with a file for every SAE, from which an interrupted training resumes, beside whichever other SAEs. Checkpoints
+    remain after the last step: remove them with `clear_checkpoints` once the SAEs are saved.
 
     Parameters
     ----------
     trainers
         (model, SAE) → trainer; all with the same number of steps.
     batches
-        From a step to the batches from there on, each a mapping model → [n_tokens, d_in].
+        Function of a step that returns the batches from that step on, each a mapping model → [n_tokens, d_in].
     checkpoint_steps
         Steps between checkpoints.
     log_steps
         Steps between lines of the log.
     made_from
-        Model → what its batches come from (hashes, seeds; anything that JSON holds): a checkpoint made from something
-        else is refused.
+        Model → provenance of its batches (hashes, seeds; anything that JSON holds). A checkpoint with another
+        provenance is refused.
     watcher
-        Gets the numbers of the log, too.
+        Also gets the numbers of the log.
     log_name
-        Of the log; processes that share a folder need one each.
+        File name of the log; processes that share a folder need one each.
     write
-        Whether to write log and checkpoints: of processes that train the same SAEs one does.
+        Whether to write log and checkpoints: one of several processes that train the same SAEs does.
 
     Raises
     ------
     CorpusError
         If the batches end before the last step.
     MismatchError
-        If a batch lacks a model, trainers differ in their steps, or a checkpoint is of another configuration.
+        If a batch lacks a model, trainers differ in their steps, or a checkpoint has another configuration.
     FormatError
-        If a checkpoint is torn.
+        If a checkpoint is truncated or corrupt.
     OSError
-        If a checkpoint cannot be written; the last good one stays.
+        If a checkpoint cannot be written; the previous one is kept.
+
+    Examples
+    --------
+    Two SAEs of one model, trained on the same batches:
+
+    >>> from tempfile import TemporaryDirectory
+    >>> import torch
+    >>> from universality.sae import SAESpec, SAETrainer, train_grid
+    >>> x = torch.randn(1000, 8, generator=torch.Generator().manual_seed(0))
+    >>> trainers = {("A", f"w{width}"): SAETrainer(SAESpec(width, k=2), x, total_steps=4) for width in (16, 32)}
+    >>> with TemporaryDirectory() as folder:
+    ...     train_grid(trainers, lambda start: ({"A": rows} for rows in x.split(250)[start:]), folder)
+    >>> [trainer.finish().d_sae for trainer in trainers.values()]
+    [16, 32]
     """
     folder = as_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +100,8 @@ def train_grid(
         for step in range(start, total):
             batch = _next(stream, step, total, trainers)
             report = step % log_steps == 0 or step == total - 1
-            behind = {key: t for key, t in trainers.items() if t.step_count == step}  # a kill may part them
+            # a kill while checkpoints are written leaves some SAEs ahead, which wait for the others
+            behind = {key: t for key, t in trainers.items() if t.step_count == step}
             progress.update(step, batch, _step_all(behind, batch, report))
             if write and ((step + 1) % checkpoint_steps == 0 or step == total - 1):
                 for key, trainer in behind.items():
@@ -99,12 +113,12 @@ def train_grid(
 
 
 def clear_checkpoints(folder: str | Path) -> None:
-    """Remove what `train_grid` keeps for resuming."""
+    """Remove the checkpoints of `train_grid`."""
     shutil.rmtree(as_path(folder) / CHECKPOINTS, ignore_errors=True)
 
 
 def merge_logs(folder: str | Path) -> None:
-    """Make one ``train.jsonl`` of the logs of several processes (``train*.jsonl``), and remove those."""
+    """Merge the logs of several processes (``train*.jsonl``) into ``train.jsonl``, and remove the others."""
     folder = as_path(folder)
     lines: dict[int, dict[str, Any]] = {}
     paths = sorted(folder.glob("train*.jsonl"))
@@ -121,27 +135,27 @@ def merge_logs(folder: str | Path) -> None:
 
 
 class _Progress:
-    """The log, the watcher and the line on the terminal."""
+    """Log, watcher and progress bar."""
 
     def __init__(
         self, log: Path | None, start: int, total: int, trainers: Mapping[Key, SAETrainer], watcher: Watcher | None
     ) -> None:
         self._trainers, self._watcher = trainers, watcher
-        self._before = keep_log_until(log, start) if log else {}
+        self._before = truncate_log(log, start) if log else {}
         self._log = log.open("a", encoding="utf-8") if log else None
         what = f"train {len(trainers)} SAEs"
         self._bar = progress(total=total, initial=start, desc=what, unit="step", silent=log is None)
         self._begin, self._tokens = time.perf_counter(), 0
 
     def update(self, step: int, batch: Mapping[str, Tensor], numbers: Mapping[Key, dict[str, float]]) -> None:
-        """One step is done; ``numbers`` hold something where a report was asked for."""
+        """Record that a step is done; ``numbers`` are empty unless a report was requested."""
         self._tokens += len(next(iter(batch.values())))
         if any(numbers.values()):
             speed = self._tokens / (time.perf_counter() - self._begin)
             seen = max(self._trainers[key].tokens_seen for key in numbers)
-            named = {"/".join(key): found for key, found in numbers.items()}
+            named = {"/".join(key): values for key, values in numbers.items()}
             if self._log:
-                ahead = self._before.get(step, {}).get("saes", {})  # a kill parted them, and what they said stands
+                ahead = self._before.get(step, {}).get("saes", {})  # of SAEs whose checkpoint is ahead
                 self._log.write(_log_line(step, seen, speed, {**ahead, **named}))
                 self._log.flush()
             if self._watcher:
@@ -150,7 +164,7 @@ class _Progress:
         self._bar.update()
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close log, watcher and progress bar."""
         self._bar.close()
         if self._log:
             self._log.close()
@@ -180,24 +194,25 @@ def _next(
 def _step_all(
     trainers: Mapping[Key, SAETrainer], batch: Mapping[str, Tensor], report: bool
 ) -> dict[Key, dict[str, float]]:
-    """One step each. On a CPU whole steps are shared out, the dearest first, where there are enough of them."""
+    """One step of each SAE. On a CPU, whole steps run in parallel if there are at least as many SAEs as cores."""
 
     def step(key: Key) -> dict[str, float]:
         return trainers[key].step(batch[key[0]], report)
 
     if len(trainers) < available_cores() or any(t.device.type != "cpu" for t in trainers.values()):
         return {key: step(key) for key in trainers}
+    # the most expensive first, so that no core is left with a long step at the end
     keys = sorted(trainers, key=lambda key: -trainers[key].spec.d_sae)
-    found = dict(zip(keys, share_out(step, keys), strict=True))
-    return {key: found[key] for key in trainers}
+    numbers = dict(zip(keys, share_out(step, keys), strict=True))
+    return {key: numbers[key] for key in trainers}
 
 
 def _log_line(step: int, tokens: int, speed: float, numbers: Mapping[str, Mapping[str, float | None]]) -> str:
     saes = {
         name: {
-            measure: value if value is not None and math.isfinite(value) else None for measure, value in found.items()
+            measure: value if value is not None and math.isfinite(value) else None for measure, value in values.items()
         }
-        for name, found in numbers.items()
+        for name, values in numbers.items()
     }
     return json.dumps({"step": step, "tokens": tokens, "tokens_per_second": round(speed), "saes": saes}) + "\n"
 

@@ -1,7 +1,7 @@
-"""How far apart dictionaries began: features that started equal may end equal for that reason alone.
+"""Distance between initial dictionaries: features that started equal may end equal for that reason alone.
 
-Of what is trained here, the initial weights are drawn again. Of SAEs from elsewhere they are not known, but
-dictionaries that began equal still agree index by index, which two that began apart do only by chance.
+For SAEs trained here, the initial weights are drawn again from their seeds. For SAEs from elsewhere they are unknown,
+but dictionaries that started equal still agree index by index, which others do only by chance.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from universality.sae.training.initialisation import ActivationSummary, initial_weights
+from universality.sae.activation_summary import ActivationSummary
+from universality.sae.training.initialisation import initial_weights
 from universality.sae.training.spec import SAESpec
 
-Drawn = tuple[int, int, int]  # seed, width and d_in decide a decoder
+Drawn = tuple[int, int, int]  # seed, width and d_in determine an initial decoder
 ROWS = 256
-"""Features of a dictionary that are looked at: enough for a mean, and a dictionary of 131,072 takes a second."""
+"""Number of features compared: enough for a mean, and a dictionary of 131,072 takes a second."""
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """Two SAEs of equal width and d_in at step 0; both numbers are means over ``ROWS`` evenly spaced features of a."""
+    """Two SAEs of equal width and d_in at step 0; numbers are means over ``ROWS`` evenly spaced features of a."""
 
     a: str
     """Model and SAE."""
@@ -44,82 +45,83 @@ class Beginning:
 
 
 def beginnings(specs: Mapping[tuple[str, str], SAESpec], d_in: Mapping[str, int]) -> list[Beginning]:
-    """Every two SAEs of equal width, over all models whose activations have equal width.
+    """Compare every two initial dictionaries of equal width and d_in.
 
     Parameters
     ----------
     specs
-        (model, SAE) → what is trained.
+        (model, SAE) → settings.
     d_in
         Model → width of its activations.
     """
-    found = []
+    pairs = []
     for a, b in combinations(specs, 2):
-        one, other = ((specs[key].seed, specs[key].d_sae, d_in[key[0]]) for key in (a, b))
-        if one[1:] == other[1:]:
-            found.append(Beginning("/".join(a), "/".join(b), *_mean_cosines(one, other)))
-    return found
+        first, second = ((specs[key].seed, specs[key].d_sae, d_in[key[0]]) for key in (a, b))
+        if first[1:] == second[1:]:
+            pairs.append(Beginning("/".join(a), "/".join(b), *_mean_cosines(first, second)))
+    return pairs
 
 
 LEAST_Z = 8.0
-"""Of `IndexAgreement.z`. Two dictionaries that hold the same features in unrelated orders have as many of them at equal
-places as a Poisson variable of mean 1 says, whose standard deviation is 1: z reaches 8 once in a million pairs."""
+"""Threshold of `IndexAgreement.z`. If two dictionaries hold the same features in unrelated orders, the number of
+features at equal indices is a Poisson variable of mean and deviation 1: z reaches 8 once in a million pairs."""
 LARGEST_SAMPLE = 4096
-"""Features of each dictionary that are compared with each other."""
+"""Largest number of features of each dictionary that are compared."""
 
 
 @dataclass(frozen=True)
 class IndexAgreement:
-    """How alike the decoder rows of equal index are in two SAEs, beside rows of different index."""
+    """Similarity of decoder rows of equal index in two SAEs, compared with rows of different index."""
 
     same_index: float
     """Mean cosine of the decoder rows of equal index."""
     other_index: float
-    """Mean cosine of all rows of one with all rows of the other."""
+    """Mean cosine of all rows of one SAE with all rows of the other."""
     z: float
-    """Their difference in standard deviations of what it is when one dictionary's rows are shuffled."""
+    """Difference of the two, in standard deviations under random permutations of one dictionary's rows."""
 
     @property
     def began_alike(self) -> bool:
-        """Whether the order of features agrees as it does only where both began from the same weights."""
+        """Whether the order of features agrees, as it does only if both started from the same weights."""
         return self.z >= LEAST_Z
 
 
 def index_agreement(a: Tensor, b: Tensor) -> IndexAgreement:
-    """Compare decoders [d_sae, d_in] of equal shape index by index, at evenly spaced indices of large ones.
+    """Compare decoders [d_sae, d_in] of equal shape index by index; large ones at evenly spaced indices.
 
-    A decoder's rows have no order of their own: where two were initialised apart, each order of the rows of one is as
-    likely as any other. The mean over a random permutation π of cosines c[i, π(i)] has the mean of all of c, and the
-    variance Σ (c − row means − column means + mean)² / (n² (n − 1)) (Hoeffding 1951).
+    The order of a decoder's rows has no meaning: if two decoders were initialised independently, every order of the
+    rows of one is equally likely. The mean over a random permutation π of cosines c[i, π(i)] has the mean of all of c,
+    and the variance Σ (c − row means − column means + mean)² / (n² (n − 1)) (Hoeffding 1951).
     """
     rows = torch.arange(min(LARGEST_SAMPLE, len(a))) * len(a) // min(LARGEST_SAMPLE, len(a))
     x, y = (torch.nn.functional.normalize(side[rows].double(), dim=1) for side in (a, b))
     n, same = len(rows), float((x * y).sum(dim=1).mean())
     mean = float(x.mean(dim=0) @ y.mean(dim=0))
     x, y = x - x.mean(dim=0), y - y.mean(dim=0)
-    squares = float(((x.T @ x) * (y.T @ y)).sum())  # of the doubly centred cosines, without making them
+    squares = float(((x.T @ x) * (y.T @ y)).sum())  # of the doubly centred cosines, without an n × n array
     deviation = math.sqrt(max(squares, 0.0) / (n**2 * max(1, n - 1)))
     return IndexAgreement(same, mean, (same - mean) / deviation if deviation > 0 else 0.0)
 
 
-def record(specs: Mapping[tuple[str, str], SAESpec], order_seed: int, found: list[Beginning]) -> dict[str, Any]:
-    """What JSON holds: every seed of every SAE, and the pairs with their distances."""
+def record(specs: Mapping[tuple[str, str], SAESpec], order_seed: int, pairs: list[Beginning]) -> dict[str, Any]:
+    """Values for JSON: every seed of every SAE, and the pairs with their distances."""
     return {
         "seeds": {
             "/".join(key): {"order": order_seed}
             | {name: value for name, value in spec.as_dict().items() if name.endswith("seed")}
             for key, spec in specs.items()
         },
-        "pairs": [{**asdict(pair), "distance": pair.distance} for pair in found],
+        "pairs": [{**asdict(pair), "distance": pair.distance} for pair in pairs],
     }
 
 
 @cache
-def _mean_cosines(one: Drawn, other: Drawn) -> tuple[float, float]:
-    """Of rows of one decoder with the same rows of the other, and with its nearest. Many pairs share their seeds."""
-    ours, theirs = _decoder(*one), _decoder(*other)
-    rows = torch.arange(min(ROWS, len(ours))) * len(ours) // min(ROWS, len(ours))
-    cosines = ours[rows] @ theirs.T
+def _mean_cosines(first: Drawn, second: Drawn) -> tuple[float, float]:
+    """Mean cosine of one decoder's rows with the same rows of the other, and with their nearest rows."""
+    # cached, since many pairs of a grid share their seeds
+    a, b = _decoder(*first), _decoder(*second)
+    rows = torch.arange(min(ROWS, len(a))) * len(a) // min(ROWS, len(a))
+    cosines = a[rows] @ b.T
     return (
         round(float(cosines[torch.arange(len(rows)), rows].mean()), 6),
         round(float(cosines.max(dim=1).values.mean()), 6),

@@ -1,162 +1,140 @@
-"""What is asked of one SAE before its training starts."""
+"""Settings for training one SAE."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Gt
+
+from universality.checked_settings import (
+    CheckedSettings,
+    Count,
+    Natural,
+    NotNegative,
+    Positive,
+    Share,
+    ShareBelowOne,
+)
 from universality.errors import ConfigError
-from universality.sae.architectures import ARCHITECTURES
-from universality.sae.normalisation import NORMALISATIONS
 
-WHOLE = ("d_sae", "k", "nested", "seed", "aux_k", "dead_after_tokens", "resample_seed")
-REAL = (
-    "l1", "l0", "bandwidth", "learning_rate", "warmup_share", "decay_share", "penalty_warmup_share", "beta1", "beta2",
-    "epsilon", "aux_weight", "resample_at", "max_norm_ratio",
-)  # fmt: skip
-OPTIONAL = ("learning_rate", "l1", "max_norm_ratio")
-"""Numbers that may be None."""
 Products = Literal["float32", "bfloat16"]
+NormalisationName = Literal["none", "layer_norm", "constant_norm_rescale"]
 NARROWEST_TUNED = 512
+"""Narrowest width of the sweep behind `tuned_rate` and `tuned_l1`."""
 WIDEST_L1 = 8192
-"""Beyond it a larger penalty leaves half of the features silent before they have learnt."""
+"""Width above which the tuned penalty no longer grows: a larger one silences half of the features before they have
+learnt."""
 
 
 def tuned_rate(d_sae: int) -> float:
-    """Adam's peak learning rate at a width, as a sweep over widths of 512 to 131,072 found it.
+    """Compute Adam's peak learning rate for a width, as tuned in a sweep over widths of 512 to 131,072.
 
-    `analyses/results/sae_scaling` has the sweep; as in Gao et al. (2024) the rate falls with the root of the width.
+    The sweep is in `analyses/results/sae_scaling`; as in Gao et al. (2024) the rate falls with the square root of the
+    width.
     """
     return 6e-3 * math.sqrt(2048 / max(d_sae, NARROWEST_TUNED))
 
 
 def tuned_l1(d_sae: int) -> float:
-    """Weight of the L1 penalty with which about 50 features fire on a token after 400,000 tokens, by the same sweep.
+    """Compute the weight of the L1 penalty with which about 50 features fire on a token after 400,000 tokens.
 
-    More tokens bring fewer: the penalty goes on pressing.
+    It comes from the same sweep as `tuned_rate`. After more tokens fewer features fire, since the penalty acts at every
+    step.
     """
     return 5e-3 * (min(max(d_sae, NARROWEST_TUNED), WIDEST_L1) / 2048) ** 0.4
 
 
 @dataclass(frozen=True)
-class SAESpec:
-    """One SAE of a grid: its architecture, its seed and how it learns.
+class SAESpec(CheckedSettings):
+    """One SAE of a grid: its architecture, its seed and how it is trained.
 
     Raises
     ------
     ConfigError
         If a value cannot work.
+
+    Examples
+    --------
+    >>> SAESpec(2048, k=16).peak_rate
+    0.006
+    >>> SAESpec(8, k=16)
+    Traceback (most recent call last):
+    universality.errors.ConfigError: k (16) features cannot fire in a dictionary of 8; lower k
     """
 
-    d_sae: int
+    d_sae: Count
     """Width: the number of features."""
     architecture: str = "topk"
-    """``topk``, ``batchtopk``, ``matryoshka``, ``relu`` or ``jumprelu``; each is a file of this folder."""
-    k: int = 32
+    """``topk`` keeps a token's k largest pre-activations, ``batchtopk`` a batch's; ``matryoshka`` can be cut at nested
+    widths; ``relu`` pays an L1 penalty; ``jumprelu`` learns thresholds and pays for the number of features."""
+    k: Count = 32
     """Features that fire on a token (topk), or do on average (batchtopk, matryoshka)."""
     nested: tuple[int, ...] = ()
     """Widths below d_sae at which the dictionary can be cut (matryoshka)."""
-    l1: float | None = None
-    """Weight of the L1 penalty (relu): loss = mean squared error + l1 · (sum of a token's activations); None is
-    `tuned_l1` of the width."""
-    l0: float = 1e-3
+    l1: Annotated[float | None, Ge(0)] = None
+    """Weight of the L1 penalty (relu): loss = mean squared error + l1 · (sum of a token's activations). By default one
+    tuned for each width (`tuned_l1`), with which about 50 features fire on a token."""
+    l0: NotNegative = 1e-3
     """Weight of the L0 penalty (jumprelu): loss = mean squared error + l0 · (number of features that fire)."""
-    bandwidth: float = 1.0
+    bandwidth: Positive = 1.0
     """Width of the window about a threshold in which activations move it (jumprelu), where they have mean square 1."""
-    seed: int = 0
-    """Of the initial decoder."""
-    learning_rate: float | None = None
-    """Peak of Adam's learning rate; None is `tuned_rate` of the width."""
-    warmup_share: float = 0.1
+    seed: Natural = 0
+    """Seed for the initial decoder weights."""
+    learning_rate: Annotated[float | None, Gt(0)] = None
+    """Peak of Adam's learning rate. By default one tuned for each width (`tuned_rate`), which falls with the square
+    root of the width."""
+    warmup_share: Share = 0.1
     """Share of the steps in which the learning rate rises linearly."""
-    decay_share: float = 0.3
+    decay_share: Share = 0.3
     """Share of the steps, at the end, in which it falls linearly to 0."""
-    penalty_warmup_share: float = 0.3
+    penalty_warmup_share: Share = 0.3
     """Share of the steps in which the penalty rises linearly (relu, jumprelu): at full weight from the first step it
     silences features before they have learnt."""
-    beta1: float = 0.9
+    beta1: ShareBelowOne = 0.9
     """Adam's decay of the first moment."""
-    beta2: float = 0.99
-    """Adam's decay of the second moment; short, since so are runs of a few hundred steps."""
-    epsilon: float = 6.25e-10
-    """Adam's; small since the gradients of rare features are (Gao et al. 2024)."""
+    beta2: ShareBelowOne = 0.99
+    """Adam's decay of the second moment; short, since runs are often a few hundred steps long."""
+    epsilon: Positive = 6.25e-10
+    """Adam's epsilon; small, since the gradients of rare features are small (Gao et al. 2024)."""
     train_decoder: bool = True
-    """False leaves the decoder rows as they were drawn: a control."""
+    """Train the decoder rows. A control leaves them as they were drawn."""
     apply_b_dec_to_input: bool = True
-    """Pre-encoder bias: subtract the decoder's bias before encoding."""
-    aux_k: int = 256
-    """Dead features that together reconstruct what the living leave over (topk, batchtopk, matryoshka)."""
-    aux_weight: float = 1 / 32
-    """Weight of that loss; 0 leaves it out."""
-    dead_after_tokens: int = 20_000
+    """Subtract the decoder's bias before encoding (pre-encoder bias)."""
+    aux_k: Count = 256
+    """Dead features that together reconstruct what the living ones leave over (topk, batchtopk, matryoshka)."""
+    aux_weight: NotNegative = 1 / 32
+    """Weight of that auxiliary loss; 0 leaves it out."""
+    dead_after_tokens: Count = 20_000
     """A feature silent for this many tokens counts as dead."""
     resample_at: tuple[float, ...] = ()
-    """Shares of the steps after which dead features are drawn anew, such as (0.25, 0.5)."""
-    resample_seed: int = 0
-    """Of the inputs that they are drawn from."""
+    """Shares of the steps after which dead features are drawn anew from badly reconstructed inputs: [0.25, 0.5]."""
+    resample_seed: Natural = 0
+    """Seed for choosing the inputs used in resampling."""
     products: Products = "float32"
     """Number format of the encoder's product; bfloat16 is faster where the processor multiplies it."""
-    max_norm_ratio: float | None = None
-    """Leave out tokens farther from the activations' centre than this times the median distance; None: none."""
-    normalize_activations: str = "none"
-    """What is done to each token's activations first: ``none``, ``layer_norm``, ``constant_norm_rescale``."""
+    max_norm_ratio: Annotated[float | None, Gt(1)] = None
+    """Leave tokens out of training that are farther from the activations' centre than this times the median distance;
+    10 is usual. By default none are left out. All tokens are encoded."""
+    normalize_activations: NormalisationName = "none"
+    """How each token's activations are normalised before an SAE sees them: its mean subtracted and divided by its
+    standard deviation (``layer_norm``), or divided by its norm (``constant_norm_rescale``). No token can outweigh the
+    others then; its norm no longer shows in the codes."""
 
     def __post_init__(self) -> None:
-        self._take_numbers()
+        # Imported here because the configuration reads the fields above, and must not need torch for it.
+        from universality.sae.architectures import ARCHITECTURES
+
         if not isinstance(self.architecture, str) or self.architecture not in ARCHITECTURES:
             raise ConfigError(f"unknown SAE architecture {self.architecture!r}; known: {', '.join(ARCHITECTURES)}")
-        if self.products not in ("float32", "bfloat16"):
-            raise ConfigError(f"products are float32 or bfloat16, found {self.products!r}")
-        if self.normalize_activations not in NORMALISATIONS:
-            raise ConfigError(
-                f"normalize_activations is one of {', '.join(NORMALISATIONS)}; found {self.normalize_activations!r}"
-            )
-        if self.max_norm_ratio is not None and not 1 < self.max_norm_ratio < math.inf:
-            raise ConfigError(
-                f"max_norm_ratio must be finite and above 1, or None to leave out no token; found {self.max_norm_ratio}"
-            )
-        if self.penalty_warmup_share > 1:
-            raise ConfigError(f"penalty_warmup_share must not exceed 1, found {self.penalty_warmup_share}")
+        super().__post_init__()
         if self.warmup_share + self.decay_share > 1:
             raise ConfigError(
                 f"warmup_share + decay_share must not exceed 1, found {self.warmup_share} + {self.decay_share}"
             )
-        self._check_numbers()
         self._check_widths()
-
-    def _take_numbers(self) -> None:
-        """Numbers become Python's, lists of them (as JSON and YAML give them) tuples; anything else is refused."""
-        for names, known, plain, what in ((WHOLE, Integral, int, "a whole number"), (REAL, Real, float, "a number")):
-            for name in names:
-                value = getattr(self, name)
-                if value is None and name in OPTIONAL:
-                    continue
-                several = isinstance(getattr(type(self), name, None), tuple)
-                if several != isinstance(value, list | tuple):
-                    raise ConfigError(f"{name} must be {'a list' if several else what}, found {value!r}")
-                for one in value if several else [value]:
-                    if isinstance(one, bool) or not isinstance(one, known):
-                        raise ConfigError(f"{name} must be {what}, found {one!r}")
-                object.__setattr__(self, name, tuple(map(plain, value)) if several else plain(value))
-
-    def _check_numbers(self) -> None:
-        for name in ("d_sae", "k", "aux_k", "dead_after_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}")
-        shares = ("warmup_share", "decay_share", "penalty_warmup_share")
-        numbers = self.as_dict()
-        for name in ("l1", "l0", "aux_weight", "seed", "resample_seed", *shares):
-            if not 0 <= numbers[name] < math.inf:
-                raise ConfigError(f"{name} must be finite and not negative, found {numbers[name]}")
-        for name in ("learning_rate", "epsilon", "bandwidth"):
-            if not 0 < numbers[name] < math.inf:
-                raise ConfigError(f"{name} must be finite and positive, found {numbers[name]}")
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be in [0, 1), found {getattr(self, name)}")
 
     def _check_widths(self) -> None:
         if self.k > self.d_sae and self.architecture in ("topk", "batchtopk", "matryoshka"):
@@ -172,15 +150,15 @@ class SAESpec:
 
     @property
     def peak_rate(self) -> float:
-        """Peak of Adam's learning rate, as it was asked for or by the width."""
+        """Peak of Adam's learning rate: as set, or tuned for the width."""
         return tuned_rate(self.d_sae) if self.learning_rate is None else self.learning_rate
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields, for metadata and checkpoints, with the numbers that None stands for; what JSON holds."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)} | {"learning_rate": self.peak_rate}
+        """Settings by name, for metadata and checkpoints; None is replaced by the number that it stands for."""
+        values = super().as_dict() | {"learning_rate": self.peak_rate}
         values["l1"] = tuned_l1(self.d_sae) if self.l1 is None else self.l1
-        # left out where they do nothing: files and checkpoints from before they existed stay the same
+        # Left out where they do nothing: files and checkpoints from before they existed stay the same.
         for name, off in (("max_norm_ratio", None), ("normalize_activations", "none")):
             if values[name] == off:
                 del values[name]
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return values

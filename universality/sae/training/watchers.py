@@ -1,4 +1,4 @@
-"""The numbers of a training, for those who watch it: TensorBoard or Weights & Biases, beside the log."""
+"""Live display of training numbers in TensorBoard or Weights & Biases, in addition to the log."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ Numbers = Mapping[str, Mapping[str, float]]
 
 
 class Watcher(Protocol):
-    """Where numbers go."""
+    """A destination of training numbers."""
 
     def write(self, tokens: int, numbers: Numbers) -> None:
-        """Numbers of every SAE, by name, after so many tokens."""
+        """Write the numbers of every SAE, by name, after ``tokens`` tokens."""
 
     def close(self) -> None:
-        """Nothing follows."""
+        """End the display; no numbers follow."""
 
 
 def watcher(kind: Watch, folder: Path, run: str) -> Watcher:
-    """What was asked for.
+    """Return the watcher of this name.
 
     Parameters
     ----------
     folder
-        Of the run: TensorBoard's files go to ``tensorboard/`` in it, those of Weights & Biases to ``wandb/``.
+        Folder of the run: TensorBoard's files go to its ``tensorboard/``, those of Weights & Biases to ``wandb/``.
     run
-        Its name; the project is "universality". Whether anything is sent is for ``WANDB_MODE`` to say.
+        Name of the run; the project is "universality". ``WANDB_MODE`` decides whether anything is sent.
 
     Raises
     ------
     ConfigError
-        If the package is not installed, or Weights & Biases does not know you.
+        If the package is not installed, or you are not logged in to Weights & Biases.
     """
     if kind == "none":
         return _Nobody()
@@ -64,8 +64,8 @@ class _TensorBoard:
         self._writer: Any = SummaryWriter(str(folder / "tensorboard"))
 
     def write(self, tokens: int, numbers: Numbers) -> None:
-        for sae, found in numbers.items():
-            for name, value in found.items():
+        for sae, values in numbers.items():
+            for name, value in values.items():
                 if math.isfinite(value):
                     self._writer.add_scalar(f"{name}/{sae}", value, tokens)
 
@@ -82,11 +82,11 @@ class _WandB:
             self._run: Any = wandb.init(project="universality", name=run, dir=str(folder))
         except wandb.errors.Error as error:
             raise ConfigError(
-                f"saes.watch is wandb, which says: {error} Or set WANDB_MODE=offline, and nothing is sent"
+                f"saes.watch is wandb, which reports: {error} Or set WANDB_MODE=offline, and nothing is sent"
             ) from None
 
     def write(self, tokens: int, numbers: Numbers) -> None:
-        flat = {f"{name}/{sae}": value for sae, found in numbers.items() for name, value in found.items()}
+        flat = {f"{name}/{sae}": value for sae, values in numbers.items() for name, value in values.items()}
         self._run.log({**flat, "tokens": tokens})
 
     def close(self) -> None:

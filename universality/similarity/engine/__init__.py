@@ -1,1 +1,1 @@
-"""How similarities are computed: blocks from co-moments or factors, best partners, sums for given pairs."""
+"""Engine of similarities: blocks from co-moments or factors, best partners, sums for given pairs."""

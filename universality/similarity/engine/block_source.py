@@ -1,22 +1,44 @@
-"""What a measure must offer to become a Similarity."""
+"""The protocol of a measure: blocks of scores and lists of best partners."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
-from universality.similarity.engine.best_partners import Best
 
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
 
 DEFAULT_BUDGET = 2 << 30
 """Bytes of memory that a similarity may take where the caller names none."""
-BLOCK_BYTES = 64 << 20
+BLOCK_BYTES = 64 << 20  # of a dense block: long enough that BLAS and threads are busy, small beside the budget
+
+TopK: TypeAlias = tuple[IntArray, FloatArray]
+
+
+class Best(NamedTuple):
+    """Lists [n, k], best first: partner int64 (-1 where there is none), key, score."""
+
+    partner: IntArray
+    key: FloatArray
+    score: FloatArray
+
+    @classmethod
+    def empty(cls, n: int, k: int, dtype: npt.DTypeLike = np.float64) -> Best:
+        """Lists without partners; ``dtype`` float32 for rough lists."""
+        return cls(np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, dtype), np.full((n, k), np.nan, dtype))
+
+    def without(self, dead: BoolArray) -> Best:
+        """Empty the lists of dead features, in place."""
+        self.partner[dead], self.key[dead], self.score[dead] = -1, -np.inf, np.nan
+        return self
 
 
 class BlockSource(Protocol):
-    """A matrix [n_rows, n_cols] that exists a block at a time; dead rows and columns hold 0."""
+    """A matrix [n_rows, n_cols] that exists one block at a time; dead rows and columns hold 0."""
 
     @property
     def name(self) -> str:
@@ -36,7 +58,7 @@ class BlockSource(Protocol):
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What was compared, as JSON."""
+        """Record of what was compared, as JSON."""
 
     @property
     def memory_budget(self) -> int:
@@ -44,28 +66,28 @@ class BlockSource(Protocol):
 
     @property
     def rows_per_block(self) -> int:
-        """How many rows are best asked for at a time."""
+        """Number of rows of a block that suits the source."""
 
     def block(self, rows: IntArray) -> FloatArray:
         """Scores [n_rows, n_cols] of distinct rows, in an array of the caller's own."""
 
     def pairs(self, i: IntArray, j: IntArray) -> FloatArray:
-        """Scores [n_pairs] of given pairs, never by way of the full matrix."""
+        """Scores [n_pairs] of given pairs, computed without the full matrix."""
 
     def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
-        """Best partners, equal to those of `best_partners.best_of_blocks`, by whatever way is fastest."""
+        """Find the best partners: those of `best_partners.best_of_blocks`, by whatever route is fastest."""
 
     def transposed(self) -> Self:
-        """Columns as rows."""
+        """Exchange rows and columns."""
 
 
 def rows_within(n_bytes: int, n_cols: int) -> int:
-    """How many rows of ``n_cols`` float64 fit into ``n_bytes``; at least one."""
+    """Number of rows of ``n_cols`` float64 that fit into ``n_bytes``; at least one."""
     return max(1, n_bytes // (8 * max(1, n_cols)))
 
 
 def describe_store(store: FeatureStore) -> dict[str, Any]:
-    """What provenance says of a store: its file, its tokens and what it was made from."""
+    """Record of a store for provenance: its file, its tokens and what it was written from."""
     return {
         "path": store.path.name,
         "n_features": int(store.n_features),

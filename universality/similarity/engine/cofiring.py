@@ -1,8 +1,9 @@
-"""Sums over the tokens where two features both fire, one row of the product AᵀB at a time.
+"""Sums over the tokens where two features both fire: one row of the product AᵀB at a time.
 
-For each feature of A its tokens' rows of B are added into one vector over B's features, whose touched places are
-listed as they are first met (Gustavson 1978, *Two fast algorithms for sparse matrices*). The work is the number of
-co-firings, tokens x active², and no array of features x features exists: a stripe of rows is read off as a sparse list.
+For each feature of A, the rows of B of its tokens are added into one vector over B's features, and the features that
+are touched are listed when they are first met (Gustavson 1978, *Two fast algorithms for sparse matrices*). The work is
+the number of co-firings, tokens x active², and no array of features x features exists: each stripe of rows becomes a
+sparse list.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from universality.arrays import FloatArray, IntArray
+from universality.arrays import FloatArray, IntArray, runs_within
 from universality.compiled import njit
 from universality.similarity.engine.store_rows import Rows
 
@@ -29,9 +30,10 @@ class Columns(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """Some rows of a sparse matrix: row r holds ``values[..., indptr[r]:indptr[r + 1]]`` in columns ``cols``, unsorted.
+    """Some rows of a sparse matrix, with unsorted columns.
 
-    ``values`` is float64 [n] or [depth, n].
+    Row r holds ``values[..., indptr[r]:indptr[r + 1]]`` in the same entries of ``cols``; ``values`` is float64 [n] or
+    [depth, n].
     """
 
     indptr: IntArray
@@ -45,7 +47,7 @@ class Entries(NamedTuple):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def hits(indptr, position, start, stop):  # type: ignore[no-untyped-def]
-    """[n_features] how many products each feature's row takes."""
+    """[n_features] number of products that the row of each feature takes."""
     out = np.zeros(indptr.size - 1, np.int64)
     for f in range(out.size):
         for e in range(indptr[f], indptr[f + 1]):
@@ -55,13 +57,15 @@ def hits(indptr, position, start, stop):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def add_rows(features, columns, tokens, n_hits, total, indptr, cols, values):  # type: ignore[no-untyped-def]
-    """Sums of products for the rows ``features``; ``total`` [n_b] holds zeros before and after.
+    """Add products for the rows ``features``; ``total`` [n_b] holds zeros before and after.
 
-    A sum of exactly 0 is left out: no product measure tells it from a pair that never fires together.
+    A sum of exactly 0 is left out: no product measure distinguishes it from a pair that never fires together.
     """
     n = 0
     for r in range(features.size):
         f = features[r]
+        # With more products than columns nearly every column is met: scanning all of them beats listing. The bound on
+        # the list follows: at most min(products, columns) entries a row, which is what `sum_rows` allocates.
         if n_hits[f] > total.size:
             cols[n] = _add_often(f, columns, tokens, total)
             for c in range(total.size):
@@ -82,7 +86,11 @@ def add_rows(features, columns, tokens, n_hits, total, indptr, cols, values):  #
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_listed(f, columns, tokens, total, cols, n):  # type: ignore[no-untyped-def]
-    """Add one row and list its columns from ``cols[n]`` on; returns where the list ends."""
+    """Add one row and list its columns from ``cols[n]`` on; return the end of the list.
+
+    A column whose sum returns to exactly 0 is listed again at its next product, so the list is no longer than the
+    number of products, but may be longer than the number of columns met.
+    """
     a_indptr, position, value = columns
     start, stop, indices, data = tokens
     for first in range(a_indptr[f], a_indptr[f + 1], AHEAD):
@@ -103,7 +111,7 @@ def _add_listed(f, columns, tokens, total, cols, n):  # type: ignore[no-untyped-
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_often(f, columns, tokens, total):  # type: ignore[no-untyped-def]
-    """Add one row that meets most columns; unrolling needs the indices of one token to be distinct, as they are."""
+    """Add one row that meets most columns; unrolled by four, as the indices of one token are distinct."""
     a_indptr, position, value = columns
     start, stop, indices, data = tokens
     warm = np.uint32(0)
@@ -113,11 +121,11 @@ def _add_often(f, columns, tokens, total):  # type: ignore[no-untyped-def]
         for e in range(first, last):
             p = position[e]
             v = np.float64(value[e])
-            found = indices[start[p] : stop[p]]
+            hit = indices[start[p] : stop[p]]
             w = data[start[p] : stop[p]]
-            whole = found.size - found.size % 4
+            whole = hit.size - hit.size % 4
             for k in range(0, whole, 4):
-                c0, c1, c2, c3 = found[k], found[k + 1], found[k + 2], found[k + 3]
+                c0, c1, c2, c3 = hit[k], hit[k + 1], hit[k + 2], hit[k + 3]
                 x0 = total[c0] + v * w[k]
                 x1 = total[c1] + v * w[k + 1]
                 x2 = total[c2] + v * w[k + 2]
@@ -126,14 +134,14 @@ def _add_often(f, columns, tokens, total):  # type: ignore[no-untyped-def]
                 total[c1] = x1
                 total[c2] = x2
                 total[c3] = x3
-            for k in range(whole, found.size):
-                total[found[k]] += v * w[k]
+            for k in range(whole, hit.size):
+                total[hit[k]] += v * w[k]
     return warm
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _touch(positions, tokens):  # type: ignore[no-untyped-def]
-    """Read one word of each cache line of some token rows, so that their misses overlap: twice as fast at 16,384."""
+    """Read one word of each cache line of some token rows, so that cache misses overlap: twice as fast at 16,384."""
     start, stop, indices, data = tokens
     warm = np.uint32(0)
     for p in positions:
@@ -144,7 +152,7 @@ def _touch(positions, tokens):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def add_masked_rows(features, columns, tokens, total, indptr, cols, values):  # type: ignore[no-untyped-def]
-    """Sums of (ab, a^2, b^2, 1) for the rows ``features``; ``total`` [n_b, 4] holds zeros before and after."""
+    """Add (ab, a^2, b^2, 1) for the rows ``features``; ``total`` [n_b, 4] holds zeros before and after."""
     a_indptr, position, value = columns
     start, stop, indices, data = tokens
     n = 0
@@ -157,7 +165,7 @@ def add_masked_rows(features, columns, tokens, total, indptr, cols, values):  # 
                 c = indices[k]
                 w = np.float64(data[k])
                 cols[n] = c
-                n += total[c, 3] == 0
+                n += total[c, 3] == 0  # a count never returns to 0: every column is listed once
                 total[c, 0] += v * w
                 total[c, 1] += v * v
                 total[c, 2] += w * w
@@ -171,22 +179,15 @@ def add_masked_rows(features, columns, tokens, total, indptr, cols, values):  # 
 
 
 def stripes(rows: IntArray, n_hits: IntArray, n_cols: int) -> list[IntArray]:
-    """``rows`` cut into runs that hold at most `STRIPE` pairs each, by the bound min(products, columns) a row."""
-    size = np.cumsum(np.minimum(n_hits[rows], n_cols))
-    cuts, low = [], 0
-    while low < rows.size:
-        before = size[low - 1] if low else 0
-        high = max(low + 1, int(np.searchsorted(size, before + STRIPE, side="right")))
-        cuts.append(rows[low:high])
-        low = high
-    return cuts
+    """Cut ``rows`` into runs of at most `STRIPE` pairs each, by the bound min(products, columns) of a row."""
+    return [rows[low:high] for low, high in runs_within(np.minimum(n_hits[rows], n_cols), STRIPE)]
 
 
 def sum_rows(
     features: IntArray, columns: Columns, tokens: Rows, n_hits: IntArray, n_cols: int, masked: bool
 ) -> Entries:
-    """Sums for the rows ``features`` of AᵀB: values [1, n] of products, or [4, n] of (ab, a^2, b^2, 1)."""
-    size = int(np.minimum(n_hits[features], n_cols).sum()) + 1  # one more: the place after the last is written too
+    """Rows ``features`` of AᵀB as a sparse list: values [1, n] of products, or [4, n] of (ab, a^2, b^2, 1)."""
+    size = int(np.minimum(n_hits[features], n_cols).sum()) + 1  # the loops also write the place after the last entry
     indptr, cols = np.zeros(features.size + 1, np.int64), np.empty(size, np.uint32)
     values = np.empty((4 if masked else 1, size))
     if masked:

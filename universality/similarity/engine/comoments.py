@@ -1,24 +1,27 @@
 """Co-moments of two stores over the same tokens, for any block of rows, in float64.
 
-C = A^T B is a product of feature-major A and token-major B, both sparse. Three ways lead to it, chosen by what was
-measured: a matrix too large for a cache is made one row at a time and listed
-(`universality.similarity.engine.cofiring`). A small one, or one whose stores do not fit into memory, is added up
-densely: tokens are visited in chunks that stay in cache, within a chunk each of A's features adds its tokens' rows of B
-to one row of C, so threads share nothing. Where activations are not sparse (neurons) the chunk is written out dense and
-centred, and BLAS multiplies.
+C = A^T B is a product of feature-major A and token-major B, both sparse. There are three routes, each the fastest
+somewhere (`tests/bench/similarity.py`):
+
+- *Listed.* A matrix too large for a cache is computed one row at a time and kept as a sparse list
+  (`universality.similarity.engine.cofiring`): scattering into it would miss the cache at every product.
+- *Scattered.* A small matrix, or one whose stores do not fit into memory, is summed densely. Tokens are visited in
+  chunks that stay in cache; within a chunk each of A's features adds its tokens' rows of B to one row of C, so threads
+  share nothing.
+- *Multiplied.* Where activations are not sparse (neurons), the chunk is written out dense and centred, and BLAS
+  multiplies.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numba import get_num_threads
 
 from universality.arrays import FloatArray, IntArray
+from universality.compiled import share_out_lazily
 from universality.errors import UniversalityError
 from universality.progress import progress
 from universality.similarity.engine import cofiring
@@ -29,11 +32,11 @@ from universality.similarity.engine.side_moments import Side, chunk_size
 from universality.similarity.engine.store_rows import ENTRY_BYTES
 
 DENSE_SHARE = 0.03  # density_a x density_b above which BLAS wins: ~1.5 ns a scattered product, ~30 dense ones in that
-LISTED_ABOVE = 1 << 25  # pairs from which on a matrix made row by row is the faster: 256 MB, far beyond a cache
+LISTED_ABOVE = 1 << 25  # pairs above which listing row by row is faster: 256 MB, far beyond a cache
 TILE_BYTES, MIN_TILE = 16 << 20, 256  # of dense rows multiplied at a time: few calls, and still within a cache
 
 
-Kind: TypeAlias = Literal["covariance", "products", "masked"]
+MomentType: TypeAlias = Literal["covariance", "products", "masked"]
 
 
 class Chunk(NamedTuple):
@@ -57,8 +60,8 @@ class CoMoments:
 
     Notes
     -----
-    Kinds: "covariance" is the population covariance, "products" the sums of products, "masked" the four sums of
-    (ab, a^2, b^2, 1) over the positions where both fire: AᵀB, A²ᵀ1[B≠0], 1[A≠0]ᵀB² and 1[A≠0]ᵀ1[B≠0].
+    Types of co-moments: "covariance" is the population covariance, "products" the sums of products, "masked" the four
+    sums of (ab, a^2, b^2, 1) over the positions where both fire: AᵀB, A²ᵀ1[B≠0], 1[A≠0]ᵀB² and 1[A≠0]ᵀ1[B≠0].
     """
 
     def __init__(self, a: Side, b: Side, memory_budget: int) -> None:
@@ -72,57 +75,58 @@ class CoMoments:
         self._n_hits: IntArray | None = None  # of each of A's features, products in its row
 
     def transposed(self) -> CoMoments:
-        """B against A."""
+        """Exchange the sides: B against A."""
         return CoMoments(self.b, self.a, self.memory_budget)
 
     def with_b(self, b: Side) -> CoMoments:
-        """The same A against another B, sharing A's feature-major copy."""
+        """Pair the same A with another B, sharing A's feature-major copy."""
         other = CoMoments(self.a, b, self.memory_budget)
         other._columns = self._columns
         return other
 
     def without_blocks(self) -> CoMoments:
-        """The same sides without the cached [n_a, n_b] arrays."""
+        """Copy with the same sides but without the cached [n_a, n_b] arrays."""
         return self.with_b(self.b)
 
     @property
     def listed(self) -> bool:
-        """Whether rows are made one at a time and listed."""
+        """True where rows are computed one at a time and listed."""
+        # Rows of B are read in any order, so both stores must be in memory.
         loaded = self.a.source.whole is not None and self.b.source.whole is not None
         return loaded and not self.dense and self.shape[0] * self.shape[1] > LISTED_ABOVE
 
-    def block(self, kind: Kind, rows: IntArray) -> FloatArray:
+    def block(self, moment: MomentType, rows: IntArray) -> FloatArray:
         """Values of A's features ``rows`` with all of B's: float64 [n_rows, n_b], or [n_rows, 4, n_b] if masked."""
-        needed = self.shape[0] * self.shape[1] * _depth(kind) * 8
-        if kind not in self._whole and needed <= self.memory_budget and not self.listed:
-            self._whole[kind] = self._compute(kind, np.arange(self.shape[0]))
-        if kind in self._whole:
-            return self._whole[kind][rows]
-        return self._compute(kind, rows)
+        needed = self.shape[0] * self.shape[1] * _depth(moment) * 8
+        if moment not in self._whole and needed <= self.memory_budget and not self.listed:
+            self._whole[moment] = self._compute(moment, np.arange(self.shape[0]))
+        if moment in self._whole:
+            return self._whole[moment][rows]
+        return self._compute(moment, rows)
 
-    def pairs(self, kind: Kind, i: IntArray, j: IntArray) -> FloatArray:
+    def pairs(self, moment: MomentType, i: IntArray, j: IntArray) -> FloatArray:
         """Values of given pairs: float64 [n_pairs], or [4, n_pairs] if masked."""
-        if kind != "covariance":
-            sums = pair_sums(self.a, self.b, i, j, masked=kind == "masked", shifted=False)[:, 0]
-            return sums if kind == "masked" else sums[0]
+        if moment != "covariance":
+            sums = pair_sums(self.a, self.b, i, j, masked=moment == "masked", shifted=False)[:, 0]
+            return sums if moment == "masked" else sums[0]
         product = pair_sums(self.a, self.b, i, j)[0, 0]
         return product / self.a.rows.size - self.a.shifted_mean[i] * self.b.shifted_mean[j]
 
     def stripes(
-        self, kind: Kind, rows: IntArray, score: Callable[[FloatArray, IntArray, IntArray], FloatArray]
+        self, moment: MomentType, rows: IntArray, score: Callable[[FloatArray, IntArray, IntArray], FloatArray]
     ) -> Iterator[tuple[IntArray, Entries]]:
-        """Scores of the pairs that fire together, a few rows at a time and in order, on all cores.
+        """Score the pairs that fire together, a few rows at a time and in order, on all cores.
 
         Parameters
         ----------
-        kind
-            What is summed.
+        moment
+            The type of co-moment.
         rows
             A's features.
         score
-            Makes scores [n] of values [n] (or [4, n]) of pairs of features i [n] and j [n].
+            Turns values [n] (or [4, n]) of pairs of features i [n] and j [n] into scores [n].
         """
-        shifted = kind == "covariance"
+        shifted = moment == "covariance"
         (chunk,) = self._column_chunks(shifted, self.a.rows.size)
         tokens = self.b.take(0, self.b.rows.size, shifted)
         if self._n_hits is None:
@@ -130,52 +134,52 @@ class CoMoments:
         n_hits = self._n_hits
 
         def work(part: IntArray) -> tuple[IntArray, Entries]:
-            found = cofiring.sum_rows(part, chunk.columns, tokens, n_hits, self.shape[1], kind == "masked")
-            i, j = found.row_of(part), found.cols.astype(np.int64)
-            values = found.values if kind == "masked" else found.values[0]
-            if kind == "covariance":
+            entries = cofiring.sum_rows(part, chunk.columns, tokens, n_hits, self.shape[1], moment == "masked")
+            i, j = entries.row_of(part), entries.cols.astype(np.int64)
+            values = entries.values if moment == "masked" else entries.values[0]
+            if moment == "covariance":
                 values /= self.a.rows.size
                 values -= self.a.shifted_mean[i] * self.b.shifted_mean[j]
-            return part, found._replace(values=score(values, i, j))
+            return part, entries._replace(values=score(values, i, j))
 
         parts = cofiring.stripes(rows, n_hits, self.shape[1])
         with progress(total=rows.size, desc="co-firing pairs", unit="feature", leave=False) as bar:
-            for part, found in _in_order(work, parts):
+            for part, entries in share_out_lazily(work, parts):
                 bar.update(part.size)
-                yield part, found
+                yield part, entries
 
-    def _compute(self, kind: Kind, rows: IntArray) -> FloatArray:
+    def _compute(self, moment: MomentType, rows: IntArray) -> FloatArray:
         if self.listed:
-            return self._filled(kind, rows)
-        if kind == "masked":
-            return self._masked_dense(rows) if self.dense else self._scatter(rows, kind)
+            return self._filled(moment, rows)
+        if moment == "masked":
+            return self._masked_dense(rows) if self.dense else self._scatter(rows, moment)
         n = self.a.rows.size
         if self.dense:
-            out = self._products_dense(rows, centred=kind == "covariance")
-            return out / n if kind == "covariance" else out
-        out = self._scatter(rows, kind)
-        if kind == "covariance":
+            out = self._products_dense(rows, centred=moment == "covariance")
+            return out / n if moment == "covariance" else out
+        out = self._scatter(rows, moment)
+        if moment == "covariance":
             out /= n
-            for r, mean in enumerate(self.a.shifted_mean[rows]):  # a row at a time: no second block
+            for r, mean in enumerate(self.a.shifted_mean[rows]):  # row by row: an outer product would be a second block
                 out[r] -= mean * self.b.shifted_mean
         return out
 
-    def _filled(self, kind: Kind, rows: IntArray) -> FloatArray:
-        """The listed entries laid out, over what pairs that never fire together have."""
-        out = np.zeros((rows.size, *((4,) if kind == "masked" else ()), self.shape[1]))
-        if kind == "covariance":
+    def _filled(self, moment: MomentType, rows: IntArray) -> FloatArray:
+        """Write the listed entries into a dense block that holds the values of pairs that never fire together."""
+        out = np.zeros((rows.size, *((4,) if moment == "masked" else ()), self.shape[1]))
+        if moment == "covariance":
             np.multiply.outer(-self.a.shifted_mean[rows], self.b.shifted_mean, out=out)
         low = 0
-        for part, found in self.stripes(kind, rows, lambda values, i, j: values):
-            out[found.row_of(np.arange(low, low + part.size)), ..., found.cols] = found.values.T
+        for part, entries in self.stripes(moment, rows, lambda values, i, j: values):
+            out[entries.row_of(np.arange(low, low + part.size)), ..., entries.cols] = entries.values.T
             low += part.size
         return out
 
-    def _scatter(self, rows: IntArray, kind: Kind) -> FloatArray:
+    def _scatter(self, rows: IntArray, moment: MomentType) -> FloatArray:
         """Sparse path: products, of shifted values for a covariance, or the four masked sums of raw ones."""
-        masked, shifted = kind == "masked", kind == "covariance"
+        masked, shifted = moment == "masked", moment == "covariance"
         out = np.zeros((rows.size, *((4,) if masked else ()), self.shape[1]))
-        order = np.argsort(-self.a.count[rows], kind="stable")
+        order = np.argsort(-self.a.count[rows], kind="stable")  # most expensive rows first: threads end together
         workers = get_num_threads()
         add = kernels.add_masked if masked else kernels.add_products
         for part in self._column_chunks(shifted, chunk_size(self.b.n_entries / max(1, self.b.rows.size))):
@@ -184,18 +188,18 @@ class CoMoments:
         return out
 
     def _column_chunks(self, shifted: bool, step: int) -> Iterator[Chunk]:
-        shifted = shifted and bool(self.a.shift.any())  # without a shift both copies are the same
+        shifted = shifted and bool(self.a.shift.any())  # without a shift the two copies are equal
         if (shifted, step) in self._columns:
             yield from self._columns[shifted, step]
             return
-        kept: list[Chunk] | None = [] if self.a.n_entries * ENTRY_BYTES <= self.memory_budget else None
+        chunks: list[Chunk] | None = [] if self.a.n_entries * ENTRY_BYTES <= self.memory_budget else None
         for part in self._transposed(shifted, step):
             yield part
-            if kept is not None:
-                kept.append(part)
-        if kept is not None:
-            self._columns.clear()  # one feature-major copy at a time
-            self._columns[shifted, step] = kept
+            if chunks is not None:
+                chunks.append(part)
+        if chunks is not None:
+            self._columns.clear()  # one feature-major copy at a time: the budget counts A twice, not thrice
+            self._columns[shifted, step] = chunks
 
     def _transposed(self, shifted: bool, step: int) -> Iterator[Chunk]:
         shift = self.a.shift if shifted else np.zeros_like(self.a.shift)
@@ -220,7 +224,7 @@ class CoMoments:
         return out
 
     def _tiles(self, rows: IntArray, centred: bool) -> Iterator[tuple[FloatArray, FloatArray]]:
-        """Dense float64 [n_tile, n_rows] and [n_tile, n_b], with the means taken off if ``centred``."""
+        """Dense float64 [n_tile, n_rows] and [n_tile, n_b], with the means subtracted if ``centred``."""
         slot = np.full(self.shape[0], -1, np.int64)
         slot[rows] = np.arange(rows.size)
         every = np.arange(self.shape[1])
@@ -235,20 +239,5 @@ class CoMoments:
             yield a, b
 
 
-def _depth(kind: Kind) -> int:
-    return 4 if kind == "masked" else 1
-
-
-def _in_order(
-    work: Callable[[IntArray], tuple[IntArray, Entries]], parts: list[IntArray]
-) -> Iterator[tuple[IntArray, Entries]]:
-    """Results in the order of the parts, computed by threads that run at most a few parts ahead."""
-    waiting: deque[Future[tuple[IntArray, Entries]]] = deque()
-    workers = get_num_threads()
-    with ThreadPoolExecutor(workers) as pool:
-        for part in parts:
-            waiting.append(pool.submit(work, part))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+def _depth(moment: MomentType) -> int:
+    return 4 if moment == "masked" else 1

@@ -1,23 +1,23 @@
-"""The same best partners on a torch device (CUDA), a stripe of rows at a time, in float64.
+"""Best partners computed on a torch device (CUDA), a stripe of rows at a time, in float64.
 
-Factors are multiplied. Co-moments are scattered: each activation of the stripe's features is spread over its token's
-row of the other store, and added into a dense stripe [n_rows, n_cols]. Only lists of best partners leave the device.
-Sums are added in no fixed order, so scores may differ by rounding from run to run; of equal scores at the end of a list
-any may be kept.
+Factors are multiplied. Co-moments are scattered: each activation of the stripe's features is multiplied with its
+token's row of the other store and added into a dense stripe [n_rows, n_cols]. Only lists of best partners leave the
+device. Sums are added in no fixed order, so scores may differ by rounding from run to run; among equal scores at the
+end of a list the choice is arbitrary.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from universality.arrays import BoolArray, FloatArray, IntArray
+from universality.arrays import BoolArray, FloatArray, IntArray, runs_within
 from universality.errors import UniversalityError
 from universality.similarity.engine import token_kernels as kernels
-from universality.similarity.engine.best_partners import Best
-from universality.similarity.engine.block_source import BlockSource
+from universality.similarity.engine.block_source import Best, BlockSource
 from universality.similarity.engine.factors import FactorSource
 from universality.similarity.engine.token_source import TokenSource
 
@@ -30,14 +30,14 @@ SPREAD = 1 << 25  # products formed at a time
 
 @dataclass(frozen=True, eq=False)
 class DeviceSource:
-    """A source whose blocks and best partners are computed on a torch device; all else is the inner source's."""
+    """A source with blocks and best partners computed on a torch device, and the rest by the inner source."""
 
     inner: TokenSource | FactorSource
     device: str
 
     @classmethod
     def of(cls, inner: BlockSource, device: str) -> DeviceSource:
-        """Check that there is a way to compute this source on a device."""
+        """Check that this source can be computed on a device, and wrap it."""
         if isinstance(inner, FactorSource):
             return cls(inner, device)
         if not isinstance(inner, TokenSource) or inner.scales() is None:
@@ -72,7 +72,7 @@ class DeviceSource:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What was compared, as JSON."""
+        """Record of what was compared, as JSON."""
         return self.inner.provenance
 
     @property
@@ -95,20 +95,20 @@ class DeviceSource:
         return self.inner.pairs(i, j)
 
     def transposed(self) -> DeviceSource:
-        """Columns as rows."""
+        """Exchange rows and columns."""
         return DeviceSource(self.inner.transposed(), self.device)
 
     def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
-        """As `universality.similarity.engine.best_partners.best_of_blocks`."""
+        """Find the best partners as `universality.similarity.engine.best_partners.best_of_blocks` does."""
         import torch
 
-        stripes, wanted = self._stripes(), np.flatnonzero(threshold < np.inf)
+        stripes, wanted_rows = self._stripes(), np.flatnonzero(threshold < np.inf)
         by_row = Best.empty(self.shape[0], k)
         by_col = _Columns(k, self.shape[1], self.device) if both else None
         price = torch.from_numpy(offset).to(self.device)
         least = torch.from_numpy(threshold).to(self.device)
-        for low in range(0, wanted.size, self.rows_per_block):
-            rows = wanted[low : low + self.rows_per_block]
+        for low in range(0, wanted_rows.size, self.rows_per_block):
+            rows = wanted_rows[low : low + self.rows_per_block]
             scores = stripes.block(rows)
             if by_col is not None:
                 by_col.update(scores, rows)
@@ -118,8 +118,8 @@ class DeviceSource:
         return by_row, None if by_col is None else by_col.lists(offset == np.inf)
 
     def _stripes(self) -> _Factors | _Products:
-        kind = _Factors if isinstance(self.inner, FactorSource) else _Products
-        return kind(self.inner, self.device)  # type: ignore[arg-type]
+        stripes = _Factors if isinstance(self.inner, FactorSource) else _Products
+        return stripes(self.inner, self.device)  # type: ignore[arg-type]
 
 
 class _Factors:
@@ -143,14 +143,14 @@ class _Products:
     def __init__(self, source: TokenSource, device: str) -> None:
         import torch
 
-        a, b, shifted = source.moments.a, source.moments.b, source.kind == "covariance"
+        a, b, shifted = source.moments.a, source.moments.b, source.needs == "covariance"
         shift = a.shift if shifted else np.zeros_like(a.shift)
         columns = kernels.transpose(*a.take(0, a.rows.size), shift, a.n_features)
         scales = source.scales()
         assert scales is not None
 
         def put(array: np.ndarray) -> torch.Tensor:
-            signed = array.astype(np.int64) if array.dtype.kind in "iu" else array
+            signed = array.astype(np.int64) if array.dtype.kind in "iu" else array  # torch lacks most unsigned types
             return torch.from_numpy(np.ascontiguousarray(signed)).to(device)
 
         self.indptr, (self.position, self.value) = columns[0], (put(array) for array in columns[1:])
@@ -168,8 +168,8 @@ class _Products:
         at = torch.from_numpy(entry).to(self.device)
         position = self.position[at]
         length = self.stop[position] - self.start[position]
-        end = torch.cumsum(length, 0)
-        for part in _cuts(end.cpu().numpy()):
+        # Each activation expands to a row of products; only `SPREAD` of them exist at a time.
+        for part in starmap(slice, runs_within(length.cpu().numpy(), SPREAD)):
             n = length[part]
             spread = torch.repeat_interleave(torch.arange(n.numel(), device=self.device), n)
             inside = torch.arange(spread.numel(), device=self.device) - (torch.cumsum(n, 0) - n)[spread]
@@ -194,11 +194,11 @@ class _Columns:
     def update(self, scores: torch.Tensor, rows: IntArray) -> None:
         import torch
 
-        found, at = torch.topk(scores, min(len(self.key), len(scores)), dim=0)
+        best, at = torch.topk(scores, min(len(self.key), len(scores)), dim=0)
         number = torch.from_numpy(rows).to(scores.device)[at]
-        key, row = torch.cat([self.key, found]), torch.cat([self.row, number])
-        self.key, kept = torch.topk(key, len(self.key), dim=0)
-        self.row = row.gather(0, kept)
+        key, row = torch.cat([self.key, best]), torch.cat([self.row, number])
+        self.key, order = torch.topk(key, len(self.key), dim=0)
+        self.row = row.gather(0, order)
 
     def lists(self, dead: BoolArray) -> Best:
         out = Best.empty(self.key.shape[1], len(self.key))
@@ -207,22 +207,11 @@ class _Columns:
 
 
 def _put(out: Best, rows: IntArray, key: torch.Tensor, partner: torch.Tensor, score: torch.Tensor) -> None:
-    """Write lists into their rows; of equal keys the lower index first."""
+    """Write lists into their rows, by falling key; among equal keys the lower index first."""
     lists = [tensor.cpu().numpy() for tensor in (partner, key, score)]
     order = np.lexsort((lists[0], -lists[1]), axis=1)
     partner_, key_, score_ = (np.take_along_axis(array, order, axis=1) for array in lists)
-    there = key_ > -np.inf
+    is_partner = key_ > -np.inf
     k = key_.shape[1]
-    out.partner[rows, :k], out.key[rows, :k] = np.where(there, partner_, -1), key_
-    out.score[rows, :k] = np.where(there, score_, np.nan)
-
-
-def _cuts(end: IntArray) -> list[slice]:
-    """Entries cut so that each part has about `SPREAD` products."""
-    cuts, low = [], 0
-    while low < end.size:
-        before = end[low - 1] if low else 0
-        high = max(low + 1, int(np.searchsorted(end, before + SPREAD, side="right")))
-        cuts.append(slice(low, high))
-        low = high
-    return cuts
+    out.partner[rows, :k], out.key[rows, :k] = np.where(is_partner, partner_, -1), key_
+    out.score[rows, :k] = np.where(is_partner, score_, np.nan)

@@ -1,4 +1,4 @@
-"""Similarities that are already numbers: a dense array, or two factors whose product they are."""
+"""Sources of scores that exist already: a dense array, or two factors with their product."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.errors import UniversalityError
-from universality.similarity.engine.best_partners import Best, best_of_blocks
-from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, rows_within
+from universality.similarity.engine.best_partners import best_of_blocks
+from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, Best, rows_within
 from universality.similarity.engine.float32_screen import screened_best
 
 
@@ -37,25 +37,25 @@ class DenseSource:
         return rows_within(BLOCK_BYTES, self.shape[1])
 
     def block(self, rows: IntArray) -> FloatArray:
-        """A copy of the rows."""
-        return self.array[rows]
+        """Copy the rows."""
+        return self.array[rows]  # a copy, as `rows` is an array: the caller may change it
 
     def pairs(self, i: IntArray, j: IntArray) -> FloatArray:
         """Scores [n_pairs]."""
         return self.array[i, j]
 
     def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
-        """Block by block."""
+        """Find the best partners block by block."""
         return best_of_blocks(self, k, offset, threshold, both)
 
     def transposed(self) -> DenseSource:
-        """The transposed array, without a copy."""
+        """Transpose the array, without a copy."""
         return replace(self, array=self.array.T, dead_rows=self.dead_cols, dead_cols=self.dead_rows)
 
 
 @dataclass(frozen=True, eq=False)
 class FactorSource:
-    """S = x yᵀ with x [n_rows, k] and y [n_cols, k]; with ``limit``, scores are clipped to +-limit."""
+    """S = x yᵀ, clipped to ±``limit``, as correlations leave [-1, 1] by rounding."""
 
     x: FloatArray
     y: FloatArray
@@ -82,14 +82,14 @@ class FactorSource:
 
     def pairs(self, i: IntArray, j: IntArray) -> FloatArray:
         """Scores [n_pairs]."""
-        step = rows_within(BLOCK_BYTES, self.x.shape[1])
+        step = rows_within(BLOCK_BYTES, self.x.shape[1])  # both factors' rows are copied: bound them
         parts = [
             np.einsum("pk,pk->p", self.x[i[p : p + step]], self.y[j[p : p + step]]) for p in range(0, i.size, step)
         ]
         return np.clip(np.concatenate(parts or [np.zeros(0)]), -self.limit, self.limit)
 
     def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
-        """Found among float32 products with a bound on their error, settled in float64."""
+        """Find the best partners among float32 products with a bound on their error; settle them in float64."""
         return screened_best(self, k, offset, threshold, both)
 
     def transposed(self) -> FactorSource:
@@ -100,14 +100,14 @@ class FactorSource:
 def dense_source(
     array: npt.ArrayLike, dead_rows: npt.ArrayLike | None = None, dead_cols: npt.ArrayLike | None = None
 ) -> DenseSource:
-    """Check a dense array and take it as it is; see `Similarity.from_dense`."""
+    """Check a dense array and wrap it; see `Similarity.from_dense`."""
     scores = _finite_matrix(array, "from_dense")
     rows, cols = _mask(dead_rows, scores.shape[0], "dead_rows"), _mask(dead_cols, scores.shape[1], "dead_cols")
     return DenseSource(scores, rows, cols)
 
 
 def factor_source(x: npt.ArrayLike, y: npt.ArrayLike) -> FactorSource:
-    """Check two factors; a row of zeros is dead. See `Similarity.from_factors`."""
+    """Check two factors and wrap them; a row of zeros is dead. See `Similarity.from_factors`."""
     left, right = _finite_matrix(x, "from_factors x"), _finite_matrix(y, "from_factors y")
     if left.shape[1] != right.shape[1]:
         raise UniversalityError(

@@ -1,6 +1,7 @@
-"""Sums for given pairs of features, over all positions or within groups of documents; never features squared.
+"""Sums for given pairs of features, over all positions or within groups of documents.
 
-One walk over the tokens: B's row is laid out in a dense vector, A's entries look their partners up in it.
+One walk over the tokens: B's row is written into a dense vector, in which A's entries look up their partners. Memory is
+groups x pairs, never features x features.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from universality.errors import UniversalityError
 from universality.similarity.engine import token_kernels as kernels
 from universality.similarity.engine.side_moments import MAX_CHUNK, Side
 
-RELATIVE_ZERO = 1e-13  # a variance below this share of the mean square is rounding
+RELATIVE_ZERO = 1e-13  # a variance below this share of the mean square is rounding: about 900 units of 2^-53
 
 
 @dataclass(frozen=True, eq=False)
 class GroupMoments:
-    """Per group of documents and pair of features, what Pearson's r of any mixture of groups needs.
+    """Sufficient statistics of Pearson's r per group of documents and pair of features.
 
     Parameters
     ----------
@@ -31,7 +32,8 @@ class GroupMoments:
     sum_a, sum_b, sum_aa, sum_bb, sum_ab
         [n_groups, n_pairs] sums over the group's tokens of a - shift_a, b - shift_b, squares and products.
     shift_a, shift_b
-        [n_pairs] what was taken off: 0 but for features that fire on every token. r does not depend on it.
+        [n_pairs] values subtracted before summing: 0 except for features that fire on every token. r does not depend on
+        them.
     """
 
     groups: tuple[str, ...]
@@ -63,10 +65,11 @@ class GroupMoments:
 
     def without_each(self) -> FloatArray:
         """Pearson's r of each pair with one group left out, float64 [n_groups, n_pairs]; NaN as for `pearson`."""
-        rest = [part.sum(axis=0) - part for part in self._sums]
-        for k, squares in ((2, self.sum_aa), (3, self.sum_bb)):  # what is left of a feature of one group is rounding
-            rest[k][rest[k] <= RELATIVE_ZERO * self.n.size * squares.sum(axis=0)] = np.nan
-        return _pearson((self.n.sum() - self.n)[:, None], *rest)
+        remaining = [part.sum(axis=0) - part for part in self._sums]
+        for k, squares in ((2, self.sum_aa), (3, self.sum_bb)):
+            # Without its only group a feature has nothing left, but the difference of sums leaves rounding.
+            remaining[k][remaining[k] <= RELATIVE_ZERO * self.n.size * squares.sum(axis=0)] = np.nan
+        return _pearson((self.n.sum() - self.n)[:, None], *remaining)
 
     @property
     def _sums(self) -> tuple[FloatArray, ...]:
@@ -110,7 +113,7 @@ def pair_sums(
         False: sums of products, [1, n_groups, n_pairs]. True: of (ab, a^2, b^2, 1) over positions where both
         fire, [4, n_groups, n_pairs].
     shifted
-        Whether products are of shifted values (see `Side.shift`) or of raw ones.
+        True for products of shifted values (see `Side.shift`), False for raw ones.
     """
     order = np.argsort(i, kind="stable")
     first = np.searchsorted(i[order], np.arange(a.n_features + 1)).astype(np.int64)
@@ -165,10 +168,10 @@ def group_moments(
 
 
 def _side_sums(side: Side, features: IntArray, group: IntArray, n_groups: int) -> tuple[FloatArray, FloatArray]:
-    wanted, back = np.unique(features, return_inverse=True)
+    distinct, back = np.unique(features, return_inverse=True)
     slot = np.full(side.n_features, -1, np.int64)
-    slot[wanted] = np.arange(wanted.size)
-    total, square = np.zeros((n_groups, wanted.size)), np.zeros((n_groups, wanted.size))
+    slot[distinct] = np.arange(distinct.size)
+    total, square = np.zeros((n_groups, distinct.size)), np.zeros((n_groups, distinct.size))
     for low in range(0, side.rows.size, MAX_CHUNK):
         high = min(side.rows.size, low + MAX_CHUNK)
         kernels.add_group_sums(*side.take(low, high), slot, side.shift, group[low:high], total, square)

@@ -1,10 +1,10 @@
 """One side of a comparison: the chosen token rows of a store, and each feature's moments over them.
 
-Means and variances are found in two passes (mean, then squared deviations), so a feature whose mean is far
-above its spread keeps its digits. A feature that stays near its mean on *every* chosen token (a neuron with an
-offset) is also shifted by a float32 near that mean before products are formed: covariance does not notice,
-rounding does. A sparse feature needs no shift: silent on a share q of the tokens, its mean is at most
-sqrt((1 - q) / q) standard deviations from zero.
+Means and variances take two passes (mean, then squared deviations), so a feature whose mean is far above its spread
+keeps its digits. A feature that stays near its mean on *every* chosen token (a neuron with an offset) is also shifted
+by a float32 near that mean before products are formed: the covariance is the same, and its rounding error is smaller. A
+sparse feature needs no shift: silent on a share q of the tokens, its mean is at most sqrt((1 - q) / q) standard
+deviations from zero.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from universality.errors import FormatError
 from universality.similarity.engine import token_kernels as kernels
 from universality.similarity.engine.store_rows import Rows, StoreRows
 
-CHUNK_BYTES = 4 << 20  # of token rows visited at a time: what stays in a core's cache while all features pass
+CHUNK_BYTES = 4 << 20  # of token rows visited at a time: they stay in a core's cache while all features pass
 MIN_CHUNK, MAX_CHUNK = 512, 65_536
 
 
@@ -44,7 +44,7 @@ class Side:
     low
         [n_features] least value, 0 for silence included.
     shift, shifted_mean
-        [n_features] what is taken off before products, and the mean that is left.
+        [n_features] value subtracted before products are formed, and the mean that remains.
     """
 
     source: StoreRows
@@ -74,7 +74,7 @@ class Side:
         return self.variance == 0
 
     def take(self, low: int, high: int, shifted: bool = False) -> Rows:
-        """Token rows of positions low..high; with ``shifted``, as a copy with the shift taken off."""
+        """Token rows of positions low..high; with ``shifted``, a copy with the shift subtracted."""
         rows = self.source.take(self.rows[low:high])
         if not shifted or not self.shift.any():
             return rows
@@ -82,7 +82,7 @@ class Side:
 
 
 def measure_side(source: StoreRows, rows: IntArray) -> Side:
-    """Pass twice over the chosen rows of a store and return them with their moments."""
+    """Measure the moments of the chosen rows of a store, in two passes."""
     n = source.n_features
     count, total = np.zeros(n, np.int64), np.zeros(n)
     low, high = np.full(n, np.inf), np.full(n, -np.inf)
@@ -94,7 +94,7 @@ def measure_side(source: StoreRows, rows: IntArray) -> Side:
             f"{source.store.path}: feature {worst} holds activations that are not finite; expected finite float32. The "
             "file is damaged (universality info --verify), or was written by another program"
         )
-    always = count == rows.size
+    always = count == rows.size  # all others are silent somewhere, so 0 is among their values
     low, high = np.where(always, low, np.minimum(low, 0)), np.where(always, high, np.maximum(high, 0))
     mean = total / rows.size
     shift = _shift(mean, low, high)
@@ -102,14 +102,15 @@ def measure_side(source: StoreRows, rows: IntArray) -> Side:
     for part in _parts(source, rows):
         kernels.add_spread(*part, mean, shift, shifted, centred, square)
     variance = (centred + (rows.size - count) * mean**2) / rows.size
-    variance[low == high] = 0
+    variance[low == high] = 0  # exactly: constant features are dead, and rounding must not revive them
     return Side(source, rows, int(count.sum()), count, mean, variance, square, low, shift, shifted / rows.size)
 
 
 def _shift(mean: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
-    """A float32 near the mean where all values lie within a factor of two of it, else 0.
+    """Choose a float32 near the mean where all values lie within a factor of two of it, else 0.
 
-    There float32 subtraction is exact (Sterbenz); elsewhere the spread is not small beside the mean.
+    There float32 subtraction is exact (Sterbenz's lemma: x - y is exact for y/2 <= x <= 2y), so the shifted values can
+    be stored in float32; elsewhere the spread is not small beside the mean, and a shift would gain nothing.
     """
     near = mean.astype(np.float32).astype(np.float64)
     positive = (low >= near / 2) & (high <= near * 2) & (near > 0)
@@ -118,9 +119,9 @@ def _shift(mean: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
 
 
 def chunk_size(entries_per_token: float) -> int:
-    """Tokens to visit at a time so that their stored entries fill about ``CHUNK_BYTES``."""
-    wanted = int(CHUNK_BYTES / (8 * max(entries_per_token, 1)))
-    return min(max(wanted, MIN_CHUNK), MAX_CHUNK)
+    """Number of tokens to visit at a time so that their stored entries fill about ``CHUNK_BYTES``."""
+    n_tokens = int(CHUNK_BYTES / (8 * max(entries_per_token, 1)))
+    return min(max(n_tokens, MIN_CHUNK), MAX_CHUNK)
 
 
 def _parts(source: StoreRows, rows: IntArray) -> Iterator[Rows]:

@@ -1,4 +1,4 @@
-"""Token rows of one store: kept in memory where they fit, read slice by slice where not."""
+"""Token rows of one store: in memory where they fit, otherwise read slice by slice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scipy import sparse
 from universality.arrays import IntArray
 from universality.features.storage.store import FeatureStore
 
-MAX_GAP, MAX_SPAN = 512, 1 << 16  # unwanted rows read along rather than seek; most rows that one read covers
+MAX_GAP, MAX_SPAN = 512, 1 << 16  # unwanted rows that are read rather than skipped; rows that one read covers at most
 ENTRY_BYTES = 8  # a stored activation: uint32 index and float32 value
 
 
@@ -32,12 +32,15 @@ class Rows(NamedTuple):
         return int((self.stop - self.start).sum())
 
     def csr(self, n_features: int) -> sparse.csr_matrix:
-        """The same as SciPy's matrix, float32 [n, n_features]; of rows that follow each other in memory, as read."""
+        """Convert rows that were read from the disk to SciPy's matrix, float32 [n, n_features].
+
+        Rows taken from a store in memory refer to its arrays and do not follow each other there.
+        """
         indptr = np.append(self.start, self.stop[-1:])
         return sparse.csr_matrix((self.data, self.indices.view(np.int32), indptr), (self.start.size, n_features))
 
 
-Values: TypeAlias = Callable[[Rows, IntArray], Rows]  # other values for the stored ones of some token rows
+Values: TypeAlias = Callable[[Rows, IntArray], Rows]  # replaces the stored values of some token rows
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,11 @@ class StoreRows:
     Parameters
     ----------
     store
-        Where the activations lie.
+        Store of the activations.
     whole
         All rows in memory, or None to read from the store at each `take`.
     values
-        What a measure compares in place of the activations, or None.
+        Values that a measure compares in place of the activations, or None.
     """
 
     store: FeatureStore
@@ -60,7 +63,7 @@ class StoreRows:
 
     @classmethod
     def open(cls, store: FeatureStore, in_memory: bool, values: Values | None = None) -> StoreRows:
-        """Read the whole store once if ``in_memory``; otherwise read nothing yet."""
+        """Read the whole store if ``in_memory``; otherwise read nothing yet."""
         whole = _as_rows(store.csr()) if in_memory else None
         if whole is not None and values is not None:
             whole = values(whole, np.arange(store.n_tokens))
@@ -72,7 +75,7 @@ class StoreRows:
         return int(self.store.n_features)
 
     def take(self, rows: IntArray) -> Rows:
-        """The given token rows in the given order; without a copy when the store is in memory."""
+        """Take token rows in the given order, without a copy when the store is in memory."""
         if self.whole is not None:
             return Rows(self.whole.start[rows], self.whole.stop[rows], self.whole.indices, self.whole.data)
         distinct, back = np.unique(rows, return_inverse=True)
@@ -82,12 +85,12 @@ class StoreRows:
 
 
 def entries(store: FeatureStore) -> int:
-    """Number of firings in a store, from its moments alone."""
+    """Number of firings in a store, from its moments, without reading rows."""
     return int(store.moments().count.sum())
 
 
 def _spans(rows: IntArray) -> Iterator[tuple[int, int, IntArray]]:
-    """Stretches low..high that cover rising rows, with the rows in each: few reads, and none of them long."""
+    """Cover rising rows by stretches low..high, and yield the rows in each: few reads, and none of them long."""
     breaks = np.flatnonzero((np.diff(rows) > MAX_GAP) | (np.diff(rows // MAX_SPAN) > 0)) + 1
     for low, high in pairwise([0, *breaks.tolist(), rows.size]):
         yield int(rows[low]), int(rows[high - 1]) + 1, rows[low:high]
@@ -95,5 +98,6 @@ def _spans(rows: IntArray) -> Iterator[tuple[int, int, IntArray]]:
 
 def _as_rows(matrix: sparse.csr_matrix) -> Rows:
     indptr = matrix.indptr.astype(np.int64)
+    # Unsigned for the kernels, see `token_kernels`; a view, since stored indices are not negative.
     indices = np.ascontiguousarray(matrix.indices).astype(np.int32, copy=False).view(np.uint32)
     return Rows(indptr[:-1], indptr[1:], indices, np.ascontiguousarray(matrix.data, dtype=np.float32))

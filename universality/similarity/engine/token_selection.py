@@ -1,4 +1,4 @@
-"""Which token rows of two stores are compared, and the check that both saw the same tokens."""
+"""Selection of the token rows that are compared, and the check that two stores saw the same tokens."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def check_stores(*stores: Any) -> None:
-    """Raise TypeError unless these are open stores, and say how to get one."""
-    from universality.features.storage.store import FeatureStore
+    """Raise a TypeError that says how to get an open store unless all of these are."""
+    from universality.features.storage.store import FeatureStore  # here only, for isinstance
 
     for store in stores:
         if not isinstance(store, FeatureStore):
@@ -41,7 +41,7 @@ class Selection:
     documents
         Sorted document indices that the rows were restricted to, or None for all.
     repaired
-        Whether tokens were deliberately paired with other tokens (a null).
+        True where tokens were deliberately paired with other tokens (a null).
     """
 
     rows_a: IntArray
@@ -55,7 +55,7 @@ class Selection:
         return int(self.rows_a.size)
 
     def describe(self) -> dict[str, Any]:
-        """What provenance says of it."""
+        """Record of the selection for provenance."""
         described: dict[str, Any] = {"n_tokens": self.n, "repaired": self.repaired}
         if self.documents is not None:
             described["n_documents"] = int(self.documents.size)
@@ -76,11 +76,11 @@ def check_same_tokens(a: FeatureStore, b: FeatureStore) -> None:
             f"{b.path}: written from tokens {b.tokens_hash[:12]}…, but {a.path} from {a.tokens_hash[:12]}…; "
             "both stores must see the same tokens"
         )
-    known = [store.provenance.get("tokenizer_hash") for store in (a, b)]
-    if None not in known and known[0] != known[1]:
+    tokenizers = [store.provenance.get("tokenizer_hash") for store in (a, b)]
+    if None not in tokenizers and tokenizers[0] != tokenizers[1]:
         raise MismatchError(
-            f"{b.path}: tokenizer {str(known[1])[:12]}, but {a.path} has {str(known[0])[:12]}; equal token ids of two "
-            "tokenizers are not the same text: write both stores from one tokenizer"
+            f"{b.path}: tokenizer {str(tokenizers[1])[:12]}, but {a.path} has {str(tokenizers[0])[:12]}; equal token "
+            "ids of two tokenizers are not the same text: write both stores from one tokenizer"
         )
 
 
@@ -90,7 +90,7 @@ def select(
     documents: npt.ArrayLike | None = None,
     rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
 ) -> Selection:
-    """All token rows, those of ``documents``, or explicit pairs of ``rows``.
+    """Select all token rows, those of ``documents``, or explicit pairs of ``rows``.
 
     Parameters
     ----------
@@ -116,14 +116,14 @@ def select(
     if rows is not None:
         return _explicit(a, *rows)
     if documents is None:
-        return Selection(*(np.arange(a.n_tokens, dtype=np.int64),) * 2)
+        return Selection(*(np.arange(a.n_tokens, dtype=np.int64),) * 2)  # one array: `is` tells that rows are paired
     chosen = _indices(documents, len(a.documents.id), "documents", str(a.path))
     wanted = np.zeros(len(a.documents.id), dtype=bool)
     wanted[chosen] = True
-    found = np.flatnonzero(wanted[a.tokens.document]).astype(np.int64)
-    if not found.size:
+    rows_in = np.flatnonzero(wanted[a.tokens.document]).astype(np.int64)
+    if not rows_in.size:
         raise UniversalityError(f"{a.path}: none of the {chosen.size} documents asked for has a token in the store")
-    return Selection(found, found, documents=np.flatnonzero(wanted).astype(np.int64))
+    return Selection(rows_in, rows_in, documents=np.flatnonzero(wanted).astype(np.int64))
 
 
 def _explicit(a: FeatureStore, rows_a: npt.ArrayLike, rows_b: npt.ArrayLike) -> Selection:

@@ -1,4 +1,4 @@
-"""Base of the measures that compare what two stores did on the same tokens."""
+"""Base class of the measures that compare two stores over the same tokens."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy.typing as npt
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.corpus.units import independent_units
 from universality.errors import UniversalityError
-from universality.similarity.engine.best_partners import Best, beaten_by_background, best_of_blocks, best_of_stripes
-from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, describe_store, rows_within
+from universality.similarity.engine.best_partners import beaten_by_background, best_of_blocks, best_of_stripes
+from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, Best, describe_store, rows_within
 from universality.similarity.engine.cofiring import Entries
-from universality.similarity.engine.comoments import CoMoments, Kind
+from universality.similarity.engine.comoments import CoMoments, MomentType
 from universality.similarity.engine.group_sums import GroupMoments
 from universality.similarity.engine.side_moments import Side, measure_side
 from universality.similarity.engine.store_rows import ENTRY_BYTES, StoreRows, Values, entries
@@ -29,11 +29,37 @@ if TYPE_CHECKING:
 Index: TypeAlias = IntArray | slice
 
 
+class SideCache:
+    """The sides measured last, shared by a source and all that are derived from it.
+
+    A null compares the same rows of A with other rows of B again and again, and the halves of an evaluation ask for
+    rows that a null merely reorders. Both find here what does not depend on the other side: moments, which are the same
+    in any order of the rows, and A's feature-major copy, which is the same for the same rows in the same order.
+    """
+
+    def __init__(self) -> None:
+        self._last: CoMoments | None = None
+
+    def comoments(self, a: StoreRows, b: StoreRows, selection: Selection, memory_budget: int) -> CoMoments:
+        """Co-moments over a selection, with what the last call's can spare."""
+        last = self._last
+        side_a = _measured(a, selection.rows_a, last.a if last else None)
+        same = b is a and selection.rows_b is selection.rows_a
+        side_b = side_a if same else _measured(b, selection.rows_b, last.b if last else None)
+        if last is not None and np.array_equal(selection.rows_a, last.a.rows):
+            moments = last.with_b(side_b)
+        else:
+            moments = CoMoments(side_a, side_b, memory_budget)
+        self._last = moments.without_blocks()  # the [n_a, n_b] arrays go with the source that asked for them
+        return moments
+
+
 @dataclass(frozen=True, eq=False)
 class TokenSource(ABC):
-    """Two stores, the token rows that are compared, and the co-moments over those.
+    """Two stores, the token rows that are compared, and the co-moments over those rows.
 
-    A measure adds its name, which features are dead, which co-moments it needs and how they become scores.
+    A measure adds its name, which features are dead, which co-moments it needs and how they become scores, and gets a
+    line in `universality.similarity.measures`.
 
     Parameters
     ----------
@@ -43,19 +69,23 @@ class TokenSource(ABC):
         Which token rows meet.
     memory_budget
         Bytes for the loaded stores, and again for an array of features x features.
-    recent
-        At most one: the co-moments made last by this source or one derived from it. A null asks for the same rows of
-        A again and again, and takes their feature-major copy from there.
+    sides
+        Sides measured before, shared by all sources over the same stores.
+    given
+        The co-moments, where the caller has them already.
     """
 
     name: ClassVar[str]
-    kind: ClassVar[Kind]
+    needs: ClassVar[MomentType]
+    depends_on_partner: ClassVar[bool] = False
+    """Whether `values` or `admit` depend on the other store, so that a loaded store serves one pair only."""
 
     a: StoreRows
     b: StoreRows
     selection: Selection
     memory_budget: int
-    recent: list[CoMoments] = field(default_factory=list)
+    sides: SideCache = field(default_factory=SideCache)
+    given: CoMoments | None = None
 
     @classmethod
     def of(
@@ -78,16 +108,16 @@ class TokenSource(ABC):
 
     @classmethod
     def values(cls, store: FeatureStore, other: FeatureStore) -> Values | None:
-        """What the measure compares in place of a store's activations; None for those."""
+        """Values that the measure compares in place of a store's activations; None for the activations."""
         return None
 
     @classmethod
     def admit(cls, a: FeatureStore, b: FeatureStore, selection: Selection) -> Selection:
-        """The positions that the measure is defined for; by default all."""
+        """Restrict a selection to the positions that the measure is defined for; by default all."""
         return selection
 
     def restrict(self, documents: npt.ArrayLike) -> Self:
-        """The same measure over the tokens of some documents, from the rows already loaded."""
+        """Apply the measure to the tokens of some documents, from the rows already loaded."""
         if self.selection.repaired:
             raise UniversalityError("re-paired rows belong to two documents each; restrict first, then re-pair")
         chosen = select(self.a.store, self.b.store, documents)
@@ -96,25 +126,20 @@ class TokenSource(ABC):
         return self._over(chosen)
 
     def repaired(self, rows_a: npt.ArrayLike, rows_b: npt.ArrayLike) -> Self:
-        """The same measure with row ``rows_a[p]`` of A meeting ``rows_b[p]`` of B, from the rows already loaded."""
+        """Pair row ``rows_a[p]`` of A with row ``rows_b[p]`` of B, from the rows already loaded."""
         return self._over(select(self.a.store, self.b.store, rows=(rows_a, rows_b)))
 
     def _over(self, selection: Selection) -> Self:
-        return replace(self, selection=self.admit(self.a.store, self.b.store, selection))
+        return replace(self, selection=self.admit(self.a.store, self.b.store, selection), given=None)
 
     @cached_property
     def moments(self) -> CoMoments:
-        """Co-moments over the selection; measured when first asked for."""
-        rows_a, rows_b = self.selection.rows_a, self.selection.rows_b
-        known = self.recent[0] if self.recent else None
-        a = _measured(self.a, rows_a, known.a if known else None)
-        same = self.b is self.a and rows_b is rows_a
-        b = a if same else _measured(self.b, rows_b, known.b if known else None)
-        self.check(a)
-        self.check(b)
-        kept = known is not None and np.array_equal(rows_a, known.a.rows)
-        moments = known.with_b(b) if known and kept else CoMoments(a, b, self.memory_budget)
-        self.recent[:] = [moments.without_blocks()]
+        """Co-moments over the selection, measured at the first access."""
+        if self.given is not None:
+            return self.given
+        moments = self.sides.comoments(self.a, self.b, self.selection, self.memory_budget)
+        self.check(moments.a)
+        self.check(moments.b)
         return moments
 
     @property
@@ -139,25 +164,25 @@ class TokenSource(ABC):
 
     @property
     def rows_per_block(self) -> int:
-        """Few where blocks are cut from memory, as many as the budget bears where a block re-reads the stores."""
+        """Rows of a block: few from memory; as many as the budget allows where each block rereads the stores."""
         loaded = self.a.whole is not None and self.b.whole is not None
         n_bytes = min(BLOCK_BYTES, self.memory_budget) if loaded else self.memory_budget // 2
-        return rows_within(n_bytes, self.shape[1] * (4 if self.kind == "masked" else 1))
+        return rows_within(n_bytes, self.shape[1] * (4 if self.needs == "masked" else 1))
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What was compared: both stores and the tokens."""
+        """Record of what was compared: both stores and the tokens."""
         a, b = describe_store(self.a.store), describe_store(self.b.store)
         described = {"measure": self.name, "a": a, "b": b, "tokens": self.selection.describe()}
         return described | ({"convention": self.convention} if self.convention else {})
 
     @property
     def convention(self) -> dict[str, object]:
-        """What else the numbers depend on, as JSON; by default nothing."""
+        """Conventions that the scores depend on, as JSON; by default none."""
         return {}
 
     def check(self, side: Side) -> None:
-        """Refuse a side that the measure is not defined for; by default none."""
+        """Raise an error for a side that the measure is not defined for; by default for none."""
         return
 
     @abstractmethod
@@ -166,69 +191,72 @@ class TokenSource(ABC):
 
     @abstractmethod
     def scores(self, values: FloatArray, i: Index, j: Index) -> FloatArray:
-        """Scores of pairs of features i and j from their co-moments: [...], or [4, ...] for the masked sums.
+        """Compute scores of features i and j from co-moments: [...], or [4, ...] for the masked sums.
 
         ``i`` and ``j`` index arrays by feature and broadcast to the shape of the scores; the result is a new array or
         ``values`` itself.
         """
 
     def background(self) -> tuple[FloatArray, FloatArray]:
-        """x [n_rows] and y [n_cols]: a pair that never fires together scores -x_i y_j; 0 unless means are taken off."""
+        """x [n_rows] and y [n_cols] such that a pair that never fires together scores -x_i y_j; 0 by default.
+
+        Only measures that subtract means have another.
+        """
         return np.zeros(self.shape[0]), np.zeros(self.shape[1])
 
     def scales(self) -> tuple[FloatArray, FloatArray] | None:
-        """s [n_rows] and t [n_cols]: scores are sums of products x s_i t_j plus the background; None for other maps."""
+        """s [n_rows] and t [n_cols] with scores s_i t_j x sums of products + background; None for other maps."""
         return None
 
     def block(self, rows: IntArray) -> FloatArray:
         """Scores [n_rows, n_cols] of distinct rows."""
-        values = self.moments.block(self.kind, rows)
+        values = self.moments.block(self.needs, rows)
         return self.scores(np.moveaxis(values, 1, 0) if values.ndim == 3 else values, rows[:, None], slice(None))
 
     def pairs(self, i: IntArray, j: IntArray) -> FloatArray:
         """Scores [n_pairs] of given pairs."""
-        return self.scores(self.moments.pairs(self.kind, i, j), i, j)
+        return self.scores(self.moments.pairs(self.needs, i, j), i, j)
 
     @property
     def listed(self) -> bool:
-        """Whether `stripes` is the way to the whole matrix."""
+        """True where `stripes` is the fastest route to the whole matrix."""
         return self.moments.listed
 
     def stripes(self, rows: IntArray | None = None) -> Iterator[tuple[IntArray, Entries]]:
-        """Scores of the pairs that fire together, some rows at a time and in order; others have the `background`'s."""
-        return self.moments.stripes(self.kind, np.arange(self.shape[0]) if rows is None else rows, self.scores)
+        """Score the pairs that fire together, some rows at a time and in order; `background` has the other scores."""
+        return self.moments.stripes(self.needs, np.arange(self.shape[0]) if rows is None else rows, self.scores)
 
     def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
-        """From the listed entries where there are such; a column that fires with too few rows is looked at alone."""
+        """Find the best partners, from listed entries where the matrix is large; see `BlockSource.best`."""
         if not self.listed:
             return best_of_blocks(self, k, offset, threshold, both)
         by_col = Best.empty(self.shape[1], k) if both else None
-        wanted = np.flatnonzero(threshold < np.inf)
-        by_row = best_of_stripes(self.stripes(wanted), self.background(), k, offset, threshold, by_col)
+        living_rows = np.flatnonzero(threshold < np.inf)
+        by_row = best_of_stripes(self.stripes(living_rows), self.background(), k, offset, threshold, by_col)
         if by_col is None:
             return by_row, None
+        # The rows' pass leaves out columns' background scores. They matter only for columns that fire together with too
+        # few rows to fill their lists: a handful, found by the bound, and computed again from their own side.
         short = beaten_by_background(by_col, self.background(), threshold < np.inf) & (offset < np.inf)
         if short.any():
             turned = self.transposed()
             dead_rows = np.where(threshold < np.inf, 0.0, np.inf)
-            alone = np.where(short, -np.inf, np.inf)
-            wanted = np.flatnonzero(short)
-            again = best_of_stripes(turned.stripes(wanted), turned.background(), k, dead_rows, alone)
-            for kept, found in zip(by_col, again, strict=True):
-                kept[wanted] = found[wanted]
+            only_short = np.where(short, -np.inf, np.inf)
+            living_rows = np.flatnonzero(short)
+            recomputed = best_of_stripes(turned.stripes(living_rows), turned.background(), k, dead_rows, only_short)
+            for column, values in zip(by_col, recomputed, strict=True):
+                column[living_rows] = values[living_rows]
         return by_row, by_col.without(offset == np.inf)
 
     def transposed(self) -> Self:
-        """B against A."""
+        """Exchange the sides: B against A."""
         turned = Selection(
             self.selection.rows_b, self.selection.rows_a, self.selection.documents, self.selection.repaired
         )
-        other = replace(self, a=self.b, b=self.a, selection=turned, recent=[])
-        other.__dict__["moments"] = self.moments.transposed()  # what is measured already
-        return other
+        return replace(self, a=self.b, b=self.a, selection=turned, sides=SideCache(), given=self.moments.transposed())
 
     def pairs_by_group(self, i: IntArray, j: IntArray) -> GroupMoments:
-        """Per-group sufficient statistics of given pairs; a measure without them refuses."""
+        """Sufficient statistics per group for given pairs; an error for measures without them."""
         raise UniversalityError(
             f"{self.name} similarity keeps no statistics by group; activation, attribution and phi do"
         )
@@ -244,10 +272,10 @@ class TokenSource(ABC):
         return codes.astype(np.int64), tuple(units.names[unit] for unit in seen)
 
 
-def _measured(source: StoreRows, rows: IntArray, known: Side | None) -> Side:
-    """Measure a side, unless these are the known side's rows, perhaps in another order."""
-    if known is not None and rows.size == known.rows.size and np.array_equal(np.sort(rows), np.sort(known.rows)):
-        return replace(known, rows=rows)
+def _measured(source: StoreRows, rows: IntArray, last: Side | None) -> Side:
+    """Measure a side, unless ``last`` has the same rows, perhaps in another order: moments do not depend on it."""
+    if last is not None and rows.size == last.rows.size and np.array_equal(np.sort(rows), np.sort(last.rows)):
+        return replace(last, rows=rows)
     return measure_side(source, rows)
 
 
@@ -256,5 +284,5 @@ def _both(old: Selection, new: Selection, where: str) -> Selection:
     assert new.documents is not None
     rows = np.intersect1d(old.rows_a, new.rows_a, assume_unique=True)
     if not rows.size:
-        raise UniversalityError(f"{where}: none of the documents asked for is among those already restricted to")
+        raise UniversalityError(f"{where}: none of the documents given is among those already restricted to")
     return Selection(rows, rows, documents=np.intersect1d(old.documents, new.documents))

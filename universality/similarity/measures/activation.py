@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from universality.arrays import BoolArray, FloatArray, IntArray
-from universality.similarity.engine.comoments import Kind
+from universality.similarity.engine.comoments import MomentType
 from universality.similarity.engine.group_sums import GroupMoments, group_moments
 from universality.similarity.engine.side_moments import Side
 from universality.similarity.engine.token_source import Index, TokenSource
@@ -24,7 +24,7 @@ class ActivationPearson(TokenSource):
     """Pearson's r between all features of two stores."""
 
     name: ClassVar[str] = "activation"
-    kind: ClassVar[Kind] = "covariance"
+    needs: ClassVar[MomentType] = "covariance"
 
     def is_dead(self, side: Side) -> BoolArray:
         """True where a feature holds one value on all tokens, 0 or another."""
@@ -34,7 +34,7 @@ class ActivationPearson(TokenSource):
         """r = covariance / (sigma tau)."""
         out = values * self.inverse_std[0][i]
         out *= self.inverse_std[1][j]
-        return np.clip(out, -1, 1, out=out)
+        return np.clip(out, -1, 1, out=out)  # rounding may exceed 1 by a few units in the last place
 
     def background(self) -> tuple[FloatArray, FloatArray]:
         """mu / sigma and nu / tau: features that never fire together have r = -mu nu / (sigma tau)."""
@@ -51,17 +51,17 @@ class ActivationPearson(TokenSource):
         return _inverse_root(self.moments.a.variance), _inverse_root(self.moments.b.variance)
 
     def pairs_by_group(self, i: IntArray, j: IntArray) -> GroupMoments:
-        """Per-group sums for given pairs, from which r of any resample of groups follows."""
+        """Sums per group for given pairs, from which r of any resample of groups follows."""
         codes, names = self.group_codes()
         return group_moments(self.moments.a, self.moments.b, i, j, codes, names, self.memory_budget)
 
 
 @dataclass(frozen=True, eq=False)
 class ActivationCosine(TokenSource):
-    """Cosine of two features' activations over all tokens: Pearson's r without taking the means off."""
+    """Cosine of two features' activations over all tokens: Pearson's r without subtracting the means."""
 
     name: ClassVar[str] = "cosine"
-    kind: ClassVar[Kind] = "products"
+    needs: ClassVar[MomentType] = "products"
 
     def is_dead(self, side: Side) -> BoolArray:
         """True where a feature never fires on the tokens."""

@@ -1,9 +1,9 @@
-"""An orthogonal map between two models' activations, found from what their dictionaries reconstruct on shared tokens.
+"""An orthogonal map between two models' activations, from reconstructions on shared tokens.
 
 Models trained apart hold their activations in bases that differ by about a rotation. Orthogonal Procrustes (Schönemann
 1966, *A generalized solution of the orthogonal Procrustes problem*) finds it from the cross-covariance of both on the
 same tokens. Two feature stores suffice: the reconstructions f_A W_A and f_B W_B, up to biases that centring removes,
-have the cross-covariance W_Aᵀ C W_B. What the dictionaries do not reconstruct plays no part in it.
+have the cross-covariance W_Aᵀ C W_B. What the dictionaries do not reconstruct does not enter it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from universality.similarity.engine.token_selection import select
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
 
-CHUNK = 8192  # tokens
+CHUNK = 8192  # tokens reconstructed at a time: two arrays of a few tens of MB
 
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """x @ rotation takes activations (and decoder rows) of A into B's space.
+    """An orthogonal map: x @ rotation takes activations (and decoder rows) of A into B's space.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Alignment:
     explained_variance
         Share of the variance of either side's reconstructions that the other's, rotated and scaled, explains.
     provenance
-        What it was found from, as JSON.
+        Record of the stores and tokens that it was computed from, as JSON.
     """
 
     rotation: FloatArray
@@ -44,7 +44,7 @@ class Alignment:
     provenance: dict[str, Any]
 
     def describe(self) -> dict[str, Any]:
-        """For the provenance of what is made with it."""
+        """Record of the alignment for provenance."""
         return {
             "method": "orthogonal Procrustes on reconstructions",
             "explained_variance": self.explained_variance,
@@ -52,7 +52,7 @@ class Alignment:
 
 
 def align(a: FeatureStore, b: FeatureStore, documents: npt.ArrayLike | None = None) -> Alignment:
-    """The rotation that takes A's reconstructed activations closest to B's over the same tokens.
+    """Find the rotation that takes A's reconstructed activations closest to B's over the same tokens.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def align(a: FeatureStore, b: FeatureStore, documents: npt.ArrayLike | None = No
         When the stores saw different tokens.
     """
     selection = select(a, b, documents)
-    decoders = [_decoder(store) for store in (a, b)]
+    decoders = [store.decoder_rows().astype(np.float64) for store in (a, b)]
     rows = [StoreRows.open(store, in_memory=False) for store in (a, b)]
     cross = np.zeros((decoders[0].shape[1], decoders[1].shape[1]))
     totals, squares = [np.zeros(W_dec.shape[1]) for W_dec in decoders], [0.0, 0.0]
@@ -88,9 +88,3 @@ def align(a: FeatureStore, b: FeatureStore, documents: npt.ArrayLike | None = No
     explained = float(singular.sum() ** 2 / (variances[0] * variances[1]))
     provenance = {"a": a.content_hash(), "b": b.content_hash(), "tokens": selection.describe()}
     return Alignment(left @ right, explained, provenance)
-
-
-def _decoder(store: FeatureStore) -> FloatArray:
-    if store.dictionary is None:
-        raise UniversalityError(f"{store.path}: holds no dictionary; an alignment needs finish(dictionary=...)")
-    return store.dictionary.decoder.astype(np.float64)

@@ -1,10 +1,9 @@
-"""Attribution similarity: Pearson's r of what two features do, directly, to the logit of the token that follows.
+"""Attribution similarity: Pearson's r of two features' direct effects on the next token's logit.
 
 a_i(t) = f_i(t) v_i[token t + 1] with v_i the logit weights of feature i (Bricken et al. 2023, *Towards
-Monosemanticity*; convention as in
-`universality.similarity.measures.logit_weights`: scaled by the final norm's gain, centred over the
-vocabulary that counts in both models). The last token of a block has no next one, and a next token that does not count
-has no weight: those positions are left out of all moments.
+Monosemanticity*; convention as in `universality.similarity.measures.logit_weights`: scaled by the final norm's gain,
+centred over the vocabulary that counts in both models). The last token of a block has no next one, and a next token
+that does not count has no weight: those positions enter no moment.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from universality.errors import MismatchError, UniversalityError
 from universality.similarity.engine.store_rows import Rows, Values
 from universality.similarity.engine.token_selection import Selection
 from universality.similarity.measures.activation import ActivationPearson
-from universality.similarity.measures.logit_weights import convention, directions, joint_mask, scaled, unembedding
+from universality.similarity.measures.logit_weights import convention, directions, joint_mask, unembedding
 
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
@@ -31,14 +30,15 @@ class Attribution(ActivationPearson):
     """Pearson's r of per-token attributions between all features of two stores."""
 
     name: ClassVar[str] = "attribution"
+    depends_on_partner: ClassVar[bool] = True  # the vocabulary that counts in both models
 
     @classmethod
     def values(cls, store: FeatureStore, other: FeatureStore) -> Values:
-        """Attributions in place of activations; 0 where a position is left out."""
+        """Replace activations by attributions; 0 at positions that are left out."""
         own, others = unembedding(store), unembedding(other)
         mask = joint_mask(store, other, own, others)
-        direction = scaled(directions(store), own)[0].astype(np.float32)
-        W_U = (own.W_U - own.W_U[:, mask].mean(axis=1, dtype=np.float64)[:, None]).T.astype(np.float32, order="C")
+        direction = own.through_final_norm(directions(store)).astype(np.float32)
+        W_U = (own.W_U - own.mean_column(mask)).T.astype(np.float32, order="C")
         following = _following(store, mask)
 
         def attribute(rows: Rows, tokens: IntArray) -> Rows:
@@ -50,27 +50,27 @@ class Attribution(ActivationPearson):
 
     @classmethod
     def admit(cls, a: FeatureStore, b: FeatureStore, selection: Selection) -> Selection:
-        """Leave out positions without a next token that counts."""
+        """Restrict a selection to positions with a next token that counts."""
         mask = joint_mask(a, b, unembedding(a), unembedding(b))
         counts = _following(a, mask) >= 0
-        kept = counts[selection.rows_a] & counts[selection.rows_b]
-        if not kept.any():
+        admitted = counts[selection.rows_a] & counts[selection.rows_b]
+        if not admitted.any():
             raise UniversalityError(
                 f"{a.path}: none of the {selection.n} tokens compared is followed by one that counts in both "
                 "vocabularies, so there is no attribution"
             )
-        rows_a = selection.rows_a[kept]
-        rows_b = rows_a if selection.rows_b is selection.rows_a else selection.rows_b[kept]
+        rows_a = selection.rows_a[admitted]
+        rows_b = rows_a if selection.rows_b is selection.rows_a else selection.rows_b[admitted]
         return Selection(rows_a, rows_b, selection.documents, selection.repaired)
 
     @property
     def convention(self) -> dict[str, object]:
-        """How logit weights are made."""
+        """Convention of the logit weights."""
         return convention(self.a.store, self.b.store)
 
 
 def _following(store: FeatureStore, mask: BoolArray) -> IntArray:
-    """[n_tokens] the token after each row's within its block; -1 where there is none, or one that does not count."""
+    """[n_tokens] the next token of each row within its block; -1 without one, or for one that does not count."""
     tokens = store.tokens
     if tokens.token.max(initial=0) >= mask.size:
         raise MismatchError(
@@ -85,7 +85,11 @@ def _following(store: FeatureStore, mask: BoolArray) -> IntArray:
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _attribute(start, stop, indices, data, following, direction, W_U, out):  # type: ignore[no-untyped-def]
-    """``out`` = activation x (direction of the feature · column of the next token)."""
+    """Write activation x (direction of the feature · column of the next token) to ``out``.
+
+    No array of features x vocabulary exists: each dot product takes d_model steps, with fastmath so that they
+    vectorise, in float64, so that the order of the sum does not show in the float32 result.
+    """
     for p in range(start.size):
         if following[p] < 0:
             continue

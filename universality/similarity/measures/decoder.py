@@ -1,8 +1,8 @@
 """Decoder similarity: the cosine of two features' decoder rows, within one model.
 
 Models trained from different seeds hold their activations in bases that differ by about a random rotation, so the
-cosine of rows from two models says nothing; it is refused unless forced, or made after an alignment
-(`universality.similarity.measures.alignment`), whose explained variance then stands in the provenance. Models that
+cosine of rows from two models says nothing; it is refused unless forced, or computed after an alignment
+(`universality.similarity.measures.alignment`), whose explained variance the provenance then records. Models that
 share a basis (a model and its fine-tune, the checkpoints of a run) or two layers' residual streams are compared where
 both stores name the same ``basis`` in their provenance.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from universality.arrays import BoolArray, FloatArray
-from universality.errors import MismatchError, UniversalityError
+from universality.errors import MismatchError
 from universality.similarity.engine.block_source import describe_store
 from universality.similarity.engine.factors import FactorSource
 from universality.similarity.engine.token_selection import check_stores
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 def decoder_source(
     a: FeatureStore, b: FeatureStore, force: bool = False, alignment: Alignment | None = None
 ) -> FactorSource:
-    """Cosines as two factors with unit rows; see `Similarity.decoder`.
+    """Cosines of decoder rows, as two factors with unit rows; see `Similarity.decoder`.
 
     Raises
     ------
     UniversalityError
         When a store holds no dictionary.
     MismatchError
-        When the stores come from two models or sites, or do not say from which, and neither ``force`` nor an
+        When the stores come from two models or sites, or do not record which, and neither ``force`` nor an
         alignment is given; or when the rows differ in width.
     """
     check_stores(a, b)
-    rows_a, rows_b = _decoder(a), _decoder(b)
+    rows_a, rows_b = (store.decoder_rows().astype(np.float64) for store in (a, b))
     if alignment is not None:
         if alignment.rotation.shape != (rows_a.shape[1], rows_b.shape[1]):
             raise MismatchError(
@@ -61,29 +61,25 @@ def decoder_source(
     return FactorSource(x, y, dead_a, dead_b, "decoder", provenance, limit=1.0)
 
 
-def _decoder(store: FeatureStore) -> FloatArray:
-    if store.dictionary is None:
-        raise UniversalityError(f"{store.path}: holds no dictionary; decoder similarity needs finish(dictionary=...)")
-    return store.dictionary.decoder.astype(np.float64)
-
-
 def check_same_space(a: FeatureStore, b: FeatureStore) -> None:
     """Refuse stores of two models or sites, or of unknown models: their decoder rows share no basis."""
     bases = [store.provenance.get("basis") for store in (a, b)]
     if a is b or (None not in bases and bases[0] == bases[1]):
         return
-    for what, found in (("model", [_model(s) for s in (a, b)]), ("site", [s.provenance.get("site") for s in (a, b)])):
-        if what == "model" and None in found:
-            unknown = [str(store.path) for store, value in zip((a, b), found, strict=True) if value is None]
+    models, sites = [_model(store) for store in (a, b)], [store.provenance.get("site") for store in (a, b)]
+    for what, recorded in (("model", models), ("site", sites)):
+        if what == "model" and None in recorded:
+            unknown = [str(store.path) for store, value in zip((a, b), recorded, strict=True) if value is None]
             raise MismatchError(
-                f"{' and '.join(unknown)}: provenance names no model hash, so it cannot be told whether both decoders "
-                "share a basis; record it, or pass force=True if they do"
+                f"{' and '.join(unknown)}: provenance names no model hash, so whether both decoders share a basis is "
+                "unknown; record it, or pass force=True if they do"
             )
-        if None not in found and found[0] != found[1]:
+        if None not in recorded and recorded[0] != recorded[1]:
             raise MismatchError(
-                f"{b.path}: {what} {str(found[1])[:12]}, but {a.path} has {str(found[0])[:12]}; decoder rows of two "
-                f"{what}s lie in unrelated bases and their cosine says nothing: use activation or logit similarity, or "
-                "alignment=align(a, b); if they share a basis, say so when they are collected (models.one_basis)"
+                f"{b.path}: {what} {str(recorded[1])[:12]}, but {a.path} has {str(recorded[0])[:12]}; decoder rows of "
+                f"two {what}s lie in unrelated bases and their cosine says nothing: use activation or logit "
+                "similarity, or alignment=align(a, b); if they share a basis, declare it when they are collected "
+                "(models.one_basis)"
             )
 
 

@@ -1,4 +1,4 @@
-"""Similarity of firing: on which tokens two features fire, whatever the strength.
+"""Similarity of firing: the tokens on which two features fire, whatever the strength.
 
 With n_i tokens on which i fires, n_j for j, n_ij for both, of N: Jaccard n_ij / (n_i + n_j - n_ij), and phi, which is
 Pearson's r of the two indicators, (N n_ij - n_i n_j) / sqrt(n_i (N - n_i) n_j (N - n_j)).
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from universality.arrays import BoolArray, FloatArray, IntArray
-from universality.similarity.engine.comoments import Kind
+from universality.similarity.engine.comoments import MomentType
 from universality.similarity.engine.side_moments import Side
 from universality.similarity.engine.store_rows import Rows, Values
 from universality.similarity.engine.token_source import Index, TokenSource
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def indicators(rows: Rows, tokens: IntArray) -> Rows:
-    """1 wherever a feature fires."""
+    """Replace every activation by 1."""
     return rows._replace(data=np.ones_like(rows.data))
 
 
@@ -44,7 +44,7 @@ class FiringJaccard(TokenSource):
     """Jaccard index between all features of two stores, from 0 to 1."""
 
     name: ClassVar[str] = "jaccard"
-    kind: ClassVar[Kind] = "products"
+    needs: ClassVar[MomentType] = "products"
 
     @classmethod
     def values(cls, store: FeatureStore, other: FeatureStore) -> Values:
@@ -56,6 +56,6 @@ class FiringJaccard(TokenSource):
         return side.count == 0
 
     def scores(self, values: FloatArray, i: Index, j: Index) -> FloatArray:
-        """Both over either."""
+        """Tokens on which both fire over tokens on which either does."""
         either = self.moments.a.count[i] + self.moments.b.count[j] - values
         return np.divide(values, either, out=np.zeros_like(values), where=either > 0)

@@ -1,10 +1,10 @@
-"""Logit-weight similarity: Pearson's r over the vocabulary of what two features do to the logits, directly.
+"""Logit-weight similarity: Pearson's r of two features' direct effects on the logits.
 
 Convention (Bricken et al. 2023): a feature's direction in the residual stream loses its mean over d_model where
-the final norm is a LayerNorm (``center_d_model``), is scaled by that norm's gain, and meets the columns of W_U
-that count in *both* models, centred over them. Effects through later layers are not in it.
+the final norm is a LayerNorm (``center_d_model``), is scaled by that norm's gain, and is multiplied with the columns of
+W_U that count in *both* models, centred over them. Effects through later layers are not included.
 
-No array of features x vocabulary is made: with D the scaled directions and U the centred W_U, the covariance is
+No array of features x vocabulary exists: with D the scaled directions and U the centred W_U, the covariance is
 D₁ (U₁U₂ᵀ) D₂ᵀ and the variances diag(D UUᵀ Dᵀ), so d_model x d_model Gram matrices hold all of the vocabulary.
 """
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
     from universality.models.unembedding import Unembedding
 
-VOCAB_CHUNK = 4096
-RELATIVE_ZERO = 1e-24  # of squared lengths: what rounding leaves of a direction that the centring removes
+VOCAB_CHUNK = 4096  # columns of W_U that are centred and multiplied at a time
+RELATIVE_ZERO = 1e-24  # of squared lengths: what float64 rounding leaves of a direction that the centring removes
 
 
 def logit_source(a: FeatureStore, b: FeatureStore) -> FactorSource:
@@ -44,9 +44,9 @@ def logit_source(a: FeatureStore, b: FeatureStore) -> FactorSource:
     direction_a, direction_b = directions(a), directions(b)
     u_a, u_b = unembedding(a), unembedding(b)
     mask = joint_mask(a, b, u_a, u_b)
-    aa, ab, bb = _grams(u_a.W_U, u_b.W_U, mask)
-    x, dead_a = _standardise(scaled(direction_a, u_a), aa, ~a.alive)
-    y, dead_b = _standardise(scaled(direction_b, u_b), bb, ~b.alive)
+    aa, ab, bb = _grams(u_a, u_b, mask)
+    x, dead_a = _standardise(direction_a, u_a, aa, ~a.alive)
+    y, dead_b = _standardise(direction_b, u_b, bb, ~b.alive)
     provenance = {
         "measure": "logit",
         "a": describe_store(a),
@@ -58,7 +58,7 @@ def logit_source(a: FeatureStore, b: FeatureStore) -> FactorSource:
 
 
 def convention(a: FeatureStore, b: FeatureStore) -> dict[str, object]:
-    """How logit weights are made, as JSON: of each side the unembedding and what the final norm does, and the mask."""
+    """Record of how logit weights are computed, as JSON: unembedding, final norm and mask."""
     sides = {}
     for name, store in (("a", a), ("b", b)):
         u = unembedding(store)
@@ -74,7 +74,7 @@ def convention(a: FeatureStore, b: FeatureStore) -> dict[str, object]:
 
 
 def directions(store: FeatureStore) -> FloatArray:
-    """What each feature writes into the residual stream, raw, float64 [n_features, d_model]."""
+    """Directions that features write into the residual stream, raw, float64 [n_features, d_model]."""
     dictionary = store.dictionary
     if dictionary is None or dictionary.residual is None:
         held = "no dictionary" if dictionary is None else "a dictionary without residual directions"
@@ -86,31 +86,31 @@ def directions(store: FeatureStore) -> FloatArray:
 
 
 def unembedding(store: FeatureStore) -> Unembedding:
-    """The store's unembedding, or an error that says that it has none."""
-    found = store.unembedding()
-    if found is None and "segments" in store.provenance:
+    """The store's unembedding; an error where it has none."""
+    stored = store.unembedding()
+    if stored is None and "segments" in store.provenance:
         raise UniversalityError(
             f"{store.path}: its rows are segments, read by models of several tokenizers; logit weights and "
             "attributions compare over one vocabulary"
         )
-    if found is None:
+    if stored is None:
         raise UniversalityError(
             f"{store.path}: holds no unembedding; logit similarity needs one (finish(unembedding=...))"
         )
-    return found
+    return stored
 
 
 def joint_mask(a: FeatureStore, b: FeatureStore, u_a: Unembedding, u_b: Unembedding) -> BoolArray:
-    """bool [d_vocab], what counts in both models."""
+    """Mask of the vocabulary that counts in both models, bool [d_vocab]."""
     if u_a.mask.size != u_b.mask.size:
         raise MismatchError(
             f"{b.path}: a vocabulary of {u_b.mask.size}, but {a.path} one of {u_a.mask.size}; "
             "logit weights compare only over one vocabulary"
         )
-    known = [store.provenance.get("tokenizer_hash") for store in (a, b)]
-    if None not in known and known[0] != known[1]:
+    tokenizers = [store.provenance.get("tokenizer_hash") for store in (a, b)]
+    if None not in tokenizers and tokenizers[0] != tokenizers[1]:
         raise MismatchError(
-            f"{b.path}: tokenizer {str(known[1])[:12]}, but {a.path} has {str(known[0])[:12]}; "
+            f"{b.path}: tokenizer {str(tokenizers[1])[:12]}, but {a.path} has {str(tokenizers[0])[:12]}; "
             "logit weights compare only over one vocabulary"
         )
     mask = u_a.mask & u_b.mask
@@ -121,24 +121,14 @@ def joint_mask(a: FeatureStore, b: FeatureStore, u_a: Unembedding, u_b: Unembedd
     return mask
 
 
-def scaled(direction: FloatArray, unembedding: Unembedding) -> tuple[FloatArray, FloatArray]:
-    """Directions as the unembedding sees them, and their squared lengths before the mean was removed."""
-    gain = unembedding.gain.astype(np.float64)
-    length = np.einsum("nd,nd->n", direction, direction) * np.max(gain**2, initial=0)
-    if unembedding.center_d_model:
-        direction = direction - direction.mean(axis=1, keepdims=True)
-    return direction * gain, length
-
-
-def _grams(w_a: np.ndarray, w_b: np.ndarray, mask: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """U₁U₁ᵀ, U₁U₂ᵀ, U₂U₂ᵀ of the masked, centred unembeddings, a chunk of the vocabulary at a time."""
-    kept = np.flatnonzero(mask)
-    mean_a, mean_b = (w[:, kept].mean(axis=1, dtype=np.float64)[:, None] for w in (w_a, w_b))
-    d_a, d_b = w_a.shape[0], w_b.shape[0]
-    aa, ab, bb = np.zeros((d_a, d_a)), np.zeros((d_a, d_b)), np.zeros((d_b, d_b))
-    for low in range(0, kept.size, VOCAB_CHUNK):
-        part = kept[low : low + VOCAB_CHUNK]
-        u_a, u_b = w_a[:, part] - mean_a, w_b[:, part] - mean_b
+def _grams(a: Unembedding, b: Unembedding, mask: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Compute U₁U₁ᵀ, U₁U₂ᵀ, U₂U₂ᵀ of the masked, centred unembeddings, a chunk of the vocabulary at a time."""
+    counted = np.flatnonzero(mask)
+    mean_a, mean_b = a.mean_column(mask), b.mean_column(mask)
+    aa, ab, bb = (np.zeros(shape) for shape in ((a.d_model,) * 2, (a.d_model, b.d_model), (b.d_model,) * 2))
+    for low in range(0, counted.size, VOCAB_CHUNK):
+        part = counted[low : low + VOCAB_CHUNK]
+        u_a, u_b = a.W_U[:, part] - mean_a, b.W_U[:, part] - mean_b
         aa += u_a @ u_a.T
         ab += u_a @ u_b.T
         bb += u_b @ u_b.T
@@ -146,10 +136,11 @@ def _grams(w_a: np.ndarray, w_b: np.ndarray, mask: BoolArray) -> tuple[FloatArra
 
 
 def _standardise(
-    scaled: tuple[FloatArray, FloatArray], gram: FloatArray, silent: BoolArray
+    raw: FloatArray, unembedding: Unembedding, gram: FloatArray, silent: BoolArray
 ) -> tuple[FloatArray, BoolArray]:
-    """Divide each direction by its logit weights' norm; name and zero those that have none or never fire."""
-    direction, length = scaled
+    """Divide each direction by the norm of its logit weights; those without weights or activations are dead."""
+    length = np.einsum("nd,nd->n", raw, raw) * np.max(unembedding.gain.astype(np.float64) ** 2, initial=0)
+    direction = unembedding.through_final_norm(raw)
     variance = np.einsum("nd,nd->n", direction @ gram, direction)
     dead = (variance <= RELATIVE_ZERO * length * np.trace(gram)) | silent
     norm = np.sqrt(np.where(dead, 1.0, variance))

@@ -14,7 +14,7 @@ import numpy as np
 
 from universality.arrays import BoolArray, FloatArray
 from universality.errors import UniversalityError
-from universality.similarity.engine.comoments import Kind
+from universality.similarity.engine.comoments import MomentType
 from universality.similarity.engine.side_moments import Side
 from universality.similarity.engine.token_source import Index, TokenSource
 
@@ -26,10 +26,10 @@ class MaskedCosine(TokenSource):
     """Masked activation cosine between all features of two stores, from 0 to 1."""
 
     name: ClassVar[str] = "masked_cosine"
-    kind: ClassVar[Kind] = "masked"
+    needs: ClassVar[MomentType] = "masked"
 
     def check(self, side: Side) -> None:
-        """Refuse negative activations."""
+        """Raise an error for negative activations."""
         _check_never_negative(side, self.name)
 
     def is_dead(self, side: Side) -> BoolArray:
@@ -43,16 +43,16 @@ class MaskedCosine(TokenSource):
 
 @dataclass(frozen=True, eq=False)
 class Coverage(TokenSource):
-    """On how many tokens both features fire, as a number or as a share of one side's firings.
+    """Number of tokens on which both features fire, or its share of one side's firings.
 
     Parameters
     ----------
-    of
+    of_
         "tokens" for the number, "rows" or "cols" for the share of the row's or the column's firings.
     """
 
     name: ClassVar[str] = "coverage"
-    kind: ClassVar[Kind] = "masked"
+    needs: ClassVar[MomentType] = "masked"
 
     of_: str = "tokens"
 
@@ -61,7 +61,7 @@ class Coverage(TokenSource):
             raise UniversalityError(f"coverage of {self.of_!r}: expected 'tokens', 'rows' or 'cols'")
 
     def check(self, side: Side) -> None:
-        """Refuse negative activations."""
+        """Raise an error for negative activations."""
         _check_never_negative(side, self.name)
 
     def is_dead(self, side: Side) -> BoolArray:
@@ -69,13 +69,13 @@ class Coverage(TokenSource):
         return side.count == 0
 
     def transposed(self) -> Self:
-        """B against A; the share of the row's firings becomes that of the column's."""
+        """Exchange the sides; the share of the row's firings becomes that of the column's."""
         turned = {"rows": "cols", "cols": "rows"}.get(self.of_, self.of_)
         other = super().transposed()
         return other if turned == self.of_ else replace(other, of_=turned)
 
     def scores(self, values: FloatArray, i: Index, j: Index) -> FloatArray:
-        """Numbers or shares."""
+        """Take the number, or divide it by the firings of one side."""
         if self.of_ == "tokens":
             return values[BOTH].copy()
         count = self.moments.a.count[i] if self.of_ == "rows" else self.moments.b.count[j]

@@ -1,0 +1,22 @@
+"""A planted run and its page, as in ``tests/report``."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[2] / "report"))  # planted_run and chromium are importable in any import mode
+from planted_run import plant, write_explored_page
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """(config, folder) of a run made by hand: stores, matches and families, nothing else."""
+    return plant(tmp_path_factory.mktemp("planted") / "run", 60)
+
+
+@pytest.fixture(scope="session")
+def explored(planted: Any) -> Path:
+    """Page of the planted run, with explorer and unkind tokens."""
+    return write_explored_page(*planted)

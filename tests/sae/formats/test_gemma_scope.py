@@ -1,0 +1,46 @@
+"""Gemma Scope: ``params.npz`` is read as a JumpReLU SAE, which encodes by the published equation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from foreign import DATA, agrees
+
+from universality.errors import FormatError
+from universality.sae import SAE
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "gemma_scope/layer_3/width_32/average_l0_9",
+        "gemma_scope_compressed/layer_3/width_32/average_l0_9/params.npz",
+    ],
+)
+def test_encodes_by_the_published_equation_a_file_not_written_by_the_real_library(path: str) -> None:
+    agrees(path, "jumprelu")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_stored_by_column_are_read_by_row(save: Callable[..., None], tmp_path: Path) -> None:
+    archive = DATA / "gemma_scope/layer_3/width_32/average_l0_9/params.npz"
+    save(tmp_path / "params.npz", **{name: np.asfortranarray(array) for name, array in np.load(archive).items()})
+    assert SAE.load(tmp_path).hash == SAE.load(archive).hash
+
+
+def test_tensors_that_cannot_be_held_are_refused(tmp_path: Path) -> None:
+    archive = DATA / "gemma_scope/layer_3/width_32/average_l0_9/params.npz"
+    arrays = dict(np.load(archive))
+    np.savez(tmp_path / "scaled.npz", **arrays, scaling_factor=np.full(32, 2.0, np.float32))
+    with pytest.raises(FormatError, match=r"scaled.npz: scaling_factor, of a finetuned SAE"):
+        SAE.load(tmp_path / "scaled.npz")
+    np.savez(tmp_path / "turned.npz", **(arrays | {"W_dec": arrays["W_dec"].T}))
+    with pytest.raises(FormatError, match=r"W_enc must have shape \[32, 12\], found \[12, 32\]"):
+        SAE.load(tmp_path / "turned.npz")
+    del arrays["W_dec"]
+    np.savez(tmp_path / "headless.npz", **arrays)
+    with pytest.raises(FormatError, match="expected a tensor W_dec, found W_enc, b_dec, b_enc, threshold"):
+        SAE.load(tmp_path / "headless.npz")

@@ -1,0 +1,51 @@
+"""Notes on a comparison that weaken its answer, for the warnings of a page."""
+
+from collections.abc import Sequence
+
+from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
+from universality.report.formatting import listed
+
+
+def result_notes(results: RunResults, compared: ComparisonResult) -> list[str]:
+    """List the notes of the calibration, and what the two SAEs have in common or not."""
+    # the report has a warning of its own for kinds of few groups
+    notes = [note for note in compared.calibration.notes if not note.startswith("kinds of few groups")]
+    return [*merge_kind_notes(notes), *_sae_notes(results, compared)]
+
+
+def _sae_notes(results: RunResults, compared: ComparisonResult) -> list[str]:
+    """List differences and similarities of loaded SAEs that change how their comparison is read."""
+    likeness, (a, b) = results.likeness(compared), compared.comparison.sides
+    notes = []
+    if likeness.began_alike:
+        notes.append(
+            f"The SAEs of {a} and {b} began from the same weights: {likeness.beginning}. This makes features agree "
+            "that would not otherwise."
+        )
+    if likeness.differences and compared.comparison.of == "models":
+        notes.append(
+            f"The SAEs of {a} and {b} differ in {listed(list(likeness.differences))}: where their features disagree, "
+            "the SAEs may be the reason, not the models."
+        )
+    unrecorded = [r.comparison.models[0] for r in results.ceilings(compared) if not results.likeness(r).recorded]
+    if compared.comparison.of == "seeds" and not likeness.recorded:
+        unrecorded.append(compared.comparison.models[0])
+    if unrecorded:
+        notes.append(
+            f"The files of the two SAEs of {listed(unrecorded)} do not record how they were trained, so it is not "
+            "known whether they differ in their seed only."
+        )
+    return notes
+
+
+def merge_kind_notes(notes: Sequence[str]) -> list[str]:
+    """Merge notes on kinds that one work dominates, of which a corpus may have dozens, into one."""
+    dominated = [note for note in notes if note.startswith("kind ") and "one group holds" in note]
+    if len(dominated) < 2:
+        return list(notes)
+    kinds = [note.removeprefix("kind ").split(":")[0] for note in dominated]
+    merged = (
+        f"In {len(kinds)} kinds one work holds more than half of the text, so little or none of it can be re-paired "
+        f"with other works and take part in the null within kinds: {listed(kinds)}."
+    )
+    return [*(note for note in notes if note not in dominated), merged]

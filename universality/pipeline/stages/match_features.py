@@ -1,0 +1,143 @@
+"""The stage ``match``: one-to-one partners of every comparison, against chance and ceilings."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from universality.arrays import evenly_spaced
+from universality.config import Config
+from universality.files import read_json, replacing
+from universality.pipeline.open_stores import OpenStores
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages.sae_likeness import likeness
+from universality.pipeline.study import Comparison, basis_settings, ceilings_of, comparisons
+from universality.pipeline.task import Task
+
+if TYPE_CHECKING:
+    from universality.features import FeatureStore
+    from universality.sae.training.distributed import Ranks
+    from universality.statistics import Calibration
+
+STAGE, VERSION = "match", 2
+NEAREST = 5
+"""Best partners of every feature that are stored for the report."""
+_SAMPLE, _BEST = 256, 64  # pairs whose similarities are drawn: spread over all pairs, and the best
+
+
+def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
+    """Return one task a comparison, ceilings first: the pairs of models are stored with theirs."""
+    statistics, basis = config.statistics.as_dict(), basis_settings(config)
+    return [
+        Task(
+            f"{STAGE}/{comparison.name}",
+            [statistics, *basis] if basis else statistics,
+            [
+                *sorted({f"collect/{name}" for name in comparison.models}),
+                *(
+                    f"{STAGE}/{ceiling.name}"
+                    for ceiling in ceilings_of(config, folder, comparison)
+                    if ceiling is not None
+                ),
+            ],
+            partial(make_match, config, folder, comparison),
+            VERSION,
+        )
+        for comparison in sorted(comparisons(config, folder), key=lambda comparison: comparison.of != "ceiling")
+    ]
+
+
+def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> list[Path]:
+    """Match two stores by activation, calibrate the match, and store similarities for the figures.
+
+    Stores with logit weights are also matched by these, and models in one basis by decoder rows.
+    """
+    from universality.matching import match
+    from universality.similarity import Similarity
+    from universality.statistics import calibrate
+
+    (folder.root / "matches").mkdir(exist_ok=True)
+    (folder.root / "similarity").mkdir(exist_ok=True)
+    with OpenStores() as stores:
+        a, b = (stores[path] for path in (comparison.a, comparison.b))
+        warn_of_unfit(folder, comparison, (a, b))  # first: matching may take hours
+        calibration = calibrate(a, b, **config.statistics.for_calibrate())
+        calibration = _with_ceilings(config, folder, comparison, calibration)
+        files = [calibration.save(folder.calibration(comparison.name))]
+        matched = calibration.match
+        tables = _drawn_similarities(calibration, Similarity.activation(a, b))
+        if a.unembedding() is not None and b.unembedding() is not None:
+            logit = Similarity.logit(a, b)
+            files.append(match(logit).save(folder.logit_match(comparison.name)))
+            tables["logit"] = logit.pairs(matched.rows, matched.cols).astype(np.float32)
+        if config.models.one_basis and comparison.of == "models":
+            decoder = Similarity.decoder(a, b)
+            files.append(match(decoder).save(folder.decoder_match(comparison.name)))
+            tables["decoder"] = decoder.pairs(matched.rows, matched.cols).astype(np.float32)
+    target = folder.similarity(comparison.name)
+    with replacing(target) as partial_file, partial_file.open("wb") as file:  # savez would add .npz to a bare name
+        np.savez(file, **tables)
+    return [*files, target]
+
+
+def _drawn_similarities(calibration: Calibration, activation: Any) -> dict[str, Any]:
+    """Return similarities among a sample of pairs, among the best pairs, and to nearest partners."""
+    matched = calibration.match
+    # Best scores first; pairs that fire too seldom for a p come last, since they score high by luck.
+    order = np.lexsort((-matched.scores, np.isnan(calibration.p)))
+    sample, best = order[evenly_spaced(len(order), min(_SAMPLE, len(order)))], order[:_BEST]
+    tables = {
+        "rows": matched.rows,
+        "cols": matched.cols,
+        "sample": sample,
+        "sample_matrix": activation.block(matched.rows[sample])[:, matched.cols[sample]].astype(np.float32),
+        "best": best,
+        "best_matrix": activation.block(matched.rows[best])[:, matched.cols[best]].astype(np.float32),
+    }
+    (near_a, r_a), (near_b, r_b) = activation.topk(min(NEAREST, *activation.shape), axis=None)
+    tables |= {"near_a": near_a.astype(np.int32), "near_a_r": r_a.astype(np.float32)}
+    return tables | {"near_b": near_b.astype(np.int32), "near_b_r": r_b.astype(np.float32)}
+
+
+def _with_ceilings(config: Config, folder: RunFolder, comparison: Comparison, calibration: Calibration) -> Calibration:
+    """Add each pair's ceilings, where a model has a second SAE that differs in its seed only."""
+    from universality.statistics import Calibration
+
+    ceilings = [
+        Calibration.load(folder.calibration(pair.name)) if pair and likeness(config, folder, pair).is_ceiling else None
+        for pair in ceilings_of(config, folder, comparison)
+    ]
+    return calibration.with_ceilings(*ceilings)
+
+
+def warn_of_unfit(folder: RunFolder, comparison: Comparison, stores: Sequence[FeatureStore]) -> None:
+    """Warn on stderr which SAEs of a comparison are not good enough to match, and why."""
+    from universality.statistics.sae_acceptance import faults
+
+    for model, store in zip(comparison.models, stores, strict=True):
+        path = folder.root / "saes" / model / store.path.stem.removeprefix(f"{model}.")
+        if comparison.of == "neurons" or not (path / "quality.json").is_file():  # never measured
+            continue
+        quality = read_json(path / "quality.json")
+        recovered = quality["loss"]["recovered_over_zero"]
+        reasons = faults(
+            width=store.n_features,
+            explained_variance=quality["explained_variance"],
+            l0=quality["l0"],
+            dead_share=1 - float(store.alive.mean()),
+            loss_recovered=math.nan if recovered is None else recovered,
+            typical_explained_variance=quality.get("typical_explained_variance", math.nan),  # absent from older runs
+        )
+        if reasons:
+            print(
+                f"warning: {path.relative_to(folder.root)} is not good enough to match: "
+                f"{'; '.join(reason.text for reason in reasons)}",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,37 @@
+"""The stage ``report``: figures, the HTML page and its explorer."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from universality.config import Config
+from universality.pipeline.input_hashes import hashes_by_place
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages import build_families, match_features
+from universality.pipeline.task import Task
+
+if TYPE_CHECKING:
+    from universality.sae.training.distributed import Ranks
+
+STAGE, VERSION = "report", 3
+
+
+def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
+    """Return the one task of this stage; it reads all other stages, and controls and crosscoder if any."""
+    names = config.models.names
+    models, collected = [f"train-models/{name}" for name in names], [f"collect/{name}" for name in names]
+    results = [task.name for stage in (match_features, build_families) for task in stage.tasks(config, folder)]
+    after = ("corpus", *models, "train-saes", *collected, *results, "export")
+    # Controls and crosscoders are made by commands of their own, so their files count as inputs, not as tasks.
+    beside = [*(folder.root / "controls").glob("*.npz"), *(folder.root / "crosscoder").glob("features.csv")]
+    inputs = hashes_by_place(sorted(beside))
+    settings = [config.name, *inputs] if inputs else config.name
+    return [Task(STAGE, settings, after, partial(_make_report, config, folder), VERSION)]
+
+
+def _make_report(config: Config, folder: RunFolder) -> list[Path]:
+    from universality.pipeline.reporting.report_pages import make_report  # matplotlib
+
+    return make_report(config, folder)
