@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from universality.errors import FormatError, ModelError
+from universality.files import as_path
 from universality.hub import Repository, cached_folder, commit_of, fetch_files, list_files
 
 _PLACE = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[^\s@:]+))?(:(?P<path>[^\s:]+))?")
@@ -56,15 +57,19 @@ class HubPlace:
 
 
 def hub_place(name: str | Path) -> HubPlace | None:
-    """The place on the hub that a name stands for; None for a path on this disk or what cannot be a name.
-
-    >>> str(hub_place("owner/saes@v2:layer_3/width_16k"))
-    'owner/saes@v2:layer_3/width_16k'
+    """Return the place on the hub that a name stands for; None for a path on this disk and what cannot be a name.
 
     Raises
     ------
     FormatError
         If the path inside the repository leaves it, or the directory of SAELens has the release and not the id.
+
+    Examples
+    --------
+    >>> hub_place("owner/saes@v2:layer_3/width_16k").path
+    'layer_3/width_16k'
+    >>> hub_place("saes/A/w512-s0") is None
+    True
     """
     text = str(name)
     if Path(text).exists():
@@ -79,9 +84,9 @@ def hub_place(name: str | Path) -> HubPlace | None:
 
 
 def fetch_sae(place: HubPlace) -> Path:
-    """The folder or file of an SAE in the local cache, downloaded if it is not there.
+    """Return the folder or file of an SAE in the local cache, downloaded if it is not there.
 
-    The cache is asked first and is not compared with the hub, so that one study reads one SAE.
+    A cached SAE is not compared with the hub again, so that all stages of a run read the same SAE.
 
     Raises
     ------
@@ -99,8 +104,20 @@ def fetch_sae(place: HubPlace) -> Path:
     return path
 
 
+def local_sae(name: str | Path) -> Path:
+    """Return the path of an SAE on this disk, downloaded first if ``name`` is a name on the hub.
+
+    Raises
+    ------
+    FormatError, ModelError
+        As `hub_place` and `fetch_sae`.
+    """
+    place = hub_place(name)
+    return as_path(name) if place is None else fetch_sae(place)
+
+
 def recorded_place(place: HubPlace, path: Path) -> dict[str, str]:
-    """What to record of an SAE's origin: repository, path inside, commit."""
+    """Return what is recorded of an SAE's origin: repository, path inside and commit."""
     root = path
     for _ in PurePosixPath(place.path).parts:
         root = root.parent
@@ -122,7 +139,7 @@ def _holds_sae(path: Path) -> bool:
 
 
 def _offer(repo: Repository) -> str:
-    """Places of a repository that look like SAEs, for a message."""
+    """List the places of a repository that look like SAEs, for a message."""
     try:
         files = list_files(repo)
     except ModelError:
@@ -139,7 +156,7 @@ def _some(names: list[str]) -> str:
 
 
 def _listed(text: str) -> HubPlace | None:
-    """The place of ``release/id`` in SAELens's directory; None where there is no directory or no such release."""
+    """Look ``release/id`` up in SAELens's directory; return None without a directory or such a release."""
     file = _directory_file()
     if file is None:
         return None
