@@ -259,7 +259,7 @@ class SAEConfig(_Section):
     watch: Literal["none", "tensorboard", "wandb"] = "none"
     """Where training curves are sent besides ``saes/train.jsonl``; the package must be installed."""
     load: dict[str, list[str]] = Field(default_factory=dict)
-    """Model → existing SAEs, as folders or files of any tool that ``SAE.load`` reads: one path, or one for each width
+    """Model → existing SAEs, folders, files or names on the hub as ``SAE.load`` reads them: one, or one for each width
     (and several per width for several seeds); braces expand as for models. No SAE is trained then: widths and seeds
     follow from the files, and ``quality_blocks`` is the only other key of this section that is used."""
 

@@ -54,6 +54,27 @@ def repository(source: str | Path) -> Repository | None:
     return Repository(match["name"], match["revision"] or "main")
 
 
+def fetch_files(repo: Repository, patterns: Sequence[str]) -> Path:
+    """Return the folder of the local cache with a repository's files that match the patterns, downloaded if absent.
+
+    Raises
+    ------
+    ModelError
+        If the hub did not give them, with what to download and where to put it.
+    """
+    return _download(repo, patterns)
+
+
+def list_files(repo: Repository) -> list[str]:
+    """List the paths of all files of a repository at its revision; raise ModelError as `fetch_files`."""
+    from huggingface_hub import list_repo_files
+
+    try:
+        return sorted(list_repo_files(repo.name, revision=repo.revision))
+    except Exception as error:  # HTTP and connection errors of several libraries
+        raise _missing(repo, _reason(error, repo)) from None
+
+
 def fetch_model(repo: Repository) -> Path:
     """Return the folder with a model's configuration and weights, from the local cache or by download.
 
@@ -105,19 +126,21 @@ def commit_of(folder: Path) -> str | None:
 
 
 def expand(text: str) -> list[str]:
-    """Expand one pair of braces as a shell does: ``seed{1..3}``, ``step{1000,143000}``.
+    """Expand braces as a shell does: ``seed{1..3}``, ``layer_{0,6}/width_{16k,65k}``.
 
     Examples
     --------
     >>> expand("model-seed{1..3}")
     ['model-seed1', 'model-seed2', 'model-seed3']
+    >>> expand("layer_{0,6}/l0_{10,50}")
+    ['layer_0/l0_10', 'layer_0/l0_50', 'layer_6/l0_10', 'layer_6/l0_50']
     """
     braces = _BRACES.search(text)
     if braces is None:
         return [text]
     numbers = _RANGE.fullmatch(braces[1])
     inside = [str(n) for n in range(int(numbers[1]), int(numbers[2]) + 1)] if numbers else braces[1].split(",")
-    return [text[: braces.start()] + part.strip() + text[braces.end() :] for part in inside]
+    return [text[: braces.start()] + part.strip() + rest for part in inside for rest in expand(text[braces.end() :])]
 
 
 def _download(repo: Repository, files: Sequence[str]) -> Path:
@@ -126,8 +149,21 @@ def _download(repo: Repository, files: Sequence[str]) -> Path:
     try:
         return Path(snapshot_download(repo.name, revision=repo.revision, allow_patterns=list(files)))
     except Exception as error:  # HTTP, connection, validation and disk errors of several libraries
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise _missing(repo, lines[0].rstrip(".")) from None
+        raise _missing(repo, _reason(error, repo)) from None
+
+
+def _reason(error: Exception, repo: Repository) -> str:
+    """Say why the hub gave nothing, and what to do."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):  # a subclass of RepositoryNotFoundError
+        return "the repository is gated: accept its terms on its page and log in with `hf auth login`"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "there is no such repository, or it is private and you are not logged in (`hf auth login`)"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"the repository has no revision {repo.revision!r}"
+    said = str(error).strip().splitlines() or [type(error).__name__]
+    return said[0].rstrip(".")
 
 
 def _missing(repo: Repository, reason: str) -> ModelError:

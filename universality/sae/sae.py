@@ -42,6 +42,7 @@ from universality.sae.compute.weights import own_parameters
 from universality.sae.compute.workers import ranges, share_out
 from universality.sae.formats import ours, saelens
 from universality.sae.formats.fields import fold_scale
+from universality.sae.formats.hub_names import fetch_sae, hub_place, recorded_place
 from universality.sae.formats.publish import model_card, saelens_metadata
 from universality.sae.normalisation import NORMALISATIONS, Normalisation
 
@@ -367,8 +368,10 @@ class SAE:
         Parameters
         ----------
         path
-            An SAE saved here or by SAELens (6 or earlier), sparsify, dictionary_learning, Llamascopium, Gemma Scope or
-            OpenAI, recognised by its files. It encodes as in the library that wrote it; see `universality.sae.formats`.
+            A folder, a file in it, ``owner/repository@revision:path`` on the Hugging Face hub, or ``release/id`` of
+            SAELens's directory (`universality.sae.formats.hub_names`). The SAE was saved here or by SAELens (6 or
+            earlier), sparsify, dictionary_learning, Llamascopium, Gemma Scope or OpenAI; it is recognised by its files
+            and encodes as in the library that wrote it (`universality.sae.formats`).
 
         Raises
         ------
@@ -376,7 +379,11 @@ class SAE:
             If a file is missing, corrupt or contradicts itself, if the SAE is of a kind that this class cannot hold
             (gates, a transcoder), or its architecture is not registered.
         """
-        fields = formats.read(as_path(path))
+        place = hub_place(path)
+        file = as_path(path) if place is None else fetch_sae(place)
+        fields = formats.read(file)
+        if place is not None:
+            fields["metadata"] = {**fields["metadata"], "hub": recorded_place(place, file)}
         try:
             return cls(**fields)
         except (FormatError, ModelError) as error:

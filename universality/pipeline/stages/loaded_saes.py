@@ -74,8 +74,9 @@ def with_loaded_saes(config: Config) -> Config:
 
 def _outline(path: str) -> _Outline:
     from universality.sae import formats
+    from universality.sae.formats.hub_names import local_sae
 
-    fields = formats.read(Path(path))
+    fields = formats.read(local_sae(path))
     return _Outline(path, int(fields["W_dec"].shape[0]), fields.get("k"), str(fields["architecture"]))
 
 
@@ -103,8 +104,10 @@ def _numbers(config: Config, outlines: Mapping[str, list[_Outline]], widths: lis
 
 def loaded_inputs(config: Config, memory: Path | None = None) -> list[Any]:
     """Hash the files, which decides whether the SAEs are read again; ``memory`` as for `hash_inputs`."""
+    from universality.sae.formats.hub_names import local_sae
+
     return [
-        [name, [sorted(hash_inputs(_files(Path(path)), memory).values()) for path in paths]]
+        [name, [sorted(hash_inputs(_files(local_sae(path)), memory).values()) for path in paths]]
         for name, paths in config.saes.load.items()
     ]
 
@@ -236,9 +239,11 @@ def _alignment(sae: "SAE") -> float:
 
 def _origin(path: str) -> dict[str, Any]:
     from universality.sae import formats
+    from universality.sae.formats.hub_names import local_sae
 
-    files = {file.name: sha256(file) for file in _files(Path(path))}
-    return {"from": path, "format": formats.name_of(Path(path)), "sha256": files}
+    local = local_sae(path)
+    files = {file.name: sha256(file) for file in _files(local)}
+    return {"from": path, "format": formats.name_of(local), "sha256": files}
 
 
 def _files(path: Path) -> list[Path]:
