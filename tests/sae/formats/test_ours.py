@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from universality.errors import FormatError
+from universality.errors import FormatError, ModelError
 from universality.sae import SAE
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ def test_missing_and_torn_files_are_refused(random_sae: RandomSAE, tmp_path: Pat
 
     with pytest.raises(FormatError, match=r"nothing: no such file or folder; expected ours"):
         SAE.load(tmp_path / "nothing")
-    with pytest.raises(FormatError, match=r"; of the hub: `hf download someone/saes --local-dir FOLDER`, and name F"):
+    with pytest.raises(
+        ModelError, match=r"someone/saes: no such file or folder here, and the Hugging Face hub or its c"
+    ):
         SAE.load("someone/saes")
     folder = random_sae().save(tmp_path / "sae")
     weights = folder / "sae_weights.safetensors"

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 
 from universality.errors import FormatError
-from universality.hub import repository
 from universality.sae.formats import (
     dictionary_learning,
     gemma_scope,
@@ -48,8 +47,7 @@ def read(path: Path) -> Fields:
     """
     source = Source(path)
     if not path.exists():
-        hub = f"; of the hub: `hf download {path} --local-dir FOLDER`, and name FOLDER" if repository(path) else ""
-        raise FormatError(f"{path}: no such file or folder; expected {_known()}{hub}")
+        raise FormatError(f"{path}: no such file or folder; expected {_known()}")
     format = _format(source)
     if format is not None:
         fields: Fields = format.read(source)
