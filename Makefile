@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Both set up everything that they need.
+# `make demo` and `make test` set up everything that they need; the other targets are for contributors.
 PYTHON ?= python3
 VENV   ?= .venv
 OUT    ?= runs/quickstart

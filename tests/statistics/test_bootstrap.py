@@ -13,7 +13,7 @@ from universality.errors import UniversalityError
 from universality.report import sample
 from universality.similarity import Similarity
 from universality.statistics import bootstrap_intervals
-from universality.statistics.bootstrap import MIN_GROUPS, resampled
+from universality.statistics.bootstrap import MIN_RESAMPLED_GROUPS, resampled
 
 
 def test_equals_recomputing_r_on_every_resample(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_few_groups_have_no_interval_or_one_that_covers(tmp_path: Path, n_groups
     a, b = (write_store(tmp_path / f"{n}.h5", noisy(clean, 0.3, rng), seen) for n in "ab")
     low, high = bootstrap_intervals(Similarity.activation(a, b), i, i, draws=200)
     given = ~np.isnan(low)
-    if n_groups < MIN_GROUPS:
+    if n_groups < MIN_RESAMPLED_GROUPS:
         assert not given.any()
         return
     assert given.mean() > (0.1 if n_groups < 8 else 0.7)

@@ -194,7 +194,7 @@ def _with_support(grown: Sequence[LinkedStep], rule: EdgeRule, draws: int, seed:
 
 
 def _count_chance(null: Null, seed: int, repairings: Repairings, linked: _LinkedSteps, rule: EdgeRule) -> ChanceCounts:
-    """Count what the rules let through, as it is, on re-paired tokens, and towards dictionaries of another seed."""
+    """Count the pairs that pass the rules: on the text as it is, on re-paired text, towards SAEs of another seed."""
     grown = [each.step for each in linked.grown]
     return ChanceCounts(
         null=null,

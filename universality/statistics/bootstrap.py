@@ -30,7 +30,7 @@ from universality.similarity.engine.group_sums import GroupMoments
 from universality.statistics.null_settings import NullSettings
 
 LARGEST_R = 1 - 1e-12  # z of a perfect correlation is infinite
-MIN_GROUPS = 4
+MIN_RESAMPLED_GROUPS = 4
 """Smallest number of groups with an interval. With two groups every second draw is one group alone, with three every
 ninth: the 95% quantile of t is infinite. From four groups on, simulated intervals cover at least 90%
 (``analyses/known_worlds.py --few-groups``)."""
@@ -81,9 +81,9 @@ def bootstrap_intervals(
     Returns
     -------
     low, high : float64 [n_pairs]
-        Bounds of r. NaN where the groups cannot tell: fewer than ``MIN_GROUPS`` groups, a pair that fires in fewer than
-        ``MIN_FIRING`` of them, a feature that is missing from more than a fifth of the draws, or an interval wider than
-        ``SAYS_NOTHING``.
+        Bounds of r. NaN where the groups cannot tell: fewer than ``MIN_RESAMPLED_GROUPS`` groups, a pair that fires in
+        fewer than ``MIN_FIRING`` of them, a feature that is missing from more than a fifth of the draws, or an interval
+        wider than ``SAYS_NOTHING``.
     """
     intervals = resampled(sim, rows, cols, draws, seed, level, memory_budget)
     return intervals.low, intervals.high
@@ -118,7 +118,7 @@ def resampled(
         return Intervals(low, high, median, 0)
     budget = sim.memory_budget if memory_budget is None else memory_budget
     n_groups = len(sim.pairs(rows[:1], cols[:1], by="group").groups)
-    if n_groups < MIN_GROUPS:
+    if n_groups < MIN_RESAMPLED_GROUPS:
         return Intervals(low, high, median, n_groups)
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws).astype(np.float64)

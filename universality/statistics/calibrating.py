@@ -18,7 +18,7 @@ from universality.checked_settings import Count, checked
 from universality.errors import UniversalityError
 from universality.matching import Match, Method, match
 from universality.similarity import DEFAULT_BUDGET, TOKEN_MEASURES, Similarity
-from universality.statistics.bootstrap import MIN_GROUPS, Intervals, resampled
+from universality.statistics.bootstrap import MIN_RESAMPLED_GROUPS, Intervals, resampled
 from universality.statistics.calibration import Calibration
 from universality.statistics.held_out import Halves, evaluation_halves, held_out_scores
 from universality.statistics.null_distribution import ChosenMatch, Side, run_null
@@ -188,8 +188,8 @@ def _intervals(
     living = int((~matched.dead_rows).sum())
     of_scored = resampled(report, matched.rows[scored], matched.cols[scored], draws, seed, n_of=living)
     groups = "1 group" if of_scored.n_groups == 1 else f"{of_scored.n_groups} groups"
-    if of_scored.n_groups < MIN_GROUPS:
-        notes.append(f"the reporting half holds {groups} of documents: no intervals, which need {MIN_GROUPS}")
+    if of_scored.n_groups < MIN_RESAMPLED_GROUPS:
+        notes.append(f"the reporting half holds {groups} of documents: no intervals, which need {MIN_RESAMPLED_GROUPS}")
     elif of_scored.n_groups < FEW_GROUPS:
         notes.append(f"the reporting half holds {groups} of documents: intervals are rough below {FEW_GROUPS}")
     low[scored], high[scored] = of_scored.low, of_scored.high

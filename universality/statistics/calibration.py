@@ -18,7 +18,7 @@ from universality.errors import MismatchError
 from universality.matching import Match
 from universality.matching.medians import known_median, median_of_all, quantile_of_all
 from universality.notebook_card import card
-from universality.statistics.bootstrap import MIN_GROUPS
+from universality.statistics.bootstrap import MIN_RESAMPLED_GROUPS
 from universality.statistics.held_out import optimism
 from universality.statistics.null_distribution import Chance
 from universality.statistics.null_settings import NullSettings
@@ -332,7 +332,7 @@ class Calibration:
             return "bootstrap is 0, so none was requested"
         if self.settings.get("measure", "activation") != "activation":
             return f"{self.settings['measure']} keeps no statistics by group"
-        if self.n_groups < MIN_GROUPS:
+        if self.n_groups < MIN_RESAMPLED_GROUPS:
             return "too few groups"
         return "it fires in too few groups, or the interval is so wide that it says nothing"
 

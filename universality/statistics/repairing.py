@@ -33,10 +33,10 @@ Null = Literal["global", "kind"]
 ATTEMPTS = 32
 """Random elements tried for a swap before searching all of them."""
 MIN_RUNS = 4
-"""Smallest number of runs of one length in a stratum. Fewer runs have too few pairings, so they are halved. But halving
-scatters a document's topics: with 16, which halved documents in kinds that have few, P(p <= 0.05) was 0.09 to 0.13
-where 20 kinds shared nothing; with 4 it is 0.05. With 2, the only other pairing of a kind is drawn every time, and
-P(p <= 0.01) is 0.02."""
+"""Smallest number of runs of one length in a stratum. Fewer runs have too few pairings, so they are halved, which
+scatters a document's topics. At 16, documents were halved in kinds with few of them, and P(p <= 0.05) was 0.09 to 0.13
+in a world of 20 kinds where nothing is shared; at 4 it is 0.05. At 2, a kind has one other pairing, drawn every time,
+and P(p <= 0.01) is 0.02."""
 
 
 @dataclass(frozen=True, eq=False)

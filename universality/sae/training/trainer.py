@@ -38,8 +38,9 @@ class SAETrainer:
     Activations are scaled to a mean squared norm of d_in; a far centre is subtracted first (see `ActivationSummary`).
     Before each step of Adam the component of the gradient along each decoder row is removed, and after it the rows are
     scaled back to unit norm (Bricken et al. 2023). Adam gets the gradient of the logarithm of the mean squared error:
-    the error falls fast at first, the gradient with it, and Adam's memory of large gradients would make steps too
-    small. The same spec, sample and batches give the same bytes, alone or in a grid, for any number of threads.
+    the plain gradient shrinks quickly as the error falls, while Adam still remembers the large early ones, so steps
+    would become too small. The same spec, sample and batches give the same bytes, alone or in a grid, for any number of
+    threads.
 
     Parameters
     ----------
