@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,3 +92,20 @@ def _random_sae(architecture: str = "topk", seed: int = 0, **fields: Any) -> SAE
         "metadata": {"hook": "blocks.0.mlp.hook_post", "seeds": [0, 1]},
     }
     return SAE(**{**made, **fields})
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """No refusal may cost more than 100 MB. The kernel counts the peak in kB (bytes on a Mac)."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Steps are too small to share out; where a machine is busy, threads that wait for each other take long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.testing import assert_close
+from two_models import FIRING, WIDTHS, World, plant
 
 from universality.activations import joined
 from universality.errors import FormatError, MismatchError
@@ -24,43 +23,9 @@ from universality.sae.compute.dispatch import gradients
 from universality.sae.training.initialisation import initial_weights
 from universality.statistics import feature_classes
 
-WIDTHS = {"A": 40, "B": 28}
-N_SHARED, N_ALONE, FIRING, STEPS, BATCH = 40, 16, 3, 700, 256
+STEPS, BATCH = 700, 256
+pytestmark = pytest.mark.usefixtures("one_thread")
 SPEC = SAESpec(96, "batchtopk", k=FIRING, learning_rate=1e-2, dead_after_tokens=5000, seed=7)
-
-
-@dataclass(frozen=True)
-class World:
-    """Activations of two models made of the same concepts; some of them only one model knows."""
-
-    rows: dict[str, Tensor]
-    """Model → what each concept adds [n_concepts, d_in]; zeros where it does not know the concept."""
-    strength: Tensor
-    """[n_tokens, n_concepts]."""
-    activations: dict[str, Tensor]
-    """Model → [n_tokens, d_in]; B in units of its own."""
-    kind: NDArray[np.str_]
-    """``shared``, ``exclusive A`` or ``exclusive B`` [n_concepts]."""
-
-    @property
-    def scales(self) -> dict[str, float]:
-        return {name: float(x.var(dim=0, correction=0).sum()) ** -0.5 for name, x in self.activations.items()}
-
-
-def plant(n_tokens: int = 20_000, seed: int = 5, unit_of_b: float = 7.0) -> World:
-    generator = torch.Generator().manual_seed(seed)
-    kind = np.repeat(["shared", "exclusive A", "exclusive B"], [N_SHARED, N_ALONE, N_ALONE])
-    strength = torch.rand(n_tokens, kind.size, generator=generator) + 0.5
-    which = torch.rand(n_tokens, kind.size, generator=generator).topk(FIRING, dim=1).indices
-    strength = torch.zeros_like(strength).scatter(1, which, strength.gather(1, which))
-    rows, activations = {}, {}
-    for name, unit in (("A", 1.0), ("B", unit_of_b)):
-        directions = torch.randn(kind.size, WIDTHS[name], generator=generator)
-        directions *= unit / directions.norm(dim=1, keepdim=True)
-        directions[torch.from_numpy((kind != "shared") & (kind != f"exclusive {name}"))] = 0
-        rows[name] = directions
-        activations[name] = strength @ directions + unit * 0.3 * torch.randn(WIDTHS[name], generator=generator)
-    return World(rows, strength, activations, kind)
 
 
 def train(world: World, spec: SAESpec = SPEC, steps: int = STEPS) -> Crosscoder:
@@ -80,15 +45,6 @@ def named(crosscoder: Crosscoder, world: World) -> tuple[NDArray[np.int64], NDAr
     truth /= truth.norm(dim=1, keepdim=True)
     cosine, feature = (truth @ crosscoder.sae.W_dec.T).max(dim=1)
     return feature.numpy(), cosine.numpy()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Steps are too small to share out; where a machine is busy, threads that wait for each other take long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from outlying_tokens import BATCH, SPEC, STEPS, train, with_outliers
 from torch import Tensor
 from torch.testing import assert_close
 
 from universality.errors import ConfigError, MismatchError, ModelError
-from universality.sae import SAE, SAESpec, SAETrainer, summarise
+from universality.sae import SAE, SAETrainer, summarise
 
 if TYPE_CHECKING:
     from tests.sae.conftest import Superposition
-
-STEPS, BATCH = 100, 256
-SPEC = SAESpec(48, k=2, learning_rate=1e-2, seed=1)
 
 
 def with_offset(x: Tensor, norms: float) -> Tensor:
@@ -27,26 +24,6 @@ def with_offset(x: Tensor, norms: float) -> Tensor:
     offset = torch.zeros(x.shape[1])
     offset[3] = norms * float(x.norm(dim=1).mean())
     return x + offset
-
-
-def with_outliers(x: Tensor, times: float, every: int = 250) -> Tensor:
-    """The same with one token in ``every`` of ``times`` the mean norm, all in one direction."""
-    out = x.clone()
-    out[::every] = 0
-    out[::every, 5] = times * float(x.norm(dim=1).mean())
-    return out
-
-
-def train(x: Tensor, spec: SAESpec = SPEC, steps: int = STEPS) -> tuple[SAE, dict[str, float]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        trainer = SAETrainer(spec, x, steps)
-    generator = torch.Generator().manual_seed(0)
-    numbers = {}
-    for step in range(steps):
-        rows = x[torch.randint(len(x), (BATCH,), generator=generator)]
-        numbers = trainer.step(rows, report=step == steps - 1)
-    return trainer.finish(), numbers
 
 
 def explained(sae: SAE, x: Tensor) -> float:

@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from outlying_tokens import train, with_outliers
 
-from universality.sae import SAE, Quality, SAESpec, SAETrainer
+from universality.sae import SAE, Quality
 from universality.sae.activation_summary import geometric_median
 from universality.statistics.sae_acceptance import faults
 
 if TYPE_CHECKING:
     from tests.sae.conftest import Superposition
-
-
-STEPS, BATCH = 100, 256
-SPEC = SAESpec(48, k=2, learning_rate=1e-2, seed=1)
-
-
-def with_outliers(x: Tensor, times: float, every: int = 250) -> Tensor:
-    """The same with one token in ``every`` of ``times`` the mean norm, all in one direction."""
-    out = x.clone()
-    out[::every] = 0
-    out[::every, 5] = times * float(x.norm(dim=1).mean())
-    return out
-
-
-def train(x: Tensor, spec: SAESpec = SPEC, steps: int = STEPS) -> tuple[SAE, dict[str, float]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        trainer = SAETrainer(spec, x, steps)
-    generator = torch.Generator().manual_seed(0)
-    numbers = {}
-    for step in range(steps):
-        rows = x[torch.randint(len(x), (BATCH,), generator=generator)]
-        numbers = trainer.step(rows, report=step == steps - 1)
-    return trainer.finish(), numbers
 
 
 def test_the_typical_figure_cannot_be_bought() -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import struct
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from harmful_files import TERA, refused
 
 from universality.errors import FormatError
 from universality.sae import SAE
@@ -23,20 +22,7 @@ if TYPE_CHECKING:
     from tests.sae.conftest import RandomSAE
 
 DATA = Path(__file__).parent / "data"
-TERA = 10**12
-
-
-@pytest.fixture(autouse=True)
-def _little_memory() -> Iterator[None]:
-    """No refusal may cost more than 100 MB. The kernel counts the peak in kB (bytes on a Mac)."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
-
-
-def refused(path: Path, message: str) -> None:
-    with pytest.raises(FormatError, match=message):
-        SAE.load(path)
+pytestmark = pytest.mark.usefixtures("little_memory")
 
 
 # ---- safetensors ---------------------------------------------------------------------------------------------------

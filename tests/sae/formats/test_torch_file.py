@@ -5,45 +5,20 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import resource
 import shutil
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-
-from universality.errors import FormatError
-from universality.sae import SAE
+from harmful_files import TERA, refused, zipped
 
 DATA = Path(__file__).parent / "data"
 
-
-TERA = 10**12
-
-
-@pytest.fixture(autouse=True)
-def _little_memory() -> Iterator[None]:
-    """No refusal may cost more than 100 MB. The kernel counts the peak in kB (bytes on a Mac)."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
-
-
-def refused(path: Path, message: str) -> None:
-    with pytest.raises(FormatError, match=message):
-        SAE.load(path)
-
-
-def zipped(path: Path, members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return path
+pytestmark = pytest.mark.usefixtures("little_memory")
 
 
 class Call:
