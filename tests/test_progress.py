@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from universality.progress import progress
+
 LOOP = """
 import time
 from universality import progress
@@ -33,6 +35,15 @@ def test_a_line_now_and_then_says_share_and_time_left() -> None:
     assert 4 <= len(lines) <= 10
     assert any(re.fullmatch(r"outer: 75% done, 00:0\d left; inner: \d+% done(, 00:0\d left)?", line) for line in lines)
     assert re.fullmatch(r"last: (67|100)% done, 00:00 left", lines[-1])
+
+
+def test_no_time_left_is_given_before_it_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    with progress(total=100, initial=50, desc="late") as bar:
+        bar.update(2)
+        assert bar.line() == "late: 52% done"
+        bar.update(1)
+        assert re.fullmatch(r"late: 53% done, \d\d:\d\d left", bar.line())
 
 
 def test_a_silent_loop_says_nothing() -> None:

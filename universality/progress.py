@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 EVERY = 30.0
 """Seconds between lines."""
+EARLY = 0.05
+"""Share of a task up to which no time left is given."""
 _open: list["_Lines"] = []
 _last_line = [time.monotonic()]
 
@@ -76,5 +78,7 @@ class _Lines(tqdm):  # type: ignore[type-arg]
             return ""
         done = self.n - self.initial
         elapsed = self.format_dict["elapsed"]
-        left = f", {tqdm.format_interval(elapsed / done * (self.total - self.n))} left" if done else ""
+        # The first steps load and compile: an estimate from them was wrong by factors of ten and more.
+        early = not done or done < EARLY * (self.total - self.initial)
+        left = "" if early else f", {tqdm.format_interval(elapsed / done * (self.total - self.n))} left"
         return f"{self.desc.removesuffix(': ')}: {self.n / self.total:.0%} done{left}"
