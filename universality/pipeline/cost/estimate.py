@@ -141,7 +141,7 @@ def shape_of(config: Config, name: str, d_vocab: int) -> Shape:
     repo = repository(source)
     folder = cached_folder(repo) if repo else model_folder(source)
     if folder is not None and (folder / "config.json").is_file():
-        shape = _shape_in(folder / "config.json")
+        shape = shape_in(folder / "config.json")
         if can_run_models() and '"model_type"' in (folder / "config.json").read_text(encoding="utf-8"):
             check_architecture(folder)  # a model that cannot take part is not planned with
         return shape
@@ -154,7 +154,8 @@ def shape_of(config: Config, name: str, d_vocab: int) -> Shape:
     )
 
 
-def _shape_in(file: Path) -> Shape:
+def shape_in(file: Path) -> Shape:
+    """Read the sizes of a model from its ``config.json``; raise ModelError if they are not there."""
     try:
         sizes: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if "architecture" in sizes:
@@ -166,9 +167,8 @@ def _shape_in(file: Path) -> Shape:
         width, heads = int(sizes["hidden_size"]), int(sizes["num_attention_heads"])
         d_kv = sizes.get("num_key_value_heads", heads) * sizes.get("head_dim", width // heads)
         gated = sizes.get("hidden_act") in ("silu", "gelu_pytorch_tanh", "gelu_fast") and "rms_norm_eps" in sizes
-        return Shape(
-            sizes["num_hidden_layers"], width, sizes["intermediate_size"], sizes["vocab_size"], d_kv, gated
-        )  # fmt: skip
+        d_mlp = sizes["ffn_dim"] if "ffn_dim" in sizes else sizes["intermediate_size"]  # OPT has its own name for it
+        return Shape(sizes["num_hidden_layers"], width, d_mlp, sizes["vocab_size"], d_kv, gated)
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{file}: expected the sizes of a transformer, found {error!r}") from None
 
