@@ -74,7 +74,7 @@ def lines(*records: dict[str, object]) -> str:
 
 
 def test_more_kinds_than_a_store_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("universality.corpus.passages.MAX_KINDS", 2)
+    monkeypatch.setattr("universality.corpus.passage.MAX_KINDS", 2)
     path = tmp_path / "a.jsonl"
     path.write_text(lines(*({"text": "x", "kind": k} for k in "aba")))
     assert len(read_passages(path)) == 3

@@ -4,8 +4,10 @@ from universality.corpus.blocks import TokenBlocks, cut_blocks
 from universality.corpus.common_text import CommonText, common_blocks
 from universality.corpus.corpus import Corpus, build_common, build_corpus, build_from_arrays
 from universality.corpus.documents import DocumentTable
-from universality.corpus.passages import Passage, Reading, read_passages, read_source
+from universality.corpus.passage import Passage
+from universality.corpus.passages import Reading, read_passages, read_source
 from universality.corpus.splits import split_documents
+from universality.corpus.texts import write_texts
 from universality.corpus.tokenizer import Tokenizer, load_tokenizer, train_bpe, wrap_tokenizer
 
 __all__ = [
@@ -27,4 +29,5 @@ __all__ = [
     "split_documents",
     "train_bpe",
     "wrap_tokenizer",
+    "write_texts",
 ]

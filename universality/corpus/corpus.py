@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from universality.corpus.blocks import TokenBlocks, cut_blocks
 from universality.corpus.common_text import CommonText, common_blocks
 from universality.corpus.documents import DocumentTable
-from universality.corpus.passages import Passage, read_source
+from universality.corpus.passage import Passage
+from universality.corpus.passages import read_source
 from universality.corpus.splits import TRAIN, split_documents
 from universality.corpus.tokenizer import Tokenizer, load_tokenizer, train_bpe
 from universality.errors import CorpusError

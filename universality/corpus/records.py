@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,7 +49,8 @@ _MAGIC = {  # first bytes of files that are neither text nor records, and what t
     b"\xfe\xff": "probably UTF-16; save it as UTF-8",
 }
 _READ_AS = {"json": "JSON lines", "csv": "CSV", "parquet": "Parquet"}
-_FIELDS = ("text", "id", "kind", "group")
+FIELDS = ("text", "id", "kind", "group")
+"""Fields of a record that are read."""
 _ROWS = 1000  # Parquet records per batch
 _LONGEST_CELL = 1 << 30  # the csv module's own limit is 131,072 characters, less than a book
 
@@ -90,6 +92,42 @@ def has_text(path: Path) -> bool:
     return first is not None and "text" in first.values
 
 
+def fields_of(where: str, values: Mapping[str, Any], columns: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the values of a record under the names of the fields that they hold.
+
+    Parameters
+    ----------
+    columns
+        Field (``text``, ``id``, ``kind``, ``group``) → name that the record has for it, where that differs.
+
+    Raises
+    ------
+    CorpusError
+        If the record lacks a column that ``columns`` names; lists those it has.
+    """
+    if not columns:
+        return values
+    for field, column in columns.items():
+        if column not in values:
+            raise CorpusError(f"{where}: {_lacking(field, column, list(values))}")
+    names = {field: columns.get(field, field) for field in FIELDS}
+    return {field: values[name] for field, name in names.items() if name in values}
+
+
+def check_columns(columns: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return the columns (none by default); raise CorpusError if one is for a field that is not read."""
+    if unknown := sorted((columns or {}).keys() - set(FIELDS)):
+        raise CorpusError(
+            f"columns: expected {', '.join(FIELDS)} → the name of its column, found {', '.join(map(repr, unknown))}"
+        )
+    return columns or {}
+
+
+def _lacking(field: str, column: str, found: Sequence[str]) -> str:
+    listed = ", ".join(map(repr, found[:12])) + (f" and {len(found) - 12} more" if len(found) > 12 else "")
+    return f"no column {column!r} to read {field} from; found {listed or 'none'}; name the right one in columns"
+
+
 def read_text(path: Path) -> str:
     """Read a text file, decompressed if necessary and without a byte-order mark."""
     with _opened(path) as file:
@@ -97,10 +135,12 @@ def read_text(path: Path) -> str:
 
 
 def absent(value: Any) -> bool:
-    """Return whether a field has no value: null, NaN, or nothing but whitespace."""
+    """Return whether a field has no value: null, NaN, pandas.NA, or nothing but whitespace."""
     if isinstance(value, str):
         return not value.strip()
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):  # those of pandas
+        return True
+    return isinstance(value, Real) and math.isnan(value)
 
 
 def _json(path: Path) -> Iterator[Record]:
@@ -146,7 +186,7 @@ def _is_object(line: bytes) -> bool:
 def _parsed(where: str, text: str) -> Any:
     def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         """Build the object; raise if it repeats a field that is read, of which json would keep the last silently."""
-        names = [name for name, _ in pairs if name in _FIELDS]
+        names = [name for name, _ in pairs if name in FIELDS]
         if len(set(names)) < len(names):
             raise CorpusError(f"{where}: a field is given twice, found {', '.join(map(repr, names))}; leave one out")
         return dict(pairs)
@@ -201,7 +241,7 @@ def _parquet(path: Path) -> Iterator[Record]:
             names = file.schema_arrow.names
             _check_columns(path, names)
             number = 0
-            for batch in file.iter_batches(_ROWS, columns=[name for name in _FIELDS if name in names]):
+            for batch in file.iter_batches(_ROWS, columns=[name for name in FIELDS if name in names]):
                 for row in batch.to_pylist():
                     number += 1
                     yield Record(f"record {number}", number, row)
@@ -210,7 +250,7 @@ def _parquet(path: Path) -> Iterator[Record]:
 
 
 def _check_columns(path: Path, names: Sequence[str]) -> None:
-    repeated = sorted({name for name in names if name in _FIELDS and names.count(name) > 1})
+    repeated = sorted({name for name in names if name in FIELDS and names.count(name) > 1})
     if repeated:
         raise CorpusError(f"{shown(path)}: the column {repeated[0]!r} is there twice; leave one out")
     if len(names) == 1 and "text" in re.split(r"[;|\t]", names[0]) and names[0] != "text":
