@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from universality.features import FeatureStore
     from universality.matching import Groups, Match, match, match_many
     from universality.pipeline import run
+    from universality.pipeline.compare_models import compare
+    from universality.pipeline.finished_study import Study
     from universality.sae import SAE
     from universality.similarity import Similarity, all_pairs
     from universality.statistics import Calibration, calibrate
@@ -25,9 +27,11 @@ _HOME = {
     "Groups": "universality.matching",
     "Match": "universality.matching",
     "Similarity": "universality.similarity",
+    "Study": "universality.pipeline.finished_study",
     "UniversalityError": "universality.errors",
     "all_pairs": "universality.similarity",
     "calibrate": "universality.statistics",
+    "compare": "universality.pipeline.compare_models",
     "families": "universality.family",
     "match": "universality.matching",
     "match_many": "universality.matching",
@@ -41,9 +45,11 @@ __all__ = [
     "Groups",
     "Match",
     "Similarity",
+    "Study",
     "UniversalityError",
     "all_pairs",
     "calibrate",
+    "compare",
     "families",
     "match",
     "match_many",

@@ -94,6 +94,71 @@ def run(config: ConfigArgument, out: OutOption = None, overrides: SetOption = No
 
 
 @app.command()
+def compare(
+    models: Annotated[
+        list[str], typer.Argument(help="Two models or more: folders, names on the hub, starter/seed0 (shipped).")
+    ],
+    text: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--text", help="Text files, folders or a data set; may be repeated. Default: the shipped text."),
+    ] = None,
+    hook: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--hook", help="Such as blocks.2.hook_resid_post. Default: the residual stream at half depth."),
+    ] = None,
+    width: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option("--width", help="Dictionary size; repeat for families. Default: about eight an activation."),
+    ] = None,
+    tokens: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--tokens", help="Tokens on which each SAE is trained."),
+    ] = None,
+    sae: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--sae", help="SAEs to load instead of training: once for each model, in the models' order."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", "-o", help="The run's folder. Default: runs/, the models' names and a hash."),
+    ] = None,
+    overrides: SetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the configuration and its cost; run nothing.")
+    ] = False,
+) -> None:
+    """Compare the features of models, with settings that suit them; prints the configuration that `run` would take.
+
+    The same command resumes an interrupted comparison.
+    """
+    from universality.config import set_key
+    from universality.pipeline.compare_models import prepare
+    from universality.pipeline.given_inputs import named_models
+    from universality.pipeline.runner import run
+
+    settings: dict[str, object] = {}
+    for override in overrides or ():
+        set_key(settings, override)
+    names = list(named_models(models))
+    if sae and len(sae) != len(names):
+        raise ConfigError(f"--sae: expected one for each of {', '.join(names)}, found {len(sae)}")
+    with _interruptible():
+        prepared = prepare(
+            models,
+            (text[0] if len(text) == 1 else [Path(part) for part in text]) if text else "starter",
+            hook=hook,
+            width=width,
+            tokens=tokens,
+            saes=dict(zip(names, sae, strict=True)) if sae else None,
+            out=out,
+            settings=settings,
+        )
+        prepared.announce()
+        if not dry_run:
+            run(prepared.config, prepared.folder)
+
+
+@app.command()
 def plan(
     config: ConfigArgument,
     overrides: SetOption = None,

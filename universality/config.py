@@ -7,7 +7,7 @@ nothing else; unknown keys are refused with the nearest known one.
 """
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -456,7 +456,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         what = "an empty file" if values is None else type(values).__name__
         raise ConfigError(f"{path}: expected a mapping of sections, found {what}")
     for override in overrides:
-        _override(values, override)
+        set_key(values, override)
     return parse_config(values, where=str(path))
 
 
@@ -502,7 +502,23 @@ def parse_config(values: dict[str, Any], where: str = "configuration") -> Config
         raise ConfigError(explain(where, error, Config)) from None
 
 
-def _override(values: dict[str, Any], override: str) -> None:
+def merged(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a configuration with sections and keys of another one laid over them.
+
+    Examples
+    --------
+    >>> merged({"hook": "a", "saes": {"k": 8, "l0": 0.1}}, {"saes": {"k": 4}})
+    {'hook': 'a', 'saes': {'k': 4, 'l0': 0.1}}
+    """
+    laid_over = dict(values)
+    for key, value in overrides.items():
+        below = values.get(key)
+        laid_over[key] = merged(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+    return laid_over
+
+
+def set_key(values: dict[str, Any], override: str) -> None:
+    """Set one key of a configuration's values, as ``--set KEY=VALUE`` does; raise ConfigError if it cannot be read."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override}: expected KEY=VALUE, as in saes.k=16")
