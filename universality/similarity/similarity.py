@@ -310,6 +310,11 @@ class Similarity:
         """Firings of each row's and each column's feature over the compared tokens; None for measures of weights."""
         return self._source.counts if isinstance(self._source, TokenSource) else None
 
+    @property
+    def stores(self) -> tuple[FeatureStore, FeatureStore] | None:
+        """The two stores that are compared; None for scores of other origin, and for tokens that are paired anew."""
+        return getattr(self._source, "stores", None)  # sources of scores from elsewhere have none
+
     def __repr__(self) -> str:
         strings = self.provenance.get("shared_strings") if self.name == "logit" else None
         over = "" if strings is None else f", over {strings['counted']:,} shared token strings"

@@ -79,7 +79,7 @@ def unembedding_of(store: FeatureStore) -> Unembedding:
     stored = store.unembedding()
     if stored is None and "segments" in store.provenance:
         raise UniversalityError(
-            f"{store.path}: holds no unembedding, which logit weights need. Its site may not write to the logits, or it "
+            f"{store.path}: holds no unembedding, which logit weights need. Its site may write to no logits, or it "
             "was written by a version that kept none for models with different tokenizers: collect it again"
         )
     if stored is None:

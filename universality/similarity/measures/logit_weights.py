@@ -57,7 +57,7 @@ def logit_source(a: FeatureStore, b: FeatureStore) -> FactorSource:
     }
     if joint.strings is not None:
         provenance["shared_strings"] = joint.strings.describe()
-    return FactorSource(x @ ab, y, dead_a, dead_b, "logit", provenance, limit=1.0)
+    return FactorSource(x @ ab, y, dead_a, dead_b, "logit", provenance, limit=1.0, stores=(a, b))
 
 
 def convention(u_a: Unembedding, u_b: Unembedding, joint: JointVocabulary) -> dict[str, object]:
