@@ -26,3 +26,7 @@ class FormatError(UniversalityError):
 
 class MismatchError(UniversalityError):
     """Two artifacts do not belong together: they differ in tokens, model or width."""
+
+
+class CommonStartWarning(UserWarning):
+    """Two dictionaries agree index by index, as only those that began from the same weights do."""

@@ -78,6 +78,13 @@ class Tokenizer:
         return tuple(sorted((special - self._unknown) | {self.bos_id}))
 
     @cached_property
+    def ids_without_text(self) -> tuple[int, ...]:
+        """Ids that stand for no text of their own, in increasing order: special, unknown and unused ones."""
+        unused = {i for i in range(self.d_vocab) if self.backend.id_to_token(i) is None}
+        special = {i for i, token in self.backend.get_added_tokens_decoder().items() if token.special}
+        return tuple(sorted(special | self._unknown | unused | {self.bos_id}))
+
+    @cached_property
     def _unknown(self) -> set[int]:
         model = self._settings["model"]
         # A vocabulary with all 256 bytes never meets unknown text, so its unknown token is special like any other.

@@ -63,7 +63,8 @@ def collect(
     common
         The same blocks in segments, where models of several tokenizers are compared
         (`universality.corpus.common_text`): a row of the store is then a segment, on which the features of its tokens
-        are pooled. Such a store takes no unembedding, since logit weights compare over one vocabulary.
+        are pooled. Logit weights of such stores compare over the strings that both vocabularies hold, so their
+        ``unembedding`` needs its ``vocabulary``.
     pool
         How features are pooled: see `universality.features.token_pooling`.
     basis

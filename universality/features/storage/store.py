@@ -286,20 +286,38 @@ class FeatureStore:
         except (FormatError, MismatchError, TypeError) as error:
             raise FormatError(f"{self.path}: {error}") from None
 
-    def decoder_rows(self) -> NDArray[np.float32]:
+    @property
+    def decoder_shape(self) -> tuple[int, int] | None:
+        """(n_features, d_in) of the decoder, None when the store holds no dictionary."""
+        if not self._header.has("dictionary"):
+            return None
+        n_features, d_in = self._dataset("dictionary/decoder").shape
+        return int(n_features), int(d_in)
+
+    def decoder_rows(self, step: int = 1) -> NDArray[np.float32]:
         """Directions that the features write at their site, float32 [n_features, d_in].
+
+        Parameters
+        ----------
+        step
+            Read every ``step``-th row only, from the first.
 
         Raises
         ------
         UniversalityError
             When the store holds no dictionary.
         """
-        if self.dictionary is None:
+        if self.decoder_shape is None:
             raise UniversalityError(
                 f"{self.path}: holds no dictionary, and decoder rows are needed; write the store with "
                 "finish(dictionary=...)"
             )
-        return self.dictionary.decoder
+        if step == 1:
+            assert self.dictionary is not None
+            return self.dictionary.decoder
+        with reading(self.path, "dictionary/decoder"):
+            rows: NDArray[np.float32] = self._dataset("dictionary/decoder")[::step]
+        return rows
 
     def unembedding(self) -> Unembedding | None:
         """Read the unembedding from the file beside the store, None when the store names none.

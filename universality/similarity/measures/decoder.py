@@ -58,7 +58,7 @@ def decoder_source(
     provenance = {"measure": "decoder", "a": describe_store(a), "b": describe_store(b), "force": force}
     if alignment is not None:
         provenance["alignment"] = alignment.describe()
-    return FactorSource(x, y, dead_a, dead_b, "decoder", provenance, limit=1.0)
+    return FactorSource(x, y, dead_a, dead_b, "decoder", provenance, limit=1.0, stores=(a, b))
 
 
 def check_same_space(a: FeatureStore, b: FeatureStore) -> None:
