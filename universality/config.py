@@ -23,7 +23,7 @@ from universality.config_errors import explain
 from universality.errors import ConfigError
 from universality.family.edge_rule import FamilySettings
 from universality.files import as_path, expand_home
-from universality.hooks import in_residual_stream
+from universality.hooks import in_residual_stream, place_of
 from universality.hub import expand
 from universality.models.model_settings import ModelArchitecture, ModelSeeds, ModelTraining
 from universality.sae.training.spec import NormalisationName, SAESpec
@@ -390,6 +390,13 @@ class Config(_Section):
             raise ValueError(f"hook names {', '.join(unknown)}, the models are {', '.join(names)}")
         if without := [name for name in names if name not in self.hook]:
             raise ValueError(f"hook names none of {', '.join(without)}: one for every model, or a single one for all")
+        places = {hook: place for hook in self.hook.values() if (place := place_of(hook))}
+        if len(set(places.values())) > 1:
+            listed = "; ".join(f"{hook} reads {place}" for hook, place in places.items())
+            raise ValueError(
+                f"hook: expected the same part of a block for every model, found {listed}; features of different parts "
+                "are compared in Python, with collect(...) and match(...)"
+            )
         apart = [hook for hook in self.hook.values() if not in_residual_stream(hook)]
         if self.models.one_basis and apart and len(set(self.hook.values())) > 1:
             raise ValueError(
