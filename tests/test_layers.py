@@ -15,7 +15,7 @@ import universality
 PACKAGE = Path(universality.__file__).parent
 LAYERS = (
     ("arrays", "compiled", "config_errors", "errors", "locks", "notebook_card", "progress", "unique_yaml"),
-    ("checked_settings", "obstacles"),
+    ("checked_settings", "extras", "obstacles", "shipped_configs"),
     ("files",),
     ("archive", "checked_json", "hooks", "hub"),
     ("corpus",),
