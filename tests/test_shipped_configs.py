@@ -44,5 +44,5 @@ def test_the_nearest_name_is_given(given: str, tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_name_far_from_all_lists_them() -> None:
-    with pytest.raises(ConfigError, match=r"^mine: neither a file nor a shipped configuration; shipped are base_in"):
-        find_config(Path("mine"))
+    with pytest.raises(ConfigError, match=r"^xyz: neither a file nor a shipped configuration; shipped are base_in"):
+        find_config(Path("xyz"))

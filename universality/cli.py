@@ -246,6 +246,21 @@ def info(
         typer.echo(line)
 
 
+@app.command()
+def doctor() -> None:
+    """Print versions, devices, memory, disk, whether the hub answers, and what is missing for which feature.
+
+    Exits with 1 if something that a plain study needs is broken; its line begins with an exclamation mark.
+    """
+    from universality.pipeline.doctor import examine, report
+
+    findings = []
+    for line in report(finding for finding in examine(Path()) if findings.append(finding) is None):
+        typer.echo(line)
+    if any(finding.broken for finding in findings):
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command line; an expected error becomes one message and exit code 2.
 

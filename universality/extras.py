@@ -41,19 +41,19 @@ class Extra:
 EXTRAS = (
     Extra(
         "train",
-        {"torch": "torch", "transformer_lens": "transformer-lens"},
-        "running and training models and SAEs, cost estimates (needs hub too, and installs it)",
+        {"torch": "torch", "transformer_lens": "transformer-lens", "transformers": "transformers"},
+        "running and training models and SAEs, cost estimates",
     ),
     Extra(
         "hub",
         {"huggingface_hub": "huggingface-hub", "tokenizers": "tokenizers"},
-        "tokenizers (the text of tokens in a run's exports), names on the Hugging Face hub",
+        "tokenizers, names on the Hugging Face hub",
     ),
     Extra("report", {"jinja2": "jinja2", "matplotlib": "matplotlib"}, "figures and the HTML report"),
     Extra("parquet", {"pyarrow": "pyarrow"}, "Parquet files, as text and as results"),
 )
 """All extras but ``all``, which joins these. `pyproject.toml` declares the same libraries, with their versions."""
-_EXTRA_OF = {library: extra.name for extra in EXTRAS for library in extra.libraries} | {"transformers": "train"}
+_EXTRA_OF = {library: extra.name for extra in EXTRAS for library in extra.libraries}
 
 
 def install_command(extras: Iterable[str]) -> str:
