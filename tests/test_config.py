@@ -86,7 +86,8 @@ def test_a_value_is_no_section(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("- a", "expected a mapping"), ("a: [", "cannot be read as YAML"), (None, "no such file")]
+    ("text", "message"),
+    [("- a", "expected a mapping"), ("a: [", "cannot be read as YAML"), (None, "neither a file nor a shipped")],
 )
 def test_bad_files(tmp_path: Path, text: str | None, message: str) -> None:
     path = tmp_path / "c.yaml"

@@ -3,8 +3,9 @@
 The public names are imported when first used, so that opening a store and matching from it needs no torch.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from universality.extras import import_name
 
 if TYPE_CHECKING:
     from universality.errors import UniversalityError
@@ -58,9 +59,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'universality' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    return import_name(__name__, name, _HOME)
 
 
 def __dir__() -> list[str]:

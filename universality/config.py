@@ -27,6 +27,7 @@ from universality.hooks import in_residual_stream, place_of
 from universality.hub import expand
 from universality.models.model_settings import ModelArchitecture, ModelSeeds, ModelTraining
 from universality.sae.training.spec import NormalisationName, SAESpec
+from universality.shipped_configs import find_config
 from universality.statistics.null_settings import NullSettings
 from universality.unique_yaml import load_yaml
 
@@ -436,27 +437,23 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     Parameters
     ----------
     path
-        The YAML file.
+        The YAML file, or the name of a shipped configuration, such as ``quickstart``.
     overrides
         ``KEY=VALUE`` with dots between sections and YAML values: ``saes.k=16``, ``saes.widths=[64,128]``.
 
     Raises
     ------
     ConfigError
-        If the file is missing or not YAML, a key is unknown (the message names the nearest known one), or a value
-        is out of range.
+        If the file is missing and the name is none of the shipped ones, it is not YAML, a key is unknown (the message
+        names the nearest known one), or a value is out of range.
     """
-    path = as_path(path)
+    path = find_config(as_path(path))
     if path.is_dir():
         inside = path / "config.yaml"
         example = f", such as {inside}" if inside.is_file() else ""
         raise ConfigError(f"{path}: a folder; expected a YAML file{example}")
     try:
         values = load_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such file; the repository has examples in configs/, quickstart.yaml among them"
-        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
     if not isinstance(values, dict):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from universality.corpus import read_passages, read_source
-from universality.errors import CorpusError
+from universality.errors import CorpusError, MissingExtraError
 
 
 @pytest.mark.parametrize(("name", "opener"), [("a.jsonl", open), ("a.jsonl.gz", gzip.open), ("a.jsonl.xz", lzma.open)])
@@ -82,7 +82,7 @@ def test_parquet_with_and_without_its_library(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(CorpusError, match=r"a\.parquet: cannot be read as Parquet"):
         read_passages(path)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(CorpusError, match=r"Parquet needs pyarrow; pip install 'universality\[parquet\]'"):
+    with pytest.raises(MissingExtraError, match=r"Parquet needs pyarrow, .* run pip install 'universality\[parquet\]'"):
         read_passages(path)
 
 

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from universality.corpus.folders import shown
 from universality.errors import CorpusError
+from universality.extras import naming_extra
 
 _OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 _FORMATS = {
@@ -229,13 +230,9 @@ def _csv(path: Path) -> Iterator[Record]:
 
 
 def _parquet(path: Path) -> Iterator[Record]:
-    try:
+    with naming_extra(f"{shown(path)}: Parquet"):
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise CorpusError(
-            f"{shown(path)}: Parquet needs pyarrow; pip install 'universality[parquet]', or save it as JSON lines"
-        ) from None
     try:
         with ParquetFile(path) as file:
             names = file.schema_arrow.names

@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from torch import Tensor
+
+from universality.extras import naming_extra
+
+with naming_extra("the collection of features"):
+    import torch
+    from torch import Tensor
 
 from universality.activations import Site, rows_of
 from universality.corpus.blocks import TokenBlocks

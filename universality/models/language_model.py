@@ -20,12 +20,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor
-from transformer_lens.config import TransformerBridgeConfig
-from transformer_lens.model_bridge import TransformerBridge
+from universality.extras import naming_extra
+
+with naming_extra("a language model"):
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file, save
+    from torch import Tensor
+    from transformer_lens.config import TransformerBridgeConfig
+    from transformer_lens.model_bridge import TransformerBridge
 
 from universality.errors import ModelError
 from universality.files import as_path, write_bytes

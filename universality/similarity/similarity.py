@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.errors import UniversalityError
+from universality.extras import check_installed
 from universality.similarity.engine.block_source import DEFAULT_BUDGET, Best, BlockSource, TopK
 from universality.similarity.engine.factors import dense_source, factor_source
 from universality.similarity.engine.group_sums import GroupMoments
@@ -406,9 +407,12 @@ class Similarity:
         ------
         UniversalityError
             When the measure cannot be computed there, or its stores do not fit into the memory budget.
+        MissingExtraError
+            When torch is not installed.
         """
         from universality.similarity.engine.device_blocks import DeviceSource
 
+        check_installed(f"computation on {device!r}", ["torch"])
         return Similarity(DeviceSource.of(self._source, device))
 
     @overload
