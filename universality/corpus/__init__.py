@@ -4,6 +4,7 @@ from universality.corpus.blocks import TokenBlocks, cut_blocks
 from universality.corpus.common_text import CommonText, common_blocks
 from universality.corpus.corpus import Corpus, build_common, build_corpus, build_from_arrays
 from universality.corpus.documents import DocumentTable
+from universality.corpus.layout import TextLayout
 from universality.corpus.passage import Passage
 from universality.corpus.passages import Reading, read_passages, read_source
 from universality.corpus.splits import split_documents
@@ -16,6 +17,7 @@ __all__ = [
     "DocumentTable",
     "Passage",
     "Reading",
+    "TextLayout",
     "TokenBlocks",
     "Tokenizer",
     "build_common",
