@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 
 from universality.checked_settings import EXACT, Count, Natural, Share, ShareBelowOne, texts_of
 from universality.config_errors import explain
+from universality.corpus.layout import Cut, TextLayout
 from universality.errors import ConfigError
 from universality.family.edge_rule import FamilySettings
 from universality.files import as_path, expand_home
@@ -68,6 +69,9 @@ def _of_spec(name: str) -> Any:
     return Field(default, description=field.description, **limits)
 
 
+_LAYOUT = texts_of(TextLayout)
+
+
 class CorpusConfig(_Section):
     """Text that every model of the study reads, and how it is cut into blocks and splits."""
 
@@ -93,6 +97,33 @@ class CorpusConfig(_Section):
     """Seed for splitting the documents."""
     max_documents: int | None = Field(None, ge=1)
     """Read at most this many documents, for a quick trial."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Read documents until they hold this many tokens; the last one is kept whole. Tokens are those of the study's
+    tokenizer (of several, the one that gives most), or four bytes each if it is yet to be trained."""
+    columns: dict[Literal["text", "kind", "group", "id"], str] = Field({}, description=_LAYOUT["columns"])
+    cut: Cut = Field("auto", description=_LAYOUT["cut"])
+    separator: str | None = Field(None, description=_LAYOUT["separator"])
+    heading: str | None = Field(None, description=_LAYOUT["heading"])
+
+    @property
+    def layout(self) -> TextLayout:
+        """Names of columns, and where a text file is cut."""
+        columns = {str(field): column for field, column in self.columns.items()}
+        return TextLayout(columns, self.cut, self.separator, self.heading)
+
+    @property
+    def token_ids(self) -> str | None:
+        """The ``.npy`` of token ids, if that is the source."""
+        return self.source if isinstance(self.source, str) and self.source.endswith(".npy") else None
+
+    @model_validator(mode="after")
+    def _laid_out(self) -> Self:
+        layout = self.layout  # raises where its settings contradict each other
+        settings = {**vars(layout), "max_tokens": self.max_tokens}
+        given = [name for name, value in settings.items() if value != type(self).model_fields[name].default]
+        if self.token_ids and given:
+            raise ValueError(f"{', '.join(given)}: for text only, but source is a .npy of token ids; leave it out")
+        return self
 
     @field_validator("source", "tokenizer")
     @classmethod
@@ -410,7 +441,7 @@ class Config(_Section):
     def _every_tokenizer_has_text(self) -> Self:
         if not self.models.tokenizers:
             return self
-        if isinstance(self.corpus.source, str) and self.corpus.source.endswith(".npy"):
+        if self.corpus.token_ids:
             raise ValueError("models.tokenizers need text, but corpus.source is a .npy of token ids")
         if any(self.models.tokenizer_of(name, self.corpus.tokenizer) == "train" for name in self.models.names):
             raise ValueError(

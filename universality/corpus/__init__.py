@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from universality.corpus.common_text import CommonText, common_blocks
     from universality.corpus.corpus import Corpus, build_common, build_corpus, build_from_arrays
     from universality.corpus.documents import DocumentTable
+    from universality.corpus.layout import TextLayout
     from universality.corpus.passage import Passage
     from universality.corpus.passages import Reading, read_passages, read_source
     from universality.corpus.splits import split_documents
@@ -25,6 +26,7 @@ _HOME = {
     "Passage": "universality.corpus.passage",
     "Reading": "universality.corpus.passages",
     "TokenBlocks": "universality.corpus.blocks",
+    "TextLayout": "universality.corpus.layout",
     "Tokenizer": "universality.corpus.tokenizer",
     "build_common": "universality.corpus.corpus",
     "build_corpus": "universality.corpus.corpus",
@@ -45,6 +47,7 @@ __all__ = [
     "DocumentTable",
     "Passage",
     "Reading",
+    "TextLayout",
     "TokenBlocks",
     "Tokenizer",
     "build_common",

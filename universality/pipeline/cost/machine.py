@@ -17,7 +17,7 @@ import numpy as np
 from universality.config import Config
 from universality.corpus.blocks import TokenBlocks
 from universality.corpus.documents import DocumentTable
-from universality.corpus.passages import read_passages
+from universality.corpus.passages import read_source
 from universality.corpus.splits import TRAIN, split_documents
 from universality.corpus.tokenizer import load_tokenizer
 from universality.errors import ConfigError, UniversalityError
@@ -88,15 +88,16 @@ def on_gpu(here: Rates, gpu: str) -> Rates:
 def count_text(config: Config) -> Text:
     """Count the tokens of a corpus from its true splits and a tokenised sample of its documents."""
     c = config.corpus
-    if isinstance(c.source, str) and c.source.endswith(".npy"):
-        n = int(np.load(c.source, mmap_mode="r", allow_pickle=False).size)
+    if c.token_ids:
+        n = int(np.load(c.token_ids, mmap_mode="r", allow_pickle=False).size)
         return Text(round(n * (1 - c.held_out)), round(n * c.held_out), c.d_vocab, "tokens counted")
-    passages = read_passages(c.source, c.max_documents)
+    tokenizer, note = _tokenizer_at_hand(c.tokenizer)
+    reading = read_source(c.source, c.max_documents, c.layout, max_tokens=c.max_tokens, tokenizers=[tokenizer])
+    passages = reading.passages
     splits = split_documents(
         [p.kind for p in passages], [p.group for p in passages], [p.id for p in passages], c.held_out, c.split_seed
     ).split
     sample = [passages[i].text for i in np.linspace(0, len(passages) - 1, min(_SAMPLE, len(passages))).astype(int)]
-    tokenizer, note = _tokenizer_at_hand(c.tokenizer)
     if config.models.tokenizers:
         note += "; models read with tokenizers of their own, whose tokens are taken to be as many"
     tokens_a_character = sum(map(len, tokenizer.encode(sample))) / sum(map(len, sample))
