@@ -18,6 +18,7 @@ from universality.features.collection import collect
 from universality.matching import Match
 from universality.models.language_model import load_model
 from universality.pipeline import RunFolder, run
+from universality.pipeline.cost.machine import count_text
 from universality.pipeline.runner import run_controls
 from universality.sae import SAE
 from universality.statistics import Calibration
@@ -56,6 +57,17 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return RunFolder(run(study(tokenizer), tmp_path_factory.mktemp("run")))
+
+
+def test_the_plan_foretold_segments_and_own_tokens(tokenizer: Path, finished: RunFolder) -> None:
+    text = count_text(study(tokenizer))
+    made = json.loads(finished.corpus_summary.read_text())
+    assert text.train == pytest.approx(made["tokens"]["train"], rel=0.1)
+    segments = sum(made["tokens"].values())
+    for name, n in made["own_tokens"].items():
+        assert text.own[name] == pytest.approx(n / segments, rel=0.02)
+    assert text.own["B"] > text.own["A"] > 1
+    assert "holds" in text.note
 
 
 def test_both_stores_have_a_row_for_each_segment(finished: RunFolder) -> None:
