@@ -667,11 +667,11 @@ class FeatureStore:
             "firings a token": self.n_stored / max(1, self.n_tokens),
             "model": model.get("name") if isinstance(model, dict) else None,
             "site": provenance.get("site"),
-            "SAE": sae.get("hash") if isinstance(sae, dict) else None,
+            "SAE": str(sae.get("hash"))[:12] if isinstance(sae, dict) else None,
             "contents": self.content_hash()[:12],
         }
         densities = np.log10(moments.density[self.alive])
-        return card(self.path.name, numbers, histogram(densities, "share of tokens on which a feature fires, log10"))
+        return card(self.path.name, numbers, histogram(densities, "firing density, log10"))
 
     def _span(self, group: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         n_minor = self.n_features if group == "by_token" else self.n_tokens
