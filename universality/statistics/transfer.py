@@ -55,7 +55,7 @@ class Transfer:
     null_explained_variance: tuple[float, ...]
     """``explained_variance`` with maps that were fitted on re-paired tokens; empty where nothing is fitted."""
     null_loss_recovered: tuple[float, ...]
-    """Loss recovered over mean with the same maps."""
+    """``loss.over_zero`` with the same maps."""
     n_fitted: int
     """Tokens of the choosing half that the map was fitted on."""
     n_scored: int
@@ -192,7 +192,7 @@ def _through(
         spaces=found.explained_variance(scored[1], scored[0]),
         loss=recovered[0],
         null_explained_variance=tuple(explained[1:]),
-        null_loss_recovered=tuple(each.over_mean for each in recovered[1:]),
+        null_loss_recovered=tuple(each.over_zero for each in recovered[1:]),
         n_fitted=found.n_tokens,
         n_scored=len(scored[1]),
     )
