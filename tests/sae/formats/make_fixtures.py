@@ -8,12 +8,14 @@ in an environment of the tool's own, where TOOL and its packages are
 - ``dictionary_learning``: dictionary-learning 0.1.0
 - ``sparsify``: eai-sparsify 1.3.3
 - ``llamascopium``: llamascopium 2.0.0b34
+- ``circuit_tracer``: circuit-tracer 0.5.0 (``pip install --no-deps``) beside sae-lens
 - ``published``: NumPy and torch alone. Gemma Scope's arrays and OpenAI's state dicts have no library on the package
   index: their files are laid out as published, and the codes are the published equations in float64.
 
 all with torch 2.13.0. ``data/NAME/`` is what the library saves, or one file; ``data/NAME.npz`` holds the activations
-``x`` [n_tokens, d_in], the library's ``codes`` [n_tokens, d_sae], and a ``note`` of what made them. Every weight is
-random, biases, thresholds and the norms of decoder rows too, so that nothing that a reader leaves out goes unseen.
+``x`` [n_tokens, d_in], the library's ``codes`` [n_tokens, d_sae], and a ``note`` of what made them; of transcoders also
+the library's ``output`` [n_tokens, d_out]. Every weight is random, biases, thresholds and the norms
+of decoder rows too, so that nothing that a reader leaves out goes unseen.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ import torch
 
 DATA = Path(__file__).parent / "data"
 D_IN, D_SAE, K, N_TOKENS = 12, 32, 5, 20
+D_OUT = 10
+"""Width that transcoders write, where the tool allows another than d_in."""
 
 
 def activations() -> torch.Tensor:
@@ -46,14 +50,15 @@ def scramble(module: torch.nn.Module) -> None:
             parameter.copy_(0.4 * torch.randn(parameter.shape, generator=generator))
 
 
-def keep(name: str, codes: Any, package: str) -> None:
+def keep(name: str, codes: Any, package: str, output: Any = None) -> None:
     """The activations and what the library made of them."""
     codes = torch.as_tensor(codes).detach().float().numpy()
+    further = {} if output is None else {"output": torch.as_tensor(output).detach().float().numpy()}
     assert (codes > 0).any(axis=1).all()
     assert (codes == 0).any(axis=1).all()
     version = f"{package} {importlib.metadata.version(package)}" if package else "laid out as published"
     note = f"{version}; torch {torch.__version__}"
-    np.savez(DATA / f"{name}.npz", x=activations().numpy(), codes=codes, note=np.array(note))
+    np.savez(DATA / f"{name}.npz", x=activations().numpy(), codes=codes, note=np.array(note), **further)
 
 
 def saelens() -> None:
@@ -71,7 +76,6 @@ def saelens() -> None:
         "jumprelu": {"architecture": "jumprelu", "normalize_activations": "expected_average_only_in"},
         "jumprelu_layer_norm": {"architecture": "jumprelu", "normalize_activations": "layer_norm"},
         "gated": {"architecture": "gated"},
-        "transcoder": {"architecture": "transcoder", "d_out": D_IN, "apply_b_dec_to_input": False},
         "hook_z": {"architecture": "standard", "reshape_activations": "hook_z"},
     }
     for name, settings in cases.items():
@@ -79,8 +83,9 @@ def saelens() -> None:
         sae = SAE.from_dict({**common, **settings, "metadata": metadata})
         scramble(sae)
         sae.save_model(DATA / f"saelens_{name}")
-        if name not in ("gated", "transcoder", "hook_z"):
+        if name not in ("gated", "hook_z"):
             keep(f"saelens_{name}", sae.encode(activations()), "sae-lens")
+    _saelens_transcoders(common)
     trained = BatchTopKTrainingSAE(BatchTopKTrainingSAEConfig(d_in=D_IN, d_sae=D_SAE, k=K))
     scramble(trained)
     trained.topk_threshold.fill_(0.7)
@@ -98,6 +103,25 @@ def saelens() -> None:
     sae.save_model(folder)
     (folder / "cfg.json").write_text(json.dumps(flat))
     keep("saelens_before_6", SAE.load_from_disk(folder).encode(activations()), "sae-lens")
+
+
+def _saelens_transcoders(common: dict[str, Any]) -> None:
+    from sae_lens import SAE
+
+    metadata = {"hook_name": "blocks.3.mlp.hook_in", "hook_name_out": "blocks.3.hook_mlp_out"}
+    for name, settings in {
+        "transcoder": {"d_out": D_OUT},
+        "skip_transcoder": {"d_out": D_OUT, "normalize_activations": "layer_norm"},
+        "jumprelu_transcoder": {"d_out": D_IN},
+        "jumprelu_skip_transcoder": {"d_out": D_OUT},
+    }.items():
+        folder = DATA / f"saelens_{name}"
+        given = {**common, "apply_b_dec_to_input": False, **settings, "architecture": name, "metadata": metadata}
+        transcoder = SAE.from_dict(given)
+        scramble(transcoder)
+        transcoder.save_model(folder)
+        again = SAE.load_from_disk(folder)
+        keep(folder.name, again.encode(activations()), "sae-lens", again(activations()))
 
 
 def dictionary_learning() -> None:
@@ -141,15 +165,19 @@ def sparsify() -> None:
 
     for name, settings in {
         "topk": {"normalize_decoder": True},
-        "skip_transcoder": {"transcode": True, "skip_connection": True},
+        "transcoder/layers.3.mlp": {"transcode": True},
+        "skip_transcoder/layers.3.mlp": {"transcode": True, "skip_connection": True},
         "groupmax": {"activation": "groupmax", "k": 4},
     }.items():
         sae = SparseCoder(D_IN, SparseCoderConfig(**{"num_latents": D_SAE, "k": K, **settings}))
         scramble(sae)
         sae.save_to_disk(DATA / f"sparsify_{name}")
-        if name == "topk":
-            values, indices, _ = SparseCoder.load_from_disk(DATA / "sparsify_topk").encode(activations())
-            keep("sparsify_topk", torch.zeros(N_TOKENS, D_SAE).scatter(1, indices, values), "eai-sparsify")
+        if name != "groupmax":
+            again = SparseCoder.load_from_disk(DATA / f"sparsify_{name}")
+            values, indices, _ = again.encode(activations())
+            output = again(activations(), activations()).sae_out if "transcoder" in name else None
+            codes = torch.zeros(N_TOKENS, D_SAE).scatter(1, indices, values)
+            keep(f"sparsify_{name.split('/')[0]}", codes, "eai-sparsify", output)
 
 
 def llamascopium() -> None:
@@ -184,6 +212,61 @@ def llamascopium() -> None:
         codes = again.encode(batch)
         codes = codes / (math.sqrt(D_IN) / 4.5 if config.norm_activation == "dataset-wise" else 1)
         keep(f"llamascopium_{name}", codes * sae.decoder_norm() if name == "topk" else codes, "llamascopium")
+
+    _llamascopium_transcoders()
+
+
+def _llamascopium_transcoders() -> None:
+    """Scaled, encoded, decoded and scaled back as the library does; the two hooks have norms of their own."""
+    from llamascopium.models.sae import SAEConfig, SparseAutoEncoder
+
+    into, out = "blocks.3.ln2.hook_normalized", "blocks.3.hook_mlp_out"
+    for act_fn in ("jumprelu", "topk"):
+        config = SAEConfig(
+            hook_point_in=into, hook_point_out=out, d_model=D_IN, expansion_factor=D_SAE / D_IN, top_k=K, act_fn=act_fn
+        )
+        sae = SparseAutoEncoder(config)
+        scramble(sae)
+        sae.set_dataset_average_activation_norm({into: 4.5, out: 2.25})
+        folder = DATA / f"llamascopium_{act_fn}_transcoder"
+        folder.mkdir(parents=True, exist_ok=True)
+        sae.save_pretrained(folder)
+        config.save_hyperparameters(folder)
+        again = SparseAutoEncoder.from_local(str(folder))
+        codes = again.encode(again.normalize_activations({into: activations()})[into])
+        output = again.decode(codes) / again.compute_norm_factor(activations(), hook_point=out)
+        codes = codes / (math.sqrt(D_IN) / 4.5)
+        if act_fn == "topk":  # decoder rows in the activations' own units get unit norm
+            codes = codes * again.decoder_norm() * 2.25 / 4.5
+        keep(folder.name, codes, "llamascopium", output)
+
+
+def circuit_tracer() -> None:
+    """`to_safetensors` of circuit-tracer's per-layer transcoders; config.yaml as its repositories have it."""
+    from circuit_tracer.transcoder.activation_functions import JumpReLU
+    from circuit_tracer.transcoder.single_layer_transcoder import (
+        SingleLayerTranscoder,
+        TranscoderSet,
+        load_relu_transcoder,
+    )
+
+    for name, activation, skip in (
+        ("relu", torch.nn.functional.relu, False),
+        ("jumprelu_skip", JumpReLU(torch.zeros(D_SAE)), True),
+    ):
+        transcoder = SingleLayerTranscoder(D_IN, D_SAE, activation, 0, skip, dtype=torch.float32)
+        scramble(transcoder)
+        if skip:
+            with torch.no_grad():
+                transcoder.activation_function.threshold.abs_()
+        hooks = {"feature_input_hook": "mlp.hook_in", "feature_output_hook": "hook_mlp_out"}
+        folder = DATA / f"circuit_tracer_{name}"
+        TranscoderSet({0: transcoder}, **hooks).to_safetensors(str(folder))
+        config = {"model_name": "Qwen/Qwen3-0.6B", "model_kind": "transcoder_set", **hooks}
+        (folder / "config.yaml").write_text("".join(f"{key}: {value}\n" for key, value in config.items()))
+        path = str(folder / "layer_0.safetensors")
+        again = load_relu_transcoder(path, 0, torch.device("cpu"), lazy_encoder=False, lazy_decoder=False)
+        keep(folder.name, again.encode(activations()), "circuit-tracer", again(activations()))
 
 
 def published() -> None:
@@ -221,7 +304,7 @@ def published() -> None:
 
 
 TOOLS: dict[str, Callable[[], None]] = {
-    tool.__name__: tool for tool in (saelens, dictionary_learning, sparsify, llamascopium, published)
+    tool.__name__: tool for tool in (saelens, dictionary_learning, sparsify, llamascopium, circuit_tracer, published)
 }
 
 if __name__ == "__main__":

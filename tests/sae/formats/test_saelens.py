@@ -37,7 +37,6 @@ def test_encodes_as_the_library_that_wrote_it(name: str) -> None:
     ("name", "message"),
     [
         ("saelens_gated", "architecture 'gated' cannot be read: its gates and magnitudes have biases"),
-        ("saelens_transcoder", "architecture 'transcoder' cannot be read: it reads one site and writes to another"),
         ("saelens_hook_z", "reshape_activations is 'hook_z'; only SAEs with 'none' can be read"),
     ],
 )
@@ -50,6 +49,10 @@ def test_what_cannot_be_held_is_refused_by_name(name: str, message: str) -> None
     ("name", "changes", "message"),
     [
         ("saelens_standard", {"architecture": "matching_pursuit"}, "it encodes step by step"),
+        ("saelens_transcoder", {"normalize_activations": "expected_average_only_in"}, "scale of its output is not rec"),
+        ("saelens_transcoder", {"architecture": "gated_transcoder"}, "architecture 'gated' cannot be read"),
+        ("saelens_transcoder", {"d_out": None}, "d_out: missing|lacks d_out|d_out"),
+        ("saelens_transcoder", {"apply_b_dec_to_input": True}, "apply_b_dec_to_input of a transcoder must be false"),
         ("saelens_before_6", {"activation_fn_str": "tanh-relu"}, "activation function 'tanh-relu'; known"),
         ("saelens_before_6", {"hook_point": "blocks.1.attn.hook_z"}, "reshape_activations is 'hook_z'"),
     ],

@@ -46,7 +46,8 @@ def test_files_of_the_real_libraries_tell_their_hook(path: str, hook: str | None
         ({"hook_name": "model.layers.0.mlp"}, "blocks.0.hook_mlp_out"),
         ({"hf_hook_point_in": "model.layers.1.output"}, "blocks.1.hook_resid_post"),
         ({"hook_name": "model.layers.1.input"}, "blocks.1.hook_resid_pre"),
-        ({"hook_name": "model.layers.1.mlp.input"}, None),
+        ({"hook_name": "model.layers.1.mlp.input"}, "blocks.1.mlp.hook_in"),
+        ({"hook_name": "model.layers.1.self_attn.input"}, None),
         ({"hookpoint": "transformer.h.3.mlp.act"}, "blocks.3.mlp.hook_post"),
         ({"hookpoint": "model.layers.3.mlp.act_fn"}, None),  # behind it a gate is still to come
         ({"hookpoint": "layers.3.self_attn.o_proj"}, None),

@@ -11,6 +11,7 @@ from types import ModuleType
 
 from universality.errors import FormatError
 from universality.sae.formats import (
+    circuit_tracer,
     dictionary_learning,
     gemma_scope,
     llamascopium,
@@ -31,6 +32,7 @@ FORMATS: tuple[ModuleType, ...] = (
     llamascopium,
     gemma_scope,
     openai,
+    circuit_tracer,
     unsupported,
 )
 """The first that recognises a source reads it."""

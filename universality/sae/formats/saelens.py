@@ -2,6 +2,8 @@
 
     W_enc [d_in, d_sae]    b_enc [d_sae]    W_dec [d_sae, d_in]    b_dec [d_in]    jumprelu: threshold [d_sae]
 
+Of transcoders W_dec is [d_sae, d_out] and b_dec [d_out]; skip transcoders add x W_skipᵀ, W_skip [d_out, d_in].
+
 Before 6.0 the configuration was flat, with ``hook_point`` or ``hook_name`` beside the shapes and ``activation_fn_str``
 for the architecture. BatchTopK is saved as JumpReLU. With ``rescale_acts_by_decoder_norm`` features are selected, and
 their activations given, as if decoder rows had unit norm; the norms are folded in here. With
@@ -12,6 +14,7 @@ over the training data). The library leaves the scaling to its caller. So does t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,12 +39,16 @@ _REFUSED = {
     "abstopk": "its activations may be negative",
     "matching_pursuit": "it encodes step by step",
     "temporal": "it encodes a token from those before",
-    "transcoder": "it reads one site and writes to another",
 }
+_TRANSCODER = re.compile(r"((?P<inner>(?!skip_)[a-z]+)_)?(?P<skip>skip_)?transcoder")
+"""Names of transcoders: ``transcoder``, ``skip_transcoder``, ``jumprelu_transcoder``, ``jumprelu_skip_transcoder``."""
 _NORMALISED = {"none": "none", "expected_average_only_in": "none"} | {
     name: name for name in ("layer_norm", "constant_norm_rescale")
 }
-_OLD_KEYS = ("hook_name", "hook_point", "hook_head_index", "model_name", "dataset_path", "context_size", "prepend_bos")
+_OLD_KEYS = (
+    *("hook_name", "hook_name_out", "hook_point", "hook_head_index"),
+    *("model_name", "dataset_path", "context_size", "prepend_bos"),
+)
 
 
 def recognise(source: Source) -> bool:
@@ -61,12 +68,17 @@ def read(source: Source, registered: str | None = None) -> Fields:
     config.require("d_in", "d_sae")
     d_in, d_sae = config.integer("d_in"), config.integer("d_sae")
     architecture = registered or _architecture(config)
-    for section in (config, config.section("metadata")):
-        refuse_transcoder(section.values, section.where)
+    transcoder = _TRANSCODER.fullmatch(config.text("architecture", "standard"))
+    d_out = _check_transcoder(config) if transcoder else d_in
+    if not transcoder:
+        for section in (config, config.section("metadata")):
+            refuse_transcoder(section.values, section.where)
     _check_reshape(config)
     shapes: dict[str, tuple[int, ...]] = {
-        "W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,),
+        "W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d_out), "b_dec": (d_out,),
     }  # fmt: skip
+    if transcoder and transcoder["skip"]:
+        shapes["W_skip"] = (d_out, d_in)
     path = source / WEIGHTS
     tensors = read_safetensors(path)
     parameters: dict[str, Tensor] = {}
@@ -82,16 +94,35 @@ def read(source: Source, registered: str | None = None) -> Fields:
         **tensors,
         "architecture": architecture,
         "k": _k(config) if architecture == "topk" else None,
-        "apply_b_dec_to_input": config.flag("apply_b_dec_to_input", True),
+        "apply_b_dec_to_input": config.flag("apply_b_dec_to_input", not transcoder),
         "normalize_activations": _normalisation(config),
         "metadata": _metadata(config),
         "parameters": parameters,
+        "transcoder": bool(transcoder),
     }
+    if "W_skip" in shapes:
+        fields["W_skip"] = fields["W_skip"].T
     if "threshold" in fields:
         fields["threshold"] = threshold_by_feature(fields["threshold"], d_sae)
     if config.flag("rescale_acts_by_decoder_norm", False):
         fields = fold_decoder_norm(fields)
     return _with_known_scale(fields, source / SCALER)
+
+
+def transcoder_name(architecture: str, skip: bool) -> str:
+    """Name of a transcoder with the activation function of an architecture that SAELens has (``standard``: none)."""
+    inner = "" if architecture == "standard" else f"{architecture}_"
+    return f"{inner}{'skip_' if skip else ''}transcoder"
+
+
+def _check_transcoder(config: Settings) -> int:
+    """Check what an `SAE` can hold of a transcoder; return d_out."""
+    if awaits_scale(config.values):
+        raise FormatError(
+            f"{config.where}: normalize_activations is {config.values['normalize_activations']!r}: a transcoder whose "
+            "input is scaled cannot be read, since the scale of its output is not recorded"
+        )
+    return config.integer("d_out")
 
 
 def _with_known_scale(fields: Fields, path: Path) -> Fields:
@@ -117,6 +148,8 @@ def with_scale(metadata: Mapping[str, Any], factor: float, **measured: Any) -> d
 
 def _architecture(config: Settings) -> str:
     name = config.text("architecture", "standard")
+    if transcoder := _TRANSCODER.fullmatch(name):
+        name = transcoder["inner"] or "standard"
     if name in ("standard", "relu"):
         activation = config.text("activation_fn_str", config.text("activation_fn", "relu"))
         if activation not in ("relu", "topk"):
