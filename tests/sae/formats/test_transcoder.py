@@ -32,6 +32,16 @@ WRITTEN_BY_ITS_LIBRARY = {
         12,
         ("blocks.0.mlp.hook_in", "blocks.0.hook_mlp_out"),
     ),
+    "gemma_scope_2_transcoder/gemma-scope-2-270m-pt/transcoder_all/layer_9_width_16k_l0_small": (
+        "jumprelu",
+        12,
+        ("blocks.9.mlp.hook_in", "blocks.9.hook_mlp_out"),
+    ),
+    "gemma_scope_2_skip_transcoder/gemma-scope-2-270m-pt/transcoder_all/layer_9_width_16k_l0_small_affine": (
+        "jumprelu",
+        12,
+        ("blocks.9.mlp.hook_in", "blocks.9.hook_mlp_out"),
+    ),
     "llamascopium_jumprelu_transcoder": ("jumprelu", 12, ("blocks.3.ln2.hook_normalized", "blocks.3.hook_mlp_out")),
     "llamascopium_topk_transcoder": ("topk", 12, ("blocks.3.ln2.hook_normalized", "blocks.3.hook_mlp_out")),
 }
@@ -42,7 +52,7 @@ SKIP = "saelens_jumprelu_skip_transcoder"
 def test_encodes_and_decodes_as_the_library_that_wrote_it(path: str) -> None:
     architecture, d_out, hooks = WRITTEN_BY_ITS_LIBRARY[path]
     written, transcoder = np.load(DATA / f"{path.split('/', maxsplit=1)[0]}.npz"), SAE.load(DATA / path)
-    x, output = torch.from_numpy(written["x"]), written["output"]
+    x, output = torch.from_numpy(written["x"]), written["out"]
     assert (transcoder.architecture, transcoder.d_in, transcoder.d_sae, transcoder.d_out) == (
         architecture,
         12,

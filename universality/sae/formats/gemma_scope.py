@@ -3,15 +3,15 @@
     W_enc [d_in, d_sae]    b_enc [d_sae]    W_dec [d_sae, d_in]    b_dec [d_in]    threshold [d_sae]
 
 The decoder's bias is not subtracted before encoding. Transcoders of Gemma Scope have the same files; only the name of
-their repository distinguishes them, and that of a folder their layer. They read what the norm before the MLP gives
-without its gain, and reconstruct what the MLP adds to the residual stream (its repository's README). The test is
-``tests/sae/formats/test_gemma_scope.py``.
+their repository distinguishes them. They read what the norm before the MLP gives without its gain, and reconstruct what
+the MLP adds to the residual stream (its repository's README). Hooks follow from the names of repository and folder, as
+in SAELens: ``gemma-scope-2b-pt-res/layer_12/…``. The test is ``tests/sae/formats/test_gemma_scope.py``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 
@@ -23,6 +23,13 @@ from universality.sae.formats.transcoder import named_transcoder
 
 WEIGHTS = "params.npz"
 NAME = f"Gemma Scope ({WEIGHTS})"
+_HOOKS = {
+    "res": "hook_resid_post",
+    "mlp": "hook_mlp_out",
+    "att": "attn.hook_z",
+    "transcoders": "ln2.hook_normalized",
+}
+_PLACE = re.compile(r"(?:^|--|/)gemma-scope-(\w+-\w+)-(res|mlp|att|transcoders)/(?:.*/)?layer_(\d+)/")
 
 
 def recognise(source: Source) -> bool:
@@ -50,14 +57,16 @@ def read(source: Source) -> Fields:
         "threshold": threshold_by_feature(tensors["threshold"], d_sae),
         "architecture": "jumprelu",
         "apply_b_dec_to_input": False,
-        "metadata": {"file": "/".join(path.absolute().parts[-4:])} | (_hooks(folders) if transcoder else {}),
+        "metadata": {"file": "/".join(path.absolute().parts[-4:]), **_place(path)},
         "transcoder": transcoder,
     }
 
 
-def _hooks(folders: Iterable[str]) -> dict[str, str]:
-    """Hooks of a transcoder, from the folder of its layer."""
-    layer = next((match[1] for folder in folders if (match := re.fullmatch(r"layer_(\d+)", folder))), None)
-    if layer is None:
+def _place(path: Path) -> dict[str, str]:
+    """Model and hooks, from the folders' names; nothing if they were renamed."""
+    match = _PLACE.search("/".join(path.absolute().parts[-8:]))
+    if match is None:
         return {}
-    return {"hook": f"blocks.{layer}.ln2.hook_normalized", "hook_out": f"blocks.{layer}.hook_mlp_out"}
+    block = f"blocks.{match[3]}"
+    out = {"hook_name_out": f"{block}.hook_mlp_out"} if match[2] == "transcoders" else {}
+    return {"model_name": f"gemma-2-{match[1]}", "hook_name": f"{block}.{_HOOKS[match[2]]}", **out}
