@@ -6,6 +6,9 @@ from typing import Any
 
 _KEYS = ("hook_name", "hook_point", "hook_point_in", "hook", "hf_hook_point_in", "hookpoint")
 _OUTPUT_KEYS = ("hook_name_out", "hook_point_out", "hook_out", "hf_hook_point_out", "out_hook_point")
+# SAELens 6 writes the module beside hook_name; for Gemma Scope 2's transcoders only the module is the right place:
+# hook_mlp_in stands before the norm, and they read behind it.
+_SURER, _SURER_OUTPUT = "hf_hook_name", "hf_hook_name_out"
 _MODULE = re.compile(r"(?:.*\.)?(?:layers|h|blocks)\.(\d+)(?:\.(mlp|attention|attn|self_attn))?(?:\.(input|output))?")
 _BLOCK = r"(?:.*\.)?(?:layers|h)\.(\d+)\."
 _SITES = {
@@ -45,12 +48,13 @@ def stated_hook_out(metadata: Mapping[str, Any]) -> str | None:
 
 def stated_name_out(metadata: Mapping[str, Any]) -> str | None:
     """Name of the site at which a transcoder writes, as the file has it; None if it has none."""
-    return next((name for key in _OUTPUT_KEYS if isinstance(name := metadata.get(key), str) and name), None)
+    keys = (*_if_known(metadata, _SURER_OUTPUT), *_OUTPUT_KEYS)
+    return next((name for key in keys if isinstance(name := metadata.get(key), str) and name), None)
 
 
 def stated_name(metadata: Mapping[str, Any]) -> str | None:
     """Name of the site as the file has it; None if it has none."""
-    for key in _KEYS:
+    for key in (*_if_known(metadata, _SURER), *_KEYS):
         if isinstance(name := metadata.get(key), str) and name:
             # a hookpoint is the name of sparsify's folder, which may be called anything
             return name if key != "hookpoint" or "." in name else None
@@ -59,6 +63,11 @@ def stated_name(metadata: Mapping[str, Any]) -> str | None:
     if not (isinstance(name, str) and name):
         return None
     return f"{name} (input)" if metadata.get("io") == "in" else name
+
+
+def _if_known(metadata: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    name = metadata.get(key)
+    return (key,) if isinstance(name, str) and hook_of(name) is not None else ()
 
 
 def hook_of(name: str) -> str | None:
