@@ -52,9 +52,15 @@ def text_left_out(results: RunResults) -> list[tuple[str, str]]:
 
 
 def _hook(config: Config) -> str:
-    if isinstance(config.hook, str):
-        return config.hook
-    return "; ".join(f"{name} {hook}" for name, hook in config.hooks.items())
+    read = _by_model(config.hook, config.hooks)
+    if config.hook_out is None:
+        return read
+    written = _by_model(config.hook_out, config.hooks_out)
+    return f"transcoders: codes read at {read}; written at {written}"
+
+
+def _by_model(setting: str | dict[str, str], hooks: dict[str, str]) -> str:
+    return setting if isinstance(setting, str) else "; ".join(f"{name} {hook}" for name, hook in hooks.items())
 
 
 def _segments(results: RunResults) -> str:
