@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from universality import plot
     from universality.errors import UniversalityError
     from universality.family import Families, families
     from universality.features import FeatureStore
@@ -47,11 +48,14 @@ __all__ = [
     "families",
     "match",
     "match_many",
+    "plot",
     "run",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plot":
+        return importlib.import_module("universality.plot")
     if name not in _HOME:
         raise AttributeError(f"module 'universality' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)

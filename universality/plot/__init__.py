@@ -1,0 +1,23 @@
+"""Figures as functions that take matplotlib axes and return them, for notebooks and figures of your own.
+
+Each function draws into ``ax``, or into new axes without it, and reads only the features that it draws. The figures of
+a report are made of the same drawings. matplotlib is imported when one of them is first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from universality.plot.joint_activation import pair
+    from universality.plot.matrix import heatmap
+    from universality.plot.survival import ecdf
+
+_HOME = {"ecdf": "survival", "heatmap": "matrix", "pair": "joint_activation"}
+__all__ = ["ecdf", "heatmap", "pair"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
