@@ -122,7 +122,7 @@ def test_a_bad_item_is_named_and_nothing_is_written(tmp_path: Path, texts: Any, 
 def test_settings_that_cannot_work(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"a\.txt: expected a name that ends in \.jsonl"):
         write_texts(["a"], tmp_path / "a.txt")
-    with pytest.raises(CorpusError, match="columns: expected text, id, kind, group → the name .*, found 'body'"):
+    with pytest.raises(CorpusError, match=r"columns: expected text, id, kind, group → the name .*, found 'body'"):
         write_texts(["a"], tmp_path / "a.jsonl", columns={"body": "text"})
     with pytest.raises(CorpusError, match=r"texts\[0\]: no column 'lang' to read kind from; found 'text'; name"):
         write_texts([{"text": "a"}], tmp_path / "a.jsonl", columns={"kind": "lang"})

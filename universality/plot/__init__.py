@@ -6,18 +6,20 @@ a report are made of the same drawings. matplotlib is imported when one of them 
 
 from typing import TYPE_CHECKING, Any
 
+from universality.extras import import_name
+
 if TYPE_CHECKING:
     from universality.plot.joint_activation import pair
     from universality.plot.matrix import heatmap
     from universality.plot.survival import ecdf
 
-_HOME = {"ecdf": "survival", "heatmap": "matrix", "pair": "joint_activation"}
+_HOME = {
+    "ecdf": "universality.plot.survival",
+    "heatmap": "universality.plot.matrix",
+    "pair": "universality.plot.joint_activation",
+}
 __all__ = ["ecdf", "heatmap", "pair"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return import_name(__name__, name, _HOME)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from universality.corpus.tokenizer import load_tokenizer
 from universality.errors import CorpusError
 from universality.features.examples import Decode
 from universality.features.storage.store import FeatureStore
@@ -50,8 +49,10 @@ def decoder_of_run(store: FeatureStore) -> Decode | None:
     if wanted is None or not file.is_file():
         return None
     try:
+        from universality.corpus.tokenizer import load_tokenizer
+
         tokenizer = load_tokenizer(file)
-    except CorpusError:
+    except (CorpusError, ImportError):  # a light installation reads no tokenizers
         return None
     if tokenizer.hash != wanted:  # with tokenizers of their own, the store's tokens are segments
         return None

@@ -78,7 +78,7 @@ class Curve:
 
 @styled
 def ecdf(
-    scores: Calibration | Scores | Mapping[str, Scores],
+    scores: Calibration | Scores | Mapping[str, Scores] | Sequence[Population],
     *,
     ceilings: Mapping[str, Calibration] | None = None,
     label: str = "SAE features",
@@ -94,7 +94,7 @@ def ecdf(
     scores
         A calibration, whose held-out scores, null and ceilings become curves; or scores [n], with NaN for features
         without one; or name → scores. The names "features", "ceiling", "neurons" and "null" have the look that they
-        have in a report.
+        have in a report. Or populations with the attributes of `universality.report.Sample`.
     ceilings
         Name → calibration of two SAE seeds of one model, drawn as ceilings; by default the ceilings of the matched
         features that the calibration holds (`Calibration.with_ceilings`).
@@ -121,9 +121,11 @@ def ecdf(
     """
     axes = new_axes(5.4, 3.1) if ax is None else ax
     if isinstance(scores, Calibration):
-        curves = list(_of_calibration(scores, ceilings, label))
+        curves: list[Any] = list(_of_calibration(scores, ceilings, label))
     elif ceilings:
         raise UniversalityError("ecdf: ceilings belong to a calibration; give other scores as name → scores")
+    elif isinstance(scores, Sequence) and scores and all(hasattr(part, "role") for part in scores):
+        curves = list(scores)
     else:
         named = scores if isinstance(scores, Mapping) else {label: scores}
         curves = [Curve(str(name), str(name), _numbers(name, values)) for name, values in named.items()]
@@ -187,7 +189,7 @@ def _of_calibration(
         yield Curve("null", "null: re-paired text", np.where(np.isfinite(living), living, np.nan))
 
 
-def _numbers(name: str, values: Scores) -> FloatArray:
+def _numbers(name: str, values: Any) -> FloatArray:
     try:
         return np.asarray(values, dtype=np.float64).ravel()
     except (TypeError, ValueError):
