@@ -2,13 +2,13 @@
 
 from universality.config import Config
 from universality.files import read_json
+from universality.formatting import percent
 from universality.matching import Match
 from universality.pipeline.reporting.run_results import RunResults
 from universality.pipeline.stages.sae_likeness import file_of
 from universality.pipeline.stages.training_overlap import seen_in_training
 from universality.pipeline.study import headline_width, sae_grid
 from universality.report.data import LanguageModels
-from universality.report.formatting import percent
 
 SPLITS = (("train", "train"), ("choose", "choose partners"), ("report", "report"))
 

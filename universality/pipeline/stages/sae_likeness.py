@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from universality.config import Config
 from universality.files import read_json, write_json
+from universality.formatting import fixed, listed, plural
 from universality.matching.index_agreement import describe
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.study import Comparison, sae_grid
-from universality.report.formatting import fixed, listed, plural
 
 if TYPE_CHECKING:
     from universality.sae.recorded_differences import Difference
