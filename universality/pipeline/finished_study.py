@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -272,7 +274,18 @@ class Study:
             f"q ≤ {summary.q_level:g} within kinds": summary.share_significant("kind"),
             "folder": str(self.folder),
         }
-        return card(f"Study: {self._title()}", numbers) + table
+        return card(f"Study: {self._title()}", numbers) + table + self._picture()
+
+    def _picture(self) -> str:
+        """Draw `ecdf` as an image of about 20 kB that needs no file beside the notebook."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(5, 3), layout="constrained")
+        self.ecdf(ax=figure.subplots())
+        content = BytesIO()
+        figure.savefig(content, format="png", dpi=80, metadata={"Software": None})  # the same bytes for each version
+        image = base64.b64encode(content.getvalue()).decode()
+        return f'<img alt="Share of features that have a partner of at least r" src="data:image/png;base64,{image}">'
 
     def _title(self) -> str:
         a, b = self.sides
