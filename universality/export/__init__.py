@@ -3,7 +3,7 @@
 from universality.export.csv_cells import join_tokens, split_tokens, unguard
 from universality.export.cytoscape_json import write_cytoscape
 from universality.export.gexf import write_gexf
-from universality.export.graph_formats import write_graph
+from universality.export.graph_formats import write_graph, write_graph_file
 from universality.export.graphml import write_graphml
 from universality.export.multimodel_graph import partite_graph
 from universality.export.node_annotations import annotate
@@ -33,6 +33,7 @@ __all__ = [
     "write_cytoscape",
     "write_gexf",
     "write_graph",
+    "write_graph_file",
     "write_graphml",
     "write_node_link",
     "write_parquet",

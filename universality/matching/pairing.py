@@ -18,6 +18,7 @@ from universality.archive import Arrays, read_archive, write_archive
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.errors import UniversalityError
 from universality.matching.assignment import CANDIDATES, Solver, assign
+from universality.matching.index_agreement import warn_of_common_start
 from universality.matching.medians import known_median
 from universality.matching.nearest_partners import Nearest, mutual_pairs, nearest, nearest_pairs
 from universality.notebook_card import card, histogram
@@ -240,6 +241,12 @@ def match(
     -------
     Match
 
+    Warns
+    -----
+    CommonStartWarning
+        When the dictionaries of the two stores began from the same weights, as `index_agreement` finds. Their features
+        may then agree for this reason alone.
+
     Raises
     ------
     UniversalityError
@@ -269,6 +276,7 @@ def match(
         raise UniversalityError(f"unknown solver {solver!r}; choose one of {', '.join(get_args(Solver))}")
     if floor is not None and not np.isfinite(floor):
         raise UniversalityError(f"floor: expected a finite number or None, found {floor}")
+    warn_of_common_start(sim)
     if method == "hungarian":
         return _hungarian(sim, floor, _checked(forbidden, sim), start, solver, memory_budget)
     if forbidden is not None or start is not None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.errors import UniversalityError
+from universality.extras import check_installed
 from universality.notebook_card import card
 from universality.similarity.engine.block_source import DEFAULT_BUDGET, Best, BlockSource, TopK
 from universality.similarity.engine.factors import dense_source, factor_source
@@ -198,12 +199,16 @@ class Similarity:
     def logit(cls, a: FeatureStore, b: FeatureStore) -> Self:
         """Compare direct logit weights over the vocabulary by Pearson's r.
 
+        Models with different tokenizers are compared over the token strings that both vocabularies hold, such as
+        `` the``; ``provenance["shared_strings"]`` counts them and gives the share of each model's tokens that they
+        cover.
+
         Raises
         ------
         UniversalityError
             When a store holds no residual directions or no unembedding.
         MismatchError
-            When the vocabularies differ.
+            When the vocabularies differ and share too few token strings, or a store does not hold its strings.
         """
         return cls(logit_source(a, b))
 
@@ -316,8 +321,15 @@ class Similarity:
         """Firings of each row's and each column's feature over the compared tokens; None for measures of weights."""
         return self._source.counts if isinstance(self._source, TokenSource) else None
 
+    @property
+    def stores(self) -> tuple[FeatureStore, FeatureStore] | None:
+        """The two stores that are compared; None for scores of other origin, and for tokens that are paired anew."""
+        return getattr(self._source, "stores", None)  # sources of scores from elsewhere have none
+
     def __repr__(self) -> str:
-        return f"Similarity({self.name}, {self.shape[0]} x {self.shape[1]})"
+        strings = self.provenance.get("shared_strings") if self.name == "logit" else None
+        over = "" if strings is None else f", over {strings['counted']:,} shared token strings"
+        return f"Similarity({self.name}, {self.shape[0]} x {self.shape[1]}{over})"
 
     def _repr_html_(self) -> str:
         numbers = {
@@ -415,9 +427,12 @@ class Similarity:
         ------
         UniversalityError
             When the measure cannot be computed there, or its stores do not fit into the memory budget.
+        MissingExtraError
+            When torch is not installed.
         """
         from universality.similarity.engine.device_blocks import DeviceSource
 
+        check_installed(f"computation on {device!r}", ["torch"])
         return Similarity(DeviceSource.of(self._source, device))
 
     @overload

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from foreign import DATA, agrees
 
 from universality.errors import FormatError
 from universality.sae import SAE
+from universality.sae.formats.stated_hook import stated_hook
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,23 @@ def test_arrays_stored_by_column_are_read_by_row(save: Callable[..., None], tmp_
     archive = DATA / "gemma_scope/layer_3/width_32/average_l0_9/params.npz"
     save(tmp_path / "params.npz", **{name: np.asfortranarray(array) for name, array in np.load(archive).items()})
     assert SAE.load(tmp_path).hash == SAE.load(archive).hash
+
+
+@pytest.mark.parametrize(
+    ("repository", "model", "hook"),
+    [
+        ("gemma-scope-2b-pt-res", "gemma-2-2b-pt", "blocks.3.hook_resid_post"),
+        ("models--google--gemma-scope-9b-it-att/snapshots/0a1b", "gemma-2-9b-it", "blocks.3.attn.hook_z"),
+        ("gemma-scope-2b-pt-mlp", "gemma-2-2b-pt", "blocks.3.hook_mlp_out"),
+        ("downloads", None, None),
+    ],
+)
+def test_the_names_of_the_folders_tell_the_hook(
+    repository: str, model: str | None, hook: str | None, tmp_path: Path
+) -> None:
+    shutil.copytree(DATA / "gemma_scope", tmp_path / repository)
+    metadata = SAE.load(tmp_path / repository / "layer_3/width_32/average_l0_9").metadata
+    assert (metadata.get("model_name"), stated_hook(metadata)) == (model, hook)
 
 
 def test_tensors_that_cannot_be_held_are_refused(tmp_path: Path) -> None:

@@ -26,6 +26,10 @@ def test_encodes_as_the_library_that_wrote_it(name: str) -> None:
     agrees(name, WRITTEN_BY_IT[name])
 
 
+def test_files_of_earlier_versions_encode_as_in_saelens() -> None:
+    agrees("llamascopium_before_2/Llama-Scope-R1-Distill/400M-Slimpajama-400M-OpenR1-Math-220k/L3R", "jumprelu")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -50,6 +50,10 @@ def test_files_of_the_real_libraries_tell_their_hook(path: str, hook: str | None
         ({"hookpoint": "transformer.h.3.mlp.act"}, "blocks.3.mlp.hook_post"),
         ({"hookpoint": "model.layers.3.mlp.act_fn"}, None),  # behind it a gate is still to come
         ({"hookpoint": "layers.3.self_attn.o_proj"}, None),
+        ({"hf_hook_point_in": "model.layers.3.self_attn.o_proj.input"}, "blocks.3.attn.hook_z"),
+        ({"hf_hook_point_in": "model.layers.3.post_feedforward_layernorm.output"}, "blocks.3.hook_mlp_out"),
+        ({"hf_hook_point_in": "model.layers.3.pre_feedforward_layernorm.output"}, None),
+        ({"hf_hook_point_in": "model.language_model.layers.3.output"}, "blocks.3.hook_resid_post"),
         ({"hook_name": "ln_final.hook_in"}, "ln_final.hook_in"),
         ({"training": {"submodule_name": "resid_post_layer_5"}, "io": "out"}, "blocks.5.hook_resid_post"),
         ({"training": {"submodule_name": "mlp_layer_5"}, "io": "in"}, None),

@@ -187,7 +187,7 @@ class FeatureStore:
         overwrite
             Replace a file of this name.
         memory_budget
-            Bytes for the entries that are held at a time, beyond the matrix, 25 bytes a token and the writer's 100 MB.
+            Bytes for the entries that are held at a time, beyond the matrix, 25 bytes a token and the writer's 150 MB.
 
         Raises
         ------
@@ -257,7 +257,7 @@ class FeatureStore:
             joined before they were cut into sequences, as delphi does by default, neighbours may be parts of one text:
             give ``document`` or ``group`` if you know them.
         memory_budget
-            Bytes for the entries that are sorted at a time, beyond 40 bytes a token and the writer's 100 MB.
+            Bytes for the entries that are sorted at a time, beyond 40 bytes a token and the writer's 150 MB.
 
         Notes
         -----
@@ -502,20 +502,38 @@ class FeatureStore:
         except (FormatError, MismatchError, TypeError) as error:
             raise FormatError(f"{self.path}: {error}") from None
 
-    def decoder_rows(self) -> NDArray[np.float32]:
+    @property
+    def decoder_shape(self) -> tuple[int, int] | None:
+        """(n_features, d_in) of the decoder, None when the store holds no dictionary."""
+        if not self._header.has("dictionary"):
+            return None
+        n_features, d_in = self._dataset("dictionary/decoder").shape
+        return int(n_features), int(d_in)
+
+    def decoder_rows(self, step: int = 1) -> NDArray[np.float32]:
         """Directions that the features write at their site, float32 [n_features, d_in].
+
+        Parameters
+        ----------
+        step
+            Read every ``step``-th row only, from the first.
 
         Raises
         ------
         UniversalityError
             When the store holds no dictionary.
         """
-        if self.dictionary is None:
+        if self.decoder_shape is None:
             raise UniversalityError(
                 f"{self.path}: holds no dictionary, and decoder rows are needed; write the store with "
                 "finish(dictionary=...)"
             )
-        return self.dictionary.decoder
+        if step == 1:
+            assert self.dictionary is not None
+            return self.dictionary.decoder
+        with reading(self.path, "dictionary/decoder"):
+            rows: NDArray[np.float32] = self._dataset("dictionary/decoder")[::step]
+        return rows
 
     def unembedding(self) -> Unembedding | None:
         """Read the unembedding from the file beside the store, None when the store names none.
@@ -585,7 +603,7 @@ class FeatureStore:
 
         Raises
         ------
-        UniversalityError
+        MissingExtraError
             If anndata is not installed.
         ValueError
             If a choice is not among the tokens, documents or features.

@@ -87,8 +87,8 @@ def _check_loaded(config: Config, folder: RunFolder, name: str, blocks: TokenBlo
     else:  # the corpus is a .npy of token ids
         check_special(name, source, blocks)
     site = ModelSite(model, config.hooks[name])
-    if not config.models.tokenizers:  # measured now, so that an unusable model is refused before SAEs are trained
-        site.unembedding(blocks.select("train"), config.features.min_token_count)
+    # Measured now, so that an unusable model is refused before SAEs are trained.
+    site.unembedding(blocks.select("train"), config.features.min_token_count)
     note = {
         "source": config.models.load[name],
         "hash": model.hash,

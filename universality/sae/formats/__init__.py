@@ -11,11 +11,15 @@ from types import ModuleType
 
 from universality.errors import FormatError
 from universality.sae.formats import (
+    attention_saes,
     dictionary_learning,
     gemma_scope,
+    gemma_scope_2,
+    linear_layers,
     llamascopium,
     openai,
     ours,
+    qwen_scope,
     saelens,
     sparsify,
     unsupported,
@@ -30,6 +34,10 @@ FORMATS: tuple[ModuleType, ...] = (
     dictionary_learning,
     llamascopium,
     gemma_scope,
+    gemma_scope_2,
+    qwen_scope,
+    linear_layers,
+    attention_saes,
     openai,
     unsupported,
 )

@@ -3,10 +3,14 @@
     W_enc [d_in, d_sae]    b_enc [d_sae]    W_dec [d_sae, d_in]    b_dec [d_in]    threshold [d_sae]
 
 The decoder's bias is not subtracted before encoding. Transcoders of Gemma Scope have the same files; only the name of
-their repository distinguishes them. The test is ``tests/sae/formats/test_gemma_scope.py``.
+their repository distinguishes them. The hook follows from the names of repository and folder, as in SAELens:
+``gemma-scope-2b-pt-res/layer_12/…``. The test is ``tests/sae/formats/test_gemma_scope.py``.
 """
 
 from __future__ import annotations
+
+import re
+from pathlib import Path
 
 import torch
 
@@ -18,6 +22,8 @@ from universality.sae.formats.transcoder import refuse_named_transcoder
 
 WEIGHTS = "params.npz"
 NAME = f"Gemma Scope ({WEIGHTS})"
+_HOOKS = {"res": "hook_resid_post", "mlp": "hook_mlp_out", "att": "attn.hook_z"}
+_PLACE = re.compile(r"(?:^|--|/)gemma-scope-(\w+-\w+)-(res|mlp|att)/(?:.*/)?layer_(\d+)/")
 
 
 def recognise(source: Source) -> bool:
@@ -44,5 +50,13 @@ def read(source: Source) -> Fields:
         "threshold": threshold_by_feature(tensors["threshold"], d_sae),
         "architecture": "jumprelu",
         "apply_b_dec_to_input": False,
-        "metadata": {"file": "/".join(path.absolute().parts[-4:])},
+        "metadata": {"file": "/".join(path.absolute().parts[-4:]), **_place(path)},
     }
+
+
+def _place(path: Path) -> dict[str, str]:
+    """Model and hook, from the folders' names; nothing if they were renamed."""
+    match = _PLACE.search("/".join(path.absolute().parts[-8:]))
+    if match is None:
+        return {}
+    return {"model_name": f"gemma-2-{match[1]}", "hook_name": f"blocks.{match[3]}.{_HOOKS[match[2]]}"}

@@ -10,6 +10,9 @@ codes are in the activations' own units, as after the library's own folding: our
 ``sparsity_include_decoder_norm`` a feature is selected by its pre-activation times the norm of its decoder row:
 jumprelu thresholds are divided by the norms; a topk SAE gets unit decoder rows, and its activations are those of the
 library times the norms.
+
+Before Llamascopium 2 (Llama Scope R1-Distill) the tensors were named ``encoder.weight`` [d_sae, d_in],
+``decoder.weight`` [d_in, d_sae], ``encoder.bias``, ``decoder.bias`` and ``log_jumprelu_threshold``.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ CONFIG, WEIGHTS = "config.json", "sae_weights.safetensors"
 NAME = f"Llamascopium ({CONFIG}, {WEIGHTS})"
 _REFUSED = {"batchtopk": "without a threshold its codes depend on the batch; convert it to jumprelu in Llamascopium"}
 _THRESHOLD = "activation_function.log_jumprelu_threshold"
+_FORMER = {"encoder.bias": "b_E", "decoder.bias": "b_D", "log_jumprelu_threshold": _THRESHOLD}
+_TURNED = {"encoder.weight": "W_E", "decoder.weight": "W_D"}
 _NORM = "dataset_average_activation_norm."
 
 
@@ -45,7 +50,7 @@ def read(source: Source) -> Fields:
     d_in = config.integer("d_model")
     d_sae = int(d_in * config.number("expansion_factor"))
     path = source / WEIGHTS
-    tensors = read_safetensors(path)
+    tensors = _renamed(read_safetensors(path))
     norms = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_NORM)}
     biased = config.flag("use_decoder_bias", True)
     shapes: dict[str, tuple[int, ...]] = {"W_E": (d_in, d_sae), "b_E": (d_sae,), "W_D": (d_sae, d_in)}
@@ -72,9 +77,17 @@ def read(source: Source) -> Fields:
     return fold_decoder_norm(fields) if architecture == "topk" and by_norm else fields
 
 
+def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give tensors of earlier versions today's names, and matrices today's orientation."""
+    if "encoder.weight" not in tensors:
+        return tensors
+    turned = {_TURNED.get(name, name): tensor.T if name in _TURNED else tensor for name, tensor in tensors.items()}
+    return {_FORMER.get(name, name): tensor for name, tensor in turned.items()}
+
+
 def _check_architecture(config: Settings) -> str:
     """Activation function of an SAE that reads and writes one site."""
-    sae_type = config.text("sae_type")
+    sae_type = config.text("sae_type", "sae")
     if sae_type != "sae":
         raise FormatError(
             f"{config.where}: sae_type {sae_type!r} cannot be read; only 'sae', which encodes one site, can"

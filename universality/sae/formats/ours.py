@@ -27,6 +27,7 @@ from universality.sae.formats import saelens
 from universality.sae.formats.fields import Fields
 from universality.sae.formats.saelens import CONFIG, WEIGHTS
 from universality.sae.formats.source import Source
+from universality.sae.formats.stated_hook import stated_hook
 
 NAME = f"ours (as SAELens's, with metadata.universality in {CONFIG})"
 TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec")
@@ -50,7 +51,7 @@ def write(folder: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, An
         "device": "cpu",
         "apply_b_dec_to_input": settings["apply_b_dec_to_input"],
         "normalize_activations": settings["normalize_activations"],
-        "reshape_activations": "none",
+        "reshape_activations": "hook_z" if (stated_hook(metadata) or "").endswith("hook_z") else "none",
     }
     if settings["architecture"] == "topk":
         config |= {"k": settings["k"], "rescale_acts_by_decoder_norm": False}

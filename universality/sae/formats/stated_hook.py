@@ -6,8 +6,16 @@ from typing import Any
 
 _KEYS = ("hook_name", "hook_point", "hook_point_in", "hook", "hf_hook_point_in", "hookpoint")
 _MODULE = re.compile(r"(?:.*\.)?(?:layers|h|blocks)\.(\d+)(?:\.(mlp|attention|attn|self_attn))?(?:\.(input|output))?")
-_NEURONS = re.compile(r"(?:.*\.)?(?:gpt_neox\.layers|h)\.(\d+)\.mlp\.act")
-"""Activation function of an MLP without a gate; with a gate its output is not yet that of the neurons."""
+_BLOCK = r"(?:.*\.)?(?:layers|h)\.(\d+)\."
+_SITES = {
+    # activation function of an MLP without a gate; with a gate its output is not yet that of the neurons
+    r"(?:.*\.)?(?:gpt_neox\.layers|h)\.(\d+)\.mlp\.act": "blocks.{}.mlp.hook_post",
+    # input of the attention's output projection: the concatenated heads of a token
+    _BLOCK + r"(?:self_attn\.o_proj|attn\.c_proj|attention\.dense)\.input": "blocks.{}.attn.hook_z",
+    # norm behind the MLP; TransformerLens's hook_mlp_out is behind it in models that have one (Gemma 2 and 3, OLMo 2)
+    _BLOCK + r"post_feedforward_layernorm(?:\.output)?": "blocks.{}.hook_mlp_out",
+}
+"""Modules that stand for one site, and its hook."""
 _SUBMODULE = re.compile(r"(resid_post|mlp|mlp_out|attn|attn_out|attention|attention_out)_layer_(\d+)")
 _OUTPUT = {"mlp": "hook_mlp_out", "attn": "hook_attn_out", "attention": "hook_attn_out", "self_attn": "hook_attn_out"}
 _STREAM = re.compile(r"blocks\.(\d+)\.(hook_resid_pre|hook_in|hook_resid_post|hook_out)")
@@ -42,8 +50,9 @@ def hook_of(name: str) -> str | None:
     """TransformerLens's name for a site; None if the name is unknown."""
     if _TRANSFORMER_LENS.fullmatch(name):
         return name
-    if match := _NEURONS.fullmatch(name):
-        return f"blocks.{match[1]}.mlp.hook_post"
+    for pattern, hook in _SITES.items():
+        if match := re.fullmatch(pattern, name):
+            return hook.format(match[1])
     if match := _MODULE.fullmatch(name):
         layer, part, side = match.groups()
         if side == "input":

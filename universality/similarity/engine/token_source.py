@@ -143,6 +143,11 @@ class TokenSource(ABC):
         return moments
 
     @property
+    def stores(self) -> tuple[FeatureStore, FeatureStore] | None:
+        """The stores that are compared; None where their tokens are paired anew."""
+        return None if self.selection.repaired else (self.a.store, self.b.store)
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(features of A, features of B)."""
         return self.a.n_features, self.b.n_features

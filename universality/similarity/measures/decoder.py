@@ -9,6 +9,7 @@ both stores name the same ``basis`` in their provenance.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def decoder_source(
     provenance = {"a": describe_store(a), "b": describe_store(b), "force": force}
     if alignment is not None:
         provenance["alignment"] = alignment.describe()
-    return cosine_source(rows_a, rows_b, ~a.alive, ~b.alive, provenance, absolute)
+    return replace(cosine_source(rows_a, rows_b, ~a.alive, ~b.alive, provenance, absolute), stores=(a, b))
 
 
 def cosine_source(
