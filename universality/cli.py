@@ -359,8 +359,8 @@ def doctor() -> None:
     """
     from universality.pipeline.doctor import examine, report
 
-    findings = []
-    for line in report(finding for finding in examine(Path()) if findings.append(finding) is None):
+    findings = list(examine(Path()))
+    for line in report(findings):
         typer.echo(line)
     if any(finding.broken for finding in findings):
         raise typer.Exit(1)

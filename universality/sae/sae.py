@@ -391,20 +391,20 @@ class SAE:
         ----------
         path
             A folder, a file in it, ``owner/repository@revision:path`` on the Hugging Face hub, or ``release/id`` of
-            SAELens's directory (`universality.sae.formats.hub_names`). The SAE was saved here or by SAELens (6 or
-            earlier), sparsify, dictionary_learning, Llamascopium, Gemma Scope or OpenAI; it is recognised by its files
-            and encodes as in the library that wrote it (`universality.sae.formats`).
+            SAELens's directory (`universality.sae.formats.hub_names`). The SAE was saved here or by one of the tools
+            in `universality.sae.formats`; it is recognised by its files and encodes as in the library that wrote it.
 
         Raises
         ------
         FormatError
-            If a file is missing, corrupt or contradicts itself, if the SAE is of a kind that this class cannot hold
-            (gates, a transcoder), or its architecture is not registered.
+            If a file is missing, corrupt or contradicts itself, if the SAE is of a kind that this class cannot hold (a
+            transcoder, a crosscoder), or its architecture is not registered.
         """
         place = hub_place(path)
         file = as_path(path) if place is None else fetch_sae(place)
         fields = formats.read(file)
         if place is not None:
+            fields = fields if place.listing is None else place.listing.apply(fields)
             fields["metadata"] = {**fields["metadata"], "hub": recorded_place(place, file)}
         try:
             return cls(**fields)

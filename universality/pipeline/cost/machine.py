@@ -99,6 +99,7 @@ def count_text(config: Config) -> Text:
         [p.kind for p in passages], [p.group for p in passages], [p.id for p in passages], c.held_out, c.split_seed
     ).split
     sample = [passages[i].text for i in np.linspace(0, len(passages) - 1, min(_SAMPLE, len(passages))).astype(int)]
+    tokens: float
     if config.models.tokenizers:
         tokens, d_vocab, note, own = _count_own(config, sample)
     else:
