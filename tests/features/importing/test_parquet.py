@@ -139,5 +139,7 @@ def test_without_pyarrow_the_error_says_what_to_install(tmp_path: Path) -> None:
         "except UniversalityError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert "Parquet needs pyarrow, which is not installed: pip install 'universality[parquet]'" in done.stdout
+    assert (
+        "a Parquet table needs pyarrow, which is not installed; run pip install 'universality[parquet]'" in done.stdout
+    )
     assert issubclass(FormatError, UniversalityError)

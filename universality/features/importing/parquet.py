@@ -20,6 +20,7 @@ from scipy import sparse
 
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, UniversalityError
+from universality.extras import check_installed
 from universality.features.importing.entry_checks import as_activations, check_index
 from universality.features.importing.entry_sorter import EntrySorter
 from universality.features.importing.token_source import Create, TokenSource, token_source, write_store
@@ -109,7 +110,9 @@ class _Table:
         return np.asarray(column.to_numpy(zero_copy_only=False))
 
     def _open(self, file: Path) -> Any:
-        parquet = _pyarrow(file)
+        check_installed(f"{file}: a Parquet table", ["pyarrow"])
+        from pyarrow import parquet
+
         check_openable(file)
         with _reading(file):
             return parquet.ParquetFile(file)
@@ -128,16 +131,6 @@ class _reading:  # noqa: N801 - reads as a statement
         if isinstance(error, UniversalityError) or not isinstance(error, OSError | ValueError | TypeError):
             return
         raise FormatError(f"{self._file}: cannot be read as Parquet: {error}") from None
-
-
-def _pyarrow(path: Path) -> Any:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise UniversalityError(
-            f"{path}: Parquet needs pyarrow, which is not installed: pip install 'universality[parquet]'"
-        ) from None
-    return parquet
 
 
 def _names(columns: Mapping[str, str] | None) -> dict[str, str]:

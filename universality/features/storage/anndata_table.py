@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from universality.errors import MismatchError, UniversalityError
+from universality.errors import MismatchError, MissingExtraError
 from universality.features.storage.choices import chosen_indices, chosen_mask
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def anndata_of(
     try:
         from anndata import AnnData
     except ImportError:
-        raise UniversalityError(
+        raise MissingExtraError(
             f"{store.path}: to_anndata needs anndata, which is not installed; install it with pip install anndata"
         ) from None
     name = store.path.name

@@ -187,7 +187,7 @@ class FeatureStore:
         overwrite
             Replace a file of this name.
         memory_budget
-            Bytes for the entries that are held at a time, beyond the matrix, 25 bytes a token and the writer's 100 MB.
+            Bytes for the entries that are held at a time, beyond the matrix, 25 bytes a token and the writer's 150 MB.
 
         Raises
         ------
@@ -257,7 +257,7 @@ class FeatureStore:
             joined before they were cut into sequences, as delphi does by default, neighbours may be parts of one text:
             give ``document`` or ``group`` if you know them.
         memory_budget
-            Bytes for the entries that are sorted at a time, beyond 40 bytes a token and the writer's 100 MB.
+            Bytes for the entries that are sorted at a time, beyond 40 bytes a token and the writer's 150 MB.
 
         Notes
         -----
@@ -615,7 +615,7 @@ class FeatureStore:
 
         Raises
         ------
-        UniversalityError
+        MissingExtraError
             If anndata is not installed.
         ValueError
             If a choice is not among the tokens, documents or features.
