@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from torch import Tensor
+
+from universality.extras import naming_extra
+
+with naming_extra("the collection of features"):
+    import torch
+    from torch import Tensor
 
 from universality.activations import Site, rows_of
 from universality.corpus.blocks import TokenBlocks
@@ -64,7 +68,8 @@ def collect(
     common
         The same blocks in segments, where models of several tokenizers are compared
         (`universality.corpus.common_text`): a row of the store is then a segment, on which the features of its tokens
-        are pooled. Such a store takes no unembedding, since logit weights compare over one vocabulary.
+        are pooled. Logit weights of such stores compare over the strings that both vocabularies hold, so their
+        ``unembedding`` needs its ``vocabulary``.
     pool
         How features are pooled: see `universality.features.token_pooling`.
     basis

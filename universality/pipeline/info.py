@@ -11,7 +11,7 @@ from universality.errors import FormatError, UniversalityError
 from universality.files import as_path, read_json_value
 from universality.pipeline.task import artifact_hash, read_stamp
 
-_SAE_FILES = ("params.npz", "sae.safetensors", "sae_weights.safetensors")
+_SAE_FILES = ("params.npz", "params.safetensors", "sae.safetensors", "sae_weights.safetensors")
 
 
 def describe(path: str | Path, verify: bool = False) -> Iterator[str]:
@@ -36,7 +36,7 @@ def describe(path: str | Path, verify: bool = False) -> Iterator[str]:
 
 def _file(path: Path) -> Callable[[Path, bool], Iterator[str]]:
     by_suffix = {".h5": _store, ".npz": _archive, ".json": _json, ".safetensors": _weights}
-    if path.suffix == ".pt" or (path.suffix != ".json" and path.name in _SAE_FILES):
+    if path.suffix in (".pt", ".pth") or (path.suffix != ".json" and path.name in _SAE_FILES):
         return _sae
     if path.suffix not in by_suffix:
         raise FormatError(f"{path}: expected one of {', '.join(by_suffix)} or a folder; this package writes no other")

@@ -33,6 +33,7 @@ from torch import Tensor
 
 from universality.errors import FormatError, MismatchError, ModelError
 from universality.files import as_path, write_bytes
+from universality.notebook_card import card
 from universality.sae import formats
 from universality.sae.architectures import BUILT_IN, build_architecture
 from universality.sae.architectures.base import Architecture, AutogradArchitecture, FiringRule
@@ -49,6 +50,7 @@ from universality.sae.formats import ours, saelens
 from universality.sae.formats.fields import fold_scale
 from universality.sae.formats.hub_names import fetch_sae, hub_place, recorded_place
 from universality.sae.formats.publish import model_card, saelens_metadata
+from universality.sae.formats.stated_hook import stated_hook
 from universality.sae.normalisation import NORMALISATIONS, Normalisation
 
 TOKENS_A_TASK = 1024
@@ -133,6 +135,26 @@ class SAE:
             object.__setattr__(self, name, tensor)  # how a frozen dataclass sets its own fields
         if self.architecture == "topk" and (self.k is None or not 1 <= self.k <= self.d_sae):
             raise FormatError(f"k of a topk SAE must be 1 to d_sae = {self.d_sae}, found {self.k}")
+
+    def __repr__(self) -> str:
+        sparsity = "" if self.k is None else f", k={self.k}"
+        return f"SAE({self.architecture}, d_in={self.d_in}, d_sae={self.d_sae}{sparsity})"
+
+    def _repr_html_(self) -> str:
+        training, model = self.metadata.get("training"), self.metadata.get("model")  # other tools may hold anything
+        numbers = {
+            "architecture": self.architecture,
+            "d_in": self.d_in,
+            "d_sae": self.d_sae,
+            "k": self.k,
+            "normalises activations": self.normalize_activations,
+            "trained at": stated_hook(self.metadata),
+            "model": model.get("name") if isinstance(model, Mapping) else self.metadata.get("model_name"),
+            "seed": training.get("seed") if isinstance(training, Mapping) else None,
+            "device": str(self.device),
+            "hash": self.hash[:12],
+        }
+        return card("Sparse autoencoder", numbers)
 
     def _check_shapes(self) -> None:
         d_out = self.W_dec.shape[1]
@@ -411,20 +433,20 @@ class SAE:
         ----------
         path
             A folder, a file in it, ``owner/repository@revision:path`` on the Hugging Face hub, or ``release/id`` of
-            SAELens's directory (`universality.sae.formats.hub_names`). The SAE was saved here or by SAELens (6 or
-            earlier), sparsify, dictionary_learning, Llamascopium, Gemma Scope or OpenAI; it is recognised by its files
-            and encodes as in the library that wrote it (`universality.sae.formats`).
+            SAELens's directory (`universality.sae.formats.hub_names`). The SAE was saved here or by one of the tools
+            in `universality.sae.formats`; it is recognised by its files and encodes as in the library that wrote it.
 
         Raises
         ------
         FormatError
-            If a file is missing, corrupt or contradicts itself, if the SAE is of a kind that this class cannot hold
-            (gates, a cross-layer transcoder), or its architecture is not registered.
+            If a file is missing, corrupt or contradicts itself, if the SAE is of a kind that this class cannot hold (a
+            crosscoder, a cross-layer transcoder), or its architecture is not registered.
         """
         place = hub_place(path)
         file = as_path(path) if place is None else fetch_sae(place)
         fields = formats.read(file)
         if place is not None:
+            fields = fields if place.listing is None else place.listing.apply(fields)
             fields["metadata"] = {**fields["metadata"], "hub": recorded_place(place, file)}
         try:
             return cls(**fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from universality.sae import SAE
     from universality.sae.training.distributed import Ranks
 
-STAGE, VERSION = "collect", 2
+STAGE, VERSION = "collect", 3
 
 
 def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
@@ -69,11 +70,8 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks | N
     ranks = ranks or Ranks()
     blocks = blocks_of(config, folder, name)
     site = make_sites(config, folder, [name])[name]
-    common, unembedding = None, None
-    if config.models.tokenizers:
-        common = TokenBlocks.load(folder.blocks).select("choose", "report")
-    else:
-        unembedding = site.unembedding(blocks.select("train"), config.features.min_token_count)
+    common = TokenBlocks.load(folder.blocks).select("choose", "report") if config.models.tokenizers else None
+    unembedding = _with_strings(config, folder, name, site, blocks.select("train"))
     out = sites_out(config, folder, {name: site}).get(name)
     rows: dict[str, Any] = {
         "common": common,
@@ -105,10 +103,20 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks | N
             stores.described(path)
     ranks.wait()
     files += [about_file(path) for path in files]
-    if unembedding is None:
-        return files
     sidecar = folder.root / "features" / unembedding.file_name
     return [*files, sidecar] if sidecar.exists() else files  # absent where the site writes nothing to the logits
+
+
+def _with_strings(config: Config, folder: RunFolder, name: str, site: Site, train: TokenBlocks) -> Unembedding:
+    """Read a model's unembedding, with the strings of its vocabulary where the corpus is text."""
+    from universality.corpus import load_tokenizer
+    from universality.models.vocabulary import Vocabulary
+
+    unembedding = site.unembedding(train, config.features.min_token_count)
+    tokenizer = folder.own_tokenizer(name) if config.models.tokenizers else folder.tokenizer
+    if not tokenizer.is_file():  # the corpus is a .npy of token ids
+        return unembedding
+    return replace(unembedding, vocabulary=Vocabulary.of(load_tokenizer(tokenizer), train, unembedding.d_vocab))
 
 
 def _check_trained_on(store: str | Path, sae: SAE, site: Any) -> None:

@@ -39,7 +39,7 @@ def check_hooks(config: Config, download: bool = False) -> None:
         if name in config.models.train:
             model = outline_to_train(config.models.architecture, name)
         else:
-            folder = _folder(config.models.load[name], download)
+            folder = config_folder(config.models.load[name], download)
             if folder is None:
                 continue
             if repository(config.models.load[name]) is None:  # weights that a hub's cache lacks are fetched later
@@ -68,7 +68,19 @@ def _check_shards(folder: Path) -> None:
         )
 
 
-def _folder(source: str, download: bool) -> Path | None:
+def config_folder(source: str, download: bool = False) -> Path | None:
+    """Return the folder with a model's ``config.json``; None for a model of the hub that is not in the cache.
+
+    Parameters
+    ----------
+    download
+        Whether it may be fetched from the hub, without weights.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or the hub does not give it.
+    """
     repo = repository(source)
     if repo is None:
         return model_folder(source)

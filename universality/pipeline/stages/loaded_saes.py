@@ -23,7 +23,7 @@ from universality.files import sha256
 from universality.pipeline.input_hashes import hash_inputs
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.model_sites import shared_sites, sites_out
-from universality.pipeline.stages.sae_likeness import file_of, write_likeness
+from universality.pipeline.stages.sae_likeness import LIKENESS_VERSION, file_of, write_likeness
 from universality.pipeline.study import ASSUMED_L0, sae_grid
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ SCALE_BLOCKS = 1024
 """Training blocks over which the mean norm of the activations is taken; 128 positions each give 0.1% accuracy."""
 LEAST_ALIGNED = 0.02
 """Least mean cosine of encoder and decoder rows; transcoders and random weights have about 1 / √(d_in · d_sae)."""
-_SUFFIXES = (".json", ".safetensors", ".pt", ".npz")
+_SUFFIXES = (".json", ".safetensors", ".pt", ".pth", ".npz")
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,18 @@ def _numbers(config: Config, outlines: Mapping[str, list[_Outline]], widths: lis
 
 
 def loaded_inputs(config: Config, memory: Path | None = None) -> list[Any]:
-    """Hash the files, which decides whether the SAEs are read again; ``memory`` as for `hash_inputs`."""
+    """Hash the files, which decides whether the SAEs are read again; ``memory`` as for `hash_inputs`.
+
+    The version of their comparison is part of it: SAEs that are trained in a run need not be trained again for it.
+    """
     from universality.sae.formats.hub_names import local_sae
 
     return [
-        [name, [sorted(hash_inputs(_files(local_sae(path)), memory).values()) for path in paths]]
-        for name, paths in config.saes.load.items()
+        LIKENESS_VERSION,
+        *(
+            [name, [sorted(hash_inputs(_files(local_sae(path)), memory).values()) for path in paths]]
+            for name, paths in config.saes.load.items()
+        ),
     ]
 
 
@@ -328,5 +334,5 @@ def _files(path: Path) -> list[Path]:
     folder = path if path.is_dir() else path.parent
     if path.is_dir():
         return sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in _SUFFIXES)
-    configurations = (folder / name for name in ("cfg.json", "config.json"))
+    configurations = (folder / name for name in ("cfg.json", "config.json", f"{path.stem}_cfg.json"))
     return [path, *(file for file in configurations if file.is_file())] if path.is_file() else []

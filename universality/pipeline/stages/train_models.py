@@ -89,8 +89,8 @@ def _check_loaded(config: Config, folder: RunFolder, name: str, blocks: TokenBlo
         check_special(name, source, blocks)
     site = ModelSite(model, config.hooks[name])
     written = ModelSite(model, config.hooks_out[name]) if name in config.hooks_out else site
-    if not config.models.tokenizers:  # measured now, so that an unusable model is refused before SAEs are trained
-        site.unembedding(blocks.select("train"), config.features.min_token_count)
+    # Measured now, so that an unusable model is refused before SAEs are trained.
+    site.unembedding(blocks.select("train"), config.features.min_token_count)
     note = {
         "source": config.models.load[name],
         "hash": model.hash,

@@ -10,7 +10,8 @@ Kissane, Krzyzanowski, Bloom, Conmy and Nanda 2024, *Interpreting Attention Laye
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import PurePath
+from typing import TypeVar
 
 from universality.checked_json import Settings
 from universality.sae.formats.fields import Fields, chosen, expect
@@ -20,7 +21,10 @@ from universality.sae.formats.torch_file import only_tensors, read_torch
 NAME = "attention-output SAEs of Kissane et al. (the path of NAME.pt, beside NAME_cfg.json)"
 
 
-def configuration(path: Path) -> Path:
+_Path = TypeVar("_Path", bound=PurePath)
+
+
+def configuration(path: _Path) -> _Path:
     """Path of the configuration that belongs to a file of weights."""
     return path.with_name(f"{path.name.removesuffix('.pt')}_cfg.json")
 
