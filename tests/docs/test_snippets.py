@@ -28,6 +28,8 @@ DOWNLOADS = {
     "sparsify/layers.6.mlp": "sparsify_topk",
     "dictionary_learning/trainer_0": "dictionary_learning_batchtopk",
     "gemma-scope/layer_3/width_32/average_l0_9": "gemma_scope/layer_3/width_32/average_l0_9",
+    "gemma-scope-2-270m-pt": "gemma_scope_2/gemma-scope-2-270m-pt",
+    "SAE-Res-Qwen3-1.7B-Base-W32K-L0_5": "qwen_scope/SAE-Res-Qwen3-1.7B-Base-W32K-L0_5",
     "llamascopium/L3R": "llamascopium_jumprelu",
     "openai/autoencoder.pt": "openai_topk.pt",
 }

@@ -97,7 +97,8 @@ def read(source: Source, registered: str | None = None) -> Fields:
     path = source / WEIGHTS
     tensors = read_safetensors(path)
     factor = _finetuning(config, path, tensors)
-    biases = dict.fromkeys(_GATES if architecture == "gated" else ("b_enc",), (d_sae,))
+    gated = architecture == "gated" and not registered  # one may be registered under that name, with other parameters
+    biases = dict.fromkeys(_GATES if gated else ("b_enc",), (d_sae,))
     shapes: dict[str, tuple[int, ...]] = {"W_enc": (d_in, d_sae), **biases, "W_dec": (d_sae, d_out), "b_dec": (d_out,)}
     shapes |= {"W_skip": (d_out, d_in)} if transcoder and transcoder["skip"] else {}
     if architecture == "jumprelu" or (registered and "threshold" in tensors):
@@ -108,11 +109,11 @@ def read(source: Source, registered: str | None = None) -> Fields:
     expect(tensors, path, shapes)
     fields: Fields = {
         "architecture": architecture,
-        **_weights(architecture, tensors, d_sae),
+        **_weights(tensors, d_sae, gated),
         "k": _k(config) if architecture == "topk" else None,
         "apply_b_dec_to_input": config.flag("apply_b_dec_to_input", not transcoder),
         "normalize_activations": _normalisation(config),
-        "metadata": _metadata(config) | ({"original_architecture": "gated"} if architecture == "gated" else {}),
+        "metadata": _metadata(config) | ({"original_architecture": "gated"} if gated else {}),
         "parameters": parameters,
         "transcoder": bool(transcoder),
         **_nested(config, architecture, d_sae),
@@ -142,8 +143,8 @@ def _check_transcoder(config: Settings) -> int:
     return config.integer("d_out")
 
 
-def _weights(architecture: str, tensors: dict[str, Tensor], d_sae: int) -> Fields:
-    if architecture == "gated":
+def _weights(tensors: dict[str, Tensor], d_sae: int, gated: bool) -> Fields:
+    if gated:
         return {"W_dec": tensors["W_dec"], "b_dec": tensors["b_dec"], **gated_as_jumprelu(tensors)}
     if "threshold" in tensors:
         return tensors | {"threshold": threshold_by_feature(tensors["threshold"], d_sae)}
