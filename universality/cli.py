@@ -12,7 +12,7 @@ import typer
 
 from universality import __version__
 from universality.errors import ConfigError, UniversalityError
-from universality.extras import naming_extra
+from universality.extras import check_installed, naming_extra
 from universality.files import as_path
 from universality.obstacles import obstacle
 
@@ -187,6 +187,7 @@ def plan(
     ] = None,
 ) -> None:
     """Estimate the cost of a run: tokens, FLOP, memory, disk and hours per stage, in seconds, without downloads."""
+    check_installed("plan", ["torch"])
     from universality.pipeline.cost.machine import describe_plan
 
     with _interruptible():
@@ -357,12 +358,13 @@ def doctor() -> None:
 
     Exits with 1 if something that a plain study needs is broken; its line begins with an exclamation mark.
     """
-    from universality.pipeline.doctor import examine, report
+    from universality.pipeline.doctor import BROKEN, examine, report
 
-    findings = list(examine(Path()))
-    for line in report(findings):
+    broken = False
+    for line in report(examine(Path())):
         typer.echo(line)
-    if any(finding.broken for finding in findings):
+        broken |= line.startswith(BROKEN)
+    if broken:
         raise typer.Exit(1)
 
 
