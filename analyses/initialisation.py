@@ -33,7 +33,7 @@ from universality.features.collection import collect
 from universality.files import write_json
 from universality.matching import index_agreement
 from universality.models.language_model import load_model
-from universality.report.figures.style import BLUE, GREY, VERMILION, new_figure, styled
+from universality.plot.style import BLUE, GREY, VERMILION, new_figure, styled
 from universality.sae import SAESpec, SAETrainer, fast_products, summarise
 from universality.similarity import align
 from universality.statistics import evaluation_halves, repaired_rows, transfer

@@ -89,6 +89,10 @@ class Match:
         """Numbers of rows and columns, dead features included."""
         return self.dead_rows.size, self.dead_cols.size
 
+    def by_quality(self) -> IntArray:
+        """Order the pairs by score, best first: int64 [n_pairs]."""
+        return np.argsort(-self.scores, kind="stable")
+
     @property
     def unmatched_rows(self) -> IntArray:
         """Living rows in no pair."""

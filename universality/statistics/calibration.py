@@ -243,6 +243,13 @@ class Calibration:
         """Return the result of a null, or None where it was not run."""
         return next((chance for chance in self.chances if chance.null == null), None)
 
+    def by_quality(self) -> IntArray:
+        """Order the pairs by score where they were chosen, best first: int64 [n_pairs].
+
+        Pairs that fire too rarely for a p-value come last, since they score high by luck.
+        """
+        return np.lexsort((-self.match.scores, np.isnan(self.p))) if self.chances else self.match.by_quality()
+
     def with_ceilings(self, a: Calibration | None = None, b: Calibration | None = None) -> Calibration:
         """Return a copy with the ceilings of each pair, as the columns ``ceiling_a`` and ``ceiling_b``.
 

@@ -85,7 +85,7 @@ def check_same_space(a: FeatureStore, b: FeatureStore) -> None:
     bases = [store.provenance.get("basis") for store in (a, b)]
     if a is b or (None not in bases and bases[0] == bases[1]):
         return
-    models, sites = [_model(store) for store in (a, b)], [store.provenance.get("site") for store in (a, b)]
+    models, sites = [_model(store) for store in (a, b)], [store.site_written for store in (a, b)]
     for what, recorded in (("model", models), ("site", sites)):
         if what == "model" and None in recorded:
             unknown = [str(store.path) for store, value in zip((a, b), recorded, strict=True) if value is None]
@@ -94,12 +94,18 @@ def check_same_space(a: FeatureStore, b: FeatureStore) -> None:
                 "unknown; record it, or pass force=True if they do"
             )
         if None not in recorded and recorded[0] != recorded[1]:
+            here, there = (_place(store) if what == "site" else str(_model(store))[:12] for store in (b, a))
             raise MismatchError(
-                f"{b.path}: {what} {str(recorded[1])[:12]}, but {a.path} has {str(recorded[0])[:12]}; decoder rows of "
-                f"two {what}s lie in unrelated bases and their cosine says nothing: use activation or logit "
-                "similarity, or alignment=align(a, b); if they share a basis, declare it when they are collected "
-                "(models.one_basis)"
+                f"{b.path}: {what} {here}, but {a.path} has {there}; decoder rows of two {what}s lie in unrelated "
+                "bases and their cosine says nothing: use activation or logit similarity, or alignment=align(a, b); "
+                "if they share a basis, declare it when they are collected (models.one_basis)"
             )
+
+
+def _place(store: FeatureStore) -> str:
+    """Name the hook where a store's features write, and where a transcoder reads."""
+    read = store.provenance.get("site")
+    return str(store.site_written) + (f" (codes read at {read})" if read != store.site_written else "")
 
 
 def _model(store: FeatureStore) -> str | None:
