@@ -8,6 +8,7 @@ from universality.corpus import (
     TextLayout,
     build_common,
     build_corpus,
+    load_tokenizer,
     read_passages,
     read_source,
     train_bpe,
