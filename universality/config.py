@@ -77,7 +77,8 @@ class CorpusConfig(_Section):
 
     source: str | list[str] = "starter"
     """``starter``, or text files, folders of them, JSON lines, CSV or Parquet (``text``, optional ``kind``, ``group``,
-    ``id``), or one ``.npy`` of token ids [n_documents, n]."""
+    ``id``), a data set of the Hugging Face hub (``owner/dataset@revision:configuration/split``, with ``max_tokens``),
+    or one ``.npy`` of token ids [n_documents, n]."""
     tokenizer: str = "starter"
     """``starter``, ``train`` (a byte-level BPE on the training documents), a ``tokenizer.json`` or its folder, or a
     repository of the Hugging Face hub: ``EleutherAI/pythia-70m``."""
@@ -110,6 +111,11 @@ class CorpusConfig(_Section):
         """Names of columns, and where a text file is cut."""
         columns = {str(field): column for field, column in self.columns.items()}
         return TextLayout(columns, self.cut, self.separator, self.heading)
+
+    @property
+    def sources(self) -> list[str]:
+        """All sources, also where there is one."""
+        return [self.source] if isinstance(self.source, str) else self.source
 
     @property
     def token_ids(self) -> str | None:

@@ -74,7 +74,7 @@ def list_files(repo: Repository) -> list[str]:
     try:
         return sorted(list_repo_files(repo.name, revision=repo.revision))
     except Exception as error:  # HTTP and connection errors of several libraries
-        raise _missing(repo, _reason(error, repo)) from None
+        raise _missing(repo, reason_of(error, repo)) from None
 
 
 def fetch_model(repo: Repository) -> Path:
@@ -153,10 +153,10 @@ def _download(repo: Repository, files: Sequence[str]) -> Path:
     try:
         return Path(snapshot_download(repo.name, revision=repo.revision, allow_patterns=list(files)))
     except Exception as error:  # HTTP, connection, validation and disk errors of several libraries
-        raise _missing(repo, _reason(error, repo)) from None
+        raise _missing(repo, reason_of(error, repo)) from None
 
 
-def _reason(error: Exception, repo: Repository) -> str:
+def reason_of(error: Exception, repo: Repository) -> str:
     """Say why the hub gave nothing, and what to do."""
     from huggingface_hub import errors
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from universality.corpus.cutting import cut_passages, decide_cutting
 from universality.corpus.folders import PassedOver, files_below, shown
+from universality.corpus.hub_texts import TextBudget, fetch_texts, hub_text
 from universality.corpus.layout import DEFAULT_LAYOUT, TextLayout
 from universality.corpus.passage import Located, Passage, checked_passages, passage_of_record
 from universality.corpus.records import format_ending, format_of, has_text, read_pieces, read_records, read_text
@@ -98,7 +99,8 @@ def read_passages(
         ``id``, ``kind`` and ``group``: JSON lines (``.jsonl``, ``.ndjson``), a JSON array (``.json``), ``.csv``,
         ``.tsv`` or ``.parquet``, all but the last also compressed (``.gz``, ``.xz``, ``.bz2``); a text file (cut into
         passages if it is long and the only source, otherwise one passage of kind ``text``); a folder (each text below
-        it is a passage whose kind is the name of the first subfolder on its path); or a sequence of these.
+        it is a passage whose kind is the name of the first subfolder on its path); a data set of the hub
+        (`universality.corpus.hub_texts`), read up to the budget; or a sequence of these.
     max_documents
         Stop reading after this number of passages.
     layout
@@ -132,7 +134,8 @@ def read_source(
         raise CorpusError(f"max_documents: expected at least 1, found {max_documents}")
     notes = _Notes()
     parts = [source] if isinstance(source, str | Path) else list(source)
-    every = (located for part in parts for located in _read(str(part), len(parts) == 1, layout, notes))
+    budget = TextBudget(max_documents, max_tokens, tokenizers)
+    every = (located for part in parts for located in _read(str(part), len(parts) == 1, layout, budget, notes))
     # Lazy: nothing after the last passage is opened.
     passages = list(
         within_budget(islice(checked_passages(every, notes.without_text), max_documents), max_tokens, tokenizers)
@@ -146,8 +149,11 @@ def read_source(
     return Reading(passages, notes.all())
 
 
-def _read(source: str, alone: bool, layout: TextLayout, notes: _Notes) -> Iterator[Located]:
+def _read(source: str, alone: bool, layout: TextLayout, budget: TextBudget, notes: _Notes) -> Iterator[Located]:
     """Yield all passages of one source."""
+    if text := hub_text(source):  # the file that is read has the names of fields, whatever the columns were
+        yield from _read_file(_File(source, fetch_texts(text, layout.columns, budget), source), DEFAULT_LAYOUT, notes)
+        return
     path = STARTER if source == "starter" else as_path(source)
     _check_path(path)
     if path.is_dir():

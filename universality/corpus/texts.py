@@ -72,13 +72,13 @@ def write_texts(
     {"text": "one", "kind": "text", "group": "texts:0", "id": "texts:0"}
     {"text": "two", "kind": "verse", "group": "texts:1", "id": "texts:1"}
     """
-    path = as_path(path)
+    path, columns = as_path(path), check_columns(columns)
     if path.suffix.lower() not in (".jsonl", ".ndjson"):
         raise CorpusError(f"{path}: expected a name that ends in .jsonl, by which the file is read as JSON lines")
     if max_documents is not None and max_documents < 1:
         raise CorpusError(f"max_documents: expected at least 1, found {max_documents}")
     without_text: Counter[str] = Counter()
-    passages = checked_passages(_located(texts, check_columns(columns)), without_text)
+    passages = checked_passages(located_items(records_of(texts, columns), columns), without_text)
     write_passages(
         within_budget(islice(passages, max_documents), max_tokens, [tokenizer] if tokenizer else []), path, "texts"
     )
@@ -104,7 +104,7 @@ def write_passages(passages: Iterable[Passage], path: Path, source: str) -> None
             raise CorpusError(f"{source}: expected text, found none; give at least one document that is not empty")
 
 
-def records_of(texts: Any, columns: Mapping[str, str]) -> Iterator[Any]:
+def records_of(texts: Any, columns: Mapping[str, str], source: str = "texts") -> Iterator[Any]:
     """Yield the items of a list, a data set or a table; a row of a table is a mapping.
 
     Raises
@@ -127,18 +127,18 @@ def records_of(texts: Any, columns: Mapping[str, str]) -> Iterator[Any]:
     if hasattr(texts, "iter_rows"):  # a polars DataFrame
         return iter(texts.iter_rows(named=True))
     if hasattr(texts, "select_columns"):  # a Dataset or IterableDataset
-        return _rows_of_dataset(texts, columns)
+        return _rows_of_dataset(texts, columns, source)
     if not isinstance(texts, Iterable):
         raise CorpusError(f"texts: expected a list of texts, found {type(texts).__name__}")
     return iter(texts)
 
 
-def _rows_of_dataset(dataset: Any, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _rows_of_dataset(dataset: Any, columns: Mapping[str, str], source: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of a data set, without columns that are not read and with the names of class labels."""
     present = dataset.column_names  # None where a stream does not know them
     if present is not None:
         wanted = {field: columns.get(field, field) for field in FIELDS}
-        fields_of("texts", dict.fromkeys(present), {"text": wanted["text"], **columns})
+        fields_of(source, dict.fromkeys(present), {"text": wanted["text"], **columns})
         dataset = dataset.select_columns([name for name in present if name in wanted.values()])  # decodes no images
     labels = {name: feature for name, feature in (dataset.features or {}).items() if hasattr(feature, "int2str")}
     for row in dataset:
@@ -149,9 +149,16 @@ def _rows_of_dataset(dataset: Any, columns: Mapping[str, str]) -> Iterator[dict[
         }
 
 
-def _located(texts: Any, columns: Mapping[str, str]) -> Iterator[Located]:
-    for index, item in enumerate(records_of(texts, columns)):
-        where = f"texts[{index}]"
+def located_items(items: Iterable[Any], columns: Mapping[str, str], source: str = "texts") -> Iterator[Located]:
+    """Turn strings and mappings into passages; those without an id are named by the source and their index.
+
+    Raises
+    ------
+    CorpusError
+        If an item is neither text nor a mapping with one; names its index.
+    """
+    for index, item in enumerate(items):
+        where = f"{source}[{index}]"
         if isinstance(item, str):  # a byte-order mark, which editors of Windows leave, is no text
             values: Mapping[str, Any] = {"text": item.removeprefix("\ufeff")}
         elif isinstance(item, Mapping):
@@ -160,4 +167,4 @@ def _located(texts: Any, columns: Mapping[str, str]) -> Iterator[Located]:
             raise CorpusError(
                 f"{where}: expected a string or a mapping with a 'text', found {type(item).__name__} {str(item)[:60]!r}"
             )
-        yield passage_of_record(values, source="texts", where=where, default_id=f"texts:{index}", default_kind="text")
+        yield passage_of_record(values, source=source, where=where, default_id=f"{source}:{index}", default_kind="text")

@@ -18,6 +18,7 @@ from universality.config import Config
 from universality.corpus.blocks import TokenBlocks
 from universality.corpus.common_text import count_segments
 from universality.corpus.documents import DocumentTable
+from universality.corpus.hub_texts import hub_text
 from universality.corpus.passages import read_source
 from universality.corpus.splits import TRAIN, split_documents
 from universality.corpus.tokenizer import load_tokenizer
@@ -35,6 +36,7 @@ from universality.pipeline.cost.estimate import (
 )
 from universality.pipeline.stages.hook_check import check_hooks
 from universality.pipeline.stages.loaded_saes import with_loaded_saes
+from universality.pipeline.stages.text_sources import counting_tokenizers
 from universality.pipeline.stages.training_overlap import unrecorded
 
 GPUS = {
@@ -93,7 +95,9 @@ def count_text(config: Config) -> Text:
         n = int(np.load(c.token_ids, mmap_mode="r", allow_pickle=False).size)
         return Text(round(n * (1 - c.held_out)), round(n * c.held_out), c.d_vocab, "tokens counted")
     tokenizer, note = _tokenizer_at_hand(c.tokenizer)
-    reading = read_source(c.source, c.max_documents, c.layout, max_tokens=c.max_tokens, tokenizers=[tokenizer])
+    # A data set of the hub is fetched with the tokenizers that the run counts with, so the run finds it in the cache.
+    counting = counting_tokenizers(config) if any(map(hub_text, c.sources)) else [tokenizer]
+    reading = read_source(c.source, c.max_documents, c.layout, max_tokens=c.max_tokens, tokenizers=counting)
     passages = reading.passages
     splits = split_documents(
         [p.kind for p in passages], [p.group for p in passages], [p.id for p in passages], c.held_out, c.split_seed
