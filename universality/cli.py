@@ -176,6 +176,51 @@ def compare(
 
 
 @app.command()
+def init(
+    models: Annotated[
+        list[str], typer.Argument(help="Two models: folders, names on the hub, or starter/seed0 (shipped).")
+    ],
+    text: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--text", help="Text files or folders; may be repeated. Default: the shipped text."),
+    ] = None,
+    hook: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--hook", help="Such as blocks.2.hook_resid_post. Default: the residual stream at half depth."),
+    ] = None,
+    width: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option("--width", help="Dictionary size; repeat for families. Default: about eight an activation."),
+    ] = None,
+    tokens: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--tokens", help="Tokens on which each SAE is trained."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", "-o", help="The new YAML file. Default: it is printed."),
+    ] = None,
+) -> None:
+    """Write a commented configuration for two models: their hooks, a width, tokens and hours.
+
+    Reads configurations and tokenizers of the models, not their weights. Edit the file, then `universality run` it.
+    """
+    from universality.pipeline.given_inputs import named_models
+    from universality.pipeline.starting_config import starting_config, write_starting_config
+
+    with _interruptible():
+        source = (text[0] if len(text) == 1 else text) if text else None
+        content = starting_config(
+            {name: str(model) for name, model in named_models(models).items()},
+            text=source, hook=hook, width=width, tokens=tokens,
+        )  # fmt: skip
+        if out is None:
+            typer.echo(content, nl=False)
+        else:
+            typer.echo(write_starting_config(out, content))
+
+
+@app.command()
 def plan(
     config: ConfigArgument,
     overrides: SetOption = None,

@@ -301,6 +301,10 @@ class SAEConfig(_Section):
     (and several per width for several seeds); braces expand as for models. No SAE is trained then: widths and seeds
     follow from the files, and ``quality_blocks`` is the only other key of this section that is used."""
 
+    widths_of: dict[str, list[Count]] = Field(default_factory=dict)
+    """Model → dictionary sizes of its SAEs, where those under ``load`` differ between models. It follows from the
+    files, and a run records it; ``widths`` then holds the sizes of all models."""
+
     @field_validator("load", mode="before")
     @classmethod
     def _listed(cls, load: Any) -> Any:
@@ -321,6 +325,8 @@ class SAEConfig(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.widths_of and not self.load:
+            raise ValueError("widths_of follows from SAEs under load; give the widths of SAEs to train as widths")
         if empty := [name for name, paths in self.load.items() if not paths]:
             raise ValueError(f"load names no SAE of {', '.join(empty)}; leave the model out, or give paths")
         every = [*self.seeds, *([self.ceiling_seed] if isinstance(self.ceiling_seed, int) else [])]
@@ -348,6 +354,10 @@ class SAEConfig(_Section):
         if self.ceiling_seed != "auto":
             return self.ceiling_seed
         return None if len(self.seeds) > 1 or self.load else int(self.seeds[0] == 0)
+
+    def widths_for(self, model: str) -> list[int]:
+        """Dictionary sizes of a model's SAEs, rising."""
+        return self.widths_of.get(model, self.widths)
 
     def k_of(self, width: int) -> int:
         """Features that fire on a token in the SAEs of this width."""

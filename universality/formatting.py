@@ -1,6 +1,7 @@
 """Formatting of numbers in sentences, tables and captions."""
 
 import math
+from collections.abc import Sequence
 
 MISSING = "–"
 
@@ -39,6 +40,17 @@ def percent(share: float | None, digits: int = 0) -> str:
 def count(value: float | None) -> str:
     """Format a count as ``40,960``, and a missing one as a dash."""
     return MISSING if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def counts(values: Sequence[int]) -> str:
+    """Format counts as in ``4,096 and 16,384``.
+
+    Examples
+    --------
+    >>> counts((4096,)), counts((4096, 16384))
+    ('4,096', '4,096 and 16,384')
+    """
+    return listed([count(value) for value in values])
 
 
 def small(value: float | None) -> str:

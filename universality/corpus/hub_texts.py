@@ -23,6 +23,7 @@ from universality.corpus.texts import located_items, records_of, write_passages
 from universality.corpus.token_budget import within_budget
 from universality.corpus.tokenizer import Tokenizer
 from universality.errors import CorpusError, UniversalityError
+from universality.extras import naming_extra
 from universality.files import write_bytes
 from universality.hub import Repository, reason_of, repository
 
@@ -149,13 +150,8 @@ def _stream(text: HubText, columns: Mapping[str, str], budget: TextBudget, path:
 def _open_split(text: HubText) -> Any:
     """Return the split as a ``datasets.IterableDataset``."""
     repo = text.repository
-    try:
+    with naming_extra(f"{repo.name}, no file or folder here, as a data set of the hub"):
         from datasets import load_dataset
-    except ImportError:
-        raise CorpusError(
-            f"{repo.name}: no such file or folder here; to read a data set of the hub: pip install "
-            "'universality[datasets]'"
-        ) from None
     try:
         return load_dataset(repo.name, text.config, split=text.split, revision=repo.revision, streaming=True)
     except Exception as error:  # of datasets, huggingface_hub and the readers of each format

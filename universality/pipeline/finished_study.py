@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from universality.config import Config, load_config
 from universality.errors import UniversalityError
 from universality.files import as_path
+from universality.formatting import counts
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
@@ -290,4 +291,4 @@ class Study:
     def _title(self) -> str:
         a, b = self.sides
         hooks = " and ".join(dict.fromkeys(self.config.hooks.values()))
-        return f"{a} and {b} at {hooks}, {self._headline.comparison.width:,} features"
+        return f"{a} and {b} at {hooks}, {counts(list(dict.fromkeys(self._headline.comparison.widths)))} features"

@@ -118,6 +118,7 @@ def _environment() -> Environment:
         "fixed": formatting.fixed,
         "percent": formatting.percent,
         "count": formatting.count,
+        "counts": formatting.counts,
         "small": formatting.small,
         "interval": formatting.interval,
         "plural": formatting.plural,

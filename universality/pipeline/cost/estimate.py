@@ -357,7 +357,11 @@ def _match(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, in
     s, n = config.statistics, text.held_out
     passes = 2 + len(s.nulls) * s.replicates / 2
     compared = comparisons(config, RunFolder(Path()))
-    pairs = sum(passes * n * prod(k[c.width] * text.own.get(m, 1) for m in c.models) for c in compared if c.width)
+    pairs = sum(
+        passes * n * prod(k[w] * text.own.get(m, 1) for m, w in zip(c.models, c.widths, strict=True))
+        for c in compared
+        if c.width
+    )
     widths = {name: width_at(shape, config.hooks[name]) for name, shape in shapes.items()}
     share = config.features.neuron_documents
     flop = sum(passes * 2 * n * share * widths[c.models[0]] * widths[c.models[1]] for c in compared if not c.width)
@@ -369,18 +373,22 @@ def _match(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, in
 
 
 def _families(config: Config, text: Text, k: dict[int, int]) -> StageCost:
-    names, widths = config.models.names, config.saes.widths
+    grown = _grown(config)
     passes = 4 * (3 + config.families.replicates)
-    pairs = float(len(names) * passes * text.held_out * sum(k[a] * k[b] for a, b in pairwise(widths)))
-    features = len(names) * sum(widths) if len(widths) > 1 else 0
+    pairs = float(passes * text.held_out * sum(k[a] * k[b] for widths in grown for a, b in pairwise(widths)))
     memory = _PROCESS + min(_LOADED, 16 * text.held_out * sum(k.values()))
-    tokens = text.held_out * len(names) if features else 0
+    tokens, features = text.held_out * len(grown), sum(map(sum, grown))
     return StageCost("families", tokens, pairs=pairs, memory=memory, disk=750 * features)
+
+
+def _grown(config: Config) -> list[list[int]]:
+    """Return the dictionary sizes of each model that has several, and so families."""
+    return [widths for name in config.models.names if len(widths := config.saes.widths_for(name)) > 1]
 
 
 def _rest(config: Config) -> StageCost:
     compared = comparisons(config, RunFolder(Path()))
-    features = len(config.models.names) * sum(config.saes.widths) if len(config.saes.widths) > 1 else 0
+    features = sum(map(sum, _grown(config)))
     rows = sum(c.width or 0 for c in compared)
     return StageCost("export, report", 0, disk=_MATCH_ROW * rows + _FAMILY_FEATURE * features + _PAGE)
 

@@ -81,6 +81,7 @@ def write_explorer(
         "title": results.config.name,
         "models": models,
         "width": compared.comparison.width,
+        **({} if compared.comparison.width_b is None else {"width_b": compared.comparison.width_b}),
         "n_pairs": len(compared.frame),
         "chunk": CHUNK,
         "tokens_shown": SHOWN,

@@ -96,6 +96,8 @@ def _shared_strings(results: RunResults) -> list[tuple[str, str]]:
 def _saes(config: Config) -> str:
     saes = config.saes
     widths = f"widths {', '.join(map(str, saes.widths))}"
+    if saes.widths_of:
+        widths = "widths " + "; ".join(f"{name} {', '.join(map(str, of))}" for name, of in saes.widths_of.items())
     if saes.load:
         return f"loaded, {widths}: {'; '.join(path for paths in saes.load.values() for path in paths)}"
     return f"{saes.architecture}, {widths}, k {saes.k}, {saes.tokens:,} tokens each"

@@ -59,22 +59,24 @@ def with_loaded_saes(config: Config) -> Config:
     FormatError
         If an SAE cannot be read.
     ConfigError
-        If the models have SAEs of different widths or numbers, ``saes.widths`` or ``hook_out`` contradicts the files,
-        or a model has both SAEs and transcoders, or transcoders of which it is unknown where they write.
+        If models have SAEs in numbers that do not fit each other, ``saes.widths`` or ``hook_out`` contradicts the
+        files, or a model has both SAEs and transcoders, or transcoders of which it is unknown where they write.
     """
     if not config.saes.load:
         return config
     outlines = {name: [_outline(path) for path in paths] for name, paths in config.saes.load.items()}
-    first = outlines[config.models.names[0]]
-    widths = sorted({sae.width for sae in first})
+    every = [sae for name in config.models.names for sae in outlines[name]]
+    widths = sorted({sae.width for sae in every})
+    widths_of = {name: sorted({sae.width for sae in saes}) for name, saes in outlines.items()}
     if "widths" in config.saes.model_fields_set and config.saes.widths != widths:
         raise ConfigError(
             f"saes.widths is {config.saes.widths}, the SAEs under saes.load have {widths}; leave saes.widths out"
         )
-    seeds, ceiling = _numbers(config, outlines, widths)
-    k = [next((sae.k for sae in first if sae.width == w and sae.k), min(w, ASSUMED_L0)) for w in widths]
+    seeds, ceiling = _numbers(outlines, widths_of)
+    k = [next((sae.k for sae in every if sae.width == w and sae.k), min(w, ASSUMED_L0)) for w in widths]
     architectures = {sae.architecture for saes in outlines.values() for sae in saes}
     values: dict[str, Any] = {"widths": widths, "seeds": seeds, "ceiling_seed": ceiling, "k": k}
+    values["widths_of"] = widths_of if len({tuple(of) for of in widths_of.values()}) > 1 else {}
     values |= {"architecture": architectures.pop()} if len(architectures) == 1 else {}
     saes = SAEConfig.model_validate(config.saes.model_dump() | values)
     resolved = config.model_copy(update={"saes": saes, "hook_out": _hook_out(config, outlines)})
@@ -125,26 +127,23 @@ def _outline(path: str) -> _Outline:
     )
 
 
-def _numbers(config: Config, outlines: Mapping[str, list[_Outline]], widths: list[int]) -> tuple[list[int], int | None]:
-    """Return the numbers of SAEs that all models have at every width, and of a further widest one.
+def _numbers(
+    outlines: Mapping[str, list[_Outline]], widths_of: Mapping[str, list[int]]
+) -> tuple[list[int], int | None]:
+    """Return the numbers of SAEs that all models have at each of their widths, and of a further widest one.
 
     Some or all models may have that further SAE, which gives their ceiling.
     """
-    counts = {name: [sum(sae.width == w for sae in saes) for w in widths] for name, saes in outlines.items()}
-    names = config.models.names
-    # With one width, models that have more SAEs than the others have the further one.
-    n = counts[names[0]][0] if len(widths) > 1 else min(counts[name][0] for name in names)
-    full = [n] * len(widths)
-    spare = [*full[:-1], n + 1]
-    complete = all(sum(counts[name]) == len(outlines[name]) and counts[name] in (full, spare) for name in names)
-    if not n or not complete:
+    counts = {name: [sum(sae.width == w for sae in outlines[name]) for w in of] for name, of in widths_of.items()}
+    n = min(of[0] for of in counts.values())
+    if any(of not in ([n] * len(of), [n] * (len(of) - 1) + [n + 1]) for of in counts.values()):
         listed = "; ".join(f"{name} {', '.join(str(sae.width) for sae in saes)}" for name, saes in outlines.items())
         raise ConfigError(
-            f"saes.load: expected SAEs of the same widths of every model, and equally many of each (each model may "
-            f"have one more of the largest, for its ceiling); found the widths {listed}. Leave out those without a "
-            "counterpart; SAEs of two widths are matched in Python, with collect(...) and match(...)"
+            f"saes.load: expected equally many SAEs of each width, for every model (each model may have one more of "
+            f"its largest, for its ceiling); found the widths {listed}. Leave out those that are too many, or add the "
+            "missing ones"
         )
-    return list(range(n)), n if spare in counts.values() else None
+    return list(range(n)), n if any(of[-1] == n + 1 for of in counts.values()) else None
 
 
 def loaded_inputs(config: Config, memory: Path | None = None) -> list[Any]:

@@ -102,6 +102,8 @@ def likeness(config: Config, folder: RunFolder, comparison: Comparison) -> Liken
     path = file_of(folder)
     if comparison.width is None or not config.saes.load or not path.exists():
         return Likeness()
+    if comparison.width_b is not None:
+        return Likeness()  # SAEs of two widths have no index in common; their widths are stated wherever they are named
     sides = zip(comparison.models, comparison.seeds, strict=True)
     wanted = [_name(model, comparison.width, seed) for model, seed in sides]
     for pair in read_json(path)["pairs"]:

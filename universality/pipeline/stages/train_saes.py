@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from universality.sae.training.watchers import Watcher
 
 STAGE, VERSION = "train-saes", 2
-_WITHOUT_EFFECT = {"watch", "checkpoint_steps", "load"}  # settings that change nothing in trained SAEs
+_WITHOUT_EFFECT = {"watch", "checkpoint_steps", "load", "widths_of"}  # settings that change nothing in trained SAEs
 
 
 def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
