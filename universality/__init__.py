@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from universality.extras import import_name
 
 if TYPE_CHECKING:
+    from universality import plot
     from universality.errors import UniversalityError
     from universality.family import Families, families
     from universality.features import FeatureStore
@@ -54,11 +55,16 @@ __all__ = [
     "families",
     "match",
     "match_many",
+    "plot",
     "run",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plot":
+        from importlib import import_module
+
+        return import_module("universality.plot")
     return import_name(__name__, name, _HOME)
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -266,6 +266,46 @@ def families(config: ConfigArgument, out: OutOption = None, overrides: SetOption
 def export(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
     """Write matches and families as tables and graphs for other tools; runs earlier stages if needed."""
     _stage(config, out, overrides, "export")
+
+
+@app.command("pw-mcc")
+def pw_mcc(
+    a: Annotated[str, typer.Argument(help="An SAE (folder, file or name, of any tool), or a feature store (.h5).")],
+    b: Annotated[str, typer.Argument(help="Another one of the same kind.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The JSON file to write.")] = Path("pw-mcc.json"),
+    measure: Annotated[
+        str, typer.Option("--measure", help="decoder; for stores also a measure over tokens, such as activation.")
+    ] = "decoder",
+    signed: Annotated[bool, typer.Option("--signed", help="Use cosines with their sign, not their size.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Compare decoders of unknown or different models.")] = False,
+    replicates: Annotated[
+        int, typer.Option("--replicates", min=0, help="Matchings with a random rotation of B, for the null.")
+    ] = 1,
+) -> None:
+    """Score the agreement of two dictionaries (PW-MCC): the mean similarity of features matched one to one.
+
+    Writes the score, its null, the complete matching and the identity of both dictionaries as one JSON file.
+    """
+    from contextlib import ExitStack
+
+    from universality.export.pw_mcc_file import pw_mcc_record, write_pw_mcc
+    from universality.features import FeatureStore
+
+    with _interruptible(), ExitStack() as stack:
+        sides: list[Any] = []
+        for name in (a, b):
+            if name.endswith(".h5"):
+                sides.append(stack.enter_context(FeatureStore.open(name)))
+            else:
+                from universality.sae import SAE
+
+                sides.append(SAE.load(name))
+        record = pw_mcc_record(*sides, measure=measure, absolute=not signed, force=force, replicates=replicates)
+        path = write_pw_mcc(out, record)
+    score, null = record["score"]["pw_mcc"], record["null"]
+    shown = "none: no pair" if score is None else f"{score:.4f} over {record['population']['pairs']:,} pairs"
+    chance = "" if null is None else f"; random rotation {', '.join(f'{value:.4f}' for value in null['pw_mcc'])}"
+    typer.echo(f"PW-MCC {shown}{chance}; {path}")
 
 
 @app.command()

@@ -394,6 +394,9 @@ class Config(_Section):
     hook: str | dict[str, str] = "blocks.0.mlp.hook_post"
     """Hook at which activations are taken, as TransformerLens names it; by default the MLP's neurons. One hook for all
     models, or model → hook to compare layers: ``{early: blocks.1.hook_resid_post, late: blocks.4.hook_resid_post}``."""
+    hook_out: str | dict[str, str] | None = None
+    """Hook at which transcoders under ``saes.load`` write; ``hook`` is where they read. One for all transcoders, or
+    model → hook. By default what their files say."""
     activations: ActivationsConfig = ActivationsConfig()
     saes: SAEConfig = SAEConfig()
     crosscoder: CrosscoderConfig = CrosscoderConfig()
@@ -405,6 +408,18 @@ class Config(_Section):
     def hooks(self) -> dict[str, str]:
         """Model → hook."""
         return {name: self.hook if isinstance(self.hook, str) else self.hook[name] for name in self.models.names}
+
+    @property
+    def hooks_written(self) -> dict[str, str]:
+        """Model → hook at which its SAEs write: where they read, except for transcoders."""
+        return self.hooks | self.hooks_out
+
+    @property
+    def hooks_out(self) -> dict[str, str]:
+        """Model → hook at which its transcoders write, for the models that have transcoders."""
+        if self.hook_out is None:
+            return {}
+        return dict.fromkeys(self.models.names, self.hook_out) if isinstance(self.hook_out, str) else self.hook_out
 
     @field_validator("statistics")
     @classmethod
@@ -429,12 +444,31 @@ class Config(_Section):
                 f"hook: expected the same part of a block for every model, found {listed}; features of different parts "
                 "are compared in Python, with collect(...) and match(...)"
             )
-        apart = [hook for hook in self.hook.values() if not in_residual_stream(hook)]
-        if self.models.one_basis and apart and len(set(self.hook.values())) > 1:
+        return self
+
+    @model_validator(mode="after")
+    def _hooks_share_the_basis(self) -> Self:
+        for hooks in (self.hooks, self.hooks_written) if self.models.one_basis else ():
+            apart = sorted(hook for hook in hooks.values() if not in_residual_stream(hook))
+            if not apart or len(set(hooks.values())) == 1:
+                continue
             raise ValueError(
                 f"models.one_basis: hooks that differ share a basis in the residual stream only, found {apart[0]}; set "
                 "hooks like blocks.0.hook_resid_post or blocks.0.hook_mlp_out, or leave one_basis out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _only_loaded_transcoders_write_elsewhere(self) -> Self:
+        if self.hook_out is not None and not self.saes.load:
+            raise ValueError(
+                "hook_out is where transcoders under saes.load write; leave it out, since SAEs that are trained here "
+                "write where they read"
+            )
+        if unknown := sorted(self.hooks_out.keys() - set(self.models.names)):
+            raise ValueError(f"hook_out names {', '.join(unknown)}, the models are {', '.join(self.models.names)}")
+        if same := [name for name, hook in self.hooks_out.items() if hook == self.hooks[name]]:
+            raise ValueError(f"hook_out of {same[0]} is its hook, {self.hooks[same[0]]}: transcoders write at another")
         return self
 
     @model_validator(mode="after")

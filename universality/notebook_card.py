@@ -27,7 +27,9 @@ def card(title: str, numbers: Mapping[str, Any], picture: str = "") -> str:
     return f"<div>{table}{picture}</div>" if picture else table
 
 
-def histogram(values: ArrayLike, label: str, low: float | None = None, high: float | None = None) -> str:
+def histogram(
+    values: ArrayLike, label: str, low: float | None = None, high: float | None = None, mark: float | None = None
+) -> str:
     """Draw a histogram as inline SVG; an empty string where there is nothing to show.
 
     Parameters
@@ -38,6 +40,8 @@ def histogram(values: ArrayLike, label: str, low: float | None = None, high: flo
         Name of the horizontal axis.
     low, high
         Ends of the axis; by default the smallest and the largest value.
+    mark
+        Value at which a dashed line is drawn, where it lies between the ends.
 
     Examples
     --------
@@ -57,8 +61,11 @@ def histogram(values: ArrayLike, label: str, low: float | None = None, high: flo
         for i, n in enumerate(counts)
         if n
     )
-    ends = f"{start:.3g}", f"{stop:.3g}"
-    return picture(f'<path d="{bars}"/>' + captions(ends[0], label, ends[1]), f"histogram of {label}")
+    marks = f'<path d="{bars}"/>'
+    if mark is not None and start < mark < stop:
+        x = round(_WIDTH * (mark - start) / (stop - start))
+        marks += f'<path d="M{x} 0V{_HEIGHT}" stroke="#d33" stroke-dasharray="4 3"/>'
+    return picture(marks + captions(f"{start:.3g}", label, f"{stop:.3g}"), f"histogram of {label}")
 
 
 def captions(left: str, middle: str, right: str) -> str:

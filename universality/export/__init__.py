@@ -10,6 +10,7 @@ from universality.export.node_annotations import annotate
 from universality.export.node_link_json import write_node_link
 from universality.export.pair_graph import match_graph
 from universality.export.plain_graph import plain
+from universality.export.pw_mcc_file import pw_mcc_record, read_pw_mcc, write_pw_mcc
 from universality.export.result_tables import match_table, read_csv, write_csv, write_parquet
 from universality.export.token_escapes import escape, unescape, unescape_bytes
 
@@ -21,7 +22,9 @@ __all__ = [
     "match_table",
     "partite_graph",
     "plain",
+    "pw_mcc_record",
     "read_csv",
+    "read_pw_mcc",
     "split_tokens",
     "unescape",
     "unescape_bytes",
@@ -34,4 +37,5 @@ __all__ = [
     "write_graphml",
     "write_node_link",
     "write_parquet",
+    "write_pw_mcc",
 ]

@@ -89,8 +89,8 @@ def describe(at_same_index: int, n: int, same: float, nearest: float, other: flo
 
     Examples
     --------
-    >>> describe(900, 1000, 0.93, 0.94, 0.0)[:73]
-    'the nearest decoder row stands at the same index for 900 of 1,000 features'
+    >>> print(describe(90, 100, 0.93, 0.94, 0.0).split("; ")[0])
+    the nearest decoder row stands at the same index for 90 of 100 features, where 1 is expected
     """
     return (
         f"the nearest decoder row stands at the same index for {at_same_index:,} of {n:,} features, where 1 is "

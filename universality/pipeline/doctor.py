@@ -11,7 +11,7 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -222,7 +222,7 @@ def _features() -> Iterator[Finding]:
         yield Finding("features", f"{extra.purpose}: {state}")
 
 
-def report(findings: Iterator[Finding]) -> Iterator[str]:
+def report(findings: Iterable[Finding]) -> Iterator[str]:
     """Lay findings out as lines under their headings, as they come.
 
     Examples

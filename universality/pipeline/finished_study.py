@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from universality.config import Config, load_config
 from universality.errors import UniversalityError
@@ -199,18 +198,17 @@ class Study:
         )
         return write_graph_file(graph, path)
 
-    def heatmap(self, n: int = 30, ax: Axes | None = None) -> Axes:
-        """Draw the correlations of the ``n`` strongest pairs' features; see `universality.plot.heatmap`."""
+    def heatmap(self, n: int = 30, which: Literal["spaced", "best"] = "spaced", ax: Axes | None = None) -> Axes:
+        """Draw the held-out correlations of ``n`` pairs' features; see `universality.plot.heatmap`."""
         from universality import plot
 
-        strongest = self.pairs.head(n)
         return plot.heatmap(
-            *self.stores,
-            rows=strongest["row"].tolist(),
-            cols=strongest["col"].tolist(),
-            row_labels=_labels(strongest, "row"),
-            col_labels=_labels(strongest, "col"),
+            self.stores,
+            matching=self.calibration,
+            n=n,
+            which=which,
             names=self.sides,
+            decode=self._results.decode,
             ax=ax,
         )
 
@@ -243,7 +241,15 @@ class Study:
             if partner.empty:
                 raise UniversalityError(f"feature {row} of {self.sides[0]} has no matched partner; give col as well")
             col = int(partner.iloc[0])
-        return plot.pair(*self.stores, row, col, names=self.sides, ax=ax)
+        return plot.pair(
+            *self.stores,
+            row,
+            col,
+            calibration=self.calibration,
+            names=self.sides,
+            decode=self._results.decode,
+            ax=ax,
+        )
 
     def report(self) -> Path:
         """Return the page to open in a browser, written now if the run ended before its report."""
@@ -272,11 +278,3 @@ class Study:
         a, b = self.sides
         hooks = " and ".join(dict.fromkeys(self.config.hooks.values()))
         return f"{a} and {b} at {hooks}, {self._headline.comparison.width:,} features"
-
-
-def _labels(pairs: pd.DataFrame, side: str) -> Sequence[str]:
-    """Name features by their index and heaviest token."""
-    return [
-        f"{feature} {tokens[0].strip() if tokens else ''}".rstrip()
-        for feature, tokens in zip(pairs[side], pairs[f"{side}_tokens"], strict=True)
-    ]

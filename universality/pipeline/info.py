@@ -63,12 +63,16 @@ def _quality(path: Path) -> Iterator[str]:
 
 def _sae(path: Path, verify: bool) -> Iterator[str]:
     from universality.sae import SAE, formats
-    from universality.sae.formats.stated_hook import stated_hook
+    from universality.sae.formats.stated_hook import stated_hook, stated_hook_out
 
     sae = SAE.load(path)
-    yield f"SAE {path}: {sae.architecture}, {sae.d_in} → {sae.d_sae}, hash {sae.hash}"
+    kind = "SAE" if not sae.transcoder else "transcoder" if sae.W_skip is None else "skip transcoder"
+    to = f" → {sae.d_out}" if sae.transcoder else ""
+    yield f"{kind} {path}: {sae.architecture}, {sae.d_in} → {sae.d_sae}{to}, hash {sae.hash}"
     yield f"  format: {formats.name_of(path)}"
-    yield f"  trained at: {stated_hook(sae.metadata) or 'not recorded'}"
+    yield f"  {'reads' if sae.transcoder else 'trained'} at: {stated_hook(sae.metadata) or 'not recorded'}"
+    if sae.transcoder:
+        yield f"  writes at: {stated_hook_out(sae.metadata) or 'not recorded'}"
     sparsity = "" if sae.k is None else f", k {sae.k}"
     ways = "its caller is to scale them" if sae.awaits_scale else sae.normalize_activations
     yield f"  normalises activations: {ways}{sparsity}"

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.errors import UniversalityError
 from universality.extras import check_installed
+from universality.notebook_card import card
 from universality.similarity.engine.block_source import DEFAULT_BUDGET, Best, BlockSource, TopK
 from universality.similarity.engine.factors import dense_source, factor_source
 from universality.similarity.engine.group_sums import GroupMoments
@@ -212,7 +213,14 @@ class Similarity:
         return cls(logit_source(a, b))
 
     @classmethod
-    def decoder(cls, a: FeatureStore, b: FeatureStore, force: bool = False, alignment: Alignment | None = None) -> Self:
+    def decoder(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        force: bool = False,
+        alignment: Alignment | None = None,
+        absolute: bool = False,
+    ) -> Self:
         """Compare decoder rows by the cosine: within one model and site, or across models after an alignment.
 
         Parameters
@@ -223,6 +231,8 @@ class Similarity:
             Compare although the bases are unrelated or unknown.
         alignment
             A map of A's space into B's: ``align(a, b)``.
+        absolute
+            Take the absolute value of the cosine.
 
         Raises
         ------
@@ -231,7 +241,7 @@ class Similarity:
         MismatchError
             When models or sites differ or are unknown (and not ``force``), or the rows' widths differ.
         """
-        return cls(decoder_source(a, b, force, alignment))
+        return cls(decoder_source(a, b, force, alignment, absolute))
 
     @classmethod
     def from_dense(
@@ -320,6 +330,16 @@ class Similarity:
         strings = self.provenance.get("shared_strings") if self.name == "logit" else None
         over = "" if strings is None else f", over {strings['counted']:,} shared token strings"
         return f"Similarity({self.name}, {self.shape[0]} x {self.shape[1]}{over})"
+
+    def _repr_html_(self) -> str:
+        numbers = {
+            "rows": self.shape[0],
+            "columns": self.shape[1],
+            "dead rows": int(self.dead_rows.sum()),
+            "dead columns": int(self.dead_cols.sum()),
+            "tokens": self.provenance.get("tokens", {}).get("n_tokens"),
+        }
+        return card(f"Similarity by {self.name}", numbers)
 
     def block(self, rows: RowsLike) -> FloatArray:
         """Scores float64 [n_rows, n_cols] of a slice or an integer array of rows."""

@@ -11,12 +11,13 @@ in an environment of the tool's own, where TOOL and its packages are
 - ``dictionary_learning``: dictionary-learning 0.1.0
 - ``sparsify``: eai-sparsify 1.3.3
 - ``llamascopium``: llamascopium 2.0.0b34
+- ``circuit_tracer``: circuit-tracer 0.5.0 (``pip install --no-deps``) beside sae-lens
 - ``published``: NumPy and torch alone. Gemma Scope's arrays and OpenAI's state dicts have no library on the package
   index: their files are laid out as published, and the codes are the published equations in float64.
 
 all with torch 2.13.0. ``data/NAME/`` is what the library saves, or one file; ``data/NAME.npz`` holds the activations
-``x`` [n_tokens, d_in], the library's ``codes`` [n_tokens, d_sae], for some its reconstructions ``out``
-[n_tokens, d_in], and a ``note`` of what made them. Every weight is
+``x`` [n_tokens, d_in], the library's ``codes`` [n_tokens, d_sae], for transcoders and some others its reconstructions
+``out`` [n_tokens, d_out], and a ``note`` of what made them. Every weight is
 random, biases, thresholds and the norms of decoder rows too, so that nothing that a reader leaves out goes unseen.
 """
 
@@ -35,6 +36,8 @@ import torch
 
 DATA = Path(__file__).parent / "data"
 D_IN, D_SAE, K, N_TOKENS = 12, 32, 5, 20
+D_OUT = 10
+"""Width that transcoders write, where the tool allows another than d_in."""
 
 
 def activations() -> torch.Tensor:
@@ -80,7 +83,6 @@ def saelens() -> None:
         "jumprelu": {"architecture": "jumprelu", "normalize_activations": "expected_average_only_in"},
         "jumprelu_layer_norm": {"architecture": "jumprelu", "normalize_activations": "layer_norm"},
         "gated": {"architecture": "gated"},
-        "transcoder": {"architecture": "transcoder", "d_out": D_IN, "apply_b_dec_to_input": False},
         "hook_z": {"architecture": "standard", "reshape_activations": "hook_z"},
     }
     for name, settings in cases.items():
@@ -94,8 +96,9 @@ def saelens() -> None:
         elif name == "gated":
             codes = sae.encode(activations())
             keep("saelens_gated", codes, "sae-lens", sae.decode(codes))
-        elif name != "transcoder":
+        else:
             keep(f"saelens_{name}", sae.encode(activations()), "sae-lens")
+    _saelens_transcoders(common)
     for name, trained in {
         "batchtopk": BatchTopKTrainingSAE(BatchTopKTrainingSAEConfig(d_in=D_IN, d_sae=D_SAE, k=K)),
         "matryoshka": MatryoshkaBatchTopKTrainingSAE(
@@ -120,6 +123,25 @@ def saelens() -> None:
     sae.save_model(folder)
     (folder / "cfg.json").write_text(json.dumps(flat))
     keep("saelens_before_6", SAE.load_from_disk(folder).encode(activations()), "sae-lens")
+
+
+def _saelens_transcoders(common: dict[str, Any]) -> None:
+    from sae_lens import SAE
+
+    metadata = {"hook_name": "blocks.3.mlp.hook_in", "hook_name_out": "blocks.3.hook_mlp_out"}
+    for name, settings in {
+        "transcoder": {"d_out": D_OUT},
+        "skip_transcoder": {"d_out": D_OUT, "normalize_activations": "layer_norm"},
+        "jumprelu_transcoder": {"d_out": D_IN},
+        "jumprelu_skip_transcoder": {"d_out": D_OUT},
+    }.items():
+        folder = DATA / f"saelens_{name}"
+        given = {**common, "apply_b_dec_to_input": False, **settings, "architecture": name, "metadata": metadata}
+        transcoder = SAE.from_dict(given)
+        scramble(transcoder)
+        transcoder.save_model(folder)
+        again = SAE.load_from_disk(folder)
+        keep(folder.name, again.encode(activations()), "sae-lens", again(activations()))
 
 
 def saelens_before_6() -> None:
@@ -179,7 +201,8 @@ def saelens_layouts() -> None:
         sae.fold_activation_norm_scaling_factor(scale)
         x = activations()
         codes = sae.encode(x.reshape(N_TOKENS, 3, D_IN // 3) if config.get("reshape_activations") == "hook_z" else x)
-        keep(name, codes / scale, "sae-lens", sae.decode(codes).reshape(N_TOKENS, D_IN))
+        out = sae(x) if "transcoder" in config["architecture"] else sae.decode(codes).reshape(N_TOKENS, D_IN)
+        keep(name, codes / scale, "sae-lens", out)
 
     sizes = {"d_in": D_IN, "d_sae": D_SAE}
     hook = "model.layers.9.self_attn.o_proj.input"
@@ -228,6 +251,20 @@ def saelens_layouts() -> None:
     scale = math.sqrt(D_IN) / 4.5
     encode("llamascopium_before_2", "llama_scope_r1_distill", repository, folder, scale, d_sae=D_SAE)
 
+    repository = "google/gemma-scope-2-270m-pt"
+    for name, skip in (("gemma_scope_2_transcoder", {}), ("gemma_scope_2_skip_transcoder", {"affine_skip_connection"})):
+        folder = "transcoder_all/layer_9_width_16k_l0_small" + ("_affine" if skip else "")
+        weights = tensors("w_enc", "b_enc", "w_dec", "b_dec") | {"threshold": threshold}
+        weights |= {key: draw(D_IN, D_IN) for key in skip}
+        config = {
+            "hf_hook_point_in": "model.layers.9.pre_feedforward_layernorm.output",
+            "hf_hook_point_out": "model.layers.9.post_feedforward_layernorm.output", "width": D_SAE,
+            "model_name": "google/gemma-3-270m", "architecture": "jump_relu", "l0": 10,
+            "affine_connection": bool(skip), "type": "transcoder",
+        }  # fmt: skip
+        write(name, repository, f"{folder}/params.safetensors", weights, config__json=config)
+        encode(name, "gemma_3", repository, folder)
+
 
 def dictionary_learning() -> None:
     """As its training loop saves them: the state dict and the trainer's configuration; encoded as it loads them."""
@@ -271,15 +308,19 @@ def sparsify() -> None:
 
     for name, settings in {
         "topk": {"normalize_decoder": True},
-        "skip_transcoder": {"transcode": True, "skip_connection": True},
+        "transcoder/layers.3.mlp": {"transcode": True},
+        "skip_transcoder/layers.3.mlp": {"transcode": True, "skip_connection": True},
         "groupmax": {"activation": "groupmax", "k": 4},
     }.items():
         sae = SparseCoder(D_IN, SparseCoderConfig(**{"num_latents": D_SAE, "k": K, **settings}))
         scramble(sae)
         sae.save_to_disk(DATA / f"sparsify_{name}")
-        if name == "topk":
-            values, indices, _ = SparseCoder.load_from_disk(DATA / "sparsify_topk").encode(activations())
-            keep("sparsify_topk", torch.zeros(N_TOKENS, D_SAE).scatter(1, indices, values), "eai-sparsify")
+        if name != "groupmax":
+            again = SparseCoder.load_from_disk(DATA / f"sparsify_{name}")
+            values, indices, _ = again.encode(activations())
+            output = again(activations(), activations()).sae_out if "transcoder" in name else None
+            codes = torch.zeros(N_TOKENS, D_SAE).scatter(1, indices, values)
+            keep(f"sparsify_{name.split('/')[0]}", codes, "eai-sparsify", output)
 
 
 def llamascopium() -> None:
@@ -314,6 +355,61 @@ def llamascopium() -> None:
         codes = again.encode(batch)
         codes = codes / (math.sqrt(D_IN) / 4.5 if config.norm_activation == "dataset-wise" else 1)
         keep(f"llamascopium_{name}", codes * sae.decoder_norm() if name == "topk" else codes, "llamascopium")
+
+    _llamascopium_transcoders()
+
+
+def _llamascopium_transcoders() -> None:
+    """Scaled, encoded, decoded and scaled back as the library does; the two hooks have norms of their own."""
+    from llamascopium.models.sae import SAEConfig, SparseAutoEncoder
+
+    into, out = "blocks.3.ln2.hook_normalized", "blocks.3.hook_mlp_out"
+    for act_fn in ("jumprelu", "topk"):
+        config = SAEConfig(
+            hook_point_in=into, hook_point_out=out, d_model=D_IN, expansion_factor=D_SAE / D_IN, top_k=K, act_fn=act_fn
+        )
+        sae = SparseAutoEncoder(config)
+        scramble(sae)
+        sae.set_dataset_average_activation_norm({into: 4.5, out: 2.25})
+        folder = DATA / f"llamascopium_{act_fn}_transcoder"
+        folder.mkdir(parents=True, exist_ok=True)
+        sae.save_pretrained(folder)
+        config.save_hyperparameters(folder)
+        again = SparseAutoEncoder.from_local(str(folder))
+        codes = again.encode(again.normalize_activations({into: activations()})[into])
+        output = again.decode(codes) / again.compute_norm_factor(activations(), hook_point=out)
+        codes = codes / (math.sqrt(D_IN) / 4.5)
+        if act_fn == "topk":  # decoder rows in the activations' own units get unit norm
+            codes = codes * again.decoder_norm() * 2.25 / 4.5
+        keep(folder.name, codes, "llamascopium", output)
+
+
+def circuit_tracer() -> None:
+    """`to_safetensors` of circuit-tracer's per-layer transcoders; config.yaml as its repositories have it."""
+    from circuit_tracer.transcoder.activation_functions import JumpReLU
+    from circuit_tracer.transcoder.single_layer_transcoder import (
+        SingleLayerTranscoder,
+        TranscoderSet,
+        load_relu_transcoder,
+    )
+
+    for name, activation, skip in (
+        ("relu", torch.nn.functional.relu, False),
+        ("jumprelu_skip", JumpReLU(torch.zeros(D_SAE)), True),
+    ):
+        transcoder = SingleLayerTranscoder(D_IN, D_SAE, activation, 0, skip, dtype=torch.float32)
+        scramble(transcoder)
+        if skip:
+            with torch.no_grad():
+                transcoder.activation_function.threshold.abs_()
+        hooks = {"feature_input_hook": "mlp.hook_in", "feature_output_hook": "hook_mlp_out"}
+        folder = DATA / f"circuit_tracer_{name}"
+        TranscoderSet({0: transcoder}, **hooks).to_safetensors(str(folder))
+        config = {"model_name": "Qwen/Qwen3-0.6B", "model_kind": "transcoder_set", **hooks}
+        (folder / "config.yaml").write_text("".join(f"{key}: {value}\n" for key, value in config.items()))
+        path = str(folder / "layer_0.safetensors")
+        again = load_relu_transcoder(path, 0, torch.device("cpu"), lazy_encoder=False, lazy_decoder=False)
+        keep(folder.name, again.encode(activations()), "circuit-tracer", again(activations()))
 
 
 def published() -> None:
@@ -352,7 +448,10 @@ def published() -> None:
 
 TOOLS: dict[str, Callable[[], None]] = {
     tool.__name__: tool
-    for tool in (saelens, saelens_layouts, saelens_before_6, dictionary_learning, sparsify, llamascopium, published)
+    for tool in (
+        *(saelens, saelens_layouts, saelens_before_6, dictionary_learning, sparsify, llamascopium),
+        *(circuit_tracer, published),
+    )
 }
 
 if __name__ == "__main__":

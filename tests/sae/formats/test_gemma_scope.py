@@ -12,7 +12,7 @@ from foreign import DATA, agrees
 
 from universality.errors import FormatError
 from universality.sae import SAE
-from universality.sae.formats.stated_hook import stated_hook
+from universality.sae.formats.stated_hook import stated_hook, stated_hook_out
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,17 @@ def test_tensors_that_cannot_be_held_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "headless.npz", **arrays)
     with pytest.raises(FormatError, match="expected a tensor W_dec, found W_enc, b_dec, b_enc, threshold"):
         SAE.load(tmp_path / "headless.npz")
+
+
+def test_the_name_of_a_repository_makes_it_a_transcoder(tmp_path: Path) -> None:
+    place = "layer_3/width_32/average_l0_9"
+    for repository in ("gemma-scope-2b-pt-res", "gemma-scope-2b-pt-transcoders"):
+        shutil.copytree(DATA / "gemma_scope" / place, tmp_path / repository / place)
+    sae = SAE.load(tmp_path / "gemma-scope-2b-pt-res" / place)
+    for path in ("", "params.npz"):
+        transcoder = SAE.load(tmp_path / "gemma-scope-2b-pt-transcoders" / place / path)
+        assert (sae.transcoder, transcoder.transcoder) == (False, True)
+        assert stated_hook(transcoder.metadata) == "blocks.3.ln2.hook_normalized"  # before the gain
+        assert stated_hook_out(transcoder.metadata) == "blocks.3.hook_mlp_out"
+        x = np.load(DATA / "gemma_scope.npz")["x"]
+        assert (sae.encode(x) != transcoder.encode(x)).nnz == 0

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from universality.errors import FormatError
 from universality.sae import SAE
-from universality.sae.formats.stated_hook import stated_hook
+from universality.sae.formats.stated_hook import stated_hook, stated_hook_out
 
 PLACE = "gemma_scope_2/gemma-scope-2-270m-pt/attn_out/layer_9_width_16k_l0_small"
 FOLDER = "attn_out/layer_9_width_16k_l0_small"
@@ -49,16 +49,15 @@ def test_without_either_it_may_be_a_transcoder(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"without config\.json it may be an SAE or a transcoder; download that file"):
         SAE.load(tmp_path)
     folder = shutil.copytree(tmp_path, tmp_path / "transcoder_all" / "layer_9_width_16k_l0_small")
-    with pytest.raises(
-        FormatError, match=r"a transcoder cannot be read.*pre_feedforward_layernorm\.output' and writes"
-    ):
-        SAE.load(folder)
+    assert SAE.load(folder).transcoder
+    assert stated_hook_out(SAE.load(folder).metadata) == "blocks.9.hook_mlp_out"
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"hf_hook_point_out": NORM}, f"a transcoder cannot be read, .*o_proj.input' and writes to '{NORM}'"),
+        ({"hf_hook_point_out": NORM}, f"type is 'sae', .*o_proj.input' and hf_hook_point_out '{NORM}'; expected two"),
+        ({"type": "transcoder"}, "type is 'transcoder', .*; expected two hook points of a transcoder"),
         ({"architecture": "topk"}, "architecture 'topk' cannot be read; known: jump_relu"),
     ],
 )

@@ -39,11 +39,6 @@ def test_encodes_as_the_library_that_wrote_it(name: str) -> None:
     agrees(name, WRITTEN_BY_IT[name])
 
 
-def test_a_transcoder_is_refused_by_name() -> None:
-    with pytest.raises(FormatError, match="architecture 'transcoder' cannot be read: it reads one site and writes to"):
-        SAE.load(DATA / "saelens_transcoder")
-
-
 def test_a_gate_that_opens_below_zero_leaves_the_relu(tmp_path: Path) -> None:
     """Two features with a gate that is always open: one is a plain ReLU, the other fires above its threshold."""
     folder = edited("saelens_gated", tmp_path / "sae", "cfg.json", {"d_in": 1, "d_sae": 2})
@@ -85,6 +80,10 @@ def test_heads_are_concatenated_on_the_way_back_to_saelens_too(tmp_path: Path) -
     ("name", "changes", "message"),
     [
         ("saelens_standard", {"architecture": "matching_pursuit"}, "it encodes step by step"),
+        ("saelens_transcoder", {"normalize_activations": "expected_average_only_in"}, "scale of its output is not rec"),
+        ("saelens_transcoder", {"architecture": "gated_transcoder"}, "architecture 'gated_transcoder' is not known"),
+        ("saelens_transcoder", {"d_out": None}, "d_out: missing|lacks d_out|d_out"),
+        ("saelens_transcoder", {"apply_b_dec_to_input": True}, "apply_b_dec_to_input of a transcoder must be false"),
         ("saelens_before_6", {"activation_fn_str": "tanh-relu"}, "activation function 'tanh-relu'; known"),
         ("saelens_topk", {"reshape_activations": "transposed"}, "is 'transposed'; only SAEs with 'none' or 'hook_z'"),
     ],

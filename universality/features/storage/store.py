@@ -30,7 +30,7 @@ from universality.features.storage.hdf5 import read_strings, reading
 from universality.features.storage.header import MANTISSA, Header, open_file, read_header
 from universality.features.storage.moments import Moments
 from universality.features.storage.sparse_matrix import read_span, row_ranges
-from universality.features.storage.token_table import Dictionary, TokenTable
+from universality.features.storage.token_table import Dictionary, TokenTable, check_one_width
 from universality.features.storage.verification import verify
 from universality.features.storage.writer import FeatureWriter
 from universality.files import as_path
@@ -498,9 +498,21 @@ class FeatureStore:
         with reading(self.path, "dictionary"):
             loaded = {name: array[...] for name, array in arrays.items()}
         try:
-            return Dictionary(**loaded)
+            dictionary = Dictionary(**loaded)
         except (FormatError, MismatchError, TypeError) as error:
             raise FormatError(f"{self.path}: {error}") from None
+        try:
+            check_one_width(str(self.path), dictionary, "site_out" in self.provenance)
+        except MismatchError as error:
+            raise FormatError(str(error)) from None
+        return dictionary
+
+    @property
+    def site_written(self) -> str | None:
+        """Hook that decoder rows are directions at: where a transcoder writes, else the site; None if unknown."""
+        provenance = self.provenance
+        site = provenance.get("site_out", provenance.get("site"))
+        return site if isinstance(site, str) else None
 
     @property
     def decoder_shape(self) -> tuple[int, int] | None:
@@ -511,7 +523,7 @@ class FeatureStore:
         return int(n_features), int(d_in)
 
     def decoder_rows(self, step: int = 1) -> NDArray[np.float32]:
-        """Directions that the features write at their site, float32 [n_features, d_in].
+        """Directions that the features write at `site_written`, float32 [n_features, d_out].
 
         Parameters
         ----------
@@ -667,11 +679,11 @@ class FeatureStore:
             "firings a token": self.n_stored / max(1, self.n_tokens),
             "model": model.get("name") if isinstance(model, dict) else None,
             "site": provenance.get("site"),
-            "SAE": sae.get("hash") if isinstance(sae, dict) else None,
+            "SAE": str(sae.get("hash"))[:12] if isinstance(sae, dict) else None,
             "contents": self.content_hash()[:12],
         }
         densities = np.log10(moments.density[self.alive])
-        return card(self.path.name, numbers, histogram(densities, "share of tokens on which a feature fires, log10"))
+        return card(self.path.name, numbers, histogram(densities, "firing density, log10"))
 
     def _span(self, group: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         n_minor = self.n_features if group == "by_token" else self.n_tokens

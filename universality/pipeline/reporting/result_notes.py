@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from universality.formatting import listed
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
-from universality.report.formatting import listed
 
 
 def result_notes(results: RunResults, compared: ComparisonResult) -> list[str]:

@@ -2,13 +2,13 @@
 
 from universality.config import Config
 from universality.files import read_json
+from universality.formatting import percent
 from universality.matching import Match
 from universality.pipeline.reporting.run_results import RunResults
 from universality.pipeline.stages.sae_likeness import file_of
 from universality.pipeline.stages.training_overlap import seen_in_training
 from universality.pipeline.study import headline_width, sae_grid
 from universality.report.data import LanguageModels
-from universality.report.formatting import percent
 
 SPLITS = (("train", "train"), ("choose", "choose partners"), ("report", "report"))
 
@@ -52,9 +52,15 @@ def text_left_out(results: RunResults) -> list[tuple[str, str]]:
 
 
 def _hook(config: Config) -> str:
-    if isinstance(config.hook, str):
-        return config.hook
-    return "; ".join(f"{name} {hook}" for name, hook in config.hooks.items())
+    read = _by_model(config.hook, config.hooks)
+    if config.hook_out is None:
+        return read
+    written = _by_model(config.hook_out, config.hooks_out)
+    return f"transcoders: codes read at {read}; written at {written}"
+
+
+def _by_model(setting: str | dict[str, str], hooks: dict[str, str]) -> str:
+    return setting if isinstance(setting, str) else "; ".join(f"{name} {hook}" for name, hook in hooks.items())
 
 
 def _segments(results: RunResults) -> str:

@@ -17,8 +17,8 @@ from universality.config import Config
 from universality.errors import MismatchError
 from universality.pipeline.open_stores import OpenStores, about_file
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.stages.model_sites import basis_of, blocks_of, cached_dtype, make_sites
-from universality.pipeline.study import basis_settings, sae_grid
+from universality.pipeline.stages.model_sites import basis_of, blocks_of, cached_dtype, make_sites, sites_out
+from universality.pipeline.study import basis_settings, hook_settings, sae_grid
 from universality.pipeline.task import Task
 
 if TYPE_CHECKING:
@@ -39,7 +39,13 @@ def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list
     return [
         Task(
             f"{STAGE}/{name}",
-            [config.hooks[name], features, [item for item in grid if item[0] == name], cached_dtype(config), *basis],
+            [
+                *hook_settings(config, name),
+                features,
+                [item for item in grid if item[0] == name],
+                cached_dtype(config),
+                *basis,
+            ],
             ("corpus", *(f"train-models/{model}" for model in (names if basis else [name])), "train-saes"),
             partial(make_features, config, folder, name, ranks),
             VERSION,
@@ -66,10 +72,12 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks | N
     site = make_sites(config, folder, [name])[name]
     common = TokenBlocks.load(folder.blocks).select("choose", "report") if config.models.tokenizers else None
     unembedding = _with_strings(config, folder, name, site, blocks.select("train"))
+    out = sites_out(config, folder, {name: site}).get(name)
     rows: dict[str, Any] = {
         "common": common,
         "pool": config.features.pool,
-        "basis": basis_of(config, folder, site.hook),
+        "basis": basis_of(config, folder, (out or site).hook, config.hooks_written),
+        "site_out": out,
     }
     held_out = blocks.select("choose", "report")
     saes: dict[str | Path, SAE | None] = {
@@ -86,7 +94,8 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks | N
     share = config.features.neuron_documents
     if share:
         part = np.flatnonzero(np.isin(held_out.document, sample_documents(held_out, share)))
-        rows["common"] = None if common is None else common.take(part)
+        rows |= {"common": None if common is None else common.take(part), "site_out": None}
+        rows["basis"] = basis_of(config, folder, site.hook, config.hooks)
         collect_together(site, {folder.neurons(name): None}, held_out.take(part), unembedding, ranks, **rows)
         files.append(folder.neurons(name))
     with OpenStores() as stores:
@@ -143,7 +152,7 @@ def collect_together(
 ) -> None:
     """Run `collect` on all ranks: each reads a shard of the blocks, then joins the shards of some stores.
 
-    The contents are those of one process. ``rows`` are ``common``, ``pool`` and ``basis`` of `collect`.
+    The contents are those of one process. ``rows`` are ``common``, ``pool``, ``basis`` and ``site_out`` of `collect`.
     """
     from universality.activations.site import BATCH_BLOCKS
     from universality.features import concatenate

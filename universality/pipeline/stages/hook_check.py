@@ -9,6 +9,7 @@ from universality.files import read_json
 from universality.hub import cached_folder, fetch_config, repository
 from universality.models.shipped import model_folder
 from universality.pipeline.stages.model_sites import by_source, can_run_models
+from universality.pipeline.study import hook_settings
 
 
 def check_hooks(config: Config, download: bool = False) -> None:
@@ -49,7 +50,8 @@ def check_hooks(config: Config, download: bool = False) -> None:
             model = outline
             check_positions(name, positions_of(folder, outline), config.corpus.n_ctx)
         for each in names:
-            _ = ModelSite(replace(model, name=each), config.hooks[each]).d_in  # raises where the hook holds no vector
+            for hook in hook_settings(config, each):
+                _ = ModelSite(replace(model, name=each), hook).d_in  # raises where the hook holds no vector
 
 
 def _check_shards(folder: Path) -> None:

@@ -93,8 +93,7 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
 def _drawn_similarities(calibration: Calibration, activation: Any) -> dict[str, Any]:
     """Return similarities among a sample of pairs, among the best pairs, and to nearest partners."""
     matched = calibration.match
-    # Best scores first; pairs that fire too seldom for a p come last, since they score high by luck.
-    order = np.lexsort((-matched.scores, np.isnan(calibration.p)))
+    order = calibration.by_quality()
     sample, best = order[evenly_spaced(len(order), min(_SAMPLE, len(order)))], order[:_BEST]
     tables = {
         "rows": matched.rows,

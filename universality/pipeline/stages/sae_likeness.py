@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from universality.config import Config
 from universality.files import read_json, write_json
+from universality.formatting import fixed, listed, plural
 from universality.matching.index_agreement import describe
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.study import Comparison, sae_grid
-from universality.report.formatting import fixed, listed, plural
 
 if TYPE_CHECKING:
     from universality.sae.recorded_differences import Difference
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _AGREEMENT = (
     "same_index", "other_index", "n", "at_same_index", "median_same", "median_nearest", "median_other", "began_alike"
 )  # fmt: skip
+LIKENESS_VERSION = "likeness 2"
+"""Version of what ``likeness.json`` holds: raise it when other values are written for the same SAEs."""
 MOST_L0, MOST_EXPLAINED = 1.25, 0.05
 """Largest ratio of L0 and difference of explained variance between two seeds of one training."""
 _NAMED = 2  # differences that a label names; the others are counted
@@ -134,7 +136,7 @@ def _pairs(config: Config, folder: RunFolder) -> Iterator[dict[str, Any]]:
         one_model = one[0] == other[0]
         differing = differences(a, b, one_model=one_model)
         differing += _measured(*(folder.sae(*item) for item in (one, other))) if one_model else []
-        if a.d_in == b.d_in:
+        if a.d_out == b.d_out:
             agreement = index_agreement(a.W_dec.cpu().numpy(), b.W_dec.cpu().numpy())
             began = {name: getattr(agreement, name) for name in _AGREEMENT}
         else:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from universality.files import write_bytes
-from universality.report.visible_tokens import pieces, shorten, visible
+from universality.visible_tokens import pieces, shorten, visible
 
 PARTS = ("core", "pairs", "pair", "families", "heatmap", "map", "start")
 LONGEST = 160

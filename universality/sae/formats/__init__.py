@@ -12,6 +12,7 @@ from types import ModuleType
 from universality.errors import FormatError
 from universality.sae.formats import (
     attention_saes,
+    circuit_tracer,
     dictionary_learning,
     gemma_scope,
     gemma_scope_2,
@@ -39,6 +40,7 @@ FORMATS: tuple[ModuleType, ...] = (
     linear_layers,
     attention_saes,
     openai,
+    circuit_tracer,
     unsupported,
 )
 """The first that recognises a source reads it."""

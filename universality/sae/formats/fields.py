@@ -26,8 +26,8 @@ def expect(tensors: Mapping[str, Tensor], path: Path, shapes: Mapping[str, tuple
     """
     if skip := sorted(_SKIP & set(tensors) - set(shapes)):
         raise FormatError(
-            f"{path}: cannot be read: {', '.join(skip)} is the skip connection or output bias of a transcoder, which "
-            "reads one site and writes to another"
+            f"{path}: cannot be read: {', '.join(skip)} is the skip connection or output bias of a transcoder, and "
+            "its configuration does not say that it is one"
         )
     if set(tensors) != set(shapes):
         raise FormatError(f"{path}: expected the tensors {', '.join(shapes)}, found {_listed(tensors)}")

@@ -27,6 +27,7 @@ CONFIG, WEIGHTS = "config.json", "params.safetensors"
 NAME = f"Gemma Scope 2 ({CONFIG}, {WEIGHTS})"
 _LAYERS = re.compile(r"params_layer_\d+\.safetensors")
 _FOLDER = re.compile(r"(resid_post|attn_out|mlp_out|transcoder)(?:_all)?/layer_(\d+)_")
+_SKIP = "affine_skip_connection"
 _READ = {
     "resid_post": "model.layers.{}.output",
     "attn_out": "model.layers.{}.self_attn.o_proj.input",
@@ -48,22 +49,28 @@ def read(source: Source) -> Fields:
     if (split := _split(source)) is not None:
         raise FormatError(_several_layers(split))
     config = _config(source)
-    refuse_transcoder(config.values, config.where)
+    transcoder = _is_transcoder(config)
     architecture = config.text("architecture", "jump_relu")
     if architecture != "jump_relu":
         raise FormatError(f"{config.where}: architecture {architecture!r} cannot be read; known: jump_relu")
     path = source / WEIGHTS
-    tensors = {name.replace("w_", "W_"): tensor for name, tensor in read_safetensors(path).items()}
+    tensors = {
+        f"W_{name[2:]}" if name.startswith("w_") else name: tensor for name, tensor in read_safetensors(path).items()
+    }
     if any(tensors[name].ndim == 3 for name in ("W_enc", "W_dec") if name in tensors):
         raise FormatError(_several_layers(path))
     (d_in, _), (d_sae, d_out) = matrix(tensors, path, "W_enc"), matrix(tensors, path, "W_dec")
-    refuse_transcoder({"d_in": d_in, "d_out": d_out}, path)
+    if not transcoder:
+        refuse_transcoder({"d_in": d_in, "d_out": d_out}, path)
     shapes: dict[str, tuple[int, ...]] = {
         "W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d_out), "b_dec": (d_out,), "threshold": (d_sae,),
     }  # fmt: skip
+    shapes |= {_SKIP: (d_in, d_out)} if transcoder and _SKIP in tensors else {}
     expect(tensors, path, shapes)
     return {
-        **tensors,
+        **{name: tensor for name, tensor in tensors.items() if name != _SKIP},
+        "W_skip": tensors.get(_SKIP),
+        "transcoder": transcoder,
         "threshold": threshold_by_feature(tensors["threshold"], d_sae),
         "architecture": "jumprelu",
         "apply_b_dec_to_input": False,
@@ -72,6 +79,24 @@ def read(source: Source) -> Fields:
             **chosen(config.values, "model_name", "hf_hook_point_in", "hf_hook_point_out", "l0", "type"),
         },
     }
+
+
+def _is_transcoder(config: Settings) -> bool:
+    """Tell whether the configuration names two sites.
+
+    Raises
+    ------
+    FormatError
+        If it says otherwise beside them.
+    """
+    into, out = config.text("hf_hook_point_in", ""), config.text("hf_hook_point_out", "")
+    transcoder = bool(out) and out != into
+    if (kind := config.text("type", "")) and (kind == "transcoder") != transcoder:
+        raise FormatError(
+            f"{config.where}: type is {kind!r}, hf_hook_point_in {into!r} and hf_hook_point_out {out!r}; expected two "
+            "hook points of a transcoder, and one of an SAE"
+        )
+    return transcoder
 
 
 def _config(source: Source) -> Settings:

@@ -7,6 +7,8 @@ A gated SAE is read as the JumpReLU SAE that it equals (`gated_as_jumprelu`). Wi
 library concatenates the heads of a token, as our own sites do. A ``finetuning_scaling_factor`` [d_sae], which versions
 before 6 multiply activations by when they decode, is folded into W_dec; files call it ``scaling_factor`` as well.
 
+Of transcoders W_dec is [d_sae, d_out] and b_dec [d_out]; skip transcoders add x W_skipᵀ, W_skip [d_out, d_in].
+
 Before 6.0 the configuration was flat, with ``hook_point`` or ``hook_name`` beside the shapes and ``activation_fn_str``
 for the architecture. BatchTopK and Matryoshka are saved as JumpReLU; where the metadata record a Matryoshka training,
 with its widths, the SAE is read as one. With ``rescale_acts_by_decoder_norm`` features are selected, and their
@@ -18,6 +20,7 @@ over the training data). The library leaves the scaling to its caller. So does t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,12 +56,19 @@ _REFUSED = {
     "abstopk": "its activations may be negative",
     "matching_pursuit": "it encodes step by step",
     "temporal": "it encodes a token from those before",
-    "transcoder": "it reads one site and writes to another",
 }
+_TRANSCODER = re.compile(r"((?P<inner>jumprelu|topk)_)?(?P<skip>skip_)?transcoder")
+"""Names of transcoders: ``transcoder``, ``skip_transcoder``, ``jumprelu_transcoder``, ``jumprelu_skip_transcoder``.
+
+Those with topk are ours.
+"""
 _NORMALISED = {"none": "none", "expected_average_only_in": "none"} | {
     name: name for name in ("layer_norm", "constant_norm_rescale")
 }
-_OLD_KEYS = ("hook_name", "hook_point", "hook_head_index", "model_name", "dataset_path", "context_size", "prepend_bos")
+_OLD_KEYS = (
+    *("hook_name", "hook_name_out", "hook_point", "hook_head_index"),
+    *("model_name", "dataset_path", "context_size", "prepend_bos"),
+)
 
 
 def recognise(source: Source) -> bool:
@@ -78,15 +88,19 @@ def read(source: Source, registered: str | None = None) -> Fields:
     config.require("d_in", "d_sae")
     d_in, d_sae = config.integer("d_in"), config.integer("d_sae")
     architecture = registered or _architecture(config)
-    for section in (config, config.section("metadata")):
-        refuse_transcoder(section.values, section.where)
+    transcoder = _TRANSCODER.fullmatch(config.text("architecture", "standard"))
+    d_out = _check_transcoder(config) if transcoder else d_in
+    if not transcoder:
+        for section in (config, config.section("metadata")):
+            refuse_transcoder(section.values, section.where)
     _check_reshape(config)
     path = source / WEIGHTS
     tensors = read_safetensors(path)
     factor = _finetuning(config, path, tensors)
     gated = architecture == "gated" and not registered  # one may be registered under that name, with other parameters
     biases = dict.fromkeys(_GATES if gated else ("b_enc",), (d_sae,))
-    shapes: dict[str, tuple[int, ...]] = {"W_enc": (d_in, d_sae), **biases, "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
+    shapes: dict[str, tuple[int, ...]] = {"W_enc": (d_in, d_sae), **biases, "W_dec": (d_sae, d_out), "b_dec": (d_out,)}
+    shapes |= {"W_skip": (d_out, d_in)} if transcoder and transcoder["skip"] else {}
     if architecture == "jumprelu" or (registered and "threshold" in tensors):
         shapes["threshold"] = (d_sae,)
     parameters: dict[str, Tensor] = {}
@@ -97,17 +111,36 @@ def read(source: Source, registered: str | None = None) -> Fields:
         "architecture": architecture,
         **_weights(tensors, d_sae, gated),
         "k": _k(config) if architecture == "topk" else None,
-        "apply_b_dec_to_input": config.flag("apply_b_dec_to_input", True),
+        "apply_b_dec_to_input": config.flag("apply_b_dec_to_input", not transcoder),
         "normalize_activations": _normalisation(config),
         "metadata": _metadata(config) | ({"original_architecture": "gated"} if gated else {}),
         "parameters": parameters,
+        "transcoder": bool(transcoder),
         **_nested(config, architecture, d_sae),
     }
+    if "W_skip" in shapes:
+        fields["W_skip"] = fields["W_skip"].T
     if config.flag("rescale_acts_by_decoder_norm", False):
         fields = fold_decoder_norm(fields)
     if factor is not None:
         fields = fold_output_scale(fields, factor)
     return _with_known_scale(fields, source / SCALER)
+
+
+def transcoder_name(architecture: str, skip: bool) -> str:
+    """Name of a transcoder with the activation function of an architecture that SAELens has (``standard``: none)."""
+    inner = "" if architecture == "standard" else f"{architecture}_"
+    return f"{inner}{'skip_' if skip else ''}transcoder"
+
+
+def _check_transcoder(config: Settings) -> int:
+    """Check what an `SAE` can hold of a transcoder; return d_out."""
+    if awaits_scale(config.values):
+        raise FormatError(
+            f"{config.where}: normalize_activations is {config.values['normalize_activations']!r}: a transcoder whose "
+            "input is scaled cannot be read, since the scale of its output is not recorded"
+        )
+    return config.integer("d_out")
 
 
 def _weights(tensors: dict[str, Tensor], d_sae: int, gated: bool) -> Fields:
@@ -171,6 +204,8 @@ def with_scale(metadata: Mapping[str, Any], factor: float, **measured: Any) -> d
 
 def _architecture(config: Settings) -> str:
     name = config.text("architecture", "standard")
+    if transcoder := _TRANSCODER.fullmatch(name):
+        name = transcoder["inner"] or "standard"
     if name in ("standard", "relu"):
         activation = config.text("activation_fn_str", config.text("activation_fn", "relu"))
         if activation not in ("relu", "topk"):

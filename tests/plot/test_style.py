@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from universality.plot.style import _advance, drawable, drawable_names
 from universality.report import ConceptRow, figures, sample
 from universality.report.data import FamilyLevel, FamilyTable
 from universality.report.figures.coverage import coverage_curve, quality_against_coverage
-from universality.report.figures.style import _advance, drawable, drawable_names
 from universality.report.figures.training import Curve
 
 WIDEST = "W" * 70

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from universality.report.visible_tokens import direction, pieces, shorten, visible
+from universality.visible_tokens import direction, pieces, shorten, visible
 
 
 @pytest.mark.parametrize(

@@ -12,20 +12,21 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 
-from universality.report.data import PAGE_WIDTH
-from universality.report.visible_tokens import code_point, visible
+from universality.visible_tokens import code_point, visible
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 FONT = "DejaVu Sans"  # ships with matplotlib, and has Latin, Greek, Cyrillic, Hebrew, Arabic
-COLUMN, PAGE = 3.4, PAGE_WIDTH
+COLUMN, PAGE = 3.4, 6.9
 """Widths in inches of one and of two columns of print."""
 IN_PANEL, NAME, LINE = 12, 22, 40
 """Greatest widths, in letters n, of a name in a small panel, of one beside others, and of one on its own line."""
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
 """Colours of Okabe and Ito, distinguishable with every common type of colour vision."""
 GREY, PALE, INK = "#6B6B6B", "#D9D9D9", "#222222"
+TICKS = [mantissa * 10**exponent for exponent in range(7) for mantissa in (1, 2, 5)]
+"""Round counts for logarithmic scales."""
 CYCLE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 MODEL_COLOURS = (BLUE, VERMILION)
 SIGNED_MAP = "RdBu_r"
@@ -77,6 +78,14 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 def new_figure(width: float, height: float) -> Figure:
     """Make an empty figure; sizes are in inches."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def new_axes(width: float, height: float) -> Axes:
+    """Make axes in a figure of pyplot, which notebooks show; sizes are in inches."""
+    from matplotlib import pyplot
+
+    axes: Axes = pyplot.subplots(figsize=(width, height), layout="constrained")[1]
+    return axes
 
 
 def say(axes: Axes, text: str) -> None:

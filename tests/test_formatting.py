@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from universality.report.formatting import count, fixed, interval, listed, percent, plural, power_of_ten, small
+from universality.formatting import count, fixed, interval, listed, percent, plural, power_of_ten, small
 
 
 @pytest.mark.parametrize("write", [fixed, percent, count, small])
