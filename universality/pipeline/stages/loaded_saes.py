@@ -333,5 +333,5 @@ def _files(path: Path) -> list[Path]:
     folder = path if path.is_dir() else path.parent
     if path.is_dir():
         return sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in _SUFFIXES)
-    configurations = (folder / name for name in ("cfg.json", "config.json", f"{path.stem}_cfg.json"))
+    configurations = (folder / name for name in ("cfg.json", "config.json", "config.yaml", f"{path.stem}_cfg.json"))
     return [path, *(file for file in configurations if file.is_file())] if path.is_file() else []
