@@ -35,7 +35,7 @@ SCALE_BLOCKS = 1024
 """Training blocks over which the mean norm of the activations is taken; 128 positions each give 0.1% accuracy."""
 LEAST_ALIGNED = 0.02
 """Least mean cosine of encoder and decoder rows; transcoders and random weights have about 1 / √(d_in · d_sae)."""
-_SUFFIXES = (".json", ".safetensors", ".pt", ".pth", ".npz")
+_SUFFIXES = (".json", ".yaml", ".safetensors", ".pt", ".pth", ".npz")
 
 
 @dataclass(frozen=True)
@@ -334,5 +334,5 @@ def _files(path: Path) -> list[Path]:
     folder = path if path.is_dir() else path.parent
     if path.is_dir():
         return sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in _SUFFIXES)
-    configurations = (folder / name for name in ("cfg.json", "config.json", f"{path.stem}_cfg.json"))
+    configurations = (folder / name for name in ("cfg.json", "config.json", "config.yaml", f"{path.stem}_cfg.json"))
     return [path, *(file for file in configurations if file.is_file())] if path.is_file() else []

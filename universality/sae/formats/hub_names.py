@@ -56,7 +56,7 @@ class HubPlace:
         if not self.path.endswith(_FILES):
             return (folder,)
         file = PurePosixPath(self.path)
-        beside = (file.with_name("config.json"), attention_saes.configuration(file))
+        beside = (file.with_name("config.json"), file.with_name("config.yaml"), attention_saes.configuration(file))
         return (self.path, folder, *map(str, beside))
 
 
