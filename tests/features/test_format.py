@@ -110,7 +110,7 @@ def test_the_specification_names_every_element_as_the_code_does() -> None:
         assert bool(optional) == (element.group == element.path)
         if element.dtype is not None:
             assert shape.startswith(f"{np.dtype(element.dtype).name} [{element.length}")
-    assert f"format version {VERSION}" in SPECIFICATION
+    assert f"format versions {VERSION} and {TWO_SITES_VERSION}" in SPECIFICATION
     assert f"`{FORMAT}`" in SPECIFICATION
 
 

@@ -35,7 +35,7 @@ SCALE_BLOCKS = 1024
 """Training blocks over which the mean norm of the activations is taken; 128 positions each give 0.1% accuracy."""
 LEAST_ALIGNED = 0.02
 """Least mean cosine of encoder and decoder rows; transcoders and random weights have about 1 / √(d_in · d_sae)."""
-_SUFFIXES = (".json", ".safetensors", ".pt", ".pth", ".npz")
+_SUFFIXES = (".json", ".yaml", ".safetensors", ".pt", ".pth", ".npz")
 
 
 @dataclass(frozen=True)
