@@ -14,7 +14,18 @@ import universality
 
 PACKAGE = Path(universality.__file__).parent
 LAYERS = (
-    ("arrays", "compiled", "config_errors", "errors", "locks", "notebook_card", "progress", "unique_yaml"),
+    (
+        "arrays",
+        "compiled",
+        "config_errors",
+        "errors",
+        "formatting",
+        "locks",
+        "notebook_card",
+        "progress",
+        "unique_yaml",
+        "visible_tokens",
+    ),
     ("checked_settings", "extras", "obstacles", "shipped_configs"),
     ("files",),
     ("archive", "checked_json", "hooks", "hub"),
@@ -28,6 +39,7 @@ LAYERS = (
     ("statistics",),
     ("family",),
     ("export",),
+    ("plot",),
     ("report",),
     ("config",),
     ("pipeline",),
@@ -80,7 +92,7 @@ BORDERS = {
     "opentelemetry": set(),
     "wandb": {"sae/training/watchers.py"},
     "transformer_lens": {"models", "activations"},
-    "matplotlib": {"report"},
+    "matplotlib": {"plot", "report", "pipeline/finished_study.py"},
     "networkx": {"family", "export", "matching", "report", "pipeline/reporting/report_pages.py"},
     "torch": {"models", "activations", "sae", "features/collection.py", "similarity", "pipeline"},
 }

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -111,6 +111,71 @@ def run(config: ConfigArgument, out: OutOption = None, overrides: SetOption = No
 
 
 @app.command()
+def compare(
+    models: Annotated[
+        list[str], typer.Argument(help="Two models or more: folders, names on the hub, starter/seed0 (shipped).")
+    ],
+    text: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--text", help="Text files, folders or a data set; may be repeated. Default: the shipped text."),
+    ] = None,
+    hook: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--hook", help="Such as blocks.2.hook_resid_post. Default: the residual stream at half depth."),
+    ] = None,
+    width: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option("--width", help="Dictionary size; repeat for families. Default: about eight an activation."),
+    ] = None,
+    tokens: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--tokens", help="Tokens on which each SAE is trained."),
+    ] = None,
+    sae: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--sae", help="SAEs to load instead of training: once for each model, in the models' order."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", "-o", help="The run's folder. Default: runs/, the models' names and a hash."),
+    ] = None,
+    overrides: SetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the configuration and its cost; run nothing.")
+    ] = False,
+) -> None:
+    """Compare the features of models, with settings that suit them; prints the configuration that `run` would take.
+
+    The same command resumes an interrupted comparison.
+    """
+    from universality.config import set_key
+    from universality.pipeline.compare_models import prepare
+    from universality.pipeline.given_inputs import named_models
+    from universality.pipeline.runner import run
+
+    settings: dict[str, object] = {}
+    for override in overrides or ():
+        set_key(settings, override)
+    names = list(named_models(models))
+    if sae and len(sae) != len(names):
+        raise ConfigError(f"--sae: expected one for each of {', '.join(names)}, found {len(sae)}")
+    with _interruptible():
+        prepared = prepare(
+            models,
+            (text[0] if len(text) == 1 else [Path(part) for part in text]) if text else "starter",
+            hook=hook,
+            width=width,
+            tokens=tokens,
+            saes=dict(zip(names, sae, strict=True)) if sae else None,
+            out=out,
+            settings=settings,
+        )
+        prepared.announce()
+        if not dry_run:
+            run(prepared.config, prepared.folder)
+
+
+@app.command()
 def plan(
     config: ConfigArgument,
     overrides: SetOption = None,
@@ -204,6 +269,46 @@ def export(config: ConfigArgument, out: OutOption = None, overrides: SetOption =
     _stage(config, out, overrides, "export")
 
 
+@app.command("pw-mcc")
+def pw_mcc(
+    a: Annotated[str, typer.Argument(help="An SAE (folder, file or name, of any tool), or a feature store (.h5).")],
+    b: Annotated[str, typer.Argument(help="Another one of the same kind.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The JSON file to write.")] = Path("pw-mcc.json"),
+    measure: Annotated[
+        str, typer.Option("--measure", help="decoder; for stores also a measure over tokens, such as activation.")
+    ] = "decoder",
+    signed: Annotated[bool, typer.Option("--signed", help="Use cosines with their sign, not their size.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Compare decoders of unknown or different models.")] = False,
+    replicates: Annotated[
+        int, typer.Option("--replicates", min=0, help="Matchings with a random rotation of B, for the null.")
+    ] = 1,
+) -> None:
+    """Score the agreement of two dictionaries (PW-MCC): the mean similarity of features matched one to one.
+
+    Writes the score, its null, the complete matching and the identity of both dictionaries as one JSON file.
+    """
+    from contextlib import ExitStack
+
+    from universality.export.pw_mcc_file import pw_mcc_record, write_pw_mcc
+    from universality.features import FeatureStore
+
+    with _interruptible(), ExitStack() as stack:
+        sides: list[Any] = []
+        for name in (a, b):
+            if name.endswith(".h5"):
+                sides.append(stack.enter_context(FeatureStore.open(name)))
+            else:
+                from universality.sae import SAE
+
+                sides.append(SAE.load(name))
+        record = pw_mcc_record(*sides, measure=measure, absolute=not signed, force=force, replicates=replicates)
+        path = write_pw_mcc(out, record)
+    score, null = record["score"]["pw_mcc"], record["null"]
+    shown = "none: no pair" if score is None else f"{score:.4f} over {record['population']['pairs']:,} pairs"
+    chance = "" if null is None else f"; random rotation {', '.join(f'{value:.4f}' for value in null['pw_mcc'])}"
+    typer.echo(f"PW-MCC {shown}{chance}; {path}")
+
+
 @app.command()
 def report(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
     """Draw the figures and write the HTML report; runs earlier stages if needed.
@@ -253,13 +358,12 @@ def doctor() -> None:
 
     Exits with 1 if something that a plain study needs is broken; its line begins with an exclamation mark.
     """
-    from universality.pipeline.doctor import BROKEN, examine, report
+    from universality.pipeline.doctor import examine, report
 
-    broken = False
-    for line in report(examine(Path())):
+    findings = list(examine(Path()))
+    for line in report(findings):
         typer.echo(line)
-        broken |= line.startswith(BROKEN)
-    if broken:
+    if any(finding.broken for finding in findings):
         raise typer.Exit(1)
 
 

@@ -28,5 +28,9 @@ class MismatchError(UniversalityError):
     """Two artifacts do not belong together: they differ in tokens, model or width."""
 
 
+class CommonStartWarning(UserWarning):
+    """Two dictionaries agree index by index, as only those that began from the same weights do."""
+
+
 class MissingExtraError(UniversalityError, ImportError):
     """A feature needs a library that a plain installation leaves out; the message has the command to install it."""

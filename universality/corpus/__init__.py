@@ -12,17 +12,21 @@ if TYPE_CHECKING:
     from universality.corpus.common_text import CommonText, common_blocks
     from universality.corpus.corpus import Corpus, build_common, build_corpus, build_from_arrays
     from universality.corpus.documents import DocumentTable
-    from universality.corpus.passages import Passage, Reading, read_passages, read_source
+    from universality.corpus.layout import TextLayout
+    from universality.corpus.passage import Passage
+    from universality.corpus.passages import Reading, read_passages, read_source
     from universality.corpus.splits import split_documents
+    from universality.corpus.texts import write_texts
     from universality.corpus.tokenizer import Tokenizer, load_tokenizer, train_bpe, wrap_tokenizer
 
 _HOME = {
     "CommonText": "universality.corpus.common_text",
     "Corpus": "universality.corpus.corpus",
     "DocumentTable": "universality.corpus.documents",
-    "Passage": "universality.corpus.passages",
+    "Passage": "universality.corpus.passage",
     "Reading": "universality.corpus.passages",
     "TokenBlocks": "universality.corpus.blocks",
+    "TextLayout": "universality.corpus.layout",
     "Tokenizer": "universality.corpus.tokenizer",
     "build_common": "universality.corpus.corpus",
     "build_corpus": "universality.corpus.corpus",
@@ -35,6 +39,7 @@ _HOME = {
     "split_documents": "universality.corpus.splits",
     "train_bpe": "universality.corpus.tokenizer",
     "wrap_tokenizer": "universality.corpus.tokenizer",
+    "write_texts": "universality.corpus.texts",
 }
 __all__ = [
     "CommonText",
@@ -42,6 +47,7 @@ __all__ = [
     "DocumentTable",
     "Passage",
     "Reading",
+    "TextLayout",
     "TokenBlocks",
     "Tokenizer",
     "build_common",
@@ -55,6 +61,7 @@ __all__ = [
     "split_documents",
     "train_bpe",
     "wrap_tokenizer",
+    "write_texts",
 ]
 
 

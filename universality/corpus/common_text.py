@@ -121,6 +121,24 @@ def common_blocks(
     return CommonText(common, own, strings, n_segments - common.n_tokens - special, special)
 
 
+def count_segments(texts: Sequence[str], tokenizers: Mapping[str, Tokenizer]) -> tuple[int, dict[str, int]]:
+    """Count the segments of texts, and the tokens of each model in them.
+
+    Examples
+    --------
+    >>> from universality.corpus import load_tokenizer
+    >>> starter = load_tokenizer("starter")
+    >>> count_segments(["the cat"], {"A": starter, "B": starter})
+    (2, {'A': 2, 'B': 2})
+    """
+    segments, tokens = 0, dict.fromkeys(tokenizers, 0)
+    for _, document in _read(texts, list(tokenizers.values())):
+        segments += _n(document)
+        for name, ids in zip(tokenizers, document.tokens, strict=True):
+            tokens[name] += len(ids)
+    return segments, tokens
+
+
 def boundaries(tokenized: Tokenized, n_characters: int) -> IntArray:
     """Return the positions between characters that no token spans, in increasing order.
 

@@ -11,7 +11,7 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,8 +34,6 @@ _PLAIN = {
     "yaml": "pyyaml",
 }
 """Name in ``import`` → name for pip of the dependencies of a plain installation, as in `pyproject.toml`."""
-BROKEN = "!"
-"""Beginning of a line about something broken."""
 _TIMEOUT = 3.0  # seconds that the hub has to answer
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
@@ -224,7 +222,7 @@ def _features() -> Iterator[Finding]:
         yield Finding("features", f"{extra.purpose}: {state}")
 
 
-def report(findings: Iterator[Finding]) -> Iterator[str]:
+def report(findings: Iterable[Finding]) -> Iterator[str]:
     """Lay findings out as lines under their headings, as they come.
 
     Examples
@@ -236,4 +234,4 @@ def report(findings: Iterator[Finding]) -> Iterator[str]:
     for finding in findings:
         if finding.section != section:
             yield (section := finding.section)
-        yield f"{BROKEN if finding.broken else ' '} {finding.text}"
+        yield f"{'!' if finding.broken else ' '} {finding.text}"

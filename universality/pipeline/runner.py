@@ -117,6 +117,12 @@ def all_tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> 
     return [task for stage in STAGE_MODULES for task in stage.tasks(config, folder, ranks)]
 
 
+def is_finished(config: Config, out: str | Path) -> bool:
+    """Return whether every stage of an experiment is done and up to date in a folder."""
+    config, folder = with_loaded_saes(config), RunFolder(as_path(out))
+    return all(is_done(task, folder.root) for task in all_tasks(config, folder))
+
+
 def _run_stages(config: Config, folder: RunFolder, until: str, ranks: Ranks | None) -> None:
     first = ranks is None or ranks.first
     with alone_in(folder.root) if first else nullcontext():

@@ -66,7 +66,13 @@ def basis_settings(config: Config) -> list[str]:
     """Return what a basis shared by all models adds to the settings of tasks that use it."""
     if not config.models.one_basis:
         return []
-    return ["one basis", "of several hooks"] if len(set(config.hooks.values())) > 1 else ["one basis"]
+    several = any(len(set(hooks.values())) > 1 for hooks in (config.hooks, config.hooks_written))
+    return ["one basis", "of several hooks"] if several else ["one basis"]
+
+
+def hook_settings(config: Config, name: str) -> list[str]:
+    """Return the settings of tasks that depend on where a model's SAEs read, and transcoders write."""
+    return [config.hooks[name], *([config.hooks_out[name]] if name in config.hooks_out else [])]
 
 
 def headline_width(config: Config) -> int:

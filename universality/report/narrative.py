@@ -13,6 +13,7 @@ suffice for "Largely yes": the unscored features could decide.
 import math
 from collections.abc import Sequence
 
+from universality.formatting import count, fixed, interval, listed, of_all, percent, plural
 from universality.report import published_concepts as published
 from universality.report.data import (
     LEAST_DIFFERENCE,
@@ -22,7 +23,6 @@ from universality.report.data import (
     Population,
     WidthRow,
 )
-from universality.report.formatting import count, fixed, interval, listed, of_all, percent, plural
 from universality.statistics.concept_partners import KNOWS
 
 LARGELY, PARTLY = 0.5, 0.2

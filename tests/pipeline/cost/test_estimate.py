@@ -54,6 +54,12 @@ def test_grouped_keys_and_gates_are_counted() -> None:
     assert shape.block == 2 * 8 * 8 + 2 * 8 * 4 + 3 * 8 * 32
 
 
+def test_heads_wider_than_the_stream_are_counted() -> None:
+    shape = Shape(1, 8, 32, 100, d_kv=4, d_q=16)
+    assert shape.attention == 2 * 8 * 16 + 2 * 8 * 4  # Q and O, K and V
+    assert forward_flop(shape, 10, "blocks.0.hook_attn_out") == 2 * shape.attention + 2 * 2 * 10 * 16
+
+
 def test_flop_of_torch_agrees() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -145,6 +151,46 @@ def test_sizes_come_from_a_folder(tmp_path: Path) -> None:
     assert shape_of(llama, "A", 0) == Shape(2, 16, 40, 60, d_kv=8, gated=True)
     with pytest.raises(ModelError, match=r"config\.json: expected the sizes of a transformer, found KeyError"):
         shape_of(config(model_type="other"), "A", 0)
+
+
+def test_sizes_of_gemma_3_come_from_its_config(tmp_path: Path) -> None:
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    config = Gemma3TextConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=1, head_dim=8,
+        intermediate_size=40, vocab_size=60,
+    )  # fmt: skip
+    config.architectures = ["Gemma3ForCausalLM"]
+    config.save_pretrained(tmp_path)
+    shape = shape_of(parse_config({"models": {"load": {"A": str(tmp_path)}}}), "A", 0)
+    assert shape == Shape(2, 16, 40, 60, d_kv=8, gated=True, d_q=32, tied=True)
+    matrices = {id(w): w.numel() for w in Gemma3ForCausalLM(config).parameters() if w.ndim == 2}
+    assert shape.parameters == sum(matrices.values())
+
+
+def test_logits_of_a_large_vocabulary_are_held_a_block_at_a_time(tmp_path: Path) -> None:
+    def planned(d_vocab: int) -> int:
+        values = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8, "num_hidden_layers": 1}
+        write_json(tmp_path / "config.json", {**values, "vocab_size": d_vocab})
+        stages = estimate(parse_config({"models": {"load": {"A": str(tmp_path)}}}), TEXT)
+        memory = next(stage.memory for stage in stages if stage.name == "train-models")
+        return memory - 4 * shape_of(parse_config({"models": {"load": {"A": str(tmp_path)}}}), "A", 0).parameters
+
+    assert planned(250_000) - planned(100) < 4 * 2**28  # the logits of 32 blocks would take 4 GB alone
+    assert planned(1_000_000) - planned(500_000) == 4 * (4 * 128 * 1_000_000) - 4 * 2**28  # a block is above the limit
+
+
+def test_models_with_tokenizers_of_their_own_read_their_own_tokens() -> None:
+    models = {"load": {"A": "starter/seed0", "B": "starter/seed1"}, "tokenizers": {"A": "starter"}}
+    config = parse_config({"models": models})
+
+    def collected(own: dict[str, float]) -> tuple[int, float, float]:
+        stages = {stage.name: stage for stage in estimate(config, Text(5_000_000, 1_000_000, 4096, "", own))}
+        return stages["collect"].tokens, stages["collect"].model_flop, stages["match"].pairs
+
+    tokens, flop, pairs = collected({"A": 1, "B": 1})
+    assert tokens == 2_000_000
+    assert collected({"A": 1.5, "B": 2}) == (3_500_000, pytest.approx(1.75 * flop), pytest.approx(3.08 * pairs, 0.01))
 
 
 def test_an_unknown_model_is_refused_with_what_to_do() -> None:

@@ -4,7 +4,8 @@ Pure arithmetic over a configuration; `universality.pipeline.cost.machine` turns
 n_ctx positions a block, L layers up to the hook, N tokens, k features a token:
 
     forward     2 · (entries of the weight matrices up to the hook) + 4 · n_ctx · d_model · L   FLOP a token
-                (QKᵀ and AV are 2 · n_ctx · d_model each, masked or not); to the logits + 2 · d_model · d_vocab
+                (QKᵀ and AV are 2 · n_ctx · d_model each, masked or not; where all heads together are wider or
+                narrower than d_model, their width takes its place); to the logits + 2 · d_model · d_vocab
     training    3 · forward: the backward pass takes two products for each of the forward's
     SAE step    2 · d_in · d_sae + 8 · k · d_in   where the decoder and the gradients follow the features that fire
                 (x̂, ∂a, ∂W_dec, ∂W_enc); 12 · d_in · d_sae where everything fires (relu, jumprelu)
@@ -19,8 +20,11 @@ Not counted as FLOP: embeddings, norms, non-linearities, Adam, top-k. Every figu
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +57,20 @@ class Shape:
     """Width of the keys and of the values; 0 for d_model."""
     gated: bool = False
     """Whether the MLP has a third matrix."""
+    d_q: int = 0
+    """Width of the queries and of the heads' outputs; 0 for d_model."""
+    tied: bool = False
+    """Whether the unembedding is the embedding."""
+
+    @property
+    def heads(self) -> int:
+        """Width of all attention heads together."""
+        return self.d_q or self.d_model
 
     @property
     def attention(self) -> int:
         """Entries of W_Q, W_K, W_V and W_O of a layer."""
-        return 2 * self.d_model * (self.d_model + (self.d_kv or self.d_model))
+        return 2 * self.d_model * (self.heads + (self.d_kv or self.heads))
 
     @property
     def mlp_in(self) -> int:
@@ -71,8 +84,8 @@ class Shape:
 
     @property
     def parameters(self) -> int:
-        """Entries of all matrices, embedding and unembedding both."""
-        return self.n_layers * self.block + 2 * self.d_model * self.d_vocab
+        """Entries of all matrices, the embedding and an unembedding of its own among them."""
+        return self.n_layers * self.block + (1 if self.tied else 2) * self.d_model * self.d_vocab
 
 
 _KNOWN = (
@@ -90,12 +103,29 @@ _KNOWN = (
 
 @dataclass(frozen=True)
 class Text:
-    """Tokens of the two parts of the corpus, and a note on how they were counted."""
+    """Tokens of the two parts of the corpus, and a note on how they were counted.
+
+    Attributes
+    ----------
+    train, held_out
+        Tokens of each part; where models have different tokenizers, the stretches of text on which they are compared.
+    d_vocab
+        Vocabulary of models that are trained in the run.
+    note
+        How the tokens were counted.
+    own
+        Model → its own tokens in such a stretch, on average; empty where all models share one tokenizer.
+    """
 
     train: int
     held_out: int
     d_vocab: int
     note: str
+    own: Mapping[str, float] = field(default_factory=dict)
+
+    def tokens_of(self, name: str) -> int:
+        """Return the held-out tokens that a model reads."""
+        return round(self.held_out * self.own.get(name, 1))
 
 
 @dataclass(frozen=True)
@@ -140,10 +170,10 @@ def shape_of(config: Config, name: str, d_vocab: int) -> Shape:
     source = config.models.load[name]
     repo = repository(source)
     folder = cached_folder(repo) if repo else model_folder(source)
-    if folder is not None and (folder / "config.json").is_file():
-        shape = _shape_in(folder / "config.json")
-        if can_run_models() and '"model_type"' in (folder / "config.json").read_text(encoding="utf-8"):
-            check_architecture(folder)  # a model that cannot take part is not planned with
+    if folder is not None and (file := folder / "config.json").is_file():
+        shape = shape_in(file)
+        if can_run_models() and '"model_type"' in file.read_text(encoding="utf-8"):
+            _check_once(folder, file.stat().st_mtime_ns)  # a model that cannot take part is not planned with
         return shape
     for pattern, shape in _KNOWN:
         if repo and re.fullmatch(pattern, repo.name):
@@ -154,7 +184,14 @@ def shape_of(config: Config, name: str, d_vocab: int) -> Shape:
     )
 
 
-def _shape_in(file: Path) -> Shape:
+@lru_cache
+def _check_once(folder: Path, modified: int) -> None:
+    """Check an architecture, which takes seconds, once for each content of its ``config.json``."""
+    check_architecture(folder)
+
+
+def shape_in(file: Path) -> Shape:
+    """Read the sizes of a model from its ``config.json``; raise ModelError if they are not there."""
     try:
         sizes: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if "architecture" in sizes:
@@ -164,11 +201,19 @@ def _shape_in(file: Path) -> Shape:
             width = int(sizes["n_embd"])
             return Shape(sizes["n_layer"], width, sizes.get("n_inner") or 4 * width, sizes["vocab_size"])
         width, heads = int(sizes["hidden_size"]), int(sizes["num_attention_heads"])
-        d_kv = sizes.get("num_key_value_heads", heads) * sizes.get("head_dim", width // heads)
-        gated = sizes.get("hidden_act") in ("silu", "gelu_pytorch_tanh", "gelu_fast") and "rms_norm_eps" in sizes
+        d_head = sizes.get("head_dim") or width // heads
+        d_q = heads * d_head
+        activation = sizes.get("hidden_act") or sizes.get("hidden_activation")  # Gemma's configs use the second name
         return Shape(
-            sizes["num_hidden_layers"], width, sizes["intermediate_size"], sizes["vocab_size"], d_kv, gated
-        )  # fmt: skip
+            sizes["num_hidden_layers"],
+            width,
+            sizes["ffn_dim"] if "ffn_dim" in sizes else sizes["intermediate_size"],  # OPT has its own name for it
+            sizes["vocab_size"],
+            d_kv=(sizes.get("num_key_value_heads") or heads) * d_head,
+            gated=activation in ("silu", "gelu_pytorch_tanh", "gelu_fast") and "rms_norm_eps" in sizes,
+            d_q=0 if d_q == width else d_q,
+            tied=bool(sizes.get("tie_word_embeddings")),
+        )
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{file}: expected the sizes of a transformer, found {error!r}") from None
 
@@ -187,7 +232,7 @@ def forward_flop(shape: Shape, n_ctx: int, hook: str | None = None) -> float:
     >>> forward_flop(shape, n_ctx=16)  # 2 FLOP for each of 768 entries, the scores of 16 positions, and the logits
     3648
     """
-    scores = 4 * n_ctx * shape.d_model
+    scores = 4 * n_ctx * shape.heads
     whole = 2 * shape.block + scores
     if hook is None:
         return shape.n_layers * whole + 2 * shape.d_model * shape.d_vocab
@@ -232,7 +277,7 @@ def _models(config: Config, text: Text, shapes: dict[str, Shape]) -> StageCost:
     flop = sum((3 * tokens + text.held_out) * forward_flop(s, n_ctx) for s in trained)
     flop += sum(checked * forward_flop(s, n_ctx) for s in loaded)
     held = [16 * s.parameters + 60 * t.batch_blocks * n_ctx * s.d_model * s.n_layers for s in trained]
-    held += [4 * s.parameters + 8 * 32 * n_ctx * s.d_vocab for s in loaded]
+    held += [4 * s.parameters + _logits_memory(n_ctx, s.d_vocab) for s in loaded]
     width = 2 if config.models.dtype == "float16" else 4
     return StageCost(
         "train-models",
@@ -241,6 +286,14 @@ def _models(config: Config, text: Text, shapes: dict[str, Shape]) -> StageCost:
         memory=_PROCESS + max(held),
         disk=sum(width * s.parameters for s in trained),
     )
+
+
+def _logits_memory(n_ctx: int, d_vocab: int) -> int:
+    """Return the bytes of one batch's logits where a loss is measured, softmax included; see ``LOGITS_BYTES``."""
+    from universality.models.forward import LOGITS_BYTES
+
+    block = 4 * n_ctx * d_vocab
+    return 4 * min(32 * block, max(block, LOGITS_BYTES))
 
 
 def _saes(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int]) -> StageCost:
@@ -265,6 +318,7 @@ def _saes(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int
         memory += sum(a_weight * d_in * w for w in mine)
         disk += sum(8 * d_in * w for w in mine)
     memory += 4 * s.batch_size * (max(s.widths) if s.architecture in ("relu", "jumprelu") else 8_192)
+    memory += max(_logits_memory(n_ctx, shape.d_vocab) for shape in shapes.values())
     tokens = len(distinct) * learnt + len(shapes) * quality
     return StageCost("train-saes", tokens, model_flop, sae_flop, memory=memory, disk=disk)
 
@@ -272,20 +326,24 @@ def _saes(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int
 def _collect(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int]) -> StageCost:
     n, share = text.held_out, config.features.neuron_documents
     model_flop = sae_flop = 0.0
-    entries = disk = 0
+    entries = disk = read = 0
     held = []
     for name, shape in shapes.items():
         d_in = width_at(shape, config.hooks[name])
         mine = [width for owner, width, _ in sae_grid(config) if owner == name]
-        model_flop += n * (1 + share) * forward_flop(shape, config.corpus.n_ctx, config.hooks[name])
-        sae_flop += sum(2 * n * d_in * w for w in mine)
-        stored = sum(n * k[w] for w in mine) + int(n * share * _active_neurons(config, name, d_in))
+        own = text.tokens_of(name)
+        read += own
+        model_flop += own * (1 + share) * forward_flop(shape, config.corpus.n_ctx, config.hooks[name])
+        sae_flop += sum(2 * own * d_in * w for w in mine)
+        # At most: a feature that fires on several tokens of a stretch is one entry of its row.
+        stored = sum(own * k[w] for w in mine) + int(n * share * _active_neurons(config, name, d_in))
         entries += stored
         disk += ENTRY_BYTES * stored + 3 * n * len(mine)
         disk += sum((8 * d_in + 4 * shape.d_model) * w for w in mine)
-        disk += 4 * shape.d_model * shape.d_vocab + (8 * d_in**2 if share else 0)
+        # Models with different tokenizers have no logit weights in common, and their unembeddings are not stored.
+        disk += (0 if text.own else 4 * shape.d_model * shape.d_vocab) + (8 * d_in**2 if share else 0)
         held.append(4 * shape.parameters + sum(8 * d_in * w for w in mine) + len(mine) * 6 * 2**24)
-    return StageCost("collect", len(shapes) * n, model_flop, sae_flop, entries, 0, _PROCESS + max(held), disk)
+    return StageCost("collect", read, model_flop, sae_flop, entries, 0, _PROCESS + max(held), disk)
 
 
 def _active_neurons(config: Config, name: str, d_in: int) -> float:
@@ -299,7 +357,7 @@ def _match(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, in
     s, n = config.statistics, text.held_out
     passes = 2 + len(s.nulls) * s.replicates / 2
     compared = comparisons(config, RunFolder(Path()))
-    pairs = sum(passes * n * k[c.width] ** 2 for c in compared if c.width)
+    pairs = sum(passes * n * prod(k[c.width] * text.own.get(m, 1) for m in c.models) for c in compared if c.width)
     widths = {name: width_at(shape, config.hooks[name]) for name, shape in shapes.items()}
     share = config.features.neuron_documents
     flop = sum(passes * 2 * n * share * widths[c.models[0]] * widths[c.models[1]] for c in compared if not c.width)

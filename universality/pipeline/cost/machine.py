@@ -16,8 +16,9 @@ import numpy as np
 
 from universality.config import Config
 from universality.corpus.blocks import TokenBlocks
+from universality.corpus.common_text import count_segments
 from universality.corpus.documents import DocumentTable
-from universality.corpus.passages import read_passages
+from universality.corpus.passages import read_source
 from universality.corpus.splits import TRAIN, split_documents
 from universality.corpus.tokenizer import load_tokenizer
 from universality.errors import ConfigError, UniversalityError
@@ -88,26 +89,50 @@ def on_gpu(here: Rates, gpu: str) -> Rates:
 def count_text(config: Config) -> Text:
     """Count the tokens of a corpus from its true splits and a tokenised sample of its documents."""
     c = config.corpus
-    if isinstance(c.source, str) and c.source.endswith(".npy"):
-        n = int(np.load(c.source, mmap_mode="r", allow_pickle=False).size)
+    if c.token_ids:
+        n = int(np.load(c.token_ids, mmap_mode="r", allow_pickle=False).size)
         return Text(round(n * (1 - c.held_out)), round(n * c.held_out), c.d_vocab, "tokens counted")
-    passages = read_passages(c.source, c.max_documents)
+    tokenizer, note = _tokenizer_at_hand(c.tokenizer)
+    reading = read_source(c.source, c.max_documents, c.layout, max_tokens=c.max_tokens, tokenizers=[tokenizer])
+    passages = reading.passages
     splits = split_documents(
         [p.kind for p in passages], [p.group for p in passages], [p.id for p in passages], c.held_out, c.split_seed
     ).split
     sample = [passages[i].text for i in np.linspace(0, len(passages) - 1, min(_SAMPLE, len(passages))).astype(int)]
-    tokenizer, note = _tokenizer_at_hand(c.tokenizer)
+    tokens: float
     if config.models.tokenizers:
-        note += "; models read with tokenizers of their own, whose tokens are taken to be as many"
-    tokens_a_character = sum(map(len, tokenizer.encode(sample))) / sum(map(len, sample))
-    d_vocab = tokenizer.d_vocab
-    if c.tokenizer == "train":  # a type carries about log2(d_vocab) bits of text
-        tokens_a_character *= np.log2(d_vocab) / np.log2(c.d_vocab)
-        d_vocab = c.d_vocab
+        tokens, d_vocab, note, own = _count_own(config, sample)
+    else:
+        tokens, d_vocab, note = _count_shared(config, sample)
+        own = {}
     sizes: dict[bool, float] = {True: 0, False: 0}
     for passage, split in zip(passages, splits, strict=True):
-        sizes[split == TRAIN] += len(passage.text) * tokens_a_character
-    return Text(round(sizes[True]), round(sizes[False]), d_vocab, note)
+        sizes[split == TRAIN] += len(passage.text) * tokens / sum(map(len, sample))
+    return Text(round(sizes[True]), round(sizes[False]), d_vocab, note, own)
+
+
+def _count_shared(config: Config, sample: list[str]) -> tuple[float, int, str]:
+    """Return the tokens of a sample, the size of the vocabulary, and a note on how they were counted."""
+    c = config.corpus
+    tokenizer, note = _tokenizer_at_hand(c.tokenizer)
+    tokens = sum(map(len, tokenizer.encode(sample)))
+    if c.tokenizer == "train":  # a type carries about log2(d_vocab) bits of text
+        return tokens * np.log2(tokenizer.d_vocab) / np.log2(c.d_vocab), c.d_vocab, note
+    return tokens, tokenizer.d_vocab, note
+
+
+def _count_own(config: Config, sample: list[str]) -> tuple[int, int, str, dict[str, float]]:
+    """Return the same for stretches between shared token boundaries, and each model's own tokens in one of them."""
+    at_hand = {name: _tokenizer_at_hand(config.models.tokenizer_of(name, config.corpus.tokenizer))
+               for name in config.models.names}  # fmt: skip
+    segments, tokens = count_segments(sample, {name: tokenizer for name, (tokenizer, _) in at_hand.items()})
+    own = {name: n / segments for name, n in tokens.items()}
+    ratios = ", ".join(f"{ratio:.2f} of {name}" for name, ratio in own.items())
+    notes = "; ".join(dict.fromkeys(note for _, note in at_hand.values()))
+    note = (
+        f"{notes}; a token is here a stretch of text between boundaries that all tokenizers share, and holds {ratios}"
+    )
+    return segments, max(tokenizer.d_vocab for tokenizer, _ in at_hand.values()), note, own
 
 
 def _tokenizer_at_hand(source: str) -> tuple[Any, str]:

@@ -12,6 +12,7 @@ from universality.config import Config, load_config
 from universality.errors import UniversalityError
 from universality.family import Families
 from universality.files import as_path, write_bytes
+from universality.formatting import listed
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.explorer_data import write_explorer
 from universality.pipeline.reporting.figure_data import figure_tables
@@ -37,7 +38,6 @@ from universality.report.data import FileLink, LanguageModels, Report, Sample
 from universality.report.figures import save_picture
 from universality.report.figures.figure_registry import DRAWINGS, draw_picture
 from universality.report.figures.figure_table import save_table
-from universality.report.formatting import listed
 
 
 def make_report(config: Config, folder: RunFolder) -> list[Path]:

@@ -65,9 +65,9 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
     folder.blocks.parent.mkdir(parents=True, exist_ok=True)
     if config.models.tokenizers:
         return _make_common_text(config, folder)
-    if isinstance(c.source, str) and c.source.endswith(".npy"):
+    if c.token_ids:
         corpus = build_from_arrays(
-            c.source,
+            c.token_ids,
             d_vocab=c.d_vocab,
             bos_id=c.bos_id,
             n_ctx=c.n_ctx,
@@ -86,6 +86,8 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
             held_out=c.held_out,
             split_seed=c.split_seed,
             max_documents=c.max_documents,
+            max_tokens=c.max_tokens,
+            layout=c.layout,
         )
     blocks = corpus.blocks
     tokens = _tokens_of_splits(config, blocks)
@@ -122,6 +124,8 @@ def _make_common_text(config: Config, folder: RunFolder) -> list[Path]:
         held_out=c.held_out,
         split_seed=c.split_seed,
         max_documents=c.max_documents,
+        max_tokens=c.max_tokens,
+        layout=c.layout,
     )
     tokens = _tokens_of_splits(config, text.blocks)
     text.blocks.save(folder.blocks)
@@ -171,8 +175,9 @@ def _advice_for_empty_split(config: Config, blocks: TokenBlocks, tokens: dict[st
         return "corpus.held_out is 0, which trains on everything: set it, as to 0.2"
     if max(Counter(blocks.documents.kind).values(), default=0) < _LEAST_UNITS:
         return (
-            f"A kind of text is split where it has {_LEAST_UNITS} documents or more. A text file is one document: cut "
-            "it into several files, or into JSON lines, one document each"
+            f"A kind of text is split where it has {_LEAST_UNITS} documents or more. A text file among others, or of "
+            "less than 4,000 characters, is one document: give more text, or cut long files by corpus.cut (passages, "
+            "headings, blank_lines) or corpus.separator"
         )
     direction = "lower" if not tokens["train"] else "raise"
     return f"Give more documents, or {direction} corpus.held_out ({share:g} now)"

@@ -35,7 +35,8 @@ def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list
     if config.saes.load:
         make = make_loaded_saes
         inputs = loaded_inputs(config, folder.input_hashes)
-        settings = [config.hook, config.saes.quality_blocks, grid, dtype, inputs]
+        hooks = [config.hook] if config.hook_out is None else [config.hook, config.hook_out]
+        settings = [*hooks, config.saes.quality_blocks, grid, dtype, inputs]
     else:
         make = make_saes
         settings = [config.hook, config.saes.model_dump(exclude=_WITHOUT_EFFECT), grid, dtype]

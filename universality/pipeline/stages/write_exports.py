@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from universality.config import Config
 from universality.features.descriptions import Described
+from universality.features.examples import Decode
 from universality.files import read_json_value
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
@@ -112,6 +113,18 @@ def _export_match(
     table = match_table(match, *stores, decode=decode, k=TOP_TOKENS, **columns)
     graph = match_graph(match, *stores, pairs=table, names=sides, decode=decode, k=TOP_TOKENS)
     return [*_write_table(table, source), *write_graph(graph, source.with_suffix(""))]
+
+
+def pair_table(
+    folder: RunFolder, comparison: Comparison, stores: Sequence[Described], decode: Decode | None
+) -> "pd.DataFrame":
+    """Tabulate the calibrated pairs of a comparison, as the table in ``matches/`` does."""
+    from universality.export import match_table
+    from universality.statistics import Calibration
+
+    calibration = Calibration.load(folder.calibration(comparison.name))
+    pairs, logit_r = pair_frame(calibration), logit_of_pairs(folder, comparison)
+    return match_table(calibration.match, *stores, decode=decode, k=TOP_TOKENS, calibration=pairs, logit_r=logit_r)
 
 
 def pair_frame(calibration: "Calibration") -> "pd.DataFrame":
