@@ -405,13 +405,12 @@ def doctor() -> None:
 
     Exits with 1 if something that a plain study needs is broken; its line begins with an exclamation mark.
     """
-    from universality.pipeline.doctor import BROKEN, examine, report
+    from universality.pipeline.doctor import examine, report
 
-    broken = False
-    for line in report(examine(Path())):
+    findings = list(examine(Path()))
+    for line in report(findings):
         typer.echo(line)
-        broken |= line.startswith(BROKEN)
-    if broken:
+    if any(finding.broken for finding in findings):
         raise typer.Exit(1)
 
 
