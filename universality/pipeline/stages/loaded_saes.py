@@ -20,6 +20,7 @@ from universality.config import Config, SAEConfig
 from universality.config_errors import explain
 from universality.errors import ConfigError, MismatchError
 from universality.files import sha256
+from universality.hub import repository
 from universality.pipeline.input_hashes import hash_inputs
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.model_sites import shared_sites, sites_out
@@ -254,7 +255,7 @@ def _scaled(name: str, path: str, sae: "SAE", norm: float, n: int) -> "SAE":
 
 
 def _check(config: Config, name: str, site: "Site", path: str, sae: "SAE") -> None:
-    from universality.sae.formats.stated_hook import stated_hook, stated_name
+    from universality.sae.formats.stated_hook import maybe_same_model, stated_hook, stated_model, stated_name
 
     if sae.d_in != site.d_in:
         raise MismatchError(
@@ -274,6 +275,13 @@ def _check(config: Config, name: str, site: "Site", path: str, sae: "SAE") -> No
         raise MismatchError(
             f"saes.load of {name}: {path} was trained at {place}, the study reads {config.hooks[name]}; set hook: "
             + (hook if isinstance(config.hook, str) else f"{{{name}: {hook}}} for this model")
+        )
+    repo = repository(config.models.load.get(name, ""))  # the name of a folder says nothing
+    trained_on = stated_model(sae.metadata)
+    if repo is not None and trained_on is not None and not maybe_same_model(trained_on, repo.name):
+        raise MismatchError(
+            f"saes.load of {name}: {path} was trained on {trained_on}, and {name} is {repo}; name an SAE of this "
+            "model. To use it nevertheless, load the model from a folder"
         )
     model = sae.metadata.get("model")
     recorded = model.get("hash") if isinstance(model, Mapping) else None
