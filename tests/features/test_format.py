@@ -18,7 +18,7 @@ from scipy import sparse
 
 from universality import features
 from universality.features import Dictionary, FeatureStore
-from universality.features.storage.elements import ELEMENTS, ENCODINGS, FORMAT, VERSION
+from universality.features.storage.elements import ELEMENTS, ENCODINGS, FORMAT, TWO_SITES_VERSION, VERSION
 from universality.models.unembedding import Unembedding
 
 DATA = Path(__file__).parent / "data"
