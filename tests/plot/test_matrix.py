@@ -2,11 +2,13 @@
 
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -93,6 +95,26 @@ def test_labels_are_the_tokens_where_they_can_be_decoded(planted: Planted) -> No
     given = plot.heatmap((planted.a, planted.b), rows=[3], cols=[5], labels=(["x"], ["y"]), names=("M", "N"))
     assert [text.get_text() for text in given.get_xticklabels()] == ["y"]
     assert given.get_xlabel() == "features of N"
+
+
+def overlapping(axes: Any) -> int:
+    """Count pairs of neighbouring labels that overlap, on both axes."""
+    axes.figure.draw_without_rendering()
+    boxes = [[text.get_window_extent() for text in axis.get_ticklabels()] for axis in (axes.xaxis, axes.yaxis)]
+    return sum(one.overlaps(other) for side in boxes for one, other in pairwise(side))
+
+
+@pytest.mark.parametrize("n", [4, 13, 40])
+def test_labels_do_not_overlap_in_a_figure_of_the_default_size(n: int) -> None:
+    similarity = Similarity.from_dense(np.eye(n))
+    labels = [f"{i} _the _and_of" for i in range(n)]
+    axes = plot.heatmap(similarity, rows=range(n), cols=range(n), labels=(labels, labels))
+    assert overlapping(axes) == 0
+    assert min(axes.bbox.size / axes.figure.bbox.size) > 0.5
+    pyplot.close(axes.figure)
+    small = Figure(figsize=(2, 2), layout="constrained").subplots()
+    plot.heatmap(similarity, rows=range(n), cols=range(n), labels=(labels, labels), ax=small)
+    assert bool(overlapping(small)) == (n > 4)
 
 
 def test_the_tokenizer_of_the_run_is_found(tmp_path: Path, planted: Planted) -> None:

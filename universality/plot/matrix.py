@@ -18,7 +18,7 @@ from universality.features.examples import Decode
 from universality.formatting import count, plural
 from universality.plot.labels import feature_labels
 from universality.plot.reporting_half import reporting_half
-from universality.plot.style import NAME, SIGNED_MAP, drawable, new_axes, say, styled
+from universality.plot.style import LINE, NAME, SIGNED_MAP, drawable, new_axes, say, styled
 from universality.similarity import Similarity
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ class _Calibrated(Protocol):
 
 Matrix: TypeAlias = np.ndarray[Any, np.dtype[np.floating]]
 _MOST_LABELS = 40  # more labels than this overlap at any size that fits a page
+_FEW_LABELS = 12  # up to this many labels are written larger
+_LARGE, _SMALL = 7.0, 5.0  # font sizes in points; in a new figure, which has room, all labels are large
+_LINE_HEIGHT, _LETTER_WIDTH = 1.3, 0.62  # of a label, in font sizes; above the means of DejaVu Sans
+_FURNITURE = 0.6  # inches that titles and the axes' names take
+_SCALE = 0.7  # inches that the scale of colours takes
 
 
 @styled
@@ -85,7 +90,7 @@ def heatmap(
     colorbar
         Whether to draw the scale beside the axes.
     ax
-        Axes to draw into; new ones by default.
+        Axes to draw into; by default new ones, in a figure that grows with the labels so that none overlap.
 
     Returns
     -------
@@ -118,13 +123,23 @@ def heatmap(
             feature_labels(b, chosen_cols.tolist(), NAME, decode),
         )
         names = names or (similarity[0].path.stem, similarity[1].path.stem)
-    axes = new_axes(3.6, 3.4) if ax is None else ax
+    axes = _roomy_axes(scores.shape, texts) if ax is None else ax
     image = draw_matrix(axes, scores)
     axes.set_title(title)
-    _label(axes, texts, scores.shape, names or ("A", "B"))
+    _label(axes, texts, scores.shape, names or ("A", "B"), roomy=ax is None)
     if colorbar:
         axes.figure.colorbar(image, ax=axes, label=measure, shrink=0.82, aspect=26, pad=0.02)
     return axes
+
+
+def _roomy_axes(shape: tuple[int, ...], texts: Sequence[Sequence[str]]) -> Axes:
+    """Make axes whose cells are as high as a line of their labels, in a figure that has room for the labels beside."""
+    cells, labels = [], []
+    for size, side in zip(shape, texts, strict=True):
+        shown = list(side) if size <= _MOST_LABELS else []
+        cells.append(max(2.4, _LARGE / 72 * _LINE_HEIGHT * len(shown)))
+        labels.append(_LARGE / 72 * _LETTER_WIDTH * min(LINE, max(map(len, shown), default=0)))
+    return new_axes(cells[1] + labels[0] + _FURNITURE + _SCALE, cells[0] + labels[1] + _FURNITURE)
 
 
 def draw_matrix(axes: Axes, matrix: Matrix) -> AxesImage:
@@ -197,14 +212,16 @@ def _of_stores(a: FeatureStore, b: FeatureStore, calibration: _Calibrated | None
     return scores, "activation r, held out"
 
 
-def _label(axes: Axes, texts: Sequence[Sequence[str]], shape: tuple[int, ...], names: tuple[str, str]) -> None:
+def _label(
+    axes: Axes, texts: Sequence[Sequence[str]], shape: tuple[int, ...], names: tuple[str, str], roomy: bool
+) -> None:
     axes.set(xlim=(-0.5, max(shape[1], 1) - 0.5), ylim=(max(shape[0], 1) - 0.5, -0.5))
     for axis, labels, size in ((axes.yaxis, texts[0], shape[0]), (axes.xaxis, texts[1], shape[1])):
         if len(labels) != size:
             raise UniversalityError(f"heatmap: expected {size} labels for {size} features, found {len(labels)}")
         if size <= _MOST_LABELS:
-            small = 7 if size <= 12 else 5
-            axis.set_ticks(np.arange(size), labels=list(labels), fontsize=small, parse_math=False)
+            points = _LARGE if roomy or size <= _FEW_LABELS else _SMALL
+            axis.set_ticks(np.arange(size), labels=list(labels), fontsize=points, parse_math=False)
     for text in axes.get_xticklabels() if shape[1] <= _MOST_LABELS else ():
         text.set(rotation=90)
     a, b = (drawable(name, most=NAME) for name in names)
