@@ -79,7 +79,15 @@ BORDERS = {
     "transformer_lens": {"models", "activations"},
     "matplotlib": {"report"},
     "networkx": {"family", "export", "matching", "report", "pipeline/reporting/report_pages.py"},
-    "torch": {"models", "activations", "sae", "features/collection.py", "similarity", "pipeline"},
+    "torch": {
+        "models",
+        "activations",
+        "sae",
+        "features/collection.py",
+        "similarity",
+        "statistics/sae_transfer.py",
+        "pipeline",
+    },
 }
 
 
