@@ -148,11 +148,11 @@ def draw(pairs: pd.DataFrame, explained: pd.DataFrame, target: Path) -> None:
     for column, colour, offset in (("decoder cosine", VERMILION, 0.2), ("rotated", BLUE, -0.2)):
         label = {"decoder cosine": "raw", "rotated": "after a rotation"}[column]
         left.barh(places + offset, of_first[column], 0.36, color=colour, label=label)
-    left.plot(of_first["rotated, null"], places - 0.2, "|", color="black", ms=9, label="null of the rotation")
+    left.plot(of_first["rotated, null"], places - 0.2, "|", color="black", ms=9, label="its null")
     left.set(
         yticks=places, yticklabels=of_first["A's SAE with"], xlim=(0, 1), xlabel="mean cosine of nearest decoder row"
     )
-    left.legend(loc="center right", bbox_to_anchor=(1.0, 0.5))
+    left.legend(loc="center right", bbox_to_anchor=(1.04, 0.5), handlelength=1)
     left.set_title(next(iter(RECIPES)))
     shown = explained[explained["SAE"] != "B's own SAE"].reset_index(drop=True).iloc[::-1]
     rows = np.arange(len(shown))

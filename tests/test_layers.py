@@ -100,7 +100,7 @@ BORDERS = {
         "sae",
         "features/collection.py",
         "similarity",
-        "statistics/transfer.py",
+        "statistics/sae_transfer.py",
         "pipeline",
     },
 }
