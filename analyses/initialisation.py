@@ -47,7 +47,7 @@ RECIPES = {
 TRAINED = {"A": ("A", 0), "A, other SAE seed": ("A", 1), "B, same SAE seed": ("B", 0), "B, other SAE seed": ("B", 1)}
 UNTRAINED = {"A, random SAE": ("A", 2), "B, random SAE": ("B", 3)}
 COMPARED = ("B, same SAE seed", "B, other SAE seed", "B, random SAE", "A, other SAE seed")
-STORED, TRANSFERRED = 160, 128
+STORED, TRANSFERRED = 64, 64
 """Blocks of each half on which features are stored, and on which maps are fitted and scored."""
 
 Saes = dict[tuple[str, str], SAE]
@@ -56,7 +56,8 @@ Saes = dict[tuple[str, str], SAE]
 
 def train(sites: dict[str, ModelSite], blocks: TokenBlocks) -> Saes:
     """Train all SAEs side by side on one stream of tokens."""
-    stream = shuffled_batches(sites, blocks.select("train"), batch_size=BATCH, buffer_tokens=1 << 16, stop=STEPS)
+    options = {"batch_size": BATCH, "buffer_tokens": 1 << 16, "seed": 0, "stop": STEPS}
+    stream = shuffled_batches(sites, blocks.select("train"), **options)
     first = [next(stream) for _ in range(8)]
     summaries = {name: summarise(torch.cat([batch[name] for batch in first])) for name in sites}
     trainers = {}
@@ -147,18 +148,18 @@ def draw(pairs: pd.DataFrame, explained: pd.DataFrame, target: Path) -> None:
     for column, colour, offset in (("decoder cosine", VERMILION, 0.2), ("rotated", BLUE, -0.2)):
         label = {"decoder cosine": "raw", "rotated": "after a rotation"}[column]
         left.barh(places + offset, of_first[column], 0.36, color=colour, label=label)
-    left.plot(of_first["rotated, null"], places - 0.2, "|", color="black", ms=9, label="null of the rotation")
+    left.plot(of_first["rotated, null"], places - 0.2, "|", color="black", ms=9, label="its null")
     left.set(
         yticks=places, yticklabels=of_first["A's SAE with"], xlim=(0, 1), xlabel="mean cosine of nearest decoder row"
     )
-    left.legend(loc="lower right")
+    left.legend(loc="center right", bbox_to_anchor=(1.04, 0.5), handlelength=1)
     left.set_title(next(iter(RECIPES)))
     shown = explained[explained["SAE"] != "B's own SAE"].reset_index(drop=True).iloc[::-1]
     rows = np.arange(len(shown))
     colours = [BLUE if sae == "A's SAE" else GREY for sae in shown["SAE"]]
     right.barh(rows, shown["EV of B"].clip(lower=0), 0.7, color=colours)
     right.plot(shown["EV, null"], rows, "|", color="black", ms=9, label="null of the map")
-    right.set(yticks=rows, xlim=(0, 1), xlabel="share of B's variance explained (at least 0)")
+    right.set(yticks=rows, xlim=(0, 1), xlabel="share of B's variance explained")
     right.set_yticklabels([f"{r.recipe.split(',')[0]}, {r.SAE}, {r.map}" for r in shown.itertuples()])
     right.legend(loc="lower right")
     drawn.savefig(target, dpi=160)

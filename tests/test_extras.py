@@ -36,7 +36,7 @@ def test_all_that_is_missing_is_named_with_one_command() -> None:
         for library in ("torch", "transformer_lens", "jinja2"):
             patch.setitem(sys.modules, library, None)
         with pytest.raises(MissingExtraError) as error:
-            check_installed("a study", ["torch", "transformer_lens", "numpy", "jinja2"])
+            check_installed("a study", ["torch", "transformer_lens", "torch", "numpy", "jinja2"])
     assert str(error.value) == (
         "a study needs torch and transformer_lens and jinja2, which are not installed; run "
         "pip install 'universality[train,report]', or in a clone pip install '.[train,report]'"
@@ -75,7 +75,7 @@ BORDERS = {
     "from universality.sae import SAETrainer": "train",
     "from universality.models.language_model import load_model": "train",
     "from universality.features.collection import collect": "train",
-    "from universality.corpus import load_tokenizer": "hub",
+    "from universality.corpus import *; load_tokenizer('starter')": "hub",
     "from universality.hub import *; list_files(Repository('a/b'))": "hub",
     "from universality.report import write_report": "report",
     "from universality.report.figures import coverage_curve": "report",

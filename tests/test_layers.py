@@ -94,7 +94,15 @@ BORDERS = {
     "transformer_lens": {"models", "activations"},
     "matplotlib": {"plot", "report", "pipeline/finished_study.py"},
     "networkx": {"family", "export", "matching", "report", "pipeline/reporting/report_pages.py"},
-    "torch": {"models", "activations", "sae", "features/collection.py", "similarity", "pipeline"},
+    "torch": {
+        "models",
+        "activations",
+        "sae",
+        "features/collection.py",
+        "similarity",
+        "statistics/sae_transfer.py",
+        "pipeline",
+    },
 }
 
 

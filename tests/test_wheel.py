@@ -71,7 +71,7 @@ print("light")
 
 
 def test_the_plain_installation_matches_calibrates_and_exports(wheel: Path, tmp_path: Path) -> None:
-    """With the plain dependencies alone. Compiled functions are run as Python: compiling them takes 40 s."""
+    """With the plain dependencies alone. Compiled functions run as Python, which spares the compiler."""
     python = make_environment(tmp_path / "venv", with_requirements(PROJECT["dependencies"]).values())
     install(wheel, python)
     program, here = python.parent / "universality", tmp_path / "outside"

@@ -352,6 +352,8 @@ def pw_mcc(
     shown = "none: no pair" if score is None else f"{score:.4f} over {record['population']['pairs']:,} pairs"
     chance = "" if null is None else f"; random rotation {', '.join(f'{value:.4f}' for value in null['pw_mcc'])}"
     typer.echo(f"PW-MCC {shown}{chance}; {path}")
+    if record["began_alike"]:
+        typer.echo("Both began from the same weights, which by itself keeps features alike.", err=True)
 
 
 @app.command()
@@ -403,13 +405,12 @@ def doctor() -> None:
 
     Exits with 1 if something that a plain study needs is broken; its line begins with an exclamation mark.
     """
-    from universality.pipeline.doctor import BROKEN, examine, report
+    from universality.pipeline.doctor import examine, report
 
-    broken = False
-    for line in report(examine(Path())):
+    findings = list(examine(Path()))
+    for line in report(findings):
         typer.echo(line)
-        broken |= line.startswith(BROKEN)
-    if broken:
+    if any(finding.broken for finding in findings):
         raise typer.Exit(1)
 
 

@@ -83,7 +83,7 @@ def check_installed(purpose: str, libraries: Iterable[str]) -> None:
     MissingExtraError
         If one is missing; names all that are missing and one command that installs them.
     """
-    if missing := [library for library in libraries if find_spec(library) is None]:
+    if missing := [library for library in dict.fromkeys(libraries) if find_spec(library) is None]:
         raise _error(purpose, missing)
 
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
 from universality.activations import ModelSite, check_models, resolve_hook, spliced_loss
+from universality.corpus import TokenBlocks
 from universality.errors import MismatchError, ModelError
 from universality.models.forward import mean_loss
 from universality.models.language_model import LanguageModel, new_model
@@ -37,6 +39,50 @@ def test_heads_stand_side_by_side_and_patterns_are_refused(models, blocks) -> No
     assert site.spliced_loss(part, lambda x: 100 * x) != pytest.approx(loss, rel=1e-4)
     with pytest.raises(ModelError, match=r"hook_pattern' of model .* has shape \[1, \d, 3, 3\] for 3 tokens; expected"):
         _ = ModelSite(model, "blocks.0.attn.hook_pattern").d_in
+
+
+def cut_short(blocks: TokenBlocks, longest: int) -> TokenBlocks:
+    """The same blocks with text of many lengths; one stays full."""
+    length = np.random.default_rng(0).integers(2, longest, len(blocks)).astype(np.int32)
+    length[3] = blocks.n_ctx
+    return replace(blocks, length=np.minimum(blocks.length, length))
+
+
+def test_short_blocks_are_read_without_most_of_their_padding(models, blocks) -> None:
+    model, whole = models["A"], blocks.take(np.arange(40))
+    full = whole.take(np.flatnonzero(whole.length == whole.n_ctx))
+    short = cut_short(full, 2 + full.n_ctx // 4)
+    sites = {"up": ModelSite(model, HOOK), "stream": ModelSite(model, "blocks.0.hook_resid_post")}
+
+    def columns(work: Callable[[], object]) -> int:
+        computed: list[int] = []
+        hook = ("blocks.0.hook_in", lambda value, hook: computed.append(value.shape[0] * value.shape[1]))
+        with model.bridge.hooks(fwd_hooks=[hook]):
+            work()
+        return sum(computed)
+
+    assert columns(lambda: sites["up"].read(full)) == full.tokens.size
+    assert columns(lambda: sites["up"].read(short)) < 1.25 * short.length.sum() < 0.3 * short.tokens.size
+    read = sites["up"].read_with(sites, short)
+    kept = torch.from_numpy(short.valid[full.valid])  # tokens of the full blocks that the short ones still hold
+    for name, site in sites.items():
+        padded = site.read(full)[kept]
+        assert_close(read[name], padded, rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(read[name], padded.flip(0), rtol=1e-2)  # the order of tokens matters
+
+
+def test_losses_of_short_blocks_are_those_of_padded_ones(models, blocks) -> None:
+    model, short = models["A"], cut_short(blocks.take(np.arange(40)), 8)
+    short = short.take(np.flatnonzero(short.length < 8))
+    padded = replace(short, length=np.full_like(short.length, short.n_ctx))
+    tokens = torch.from_numpy(short.tokens.astype(np.int64))
+    with torch.no_grad():
+        logits = model.bridge.run_with_hooks(tokens, fwd_hooks=[], return_type="logits")
+    mask = torch.from_numpy(short.valid[:, 1:])
+    expected = torch.nn.functional.cross_entropy(logits[:, :-1][mask], tokens[:, 1:][mask]).item()
+    assert mean_loss(model.bridge, short) == pytest.approx(expected, rel=1e-5)
+    assert spliced_loss(model, short, HOOK, lambda x: x) == pytest.approx(expected, rel=1e-5)
+    assert mean_loss(model.bridge, padded) != pytest.approx(expected, rel=1e-3)
 
 
 def test_splicing_the_same_changes_nothing_and_zero_hurts(models, blocks) -> None:
@@ -88,3 +134,19 @@ def test_nothing_behind_the_hook_runs(models, blocks) -> None:
         assert fired == []
         mean_loss(bridge, blocks.take(np.arange(2)))
     assert len(fired) == 1
+
+
+def test_a_function_of_an_earlier_hook_is_spliced_in(models, blocks) -> None:
+    """A map of what enters the MLP replaces what leaves it, on all batches; the MLP itself changes nothing."""
+    part, mlp = blocks.take(np.arange(70)), models["A"].bridge.blocks[0].mlp
+    reads, writes = (ModelSite(models["A"], f"blocks.0.mlp.hook_{side}") for side in ("in", "out"))
+    plain = mean_loss(models["A"].bridge, part)
+    weights = [w.detach() for w in (mlp.W_in, mlp.b_in, mlp.W_out, mlp.b_out)]
+
+    def replaced(x: torch.Tensor) -> torch.Tensor:
+        return (x @ weights[0] + weights[1]).relu() @ weights[2] + weights[3]
+
+    assert_allclose(writes.spliced_loss(part, replaced, reads=reads), plain, atol=1e-5)
+    assert abs(writes.spliced_loss(part, lambda x: 3 * replaced(x), reads=reads) - plain) > 1e-4
+    with pytest.raises(ModelError, match=r"has not computed blocks.0.mlp.hook_out yet where it computes"):
+        reads.spliced_loss(part, replaced, reads=writes)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from tokenizers import Tokenizer as HFTokenizer
-from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from universality.corpus import TokenBlocks, build_common, common_blocks, load_tokenizer, train_bpe
 from universality.corpus.common_text import boundaries
@@ -146,6 +146,31 @@ def test_a_tokenizer_that_normalises_and_drops_is_read_too(tokenizers: dict[str,
             assert_array_equal(np.unique(inside), np.arange(1, common.blocks.length[row]))
             assert (np.diff(inside) >= 0).all()
             assert not own.segment[row, own.length[row] :].any()
+
+
+def gemma_like() -> Tokenizer:
+    """As Gemma's: a mark replaces spaces, no split into words, and bytes for characters that it does not have."""
+    vocabulary = ["<bos>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *"abcdeht", "he", "▁t", "▁the"]
+    merges = [("h", "e"), ("▁", "t"), ("▁t", "he")]
+    ids = {token: i for i, token in enumerate(vocabulary)}
+    backend = HFTokenizer(models.BPE(vocab=ids, merges=merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    backend.normalizer = normalizers.Replace(" ", "▁")
+    backend.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    return Tokenizer(backend, 0)
+
+
+def test_characters_in_bytes_stay_whole_beside_a_byte_level_tokenizer() -> None:
+    text = "the 𞤀𞤣 bed\n\n\tאת the ▁ cab"
+    pair = {"A": load_tokenizer("starter"), "B": gemma_like()}
+    made = common_blocks([text], table([text]), pair, n_ctx=64)
+    assert "".join(made.strings[i] for i in made.blocks.tokens[made.blocks.valid]) == text
+    for name, own in made.own.items():
+        spans = spans_of(made.blocks, own, pair[name])
+        expected = [made.strings[i].replace("▁", " ") if name == "B" else made.strings[i] for i in
+                    made.blocks.tokens[made.blocks.valid]]  # fmt: skip
+        assert [span for block in spans for span in block] == expected
+    assert "𞤣" in made.strings  # four bytes of either tokenizer, and one segment
 
 
 def test_most_blocks_are_of_one_length_so_that_nulls_can_re_pair_them(tokenizers: dict[str, Tokenizer]) -> None:

@@ -17,7 +17,7 @@ import pytest
 from tests.hub_server import COMMIT, Hub, serve
 from universality.corpus import read_passages
 from universality.corpus.hub_texts import TextBudget, fetch_texts, hub_text
-from universality.errors import CorpusError
+from universality.errors import CorpusError, MissingExtraError
 
 pytest.importorskip("datasets")
 DOCUMENT_TOKENS = 50  # 200 bytes, four to a token
@@ -130,7 +130,7 @@ def test_a_budget_is_needed_and_the_package(monkeypatch: pytest.MonkeyPatch, tmp
     with pytest.raises(CorpusError, match=r"acme/set@.*: a data set of the hub is read up to a budget.*corpus.max_tok"):
         fetch_texts(text, {}, TextBudget())
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(CorpusError, match=r"no such file or folder here; .*pip install 'universality\[datasets\]'"):
+    with pytest.raises(MissingExtraError, match=r"acme/set, no file or folder.*pip install 'universality\[datasets\]'"):
         fetch_texts(text, {}, TextBudget(max_documents=1))
 
 

@@ -25,6 +25,7 @@ from universality.sae.architectures import ARCHITECTURES
 FORMATS = ROOT / "tests" / "sae" / "formats" / "data"
 DOWNLOADS = {
     "saelens/blocks.3.hook_resid_post": "saelens_topk",
+    "saelens/skip_transcoder": "saelens_skip_transcoder",
     "sparsify/layers.6.mlp": "sparsify_topk",
     "dictionary_learning/trainer_0": "dictionary_learning_batchtopk",
     "gemma-scope/layer_3/width_32/average_l0_9": "gemma_scope/layer_3/width_32/average_l0_9",

@@ -51,6 +51,9 @@ def test_a_permuted_dictionary_with_flipped_signs_is_found_whole_and_chance_is_n
     assert np.array_equal(ORDER[record["matching"]["cols"]], record["matching"]["rows"])
     assert record["score"]["same_index"] == np.mean(np.arange(WIDTH) == ORDER)
     assert all(0.2 < value < 0.5 for value in record["null"]["pw_mcc"])
+    assert record["began_alike"] is False
+    drifted = rows() + 0.3 * rows(1)  # in one order: they stand where they began
+    assert pw_mcc_record(sae(rows()), sae(drifted), replicates=0)["began_alike"] is True
     signed = pw_mcc_record(sae(rows()), sae(flipped), absolute=False)
     assert 0.4 < signed["score"]["pw_mcc"] < 0.8  # half of the directions are lost with their sign
     assert pw_mcc_record(sae(rows(0)), sae(rows(1)))["score"]["pw_mcc"] == pytest.approx(0.37, abs=0.08)

@@ -16,7 +16,7 @@ from universality.activations.site import Site
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import MismatchError, ModelError
 from universality.models.directions import DirectPath, direct_path, read_unembedding
-from universality.models.forward import loss_batches, mean_loss, run_until, to_device
+from universality.models.forward import loss_batches, mean_loss, run_until, similar_lengths, to_device
 from universality.models.language_model import LanguageModel, weights
 from universality.models.unembedding import Unembedding
 
@@ -112,11 +112,14 @@ class ModelSite:
         return sum(value.numel() for value in weights(self.model.bridge).values())
 
     def read(self, blocks: TokenBlocks) -> Tensor:
-        """Read the activations [n_tokens, d_in] of these blocks in one forward pass."""
+        """Read the activations [n_tokens, d_in] of these blocks."""
         return self.read_with({self.name: self}, blocks)[self.name]
 
     def read_with(self, sites: Mapping[str, Site], blocks: TokenBlocks) -> dict[str, Tensor]:
-        """Read all sites of this model in one forward pass that ends at the last of their hooks."""
+        """Read all sites of this model in forward passes that end at the last of their hooks.
+
+        Full blocks take one pass; blocks of different lengths up to four, without most of the padding.
+        """
         bridge = self.model.bridge
         ours = {
             name: site.hook
@@ -124,9 +127,18 @@ class ModelSite:
             if isinstance(site, ModelSite) and site.model.bridge is bridge
         }
         tokens, text = to_device(blocks, self.device)
-        with torch.no_grad():
-            activations = run_until(bridge, tokens, *ours.values())
-        return {name: values[text].flatten(1).float() for name, values in zip(ours, activations, strict=True)}
+        passes = similar_lengths(blocks.length, blocks.n_ctx)
+        read: list[list[Tensor]] = []
+        for part, columns in passes:
+            with torch.no_grad():
+                activations = run_until(bridge, tokens[part, :columns], *ours.values())
+            read.append([values[text[part, :columns]].flatten(1).float() for values in activations])
+        if len(passes) == 1:
+            return dict(zip(ours, read[0], strict=True))
+        # Tokens in order of passes → in order of blocks
+        block_of = np.concatenate([np.repeat(part, blocks.length[part] - 1) for part, _ in passes])
+        order = torch.from_numpy(np.argsort(block_of, kind="stable")).to(self.device)
+        return {name: torch.cat(values)[order] for name, values in zip(ours, zip(*read, strict=True), strict=True)}
 
     @cached_property
     def path(self) -> DirectPath | None:
@@ -246,6 +258,7 @@ def spliced_loss(
 
     def splice(activation: Tensor, hook: Any, replace: Any) -> Tensor:
         _, text = to_device(blocks.take(next(remaining)), activation.device)
+        text = text[:, : activation.shape[1]]  # mean_loss cuts padding off
         if read_hook is not None and not read:
             raise ModelError(
                 f"model {model.name!r} has not computed {read_hook} yet where it computes {hook.name}: a transcoder "

@@ -4,24 +4,28 @@ Only the ``tokenizers`` library is used. From a model's folder this package read
 not declare the token that opens a text, the small files beside it (`universality.corpus.bos_token`).
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer as _HFTokenizer
-from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from universality.corpus.bos_token import declarations, declare_bos, find_bos
 from universality.corpus.token_text import strings_of, texts_of
 from universality.errors import CorpusError
+from universality.extras import naming_extra
 from universality.files import as_path
 from universality.hub import fetch_tokenizer, repository
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as _HFTokenizer
 
 BOS = "<|bos|>"
 _BATCH = 256  # texts that are encoded at a time
@@ -126,7 +130,7 @@ class Tokenizer:
     @cached_property
     def _untrimmed(self) -> _HFTokenizer:
         """Copy without the post-processor, which adds special tokens and may trim spaces from offsets."""
-        return _HFTokenizer.from_str(json.dumps({**self._settings, "post_processor": None}))
+        return type(self.backend).from_str(json.dumps({**self._settings, "post_processor": None}))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of a run of tokens; bytes that are not valid UTF-8 become U+FFFD."""
@@ -174,6 +178,10 @@ def train_bpe(texts: Iterable[str], d_vocab: int = 4096) -> Tokenizer:
     """
     if d_vocab < 257:
         raise CorpusError(f"d_vocab: expected at least 257 (256 bytes and {BOS}), found {d_vocab}")
+    with naming_extra("training a tokenizer"):
+        from tokenizers import Tokenizer as _HFTokenizer
+        from tokenizers import decoders, models, pre_tokenizers, trainers
+
     backend = _HFTokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -209,7 +217,7 @@ def wrap_tokenizer(tokenizer: Any) -> Tokenizer:
         raise CorpusError(
             f"{type(tokenizer).__name__}: names no bos_token, cls_token or eos_token to open a block with"
         )
-    copied = _HFTokenizer.from_str(backend.to_str())
+    copied = type(backend).from_str(backend.to_str())
     copied.no_truncation()
     copied.no_padding()
     return Tokenizer(copied, int(bos_id))
@@ -236,6 +244,9 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
 
 def read_backend(file: Path) -> _HFTokenizer:
     """Read a ``tokenizer.json`` with its library; raise CorpusError if that fails."""
+    with naming_extra("reading a tokenizer"):
+        from tokenizers import Tokenizer as _HFTokenizer
+
     try:
         return _HFTokenizer.from_file(str(file))
     except Exception as error:  # the library raises plain Exception

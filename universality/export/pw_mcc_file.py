@@ -21,7 +21,7 @@ from universality.arrays import BoolArray, FloatArray
 from universality.errors import FormatError, MismatchError
 from universality.features.storage.store import FeatureStore
 from universality.files import read_json, write_bytes
-from universality.matching import Match, match
+from universality.matching import Match, index_agreement, match
 from universality.matching.medians import known_median
 from universality.similarity import Similarity
 from universality.similarity.measures.decoder import cosine_source
@@ -110,6 +110,7 @@ def pw_mcc_record(
             "median": _finite(known_median(matched.scores)),
             "same_index": _finite((matched.rows == matched.cols).mean() if matched.rows.size else math.nan),
         },
+        "began_alike": _began_alike(a, b) if measure == "decoder" else None,
         "null": _null(a, b, matched, replicates, seed, absolute) if measure == "decoder" and replicates else None,
         "ceiling": ceiling,
         "matching": _matching(matched),
@@ -250,6 +251,12 @@ def _null(
         sim = Similarity(cosine_source(rows_a, rotated, matched.dead_rows, matched.dead_cols, {}, absolute))
         scores.append(_mean(match(sim).scores))
     return {"kind": "random rotation of b", "replicates": replicates, "seed": seed, "pw_mcc": scores}
+
+
+def _began_alike(a: SAE | FeatureStore, b: SAE | FeatureStore) -> bool | None:
+    """Return whether the order of the features shows a common start; None for two widths, where it cannot."""
+    rows_a, rows_b = _decoder(a), _decoder(b)
+    return bool(index_agreement(rows_a, rows_b).began_alike) if rows_a.shape == rows_b.shape else None
 
 
 def _rotation(d: int, rng: np.random.Generator) -> FloatArray:

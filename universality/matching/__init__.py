@@ -1,6 +1,6 @@
 """Partners of features, found from any `Similarity`."""
 
-from universality.matching.index_agreement import IndexAgreement, index_agreement
+from universality.matching.common_start import IndexAgreement, index_agreement
 from universality.matching.multimodel import Groups, match_many
 from universality.matching.nearest_partners import Nearest
 from universality.matching.pairing import Match, Method, match

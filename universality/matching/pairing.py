@@ -18,7 +18,7 @@ from universality.archive import Arrays, read_archive, write_archive
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.errors import UniversalityError
 from universality.matching.assignment import CANDIDATES, Solver, assign
-from universality.matching.index_agreement import warn_of_common_start
+from universality.matching.common_start import warn_of_common_start
 from universality.matching.medians import known_median
 from universality.matching.nearest_partners import Nearest, mutual_pairs, nearest, nearest_pairs
 from universality.notebook_card import card, histogram

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from contextlib import redirect_stdout
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -144,22 +145,34 @@ def _refuse_other_types(file: Path, config: Any, architecture: str) -> None:
 
 
 def _check_parts(file: Path, config: Any, architecture: str) -> None:
-    """Refuse a model that lacks a part which TransformerLens expects; it is built without memory for weights."""
-    import torch
-    from transformer_lens.model_bridge import TransformerBridge
-    from transformer_lens.model_bridge.sources.transformers import get_hf_model_class_for_architecture
-
-    try:
-        with torch.device("meta"), redirect_stdout(io.StringIO()), TemporaryDirectory() as folder:
-            model = get_hf_model_class_for_architecture(architecture).from_config(config)
-            bridge = TransformerBridge.boot_transformers(
-                str(file.parent), hf_model=model, tokenizer=empty_tokenizer(folder), device="meta"
-            )
-    except Exception:  # some models cannot be built without values; they are checked when they are loaded
-        return
-    parts = [name for name in ("embed", "ln_final", "unembed") if getattr(bridge, name, None) is not None]
-    if lacking := [name for name in parts if getattr(bridge, name).original_component is None]:
+    """Refuse a model that lacks a part which TransformerLens expects."""
+    if lacking := _parts_lacking(file.parent, architecture, config.to_json_string()):
         raise ModelError(
             f"{file}: TransformerLens {version('transformer-lens')} expects a {lacking[0]} in this {architecture}, and "
             "the model that this config describes has none; give another model of the architecture"
         )
+
+
+@lru_cache
+def _parts_lacking(folder: Path, architecture: str, config: str) -> list[str]:
+    """Return the missing parts of a model, which is built without memory for weights.
+
+    Building takes seconds, and a plan or a run asks several times; ``config``, the text of the configuration, is there
+    for the cache.
+    """
+    import torch
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformer_lens.model_bridge.sources.transformers import get_hf_model_class_for_architecture
+    from transformers import AutoConfig
+
+    parsed = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    try:
+        with torch.device("meta"), redirect_stdout(io.StringIO()), TemporaryDirectory() as tokenizer_folder:
+            model = get_hf_model_class_for_architecture(architecture).from_config(parsed)
+            bridge = TransformerBridge.boot_transformers(
+                str(folder), hf_model=model, tokenizer=empty_tokenizer(tokenizer_folder), device="meta"
+            )
+    except Exception:  # some models cannot be built without values; they are checked when they are loaded
+        return []
+    parts = [name for name in ("embed", "ln_final", "unembed") if getattr(bridge, name, None) is not None]
+    return [name for name in parts if getattr(bridge, name).original_component is None]

@@ -17,6 +17,9 @@ from universality.errors import ModelError
 Hook = tuple[str, Callable[..., Tensor | None]]
 LOGITS_BYTES = 2**28
 """Memory for the logits of one batch; softmax needs about three times as much."""
+FILLED = 0.8
+"""Share of a batch's columns that hold text from which on padding is computed along: full blocks take one pass."""
+_PASSES = 4  # most passes into which a batch with more padding is divided
 
 
 class _Reached(Exception):  # noqa: N818 - ends a forward pass; not an error
@@ -67,6 +70,43 @@ def to_device(batch: TokenBlocks, device: torch.device) -> tuple[Tensor, Tensor]
     return torch.from_numpy(batch.tokens.astype(np.int64)).to(device), torch.from_numpy(batch.valid).to(device)
 
 
+def similar_lengths(length: NDArray[np.integer[Any]], n_ctx: int) -> list[tuple[NDArray[np.int64], int]]:
+    """Divide a batch of blocks into passes of similar lengths, so that little padding is computed.
+
+    Short documents, and models of different tokenizers, leave most columns of a batch empty. In a causal model the
+    columns behind a block's text change nothing before them and can be cut off.
+
+    Parameters
+    ----------
+    length : int [n_blocks]
+        Columns in use.
+    n_ctx
+        Columns of a block.
+
+    Returns
+    -------
+    list of (int64 [n], int)
+        Blocks of each pass, and its columns. A batch that is full up to ``FILLED`` is one pass of all columns.
+
+    Examples
+    --------
+    >>> [(blocks.tolist(), columns) for blocks, columns in similar_lengths(np.array([9, 30, 10, 128]), 128)]
+    [([0, 2], 10), ([1], 30), ([3], 128)]
+    """
+    if length.sum() >= FILLED * len(length) * n_ctx:
+        return [(np.arange(len(length)), n_ctx)]
+    groups = [np.argsort(length, kind="stable")]
+    while len(groups) < _PASSES:
+        # Columns saved by ending a group after each of its blocks but the last: those are padded to the next.
+        saved = [np.arange(1, len(group)) * (length[group[-1]] - length[group[:-1]]) for group in groups]
+        at = max(range(len(groups)), key=lambda i: saved[i].max(initial=0))
+        if saved[at].max(initial=0) <= (1 - FILLED) / _PASSES * length.sum():  # a pass of its own costs time too
+            break
+        cut = int(saved[at].argmax()) + 1
+        groups[at : at + 1] = [groups[at][:cut], groups[at][cut:]]
+    return [(np.sort(group), int(length[group].max())) for group in groups]
+
+
 def loss_batches(bridge: TransformerBridge, blocks: TokenBlocks) -> list[NDArray[np.int64]]:
     """Divide blocks into batches with at most ``LOGITS_BYTES`` of logits and at most 32 blocks."""
     step = min(32, max(1, LOGITS_BYTES // (4 * blocks.n_ctx * int(bridge.cfg.d_vocab))))
@@ -88,6 +128,8 @@ def mean_loss(bridge: TransformerBridge, blocks: TokenBlocks, hooks: Sequence[Ho
     with torch.no_grad():
         for batch in loss_batches(bridge, blocks):
             tokens, text = to_device(blocks.take(batch), device)
+            columns = max(columns for _, columns in similar_lengths(blocks.length[batch], blocks.n_ctx))
+            tokens, text = tokens[:, :columns], text[:, :columns]
             logits = bridge.run_with_hooks(tokens, fwd_hooks=list(hooks), return_type="logits")
             follows = text[:, 1:]
             total += cross_entropy(logits[:, :-1][follows].float(), tokens[:, 1:][follows], reduction="sum").item()

@@ -34,8 +34,6 @@ _PLAIN = {
     "yaml": "pyyaml",
 }
 """Name in ``import`` → name for pip of the dependencies of a plain installation, as in `pyproject.toml`."""
-BROKEN = "!"
-"""Beginning of a line about something broken."""
 _TIMEOUT = 3.0  # seconds that the hub has to answer
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
@@ -236,4 +234,4 @@ def report(findings: Iterable[Finding]) -> Iterator[str]:
     for finding in findings:
         if finding.section != section:
             yield (section := finding.section)
-        yield f"{BROKEN if finding.broken else ' '} {finding.text}"
+        yield f"{'!' if finding.broken else ' '} {finding.text}"

@@ -25,7 +25,7 @@ from universality.statistics.repairing import (
     repaired_rows,
 )
 from universality.statistics.representation_similarity import AgainstShuffles, against_shuffles, cka, rsa, svcca
-from universality.statistics.transfer import Transfer, transfer, transferred
+from universality.statistics.sae_transfer import Transfer, transfer, transferred
 
 __all__ = [
     "SONG_EDGES",

@@ -356,3 +356,22 @@ def test_saes_that_do_not_fit_their_model_are_refused_with_what_to_set(
     ]:
         with pytest.raises(MismatchError, match=message):
             run(study(load), tmp_path / "run", until="train-saes")
+
+
+def test_an_sae_whose_file_names_another_model_is_refused(tmp_path: Path) -> None:
+    folder = saelens(tmp_path / "a", 24, 0)
+    config = json.loads((folder / "cfg.json").read_text())
+    config["metadata"]["model_name"] = "pythia-160m"
+    (folder / "cfg.json").write_text(json.dumps(config))
+    given, sae = study({"A": str(folder), "B": str(folder)}), SAE.load(folder)
+    site = ModelSite(load_model("starter/seed0", "A"), HOOK)
+    _check(given, "A", site, str(folder), sae)  # the name of a shipped model says nothing
+
+    def loading(source: str) -> Config:
+        return given.model_copy(update={"models": given.models.model_copy(update={"load": {"A": source, "B": source}})})
+
+    _check(loading("EleutherAI/pythia-160m-deduped"), "A", site, str(folder), sae)
+    with pytest.raises(
+        MismatchError, match="was trained on pythia-160m, and A is EleutherAI/pythia-70m@step9; name an"
+    ):
+        _check(loading("EleutherAI/pythia-70m@step9"), "A", site, str(folder), sae)

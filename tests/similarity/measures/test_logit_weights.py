@@ -191,3 +191,9 @@ def test_no_tokens_to_restrict_re_pair_or_group(tmp_path: Path) -> None:
         with pytest.raises(UniversalityError, match="logit similarity does not come from tokens"):
             call()
     assert sim.counts is None
+
+
+def test_stores_of_segments_without_an_unembedding_say_why(tmp_path: Path) -> None:
+    segments = made(tmp_path / "a.h5", 0, unembedding=None, provenance={"segments": {"tokenizer_hash": "one"}})
+    with pytest.raises(UniversalityError, match=r"a\.h5: holds no unembedding, which logit weights need.*collect it"):
+        Similarity.logit(segments, segments)

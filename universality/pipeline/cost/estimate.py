@@ -22,7 +22,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import pairwise
 from math import prod
 from pathlib import Path
@@ -173,7 +172,7 @@ def shape_of(config: Config, name: str, d_vocab: int) -> Shape:
     if folder is not None and (file := folder / "config.json").is_file():
         shape = shape_in(file)
         if can_run_models() and '"model_type"' in file.read_text(encoding="utf-8"):
-            _check_once(folder, file.stat().st_mtime_ns)  # a model that cannot take part is not planned with
+            check_architecture(folder)  # a model that cannot take part is not planned with
         return shape
     for pattern, shape in _KNOWN:
         if repo and re.fullmatch(pattern, repo.name):
@@ -182,12 +181,6 @@ def shape_of(config: Config, name: str, d_vocab: int) -> Shape:
         f"{source}: its sizes are unknown here: download at least its config.json "
         f"(`hf download {repo.name if repo else source} config.json`), or name a local folder"
     )
-
-
-@lru_cache
-def _check_once(folder: Path, modified: int) -> None:
-    """Check an architecture, which takes seconds, once for each content of its ``config.json``."""
-    check_architecture(folder)
 
 
 def shape_in(file: Path) -> Shape:

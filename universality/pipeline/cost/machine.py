@@ -52,6 +52,7 @@ GPUS = {
 MODEL_SHARE, SAE_SHARE = 0.4, 0.1
 """Shares of the float32 and of the bfloat16 peak that language models and SAEs are assumed to reach."""
 _MOST = 2**30  # bytes that the measured SAE may take
+_PASS_FLOP = 2e11  # of the forward pass that is timed: seconds on a core, however large the model
 _SAMPLE = 300  # documents that are tokenised; the tokens of the others follow from their length
 
 
@@ -224,9 +225,9 @@ def _forward_rate(config: Config, text: Text, name: str) -> float:
         model = load_model(source, name)
     hook = config.hooks[name]
     site = ModelSite(to_fastest_device(model), hook)
-    blocks = blank_blocks(BATCH_BLOCKS, n_ctx, text.d_vocab)
-    shape = shape_of(config, name, text.d_vocab)
-    return blocks.tokens.size * forward_flop(shape, n_ctx, hook) / _seconds(lambda: site.read(blocks).sum().item())
+    flop = forward_flop(shape_of(config, name, text.d_vocab), n_ctx, hook)  # of one token
+    blocks = blank_blocks(max(1, min(BATCH_BLOCKS, int(_PASS_FLOP / (n_ctx * flop)))), n_ctx, text.d_vocab)
+    return blocks.tokens.size * flop / _seconds(lambda: site.read(blocks).sum().item())
 
 
 def blank_blocks(n: int, n_ctx: int, d_vocab: int) -> TokenBlocks:

@@ -20,6 +20,7 @@ from universality.config import Config, SAEConfig
 from universality.config_errors import explain
 from universality.errors import ConfigError, MismatchError
 from universality.files import sha256
+from universality.hub import repository
 from universality.pipeline.input_hashes import hash_inputs
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.model_sites import shared_sites, sites_out
@@ -35,7 +36,7 @@ SCALE_BLOCKS = 1024
 """Training blocks over which the mean norm of the activations is taken; 128 positions each give 0.1% accuracy."""
 LEAST_ALIGNED = 0.02
 """Least mean cosine of encoder and decoder rows; transcoders and random weights have about 1 / √(d_in · d_sae)."""
-_SUFFIXES = (".json", ".safetensors", ".pt", ".pth", ".npz")
+_SUFFIXES = (".json", ".yaml", ".safetensors", ".pt", ".pth", ".npz")
 
 
 @dataclass(frozen=True)
@@ -254,7 +255,7 @@ def _scaled(name: str, path: str, sae: "SAE", norm: float, n: int) -> "SAE":
 
 
 def _check(config: Config, name: str, site: "Site", path: str, sae: "SAE") -> None:
-    from universality.sae.formats.stated_hook import stated_hook, stated_name
+    from universality.sae.formats.stated_hook import maybe_same_model, stated_hook, stated_model, stated_name
 
     if sae.d_in != site.d_in:
         raise MismatchError(
@@ -274,6 +275,13 @@ def _check(config: Config, name: str, site: "Site", path: str, sae: "SAE") -> No
         raise MismatchError(
             f"saes.load of {name}: {path} was trained at {place}, the study reads {config.hooks[name]}; set hook: "
             + (hook if isinstance(config.hook, str) else f"{{{name}: {hook}}} for this model")
+        )
+    repo = repository(config.models.load.get(name, ""))  # the name of a folder says nothing
+    trained_on = stated_model(sae.metadata)
+    if repo is not None and trained_on is not None and not maybe_same_model(trained_on, repo.name):
+        raise MismatchError(
+            f"saes.load of {name}: {path} was trained on {trained_on}, and {name} is {repo}; name an SAE of this "
+            "model. To use it nevertheless, load the model from a folder"
         )
     model = sae.metadata.get("model")
     recorded = model.get("hash") if isinstance(model, Mapping) else None
@@ -333,5 +341,5 @@ def _files(path: Path) -> list[Path]:
     folder = path if path.is_dir() else path.parent
     if path.is_dir():
         return sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in _SUFFIXES)
-    configurations = (folder / name for name in ("cfg.json", "config.json", f"{path.stem}_cfg.json"))
+    configurations = (folder / name for name in ("cfg.json", "config.json", "config.yaml", f"{path.stem}_cfg.json"))
     return [path, *(file for file in configurations if file.is_file())] if path.is_file() else []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from universality.config import Config
 from universality.files import read_json, write_json
 from universality.formatting import fixed, listed, plural
-from universality.matching.index_agreement import describe
+from universality.matching.common_start import describe
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.study import Comparison, sae_grid
 

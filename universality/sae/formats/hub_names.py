@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from universality.errors import FormatError, ModelError
 from universality.files import as_path
 from universality.hub import Repository, cached_folder, commit_of, fetch_files, list_files
-from universality.sae.formats import attention_saes
+from universality.sae.formats import attention_saes, circuit_tracer, qwen_scope
 from universality.sae.formats.saelens_directory import Listing, look_up
 
 _PLACE = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[^\s@:]+))?(:(?P<path>[^\s:]+))?")
@@ -56,7 +56,8 @@ class HubPlace:
         if not self.path.endswith(_FILES):
             return (folder,)
         file = PurePosixPath(self.path)
-        beside = (file.with_name("config.json"), attention_saes.configuration(file))
+        settings = (file.with_name(name) for name in (qwen_scope.CONFIG, circuit_tracer.CONFIG))
+        beside = (*settings, attention_saes.configuration(file))
         return (self.path, folder, *map(str, beside))
 
 

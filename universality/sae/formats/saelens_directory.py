@@ -35,6 +35,8 @@ READ = (
     "connor_rob_hook_z",
     "goodfire",
     "deepseek_r1",
+    "gemma_2_transcoder",
+    "mwhanna_transcoder",
 )
 """Functions of SAELens whose layouts are read here; ``sae_lens`` is that of releases which name none."""
 REFUSED = {
@@ -42,8 +44,6 @@ REFUSED = {
     "them with Llamascopium",
     "temporal": "a temporal SAE encodes a token from those before",
     "mntss_clt_layer_transcoder": "a cross-layer transcoder writes to several layers",
-    "gemma_2_transcoder": "a transcoder reads one site and writes to another",
-    "mwhanna_transcoder": "a transcoder reads one site and writes to another",
 }
 """Functions of SAELens whose layouts cannot be read, and why."""
 

@@ -40,6 +40,28 @@ def stated_hook(metadata: Mapping[str, Any]) -> str | None:
     return None if name is None else hook_of(name)
 
 
+def stated_model(metadata: Mapping[str, Any]) -> str | None:
+    """Name of the model that an SAE was trained on, as the file has it; None if it has none."""
+    training = metadata.get("training")
+    of_training = training.get("lm_name") if isinstance(training, Mapping) else None
+    names = (metadata.get("model_name"), of_training)
+    return next((name for name in names if isinstance(name, str) and name), None)
+
+
+def maybe_same_model(stated: str, name: str) -> bool:
+    """Return whether two names may be of one model or of its fine-tune: the last parts, where one begins the other.
+
+    Examples
+    --------
+    >>> maybe_same_model("gpt2-small", "openai-community/gpt2"), maybe_same_model("gemma-2-2b", "google/gemma-2-2b-it")
+    (True, True)
+    >>> maybe_same_model("pythia-70m", "EleutherAI/pythia-160m")
+    False
+    """
+    one, other = (text.rsplit("/", 1)[-1].casefold() for text in (stated, name))
+    return one.startswith(other) or other.startswith(one)
+
+
 def stated_hook_out(metadata: Mapping[str, Any]) -> str | None:
     """Hook at which a transcoder writes, as its metadata name it; None as for `stated_hook`."""
     name = stated_name_out(metadata)

@@ -1,7 +1,7 @@
 """Distance between initial dictionaries: features that started equal may end equal for that reason alone.
 
 The initial weights of SAEs trained here are drawn again from their seeds. For SAEs from elsewhere they are unknown:
-`universality.matching.index_agreement` tells whether two began from the same weights.
+`universality.matching.common_start` tells whether two began from the same weights.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from planted import text, write_store
 from universality.errors import CommonStartWarning, MismatchError
 from universality.features import Dictionary, FeatureStore
 from universality.matching import index_agreement, match
-from universality.matching.index_agreement import LEAST_AT_SAME_INDEX
+from universality.matching.common_start import LEAST_AT_SAME_INDEX
 from universality.similarity import Similarity
 
 RNG = np.random.default_rng(0)

@@ -237,6 +237,10 @@ def _read(owner: Site, other: Site, blocks: TokenBlocks) -> tuple[Activations, A
 
 
 def _check(sae: SAE, owner: Site, kinds: Sequence[MapKind], replicates: int) -> None:
+    if sae.transcoder:
+        raise MismatchError(
+            "transfer measures what an SAE reconstructs of what it reads; a transcoder writes elsewhere"
+        )
     if sae.d_in != owner.d_in:
         raise MismatchError(
             f"the SAE reads {sae.d_in} activations a token, its model {owner.name!r} has {owner.d_in} at {owner.hook}"
