@@ -160,7 +160,7 @@ def test_a_page_shows_text_code_and_outputs(tmp_path: Path) -> None:
     hooks = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(hooks)
     cell = new_code_cell("1 + 1", execution_count=1)
-    table = {"text/html": "<table>\n\n  <tr></tr></table>", "text/plain": "table"}
+    table = {"text/html": '<table border="1" class="dataframe">\n\n  <tr></tr></table>', "text/plain": "table"}
     cell.outputs = [
         nbformat.v4.new_output("stream", text="two\n"),
         nbformat.v4.new_output("display_data", table),
