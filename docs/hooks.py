@@ -161,9 +161,7 @@ def shown_output(output: dict[str, Any]) -> str:
         return f'<img alt="Figure" src="data:image/png;base64,{"".join(data["image/png"]).strip()}">'
     if "text/html" in data:
         html = re.sub(r"<style scoped>.*?</style>", "", "".join(data["text/html"]), flags=re.DOTALL)
-        html = re.sub(
-            r'<table [^>]*class="dataframe"[^>]*>', "<table>", html
-        )  # the theme styles tables without a class
+        html = re.sub(r'<table [^>]*class="dataframe"[^>]*>', "<table>", html)  # the theme styles those alone
         joined = "".join(line.strip() for line in html.splitlines())  # an empty line would end the HTML
         return f'<div class="output">{joined}</div>'
     text = "".join(output.get("text", data.get("text/plain", "")))

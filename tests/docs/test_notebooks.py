@@ -104,7 +104,14 @@ def folder(finished: Path, tmp_path: Path) -> Path:
     return here
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        # these two train or collect: about 25 processor seconds each
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in SMALL else [])
+        for path in NOTEBOOKS
+    ],
+)
 def test_a_notebook_runs(path: Path, folder: Path) -> None:
     small = SMALL.get(path.stem, {})
     if path.stem == "saes_from_elsewhere":  # the SAEs that stand in are of the models of their run
@@ -121,8 +128,9 @@ def parameters_of(notebook: NotebookNode) -> str:
 
 
 def kinds_of(cell: NotebookNode) -> set[str]:
-    """Name what a cell shows: streams by name, otherwise the types of its contents."""
-    return {kind for output in cell.outputs for kind in output.get("data", {output.get("name"): None})}
+    """Name what a cell shows: stdout, or the types of its contents; SAEs as small as the tests' are warned of."""
+    kinds = {kind for output in cell.outputs for kind in output.get("data", {output.get("name"): None})}
+    return kinds - {"stderr"}
 
 
 def test_the_kernel_is_this_interpreter_and_parameters_replace_the_notebook_s(tmp_path: Path) -> None:
