@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 # a test file stays in one process, so that what it trains is trained once
 PROCESSES ?= --numprocesses auto --dist loadfile
 
-.PHONY: demo test test-all lint bench gpu docs clean setup
+.PHONY: demo test test-all lint bench gpu docs notebooks clean setup
 
 demo: $(READY)  ## the main job on real text; ends with the path of the report
 	@$(BIN)/universality run configs/quickstart.yaml --out $(OUT)
@@ -33,6 +33,9 @@ docs: $(READY)  ## the documentation, into site/index.html, to open from disk; a
 	@$(BIN)/python -m pip install --quiet --requirement docs/requirements.lock
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	@echo site/index.html
+
+notebooks: demo  ## run the notebooks of the documentation again, and save them with their outputs
+	@$(BIN)/python tests/docs/notebooks.py docs/notebooks/*.ipynb
 
 setup: $(READY)
 

@@ -4,10 +4,12 @@
   out of date.
 - ``<!-- include: FILE -->`` and ``<!-- include: FILE # Heading -->`` are replaced by a Markdown file of the repository,
   or by the text under one of its headings, so that nothing is written twice.
+- Executed notebooks become pages, with their outputs.
 - Pictures of recorded results are served from ``analyses/results``, as ``results/…``.
 - Equations become MathML, which browsers render without a script.
 """
 
+import json
 import re
 from ast import literal_eval
 from collections.abc import Iterator
@@ -31,6 +33,8 @@ PAGES = {
 }
 """Where files of the repository are among the pages; the first that fits a link counts."""
 LINK = re.compile(r"\]\((?P<to>(?!\w+:|[#/])[^)#]+)")
+NOTEBOOK_LINK = re.compile(r"(?<=\w)\.ipynb\)(?!\{)")
+"""Ends of links to notebooks, but for those that download the file."""
 INCLUDE = re.compile(r"<!-- include: (?P<file>\S+)(?: # (?P<heading>.+?))? -->")
 EQUATION = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\(?P<open>[(\[])(?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
@@ -39,11 +43,13 @@ TYPES = {int: "integer", float: "number", str: "text", bool: "true or false", ty
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the generated pages, and the pictures that are stored outside docs/."""
+    """Add the generated pages, those of the notebooks, and the pictures that are stored outside docs/."""
     from mkdocs.structure.files import File
 
     files.append(File.generated(config, "cli.md", content=cli_page()))
     files.append(File.generated(config, "configuration.md", content=configuration_page()))
+    for notebook in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        files.append(File.generated(config, f"notebooks/{notebook.stem}.md", content=notebook_page(notebook)))
     for picture in sorted((ROOT / RESULTS).rglob("*.png")):
         name = picture.relative_to(ROOT / RESULTS).as_posix()
         files.append(File.generated(config, f"results/{name}", abs_src_path=str(picture)))
@@ -51,8 +57,9 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace include comments by the text that they name, and paths of recorded pictures by those of the site."""
+    """Replace include comments by the text that they name, and paths of pictures and notebooks by those of the site."""
     markdown = markdown.replace(f"](../{RESULTS}/", "](results/")
+    markdown = NOTEBOOK_LINK.sub(".md)", markdown)
     return INCLUDE.sub(lambda match: included(match["file"], match["heading"]), markdown)
 
 
@@ -123,6 +130,42 @@ def mathml(tex: str, block: bool) -> str:
     if unknown := re.search(r">\\\w+", converted):
         raise ValueError(f"{tex}: {unknown[0][1:]} is not understood")
     return converted.replace("<math ", f'<math alttext="{escape(tex, quote=True)}" ', 1)
+
+
+def notebook_page(path: Path) -> str:
+    """Convert an executed notebook to Markdown: its text, its code, and its outputs as HTML, pictures or text.
+
+    Raises
+    ------
+    ValueError
+        If a code cell has not been executed.
+    """
+    parts = [f"[Notebook file]({path.name}){{download}}"]
+    for number, one in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
+        source = "".join(one["source"])
+        if one["cell_type"] == "markdown":
+            parts.append(source)
+            continue
+        if one["execution_count"] is None:
+            raise ValueError(f"{path}: cell {number} has not been executed; `make notebooks` does it")
+        parts.append(f"```python\n{source}\n```")
+        parts += [shown_output(output) for output in one["outputs"]]
+    title, *rest = parts[1], parts[0], *parts[2:]
+    return "\n\n".join([title, *rest]) + "\n"
+
+
+def shown_output(output: dict[str, Any]) -> str:
+    """Convert an output of a notebook's cell to Markdown."""
+    data = output.get("data", {})
+    if "image/png" in data:
+        return f'<img alt="Figure" src="data:image/png;base64,{"".join(data["image/png"]).strip()}">'
+    if "text/html" in data:
+        html = re.sub(r"<style scoped>.*?</style>", "", "".join(data["text/html"]), flags=re.DOTALL)
+        html = re.sub(r'<table [^>]*class="dataframe"[^>]*>', "<table>", html)  # the theme styles those alone
+        joined = "".join(line.strip() for line in html.splitlines())  # an empty line would end the HTML
+        return f'<div class="output">{joined}</div>'
+    text = "".join(output.get("text", data.get("text/plain", "")))
+    return f"```text\n{text.rstrip()}\n```" if text else ""
 
 
 def cli_page() -> str:

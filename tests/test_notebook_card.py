@@ -3,7 +3,8 @@ from universality.notebook_card import card
 
 def test_names_and_values_are_escaped_and_missing_ones_left_out() -> None:
     assert card("<b>", {"<i>": "</td>&", "x": True, "none": None}) == (
-        "<table><caption>&lt;b&gt;</caption><tr><th>&lt;i&gt;</th><td>&lt;/td&gt;&amp;</td></tr>"
+        '<table style="margin:0"><caption>&lt;b&gt;</caption>'
+        "<tr><th>&lt;i&gt;</th><td>&lt;/td&gt;&amp;</td></tr>"
         "<tr><th>x</th><td>True</td></tr></table>"
     )
 

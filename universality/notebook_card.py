@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 
 _WIDTH, _HEIGHT, _TEXT = 320, 80, 16  # pixels of a picture, and of the line of text beneath it
 
+_BESIDE = "display:flex;flex-wrap:wrap;gap:2em;align-items:center"  # a picture stands beside its table
+
 
 def card(title: str, numbers: Mapping[str, Any], picture: str = "") -> str:
     """Render a caption and one row per number as HTML, for ``_repr_html_``; numbers that are None are left out.
@@ -16,15 +18,15 @@ def card(title: str, numbers: Mapping[str, Any], picture: str = "") -> str:
     Examples
     --------
     >>> card("Match <1>", {"median r": 0.5, "gap": None})
-    '<table><caption>Match &lt;1&gt;</caption><tr><th>median r</th><td>0.5</td></tr></table>'
+    '<table style="margin:0"><caption>Match &lt;1&gt;</caption><tr><th>median r</th><td>0.5</td></tr></table>'
     """
     rows = "".join(
         f"<tr><th>{escape(str(name))}</th><td>{escape(_shown(value))}</td></tr>"
         for name, value in numbers.items()
         if value is not None
     )
-    table = f"<table><caption>{escape(title)}</caption>{rows}</table>"
-    return f"<div>{table}{picture}</div>" if picture else table
+    table = f'<table style="margin:0"><caption>{escape(title)}</caption>{rows}</table>'
+    return f'<div style="{_BESIDE}">{table}{picture}</div>' if picture else table
 
 
 def histogram(

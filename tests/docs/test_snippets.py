@@ -207,7 +207,8 @@ def test_every_page_is_in_the_navigation() -> None:
     listed = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
     docs = ROOT / "docs"
     written = [page.relative_to(docs).as_posix() for page in PAGES if page.is_relative_to(docs)]
-    assert sorted(listed) == sorted([*written, "cli.md", "configuration.md"])
+    generated = ["cli.md", "configuration.md", *(f"notebooks/{path.stem}.md" for path in docs.rglob("*.ipynb"))]
+    assert sorted(listed) == sorted([*written, *generated])
 
 
 def test_links_between_files_of_the_repository_resolve() -> None:

@@ -83,6 +83,7 @@ def test_a_histogram_has_its_bars_and_its_mark_in_place() -> None:
 
 def test_names_are_escaped(planted: Any, tmp_path: Path) -> None:
     assert card("<b>", {"<i>": "</td>&", "x": True, "none": None}) == (
-        "<table><caption>&lt;b&gt;</caption><tr><th>&lt;i&gt;</th><td>&lt;/td&gt;&amp;</td></tr>"
+        '<table style="margin:0"><caption>&lt;b&gt;</caption>'
+        "<tr><th>&lt;i&gt;</th><td>&lt;/td&gt;&amp;</td></tr>"
         "<tr><th>x</th><td>True</td></tr></table>"
     )

@@ -142,12 +142,14 @@ class Families:
 
     def _repr_html_(self) -> str:
         numbers = self.summary()
-        shown = ("eligible", "novel", "merged", "split", "childless")
+        counted = ("eligible", "novel", "merged", "split", "childless")
         widths = {
-            f"{level['width']} wide": {name: level[name] for name in shown if level[name] is not None}
+            f"{level['width']} wide": {name: level[name] for name in counted if level[name] is not None}
             for level in numbers.pop("levels")
         }
-        return card("Families", numbers | widths, family_picture(self.levels, self.edges))
+        whole = ("edges", "tree_edges", "dropped_edges", "reconstruction", "null", "depth", "families", "paths")
+        shown = {name: numbers[name] for name in whole} | widths
+        return card("Families", shown, family_picture(self.levels, self.edges))
 
     def save(self, path: str | Path) -> Path:
         """Write as JSON that ``networkx.node_link_graph`` reads too, atomically."""

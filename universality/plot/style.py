@@ -1,6 +1,7 @@
 """Common style of all figures: small, plain, and safe for colour-blind readers, print and headless machines."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, wraps
 from itertools import accumulate
 from typing import Any, ParamSpec, TypeVar
@@ -69,10 +70,24 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(draw)
     def inside(*args: P.args, **kwargs: P.kwargs) -> R:
-        with matplotlib.style.context(["default", STYLE]):
+        with _style():
             return draw(*args, **kwargs)
 
     return inside
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Set this style for a while; what the backend of a notebook sets on the first figure stays."""
+    interactive = matplotlib.is_interactive()
+    try:
+        with matplotlib.style.context(["default", STYLE]):
+            try:
+                yield
+            finally:
+                interactive = matplotlib.is_interactive()  # without it, the notebook would show no further figures
+    finally:
+        matplotlib.interactive(interactive)
 
 
 def new_figure(width: float, height: float) -> Figure:
