@@ -27,6 +27,18 @@ def place_of(hook: str) -> str | None:
     return next((place for place, pattern in _PLACES.items() if pattern.fullmatch(hook)), None)
 
 
+def block_of(hook: str) -> int | None:
+    """Return the number of the block that a hook belongs to; None where its name has none.
+
+    Examples
+    --------
+    >>> block_of("blocks.3.hook_resid_post")
+    3
+    """
+    match = re.match(r"blocks\.(\d+)\.", hook)
+    return None if match is None else int(match[1])
+
+
 def holds_neurons(hook: str) -> bool:
     """Return whether single activations are neurons, which holds inside an MLP only."""
     return _NEURONS.fullmatch(hook) is not None

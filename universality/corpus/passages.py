@@ -64,7 +64,7 @@ class _CutFile:
     def note(self) -> str:
         """Return one sentence on where the file was cut."""
         if self.lacks_mark:
-            return f"{self.name}: {self.mark or 'no heading'} is not between any two works, so the file is one work"
+            return f"{self.name}: {self.mark or 'a heading'} is nowhere between two works, so the file is one work"
         if self.mark:
             return f"{self.name}: cut at {self.mark} into {self.works:,} works"
         return f"{self.name}: cut into passages of one work, which are split one by one"

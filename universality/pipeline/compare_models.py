@@ -17,7 +17,7 @@ from universality.files import as_path, sha256
 from universality.pipeline import given_inputs
 from universality.pipeline.defaults import suggest
 from universality.pipeline.finished_study import Study
-from universality.pipeline.runner import is_finished, run
+from universality.pipeline.runner import STAGES, is_finished, run
 
 
 def compare(
@@ -89,6 +89,8 @@ def compare(
         print(study.summary())
         study.graph("pairs.graphml")
     """
+    if until not in (needed := STAGES[STAGES.index("match") :]):
+        raise ConfigError(f"until: results need the matching; expected one of {', '.join(needed)}, found {until!r}")
     prepared = prepare(
         models,
         texts,
@@ -134,9 +136,10 @@ class Prepared:
         """Print the configuration and, unless the run is finished, its cost."""
         from universality.pipeline.cost.machine import describe_plan
 
+        config = self.config  # a configuration that is refused is not printed
         print(self.yaml, flush=True)
-        if not is_finished(self.config, self.folder):
-            print("\n".join(describe_plan(self.config)), end="\n\n", flush=True)
+        if not is_finished(config, self.folder):
+            print("\n".join(describe_plan(config)), end="\n\n", flush=True)
 
 
 def prepare(
@@ -158,6 +161,7 @@ def prepare(
     named = given_inputs.named_models(models)
     if unknown := sorted(set(saes or {}) - named.keys()):
         raise ConfigError(f"saes names {', '.join(unknown)}, the models are {', '.join(named)}")
+    _check_early(list(named), hook=suggested.get("hook"), settings=settings or {})
     listed = {name: given_inputs.listed_saes(name, given) for name, given in (saes or {}).items()}
     in_memory = {
         name: given_inputs.model_and_tokenizer(name, model)
@@ -185,3 +189,10 @@ def prepare(
     paths = {name: given_inputs.keep_saes(items, inputs / "saes" / name) for name, items in listed.items()}
     values = suggest(sources, text=source, saes=paths or None, **suggested)
     return Prepared(merged({**values, "name": " and ".join(named)}, settings or {}), as_path(out))
+
+
+def _check_early(names: Sequence[str], hook: Any, settings: Mapping[str, Any]) -> None:
+    """Refuse names, hooks and settings that no configuration takes, before a model is saved."""
+    values: dict[str, Any] = {"models": {"load": dict.fromkeys(names, "starter/seed0")}}
+    values |= {"hook": dict(hook) if isinstance(hook, Mapping) else hook} if hook is not None else {}
+    parse_config(merged(values, {key: value for key, value in settings.items() if key != "saes"}), where="compare")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from universality.config import CorpusConfig, SAEConfig
-from universality.errors import CorpusError, ModelError
+from universality.errors import ConfigError, CorpusError, ModelError
 from universality.models.config_check import FORMAT, read_config
 from universality.pipeline.cost.estimate import Shape, shape_in, width_at
 from universality.pipeline.stages.hook_check import config_folder
@@ -152,10 +153,16 @@ def suggest(
     facts = {name: read_facts(source, (tokenizers or {}).get(name)) for name, source in models.items()}
     hooks = _hooks(facts, hook, saes)
     if saes:
+        if width is not None or tokens is not None:
+            raise ConfigError(
+                f"{'width' if tokens is None else 'tokens'}: SAEs are given, so none is trained; leave it out"
+            )
         section: dict[str, Any] = {"load": {name: _listed(paths) for name, paths in saes.items()}}
     else:
         section = _trained(facts, hooks, width, tokens)
-    one_hook = hooks if isinstance(hooks, str) or len(set(hooks.values())) > 1 else next(iter(hooks.values()))
+    one_hook = hooks
+    if isinstance(hooks, dict) and hooks.keys() == facts.keys() and len(set(hooks.values())) == 1:
+        one_hook = next(iter(hooks.values()))
     return {
         "name": " and ".join(models.values()),
         "corpus": {"source": _listed(text) if text else "starter", **_reading(facts)},
@@ -202,9 +209,18 @@ def _trained(
         at = dict.fromkeys(facts, hooks) if isinstance(hooks, str) else hooks
         d_in = [width_at(model.shape, at.get(name, "")) for name, model in facts.items()]
         width = suggest_width(max(d_in))
-    widths = [width] if isinstance(width, int) else list(width)
+    widths = _whole_numbers(width)
     k = min(SAEConfig.model_fields["k"].default, *widths)
-    return {"widths": widths, "k": k, "tokens": tokens or max(LEAST_TOKENS, TOKENS_PER_FEATURE * max(widths))}
+    suggested = max(LEAST_TOKENS, TOKENS_PER_FEATURE * max(widths))
+    return {"widths": widths, "k": k, "tokens": suggested if tokens is None else tokens}
+
+
+def _whole_numbers(width: Any) -> list[int]:
+    """Return a width or widths as a list; NumPy's numbers count."""
+    widths = [width] if isinstance(width, Integral) or not isinstance(width, Sequence) else list(width)
+    if not widths or not all(isinstance(w, Integral) for w in widths):
+        raise ConfigError(f"width: expected a whole number or a list of them, found {width!r}")
+    return [int(w) for w in widths]
 
 
 def _reading(facts: Mapping[str, ModelFacts]) -> dict[str, Any]:

@@ -117,6 +117,10 @@ class Study:
             If the run has no such store; names those that it has.
         """
         grid = self._results.grid()
+        if model not in self.config.models.names:
+            raise UniversalityError(
+                f"{self.folder}: no model {model!r}; the models are {', '.join(self.config.models.names)}"
+            )
         of_model = [item for item in grid if item[0] == model]
         width = max((item[1] for item in of_model), default=None) if width is None else width
         seed = min((item[2] for item in of_model if item[1] == width), default=None) if seed is None else seed
@@ -271,8 +275,8 @@ class Study:
         summary = self.calibration.summary()
         numbers = {
             "pairs": summary.n_pairs,
-            f"q ≤ {summary.q_level:g}": summary.share_significant("global"),
-            f"q ≤ {summary.q_level:g} within kinds": summary.share_significant("kind"),
+            f"share with q ≤ {summary.q_level:g}": summary.share_significant("global"),
+            f"share with q ≤ {summary.q_level:g} within kinds": summary.share_significant("kind"),
             "folder": str(self.folder),
         }
         return card(f"Study: {self._title()}", numbers) + table + self._picture()

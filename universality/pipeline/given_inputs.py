@@ -146,8 +146,12 @@ def _names_a_file(text: Any) -> bool:
     """Return whether a text in a list is the path of a file or folder."""
     if isinstance(text, os.PathLike):
         return True
-    # Longer strings are no paths, and os.stat refuses them and those with NUL.
-    return isinstance(text, str) and len(text) < 1024 and "\0" not in text and Path(text).exists()
+    if not isinstance(text, str) or not text.strip() or "\n" in text:
+        return False
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # longer than a file name may be, or with NUL
+        return False
 
 
 def _save_once(folder: Path, given_hash: str, write: Callable[[Path], Any]) -> Path:
@@ -201,6 +205,8 @@ def listed_saes(name: str, saes: Any) -> Sequence[Any]:
         If an item is none of these.
     """
     items = [saes] if is_path(saes) or not isinstance(saes, Sequence) else list(saes)
+    if not items:
+        raise UniversalityError(f"saes names no SAE of {name}; give at least one, or leave saes out")
     for item in items:
         if not is_path(item) and not (hasattr(item, "W_dec") and hasattr(item, "hash")):
             raise UniversalityError(
@@ -220,6 +226,8 @@ def named_models(models: Any) -> dict[str, Any]:
     """
     if isinstance(models, Mapping):
         named = {str(name): model for name, model in models.items()}
+    elif is_path(models):
+        raise UniversalityError(f"expected two models or more, found {models} alone; pass a list or a dictionary")
     else:
         if unnamed := [model for model in models if not is_path(model)]:
             raise UniversalityError(
@@ -247,8 +255,9 @@ def _short_names(sources: Sequence[str]) -> list[str]:
     bare, full = [], []
     for source in sources:
         path, _, revision = source.rstrip("/").partition("@")
-        parts = [part for part in path.split("/") if part not in ("", ".", "..", "~")]
-        bare.append(_file_name(parts[-1]))
+        path = str(Path(path or "/").resolve()) if path in ("", ".", "..") or path.startswith(("./", "../")) else path
+        parts = [part for part in path.split("/") if part not in ("", "~")]
+        bare.append(_file_name(parts[-1] if parts else ""))
         full.append(_file_name("_".join([*parts[-2:], revision] if revision else parts[-2:])))
     with_revision = [
         _file_name(f"{name}_{source.partition('@')[2]}") for name, source in zip(bare, sources, strict=True)

@@ -128,7 +128,7 @@ def _count_shared(config: Config, sample: list[str]) -> tuple[float, int, str]:
     return tokens, tokenizer.d_vocab, note
 
 
-def _count_own(config: Config, sample: list[str]) -> tuple[int, int, str, dict[str, float]]:
+def _count_own(config: Config, sample: list[str]) -> tuple[float, int, str, dict[str, float]]:
     """Return the same for stretches between shared token boundaries, and each model's own tokens in one of them."""
     at_hand = {name: _tokenizer_at_hand(config.models.tokenizer_of(name, config.corpus.tokenizer))
                for name in config.models.names}  # fmt: skip

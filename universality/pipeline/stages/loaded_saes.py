@@ -20,6 +20,7 @@ from universality.config import Config, SAEConfig
 from universality.config_errors import explain
 from universality.errors import ConfigError, MismatchError
 from universality.files import sha256
+from universality.hooks import block_of, place_of
 from universality.hub import repository
 from universality.pipeline.input_hashes import hash_inputs
 from universality.pipeline.paths import RunFolder
@@ -50,6 +51,10 @@ class _Outline:
     transcoder: bool = False
     hook_out: str | None = None
     """Hook at which a transcoder writes, in TransformerLens's names; None if its file names none that is known."""
+    hook: str | None = None
+    """Hook at which it was trained, in TransformerLens's names."""
+    stated: str | None = None
+    """The same as the file has it."""
 
 
 def with_loaded_saes(config: Config) -> Config:
@@ -80,12 +85,41 @@ def with_loaded_saes(config: Config) -> Config:
     values["widths_of"] = widths_of if len({tuple(of) for of in widths_of.values()}) > 1 else {}
     values |= {"architecture": architectures.pop()} if len(architectures) == 1 else {}
     saes = SAEConfig.model_validate(config.saes.model_dump() | values)
+    _check_stated_hooks(config, outlines)
     resolved = config.model_copy(update={"saes": saes, "hook_out": _hook_out(config, outlines)})
     try:
         Config.model_validate(resolved.model_dump())
     except ValidationError as error:  # hooks from the files do not go with the configuration
         raise ConfigError(explain("saes.load", error, Config)) from None
     return resolved
+
+
+def _check_stated_hooks(config: Config, outlines: Mapping[str, list[_Outline]]) -> None:
+    """Refuse SAEs whose files name another block or place than the hook, before a model is run.
+
+    Raises
+    ------
+    MismatchError
+        If one does. Names that only a model can resolve are checked when it is loaded.
+    """
+    from universality.sae.formats.stated_hook import same_place
+
+    for name, saes in outlines.items():
+        hook = config.hooks[name]
+        for sae in saes:
+            known = sae.hook is not None and place_of(sae.hook) is not None and place_of(hook) is not None
+            if not known or same_place(sae.hook, {hook}):
+                continue
+            if (place_of(sae.hook), block_of(sae.hook)) != (place_of(hook), block_of(hook)):
+                raise MismatchError(_at_another_hook(config, name, sae.path, sae.hook, sae.stated))
+
+
+def _at_another_hook(config: Config, name: str, path: str, hook: str, stated: str | None) -> str:
+    place = hook if stated == hook else f"{stated}, in TransformerLens's names {hook}"
+    setting = hook if isinstance(config.hook, str) else f"{{{name}: {hook}}} for this model"
+    return (
+        f"saes.load of {name}: {path} was trained at {place}, the study reads {config.hooks[name]}; set hook: {setting}"
+    )
 
 
 def _hook_out(config: Config, outlines: Mapping[str, list[_Outline]]) -> str | dict[str, str] | None:
@@ -118,13 +152,21 @@ def _hook_out(config: Config, outlines: Mapping[str, list[_Outline]]) -> str | d
 def _outline(path: str) -> _Outline:
     from universality.sae import formats
     from universality.sae.formats.hub_names import local_sae
-    from universality.sae.formats.stated_hook import stated_hook_out
+    from universality.sae.formats.stated_hook import stated_hook, stated_hook_out, stated_name
 
     fields = formats.read(local_sae(path))
     width, k, architecture = int(fields["W_dec"].shape[0]), fields.get("k"), str(fields["architecture"])
     transcoder = bool(fields.get("transcoder", False))
+    metadata = fields.get("metadata", {})
     return _Outline(
-        path, width, k, architecture, transcoder, stated_hook_out(fields["metadata"]) if transcoder else None
+        path,
+        width,
+        k,
+        architecture,
+        transcoder,
+        hook_out=stated_hook_out(metadata) if transcoder else None,
+        hook=stated_hook(metadata),
+        stated=stated_name(metadata),
     )
 
 
@@ -271,11 +313,7 @@ def _check(config: Config, name: str, site: "Site", path: str, sae: "SAE") -> No
     if not sae.transcoder and abs(_alignment(sae)) < LEAST_ALIGNED:
         _warn(f"{path}: its encoder and decoder do not point the same way; a transcoder, or not trained?")
     if hook is not None and not _is_at(hook, site, config.hooks[name]):
-        place = hook if stated == hook else f"{stated}, in TransformerLens's names {hook}"
-        raise MismatchError(
-            f"saes.load of {name}: {path} was trained at {place}, the study reads {config.hooks[name]}; set hook: "
-            + (hook if isinstance(config.hook, str) else f"{{{name}: {hook}}} for this model")
-        )
+        raise MismatchError(_at_another_hook(config, name, path, hook, stated))
     repo = repository(config.models.load.get(name, ""))  # the name of a folder says nothing
     trained_on = stated_model(sae.metadata)
     if repo is not None and trained_on is not None and not maybe_same_model(trained_on, repo.name):
@@ -286,7 +324,13 @@ def _check(config: Config, name: str, site: "Site", path: str, sae: "SAE") -> No
     model = sae.metadata.get("model")
     recorded = model.get("hash") if isinstance(model, Mapping) else None
     if recorded is not None and recorded != site.model_hash:
-        _warn(f"{path} was trained on another model than {name} (its weights differ)")
+        said = f"{path} was trained on another model than {name} (its weights differ)"
+        if not config.models.one_basis:  # a fine-tune or another checkpoint of the SAE's model
+            raise MismatchError(
+                f"saes.load of {name}: {said}; name an SAE of this model, or set models.one_basis if the models are "
+                "checkpoints or fine-tunes of one"
+            )
+        _warn(said)
 
 
 def _check_written(config: Config, name: str, site: "Site", path: str, sae: "SAE") -> None:
