@@ -5,15 +5,21 @@ features in unrelated orders. SAEs that started from one seed keep the order of 
 never moved far from it look alike for that reason alone, whatever the models. Several public sets of SAEs start all
 models from one seed.
 
-Two statistics are computed from the decoder rows, and both have the same null: every order of one dictionary's rows is
-equally likely.
+An order can still say something: the features of a nested (Matryoshka) dictionary stand in the order of their levels,
+and others are sorted by firing rate. Features of one level or of nearly one rate then stand near each other in both
+dictionaries, but the *equal* index is no likelier than the ones beside it. Only a common start makes it special. So
+equal indices are compared with shifted ones: index i of one dictionary with i + s of the other, for every shift s from
+-4 to 4 but 0. Both statistics are of the decoder rows that are compared, evenly spaced ones in a wide dictionary.
 
 - *At the same index*: the number of features whose nearest decoder row in the other dictionary (largest cosine) stands
-  at their own index. One is expected. For k features to do so, one of the subsets of k rows with distinct nearest rows
-  must be placed right, so P(at least k) <= C(n, k) (n - k)! / n! = 1 / k!.
-- *Mean cosine at equal index*: over a random permutation π the mean of c[i, π(i)] has the mean of all cosines and the
-  variance Σ (c - row means - column means + mean)² / (n² (n - 1)) (Hoeffding 1951, *A combinatorial central limit
-  theorem*). It finds a common start of which training has left a little in every feature.
+  at their own index. If the equal index is not special, it is about a Poisson variable whose mean is the mean of the
+  numbers at the 8 shifts, and 1 for unrelated orders.
+- *Mean cosine at equal index*, minus that at shifted indices, in standard deviations. It finds a common start of which
+  training has left a little in every feature. The deviation is the larger of two: that of a mean of as many shifted
+  cosines, and that over a random permutation π of the mean of c[i, π(i)], whose variance is
+  Σ (c - row means - column means + mean)² / (n² (n - 1)) (Hoeffding 1951, *A combinatorial central limit theorem*).
+
+Two dictionaries that are sorted by the same key with less noise than a few ranks are not told from a common start.
 """
 
 from __future__ import annotations
@@ -25,16 +31,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import gammainc
 
-from universality.arrays import FloatArray
+from universality.arrays import FloatArray, IntArray
 from universality.errors import CommonStartWarning, MismatchError
 
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
     from universality.similarity import Similarity
 
-LEAST_AT_SAME_INDEX = 10
-"""Number of features at the same index that counts as beyond chance: its probability is at most 1 / 10! = 3e-7."""
+SHIFTS = 4
+"""Equal indices are compared with those up to so many places away, on both sides."""
+LARGEST_P = 3e-7
+"""Probability up to which the number of features at the same index counts as beyond chance: from 10 on where the shifts
+have one on average."""
 LEAST_Z = 8.0
 """Threshold of `IndexAgreement.z`. If two dictionaries hold the same features in unrelated orders, the number of
 features at equal indices is a Poisson variable of mean and deviation 1: z reaches 8 once in a million pairs."""
@@ -51,8 +61,12 @@ class IndexAgreement:
     """Features compared: those with a decoder row in both, at the same indices of both."""
     at_same_index: int
     """Features of the first whose nearest row in the second stands at the same index."""
+    at_shifted_index: float
+    """Mean number of features whose nearest row stands s places away, over the shifts s: expected at the same index."""
     same_index: float
     """Mean cosine of the rows of equal index."""
+    shifted_index: float
+    """Mean cosine of the rows at shifted indices."""
     other_index: float
     """Mean cosine of all rows of one with all rows of the other."""
     median_same: float
@@ -62,7 +76,7 @@ class IndexAgreement:
     median_other: float
     """Median cosine of each row of the first with a row of another index, half the dictionary away."""
     z: float
-    """``same_index`` minus ``other_index``, in standard deviations under random orders of one dictionary."""
+    """``same_index`` minus ``shifted_index``, in standard deviations of a mean of n such cosines."""
 
     @property
     def share(self) -> float:
@@ -70,14 +84,14 @@ class IndexAgreement:
         return self.at_same_index / self.n if self.n else 0.0
 
     @property
-    def largest_p(self) -> float:
-        """Upper bound on the probability of so many features at the same index if the orders are unrelated."""
-        return 1 / math.factorial(min(self.at_same_index, 170))
+    def p(self) -> float:
+        """Probability of so many features at the same index if it is no likelier than the shifted ones."""
+        return float(gammainc(self.at_same_index, max(1.0, self.at_shifted_index))) if self.at_same_index else 1.0
 
     @property
     def began_alike(self) -> bool:
-        """Whether the orders agree beyond chance, as they do only if both started from the same weights."""
-        return self.at_same_index >= LEAST_AT_SAME_INDEX or self.z >= LEAST_Z
+        """Whether equal indices agree beyond shifted ones, as they do only if both started from the same weights."""
+        return self.p <= LARGEST_P or self.z >= LEAST_Z
 
     def __str__(self) -> str:
         """Sentence with the share at the same index and the three medians."""
@@ -137,7 +151,7 @@ def index_agreement(a: npt.ArrayLike, b: npt.ArrayLike) -> IndexAgreement:
     norm_x, norm_y = (np.linalg.norm(side, axis=1) for side in (x, y))
     known = (norm_x > 0) & (norm_y > 0)
     if not known.any():
-        return IndexAgreement(0, 0, *(math.nan,) * 5, z=0.0)
+        return IndexAgreement(0, 0, 0.0, *(math.nan,) * 6, z=0.0)
     return _agreement(x[known] / norm_x[known, None], y[known] / norm_y[known, None])
 
 
@@ -153,24 +167,44 @@ def _agreement(x: FloatArray, y: FloatArray) -> IndexAgreement:
         cosines = x[low : low + _ROWS] @ y.T
         nearest[low : low + _ROWS], best[low : low + _ROWS] = cosines.argmax(axis=1), cosines.max(axis=1)
     other = np.einsum("nd,nd->n", x, np.roll(y, n // 2, axis=0))
+    shifted = _shifted(x, y)
     return IndexAgreement(
         n=n,
         at_same_index=int((nearest == np.arange(n)).sum()),
+        at_shifted_index=_at_shifted_index(nearest),
         same_index=float(same.mean()),
+        shifted_index=float(shifted.mean()) if shifted.size else math.nan,
         other_index=float(x.mean(axis=0) @ y.mean(axis=0)),
         median_same=float(np.median(same)),
         median_nearest=float(np.median(best)),
         median_other=float(np.median(other)),
-        z=_z(x, y, float(same.mean())),
+        z=_z(x, y, float(same.mean()), shifted),
     )
 
 
-def _z(x: FloatArray, y: FloatArray, same: float) -> float:
-    mean = float(x.mean(axis=0) @ y.mean(axis=0))
+def _at_shifted_index(nearest: IntArray) -> float:
+    """Average over the shifts the number of features whose nearest row lies that far away."""
+    n, away = len(nearest), nearest - np.arange(len(nearest))
+    # n - |s| features have an index s places away: the number is scaled to n
+    counts = [(away == s).sum() * n / (n - abs(s)) for s in range(-SHIFTS, SHIFTS + 1) if 0 < abs(s) < n]
+    return float(np.mean(counts)) if counts else 0.0
+
+
+def _shifted(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Compute the cosines of all rows whose indices differ by a shift."""
+    pairs = [(x[s:], y[:-s]) for s in range(1, min(SHIFTS, len(x) - 1) + 1)]
+    pairs += [(x[:-s], y[s:]) for s in range(1, min(SHIFTS, len(x) - 1) + 1)]
+    return np.concatenate([np.zeros(0), *(np.einsum("nd,nd->n", *pair) for pair in pairs)])
+
+
+def _z(x: FloatArray, y: FloatArray, same: float, shifted: FloatArray) -> float:
+    if not shifted.size:
+        return 0.0
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     squares = float(((x.T @ x) * (y.T @ y)).sum())  # of the doubly centred cosines, without an n × n array
-    deviation = math.sqrt(max(squares, 0.0) / (len(x) ** 2 * max(1, len(x) - 1)))
-    return (same - mean) / deviation if deviation > 0 else 0.0
+    variance = max(squares, 0.0) / (len(x) ** 2 * max(1, len(x) - 1))
+    deviation = math.sqrt(max(variance, float(shifted.var()) / len(x)))
+    return (same - float(shifted.mean())) / deviation if deviation > 0 else 0.0
 
 
 def agreement_of_stores(a: FeatureStore, b: FeatureStore) -> IndexAgreement | None:
