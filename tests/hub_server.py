@@ -1,4 +1,4 @@
-"""A hub on the loopback: the endpoints of the Hugging Face hub that downloads use, with its faults on request.
+"""A hub on the loopback: the endpoints of the Hugging Face hub that downloads and streams use, with faults on request.
 
 ``huggingface_hub`` is the client, in a process of its own with ``HF_ENDPOINT`` set to `Hub.address`. Files of
 ``large`` are served as the real hub serves large files: by a redirect to another path, with the size and the hash in
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlparse
+from urllib.parse import parse_qs, unquote, urlparse
 
 COMMIT = hashlib.sha1(b"the only commit").hexdigest()
 
@@ -26,7 +26,7 @@ class Hub:
     Parameters
     ----------
     repositories
-        ``owner/name`` → path → contents.
+        ``owner/name`` → path → contents; models and data sets alike.
     revisions
         Names of the one commit that each repository has.
     gated
@@ -44,6 +44,8 @@ class Hub:
     cut: set[str] = field(default_factory=set)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     """(method, path, Range header) of every request, in order."""
+    sent: int = 0
+    """Bytes of files that were sent."""
     address: str = ""
 
     def downloads(self, path: str) -> list[str | None]:
@@ -64,11 +66,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         path = unquote(urlparse(self.path).path)
         self.hub.requests.append((self.command, path, self.headers.get("Range")))
         parts = path.strip("/").split("/")
-        if parts[:2] == ["api", "models"]:
+        if parts[0] == "datasets":
+            parts = parts[1:]
+        if parts[:2] in (["api", "models"], ["api", "datasets"]):
             self._api("/".join(parts[2:4]), parts[4:])
         elif parts[0] == "large":
             self._file("/".join(parts[1:3]), "/".join(parts[3:]))
@@ -83,10 +90,27 @@ class _Handler(BaseHTTPRequestHandler):
             return
         files = self.hub.repositories[name]
         if rest[:1] == ["tree"]:
-            self._json([self._entry(path, content) for path, content in files.items()])
+            self._json(self._listed(files, "".join(f"{part}/" for part in rest[2:])))
+        elif rest[:1] == ["paths-info"]:
+            asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())["paths"]
+            self._json([entry for path in asked for entry in self._at(files, path)])
         else:
             siblings = [{"rfilename": path} for path in files]
             self._json({"id": name, "sha": COMMIT, "siblings": siblings, "private": False, "tags": [], "downloads": 0})
+
+    def _listed(self, files: dict[str, bytes], folder: str) -> list[dict[str, object]]:
+        """Files below a folder; unless the client asks for all, those directly in it and its folders."""
+        inside = {path: content for path, content in files.items() if path.startswith(folder)}
+        if "recursive=true" in urlparse(self.path).query.lower():
+            return [self._entry(path, content) for path, content in inside.items()]
+        names = dict.fromkeys(folder + path.removeprefix(folder).split("/")[0] for path in inside)
+        return [entry for name in names for entry in self._at(files, name)]
+
+    def _at(self, files: dict[str, bytes], path: str) -> list[dict[str, object]]:
+        if path in files:
+            return [self._entry(path, files[path])]
+        is_folder = any(name.startswith(f"{path}/") for name in files)
+        return [{"type": "directory", "path": path, "oid": _blob(path.encode()), "size": 0}] if is_folder else []
 
     def _entry(self, path: str, content: bytes) -> dict[str, object]:
         entry: dict[str, object] = {"type": "file", "path": path, "size": len(content), "oid": _blob(content)}
@@ -125,26 +149,26 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, name: str, path: str) -> None:
         content = self.hub.repositories[name][path]
-        first = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").split("-")[0])
+        first, _, last = (self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")
+        start, stop = int(first), min(int(last) + 1, len(content)) if last else len(content)
         self.send_response(206 if "Range" in self.headers else 200)
         self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("ETag", f'"{_blob(content)}"')
         self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(content) - first))
+        self.send_header("Content-Length", str(stop - start))
         if "Range" in self.headers:
-            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
         self.end_headers()
         if self.command == "HEAD":
             return
+        self.hub.sent += stop - start
         if path in self.hub.cut:
             self.hub.cut.discard(path)
-            self.wfile.write(
-                content[first : first + (len(content) - first) * 3 // 4]
-            )  # more than one chunk of the client's
+            self.wfile.write(content[start : start + (stop - start) * 3 // 4])  # more than one chunk of the client's
             self.close_connection = True
             self.connection.close()
         else:
-            self.wfile.write(content[first:])
+            self.wfile.write(content[start:stop])
 
     def _json(self, value: object) -> None:
         body = json.dumps(value).encode()

@@ -19,6 +19,16 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        (
+            {"models": MODELS, "corpus": {"cut": "passages", "separator": "x"}},
+            "corpus: cut, separator, heading: expected one of them, found cut and separator",
+        ),
+        (
+            {"models": MODELS, "corpus": {"source": "a.npy", "separator": "x", "max_tokens": 9}},
+            r"separator, max_tokens: for text only, but source is a \.npy of token ids; leave it out",
+        ),
+        ({"models": MODELS, "corpus": {"columns": {"body": "text"}}}, "corpus.columns.body"),
+        ({"models": MODELS, "corpus": {"cut": "lines"}}, "corpus.cut"),
         ({"models": MODELS, "saes": {"widths": [64, 32]}}, "widths must rise"),
         ({"models": MODELS, "saes": {"seeds": [0, 0]}}, r"must differ from each other, found \[0, 0\]"),
         ({"models": MODELS, "saes": {"ceiling_seed": 0}}, r"must differ from each other, found \[0, 0\]"),
@@ -86,7 +96,8 @@ def test_a_value_is_no_section(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("- a", "expected a mapping"), ("a: [", "cannot be read as YAML"), (None, "no such file")]
+    ("text", "message"),
+    [("- a", "expected a mapping"), ("a: [", "cannot be read as YAML"), (None, "neither a file nor a shipped")],
 )
 def test_bad_files(tmp_path: Path, text: str | None, message: str) -> None:
     path = tmp_path / "c.yaml"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from universality.hooks import holds_neurons, in_residual_stream
+from universality.hooks import holds_neurons, in_residual_stream, place_of
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,18 @@ from universality.hooks import holds_neurons, in_residual_stream
 )
 def test_neurons_and_the_residual_stream_are_told_by_name(hook: str, neurons: bool, stream: bool) -> None:
     assert (holds_neurons(hook), in_residual_stream(hook)) == (neurons, stream)
+
+
+@pytest.mark.parametrize(
+    ("hook", "place"),
+    [
+        ("blocks.3.hook_resid_mid", "the residual stream"),
+        ("blocks.3.mlp.out.hook_in", "the MLP's neurons"),
+        ("blocks.3.mlp.hook_out", "the MLP's output"),
+        ("blocks.3.hook_attn_out", "the attention's output"),
+        ("blocks.3.attn.hook_z", "the attention heads"),
+        ("blocks.3.ln1.hook_scale", None),
+    ],
+)
+def test_places_are_told_by_name(hook: str, place: str | None) -> None:
+    assert place_of(hook) == place

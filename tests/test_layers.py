@@ -14,8 +14,19 @@ import universality
 
 PACKAGE = Path(universality.__file__).parent
 LAYERS = (
-    ("arrays", "compiled", "config_errors", "errors", "locks", "notebook_card", "progress", "unique_yaml"),
-    ("checked_settings", "obstacles"),
+    (
+        "arrays",
+        "compiled",
+        "config_errors",
+        "errors",
+        "formatting",
+        "locks",
+        "notebook_card",
+        "progress",
+        "unique_yaml",
+        "visible_tokens",
+    ),
+    ("checked_settings", "extras", "obstacles", "shipped_configs"),
     ("files",),
     ("archive", "checked_json", "hooks", "hub"),
     ("corpus",),
@@ -28,6 +39,7 @@ LAYERS = (
     ("statistics",),
     ("family",),
     ("export",),
+    ("plot",),
     ("report",),
     ("config",),
     ("pipeline",),
@@ -76,10 +88,21 @@ def test_the_check_can_fail(tmp_path: Path) -> None:
 
 
 BORDERS = {
+    "datasets": {"corpus"},  # these three come with TransformerLens
+    "opentelemetry": set(),
+    "wandb": {"sae/training/watchers.py"},
     "transformer_lens": {"models", "activations"},
-    "matplotlib": {"report"},
+    "matplotlib": {"plot", "report", "pipeline/finished_study.py"},
     "networkx": {"family", "export", "matching", "report", "pipeline/reporting/report_pages.py"},
-    "torch": {"models", "activations", "sae", "features/collection.py", "similarity", "pipeline"},
+    "torch": {
+        "models",
+        "activations",
+        "sae",
+        "features/collection.py",
+        "similarity",
+        "statistics/sae_transfer.py",
+        "pipeline",
+    },
 }
 
 

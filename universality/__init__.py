@@ -3,15 +3,19 @@
 The public names are imported when first used, so that opening a store and matching from it needs no torch.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
+from universality.extras import import_name
+
 if TYPE_CHECKING:
+    from universality import plot
     from universality.errors import UniversalityError
     from universality.family import Families, families
     from universality.features import FeatureStore
     from universality.matching import Groups, Match, match, match_many
     from universality.pipeline import run
+    from universality.pipeline.compare_models import compare
+    from universality.pipeline.finished_study import Study
     from universality.sae import SAE
     from universality.similarity import Similarity, all_pairs
     from universality.statistics import Calibration, calibrate
@@ -25,9 +29,11 @@ _HOME = {
     "Groups": "universality.matching",
     "Match": "universality.matching",
     "Similarity": "universality.similarity",
+    "Study": "universality.pipeline.finished_study",
     "UniversalityError": "universality.errors",
     "all_pairs": "universality.similarity",
     "calibrate": "universality.statistics",
+    "compare": "universality.pipeline.compare_models",
     "families": "universality.family",
     "match": "universality.matching",
     "match_many": "universality.matching",
@@ -41,20 +47,25 @@ __all__ = [
     "Groups",
     "Match",
     "Similarity",
+    "Study",
     "UniversalityError",
     "all_pairs",
     "calibrate",
+    "compare",
     "families",
     "match",
     "match_many",
+    "plot",
     "run",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'universality' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    if name == "plot":
+        from importlib import import_module
+
+        return import_module("universality.plot")
+    return import_name(__name__, name, _HOME)
 
 
 def __dir__() -> list[str]:

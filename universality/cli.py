@@ -6,11 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from universality import __version__
 from universality.errors import ConfigError, UniversalityError
+from universality.extras import check_installed, naming_extra
 from universality.files import as_path
 from universality.obstacles import obstacle
 
@@ -25,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""Do two networks trained apart learn the same features?
 
-Start with `universality run configs/quickstart.yaml --out runs/quickstart`: it takes two shipped language models that
+Start with `universality run quickstart`: it takes two shipped language models that
 differ only in their seed, trains SAEs of three widths on both, matches their features, links families across widths,
 and writes a report. A stage is skipped if nothing that it depends on has changed; an interrupted stage resumes.
 
@@ -33,7 +35,7 @@ Exit codes: 0 success; 1 an unexpected failure (a bug: please report the traceba
 message; 130 interrupted (run the same command again to resume).""",
 )
 
-ConfigArgument = Annotated[Path, typer.Argument(help="YAML file of an experiment, such as configs/quickstart.yaml.")]
+ConfigArgument = Annotated[Path, typer.Argument(help="YAML file of a study, or the name of a shipped one: quickstart.")]
 OutOption = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads it so
     typer.Option("--out", "-o", help="The run's folder. Default: runs/ and the name of the configuration file."),
@@ -42,6 +44,21 @@ SetOption = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set saes.k=16 --set 'saes.widths=[64,128]'."),
 ]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"universality {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options of the program itself."""
 
 
 def _stage(config: Path, out: Path | None, overrides: list[str] | None, until: str) -> None:
@@ -94,6 +111,116 @@ def run(config: ConfigArgument, out: OutOption = None, overrides: SetOption = No
 
 
 @app.command()
+def compare(
+    models: Annotated[
+        list[str], typer.Argument(help="Two models or more: folders, names on the hub, starter/seed0 (shipped).")
+    ],
+    text: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--text", help="Text files, folders or a data set; may be repeated. Default: the shipped text."),
+    ] = None,
+    hook: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--hook", help="Such as blocks.2.hook_resid_post. Default: the residual stream at half depth."),
+    ] = None,
+    width: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option("--width", help="Dictionary size; repeat for families. Default: about eight an activation."),
+    ] = None,
+    tokens: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--tokens", help="Tokens on which each SAE is trained."),
+    ] = None,
+    sae: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--sae", help="SAEs to load instead of training: once for each model, in the models' order."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", "-o", help="The run's folder. Default: runs/, the models' names and a hash."),
+    ] = None,
+    overrides: SetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the configuration and its cost; run nothing.")
+    ] = False,
+) -> None:
+    """Compare the features of models, with settings that suit them; prints the configuration that `run` would take.
+
+    The same command resumes an interrupted comparison.
+    """
+    from universality.config import set_key
+    from universality.pipeline.compare_models import prepare
+    from universality.pipeline.given_inputs import named_models
+    from universality.pipeline.runner import run
+
+    settings: dict[str, object] = {}
+    for override in overrides or ():
+        set_key(settings, override)
+    names = list(named_models(models))
+    if sae and len(sae) != len(names):
+        raise ConfigError(f"--sae: expected one for each of {', '.join(names)}, found {len(sae)}")
+    with _interruptible():
+        prepared = prepare(
+            models,
+            (text[0] if len(text) == 1 else [Path(part) for part in text]) if text else "starter",
+            hook=hook,
+            width=width,
+            tokens=tokens,
+            saes=dict(zip(names, sae, strict=True)) if sae else None,
+            out=out,
+            settings=settings,
+        )
+        prepared.announce()
+        if not dry_run:
+            run(prepared.config, prepared.folder)
+
+
+@app.command()
+def init(
+    models: Annotated[
+        list[str], typer.Argument(help="Two models: folders, names on the hub, or starter/seed0 (shipped).")
+    ],
+    text: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--text", help="Text files or folders; may be repeated. Default: the shipped text."),
+    ] = None,
+    hook: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--hook", help="Such as blocks.2.hook_resid_post. Default: the residual stream at half depth."),
+    ] = None,
+    width: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option("--width", help="Dictionary size; repeat for families. Default: about eight an activation."),
+    ] = None,
+    tokens: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--tokens", help="Tokens on which each SAE is trained."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", "-o", help="The new YAML file. Default: it is printed."),
+    ] = None,
+) -> None:
+    """Write a commented configuration for two models: their hooks, a width, tokens and hours.
+
+    Reads configurations and tokenizers of the models, not their weights. Edit the file, then `universality run` it.
+    """
+    from universality.pipeline.given_inputs import named_models
+    from universality.pipeline.starting_config import starting_config, write_starting_config
+
+    with _interruptible():
+        source = (text[0] if len(text) == 1 else text) if text else None
+        content = starting_config(
+            {name: str(model) for name, model in named_models(models).items()},
+            text=source, hook=hook, width=width, tokens=tokens,
+        )  # fmt: skip
+        if out is None:
+            typer.echo(content, nl=False)
+        else:
+            typer.echo(write_starting_config(out, content))
+
+
+@app.command()
 def plan(
     config: ConfigArgument,
     overrides: SetOption = None,
@@ -105,6 +232,7 @@ def plan(
     ] = None,
 ) -> None:
     """Estimate the cost of a run: tokens, FLOP, memory, disk and hours per stage, in seconds, without downloads."""
+    check_installed("plan", ["torch"])
     from universality.pipeline.cost.machine import describe_plan
 
     with _interruptible():
@@ -186,6 +314,48 @@ def export(config: ConfigArgument, out: OutOption = None, overrides: SetOption =
     _stage(config, out, overrides, "export")
 
 
+@app.command("pw-mcc")
+def pw_mcc(
+    a: Annotated[str, typer.Argument(help="An SAE (folder, file or name, of any tool), or a feature store (.h5).")],
+    b: Annotated[str, typer.Argument(help="Another one of the same kind.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The JSON file to write.")] = Path("pw-mcc.json"),
+    measure: Annotated[
+        str, typer.Option("--measure", help="decoder; for stores also a measure over tokens, such as activation.")
+    ] = "decoder",
+    signed: Annotated[bool, typer.Option("--signed", help="Use cosines with their sign, not their size.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Compare decoders of unknown or different models.")] = False,
+    replicates: Annotated[
+        int, typer.Option("--replicates", min=0, help="Matchings with a random rotation of B, for the null.")
+    ] = 1,
+) -> None:
+    """Score the agreement of two dictionaries (PW-MCC): the mean similarity of features matched one to one.
+
+    Writes the score, its null, the complete matching and the identity of both dictionaries as one JSON file.
+    """
+    from contextlib import ExitStack
+
+    from universality.export.pw_mcc_file import pw_mcc_record, write_pw_mcc
+    from universality.features import FeatureStore
+
+    with _interruptible(), ExitStack() as stack:
+        sides: list[Any] = []
+        for name in (a, b):
+            if name.endswith(".h5"):
+                sides.append(stack.enter_context(FeatureStore.open(name)))
+            else:
+                from universality.sae import SAE
+
+                sides.append(SAE.load(name))
+        record = pw_mcc_record(*sides, measure=measure, absolute=not signed, force=force, replicates=replicates)
+        path = write_pw_mcc(out, record)
+    score, null = record["score"]["pw_mcc"], record["null"]
+    shown = "none: no pair" if score is None else f"{score:.4f} over {record['population']['pairs']:,} pairs"
+    chance = "" if null is None else f"; random rotation {', '.join(f'{value:.4f}' for value in null['pw_mcc'])}"
+    typer.echo(f"PW-MCC {shown}{chance}; {path}")
+    if record["began_alike"]:
+        typer.echo("Both began from the same weights, which by itself keeps features alike.", err=True)
+
+
 @app.command()
 def report(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
     """Draw the figures and write the HTML report; runs earlier stages if needed.
@@ -229,6 +399,21 @@ def info(
         typer.echo(line)
 
 
+@app.command()
+def doctor() -> None:
+    """Print versions, devices, memory, disk, whether the hub answers, and what is missing for which feature.
+
+    Exits with 1 if something that a plain study needs is broken; its line begins with an exclamation mark.
+    """
+    from universality.pipeline.doctor import examine, report
+
+    findings = list(examine(Path()))
+    for line in report(findings):
+        typer.echo(line)
+    if any(finding.broken for finding in findings):
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command line; an expected error becomes one message and exit code 2.
 
@@ -236,7 +421,8 @@ def main() -> None:
     disk, no permission). Any other error is a bug and keeps its traceback.
     """
     try:
-        app()
+        with naming_extra("this command"):
+            app()
     except (UniversalityError, OSError) as error:
         message = str(error)
         if isinstance(error, OSError) and error.errno is not None:

@@ -7,7 +7,7 @@ nothing else; unknown keys are refused with the nearest known one.
 """
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -20,13 +20,15 @@ from pydantic.fields import FieldInfo
 
 from universality.checked_settings import EXACT, Count, Natural, Share, ShareBelowOne, texts_of
 from universality.config_errors import explain
+from universality.corpus.layout import Cut, TextLayout
 from universality.errors import ConfigError
 from universality.family.edge_rule import FamilySettings
 from universality.files import as_path, expand_home
-from universality.hooks import in_residual_stream
+from universality.hooks import in_residual_stream, place_of
 from universality.hub import expand
 from universality.models.model_settings import ModelArchitecture, ModelSeeds, ModelTraining
 from universality.sae.training.spec import NormalisationName, SAESpec
+from universality.shipped_configs import find_config
 from universality.statistics.null_settings import NullSettings
 from universality.unique_yaml import load_yaml
 
@@ -67,12 +69,16 @@ def _of_spec(name: str) -> Any:
     return Field(default, description=field.description, **limits)
 
 
+_LAYOUT = texts_of(TextLayout)
+
+
 class CorpusConfig(_Section):
     """Text that every model of the study reads, and how it is cut into blocks and splits."""
 
     source: str | list[str] = "starter"
     """``starter``, or text files, folders of them, JSON lines, CSV or Parquet (``text``, optional ``kind``, ``group``,
-    ``id``), or one ``.npy`` of token ids [n_documents, n]."""
+    ``id``), a data set of the Hugging Face hub (``owner/dataset@revision:configuration/split``, with ``max_tokens``),
+    or one ``.npy`` of token ids [n_documents, n]."""
     tokenizer: str = "starter"
     """``starter``, ``train`` (a byte-level BPE on the training documents), a ``tokenizer.json`` or its folder, or a
     repository of the Hugging Face hub: ``EleutherAI/pythia-70m``."""
@@ -92,6 +98,38 @@ class CorpusConfig(_Section):
     """Seed for splitting the documents."""
     max_documents: int | None = Field(None, ge=1)
     """Read at most this many documents, for a quick trial."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Read documents until they hold this many tokens; the last one is kept whole. Tokens are those of the study's
+    tokenizer (of several, the one that gives most), or four bytes each if it is yet to be trained."""
+    columns: dict[Literal["text", "kind", "group", "id"], str] = Field({}, description=_LAYOUT["columns"])
+    cut: Cut = Field("auto", description=_LAYOUT["cut"])
+    separator: str | None = Field(None, description=_LAYOUT["separator"])
+    heading: str | None = Field(None, description=_LAYOUT["heading"])
+
+    @property
+    def layout(self) -> TextLayout:
+        """Names of columns, and where a text file is cut."""
+        columns = {str(field): column for field, column in self.columns.items()}
+        return TextLayout(columns, self.cut, self.separator, self.heading)
+
+    @property
+    def sources(self) -> list[str]:
+        """All sources, also where there is one."""
+        return [self.source] if isinstance(self.source, str) else self.source
+
+    @property
+    def token_ids(self) -> str | None:
+        """The ``.npy`` of token ids, if that is the source."""
+        return self.source if isinstance(self.source, str) and self.source.endswith(".npy") else None
+
+    @model_validator(mode="after")
+    def _laid_out(self) -> Self:
+        layout = self.layout  # raises where its settings contradict each other
+        settings = {**vars(layout), "max_tokens": self.max_tokens}
+        given = [name for name, value in settings.items() if value != type(self).model_fields[name].default]
+        if self.token_ids and given:
+            raise ValueError(f"{', '.join(given)}: for text only, but source is a .npy of token ids; leave it out")
+        return self
 
     @field_validator("source", "tokenizer")
     @classmethod
@@ -263,6 +301,10 @@ class SAEConfig(_Section):
     (and several per width for several seeds); braces expand as for models. No SAE is trained then: widths and seeds
     follow from the files, and ``quality_blocks`` is the only other key of this section that is used."""
 
+    widths_of: dict[str, list[Count]] = Field(default_factory=dict)
+    """Model → dictionary sizes of its SAEs, where those under ``load`` differ between models. It follows from the
+    files, and a run records it; ``widths`` then holds the sizes of all models."""
+
     @field_validator("load", mode="before")
     @classmethod
     def _listed(cls, load: Any) -> Any:
@@ -283,6 +325,8 @@ class SAEConfig(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.widths_of and not self.load:
+            raise ValueError("widths_of follows from SAEs under load; give the widths of SAEs to train as widths")
         if empty := [name for name, paths in self.load.items() if not paths]:
             raise ValueError(f"load names no SAE of {', '.join(empty)}; leave the model out, or give paths")
         every = [*self.seeds, *([self.ceiling_seed] if isinstance(self.ceiling_seed, int) else [])]
@@ -310,6 +354,10 @@ class SAEConfig(_Section):
         if self.ceiling_seed != "auto":
             return self.ceiling_seed
         return None if len(self.seeds) > 1 or self.load else int(self.seeds[0] == 0)
+
+    def widths_for(self, model: str) -> list[int]:
+        """Dictionary sizes of a model's SAEs, rising."""
+        return self.widths_of.get(model, self.widths)
 
     def k_of(self, width: int) -> int:
         """Features that fire on a token in the SAEs of this width."""
@@ -362,6 +410,9 @@ class Config(_Section):
     hook: str | dict[str, str] = "blocks.0.mlp.hook_post"
     """Hook at which activations are taken, as TransformerLens names it; by default the MLP's neurons. One hook for all
     models, or model → hook to compare layers: ``{early: blocks.1.hook_resid_post, late: blocks.4.hook_resid_post}``."""
+    hook_out: str | dict[str, str] | None = None
+    """Hook at which transcoders under ``saes.load`` write; ``hook`` is where they read. One for all transcoders, or
+    model → hook. By default what their files say."""
     activations: ActivationsConfig = ActivationsConfig()
     saes: SAEConfig = SAEConfig()
     crosscoder: CrosscoderConfig = CrosscoderConfig()
@@ -373,6 +424,18 @@ class Config(_Section):
     def hooks(self) -> dict[str, str]:
         """Model → hook."""
         return {name: self.hook if isinstance(self.hook, str) else self.hook[name] for name in self.models.names}
+
+    @property
+    def hooks_written(self) -> dict[str, str]:
+        """Model → hook at which its SAEs write: where they read, except for transcoders."""
+        return self.hooks | self.hooks_out
+
+    @property
+    def hooks_out(self) -> dict[str, str]:
+        """Model → hook at which its transcoders write, for the models that have transcoders."""
+        if self.hook_out is None:
+            return {}
+        return dict.fromkeys(self.models.names, self.hook_out) if isinstance(self.hook_out, str) else self.hook_out
 
     @field_validator("statistics")
     @classmethod
@@ -390,8 +453,21 @@ class Config(_Section):
             raise ValueError(f"hook names {', '.join(unknown)}, the models are {', '.join(names)}")
         if without := [name for name in names if name not in self.hook]:
             raise ValueError(f"hook names none of {', '.join(without)}: one for every model, or a single one for all")
-        apart = [hook for hook in self.hook.values() if not in_residual_stream(hook)]
-        if self.models.one_basis and apart and len(set(self.hook.values())) > 1:
+        places = {hook: place for hook in self.hook.values() if (place := place_of(hook))}
+        if len(set(places.values())) > 1:
+            listed = "; ".join(f"{hook} reads {place}" for hook, place in places.items())
+            raise ValueError(
+                f"hook: expected the same part of a block for every model, found {listed}; features of different parts "
+                "are compared in Python, with collect(...) and match(...)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _hooks_share_the_basis(self) -> Self:
+        for hooks in (self.hooks, self.hooks_written) if self.models.one_basis else ():
+            apart = sorted(hook for hook in hooks.values() if not in_residual_stream(hook))
+            if not apart or len(set(hooks.values())) == 1:
+                continue
             raise ValueError(
                 f"models.one_basis: hooks that differ share a basis in the residual stream only, found {apart[0]}; set "
                 "hooks like blocks.0.hook_resid_post or blocks.0.hook_mlp_out, or leave one_basis out"
@@ -399,10 +475,23 @@ class Config(_Section):
         return self
 
     @model_validator(mode="after")
+    def _only_loaded_transcoders_write_elsewhere(self) -> Self:
+        if self.hook_out is not None and not self.saes.load:
+            raise ValueError(
+                "hook_out is where transcoders under saes.load write; leave it out, since SAEs that are trained here "
+                "write where they read"
+            )
+        if unknown := sorted(self.hooks_out.keys() - set(self.models.names)):
+            raise ValueError(f"hook_out names {', '.join(unknown)}, the models are {', '.join(self.models.names)}")
+        if same := [name for name, hook in self.hooks_out.items() if hook == self.hooks[name]]:
+            raise ValueError(f"hook_out of {same[0]} is its hook, {self.hooks[same[0]]}: transcoders write at another")
+        return self
+
+    @model_validator(mode="after")
     def _every_tokenizer_has_text(self) -> Self:
         if not self.models.tokenizers:
             return self
-        if isinstance(self.corpus.source, str) and self.corpus.source.endswith(".npy"):
+        if self.corpus.token_ids:
             raise ValueError("models.tokenizers need text, but corpus.source is a .npy of token ids")
         if any(self.models.tokenizer_of(name, self.corpus.tokenizer) == "train" for name in self.models.names):
             raise ValueError(
@@ -429,34 +518,30 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     Parameters
     ----------
     path
-        The YAML file.
+        The YAML file, or the name of a shipped configuration, such as ``quickstart``.
     overrides
         ``KEY=VALUE`` with dots between sections and YAML values: ``saes.k=16``, ``saes.widths=[64,128]``.
 
     Raises
     ------
     ConfigError
-        If the file is missing or not YAML, a key is unknown (the message names the nearest known one), or a value
-        is out of range.
+        If the file is missing and the name is none of the shipped ones, it is not YAML, a key is unknown (the message
+        names the nearest known one), or a value is out of range.
     """
-    path = as_path(path)
+    path = find_config(as_path(path))
     if path.is_dir():
         inside = path / "config.yaml"
         example = f", such as {inside}" if inside.is_file() else ""
         raise ConfigError(f"{path}: a folder; expected a YAML file{example}")
     try:
         values = load_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such file; the repository has examples in configs/, quickstart.yaml among them"
-        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
     if not isinstance(values, dict):
         what = "an empty file" if values is None else type(values).__name__
         raise ConfigError(f"{path}: expected a mapping of sections, found {what}")
     for override in overrides:
-        _override(values, override)
+        set_key(values, override)
     return parse_config(values, where=str(path))
 
 
@@ -502,7 +587,23 @@ def parse_config(values: dict[str, Any], where: str = "configuration") -> Config
         raise ConfigError(explain(where, error, Config)) from None
 
 
-def _override(values: dict[str, Any], override: str) -> None:
+def merged(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a configuration with sections and keys of another one laid over them.
+
+    Examples
+    --------
+    >>> merged({"hook": "a", "saes": {"k": 8, "l0": 0.1}}, {"saes": {"k": 4}})
+    {'hook': 'a', 'saes': {'k': 4, 'l0': 0.1}}
+    """
+    laid_over = dict(values)
+    for key, value in overrides.items():
+        below = values.get(key)
+        laid_over[key] = merged(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+    return laid_over
+
+
+def set_key(values: dict[str, Any], override: str) -> None:
+    """Set one key of a configuration's values, as ``--set KEY=VALUE`` does; raise ConfigError if it cannot be read."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override}: expected KEY=VALUE, as in saes.k=16")

@@ -1,4 +1,4 @@
-"""Errors that this package raises, in five classes that a caller may want to tell apart.
+"""Errors that this package raises, in six classes that a caller may want to tell apart.
 
 Each is also a ``ValueError``. The message says what was expected, what was found, where, and what to do.
 """
@@ -26,3 +26,11 @@ class FormatError(UniversalityError):
 
 class MismatchError(UniversalityError):
     """Two artifacts do not belong together: they differ in tokens, model or width."""
+
+
+class CommonStartWarning(UserWarning):
+    """Two dictionaries agree index by index, as only those that began from the same weights do."""
+
+
+class MissingExtraError(UniversalityError, ImportError):
+    """A feature needs a library that a plain installation leaves out; the message has the command to install it."""

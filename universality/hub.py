@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from universality.errors import ModelError
+from universality.extras import naming_extra
 
 _NAME = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[^\s@]+))?")
 _BRACES = re.compile(r"\{([^{}]+)\}")
@@ -65,6 +66,7 @@ def fetch_files(repo: Repository, patterns: Sequence[str]) -> Path:
     return _download(repo, patterns)
 
 
+@naming_extra("a name on the Hugging Face hub")
 def list_files(repo: Repository) -> list[str]:
     """List the paths of all files of a repository at its revision; raise ModelError as `fetch_files`."""
     from huggingface_hub import list_repo_files
@@ -72,7 +74,7 @@ def list_files(repo: Repository) -> list[str]:
     try:
         return sorted(list_repo_files(repo.name, revision=repo.revision))
     except Exception as error:  # HTTP and connection errors of several libraries
-        raise _missing(repo, _reason(error, repo)) from None
+        raise _missing(repo, reason_of(error, repo)) from None
 
 
 def fetch_model(repo: Repository) -> Path:
@@ -107,6 +109,7 @@ def fetch_config(repo: Repository) -> Path:
     return cached if cached is not None and (cached / "config.json").is_file() else _download(repo, _CONFIG_FILES)
 
 
+@naming_extra("a name on the Hugging Face hub")
 def cached_folder(repo: Repository, files: Sequence[str] = _CONFIG_FILES) -> Path | None:
     """Return the folder of this revision in the local cache, complete or not; None if absent. Needs no network."""
     from huggingface_hub import snapshot_download
@@ -143,16 +146,17 @@ def expand(text: str) -> list[str]:
     return [text[: braces.start()] + part.strip() + rest for part in inside for rest in expand(text[braces.end() :])]
 
 
+@naming_extra("a name on the Hugging Face hub")
 def _download(repo: Repository, files: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(repo.name, revision=repo.revision, allow_patterns=list(files)))
     except Exception as error:  # HTTP, connection, validation and disk errors of several libraries
-        raise _missing(repo, _reason(error, repo)) from None
+        raise _missing(repo, reason_of(error, repo)) from None
 
 
-def _reason(error: Exception, repo: Repository) -> str:
+def reason_of(error: Exception, repo: Repository) -> str:
     """Say why the hub gave nothing, and what to do."""
     from huggingface_hub import errors
 

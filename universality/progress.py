@@ -1,9 +1,10 @@
-"""Progress of long loops: a bar on a terminal, otherwise a line every half minute."""
+"""Progress of long loops: a bar on a terminal or in a notebook, otherwise a line every half minute."""
 
 import os
 import sys
 import time
 from collections.abc import Iterable
+from importlib.util import find_spec
 from io import StringIO
 from typing import Any
 
@@ -38,10 +39,19 @@ def progress(
     """
     if silent or sys.stderr.isatty():
         return tqdm(iterable, desc=desc, disable=silent, leave=leave, **options)
+    if _draws_widgets():
+        from tqdm.notebook import tqdm as notebook_tqdm
+
+        return notebook_tqdm(iterable, desc=desc, disable=silent, leave=leave, **options)
     if os.environ.get("RANK", "0") != "0":
         return tqdm(iterable, desc=desc, disable=True, **options)
     # tqdm's own rate limits are off: they would skip calls of ``update``, where lines are printed.
     return _Lines(iterable, desc=desc, mininterval=0, miniters=1, file=StringIO(), **options)
+
+
+def _draws_widgets() -> bool:
+    """Return whether this is a notebook that draws bars, which needs ipywidgets; lines are printed otherwise."""
+    return "ipykernel" in sys.modules and find_spec("ipywidgets") is not None
 
 
 class _Lines(tqdm):  # type: ignore[type-arg]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from stability import FULL, KS, WIDTH, K
 
-from universality.report.figures.style import BLUE, CYCLE, GREEN, GREY, ORANGE, PAGE, VERMILION, new_figure, styled
+from universality.plot.style import BLUE, CYCLE, GREEN, GREY, ORANGE, PAGE, VERMILION, new_figure, styled
 
 SONG = (0.514, 0.742, 0.837, 0.888, 0.964)
 """PW-MCC by class of frequency in Song et al. 2025: TopK, 2^14 features, Pythia-160M residual stream 8."""

@@ -134,3 +134,19 @@ def test_nothing_behind_the_hook_runs(models, blocks) -> None:
         assert fired == []
         mean_loss(bridge, blocks.take(np.arange(2)))
     assert len(fired) == 1
+
+
+def test_a_function_of_an_earlier_hook_is_spliced_in(models, blocks) -> None:
+    """A map of what enters the MLP replaces what leaves it, on all batches; the MLP itself changes nothing."""
+    part, mlp = blocks.take(np.arange(70)), models["A"].bridge.blocks[0].mlp
+    reads, writes = (ModelSite(models["A"], f"blocks.0.mlp.hook_{side}") for side in ("in", "out"))
+    plain = mean_loss(models["A"].bridge, part)
+    weights = [w.detach() for w in (mlp.W_in, mlp.b_in, mlp.W_out, mlp.b_out)]
+
+    def replaced(x: torch.Tensor) -> torch.Tensor:
+        return (x @ weights[0] + weights[1]).relu() @ weights[2] + weights[3]
+
+    assert_allclose(writes.spliced_loss(part, replaced, reads=reads), plain, atol=1e-5)
+    assert abs(writes.spliced_loss(part, lambda x: 3 * replaced(x), reads=reads) - plain) > 1e-4
+    with pytest.raises(ModelError, match=r"has not computed blocks.0.mlp.hook_out yet where it computes"):
+        reads.spliced_loss(part, replaced, reads=writes)

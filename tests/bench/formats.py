@@ -102,6 +102,69 @@ def write_openai(folder: Path, d_in: int, d_sae: int) -> None:
     torch.save(state, folder / "sae.pt")
 
 
+def write_gemma_scope_2(folder: Path, d_in: int, d_sae: int) -> None:
+    weights = {"w_enc": random(d_in, d_sae), "b_enc": random(d_sae), "w_dec": random(d_sae, d_in)}
+    weights |= {"b_dec": random(d_in), "threshold": random(d_sae).abs()}
+    save_file(weights, folder / "params.safetensors")
+    hook = "model.layers.9.output"
+    config = {"architecture": "jump_relu", "hf_hook_point_in": hook, "hf_hook_point_out": hook}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def write_qwen_scope(folder: Path, d_in: int, d_sae: int) -> None:
+    weights = {
+        "W_enc": random(d_sae, d_in),
+        "b_enc": random(d_sae),
+        "W_dec": random(d_in, d_sae),
+        "b_dec": random(d_in),
+    }
+    torch.save(weights, folder / "layer3.sae.pt")
+    (folder / "config.json").write_text(json.dumps({"k": 50}))
+
+
+def write_linear_layers(folder: Path, d_in: int, d_sae: int) -> None:
+    weights = {"encoder.weight": random(d_sae, d_in), "encoder.bias": random(d_sae)}
+    weights |= {"decoder.weight": random(d_in, d_sae), "decoder.bias": random(d_in)}
+    torch.save(weights, folder / "Model-SAE-l19.pt")
+
+
+def write_attention_saes(folder: Path, d_in: int, d_sae: int) -> None:
+    weights = {
+        "W_enc": random(d_in, d_sae),
+        "b_enc": random(d_sae),
+        "W_dec": random(d_sae, d_in),
+        "b_dec": random(d_in),
+    }
+    torch.save(weights, folder / "sae.pt")
+    config = {"act_name": "blocks.0.attn.hook_z", "act_size": d_in, "dict_size": d_sae}
+    (folder / "sae_cfg.json").write_text(json.dumps(config))
+
+
+def write_llamascopium_before_2(folder: Path, d_in: int, d_sae: int) -> None:
+    write_llamascopium(folder, d_in, d_sae)
+    weights = {"encoder.weight": random(d_sae, d_in), "encoder.bias": random(d_sae)}
+    weights |= {"decoder.weight": random(d_in, d_sae), "decoder.bias": random(d_in)}
+    save_file(weights | {"log_jumprelu_threshold": random(d_sae)}, folder / "sae_weights.safetensors")
+
+
+def write_saelens_gated(folder: Path, d_in: int, d_sae: int) -> None:
+    weights = {"W_enc": random(d_in, d_sae), "W_dec": random(d_sae, d_in), "b_dec": random(d_in)}
+    gates = {name: random(d_sae) for name in ("r_mag", "b_gate", "b_mag")}
+    save_file(weights | gates, folder / "sae_weights.safetensors")
+    config = {"architecture": "gated", "d_in": d_in, "d_sae": d_sae, "metadata": {"sae_lens_version": "6.54.12"}}
+    (folder / "cfg.json").write_text(json.dumps(config))
+
+
+def write_dictionary_learning_gated(folder: Path, d_in: int, d_sae: int) -> None:
+    gates = {name: random(d_sae) for name in ("r_mag", "gate_bias", "mag_bias")}
+    state = {
+        "encoder.weight": random(d_sae, d_in), "decoder.weight": random(d_in, d_sae), "decoder_bias": random(d_in),
+    }  # fmt: skip
+    torch.save(state | gates, folder / "ae.pt")
+    trainer = {"dict_class": "GatedAutoEncoder", "activation_dim": d_in, "dict_size": d_sae}
+    (folder / "config.json").write_text(json.dumps({"trainer": trainer}))
+
+
 FORMATS: dict[str, Callable[[Path, int, int], None]] = {
     "ours": write_ours,
     "saelens": write_saelens,
@@ -110,6 +173,13 @@ FORMATS: dict[str, Callable[[Path, int, int], None]] = {
     "dictionary_learning": write_dictionary_learning,
     "gemma_scope": write_gemma_scope,
     "openai": write_openai,
+    "gemma_scope_2": write_gemma_scope_2,
+    "qwen_scope": write_qwen_scope,
+    "linear_layers": write_linear_layers,
+    "attention_saes": write_attention_saes,
+    "llamascopium_before_2": write_llamascopium_before_2,
+    "saelens_gated": write_saelens_gated,
+    "dictionary_learning_gated": write_dictionary_learning_gated,
 }
 
 
@@ -118,7 +188,8 @@ def measure(task: str, folder: Path) -> dict[str, float]:
     largest = max(folder.iterdir(), key=lambda path: path.stat().st_size)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wall, cpu = time.perf_counter(), time.process_time()
-    kept: Any = largest.read_bytes() if task == "read" else SAE.load(largest if largest.name == "sae.pt" else folder)
+    named = largest if largest.suffix == ".pt" and largest.name != "ae.pt" else folder
+    kept: Any = largest.read_bytes() if task == "read" else SAE.load(named)
     found = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
     found["memory"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
     if task == "load":
@@ -144,7 +215,7 @@ def compare(name: str, options: argparse.Namespace) -> None:
         rounds = [(in_process("--read", folder), in_process("--load", folder)) for _ in range(options.rounds)]
     read, load = ({key: min(found[i][key] for found in rounds) for key in rounds[0][i]} for i in (0, 1))
     print(
-        f"{name:>20} {read['wall']:>7.2f} {load['wall']:>7.2f} {load['wall'] / read['wall']:>6.2f} "
+        f"{name:>25} {read['wall']:>7.2f} {load['wall']:>7.2f} {load['wall'] / read['wall']:>6.2f} "
         f"{load['cpu'] / read['cpu']:>6.2f} {read['memory']:>8.2f} {load['memory']:>8.2f} "
         f"{load['memory'] / read['memory']:>6.2f} {load['encode']:>14.2f}",
         flush=True,
@@ -171,7 +242,7 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     print(f"an SAE of {options.d_sae:,} × {options.d_in:,} in float32; target: at most {TARGET} × reading its bytes")
     print(
-        f"{'format':>20} {'read s':>7} {'load s':>7} {'ratio':>6} {'CPU':>6} {'read GB':>8} {'load GB':>8} "
+        f"{'format':>25} {'read s':>7} {'load s':>7} {'ratio':>6} {'CPU':>6} {'read GB':>8} {'load GB':>8} "
         f"{'ratio':>6} {'first encode s':>14}"
     )
     for name in options.formats:

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from universality.corpus import read_passages, read_source
+from universality.corpus import (
+    TextLayout,
+    build_common,
+    build_corpus,
+    load_tokenizer,
+    read_passages,
+    read_source,
+    train_bpe,
+)
 from universality.errors import CorpusError
 
 
@@ -74,7 +82,7 @@ def lines(*records: dict[str, object]) -> str:
 
 
 def test_more_kinds_than_a_store_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("universality.corpus.passages.MAX_KINDS", 2)
+    monkeypatch.setattr("universality.corpus.passage.MAX_KINDS", 2)
     path = tmp_path / "a.jsonl"
     path.write_text(lines(*({"text": "x", "kind": k} for k in "aba")))
     assert len(read_passages(path)) == 3
@@ -136,3 +144,76 @@ def test_no_documents_at_all_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one")
     with pytest.raises(CorpusError, match="max_documents: expected at least 1, found -1"):
         read_passages(tmp_path / "a.txt", -1)
+
+
+STORIES = [f"Story {i}. " + f"The cat of story {i} sat on the mat. " * (40 * i) for i in range(1, 13)]
+
+
+def test_one_long_file_is_cut_and_works_stay_together(tmp_path: Path) -> None:
+    path = tmp_path / "stories.txt"
+    path.write_text("<|endoftext|>\n".join(STORIES))
+    corpus = build_corpus(path, n_ctx=32, held_out=0.5)
+    documents = corpus.blocks.documents
+    assert corpus.blocks.flagged_kinds == ()
+    assert len(set(documents.group)) == len(STORIES) < len(documents)
+    splits = {group: set() for group in documents.group}
+    for group, split in zip(documents.group, documents.split, strict=True):
+        splits[group].add(split)
+    assert all(len(found) == 1 for found in splits.values())  # no work straddles a split
+    assert corpus.notes == (f"{path}: cut at the separator '<|endoftext|>' into 12 works",)
+    assert [p.id for p in read_passages(path)[:3]] == ["stories.txt:1.1", "stories.txt:2.1", "stories.txt:3.1"]
+
+
+def test_a_long_file_without_marks_is_one_flagged_work(tmp_path: Path) -> None:
+    path = tmp_path / "novel.txt"
+    path.write_text("\n\n".join(STORIES))
+    corpus = build_corpus(path, n_ctx=32)
+    assert set(corpus.blocks.documents.group) == {"novel.txt"}
+    assert set(corpus.blocks.documents.split) == {"train", "choose", "report"}
+    assert corpus.blocks.flagged_kinds == ("text",)
+    assert corpus.notes == (f"{path}: cut into passages of one work, which are split one by one",)
+    by_line = build_corpus(path, n_ctx=32, layout=TextLayout(cut="blank_lines"))
+    assert by_line.blocks.flagged_kinds == ()
+    assert len(set(by_line.blocks.documents.group)) == len(STORIES)
+    assert [p.id for p in read_passages(path, layout=TextLayout(cut="whole"))] == ["novel.txt"]
+
+
+def test_files_among_others_are_cut_on_request_alone(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text("\n\n".join(STORIES))
+    assert [p.id for p in read_passages(tmp_path)] == ["a.txt", "b.txt"]
+    passages = read_passages(tmp_path, layout=TextLayout(cut="passages"))
+    assert {p.group for p in passages} == {"a.txt", "b.txt"}
+    assert max(len(p.text) for p in passages) <= 4000
+    (tmp_path / "a.txt").write_text("x<END>y")
+    reading = read_source(tmp_path, layout=TextLayout(separator="<END>"))
+    assert [p.group for p in reading.passages][:2] == ["a.txt:1", "a.txt:2"]
+    assert reading.notes == (
+        f"{tmp_path}/a.txt: cut at the separator '<END>' into 2 works",
+        f"{tmp_path}/b.txt: the separator '<END>' is not between any two works, so the file is one work",
+    )
+
+
+@pytest.mark.parametrize(
+    ("layout", "mark"),
+    [(TextLayout(separator="<END>"), "the separator '<END>'"), (TextLayout(cut="headings"), "no heading")],
+)
+def test_a_mark_that_is_nowhere_is_refused(tmp_path: Path, layout: TextLayout, mark: str) -> None:
+    (tmp_path / "a.txt").write_text("\n\n".join(STORIES))
+    with pytest.raises(CorpusError, match=rf"a\.txt: {mark} is not between any two works, .*; give the right mark"):
+        read_passages(tmp_path / "a.txt", layout=layout)
+
+
+def test_a_budget_reads_the_beginning_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("\n\n".join(STORIES).encode() + b"\n" * 70_000 + b"\xff")
+    layout = TextLayout(cut="passages")
+    corpus = build_corpus(path, n_ctx=32, max_tokens=3000, layout=layout)
+    assert 3000 <= corpus.blocks.n_tokens < 3000 + 4000
+    assert "cut into passages of one work" in corpus.notes[0]
+    common = build_common(
+        path, {"a": load_tokenizer("starter"), "b": train_bpe(STORIES, 300)}, n_ctx=32, max_tokens=3000, layout=layout
+    )
+    assert max(blocks.n_tokens for blocks in common.own.values()) < 3000 + 4000
+    with pytest.raises(CorpusError, match="expected UTF-8 text, found byte 0xff at offset"):
+        read_passages(path)

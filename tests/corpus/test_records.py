@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from universality.corpus import read_passages, read_source
-from universality.errors import CorpusError
+from universality.corpus import TextLayout, read_passages, read_source
+from universality.corpus.records import read_pieces, read_text
+from universality.errors import CorpusError, MissingExtraError
 
 
 @pytest.mark.parametrize(("name", "opener"), [("a.jsonl", open), ("a.jsonl.gz", gzip.open), ("a.jsonl.xz", lzma.open)])
@@ -82,7 +83,7 @@ def test_parquet_with_and_without_its_library(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(CorpusError, match=r"a\.parquet: cannot be read as Parquet"):
         read_passages(path)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(CorpusError, match=r"Parquet needs pyarrow; pip install 'universality\[parquet\]'"):
+    with pytest.raises(MissingExtraError, match=r"Parquet needs pyarrow, .* run pip install 'universality\[parquet\]'"):
         read_passages(path)
 
 
@@ -144,3 +145,51 @@ def test_a_field_or_column_given_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("text;kind\none;a\n")
     with pytest.raises(CorpusError, match="expected commas between columns, found 'text;kind'; save it with commas"):
         read_passages(tmp_path / "b.csv")
+
+
+COLUMNS = {"text": "body", "kind": "lang"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", lines({"body": "one", "lang": "k", "text": "no", "id": 7}).encode()),
+        ("a.json", json.dumps([{"body": "one", "lang": "k", "text": "no", "id": 7}]).encode()),
+        ("a.csv", b"id,body,lang,text\n7,one,k,no\n"),
+        ("a.tsv", b"body\tlang\ttext\tid\none\tk\tno\t7\n"),
+    ],
+)
+def test_columns_of_other_names(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    (found,) = read_passages(tmp_path / name, layout=TextLayout(columns=COLUMNS))
+    assert (found.id, found.kind, found.text) == ("7", "k", "one")
+    assert read_passages(tmp_path / name)[0].text == "no"  # control: without the setting another column is read
+    with pytest.raises(CorpusError, match=r"no column 'author' to read group from; found .*'body'.*name the right one"):
+        read_passages(tmp_path / name, layout=TextLayout(columns={"group": "author"}))
+
+
+def test_parquet_reads_the_named_columns_alone(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    path = tmp_path / "a.parquet"
+    pandas.DataFrame({"body": ["one", "two"], "lang": ["k", None], "text": [[1], [2]]}).to_parquet(path)
+    found = read_passages(path, layout=TextLayout(columns=COLUMNS))
+    assert [(p.text, p.kind) for p in found] == [("one", "k"), ("two", "text")]
+    with pytest.raises(CorpusError, match=r"a\.parquet: no column 'content' to read text from; found 'body', 'lang'"):
+        read_passages(path, layout=TextLayout(columns={"text": "content"}))
+
+
+def test_a_long_text_is_read_in_pieces_like_a_whole_one(tmp_path: Path) -> None:
+    text = "".join("é\u05d0\U0001f600"[i % 3] * (i % 50_000) + "\r\n" * (i % 2) for i in range(1, 60_000, 7_919))
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + text.encode(), mtime=0))
+    pieces = list(read_pieces(tmp_path / "a.txt.gz"))
+    assert "".join(pieces) == text
+    assert all("\n" not in piece[:-1] for piece in pieces)
+    assert max(map(len, pieces)) < 3 << 16
+    for damage in (b"\xff", b"\xf0\x9f", "\U0001f600".encode()[:3] + b"a"):
+        (tmp_path / "b.txt").write_bytes(b"a" * 65_535 + b"\xc3\xa9" * 70_000 + damage)
+        messages = []
+        for read in (read_text, lambda path: list(read_pieces(path))):
+            with pytest.raises(CorpusError) as caught:
+                read(tmp_path / "b.txt")
+            messages.append(str(caught.value))
+        assert messages[0] == messages[1]

@@ -15,17 +15,22 @@ import yaml
 from snippets import PAGES, ROOT, blocks, commands, run
 from typer.main import get_command
 
+import universality
 from universality import __version__
 from universality.cli import app
 from universality.config import load_config, parse_config
+from universality.pipeline.compare_models import prepare
 from universality.sae.architectures import ARCHITECTURES
 
 FORMATS = ROOT / "tests" / "sae" / "formats" / "data"
 DOWNLOADS = {
     "saelens/blocks.3.hook_resid_post": "saelens_topk",
+    "saelens/skip_transcoder": "saelens_skip_transcoder",
     "sparsify/layers.6.mlp": "sparsify_topk",
     "dictionary_learning/trainer_0": "dictionary_learning_batchtopk",
     "gemma-scope/layer_3/width_32/average_l0_9": "gemma_scope/layer_3/width_32/average_l0_9",
+    "gemma-scope-2-270m-pt": "gemma_scope_2/gemma-scope-2-270m-pt",
+    "SAE-Res-Qwen3-1.7B-Base-W32K-L0_5": "qwen_scope/SAE-Res-Qwen3-1.7B-Base-W32K-L0_5",
     "llamascopium/L3R": "llamascopium_jumprelu",
     "openai/autoencoder.pt": "openai_topk.pt",
 }
@@ -64,7 +69,14 @@ def desk(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         for i in range(6):
             (tmp_path / "my_text" / kind / f"{i}.txt").write_text(f"{kind} {i}: the cat sat on the mat {i}. " * 30)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(universality, "compare", prepared_and_opened, raising=False)
     return tmp_path
+
+
+def prepared_and_opened(*arguments: Any, **keywords: Any) -> universality.Study:
+    """Prepare a comparison as `compare` does, and open the run that stands in for its result instead of running it."""
+    prepare(*arguments, **keywords)
+    return universality.Study.open("runs/quickstart")
 
 
 def stand_in(finished: Path, folder: Path) -> None:
@@ -147,7 +159,8 @@ def check_ours(words: list[str]) -> None:
             given.append((word, "" if takes[word].is_flag else next(remaining)))
         else:
             arguments.append(word)
-    assert len(arguments) == sum(p.param_type_name == "argument" for p in command.params), words
+    places = [p for p in command.params if p.param_type_name == "argument"]
+    assert len(arguments) == len(places) or any(p.nargs == -1 for p in places), words
     overrides = [value for option, value in given if option == "--set"]
     config = next((argument for argument in arguments if argument.startswith("configs/")), "configs/families.yaml")
     assert load_config(ROOT / config, overrides)

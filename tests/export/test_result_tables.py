@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import universality
-from universality.errors import MismatchError, UniversalityError
+from universality.errors import MismatchError, MissingExtraError
 from universality.export import match_table, read_csv, split_tokens, unescape, unguard, write_csv, write_parquet
 from universality.features.storage.store import FeatureStore
 from universality.matching import Match, match
@@ -218,5 +218,5 @@ def test_parquet_gives_the_tokens_back_as_lists(
 
 def test_parquet_without_pyarrow_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UniversalityError, match="Parquet needs pyarrow, which is not installed; install it or"):
+    with pytest.raises(MissingExtraError, match=r"a Parquet table needs pyarrow, .*'universality\[parquet\]'"):
         write_parquet(pd.DataFrame({"x": [1]}), tmp_path / "a.parquet")

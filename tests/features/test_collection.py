@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from universality.activations import ModelSite, Site, harvest, rows_of
 from universality.corpus import TokenBlocks, build_corpus
 from universality.errors import MismatchError
-from universality.features import FeatureStore
+from universality.features import Dictionary, FeatureStore
 from universality.features.collection import collect
 from universality.features.storage import writer as writer_module
 from universality.models.language_model import new_model
@@ -138,3 +139,46 @@ def test_what_logit_weights_leave_out_is_recorded(tmp_path: Path, site: Site, bl
     with FeatureStore.open(tmp_path / "with.h5") as store, FeatureStore.open(tmp_path / "without.h5") as other:
         assert store.provenance["logit_weights"]["left_out"][0] == "scale of the final norm (held fixed)"
         assert "logit_weights" not in other.provenance
+
+
+def transcoder(d_in: int = 32, d_out: int = 64) -> SAE:
+    torch.manual_seed(3)
+    weights = (torch.randn(d_in, 90), torch.zeros(90), torch.randn(90, d_out), torch.zeros(d_out))
+    return SAE(*weights, "topk", 4, apply_b_dec_to_input=False, transcoder=True)
+
+
+def test_a_store_of_a_transcoder_states_both_hooks(site: ModelSite, blocks: TokenBlocks, tmp_path: Path) -> None:
+    """It writes the neurons, from the residual stream: decoder rows are neurons, and go through W_out to the logits."""
+    read, given = ModelSite(site.model, "blocks.0.hook_resid_pre"), transcoder()
+    collect(read, {tmp_path / "t.h5": given, tmp_path / "n.h5": None}, blocks, site_out=site)
+    collect(site, {tmp_path / "s.h5": sae(1, 5)}, blocks)
+    with FeatureStore.open(tmp_path / "t.h5") as store, FeatureStore.open(tmp_path / "s.h5") as plain:
+        assert (store.provenance["site"], store.provenance["site_out"]) == (read.hook, site.hook)
+        assert (store.site_written, plain.site_written) == (site.hook, site.hook)
+        assert "site_out" not in plain.provenance
+        assert store.dictionary is not None
+        assert store.dictionary.encoder is not None
+        assert store.dictionary.residual is not None
+        assert (store.dictionary.decoder.shape, store.dictionary.encoder.shape) == ((90, 64), (90, 32))
+        W_out = site.model.bridge.blocks[0].mlp.W_out.detach().numpy()
+        assert_allclose(store.dictionary.residual, given.W_dec.numpy() @ W_out, atol=1e-4)
+        expected = given.encode(torch.cat([acts["A"] for _, acts in harvest({"A": read}, blocks)]))
+        assert_allclose(store.rows(slice(0, 50)).toarray(), expected[:50].toarray(), atol=1e-4)
+        store.verify()
+    with FeatureStore.open(tmp_path / "n.h5") as axes:
+        assert axes.site_written == read.hook
+    versions = {name: h5py.File(tmp_path / f"{name}.h5").attrs["format-version"] for name in "tns"}
+    assert versions == {"t": 2, "n": 1, "s": 1}
+
+
+def test_sites_that_do_not_fit_a_transcoder_are_refused(site: ModelSite, blocks: TokenBlocks, tmp_path: Path) -> None:
+    read, path = ModelSite(site.model, "blocks.0.hook_resid_pre"), tmp_path / "t.h5"
+    with pytest.raises(MismatchError, match=r"t\.h5: a transcoder reads at .* and writes elsewhere; give the"):
+        collect(read, {path: transcoder()}, blocks)
+    with pytest.raises(MismatchError, match=r"writes 48 activations a token of model A, site_out has 64 at"):
+        collect(read, {path: transcoder(d_out=48)}, blocks, site_out=site)
+    with pytest.raises(MismatchError, match="an SAE writes where it reads; give site_out for transcoders alone"):
+        collect(site, {path: sae(1, 5)}, blocks, site_out=read)
+    refused = pytest.raises(MismatchError, match=r"encoder must be \[3, 2\] as the decoder is, found \[3, 4\]")
+    with FeatureStore.create(path, 3, {"site": "x"}) as writer, refused:
+        writer.finish(Dictionary(np.ones((3, 2)), np.ones((3, 4))))

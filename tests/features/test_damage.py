@@ -127,7 +127,7 @@ REFUSED_AT_OPEN = {
         lambda f: set_text(f, "format", "x"),
         "not a feature store: format is 'x', expected 'universality-fea",
     ),
-    "newer": (attribute("/", "format-version", 2), "written in format version 2, this program reads 1; update it"),
+    "newer": (attribute("/", "format-version", 3), "in format version 3, this program reads 1 and 2; update it"),
     "no version": (lambda f: f.attrs.__delitem__("format-version"), "written in format version None"),
     "odd version": (attribute("/", "format-version", [1, 1]), "cannot read its attributes"),
     "incomplete": (attribute("/", "complete", False), r"incomplete: its writer was stopped before finish\(\)"),

@@ -18,7 +18,7 @@ from scipy import sparse
 
 from universality import features
 from universality.features import Dictionary, FeatureStore
-from universality.features.storage.elements import ELEMENTS, ENCODINGS, FORMAT, VERSION
+from universality.features.storage.elements import ELEMENTS, ENCODINGS, FORMAT, TWO_SITES_VERSION, VERSION
 from universality.models.unembedding import Unembedding
 
 DATA = Path(__file__).parent / "data"
@@ -110,7 +110,7 @@ def test_the_specification_names_every_element_as_the_code_does() -> None:
         assert bool(optional) == (element.group == element.path)
         if element.dtype is not None:
             assert shape.startswith(f"{np.dtype(element.dtype).name} [{element.length}")
-    assert f"format version {VERSION}" in SPECIFICATION
+    assert f"format versions {VERSION} and {TWO_SITES_VERSION}" in SPECIFICATION
     assert f"`{FORMAT}`" in SPECIFICATION
 
 

@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
+from universality.features.storage.selected import read_features
 from universality.features.storage.store import FeatureStore
 from universality.features.top_tokens import LEAST, heaviest_tokens, token_strings, top_tokens
 
@@ -44,7 +45,7 @@ def store(tmp_path: Path) -> FeatureStore:
 def test_equals_the_mass_of_every_token_in_the_whole_table(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch, values: int, wanted: list[int]
 ) -> None:
-    monkeypatch.setattr(sys.modules[top_tokens.__module__], "_SPAN_VALUES", values)
+    monkeypatch.setattr(sys.modules[read_features.__module__], "_SPAN_VALUES", values)
     x, token = dense()
     found = top_tokens(store, wanted, 4)
     assert len(found) == len(wanted)

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from universality.errors import FormatError, MismatchError, UniversalityError
 from universality.models import unembedding as module
 from universality.models.unembedding import Unembedding, file_name
+from universality.models.vocabulary import Vocabulary
 
 
 @pytest.fixture
@@ -33,6 +34,20 @@ def test_round_trip(unembedding: Unembedding, tmp_path: Path) -> None:
     assert re.fullmatch(r"unembedding-[0-9a-f]{12}\.safetensors", path.name)
     assert path.name == file_name(loaded.hash)
     assert [left.name for left in tmp_path.iterdir()] == [path.name]
+
+
+def test_round_trip_with_the_text_of_the_vocabulary(unembedding: Unembedding, tmp_path: Path) -> None:
+    texts = (b"", b" the", "é".encode(), b"\xc3", b"", b"a", b"b", b"c", b"d")
+    named = replace(unembedding, vocabulary=Vocabulary(texts, np.arange(9)))
+    loaded = Unembedding.load(named.save(tmp_path / named.file_name))
+    assert loaded.vocabulary is not None
+    assert loaded.vocabulary.texts == texts
+    assert loaded.vocabulary.count.tolist() == list(range(9))
+    counted = replace(unembedding, vocabulary=Vocabulary(texts, np.ones(9)))
+    moved = replace(unembedding, vocabulary=Vocabulary((b"", b" t", b"he\xc3\xa9", *texts[3:]), np.arange(9)))
+    assert len({unembedding.hash, named.hash, counted.hash, moved.hash}) == 4
+    with pytest.raises(MismatchError, match="W_U has 9 entries, the vocabulary has 2"):
+        replace(unembedding, vocabulary=Vocabulary((b"a", b"b"), np.ones(2)))
 
 
 def test_the_hash_covers_everything(unembedding: Unembedding) -> None:
@@ -139,8 +154,23 @@ def tensors() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content", "metadata", "message"),
     [
-        (tensors(), None, "expected universality-unembedding version 1, found None version None"),
-        (tensors(), {"format": module.FORMAT, "format-version": "2"}, "found universality-unembedding version 2"),
+        (tensors(), None, "expected universality-unembedding version 1 or 2, found None version None"),
+        (tensors(), {"format": module.FORMAT, "format-version": "3"}, "found universality-unembedding version 3"),
+        (
+            tensors(),
+            {"format": module.FORMAT, "format-version": "2"},
+            "expected W_U, gain, mask, text, text_end, count",
+        ),
+        (
+            tensors() | {"text": np.zeros(3, np.uint8), "text_end": np.arange(9), "count": np.zeros(9, np.int64)},
+            {"format": module.FORMAT, "format-version": "2", "center_d_model": "true"},
+            "text_end must rise to the 3 bytes of text",
+        ),
+        (
+            tensors() | {"text": np.zeros(8), "text_end": np.arange(9), "count": np.zeros(9, np.int64)},
+            {"format": module.FORMAT, "format-version": "2", "center_d_model": "true"},
+            r"expected text uint8 and text_end int64 with one axis, found float64 \[8\]",
+        ),
         (tensors(), {"format": module.FORMAT, "format-version": "1"}, "and center_d_model, found"),
         ({"W_U": W}, {"format": module.FORMAT, "format-version": "1", "center_d_model": "true"}, r"found \['W_U'\]"),
         (

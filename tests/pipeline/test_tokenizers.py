@@ -15,6 +15,7 @@ from universality.corpus import TokenBlocks, load_tokenizer, train_bpe
 from universality.corpus.passages import read_passages
 from universality.errors import ConfigError, MismatchError, UniversalityError
 from universality.features.collection import collect
+from universality.matching import Match
 from universality.models.language_model import load_model
 from universality.pipeline import RunFolder, run
 from universality.pipeline.cost.machine import count_text
@@ -85,10 +86,31 @@ def test_both_stores_have_a_row_for_each_segment(finished: RunFolder) -> None:
         assert a.provenance["segments"]["pool"] == "max"
         assert a.provenance["segments"]["tokenizer_hash"] == load_tokenizer("starter").hash
         assert Similarity.activation(a, b).shape == (32, 32)
-        with pytest.raises(UniversalityError, match="read by models of several tokenizers; logit weights"):
-            Similarity.logit(a, b)
-        with pytest.raises(UniversalityError, match="compare over one vocabulary"):
+        with pytest.raises(UniversalityError, match=r"its rows are segments, .* of which the next is no token"):
             Similarity.attribution(a, b)
+
+
+def test_logit_weights_compare_over_the_strings_that_both_tokenizers_share(
+    finished: RunFolder, tokenizer: Path
+) -> None:
+    """The number and the coverage against a count by hand from the tokenizers' own texts."""
+    texts = [load_tokenizer(source).token_texts for source in ("starter", tokenizer)]
+    counts = [
+        np.bincount(blocks.tokens[blocks.valid], minlength=len(texts[side]))
+        for side, blocks in enumerate(TokenBlocks.load(finished.own_blocks(name)).select("train") for name in "AB")
+    ]
+    least = study(tokenizer).features.min_token_count
+    frequent = [{text for text, n in zip(*side, strict=True) if n >= least} for side in zip(texts, counts, strict=True)]
+    shared = frequent[0] & frequent[1]
+    found = Match.load(finished.logit_match("A-B.w32")).provenance["shared_strings"]
+    assert found["counted"] == len(shared) > 100
+    for side, name in enumerate("ab"):
+        covered = sum(n for text, n in zip(texts[side], counts[side], strict=True) if text in shared)
+        assert found["share_of_tokens"][name] == pytest.approx(covered / counts[side].sum())
+    report = finished.report.read_text(encoding="utf-8")
+    assert f"{len(shared)} token strings" in report
+    arrays = np.load(finished.similarity("A-B.w32"))
+    assert np.isfinite(arrays["logit"]).all()
 
 
 @pytest.mark.parametrize(("name", "source"), [("A", "starter/seed0"), ("B", None)])
@@ -117,7 +139,6 @@ def test_the_run_reaches_its_report_with_partners_and_their_text(finished: RunFo
     for name in ("A-B.w32", "A-B.neurons"):  # hardly trained, and yet above the same text paired with other text
         found = Calibration.load(finished.calibration(name))
         assert np.nanmedian(found.held_out) > found.summary().null.median
-    assert not finished.logit_match("A-B.w32").exists()
     strings = set(json.loads(finished.segments.read_text()))
     table = (finished.root / "matches" / "A-B.w32.activation.csv").read_text(encoding="utf-8")
     assert any(word in table for word in strings if len(word) > 4)

@@ -188,8 +188,13 @@ def test_an_sae_of_another_layer_is_refused_with_the_model_s_own_hook(
         ({"early": EARLY}, "^configuration: hook names none of late: one for every model, or a single one for all$"),
         ({**HOOKS, "later": LATE}, "hook names later, the models are early, late"),
         (
+            {"early": "blocks.0.mlp.hook_post", "late": "blocks.1.mlp.hook_post"},
+            r"share a basis in the residual stream only, found blocks\.0\.mlp\.hook_post; set .*one_basis out",
+        ),
+        (
             {**HOOKS, "late": "blocks.1.mlp.hook_post"},
-            r"share a basis in the residual stream only, found blocks\.1\.mlp\.hook_post; set .*one_basis out",
+            rf"hook: expected the same part of a block for every model, found {EARLY} reads the residual stream; "
+            r"blocks\.1\.mlp\.hook_post reads the MLP's neurons; features of different parts are compared in Python",
         ),
         ({"early": 3, "late": LATE}, r"hook\.early: expected text; found 3$"),
         (3, r"hook: expected text or a section; found 3$"),

@@ -12,7 +12,7 @@ import pytest
 from universality.errors import UniversalityError
 from universality.report import Example, FileLink, Report, figures, render, write_report
 from universality.report.html import _stretches
-from universality.report.visible_tokens import visible
+from universality.visible_tokens import visible
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 

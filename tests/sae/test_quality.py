@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from universality.errors import ModelError
-from universality.sae import Quality, loss_recovered
+from universality.errors import MismatchError, ModelError
+from universality.sae import SAE, Quality, loss_recovered
 
 if TYPE_CHECKING:
     from tests.sae.conftest import RandomSAE
@@ -82,3 +82,27 @@ def test_an_ablation_that_does_no_harm_recovers_nothing_known(random_sae: Random
     found = loss_recovered(random_sae(), lambda replace: 1.0, torch.zeros(24))
     assert math.isnan(found.over_zero)
     assert found.as_dict()["recovered_over_zero"] is None
+
+
+def test_a_transcoder_is_measured_against_what_it_writes() -> None:
+    weights = (torch.eye(2), torch.zeros(2), torch.tensor([[2.0, 0, 1], [0, 1, 1]]), torch.zeros(3))
+    transcoder = SAE(*weights, architecture="relu", apply_b_dec_to_input=False, transcoder=True)
+    x = torch.tensor([[1.0, 0], [0, 1], [1, 1]])
+    y = x @ transcoder.W_dec
+    quality, off = Quality(transcoder), Quality(transcoder)
+    quality.update(x, target=y)
+    off.update(x, target=y + torch.tensor([0, 0, 0.5]))
+    assert quality.compute().explained_variance == 1
+    torch.testing.assert_close(quality.mean, y.mean(dim=0))
+    assert off.compute().mse == pytest.approx(0.25 / 3)
+    with pytest.raises(MismatchError, match=r"needs the activations at the hook where it writes, update"):
+        quality.update(x)
+    with pytest.raises(MismatchError, match=r"expected target \[3, 3\], found shape \[3, 2\]"):
+        quality.update(x, target=x)
+
+
+def test_an_sae_has_no_target_besides_its_input(random_sae: RandomSAE) -> None:
+    with pytest.raises(MismatchError, match="reconstructs the activations that it reads: give no target"):
+        Quality(random_sae()).update(activations(), target=activations())
+    with pytest.raises(MismatchError, match="loss_through is for transcoders; an SAE writes where it reads"):
+        loss_recovered(random_sae(), lambda _: 0.0, torch.zeros(24), lambda _: 0.0)

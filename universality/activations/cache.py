@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from universality.activations.cache_header import STORED, CacheHeader, read_header
+from universality.activations.site import Site
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import FormatError, MismatchError
 from universality.files import as_path, sha256
@@ -116,7 +117,9 @@ class CachedSite:
         mask = vocabulary_mask(train, whole.d_vocab, min_count)
         return Unembedding(whole.W_U, whole.gain, mask, whole.center_d_model)
 
-    def spliced_loss(self, blocks: TokenBlocks, replace: Callable[[Tensor], Tensor]) -> float:
+    def spliced_loss(
+        self, blocks: TokenBlocks, replace: Callable[[Tensor], Tensor], reads: Site | None = None
+    ) -> float:
         """Return NaN: the loss needs the model itself."""
         return math.nan
 

@@ -134,6 +134,8 @@ class JointSite:
         """
         raise ModelError(f"{self.name} are several models, which share no unembedding; ask one of {list(self.sites)}")
 
-    def spliced_loss(self, blocks: TokenBlocks, replace: Callable[[Tensor], Tensor]) -> float:
+    def spliced_loss(
+        self, blocks: TokenBlocks, replace: Callable[[Tensor], Tensor], reads: Site | None = None
+    ) -> float:
         """Return NaN: several models have no common loss."""
         return math.nan

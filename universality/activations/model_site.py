@@ -153,9 +153,24 @@ class ModelSite:
         """Return the unembedding, with the vocabulary that counts in ``train``."""
         return read_unembedding(self.model, train, min_count)
 
-    def spliced_loss(self, blocks: TokenBlocks, replace: Callable[[Tensor], Tensor]) -> float:
-        """Compute the model's loss in nats with activations at the hook replaced."""
-        return spliced_loss(self.model, blocks, self.hook, replace)
+    def spliced_loss(
+        self, blocks: TokenBlocks, replace: Callable[[Tensor], Tensor], reads: Site | None = None
+    ) -> float:
+        """Compute the model's loss in nats with activations at the hook replaced.
+
+        Parameters
+        ----------
+        replace
+            Function of the activations [n_tokens, d_in] at ``reads``, or at this hook by default.
+        reads
+            The same model at a hook that the forward pass reaches before this one.
+
+        Raises
+        ------
+        ModelError
+            If the forward pass does not reach ``reads`` before this hook.
+        """
+        return spliced_loss(self.model, blocks, self.hook, replace, None if reads is None else reads.hook)
 
 
 def resolve_hook(model: LanguageModel, hook: str) -> str:
@@ -217,23 +232,42 @@ def check_models(models: Mapping[str, LanguageModel], blocks: TokenBlocks) -> No
             )
 
 
-def spliced_loss(model: LanguageModel, blocks: TokenBlocks, hook: str, replace: Any) -> float:
+def spliced_loss(
+    model: LanguageModel, blocks: TokenBlocks, hook: str, replace: Any, read_hook: str | None = None
+) -> float:
     """Compute the model's loss in nats with its activations at ``hook`` replaced on text tokens only.
 
     Parameters
     ----------
     replace
-        Function from activations [n_tokens, d_in] to their replacement.
+        Function from activations [n_tokens, d_in] at ``read_hook`` to the replacement of those at ``hook``.
+    read_hook
+        By default ``hook``.
+
+    Raises
+    ------
+    ModelError
+        If the forward pass reaches ``hook`` before ``read_hook``.
     """
     # The hook sees no batch index, so it steps through the batches alongside mean_loss.
     remaining = iter(loss_batches(model.bridge, blocks))
+    read: list[Tensor] = []
+
+    def keep(activation: Tensor, hook: Any) -> None:
+        read.append(activation.clone())  # later modules may write into it
 
     def splice(activation: Tensor, hook: Any, replace: Any) -> Tensor:
         _, text = to_device(blocks.take(next(remaining)), activation.device)
         text = text[:, : activation.shape[1]]  # mean_loss cuts padding off
+        if read_hook is not None and not read:
+            raise ModelError(
+                f"model {model.name!r} has not computed {read_hook} yet where it computes {hook.name}: a transcoder "
+                "reads a hook that comes before the one where it writes"
+            )
         spliced = activation.clone()
-        shown = activation[text]
-        spliced[text] = replace(shown.flatten(1)).reshape(shown.shape).to(activation.dtype)
+        given, shown = read.pop() if read_hook is not None else activation, activation[text]
+        spliced[text] = replace(given[text].flatten(1)).reshape(shown.shape).to(activation.dtype)
         return spliced
 
-    return mean_loss(model.bridge, blocks, [(hook, partial(splice, replace=replace))])
+    reading = [] if read_hook is None else [(read_hook, keep)]
+    return mean_loss(model.bridge, blocks, [*reading, (hook, partial(splice, replace=replace))])

@@ -73,8 +73,18 @@ class Site(Protocol):
     def unembedding(self, train: TokenBlocks, min_count: int) -> Unembedding:
         """Return the unembedding; see `universality.models.directions.read_unembedding`."""
 
-    def spliced_loss(self, blocks: TokenBlocks, replace: Callable[[Tensor], Tensor]) -> float:
-        """Compute the model's loss in nats with these activations replaced; NaN without a loaded model."""
+    def spliced_loss(
+        self, blocks: TokenBlocks, replace: Callable[[Tensor], Tensor], reads: "Site | None" = None
+    ) -> float:
+        """Compute the model's loss in nats with these activations replaced; NaN without a loaded model.
+
+        Parameters
+        ----------
+        replace
+            Function of the activations at ``reads``, in the same forward pass, or of these by default.
+        reads
+            The same model at an earlier hook.
+        """
 
 
 @runtime_checkable

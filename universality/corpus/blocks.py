@@ -253,10 +253,13 @@ def cut_blocks(
 
 def _pieces(
     token_ids: Sequence[Sequence[int] | NDArray[np.integer]], special: set[int]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.signedinteger], NDArray[np.int64], NDArray[np.int64]]:
     """Return the concatenated text tokens, and length and document of each run between special tokens."""
     sizes = np.array([len(ids) for ids in token_ids], np.int64)
-    stream = np.concatenate([np.zeros(0, np.int64), *(np.asarray(ids, np.int64) for ids in token_ids if len(ids))])
+    dtype: type[np.signedinteger] = np.int64
+    if all(isinstance(ids, np.ndarray) and ids.dtype == np.int32 for ids in token_ids):
+        dtype = np.int32  # as tokenizers here give them: half the memory of a long text
+    stream = np.concatenate([np.zeros(0, dtype), *(np.asarray(ids, dtype) for ids in token_ids if len(ids))])
     left_out = np.flatnonzero(np.isin(stream, sorted(special)))
     ends = np.cumsum(sizes)
     # A run starts where a document starts and after every special token.
@@ -265,4 +268,5 @@ def _pieces(
     document = np.searchsorted(ends, starts, side="right")
     stops = np.append(left_out, len(stream))[np.searchsorted(left_out, starts)]
     lengths = np.minimum(stops, ends[document]) - starts  # 0 where one special token follows another
-    return np.delete(stream, left_out), lengths[lengths > 0], document[lengths > 0]
+    text = np.delete(stream, left_out) if len(left_out) else stream
+    return text, lengths[lengths > 0], document[lengths > 0]

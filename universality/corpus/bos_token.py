@@ -4,15 +4,18 @@ Tokenizer files of the hub declare BOS in different places, and some of them wro
 the most to the least reliable one and takes the first token that the vocabulary holds.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from tokenizers import Tokenizer as _HFTokenizer
+from typing import TYPE_CHECKING, Any
 
 from universality.errors import CorpusError
 from universality.files import write_json
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as _HFTokenizer
 
 # Usual names of the opening token in Hugging Face tokenizers, in order of preference.
 _USUAL = ("<|bos|>", "<|begin_of_text|>", "<bos>", "<s>", "[CLS]", "<|endoftext|>")

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from universality.corpus.blocks import TokenBlocks, cut_blocks
 from universality.corpus.common_text import CommonText, common_blocks
 from universality.corpus.documents import DocumentTable
-from universality.corpus.passages import Passage, read_source
+from universality.corpus.layout import DEFAULT_LAYOUT, TextLayout
+from universality.corpus.passage import Passage
+from universality.corpus.passages import read_source
 from universality.corpus.splits import TRAIN, split_documents
 from universality.corpus.tokenizer import Tokenizer, load_tokenizer, train_bpe
 from universality.errors import CorpusError
@@ -54,6 +56,8 @@ def build_corpus(
     held_out: float = 0.2,
     split_seed: int = 0,
     max_documents: int | None = None,
+    max_tokens: int | None = None,
+    layout: TextLayout = DEFAULT_LAYOUT,
 ) -> Corpus:
     """Read text, split its documents, tokenise it and cut it into blocks.
 
@@ -70,6 +74,11 @@ def build_corpus(
         See `universality.corpus.splits.split_documents`.
     max_documents
         Read only the first ``max_documents`` documents, a fair sample if the corpus is shuffled.
+    max_tokens
+        Stop when the documents hold this many tokens; the last one is kept whole. A tokenizer that is yet to be trained
+        counts four UTF-8 bytes as one token.
+    layout
+        Names of columns, and where a text file is cut.
 
     Examples
     --------
@@ -79,16 +88,17 @@ def build_corpus(
     >>> sorted(set(corpus.blocks.documents.split))
     ['choose', 'report', 'train']
     """
-    reading = read_source(source, max_documents)
+    given = None if str(tokenizer) == "train" else tokenizer
+    if isinstance(given, str | Path):
+        given = load_tokenizer(given)
+    counting = [given] if given else []
+    reading = read_source(source, max_documents, layout, max_tokens=max_tokens, tokenizers=counting)
     passages = reading.passages
     documents, flagged = _table(passages, held_out, split_seed)
-    if isinstance(tokenizer, Tokenizer):
-        reader = tokenizer
-    elif str(tokenizer) == "train":  # on training documents alone, so that held-out text shapes no vocabulary
-        reader = train_bpe((p.text for p, s in zip(passages, documents.split, strict=True) if s == TRAIN), d_vocab)
-    else:
-        reader = load_tokenizer(tokenizer)
-    token_ids = reader.encode([passage.text for passage in passages])
+    # A vocabulary is trained on training documents alone, so that held-out text does not shape it.
+    training = (p.text for p, split in zip(passages, documents.split, strict=True) if split == TRAIN)
+    reader = given or train_bpe(training, d_vocab)
+    token_ids = reader.encode_arrays([passage.text for passage in passages])
     blocks = cut_blocks(
         token_ids,
         documents,
@@ -112,13 +122,18 @@ def build_common(
     held_out: float = 0.2,
     split_seed: int = 0,
     max_documents: int | None = None,
+    max_tokens: int | None = None,
+    layout: TextLayout = DEFAULT_LAYOUT,
 ) -> CommonText:
     """Read and split text for models with different tokenizers; see `universality.corpus.common_text`.
 
     Parameters
     ----------
     tokenizers
-        Model → its tokenizer. For the other parameters see `build_corpus`.
+        Model → its tokenizer.
+    max_tokens
+        Stop when one model reads this many tokens; the last document is kept whole. For the other parameters see
+        `build_corpus`.
 
     Raises
     ------
@@ -130,7 +145,8 @@ def build_common(
             f"{', '.join(tokenizers)} have one tokenizer: name it as corpus.tokenizer and leave models.tokenizers out, "
             "so that they are compared token by token"
         )
-    reading = read_source(source, max_documents)
+    counting = list(tokenizers.values())
+    reading = read_source(source, max_documents, layout, max_tokens=max_tokens, tokenizers=counting)
     documents, flagged = _table(reading.passages, held_out, split_seed)
     texts = [passage.text for passage in reading.passages]
     common = common_blocks(texts, documents, tokenizers, n_ctx=n_ctx, flagged_kinds=flagged)

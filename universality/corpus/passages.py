@@ -1,39 +1,25 @@
-"""Passages of text from the shipped starter corpus, from text files or from files of records.
-
-A *passage* is one piece of text with labels; later stages call it a *document*. Its ``kind`` is a text category that
-holds for the whole passage, its ``group`` the work that it was cut from.
-"""
+"""Passages of text from the shipped starter corpus, from text files or from files of records."""
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from universality.corpus.documents import MAX_KINDS, name_fault
+from universality.corpus.cutting import cut_passages, decide_cutting
 from universality.corpus.folders import PassedOver, files_below, shown
-from universality.corpus.records import Record, absent, format_ending, format_of, has_text, read_records, read_text
+from universality.corpus.hub_texts import TextBudget, fetch_texts, hub_text
+from universality.corpus.layout import DEFAULT_LAYOUT, TextLayout
+from universality.corpus.passage import Located, Passage, checked_passages, passage_of_record
+from universality.corpus.records import format_ending, format_of, has_text, read_pieces, read_records, read_text
+from universality.corpus.token_budget import within_budget
+from universality.corpus.tokenizer import Tokenizer
 from universality.errors import CorpusError
 from universality.files import as_path
 
 STARTER = Path(__file__).parent / "starter" / "starter.jsonl.xz"
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Passage:
-    """One document: its text, and the labels by which statistics stratify and resample."""
-
-    id: str
-    """Unique name, which determines the split."""
-    kind: str
-    """Text category."""
-    group: str
-    """Work that the passage was cut from."""
-    text: str
-    """Full text."""
 
 
 @dataclass(frozen=True)
@@ -47,31 +33,63 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class _Located:
-    """A passage, its file and line, and whether it has an id of its own."""
+class _File:
+    """A file to read: the source that holds it, and the name and kind that its passages get."""
 
-    passage: Passage
-    where: str
-    named: bool = False
+    source: str
+    path: Path
+    name: str
+    kind: str = "text"
+    alone: bool = False
+    """Whether this is the only source, in which marks between documents are looked for."""
+
+
+@dataclass
+class _CutFile:
+    """A text file that is cut, and the number of works read from it so far."""
+
+    name: str
+    mark: str
+    asked_for: bool
+    """Whether the caller named the mark."""
+    works: int = 0
+    whole: bool = False
+    """Whether the file was read to its end."""
+
+    @property
+    def lacks_mark(self) -> bool:
+        """Whether the file is a single work although the caller named a mark between works."""
+        return self.asked_for and self.whole and self.works < 2
+
+    def note(self) -> str:
+        """Return one sentence on where the file was cut."""
+        if self.lacks_mark:
+            return f"{self.name}: {self.mark or 'no heading'} is not between any two works, so the file is one work"
+        if self.mark:
+            return f"{self.name}: cut at {self.mark} into {self.works:,} works"
+        return f"{self.name}: cut into passages of one work, which are split one by one"
 
 
 @dataclass
 class _Notes:
-    """Record of what is skipped while a source is read."""
+    """Record of what is skipped, and where texts are cut, while a source is read."""
 
     folders: list[tuple[Path, PassedOver]] = field(default_factory=list)
     plain: list[str] = field(default_factory=list)
     files: set[Path] = field(default_factory=set)
     without_text: Counter[str] = field(default_factory=Counter)
+    cut: list[_CutFile] = field(default_factory=list)
 
     def all(self) -> tuple[str, ...]:
         below = (note for folder, passed_over in self.folders for note in passed_over.notes(folder))
         plain = (f"{name}: no records with a 'text' in it, so it is read as plain text" for name in self.plain)
         empty = (f"{source}: passages without text are left out: {n:,}" for source, n in self.without_text.items())
-        return (*below, *plain, *empty)
+        return (*below, *plain, *empty, *(file.note() for file in self.cut))
 
 
-def read_passages(source: str | Path | Iterable[str | Path], max_documents: int | None = None) -> list[Passage]:
+def read_passages(
+    source: str | Path | Iterable[str | Path], max_documents: int | None = None, layout: TextLayout = DEFAULT_LAYOUT
+) -> list[Passage]:
     """Read all passages of a source in a fixed order.
 
     Parameters
@@ -79,100 +97,74 @@ def read_passages(source: str | Path | Iterable[str | Path], max_documents: int 
     source
         ``"starter"`` for the corpus that ships with the package; a file of records with a ``text`` and optionally
         ``id``, ``kind`` and ``group``: JSON lines (``.jsonl``, ``.ndjson``), a JSON array (``.json``), ``.csv``,
-        ``.tsv`` or ``.parquet``, all but the last also compressed (``.gz``, ``.xz``, ``.bz2``); a text file (one
-        passage of kind ``text``); a folder (each text below it is a passage whose kind is the name of the first
-        subfolder on its path); or a sequence of these.
+        ``.tsv`` or ``.parquet``, all but the last also compressed (``.gz``, ``.xz``, ``.bz2``); a text file (cut into
+        passages if it is long and the only source, otherwise one passage of kind ``text``); a folder (each text below
+        it is a passage whose kind is the name of the first subfolder on its path); a data set of the hub
+        (`universality.corpus.hub_texts`), read up to the budget; or a sequence of these.
     max_documents
         Stop reading after this number of passages.
+    layout
+        Names of columns, and where a text file is cut.
 
     Raises
     ------
     CorpusError
         If a file is missing, empty or not UTF-8, a record lacks ``text`` or has a name that no feature store can
-        hold, or two passages have the same id.
+        hold, two passages have the same id, or no text file has the mark at which it is to be cut.
     """
-    return read_source(source, max_documents).passages
+    return read_source(source, max_documents, layout).passages
 
 
-def read_source(source: str | Path | Iterable[str | Path], max_documents: int | None = None) -> Reading:
-    """Read passages as `read_passages` does, with notes on what was skipped; the notes are also logged."""
+def read_source(
+    source: str | Path | Iterable[str | Path],
+    max_documents: int | None = None,
+    layout: TextLayout = DEFAULT_LAYOUT,
+    *,
+    max_tokens: int | None = None,
+    tokenizers: Sequence[Tokenizer] = (),
+) -> Reading:
+    """Read passages as `read_passages` does, with notes on what was skipped; the notes are also logged.
+
+    Parameters
+    ----------
+    max_tokens, tokenizers
+        Budget of tokens, and who counts them; see `universality.corpus.token_budget.within_budget`.
+    """
     if max_documents is not None and max_documents < 1:
         raise CorpusError(f"max_documents: expected at least 1, found {max_documents}")
     notes = _Notes()
     parts = [source] if isinstance(source, str | Path) else list(source)
-    passages: list[Passage] = []
-    seen: dict[str, tuple[str, str]] = {}
-    kinds: set[str] = set()
-    every = ((str(part), located) for part in parts for located in _with_text(str(part), _read(part, notes), notes))
-    for part, located in islice(every, max_documents):  # lazy: nothing after the last passage is opened
-        _check_names(located, kinds)
-        if located.passage.id in seen:
-            raise _duplicate(located, part, *seen[located.passage.id])
-        seen[located.passage.id] = part, located.where
-        passages.append(located.passage)
+    budget = TextBudget(max_documents, max_tokens, tokenizers)
+    every = (located for part in parts for located in _read(str(part), len(parts) == 1, layout, budget, notes))
+    # Lazy: nothing after the last passage is opened.
+    passages = list(
+        within_budget(islice(checked_passages(every, notes.without_text), max_documents), max_tokens, tokenizers)
+    )
     if not passages:
         raise CorpusError(f"{source}: expected text, found none; give a text file, a folder of them or JSON lines")
+    if notes.cut and all(file.lacks_mark for file in notes.cut):
+        raise CorpusError(f"{notes.cut[0].note()}; give the right mark, or cut: passages for a file that is one work")
     for note in notes.all():
         _log.warning(note)
     return Reading(passages, notes.all())
 
 
-def _with_text(source: str, every: Iterator[_Located], notes: _Notes) -> Iterator[_Located]:
-    for located in every:
-        if located.passage.text:
-            yield located
-        else:
-            notes.without_text[shown(source)] += 1
-
-
-def _check_names(located: _Located, kinds: set[str]) -> None:
-    """Refuse names that a feature store could not hold, hours before one is written."""
-    for name in ("id", "kind", "group"):
-        value = getattr(located.passage, name)
-        fault = name_fault(value)
-        if fault:
-            raise CorpusError(f"{located.where}: {name} {value[:40]!r}{'…' if len(value) > 40 else ''} {fault}")
-    kinds.add(located.passage.kind)
-    if len(kinds) > MAX_KINDS:
-        raise CorpusError(
-            f"{located.where}: more than {MAX_KINDS:,} kinds, which is all that a feature store can number; is kind a "
-            "label that many passages share?"
-        )
-    try:
-        located.passage.text.encode()
-    except UnicodeEncodeError as error:
-        raise CorpusError(
-            f"{located.where}: text holds half a character, U+{ord(error.object[error.start]):04X}, at character "
-            f"{error.start}: a lone surrogate, left by truncated or wrongly converted UTF-16; repair or remove it"
-        ) from None
-
-
-def _duplicate(located: _Located, source: str, other_source: str, other: str) -> CorpusError:
-    where, name = f"{located.where} and {other}", located.passage.id
-    if located.named:
-        return CorpusError(
-            f"{where}: two passages have the id {name!r}; ids must differ, the splits depend on them. Change one"
-        )
-    return CorpusError(
-        f"{shown(source)} and {shown(other_source)}: both hold a passage with the id {name!r}; ids must "
-        "differ, the splits depend on them. Rename one, or give the folder above both as one source: "
-        "ids are then the paths below it"
-    )
-
-
-def _read(source: str | Path, notes: _Notes) -> Iterator[_Located]:
+def _read(source: str, alone: bool, layout: TextLayout, budget: TextBudget, notes: _Notes) -> Iterator[Located]:
     """Yield all passages of one source."""
-    path = STARTER if str(source) == "starter" else as_path(source)
+    if text := hub_text(source):  # the file that is read has the names of fields, whatever the columns were
+        yield from _read_file(_File(source, fetch_texts(text, layout.columns, budget), source), DEFAULT_LAYOUT, notes)
+        return
+    path = STARTER if source == "starter" else as_path(source)
     _check_path(path)
     if path.is_dir():
-        yield from _read_folder(path, notes)
+        yield from _read_folder(source, path, layout, notes)
     elif not path.exists():
         raise CorpusError(f"{shown(path)}: no such file or folder; expected text, JSON lines or 'starter'")
     elif not path.is_file():
         raise CorpusError(f"{shown(path)}: neither a file nor a folder; save its contents as a file first")
     else:
         _check_once(path, notes)
-        yield from _read_file(path, path.name, "text")
+        yield from _read_file(_File(source, path, path.name, alone=alone), layout, notes)
 
 
 def _check_once(file: Path, notes: _Notes) -> None:
@@ -182,20 +174,20 @@ def _check_once(file: Path, notes: _Notes) -> None:
     notes.files.add(file.resolve())
 
 
-def _read_folder(folder: Path, notes: _Notes) -> Iterator[_Located]:
+def _read_folder(source: str, folder: Path, layout: TextLayout, notes: _Notes) -> Iterator[Located]:
     passed_over = PassedOver()
     notes.folders.append((folder, passed_over))
     for file in files_below(folder, passed_over):
         _check_path(file)
         _check_once(file, notes)
         inner = file.relative_to(folder)
-        kind = inner.parts[0] if len(inner.parts) > 1 else "text"
+        read = _File(source, file, inner.as_posix(), inner.parts[0] if len(inner.parts) > 1 else "text")
         # Data files without a text field, such as package.json in a folder of code, are read as plain text.
-        if format_ending(file) in (".json", ".csv", ".tsv") and not has_text(file):
+        if format_ending(file) in (".json", ".csv", ".tsv") and not has_text(file, layout.columns):
             notes.plain.append(shown(file))
-            yield _read_text(file, inner.as_posix(), kind)
+            yield from _read_text(read, layout, notes)
         else:
-            yield from _read_file(file, inner.as_posix(), kind)
+            yield from _read_file(read, layout, notes)
 
 
 def _check_path(path: Path) -> None:
@@ -205,39 +197,35 @@ def _check_path(path: Path) -> None:
         raise CorpusError(f"{shown(path)}: the name of this file or folder is not UTF-8; rename it") from None
 
 
-def _read_file(path: Path, name: str, kind: str) -> Iterator[_Located]:
-    if format_of(path) is None:
-        yield _read_text(path, name, kind)
-    else:
-        for record in read_records(path):
-            yield _passage(path, name, kind, record)
+def _read_file(file: _File, layout: TextLayout, notes: _Notes) -> Iterator[Located]:
+    if format_of(file.path) is None:
+        yield from _read_text(file, layout, notes)
+        return
+    for record in read_records(file.path, layout.columns):
+        yield passage_of_record(
+            record.values,
+            source=file.source,
+            where=f"{shown(file.path)}, {record.place}",
+            default_id=f"{file.name}:{record.number}",
+            default_kind=file.kind,
+        )
 
 
-def _read_text(path: Path, name: str, kind: str) -> _Located:
-    return _Located(Passage(id=name, kind=kind, group=name, text=read_text(path)), shown(path))
-
-
-def _passage(path: Path, name: str, kind: str, record: Record) -> _Located:
-    """Turn a record into a passage, whose id is its file and number unless it has an id of its own."""
-    where, values = f"{shown(path)}, {record.place}", record.values
-    labels = {label: _label(where, label, values.get(label)) for label in ("id", "kind", "group")}
-    id_ = labels["id"] or f"{name}:{record.number}"
-    passage = Passage(id_, labels["kind"] or kind, labels["group"] or id_, _text(where, values))
-    return _Located(passage, where, bool(labels["id"]))
-
-
-def _text(where: str, values: Mapping[str, Any]) -> str:
-    text = values.get("text", "")
-    if "text" not in values or not (isinstance(text, str) or absent(text)):
-        fields = ", ".join(map(repr, values))[:80]
-        given = f"{type(text).__name__} as text" if "text" in values else f"the fields {fields}"
-        raise CorpusError(f"{where}: expected an object with a string 'text', found {given}")
-    return text if isinstance(text, str) else ""
-
-
-def _label(where: str, name: str, value: Any) -> str | None:
-    if absent(value):
-        return None
-    if isinstance(value, dict | list | bytes):
-        raise CorpusError(f"{where}: {name}: expected text or a number, found {type(value).__name__}; write it as text")
-    return str(value)
+def _read_text(file: _File, layout: TextLayout, notes: _Notes) -> Iterator[Located]:
+    """Yield the passages of a text file: itself, or those that it is cut into."""
+    cutting = None
+    if layout.how != "auto" or file.alone:
+        markdown = format_ending(file.path) in (".md", ".markdown")
+        cutting = decide_cutting(layout, read_pieces(file.path), markdown)
+    if cutting is None:
+        passage = Passage(id=file.name, kind=file.kind, group=file.name, text=read_text(file.path))
+        yield Located(passage, file.source, shown(file.path))
+        return
+    cut = _CutFile(shown(file.path), cutting.mark, layout.how not in ("auto", "passages"))
+    notes.cut.append(cut)
+    for part in cut_passages(read_pieces(file.path), cutting):
+        cut.works = part.work
+        group = f"{file.name}:{part.work}" if cutting.mark else file.name
+        passage = Passage(f"{file.name}:{part.work}.{part.number}", file.kind, group, part.text)
+        yield Located(passage, file.source, f"{cut.name}, work {part.work}")
+    cut.whole = True

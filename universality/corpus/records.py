@@ -5,6 +5,7 @@ cell) is absent.
 """
 
 import bz2
+import codecs
 import csv
 import gzip
 import io
@@ -16,11 +17,14 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from universality.corpus.folders import shown
 from universality.errors import CorpusError
+from universality.extras import naming_extra
 
 _OPENERS: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 _FORMATS = {
@@ -48,7 +52,10 @@ _MAGIC = {  # first bytes of files that are neither text nor records, and what t
     b"\xfe\xff": "probably UTF-16; save it as UTF-8",
 }
 _READ_AS = {"json": "JSON lines", "csv": "CSV", "parquet": "Parquet"}
-_FIELDS = ("text", "id", "kind", "group")
+FIELDS = ("text", "id", "kind", "group")
+"""Fields of a record that are read."""
+_NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
+_CHUNK = 1 << 16  # bytes of a long text that are read at a time
 _ROWS = 1000  # Parquet records per batch
 _LONGEST_CELL = 1 << 30  # the csv module's own limit is 131,072 characters, less than a book
 
@@ -70,24 +77,71 @@ def format_of(path: Path) -> str | None:
     return _FORMATS.get(format_ending(path))
 
 
-def read_records(path: Path) -> Iterator[Record]:
+def read_records(path: Path, columns: Mapping[str, str] = _NO_COLUMNS) -> Iterator[Record]:
     """Yield the records of a file, lazily except for a JSON array.
+
+    Parameters
+    ----------
+    columns
+        Field (``text``, ``id``, ``kind``, ``group``) → name of its column, where that differs.
 
     Raises
     ------
     CorpusError
-        If the file is not of the format that its ending states; names the line or record.
+        If the file is not of the format that its ending states, or lacks a column; names the line or record.
     """
-    return {"json": _json, "csv": _csv, "parquet": _parquet}[format_of(path) or "json"](path)
+    for record in {"json": _json, "csv": _csv, "parquet": _parquet}[format_of(path) or "json"](path, columns):
+        values = fields_of(f"{shown(path)}, {record.place}", record.values, columns)
+        yield Record(record.place, record.number, values)
 
 
-def has_text(path: Path) -> bool:
+def has_text(path: Path, columns: Mapping[str, str] = _NO_COLUMNS) -> bool:
     """Return whether the first record of a file has a ``text``."""
     try:
-        first = next(read_records(path), None)
+        first = next(read_records(path, columns), None)
     except CorpusError:
         return False
     return first is not None and "text" in first.values
+
+
+def fields_of(where: str, values: Mapping[str, Any], columns: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the values of a record under the names of the fields that they hold.
+
+    Parameters
+    ----------
+    columns
+        Field (``text``, ``id``, ``kind``, ``group``) → name that the record has for it, where that differs.
+
+    Raises
+    ------
+    CorpusError
+        If the record lacks a column that ``columns`` names; lists those it has.
+    """
+    if not columns:
+        return values
+    for field, column in columns.items():
+        if column not in values:
+            raise CorpusError(f"{where}: {_lacking(field, column, list(values))}")
+    names = ((field, columns.get(field, field)) for field in FIELDS)
+    return {field: values[name] for field, name in names if name in values}
+
+
+def _names_of_fields(columns: Mapping[str, str]) -> set[str]:
+    return {columns.get(field, field) for field in FIELDS}
+
+
+def check_columns(columns: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return the columns (none by default); raise CorpusError if one is for a field that is not read."""
+    if unknown := sorted((columns or {}).keys() - set(FIELDS)):
+        raise CorpusError(
+            f"columns: expected {', '.join(FIELDS)} → the name of its column, found {', '.join(map(repr, unknown))}"
+        )
+    return columns or {}
+
+
+def _lacking(field: str, column: str, found: Sequence[str]) -> str:
+    listed = ", ".join(map(repr, found[:12])) + (f" and {len(found) - 12} more" if len(found) > 12 else "")
+    return f"no column {column!r} to read {field} from; found {listed or 'none'}; name the right one in columns"
 
 
 def read_text(path: Path) -> str:
@@ -96,37 +150,78 @@ def read_text(path: Path) -> str:
         return _decoded(shown(path), file.read())
 
 
+def read_pieces(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file with their ends, read as `read_text` does but in bounded memory.
+
+    A line of more than 65,536 bytes comes in several pieces.
+    """
+    rest = ""
+    for text in _chunks(path):
+        *lines, rest = (rest + text).split("\n")
+        for line in lines:
+            yield line + "\n"
+        if len(rest) > _CHUNK:
+            yield rest
+            rest = ""
+    if rest:
+        yield rest
+
+
+def _chunks(path: Path) -> Iterator[str]:
+    """Yield the text of a file in parts."""
+    decoder, n_read = codecs.getincrementaldecoder("utf-8-sig")(), 0
+    with _opened(path) as file:
+        start = chunk = file.read(_CHUNK)
+        while True:
+            try:
+                text = decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                # The decoder may have kept back the first bytes of a character.
+                offset = n_read - (len(error.object) - len(chunk)) + error.start
+                raise _not_utf8(shown(path), start, error.object[error.start], offset) from None
+            if not n_read:
+                _check_not_utf16(shown(path), start)
+            if text:
+                yield text
+            if not chunk:
+                return
+            n_read += len(chunk)
+            chunk = file.read(_CHUNK)
+
+
 def absent(value: Any) -> bool:
-    """Return whether a field has no value: null, NaN, or nothing but whitespace."""
+    """Return whether a field has no value: null, NaN, pandas.NA, or nothing but whitespace."""
     if isinstance(value, str):
         return not value.strip()
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):  # those of pandas
+        return True
+    return isinstance(value, Real) and math.isnan(value)
 
 
-def _json(path: Path) -> Iterator[Record]:
+def _json(path: Path, named: Mapping[str, str]) -> Iterator[Record]:
     with _opened(path) as file:
         # People call both JSON lines and arrays .json or .jsonl: the first line decides, not the ending alone.
         first = file.readline()
         start = first.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
         whole = start == b"[" or (format_ending(path) == ".json" and not _is_object(first))
         file.seek(0)
-        yield from _array(path, file.read()) if whole else _lines(path, file)
+        yield from _array(path, file.read(), named) if whole else _lines(path, file, named)
 
 
-def _lines(path: Path, file: IO[bytes]) -> Iterator[Record]:
+def _lines(path: Path, file: IO[bytes], named: Mapping[str, str]) -> Iterator[Record]:
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
         where = f"{shown(path)}, line {number}"
-        values = _parsed(where, _decoded(where, line))
+        values = _parsed(where, _decoded(where, line), named)
         if not isinstance(values, dict):
             raise CorpusError(f"{where}: expected an object with a string 'text', found {line[:60]!r}")
         yield Record(f"line {number}", number, values)
 
 
-def _array(path: Path, content: bytes) -> Iterator[Record]:
+def _array(path: Path, content: bytes, named: Mapping[str, str]) -> Iterator[Record]:
     """Yield the objects of an array, or a single object."""
-    values = _parsed(shown(path), _decoded(shown(path), content))
+    values = _parsed(shown(path), _decoded(shown(path), content), named)
     for number, record in enumerate(values if isinstance(values, list) else [values], start=1):
         if not isinstance(record, dict):
             raise CorpusError(
@@ -143,10 +238,12 @@ def _is_object(line: bytes) -> bool:
         return False
 
 
-def _parsed(where: str, text: str) -> Any:
+def _parsed(where: str, text: str, named: Mapping[str, str]) -> Any:
+    read = _names_of_fields(named)
+
     def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         """Build the object; raise if it repeats a field that is read, of which json would keep the last silently."""
-        names = [name for name, _ in pairs if name in _FIELDS]
+        names = [name for name, _ in pairs if name in read]
         if len(set(names)) < len(names):
             raise CorpusError(f"{where}: a field is given twice, found {', '.join(map(repr, names))}; leave one out")
         return dict(pairs)
@@ -165,13 +262,13 @@ def _parsed(where: str, text: str) -> Any:
         ) from None
 
 
-def _csv(path: Path) -> Iterator[Record]:
+def _csv(path: Path, named: Mapping[str, str]) -> Iterator[Record]:
     csv.field_size_limit(max(_LONGEST_CELL, csv.field_size_limit()))
     with _opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
         rows = csv.DictReader(text, delimiter="\t" if format_ending(path) == ".tsv" else ",", strict=True)
         try:
             columns = rows.fieldnames or []
-            _check_columns(path, columns)
+            _check_header(path, columns, named)
             for number, row in enumerate(rows, start=1):
                 if None in row:
                     raise CorpusError(
@@ -188,20 +285,17 @@ def _csv(path: Path) -> Iterator[Record]:
             ) from None
 
 
-def _parquet(path: Path) -> Iterator[Record]:
-    try:
+def _parquet(path: Path, named: Mapping[str, str]) -> Iterator[Record]:
+    with naming_extra(f"{shown(path)}: Parquet"):
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise CorpusError(
-            f"{shown(path)}: Parquet needs pyarrow; pip install 'universality[parquet]', or save it as JSON lines"
-        ) from None
     try:
         with ParquetFile(path) as file:
             names = file.schema_arrow.names
-            _check_columns(path, names)
+            _check_header(path, names, named)
             number = 0
-            for batch in file.iter_batches(_ROWS, columns=[name for name in _FIELDS if name in names]):
+            wanted = [name for name in names if name in _names_of_fields(named)]
+            for batch in file.iter_batches(_ROWS, columns=wanted):
                 for row in batch.to_pylist():
                     number += 1
                     yield Record(f"record {number}", number, row)
@@ -209,16 +303,21 @@ def _parquet(path: Path) -> Iterator[Record]:
         raise CorpusError(f"{shown(path)}: cannot be read as Parquet: {error}") from None
 
 
-def _check_columns(path: Path, names: Sequence[str]) -> None:
-    repeated = sorted({name for name in names if name in _FIELDS and names.count(name) > 1})
+def _check_header(path: Path, names: Sequence[str], named: Mapping[str, str]) -> None:
+    """Refuse a table whose columns are repeated, not separated by commas, or without the text."""
+    wanted = _names_of_fields(named)
+    repeated = sorted({name for name in names if name in wanted and names.count(name) > 1})
     if repeated:
         raise CorpusError(f"{shown(path)}: the column {repeated[0]!r} is there twice; leave one out")
-    if len(names) == 1 and "text" in re.split(r"[;|\t]", names[0]) and names[0] != "text":
+    text = named.get("text", "text")
+    if len(names) == 1 and text in re.split(r"[;|\t]", names[0]) and names[0] != text:
         raise CorpusError(f"{shown(path)}: expected commas between columns, found {names[0]!r}; save it with commas")
-    if "text" not in names:
+    fields_of(shown(path), dict.fromkeys(names), named)
+    if text not in names:
         raise CorpusError(
             f"{shown(path)}: expected a column 'text' (and optionally id, kind, group), found "
-            f"{', '.join(map(repr, names[:8])) or 'none'}; rename the one that holds the text"
+            f"{', '.join(map(repr, names[:8])) or 'none'}; rename the one that holds the text, or name it in "
+            "corpus.columns, as {text: NAME}"
         )
 
 
@@ -245,13 +344,22 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 def _decoded(where: str, content: bytes) -> str:
     """Decode UTF-8; refuse anything else, by its name where its first bytes are known."""
     try:
-        text = content.removeprefix(b"\xef\xbb\xbf").decode()
+        text = content.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
-        what = next((what for magic, what in _MAGIC.items() if content.startswith(magic)), None)
-        raise CorpusError(
-            f"{where}: expected UTF-8 text, found byte {error.object[error.start]:#04x} at offset {error.start}; "
-            + (f"it is {what}" if what else "convert the file, or leave it out")
-        ) from None
-    if 3 * content.count(b"\0") > len(content):  # UTF-16 of Latin letters is also valid UTF-8
-        raise CorpusError(f"{where}: expected UTF-8 text, found NUL at every other byte: probably UTF-16; convert it")
+        raise _not_utf8(where, content, error.object[error.start], error.start) from None
+    _check_not_utf16(where, content)
     return text
+
+
+def _not_utf8(where: str, start: bytes, byte: int, offset: int) -> CorpusError:
+    what = next((what for magic, what in _MAGIC.items() if start.startswith(magic)), None)
+    return CorpusError(
+        f"{where}: expected UTF-8 text, found byte {byte:#04x} at offset {offset}; "
+        + (f"it is {what}" if what else "convert the file, or leave it out")
+    )
+
+
+def _check_not_utf16(where: str, content: bytes) -> None:
+    """Refuse UTF-16 of Latin letters, which is also valid UTF-8."""
+    if 3 * content.count(b"\0") > len(content):
+        raise CorpusError(f"{where}: expected UTF-8 text, found NUL at every other byte: probably UTF-16; convert it")

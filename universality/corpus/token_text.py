@@ -5,12 +5,15 @@ A byte-level vocabulary writes bytes as printable characters, SentencePiece writ
 ``é`` is byte 0xE9 in the first and a letter in the others. The tokenizer's own decoder is therefore used.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from tokenizers import Tokenizer as _HFTokenizer
-from tokenizers import decoders
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as _HFTokenizer
 
 _BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
 _MARKS = "▁#Ġ"  # prefixes that vocabularies put before a piece of a word
@@ -82,8 +85,10 @@ def _with_decoder(backend: _HFTokenizer) -> _HFTokenizer:
     """Return the tokenizer; if it has no decoder, a copy with the decoder that undoes its model's marks."""
     if backend.decoder is not None:
         return backend
+    from tokenizers import decoders
+
     settings = json.loads(backend.to_str())
-    copied = _HFTokenizer.from_str(json.dumps(settings))
+    copied = type(backend).from_str(json.dumps(settings))
     if settings["model"]["type"] == "WordPiece":
         copied.decoder = decoders.WordPiece(settings["model"]["continuing_subword_prefix"], cleanup=False)
     elif '"Metaspace"' in json.dumps(settings["pre_tokenizer"]):

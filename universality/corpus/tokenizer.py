@@ -4,26 +4,31 @@ Only the ``tokenizers`` library is used. From a model's folder this package read
 not declare the token that opens a text, the small files beside it (`universality.corpus.bos_token`).
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer as _HFTokenizer
-from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from universality.corpus.bos_token import declarations, declare_bos, find_bos
 from universality.corpus.token_text import strings_of, texts_of
 from universality.errors import CorpusError
+from universality.extras import naming_extra
 from universality.files import as_path
 from universality.hub import fetch_tokenizer, repository
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as _HFTokenizer
+
 BOS = "<|bos|>"
+_BATCH = 256  # texts that are encoded at a time
 STARTER_TOKENIZER = Path(__file__).parent / "starter" / "tokenizer.json"
 
 
@@ -78,6 +83,13 @@ class Tokenizer:
         return tuple(sorted((special - self._unknown) | {self.bos_id}))
 
     @cached_property
+    def ids_without_text(self) -> tuple[int, ...]:
+        """Ids that stand for no text of their own, in increasing order: special, unknown and unused ones."""
+        unused = {i for i in range(self.d_vocab) if self.backend.id_to_token(i) is None}
+        special = {i for i, token in self.backend.get_added_tokens_decoder().items() if token.special}
+        return tuple(sorted(special | self._unknown | unused | {self.bos_id}))
+
+    @cached_property
     def _unknown(self) -> set[int]:
         model = self._settings["model"]
         # A vocabulary with all 256 bytes never meets unknown text, so its unknown token is special like any other.
@@ -100,6 +112,13 @@ class Tokenizer:
         """Return the token ids of each text, without special tokens."""
         return [encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
 
+    def encode_arrays(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Return the token ids of each text, as `encode` does, in 4 bytes a token: lists take some 36."""
+        arrays: list[NDArray[np.int32]] = []
+        for start in range(0, len(texts), _BATCH):  # an encoding also holds strings and offsets of its tokens
+            arrays += (np.array(ids, np.int32) for ids in self.encode(texts[start : start + _BATCH]))
+        return arrays
+
     def encode_with_spans(self, texts: Sequence[str]) -> list[Tokenized]:
         """Return the tokens of each text with their character spans, without special tokens."""
         tokenised = []
@@ -111,7 +130,7 @@ class Tokenizer:
     @cached_property
     def _untrimmed(self) -> _HFTokenizer:
         """Copy without the post-processor, which adds special tokens and may trim spaces from offsets."""
-        return _HFTokenizer.from_str(json.dumps({**self._settings, "post_processor": None}))
+        return type(self.backend).from_str(json.dumps({**self._settings, "post_processor": None}))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of a run of tokens; bytes that are not valid UTF-8 become U+FFFD."""
@@ -159,6 +178,10 @@ def train_bpe(texts: Iterable[str], d_vocab: int = 4096) -> Tokenizer:
     """
     if d_vocab < 257:
         raise CorpusError(f"d_vocab: expected at least 257 (256 bytes and {BOS}), found {d_vocab}")
+    with naming_extra("training a tokenizer"):
+        from tokenizers import Tokenizer as _HFTokenizer
+        from tokenizers import decoders, models, pre_tokenizers, trainers
+
     backend = _HFTokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -194,7 +217,7 @@ def wrap_tokenizer(tokenizer: Any) -> Tokenizer:
         raise CorpusError(
             f"{type(tokenizer).__name__}: names no bos_token, cls_token or eos_token to open a block with"
         )
-    copied = _HFTokenizer.from_str(backend.to_str())
+    copied = type(backend).from_str(backend.to_str())
     copied.no_truncation()
     copied.no_padding()
     return Tokenizer(copied, int(bos_id))
@@ -221,6 +244,9 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
 
 def read_backend(file: Path) -> _HFTokenizer:
     """Read a ``tokenizer.json`` with its library; raise CorpusError if that fails."""
+    with naming_extra("reading a tokenizer"):
+        from tokenizers import Tokenizer as _HFTokenizer
+
     try:
         return _HFTokenizer.from_file(str(file))
     except Exception as error:  # the library raises plain Exception

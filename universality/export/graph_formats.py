@@ -1,17 +1,20 @@
-"""Writing of one graph in every format."""
+"""Writing of one graph in one format or in all of them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from universality.export.cytoscape_json import cytoscape_text
-from universality.export.gexf import gexf_lines
-from universality.export.graphml import graphml_lines
-from universality.export.node_link_json import node_link_text
+from universality.errors import UniversalityError
+from universality.export.cytoscape_json import cytoscape_text, write_cytoscape
+from universality.export.gexf import gexf_lines, write_gexf
+from universality.export.graphml import graphml_lines, write_graphml
+from universality.export.node_link_json import node_link_text, write_node_link
 from universality.export.plain_graph import plain
 from universality.files import as_path, replacing_text
 
 if TYPE_CHECKING:
     import networkx as nx
+
+_WRITERS = {".graphml": write_graphml, ".gexf": write_gexf, ".cyjs": write_cytoscape, ".json": write_node_link}
 
 
 def write_graph(graph: "nx.Graph", stem: str | Path, node_link: str = ".json") -> list[Path]:
@@ -56,3 +59,24 @@ def write_graph(graph: "nx.Graph", stem: str | Path, node_link: str = ".json") -
             file.write(text())
         files.append(path)
     return files
+
+
+def write_graph_file(graph: "nx.Graph", path: str | Path) -> Path:
+    """Write a graph in the format that the file's ending names.
+
+    Parameters
+    ----------
+    graph
+        See ``write_graphml``.
+    path
+        Output file, ending in ``.graphml``, ``.gexf``, ``.cyjs`` (Cytoscape) or ``.json`` (node-link).
+
+    Raises
+    ------
+    UniversalityError
+        If the ending is another.
+    """
+    writer = _WRITERS.get(as_path(path).suffix)
+    if writer is None:
+        raise UniversalityError(f"{path}: expected a file that ends in one of {', '.join(_WRITERS)}")
+    return writer(graph, path)

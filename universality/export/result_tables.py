@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from universality.errors import MismatchError, UniversalityError
+from universality.errors import MismatchError
 from universality.export.csv_cells import guard, join_tokens, unguard
 from universality.export.token_escapes import escape, unescape
+from universality.extras import check_installed
 from universality.features.descriptions import Described, described
 from universality.features.examples import Decode
 from universality.files import as_path, replacing_text
@@ -178,15 +179,10 @@ def write_parquet(frame: "pd.DataFrame", path: str | Path) -> Path:
 
     Raises
     ------
-    UniversalityError
+    MissingExtraError
         If pyarrow is not installed.
     """
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        raise UniversalityError(
-            f"{path}: Parquet needs pyarrow, which is not installed; install it or write the table as CSV"
-        ) from None
+    check_installed(f"{path}: a Parquet table", ["pyarrow"])
     cells = frame.apply(lambda column: column if _is_bare(column) else column.map(_parquet_cell))
     with replacing_text(path) as file:
         cells.to_parquet(file.buffer, index=False, engine="pyarrow")

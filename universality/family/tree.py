@@ -18,6 +18,7 @@ from universality.family.edge_rule import EdgeRule
 from universality.family.edges import Edges, best_parents, edge_kinds
 from universality.family.family_file import load_families, save_families
 from universality.family.family_members import family_table
+from universality.family.family_picture import family_picture
 from universality.family.networkx_graph import build_graph, family_labels, node_columns
 from universality.family.orphans import Origins
 from universality.family.width_summary import summarize
@@ -135,6 +136,10 @@ class Families:
         """Summarise by width: splits, merges, novel features; see ``universality.family.width_summary``."""
         return summarize(self)
 
+    def __repr__(self) -> str:
+        widths = ", ".join(str(level.width) for level in self.levels)
+        return f"Families(widths {widths}; {len(self.edges)} edges)"
+
     def _repr_html_(self) -> str:
         numbers = self.summary()
         shown = ("eligible", "novel", "merged", "split", "childless")
@@ -142,7 +147,7 @@ class Families:
             f"{level['width']} wide": {name: level[name] for name in shown if level[name] is not None}
             for level in numbers.pop("levels")
         }
-        return card("Families", numbers | widths)
+        return card("Families", numbers | widths, family_picture(self.levels, self.edges))
 
     def save(self, path: str | Path) -> Path:
         """Write as JSON that ``networkx.node_link_graph`` reads too, atomically."""

@@ -2,8 +2,18 @@
 
 from universality.features.storage.moments import Moments
 from universality.features.storage.parts import concatenate, cut
+from universality.features.storage.selected import select_features
 from universality.features.storage.store import FeatureStore
 from universality.features.storage.token_table import Dictionary, TokenTable
 from universality.features.storage.writer import FeatureWriter
 
-__all__ = ["Dictionary", "FeatureStore", "FeatureWriter", "Moments", "TokenTable", "concatenate", "cut"]
+__all__ = [
+    "Dictionary",
+    "FeatureStore",
+    "FeatureWriter",
+    "Moments",
+    "TokenTable",
+    "concatenate",
+    "cut",
+    "select_features",
+]

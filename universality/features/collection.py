@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from torch import Tensor
+
+from universality.extras import naming_extra
+
+with naming_extra("the collection of features"):
+    import torch
+    from torch import Tensor
 
 from universality.activations import Site, rows_of
 from universality.corpus.blocks import TokenBlocks
@@ -38,6 +42,7 @@ def collect(
     common: TokenBlocks | None = None,
     pool: Pool = "max",
     basis: str | None = None,
+    site_out: Site | None = None,
 ) -> None:
     """Write which features fire on which tokens, for all SAEs of a model in one pass over the tokens.
 
@@ -63,30 +68,36 @@ def collect(
     common
         The same blocks in segments, where models of several tokenizers are compared
         (`universality.corpus.common_text`): a row of the store is then a segment, on which the features of its tokens
-        are pooled. Such a store takes no unembedding, since logit weights compare over one vocabulary.
+        are pooled. Logit weights of such stores compare over the strings that both vocabularies hold, so their
+        ``unembedding`` needs its ``vocabulary``.
     pool
         How features are pooled: see `universality.features.token_pooling`.
     basis
         A name for the basis that the site's activations are in: the same for stores of models, or of layers, whose
         decoder rows may be compared.
+    site_out
+        The same model at the hook where transcoders write. Their stores record both hooks, and hold decoder rows and
+        residual directions at this one.
 
     Raises
     ------
     MismatchError, FileExistsError
-        As `FeatureWriter` does.
+        As `FeatureWriter` does; MismatchError also if transcoders have no ``site_out`` or another width there, or one
+        is given beside SAEs.
     """
+    written = {path: _written(path, site, site_out, sae) for path, sae in stores.items()}
     rows = blocks if common is None else common
     if common is not None and (blocks.segment is None or len(blocks) != len(common)):
         raise MismatchError("common: expected the blocks of segments that these blocks of tokens were cut with")
     d_in = site.d_in
-    left_out = _left_out(site, unembedding)
     with ExitStack() as stack:
         writers = {
             path: stack.enter_context(
                 FeatureStore.create(
                     path,
                     d_in if sae is None else sae.d_sae,
-                    provenance=_provenance(site, sae, blocks, common, pool, basis) | left_out,
+                    provenance=_provenance(site, sae, blocks, common, pool, basis)
+                    | _at(written[path], site, unembedding),
                     documents=blocks.documents,
                     overwrite=overwrite,
                     resume=resume,
@@ -100,7 +111,7 @@ def collect(
             rows = blocks if common is None else common.take(np.arange(part.start, part.stop))
         _fill(site, [(writers[path], sae) for path, sae in stores.items()], blocks, rows, pool, batch_blocks)
         for path, sae in stores.items():
-            dictionary = _dictionary(site, sae)
+            dictionary = _dictionary(written[path], sae)
             writers[path].finish(dictionary, None if dictionary.residual is None else unembedding).close()
 
 
@@ -162,7 +173,26 @@ def _first_tokens(blocks: TokenBlocks) -> NDArray[np.int64]:
     return np.flatnonzero(new)
 
 
+def _written(path: str | Path, site: Site, site_out: Site | None, sae: SAE | None) -> Site:
+    """Return the site whose activations a store's decoder rows make up."""
+    if sae is None or not sae.transcoder:
+        if sae is not None and site_out is not None:
+            raise MismatchError(f"{path}: an SAE writes where it reads; give site_out for transcoders alone")
+        return site
+    if site_out is None:
+        raise MismatchError(
+            f"{path}: a transcoder reads at {site.hook} and writes elsewhere; give the model at that hook as site_out"
+        )
+    if (site_out.model_hash, site_out.d_in) != (site.model_hash, sae.d_out):
+        raise MismatchError(
+            f"{path}: the transcoder writes {sae.d_out} activations a token of model {site.name}, site_out has "
+            f"{site_out.d_in} at {site_out.hook} of {site_out.name}"
+        )
+    return site_out
+
+
 def _dictionary(site: Site, sae: SAE | None) -> Dictionary:
+    """Return the weights of a store whose features write at ``site``."""
     if sae is None:
         decoder = np.eye(site.d_in, dtype=np.float32)
         return Dictionary(decoder=decoder, residual=site.residual(decoder))
@@ -175,11 +205,12 @@ def _dictionary(site: Site, sae: SAE | None) -> Dictionary:
     )
 
 
-def _left_out(site: Site, unembedding: Unembedding | None) -> dict[str, Any]:
-    """Record of what this store's logit weights leave out; empty where it has none."""
-    if unembedding is None or site.residual(np.zeros((1, site.d_in), np.float32)) is None:
-        return {}
-    return {"logit_weights": {"left_out": list(LEFT_OUT)}}
+def _at(written: Site, site: Site, unembedding: Unembedding | None) -> dict[str, Any]:
+    """Record where a store's features write, if not at ``site``, and what its logit weights, if any, leave out."""
+    recorded: dict[str, Any] = {} if written is site else {"site_out": written.hook}
+    if unembedding is None or written.residual(np.zeros((1, written.d_in), np.float32)) is None:
+        return recorded
+    return recorded | {"logit_weights": {"left_out": list(LEFT_OUT)}}
 
 
 def _provenance(

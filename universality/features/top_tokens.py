@@ -9,16 +9,15 @@ list:
   on one token is described by that token alone; one that fires a little on everything keeps all of its tokens.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from universality.features.examples import Decode, decoded
+from universality.features.storage.selected import read_features
 from universality.features.storage.store import FeatureStore
 
-_SPAN_VALUES = 2_000_000  # activations read at once, 16 MB
-_SPAN_SHARE = 16  # reading one feature takes about as long as a span of this many times its values
 _SORTED = 16  # sorting n tokens costs about as much as a table of 16 n vocabulary entries
 TRIMMED = 0.01
 """Share of a feature's firings, the strongest, that count as the strongest firing below them."""
@@ -48,7 +47,7 @@ def top_tokens(store: FeatureStore, features: Iterable[int], k: int = 10) -> lis
     wanted = np.fromiter(features, dtype=np.int64)
     token = np.asarray(store.tokens.token)
     heaviest: dict[int, npt.NDArray[np.int64]] = {}
-    for feature, rows, values in _columns(store, np.unique(wanted)):
+    for feature, rows, values in read_features(store, np.unique(wanted)):
         heaviest[feature] = heaviest_tokens(token[rows], values, k)
     return [heaviest[int(feature)] for feature in wanted]
 
@@ -98,23 +97,3 @@ def token_strings(
     if decode is None:
         return [tuple(str(int(i)) for i in ids) for ids in tokens]
     return [tuple(decoded(ids, decode)) for ids in tokens]
-
-
-def _columns(
-    store: FeatureStore, features: npt.NDArray[np.int64]
-) -> Iterator[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
-    """Read rows and values of rising features, neighbours together: one read costs more than some unwanted values."""
-    before = np.concatenate([[0], np.cumsum(store.moments().count)])
-    at = 0
-    while at < len(features):
-        first = int(features[at])
-        fits = np.flatnonzero(before[features[at:] + 1] - before[first] <= _SPAN_VALUES)
-        n = max(1, len(fits))
-        last = int(features[at + n - 1])
-        if last - first + 1 > _SPAN_SHARE * n:
-            n, last = 1, first
-        block = store.columns(first, last + 1)
-        for feature in features[at : at + n].tolist():
-            span = slice(*block.indptr[feature - first : feature - first + 2])
-            yield feature, block.indices[span], block.data[span]
-        at += n

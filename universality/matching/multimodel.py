@@ -22,6 +22,7 @@ from universality.archive import read_archive, write_archive
 from universality.arrays import FloatArray, IntArray
 from universality.errors import UniversalityError
 from universality.matching.pairing import DEFAULT_BUDGET, Match, Method, match
+from universality.notebook_card import card
 from universality.similarity import Similarity
 
 if TYPE_CHECKING:
@@ -111,6 +112,12 @@ class Groups:
             if inside >= 0:
                 graph.add_edge(f"{self.names[i]}:{row}", f"{self.names[j]}:{col}", chosen=weight)
         return graph
+
+    def __repr__(self) -> str:
+        return f"Groups(of {', '.join(self.names)}; {len(self.members)} groups)"
+
+    def _repr_html_(self) -> str:
+        return card("Groups of matched features", self.summary())
 
     def summary(self) -> dict[str, Any]:
         """Summarise as numbers to print: groups by number of models (1: living features in no group), closed cycles."""

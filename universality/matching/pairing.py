@@ -18,9 +18,10 @@ from universality.archive import Arrays, read_archive, write_archive
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.errors import UniversalityError
 from universality.matching.assignment import CANDIDATES, Solver, assign
+from universality.matching.common_start import warn_of_common_start
 from universality.matching.medians import known_median
 from universality.matching.nearest_partners import Nearest, mutual_pairs, nearest, nearest_pairs
-from universality.notebook_card import card
+from universality.notebook_card import card, histogram
 from universality.similarity import Similarity
 
 if TYPE_CHECKING:
@@ -87,6 +88,10 @@ class Match:
     def shape(self) -> tuple[int, int]:
         """Numbers of rows and columns, dead features included."""
         return self.dead_rows.size, self.dead_cols.size
+
+    def by_quality(self) -> IntArray:
+        """Order the pairs by score, best first: int64 [n_pairs]."""
+        return np.argsort(-self.scores, kind="stable")
 
     @property
     def unmatched_rows(self) -> IntArray:
@@ -162,8 +167,16 @@ class Match:
             "same_store": self.same_store,
         }
 
+    def __repr__(self) -> str:
+        measure = self.provenance.get("measure", "dense")
+        return (
+            f"Match({self.method}, {measure}, {self.shape[0]} x {self.shape[1]} features, {self.rows.size} pairs, "
+            f"median score {known_median(self.scores):.3f})"
+        )
+
     def _repr_html_(self) -> str:
-        return card(f"{self.method} match", self.summary())
+        scores = histogram(self.scores, "score that chose the pair", low=0, high=1)
+        return card(f"{self.method} match", self.summary(), scores)
 
     def save(self, path: str | Path) -> Path:
         """Write everything to one .npz or .json file, atomically, and return the path."""
@@ -232,6 +245,12 @@ def match(
     -------
     Match
 
+    Warns
+    -----
+    CommonStartWarning
+        When the dictionaries of the two stores began from the same weights, as `index_agreement` finds. Their features
+        may then agree for this reason alone.
+
     Raises
     ------
     UniversalityError
@@ -261,6 +280,7 @@ def match(
         raise UniversalityError(f"unknown solver {solver!r}; choose one of {', '.join(get_args(Solver))}")
     if floor is not None and not np.isfinite(floor):
         raise UniversalityError(f"floor: expected a finite number or None, found {floor}")
+    warn_of_common_start(sim)
     if method == "hungarian":
         return _hungarian(sim, floor, _checked(forbidden, sim), start, solver, memory_budget)
     if forbidden is not None or start is not None:

@@ -20,12 +20,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor
-from transformer_lens.config import TransformerBridgeConfig
-from transformer_lens.model_bridge import TransformerBridge
+from universality.extras import naming_extra
+
+with naming_extra("a language model"):
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file, save
+    from torch import Tensor
+    from transformer_lens.config import TransformerBridgeConfig
+    from transformer_lens.model_bridge import TransformerBridge
 
 from universality.errors import ModelError
 from universality.files import as_path, write_bytes
@@ -99,7 +102,7 @@ def wrap_model(model: Any, tokenizer: Any, name: str) -> LanguageModel:
     """
     source = str(getattr(getattr(model, "config", None), "name_or_path", "") or name)
     try:
-        with _quiet_unless_watched(), redirect_stdout(io.StringIO()), TemporaryDirectory() as folder:
+        with quiet_unless_watched(), redirect_stdout(io.StringIO()), TemporaryDirectory() as folder:
             tokenizer.save_pretrained(folder)  # TransformerLens reloads it from its name_or_path
             bridge = TransformerBridge.boot_transformers(
                 source,
@@ -118,7 +121,12 @@ def wrap_model(model: Any, tokenizer: Any, name: str) -> LanguageModel:
 
 def weights(bridge: TransformerBridge) -> dict[str, Tensor]:
     """Return the parameters under the names of the wrapped model."""
-    return {name.replace(_WRAPPER, ""): value for name, value in bridge.original_model.named_parameters()}
+    return {unwrapped_name(name): value for name, value in bridge.original_model.named_parameters()}
+
+
+def unwrapped_name(name: str) -> str:
+    """Return a parameter's name in the wrapped model, without what a bridge inserts."""
+    return name.replace(_WRAPPER, "")
 
 
 def new_model(architecture: ModelArchitecture, *, d_vocab: int, n_ctx: int, init_seed: int, name: str) -> LanguageModel:
@@ -234,7 +242,7 @@ def _load_hugging_face(folder: Path, source: str | Path, name: str) -> LanguageM
     assert architecture is not None
     loader = CoveringLoader(get_hf_model_class_for_architecture(architecture), folder, architecture)
     try:
-        with _quiet_unless_watched():
+        with quiet_unless_watched():
             bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32, model_class=loader)
     except ModelError:
         raise
@@ -296,7 +304,7 @@ def _no_model(where: str | Path, architecture: str, verb: str, error: Exception)
 
 
 @contextmanager
-def _quiet_unless_watched() -> Iterator[None]:
+def quiet_unless_watched() -> Iterator[None]:
     """Hide transformers' progress bars of loading unless stderr is a terminal."""
     from transformers.utils import logging
 

@@ -21,14 +21,15 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from universality.arrays import BoolArray, FloatArray
+from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import FormatError, MismatchError
 from universality.files import as_path, replacing
+from universality.models.vocabulary import Vocabulary
 from universality.obstacles import check_openable
 
 FORMAT = "universality-unembedding"
-VERSION = "1"
+VERSION, VERSION_WITH_TEXT = "1", "2"  # files without the vocabulary's text stay readable by older programs
 LEFT_OUT = (
     "scale of the final norm (held fixed)",
     "scale of a norm between the site and the residual stream (held fixed; its gain is in the stored directions)",
@@ -59,6 +60,8 @@ class Unembedding:
         bool [d_vocab], True for vocabulary entries that count (neither padding nor rare).
     center_d_model
         Whether the mean of a direction over d_model is subtracted first (LayerNorm does, RMSNorm does not).
+    vocabulary
+        Text and frequency of each entry, by which models with different tokenizers are compared; None if unknown.
 
     Raises
     ------
@@ -72,6 +75,7 @@ class Unembedding:
     gain: NDArray[np.float32]
     mask: NDArray[np.bool_]
     center_d_model: bool
+    vocabulary: Vocabulary | None = None
 
     def __post_init__(self) -> None:
         W_U, gain = _finite("W_U", self.W_U), _finite("gain", self.gain)
@@ -85,6 +89,11 @@ class Unembedding:
             raise FormatError(f"unembedding: mask must be bool, found {mask.dtype}")
         if not mask.any():
             raise FormatError("unembedding: the mask leaves no vocabulary; at least one entry must be True")
+        if self.vocabulary is not None and len(self.vocabulary) != mask.size:
+            raise MismatchError(
+                f"unembedding: W_U has {mask.size} entries, the vocabulary has {len(self.vocabulary)}; they are of "
+                "different models"
+            )
         object.__setattr__(self, "W_U", W_U)
         object.__setattr__(self, "gain", gain)
         object.__setattr__(self, "mask", mask)
@@ -103,10 +112,18 @@ class Unembedding:
     @cached_property
     def hash(self) -> str:
         """Return the sha256 (64 hex digits) of shapes, little-endian bytes and the centring."""
-        digest = hashlib.sha256(f"{FORMAT} {VERSION} {self.W_U.shape} {self.center_d_model}".encode())
+        digest = hashlib.sha256(f"{FORMAT} {self._version} {self.W_U.shape} {self.center_d_model}".encode())
         for array, dtype in ((self.W_U, "<f4"), (self.gain, "<f4"), (self.mask, "?")):
             digest.update(array.astype(dtype, copy=False).data)
+        if self.vocabulary is not None:
+            for name, values in self.vocabulary.to_arrays().items():
+                digest.update(f" {name} {values.size} ".encode())
+                digest.update(values.astype("u1" if values.dtype == np.uint8 else "<i8", copy=False).data)
         return digest.hexdigest()
+
+    @property
+    def _version(self) -> str:
+        return VERSION if self.vocabulary is None else VERSION_WITH_TEXT
 
     def through_final_norm(self, directions: NDArray[Any]) -> NDArray[Any]:
         """Apply the linear part of the final norm: its centring, if any, and its gain.
@@ -155,12 +172,12 @@ class Unembedding:
             weights -= weights[:, centred_over].mean(axis=1, keepdims=True)
         return weights
 
-    def mean_column(self, over: BoolArray) -> FloatArray:
-        """Mean column of W_U over some vocabulary entries, float64 [d_model, 1].
+    def mean_column(self, over: BoolArray | IntArray) -> FloatArray:
+        """Mean column of W_U over some vocabulary entries (a mask or distinct indices), float64 [d_model, 1].
 
         Subtracting it from W_U centres all logit weights over these entries without an array of features x vocabulary.
         """
-        mean: FloatArray = self.W_U[:, np.flatnonzero(over)].mean(axis=1, dtype=np.float64)[:, None]
+        mean: FloatArray = self.W_U[:, np.sort(np.arange(self.d_vocab)[over])].mean(axis=1, dtype=np.float64)[:, None]
         return mean
 
     @property
@@ -173,13 +190,17 @@ class Unembedding:
         path = as_path(path)
         metadata = {
             "format": FORMAT,
-            "format-version": VERSION,
+            "format-version": self._version,
             "center_d_model": str(self.center_d_model).lower(),
             "sha256": self.hash,
         }
         with replacing(path) as partial:
-            partial.write_bytes(_ordered(save({"W_U": self.W_U, "gain": self.gain, "mask": self.mask}, metadata)))
+            partial.write_bytes(_ordered(save(self._tensors(), metadata)))
         return path
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        texts = {} if self.vocabulary is None else self.vocabulary.to_arrays()
+        return {"W_U": self.W_U, "gain": self.gain, "mask": self.mask, **texts}
 
     @classmethod
     def load(cls, path: str | Path) -> Unembedding:
@@ -205,6 +226,9 @@ class Unembedding:
         return _checked(path, metadata, tensors)
 
 
+_WEIGHTS, _TEXTS = ("W_U", "gain", "mask"), ("text", "text_end", "count")
+
+
 def vocabulary_mask(train: TokenBlocks, d_vocab: int, min_count: int) -> NDArray[np.bool_]:
     """Mark the token types that occur at least ``min_count`` times in the text of these blocks, bool [d_vocab].
 
@@ -221,12 +245,20 @@ def file_name(sha256: str) -> str:
 
 def _checked(path: Path, metadata: dict[str, str], tensors: dict[str, NDArray[np.generic]]) -> Unembedding:
     stated = (metadata.get("format"), metadata.get("format-version"))
-    if stated != (FORMAT, VERSION):
-        raise FormatError(f"{path}: expected {FORMAT} version {VERSION}, found {stated[0]} version {stated[1]}")
-    if set(tensors) != {"W_U", "gain", "mask"} or metadata.get("center_d_model") not in ("true", "false"):
-        raise FormatError(f"{path}: expected W_U, gain, mask and center_d_model, found {sorted(tensors)}")
+    if stated not in ((FORMAT, VERSION), (FORMAT, VERSION_WITH_TEXT)):
+        raise FormatError(
+            f"{path}: expected {FORMAT} version {VERSION} or {VERSION_WITH_TEXT}, found {stated[0]} version {stated[1]}"
+        )
+    names = [*_WEIGHTS, *(_TEXTS if stated[1] == VERSION_WITH_TEXT else ())]
+    if set(tensors) != set(names) or metadata.get("center_d_model") not in ("true", "false"):
+        raise FormatError(f"{path}: expected {', '.join(names)} and center_d_model, found {sorted(tensors)}")
     try:
-        loaded = Unembedding(**tensors, center_d_model=metadata["center_d_model"] == "true")  # type: ignore[arg-type]
+        texts = {name: tensors[name] for name in _TEXTS if name in tensors}
+        loaded = Unembedding(
+            **{name: tensors[name] for name in _WEIGHTS},  # type: ignore[arg-type]
+            center_d_model=metadata["center_d_model"] == "true",
+            vocabulary=Vocabulary.from_arrays(**texts) if texts else None,
+        )
     except (FormatError, MismatchError) as error:
         raise FormatError(f"{path}: {error}") from None
     if loaded.hash != metadata.get("sha256"):

@@ -11,7 +11,7 @@ from universality.errors import FormatError, UniversalityError
 from universality.files import as_path, read_json_value
 from universality.pipeline.task import artifact_hash, read_stamp
 
-_SAE_FILES = ("params.npz", "sae.safetensors", "sae_weights.safetensors")
+_SAE_FILES = ("params.npz", "params.safetensors", "sae.safetensors", "sae_weights.safetensors")
 
 
 def describe(path: str | Path, verify: bool = False) -> Iterator[str]:
@@ -36,7 +36,7 @@ def describe(path: str | Path, verify: bool = False) -> Iterator[str]:
 
 def _file(path: Path) -> Callable[[Path, bool], Iterator[str]]:
     by_suffix = {".h5": _store, ".npz": _archive, ".json": _json, ".safetensors": _weights}
-    if path.suffix == ".pt" or (path.suffix != ".json" and path.name in _SAE_FILES):
+    if path.suffix in (".pt", ".pth") or (path.suffix != ".json" and path.name in _SAE_FILES):
         return _sae
     if path.suffix not in by_suffix:
         raise FormatError(f"{path}: expected one of {', '.join(by_suffix)} or a folder; this package writes no other")
@@ -63,12 +63,16 @@ def _quality(path: Path) -> Iterator[str]:
 
 def _sae(path: Path, verify: bool) -> Iterator[str]:
     from universality.sae import SAE, formats
-    from universality.sae.formats.stated_hook import stated_hook
+    from universality.sae.formats.stated_hook import stated_hook, stated_hook_out
 
     sae = SAE.load(path)
-    yield f"SAE {path}: {sae.architecture}, {sae.d_in} → {sae.d_sae}, hash {sae.hash}"
+    kind = "SAE" if not sae.transcoder else "transcoder" if sae.W_skip is None else "skip transcoder"
+    to = f" → {sae.d_out}" if sae.transcoder else ""
+    yield f"{kind} {path}: {sae.architecture}, {sae.d_in} → {sae.d_sae}{to}, hash {sae.hash}"
     yield f"  format: {formats.name_of(path)}"
-    yield f"  trained at: {stated_hook(sae.metadata) or 'not recorded'}"
+    yield f"  {'reads' if sae.transcoder else 'trained'} at: {stated_hook(sae.metadata) or 'not recorded'}"
+    if sae.transcoder:
+        yield f"  writes at: {stated_hook_out(sae.metadata) or 'not recorded'}"
     sparsity = "" if sae.k is None else f", k {sae.k}"
     ways = "its caller is to scale them" if sae.awaits_scale else sae.normalize_activations
     yield f"  normalises activations: {ways}{sparsity}"

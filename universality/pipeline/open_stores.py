@@ -33,6 +33,10 @@ class OpenStores:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all stores."""
         self._stack.close()
 
     def __getitem__(self, path: Path) -> FeatureStore:

@@ -13,6 +13,7 @@ import yaml
 
 from universality.config import Config
 from universality.errors import ConfigError, UniversalityError
+from universality.extras import check_installed
 from universality.files import as_path, replacing_text
 from universality.locks import take_lock
 from universality.pipeline.paths import RunFolder
@@ -59,6 +60,8 @@ STAGE_MODULES: tuple[StageModule, ...] = (
 """The stages of a run, each behind those that it reads from."""
 STAGES = tuple(stage.STAGE for stage in STAGE_MODULES)
 """Names of the stages, in order."""
+_LIBRARIES = dict.fromkeys(("train-models", "train-saes", "collect"), ("torch",)) | {"report": ("jinja2", "matplotlib")}
+"""Libraries of extras that a stage cannot do without. TransformerLens is none: activations may come from a cache."""
 _CHECKED_STAGES = ("corpus", "train-models")  # once they are done, text, models and hook are known to fit
 
 
@@ -114,12 +117,20 @@ def all_tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> 
     return [task for stage in STAGE_MODULES for task in stage.tasks(config, folder, ranks)]
 
 
+def is_finished(config: Config, out: str | Path) -> bool:
+    """Return whether every stage of an experiment is done and up to date in a folder."""
+    config, folder = with_loaded_saes(config), RunFolder(as_path(out))
+    return all(is_done(task, folder.root) for task in all_tasks(config, folder))
+
+
 def _run_stages(config: Config, folder: RunFolder, until: str, ranks: Ranks | None) -> None:
     first = ranks is None or ranks.first
     with alone_in(folder.root) if first else nullcontext():
         wanted = STAGES[: STAGES.index(until) + 1]
         tasks = [task for task in all_tasks(config, folder, ranks) if task.stage in wanted]
-        if first and not all(is_done(task, folder.root) for task in tasks if task.stage in _CHECKED_STAGES):
+        pending = dict.fromkeys(task.stage for task in tasks if first and not is_done(task, folder.root))
+        check_installed("this run", [library for stage in pending for library in _LIBRARIES.get(stage, ())])
+        if not pending.keys().isdisjoint(_CHECKED_STAGES):
             check_hooks(config, download=True)
         # Every rank walks the same tasks, but one alone holds the lock, prints and writes what belongs to the run.
         report = partial(_report_and_keep_config, config, folder, tasks) if first else _stay_silent

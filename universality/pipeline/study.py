@@ -30,6 +30,10 @@ class Comparison:
         SAE seeds of the two sides.
     a, b
         Paths of the two stores.
+    level
+        Number of wider comparisons of the same two sides; 0 for the widest.
+    width_b
+        Width of the second side where it differs from ``width``, that of the first; None where it does not.
     loaded
         Whether the SAEs come from elsewhere: ``seeds`` are then their numbers, and they may differ in more than a seed
         (``universality.pipeline.stages.sae_likeness``).
@@ -43,6 +47,14 @@ class Comparison:
     a: Path
     b: Path
     loaded: bool = False
+    level: int = 0
+    width_b: int | None = None
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Dictionary sizes of both sides; 0 for neurons."""
+        first = self.width or 0
+        return first, self.width_b or first
 
     @property
     def sides(self) -> tuple[str, str]:
@@ -66,26 +78,44 @@ def basis_settings(config: Config) -> list[str]:
     """Return what a basis shared by all models adds to the settings of tasks that use it."""
     if not config.models.one_basis:
         return []
-    return ["one basis", "of several hooks"] if len(set(config.hooks.values())) > 1 else ["one basis"]
+    several = any(len(set(hooks.values())) > 1 for hooks in (config.hooks, config.hooks_written))
+    return ["one basis", "of several hooks"] if several else ["one basis"]
 
 
-def headline_width(config: Config) -> int:
-    """Return the width of the headline and of the ceilings: the largest, which explains most."""
-    return config.saes.widths[-1]
+def hook_settings(config: Config, name: str) -> list[str]:
+    """Return the settings of tasks that depend on where a model's SAEs read, and transcoders write."""
+    return [config.hooks[name], *([config.hooks_out[name]] if name in config.hooks_out else [])]
+
+
+def headline_width(config: Config, model: str | None = None) -> int:
+    """Return the width of the headline and of a model's ceiling: its largest, which explains most.
+
+    Where models have SAEs of different widths, ``model`` says whose; by default the first one's.
+    """
+    return config.saes.widths_for(model or config.models.names[0])[-1]
+
+
+def paired_widths(config: Config, a: str, b: str) -> list[tuple[int, int]]:
+    """Pair the dictionary sizes of two models, rising: equal sizes, or by rank from the largest where they differ."""
+    of_a, of_b = (config.saes.widths_for(name) for name in (a, b))
+    if of_a == of_b:
+        return [(width, width) for width in of_a]
+    n = min(len(of_a), len(of_b))
+    return list(zip(of_a[-n:], of_b[-n:], strict=True))
 
 
 def sae_grid(config: Config) -> list[tuple[str, int, int]]:
     """List (model, width, SAE seed) of every SAE of the study."""
     saes, names = config.saes, config.models.names
-    grid = [(model, width, seed) for model in names for width in saes.widths for seed in saes.seeds]
+    grid = [(model, width, seed) for model in names for width in saes.widths_for(model) for seed in saes.seeds]
     extra = {model: _extra_seed(config, model) for model in names}
-    return grid + [(model, headline_width(config), seed) for model, seed in extra.items() if seed is not None]
+    return grid + [(model, headline_width(config, model), seed) for model, seed in extra.items() if seed is not None]
 
 
 def _extra_seed(config: Config, model: str) -> int | None:
     """Return the seed of a model's SAE for the ceiling, where it is none of ``saes.seeds``."""
     saes = config.saes
-    if saes.load and len(saes.load[model]) <= len(saes.widths) * len(saes.seeds):
+    if saes.load and len(saes.load[model]) <= len(saes.widths_for(model)) * len(saes.seeds):
         return None  # no file is left for a second SAE of this model
     return saes.extra_seed
 
@@ -100,7 +130,7 @@ def family_stores(config: Config, model: str) -> tuple[list[tuple[int, int]], li
     """List (width, SAE seed) of a model's dictionaries by rising width, and of one reseeded a width."""
     first = config.saes.seeds[0]
     reseeded = {width: (width, seed) for name, width, seed in sae_grid(config) if name == model and seed != first}
-    return [(width, first) for width in config.saes.widths], list(reseeded.values())
+    return [(width, first) for width in config.saes.widths_for(model)], list(reseeded.values())
 
 
 def comparisons(config: Config, folder: RunFolder) -> list[Comparison]:
@@ -114,15 +144,18 @@ def comparisons(config: Config, folder: RunFolder) -> list[Comparison]:
         return _seeds_of_one(config, folder)
     pairs = []
     for a, b in combinations(names, 2):
-        for width in saes.widths:
-            stores = folder.store(a, width, seed), folder.store(b, width, seed)
-            pairs.append(Comparison(f"{a}-{b}.w{width}", "models", (a, b), width, (seed, seed), *stores))
+        widths = paired_widths(config, a, b)
+        for level, (of_a, of_b) in zip(reversed(range(len(widths))), widths, strict=True):
+            stores = folder.store(a, of_a, seed), folder.store(b, of_b, seed)
+            name = f"{a}-{b}.w{of_a}" + ("" if of_a == of_b else f"-w{of_b}")
+            other = None if of_a == of_b else of_b
+            pairs.append(Comparison(name, "models", (a, b), of_a, (seed, seed), *stores, level=level, width_b=other))
         if config.features.neuron_documents:
             stores = folder.neurons(a), folder.neurons(b)
             pairs.append(Comparison(f"{a}-{b}.neurons", "neurons", (a, b), None, (seed, seed), *stores))
     seconds = {name: second_seed(config, name) for name in names}
     return pairs + [
-        _of_seeds("ceiling", config, folder, name, headline_width(config), (seed, second))
+        _of_seeds("ceiling", config, folder, name, headline_width(config, name), (seed, second))
         for name, second in seconds.items()
         if second is not None
     ]
@@ -130,10 +163,9 @@ def comparisons(config: Config, folder: RunFolder) -> list[Comparison]:
 
 def ceilings_of(config: Config, folder: RunFolder, comparison: Comparison) -> list[Comparison | None]:
     """Return the ceilings of both models of a comparison; None where a model has none at its width."""
-    ceilings = {
-        c.models[0]: c for c in comparisons(config, folder) if c.of == "ceiling" and c.width == comparison.width
-    }
-    return [ceilings.get(name) if comparison.of == "models" else None for name in comparison.models]
+    ceilings = {(c.models[0], c.width): c for c in comparisons(config, folder) if c.of == "ceiling"}
+    sides = zip(comparison.models, comparison.widths, strict=True)
+    return [ceilings.get(side) if comparison.of == "models" else None for side in sides]
 
 
 def headline_comparison(config: Config, folder: RunFolder) -> Comparison:
@@ -152,7 +184,7 @@ def _seeds_of_one(config: Config, folder: RunFolder) -> list[Comparison]:
         _of_seeds("seeds", config, folder, name, width, pair)
         for pair in combinations(seeds, 2)
         for name in config.models.names
-        for width in config.saes.widths
+        for width in config.saes.widths_for(name)
         if {(name, width, seed) for seed in pair} <= set(grid)
     ]
 
@@ -167,4 +199,5 @@ def _of_seeds(
 ) -> Comparison:
     a, b = (folder.store(model, width, seed) for seed in seeds)
     name = f"{model}-{model}.w{width}.s{seeds[0]}-s{seeds[1]}"
-    return Comparison(name, of, (model, model), width, seeds, a, b, loaded=bool(config.saes.load))
+    level = len(config.saes.widths_for(model)) - 1 - config.saes.widths_for(model).index(width)
+    return Comparison(name, of, (model, model), width, seeds, a, b, loaded=bool(config.saes.load), level=level)

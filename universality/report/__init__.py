@@ -1,9 +1,13 @@
 """Figures and the HTML report, made from plain values.
 
 ``universality.report.data`` defines the contents of a report, ``universality.report.figures`` draws (only it
-imports matplotlib), ``render`` and ``write_report`` make the page.
+imports matplotlib), ``render`` and ``write_report`` make the page. These two need Jinja, and are imported when first
+used.
 """
 
+from typing import TYPE_CHECKING, Any
+
+from universality.extras import import_name
 from universality.report.data import (
     Caption,
     ConceptRow,
@@ -26,8 +30,11 @@ from universality.report.data import (
     WidthRow,
     sample,
 )
-from universality.report.html import render, write_report
 
+if TYPE_CHECKING:
+    from universality.report.html import render, write_report
+
+_HOME = dict.fromkeys(("render", "write_report"), "universality.report.html")
 __all__ = [
     "Caption",
     "ConceptRow",
@@ -52,3 +59,7 @@ __all__ = [
     "sample",
     "write_report",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return import_name(__name__, name, _HOME)

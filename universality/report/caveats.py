@@ -1,8 +1,8 @@
 """What a reader must know before believing the numbers: warnings that follow from them, and permanent limits."""
 
 from universality.corpus.splits import MIN_GROUPS
+from universality.formatting import count, fixed, listed, of_all, percent, plural
 from universality.report.data import LEAST_DIFFERENCE, Headline, LanguageModels, Report, SaeQuality
-from universality.report.formatting import count, fixed, listed, of_all, percent, plural
 from universality.report.narrative import known
 from universality.statistics import sae_acceptance
 

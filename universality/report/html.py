@@ -20,15 +20,16 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from universality import formatting
 from universality.corpus.splits import MIN_GROUPS
 from universality.errors import UniversalityError
 from universality.files import write_bytes
-from universality.report import caveats, formatting, narrative
+from universality.report import caveats, narrative
 from universality.report import published_concepts as published
 from universality.report.data import PAGE_WIDTH, THRESHOLDS, Example, FileLink, Picture, Report
 from universality.report.explorer import explorer_script
-from universality.report.visible_tokens import direction, pieces, visible
 from universality.statistics.concept_partners import KNOWS
+from universality.visible_tokens import direction, pieces, visible
 
 LARGEST_SVG = 400_000
 """Bytes; a larger SVG is embedded as PNG, since browsers draw many thousands of paths slowly."""
@@ -117,6 +118,7 @@ def _environment() -> Environment:
         "fixed": formatting.fixed,
         "percent": formatting.percent,
         "count": formatting.count,
+        "counts": formatting.counts,
         "small": formatting.small,
         "interval": formatting.interval,
         "plural": formatting.plural,

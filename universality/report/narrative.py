@@ -13,6 +13,7 @@ suffice for "Largely yes": the unscored features could decide.
 import math
 from collections.abc import Sequence
 
+from universality.formatting import count, counts, fixed, interval, listed, of_all, percent, plural
 from universality.report import published_concepts as published
 from universality.report.data import (
     LEAST_DIFFERENCE,
@@ -22,7 +23,6 @@ from universality.report.data import (
     Population,
     WidthRow,
 )
-from universality.report.formatting import count, fixed, interval, listed, of_all, percent, plural
 from universality.statistics.concept_partners import KNOWS
 
 LARGELY, PARTLY = 0.5, 0.2
@@ -113,11 +113,13 @@ def answer(headline: Headline) -> tuple[str, ...]:
 def _shares(headline: Headline, features: Population) -> str:
     a, b = headline.model_a, headline.model_b
     bounds = intervals(features)
+    other = f" ({count(headline.width_b)} wide)" if headline.width_b else ""
     return (
         f"Of the {plural(features.n, 'living feature')} of {a} ({count(headline.width)} wide), "
-        f"{percent(features.shares[0])} have a partner in {b} with r ≥ 0.5 and {percent(features.shares[1])} one with "
-        f"r ≥ 0.7, on {plural(headline.n_tokens, 'held-out token')} that were not used to choose partners. Their "
-        f"best-match r has {median_of(features, more=f'; {bounds}' if bounds else '')}."
+        f"{percent(features.shares[0])} have a partner in {b}{other} with r ≥ 0.5 and "
+        f"{percent(features.shares[1])} one with r ≥ 0.7, on {plural(headline.n_tokens, 'held-out token')} that were "
+        "not used to choose partners. "
+        f"Their best-match r has {median_of(features, more=f'; {bounds}' if bounds else '')}."
         f"{_too_rare(features)}"
     )
 
@@ -276,7 +278,7 @@ def across_widths(rows: Sequence[WidthRow]) -> str:
     low, high = first.summary.held_out_median, last.summary.held_out_median
     trend = "stays about the same" if abs(high - low) < LEAST_DIFFERENCE else "rises" if high > low else "falls"
     return (
-        f"From {count(first.width)} to {count(last.width)} features the median held-out r {trend} "
+        f"From {counts(first.widths)} to {counts(last.widths)} features the median held-out r {trend} "
         f"({fixed(low)} to {fixed(high)})."
     )
 

@@ -7,8 +7,9 @@ of a batch, with their activations.
 Names are imported when first used: a configuration reads the settings of an SAE without torch.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from universality.extras import import_name
 
 if TYPE_CHECKING:
     from universality.sae.activation_summary import ActivationSummary, summarise
@@ -76,6 +77,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    return import_name(__name__, name, _HOME)

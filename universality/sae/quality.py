@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from universality.errors import ModelError
+from universality.errors import MismatchError, ModelError
 from universality.sae.sae import SAE
 from universality.sae.typical_token import Typical, TypicalToken
 
@@ -27,11 +27,11 @@ class QualityReport:
     n_tokens: int
     """Number of tokens."""
     explained_variance: float
-    """1 − Σ‖x − x̂‖² / Σ‖x − mean‖²."""
+    """1 − Σ‖y − ŷ‖² / Σ‖y − mean‖² of the activations y that the SAE reconstructs: its input, a transcoder's target."""
     typical: Typical
     """Explained variance of the median token, and the share of the variance that outlying tokens have."""
     mse: float
-    """Mean squared error over tokens and d_in, in the activations' units squared."""
+    """Mean squared error over tokens and d_out, in the activations' units squared."""
     l0: float
     """Mean number of features that fire on a token."""
     alive_share: float
@@ -62,7 +62,7 @@ class QualityReport:
 
 
 class Quality:
-    """Streaming quality of an SAE: `update` with activations, then `compute`.
+    """Streaming quality of an SAE or a transcoder: `update` with activations, then `compute`.
 
     Parameters
     ----------
@@ -85,24 +85,31 @@ class Quality:
         self.sae = sae
         self._n_tokens = 0
         self._squared_error = 0.0
-        self._sum = np.zeros(sae.d_in)
+        self._sum = np.zeros(sae.d_out)
         self._sum_of_squares = 0.0
         self._firings = np.zeros(sae.d_sae, np.int64)
         self._typical = TypicalToken()
         self._origin = sae.b_dec.cpu().numpy()  # sums about 0 would cancel where the mean is large
 
-    def update(self, x: Tensor, features: sparse.csr_matrix | None = None) -> None:
+    def update(self, x: Tensor, features: sparse.csr_matrix | None = None, target: Tensor | None = None) -> None:
         """Add tokens.
 
         Parameters
         ----------
         x : [n_tokens, d_in]
-            Activations.
+            Activations that are encoded.
         features
             Their encoding, if it is already known.
+        target : [n_tokens, d_out]
+            Activations of the same tokens at the hook where a transcoder writes; those of an SAE are ``x``.
+
+        Raises
+        ------
+        MismatchError
+            If the target of a transcoder is missing or of another shape, or an SAE is given one.
         """
         features = self.sae.encode(x) if features is None else features
-        rows = x.detach().to("cpu", torch.float32).numpy()
+        rows = self._target(x, target).detach().to("cpu", torch.float32).numpy()
         error = self.sae.decode(features, like=x) - rows
         centred = rows - self._origin
         self._n_tokens += len(rows)
@@ -112,9 +119,22 @@ class Quality:
         self._sum_of_squares += float(np.square(centred, out=centred).sum(dtype=np.float64))
         self._firings += np.bincount(features.indices[features.data > 0], minlength=self.sae.d_sae)
 
+    def _target(self, x: Tensor, target: Tensor | None) -> Tensor:
+        if self.sae.transcoder != (target is not None):
+            raise MismatchError(
+                "the quality of a transcoder needs the activations at the hook where it writes, update(x, target=y)"
+                if self.sae.transcoder
+                else "an SAE reconstructs the activations that it reads: give no target beside them"
+            )
+        if target is None:
+            return x
+        if target.shape != (len(x), self.sae.d_out):
+            raise MismatchError(f"expected target [{len(x)}, {self.sae.d_out}], found shape {list(target.shape)}")
+        return target
+
     @property
     def mean(self) -> Tensor:
-        """Mean activation [d_in] of the tokens so far, float32."""
+        """Mean [d_out] of the activations to reconstruct on the tokens so far, float32."""
         return torch.from_numpy((self._sum / max(self._n_tokens, 1) + self._origin).astype(np.float32))
 
     def compute(self) -> QualityReport:
@@ -133,7 +153,7 @@ class Quality:
             n_tokens=n,
             explained_variance=1 - self._squared_error / total,
             typical=self._typical.compute(),
-            mse=self._squared_error / (n * self.sae.d_in),
+            mse=self._squared_error / (n * self.sae.d_out),
             l0=float(self._firings.sum()) / n,
             alive_share=float(np.mean(self._firings > 0)),
             density=self._firings / n,
@@ -142,7 +162,10 @@ class Quality:
 
 @dataclass(frozen=True)
 class LossRecovered:
-    """A model's loss, in nats, with its activations unchanged, reconstructed and ablated."""
+    """A model's loss, in nats, with its activations unchanged, reconstructed and ablated.
+
+    All four are of one hook: the one whose activations the SAE reconstructs, which is where a transcoder writes.
+    """
 
     clean: float
     """Loss with unchanged activations."""
@@ -180,7 +203,12 @@ def _recovered(ablated: float, spliced: float, clean: float) -> float:
     return (ablated - spliced) / (ablated - clean) if ablated > clean else math.nan
 
 
-def loss_recovered(sae: SAE, loss_with: Callable[[Replacement], float], mean: Tensor) -> LossRecovered:
+def loss_recovered(
+    sae: SAE,
+    loss_with: Callable[[Replacement], float],
+    mean: Tensor,
+    loss_through: Callable[[Replacement], float] | None = None,
+) -> LossRecovered:
     """Measure how much of the model's loss the reconstruction keeps.
 
     Parameters
@@ -188,13 +216,40 @@ def loss_recovered(sae: SAE, loss_with: Callable[[Replacement], float], mean: Te
     sae
         The SAE that reconstructs activations.
     loss_with
-        Returns the model's mean loss when a function is applied to its activations [n_tokens, d_in].
-    mean : [d_in]
-        Mean activation, as `Quality.mean` gives it.
+        Returns the model's mean loss when a function is applied to the activations [n_tokens, d_out] that the SAE
+        reconstructs.
+    mean : [d_out]
+        Mean of these activations, as `Quality.mean` gives it.
+    loss_through
+        For a transcoder: returns the model's mean loss when a function of the activations [n_tokens, d_in] at the hook
+        where it reads replaces, in the same forward pass, those at the hook where it writes.
+
+    Raises
+    ------
+    MismatchError
+        If ``loss_through`` is missing for a transcoder, or given for an SAE.
+
+    Examples
+    --------
+    With a model at two hooks, a transcoder from the first to the second::
+
+        reads, writes = ModelSite(model, "blocks.0.mlp.hook_in"), ModelSite(model, "blocks.0.hook_mlp_out")
+        loss_recovered(
+            transcoder,
+            lambda replace: writes.spliced_loss(blocks, replace),
+            mean,
+            loss_through=lambda replace: writes.spliced_loss(blocks, replace, reads=reads),
+        )
     """
+    if sae.transcoder != (loss_through is not None):
+        raise MismatchError(
+            "a transcoder needs loss_through, the loss of the model with a function from one hook to another spliced in"
+            if sae.transcoder
+            else "loss_through is for transcoders; an SAE writes where it reads"
+        )
     return LossRecovered(
-        clean=loss_with(lambda x: x),
-        spliced=loss_with(sae.reconstruct),
+        clean=loss_with(lambda y: y),
+        spliced=(loss_through or loss_with)(sae.reconstruct),
         zero=loss_with(torch.zeros_like),
         mean=loss_with(lambda x: mean.to(x.device, x.dtype).expand_as(x)),
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from universality.sae.formats.stated_hook import stated_hook
+from universality.sae.formats.stated_hook import stated_hook, stated_hook_out
 from universality.sae.sae import SAE
 
 # Names of settings that influence what an SAE learns; files also hold run names, paths, devices, versions and dates.
@@ -63,7 +63,7 @@ def training_recorded(a: SAE, b: SAE) -> bool:
 
 def _settings(sae: SAE, one_model: bool) -> dict[str, Any]:
     names = ["architecture", "d_sae", "k", "nested", "apply_b_dec_to_input", "normalize_activations"]
-    names += ["d_in"] if one_model else []
+    names += ["d_in", "d_out", "transcoder"] if one_model else []
     settings = {name: getattr(sae, name) for name in names}
     loaded = sae.metadata.get("loaded")
     if isinstance(loaded, Mapping) and loaded.get("format"):
@@ -74,6 +74,7 @@ def _settings(sae: SAE, one_model: bool) -> dict[str, Any]:
         settings |= {name: value for name, value in _leaves(sae.metadata) if _OF_MODEL.search(name)}
         hook = stated_hook(sae.metadata)
         settings |= {} if hook is None else {"hook": hook}
+        settings["hook_out"] = stated_hook_out(sae.metadata) if sae.transcoder else None
     return {name: value for name, value in settings.items() if value is not None}
 
 

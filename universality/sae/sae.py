@@ -6,6 +6,11 @@ with ``activation`` as in the architecture's module; without ``apply_b_dec_to_in
 x, a and x̂ are in the activations' own units: the scale s used in training is folded into the biases and thresholds,
 which changes nothing where activation(s z) = s activation(z), as for the architectures that are built in. One that is
 registered elsewhere may be no such function; its activations are activation(s z) / s.
+
+A *transcoder* reads activations x at one hook and reconstructs those at another, y, as those of an MLP's output from
+its input; a *skip transcoder* adds a linear map of what it reads (Dunefsky et al. 2024, Paulo et al. 2025):
+
+    a = activation(W_encᵀ x + b_enc),    ŷ = W_decᵀ a + b_dec + W_skipᵀ x
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ from torch import Tensor
 
 from universality.errors import FormatError, MismatchError, ModelError
 from universality.files import as_path, write_bytes
+from universality.notebook_card import card
 from universality.sae import formats
 from universality.sae.architectures import BUILT_IN, build_architecture
 from universality.sae.architectures.base import Architecture, AutogradArchitecture, FiringRule
@@ -44,6 +50,7 @@ from universality.sae.formats import ours, saelens
 from universality.sae.formats.fields import fold_scale
 from universality.sae.formats.hub_names import fetch_sae, hub_place, recorded_place
 from universality.sae.formats.publish import model_card, saelens_metadata
+from universality.sae.formats.stated_hook import stated_hook
 from universality.sae.normalisation import NORMALISATIONS, Normalisation
 
 TOKENS_A_TASK = 1024
@@ -83,9 +90,9 @@ class SAE:
     b_enc: Tensor
     """[d_sae]."""
     W_dec: Tensor
-    """[d_sae, d_in]; the rows of SAEs trained here have unit norm."""
+    """[d_sae, d_out]; the rows of SAEs trained here have unit norm. d_out is d_in except in transcoders."""
     b_dec: Tensor
-    """[d_in]."""
+    """[d_out]."""
     architecture: str
     """``topk``, ``batchtopk``, ``matryoshka``, ``relu``, ``jumprelu`` or a name given to `register_architecture`."""
     k: int | None = None
@@ -95,7 +102,7 @@ class SAE:
     nested: tuple[int, ...] = ()
     """Widths at which `prefix` can cut the SAE (matryoshka)."""
     apply_b_dec_to_input: bool = True
-    """Whether b_dec is subtracted before encoding."""
+    """Whether b_dec is subtracted before encoding; a transcoder cannot."""
     normalize_activations: str = "none"
     """Normalisation of each token before all else: ``none``, ``layer_norm`` or ``constant_norm_rescale``."""
     scale: float = 1.0
@@ -106,6 +113,10 @@ class SAE:
     """Settings of a registered architecture."""
     parameters: Mapping[str, Tensor] = field(default_factory=dict)
     """Own parameters [d_sae, …] of a registered architecture, in the units of training."""
+    transcoder: bool = False
+    """Whether the activations that are reconstructed are at another hook than those that are encoded."""
+    W_skip: Tensor | None = None
+    """[d_in, d_out], a linear map of the input that a skip transcoder adds to its output."""
 
     def __post_init__(self) -> None:
         if self.W_dec.ndim != 2:
@@ -114,14 +125,7 @@ class SAE:
             raise FormatError(
                 f"normalize_activations is one of {', '.join(NORMALISATIONS)}; found {self.normalize_activations!r}"
             )
-        shapes = {"W_enc": (self.d_in, self.d_sae), "b_enc": (self.d_sae,), "b_dec": (self.d_in,)}
-        for name, shape in shapes.items():
-            actual = tuple(getattr(self, name).shape)
-            if actual != shape:
-                raise FormatError(
-                    f"{name}: expected shape {shape} beside a W_dec [d_sae, d_in] of {tuple(self.W_dec.shape)}, "
-                    f"found {actual}"
-                )
+        self._check_shapes()
         self._check_threshold()
         self._check_parameters()
         for name in self._tensors():
@@ -131,6 +135,47 @@ class SAE:
             object.__setattr__(self, name, tensor)  # how a frozen dataclass sets its own fields
         if self.architecture == "topk" and (self.k is None or not 1 <= self.k <= self.d_sae):
             raise FormatError(f"k of a topk SAE must be 1 to d_sae = {self.d_sae}, found {self.k}")
+
+    def __repr__(self) -> str:
+        sparsity = "" if self.k is None else f", k={self.k}"
+        return f"SAE({self.architecture}, d_in={self.d_in}, d_sae={self.d_sae}{sparsity})"
+
+    def _repr_html_(self) -> str:
+        training, model = self.metadata.get("training"), self.metadata.get("model")  # other tools may hold anything
+        numbers = {
+            "architecture": self.architecture,
+            "d_in": self.d_in,
+            "d_sae": self.d_sae,
+            "k": self.k,
+            "normalises activations": self.normalize_activations,
+            "trained at": stated_hook(self.metadata),
+            "model": model.get("name") if isinstance(model, Mapping) else self.metadata.get("model_name"),
+            "seed": training.get("seed") if isinstance(training, Mapping) else None,
+            "device": str(self.device),
+            "hash": self.hash[:12],
+        }
+        return card("Sparse autoencoder", numbers)
+
+    def _check_shapes(self) -> None:
+        d_out = self.W_dec.shape[1]
+        d_in = self.W_enc.shape[0] if self.transcoder and self.W_enc.ndim == 2 else d_out
+        shapes = {"W_enc": (d_in, self.d_sae), "b_enc": (self.d_sae,), "b_dec": (d_out,)}
+        shapes |= {} if self.W_skip is None else {"W_skip": (d_in, d_out)}
+        for name, shape in shapes.items():
+            actual = tuple(getattr(self, name).shape)
+            if actual != shape:
+                raise FormatError(
+                    f"{name}: expected shape {shape} beside a W_dec [d_sae, {'d_out' if self.transcoder else 'd_in'}] "
+                    f"of {tuple(self.W_dec.shape)}, found {actual}"
+                )
+        if self.W_skip is not None and not self.transcoder:
+            raise FormatError("W_skip belongs to a transcoder: expected transcoder=True beside it")
+        if self.transcoder and self.apply_b_dec_to_input:
+            raise FormatError(
+                "apply_b_dec_to_input of a transcoder must be false: b_dec is of the activations that it reconstructs"
+            )
+        if self.transcoder and self.architecture not in BUILT_IN:
+            raise FormatError(f"a transcoder has one of the built-in architectures, found {self.architecture!r}")
 
     def _check_threshold(self) -> None:
         """Check that there are thresholds if and only if the architecture uses them."""
@@ -154,12 +199,18 @@ class SAE:
         object.__setattr__(self, "parameters", parameters)
 
     def _tensors(self) -> tuple[str, ...]:
-        return ours.TENSORS if self.threshold is None else (*ours.TENSORS, "threshold")
+        optional = ("threshold", "W_skip")
+        return (*ours.TENSORS, *(name for name in optional if getattr(self, name) is not None))
 
     @property
     def d_in(self) -> int:
-        """Width of the activations."""
-        return self.W_dec.shape[-1]
+        """Width of the activations that are encoded."""
+        return self.W_enc.shape[0]
+
+    @property
+    def d_out(self) -> int:
+        """Width of the activations that are reconstructed: d_in except in transcoders."""
+        return self.W_dec.shape[1]
 
     @property
     def d_sae(self) -> int:
@@ -195,8 +246,11 @@ class SAE:
         Raises
         ------
         ModelError
-            If the factor is not a finite number above 0, or each token is normalised as well.
+            If the factor is not a finite number above 0, or each token is normalised as well, or for a transcoder,
+            whose input and output have scales of their own.
         """
+        if self.transcoder:
+            raise ModelError("a transcoder cannot be scaled: a factor of what it reads is none of what it writes")
         if not 0 < factor < math.inf or self.normalize_activations != "none":
             raise ModelError(
                 f"an SAE is scaled by a finite factor above 0, and not where each token is normalised; found {factor} "
@@ -213,6 +267,8 @@ class SAE:
         digest = hashlib.sha256(f"{self.architecture} {self.k} {self.apply_b_dec_to_input}".encode())
         if self.normalize_activations != "none":
             digest.update(f" {self.normalize_activations}".encode())
+        if self.transcoder:
+            digest.update(b" transcoder")
         if isinstance(self._architecture, AutogradArchitecture):
             digest.update(f" {self.scale} {json.dumps(dict(self.settings), sort_keys=True)}".encode())
         tensors = {name: getattr(self, name) for name in self._tensors()} | dict(sorted(self.parameters.items()))
@@ -302,26 +358,34 @@ class SAE:
         features : [n_tokens, d_sae]
             What `encode` returned, or a dense tensor.
         like : [n_tokens, d_in]
-            The activations that were encoded. An SAE with ``normalize_activations`` needs them to return to the
-            activations' own units, and otherwise reconstructs normalised activations; other SAEs ignore them.
+            The activations that were encoded. A skip transcoder needs them. An SAE with ``normalize_activations`` needs
+            them to return to the activations' own units, and otherwise reconstructs normalised activations. Others
+            ignore them.
 
         Returns
         -------
-        array or Tensor [n_tokens, d_in]
+        array or Tensor [n_tokens, d_out]
             NumPy for a CSR matrix, a tensor for a tensor.
 
         Raises
         ------
         MismatchError
-            If features is not [n_tokens, d_sae].
+            If features is not [n_tokens, d_sae], or ``like``, of a skip transcoder, is missing or not [n_tokens, d_in].
         """
         self._check_rows(features, self.d_sae, "features")
-        if like is not None and self.normalize_activations != "none":
-            return self._denormalised(self.decode(features), like)
+        if self.W_skip is not None:
+            return self._with_skip(self._combined(features), like)
+        # what a transcoder reconstructs was never normalised
+        if like is not None and self.normalize_activations != "none" and not self.transcoder:
+            return self._denormalised(self._combined(features), like)
+        return self._combined(features)
+
+    def _combined(self, features: Tensor | sparse.csr_matrix) -> Tensor | NDArray[np.float32]:
+        """Sum decoder rows and bias for features [n_tokens, d_sae]."""
         if isinstance(features, Tensor):
             return features.to(self.device, torch.float32) @ self.W_dec + self.b_dec
         codes = Codes.of(sparse.csr_matrix(features, dtype=np.float32))
-        out = np.empty((codes.n_tokens, self.d_in), np.float32)
+        out = np.empty((codes.n_tokens, self.d_out), np.float32)
         decoder, bias = self._decoder, self.b_dec.cpu().numpy()
 
         def fill(part: slice) -> None:
@@ -331,7 +395,7 @@ class SAE:
         return out
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Return ``decode(encode(x))`` for activations [n_tokens, d_in], on their device."""
+        """Return ``decode(encode(x))`` [n_tokens, d_out] for activations [n_tokens, d_in], on their device."""
         return torch.from_numpy(self.decode(self.encode(x), like=x)).to(x.device, x.dtype)
 
     def save(self, folder: str | Path) -> Path:
@@ -369,20 +433,20 @@ class SAE:
         ----------
         path
             A folder, a file in it, ``owner/repository@revision:path`` on the Hugging Face hub, or ``release/id`` of
-            SAELens's directory (`universality.sae.formats.hub_names`). The SAE was saved here or by SAELens (6 or
-            earlier), sparsify, dictionary_learning, Llamascopium, Gemma Scope or OpenAI; it is recognised by its files
-            and encodes as in the library that wrote it (`universality.sae.formats`).
+            SAELens's directory (`universality.sae.formats.hub_names`). The SAE was saved here or by one of the tools
+            in `universality.sae.formats`; it is recognised by its files and encodes as in the library that wrote it.
 
         Raises
         ------
         FormatError
-            If a file is missing, corrupt or contradicts itself, if the SAE is of a kind that this class cannot hold
-            (gates, a transcoder), or its architecture is not registered.
+            If a file is missing, corrupt or contradicts itself, if the SAE is of a kind that this class cannot hold (a
+            crosscoder, a cross-layer transcoder), or its architecture is not registered.
         """
         place = hub_place(path)
         file = as_path(path) if place is None else fetch_sae(place)
         fields = formats.read(file)
         if place is not None:
+            fields = fields if place.listing is None else place.listing.apply(fields)
             fields["metadata"] = {**fields["metadata"], "hub": recorded_place(place, file)}
         try:
             return cls(**fields)
@@ -397,6 +461,7 @@ class SAE:
             "normalize_activations": self.normalize_activations,
             "scale": self.scale,
             "nested": list(self.nested),
+            **({"transcoder": True} if self.transcoder else {}),
         }
         return config if self.architecture in BUILT_IN else {**config, "settings": dict(self.settings)}
 
@@ -415,6 +480,15 @@ class SAE:
         """W_dec by rows on the CPU; tensors of other tools may be stored by columns."""
         rows: NDArray[np.float32] = self.W_dec.contiguous().cpu().numpy()
         return rows
+
+    def _with_skip(self, rows: Tensor | NDArray[np.float32], like: Tensor | None) -> Tensor | NDArray[np.float32]:
+        """Add to what decoder rows give [n_tokens, d_out] the linear map of the activations ``like``."""
+        if like is None or self.W_skip is None:
+            raise MismatchError("a skip transcoder adds a linear map of its input: pass it, decode(features, like=x)")
+        originals = torch.as_tensor(like).to(self.device, torch.float32)
+        self._check_rows(originals, self.d_in, "activations")
+        skipped = originals @ self.W_skip
+        return rows + (skipped if isinstance(rows, Tensor) else skipped.cpu().numpy())
 
     def _denormalised(self, rows: Tensor | NDArray[np.float32], like: Tensor) -> Tensor | NDArray[np.float32]:
         """Undo the normalisation of reconstructions [n_tokens, d_in] of the activations ``like``."""

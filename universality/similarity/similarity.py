@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.errors import UniversalityError
+from universality.extras import check_installed
+from universality.notebook_card import card
 from universality.similarity.engine.block_source import DEFAULT_BUDGET, Best, BlockSource, TopK
 from universality.similarity.engine.factors import dense_source, factor_source
 from universality.similarity.engine.group_sums import GroupMoments
@@ -197,17 +199,28 @@ class Similarity:
     def logit(cls, a: FeatureStore, b: FeatureStore) -> Self:
         """Compare direct logit weights over the vocabulary by Pearson's r.
 
+        Models with different tokenizers are compared over the token strings that both vocabularies hold, such as
+        `` the``; ``provenance["shared_strings"]`` counts them and gives the share of each model's tokens that they
+        cover.
+
         Raises
         ------
         UniversalityError
             When a store holds no residual directions or no unembedding.
         MismatchError
-            When the vocabularies differ.
+            When the vocabularies differ and share too few token strings, or a store does not hold its strings.
         """
         return cls(logit_source(a, b))
 
     @classmethod
-    def decoder(cls, a: FeatureStore, b: FeatureStore, force: bool = False, alignment: Alignment | None = None) -> Self:
+    def decoder(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        force: bool = False,
+        alignment: Alignment | None = None,
+        absolute: bool = False,
+    ) -> Self:
         """Compare decoder rows by the cosine: within one model and site, or across models after an alignment.
 
         Parameters
@@ -218,6 +231,8 @@ class Similarity:
             Compare although the bases are unrelated or unknown.
         alignment
             A map of A's space into B's: ``align(a, b)``.
+        absolute
+            Take the absolute value of the cosine.
 
         Raises
         ------
@@ -226,7 +241,7 @@ class Similarity:
         MismatchError
             When models or sites differ or are unknown (and not ``force``), or the rows' widths differ.
         """
-        return cls(decoder_source(a, b, force, alignment))
+        return cls(decoder_source(a, b, force, alignment, absolute))
 
     @classmethod
     def from_dense(
@@ -306,8 +321,25 @@ class Similarity:
         """Firings of each row's and each column's feature over the compared tokens; None for measures of weights."""
         return self._source.counts if isinstance(self._source, TokenSource) else None
 
+    @property
+    def stores(self) -> tuple[FeatureStore, FeatureStore] | None:
+        """The two stores that are compared; None for scores of other origin, and for tokens that are paired anew."""
+        return getattr(self._source, "stores", None)  # sources of scores from elsewhere have none
+
     def __repr__(self) -> str:
-        return f"Similarity({self.name}, {self.shape[0]} x {self.shape[1]})"
+        strings = self.provenance.get("shared_strings") if self.name == "logit" else None
+        over = "" if strings is None else f", over {strings['counted']:,} shared token strings"
+        return f"Similarity({self.name}, {self.shape[0]} x {self.shape[1]}{over})"
+
+    def _repr_html_(self) -> str:
+        numbers = {
+            "rows": self.shape[0],
+            "columns": self.shape[1],
+            "dead rows": int(self.dead_rows.sum()),
+            "dead columns": int(self.dead_cols.sum()),
+            "tokens": self.provenance.get("tokens", {}).get("n_tokens"),
+        }
+        return card(f"Similarity by {self.name}", numbers)
 
     def block(self, rows: RowsLike) -> FloatArray:
         """Scores float64 [n_rows, n_cols] of a slice or an integer array of rows."""
@@ -395,9 +427,12 @@ class Similarity:
         ------
         UniversalityError
             When the measure cannot be computed there, or its stores do not fit into the memory budget.
+        MissingExtraError
+            When torch is not installed.
         """
         from universality.similarity.engine.device_blocks import DeviceSource
 
+        check_installed(f"computation on {device!r}", ["torch"])
         return Similarity(DeviceSource.of(self._source, device))
 
     @overload

@@ -1,5 +1,6 @@
 """How far to trust a matching: held-out scores, nulls, p-values and intervals."""
 
+from universality.statistics.activation_maps import ActivationMap, fit_map
 from universality.statistics.best_neuron import best_neurons
 from universality.statistics.bootstrap import bootstrap_intervals
 from universality.statistics.calibrating import calibrate
@@ -16,11 +17,19 @@ from universality.statistics.published_measures import (
     pw_mcc,
     shared_by_weights,
 )
-from universality.statistics.repairing import Null, Repairing, plan_repairing, repaired_rows
+from universality.statistics.repairing import (
+    Null,
+    Repairing,
+    plan_repairing,
+    plan_token_repairing,
+    repaired_rows,
+)
 from universality.statistics.representation_similarity import AgainstShuffles, against_shuffles, cka, rsa, svcca
+from universality.statistics.sae_transfer import Transfer, transfer, transferred
 
 __all__ = [
     "SONG_EDGES",
+    "ActivationMap",
     "AgainstShuffles",
     "Calibration",
     "CalibrationSummary",
@@ -30,6 +39,7 @@ __all__ = [
     "NullDistribution",
     "NullSummary",
     "Repairing",
+    "Transfer",
     "against_shuffles",
     "best_neurons",
     "bootstrap_intervals",
@@ -41,12 +51,16 @@ __all__ = [
     "evaluation_halves",
     "excess_correlation",
     "feature_classes",
+    "fit_map",
     "held_out_scores",
     "mppc",
     "plan_repairing",
+    "plan_token_repairing",
     "pw_mcc",
     "repaired_rows",
     "rsa",
     "shared_by_weights",
     "svcca",
+    "transfer",
+    "transferred",
 ]

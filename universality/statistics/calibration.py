@@ -17,7 +17,7 @@ from universality.arrays import FloatArray, IntArray
 from universality.errors import MismatchError
 from universality.matching import Match
 from universality.matching.medians import known_median, median_of_all, quantile_of_all
-from universality.notebook_card import card
+from universality.notebook_card import card, histogram
 from universality.statistics.bootstrap import MIN_RESAMPLED_GROUPS
 from universality.statistics.held_out import optimism
 from universality.statistics.null_distribution import Chance
@@ -243,6 +243,13 @@ class Calibration:
         """Return the result of a null, or None where it was not run."""
         return next((chance for chance in self.chances if chance.null == null), None)
 
+    def by_quality(self) -> IntArray:
+        """Order the pairs by score where they were chosen, best first: int64 [n_pairs].
+
+        Pairs that fire too rarely for a p-value come last, since they score high by luck.
+        """
+        return np.lexsort((-self.match.scores, np.isnan(self.p))) if self.chances else self.match.by_quality()
+
     def with_ceilings(self, a: Calibration | None = None, b: Calibration | None = None) -> Calibration:
         """Return a copy with the ceilings of each pair, as the columns ``ceiling_a`` and ``ceiling_b``.
 
@@ -406,8 +413,27 @@ class Calibration:
             nulls={chance.null: _summarise(chance, level, rows) for chance in self.chances},
         )
 
+    def __repr__(self) -> str:
+        numbers = self.summary()
+        return (
+            f"Calibration({numbers.method}, {numbers.measure}, {numbers.n_pairs} pairs, median score "
+            f"{numbers.chosen_median:.3f} chosen, {numbers.held_out_median:.3f} held out, "
+            f"nulls: {', '.join(numbers.nulls) or 'none'})"
+        )
+
     def _repr_html_(self) -> str:
-        return card("Calibrated match", asdict(self.summary()))
+        numbers = self.summary()
+        quantile = numbers.null.q95
+        known = math.isfinite(quantile)
+        label = "held-out score" + ("; dashed: 95% of the null" if known else "")
+        scores = histogram(self.held_out, label, low=0, high=1, mark=quantile if known else None)
+        shown = asdict(numbers)
+        nulls = {
+            f"null {name}": {key: getattr(null, key) for key in ("median", "q95", "share_significant")}
+            for name, null in numbers.nulls.items()
+        }
+        del shown["nulls"]
+        return card("Calibrated match", shown | nulls, scores)
 
     def save(self, path: str | Path) -> Path:
         """Write everything, the match included, atomically to one .npz or .json file; return its path."""

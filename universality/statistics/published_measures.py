@@ -65,13 +65,9 @@ def pw_mcc(a: FeatureStore, b: FeatureStore, absolute: bool = False, force: bool
     Raises
     ------
     MismatchError, UniversalityError
-        As for `Similarity.decoder`; UniversalityError also when the dense array that ``absolute`` needs is over the
-        memory budget.
+        As for `Similarity.decoder`.
     """
-    sim = Similarity.decoder(a, b, force=force)
-    if absolute:
-        sim = Similarity.from_dense(np.abs(sim.dense()), sim.dead_rows, sim.dead_cols)
-    scores = match(sim).scores
+    scores = match(Similarity.decoder(a, b, force=force, absolute=absolute)).scores
     return float(scores.mean()) if scores.size else float("nan")
 
 

@@ -112,27 +112,70 @@ def plan_repairing(
     UniversalityError
         When ``null`` is unknown, no token is considered, or no stratum holds blocks of two units.
     """
+    rows = _considered(store, documents)
+    if not rows.size:
+        raise UniversalityError(f"{store.path}: no token to re-pair")
+    tokens, table = store.tokens, store.documents
+    return _planned(rows, tokens.position, tokens.document, table, null, block_length, str(store.path))
+
+
+def plan_token_repairing(
+    position: npt.NDArray[np.integer],
+    document: npt.NDArray[np.integer],
+    documents: DocumentTable,
+    null: Null = "global",
+    block_length: int | None = None,
+) -> Repairing:
+    """Find the blocks that a null can re-pair among tokens that are in no store.
+
+    Parameters
+    ----------
+    position, document
+        int [n_tokens] column of each token in its block, and its row in ``documents``.
+    null, block_length
+        As for `plan_repairing`.
+
+    Raises
+    ------
+    UniversalityError
+        As `plan_repairing`.
+    """
+    rows = np.arange(len(position))
+    if not rows.size:
+        raise UniversalityError("no token to re-pair")
+    return _planned(rows, position, document, documents, null, block_length, "tokens")
+
+
+def _planned(
+    rows: IntArray,
+    position: npt.NDArray[np.integer],
+    document: npt.NDArray[np.integer],
+    table: DocumentTable,
+    null: Null,
+    block_length: int | None,
+    where: str,
+) -> Repairing:
+    """Find the blocks among some rows of a token table."""
     if null not in get_args(Null):
         raise UniversalityError(f"unknown null {null!r}; choose one of {', '.join(get_args(Null))}")
-    rows = _considered(store, documents)
-    start, length, document = _full_blocks(store, rows, block_length)
-    table = store.documents
+    start, length, block_document = _full_blocks(rows, position[rows], document[rows], block_length)
     units = independent_units(table)
     kinds, kind = np.unique(np.asarray(table.kind, dtype=np.str_), return_inverse=True)
     kind = kind if null == "kind" else np.zeros_like(kind)
     names = [f"kind {name!s}" for name in kinds] if null == "kind" else ["the corpus"]
-    first, size = _runs(document, kind, units.code)
-    group, kind = units.code[document[first]], kind[document[first]]
+    first, size = _runs(block_document, kind, units.code)
+    group, kind = units.code[block_document[first]], kind[block_document[first]]
     feasible, notes = _feasible(group, kind, size, names)
     if not feasible.any():
         raise UniversalityError(
-            f"{store.path}: the {null} null needs full blocks of {length} tokens from at least two groups of documents"
+            f"{where}: the {null} null needs full blocks of {length} tokens from at least two groups of documents"
             f"{' of one kind' if null == 'kind' else ''}; found {np.unique(group).size} groups, {start.size} blocks"
         )
     first, size, group, kind = first[feasible], size[feasible], group[feasible], kind[feasible]
     share = float(size.sum() * length / max(1, rows.size))
     stratum = np.unique(np.stack([kind, size]), axis=1, return_inverse=True)[1].ravel()
-    return Repairing(start, length, first, size, group, stratum, share, notes + _flagged(units, document, table))
+    flagged = _flagged(units, block_document, table)
+    return Repairing(start, length, first, size, group, stratum, share, notes + flagged)
 
 
 def repaired_rows(
@@ -155,14 +198,17 @@ def _considered(store: FeatureStore, documents: npt.ArrayLike | None) -> IntArra
     return np.flatnonzero(wanted[store.tokens.document])
 
 
-def _full_blocks(store: FeatureStore, rows: IntArray, block_length: int | None) -> tuple[IntArray, int, IntArray]:
+def _full_blocks(
+    rows: IntArray,
+    position: npt.NDArray[np.integer],
+    document: npt.NDArray[np.integer],
+    block_length: int | None,
+) -> tuple[IntArray, int, IntArray]:
     """Return first row, common length and document of the blocks that are long enough.
 
     A block ends where the document changes or the position does not rise by one.
     """
-    if not rows.size:
-        raise UniversalityError(f"{store.path}: no token to re-pair")
-    position, document = store.tokens.position[rows].astype(np.int64), store.tokens.document[rows].astype(np.int64)
+    position, document = position.astype(np.int64), document.astype(np.int64)
     breaks = (np.diff(position) != 1) | (np.diff(document) != 0) | (np.diff(rows) != 1)
     first = np.concatenate([[0], np.flatnonzero(breaks) + 1])
     size = np.diff(np.concatenate([first, [rows.size]]))

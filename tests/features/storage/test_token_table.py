@@ -18,11 +18,7 @@ ONES = np.ones((3, 4))
     [
         ({"decoder": np.ones(3)}, MismatchError, r"decoder must have 2 axes, found shape \[3\]"),
         ({"decoder": ONES, "bias": ONES}, MismatchError, r"bias must have 1 axes, found shape \[3, 4\]"),
-        (
-            {"decoder": ONES, "encoder": ONES.T},
-            MismatchError,
-            r"encoder must be \[3, 4\] as the decoder is, found \[4, 3\]",
-        ),
+        ({"decoder": ONES, "encoder": ONES.T}, MismatchError, "encoder needs 3 rows as the decoder has, found 4"),
         ({"decoder": ONES, "bias": np.ones(4)}, MismatchError, "bias needs 3 rows as the decoder has, found 4"),
         ({"decoder": ONES, "residual": np.ones((2, 9))}, MismatchError, "residual needs 3 rows"),
         ({"decoder": ONES * np.nan}, FormatError, "decoder holds values that are not finite in float32"),

@@ -45,7 +45,7 @@ def store(planted: Any) -> Any:
 
 def test_logit_extremes_are_centred_weights_of_the_direct_path(store: FeatureStore) -> None:
     features = np.asarray([3, 7])
-    raised, lowered = logit_extremes(store, features, 4)
+    raised, lowered = logit_extremes(store, features, 4, lambda ids: [str(i) for i in ids])
     unembedding, dictionary = store.unembedding(), store.dictionary
     assert unembedding is not None
     assert dictionary is not None
@@ -55,6 +55,6 @@ def test_logit_extremes_are_centred_weights_of_the_direct_path(store: FeatureSto
     weights -= weights.mean(axis=1, keepdims=True)
     for i in range(2):
         order = np.argsort(weights[i])
-        assert [token for token, _ in raised[i]] == order[::-1][:4].tolist()
-        assert [token for token, _ in lowered[i]] == order[:4].tolist()
+        assert [int(token) for token, _ in raised[i]] == order[::-1][:4].tolist()
+        assert [int(token) for token, _ in lowered[i]] == order[:4].tolist()
         assert_allclose([value for _, value in raised[i]], weights[i][order[::-1][:4]], rtol=1e-4)

@@ -14,14 +14,14 @@ from numpy.testing import assert_allclose
 
 from universality import FeatureStore
 from universality.activations import ModelSite
-from universality.config import Config
+from universality.config import Config, load_config
 from universality.corpus import TokenBlocks
 from universality.errors import ConfigError, FormatError, MismatchError
 from universality.matching import Match
 from universality.models.language_model import load_model
 from universality.pipeline import RunFolder, run
 from universality.pipeline.cost.estimate import estimate
-from universality.pipeline.cost.machine import count_text
+from universality.pipeline.cost.machine import count_text, describe_plan
 from universality.pipeline.info import describe
 from universality.pipeline.runner import run_controls
 from universality.pipeline.stages.loaded_saes import _check, _checked, with_loaded_saes
@@ -142,8 +142,6 @@ def test_a_second_run_does_nothing_and_a_changed_file_is_read_again(
 
 
 def test_the_run_s_own_configuration_runs_again(finished: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    from universality.config import load_config
-
     run(load_config(finished.root / "config.yaml"), finished.root)
     assert "nothing to do" in capsys.readouterr().out
 
@@ -160,10 +158,16 @@ def test_a_plan_trains_nothing(config: Config) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda p: {"A": [saelens(p / "a", 24, 0)], "B": [saelens(p / "b", 32, 0)]}, "found the widths A 24; B 32"),
+        (
+            lambda p: {
+                "A": [saelens(p / f"a{w}", w, w) for w in (24, 48)],
+                "B": [saelens(p / f"b{s}", 32, s) for s in range(3)],
+            },
+            "found the widths A 24, 48; B 32, 32, 32",
+        ),
         (
             lambda p: {"A": [saelens(p / "a", 24, 0)], "B": [saelens(p / f"b{s}", 24, s) for s in range(3)]},
-            "expected SAEs of the same widths of every model, and equally many",
+            "expected equally many SAEs of each width, for every model",
         ),
     ],
 )
@@ -171,6 +175,75 @@ def test_a_grid_with_holes_is_refused(tmp_path: Path, make: Any, message: str) -
     load = {name: list(map(str, paths)) for name, paths in make(tmp_path).items()}
     with pytest.raises(ConfigError, match=message):
         with_loaded_saes(study(load))
+
+
+@pytest.fixture(scope="module")
+def unequal(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """A with two SAEs of 48 and one of 24; B with one of 16, one of 32 and two of 64."""
+    root = tmp_path_factory.mktemp("unequal")
+    widths = {"A": (24, 48, 48), "B": (16, 32, 64, 64)}
+    load = {
+        name: [str(saelens(root / f"{name}{seed}", width, 10 * len(of) + seed)) for seed, width in enumerate(of)]
+        for name, of in widths.items()
+    }
+    return study(load)
+
+
+def test_models_with_saes_of_different_widths_are_compared_by_rank_to_the_report(
+    unequal: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resolved, folder = with_loaded_saes(unequal), RunFolder(run(unequal, tmp_path / "run"))
+    assert resolved.saes.widths_of == {"A": [24, 48], "B": [16, 32, 64]}
+    compared = {c.name: (c.of, c.widths, c.level) for c in comparisons(resolved, folder)}
+    assert compared == {
+        "A-B.w24-w32": ("models", (24, 32), 1),
+        "A-B.w48-w64": ("models", (48, 64), 0),
+        "A-A.w48.s0-s1": ("ceiling", (48, 48), 0),
+        "B-B.w64.s0-s1": ("ceiling", (64, 64), 0),
+    }
+    calibration = Calibration.load(folder.calibration("A-B.w48-w64"))
+    assert calibration.match.shape == (48, 64)
+    frame = calibration.to_frame()
+    assert len(frame) <= 48
+    assert frame["ceiling_a"].notna().any()
+    assert frame["ceiling_b"].notna().any(), "each model has a ceiling at its own width"
+    for name, of in resolved.saes.widths_of.items():
+        with FeatureStore.open(folder.store(name, of[-1], 0)) as store:
+            assert store.n_features == of[-1]
+        graph = json.loads(folder.families(name).read_text(encoding="utf-8"))
+        assert str(of[0]) in json.dumps(graph)
+    page = folder.report.read_text(encoding="utf-8")
+    assert "This run is not finished" not in page
+    for said in (
+        "dictionaries of 48 and 64 features",
+        "of A (48 wide)",
+        "in B (64 wide)",
+        "widths A 24, 48; B 16, 32, 64",
+    ):
+        assert said in page, said
+    headline = json.loads(folder.report.with_name("summary.json").read_text(encoding="utf-8"))["headline"]
+    assert (headline["width"], headline["width_b"], headline["ceilings_of"]) == (48, 64, ["A", "B"])
+    capsys.readouterr()
+    run(load_config(folder.root / "config.yaml"), folder.root)
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_a_plan_counts_each_model_s_own_widths(unequal: Config) -> None:
+    resolved = with_loaded_saes(unequal)
+    stages = {stage.name: stage for stage in estimate(resolved, count_text(resolved))}
+    assert stages["match"].pairs > 0
+    only_b = resolved.model_copy(
+        update={"saes": resolved.saes.model_copy(update={"widths_of": {"A": [48], "B": [16, 32, 64]}})}
+    )
+    fewer = {stage.name: stage for stage in estimate(only_b, count_text(only_b))}
+    assert fewer["families"].disk < stages["families"].disk
+    lines = describe_plan(unequal)
+    assert "SAEs compared, by rank from the largest: A 24 with B 32; A 48 with B 64" in lines
+
+
+def test_widths_of_models_are_not_set_by_hand() -> None:
+    with pytest.raises(ConfigError, match="widths_of follows from SAEs under load; give the widths of SAEs to train"):
+        study({}, saes={"widths_of": {"A": [8]}})
 
 
 def test_several_seeds_of_every_model_are_numbered(tmp_path: Path) -> None:
@@ -283,3 +356,22 @@ def test_saes_that_do_not_fit_their_model_are_refused_with_what_to_set(
     ]:
         with pytest.raises(MismatchError, match=message):
             run(study(load), tmp_path / "run", until="train-saes")
+
+
+def test_an_sae_whose_file_names_another_model_is_refused(tmp_path: Path) -> None:
+    folder = saelens(tmp_path / "a", 24, 0)
+    config = json.loads((folder / "cfg.json").read_text())
+    config["metadata"]["model_name"] = "pythia-160m"
+    (folder / "cfg.json").write_text(json.dumps(config))
+    given, sae = study({"A": str(folder), "B": str(folder)}), SAE.load(folder)
+    site = ModelSite(load_model("starter/seed0", "A"), HOOK)
+    _check(given, "A", site, str(folder), sae)  # the name of a shipped model says nothing
+
+    def loading(source: str) -> Config:
+        return given.model_copy(update={"models": given.models.model_copy(update={"load": {"A": source, "B": source}})})
+
+    _check(loading("EleutherAI/pythia-160m-deduped"), "A", site, str(folder), sae)
+    with pytest.raises(
+        MismatchError, match="was trained on pythia-160m, and A is EleutherAI/pythia-70m@step9; name an"
+    ):
+        _check(loading("EleutherAI/pythia-70m@step9"), "A", site, str(folder), sae)

@@ -30,8 +30,17 @@ def test_a_split_without_text_is_refused_before_anything_is_trained(tmp_path: Pa
     done = call_here("run", SMOKE, "--set", f"corpus.source={tmp_path / 'one.txt'}", "--out", tmp_path / "run")
     assert done.returncode == 2
     assert "1 document leaves a split without tokens" in done.stderr
-    assert "A text file is one document: cut it into several files, or into JSON lines" in done.stderr
+    assert "of less than 4,000 characters, is one document: give more text" in done.stderr
     assert not (tmp_path / "run" / "models").exists()
+
+
+def test_one_long_file_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("".join(f"Sentence {i} of a long text.\n\n" for i in range(2000)))
+    _, summary, _ = corpus_of(tmp_path / "run", source=str(tmp_path / "one.txt"))
+    assert summary["flagged_kinds"] == ["text"]
+    assert "cut into passages of one work" in summary["notes"][0]
+    _, limited, _ = corpus_of(tmp_path / "limited", source=str(tmp_path / "one.txt"), max_tokens=5000)
+    assert 5000 <= sum(limited["tokens"].values()) < sum(summary["tokens"].values())
 
 
 def corpus_of(run: Path, **corpus: Any) -> tuple[RunFolder, dict[str, Any], list[str]]:

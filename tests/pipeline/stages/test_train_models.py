@@ -20,7 +20,7 @@ def study(**values: object) -> Config:
     [
         ({}, []),
         ({"saes": {"quality_blocks": 3}}, ["train-models/A"]),  # the blocks on which a loaded model's loss is measured
-        ({"hook": {"A": "blocks.0.mlp.hook_post", "B": "blocks.0.hook_resid_post"}}, ["train-models/B"]),
+        ({"hook": {"A": "blocks.0.mlp.hook_post", "B": "blocks.0.mlp.hook_pre"}}, ["train-models/B"]),
         ({"statistics": {"replicates": 9}}, []),
     ],
 )

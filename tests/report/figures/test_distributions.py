@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from universality.plot.survival import survival
 from universality.report import figures, sample
-from universality.report.figures.distributions import survival
 
 
 def texts(axes_or_figure) -> str:  # type: ignore[no-untyped-def]

@@ -2,9 +2,9 @@
 
 import networkx as nx
 
+from universality.plot.style import drawable
 from universality.report.figures import describe_family, family_tree
 from universality.report.figures.saving import figure_bytes
-from universality.report.figures.style import drawable
 
 
 def written(figure) -> list[str]:  # type: ignore[no-untyped-def]

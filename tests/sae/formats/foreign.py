@@ -16,12 +16,14 @@ DATA = Path(__file__).parent / "data"
 
 
 def agrees(path: str, architecture: str) -> None:
-    """Codes equal to 1e-5, the same features, and not those of an SAE that treats the decoder's bias otherwise."""
+    """Codes and reconstructions equal to 1e-5, unlike those of an SAE that treats the decoder's bias otherwise."""
     written = np.load(DATA / f"{Path(path).parts[0].removesuffix('.pt')}.npz")
     sae = SAE.load(DATA / path)
     assert (sae.architecture, sae.d_in, sae.d_sae) == (architecture, 12, 32)
     found = sae.encode(written["x"]).toarray()
     assert_allclose(found, written["codes"], rtol=0, atol=1e-5)
+    if "out" in written:
+        assert_allclose(sae.decode(sae.encode(written["x"])), written["out"], rtol=0, atol=1e-5)
     assert np.abs(written["codes"]).max() > 1
     fields = {name: getattr(sae, name) for name in ("W_enc", "b_enc", "W_dec", "b_dec", "architecture", "k", "nested")}
     fields |= {"threshold": sae.threshold, "normalize_activations": sae.normalize_activations}

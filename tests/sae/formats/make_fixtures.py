@@ -5,14 +5,19 @@
 in an environment of the tool's own, where TOOL and its packages are
 
 - ``saelens``: sae-lens 6.54.12
+- ``saelens_layouts``: sae-lens 6.54.12. Layouts of others that SAELens reads, laid out as published, and the codes of
+  SAELens's own loaders, with its downloads replaced by the local files
+- ``saelens_before_6``: sae-lens 5.11.0
 - ``dictionary_learning``: dictionary-learning 0.1.0
 - ``sparsify``: eai-sparsify 1.3.3
 - ``llamascopium``: llamascopium 2.0.0b34
+- ``circuit_tracer``: circuit-tracer 0.5.0 (``pip install --no-deps``) beside sae-lens
 - ``published``: NumPy and torch alone. Gemma Scope's arrays and OpenAI's state dicts have no library on the package
   index: their files are laid out as published, and the codes are the published equations in float64.
 
 all with torch 2.13.0. ``data/NAME/`` is what the library saves, or one file; ``data/NAME.npz`` holds the activations
-``x`` [n_tokens, d_in], the library's ``codes`` [n_tokens, d_sae], and a ``note`` of what made them. Every weight is
+``x`` [n_tokens, d_in], the library's ``codes`` [n_tokens, d_sae], for transcoders and some others its reconstructions
+``out`` [n_tokens, d_out], and a ``note`` of what made them. Every weight is
 random, biases, thresholds and the norms of decoder rows too, so that nothing that a reader leaves out goes unseen.
 """
 
@@ -31,6 +36,8 @@ import torch
 
 DATA = Path(__file__).parent / "data"
 D_IN, D_SAE, K, N_TOKENS = 12, 32, 5, 20
+D_OUT = 10
+"""Width that transcoders write, where the tool allows another than d_in."""
 
 
 def activations() -> torch.Tensor:
@@ -46,20 +53,25 @@ def scramble(module: torch.nn.Module) -> None:
             parameter.copy_(0.4 * torch.randn(parameter.shape, generator=generator))
 
 
-def keep(name: str, codes: Any, package: str) -> None:
+def keep(name: str, codes: Any, package: str, out: Any = None) -> None:
     """The activations and what the library made of them."""
     codes = torch.as_tensor(codes).detach().float().numpy()
     assert (codes > 0).any(axis=1).all()
     assert (codes == 0).any(axis=1).all()
     version = f"{package} {importlib.metadata.version(package)}" if package else "laid out as published"
     note = f"{version}; torch {torch.__version__}"
-    np.savez(DATA / f"{name}.npz", x=activations().numpy(), codes=codes, note=np.array(note))
+    more = {} if out is None else {"out": torch.as_tensor(out).detach().float().numpy()}
+    np.savez(DATA / f"{name}.npz", x=activations().numpy(), codes=codes, note=np.array(note), **more)
 
 
 def saelens() -> None:
     """SAELens's own classes and `save_model`; the layout from before version 6 is its weights with a flat cfg.json."""
     from sae_lens import SAE
     from sae_lens.saes.batchtopk_sae import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
+    from sae_lens.saes.matryoshka_batchtopk_sae import (
+        MatryoshkaBatchTopKTrainingSAE,
+        MatryoshkaBatchTopKTrainingSAEConfig,
+    )
 
     common = {"d_in": D_IN, "d_sae": D_SAE, "dtype": "float32", "device": "cpu"}
     hook = {"model_name": "pythia-70m", "hook_name": "blocks.3.hook_resid_post", "prepend_bos": True}
@@ -71,7 +83,6 @@ def saelens() -> None:
         "jumprelu": {"architecture": "jumprelu", "normalize_activations": "expected_average_only_in"},
         "jumprelu_layer_norm": {"architecture": "jumprelu", "normalize_activations": "layer_norm"},
         "gated": {"architecture": "gated"},
-        "transcoder": {"architecture": "transcoder", "d_out": D_IN, "apply_b_dec_to_input": False},
         "hook_z": {"architecture": "standard", "reshape_activations": "hook_z"},
     }
     for name, settings in cases.items():
@@ -79,13 +90,27 @@ def saelens() -> None:
         sae = SAE.from_dict({**common, **settings, "metadata": metadata})
         scramble(sae)
         sae.save_model(DATA / f"saelens_{name}")
-        if name not in ("gated", "transcoder", "hook_z"):
+        if name == "hook_z":  # the library takes [n_tokens, n_heads, d_head]
+            codes = sae.encode(activations().reshape(N_TOKENS, 3, D_IN // 3))
+            keep("saelens_hook_z", codes, "sae-lens", sae.decode(codes).reshape(N_TOKENS, D_IN))
+        elif name == "gated":
+            codes = sae.encode(activations())
+            keep("saelens_gated", codes, "sae-lens", sae.decode(codes))
+        else:
             keep(f"saelens_{name}", sae.encode(activations()), "sae-lens")
-    trained = BatchTopKTrainingSAE(BatchTopKTrainingSAEConfig(d_in=D_IN, d_sae=D_SAE, k=K))
-    scramble(trained)
-    trained.topk_threshold.fill_(0.7)
-    trained.save_inference_model(DATA / "saelens_batchtopk")
-    keep("saelens_batchtopk", SAE.load_from_disk(DATA / "saelens_batchtopk").encode(activations()), "sae-lens")
+    _saelens_transcoders(common)
+    for name, trained in {
+        "batchtopk": BatchTopKTrainingSAE(BatchTopKTrainingSAEConfig(d_in=D_IN, d_sae=D_SAE, k=K)),
+        "matryoshka": MatryoshkaBatchTopKTrainingSAE(
+            MatryoshkaBatchTopKTrainingSAEConfig(d_in=D_IN, d_sae=D_SAE, k=K, matryoshka_widths=[8, 16, D_SAE])
+        ),
+    }.items():
+        scramble(trained)
+        trained.topk_threshold.fill_(0.7)
+        trained.save_inference_model(DATA / f"saelens_{name}")
+        sae = SAE.load_from_disk(DATA / f"saelens_{name}")
+        codes = sae.encode(activations())
+        keep(f"saelens_{name}", codes, "sae-lens", sae.decode(codes) if name == "matryoshka" else None)
     flat = {
         **common, "hook_point": "blocks.3.hook_resid_pre", "hook_point_layer": 3, "hook_point_head_index": None,
         "model_name": "gpt2-small", "activation_fn_str": "topk", "activation_fn_kwargs": {"k": K}, "prepend_bos": True,
@@ -98,6 +123,147 @@ def saelens() -> None:
     sae.save_model(folder)
     (folder / "cfg.json").write_text(json.dumps(flat))
     keep("saelens_before_6", SAE.load_from_disk(folder).encode(activations()), "sae-lens")
+
+
+def _saelens_transcoders(common: dict[str, Any]) -> None:
+    from sae_lens import SAE
+
+    metadata = {"hook_name": "blocks.3.mlp.hook_in", "hook_name_out": "blocks.3.hook_mlp_out"}
+    for name, settings in {
+        "transcoder": {"d_out": D_OUT},
+        "skip_transcoder": {"d_out": D_OUT, "normalize_activations": "layer_norm"},
+        "jumprelu_transcoder": {"d_out": D_IN},
+        "jumprelu_skip_transcoder": {"d_out": D_OUT},
+    }.items():
+        folder = DATA / f"saelens_{name}"
+        given = {**common, "apply_b_dec_to_input": False, **settings, "architecture": name, "metadata": metadata}
+        transcoder = SAE.from_dict(given)
+        scramble(transcoder)
+        transcoder.save_model(folder)
+        again = SAE.load_from_disk(folder)
+        keep(folder.name, again.encode(activations()), "sae-lens", again(activations()))
+
+
+def saelens_before_6() -> None:
+    """SAEs with a finetuning_scaling_factor, which only versions before 6 write and apply."""
+    from sae_lens import SAE, SAEConfig
+
+    for architecture in ("standard", "jumprelu"):  # its gated class applies a factor that it does not hold
+        config = SAEConfig(
+            architecture=architecture, d_in=D_IN, d_sae=D_SAE, activation_fn_str="relu", apply_b_dec_to_input=True,
+            finetuning_scaling_factor=True, context_size=128, model_name="gpt2-small", hook_layer=3,
+            hook_name="blocks.3.hook_resid_pre", hook_head_index=None, prepend_bos=True, dataset_path="text",
+            dataset_trust_remote_code=True, normalize_activations="none", dtype="float32", device="cpu",
+            sae_lens_training_version="5.11.0",
+        )  # fmt: skip
+        sae = SAE(config)
+        scramble(sae)
+        folder = DATA / f"saelens_finetuned_{architecture}"
+        folder.mkdir(parents=True, exist_ok=True)
+        sae.save_model(str(folder))
+        codes = sae.encode(activations())
+        keep(folder.name, codes, "sae-lens", sae.decode(codes))
+
+
+def saelens_layouts() -> None:
+    """Files as Gemma Scope 2, Qwen-Scope and others publish them, encoded by what SAELens's loaders make of them."""
+    from sae_lens import SAE
+    from sae_lens.loading import pretrained_sae_loaders as loaders
+    from safetensors.torch import save_file
+
+    generator = torch.Generator().manual_seed(2)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return 0.4 * torch.randn(shape, generator=generator)
+
+    def tensors(*names: str, turned: bool = False) -> dict[str, torch.Tensor]:
+        shapes = [(D_IN, D_SAE), (D_SAE,), (D_SAE, D_IN), (D_IN,)]
+        return {name: draw(*(shape[::-1] if turned else shape)) for name, shape in zip(names, shapes, strict=True)}
+
+    def write(name: str, repository: str, path: str, weights: dict[str, Any], **texts: Any) -> None:
+        root = DATA / name / repository.rsplit("/", maxsplit=1)[-1]
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        (save_file if path.endswith(".safetensors") else torch.save)(weights, file)
+        for other, content in texts.items():
+            (file.parent / other.replace("__", ".")).write_text(json.dumps(content))
+
+    def encode(name: str, loader: str, repository: str, folder: str, scale: float = 1, **sizes: Any) -> None:
+        root = DATA / name / repository.rsplit("/", maxsplit=1)[-1]
+        loaders.hf_hub_download = lambda repo_id, filename, subfolder="", **_: str(root / subfolder / filename)
+        loaders.get_safetensors_tensor_shapes = lambda _, file: {
+            key: list(value.shape) for key, value in loaders.load_safetensors_weights(root / file).items()
+        }
+        load = loaders.NAMED_PRETRAINED_SAE_LOADERS[loader]
+        config, state, _ = load(repository, folder, "cpu", False, {"dtype": "float32", **sizes})
+        sae = SAE.from_dict(loaders.handle_config_defaulting(config))
+        sae.load_state_dict(state)
+        sae.fold_activation_norm_scaling_factor(scale)
+        x = activations()
+        codes = sae.encode(x.reshape(N_TOKENS, 3, D_IN // 3) if config.get("reshape_activations") == "hook_z" else x)
+        out = sae(x) if "transcoder" in config["architecture"] else sae.decode(codes).reshape(N_TOKENS, D_IN)
+        keep(name, codes / scale, "sae-lens", out)
+
+    sizes = {"d_in": D_IN, "d_sae": D_SAE}
+    hook = "model.layers.9.self_attn.o_proj.input"
+    threshold = draw(D_SAE).abs() * 2 - 0.1  # some below 0: a ReLU comes first
+    repository, folder = "google/gemma-scope-2-270m-pt", "attn_out/layer_9_width_16k_l0_small"
+    weights = tensors("w_enc", "b_enc", "w_dec", "b_dec") | {"threshold": threshold}
+    config = {
+        "hf_hook_point_in": hook, "hf_hook_point_out": hook, "width": D_SAE, "model_name": "google/gemma-3-270m",
+        "architecture": "jump_relu", "l0": 10, "affine_connection": False, "type": "sae",
+    }  # fmt: skip
+    write("gemma_scope_2", repository, f"{folder}/params.safetensors", weights, config__json=config)
+    encode("gemma_scope_2", "gemma_3", repository, folder)
+
+    repository = f"Qwen/SAE-Res-Qwen3-1.7B-Base-W32K-L0_{K}"
+    write("qwen_scope", repository, "layer3.sae.pt", tensors("W_enc", "b_enc", "W_dec", "b_dec", turned=True))
+    encode("qwen_scope", "qwen_scope", repository, "layer3.sae.pt", **sizes)
+
+    names = ("encoder_linear.weight", "encoder_linear.bias", "decoder_linear.weight", "decoder_linear.bias")
+    repository, file = "Goodfire/Llama-3.1-8B-Instruct-SAE-l19", "Llama-3.1-8B-Instruct-SAE-l19.pth"
+    write("goodfire", repository, file, tensors(*names, turned=True))
+    encode("goodfire", "goodfire", repository, file, **sizes)
+
+    names = ("encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias")
+    repository, file = "qresearch/DeepSeek-R1-Distill-Llama-8B-SAE-l19", "DeepSeek-R1-Distill-Llama-8B-SAE-l19.pt"
+    write("qresearch", repository, file, tensors(*names, turned=True))
+    encode("qresearch", "deepseek_r1", repository, file, **sizes)
+
+    repository, stem = "ckkissane/attn-saes-gpt2-small-all-layers", "gpt2-small_L5_Hcat_z_lr1.20e-03_v9"
+    config = {"act_name": "blocks.5.attn.hook_z", "act_size": D_IN, "dict_size": D_SAE, "seed": 49}
+    weights = tensors("W_enc", "b_enc", "W_dec", "b_dec")
+    write("attention_saes", repository, f"{stem}.pt", weights, **{f"{stem}_cfg__json": config})
+    encode("attention_saes", "connor_rob_hook_z", repository, f"{stem}.pt")
+
+    repository, folder = "fnlp/Llama-Scope-R1-Distill", "400M-Slimpajama-400M-OpenR1-Math-220k/L3R"
+    hook = "blocks.3.hook_resid_post"
+    weights = tensors(*names, turned=True) | {
+        "log_jumprelu_threshold": draw(D_SAE),
+        f"dataset_average_activation_norm.{hook}": torch.tensor(4.5),
+    }
+    config = {
+        "sae_type": "sae", "d_model": D_IN, "expansion_factor": D_SAE / D_IN, "act_fn": "jumprelu",
+        "norm_activation": "dataset-wise", "sparsity_include_decoder_norm": False, "hook_point_in": hook,
+        "hook_point_out": hook,
+    }  # fmt: skip
+    write("llamascopium_before_2", repository, f"{folder}/sae_weights.safetensors", weights, config__json=config)
+    scale = math.sqrt(D_IN) / 4.5
+    encode("llamascopium_before_2", "llama_scope_r1_distill", repository, folder, scale, d_sae=D_SAE)
+
+    repository = "google/gemma-scope-2-270m-pt"
+    for name, skip in (("gemma_scope_2_transcoder", {}), ("gemma_scope_2_skip_transcoder", {"affine_skip_connection"})):
+        folder = "transcoder_all/layer_9_width_16k_l0_small" + ("_affine" if skip else "")
+        weights = tensors("w_enc", "b_enc", "w_dec", "b_dec") | {"threshold": threshold}
+        weights |= {key: draw(D_IN, D_IN) for key in skip}
+        config = {
+            "hf_hook_point_in": "model.layers.9.pre_feedforward_layernorm.output",
+            "hf_hook_point_out": "model.layers.9.post_feedforward_layernorm.output", "width": D_SAE,
+            "model_name": "google/gemma-3-270m", "architecture": "jump_relu", "l0": 10,
+            "affine_connection": bool(skip), "type": "transcoder",
+        }  # fmt: skip
+        write(name, repository, f"{folder}/params.safetensors", weights, config__json=config)
+        encode(name, "gemma_3", repository, folder)
 
 
 def dictionary_learning() -> None:
@@ -129,9 +295,10 @@ def dictionary_learning() -> None:
         } | ({"k": K} if hasattr(sae, "k") else {})  # fmt: skip
         (folder / "config.json").write_text(json.dumps({"trainer": trainer, "buffer": {"ctx_len": 128}}))
         torch.save(sae.state_dict(), folder / "ae.pt")
-        if name != "gated":
-            loaded, _ = load_dictionary(str(folder), "cpu")
-            keep(f"dictionary_learning_{name}", loaded.encode(activations()), "dictionary-learning")
+        loaded, _ = load_dictionary(str(folder), "cpu")
+        codes = loaded.encode(activations())
+        out = loaded.decode(codes) if name == "gated" else None
+        keep(f"dictionary_learning_{name}", codes, "dictionary-learning", out)
 
 
 def sparsify() -> None:
@@ -141,15 +308,19 @@ def sparsify() -> None:
 
     for name, settings in {
         "topk": {"normalize_decoder": True},
-        "skip_transcoder": {"transcode": True, "skip_connection": True},
+        "transcoder/layers.3.mlp": {"transcode": True},
+        "skip_transcoder/layers.3.mlp": {"transcode": True, "skip_connection": True},
         "groupmax": {"activation": "groupmax", "k": 4},
     }.items():
         sae = SparseCoder(D_IN, SparseCoderConfig(**{"num_latents": D_SAE, "k": K, **settings}))
         scramble(sae)
         sae.save_to_disk(DATA / f"sparsify_{name}")
-        if name == "topk":
-            values, indices, _ = SparseCoder.load_from_disk(DATA / "sparsify_topk").encode(activations())
-            keep("sparsify_topk", torch.zeros(N_TOKENS, D_SAE).scatter(1, indices, values), "eai-sparsify")
+        if name != "groupmax":
+            again = SparseCoder.load_from_disk(DATA / f"sparsify_{name}")
+            values, indices, _ = again.encode(activations())
+            output = again(activations(), activations()).sae_out if "transcoder" in name else None
+            codes = torch.zeros(N_TOKENS, D_SAE).scatter(1, indices, values)
+            keep(f"sparsify_{name.split('/')[0]}", codes, "eai-sparsify", output)
 
 
 def llamascopium() -> None:
@@ -184,6 +355,61 @@ def llamascopium() -> None:
         codes = again.encode(batch)
         codes = codes / (math.sqrt(D_IN) / 4.5 if config.norm_activation == "dataset-wise" else 1)
         keep(f"llamascopium_{name}", codes * sae.decoder_norm() if name == "topk" else codes, "llamascopium")
+
+    _llamascopium_transcoders()
+
+
+def _llamascopium_transcoders() -> None:
+    """Scaled, encoded, decoded and scaled back as the library does; the two hooks have norms of their own."""
+    from llamascopium.models.sae import SAEConfig, SparseAutoEncoder
+
+    into, out = "blocks.3.ln2.hook_normalized", "blocks.3.hook_mlp_out"
+    for act_fn in ("jumprelu", "topk"):
+        config = SAEConfig(
+            hook_point_in=into, hook_point_out=out, d_model=D_IN, expansion_factor=D_SAE / D_IN, top_k=K, act_fn=act_fn
+        )
+        sae = SparseAutoEncoder(config)
+        scramble(sae)
+        sae.set_dataset_average_activation_norm({into: 4.5, out: 2.25})
+        folder = DATA / f"llamascopium_{act_fn}_transcoder"
+        folder.mkdir(parents=True, exist_ok=True)
+        sae.save_pretrained(folder)
+        config.save_hyperparameters(folder)
+        again = SparseAutoEncoder.from_local(str(folder))
+        codes = again.encode(again.normalize_activations({into: activations()})[into])
+        output = again.decode(codes) / again.compute_norm_factor(activations(), hook_point=out)
+        codes = codes / (math.sqrt(D_IN) / 4.5)
+        if act_fn == "topk":  # decoder rows in the activations' own units get unit norm
+            codes = codes * again.decoder_norm() * 2.25 / 4.5
+        keep(folder.name, codes, "llamascopium", output)
+
+
+def circuit_tracer() -> None:
+    """`to_safetensors` of circuit-tracer's per-layer transcoders; config.yaml as its repositories have it."""
+    from circuit_tracer.transcoder.activation_functions import JumpReLU
+    from circuit_tracer.transcoder.single_layer_transcoder import (
+        SingleLayerTranscoder,
+        TranscoderSet,
+        load_relu_transcoder,
+    )
+
+    for name, activation, skip in (
+        ("relu", torch.nn.functional.relu, False),
+        ("jumprelu_skip", JumpReLU(torch.zeros(D_SAE)), True),
+    ):
+        transcoder = SingleLayerTranscoder(D_IN, D_SAE, activation, 0, skip, dtype=torch.float32)
+        scramble(transcoder)
+        if skip:
+            with torch.no_grad():
+                transcoder.activation_function.threshold.abs_()
+        hooks = {"feature_input_hook": "mlp.hook_in", "feature_output_hook": "hook_mlp_out"}
+        folder = DATA / f"circuit_tracer_{name}"
+        TranscoderSet({0: transcoder}, **hooks).to_safetensors(str(folder))
+        config = {"model_name": "Qwen/Qwen3-0.6B", "model_kind": "transcoder_set", **hooks}
+        (folder / "config.yaml").write_text("".join(f"{key}: {value}\n" for key, value in config.items()))
+        path = str(folder / "layer_0.safetensors")
+        again = load_relu_transcoder(path, 0, torch.device("cpu"), lazy_encoder=False, lazy_decoder=False)
+        keep(folder.name, again.encode(activations()), "circuit-tracer", again(activations()))
 
 
 def published() -> None:
@@ -221,7 +447,11 @@ def published() -> None:
 
 
 TOOLS: dict[str, Callable[[], None]] = {
-    tool.__name__: tool for tool in (saelens, dictionary_learning, sparsify, llamascopium, published)
+    tool.__name__: tool
+    for tool in (
+        *(saelens, saelens_layouts, saelens_before_6, dictionary_learning, sparsify, llamascopium),
+        *(circuit_tracer, published),
+    )
 }
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from universality.errors import FormatError
 from universality.sae import SAE
-from universality.sae.formats.fields import expect, fold_decoder_norm, fold_scale, threshold_by_feature
+from universality.sae.formats.fields import expect, fold_centring, fold_decoder_norm, fold_scale, threshold_by_feature
 
 
 def test_folding_norms_and_scales_changes_no_reconstruction() -> None:
@@ -29,6 +29,19 @@ def test_folding_norms_and_scales_changes_no_reconstruction() -> None:
     scaled = SAE(**fold_scale(fields, 4.0), architecture="jumprelu")
     assert_close(4 * scaled.reconstruct(x), sae.reconstruct(4 * x))
     assert scaled.scale == 4
+
+
+@pytest.mark.parametrize("subtracted", [True, False])
+def test_a_centred_sae_encodes_activations_as_they_are(subtracted: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"W_enc": (6, 9), "b_enc": (9,), "W_dec": (9, 6), "b_dec": (6,)}
+    fields = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    given = fields | {"apply_b_dec_to_input": subtracted}
+    sae, centred = (SAE(**each, architecture="relu") for each in (given, fold_centring(given)))
+    x = torch.randn(50, 6, generator=generator) + 3
+    expected = sae.encode(x - x.mean(dim=1, keepdim=True)).toarray()
+    assert_close(torch.from_numpy(centred.encode(x).toarray()), torch.from_numpy(expected), atol=1e-5, rtol=0)
+    assert abs(sae.encode(x).toarray() - expected).max() > 0.1
 
 
 def test_one_threshold_is_spread_and_none_is_negative() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from foreign import DATA, agrees
 
 from universality.errors import FormatError
 from universality.sae import SAE
+from universality.sae.formats.stated_hook import stated_hook, stated_hook_out
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,23 @@ def test_arrays_stored_by_column_are_read_by_row(save: Callable[..., None], tmp_
     assert SAE.load(tmp_path).hash == SAE.load(archive).hash
 
 
+@pytest.mark.parametrize(
+    ("repository", "model", "hook"),
+    [
+        ("gemma-scope-2b-pt-res", "gemma-2-2b-pt", "blocks.3.hook_resid_post"),
+        ("models--google--gemma-scope-9b-it-att/snapshots/0a1b", "gemma-2-9b-it", "blocks.3.attn.hook_z"),
+        ("gemma-scope-2b-pt-mlp", "gemma-2-2b-pt", "blocks.3.hook_mlp_out"),
+        ("downloads", None, None),
+    ],
+)
+def test_the_names_of_the_folders_tell_the_hook(
+    repository: str, model: str | None, hook: str | None, tmp_path: Path
+) -> None:
+    shutil.copytree(DATA / "gemma_scope", tmp_path / repository)
+    metadata = SAE.load(tmp_path / repository / "layer_3/width_32/average_l0_9").metadata
+    assert (metadata.get("model_name"), stated_hook(metadata)) == (model, hook)
+
+
 def test_tensors_that_cannot_be_held_are_refused(tmp_path: Path) -> None:
     archive = DATA / "gemma_scope/layer_3/width_32/average_l0_9/params.npz"
     arrays = dict(np.load(archive))
@@ -44,3 +63,17 @@ def test_tensors_that_cannot_be_held_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "headless.npz", **arrays)
     with pytest.raises(FormatError, match="expected a tensor W_dec, found W_enc, b_dec, b_enc, threshold"):
         SAE.load(tmp_path / "headless.npz")
+
+
+def test_the_name_of_a_repository_makes_it_a_transcoder(tmp_path: Path) -> None:
+    place = "layer_3/width_32/average_l0_9"
+    for repository in ("gemma-scope-2b-pt-res", "gemma-scope-2b-pt-transcoders"):
+        shutil.copytree(DATA / "gemma_scope" / place, tmp_path / repository / place)
+    sae = SAE.load(tmp_path / "gemma-scope-2b-pt-res" / place)
+    for path in ("", "params.npz"):
+        transcoder = SAE.load(tmp_path / "gemma-scope-2b-pt-transcoders" / place / path)
+        assert (sae.transcoder, transcoder.transcoder) == (False, True)
+        assert stated_hook(transcoder.metadata) == "blocks.3.ln2.hook_normalized"  # before the gain
+        assert stated_hook_out(transcoder.metadata) == "blocks.3.hook_mlp_out"
+        x = np.load(DATA / "gemma_scope.npz")["x"]
+        assert (sae.encode(x) != transcoder.encode(x)).nnz == 0

@@ -26,6 +26,10 @@ def test_encodes_as_the_library_that_wrote_it(name: str) -> None:
     agrees(name, WRITTEN_BY_IT[name])
 
 
+def test_files_of_earlier_versions_encode_as_in_saelens() -> None:
+    agrees("llamascopium_before_2/Llama-Scope-R1-Distill/400M-Slimpajama-400M-OpenR1-Math-220k/L3R", "jumprelu")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -41,7 +45,14 @@ def test_what_cannot_be_held_is_refused_by_name(name: str, message: str) -> None
     ("name", "changes", "message"),
     [
         ("llamascopium_relu", {"sae_type": "crosscoder"}, "sae_type 'crosscoder' cannot be read"),
-        ("llamascopium_relu", {"hook_point_out": "blocks.4"}, "a transcoder from .* cannot be read"),
+        ("llamascopium_relu", {"sae_type": "molt"}, "sae_type 'molt' cannot be read: a mixture of linear transforms"),
+        (
+            "llamascopium_relu",
+            {"sae_type": "clt"},
+            "'clt' cannot be read: a cross-layer transcoder's features",
+        ),
+        ("llamascopium_topk_token_wise", {"hook_point_out": "blocks.4"}, "'token-wise' of a transcoder cannot be read"),
+        ("llamascopium_topk", {"hook_point_out": "blocks.4"}, "number above 0 as .*norm.blocks.4"),
         ("llamascopium_relu", {"use_glu_encoder": True}, "use_glu_encoder is set"),
         ("llamascopium_relu", {"act_fn": "gelu"}, "act_fn 'gelu' is not known"),
         ("llamascopium_relu", {"norm_activation": "batch-wise"}, "codes would depend on the batch"),

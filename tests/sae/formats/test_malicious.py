@@ -69,6 +69,7 @@ CONFIGS = {
     "sparsify_topk": "cfg.json",
     "dictionary_learning_topk": "config.json",
     "llamascopium_topk": "config.json",
+    "saelens_matryoshka": "cfg.json",
 }
 HARMLESS = {"device", "dtype", "metadata", "use_triton_kernel", "seed", "layer"}
 
@@ -169,10 +170,12 @@ def test_any_damage_is_our_error_or_harmless(name: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(sum(map(ord, name)))
     whole = DATA / name
     files = [whole] if whole.is_file() else sorted(path for path in whole.rglob("*") if path.is_file())
+    single = next((path.name for path in files if path.suffix in (".pt", ".pth") and path.name != "ae.pt"), "")
     for trial in range(12):
         chosen = files[trial % len(files)]
-        folder = tmp_path / str(trial)
-        shutil.copytree(chosen.parent, folder) if whole.is_dir() else folder.mkdir()
+        # the repository's name is kept, since some formats are read with it
+        folder = tmp_path / str(trial) / chosen.parent.name
+        shutil.copytree(chosen.parent, folder) if whole.is_dir() else folder.mkdir(parents=True)
         (folder / chosen.name).write_bytes(damaged(chosen.read_bytes(), rng))
         with suppress(FormatError):
-            assert SAE.load(folder if whole.is_dir() else folder / chosen.name).d_in == 12
+            assert SAE.load(folder / single).d_in == 12

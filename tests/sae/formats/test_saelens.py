@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ WRITTEN_BY_IT = {
     "saelens_jumprelu_layer_norm": "jumprelu",
     "saelens_batchtopk": "jumprelu",
     "saelens_before_6": "topk",
+    "saelens_gated": "jumprelu",
+    "saelens_matryoshka": "matryoshka",
+    "saelens_hook_z": "relu",
+    "saelens_finetuned_standard": "relu",
+    "saelens_finetuned_jumprelu": "jumprelu",
 }
 
 
@@ -33,25 +39,53 @@ def test_encodes_as_the_library_that_wrote_it(name: str) -> None:
     agrees(name, WRITTEN_BY_IT[name])
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("saelens_gated", "architecture 'gated' cannot be read: its gates and magnitudes have biases"),
-        ("saelens_transcoder", "architecture 'transcoder' cannot be read: it reads one site and writes to another"),
-        ("saelens_hook_z", "reshape_activations is 'hook_z'; only SAEs with 'none' can be read"),
-    ],
-)
-def test_what_cannot_be_held_is_refused_by_name(name: str, message: str) -> None:
-    with pytest.raises(FormatError, match=message):
-        SAE.load(DATA / name)
+def test_a_gate_that_opens_below_zero_leaves_the_relu(tmp_path: Path) -> None:
+    """Two features with a gate that is always open: one is a plain ReLU, the other fires above its threshold."""
+    folder = edited("saelens_gated", tmp_path / "sae", "cfg.json", {"d_in": 1, "d_sae": 2})
+    weights = {
+        "W_enc": torch.ones(1, 2), "W_dec": torch.ones(2, 1), "b_dec": torch.zeros(1),
+        "r_mag": torch.tensor([2.0, 3.0]).log(), "b_gate": torch.tensor([9.0, -1.0]), "b_mag": torch.tensor([0.5, 0.5]),
+    }  # fmt: skip
+    save_file(weights, folder / "sae_weights.safetensors")
+    sae = SAE.load(folder)
+    assert (sae.architecture, sae.metadata["original_architecture"]) == ("jumprelu", "gated")
+    x = torch.tensor([[-0.3], [0.5], [0.9], [1.1]])
+    # the gates open above -9 and above 1; the magnitudes are 2 x + 0.5 and 3 x + 0.5
+    assert_allclose(sae.encode(x).toarray(), [[0, 0], [1.5, 0], [2.3, 0], [2.7, 3.8]], atol=1e-6)
+    again = SAE.load(sae.save(tmp_path / "ours"))
+    assert (again.hash, again.metadata["original_architecture"]) == (sae.hash, "gated")
+
+
+def test_a_matryoshka_sae_is_cut_at_its_widths(tmp_path: Path) -> None:
+    sae, x = SAE.load(DATA / "saelens_matryoshka"), activations()
+    assert (sae.nested, sae.k) == ((8, 16), 5)
+    part = sae.prefix(16)
+    assert_allclose(part.encode(x).toarray(), sae.encode(x).toarray()[:, :16], atol=1e-6)
+    assert SAE.load(part.save(tmp_path / "part")).nested == (8,)
+    details = {"metadata.training_architecture_details.matryoshka_widths": [8, 16]}
+    with pytest.raises(FormatError, match=r"matryoshka_widths must end with d_sae = 32, found \[8, 16\]"):
+        SAE.load(edited("saelens_matryoshka", tmp_path / "cut", "cfg.json", details))
+
+
+def test_heads_are_concatenated_on_the_way_back_to_saelens_too(tmp_path: Path) -> None:
+    sae = SAE.load(DATA / "saelens_hook_z")
+    config = json.loads((sae.export(tmp_path / "out") / "cfg.json").read_text())
+    assert config["reshape_activations"] == "hook_z"
+    assert SAE.load(tmp_path / "out").hash == sae.hash
+    config = json.loads((SAE.load(DATA / "saelens_topk").export(tmp_path / "plain") / "cfg.json").read_text())
+    assert config["reshape_activations"] == "none"
 
 
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
         ("saelens_standard", {"architecture": "matching_pursuit"}, "it encodes step by step"),
+        ("saelens_transcoder", {"normalize_activations": "expected_average_only_in"}, "scale of its output is not rec"),
+        ("saelens_transcoder", {"architecture": "gated_transcoder"}, "architecture 'gated_transcoder' is not known"),
+        ("saelens_transcoder", {"d_out": None}, "d_out: missing|lacks d_out|d_out"),
+        ("saelens_transcoder", {"apply_b_dec_to_input": True}, "apply_b_dec_to_input of a transcoder must be false"),
         ("saelens_before_6", {"activation_fn_str": "tanh-relu"}, "activation function 'tanh-relu'; known"),
-        ("saelens_before_6", {"hook_point": "blocks.1.attn.hook_z"}, "reshape_activations is 'hook_z'"),
+        ("saelens_topk", {"reshape_activations": "transposed"}, "is 'transposed'; only SAEs with 'none' or 'hook_z'"),
     ],
 )
 def test_configurations_that_cannot_be_held_are_refused(
@@ -61,13 +95,21 @@ def test_configurations_that_cannot_be_held_are_refused(
         SAE.load(edited(name, tmp_path / "sae", "cfg.json", changes))
 
 
-def test_a_scaling_factor_other_than_1_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["scaling_factor", "finetuning_scaling_factor"])
+def test_a_scaling_factor_needs_its_setting(name: str, tmp_path: Path) -> None:
     folder = edited("saelens_standard", tmp_path / "saelens_standard", "cfg.json", {})
     weights = load_file(folder / "sae_weights.safetensors")
-    save_file(weights | {"scaling_factor": torch.ones(32)}, folder / "sae_weights.safetensors")
-    assert SAE.load(folder).hash == SAE.load(DATA / "saelens_standard").hash
-    save_file(weights | {"scaling_factor": torch.full((32,), 2.0)}, folder / "sae_weights.safetensors")
-    with pytest.raises(FormatError, match="scaling_factor, of a finetuned SAE, is not 1"):
+    plain = SAE.load(DATA / "saelens_standard")
+    save_file(weights | {name: torch.ones(32)}, folder / "sae_weights.safetensors")
+    assert SAE.load(folder).hash == plain.hash
+    save_file(weights | {name: torch.full((32,), 2.0)}, folder / "sae_weights.safetensors")
+    with pytest.raises(FormatError, match=f"holds {name}, which is not 1; expected .* finetuning_scaling_factor true"):
+        SAE.load(folder)
+    config = json.loads((folder / "cfg.json").read_text())
+    (folder / "cfg.json").write_text(json.dumps({**config, "finetuning_scaling_factor": True}))
+    assert_allclose(SAE.load(folder).W_dec.numpy(), 2 * plain.W_dec.numpy())
+    save_file(weights | {name: torch.full((3,), 2.0)}, folder / "sae_weights.safetensors")
+    with pytest.raises(FormatError, match=rf"{name} must have shape \[32\], found \[3\]"):
         SAE.load(folder)
 
 

@@ -1,4 +1,4 @@
-"""sparsify: files encode as in sparsify; transcoders and additions to an SAE are refused."""
+"""sparsify: files encode as in sparsify; unmarked transcoders and additions to an SAE are refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ def test_encodes_as_the_library_that_wrote_it(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("sparsify_skip_transcoder", "skip_connection is set; it cannot be read: it adds a linear map"),
         ("sparsify_groupmax", "activation 'groupmax' cannot be read; known: topk"),
     ],
 )
@@ -38,7 +37,7 @@ def test_what_cannot_be_held_is_refused_by_name(name: str, message: str) -> None
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("sparsify_topk", {"transcode": True}, "transcode is set; it cannot be read: a transcoder reads"),
+        ("sparsify_topk", {"skip_connection": True}, "skip_connection is set without transcode; it cannot be read"),
         ("sparsify_topk", {"signed": True}, "signed is set; it cannot be read: its activations"),
         ("sparsify_topk", {"num_latents": 0, "expansion_factor": 3}, r"encoder.weight must have shape \[36"),
     ],
@@ -57,7 +56,7 @@ def test_sparsify_of_november_2024_says_it_above_the_sae(tmp_path: Path) -> None
         assert SAE.load(run / place).architecture == "topk"
     (run / "config.json").write_text(json.dumps({"transcode": True, "hookpoints": ["layers.*.mlp"]}))
     for place in ("layers.0.mlp", "layers.1.mlp/seed0"):
-        with pytest.raises(FormatError, match=r"run/config\.json: a transcoder .*: transcode is set"):
+        with pytest.raises(FormatError, match=r"run/config\.json: a transcoder.*: transcode is set"):
             SAE.load(run / place)
     (run / "config.json").write_text(json.dumps({"transcode": False}))
     assert SAE.load(run / "layers.0.mlp").architecture == "topk"

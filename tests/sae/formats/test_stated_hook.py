@@ -4,9 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
+from torch.testing import assert_close
 
+from universality.models.language_model import load_model
 from universality.sae import SAE
-from universality.sae.formats.stated_hook import same_place, stated_hook, stated_name
+from universality.sae.formats.stated_hook import hook_of, same_place, stated_hook, stated_name
 
 DATA = Path(__file__).parent / "data"
 
@@ -46,11 +50,24 @@ def test_files_of_the_real_libraries_tell_their_hook(path: str, hook: str | None
         ({"hook_name": "model.layers.0.mlp"}, "blocks.0.hook_mlp_out"),
         ({"hf_hook_point_in": "model.layers.1.output"}, "blocks.1.hook_resid_post"),
         ({"hook_name": "model.layers.1.input"}, "blocks.1.hook_resid_pre"),
-        ({"hook_name": "model.layers.1.mlp.input"}, None),
+        ({"hook_name": "model.layers.1.mlp.input"}, "blocks.1.mlp.hook_in"),
+        ({"hook_name": "model.layers.1.self_attn.input"}, None),
         ({"hookpoint": "transformer.h.3.mlp.act"}, "blocks.3.mlp.hook_post"),
         ({"hookpoint": "model.layers.3.mlp.act_fn"}, None),  # behind it a gate is still to come
         ({"hookpoint": "layers.3.self_attn.o_proj"}, None),
+        ({"hf_hook_point_in": "model.layers.3.self_attn.o_proj.input"}, "blocks.3.attn.hook_z"),
+        ({"hf_hook_point_in": "model.layers.3.post_feedforward_layernorm.output"}, "blocks.3.hook_mlp_out"),
+        ({"hf_hook_point_in": "model.layers.3.pre_feedforward_layernorm.output"}, "blocks.3.mlp.hook_in"),
+        ({"hf_hook_point_in": "model.language_model.layers.3.output"}, "blocks.3.hook_resid_post"),
         ({"hook_name": "ln_final.hook_in"}, "ln_final.hook_in"),
+        (
+            {
+                "hook_name": "blocks.3.hook_mlp_in",
+                "hf_hook_name": "model.layers.3.pre_feedforward_layernorm.output",
+            },
+            "blocks.3.mlp.hook_in",
+        ),
+        ({"hook_name": "blocks.3.hook_out", "hf_hook_name": "encoder.7"}, "blocks.3.hook_out"),
         ({"training": {"submodule_name": "resid_post_layer_5"}, "io": "out"}, "blocks.5.hook_resid_post"),
         ({"training": {"submodule_name": "mlp_layer_5"}, "io": "in"}, None),
     ],
@@ -98,3 +115,33 @@ def test_where_it_was_trained_is_told(tmp_path: Path) -> None:
     assert old.items() <= SAE.load(DATA / "saelens_before_6").metadata.items()
     assert SAE.load(DATA / "saelens_jumprelu").metadata["normalize_activations"] == "expected_average_only_in"
     assert SAE.load(DATA / "dictionary_learning_topk").metadata["training"]["seed"] == 0
+
+
+def test_modules_of_gemma_are_the_places_that_they_stand_for(tmp_path: Path) -> None:
+    """A tiny Gemma 2, whose norms have random gains: what its modules give is at the hooks that their names mean."""
+    sizes = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 16}
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(transformers.Gemma2Config(**sizes, **heads))
+    layer, given = model.model.layers[0], {}
+    for norm in (layer.pre_feedforward_layernorm, layer.post_feedforward_layernorm):
+        norm.weight.data.normal_()
+    model.save_pretrained(tmp_path)
+    for name in ("pre_feedforward_layernorm", "post_feedforward_layernorm"):
+        getattr(layer, name).register_forward_hook(lambda _, x, y, name=name: given.update({name: (x[0], y)}))
+    tokens = torch.arange(1, 7)[None]
+    bridge, seen = load_model(tmp_path, "G").bridge, {}
+    names = {
+        "pre_feedforward_layernorm": hook_of("model.layers.0.pre_feedforward_layernorm.output"),
+        "post_feedforward_layernorm": hook_of("model.layers.0.post_feedforward_layernorm.output"),
+        "without gain": "blocks.0.ln2.hook_normalized",  # where Gemma Scope's transcoders read
+    }
+    model.train(False)(tokens)
+    keep = [(hook, lambda x, hook, name=name: seen.update({name: x.clone()})) for name, hook in names.items()]
+    with torch.no_grad():
+        bridge.run_with_hooks(tokens, fwd_hooks=keep)
+    for name, (_, output) in given.items():
+        assert_close(seen[name], output)
+    x = given["pre_feedforward_layernorm"][0]
+    assert_close(seen["without gain"], x * (x.square().mean(-1, keepdim=True) + 1e-6).rsqrt())
+    assert (seen["without gain"] - seen["pre_feedforward_layernorm"]).abs().max() > 0.1

@@ -13,6 +13,7 @@ from universality.errors import MismatchError, UniversalityError
 from universality.features import Dictionary, FeatureStore
 from universality.matching import match
 from universality.similarity import Similarity, align
+from universality.statistics import repaired_rows
 
 SEEN = text(30)
 N, D = 40, 12
@@ -78,3 +79,15 @@ def test_what_cannot_be_aligned_is_refused(tmp_path: Path) -> None:
         MismatchError, match=r"alignment of spaces \(12, 12\), but the decoder rows .*are 12 and 3 wide"
     ):
         Similarity.decoder(a, zero, alignment=align(a, b))
+
+
+def test_a_rotation_fitted_on_re_paired_tokens_finds_no_partners(tmp_path: Path) -> None:
+    """The null: blocks of other documents give a map that explains little and matches by chance."""
+    a, b, order = rotated(tmp_path)
+    alignment = align(a, b, rows=repaired_rows(a))
+    assert alignment.provenance["tokens"]["repaired"]
+    assert alignment.explained_variance < 0.3
+    m = match(Similarity.decoder(a, b, alignment=alignment))
+    assert np.mean(order[m.cols] == m.rows) < 0.3
+    true = repaired_rows(a)[0]
+    assert align(a, b, rows=(true, true)).explained_variance > 0.85  # the same tokens, paired with themselves

@@ -84,3 +84,15 @@ def test_a_store_without_dictionary_is_refused(tmp_path: Path) -> None:
     a = write_store(tmp_path / "a.h5", np.ones((SEEN.n_tokens, 2)), SEEN)
     with pytest.raises(UniversalityError, match=r"a\.h5: holds no dictionary"):
         Similarity.decoder(a, a)
+
+
+def test_transcoders_are_compared_where_they_write(tmp_path: Path) -> None:
+    """With an SAE at that hook, and with a transcoder that reads elsewhere; not with an SAE where they read."""
+    read, written = "blocks.0.mlp.hook_in", "blocks.0.mlp.hook_out"
+    a = made(tmp_path / "a.h5", 0, provenance={**of_model("m", read), "site_out": written})
+    other = made(tmp_path / "b.h5", 1, provenance={**of_model("m", "blocks.0.hook_in"), "site_out": written})
+    sae = made(tmp_path / "c.h5", 1, provenance=of_model("m", written))
+    assert_array_equal(Similarity.decoder(a, other).dense(), Similarity.decoder(a, sae).dense())
+    at_input = made(tmp_path / "d.h5", 1, provenance=of_model("m", read))
+    with pytest.raises(MismatchError, match=r"mlp\.hook_out \(codes read at blocks\.0\.mlp\.hook_in\)"):
+        Similarity.decoder(a, at_input)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from planted import Array, text, write_store
 from universality.errors import MismatchError, UniversalityError
 from universality.features import Dictionary, FeatureStore
 from universality.models.unembedding import Unembedding
+from universality.models.vocabulary import Vocabulary
 from universality.similarity import Similarity
 
 SEEN = text(3)
@@ -95,12 +97,80 @@ def test_stores_without_the_weights_are_refused(tmp_path: Path, changes: dict[st
         Similarity.logit(made(tmp_path / "a.h5", 0), made(tmp_path / "b.h5", 1, **changes))
 
 
-def test_other_vocabularies_are_refused(tmp_path: Path) -> None:
+def strings(d_vocab: int, first: int = 0) -> Vocabulary:
+    return Vocabulary(tuple(b"s%d" % i for i in range(first, first + d_vocab)), np.arange(d_vocab))
+
+
+def with_strings(store: FeatureStore, vocabulary: Vocabulary) -> Unembedding:
+    stored = store.unembedding()
+    assert stored is not None
+    return replace(stored, vocabulary=vocabulary)
+
+
+def test_other_vocabularies_without_strings_are_refused(tmp_path: Path) -> None:
     a = made(tmp_path / "a.h5", 0, provenance={"tokenizer_hash": "one"})
-    with pytest.raises(MismatchError, match=r"b\.h5: a vocabulary of 500, but .*a\.h5 one of 6000"):
+    expected = r"a\.h5 and .* have different vocabularies, .* the unembedding of a\.h5 holds none"
+    with pytest.raises(MismatchError, match=expected):
         Similarity.logit(a, made(tmp_path / "b.h5", 1, d_vocab=500))
-    with pytest.raises(MismatchError, match=r"c\.h5: tokenizer two, but .*a\.h5 has one"):
+    with pytest.raises(MismatchError, match=expected):
         Similarity.logit(a, made(tmp_path / "c.h5", 1, provenance={"tokenizer_hash": "two"}))
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_over_shared_strings_equals_the_direct_formula(tmp_path: Path, center: bool) -> None:
+    """B's vocabulary is another order of part of A's strings, with some of its own."""
+    a, b = made(tmp_path / "a.h5", 0, center=center), made(tmp_path / "b.h5", 1, 24, 5000, center=center)
+    order = np.random.default_rng(2).permutation(np.arange(2000, 7000))  # A's strings are 0 … 5,999
+    named = Vocabulary(tuple(b"s%d" % i for i in order), np.arange(5000))
+    a, b = (
+        made(tmp_path / f"{name}.h5", seed, d_model, center=center, unembedding=with_strings(store, vocabulary))
+        for name, seed, d_model, store, vocabulary in (("c", 0, 16, a, strings(D_VOCAB)), ("d", 1, 24, b, named))
+    )
+    place = {string: i for i, string in enumerate(order.tolist())}
+    masks_ab = masks(a, b)
+    shared = [i for i in range(2000, 6000) if masks_ab[0][i] and masks_ab[1][place[i]]]
+    left, right = logits(a, np.array(shared)), logits(b, np.array([place[i] for i in shared]))
+    sim = Similarity.logit(a, b)
+    alive = np.array([0, 1, 4, 6, 7, 8])
+    assert_allclose(sim.dense()[np.ix_(alive, alive)], np.corrcoef(left[alive], right[alive])[:6, 6:], atol=1e-12)
+    described = sim.provenance["shared_strings"]
+    assert (described["in_both"], described["counted"]) == (4000, len(shared))
+    assert described["share_of_tokens"]["a"] == pytest.approx(sum(shared) / np.arange(D_VOCAB).sum())
+    assert repr(sim) == f"Similarity(logit, 9 x 9, over {len(shared):,} shared token strings)"
+    assert sim.provenance["convention"]["centred_over"] == "token strings that count in both"
+
+
+def test_one_set_of_features_is_found_across_two_vocabularies(tmp_path: Path) -> None:
+    """Planted: B is A in another basis, its vocabulary in another order. By id, its partners are chance."""
+    rng = np.random.default_rng(3)
+    order, basis = rng.permutation(D_VOCAB), np.linalg.qr(rng.standard_normal((16, 16)))[0]
+    W_U, residual = rng.standard_normal((16, D_VOCAB)), rng.standard_normal((N_FEATURES, 16))
+
+    def store(name: str, W_U: Array, residual: Array, vocabulary: Vocabulary | None, tokenizer: str) -> FeatureStore:
+        unembedding = Unembedding(W_U, np.ones(16), np.ones(D_VOCAB, bool), False, vocabulary)
+        return write_store(
+            tmp_path / f"{name}.h5", np.ones((SEEN.n_tokens, N_FEATURES)), SEEN, {"tokenizer_hash": tokenizer},
+            Dictionary(residual, residual=residual), unembedding,
+        )  # fmt: skip
+
+    named = strings(D_VOCAB)
+    moved = Vocabulary(tuple(named.texts[i] for i in order), named.count)
+    a = store("a", W_U, residual, named, "one")
+    b = store("b", basis.T @ W_U[:, order], residual @ basis, moved, "two")
+    assert_allclose(np.diag(Similarity.logit(a, b).dense()), 1, atol=1e-5)
+    unaware = store("c", basis.T @ W_U[:, order], residual @ basis, None, "one")
+    assert abs(Similarity.logit(a, unaware).dense()).max() < 0.1
+
+
+def test_few_shared_strings_are_refused_with_their_number(tmp_path: Path) -> None:
+    a = made(tmp_path / "a.h5", 0)
+    a, b = (
+        made(tmp_path / f"{name}.h5", 0, unembedding=with_strings(a, strings(D_VOCAB, first)),
+             provenance={"tokenizer_hash": name})
+        for name, first in (("c", 0), ("d", D_VOCAB - 110))
+    )  # fmt: skip
+    with pytest.raises(MismatchError, match=r"share 110 token strings, of which \d\d are frequent enough .* least 100"):
+        Similarity.logit(a, b)
 
 
 def test_masks_that_leave_nothing_are_refused(tmp_path: Path) -> None:
@@ -121,3 +191,9 @@ def test_no_tokens_to_restrict_re_pair_or_group(tmp_path: Path) -> None:
         with pytest.raises(UniversalityError, match="logit similarity does not come from tokens"):
             call()
     assert sim.counts is None
+
+
+def test_stores_of_segments_without_an_unembedding_say_why(tmp_path: Path) -> None:
+    segments = made(tmp_path / "a.h5", 0, unembedding=None, provenance={"segments": {"tokenizer_hash": "one"}})
+    with pytest.raises(UniversalityError, match=r"a\.h5: holds no unembedding, which logit weights need.*collect it"):
+        Similarity.logit(segments, segments)

@@ -15,7 +15,15 @@ import numpy as np
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError
 from universality.features.storage.checksums import Checksum
-from universality.features.storage.elements import FORMAT, VERSION, Element, check_elements, check_length, read_shape
+from universality.features.storage.elements import (
+    FORMAT,
+    TWO_SITES_VERSION,
+    VERSION,
+    Element,
+    check_elements,
+    check_length,
+    read_shape,
+)
 from universality.features.storage.hdf5 import (
     get_text,
     make_group,
@@ -109,9 +117,9 @@ def _check_format(path: Path, file: h5py.File) -> None:
     if name != FORMAT:
         raise FormatError(f"{path}: an HDF5 file, but not a feature store: format is {name!r}, expected {FORMAT!r}")
     version = file.attrs.get("format-version")
-    if version != VERSION:
-        raise FormatError(f"{path}: written in format version {version}, this program reads {VERSION}; "
-                          "update it, or write the store again")  # fmt: skip
+    if version not in (VERSION, TWO_SITES_VERSION):
+        raise FormatError(f"{path}: written in format version {version}, this program reads {VERSION} and "
+                          f"{TWO_SITES_VERSION}; update it, or write the store again")  # fmt: skip
     if not bool(file.attrs.get("complete", False)):
         raise FormatError(f"{path}: incomplete: its writer was stopped before finish(); write it again")
 

@@ -14,6 +14,7 @@ from scipy import sparse
 
 from universality.corpus.documents import DocumentTable
 from universality.errors import MismatchError
+from universality.features.storage.choices import chosen_indices, chosen_mask
 from universality.features.storage.store import FeatureStore
 from universality.features.storage.token_table import Dictionary
 from universality.features.storage.writer import FeatureWriter
@@ -52,13 +53,13 @@ def cut(
     ValueError
         When a choice is neither a mask of the right length nor distinct integers in range.
     """
-    rows = _mask(store, "tokens", tokens, store.n_tokens)
+    rows = chosen_mask(store.path.name, "tokens", tokens, store.n_tokens)
     if documents is not None:
-        rows &= _mask(store, "documents", documents, len(store.documents))[store.tokens.document]
+        rows &= chosen_mask(store.path.name, "documents", documents, len(store.documents))[store.tokens.document]
     if not rows.any():
         raise MismatchError(f"{store.path.name}: none of its {store.n_tokens} tokens is in what tokens= and documents= "
                             "name together; choose others")  # fmt: skip
-    columns = _indices(store, "features", features, store.n_features)
+    columns = chosen_indices(store.path.name, "features", features, store.n_features)
     if not len(columns):
         raise MismatchError(f"{store.path.name}: features= names none of its {store.n_features} features")
     record = {"from": store.content_hash(), "n_tokens": int(rows.sum()), "n_features": len(columns)}
@@ -130,29 +131,6 @@ def _append(
         position=table.position[rows],
         kind=np.asarray(table.kinds, dtype=np.str_)[table.kind[rows]],
     )
-
-
-def _mask(store: FeatureStore, name: str, choice: slice | ArrayLike | None, n: int) -> NDArray[np.bool_]:
-    mask = np.zeros(n, bool)
-    mask[_indices(store, name, choice, n)] = True
-    return mask
-
-
-def _indices(store: FeatureStore, name: str, choice: slice | ArrayLike | None, n: int) -> NDArray[np.int64]:
-    """Turn a choice among ``n`` into distinct indices."""
-    if choice is None or isinstance(choice, slice):
-        return np.arange(n)[choice or slice(None)]
-    array = np.asarray(choice)
-    if array.dtype == bool and array.shape == (n,):
-        return np.flatnonzero(array)
-    indices = array.astype(np.int64) if array.dtype.kind in "iu" or array.size == 0 else None
-    if indices is None or indices.ndim != 1 or len(np.unique(indices)) < len(indices):
-        raise ValueError(f"{store.path.name}: {name}= must be a slice, a mask of length {n} or distinct integers, "
-                         f"found {array.dtype} {list(array.shape)}")  # fmt: skip
-    if len(indices) and not 0 <= indices.min() <= indices.max() < n:
-        raise ValueError(f"{store.path.name}: {name}= must lie in 0 … {n - 1}, "
-                         f"found {indices.min()} … {indices.max()}")  # fmt: skip
-    return indices
 
 
 def _rows_of(dictionary: Dictionary | None, rows: NDArray[np.int64]) -> Dictionary | None:

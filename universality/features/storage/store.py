@@ -8,31 +8,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from universality.arrays import runs_within
 from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, MismatchError, UniversalityError
+from universality.features.importing.delphi import store_from_delphi
+from universality.features.importing.parquet import store_from_parquet
+from universality.features.importing.sparse_rows import store_from_csr
+from universality.features.storage.anndata_table import anndata_of
 from universality.features.storage.hdf5 import read_strings, reading
 from universality.features.storage.header import MANTISSA, Header, open_file, read_header
 from universality.features.storage.moments import Moments
 from universality.features.storage.sparse_matrix import read_span, row_ranges
-from universality.features.storage.token_table import Dictionary, TokenTable
+from universality.features.storage.token_table import Dictionary, TokenTable, check_one_width
 from universality.features.storage.verification import verify
 from universality.features.storage.writer import FeatureWriter
 from universality.files import as_path
 from universality.models.unembedding import Unembedding, file_name
-from universality.notebook_card import card
+from universality.notebook_card import card, histogram
 
+if TYPE_CHECKING:
+    import anndata
+
+IMPORT_BUDGET = 1 << 28
+"""Bytes for the entries of another tool's file that are sorted at a time."""
 BLOCK_ENTRIES = 2_000_000  # firings in a block of features: 16 MB
 _BYTES = 16  # memory for an entry or a row pointer that is read: the value, and room for SciPy's copy
 
@@ -120,6 +129,213 @@ class FeatureStore:
         except BaseException:
             file.close()
             raise
+
+    @classmethod
+    def from_csr(
+        cls,
+        matrix: Any,
+        path: str | Path,
+        token: ArrayLike,
+        *,
+        special_tokens: Collection[int],
+        document: ArrayLike | None = None,
+        position: ArrayLike | None = None,
+        kind: str | ArrayLike | None = None,
+        group: ArrayLike | None = None,
+        documents: DocumentTable | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        dictionary: Dictionary | None = None,
+        unembedding: Unembedding | None = None,
+        overwrite: bool = False,
+        memory_budget: int = IMPORT_BUDGET,
+    ) -> FeatureStore:
+        """Write activations of a SciPy sparse matrix to a store, and open it.
+
+        Parameters
+        ----------
+        matrix
+            SciPy sparse matrix or array [n_rows, n_features] of any format; a row is a token, what is stored is a
+            firing. Formats but CSR are converted, which holds a second copy.
+        path
+            Name of the new store.
+        token
+            [n_rows] ids in the tokenizer's vocabulary.
+        special_tokens
+            Ids that are no text: BOS, padding. Their rows are left out of the store. ``()`` if there are none; a
+            warning names a token that begins every block.
+        document
+            [n_rows] text or integers: the document of each token. A document is the unit of independence: it is in one
+            half of the evaluation, and nulls and bootstraps keep it together. By default a new document begins where
+            ``position`` does not continue, that is, each sequence is one.
+        position
+            [n_rows] place of each token in its sequence. By default tokens are counted from 0 within each document.
+        kind
+            One kind for all, or [n_rows] text: the category of the text ("en", "code"). By default "text", or as in
+            ``documents``.
+        group
+            [n_rows] text or integers: the work that each document is part of, where documents of one work are not
+            independent. By default each document is a work of its own.
+        documents
+            Table that ``document`` then refers to by index, with splits of your own. By default one half of the
+            documents chooses partners and the other half reports, drawn by `split_documents`.
+        provenance
+            Record of the source. A key ``imported`` with the hash of the input is added. ``tokenizer_hash`` keeps
+            stores of two tokenizers apart; ``model`` = ``{"name": …, "hash": …}`` and ``site`` are needed for decoder
+            similarity and `families`.
+        dictionary, unembedding
+            Weights behind the features, as for `FeatureWriter.finish`.
+        overwrite
+            Replace a file of this name.
+        memory_budget
+            Bytes for the entries that are held at a time, beyond the matrix, 25 bytes a token and the writer's 150 MB.
+
+        Raises
+        ------
+        FormatError
+            If an entry is out of range, repeated, NaN or infinite; the message names the row.
+        MismatchError
+            If lengths disagree, or nothing is left.
+        FileExistsError
+            If the store exists and may not be replaced.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> matrix = sparse.csr_matrix(np.eye(4, 3, dtype=np.float32))
+        >>> store = FeatureStore.from_csr(
+        ...     matrix, f"{folder.name}/a.h5", token=[0, 7, 0, 8], position=[0, 1, 0, 1], special_tokens=[0]
+        ... )
+        >>> store.tokens.token.tolist(), store.tokens.document.tolist(), store.csr().toarray().tolist()
+        ([7, 8], [0, 1], [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+        >>> store.close(), folder.cleanup()
+        (None, None)
+        """
+        return store_from_csr(
+            cls.create, matrix, path, token, special_tokens=special_tokens, document=document, position=position,
+            kind=kind, group=group, documents=documents, provenance=provenance, dictionary=dictionary,
+            unembedding=unembedding, overwrite=overwrite, memory_budget=memory_budget,
+        )  # fmt: skip
+
+    @classmethod
+    def from_delphi(
+        cls,
+        source: str | Path,
+        path: str | Path,
+        *,
+        special_tokens: Collection[int],
+        n_features: int | None = None,
+        tokens: ArrayLike | None = None,
+        document: ArrayLike | None = None,
+        kind: str | ArrayLike | None = None,
+        group: ArrayLike | None = None,
+        documents: DocumentTable | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        dictionary: Dictionary | None = None,
+        unembedding: Unembedding | None = None,
+        overwrite: bool = False,
+        memory_budget: int = IMPORT_BUDGET,
+    ) -> FeatureStore:
+        """Write latents that delphi has cached to a store, and open it.
+
+        Other parameters and errors as for `from_csr`. Entries are sorted by token in a temporary file beside the new
+        store, 12 bytes each, unless they fit into the budget.
+
+        Parameters
+        ----------
+        source
+            Folder of one hookpoint, with files such as ``0_999.safetensors`` and ``config.json``; or the one file that
+            ``LatentCache.save`` writes.
+        path
+            Name of the new store.
+        n_features
+            Width of the SAE; by default what the names of the files say.
+        tokens
+            [n_sequences, n_ctx] token ids, where the cache does not hold them.
+        document, kind, group
+            One value for each sequence, or [n_sequences, n_ctx]. By default a sequence is a document. Where texts were
+            joined before they were cut into sequences, as delphi does by default, neighbours may be parts of one text:
+            give ``document`` or ``group`` if you know them.
+        memory_budget
+            Bytes for the entries that are sorted at a time, beyond 40 bytes a token and the writer's 150 MB.
+
+        Notes
+        -----
+        delphi leaves out activations of at most 1e-5 and rounds to float16.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from safetensors.numpy import save_file
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> cached = {
+        ...     "locations": np.array([[0, 1, 0], [1, 2, 3]], np.uint16),
+        ...     "activations": np.array([0.5, 2.0], np.float16),
+        ...     "tokens": np.array([[0, 5, 6], [0, 7, 8]]),
+        ... }
+        >>> save_file(cached, f"{folder.name}/0_3.safetensors")
+        >>> store = FeatureStore.from_delphi(folder.name, f"{folder.name}/a.h5", special_tokens=[0])
+        >>> store.tokens.token.tolist(), store.csr().toarray()[:, 3].tolist()
+        ([5, 6, 7, 8], [0.0, 0.0, 0.0, 2.0])
+        >>> store.close(), folder.cleanup()
+        (None, None)
+        """
+        return store_from_delphi(
+            cls.create, source, path, special_tokens=special_tokens, n_features=n_features, tokens=tokens,
+            document=document, kind=kind, group=group, documents=documents, provenance=provenance,
+            dictionary=dictionary, unembedding=unembedding, overwrite=overwrite, memory_budget=memory_budget,
+        )  # fmt: skip
+
+    @classmethod
+    def from_parquet(
+        cls,
+        source: str | Path,
+        path: str | Path,
+        *,
+        n_features: int,
+        special_tokens: Collection[int | str],
+        tokens: str | Path | None = None,
+        columns: Mapping[str, str] | None = None,
+        documents: DocumentTable | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        dictionary: Dictionary | None = None,
+        unembedding: Unembedding | None = None,
+        overwrite: bool = False,
+        memory_budget: int = IMPORT_BUDGET,
+    ) -> FeatureStore:
+        """Write activations of a Parquet table (token, feature, value) to a store, and open it; needs pyarrow.
+
+        Other parameters and errors as for `from_csr`. Entries are sorted by token in a temporary file beside the new
+        store, 12 bytes each, unless they fit into the budget.
+
+        Parameters
+        ----------
+        source
+            Parquet file, or folder of them, with one row an entry: ``token`` counts the tokens of the text from 0,
+            ``feature`` the features, ``value`` is the activation. Entries may come in any order.
+        path
+            Name of the new store.
+        n_features
+            Width of the SAE, dead features included.
+        special_tokens
+            As for `from_csr`; texts where the tokens are given as texts.
+        tokens
+            Parquet file with one row a token, in order: ``token_id`` or ``token_string``, then ``document`` or
+            ``position`` or both, and ``kind`` and ``group`` if known. By default each entry repeats these columns, and
+            a token without any entry is an error.
+        columns
+            Names of the columns in the files, where they are other ones: ``{"feature": "latent_index"}``.
+
+        Notes
+        -----
+        Where only ``token_string`` is given, a token's id is the place of its text among all distinct texts, sorted.
+        Ids are then comparable between stores of one text only, and ``imported`` records the hash of that vocabulary.
+        """
+        return store_from_parquet(
+            cls.create, source, path, n_features=n_features, special_tokens=special_tokens, tokens=tokens,
+            columns=columns, documents=documents, provenance=provenance, dictionary=dictionary,
+            unembedding=unembedding, overwrite=overwrite, memory_budget=memory_budget,
+        )  # fmt: skip
 
     @property
     def n_tokens(self) -> int:
@@ -282,24 +498,54 @@ class FeatureStore:
         with reading(self.path, "dictionary"):
             loaded = {name: array[...] for name, array in arrays.items()}
         try:
-            return Dictionary(**loaded)
+            dictionary = Dictionary(**loaded)
         except (FormatError, MismatchError, TypeError) as error:
             raise FormatError(f"{self.path}: {error}") from None
+        try:
+            check_one_width(str(self.path), dictionary, "site_out" in self.provenance)
+        except MismatchError as error:
+            raise FormatError(str(error)) from None
+        return dictionary
 
-    def decoder_rows(self) -> NDArray[np.float32]:
-        """Directions that the features write at their site, float32 [n_features, d_in].
+    @property
+    def site_written(self) -> str | None:
+        """Hook that decoder rows are directions at: where a transcoder writes, else the site; None if unknown."""
+        provenance = self.provenance
+        site = provenance.get("site_out", provenance.get("site"))
+        return site if isinstance(site, str) else None
+
+    @property
+    def decoder_shape(self) -> tuple[int, int] | None:
+        """(n_features, d_in) of the decoder, None when the store holds no dictionary."""
+        if not self._header.has("dictionary"):
+            return None
+        n_features, d_in = self._dataset("dictionary/decoder").shape
+        return int(n_features), int(d_in)
+
+    def decoder_rows(self, step: int = 1) -> NDArray[np.float32]:
+        """Directions that the features write at `site_written`, float32 [n_features, d_out].
+
+        Parameters
+        ----------
+        step
+            Read every ``step``-th row only, from the first.
 
         Raises
         ------
         UniversalityError
             When the store holds no dictionary.
         """
-        if self.dictionary is None:
+        if self.decoder_shape is None:
             raise UniversalityError(
                 f"{self.path}: holds no dictionary, and decoder rows are needed; write the store with "
                 "finish(dictionary=...)"
             )
-        return self.dictionary.decoder
+        if step == 1:
+            assert self.dictionary is not None
+            return self.dictionary.decoder
+        with reading(self.path, "dictionary/decoder"):
+            rows: NDArray[np.float32] = self._dataset("dictionary/decoder")[::step]
+        return rows
 
     def unembedding(self) -> Unembedding | None:
         """Read the unembedding from the file beside the store, None when the store names none.
@@ -339,6 +585,57 @@ class FeatureStore:
         """64 hex digits over all contents but provenance; they do not depend on how the writer batched rows."""
         return self._hash(lambda path: path != "provenance")
 
+    def to_anndata(
+        self,
+        *,
+        tokens: slice | ArrayLike | None = None,
+        documents: ArrayLike | None = None,
+        features: slice | ArrayLike | None = None,
+        decode: Callable[[Sequence[int]], Sequence[str]] | None = None,
+        labels: Mapping[int, str] | None = None,
+    ) -> anndata.AnnData:
+        """Return tokens x features as an AnnData object, the data structure of scanpy; needs anndata.
+
+        Parameters
+        ----------
+        tokens, documents, features
+            The part to read, each a mask or integers (a slice too for tokens and features), so that it fits into
+            memory; all by default. A token must be in both ``tokens`` and ``documents``.
+        decode
+            Function from token ids to one string each, for the column ``string``.
+        labels
+            Feature → label, for the column ``label``.
+
+        Returns
+        -------
+        anndata.AnnData
+            ``X`` float32 CSR; ``obs`` names are rows of the store, with columns ``token document group split position
+            kind`` and ``string``; ``var`` names are features, with ``alive count density mean max`` over the whole
+            store and ``label``; ``uns["universality"]`` holds hashes, and the provenance as JSON text.
+
+        Raises
+        ------
+        MissingExtraError
+            If anndata is not installed.
+        ValueError
+            If a choice is not among the tokens, documents or features.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> rows = sparse.csr_matrix(np.eye(3, dtype=np.float32))
+        >>> store = FeatureStore.from_csr(
+        ...     rows, f"{folder.name}/a.h5", [4, 5, 6], document=["a", "a", "b"], special_tokens=()
+        ... )
+        >>> table = store.to_anndata(features=[0, 2])
+        >>> table.shape, table.obs["document"].tolist(), table.var["count"].tolist()
+        ((3, 2), ['a', 'a', 'b'], [1, 1])
+        >>> store.close(), folder.cleanup()
+        (None, None)
+        """
+        return anndata_of(self, tokens, documents, features, decode, labels)
+
     def verify(self) -> None:
         """Read everything and compare it with the checksums (see `checksums`), and the parts with each other.
 
@@ -371,9 +668,22 @@ class FeatureStore:
         return f"FeatureStore({str(self.path)!r}, n_tokens={self.n_tokens}, n_features={self.n_features})"
 
     def _repr_html_(self) -> str:
-        numbers = {"tokens": self.n_tokens, "features": self.n_features, "alive": int(self.alive.sum()),
-                   "firings": self.n_stored, "contents": self.content_hash()[:12]}  # fmt: skip
-        return card(self.path.name, numbers)
+        moments, provenance = self.moments(), self.provenance  # the header, read when the store was opened
+        model, sae = provenance.get("model"), provenance.get("sae")
+        numbers = {
+            "tokens": self.n_tokens,
+            "documents": self._header.n_documents,
+            "features": self.n_features,
+            "alive": int(self.alive.sum()),
+            "firings": self.n_stored,
+            "firings a token": self.n_stored / max(1, self.n_tokens),
+            "model": model.get("name") if isinstance(model, dict) else None,
+            "site": provenance.get("site"),
+            "SAE": str(sae.get("hash"))[:12] if isinstance(sae, dict) else None,
+            "contents": self.content_hash()[:12],
+        }
+        densities = np.log10(moments.density[self.alive])
+        return card(self.path.name, numbers, histogram(densities, "firing density, log10"))
 
     def _span(self, group: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         n_minor = self.n_features if group == "by_token" else self.n_tokens

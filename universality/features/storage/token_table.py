@@ -63,9 +63,9 @@ class Dictionary:
     Parameters
     ----------
     decoder
-        [n_features, d_in], direction that a feature writes at its site.
+        [n_features, d_out], direction that a feature writes at its site, or where a transcoder writes.
     encoder
-        [n_features, d_in], direction that it reads there; None when unknown.
+        [n_features, d_in], direction that it reads at its site; None when unknown. d_in is d_out except in transcoders.
     bias
         [n_features], encoder bias; None when unknown.
     residual
@@ -75,7 +75,7 @@ class Dictionary:
     Raises
     ------
     MismatchError
-        When the arrays do not agree on n_features or d_in.
+        When the arrays do not agree on n_features.
     FormatError
         When a value is not finite in float32.
     """
@@ -90,11 +90,7 @@ class Dictionary:
             given = getattr(self, name)
             if given is not None:
                 object.__setattr__(self, name, _weights(name, given, ndim))
-        shape = self.decoder.shape
-        if self.encoder is not None and self.encoder.shape != shape:
-            raise MismatchError(f"dictionary: encoder must be {list(shape)} as the decoder is, "
-                                f"found {list(self.encoder.shape)}")  # fmt: skip
-        for name, array in (("bias", self.bias), ("residual", self.residual)):
+        for name, array in (("encoder", self.encoder), ("bias", self.bias), ("residual", self.residual)):
             if array is not None and len(array) != len(self):
                 raise MismatchError(f"dictionary: {name} needs {len(self)} rows as the decoder has, found {len(array)}")
 
@@ -102,8 +98,16 @@ class Dictionary:
         return len(self.decoder)
 
 
-def check_weights(store: str, n_features: int, dictionary: Dictionary | None, unembedding: Unembedding | None) -> None:
+def check_weights(
+    store: str,
+    n_features: int,
+    dictionary: Dictionary | None,
+    unembedding: Unembedding | None,
+    two_sites: bool = False,
+) -> None:
     """Check that a dictionary has the store's width, and an unembedding the dictionary's d_model.
+
+    Encoder and decoder have one width, unless features are read and written at ``two_sites``.
 
     Raises
     ------
@@ -112,12 +116,31 @@ def check_weights(store: str, n_features: int, dictionary: Dictionary | None, un
     """
     if dictionary is not None and len(dictionary) != n_features:
         raise MismatchError(f"{store}: the store has {n_features} features, the dictionary {len(dictionary)} rows")
+    check_one_width(store, dictionary, two_sites)
     if dictionary is None or dictionary.residual is None or unembedding is None:
         return
     if dictionary.residual.shape[1] != unembedding.d_model:
         raise MismatchError(
             f"{store}: the unembedding reads d_model {unembedding.d_model}, "
             f"but the dictionary's residual has {dictionary.residual.shape[1]}; they are of different models"
+        )
+
+
+def check_one_width(store: str, dictionary: Dictionary | None, two_sites: bool) -> None:
+    """Check that encoder and decoder are of one width, where features are read and written at one site.
+
+    Raises
+    ------
+    MismatchError
+        Naming ``store``.
+    """
+    if dictionary is None or dictionary.encoder is None or two_sites:
+        return
+    shape = list(dictionary.decoder.shape)
+    if list(dictionary.encoder.shape) != shape:
+        raise MismatchError(
+            f"{store}: dictionary: encoder must be {shape} as the decoder is, found {list(dictionary.encoder.shape)}; "
+            "the provenance of a transcoder's features names site_out"
         )
 
 

@@ -25,7 +25,7 @@ from universality.errors import FormatError, MismatchError
 from universality.features.storage import hdf5
 from universality.features.storage.checksums import Checksum
 from universality.features.storage.chunks import THREADS, GrowingArray
-from universality.features.storage.elements import ELEMENTS, FORMAT, VERSION
+from universality.features.storage.elements import ELEMENTS, FORMAT, TWO_SITES_VERSION, VERSION
 from universality.features.storage.header import MANTISSA, write_checksums, write_tables, write_weights
 from universality.features.storage.moments import MomentSums
 from universality.features.storage.row_batch import check_batch
@@ -106,6 +106,7 @@ class FeatureWriter:
         self.n_tokens = 0
         self._overwrite = overwrite
         self._provenance = hdf5.to_json(self.path, "provenance", provenance)
+        self._two_sites = "site_out" in provenance
         self._documents = documents
         if documents is not None:
             for column in (documents.id, documents.kind, documents.group, documents.split):
@@ -188,10 +189,11 @@ class FeatureWriter:
         Raises
         ------
         MismatchError
-            When the dictionary has another number of rows, or residual and unembedding another d_model.
+            When the dictionary has another number of rows, residual and unembedding another d_model, or encoder and
+            decoder two widths though the provenance names no ``site_out``.
         """
         self._check_open()
-        check_weights(self.path.name, self.n_features, dictionary, unembedding)
+        check_weights(self.path.name, self.n_features, dictionary, unembedding, self._two_sites)
         self._refuse_existing()
         try:
             self._flush(last=True)
@@ -232,7 +234,7 @@ class FeatureWriter:
     def _make_groups(self, file: h5py.File) -> None:
         hdf5.label(file, "dict")
         hdf5.set_text(file, "format", FORMAT)
-        file.attrs["format-version"] = VERSION
+        file.attrs["format-version"] = TWO_SITES_VERSION if self._two_sites else VERSION
         if self._mantissa_bits < MANTISSA:
             file.attrs["mantissa-bits"] = self._mantissa_bits
         hdf5.make_group(file, "by_token", "csr_matrix")

@@ -170,7 +170,7 @@ def shape_of(config: Config, name: str, d_vocab: int) -> Shape:
     repo = repository(source)
     folder = cached_folder(repo) if repo else model_folder(source)
     if folder is not None and (file := folder / "config.json").is_file():
-        shape = _shape_in(file)
+        shape = shape_in(file)
         if can_run_models() and '"model_type"' in file.read_text(encoding="utf-8"):
             check_architecture(folder)  # a model that cannot take part is not planned with
         return shape
@@ -183,7 +183,8 @@ def shape_of(config: Config, name: str, d_vocab: int) -> Shape:
     )
 
 
-def _shape_in(file: Path) -> Shape:
+def shape_in(file: Path) -> Shape:
+    """Read the sizes of a model from its ``config.json``; raise ModelError if they are not there."""
     try:
         sizes: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if "architecture" in sizes:
@@ -199,7 +200,7 @@ def _shape_in(file: Path) -> Shape:
         return Shape(
             sizes["num_hidden_layers"],
             width,
-            sizes["intermediate_size"],
+            sizes["ffn_dim"] if "ffn_dim" in sizes else sizes["intermediate_size"],  # OPT has its own name for it
             sizes["vocab_size"],
             d_kv=(sizes.get("num_key_value_heads") or heads) * d_head,
             gated=activation in ("silu", "gelu_pytorch_tanh", "gelu_fast") and "rms_norm_eps" in sizes,
@@ -349,7 +350,11 @@ def _match(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, in
     s, n = config.statistics, text.held_out
     passes = 2 + len(s.nulls) * s.replicates / 2
     compared = comparisons(config, RunFolder(Path()))
-    pairs = sum(passes * n * prod(k[c.width] * text.own.get(m, 1) for m in c.models) for c in compared if c.width)
+    pairs = sum(
+        passes * n * prod(k[w] * text.own.get(m, 1) for m, w in zip(c.models, c.widths, strict=True))
+        for c in compared
+        if c.width
+    )
     widths = {name: width_at(shape, config.hooks[name]) for name, shape in shapes.items()}
     share = config.features.neuron_documents
     flop = sum(passes * 2 * n * share * widths[c.models[0]] * widths[c.models[1]] for c in compared if not c.width)
@@ -361,18 +366,22 @@ def _match(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, in
 
 
 def _families(config: Config, text: Text, k: dict[int, int]) -> StageCost:
-    names, widths = config.models.names, config.saes.widths
+    grown = _grown(config)
     passes = 4 * (3 + config.families.replicates)
-    pairs = float(len(names) * passes * text.held_out * sum(k[a] * k[b] for a, b in pairwise(widths)))
-    features = len(names) * sum(widths) if len(widths) > 1 else 0
+    pairs = float(passes * text.held_out * sum(k[a] * k[b] for widths in grown for a, b in pairwise(widths)))
     memory = _PROCESS + min(_LOADED, 16 * text.held_out * sum(k.values()))
-    tokens = text.held_out * len(names) if features else 0
+    tokens, features = text.held_out * len(grown), sum(map(sum, grown))
     return StageCost("families", tokens, pairs=pairs, memory=memory, disk=750 * features)
+
+
+def _grown(config: Config) -> list[list[int]]:
+    """Return the dictionary sizes of each model that has several, and so families."""
+    return [widths for name in config.models.names if len(widths := config.saes.widths_for(name)) > 1]
 
 
 def _rest(config: Config) -> StageCost:
     compared = comparisons(config, RunFolder(Path()))
-    features = len(config.models.names) * sum(config.saes.widths) if len(config.saes.widths) > 1 else 0
+    features = sum(map(sum, _grown(config)))
     rows = sum(c.width or 0 for c in compared)
     return StageCost("export, report", 0, disk=_MATCH_ROW * rows + _FAMILY_FEATURE * features + _PAGE)
 

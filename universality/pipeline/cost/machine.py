@@ -18,7 +18,8 @@ from universality.config import Config
 from universality.corpus.blocks import TokenBlocks
 from universality.corpus.common_text import count_segments
 from universality.corpus.documents import DocumentTable
-from universality.corpus.passages import read_passages
+from universality.corpus.hub_texts import hub_text
+from universality.corpus.passages import read_source
 from universality.corpus.splits import TRAIN, split_documents
 from universality.corpus.tokenizer import load_tokenizer
 from universality.errors import ConfigError, UniversalityError
@@ -33,9 +34,12 @@ from universality.pipeline.cost.estimate import (
     shape_of,
     width_at,
 )
+from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.hook_check import check_hooks
 from universality.pipeline.stages.loaded_saes import with_loaded_saes
+from universality.pipeline.stages.text_sources import counting_tokenizers
 from universality.pipeline.stages.training_overlap import unrecorded
+from universality.pipeline.study import comparisons
 
 GPUS = {
     "h100": (67e12, 989e12),
@@ -90,14 +94,19 @@ def on_gpu(here: Rates, gpu: str) -> Rates:
 def count_text(config: Config) -> Text:
     """Count the tokens of a corpus from its true splits and a tokenised sample of its documents."""
     c = config.corpus
-    if isinstance(c.source, str) and c.source.endswith(".npy"):
-        n = int(np.load(c.source, mmap_mode="r", allow_pickle=False).size)
+    if c.token_ids:
+        n = int(np.load(c.token_ids, mmap_mode="r", allow_pickle=False).size)
         return Text(round(n * (1 - c.held_out)), round(n * c.held_out), c.d_vocab, "tokens counted")
-    passages = read_passages(c.source, c.max_documents)
+    tokenizer, note = _tokenizer_at_hand(c.tokenizer)
+    # A data set of the hub is fetched with the tokenizers that the run counts with, so the run finds it in the cache.
+    counting = counting_tokenizers(config) if any(map(hub_text, c.sources)) else [tokenizer]
+    reading = read_source(c.source, c.max_documents, c.layout, max_tokens=c.max_tokens, tokenizers=counting)
+    passages = reading.passages
     splits = split_documents(
         [p.kind for p in passages], [p.group for p in passages], [p.id for p in passages], c.held_out, c.split_seed
     ).split
     sample = [passages[i].text for i in np.linspace(0, len(passages) - 1, min(_SAMPLE, len(passages))).astype(int)]
+    tokens: float
     if config.models.tokenizers:
         tokens, d_vocab, note, own = _count_own(config, sample)
     else:
@@ -145,16 +154,27 @@ def _tokenizer_at_hand(source: str) -> tuple[Any, str]:
     return load_tokenizer("starter"), f"{repo} is not in the cache: tokens counted with the shipped tokenizer instead"
 
 
-def measure(config: Config, text: Text) -> Rates:
-    """Measure this machine's rates on some seconds of the study's own work."""
+def measure(config: Config, text: Text, weights: bool = True) -> Rates:
+    """Measure this machine's rates on some seconds of the study's own work.
+
+    Parameters
+    ----------
+    weights
+        Whether a model's weights may be read to time it; otherwise its rate follows from that of matrix products.
+    """
     import torch
 
     product, note = _product_rate(torch), "products of 1,024 × 1,024 in float32"
     first = config.models.names[0]
     try:
-        model, note = _forward_rate(config, text, first), f"a forward pass of {first}"
+        timed = _forward_rate(config, text, first) if weights else None
     except UniversalityError:
-        model, note = 0.5 * product, f"half of {product / 1e9:,.0f} GFLOP/s, {note}: {first} is not at hand"
+        timed = None
+    if timed is None:
+        why = "is not at hand" if weights else "was not read"
+        model, note = 0.5 * product, f"half of {product / 1e9:,.0f} GFLOP/s, {note}: {first} {why}"
+    else:
+        model, note = timed, f"a forward pass of {first}"
     width = width_at(shape_of(config, first, text.d_vocab), config.hooks[first])
     sae, d_sae = _sae_rate(config, width)
     entries, pairs = _store_rates()
@@ -225,8 +245,8 @@ def _sae_rate(config: Config, d_in: int) -> tuple[float, int]:
     from universality.sae import SAETrainer
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    s = config.saes
-    width = max((w for w in s.widths if 24 * d_in * w < _MOST), default=s.widths[0])
+    s, widths = config.saes, config.saes.widths_for(config.models.names[0])
+    width = max((w for w in widths if 24 * d_in * w < _MOST), default=widths[0])
     d_sae = max(1, min(width, _MOST // (24 * d_in)))  # an estimate allocates no more, however wide the study's SAEs
     k = min(s.k_of(width), d_sae)
     spec = specs_of(config, device)[config.models.names[0], f"w{width}-s{s.seeds[0]}"]
@@ -264,6 +284,30 @@ def _store_rates(n: int = 40_000, k: int = 32, width: int = 512) -> tuple[float,
     return entries, pairs
 
 
+def total_cost(config: Config) -> tuple[Text, StageCost, float]:
+    """Estimate the cost of all stages together, without reading a model's weights.
+
+    Returns
+    -------
+    text : Text
+        Tokens of the text.
+    cost : StageCost
+        Sums over the stages; the memory is that of the stage that needs most.
+    hours : float
+        Hours on this machine.
+
+    Raises
+    ------
+    UniversalityError
+        As `describe_plan`.
+    """
+    config = with_loaded_saes(config)
+    text = count_text(config)
+    stages, rates = estimate(config, text), measure(config, text, weights=False)
+    tokens, disk, memory = sum(s.tokens for s in stages), sum(s.disk for s in stages), max(s.memory for s in stages)
+    return text, StageCost("all", tokens, memory=memory, disk=disk), sum(map(rates.hours, stages))
+
+
 def describe_plan(config: Config, gpu: str | None = None) -> list[str]:
     """Return the lines that ``universality plan`` prints.
 
@@ -293,7 +337,16 @@ def describe_plan(config: Config, gpu: str | None = None) -> list[str]:
     lines.append(_line("all", tokens, flop, max(s.memory for s in stages), sum(s.disk for s in stages), total))
     counted = f"text: {text.train:,} tokens to train on, {text.held_out:,} held out ({text.note})"
     measured = [f"{rate.name}: {note}" if rate is here else note for rate in rates for note in rate.notes]
-    return [*lines, "", counted, *_unrecorded(config), *measured, f"estimates: {UNSURE}"]
+    return [*lines, "", counted, *_pairing(config), *_unrecorded(config), *measured, f"estimates: {UNSURE}"]
+
+
+def _pairing(config: Config) -> list[str]:
+    """Return a line that says which dictionaries are compared where models have SAEs of different widths, if so."""
+    if not config.saes.widths_of:
+        return []
+    compared = (c for c in comparisons(config, RunFolder(Path())) if c.of == "models")
+    said = (f"{c.models[0]} {c.widths[0]:,} with {c.models[1]} {c.widths[1]:,}" for c in compared)
+    return [f"SAEs compared, by rank from the largest: {'; '.join(said)}"]
 
 
 def _unrecorded(config: Config) -> list[str]:

@@ -81,6 +81,7 @@ def write_explorer(
         "title": results.config.name,
         "models": models,
         "width": compared.comparison.width,
+        **({} if compared.comparison.width_b is None else {"width_b": compared.comparison.width_b}),
         "n_pairs": len(compared.frame),
         "chunk": CHUNK,
         "tokens_shown": SHOWN,
@@ -153,7 +154,7 @@ def _side(compared: ComparisonResult, descriptions: Described, letter: Literal["
 def _features(side: Side, partner: NDArray[np.uint8], chunk: slice, words: Words) -> Iterator[Json]:
     """Yield what the view of a pair shows of one model's feature, for every pair of a chunk."""
     features = side.features[chunk]
-    raised, lowered = logit_extremes(side.store, features, WEIGHTS)
+    raised, lowered = logit_extremes(side.store, features, WEIGHTS, words.decode)
     density = side.store.moments().density
     around = windows(side.store.tokens.block, side.views.row[features])
     for i, feature in enumerate(features.tolist()):
@@ -170,8 +171,8 @@ def _features(side: Side, partner: NDArray[np.uint8], chunk: slice, words: Words
             "histogram": side.views.histogram[feature].tolist(),
             "top": [e for e in examples[:STRONGEST] if e],
             "range": [e for e in examples[STRONGEST:] if e],
-            "up": [[words.token(t), round(w, 2)] for t, w in (raised[i] if raised else ())],
-            "down": [[words.token(t), round(w, 2)] for t, w in (lowered[i] if lowered else ())],
+            "up": [[words.text(t), round(w, 2)] for t, w in (raised[i] if raised else ())],
+            "down": [[words.text(t), round(w, 2)] for t, w in (lowered[i] if lowered else ())],
             "near": [[other, round(r, 3)] for other, r in nearest if other >= 0],
         }
 

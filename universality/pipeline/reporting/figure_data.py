@@ -172,7 +172,7 @@ def _densities(results: RunResults) -> Iterator[tuple[str, Table]]:
 def _family(results: RunResults, name: str, families: Families) -> Iterator[tuple[str, Table]]:
     members = family_members(families.graph)
     tokens: dict[Any, tuple[str, ...]] = {}
-    for level, width in enumerate(results.config.saes.widths):
+    for level, width in enumerate(results.config.saes.widths_for(name)):
         of_level = sorted(node for node in members if node[0] == level)
         if of_level:
             described = results.described(results.folder.store(name, width, results.config.saes.seeds[0]))

@@ -12,6 +12,7 @@ from universality.config import Config, load_config
 from universality.errors import UniversalityError
 from universality.family import Families
 from universality.files import as_path, write_bytes
+from universality.formatting import listed
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.explorer_data import write_explorer
 from universality.pipeline.reporting.figure_data import figure_tables
@@ -37,7 +38,6 @@ from universality.report.data import FileLink, LanguageModels, Report, Sample
 from universality.report.figures import save_picture
 from universality.report.figures.figure_registry import DRAWINGS, draw_picture
 from universality.report.figures.figure_table import save_table
-from universality.report.formatting import listed
 
 
 def make_report(config: Config, folder: RunFolder) -> list[Path]:
@@ -126,7 +126,7 @@ def _files(config: Config, folder: RunFolder) -> tuple[FileLink, ...]:
         FileLink("../config.yaml", "the resolved configuration"),
         FileLink("../provenance.json", "hashes of inputs, seeds and versions of every stage"),
     ]
-    if len(config.saes.widths) > 1:
+    if len(config.saes.widths_for(a)) > 1:
         links.insert(3, FileLink(f"../families/{a}.graphml", f"the families of model {a}"))
     later = ("summary.json", "../provenance.json", "../figures/")  # written after the page
     # normalised, since report/../matches does not exist before report/ does
@@ -158,6 +158,8 @@ def write_summary(report: Report, path: Path) -> Path:
         for name in ("headline", "models", "widths", "saes", "concepts", "families", "pairings", "shared")
         if (part := getattr(report, name)) is not None
     }
+    if report.headline.width_b is None:  # stated where the two sides have dictionaries of different sizes
+        del values["headline"]["width_b"]
     return write_bytes(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
 
 

@@ -49,7 +49,7 @@ def headline(results: RunResults, compared: ComparisonResult | None, populations
     config, n_tokens = results.config, results.corpus["tokens"]["report"]
     if compared is None:
         planned = headline_comparison(config, results.folder)
-        return Headline(*planned.sides, config.saes.widths[-1], n_tokens, ())
+        return Headline(*planned.sides, planned.width or 0, n_tokens, (), width_b=planned.width_b)
     models = compared.comparison.models
     neurons = results.of_type("neurons", models)
     model_a, model_b = compared.comparison.sides
@@ -57,6 +57,7 @@ def headline(results: RunResults, compared: ComparisonResult | None, populations
         model_a=model_a,
         model_b=model_b,
         width=compared.comparison.width or 0,
+        width_b=compared.comparison.width_b,
         n_tokens=n_tokens,
         populations=tuple(part.population() for part in populations),
         summary=compared.summary,
@@ -112,11 +113,9 @@ def width_rows(results: RunResults, headline: ComparisonResult | None) -> tuple[
 def width_row(results: RunResults, compared: ComparisonResult) -> WidthRow:
     """Make the row of one comparison: both SAEs, and how their features match."""
     comparison = compared.comparison
-    width = comparison.width or 0
-    a, b = (
-        results.quality(model, width, seed) for model, seed in zip(comparison.models, comparison.seeds, strict=True)
-    )
-    return WidthRow(width, a, b, compared.summary)
+    sides = zip(comparison.models, comparison.widths, comparison.seeds, strict=True)
+    a, b = (results.quality(*side) for side in sides)
+    return WidthRow(comparison.width or 0, a, b, compared.summary)
 
 
 def other_saes(results: RunResults) -> tuple[SaeQuality, ...]:
@@ -128,7 +127,7 @@ def other_saes(results: RunResults) -> tuple[SaeQuality, ...]:
 
 def saved_families(results: RunResults) -> dict[str, Families]:
     """Load the families of every model that has them."""
-    names = results.config.models.names if len(results.config.saes.widths) > 1 else []
+    names = [name for name in results.config.models.names if len(results.config.saes.widths_for(name)) > 1]
     paths = {name: results.folder.families(name) for name in names}
     return {name: Families.load(path) for name, path in paths.items() if results.has(f"the families of {name}", path)}
 

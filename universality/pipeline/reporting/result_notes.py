@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from universality.formatting import listed
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
-from universality.report.formatting import listed
 
 
 def result_notes(results: RunResults, compared: ComparisonResult) -> list[str]:
@@ -19,8 +19,8 @@ def _sae_notes(results: RunResults, compared: ComparisonResult) -> list[str]:
     notes = []
     if likeness.began_alike:
         notes.append(
-            f"The SAEs of {a} and {b} began from the same weights: {likeness.beginning}. This makes features agree "
-            "that would not otherwise."
+            f"The SAEs of {a} and {b} began from the same weights: {likeness.beginning}. Features that "
+            "agree for this reason do not show that the models agree."
         )
     if likeness.differences and compared.comparison.of == "models":
         notes.append(

@@ -2,6 +2,8 @@
 
 from universality.config import Config
 from universality.files import read_json
+from universality.formatting import percent
+from universality.matching import Match
 from universality.pipeline.reporting.run_results import RunResults
 from universality.pipeline.stages.sae_likeness import file_of
 from universality.pipeline.stages.training_overlap import seen_in_training
@@ -22,6 +24,7 @@ def run_facts(results: RunResults, models: LanguageModels) -> tuple[tuple[str, s
         ("Tokens", ", ".join(f"{tokens[split]:,} {purpose}" for split, purpose in SPLITS)),
         *text_left_out(results),
         *([("Token units", _segments(results))] if config.models.tokenizers else []),
+        *_shared_strings(results),
         ("Hash of the token blocks", results.corpus["blocks_hash"]),
         ("Trained on held-out text", "; ".join(overlap)),
         ("Hook", _hook(config)),
@@ -49,9 +52,15 @@ def text_left_out(results: RunResults) -> list[tuple[str, str]]:
 
 
 def _hook(config: Config) -> str:
-    if isinstance(config.hook, str):
-        return config.hook
-    return "; ".join(f"{name} {hook}" for name, hook in config.hooks.items())
+    read = _by_model(config.hook, config.hooks)
+    if config.hook_out is None:
+        return read
+    written = _by_model(config.hook_out, config.hooks_out)
+    return f"transcoders: codes read at {read}; written at {written}"
+
+
+def _by_model(setting: str | dict[str, str], hooks: dict[str, str]) -> str:
+    return setting if isinstance(setting, str) else "; ".join(f"{name} {hook}" for name, hook in hooks.items())
 
 
 def _segments(results: RunResults) -> str:
@@ -62,9 +71,33 @@ def _segments(results: RunResults) -> str:
     )
 
 
+def _shared_strings(results: RunResults) -> list[tuple[str, str]]:
+    """State over which token strings logit weights are compared where the headline's models have two vocabularies."""
+    compared = results.headline
+    path = None if compared is None else results.folder.logit_match(compared.comparison.name)
+    if compared is None or path is None or not path.exists():
+        return []
+    shared = Match.load(path).provenance.get("shared_strings")
+    if shared is None:
+        return []
+    shares = ", ".join(
+        f"{percent(shared['share_of_tokens'][side])} of {name}'s tokens"
+        for side, name in zip("ab", compared.comparison.models, strict=True)
+    )
+    return [
+        (
+            "Logit weights",
+            f"over {shared['counted']:,} token strings that both vocabularies hold and that are frequent enough in the "
+            f"training text of both ({shared['in_both']:,} are in both); they cover {shares} of that text",
+        )
+    ]
+
+
 def _saes(config: Config) -> str:
     saes = config.saes
     widths = f"widths {', '.join(map(str, saes.widths))}"
+    if saes.widths_of:
+        widths = "widths " + "; ".join(f"{name} {', '.join(map(str, of))}" for name, of in saes.widths_of.items())
     if saes.load:
         return f"loaded, {widths}: {'; '.join(path for paths in saes.load.values() for path in paths)}"
     return f"{saes.architecture}, {widths}, k {saes.k}, {saes.tokens:,} tokens each"

@@ -131,7 +131,7 @@ class RunResults:
         It compares the first two models, or two SAE seeds of one model, at the largest width that is available.
         """
         across = [c for c in self.compared if c.comparison.of in ("models", "seeds")]
-        return next((c for c in across if c.comparison.width == max(c.comparison.width or 0 for c in across)), None)
+        return next((c for c in across if c.comparison.level == min(c.comparison.level for c in across)), None)
 
     @property
     def headline_peers(self) -> list[ComparisonResult]:
@@ -139,8 +139,8 @@ class RunResults:
         headline = self.headline
         if headline is None:
             return []
-        type_and_width = headline.comparison.of, headline.comparison.width
-        return [c for c in self.compared if (c.comparison.of, c.comparison.width) == type_and_width]
+        type_and_level = headline.comparison.of, headline.comparison.level
+        return [c for c in self.compared if (c.comparison.of, c.comparison.level) == type_and_level]
 
     def of_type(self, comparison_type: str, models: tuple[str, str]) -> ComparisonResult | None:
         """Return the comparison of a type, such as "neurons", of two models; None if not available."""

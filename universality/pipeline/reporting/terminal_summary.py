@@ -3,9 +3,9 @@
 from typing import Any
 
 from universality.files import read_json
+from universality.formatting import count, of_all
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.training_overlap import seen_in_training
-from universality.report.formatting import count, of_all
 
 
 def print_summary(folder: RunFolder) -> None:

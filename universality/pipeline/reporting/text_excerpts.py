@@ -1,6 +1,6 @@
 """Concepts and matched pairs with the text on which their features fire."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from universality.statistics import best_neurons, concept_table
 
 TOKENS_SHOWN = 5
 PROMOTED_SHOWN = 6
-TokenWeights = list[tuple[int, float]]
+TokenWeights = list[tuple[str, float]]
 
 
 def concept_rows(results: RunResults) -> tuple[ConceptRow, ...]:
@@ -131,13 +131,13 @@ def _pair(results: RunResults, compared: ComparisonResult, row: Any) -> Pair:
 def _card(results: RunResults, side: Described, feature: int, partner_side: Described, partner: int) -> FeatureCard:
     store, by_kind = side.store, side.specificity
     (strongest,) = examples(store, [feature], k=4, before=8, after=4, per_block=1)
-    raised, _ = logit_extremes(store, np.asarray([feature]), PROMOTED_SHOWN)
+    raised, _ = logit_extremes(store, np.asarray([feature]), PROMOTED_SHOWN, results.decode)
     return FeatureCard(
         index=int(feature),
         density=float(store.moments().density[feature]),
         kind=by_kind.kind_names[feature] or "",
         purity=float(by_kind.purity[feature]),
-        promotes=tuple(results.decode([token for token, _ in raised[0]])) if raised else (),
+        promotes=tuple(token for token, _ in raised[0]) if raised else (),
         examples=tuple(_examples(results, strongest, store, partner_side.store, partner)),
     )
 
@@ -159,7 +159,7 @@ def _examples(
 
 
 def logit_extremes(
-    store: FeatureStore, features: NDArray[np.int64], k: int
+    store: FeatureStore, features: NDArray[np.int64], k: int, decode: Callable[[Sequence[int]], Sequence[str]]
 ) -> tuple[list[TokenWeights], list[TokenWeights]]:
     """Find the tokens whose logits each feature raises and lowers most by its direct path.
 
@@ -171,6 +171,9 @@ def logit_extremes(
         Indices in the store.
     k
         Tokens of each sign.
+    decode
+        Function from token ids to strings, for an unembedding that holds no strings of its own. Where it does, ids of
+        the store may be those of segments.
 
     Returns
     -------
@@ -184,13 +187,20 @@ def logit_extremes(
     counts = np.flatnonzero(unembedding.mask)
     weights = unembedding.logit_weights(dictionary.residual[features], centred_over=unembedding.mask)[:, counts]
     k = min(k, len(counts))
-    return _largest(weights, counts, k, 1.0), _largest(weights, counts, k, -1.0)
+    named = decode if unembedding.vocabulary is None else unembedding.vocabulary.strings
+    return _largest(weights, counts, k, 1.0, named), _largest(weights, counts, k, -1.0, named)
 
 
-def _largest(weights: NDArray[np.float32], tokens: NDArray[np.int64], k: int, sign: float) -> list[TokenWeights]:
+def _largest(
+    weights: NDArray[np.float32],
+    tokens: NDArray[np.int64],
+    k: int,
+    sign: float,
+    named: Callable[[Sequence[int]], Sequence[str]],
+) -> list[TokenWeights]:
     # argpartition is linear in d_vocab; only the k tokens that it finds are sorted
     places = np.argpartition(-sign * weights, k - 1, axis=1)[:, :k]
     largest = np.take_along_axis(weights, places, axis=1)
     order = np.argsort(-sign * largest, axis=1, kind="stable")
     places, largest = np.take_along_axis(places, order, axis=1), np.take_along_axis(largest, order, axis=1)
-    return [list(zip(tokens[i].tolist(), v.tolist(), strict=True)) for i, v in zip(places, largest, strict=True)]
+    return [list(zip(named(tokens[i].tolist()), v.tolist(), strict=True)) for i, v in zip(places, largest, strict=True)]

@@ -28,7 +28,8 @@ def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list
             partial(make_families, config, folder, name),
             VERSION,
         )
-        for name in (config.models.names if len(config.saes.widths) > 1 else [])
+        for name in config.models.names
+        if len(config.saes.widths_for(name)) > 1
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,8 @@ from universality.config import Config
 from universality.errors import MismatchError
 from universality.pipeline.open_stores import OpenStores, about_file
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.stages.model_sites import basis_of, blocks_of, cached_dtype, make_sites
-from universality.pipeline.study import basis_settings, sae_grid
+from universality.pipeline.stages.model_sites import basis_of, blocks_of, cached_dtype, make_sites, sites_out
+from universality.pipeline.study import basis_settings, hook_settings, sae_grid
 from universality.pipeline.task import Task
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from universality.sae import SAE
     from universality.sae.training.distributed import Ranks
 
-STAGE, VERSION = "collect", 2
+STAGE, VERSION = "collect", 3
 
 
 def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
@@ -38,7 +39,13 @@ def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list
     return [
         Task(
             f"{STAGE}/{name}",
-            [config.hooks[name], features, [item for item in grid if item[0] == name], cached_dtype(config), *basis],
+            [
+                *hook_settings(config, name),
+                features,
+                [item for item in grid if item[0] == name],
+                cached_dtype(config),
+                *basis,
+            ],
             ("corpus", *(f"train-models/{model}" for model in (names if basis else [name])), "train-saes"),
             partial(make_features, config, folder, name, ranks),
             VERSION,
@@ -63,15 +70,14 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks | N
     ranks = ranks or Ranks()
     blocks = blocks_of(config, folder, name)
     site = make_sites(config, folder, [name])[name]
-    common, unembedding = None, None
-    if config.models.tokenizers:
-        common = TokenBlocks.load(folder.blocks).select("choose", "report")
-    else:
-        unembedding = site.unembedding(blocks.select("train"), config.features.min_token_count)
+    common = TokenBlocks.load(folder.blocks).select("choose", "report") if config.models.tokenizers else None
+    unembedding = _with_strings(config, folder, name, site, blocks.select("train"))
+    out = sites_out(config, folder, {name: site}).get(name)
     rows: dict[str, Any] = {
         "common": common,
         "pool": config.features.pool,
-        "basis": basis_of(config, folder, site.hook),
+        "basis": basis_of(config, folder, (out or site).hook, config.hooks_written),
+        "site_out": out,
     }
     held_out = blocks.select("choose", "report")
     saes: dict[str | Path, SAE | None] = {
@@ -88,7 +94,8 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks | N
     share = config.features.neuron_documents
     if share:
         part = np.flatnonzero(np.isin(held_out.document, sample_documents(held_out, share)))
-        rows["common"] = None if common is None else common.take(part)
+        rows |= {"common": None if common is None else common.take(part), "site_out": None}
+        rows["basis"] = basis_of(config, folder, site.hook, config.hooks)
         collect_together(site, {folder.neurons(name): None}, held_out.take(part), unembedding, ranks, **rows)
         files.append(folder.neurons(name))
     with OpenStores() as stores:
@@ -96,10 +103,20 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks | N
             stores.described(path)
     ranks.wait()
     files += [about_file(path) for path in files]
-    if unembedding is None:
-        return files
     sidecar = folder.root / "features" / unembedding.file_name
     return [*files, sidecar] if sidecar.exists() else files  # absent where the site writes nothing to the logits
+
+
+def _with_strings(config: Config, folder: RunFolder, name: str, site: Site, train: TokenBlocks) -> Unembedding:
+    """Read a model's unembedding, with the strings of its vocabulary where the corpus is text."""
+    from universality.corpus import load_tokenizer
+    from universality.models.vocabulary import Vocabulary
+
+    unembedding = site.unembedding(train, config.features.min_token_count)
+    tokenizer = folder.own_tokenizer(name) if config.models.tokenizers else folder.tokenizer
+    if not tokenizer.is_file():  # the corpus is a .npy of token ids
+        return unembedding
+    return replace(unembedding, vocabulary=Vocabulary.of(load_tokenizer(tokenizer), train, unembedding.d_vocab))
 
 
 def _check_trained_on(store: str | Path, sae: SAE, site: Any) -> None:
@@ -135,7 +152,7 @@ def collect_together(
 ) -> None:
     """Run `collect` on all ranks: each reads a shard of the blocks, then joins the shards of some stores.
 
-    The contents are those of one process. ``rows`` are ``common``, ``pool`` and ``basis`` of `collect`.
+    The contents are those of one process. ``rows`` are ``common``, ``pool``, ``basis`` and ``site_out`` of `collect`.
     """
     from universality.activations.site import BATCH_BLOCKS
     from universality.features import concatenate

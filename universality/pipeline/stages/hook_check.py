@@ -9,6 +9,7 @@ from universality.files import read_json
 from universality.hub import cached_folder, fetch_config, repository
 from universality.models.shipped import model_folder
 from universality.pipeline.stages.model_sites import by_source, can_run_models
+from universality.pipeline.study import hook_settings
 
 
 def check_hooks(config: Config, download: bool = False) -> None:
@@ -38,7 +39,7 @@ def check_hooks(config: Config, download: bool = False) -> None:
         if name in config.models.train:
             model = outline_to_train(config.models.architecture, name)
         else:
-            folder = _folder(config.models.load[name], download)
+            folder = config_folder(config.models.load[name], download)
             if folder is None:
                 continue
             if repository(config.models.load[name]) is None:  # weights that a hub's cache lacks are fetched later
@@ -49,7 +50,8 @@ def check_hooks(config: Config, download: bool = False) -> None:
             model = outline
             check_positions(name, positions_of(folder, outline), config.corpus.n_ctx)
         for each in names:
-            _ = ModelSite(replace(model, name=each), config.hooks[each]).d_in  # raises where the hook holds no vector
+            for hook in hook_settings(config, each):
+                _ = ModelSite(replace(model, name=each), hook).d_in  # raises where the hook holds no vector
 
 
 def _check_shards(folder: Path) -> None:
@@ -66,7 +68,19 @@ def _check_shards(folder: Path) -> None:
         )
 
 
-def _folder(source: str, download: bool) -> Path | None:
+def config_folder(source: str, download: bool = False) -> Path | None:
+    """Return the folder with a model's ``config.json``; None for a model of the hub that is not in the cache.
+
+    Parameters
+    ----------
+    download
+        Whether it may be fetched from the hub, without weights.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or the hub does not give it.
+    """
     repo = repository(source)
     if repo is None:
         return model_folder(source)

@@ -14,13 +14,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from universality.config import Config, SAEConfig
+from universality.config_errors import explain
 from universality.errors import ConfigError, MismatchError
 from universality.files import sha256
+from universality.hub import repository
 from universality.pipeline.input_hashes import hash_inputs
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.stages.model_sites import shared_sites
-from universality.pipeline.stages.sae_likeness import file_of, write_likeness
+from universality.pipeline.stages.model_sites import shared_sites, sites_out
+from universality.pipeline.stages.sae_likeness import LIKENESS_VERSION, file_of, write_likeness
 from universality.pipeline.study import ASSUMED_L0, sae_grid
 
 if TYPE_CHECKING:
@@ -32,7 +36,7 @@ SCALE_BLOCKS = 1024
 """Training blocks over which the mean norm of the activations is taken; 128 positions each give 0.1% accuracy."""
 LEAST_ALIGNED = 0.02
 """Least mean cosine of encoder and decoder rows; transcoders and random weights have about 1 / √(d_in · d_sae)."""
-_SUFFIXES = (".json", ".safetensors", ".pt", ".npz")
+_SUFFIXES = (".json", ".yaml", ".safetensors", ".pt", ".pth", ".npz")
 
 
 @dataclass(frozen=True)
@@ -43,72 +47,119 @@ class _Outline:
     width: int
     k: int | None
     architecture: str
+    transcoder: bool = False
+    hook_out: str | None = None
+    """Hook at which a transcoder writes, in TransformerLens's names; None if its file names none that is known."""
 
 
 def with_loaded_saes(config: Config) -> Config:
-    """Return the configuration with widths, seeds and sparsity of the SAEs under ``saes.load``, if any.
+    """Return the configuration with widths, seeds, sparsity and ``hook_out`` of the SAEs under ``saes.load``, if any.
 
     Raises
     ------
     FormatError
         If an SAE cannot be read.
     ConfigError
-        If the models have SAEs of different widths or numbers, or ``saes.widths`` contradicts the files.
+        If models have SAEs in numbers that do not fit each other, ``saes.widths`` or ``hook_out`` contradicts the
+        files, or a model has both SAEs and transcoders, or transcoders of which it is unknown where they write.
     """
     if not config.saes.load:
         return config
     outlines = {name: [_outline(path) for path in paths] for name, paths in config.saes.load.items()}
-    first = outlines[config.models.names[0]]
-    widths = sorted({sae.width for sae in first})
+    every = [sae for name in config.models.names for sae in outlines[name]]
+    widths = sorted({sae.width for sae in every})
+    widths_of = {name: sorted({sae.width for sae in saes}) for name, saes in outlines.items()}
     if "widths" in config.saes.model_fields_set and config.saes.widths != widths:
         raise ConfigError(
             f"saes.widths is {config.saes.widths}, the SAEs under saes.load have {widths}; leave saes.widths out"
         )
-    seeds, ceiling = _numbers(config, outlines, widths)
-    k = [next((sae.k for sae in first if sae.width == w and sae.k), min(w, ASSUMED_L0)) for w in widths]
+    seeds, ceiling = _numbers(outlines, widths_of)
+    k = [next((sae.k for sae in every if sae.width == w and sae.k), min(w, ASSUMED_L0)) for w in widths]
     architectures = {sae.architecture for saes in outlines.values() for sae in saes}
     values: dict[str, Any] = {"widths": widths, "seeds": seeds, "ceiling_seed": ceiling, "k": k}
+    values["widths_of"] = widths_of if len({tuple(of) for of in widths_of.values()}) > 1 else {}
     values |= {"architecture": architectures.pop()} if len(architectures) == 1 else {}
-    return config.model_copy(update={"saes": SAEConfig.model_validate(config.saes.model_dump() | values)})
+    saes = SAEConfig.model_validate(config.saes.model_dump() | values)
+    resolved = config.model_copy(update={"saes": saes, "hook_out": _hook_out(config, outlines)})
+    try:
+        Config.model_validate(resolved.model_dump())
+    except ValidationError as error:  # hooks from the files do not go with the configuration
+        raise ConfigError(explain("saes.load", error, Config)) from None
+    return resolved
+
+
+def _hook_out(config: Config, outlines: Mapping[str, list[_Outline]]) -> str | dict[str, str] | None:
+    """Return the hook at which each model's transcoders write: as configured, else as the files say."""
+    hooks: dict[str, str] = {}
+    for name, saes in outlines.items():
+        kinds = {sae.transcoder: sae.path for sae in saes}
+        if len(kinds) > 1:
+            raise ConfigError(
+                f"saes.load of {name}: {kinds[True]} is a transcoder and {kinds[False]} an SAE; to compare them, name "
+                "the model twice under models.load, with SAEs for one name and transcoders for the other"
+            )
+        if False in kinds:
+            if isinstance(config.hook_out, dict) and name in config.hook_out:
+                raise ConfigError(f"hook_out names {name}, but {kinds[False]} is an SAE, which writes where it reads")
+            continue
+        stated = config.hooks_out.get(name) or saes[0].hook_out
+        if stated is None:
+            raise ConfigError(
+                f"saes.load of {name}: {saes[0].path} is a transcoder, and its file names no hook that is known as the "
+                "one where it writes; set hook_out, as in hook_out: blocks.0.hook_mlp_out"
+            )
+        hooks[name] = stated
+    if config.hook_out is not None and not hooks:
+        raise ConfigError(f"hook_out is {config.hook_out!r}, but the SAEs under saes.load write where they read")
+    alike = len(hooks) == len(outlines) and len(set(hooks.values())) == 1
+    return next(iter(hooks.values())) if alike else hooks or None
 
 
 def _outline(path: str) -> _Outline:
     from universality.sae import formats
     from universality.sae.formats.hub_names import local_sae
+    from universality.sae.formats.stated_hook import stated_hook_out
 
     fields = formats.read(local_sae(path))
-    return _Outline(path, int(fields["W_dec"].shape[0]), fields.get("k"), str(fields["architecture"]))
+    width, k, architecture = int(fields["W_dec"].shape[0]), fields.get("k"), str(fields["architecture"])
+    transcoder = bool(fields.get("transcoder", False))
+    return _Outline(
+        path, width, k, architecture, transcoder, stated_hook_out(fields["metadata"]) if transcoder else None
+    )
 
 
-def _numbers(config: Config, outlines: Mapping[str, list[_Outline]], widths: list[int]) -> tuple[list[int], int | None]:
-    """Return the numbers of SAEs that all models have at every width, and of a further widest one.
+def _numbers(
+    outlines: Mapping[str, list[_Outline]], widths_of: Mapping[str, list[int]]
+) -> tuple[list[int], int | None]:
+    """Return the numbers of SAEs that all models have at each of their widths, and of a further widest one.
 
     Some or all models may have that further SAE, which gives their ceiling.
     """
-    counts = {name: [sum(sae.width == w for sae in saes) for w in widths] for name, saes in outlines.items()}
-    names = config.models.names
-    # With one width, models that have more SAEs than the others have the further one.
-    n = counts[names[0]][0] if len(widths) > 1 else min(counts[name][0] for name in names)
-    full = [n] * len(widths)
-    spare = [*full[:-1], n + 1]
-    complete = all(sum(counts[name]) == len(outlines[name]) and counts[name] in (full, spare) for name in names)
-    if not n or not complete:
+    counts = {name: [sum(sae.width == w for sae in outlines[name]) for w in of] for name, of in widths_of.items()}
+    n = min(of[0] for of in counts.values())
+    if any(of not in ([n] * len(of), [n] * (len(of) - 1) + [n + 1]) for of in counts.values()):
         listed = "; ".join(f"{name} {', '.join(str(sae.width) for sae in saes)}" for name, saes in outlines.items())
         raise ConfigError(
-            f"saes.load: expected SAEs of the same widths of every model, and equally many of each (each model may "
-            f"have one more of the largest, for its ceiling); found the widths {listed}. Leave out those without a "
-            "counterpart; SAEs of two widths are matched in Python, with collect(...) and match(...)"
+            f"saes.load: expected equally many SAEs of each width, for every model (each model may have one more of "
+            f"its largest, for its ceiling); found the widths {listed}. Leave out those that are too many, or add the "
+            "missing ones"
         )
-    return list(range(n)), n if spare in counts.values() else None
+    return list(range(n)), n if any(of[-1] == n + 1 for of in counts.values()) else None
 
 
 def loaded_inputs(config: Config, memory: Path | None = None) -> list[Any]:
-    """Hash the files, which decides whether the SAEs are read again; ``memory`` as for `hash_inputs`."""
+    """Hash the files, which decides whether the SAEs are read again; ``memory`` as for `hash_inputs`.
+
+    The version of their comparison is part of it: SAEs that are trained in a run need not be trained again for it.
+    """
     from universality.sae.formats.hub_names import local_sae
 
     return [
-        [name, [sorted(hash_inputs(_files(local_sae(path)), memory).values()) for path in paths]]
-        for name, paths in config.saes.load.items()
+        LIKENESS_VERSION,
+        *(
+            [name, [sorted(hash_inputs(_files(local_sae(path)), memory).values()) for path in paths]]
+            for name, paths in config.saes.load.items()
+        ),
     ]
 
 
@@ -120,7 +171,8 @@ def make_loaded_saes(config: Config, folder: RunFolder, ranks: "Ranks | None" = 
     FormatError
         If an SAE cannot be read.
     MismatchError
-        If an SAE does not fit the activations at the hook, was trained at another hook, or is listed twice.
+        If an SAE does not fit the activations at the hook, was trained at another hook, or is listed twice; or if a
+        transcoder does not fit those at ``hook_out``, or writes at another hook.
     """
     from universality.pipeline.stages.sae_quality import measure_quality
     from universality.sae.training.distributed import Ranks
@@ -128,8 +180,9 @@ def make_loaded_saes(config: Config, folder: RunFolder, ranks: "Ranks | None" = 
     ranks = ranks or Ranks()
     sites = shared_sites(config, folder, ranks)
     if ranks.first:
+        written = sites_out(config, folder, sites)
         for name, site in sites.items():
-            for target, sae in _checked(config, folder, name, site):
+            for target, sae in _checked(config, folder, name, site, written.get(name)):
                 sae.save(target)
     ranks.wait()
     keys = [(model, f"w{width}-s{seed}") for model, width, seed in sae_grid(config)]
@@ -142,7 +195,9 @@ def make_loaded_saes(config: Config, folder: RunFolder, ranks: "Ranks | None" = 
     return [file_of(folder), *(folder.sae(*item) / name for item in sae_grid(config) for name in names)]
 
 
-def _checked(config: Config, folder: RunFolder, name: str, site: "Site") -> Iterator[tuple[Path, "SAE"]]:
+def _checked(
+    config: Config, folder: RunFolder, name: str, site: "Site", site_out: "Site | None" = None
+) -> Iterator[tuple[Path, "SAE"]]:
     from universality.sae import SAE
 
     numbers: dict[int, int] = defaultdict(int)
@@ -151,6 +206,8 @@ def _checked(config: Config, folder: RunFolder, name: str, site: "Site") -> Iter
     for path in config.saes.load[name]:
         sae = SAE.load(path)
         _check(config, name, site, path, sae)
+        if site_out is not None:
+            _check_written(config, name, site_out, path, sae)
         if sae.awaits_scale:
             norm = norm or _mean_norm(config, folder, name, site)
             sae = _scaled(name, path, sae, *norm)
@@ -198,7 +255,7 @@ def _scaled(name: str, path: str, sae: "SAE", norm: float, n: int) -> "SAE":
 
 
 def _check(config: Config, name: str, site: "Site", path: str, sae: "SAE") -> None:
-    from universality.sae.formats.stated_hook import same_place, stated_hook, stated_name
+    from universality.sae.formats.stated_hook import maybe_same_model, stated_hook, stated_model, stated_name
 
     if sae.d_in != site.d_in:
         raise MismatchError(
@@ -211,19 +268,52 @@ def _check(config: Config, name: str, site: "Site", path: str, sae: "SAE") -> No
             f"{path} was trained at {stated!r}, which is no name of TransformerLens's: whether that is "
             f"{config.hooks[name]} was not checked"
         )
-    if abs(_alignment(sae)) < LEAST_ALIGNED:
+    if not sae.transcoder and abs(_alignment(sae)) < LEAST_ALIGNED:
         _warn(f"{path}: its encoder and decoder do not point the same way; a transcoder, or not trained?")
-    aliases = {config.hooks[name], site.hook, *getattr(site, "aliases", ())}
-    if hook is not None and not same_place(hook, aliases):
+    if hook is not None and not _is_at(hook, site, config.hooks[name]):
         place = hook if stated == hook else f"{stated}, in TransformerLens's names {hook}"
         raise MismatchError(
             f"saes.load of {name}: {path} was trained at {place}, the study reads {config.hooks[name]}; set hook: "
             + (hook if isinstance(config.hook, str) else f"{{{name}: {hook}}} for this model")
         )
+    repo = repository(config.models.load.get(name, ""))  # the name of a folder says nothing
+    trained_on = stated_model(sae.metadata)
+    if repo is not None and trained_on is not None and not maybe_same_model(trained_on, repo.name):
+        raise MismatchError(
+            f"saes.load of {name}: {path} was trained on {trained_on}, and {name} is {repo}; name an SAE of this "
+            "model. To use it nevertheless, load the model from a folder"
+        )
     model = sae.metadata.get("model")
     recorded = model.get("hash") if isinstance(model, Mapping) else None
     if recorded is not None and recorded != site.model_hash:
         _warn(f"{path} was trained on another model than {name} (its weights differ)")
+
+
+def _check_written(config: Config, name: str, site: "Site", path: str, sae: "SAE") -> None:
+    """Check where a transcoder writes."""
+    from universality.sae.formats.stated_hook import stated_hook_out, stated_name_out
+
+    configured = config.hooks_out[name]
+    if sae.d_out != site.d_in:
+        raise MismatchError(
+            f"saes.load of {name}: {path} writes {sae.d_out} activations a token, the model has {site.d_in} at "
+            f"{configured}; set hook_out to where this transcoder writes, or name a transcoder of this model"
+        )
+    hook, stated = stated_hook_out(sae.metadata), stated_name_out(sae.metadata)
+    if hook is None:
+        named = "its file does not say where" if stated is None else f"its file says {stated!r}, a name not known here"
+        _warn(f"{path} is a transcoder that is taken to write at {configured}: {named}, which was not checked")
+    elif not _is_at(hook, site, configured):
+        raise MismatchError(
+            f"saes.load of {name}: {path} writes at {hook}, hook_out is {configured}; set hook_out: {hook}, or name "
+            "transcoders that all write at one hook"
+        )
+
+
+def _is_at(hook: str, site: "Site", configured: str) -> bool:
+    from universality.sae.formats.stated_hook import same_place
+
+    return same_place(hook, {configured, site.hook, *getattr(site, "aliases", ())})
 
 
 def _warn(text: str) -> None:
@@ -251,5 +341,5 @@ def _files(path: Path) -> list[Path]:
     folder = path if path.is_dir() else path.parent
     if path.is_dir():
         return sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in _SUFFIXES)
-    configurations = (folder / name for name in ("cfg.json", "config.json"))
+    configurations = (folder / name for name in ("cfg.json", "config.json", "config.yaml", f"{path.stem}_cfg.json"))
     return [path, *(file for file in configurations if file.is_file())] if path.is_file() else []

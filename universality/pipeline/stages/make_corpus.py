@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,12 @@ from universality.files import write_json
 from universality.pipeline.input_hashes import hashes_by_place
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.model_sites import check_architectures
+from universality.pipeline.stages.text_sources import (
+    local_paths,
+    pinned_sources,
+    recorded_commits,
+    tokenizer_sources,
+)
 from universality.pipeline.task import Task
 
 if TYPE_CHECKING:
@@ -25,26 +32,23 @@ _LEAST_UNITS = 3  # documents or works of a kind: one for each split (universali
 
 def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
     """Return the one task of this stage; it depends on the text, the tokenizers and their settings."""
-    settings: list[Any] = [config.corpus.model_dump(), corpus_inputs(config, folder.input_hashes)]
+    settings: list[Any] = [config.corpus.model_dump(), corpus_inputs(config, folder)]
     if config.models.tokenizers:
         settings.append(config.models.names)
     return [Task(STAGE, settings, (), partial(make_corpus, config, folder), VERSION)]
 
 
-def corpus_inputs(config: Config, memory: Path | None = None) -> list[list[Any]]:
-    """Hash the files that the text and the tokenizers come from, as `hashes_by_place` lists them."""
-    from universality.corpus.passages import STARTER
+def corpus_inputs(config: Config, folder: RunFolder | None = None) -> list[list[Any]]:
+    """Hash the files that the text and the tokenizers come from, as `hashes_by_place` lists them.
+
+    Texts of the hub are fetched for this, and tokenizers too.
+    """
     from universality.corpus.tokenizer import tokenizer_files
 
-    c = config.corpus
-    sources = [c.source] if isinstance(c.source, str) else c.source
-    paths = [STARTER if source == "starter" else Path(source) for source in sources]
-    names = config.models.names if config.models.tokenizers else []
-    tokenizers = [config.models.tokenizer_of(name, c.tokenizer) for name in names] or [c.tokenizer]
-    for tokenizer in tokenizers:
-        if tokenizer != "train":
-            paths += tokenizer_files(tokenizer)
-    return hashes_by_place(paths, memory)
+    paths = local_paths(config, folder)
+    for tokenizer in tokenizer_sources(config):
+        paths += tokenizer_files(tokenizer)
+    return hashes_by_place(paths, None if folder is None else folder.input_hashes)
 
 
 def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
@@ -61,13 +65,13 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
     from universality.models.baselines import baselines
 
     check_architectures(config)
-    c = config.corpus
+    c, sources = config.corpus, pinned_sources(config, folder)
     folder.blocks.parent.mkdir(parents=True, exist_ok=True)
     if config.models.tokenizers:
-        return _make_common_text(config, folder)
-    if isinstance(c.source, str) and c.source.endswith(".npy"):
+        return _make_common_text(config, folder, sources)
+    if c.token_ids:
         corpus = build_from_arrays(
-            c.source,
+            c.token_ids,
             d_vocab=c.d_vocab,
             bos_id=c.bos_id,
             n_ctx=c.n_ctx,
@@ -79,13 +83,15 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
         )
     else:
         corpus = build_corpus(
-            c.source,
+            sources,
             tokenizer=c.tokenizer,
             d_vocab=c.d_vocab,
             n_ctx=c.n_ctx,
             held_out=c.held_out,
             split_seed=c.split_seed,
             max_documents=c.max_documents,
+            max_tokens=c.max_tokens,
+            layout=c.layout,
         )
     blocks = corpus.blocks
     tokens = _tokens_of_splits(config, blocks)
@@ -102,6 +108,7 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
         "notes": list(corpus.notes),
         "unigram_loss": losses and round(losses.unigram, 4),
         "bigram_loss": losses and round(losses.bigram, 4),
+        **recorded_commits(config, sources),
     }
     write_json(folder.corpus_summary, summary)
     if corpus.tokenizer is None:
@@ -109,19 +116,21 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
     return [folder.blocks, folder.corpus_summary, *corpus.tokenizer.save(folder.tokenizer)]
 
 
-def _make_common_text(config: Config, folder: RunFolder) -> list[Path]:
+def _make_common_text(config: Config, folder: RunFolder, sources: Sequence[str]) -> list[Path]:
     """Write blocks of segments, and the same blocks in the tokens of each model."""
     from universality.corpus import build_common, load_tokenizer
 
     c, names = config.corpus, config.models.names
     tokenizers = {name: load_tokenizer(config.models.tokenizer_of(name, c.tokenizer)) for name in names}
     text = build_common(
-        c.source,
+        sources,
         tokenizers,
         n_ctx=c.n_ctx,
         held_out=c.held_out,
         split_seed=c.split_seed,
         max_documents=c.max_documents,
+        max_tokens=c.max_tokens,
+        layout=c.layout,
     )
     tokens = _tokens_of_splits(config, text.blocks)
     text.blocks.save(folder.blocks)
@@ -141,6 +150,7 @@ def _make_common_text(config: Config, folder: RunFolder) -> list[Path]:
         "notes": list(text.notes),
         "unigram_loss": None,  # a loss per segment cannot be compared with the models' losses per token
         "bigram_loss": None,
+        **recorded_commits(config, sources),
     }
     write_json(folder.corpus_summary, summary)
     model_files = [folder.own_blocks(name) for name in names]
@@ -171,8 +181,9 @@ def _advice_for_empty_split(config: Config, blocks: TokenBlocks, tokens: dict[st
         return "corpus.held_out is 0, which trains on everything: set it, as to 0.2"
     if max(Counter(blocks.documents.kind).values(), default=0) < _LEAST_UNITS:
         return (
-            f"A kind of text is split where it has {_LEAST_UNITS} documents or more. A text file is one document: cut "
-            "it into several files, or into JSON lines, one document each"
+            f"A kind of text is split where it has {_LEAST_UNITS} documents or more. A text file among others, or of "
+            "less than 4,000 characters, is one document: give more text, or cut long files by corpus.cut (passages, "
+            "headings, blank_lines) or corpus.separator"
         )
     direction = "lower" if not tokens["train"] else "raise"
     return f"Give more documents, or {direction} corpus.held_out ({share:g} now)"

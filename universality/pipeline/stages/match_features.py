@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,10 +14,11 @@ import numpy as np
 
 from universality.arrays import evenly_spaced
 from universality.config import Config
+from universality.errors import CommonStartWarning
 from universality.files import read_json, replacing
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.stages.sae_likeness import likeness
+from universality.pipeline.stages.sae_likeness import Likeness, likeness
 from universality.pipeline.study import Comparison, basis_settings, ceilings_of, comparisons
 from universality.pipeline.task import Task
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from universality.sae.training.distributed import Ranks
     from universality.statistics import Calibration
 
-STAGE, VERSION = "match", 2
+STAGE, VERSION = "match", 3
 NEAREST = 5
 """Best partners of every feature that are stored for the report."""
 _SAMPLE, _BEST = 256, 64  # pairs whose similarities are drawn: spread over all pairs, and the best
@@ -64,9 +66,11 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
 
     (folder.root / "matches").mkdir(exist_ok=True)
     (folder.root / "similarity").mkdir(exist_ok=True)
-    with OpenStores() as stores:
+    with OpenStores() as stores, warnings.catch_warnings():
+        warnings.simplefilter("ignore", CommonStartWarning)  # told once, by warn_of_common_start
         a, b = (stores[path] for path in (comparison.a, comparison.b))
         warn_of_unfit(folder, comparison, (a, b))  # first: matching may take hours
+        warn_of_common_start(comparison, likeness(config, folder, comparison))
         calibration = calibrate(a, b, **config.statistics.for_calibrate())
         calibration = _with_ceilings(config, folder, comparison, calibration)
         files = [calibration.save(folder.calibration(comparison.name))]
@@ -89,8 +93,7 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
 def _drawn_similarities(calibration: Calibration, activation: Any) -> dict[str, Any]:
     """Return similarities among a sample of pairs, among the best pairs, and to nearest partners."""
     matched = calibration.match
-    # Best scores first; pairs that fire too seldom for a p come last, since they score high by luck.
-    order = np.lexsort((-matched.scores, np.isnan(calibration.p)))
+    order = calibration.by_quality()
     sample, best = order[evenly_spaced(len(order), min(_SAMPLE, len(order)))], order[:_BEST]
     tables = {
         "rows": matched.rows,
@@ -114,6 +117,17 @@ def _with_ceilings(config: Config, folder: RunFolder, comparison: Comparison, ca
         for pair in ceilings_of(config, folder, comparison)
     ]
     return calibration.with_ceilings(*ceilings)
+
+
+def warn_of_common_start(comparison: Comparison, alike: Likeness) -> None:
+    """Warn on stderr of two loaded SAEs that began from the same weights."""
+    if alike.began_alike:
+        print(
+            f"warning: {comparison.name}: the SAEs of {' and '.join(comparison.sides)} began from the same weights: "
+            f"{alike.beginning}. Features that agree for this reason do not show that the models agree",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def warn_of_unfit(folder: RunFolder, comparison: Comparison, stores: Sequence[FeatureStore]) -> None:

@@ -1,7 +1,7 @@
 """The study's models at their hooks: run on demand, or read from a cache without TransformerLens."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,16 +31,31 @@ def make_sites(config: Config, folder: RunFolder, names: list[str] | None = None
     names = config.models.names if names is None else names
     if config.activations.cache is None:
         return live_sites(config, folder, names)
-    return {name: _cached(config, folder, name) for name in names}
+    return {name: _cached(config, folder, name, config.hooks[name]) for name in names}
 
 
 def shared_sites(config: Config, folder: RunFolder, ranks: "Ranks") -> dict[str, Any]:
     """Run `make_sites` on every rank; the first alone harvests what a cache lacks, while the others wait."""
     if config.activations.cache is not None:
         if ranks.first:
-            make_sites(config, folder)
+            sites_out(config, folder, make_sites(config, folder))
         ranks.wait()
     return make_sites(config, folder)
+
+
+def sites_out(config: Config, folder: RunFolder, sites: Mapping[str, Any]) -> dict[str, Any]:
+    """Return, for those of the models that have transcoders, the model at the hook where these write."""
+    written = {name: hook for name, hook in config.hooks_out.items() if name in sites}
+    if config.activations.cache is not None:
+        return {name: _cached(config, folder, name, hook) for name, hook in written.items()}
+    return {name: at_hook(sites[name], hook) for name, hook in written.items()}
+
+
+def at_hook(site: Any, hook: str) -> Any:
+    """Return the loaded model of a site at another hook."""
+    from universality.activations import ModelSite
+
+    return ModelSite(site.model, hook)
 
 
 def cached_dtype(config: Config) -> str | None:
@@ -54,7 +69,7 @@ def blocks_of(config: Config, folder: RunFolder, name: str) -> TokenBlocks:
 
 
 def live_site(config: Config, folder: RunFolder, name: str) -> Any:
-    """Return a model that can be run, at its hook."""
+    """Return a model that can be run, at the hook where its SAEs read."""
     return live_sites(config, folder, [name])[name]
 
 
@@ -123,12 +138,20 @@ def by_source(config: Config, names: list[str]) -> list[list[str]]:
     return list(groups.values())
 
 
-def basis_of(config: Config, folder: RunFolder, hook: str) -> str | None:
-    """Name the basis that a hook shares with the hooks of all other models; None without one."""
+def basis_of(config: Config, folder: RunFolder, hook: str, hooks: Mapping[str, str]) -> str | None:
+    """Name the basis that a hook shares with the hooks of all other models; None without one.
+
+    Parameters
+    ----------
+    hook
+        Hook of one of the models at which decoder rows are directions.
+    hooks
+        Model → that hook.
+    """
     if not config.models.one_basis:
         return None
     hashes = sorted({_model_hash(config, folder, name) for name in config.models.names})
-    place = hook if len(set(config.hooks.values())) == 1 else "the residual stream"
+    place = hook if len(set(hooks.values())) == 1 else "the residual stream"
     return f"{hashlib.sha256(' '.join(hashes).encode()).hexdigest()[:16]} at {place}"
 
 
@@ -137,7 +160,7 @@ def can_run_models() -> bool:
     return find_spec("transformer_lens") is not None
 
 
-def _cached(config: Config, folder: RunFolder, name: str) -> Any:
+def _cached(config: Config, folder: RunFolder, name: str, hook: str) -> Any:
     import torch
 
     from universality.activations import find_cache, write_cache
@@ -147,15 +170,15 @@ def _cached(config: Config, folder: RunFolder, name: str) -> Any:
     blocks = blocks_of(config, folder, name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model_hash = _model_hash(config, folder, name)
-    wanted = {"model_hash": model_hash, "hook": config.hooks[name], "blocks_hash": blocks.hash, "dtype": dtype}
+    wanted = {"model_hash": model_hash, "hook": hook, "blocks_hash": blocks.hash, "dtype": dtype}
     cached = find_cache(root, **wanted, device=device)
     if cached is None and not can_run_models():
         raise ModelError(
-            f"{root}: no activations of model {name!r} (hash {model_hash[:12]}) at {config.hooks[name]} on the blocks "
+            f"{root}: no activations of model {name!r} (hash {model_hash[:12]}) at {hook} on the blocks "
             f"{blocks.hash[:12]} in {dtype}, and transformer_lens, which could run the model, is not installed. "
             "Harvest them with `universality cache` where it is"
         )
-    return cached or write_cache(root, live_site(config, folder, name), blocks, dtype)
+    return cached or write_cache(root, at_hook(live_site(config, folder, name), hook), blocks, dtype)
 
 
 def _model_hash(config: Config, folder: RunFolder, name: str) -> str:

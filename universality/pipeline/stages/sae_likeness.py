@@ -12,13 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from universality.config import Config
 from universality.files import read_json, write_json
+from universality.formatting import fixed, listed, plural
+from universality.matching.common_start import describe
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.study import Comparison, sae_grid
-from universality.report.formatting import fixed, listed, plural
 
 if TYPE_CHECKING:
     from universality.sae.recorded_differences import Difference
 
+_AGREEMENT = (
+    "same_index", "other_index", "n", "at_same_index", "median_same", "median_nearest", "median_other", "began_alike"
+)  # fmt: skip
+LIKENESS_VERSION = "likeness 2"
+"""Version of what ``likeness.json`` holds: raise it when other values are written for the same SAEs."""
 MOST_L0, MOST_EXPLAINED = 1.25, 0.05
 """Largest ratio of L0 and difference of explained variance between two seeds of one training."""
 _NAMED = 2  # differences that a label names; the others are counted
@@ -38,6 +44,10 @@ class Likeness:
         Whether both files record training settings that could have differed.
     same_index, other_index
         Mean cosine of decoder rows of equal index, and of all pairs of rows.
+    n, at_same_index
+        Features compared, and those of them whose nearest decoder row stands at the same index; None in older runs.
+    median_same, median_nearest, median_other
+        Median cosine of decoder rows of equal index, with the nearest row, and of another index.
     began_alike
         Whether the order of their features agrees as it does only for SAEs that began from the same weights.
     """
@@ -47,6 +57,11 @@ class Likeness:
     recorded: bool = True
     same_index: float = 0.0
     other_index: float = 0.0
+    n: int | None = None
+    at_same_index: int = 0
+    median_same: float = 0.0
+    median_nearest: float = 0.0
+    median_other: float = 0.0
     began_alike: bool = False
 
     @property
@@ -64,10 +79,14 @@ class Likeness:
     @property
     def beginning(self) -> str:
         """Evidence that both began from the same weights."""
-        return (
+        means = (
             f"decoder rows of equal index have a mean cosine of {fixed(self.same_index)}, rows of any index "
             f"{fixed(self.other_index)}"
         )
+        if self.n is None:
+            return means
+        medians = self.median_same, self.median_nearest, self.median_other
+        return f"{means}; {describe(self.at_same_index, self.n, *medians)}"
 
     def label(self, model: str) -> str:
         """Name two SAEs of one model: ``two SAE seeds of A`` only where nothing else differs."""
@@ -83,6 +102,8 @@ def likeness(config: Config, folder: RunFolder, comparison: Comparison) -> Liken
     path = file_of(folder)
     if comparison.width is None or not config.saes.load or not path.exists():
         return Likeness()
+    if comparison.width_b is not None:
+        return Likeness()  # SAEs of two widths have no index in common; their widths are stated wherever they are named
     sides = zip(comparison.models, comparison.seeds, strict=True)
     wanted = [_name(model, comparison.width, seed) for model, seed in sides]
     for pair in read_json(path)["pairs"]:
@@ -104,9 +125,9 @@ def write_likeness(config: Config, folder: RunFolder) -> Path:
 
 
 def _pairs(config: Config, folder: RunFolder) -> Iterator[dict[str, Any]]:
+    from universality.matching import index_agreement
     from universality.sae import SAE
     from universality.sae.recorded_differences import differences, training_recorded
-    from universality.sae.training.initial_distance import index_agreement
 
     order = config.models.names
     grid = sorted(sae_grid(config), key=lambda item: (item[1], order.index(item[0]), item[2]))
@@ -117,9 +138,9 @@ def _pairs(config: Config, folder: RunFolder) -> Iterator[dict[str, Any]]:
         one_model = one[0] == other[0]
         differing = differences(a, b, one_model=one_model)
         differing += _measured(*(folder.sae(*item) for item in (one, other))) if one_model else []
-        if a.d_in == b.d_in:
-            agreement = index_agreement(a.W_dec, b.W_dec)
-            began = {name: getattr(agreement, name) for name in ("same_index", "other_index", "began_alike")}
+        if a.d_out == b.d_out:
+            agreement = index_agreement(a.W_dec.cpu().numpy(), b.W_dec.cpu().numpy())
+            began = {name: getattr(agreement, name) for name in _AGREEMENT}
         else:
             began = {}
         names = tuple(difference.name for difference in differing)

@@ -89,8 +89,7 @@ def _home(folder: RunFolder) -> Path:
 def _matched(config: Config, folder: RunFolder) -> Comparison:
     """Return the comparison beside the crosscoder: the first two models at the headline's width."""
     pair = tuple(config.models.names[:2])
-    width = headline_width(config)
-    return next(c for c in comparisons(config, folder) if c.of == "models" and c.models == pair and c.width == width)
+    return next(c for c in comparisons(config, folder) if c.of == "models" and c.models == pair and c.level == 0)
 
 
 def _size(config: Config) -> tuple[int, int]:

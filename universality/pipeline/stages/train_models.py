@@ -13,6 +13,7 @@ from universality.pipeline.input_hashes import hashes_by_place
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.model_sites import blocks_of
 from universality.pipeline.stages.training_overlap import note_overlap
+from universality.pipeline.study import hook_settings
 from universality.pipeline.task import Task
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list
     return [
         Task(
             f"{STAGE}/{name}",
-            [config.hooks[name], *_model_settings(config, name, folder.input_hashes)],
+            [*hook_settings(config, name), *_model_settings(config, name, folder.input_hashes)],
             ("corpus",),
             partial(make_model, config, folder, name),
             VERSION,
@@ -87,8 +88,9 @@ def _check_loaded(config: Config, folder: RunFolder, name: str, blocks: TokenBlo
     else:  # the corpus is a .npy of token ids
         check_special(name, source, blocks)
     site = ModelSite(model, config.hooks[name])
-    if not config.models.tokenizers:  # measured now, so that an unusable model is refused before SAEs are trained
-        site.unembedding(blocks.select("train"), config.features.min_token_count)
+    written = ModelSite(model, config.hooks_out[name]) if name in config.hooks_out else site
+    # Measured now, so that an unusable model is refused before SAEs are trained.
+    site.unembedding(blocks.select("train"), config.features.min_token_count)
     note = {
         "source": config.models.load[name],
         "hash": model.hash,
@@ -100,7 +102,8 @@ def _check_loaded(config: Config, folder: RunFolder, name: str, blocks: TokenBlo
         "hook_aliases": site.aliases,
         "dtype": str(next(model.bridge.parameters()).dtype).removeprefix("torch."),
         "folding": "none: weights as published",
-        "logit_weights": _path_to_logits(site),
+        **({} if written is site else {"hook_out": written.hook}),
+        "logit_weights": _path_to_logits(written),
         "bos_id": int(blocks.tokens[0, 0]),
         "d_vocab": {"model": model.d_vocab, "tokenizer": blocks.d_vocab},
     }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from universality.sae.training.watchers import Watcher
 
 STAGE, VERSION = "train-saes", 2
-_WITHOUT_EFFECT = {"watch", "checkpoint_steps", "load"}  # settings that change nothing in trained SAEs
+_WITHOUT_EFFECT = {"watch", "checkpoint_steps", "load", "widths_of"}  # settings that change nothing in trained SAEs
 
 
 def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
@@ -35,7 +35,8 @@ def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list
     if config.saes.load:
         make = make_loaded_saes
         inputs = loaded_inputs(config, folder.input_hashes)
-        settings = [config.hook, config.saes.quality_blocks, grid, dtype, inputs]
+        hooks = [config.hook] if config.hook_out is None else [config.hook, config.hook_out]
+        settings = [*hooks, config.saes.quality_blocks, grid, dtype, inputs]
     else:
         make = make_saes
         settings = [config.hook, config.saes.model_dump(exclude=_WITHOUT_EFFECT), grid, dtype]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from universality.config import Config
 from universality.features.descriptions import Described
+from universality.features.examples import Decode
 from universality.files import read_json_value
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
@@ -47,8 +48,10 @@ def make_exports(config: Config, folder: RunFolder) -> list[Path]:
 
         for comparison in comparisons(config, folder):
             files += _export_matches(config, folder, comparison, opened(comparison.a, comparison.b), decode)
-        for name in config.models.names if len(config.saes.widths) > 1 else []:
-            paths = [folder.store(name, width, config.saes.seeds[0]) for width in config.saes.widths]
+        for name in config.models.names:
+            paths = [folder.store(name, width, config.saes.seeds[0]) for width in config.saes.widths_for(name)]
+            if len(paths) < 2:
+                continue
             files += _export_families(folder.families(name), name, opened(*paths), decode)
         if len(config.models.names) > 2:
             files += _export_partite(config, folder, opened, decode)
@@ -114,6 +117,18 @@ def _export_match(
     return [*_write_table(table, source), *write_graph(graph, source.with_suffix(""))]
 
 
+def pair_table(
+    folder: RunFolder, comparison: Comparison, stores: Sequence[Described], decode: Decode | None
+) -> "pd.DataFrame":
+    """Tabulate the calibrated pairs of a comparison, as the table in ``matches/`` does."""
+    from universality.export import match_table
+    from universality.statistics import Calibration
+
+    calibration = Calibration.load(folder.calibration(comparison.name))
+    pairs, logit_r = pair_frame(calibration), logit_of_pairs(folder, comparison)
+    return match_table(calibration.match, *stores, decode=decode, k=TOP_TOKENS, calibration=pairs, logit_r=logit_r)
+
+
 def pair_frame(calibration: "Calibration") -> "pd.DataFrame":
     """Return ``Calibration.to_frame()`` with the held-out score of each feature's nearest partner."""
     matched = calibration.match
@@ -149,13 +164,14 @@ def _export_partite(config: Config, folder: RunFolder, opened: Any, decode: Any)
     from universality.statistics import Calibration
 
     width, names = headline_width(config), config.models.names
+    widest = {name: headline_width(config, name) for name in names}
     matches, pairs = {}, {}
     for c in comparisons(config, folder):
-        if c.of == "models" and c.width == width:
+        if c.of == "models" and c.level == 0:
             calibration = Calibration.load(folder.calibration(c.name))
             matches[c.models] = calibration.match
             pairs[c.models] = calibration.to_frame().assign(logit_r=_or_nan(logit_of_pairs(folder, c)))
-    stores = opened(*(folder.store(name, width, config.saes.seeds[0]) for name in names))
+    stores = opened(*(folder.store(name, widest[name], config.saes.seeds[0]) for name in names))
     graph = partite_graph(matches, pairs)
     graph = annotate(graph, stores, names=names, decode=decode, k=TOP_TOKENS)
     return write_graph(graph, folder.root / "matches" / f"{'-'.join(names)}.w{width}.activation")

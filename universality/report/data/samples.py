@@ -139,7 +139,7 @@ class Headline:
     model_a, model_b
         Names of the two sides.
     width
-        Features of each dictionary.
+        Features of each dictionary; of the first one where ``width_b`` is given.
     n_tokens
         Held-out tokens on which partners are scored.
     populations
@@ -160,6 +160,8 @@ class Headline:
         two models are.
     unlike
         How two SAEs of one model differ besides their seed, to follow "two SAEs that"; empty if they do not.
+    width_b
+        Features of the second dictionary where it has another size; None where it has not.
     apart
         Whether the two were trained apart, unlike layers of one model, or a model and its fine-tuned version.
     """
@@ -177,6 +179,12 @@ class Headline:
     seeds_of: str | None = None
     unlike: str = ""
     apart: bool = True
+    width_b: int | None = None
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Dictionary sizes: one, or one of each side where they differ."""
+        return (self.width,) if self.width_b is None else (self.width, self.width_b)
 
     def of(self, role: Role) -> Population | None:
         """Return the first population of a role; None if it was not measured or has no score."""

@@ -93,6 +93,11 @@ class WidthRow:
     b: SaeQuality
     summary: CalibrationSummary
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Dictionary sizes: one, or one of each side where they differ."""
+        return (self.width,) if self.b.width == self.width else (self.width, self.b.width)
+
 
 @dataclass(frozen=True)
 class ControlRow:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from universality.files import write_bytes
-from universality.report.visible_tokens import pieces, shorten, visible
+from universality.visible_tokens import pieces, shorten, visible
 
 PARTS = ("core", "pairs", "pair", "families", "heatmap", "map", "start")
 LONGEST = 160
@@ -59,7 +59,7 @@ class Words:
 
     def __init__(self, decode: Callable[[Sequence[int]], Sequence[str]]) -> None:
         self.texts: list[str] = []
-        self._decode = decode
+        self.decode = decode
         self._of_text: dict[str, int] = {}
         self._of_token: dict[int, int] = {}
         self._of_run: dict[tuple[int, ...], list[tuple[int, int]]] = {}
@@ -68,9 +68,13 @@ class Words:
     def token(self, token: int) -> int:
         """Return the place of one token's text."""
         if token not in self._of_token:
-            text = self._decode([token])[0][: LONGEST + 1]  # one more than is shown, so that shorten marks the cut
-            self._of_token[token] = self._place(visible(text, alone=False))
+            self._of_token[token] = self.text(self.decode([token])[0])
         return self._of_token[token]
+
+    def text(self, text: str) -> int:
+        """Return the place of a token's text."""
+        # One character more than is shown is kept, so that shorten marks the cut.
+        return self._place(visible(text[: LONGEST + 1], alone=False))
 
     def context(
         self, tokens: Sequence[int], focus: int, *columns: Sequence[int]
@@ -101,13 +105,13 @@ class Words:
             return [(self.token(tokens[start]), 1)]
         run = tuple(tokens[start:stop])
         if run not in self._of_run:  # runs recur often; joining one needs a decoder for every token in it
-            self._of_run[run] = [(self._place(piece.text), len(piece.tokens)) for piece in pieces(self._decode(run))]
+            self._of_run[run] = [(self._place(piece.text), len(piece.tokens)) for piece in pieces(self.decode(run))]
         return self._of_run[run]
 
     def _is_odd(self, token: int) -> bool:
         """Return whether the token may hold a part of a character that its neighbours complete."""
         if token not in self._odd:
-            self._odd[token] = any("\ud800" <= c <= "\udfff" for c in self._decode([token])[0])
+            self._odd[token] = any("\ud800" <= c <= "\udfff" for c in self.decode([token])[0])
         return self._odd[token]
 
     def _place(self, text: str) -> int:

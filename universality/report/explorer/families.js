@@ -68,7 +68,7 @@ async function showFamily(index, parts) {
   function branch(member, open) {
     const children = grown.children.get(member) ?? [], others = grown.others.get(member) ?? [];
     const at = levelOf(grown, member), last = at === grown.widths.length - 1;
-    const pair = last && pairs && grown.widths[at] === index.width ? pairs[which ? "col" : "row"].indexOf(member - grown.starts[at]) : -1;
+    const pair = last && pairs && grown.widths[at] === (which && index.width_b || index.width) ? pairs[which ? "col" : "row"].indexOf(member - grown.starts[at]) : -1;
     const line = [familyLink(index, grown, which, member), " ", bdi(index.kinds[grown.kind[member]] ?? ""), " ", chips(words, tokensOf(grown, member)),
       el("small", {}, `fires ${whole(grown.count[member])} times`, grown.parent[member] >= 0 && member !== node ? `, weight ${fixed(grown.weight[member])}` : ""),
       pair >= 0 ? [" ", el("a", {href: `#pair/${pair}`}, `pair ${pair}`)] : null,

@@ -3,6 +3,11 @@
 Functions return a matplotlib ``Figure``, do not change pyplot's state, and need no screen.
 """
 
+from universality.extras import naming_extra
+
+with naming_extra("a figure"):
+    import matplotlib.figure  # noqa: F401 - every module below needs it
+
 from universality.report.figures.concepts import concept_dots, describe_concepts
 from universality.report.figures.consistency import FrequencySample, consistency_by_frequency, describe_consistency
 from universality.report.figures.coverage import (

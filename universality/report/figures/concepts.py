@@ -7,9 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from universality.corpus.splits import MIN_GROUPS
-from universality.report import published_concepts as published
-from universality.report.data import Caption, ConceptRow
-from universality.report.figures.style import (
+from universality.formatting import fixed
+from universality.plot.style import (
     BLUE,
     GREY,
     NAME,
@@ -21,7 +20,8 @@ from universality.report.figures.style import (
     say,
     styled,
 )
-from universality.report.formatting import fixed
+from universality.report import published_concepts as published
+from universality.report.data import Caption, ConceptRow
 from universality.statistics.concept_partners import KNOWS
 
 MOST = 40

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
+from universality.formatting import count, fixed, power_of_ten
+from universality.plot.style import COLUMN, LINE, PALE, in_legend, new_figure, say, styled
+from universality.plot.survival import LOOK
 from universality.report.data import Caption, Role
-from universality.report.figures.distributions import LOOK
-from universality.report.figures.style import COLUMN, LINE, PALE, in_legend, new_figure, say, styled
-from universality.report.formatting import count, fixed, power_of_ten
 
 BINS_A_DECADE = 4
 FEWEST = 10

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from universality.formatting import fixed, listed, percent
+from universality.plot.style import COLUMN, LINE, in_legend, new_figure, say, styled
+from universality.plot.survival import LOOK
 from universality.report.data import Caption, Role, Sample
-from universality.report.figures.distributions import LOOK
-from universality.report.figures.style import COLUMN, LINE, in_legend, new_figure, say, styled
-from universality.report.formatting import fixed, listed, percent
 
 Values = np.ndarray[tuple[int], np.dtype[np.float64]]
 

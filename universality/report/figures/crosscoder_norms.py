@@ -5,8 +5,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator
 from numpy.typing import NDArray
 
-from universality.report.data import Caption
-from universality.report.figures.style import (
+from universality.formatting import count, percent
+from universality.plot.style import (
     BLUE,
     COLUMN,
     GREY,
@@ -18,7 +18,7 @@ from universality.report.figures.style import (
     say,
     styled,
 )
-from universality.report.formatting import count, percent
+from universality.report.data import Caption
 from universality.statistics.crosscoder_classes import CLASSES, EXCLUSIVE, SHARED, feature_classes
 
 BINS = 40

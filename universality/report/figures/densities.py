@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
 
+from universality.formatting import count, percent, power_of_ten
+from universality.plot.style import CYCLE, IN_PANEL, PAGE, in_legend, new_figure, say, styled
 from universality.report.data import Caption
-from universality.report.figures.style import CYCLE, IN_PANEL, PAGE, in_legend, new_figure, say, styled
-from universality.report.formatting import count, percent, power_of_ten
 
 BINS_A_DECADE = 5
 DASHES = ("-", (0, (4, 1.2)), (0, (1, 1)))

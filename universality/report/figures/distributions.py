@@ -2,34 +2,12 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from universality.report.data import THRESHOLDS, Caption, Role, Sample
-from universality.report.figures.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    LINE,
-    ORANGE,
-    PAGE,
-    PALE,
-    PURPLE,
-    in_legend,
-    new_figure,
-    say,
-    styled,
-)
-from universality.report.formatting import fixed, listed, of_all, percent
-
-LOOK: dict[Role, tuple[str, str]] = {
-    "features": (BLUE, "-"),
-    "ceiling": (GREEN, (0, (6, 1.5))),  # type: ignore[dict-item]
-    "neurons": (ORANGE, (0, (4, 1.2, 1, 1.2))),  # type: ignore[dict-item]
-    "null": (GREY, (0, (1, 1))),  # type: ignore[dict-item]
-    "control": (PURPLE, (0, (2.5, 1))),  # type: ignore[dict-item]
-}
+from universality.formatting import fixed, listed, of_all, percent
+from universality.plot.style import PAGE, new_figure, styled
+from universality.plot.survival import draw_survival
+from universality.report.data import Caption, Sample
 
 
 @styled
@@ -46,47 +24,8 @@ def best_match_distribution(samples: Sequence[Sample]) -> Figure:
     """
     figure = new_figure(PAGE, 3.1)
     axes = figure.subplots()
-    for threshold in THRESHOLDS:
-        axes.axvline(threshold, color=PALE, linewidth=0.7, zorder=0)
-    axes.axhline(0.5, color=PALE, linewidth=0.7, zorder=0)
-    lowest = 0.0
-    for sample in samples:
-        x, y = survival(sample)
-        colour, dashes = LOOK[sample.role]
-        axes.plot(x, y, color=colour, linestyle=dashes, label=_label(sample))
-        if x.size:
-            lowest = min(lowest, float(x[0]))
-            median = sample.population().median  # NaN, and no dot, where the curve starts at one half or below
-            axes.plot(
-                median, _height(x, y, median), "o", color=colour, markersize=4.5, markeredgecolor="white", zorder=5
-            )
-    if not any(sample.population().n_scored for sample in samples):
-        say(axes, "nothing was scored")
-    axes.set(xlim=(max(-1.0, lowest) - 0.02, 1.02), ylim=(0, 1.03))
-    axes.set(xlabel="best-match r (Pearson, held-out tokens)", ylabel="share with at least this r")
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    if samples:
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=0.9)
+    draw_survival(axes, samples)
     return figure
-
-
-def survival(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """Return rising r and the share of all features, unscored ones included, that reach it: [n_scored] each."""
-    x = np.sort(sample.values[~np.isnan(sample.values)])
-    n = sample.values.size + sample.without
-    return x, (x.size - np.arange(x.size)) / max(1, n)
-
-
-def _height(x: np.ndarray, y: np.ndarray, at: float) -> float:
-    """Return the height of the curve at ``at``."""
-    return float(np.interp(at, x, y))
-
-
-def _label(sample: Sample) -> str:
-    numbers = sample.population()
-    digits = 3 if sample.role == "null" else 2
-    scored = of_all(numbers.n_scored, numbers.n)
-    return f"{in_legend(sample.label, LINE)}\nmedian {fixed(numbers.median, digits)} ({scored})"
 
 
 def describe_distribution(samples: Sequence[Sample]) -> Caption:

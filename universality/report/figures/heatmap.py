@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -12,19 +11,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
+from universality.arrays import evenly_spaced
 from universality.errors import UniversalityError
+from universality.formatting import count, fixed, percent, plural
+from universality.plot.matrix import draw_matrix
+from universality.plot.style import COLUMN, IN_PANEL, PAGE, drawable_names, new_figure, styled
 from universality.report.data import Caption
-from universality.report.figures.style import (
-    COLUMN,
-    IN_PANEL,
-    PAGE,
-    SIGNED_MAP,
-    drawable_names,
-    new_figure,
-    say,
-    styled,
-)
-from universality.report.formatting import count, fixed, percent, plural
 
 Matrix = np.ndarray[Any, np.dtype[np.floating]]
 
@@ -64,7 +56,7 @@ class MatchedMatrix:
 
 def spaced(n_pairs: int, size: int = 256) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return ranks, evenly spaced from the best to the worst pair, of the pairs to draw; all where there are few."""
-    return np.unique(np.linspace(0, max(n_pairs - 1, 0), min(size, n_pairs)).round().astype(np.int64))
+    return evenly_spaced(n_pairs, size)
 
 
 @styled
@@ -96,14 +88,7 @@ def _draw(axes: Axes, matrix: Matrix, title: str, n_ranks: int) -> AxesImage:
     """Draw a matrix with ranks along both sides: cell i of n has rank i (n_ranks - 1) / (n - 1) + 1."""
     n = len(matrix)
     size = max(n, 1)
-    image = axes.imshow(
-        matrix if n else np.zeros((1, 1)),
-        cmap=colormaps[SIGNED_MAP].with_extremes(bad="#BBBBBB"),
-        vmin=-1,
-        vmax=1,
-        interpolation="nearest",
-        origin="upper",
-    )
+    image = draw_matrix(axes, matrix)
     step = (n_ranks - 1) / (n - 1) if n > 1 else 1.0
     nice = np.asarray(MaxNLocator(4, integer=True).tick_values(1, max(n_ranks, 2)))
     ranks = np.unique(np.concatenate([[1], nice[(nice > 1) & (nice <= n_ranks)]]))
@@ -113,10 +98,6 @@ def _draw(axes: Axes, matrix: Matrix, title: str, n_ranks: int) -> AxesImage:
         axis.set_major_formatter(FuncFormatter(lambda place, _: count(round(place * step + 1))))
     axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
     axes.set_title(title)
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-    if not n:
-        say(axes, "no pairs")
     return image
 
 
@@ -156,21 +137,10 @@ def clustered_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") -
     figure = new_figure(COLUMN * 1.25, 3.6)
     axes = figure.subplots()
     order = cluster_order(matrix.sample)
-    n = len(order)
-    image = axes.imshow(
-        matrix.sample[np.ix_(order, order)] if n else np.zeros((1, 1)),
-        cmap=colormaps[SIGNED_MAP].with_extremes(bad="#BBBBBB"),
-        vmin=-1,
-        vmax=1,
-        interpolation="nearest",
-    )
+    image = draw_matrix(axes, matrix.sample[np.ix_(order, order)])
     a, b = drawable_names(matrix.names, IN_PANEL)
     axes.set(xlabel=f"partner in {b}, in the same order", ylabel=f"feature of {a}, clustered")
     axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-    if not n:
-        say(axes, "no pairs")
     figure.colorbar(image, ax=axes, label=measure, shrink=0.82, aspect=26, pad=0.02)
     return figure
 

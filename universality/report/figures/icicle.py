@@ -7,8 +7,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from universality.report.data import Caption
-from universality.report.figures.style import (
+from universality.formatting import count, percent
+from universality.plot.style import (
     CYCLE,
     NAME,
     PAGE,
@@ -19,7 +19,7 @@ from universality.report.figures.style import (
     say,
     styled,
 )
-from universality.report.formatting import count, percent
+from universality.report.data import Caption
 
 if TYPE_CHECKING:
     import pandas as pd

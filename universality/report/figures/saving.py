@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from universality.errors import UniversalityError
 from universality.files import as_path, write_bytes
+from universality.plot.style import COLUMN, PAGE, styled
 from universality.report.data import Caption, Picture, Section
-from universality.report.figures.style import COLUMN, PAGE, styled
 
 DPI = 200
 

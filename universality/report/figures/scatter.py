@@ -13,15 +13,14 @@ from scipy import stats
 from scipy.spatial import KDTree
 
 from universality.errors import UniversalityError
+from universality.formatting import count, fixed, percent, plural
+from universality.plot.style import COLUMN, DENSITY_MAP, GREY, PALE, TICKS, new_figure, say, styled
 from universality.report.data import NAN, Caption
-from universality.report.figures.style import COLUMN, DENSITY_MAP, GREY, PALE, new_figure, say, styled
-from universality.report.formatting import count, fixed, percent, plural
 
 FEW = 3000
 """Up to this many points are drawn one by one, darker where they crowd; more are counted in hexagons."""
 NEAR = 0.06
 """Radius in data units within which neighbours of a point are counted; the axes span about 1 and 2."""
-TICKS = [mantissa * 10**exponent for exponent in range(7) for mantissa in (1, 2, 5)]
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
 

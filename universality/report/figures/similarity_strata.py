@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from universality.errors import UniversalityError
+from universality.formatting import count, fixed, plural
+from universality.plot.style import BLUE, COLUMN, GREY, INK, PALE, new_figure, say, styled
 from universality.report.data import LEAST_DIFFERENCE, Caption
-from universality.report.figures.style import BLUE, COLUMN, GREY, INK, PALE, new_figure, say, styled
-from universality.report.formatting import count, fixed, plural
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
+from universality.formatting import count, fixed, percent
+from universality.plot.style import CYCLE, IN_PANEL, PAGE, in_legend, new_figure, say, styled
 from universality.report.data import Caption, FamilyLevel, FamilyTable
-from universality.report.figures.style import CYCLE, IN_PANEL, PAGE, in_legend, new_figure, say, styled
-from universality.report.formatting import count, fixed, percent
 
 Value = Callable[[FamilyLevel, FamilyLevel], float | None]
 

@@ -8,9 +8,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from universality.formatting import count, fixed, percent
+from universality.plot.style import CYCLE, NAME, PAGE, in_legend, new_figure, say, styled
 from universality.report.data import Caption
-from universality.report.figures.style import CYCLE, NAME, PAGE, in_legend, new_figure, say, styled
-from universality.report.formatting import count, fixed, percent
 
 MEASURES = (
     ("loss", "loss"),

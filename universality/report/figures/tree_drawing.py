@@ -10,10 +10,10 @@ from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 from matplotlib.text import Text
 
+from universality.formatting import count, fixed, percent, plural
+from universality.plot.style import BLUE, GREY, INK, NAME, PAGE, VERMILION, drawable, styled
 from universality.report.data import Caption
-from universality.report.figures.style import BLUE, GREY, INK, NAME, PAGE, VERMILION, drawable, styled
 from universality.report.figures.tree_layout import Layout, Node, lay_out, weight
-from universality.report.formatting import count, fixed, percent, plural
 
 if TYPE_CHECKING:
     import networkx as nx

@@ -11,11 +11,16 @@ from types import ModuleType
 
 from universality.errors import FormatError
 from universality.sae.formats import (
+    attention_saes,
+    circuit_tracer,
     dictionary_learning,
     gemma_scope,
+    gemma_scope_2,
+    linear_layers,
     llamascopium,
     openai,
     ours,
+    qwen_scope,
     saelens,
     sparsify,
     unsupported,
@@ -30,7 +35,12 @@ FORMATS: tuple[ModuleType, ...] = (
     dictionary_learning,
     llamascopium,
     gemma_scope,
+    gemma_scope_2,
+    qwen_scope,
+    linear_layers,
+    attention_saes,
     openai,
+    circuit_tracer,
     unsupported,
 )
 """The first that recognises a source reads it."""

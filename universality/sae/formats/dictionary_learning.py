@@ -8,6 +8,8 @@
   they lack ``k`` as well, which ``config.json`` has.
 - ``MatryoshkaBatchTopKSAE``: ``W_enc b_enc W_dec b_dec k threshold group_sizes``.
 - ``JumpReluAutoEncoder``: ``W_enc b_enc W_dec b_dec threshold``; the bias is not subtracted.
+- ``GatedAutoEncoder``: ``decoder_bias r_mag gate_bias mag_bias`` beside the weights of encoder and decoder. It is read
+  as the JumpReLU SAE that it equals (`gated_as_jumprelu`); its decoder rows keep their norms, as in the library.
 """
 
 from __future__ import annotations
@@ -21,7 +23,14 @@ from torch import Tensor
 
 from universality.checked_json import Settings
 from universality.errors import FormatError
-from universality.sae.formats.fields import Fields, chosen, expect, fold_decoder_norm, threshold_by_feature
+from universality.sae.formats.fields import (
+    Fields,
+    chosen,
+    expect,
+    fold_decoder_norm,
+    gated_as_jumprelu,
+    threshold_by_feature,
+)
 from universality.sae.formats.source import Source
 from universality.sae.formats.torch_file import only_tensors, read_torch
 
@@ -34,11 +43,9 @@ _ARCHITECTURES = {
     "BatchTopKSAE": "batchtopk",
     "MatryoshkaBatchTopKSAE": "matryoshka",
     "JumpReluAutoEncoder": "jumprelu",
+    "GatedAutoEncoder": "jumprelu",
 }
-_REFUSED = {
-    "GatedAutoEncoder": "its gates and magnitudes have biases of their own",
-    "CrossCoder": "it reads several sites at once",
-}
+_REFUSED = {"CrossCoder": "a crosscoder reads several sites at once; SAEs of one site can be read"}
 
 
 def recognise(source: Source) -> bool:
@@ -72,17 +79,18 @@ def read(source: Source) -> Fields:
     added_later = {"k", "threshold"} - set(tensors) if architecture == "topk" else set()
     expect(tensors, path, {key: shape for key, shape in shapes.items() if key not in added_later})
     fields: Fields = {
-        **_weights(name, tensors),
         "architecture": architecture,
+        **_weights(name, tensors),
         "apply_b_dec_to_input": name not in ("AutoEncoderNew", "JumpReluAutoEncoder"),
         "metadata": {
             "training": trainer.values,
             **chosen(buffer.values, "ctx_len", "d_submodule", "io"),
+            **({"original_architecture": "gated"} if name == "GatedAutoEncoder" else {}),
         },
     }
     if "k" in shapes:
         fields["k"] = _k(path, tensors["k"], trainer) if "k" in tensors else trainer.integer("k")
-    if architecture in ("batchtopk", "matryoshka", "jumprelu"):
+    if "threshold" in shapes and architecture != "topk":
         fields["threshold"] = threshold_by_feature(tensors["threshold"], d_sae)
     if architecture == "matryoshka":
         fields["nested"] = _nested(path, group_sizes, d_sae)
@@ -99,11 +107,18 @@ def _shapes(name: str, d_in: int, d_sae: int) -> dict[str, tuple[int, ...]]:
     bias: dict[str, dict[str, tuple[int, ...]]] = {
         "AutoEncoder": {"bias": (d_in,)},
         "AutoEncoderNew": {"decoder.bias": (d_in,)},
+        "GatedAutoEncoder": {"decoder_bias": (d_in,), "r_mag": (d_sae,), "gate_bias": (d_sae,), "mag_bias": (d_sae,)},
     }
+    if name == "GatedAutoEncoder":
+        del shapes["encoder.bias"]
     return shapes | bias.get(name, {"b_dec": (d_in,), "k": (), "threshold": ()})
 
 
-def _weights(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _weights(name: str, tensors: dict[str, Tensor]) -> Fields:
+    if name == "GatedAutoEncoder":
+        gates = {"r_mag": tensors["r_mag"], "b_gate": tensors["gate_bias"], "b_mag": tensors["mag_bias"]}
+        decoder = {"W_dec": tensors["decoder.weight"].T, "b_dec": tensors["decoder_bias"]}
+        return decoder | gated_as_jumprelu({"W_enc": tensors["encoder.weight"].T, **gates})
     if "W_enc" in tensors:
         return {key: tensors[key] for key in ("W_enc", "b_enc", "W_dec", "b_dec")}
     bias = {"AutoEncoder": "bias", "AutoEncoderNew": "decoder.bias"}.get(name, "b_dec")

@@ -26,8 +26,8 @@ def expect(tensors: Mapping[str, Tensor], path: Path, shapes: Mapping[str, tuple
     """
     if skip := sorted(_SKIP & set(tensors) - set(shapes)):
         raise FormatError(
-            f"{path}: cannot be read: {', '.join(skip)} is the skip connection or output bias of a transcoder, which "
-            "reads one site and writes to another"
+            f"{path}: cannot be read: {', '.join(skip)} is the skip connection or output bias of a transcoder, and "
+            "its configuration does not say that it is one"
         )
     if set(tensors) != set(shapes):
         raise FormatError(f"{path}: expected the tensors {', '.join(shapes)}, found {_listed(tensors)}")
@@ -68,6 +68,50 @@ def fold_decoder_norm(fields: Fields) -> Fields:
     }
     if fields.get("threshold") is not None:
         folded["threshold"] = fields["threshold"] * norm
+    return fields | folded
+
+
+def gated_as_jumprelu(weights: Mapping[str, Tensor]) -> Fields:
+    """Convert a gated encoder to the JumpReLU one that computes the same codes.
+
+    A gated SAE has two sets of biases and a scale exp(r) of each feature; with u = W_encᵀ x,
+
+        a = H(u + b_gate) · ReLU(exp(r) u + b_mag)
+
+    Let z = exp(r) u + b_mag be the pre-activation of the magnitude. The gate is open where u > −b_gate, that is where
+    z > b_mag − exp(r) b_gate. So a = z · H(z − θ) with θ = max(0, b_mag − exp(r) b_gate): a JumpReLU with encoder
+    exp(r) W_enc and bias b_mag, exact but for rounding. The equivalence is that of Rajamanoharan et al. 2024,
+    *Improving Dictionary Learning with Gated Sparse Autoencoders*.
+
+    Parameters
+    ----------
+    weights
+        ``W_enc`` [d_in, d_sae], ``r_mag``, ``b_gate`` and ``b_mag`` [d_sae].
+    """
+    gain = weights["r_mag"].exp()
+    return {
+        "W_enc": weights["W_enc"] * gain,
+        "b_enc": weights["b_mag"],
+        "threshold": (weights["b_mag"] - gain * weights["b_gate"]).clamp_min(0),
+        "architecture": "jumprelu",
+    }
+
+
+def fold_output_scale(fields: Fields, factor: Tensor) -> Fields:
+    """Fold a factor [d_sae] that multiplies activations before they are decoded into the decoder's rows."""
+    return fields | {"W_dec": fields["W_dec"] * factor[:, None]}
+
+
+def fold_centring(fields: Fields) -> Fields:
+    """Convert an SAE for activations less their mean over d_in to one for the activations as they are.
+
+    With P = I − 1 1ᵀ / d_in the SAE gets P x. The encoder becomes P W_enc, and b_dec is subtracted in the bias:
+    W_encᵀ (P x − b_dec) + b_enc = (P W_enc)ᵀ x + (b_enc − W_encᵀ b_dec).
+    """
+    encoder = fields["W_enc"]
+    folded: Fields = {"W_enc": encoder - encoder.mean(dim=0), "apply_b_dec_to_input": False}
+    if fields.get("apply_b_dec_to_input", True):
+        folded["b_enc"] = fields["b_enc"] - fields["b_dec"] @ encoder
     return fields | folded
 
 

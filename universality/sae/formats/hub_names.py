@@ -1,33 +1,29 @@
 """SAEs by name: a place in a repository of the Hugging Face hub, or a release and id of SAELens's directory.
 
 On the hub an SAE is ``owner/repository:path/inside``, with ``@revision`` before the colon for a branch, a tag or a
-commit; without a path it lies at the repository's root. SAELens keeps a directory of published SAEs,
-``pretrained_saes.yaml``, which maps a release and an id in it to such a place:
-``gpt2-small-res-jb/blocks.8.hook_resid_pre``. The directory is read from the installed package ``sae_lens``, which is
-not imported, or from the file that the environment variable ``SAELENS_DIRECTORY`` names.
+commit; without a path it lies at the repository's root. SAELens keeps a directory of published SAEs, which maps a
+release and an id in it to such a place: ``gpt2-small-res-jb/blocks.8.hook_resid_pre``
+(`universality.sae.formats.saelens_directory`).
 """
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import yaml
 
 from universality.errors import FormatError, ModelError
 from universality.files import as_path
 from universality.hub import Repository, cached_folder, commit_of, fetch_files, list_files
+from universality.sae.formats import attention_saes, circuit_tracer, qwen_scope
+from universality.sae.formats.saelens_directory import Listing, look_up
 
 _PLACE = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[^\s@:]+))?(:(?P<path>[^\s:]+))?")
-_DIRECTORY = "SAELENS_DIRECTORY"
 # Files by which the formats recognise an SAE: what a listing of a repository is searched for.
 _MARKERS = ("cfg.json", "params.npz", "params.safetensors", "ae.pt", "sae.safetensors", "sae_weights.safetensors")
-_FILES = (".npz", ".pt", ".safetensors")
+_FILES = (".npz", ".pt", ".pth", ".safetensors")
+_SINGLE = (".pt", ".pth")
+"""Suffixes of files that hold a whole SAE, except for those of ``_MARKERS``."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +36,29 @@ class HubPlace:
         The repository at a revision.
     path
         Folder or file inside, "" for the root.
+    listing
+        What SAELens's directory says of the SAE, if it was named by release and id.
     """
 
     repository: Repository
     path: str = ""
+    listing: Listing | None = None
 
     def __str__(self) -> str:
         return f"{self.repository}:{self.path}" if self.path else str(self.repository)
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """Patterns of the files that belong to the SAE."""
+        """Patterns of the files that belong to the SAE; those of the root match files in folders too."""
         if not self.path:
             return ("*.json", *(f"*{ending}" for ending in _FILES))
-        return (self.path,) if self.path.endswith(_FILES) else (f"{self.path}/*",)
+        folder = f"{self.path}/*"  # which may be called anything: one release has folders v5_32k_layer_0.pt
+        if not self.path.endswith(_FILES):
+            return (folder,)
+        file = PurePosixPath(self.path)
+        settings = (file.with_name(name) for name in (qwen_scope.CONFIG, circuit_tracer.CONFIG))
+        beside = (*settings, attention_saes.configuration(file))
+        return (self.path, folder, *map(str, beside))
 
 
 def hub_place(name: str | Path) -> HubPlace | None:
@@ -98,7 +103,8 @@ def fetch_sae(place: HubPlace) -> Path:
     cached = cached_folder(place.repository, place.patterns)
     if cached is not None and _holds_sae(cached / place.path):
         return cached / place.path
-    path = fetch_files(place.repository, place.patterns) / place.path
+    patterns = place.patterns if place.path else _at_root(place.repository)
+    path = fetch_files(place.repository, patterns) / place.path
     if not _holds_sae(path):
         raise FormatError(f"{place}: no SAE there; {_offer(place.repository)}")
     return path
@@ -132,6 +138,15 @@ def _inside(path: str, name: str) -> str:
     return "/".join(parts)
 
 
+def _at_root(repo: Repository) -> tuple[str, ...]:
+    """Return the files of an SAE at a repository's root, so that those of all its folders are not downloaded."""
+    names = [file for file in list_files(repo) if "/" not in file]
+    weights = [name for name in names if name.endswith(_FILES)]
+    if len(weights) != 1 and not set(_MARKERS) & set(names):
+        raise FormatError(f"{repo}: no SAE there; {_offer(repo)}")
+    return tuple(weights + [name for name in names if name.endswith(".json")])
+
+
 def _holds_sae(path: Path) -> bool:
     if path.is_file():
         return True
@@ -144,7 +159,9 @@ def _offer(repo: Repository) -> str:
         files = list_files(repo)
     except ModelError:
         return "its list of files cannot be read either"
-    places = sorted({str(PurePosixPath(file).parent) for file in files if PurePosixPath(file).name in _MARKERS})
+    folders = {str(PurePosixPath(file).parent) for file in files if PurePosixPath(file).name in _MARKERS}
+    singles = {file for file in files if file.endswith(_SINGLE) and PurePosixPath(file).name not in _MARKERS}
+    places = sorted(folders | singles)
     if not places:
         endings = sorted(file for file in files if file.endswith(_FILES))
         return f"{repo} has no SAE of a known format; its files: {_some(endings or files)}"
@@ -156,44 +173,11 @@ def _some(names: list[str]) -> str:
 
 
 def _listed(text: str) -> HubPlace | None:
-    """Look ``release/id`` up in SAELens's directory; return None without a directory or such a release."""
-    file = _directory_file()
-    if file is None:
+    """Place of an SAE that is named by release and id of SAELens's directory."""
+    listing = look_up(text)
+    if listing is None:
         return None
-    directory = _read_directory(file)
-    releases = [release for release in directory if text.startswith(f"{release}/") or text == release]
-    if not releases:
-        return None
-    release = max(releases, key=len)  # one release's name may begin another's
-    entry, wanted = directory[release], text[len(release) + 1 :]
-    saes = {str(sae["id"]): sae for sae in entry.get("saes", ()) if isinstance(sae, Mapping) and "id" in sae}
-    if wanted not in saes:
-        known = _some(sorted(saes))
-        raise FormatError(f"{text}: release {release!r} in {file} has no id {wanted!r}; it has {known}")
-    repo = str(entry.get("repo_id", ""))
-    match = _PLACE.fullmatch(repo)
+    match = _PLACE.fullmatch(listing.repository)
     if match is None:
-        raise FormatError(f"{file}: release {release!r}: expected repo_id as owner/name, found {repo!r}")
-    path = str(saes[wanted].get("path", wanted))
-    return HubPlace(Repository(match["name"], match["revision"] or "main"), _inside(path, text))
-
-
-def _directory_file() -> Path | None:
-    if named := os.environ.get(_DIRECTORY):
-        if not Path(named).is_file():
-            raise FormatError(f"{_DIRECTORY}: no such file: {named}; it names SAELens's pretrained_saes.yaml")
-        return Path(named)
-    package = importlib.util.find_spec("sae_lens")
-    folder = None if package is None or package.origin is None else Path(package.origin).parent
-    file = None if folder is None else folder / "pretrained_saes.yaml"
-    return file if file is not None and file.is_file() else None
-
-
-def _read_directory(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FormatError(f"{file}: not YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise FormatError(f"{file}: expected a mapping of releases, found {type(content).__name__}")
-    return {str(name): entry for name, entry in content.items() if isinstance(entry, Mapping)}
+        raise FormatError(f"{text}: expected repo_id as owner/name, found {listing.repository!r}")
+    return HubPlace(Repository(match["name"], match["revision"] or "main"), _inside(listing.path, text), listing)

@@ -2,7 +2,8 @@
 
 The scale used in training, the version of this layout and a hash of the weights are in ``metadata.universality``.
 SAELens calls the architecture ``relu`` "standard", and all architectures whose features fire above a threshold
-"jumprelu", with a tensor ``threshold``; the name used here is in ``metadata.universality`` as well. So are the settings
+"jumprelu", with a tensor ``threshold``; the name used here is in ``metadata.universality`` as well. A transcoder has
+the name that SAELens gives it, or would: it has none with topk. So are the settings
 of a registered architecture; its own parameters are further tensors.
 """
 
@@ -27,6 +28,7 @@ from universality.sae.formats import saelens
 from universality.sae.formats.fields import Fields
 from universality.sae.formats.saelens import CONFIG, WEIGHTS
 from universality.sae.formats.source import Source
+from universality.sae.formats.stated_hook import stated_hook
 
 NAME = f"ours (as SAELens's, with metadata.universality in {CONFIG})"
 TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec")
@@ -40,18 +42,24 @@ _THEIRS = {"relu": "standard", "batchtopk": "jumprelu", "matryoshka": "jumprelu"
 def write(folder: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any], metadata: dict[str, Any]) -> None:
     """Write both files, the configuration last: a folder without it is not an SAE."""
     folder.mkdir(parents=True, exist_ok=True)
+    if "W_skip" in tensors:  # SAELens's is [d_out, d_in]
+        tensors = {**tensors, "W_skip": tensors["W_skip"].T}
     weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
-    d_sae, d_in = tensors["W_dec"].shape
+    transcoder = settings.get("transcoder", False)
+    theirs = _THEIRS.get(settings["architecture"], settings["architecture"])
+    d_in, d_sae = tensors["W_enc"].shape
     config: dict[str, Any] = {
-        "architecture": _THEIRS.get(settings["architecture"], settings["architecture"]),
+        "architecture": saelens.transcoder_name(theirs, "W_skip" in tensors) if transcoder else theirs,
         "d_in": d_in,
         "d_sae": d_sae,
         "dtype": "float32",
         "device": "cpu",
         "apply_b_dec_to_input": settings["apply_b_dec_to_input"],
         "normalize_activations": settings["normalize_activations"],
-        "reshape_activations": "none",
+        "reshape_activations": "hook_z" if (stated_hook(metadata) or "").endswith("hook_z") else "none",
     }
+    if transcoder:
+        config["d_out"] = tensors["W_dec"].shape[1]
     if settings["architecture"] == "topk":
         config |= {"k": settings["k"], "rescale_acts_by_decoder_norm": False}
     ours = {"version": VERSION, "scale": settings["scale"], "weights_hash": _hash(weights)}

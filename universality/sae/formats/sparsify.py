@@ -4,6 +4,9 @@
 
 TopK of the rectified pre-activations, with the decoder's bias subtracted before encoding. W_dec is not transposed,
 unlike the encoder.
+
+With ``transcode`` the hookpoint is a module whose output is reconstructed from its input, and the bias is not
+subtracted. With ``skip_connection`` as well, x W_skipᵀ is added to the output, W_skip [d_in, d_in].
 """
 
 from __future__ import annotations
@@ -22,10 +25,8 @@ CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 TRAINING = "config.json"
 NAME = f"sparsify ({CONFIG}, {WEIGHTS})"
 _REFUSED = {
-    "skip_connection": "it adds a linear map of its input to its output",
     "embed_skip": "it adds a linear map of the embeddings to its output",
     "gram_lookup": "it reconstructs the residual of a table of n-grams",
-    "transcode": "a transcoder reads one site and writes to another",
     "signed": "its activations may be negative",
 }
 
@@ -41,7 +42,14 @@ def read(source: Source) -> Fields:
     for key, reason in _REFUSED.items():
         if config.flag(key, False):
             raise FormatError(f"{config.where}: {key} is set; it cannot be read: {reason}")
-    _refuse_transcoder(source, config)
+    transcode, skip = (config.flag(key, False) for key in ("transcode", "skip_connection"))
+    if skip and not transcode:
+        raise FormatError(
+            f"{config.where}: skip_connection is set without transcode; it cannot be read: it adds a linear map of the "
+            "very activations that it reconstructs"
+        )
+    if not transcode:
+        _refuse_unmarked_transcoder(source, config)
     activation = config.text("activation", "topk")
     if activation != "topk":
         raise FormatError(f"{config.where}: activation {activation!r} cannot be read; known: topk")
@@ -52,6 +60,7 @@ def read(source: Source) -> Fields:
     shapes: dict[str, tuple[int, ...]] = {
         "encoder.weight": (d_sae, d_in), "encoder.bias": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,),
     }  # fmt: skip
+    shapes |= {"W_skip": (d_in, d_in)} if skip else {}
     expect(tensors, path, shapes)
     return {
         "W_enc": tensors["encoder.weight"].T,
@@ -60,13 +69,17 @@ def read(source: Source) -> Fields:
         "b_dec": tensors["b_dec"],
         "architecture": "topk",
         "k": config.integer("k"),
-        "metadata": _place(source.folder.absolute()) | chosen(config.values, "normalize_decoder", "multi_topk"),
+        "metadata": _place(source.folder.absolute(), transcode)
+        | chosen(config.values, "normalize_decoder", "multi_topk"),
+        "apply_b_dec_to_input": not transcode,
+        "transcoder": transcode,
+        "W_skip": tensors["W_skip"].T if skip else None,
     }
 
 
-def _refuse_transcoder(source: Source, config: Settings) -> None:
+def _refuse_unmarked_transcoder(source: Source, config: Settings) -> None:
     """Check this configuration and that of the training, one or two folders above."""
-    # files of November 2024 have the flag in the training's config.json alone
+    # files of November 2024 have the flag in the training's config.json alone; the library then subtracted the bias
     refuse_transcoder(config.values, config.where)
     folder = source.folder.absolute()
     for above in (folder, *folder.parents[:2]):
@@ -76,11 +89,14 @@ def _refuse_transcoder(source: Source, config: Settings) -> None:
         refuse_named_transcoder(folder.parts[-4:], folder)
 
 
-def _place(folder: Path) -> dict[str, Any]:
+def _place(folder: Path, transcode: bool) -> dict[str, Any]:
     """Hookpoint from the folder's name; a folder named for a seed lies inside that of the hookpoint."""
-    if folder.name.startswith("seed"):
-        return {"hookpoint": folder.parent.name, "seed": folder.name}
-    return {"hookpoint": folder.name}
+    seeded = folder.name.startswith("seed")
+    hookpoint = folder.parent.name if seeded else folder.name
+    place = {"hookpoint": hookpoint} | ({"seed": folder.name} if seeded else {})
+    if transcode and "." in hookpoint:  # a folder may be called anything
+        place |= {"hook": f"{hookpoint}.input", "hook_out": hookpoint}
+    return place
 
 
 def _width(config: Settings) -> int:

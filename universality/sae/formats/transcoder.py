@@ -1,7 +1,8 @@
-"""Detection of transcoders, which read one site and write to another, also where no flag marks them.
+"""Detection of transcoders, which read one site and write to another, where their format does not mark them.
 
 Their tensors may be those of an SAE. They are recognised by a second site or width in the configuration, a flag in the
-configuration of the whole training (sparsify of November 2024 has none in the SAE's own), or a folder's name.
+configuration of the whole training (sparsify of November 2024 has none in the SAE's own), or a folder's name. Formats
+that mark transcoders read them; in the others it is unknown by which equations they encode.
 """
 
 from __future__ import annotations
@@ -40,19 +41,25 @@ def refuse_transcoder(values: Mapping[str, Any], where: str | Path) -> None:
         raise _refused(where, f"d_in is {d_in!r}, d_out {d_out!r}")
 
 
+def named_transcoder(folders: Iterable[str]) -> str | None:
+    """The first folder that is named for transcoders, for formats whose files do not distinguish them."""
+    return next((name for name in folders if _NAMED.search(name.lower())), None)
+
+
 def refuse_named_transcoder(folders: Iterable[str], path: Path) -> None:
-    """Check the names of an SAE's folders, for formats whose files do not distinguish transcoders.
+    """Check the names of an SAE's folders.
 
     Raises
     ------
     FormatError
         If a folder is named for transcoders.
     """
-    if folder := next((name for name in folders if _NAMED.search(name.lower())), None):
+    if folder := named_transcoder(folders):
         raise _refused(path, f"its files are those of an SAE, but they lie in {folder!r}. If it is an SAE, rename that")
 
 
 def _refused(where: str | Path, why: str) -> FormatError:
     return FormatError(
-        f"{where}: a transcoder cannot be read, it reads one site of a model and writes to another: {why}"
+        f"{where}: a transcoder, which reads one site of a model and writes to another, cannot be read in this layout: "
+        f"{why}"
     )

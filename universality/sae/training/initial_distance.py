@@ -1,12 +1,11 @@
 """Distance between initial dictionaries: features that started equal may end equal for that reason alone.
 
-For SAEs trained here, the initial weights are drawn again from their seeds. For SAEs from elsewhere they are unknown,
-but dictionaries that started equal still agree index by index, which others do only by chance.
+The initial weights of SAEs trained here are drawn again from their seeds. For SAEs from elsewhere they are unknown:
+`universality.matching.common_start` tells whether two began from the same weights.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -60,47 +59,6 @@ def beginnings(specs: Mapping[tuple[str, str], SAESpec], d_in: Mapping[str, int]
         if first[1:] == second[1:]:
             pairs.append(Beginning("/".join(a), "/".join(b), *_mean_cosines(first, second)))
     return pairs
-
-
-LEAST_Z = 8.0
-"""Threshold of `IndexAgreement.z`. If two dictionaries hold the same features in unrelated orders, the number of
-features at equal indices is a Poisson variable of mean and deviation 1: z reaches 8 once in a million pairs."""
-LARGEST_SAMPLE = 4096
-"""Largest number of features of each dictionary that are compared."""
-
-
-@dataclass(frozen=True)
-class IndexAgreement:
-    """Similarity of decoder rows of equal index in two SAEs, compared with rows of different index."""
-
-    same_index: float
-    """Mean cosine of the decoder rows of equal index."""
-    other_index: float
-    """Mean cosine of all rows of one SAE with all rows of the other."""
-    z: float
-    """Difference of the two, in standard deviations under random permutations of one dictionary's rows."""
-
-    @property
-    def began_alike(self) -> bool:
-        """Whether the order of features agrees, as it does only if both started from the same weights."""
-        return self.z >= LEAST_Z
-
-
-def index_agreement(a: Tensor, b: Tensor) -> IndexAgreement:
-    """Compare decoders [d_sae, d_in] of equal shape index by index; large ones at evenly spaced indices.
-
-    The order of a decoder's rows has no meaning: if two decoders were initialised independently, every order of the
-    rows of one is equally likely. The mean over a random permutation π of cosines c[i, π(i)] has the mean of all of c,
-    and the variance Σ (c − row means − column means + mean)² / (n² (n − 1)) (Hoeffding 1951).
-    """
-    rows = torch.arange(min(LARGEST_SAMPLE, len(a))) * len(a) // min(LARGEST_SAMPLE, len(a))
-    x, y = (torch.nn.functional.normalize(side[rows].double(), dim=1) for side in (a, b))
-    n, same = len(rows), float((x * y).sum(dim=1).mean())
-    mean = float(x.mean(dim=0) @ y.mean(dim=0))
-    x, y = x - x.mean(dim=0), y - y.mean(dim=0)
-    squares = float(((x.T @ x) * (y.T @ y)).sum())  # of the doubly centred cosines, without an n × n array
-    deviation = math.sqrt(max(squares, 0.0) / (n**2 * max(1, n - 1)))
-    return IndexAgreement(same, mean, (same - mean) / deviation if deviation > 0 else 0.0)
 
 
 def record(specs: Mapping[tuple[str, str], SAESpec], order_seed: int, pairs: list[Beginning]) -> dict[str, Any]:

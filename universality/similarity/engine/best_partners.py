@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from numba import get_num_threads, prange
 
 from universality.arrays import BoolArray, FloatArray, IntArray
-from universality.compiled import njit
+from universality.compiled import njit, on_all_threads
 from universality.similarity.engine.block_source import Best, BlockSource
 from universality.similarity.engine.cofiring import Entries
 
@@ -27,10 +26,11 @@ def _insert(index, key, score, c, v, s):  # type: ignore[no-untyped-def]
     index[q], key[q], score[q] = c, v, s
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
-def scan_rows(block, rows, offset, threshold, index, key, score):  # type: ignore[no-untyped-def]
-    """Enter the better columns of a dense block [n, n_cols] of ``rows`` into the rows' lists."""
-    for r in prange(block.shape[0]):
+@njit(cache=True, nogil=True, error_model="numpy")
+def scan_rows(worker, workers, block, rows, offset, threshold, index, key, score):  # type: ignore[no-untyped-def]
+    """Enter the better columns of a dense block [n, n_cols] of ``rows`` into the rows' lists; a range of rows each."""
+    n = block.shape[0]
+    for r in range(worker * n // workers, (worker + 1) * n // workers):
         i = rows[r]
         least = max(threshold[i], key[i, -1])
         for c in range(block.shape[1]):
@@ -40,16 +40,18 @@ def scan_rows(block, rows, offset, threshold, index, key, score):  # type: ignor
                 least = max(threshold[i], key[i, -1])
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
-def scan_cols(block, rows, workers, index, key, score):  # type: ignore[no-untyped-def]
-    """Enter the better rows of a dense block into the columns' lists; ``rows`` rise from call to call."""
+@njit(cache=True, nogil=True, error_model="numpy")
+def scan_cols(worker, workers, block, rows, index, key, score):  # type: ignore[no-untyped-def]
+    """Enter the better rows of a dense block into the columns' lists; ``rows`` rise from call to call.
+
+    A worker has a range of columns: no list has two writers, and rows are read in order.
+    """
     n = block.shape[1]
-    for w in prange(workers):  # a range of columns each: no list has two writers, and rows are read in order
-        for r in range(block.shape[0]):
-            for c in range(w * n // workers, (w + 1) * n // workers):
-                v = block[r, c]
-                if v > key[c, -1]:
-                    _insert(index[c], key[c], score[c], rows[r], v, v)
+    for r in range(block.shape[0]):
+        for c in range(worker * n // workers, (worker + 1) * n // workers):
+            v = block[r, c]
+            if v > key[c, -1]:
+                _insert(index[c], key[c], score[c], rows[r], v, v)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -130,9 +132,9 @@ def best_of_blocks(
     for low in range(0, wanted_rows.size, source.rows_per_block):
         rows = wanted_rows[low : low + source.rows_per_block]
         block = source.block(rows)
-        scan_rows(block, rows, offset, threshold, *by_row)
+        on_all_threads(scan_rows, block, rows, offset, threshold, *by_row)
         if by_col is not None:
-            scan_cols(block, rows, get_num_threads(), *by_col)
+            on_all_threads(scan_cols, block, rows, *by_col)
     return by_row, None if by_col is None else by_col.without(offset == np.inf)
 
 

@@ -18,10 +18,9 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from numba import get_num_threads
 
 from universality.arrays import FloatArray, IntArray
-from universality.compiled import share_out_lazily
+from universality.compiled import on_all_threads, share_out_lazily
 from universality.errors import UniversalityError
 from universality.progress import progress
 from universality.similarity.engine import cofiring
@@ -181,11 +180,10 @@ class CoMoments:
         masked, shifted = moment == "masked", moment == "covariance"
         out = np.zeros((rows.size, *((4,) if masked else ()), self.shape[1]))
         order = np.argsort(-self.a.count[rows], kind="stable")  # most expensive rows first: threads end together
-        workers = get_num_threads()
         add = kernels.add_masked if masked else kernels.add_products
         for part in self._column_chunks(shifted, chunk_size(self.b.n_entries / max(1, self.b.rows.size))):
             tokens = self.b.take(part.low, part.high, shifted)
-            add(workers, rows, order, *part.columns, *tokens, out)
+            on_all_threads(add, rows, order, *part.columns, *tokens, out)
         return out
 
     def _column_chunks(self, shifted: bool, step: int) -> Iterator[Chunk]:

@@ -24,6 +24,8 @@ from universality.similarity.engine.token_source import TokenSource
 if TYPE_CHECKING:
     import torch
 
+    from universality.features.storage.store import FeatureStore
+
 STRIPE_BYTES = 1 << 30  # of scores on the device at a time
 SPREAD = 1 << 25  # products formed at a time
 
@@ -54,6 +56,11 @@ class DeviceSource:
     def name(self) -> str:
         """The measure."""
         return self.inner.name
+
+    @property
+    def stores(self) -> tuple[FeatureStore, FeatureStore] | None:
+        """The stores that are compared; None for factors of other origin, and for tokens that are paired anew."""
+        return self.inner.stores
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from universality.errors import UniversalityError
 from universality.similarity.engine.best_partners import best_of_blocks
 from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, Best, rows_within
 from universality.similarity.engine.float32_screen import screened_best
+
+if TYPE_CHECKING:
+    from universality.features.storage.store import FeatureStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,7 @@ class FactorSource:
     provenance: dict[str, Any] = field(default_factory=lambda: {"measure": "factors"})
     limit: float = np.inf
     memory_budget: int = DEFAULT_BUDGET
+    stores: tuple[FeatureStore, FeatureStore] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -92,9 +96,27 @@ class FactorSource:
         """Find the best partners among float32 products with a bound on their error; settle them in float64."""
         return screened_best(self, k, offset, threshold, both)
 
-    def transposed(self) -> FactorSource:
+    def transposed(self) -> Self:
         """S^T = y x^T."""
-        return replace(self, x=self.y, y=self.x, dead_rows=self.dead_cols, dead_cols=self.dead_rows)
+        stores = None if self.stores is None else (self.stores[1], self.stores[0])
+        return replace(self, x=self.y, y=self.x, dead_rows=self.dead_cols, dead_cols=self.dead_rows, stores=stores)
+
+
+@dataclass(frozen=True, eq=False)
+class AbsoluteFactors(FactorSource):
+    """S = |x y^T|: the sign of a direction does not count."""
+
+    def block(self, rows: IntArray) -> FloatArray:
+        """|x[rows] yᵀ|, float64."""
+        return np.abs(super().block(rows))
+
+    def pairs(self, i: IntArray, j: IntArray) -> FloatArray:
+        """Scores [n_pairs]."""
+        return np.abs(super().pairs(i, j))
+
+    def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
+        """Find the best partners block by block: the float32 screen is of signed products."""
+        return best_of_blocks(self, k, offset, threshold, both)
 
 
 def dense_source(

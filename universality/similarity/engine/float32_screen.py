@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-from numba import get_num_threads
 
 from universality.arrays import FloatArray, IntArray
+from universality.compiled import on_all_threads
 from universality.progress import progress
 from universality.similarity.engine.best_partners import best_of_blocks, scan_cols, scan_rows
 from universality.similarity.engine.block_source import Best, BlockSource
@@ -57,9 +57,9 @@ def screened_best(
     for low in progress(range(0, wanted_rows.size, step), desc="products", leave=False):
         rows = wanted_rows[low : low + step]
         part = np.matmul(x[low : low + step], y.T, out=tile[: rows.size])
-        scan_rows(part, rows, offset32, least, *rough)
+        on_all_threads(scan_rows, part, rows, offset32, least, *rough)
         if rough_cols is not None:
-            scan_cols(part, rows, get_num_threads(), *rough_cols)
+            on_all_threads(scan_cols, part, rows, *rough_cols)
     by_row = _settled(source, rough, k, offset, threshold, error[:n_rows])
     if rough_cols is None:
         return by_row, None
@@ -119,6 +119,6 @@ def _exactly(source: Product, out: Best, rows: IntArray, offset: FloatArray, thr
     for low in range(0, rows.size, step):
         part = rows[low : low + step]
         exact = Best.empty(part.size, out.partner.shape[1])
-        scan_rows(source.block(part), np.arange(part.size), offset, threshold[part], *exact)
+        on_all_threads(scan_rows, source.block(part), np.arange(part.size), offset, threshold[part], *exact)
         for column, values in zip(out, exact, strict=True):
             column[part] = values

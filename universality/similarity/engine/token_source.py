@@ -100,7 +100,7 @@ class TokenSource(ABC):
         """Load both stores, if they fit, and check that they saw the same tokens."""
         check_stores(a, b)
         selection = select(a, b, documents, rows)
-        same = b is a or b.path.resolve() == a.path.resolve()
+        same = b is a or (b.path.resolve() == a.path.resolve() and b.content_hash() == a.content_hash())
         needed = (2 * entries(a) + (0 if same else entries(b))) * ENTRY_BYTES  # A twice: by token, by feature
         rows_a = StoreRows.open(a, needed <= memory_budget, cls.values(a, b))
         rows_b = rows_a if same else StoreRows.open(b, needed <= memory_budget, cls.values(b, a))
@@ -141,6 +141,11 @@ class TokenSource(ABC):
         self.check(moments.a)
         self.check(moments.b)
         return moments
+
+    @property
+    def stores(self) -> tuple[FeatureStore, FeatureStore] | None:
+        """The stores that are compared; None where their tokens are paired anew."""
+        return None if self.selection.repaired else (self.a.store, self.b.store)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -51,8 +51,16 @@ class Alignment:
         } | self.provenance
 
 
-def align(a: FeatureStore, b: FeatureStore, documents: npt.ArrayLike | None = None) -> Alignment:
+def align(
+    a: FeatureStore,
+    b: FeatureStore,
+    documents: npt.ArrayLike | None = None,
+    rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+) -> Alignment:
     """Find the rotation that takes A's reconstructed activations closest to B's over the same tokens.
+
+    The rotation is fitted: use the documents that choose partners, and score what follows from it on others or beside a
+    null that is fitted in the same way.
 
     Parameters
     ----------
@@ -60,6 +68,9 @@ def align(a: FeatureStore, b: FeatureStore, documents: npt.ArrayLike | None = No
         Stores over the same tokens, with dictionaries.
     documents
         Only the tokens of these documents.
+    rows
+        (rows_a, rows_b): row ``rows_a[p]`` of A is paired with row ``rows_b[p]`` of B; for nulls, as
+        `universality.statistics.repaired_rows` draws them.
 
     Raises
     ------
@@ -68,18 +79,21 @@ def align(a: FeatureStore, b: FeatureStore, documents: npt.ArrayLike | None = No
     MismatchError
         When the stores saw different tokens.
     """
-    selection = select(a, b, documents)
+    selection = select(a, b, documents, rows)
     decoders = [store.decoder_rows().astype(np.float64) for store in (a, b)]
-    rows = [StoreRows.open(store, in_memory=False) for store in (a, b)]
+    sides = [StoreRows.open(store, in_memory=False) for store in (a, b)]
     cross = np.zeros((decoders[0].shape[1], decoders[1].shape[1]))
     totals, squares = [np.zeros(W_dec.shape[1]) for W_dec in decoders], [0.0, 0.0]
     for low in range(0, selection.n, CHUNK):
-        chosen = selection.rows_a[low : low + CHUNK]
-        x, y = (side.take(chosen).csr(side.n_features) @ W_dec for side, W_dec in zip(rows, decoders, strict=True))
+        chosen = [of_side[low : low + CHUNK] for of_side in (selection.rows_a, selection.rows_b)]
+        x, y = (
+            side.take(part).csr(side.n_features) @ W_dec
+            for side, part, W_dec in zip(sides, chosen, decoders, strict=True)
+        )
         cross += x.T @ y
-        for side, part in enumerate((x, y)):
-            totals[side] += part.sum(axis=0)
-            squares[side] += float((part**2).sum())
+        for i, part in enumerate((x, y)):
+            totals[i] += part.sum(axis=0)
+            squares[i] += float((part**2).sum())
     cross -= np.outer(*totals) / selection.n
     variances = [square - float(np.sum(total**2)) / selection.n for square, total in zip(squares, totals, strict=True)]
     if min(variances) <= 0:

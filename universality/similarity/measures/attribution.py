@@ -19,7 +19,8 @@ from universality.errors import MismatchError, UniversalityError
 from universality.similarity.engine.store_rows import Rows, Values
 from universality.similarity.engine.token_selection import Selection
 from universality.similarity.measures.activation import ActivationPearson
-from universality.similarity.measures.logit_weights import convention, directions, joint_mask, unembedding
+from universality.similarity.measures.joint_vocabulary import JointVocabulary, joint_vocabulary, unembedding_of
+from universality.similarity.measures.logit_weights import convention, directions
 
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
@@ -35,8 +36,7 @@ class Attribution(ActivationPearson):
     @classmethod
     def values(cls, store: FeatureStore, other: FeatureStore) -> Values:
         """Replace activations by attributions; 0 at positions that are left out."""
-        own, others = unembedding(store), unembedding(other)
-        mask = joint_mask(store, other, own, others)
+        own, mask = unembedding_of(store), _mask(store, _joint(store, other))
         direction = own.through_final_norm(directions(store)).astype(np.float32)
         W_U = (own.W_U - own.mean_column(mask)).T.astype(np.float32, order="C")
         following = _following(store, mask)
@@ -51,8 +51,7 @@ class Attribution(ActivationPearson):
     @classmethod
     def admit(cls, a: FeatureStore, b: FeatureStore, selection: Selection) -> Selection:
         """Restrict a selection to positions with a next token that counts."""
-        mask = joint_mask(a, b, unembedding(a), unembedding(b))
-        counts = _following(a, mask) >= 0
+        counts = _following(a, _mask(a, _joint(a, b))) >= 0
         admitted = counts[selection.rows_a] & counts[selection.rows_b]
         if not admitted.any():
             raise UniversalityError(
@@ -66,7 +65,25 @@ class Attribution(ActivationPearson):
     @property
     def convention(self) -> dict[str, object]:
         """Convention of the logit weights."""
-        return convention(self.a.store, self.b.store)
+        a, b = self.a.store, self.b.store
+        return convention(unembedding_of(a), unembedding_of(b), _joint(a, b))
+
+
+def _joint(a: FeatureStore, b: FeatureStore) -> JointVocabulary:
+    """Vocabulary that counts in both models, which must read the same tokens."""
+    for store in (a, b):
+        if "segments" in store.provenance:
+            raise UniversalityError(
+                f"{store.path}: its rows are segments, read by models of several tokenizers, of which the next is no "
+                "token; compare such stores by activation or logit weights"
+            )
+    return joint_vocabulary(a, b, unembedding_of(a), unembedding_of(b))
+
+
+def _mask(store: FeatureStore, joint: JointVocabulary) -> BoolArray:
+    mask = np.zeros(unembedding_of(store).d_vocab, bool)
+    mask[joint.entries_a] = True
+    return mask
 
 
 def _following(store: FeatureStore, mask: BoolArray) -> IntArray:

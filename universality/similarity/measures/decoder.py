@@ -9,14 +9,15 @@ both stores name the same ``basis`` in their provenance.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from universality.arrays import BoolArray, FloatArray
 from universality.errors import MismatchError
 from universality.similarity.engine.block_source import describe_store
-from universality.similarity.engine.factors import FactorSource
+from universality.similarity.engine.factors import AbsoluteFactors, FactorSource
 from universality.similarity.engine.token_selection import check_stores
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 
 
 def decoder_source(
-    a: FeatureStore, b: FeatureStore, force: bool = False, alignment: Alignment | None = None
+    a: FeatureStore,
+    b: FeatureStore,
+    force: bool = False,
+    alignment: Alignment | None = None,
+    absolute: bool = False,
 ) -> FactorSource:
     """Cosines of decoder rows, as two factors with unit rows; see `Similarity.decoder`.
 
@@ -53,12 +58,26 @@ def decoder_source(
         )
     if not force and alignment is None:
         check_same_space(a, b)
-    x, dead_a = _unit(rows_a, ~a.alive)
-    y, dead_b = _unit(rows_b, ~b.alive)
-    provenance = {"measure": "decoder", "a": describe_store(a), "b": describe_store(b), "force": force}
+    provenance = {"a": describe_store(a), "b": describe_store(b), "force": force}
     if alignment is not None:
         provenance["alignment"] = alignment.describe()
-    return FactorSource(x, y, dead_a, dead_b, "decoder", provenance, limit=1.0)
+    return replace(cosine_source(rows_a, rows_b, ~a.alive, ~b.alive, provenance, absolute), stores=(a, b))
+
+
+def cosine_source(
+    rows_a: FloatArray,
+    rows_b: FloatArray,
+    silent_a: BoolArray,
+    silent_b: BoolArray,
+    provenance: dict[str, Any],
+    absolute: bool = False,
+) -> FactorSource:
+    """Cosines of rows [n_a, d] and [n_b, d]; rows of zeros and silent ones are dead."""
+    x, dead_a = _unit(rows_a, silent_a)
+    y, dead_b = _unit(rows_b, silent_b)
+    recorded = {"measure": "decoder", **provenance, **({"absolute": True} if absolute else {})}
+    source = AbsoluteFactors if absolute else FactorSource
+    return source(x, y, dead_a, dead_b, "decoder", recorded, limit=1.0)
 
 
 def check_same_space(a: FeatureStore, b: FeatureStore) -> None:
@@ -66,7 +85,7 @@ def check_same_space(a: FeatureStore, b: FeatureStore) -> None:
     bases = [store.provenance.get("basis") for store in (a, b)]
     if a is b or (None not in bases and bases[0] == bases[1]):
         return
-    models, sites = [_model(store) for store in (a, b)], [store.provenance.get("site") for store in (a, b)]
+    models, sites = [_model(store) for store in (a, b)], [store.site_written for store in (a, b)]
     for what, recorded in (("model", models), ("site", sites)):
         if what == "model" and None in recorded:
             unknown = [str(store.path) for store, value in zip((a, b), recorded, strict=True) if value is None]
@@ -75,12 +94,18 @@ def check_same_space(a: FeatureStore, b: FeatureStore) -> None:
                 "unknown; record it, or pass force=True if they do"
             )
         if None not in recorded and recorded[0] != recorded[1]:
+            here, there = (_place(store) if what == "site" else str(_model(store))[:12] for store in (b, a))
             raise MismatchError(
-                f"{b.path}: {what} {str(recorded[1])[:12]}, but {a.path} has {str(recorded[0])[:12]}; decoder rows of "
-                f"two {what}s lie in unrelated bases and their cosine says nothing: use activation or logit "
-                "similarity, or alignment=align(a, b); if they share a basis, declare it when they are collected "
-                "(models.one_basis)"
+                f"{b.path}: {what} {here}, but {a.path} has {there}; decoder rows of two {what}s lie in unrelated "
+                "bases and their cosine says nothing: use activation or logit similarity, or alignment=align(a, b); "
+                "if they share a basis, declare it when they are collected (models.one_basis)"
             )
+
+
+def _place(store: FeatureStore) -> str:
+    """Name the hook where a store's features write, and where a transcoder reads."""
+    read = store.provenance.get("site")
+    return str(store.site_written) + (f" (codes read at {read})" if read != store.site_written else "")
 
 
 def _model(store: FeatureStore) -> str | None:

@@ -2,7 +2,8 @@
 
 Convention (Bricken et al. 2023): a feature's direction in the residual stream loses its mean over d_model where
 the final norm is a LayerNorm (``center_d_model``), is scaled by that norm's gain, and is multiplied with the columns of
-W_U that count in *both* models, centred over them. Effects through later layers are not included.
+W_U that count in *both* models, centred over them: those of equal id, or of equal text where the models have different
+tokenizers (`universality.similarity.measures.joint_vocabulary`). Effects through later layers are not included.
 
 No array of features x vocabulary exists: with D the scaled directions and U the centred W_U, the covariance is
 D₁ (U₁U₂ᵀ) D₂ᵀ and the variances diag(D UUᵀ Dᵀ), so d_model x d_model Gram matrices hold all of the vocabulary.
@@ -10,17 +11,17 @@ D₁ (U₁U₂ᵀ) D₂ᵀ and the variances diag(D UUᵀ Dᵀ), so d_model x d_
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from universality.arrays import BoolArray, FloatArray
-from universality.errors import MismatchError, UniversalityError
+from universality.errors import UniversalityError
 from universality.models.unembedding import LEFT_OUT
 from universality.similarity.engine.block_source import describe_store
 from universality.similarity.engine.factors import FactorSource
 from universality.similarity.engine.token_selection import check_stores
+from universality.similarity.measures.joint_vocabulary import JointVocabulary, joint_vocabulary, unembedding_of
 
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
@@ -38,38 +39,40 @@ def logit_source(a: FeatureStore, b: FeatureStore) -> FactorSource:
     UniversalityError
         When a store holds no residual directions or no unembedding.
     MismatchError
-        When the vocabularies differ.
+        When the vocabularies differ and share too few token strings, or a store does not hold them.
     """
     check_stores(a, b)
     direction_a, direction_b = directions(a), directions(b)
-    u_a, u_b = unembedding(a), unembedding(b)
-    mask = joint_mask(a, b, u_a, u_b)
-    aa, ab, bb = _grams(u_a, u_b, mask)
+    u_a, u_b = unembedding_of(a), unembedding_of(b)
+    joint = joint_vocabulary(a, b, u_a, u_b)
+    aa, ab, bb = _grams(u_a, u_b, joint)
     x, dead_a = _standardise(direction_a, u_a, aa, ~a.alive)
     y, dead_b = _standardise(direction_b, u_b, bb, ~b.alive)
     provenance = {
         "measure": "logit",
         "a": describe_store(a),
         "b": describe_store(b),
-        "n_vocab": int(mask.sum()),
-        "convention": convention(a, b),
+        "n_vocab": len(joint),
+        "convention": convention(u_a, u_b, joint),
     }
-    return FactorSource(x @ ab, y, dead_a, dead_b, "logit", provenance, limit=1.0)
+    if joint.strings is not None:
+        provenance["shared_strings"] = joint.strings.describe()
+    return FactorSource(x @ ab, y, dead_a, dead_b, "logit", provenance, limit=1.0, stores=(a, b))
 
 
-def convention(a: FeatureStore, b: FeatureStore) -> dict[str, object]:
-    """Record of how logit weights are computed, as JSON: unembedding, final norm and mask."""
-    sides = {}
-    for name, store in (("a", a), ("b", b)):
-        u = unembedding(store)
-        sides[name] = {"unembedding": u.hash, "mean_over_d_model_removed": u.center_d_model, "gain": "final norm"}
-    mask = joint_mask(a, b, unembedding(a), unembedding(b))
+def convention(u_a: Unembedding, u_b: Unembedding, joint: JointVocabulary) -> dict[str, object]:
+    """Record of how logit weights are computed, as JSON: unembeddings, final norms and vocabulary."""
+    sides = {
+        name: {"unembedding": u.hash, "mean_over_d_model_removed": u.center_d_model, "gain": "final norm"}
+        for name, u in (("a", u_a), ("b", u_b))
+    }
+    what = "vocabulary that counts" if joint.strings is None else "token strings that count"
     return sides | {
         "left_out": list(LEFT_OUT),
         "stored_directions": "raw: neither centred nor scaled",
-        "centred_over": "vocabulary that counts in both",
-        "n_vocab": int(mask.sum()),
-        "mask_hash": hashlib.sha256(mask.tobytes()).hexdigest()[:16],
+        "centred_over": f"{what} in both",
+        "n_vocab": len(joint),
+        "entries_hash": joint.hash,
     }
 
 
@@ -85,50 +88,13 @@ def directions(store: FeatureStore) -> FloatArray:
     return dictionary.residual.astype(np.float64)
 
 
-def unembedding(store: FeatureStore) -> Unembedding:
-    """The store's unembedding; an error where it has none."""
-    stored = store.unembedding()
-    if stored is None and "segments" in store.provenance:
-        raise UniversalityError(
-            f"{store.path}: its rows are segments, read by models of several tokenizers; logit weights and "
-            "attributions compare over one vocabulary"
-        )
-    if stored is None:
-        raise UniversalityError(
-            f"{store.path}: holds no unembedding; logit similarity needs one (finish(unembedding=...))"
-        )
-    return stored
-
-
-def joint_mask(a: FeatureStore, b: FeatureStore, u_a: Unembedding, u_b: Unembedding) -> BoolArray:
-    """Mask of the vocabulary that counts in both models, bool [d_vocab]."""
-    if u_a.mask.size != u_b.mask.size:
-        raise MismatchError(
-            f"{b.path}: a vocabulary of {u_b.mask.size}, but {a.path} one of {u_a.mask.size}; "
-            "logit weights compare only over one vocabulary"
-        )
-    tokenizers = [store.provenance.get("tokenizer_hash") for store in (a, b)]
-    if None not in tokenizers and tokenizers[0] != tokenizers[1]:
-        raise MismatchError(
-            f"{b.path}: tokenizer {str(tokenizers[1])[:12]}, but {a.path} has {str(tokenizers[0])[:12]}; "
-            "logit weights compare only over one vocabulary"
-        )
-    mask = u_a.mask & u_b.mask
-    if mask.sum() < 2:
-        raise MismatchError(
-            f"{a.path} and {b.path}: {int(mask.sum())} vocabulary entries count in both; r needs at least 2"
-        )
-    return mask
-
-
-def _grams(a: Unembedding, b: Unembedding, mask: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Compute U₁U₁ᵀ, U₁U₂ᵀ, U₂U₂ᵀ of the masked, centred unembeddings, a chunk of the vocabulary at a time."""
-    counted = np.flatnonzero(mask)
-    mean_a, mean_b = a.mean_column(mask), b.mean_column(mask)
+def _grams(a: Unembedding, b: Unembedding, joint: JointVocabulary) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Compute U₁U₁ᵀ, U₁U₂ᵀ, U₂U₂ᵀ of the centred columns in common, a chunk of the vocabulary at a time."""
+    mean_a, mean_b = a.mean_column(joint.entries_a), b.mean_column(joint.entries_b)
     aa, ab, bb = (np.zeros(shape) for shape in ((a.d_model,) * 2, (a.d_model, b.d_model), (b.d_model,) * 2))
-    for low in range(0, counted.size, VOCAB_CHUNK):
-        part = counted[low : low + VOCAB_CHUNK]
-        u_a, u_b = a.W_U[:, part] - mean_a, b.W_U[:, part] - mean_b
+    for low in range(0, len(joint), VOCAB_CHUNK):
+        part = slice(low, low + VOCAB_CHUNK)
+        u_a, u_b = a.W_U[:, joint.entries_a[part]] - mean_a, b.W_U[:, joint.entries_b[part]] - mean_b
         aa += u_a @ u_a.T
         ab += u_a @ u_b.T
         bb += u_b @ u_b.T

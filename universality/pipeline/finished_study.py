@@ -1,0 +1,294 @@
+"""A run's results as one object, for Python and notebooks."""
+
+from __future__ import annotations
+
+import base64
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from universality.config import Config, load_config
+from universality.errors import UniversalityError
+from universality.files import as_path
+from universality.formatting import counts
+from universality.pipeline.open_stores import OpenStores
+from universality.pipeline.paths import RunFolder
+from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
+from universality.statistics.calibration import THRESHOLDS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from universality.family import Families
+    from universality.features import FeatureStore
+    from universality.matching import Match
+    from universality.statistics import Calibration
+
+
+class Study:
+    """Results of a run: what `compare` returns, and what `Study.open` finds in a run's folder.
+
+    Every method reads the run's files; none computes anything again. Numbers are those of the *headline*: the first
+    two models, or two SAE seeds of one model, at the largest width. Stores are opened when first used, and closed by
+    `close` or at the end of a ``with`` block.
+
+    Parameters
+    ----------
+    folder
+        The run's folder.
+
+    Attributes
+    ----------
+    folder : Path
+    config : Config
+        The resolved configuration, as ``config.yaml`` in the folder holds it.
+
+    Raises
+    ------
+    UniversalityError
+        If the folder is not that of a run, or the run has no matching yet.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = as_path(folder)
+        file = self.folder / "config.yaml"
+        if not file.is_file():
+            raise UniversalityError(f"{self.folder}: expected a run's folder, with config.yaml in it")
+        self.config: Config = load_config(file)
+        self._stores = OpenStores()
+        self._results = RunResults(self.config, RunFolder(self.folder), self._stores)
+        if self._results.headline is None:
+            raise UniversalityError(
+                f"{self.folder}: this run has no matching yet; `universality run {file} --out {self.folder}` resumes it"
+            )
+        self._headline: ComparisonResult = self._results.headline
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Open the folder of a run, such as ``runs/quickstart``; raises as the class does."""
+        return cls(folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the stores."""
+        self._stores.close()
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """Names of the two sides of the headline: rows and columns of the matching."""
+        return self._headline.comparison.sides
+
+    @property
+    def calibration(self) -> Calibration:
+        """Partners with held-out scores, null distributions and ceilings."""
+        return self._headline.calibration
+
+    @property
+    def match(self) -> Match:
+        """One-to-one partners, chosen on one half of the held-out documents."""
+        return self.calibration.match
+
+    @property
+    def stores(self) -> tuple[FeatureStore, FeatureStore]:
+        """The two feature stores of the headline."""
+        a, b = self._paths
+        return self._stores[a], self._stores[b]
+
+    @property
+    def _paths(self) -> tuple[Path, Path]:
+        return self._headline.comparison.a, self._headline.comparison.b
+
+    def store(self, model: str, width: int | None = None, seed: int | None = None) -> FeatureStore:
+        """Open the store of one SAE, by default of the largest width and the first SAE seed.
+
+        Raises
+        ------
+        UniversalityError
+            If the run has no such store; names those that it has.
+        """
+        grid = self._results.grid()
+        of_model = [item for item in grid if item[0] == model]
+        width = max((item[1] for item in of_model), default=None) if width is None else width
+        seed = min((item[2] for item in of_model if item[1] == width), default=None) if seed is None else seed
+        if (model, width, seed) not in grid:
+            listed = ", ".join(f"{name} width {w} seed {s}" for name, w, s in grid)
+            raise UniversalityError(f"{self.folder}: no store of {model}, width {width}, seed {seed}; it has {listed}")
+        return self._stores[RunFolder(self.folder).store(model, width, seed)]  # type: ignore[arg-type]
+
+    def families(self, model: str) -> Families:
+        """Load the families of one model's dictionaries.
+
+        Raises
+        ------
+        UniversalityError
+            If the run has none, as with a single width.
+        """
+        from universality.family import Families
+
+        path = RunFolder(self.folder).families(model)
+        if not path.is_file():
+            raise UniversalityError(
+                f"{path}: no families of {model}; a run builds them for each of its models if saes.widths has several"
+            )
+        return Families.load(path)
+
+    def summary(self) -> pd.DataFrame:
+        """Tabulate the held-out r of the best partner: of features, and of what they are compared with.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row each for SAE features, neurons, ceilings and the null, indexed by name. ``n`` living features, of
+            which ``n_scored`` have a score; ``median`` over all n, those without a score below every score; ``low``
+            and ``high``, its 95% interval over ``n_works`` works; ``share_0.5`` and ``share_0.7``, the shares of n
+            with r of at least that.
+        """
+        import pandas as pd
+
+        from universality.pipeline.reporting.report_rows import samples
+
+        populations = [sample.population() for sample in samples(self._results, self._headline)]
+        rows = [
+            {
+                "population": part.label,
+                "n": part.n,
+                "n_scored": part.n_scored,
+                "median": part.median,
+                "low": part.low_works,
+                "high": part.high_works,
+                "n_works": part.n_works,
+                **{f"share_{t:g}": share for t, share in zip(THRESHOLDS, part.shares, strict=True)},
+            }
+            for part in populations
+        ]
+        return pd.DataFrame(rows).set_index("population")
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """All matched pairs with both features' descriptions, strongest first: the table in ``matches/``.
+
+        Columns are those of `universality.export.match_table`; ``held_out`` is the score to quote.
+        """
+        from universality.pipeline.stages.write_exports import pair_table
+
+        described = [self._results.described(path) for path in self._paths]
+        return pair_table(RunFolder(self.folder), self._headline.comparison, described, self._results.decode)
+
+    def graph(self, path: str | Path) -> Path:
+        """Write the matched pairs as a graph: ``.graphml``, ``.gexf``, ``.cyjs`` or ``.json`` (node-link).
+
+        Raises
+        ------
+        UniversalityError
+            If the ending is another.
+        """
+        from universality.export import match_graph, write_graph_file
+        from universality.pipeline.stages.write_exports import TOP_TOKENS
+
+        described = [self._results.described(path) for path in self._paths]
+        graph = match_graph(
+            self.match, *described, pairs=self.pairs, names=self.sides, decode=self._results.decode, k=TOP_TOKENS
+        )
+        return write_graph_file(graph, path)
+
+    def heatmap(self, n: int = 30, which: Literal["spaced", "best"] = "spaced", ax: Axes | None = None) -> Axes:
+        """Draw the held-out correlations of ``n`` pairs' features; see `universality.plot.heatmap`."""
+        from universality import plot
+
+        return plot.heatmap(
+            self.stores,
+            matching=self.calibration,
+            n=n,
+            which=which,
+            names=self.sides,
+            decode=self._results.decode,
+            ax=ax,
+        )
+
+    def ecdf(self, ax: Axes | None = None) -> Axes:
+        """Draw the shares of features that have a partner of at least r; see `universality.plot.ecdf`."""
+        from universality import plot
+        from universality.pipeline.reporting.report_rows import samples
+
+        return plot.ecdf(samples(self._results, self._headline), ax=ax)
+
+    def pair(self, row: int, col: int | None = None, ax: Axes | None = None) -> Axes:
+        """Draw the activations of a feature and its partner (or of any two) on the same tokens.
+
+        Parameters
+        ----------
+        row, col
+            Features of the two sides; ``col`` is by default the matched partner of ``row``.
+        ax
+            See `universality.plot.pair`.
+
+        Raises
+        ------
+        UniversalityError
+            If ``row`` has no matched partner and ``col`` is not given.
+        """
+        from universality import plot
+
+        if col is None:
+            partner = self.pairs.loc[self.pairs["row"] == row, "col"]
+            if partner.empty:
+                raise UniversalityError(f"feature {row} of {self.sides[0]} has no matched partner; give col as well")
+            col = int(partner.iloc[0])
+        return plot.pair(
+            *self.stores,
+            row,
+            col,
+            calibration=self.calibration,
+            names=self.sides,
+            decode=self._results.decode,
+            ax=ax,
+        )
+
+    def report(self) -> Path:
+        """Return the page to open in a browser, written now if the run ended before its report."""
+        from universality.pipeline.reporting.report_pages import report_as_it_is
+
+        page = RunFolder(self.folder).report
+        return page if page.is_file() else report_as_it_is(self.folder)
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.folder)!r}): {self._title()}\n{self.summary().to_string(float_format='{:.3f}'.format)}"
+
+    def _repr_html_(self) -> str:
+        from universality.notebook_card import card
+
+        table = self.summary().to_html(float_format="{:.3f}".format, border=0)  # escapes names
+        summary = self.calibration.summary()
+        numbers = {
+            "pairs": summary.n_pairs,
+            f"q ≤ {summary.q_level:g}": summary.share_significant("global"),
+            f"q ≤ {summary.q_level:g} within kinds": summary.share_significant("kind"),
+            "folder": str(self.folder),
+        }
+        return card(f"Study: {self._title()}", numbers) + table + self._picture()
+
+    def _picture(self) -> str:
+        """Draw `ecdf` as an image of about 20 kB that needs no file beside the notebook."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(5, 3), layout="constrained")
+        self.ecdf(ax=figure.subplots())
+        content = BytesIO()
+        figure.savefig(content, format="png", dpi=80, metadata={"Software": None})  # the same bytes for each version
+        image = base64.b64encode(content.getvalue()).decode()
+        return f'<img alt="Share of features that have a partner of at least r" src="data:image/png;base64,{image}">'
+
+    def _title(self) -> str:
+        a, b = self.sides
+        hooks = " and ".join(dict.fromkeys(self.config.hooks.values()))
+        return f"{a} and {b} at {hooks}, {counts(list(dict.fromkeys(self._headline.comparison.widths)))} features"

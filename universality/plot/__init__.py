@@ -1,0 +1,25 @@
+"""Figures as functions that take matplotlib axes and return them, for notebooks and figures of your own.
+
+Each function draws into ``ax``, or into new axes without it, and reads only the features that it draws. The figures of
+a report are made of the same drawings. matplotlib is imported when one of them is first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from universality.extras import import_name
+
+if TYPE_CHECKING:
+    from universality.plot.joint_activation import pair
+    from universality.plot.matrix import heatmap
+    from universality.plot.survival import ecdf
+
+_HOME = {
+    "ecdf": "universality.plot.survival",
+    "heatmap": "universality.plot.matrix",
+    "pair": "universality.plot.joint_activation",
+}
+__all__ = ["ecdf", "heatmap", "pair"]
+
+
+def __getattr__(name: str) -> Any:
+    return import_name(__name__, name, _HOME)
