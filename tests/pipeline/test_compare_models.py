@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
@@ -72,7 +73,7 @@ def test_the_study_shows_its_results(study: Study, tmp_path: Path) -> None:
         study.graph(tmp_path / "pairs.txt")
     assert study.report() == study.folder / "report" / "index.html"
     assert study.store("A").n_features == 32
-    with pytest.raises(UniversalityError, match=r"no store of C, width None, seed None; it has A width 32 seed 0"):
+    with pytest.raises(UniversalityError, match="no model 'C'; the models are A, B"):
         study.store("C")
     with pytest.raises(UniversalityError, match="no families of A"):
         study.families("A")
@@ -125,6 +126,44 @@ def test_refusals(tmp_path: Path, study: Study) -> None:
     (tmp_path / "config.yaml").write_bytes((study.folder / "config.yaml").read_bytes())
     with pytest.raises(UniversalityError, match="this run has no matching yet; `universality run"):
         Study.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"hook": {"A": "blocks.0.hook_resid_post"}}, "hook names none of B"),
+        ({"hook": {"A": "blocks.0.hook_resid_post", "B": "blocks.0.mlp.hook_post"}}, "the same part of a block"),
+        ({"models": {"A/x": "starter/seed0", "B": "starter/seed1"}}, "a model's name becomes a file name"),
+        ({"models": "starter/seed0"}, "expected two models or more, found starter/seed0 alone"),
+        ({"settings": {"saess": {}}}, "unknown key saess; did you mean saes"),
+        ({"tokens": 0}, "saes.tokens: expected"),
+        ({"width": []}, r"width: expected a whole number or a list of them, found \[\]"),
+        ({"width": "64"}, "width: expected a whole number or a list of them, found '64'"),
+        ({"saes": {"A": [], "B": []}}, "saes names no SAE of A"),
+        ({"until": "collect"}, "until: results need the matching; expected one of match, .*, found 'collect'"),
+        ({"texts": ["", ""]}, "found none"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_written(
+    arguments: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UniversalityError, match=message):
+        compare(**{"models": PAIR, "out": tmp_path / "run", **arguments})
+    assert not (tmp_path / "run").exists()
+
+
+def test_width_and_tokens_are_refused_beside_saes(tmp_path: Path) -> None:
+    import torch
+
+    from universality.sae import SAE
+
+    sae = SAE(torch.eye(128), torch.zeros(128), torch.eye(128), torch.zeros(128), architecture="topk", k=4)
+    with pytest.raises(ConfigError, match="width: SAEs are given, so none is trained; leave it out"):
+        prepare(PAIR, saes={"A": sae, "B": sae}, width=64, out=tmp_path / "run")
+
+
+def test_numbers_of_numpy_are_widths(tmp_path: Path) -> None:
+    assert prepare(PAIR, width=np.int64(64), tokens=10_000, out=tmp_path / "run").config.saes.widths == [64]
 
 
 def test_on_the_command_line(tmp_path: Path) -> None:

@@ -118,6 +118,21 @@ def test_texts_are_a_source_or_saved(tmp_path: Path) -> None:
         assert json.loads(file.read_text("utf-8").splitlines()[0])["text"] == "one text"
 
 
+def test_a_paragraph_and_an_empty_text_are_no_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with texts_as_source(["a word " * 60, "."]) as (source, file):  # longer than a file name may be
+        assert source is None
+        assert file is not None
+    with pytest.raises(UniversalityError, match="found none"), texts_as_source(["", ""]):
+        pass
+
+
+def test_names_of_relative_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    assert list(named_models([".", "../other"])) == ["mine", "other"]
+
+
 def test_saes_in_memory_are_saved_and_others_named(tmp_path: Path) -> None:
     sae = SAE(torch.eye(2), torch.zeros(2), torch.eye(2), torch.zeros(2), architecture="topk", k=1)
     saved = keep_saes(listed_saes("A", [sae, "release/id"]), tmp_path)

@@ -282,8 +282,25 @@ def test_an_sae_of_another_model_is_named(tmp_path: Path, capsys: pytest.Capture
     config["metadata"]["model"] = {"name": "elsewhere", "hash": "0" * 64}
     (folder / "cfg.json").write_text(json.dumps(config))
     site = ModelSite(load_model("starter/seed0", "A"), HOOK)
-    _check(study({"A": str(folder), "B": str(folder)}), "A", site, str(folder), SAE.load(folder))
+    given, sae = study({"A": str(folder), "B": str(folder)}), SAE.load(folder)
+    with pytest.raises(
+        MismatchError, match=r"another model than A \(its weights differ\); name an SAE of this model, or"
+    ):
+        _check(given, "A", site, str(folder), sae)
+    one_basis = given.models.model_copy(update={"one_basis": True})
+    _check(given.model_copy(update={"models": one_basis}), "A", site, str(folder), sae)
     assert "was trained on another model than A" in capsys.readouterr().err
+
+
+def test_an_sae_of_another_layer_is_refused_before_a_model_is_run(tmp_path: Path) -> None:
+    folder = saelens(tmp_path / "a", 24, 0)
+    config = json.loads((folder / "cfg.json").read_text())
+    config["metadata"]["hook_name"] = "blocks.3.hook_resid_post"
+    (folder / "cfg.json").write_text(json.dumps(config))
+    with pytest.raises(
+        MismatchError, match=rf"was trained at blocks\.3\.hook_resid_post, the study reads {HOOK}; set hook"
+    ):
+        with_loaded_saes(study({"A": str(folder), "B": str(folder)}))
 
 
 def test_a_run_scales_what_asks_for_it(finished: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

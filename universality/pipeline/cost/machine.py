@@ -21,7 +21,7 @@ from universality.corpus.documents import DocumentTable
 from universality.corpus.hub_texts import hub_text
 from universality.corpus.passages import read_source
 from universality.corpus.splits import TRAIN, split_documents
-from universality.corpus.tokenizer import load_tokenizer
+from universality.corpus.tokenizer import Tokenizer, load_tokenizer
 from universality.errors import ConfigError, UniversalityError
 from universality.hub import TOKENIZER_FILES, cached_folder, repository
 from universality.pipeline.cost.estimate import (
@@ -110,28 +110,28 @@ def count_text(config: Config) -> Text:
     if config.models.tokenizers:
         tokens, d_vocab, note, own = _count_own(config, sample)
     else:
-        tokens, d_vocab, note = _count_shared(config, sample)
+        tokens, d_vocab = _count_shared(config, tokenizer, sample)
         own = {}
+    tokens_a_character = tokens / sum(map(len, sample))
     sizes: dict[bool, float] = {True: 0, False: 0}
     for passage, split in zip(passages, splits, strict=True):
-        sizes[split == TRAIN] += len(passage.text) * tokens / sum(map(len, sample))
+        sizes[split == TRAIN] += len(passage.text) * tokens_a_character
     return Text(round(sizes[True]), round(sizes[False]), d_vocab, note, own)
 
 
-def _count_shared(config: Config, sample: list[str]) -> tuple[float, int, str]:
-    """Return the tokens of a sample, the size of the vocabulary, and a note on how they were counted."""
+def _count_shared(config: Config, tokenizer: Tokenizer, sample: list[str]) -> tuple[float, int]:
+    """Return the tokens of a sample and the size of the vocabulary."""
     c = config.corpus
-    tokenizer, note = _tokenizer_at_hand(c.tokenizer)
     tokens = sum(map(len, tokenizer.encode(sample)))
     if c.tokenizer == "train":  # a type carries about log2(d_vocab) bits of text
-        return tokens * np.log2(tokenizer.d_vocab) / np.log2(c.d_vocab), c.d_vocab, note
-    return tokens, tokenizer.d_vocab, note
+        return tokens * np.log2(tokenizer.d_vocab) / np.log2(c.d_vocab), c.d_vocab
+    return tokens, tokenizer.d_vocab
 
 
 def _count_own(config: Config, sample: list[str]) -> tuple[float, int, str, dict[str, float]]:
-    """Return the same for stretches between shared token boundaries, and each model's own tokens in one of them."""
-    at_hand = {name: _tokenizer_at_hand(config.models.tokenizer_of(name, config.corpus.tokenizer))
-               for name in config.models.names}  # fmt: skip
+    """Count the stretches of a sample between shared token boundaries, and the tokens of each model in one of them."""
+    models = config.models
+    at_hand = {name: _tokenizer_at_hand(models.tokenizer_of(name, config.corpus.tokenizer)) for name in models.names}
     segments, tokens = count_segments(sample, {name: tokenizer for name, (tokenizer, _) in at_hand.items()})
     own = {name: n / segments for name, n in tokens.items()}
     ratios = ", ".join(f"{ratio:.2f} of {name}" for name, ratio in own.items())

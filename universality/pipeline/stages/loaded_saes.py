@@ -107,8 +107,7 @@ def _check_stated_hooks(config: Config, outlines: Mapping[str, list[_Outline]]) 
     for name, saes in outlines.items():
         hook = config.hooks[name]
         for sae in saes:
-            known = sae.hook is not None and place_of(sae.hook) is not None and place_of(hook) is not None
-            if not known or same_place(sae.hook, {hook}):
+            if sae.hook is None or None in (place_of(sae.hook), place_of(hook)) or same_place(sae.hook, {hook}):
                 continue
             if (place_of(sae.hook), block_of(sae.hook)) != (place_of(hook), block_of(hook)):
                 raise MismatchError(_at_another_hook(config, name, sae.path, sae.hook, sae.stated))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -98,6 +99,7 @@ def make_corpus(config: Config, folder: RunFolder) -> list[Path]:
     blocks.save(folder.blocks)
     train, held_out = blocks.select("train"), blocks.select("choose", "report")
     losses = baselines(train, held_out) if len(train) and len(held_out) else None
+    _warn_of_repeats(corpus.repeated)
     summary = {
         "blocks_hash": blocks.hash,
         "documents": len(blocks.documents),
@@ -138,6 +140,7 @@ def _make_common_text(config: Config, folder: RunFolder, sources: Sequence[str])
         model_blocks.save(folder.own_blocks(name))
     tokenizer_files = [file for name in text.own for file in tokenizers[name].save(folder.own_tokenizer(name))]
     write_json(folder.segments, text.strings)
+    _warn_of_repeats(text.repeated)
     summary = {
         "blocks_hash": text.blocks.hash,
         "documents": len(text.blocks.documents),
@@ -155,6 +158,17 @@ def _make_common_text(config: Config, folder: RunFolder, sources: Sequence[str])
     write_json(folder.corpus_summary, summary)
     model_files = [folder.own_blocks(name) for name in names]
     return [folder.blocks, folder.corpus_summary, folder.segments, *model_files, *tokenizer_files]
+
+
+def _warn_of_repeats(repeated: int) -> None:
+    """Print a warning if held-out documents repeat others word for word."""
+    if repeated:
+        print(
+            f"warning: {repeated:,} held-out documents repeat a document of another split word for word; their scores "
+            "are of text that was seen. Remove the copies from the text",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _tokens_of_splits(config: Config, blocks: TokenBlocks) -> dict[str, int]:
