@@ -129,7 +129,7 @@ def count_segments(texts: Sequence[str], tokenizers: Mapping[str, Tokenizer]) ->
     >>> from universality.corpus import load_tokenizer
     >>> starter = load_tokenizer("starter")
     >>> count_segments(["the cat"], {"A": starter, "B": starter})
-    (2, {'A': 2, 'B': 2})
+    (3, {'A': 3, 'B': 3})
     """
     segments, tokens = 0, dict.fromkeys(tokenizers, 0)
     for _, document in _read(texts, list(tokenizers.values())):

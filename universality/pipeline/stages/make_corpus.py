@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from universality.config import Config
+from universality.config import Config, CorpusConfig
 from universality.errors import CorpusError
 from universality.files import write_json
 from universality.pipeline.input_hashes import hashes_by_place
@@ -28,12 +28,17 @@ if TYPE_CHECKING:
     from universality.sae.training.distributed import Ranks
 
 STAGE, VERSION = "corpus", 2
+_LATER = ("max_tokens", "columns", "cut", "separator", "heading")
+_UNSET = object()
 _LEAST_UNITS = 3  # documents or works of a kind: one for each split (universality.corpus.splits)
 
 
 def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
     """Return the one task of this stage; it depends on the text, the tokenizers and their settings."""
-    settings: list[Any] = [config.corpus.model_dump(), corpus_inputs(config, folder)]
+    # Settings that came later count only where they are set, so that finished runs are recognised.
+    defaults = {name: CorpusConfig.model_fields[name].get_default() for name in _LATER}
+    text = {key: value for key, value in config.corpus.model_dump().items() if defaults.get(key, _UNSET) != value}
+    settings: list[Any] = [text, corpus_inputs(config, folder)]
     if config.models.tokenizers:
         settings.append(config.models.names)
     return [Task(STAGE, settings, (), partial(make_corpus, config, folder), VERSION)]
