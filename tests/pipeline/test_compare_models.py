@@ -1,16 +1,16 @@
 """`compare` is the pipeline: it gives the numbers of `run`, resumes, and refuses what cannot be compared."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from typer.testing import CliRunner
 
 import universality
 from universality import Study, compare
+from universality.cli import app
 from universality.config import load_config
 from universality.errors import ConfigError, ModelError, UniversalityError
 from universality.pipeline import run
@@ -167,18 +167,17 @@ def test_numbers_of_numpy_are_widths(tmp_path: Path) -> None:
 
 
 def test_on_the_command_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "universality", "compare", *PAIR.values(), "--width", "32", "--dry-run"]
-    options = ["--tokens", "8000", "--set", "saes.k=4", "--out", tmp_path / "run"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    command = ["compare", *PAIR.values(), "--width", "32", "--dry-run"]
+    options = ["--tokens", "8000", "--set", "saes.k=4", "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, [*command, *options])
+    assert done.exit_code == 0, done.output
     (tmp_path / "printed.yaml").write_text(done.stdout.split("stage  ")[0], encoding="utf-8")
     config = load_config(tmp_path / "printed.yaml")
     assert config.models.load == {"seed0": "starter/seed0", "seed1": "starter/seed1"}
     assert (config.saes.widths, config.saes.k, config.saes.tokens) == ([32], 4, 8000)
     assert not (tmp_path / "run").exists()
-    wrong = subprocess.run([*command, "--sae", "one"], capture_output=True, text=True, check=False)
-    assert wrong.returncode == 2
-    assert "--sae: expected one for each of seed0, seed1, found 1" in wrong.stderr
+    wrong = CliRunner().invoke(app, [*command, "--sae", "one"])
+    assert "--sae: expected one for each of seed0, seed1, found 1" in str(wrong.exception)
 
 
 def test_three_lines_and_the_root_name() -> None:

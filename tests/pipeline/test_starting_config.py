@@ -70,6 +70,7 @@ def test_shipped_models_give_a_file_that_says_what_can_be_changed(tmp_path: Path
     assert max(map(len, text.splitlines())) < 130
 
 
+@pytest.mark.slow
 def test_models_of_two_makers_are_planned_and_run_to_the_report(of_two_makers: str, tmp_path: Path) -> None:
     path = write_starting_config(tmp_path / "my.yaml", of_two_makers)
     config = load_config(path)

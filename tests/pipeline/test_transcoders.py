@@ -169,6 +169,7 @@ def test_quality_is_of_the_hook_that_is_written(finished: RunFolder, models: dic
     assert f"  writes at: {WRITTEN}" in shown
 
 
+@pytest.mark.slow
 def test_cached_activations_of_both_hooks_give_the_same_quality(
     save: Save, finished: RunFolder, tmp_path: Path
 ) -> None:

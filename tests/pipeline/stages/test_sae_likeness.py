@@ -49,6 +49,7 @@ def test_saes_that_began_from_the_same_weights_are_told(tmp_path: Path) -> None:
     assert "the nearest decoder row stands at the same index for 24 of 24 features, where 1 is expected" in found.what
 
 
+@pytest.mark.slow
 def test_a_run_warns_of_models_whose_saes_began_from_the_same_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
