@@ -454,9 +454,8 @@ class Config(_Section):
         if without := [name for name in names if name not in self.hook]:
             raise ValueError(f"hook names none of {', '.join(without)}: one for every model, or a single one for all")
         places = {hook: place for hook in self.hook.values() if (place := place_of(hook))}
-        one_stream = self.models.one_basis and all(
-            map(in_residual_stream, places)
-        )  # what is added to it shares its basis
+        # What a block adds to the residual stream shares its basis.
+        one_stream = self.models.one_basis and all(map(in_residual_stream, places))
         if len(set(places.values())) > 1 and not one_stream:
             listed = "; ".join(f"{hook} reads {place}" for hook, place in places.items())
             raise ValueError(
