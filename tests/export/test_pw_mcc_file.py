@@ -85,14 +85,11 @@ def test_one_dictionary_is_called_so_and_not_a_common_start(tmp_path: Path) -> N
 
 def test_models_are_told_apart_by_what_both_record(tmp_path: Path) -> None:
     hashed = {"name": "toy", "hash": "a" * 64}
-    by_name, by_both, by_hash = (
-        sae(rows(k), model=model) for k, model in enumerate(("toy", hashed, {"hash": "a" * 64}))
-    )
+    models = ("toy", hashed, {"hash": "a" * 64})
+    by_name, by_both, by_hash = (sae(rows(seed), model=model) for seed, model in enumerate(models))
     for left, right in ((by_name, by_both), (by_both, by_hash)):
         assert pw_mcc_record(left, right, replicates=0)["score"]["pw_mcc"] < 0.5
-    with pytest.raises(
-        MismatchError, match=r"one SAE names its model and one records its hash \(toy, \(hash a{12}\)\)"
-    ):
+    with pytest.raises(MismatchError, match=r"one SAE names its model and one records .* \(toy, \(hash a{12}\)\)"):
         pw_mcc_record(by_name, by_hash)
     with pytest.raises(MismatchError, match=r"of model toy \(hash a{12}\) and other \(hash b{12}\): their"):
         pw_mcc_record(by_both, sae(rows(), model={"name": "other", "hash": "b" * 64}))

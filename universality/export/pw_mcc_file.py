@@ -200,8 +200,8 @@ def _check_one_site(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
         both = [key for key in ("hash", "name") if key in first and key in second]
         if not both:
             raise MismatchError(
-                f"one SAE names its {what} and one records its hash ({_shown(first)}, {_shown(second)}), so whether both "
-                "decoders share a basis is unknown; pass force (--force) if they do"
+                f"one SAE names its {what} and one records its hash ({_shown(first)}, {_shown(second)}), so whether "
+                "both decoders share a basis is unknown; pass force (--force) if they do"
             )
         if first[both[0]] != second[both[0]]:
             raise MismatchError(f"the SAEs are of {what} {_shown(first)} and {_shown(second)}: their decoder "
