@@ -352,6 +352,8 @@ def pw_mcc(
     shown = "none: no pair" if score is None else f"{score:.4f} over {record['population']['pairs']:,} pairs"
     chance = "" if null is None else f"; random rotation {', '.join(f'{value:.4f}' for value in null['pw_mcc'])}"
     typer.echo(f"PW-MCC {shown}{chance}; {path}")
+    if record["one_dictionary"]:
+        typer.echo("Both are one dictionary, which agrees with itself.", err=True)
     if record["began_alike"]:
         typer.echo("Both began from the same weights, which by itself keeps features alike.", err=True)
 

@@ -74,6 +74,29 @@ def test_stores_leave_out_dead_features_and_agree_with_the_published_measure(tmp
     assert over_tokens["measure"] == {"name": "activation", "absolute": False, "forced": False}
 
 
+def test_one_dictionary_is_called_so_and_not_a_common_start(tmp_path: Path) -> None:
+    a, b, other = (store(tmp_path / f"{name}.h5", rows(seed), 4) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    for left, right in ((sae(rows()), sae(rows())), (a, b), (a, a)):
+        record = pw_mcc_record(left, right, replicates=0)
+        assert (record["one_dictionary"], record["began_alike"]) == (True, None)
+    record = pw_mcc_record(a, other, replicates=0)
+    assert (record["one_dictionary"], record["began_alike"]) == (False, False)
+
+
+def test_models_are_told_apart_by_what_both_record(tmp_path: Path) -> None:
+    hashed = {"name": "toy", "hash": "a" * 64}
+    models = ("toy", hashed, {"hash": "a" * 64})
+    by_name, by_both, by_hash = (sae(rows(seed), model=model) for seed, model in enumerate(models))
+    for left, right in ((by_name, by_both), (by_both, by_hash)):
+        assert pw_mcc_record(left, right, replicates=0)["score"]["pw_mcc"] < 0.5
+    with pytest.raises(MismatchError, match=r"one SAE names its model and one records .* \(toy, \(hash a{12}\)\)"):
+        pw_mcc_record(by_name, by_hash)
+    with pytest.raises(MismatchError, match=r"of model toy \(hash a{12}\) and other \(hash b{12}\): their"):
+        pw_mcc_record(by_both, sae(rows(), model={"name": "other", "hash": "b" * 64}))
+    with pytest.raises(FormatError, match="unknown measure 'logit'; choose one of decoder, activation, cosine"):
+        pw_mcc_record(by_both, by_both, measure="logit")
+
+
 def test_the_file_is_read_back_and_its_bytes_repeat(tmp_path: Path) -> None:
     record = pw_mcc_record(sae(rows(0)), sae(rows(1)[:30]), ceiling=0.9)
     path = write_pw_mcc(tmp_path / "a.json", record)

@@ -137,7 +137,13 @@ def test_the_smaller_side_carries_the_null(plant: Planted, tmp_path: Path) -> No
     assert wide.anchor == "cols"
     assert wide.null_scores.shape == (8, 35)
     assert (wide.q <= 0.05).all()
-    assert calibrate(small, plant.a, **QUICK).anchor == "rows"
+    turned = calibrate(small, plant.a, **QUICK)
+    assert turned.anchor == "rows"
+    one, two = wide.summary(), turned.summary()  # more than half of the 80 features of plant.a can have no partner
+    assert (one.n_living, one.held_out_median, one.shares) == (35, pytest.approx(two.held_out_median), two.shares)
+    assert one.held_out_median > 0.5
+    assert one.share_significant("global") == two.share_significant("global") == 1
+    assert_allclose(one.median_ci, two.median_ci)
 
 
 def test_masked_cosine_is_calibrated_too_without_intervals(plant: Planted) -> None:
@@ -160,17 +166,13 @@ def with_split(seen: Text, split: tuple[str, ...], group: tuple[str, ...] | None
     return Text(DocumentTable(table.id, table.kind, group or table.group, split), seen.document, seen.position)
 
 
-@pytest.mark.parametrize(("only", "missing"), [("report", "choose"), ("choose", "report")])
-def test_without_two_halves_nothing_is_held_out_and_it_says_so(tmp_path: Path, only: str, missing: str) -> None:
+@pytest.mark.parametrize(
+    ("only", "numbers"), [("report", "0 of split 'choose'.* 20 of split 'report'"), ("choose", "20 of .* 0 of")]
+)
+def test_without_two_halves_nothing_could_be_held_out(tmp_path: Path, only: str, numbers: str) -> None:
     plant = planted(tmp_path, with_split(text(20), (only,) * 20), n_shared=10, n_alone=0)
-    c = calibrate(plant.a, plant.b, **QUICK)
-    assert_array_equal(c.match.cols, plant.cols)
-    for unknown in (c.held_out, c.ci_low, c.ci_high):
-        assert_array_equal(unknown, np.nan)
-    assert np.isfinite(c.p).all()
-    assert np.isnan(c.summary().optimism)
-    assert c.notes[0].startswith(f"no document of split '{missing}': partners are chosen and scored on the same")
-    assert set(c.to_frame()["note"]) == {"no held-out score"}
+    with pytest.raises(UniversalityError, match=rf"documents in both halves .*{numbers}.*at least two documents"):
+        calibrate(plant.a, plant.b, **QUICK)
 
 
 def test_one_group_has_no_null_and_no_interval_and_says_so(tmp_path: Path) -> None:

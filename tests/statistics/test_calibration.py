@@ -43,12 +43,12 @@ def calibration() -> Calibration:
     )  # fmt: skip
 
 
-def test_medians_and_shares_count_every_living_row(calibration: Calibration) -> None:
+def test_medians_and_shares_count_every_living_feature_of_the_smaller_side(calibration: Calibration) -> None:
     summary = calibration.summary()
-    assert (summary.n_rows, summary.n_living, summary.n_pairs, summary.n_scored) == (5, 5, 4, 3)
-    assert summary.held_out_median == 0.5  # of 0.8, 0.7, 0.5, one without a score and one without a partner
-    assert summary.chosen_median == 0.6  # of the same pairs
-    assert summary.shares == (3 / 5, 2 / 5)
+    assert (summary.n_rows, summary.n_living, summary.n_pairs, summary.n_scored) == (5, 4, 4, 3)
+    assert summary.held_out_median == pytest.approx(0.6)  # of 0.8, 0.7, 0.5 and one without a score
+    assert summary.chosen_median == pytest.approx(0.7)  # of the same pairs
+    assert summary.shares == (3 / 4, 2 / 4)
     assert summary.median_ci == (0.4, 0.6)
     assert_allclose(summary.optimism, 0.1)
     assert summary.nearest_median == 0.5
@@ -61,13 +61,13 @@ def test_each_null_has_its_own_numbers(calibration: Calibration) -> None:
     assert list(summary.nulls) == ["global", "kind"]
     assert summary.first_null == "global"
     assert summary.null == summary.nulls["global"]
-    assert (summary.share_significant("global"), summary.share_significant("kind")) == (2 / 5, 1 / 5)
+    assert (summary.share_significant("global"), summary.share_significant("kind")) == (2 / 4, 1 / 4)
     assert summary.null.share_of_tested == 2 / 3
     assert (summary.null.n_tested, summary.null.replicates) == (3, 2)
     assert_allclose(summary.null.median, 0.2)  # of -inf, 0.1, 0.2, 0.2, 0.3, 0.4
     assert (summary.null.nearest_median, summary.null.nearest_median_cols) == (0.25, 0.1)
     loose = calibration.summary(q_level=0.2)
-    assert (loose.q_level, loose.share_significant("global"), loose.share_significant("kind")) == (0.2, 3 / 5, 2 / 5)
+    assert (loose.q_level, loose.share_significant("global"), loose.share_significant("kind")) == (0.2, 3 / 4, 2 / 4)
 
 
 def test_a_null_that_was_not_run_or_tested_nothing_has_no_share(calibration: Calibration) -> None:
@@ -100,6 +100,6 @@ def test_a_saved_calibration_gives_the_same_summary(calibration: Calibration, tm
 
 def test_the_notebook_card_shows_both_nulls(calibration: Calibration) -> None:
     html = calibration._repr_html_()
-    assert "<th>held_out_median</th><td>0.5</td>" in html
-    assert "share_significant 0.4" in html
+    assert "<th>held_out_median</th><td>0.6</td>" in html
+    assert "share_significant 0.5" in html
     assert "share_significant 0.2" in html

@@ -22,8 +22,9 @@ from universality.errors import FormatError, MismatchError
 from universality.features.storage.store import FeatureStore
 from universality.files import read_json, write_bytes
 from universality.matching import Match, index_agreement, match
+from universality.matching.common_start import agreement_of_stores, is_one_dictionary
 from universality.matching.medians import known_median
-from universality.similarity import Similarity
+from universality.similarity import TOKEN_MEASURES, Similarity
 from universality.similarity.measures.decoder import cosine_source
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def pw_mcc_record(
             "median": _finite(known_median(matched.scores)),
             "same_index": _finite((matched.rows == matched.cols).mean() if matched.rows.size else math.nan),
         },
+        "one_dictionary": _one_dictionary(a, b),
         "began_alike": _began_alike(a, b) if measure == "decoder" else None,
         "null": _null(a, b, matched, replicates, seed, absolute) if measure == "decoder" and replicates else None,
         "ceiling": ceiling,
@@ -170,6 +172,8 @@ def _check(path: str | Path, arrays: Mapping[str, Any], widths: tuple[int, int],
 
 
 def _similarity(a: SAE | FeatureStore, b: SAE | FeatureStore, measure: str, absolute: bool, force: bool) -> Similarity:
+    if measure not in ("decoder", *TOKEN_MEASURES):
+        raise FormatError(f"unknown measure {measure!r}; choose one of decoder, {', '.join(TOKEN_MEASURES)}")
     if isinstance(a, FeatureStore) != isinstance(b, FeatureStore):
         raise MismatchError("give two SAEs or two stores: their living features are not counted in the same way")
     if isinstance(a, FeatureStore) and isinstance(b, FeatureStore):
@@ -189,18 +193,31 @@ def _similarity(a: SAE | FeatureStore, b: SAE | FeatureStore, measure: str, abso
 
 def _check_one_site(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
     for what in ("model", "hook"):
-        known = [_name(side[what]) for side in (a, b)]
-        if None in known:
+        first, second = (_recorded(side[what]) for side in (a, b))
+        if not first or not second:
             raise MismatchError(f"an SAE does not state its {what}, so whether both decoders share a basis is unknown; "
                                 "pass force (--force) if they do")  # fmt: skip
-        if known[0] != known[1]:
-            raise MismatchError(f"the SAEs are of {what} {str(known[0])[:60]} and {str(known[1])[:60]}: their decoder "
+        both = [key for key in ("hash", "name") if key in first and key in second]
+        if not both:
+            raise MismatchError(
+                f"one SAE names its {what} and one records its hash ({_shown(first)}, {_shown(second)}), so whether "
+                "both decoders share a basis is unknown; pass force (--force) if they do"
+            )
+        if first[both[0]] != second[both[0]]:
+            raise MismatchError(f"the SAEs are of {what} {_shown(first)} and {_shown(second)}: their decoder "
                                 "rows lie in unrelated bases; compare activations over tokens instead")  # fmt: skip
 
 
-def _name(recorded: Any) -> Any:
-    """Return what tells two models apart: the hash if it is recorded, otherwise the name."""
-    return recorded.get("hash") or recorded.get("name") if isinstance(recorded, dict) else recorded
+def _recorded(stated: Any) -> dict[str, str]:
+    """Return the name and the hash that are recorded of a model or a hook."""
+    parts = stated if isinstance(stated, dict) else {"name": stated}
+    return {key: str(parts[key]) for key in ("name", "hash") if parts.get(key)}
+
+
+def _shown(recorded: Mapping[str, str]) -> str:
+    """Show the name (at most 60 characters), and twelve digits of the hash."""
+    parts = [recorded["name"][:60]] if "name" in recorded else []
+    return " ".join(parts + ([f"(hash {recorded['hash'][:12]})"] if "hash" in recorded else []))
 
 
 def _decoder(side: SAE | FeatureStore) -> FloatArray:
@@ -253,10 +270,21 @@ def _null(
     return {"kind": "random rotation of b", "replicates": replicates, "seed": seed, "pw_mcc": scores}
 
 
+def _one_dictionary(a: SAE | FeatureStore, b: SAE | FeatureStore) -> bool:
+    if isinstance(a, FeatureStore) and isinstance(b, FeatureStore):
+        return is_one_dictionary(a, b)
+    return bool(a.hash == b.hash) if not isinstance(a, FeatureStore) and not isinstance(b, FeatureStore) else False
+
+
 def _began_alike(a: SAE | FeatureStore, b: SAE | FeatureStore) -> bool | None:
-    """Return whether the order of the features shows a common start; None for two widths, where it cannot."""
+    """Return whether the order of the features shows a common start; None where it cannot."""
+    if isinstance(a, FeatureStore) and isinstance(b, FeatureStore):
+        agreement = agreement_of_stores(a, b)
+        return None if agreement is None else agreement.began_alike
     rows_a, rows_b = _decoder(a), _decoder(b)
-    return bool(index_agreement(rows_a, rows_b).began_alike) if rows_a.shape == rows_b.shape else None
+    if rows_a.shape != rows_b.shape or _one_dictionary(a, b):
+        return None
+    return index_agreement(rows_a, rows_b).began_alike
 
 
 def _rotation(d: int, rng: np.random.Generator) -> FloatArray:

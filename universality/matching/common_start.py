@@ -207,6 +207,11 @@ def _z(x: FloatArray, y: FloatArray, same: float, shifted: FloatArray) -> float:
     return (same - float(shifted.mean())) / deviation if deviation > 0 else 0.0
 
 
+def is_one_dictionary(a: FeatureStore, b: FeatureStore) -> bool:
+    """Return whether two stores hold one dictionary, which agrees with itself whatever it began from."""
+    return a is b or a.dictionary_hash == b.dictionary_hash
+
+
 def agreement_of_stores(a: FeatureStore, b: FeatureStore) -> IndexAgreement | None:
     """Compare the dictionaries of two stores; None where their indices cannot tell anything.
 
@@ -214,7 +219,7 @@ def agreement_of_stores(a: FeatureStore, b: FeatureStore) -> IndexAgreement | No
     (neurons), whose directions are the same in every model.
     """
     shapes = [store.decoder_shape for store in (a, b)]
-    if a is b or None in shapes or shapes[0] != shapes[1] or a.dictionary_hash == b.dictionary_hash:
+    if None in shapes or shapes[0] != shapes[1] or is_one_dictionary(a, b):
         return None
     step = _step(a.n_features)
     rows = [store.decoder_rows(step) for store in (a, b)]

@@ -104,6 +104,25 @@ class Match:
         return _unmatched(self.dead_cols, self.cols)
 
     @property
+    def counted_side(self) -> Literal["rows", "cols"]:
+        """Side whose living features medians and shares count.
+
+        It is the smaller dictionary of two, since the features that the larger one has left over could have no partner;
+        rows for dictionaries of one width, and for "nearest", which gives every row a partner.
+        """
+        return "cols" if self.method != "nearest" and self.shape[0] > self.shape[1] else "rows"
+
+    @property
+    def n_counted(self) -> int:
+        """Number of living features on the counted side."""
+        return int((~(self.dead_rows if self.counted_side == "rows" else self.dead_cols)).sum())
+
+    @property
+    def n_without_partner(self) -> int:
+        """Number of living features on the counted side in no pair."""
+        return int((self.unmatched_rows if self.counted_side == "rows" else self.unmatched_cols).size)
+
+    @property
     def collisions(self) -> dict[str, int]:
         """Number of living rows (cols) that would lose their best partner if each could be used only once."""
         return self.nearest.collisions

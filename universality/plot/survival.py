@@ -176,13 +176,13 @@ def _of_calibration(
     calibration: Calibration, ceilings: Mapping[str, Calibration] | None, label: str
 ) -> Iterator[Curve]:
     """Yield the curves of a calibration, as a report draws them."""
-    yield Curve("features", label, calibration.held_out, len(calibration.match.unmatched_rows))
+    yield Curve("features", label, calibration.held_out, calibration.match.n_without_partner)
     if ceilings is None:
         for side, of_pairs in (("rows", calibration.ceiling_a), ("columns", calibration.ceiling_b)):
             if of_pairs is not None and np.isfinite(of_pairs).any():
                 yield Curve("ceiling", f"ceilings of the matched {side}", of_pairs)
     for name, of_seeds in (ceilings or {}).items():
-        yield Curve("ceiling", name, of_seeds.held_out, len(of_seeds.match.unmatched_rows))
+        yield Curve("ceiling", name, of_seeds.held_out, of_seeds.match.n_without_partner)
     scores = calibration.null_scores if calibration.chances else np.zeros(0)
     living = scores[~np.isnan(scores)]  # NaN: dead features, which no population counts
     if living.size:

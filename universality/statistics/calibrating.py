@@ -90,7 +90,7 @@ def calibrate(
     MismatchError
         When the stores saw different tokens.
     UniversalityError
-        When an option is unknown or a number is out of range.
+        When an option is unknown, a number is out of range, or one half has no document.
 
     Examples
     --------
@@ -115,7 +115,8 @@ def calibrate(
     notes: list[str] = []
     whole = Similarity.over_tokens(measure, a, b, memory_budget)
     halves = evaluation_halves(a)
-    choose, report = _restricted(whole, halves, notes)
+    _check_halves(halves)
+    choose, report = whole.restrict(halves.choose), whole.restrict(halves.report)
     matched = match(choose, method, floor)
     held_out, best_col, best_row = _held_out(report, matched, min_firings)
     intervals = _intervals(report, matched, held_out, bootstrap, seed, notes)
@@ -144,19 +145,17 @@ def _check(measure: str, block_length: int | None) -> None:
     checked("block_length", block_length, Count | None)
 
 
-def _restricted(whole: Similarity, halves: Halves, notes: list[str]) -> tuple[Similarity, Similarity | None]:
-    """Return the measure on the choosing half (or on everything) and on the reporting half (or None)."""
-    if not halves.choose.size or not halves.report.size:
-        missing = "choose" if not halves.choose.size else "report"
-        notes.append(
-            f"no document of split {missing!r}: partners are chosen and scored on the same tokens, "
-            "so held-out scores, their intervals and the optimism are unknown"
+def _check_halves(halves: Halves) -> None:
+    n_choose, n_report = halves.choose.size, halves.report.size
+    if not n_choose or not n_report:
+        raise UniversalityError(
+            f"calibrate: expected documents in both halves of the evaluation, found {n_choose} of split 'choose', "
+            f"which choose partners, and {n_report} of split 'report', which score them. Write the stores with "
+            "at least two documents (`document` of FeatureStore.from_csr names each token's), or with one in each split"
         )
-        return (whole.restrict(halves.choose) if halves.choose.size else whole), None
-    return whole.restrict(halves.choose), whole.restrict(halves.report)
 
 
-def _held_out(report: Similarity | None, matched: Match, min_firings: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _held_out(report: Similarity, matched: Match, min_firings: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Score the pairs, every row's best column and every column's best row on the reporting half."""
     best = matched.nearest
     rows, cols = np.flatnonzero(best.best_col >= 0), np.flatnonzero(best.best_row >= 0)
@@ -172,21 +171,20 @@ def _held_out(report: Similarity | None, matched: Match, min_firings: int) -> tu
 
 
 def _intervals(
-    report: Similarity | None, matched: Match, held_out: FloatArray, draws: int, seed: int, notes: list[str]
+    report: Similarity, matched: Match, held_out: FloatArray, draws: int, seed: int, notes: list[str]
 ) -> Intervals:
     """Bootstrap the held-out scores and their median; NaN, with a note, where that is not possible."""
     low, high = np.full(held_out.size, np.nan), np.full(held_out.size, np.nan)
     scored = np.flatnonzero(~np.isnan(held_out))
-    if report is None or not scored.size or draws == 0:
+    if not scored.size or draws == 0:
         return Intervals(low, high, np.full(2, np.nan), 0)
     if report.name != "activation":
         notes.append(f"no intervals: {report.name} keeps no statistics by group")
         return Intervals(low, high, np.full(2, np.nan), 0)
     if draws < FEW_DRAWS:
         notes.append(f"intervals rest on {draws} resamples: below {FEW_DRAWS} a 95% bound is their largest")
-    # The median is of all living rows, as in the summary: those without a held-out score lie below every score.
-    living = int((~matched.dead_rows).sum())
-    of_scored = resampled(report, matched.rows[scored], matched.cols[scored], draws, seed, n_of=living)
+    # The median is of all counted features, as in the summary: those without a held-out score lie below every score.
+    of_scored = resampled(report, matched.rows[scored], matched.cols[scored], draws, seed, n_of=matched.n_counted)
     groups = "1 group" if of_scored.n_groups == 1 else f"{of_scored.n_groups} groups"
     if of_scored.n_groups < MIN_RESAMPLED_GROUPS:
         notes.append(f"the reporting half holds {groups} of documents: no intervals, which need {MIN_RESAMPLED_GROUPS}")

@@ -47,7 +47,7 @@ class NullSummary:
     n_tested
         Pairs with a q-value.
     share_significant
-        Share of the living rows whose pair has q at or below ``q_level``; NaN where no pair was tested.
+        Share of the counted living features whose pair has q at or below ``q_level``; NaN where no pair was tested.
     share_of_tested
         The same as a share of the tested pairs.
     calibrated_median
@@ -70,8 +70,11 @@ class NullSummary:
 class CalibrationSummary:
     """Numbers of one calibrated matching: the only names under which tables, files and pages give them.
 
-    Medians count every living feature; one without a score (it fires too rarely where partners are scored, or has no
-    partner) lies below every score. A median is NaN where at most half have a score. Numbers of the choosing half
+    Medians and shares count every living feature of the rows, or of the columns where these are fewer features and each
+    is in at most one pair (`Match.counted_side`): the result does not depend on the order of two dictionaries of
+    different widths, and the features that the larger one has left over do not count. A counted feature without a score
+    (it fires too rarely where partners are scored, or has no partner) lies below every score. A median is NaN where at
+    most half have a score. Numbers of the choosing half
     leave out what has no held-out score, so that both medians are of the same pairs.
 
     Parameters
@@ -87,9 +90,9 @@ class CalibrationSummary:
     gap
         Upper bound on how far the assignment's sum lies below the optimum; None where nothing is optimised.
     n_living, n_scored
-        Rows that fire where partners are chosen, and those of them whose pair has a held-out score.
+        Counted features that fire where partners are chosen, and those of them whose pair has a held-out score.
     chosen_median, held_out_median
-        Median score of the pairs on the half that chose partners and on the other half, over ``n_living`` rows.
+        Median score of the pairs on the half that chose partners and on the other half, over ``n_living`` features.
     median_ci
         95% interval of ``held_out_median`` over groups of documents, the pairs fixed.
     n_groups
@@ -153,7 +156,7 @@ class CalibrationSummary:
         return self.nulls.get(self.first_null, NullSummary())
 
     def share_significant(self, null: Null) -> float:
-        """Return the share of living rows that beat a null; NaN where it was not run."""
+        """Return the share of living features (``n_living``) that beat a null; NaN where it was not run."""
         return self.nulls.get(null, NullSummary()).share_significant
 
 
@@ -170,8 +173,8 @@ class Calibration:
     held_out, ci_low, ci_high
         [n_pairs] scores on the reporting half, with bootstrap intervals over groups of documents.
     median_ci
-        [2] interval of the median of ``held_out`` over groups of documents, with the pairs fixed; the median counts all
-        living rows, as in `summary`.
+        [2] interval of the median of ``held_out`` over groups of documents, with the pairs fixed; the median counts
+        the features that `summary` counts.
     n_groups
         Groups of documents (documents in kinds of few groups) that were resampled for the intervals; 0 for none.
     count_a, count_b
@@ -373,7 +376,7 @@ class Calibration:
             Numbers of the whole matching.
         """
         level = self.settings["alpha"] if q_level is None else q_level
-        match, nearest = self.match, self.match.nearest
+        match, nearest, counted = self.match, self.match.nearest, self.match.n_counted
         rows, cols = (int((~dead).sum()) for dead in (match.dead_rows, match.dead_cols))
         chosen, nearest_chosen, nearest_chosen_cols = (
             _where_held_out(scores, held_out)
@@ -397,20 +400,20 @@ class Calibration:
             collisions_rows=match.collisions["rows"],
             collisions_cols=match.collisions["cols"],
             gap=match.gap,
-            n_living=rows,
+            n_living=counted,
             n_scored=int((~np.isnan(self.held_out)).sum()),
-            chosen_median=median_of_all(chosen, rows),
-            held_out_median=median_of_all(self.held_out, rows),
+            chosen_median=median_of_all(chosen, counted),
+            held_out_median=median_of_all(self.held_out, counted),
             median_ci=(float(self.median_ci[0]), float(self.median_ci[1])),
             n_groups=self.n_groups,
-            shares=tuple(float((self.held_out >= r).sum() / rows) if rows else math.nan for r in THRESHOLDS),
+            shares=tuple(float((self.held_out >= r).sum() / counted) if counted else math.nan for r in THRESHOLDS),
             optimism=optimism(match.scores, self.held_out),
             nearest_chosen_median=median_of_all(nearest_chosen, rows),
             nearest_median=median_of_all(self.best_col_held_out, rows),
             nearest_chosen_median_cols=median_of_all(nearest_chosen_cols, cols),
             nearest_median_cols=median_of_all(self.best_row_held_out, cols),
             q_level=level,
-            nulls={chance.null: _summarise(chance, level, rows) for chance in self.chances},
+            nulls={chance.null: _summarise(chance, level, counted) for chance in self.chances},
         )
 
     def __repr__(self) -> str:

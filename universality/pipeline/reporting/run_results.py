@@ -56,10 +56,10 @@ class ComparisonResult:
         return self.calibration.summary()
 
     def sample(self, role: Role, label: str) -> Sample:
-        """Return the held-out r of all living features of A as a sample."""
+        """Return the held-out r of all living features as a sample: those of the smaller dictionary."""
         c = self.calibration
         low, high = c.median_ci.tolist()
-        held_out = sample(role, label, c.held_out, len(c.match.unmatched_rows))
+        held_out = sample(role, label, c.held_out, c.match.n_without_partner)
         return replace(held_out, over_works=(low, high), n_works=c.n_groups)
 
 

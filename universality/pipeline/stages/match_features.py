@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from universality.sae.training.distributed import Ranks
     from universality.statistics import Calibration
 
-STAGE, VERSION = "match", 3
+STAGE, VERSION = "match", 4
 NEAREST = 5
 """Best partners of every feature that are stored for the report."""
 _SAMPLE, _BEST = 256, 64  # pairs whose similarities are drawn: spread over all pairs, and the best

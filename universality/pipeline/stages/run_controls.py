@@ -25,7 +25,7 @@ from universality.pipeline.task import Task, is_done
 if TYPE_CHECKING:
     from universality.sae import SAE
 
-STAGE, VERSION = "controls", 3
+STAGE, VERSION = "controls", 4
 Bound = Literal["floor", "study", "ceiling"]
 
 
@@ -209,9 +209,7 @@ def _make_table(config: Config, folder: RunFolder) -> list[Path]:
                 "n_scored": summary.n_scored,
             }
         )
-        samples.append(
-            sample(roles[control], control.label, calibration.held_out, len(calibration.match.unmatched_rows))
-        )
+        samples.append(sample(roles[control], control.label, calibration.held_out, calibration.match.n_without_partner))
     table = between(pd.DataFrame(rows))
     target = home / "controls.csv"
     write_csv(table, target)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _AGREEMENT = (
     "same_index", "other_index", "n", "at_same_index", "median_same", "median_nearest", "median_other", "began_alike"
 )  # fmt: skip
-LIKENESS_VERSION = "likeness 2"
+LIKENESS_VERSION = "likeness 3"
 """Version of what ``likeness.json`` holds: raise it when other values are written for the same SAEs."""
 MOST_L0, MOST_EXPLAINED = 1.25, 0.05
 """Largest ratio of L0 and difference of explained variance between two seeds of one training."""
