@@ -51,7 +51,9 @@ def progress(
 
 def _draws_widgets() -> bool:
     """Return whether this is a notebook that draws bars, which needs ipywidgets; lines are printed otherwise."""
-    return "ipykernel" in sys.modules and find_spec("ipywidgets") is not None
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return hasattr(shell, "kernel") and find_spec("ipywidgets") is not None
 
 
 class _Lines(tqdm):  # type: ignore[type-arg]

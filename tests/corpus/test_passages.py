@@ -190,7 +190,7 @@ def test_files_among_others_are_cut_on_request_alone(tmp_path: Path) -> None:
     assert [p.group for p in reading.passages][:2] == ["a.txt:1", "a.txt:2"]
     assert reading.notes == (
         f"{tmp_path}/a.txt: cut at the separator '<END>' into 2 works",
-        f"{tmp_path}/b.txt: the separator '<END>' is not between any two works, so the file is one work",
+        f"{tmp_path}/b.txt: the separator '<END>' is nowhere between two works, so the file is one work",
     )
 
 
@@ -200,7 +200,7 @@ def test_files_among_others_are_cut_on_request_alone(tmp_path: Path) -> None:
 )
 def test_a_mark_that_is_nowhere_is_refused(tmp_path: Path, layout: TextLayout, mark: str) -> None:
     (tmp_path / "a.txt").write_text("\n\n".join(STORIES))
-    with pytest.raises(CorpusError, match=rf"a\.txt: {mark} is not between any two works, .*; give the right mark"):
+    with pytest.raises(CorpusError, match=rf"a\.txt: {mark} is nowhere between two works, .*; give the right mark"):
         read_passages(tmp_path / "a.txt", layout=layout)
 
 
