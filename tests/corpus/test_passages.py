@@ -196,7 +196,7 @@ def test_files_among_others_are_cut_on_request_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("layout", "mark"),
-    [(TextLayout(separator="<END>"), "the separator '<END>'"), (TextLayout(cut="headings"), "no heading")],
+    [(TextLayout(separator="<END>"), "the separator '<END>'"), (TextLayout(cut="headings"), "a heading")],
 )
 def test_a_mark_that_is_nowhere_is_refused(tmp_path: Path, layout: TextLayout, mark: str) -> None:
     (tmp_path / "a.txt").write_text("\n\n".join(STORIES))
