@@ -142,6 +142,10 @@ def test_refusals(tmp_path: Path, study: Study) -> None:
         ({"saes": {"A": [], "B": []}}, "saes names no SAE of A"),
         ({"until": "collect"}, "until: results need the matching; expected one of match, .*, found 'collect'"),
         ({"texts": ["", ""]}, "found none"),
+        ({"texts": "nowhere.txt"}, "nowhere.txt: no such file or folder; pass texts themselves as a list"),
+        ({"tokenizers": {"C": "starter"}}, "tokenizers names C, the models are A, B"),
+        ({"settings": [1]}, "settings: expected a mapping of sections, found list"),
+        ({"settings": {"saes": {"kk": 1}}}, "unknown key saes.kk"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_written(

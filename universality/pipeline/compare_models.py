@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 
 from universality.config import Config, merged, parse_config
-from universality.errors import ConfigError
+from universality.errors import ConfigError, ModelError
 from universality.files import as_path, sha256
+from universality.hooks import block_of
 from universality.pipeline import given_inputs
 from universality.pipeline.defaults import suggest
 from universality.pipeline.finished_study import Study
@@ -83,7 +84,7 @@ def compare(
 
     Examples
     --------
-    Two shipped models, in 20 minutes on two cores::
+    Two shipped models::
 
         study = compare({"A": "starter/seed0", "B": "starter/seed1"}, hook="blocks.0.mlp.hook_post")
         print(study.summary())
@@ -159,9 +160,12 @@ def prepare(
         As `compare`.
     """
     named = given_inputs.named_models(models)
-    if unknown := sorted(set(saes or {}) - named.keys()):
-        raise ConfigError(f"saes names {', '.join(unknown)}, the models are {', '.join(named)}")
-    _check_early(list(named), hook=suggested.get("hook"), settings=settings or {})
+    for argument, by_model in (("saes", saes), ("tokenizers", suggested.get("tokenizers"))):
+        if unknown := sorted(set(map(str, by_model or ())) - named.keys()):
+            raise ConfigError(f"{argument} names {', '.join(unknown)}, the models are {', '.join(named)}")
+    if settings is not None and not isinstance(settings, Mapping):
+        raise ConfigError(f"settings: expected a mapping of sections, found {type(settings).__name__}")
+    _check_early(named, hook=suggested.get("hook"), settings=settings or {})
     listed = {name: given_inputs.listed_saes(name, given) for name, given in (saes or {}).items()}
     in_memory = {
         name: given_inputs.model_and_tokenizer(name, model)
@@ -191,8 +195,16 @@ def prepare(
     return Prepared(merged({**values, "name": " and ".join(named)}, settings or {}), as_path(out))
 
 
-def _check_early(names: Sequence[str], hook: Any, settings: Mapping[str, Any]) -> None:
+def _check_early(named: Mapping[str, Any], hook: Any, settings: Mapping[str, Any]) -> None:
     """Refuse names, hooks and settings that no configuration takes, before a model is saved."""
-    values: dict[str, Any] = {"models": {"load": dict.fromkeys(names, "starter/seed0")}}
+    values: dict[str, Any] = {"models": {"load": dict.fromkeys(named, "starter/seed0")}}
     values |= {"hook": dict(hook) if isinstance(hook, Mapping) else hook} if hook is not None else {}
-    parse_config(merged(values, {key: value for key, value in settings.items() if key != "saes"}), where="compare")
+    checked = dict(settings)
+    if isinstance(saes := settings.get("saes"), Mapping):  # the rest depends on widths and models
+        checked["saes"] = {key: value for key, value in saes.items() if key not in ("k", "nested", "widths", "load")}
+    hooks = parse_config(merged(values, checked), where="compare").hooks
+    for name, model in named.items() if hook is not None else ():
+        n_layers = given_inputs.n_layers(model)
+        block = block_of(hooks[name])
+        if n_layers is not None and block is not None and block >= n_layers:
+            raise ModelError(f"{name}: {hooks[name]} is of block {block}, and the model has {n_layers}, counted from 0")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Study:
     """Results of a run: what `compare` returns, and what `Study.open` finds in a run's folder.
 
-    Every method reads the run's files; none computes anything again. Numbers are those of the *headline*: the first
+    Every method reads the run's files. Numbers are those of the *headline*: the first
     two models, or two SAE seeds of one model, at the largest width. Stores are opened when first used, and closed by
     `close` or at the end of a ``with`` block.
 

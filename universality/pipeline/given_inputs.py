@@ -16,8 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from universality.errors import ModelError, UniversalityError
-from universality.files import read_json, replacing, sha256, write_json
+from universality.errors import CorpusError, ModelError, UniversalityError
+from universality.files import as_path, read_json, replacing, sha256, write_json
 
 _TOKENIZER_PARTS = ("bos_token", "cls_token", "eos_token", "pad_token", "unk_token")
 
@@ -67,6 +67,14 @@ def model_and_tokenizer(name: str, given: Any) -> tuple[Any, Any]:
             "AutoTokenizer.from_pretrained(..., use_fast=True)"
         )
     return model, tokenizer
+
+
+def n_layers(given: Any) -> int | None:
+    """Return the number of layers of a model in memory; None where it is not known yet."""
+    model = given[0] if isinstance(given, tuple) and given else given
+    config = getattr(model, "config", None)
+    number = getattr(config, "num_hidden_layers", None)
+    return number if isinstance(number, int) else None
 
 
 def model_hash(model: Any, tokenizer: Any) -> str:
@@ -122,6 +130,7 @@ def keep_saes(saes: Sequence[Any], folder: Path) -> list[str]:
 def texts_as_source(texts: Any) -> Iterator[tuple[str | list[str] | None, Path | None]]:
     """Yield the source that texts name, or a temporary file of texts that are in memory; None for the other."""
     if is_path(texts):
+        _check_source(str(texts))
         yield str(texts), None
         return
     if isinstance(texts, list | tuple) and texts and all(_names_a_file(text) for text in texts):
@@ -131,6 +140,14 @@ def texts_as_source(texts: Any) -> Iterator[tuple[str | list[str] | None, Path |
 
     with TemporaryDirectory() as folder:
         yield None, write_texts(texts, Path(folder) / "texts.jsonl")
+
+
+def _check_source(source: str) -> None:
+    """Refuse a source of text that is neither here nor may be on the hub."""
+    from universality.corpus.hub_texts import hub_text
+
+    if source != "starter" and not as_path(source).exists() and hub_text(source) is None:
+        raise CorpusError(f"{source}: no such file or folder; pass texts themselves as a list")
 
 
 def keep_texts(file: Path, target: Path) -> Path:

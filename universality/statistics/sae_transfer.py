@@ -8,7 +8,7 @@ and x̂ is judged as any reconstruction: by explained variance, and by the loss 
 fitted on the half of the held-out documents that chooses, and x̂ is judged on the half that reports. The null fits the
 same map on tokens that are paired with tokens of other documents, and judges it on the same text.
 
-What a map gives away on its own is stated beside it: the variance that backward(forward(x)) keeps without an SAE.
+The loss of the map alone is stated beside the result: the variance that backward(forward(x)) keeps without an SAE.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ A gated SAE is read as the JumpReLU SAE that it equals (`gated_as_jumprelu`). Wi
 library concatenates the heads of a token, as our own sites do. A ``finetuning_scaling_factor`` [d_sae], which versions
 before 6 multiply activations by when they decode, is folded into W_dec; files call it ``scaling_factor`` as well.
 
-Of transcoders W_dec is [d_sae, d_out] and b_dec [d_out]; skip transcoders add x W_skipᵀ, W_skip [d_out, d_in].
+Transcoders have W_dec [d_sae, d_out] and b_dec [d_out]; skip transcoders add x W_skipᵀ, W_skip [d_out, d_in].
 
 Before 6.0 the configuration was flat, with ``hook_point`` or ``hook_name`` beside the shapes and ``activation_fn_str``
 for the architecture. BatchTopK and Matryoshka are saved as JumpReLU; where the metadata record a Matryoshka training,
