@@ -40,6 +40,18 @@ OutOption = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads it so
     typer.Option("--out", "-o", help="The run's folder. Default: runs/ and the name of the configuration file."),
 ]
+HookOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--hook", help="Such as blocks.2.hook_resid_post. Default: the residual stream at half depth."),
+]
+WidthOption = Annotated[
+    Optional[list[int]],  # noqa: UP045
+    typer.Option("--width", help="Dictionary size; repeat for families. Default: about eight an activation."),
+]
+TokensOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--tokens", help="Tokens on which each SAE is trained."),
+]
 SetOption = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set saes.k=16 --set 'saes.widths=[64,128]'."),
@@ -119,18 +131,9 @@ def compare(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--text", help="Text files, folders or a data set; may be repeated. Default: the shipped text."),
     ] = None,
-    hook: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--hook", help="Such as blocks.2.hook_resid_post. Default: the residual stream at half depth."),
-    ] = None,
-    width: Annotated[
-        Optional[list[int]],  # noqa: UP045
-        typer.Option("--width", help="Dictionary size; repeat for families. Default: about eight an activation."),
-    ] = None,
-    tokens: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--tokens", help="Tokens on which each SAE is trained."),
-    ] = None,
+    hook: HookOption = None,
+    width: WidthOption = None,
+    tokens: TokensOption = None,
     sae: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option("--sae", help="SAEs to load instead of training: once for each model, in the models' order."),
@@ -184,18 +187,9 @@ def init(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--text", help="Text files or folders; may be repeated. Default: the shipped text."),
     ] = None,
-    hook: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--hook", help="Such as blocks.2.hook_resid_post. Default: the residual stream at half depth."),
-    ] = None,
-    width: Annotated[
-        Optional[list[int]],  # noqa: UP045
-        typer.Option("--width", help="Dictionary size; repeat for families. Default: about eight an activation."),
-    ] = None,
-    tokens: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--tokens", help="Tokens on which each SAE is trained."),
-    ] = None,
+    hook: HookOption = None,
+    width: WidthOption = None,
+    tokens: TokensOption = None,
     out: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--out", "-o", help="The new YAML file. Default: it is printed."),
