@@ -113,6 +113,47 @@ def loss_batches(bridge: TransformerBridge, blocks: TokenBlocks) -> list[NDArray
     return [np.arange(start, min(start + step, len(blocks))) for start in range(0, len(blocks), step)]
 
 
+def token_losses(
+    bridge: TransformerBridge,
+    blocks: TokenBlocks,
+    hooks: Callable[[NDArray[np.int64], int], Sequence[Hook]] = lambda batch, columns: (),
+) -> NDArray[np.float32]:
+    """Compute the loss of every text token given those before it.
+
+    Parameters
+    ----------
+    bridge, blocks
+        Model and the token blocks that it reads, in batches of `loss_batches`.
+    hooks
+        From the indices of a batch's blocks and the number of columns that are read, ``(name, function)`` pairs in
+        TransformerLens's form, which may replace activations.
+
+    Returns
+    -------
+    float32 [n_tokens]
+        In nats, in the order of ``blocks.valid``.
+    """
+    device = next(bridge.parameters()).device
+    losses = np.zeros((len(blocks), blocks.n_ctx), np.float32)
+    with torch.no_grad():
+        for batch in loss_batches(bridge, blocks):
+            tokens, text = to_device(blocks.take(batch), device)
+            columns = max(columns for _, columns in similar_lengths(blocks.length[batch], blocks.n_ctx))
+            tokens, text = tokens[:, :columns], text[:, :columns]
+            logits = bridge.run_with_hooks(tokens, fwd_hooks=list(hooks(batch, columns)), return_type="logits")
+            follows = text[:, 1:]
+            of_text = cross_entropy(logits[:, :-1][follows].float(), tokens[:, 1:][follows], reduction="none")
+            losses[batch[:, None], np.arange(columns)] = _placed(of_text, text).cpu().numpy()
+    return losses[blocks.valid]
+
+
+def _placed(values: Tensor, text: Tensor) -> Tensor:
+    """Put the values of text tokens [n_tokens] in their places, [n_blocks, n_ctx]."""
+    placed = values.new_zeros(text.shape)
+    placed[text] = values
+    return placed
+
+
 def mean_loss(bridge: TransformerBridge, blocks: TokenBlocks, hooks: Sequence[Hook] = ()) -> float:
     """Compute the mean next-token loss in nats over text tokens, including the first one after BOS.
 

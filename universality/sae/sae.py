@@ -374,25 +374,62 @@ class SAE:
         """
         self._check_rows(features, self.d_sae, "features")
         if self.W_skip is not None:
-            return self._with_skip(self._combined(features), like)
+            return self._with_skip(self._decoded(features), like)
         # what a transcoder reconstructs was never normalised
         if like is not None and self.normalize_activations != "none" and not self.transcoder:
-            return self._denormalised(self._combined(features), like)
-        return self._combined(features)
+            return self._denormalised(self._decoded(features), like)
+        return self._decoded(features)
 
-    def _combined(self, features: Tensor | sparse.csr_matrix) -> Tensor | NDArray[np.float32]:
-        """Sum decoder rows and bias for features [n_tokens, d_sae]."""
+    def _decoded(self, features: Tensor | sparse.csr_matrix) -> Tensor | NDArray[np.float32]:
+        """Sum decoder rows and b_dec for features [n_tokens, d_sae]."""
         if isinstance(features, Tensor):
             return features.to(self.device, torch.float32) @ self.W_dec + self.b_dec
+        return self._combined(features, self.b_dec.cpu().numpy())
+
+    def _combined(self, features: sparse.csr_matrix, bias: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Sum decoder rows and a bias [d_out] for features [n_tokens, d_sae]."""
         codes = Codes.of(sparse.csr_matrix(features, dtype=np.float32))
         out = np.empty((codes.n_tokens, self.d_out), np.float32)
-        decoder, bias = self._decoder, self.b_dec.cpu().numpy()
+        decoder = self._decoder
 
         def fill(part: slice) -> None:
             kernels.combine(codes.start[part], codes.stop[part], codes.indices, codes.values, decoder, bias, out[part])
 
         share_out(fill, ranges(codes.n_tokens, TOKENS_A_TASK))
         return out
+
+    @torch.no_grad()
+    def contribution(self, codes: sparse.csr_matrix, like: Tensor | None = None) -> Tensor:
+        """Sum decoder rows weighted by codes: what they add to a reconstruction, without b_dec and W_skip.
+
+        Parameters
+        ----------
+        codes : [n_tokens, d_sae]
+            Codes or differences of codes.
+        like : [n_tokens, d_in]
+            The activations that were encoded; SAEs with ``normalize_activations`` need them.
+
+        Returns
+        -------
+        Tensor [n_tokens, d_out]
+            In the activations' own units, on the SAE's device.
+
+        Raises
+        ------
+        MismatchError
+            If codes is not [n_tokens, d_sae], or ``like`` is missing where it is needed.
+        """
+        self._check_rows(codes, self.d_sae, "codes")
+        rows = torch.from_numpy(self._combined(codes, np.zeros(self.d_out, np.float32))).to(self.device)
+        if self.normalize_activations == "none" or self.transcoder:
+            return rows
+        if like is None:
+            raise MismatchError(
+                "this SAE normalises each token: pass the activations that were encoded, contribution(codes, like=x)"
+            )
+        originals = torch.as_tensor(like).to(self.device, torch.float32)
+        self._check_rows(originals, self.d_in, "activations")
+        return rows * Normalisation.of(originals, self.normalize_activations).size
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return ``decode(encode(x))`` [n_tokens, d_out] for activations [n_tokens, d_in], on their device."""
