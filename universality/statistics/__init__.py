@@ -26,6 +26,7 @@ from universality.statistics.repairing import (
 )
 from universality.statistics.representation_similarity import AgainstShuffles, against_shuffles, cka, rsa, svcca
 from universality.statistics.sae_transfer import Transfer, transfer, transferred
+from universality.statistics.shared_loss import SharedLoss, SubsetLoss, shared_loss
 
 __all__ = [
     "SONG_EDGES",
@@ -39,6 +40,8 @@ __all__ = [
     "NullDistribution",
     "NullSummary",
     "Repairing",
+    "SharedLoss",
+    "SubsetLoss",
     "Transfer",
     "against_shuffles",
     "best_neurons",
@@ -60,6 +63,7 @@ __all__ = [
     "repaired_rows",
     "rsa",
     "shared_by_weights",
+    "shared_loss",
     "svcca",
     "transfer",
     "transferred",
