@@ -102,7 +102,9 @@ BORDERS = {
         "features/collection.py",
         "effects",
         "similarity",
+        "statistics/carried_loss.py",
         "statistics/sae_transfer.py",
+        "statistics/substitution.py",
         "pipeline",
     },
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from universality.arrays import IntArray
+from universality.arrays import FloatArray, IntArray
 from universality.corpus.units import independent_units
 from universality.errors import MismatchError
 from universality.similarity.engine.token_selection import Selection
@@ -40,22 +40,24 @@ class StoredBlocks:
         return len(self.blocks)
 
     @cached_property
-    def rows(self) -> IntArray:
-        """Rows of all text tokens, int64 [n_tokens], block after block."""
-        size = self.blocks.length.astype(np.int64) - 1
-        start = np.repeat(self.first_row - (np.cumsum(size) - size), size)
-        return start + np.arange(int(size.sum()))
+    def unit(self) -> IntArray:
+        """Independent unit of each block, as `universality.corpus.units` numbers them: int64 [n_blocks]."""
+        code: IntArray = independent_units(self.blocks.documents).code[self.blocks.document]
+        return code
 
     @cached_property
-    def group(self) -> IntArray:
-        """Independent unit of each block, numbered from 0 without gaps: int64 [n_blocks]."""
-        code = independent_units(self.blocks.documents).code[self.blocks.document]
-        return np.unique(code, return_inverse=True)[1].astype(np.int64)
+    def units(self) -> IntArray:
+        """Units among these blocks, rising: int64 [n_groups]."""
+        return np.unique(self.unit)
 
     @property
     def n_groups(self) -> int:
         """Number of independent units."""
-        return int(self.group.max(initial=-1)) + 1
+        return int(self.units.size)
+
+    def by_group(self, units: IntArray) -> FloatArray:
+        """Return the unit of each block as an indicator, float64 [n_blocks, n_units], for sums over groups."""
+        return (self.unit[:, None] == units).astype(np.float64)
 
     def take(self, index: IntArray) -> StoredBlocks:
         """Return the given blocks in the given order."""

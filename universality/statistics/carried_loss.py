@@ -221,7 +221,8 @@ def shared_loss(
     scores = {name: partner_scores(match, store) for name, match in partners.items()}
     choose, report = (stored_blocks(store, blocks, split) for split in ("choose", "report"))
     choose, report = (part.take(evenly_spaced(len(part), n_blocks)) for part in (choose, report))
-    count, mass = _count_and_mass(store)
+    count, square = counts_and_squares(store)
+    mass = square * np.square(store.decoder_rows(), dtype=np.float64).sum(axis=1)
     subsets = list(_subsets(scores, thresholds, count, mass, draws, seed))
     masks = np.unique(np.stack([part.mask for part in subsets]), axis=0)  # equal subsets are measured once
     sums = _measure(site, sae, report, masks, _mean_written(site, choose, site_out), site_out)
@@ -354,8 +355,8 @@ def random_subset(
     return drawn
 
 
-def _count_and_mass(store: FeatureStore) -> tuple[IntArray, FloatArray]:
-    """Count firings and sum f² ‖d‖² of each feature on the choosing half, in one pass over the features."""
+def counts_and_squares(store: FeatureStore) -> tuple[IntArray, FloatArray]:
+    """Count firings and sum f² of each feature on the choosing half, in one pass over the features."""
     chosen = np.isin(store.tokens.document, evaluation_halves(store).choose)
     count, square = np.zeros(store.n_features, np.int64), np.zeros(store.n_features)
     for start, columns in store.column_blocks():
@@ -364,7 +365,7 @@ def _count_and_mass(store: FeatureStore) -> tuple[IntArray, FloatArray]:
         part = slice(start, start + columns.shape[1])
         count[part] = np.bincount(feature, minlength=columns.shape[1])
         square[part] = np.bincount(feature, columns.data[inside].astype(np.float64) ** 2, columns.shape[1])
-    return count, square * np.square(store.decoder_rows(), dtype=np.float64).sum(axis=1)
+    return count, square
 
 
 def _mean_written(site: ModelSite, choose: StoredBlocks, site_out: ModelSite | None) -> Tensor:
@@ -401,9 +402,8 @@ def _measure(
             bar.update(2 * len(batch.block))
     order = np.concatenate([index for index, *_ in one])
     clean, replaced, variance = (np.concatenate(values) for values in list(zip(*one, strict=True))[1:])
-    groups = report.group
-    grouped = [_grouped(values, groups[order], report.n_groups) for values in (clean, replaced, variance)]
-    return _Sums(_grouped(loss, groups, report.n_groups), _grouped(squared, groups, report.n_groups), *grouped)
+    groups = report.by_group(report.units)
+    return _Sums(loss @ groups, squared @ groups, *(values @ groups[order] for values in (clean, replaced, variance)))
 
 
 def _baselines(batch: RepeatedPass, mean: Tensor) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -414,9 +414,7 @@ def _baselines(batch: RepeatedPass, mean: Tensor) -> tuple[FloatArray, FloatArra
 
 def _error(sae: SAE, codes: sparse.csr_matrix, batch: RepeatedPass) -> Tensor:
     """Return what the SAE does not reconstruct, [n_tokens, d_out]."""
-    import torch
-
-    return batch.written - torch.from_numpy(sae.decode(codes, like=batch.read)).to(batch.written)
+    return batch.written - batch.written.new_tensor(sae.decode(codes, like=batch.read))
 
 
 def _removed(sae: SAE, codes: sparse.csr_matrix, kept: BoolArray, read: Tensor) -> Tensor:
@@ -428,14 +426,6 @@ def _removed(sae: SAE, codes: sparse.csr_matrix, kept: BoolArray, read: Tensor) 
 
 def _by_block(batch: RepeatedPass, shift: Tensor) -> FloatArray:
     return batch.block_sums(shift.double().square().sum(dim=1).cpu().numpy())
-
-
-def _grouped(values: FloatArray, group: IntArray, n_groups: int) -> FloatArray:
-    """Sum over the last axis by group."""
-    inside = np.zeros((group.size, n_groups))
-    inside[np.arange(group.size), group] = 1
-    summed: FloatArray = values @ inside
-    return summed
 
 
 def _result(

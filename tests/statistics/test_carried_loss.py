@@ -17,7 +17,7 @@ from universality.features.collection import collect
 from universality.matching import match
 from universality.similarity import Similarity
 from universality.statistics import SharedLoss, evaluation_halves, shared_loss
-from universality.statistics.shared_loss import partner_scores, random_subset
+from universality.statistics.carried_loss import partner_scores, random_subset
 
 THRESHOLD = 0.999
 
