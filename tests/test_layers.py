@@ -104,7 +104,7 @@ BORDERS = {
         "similarity",
         "statistics/carried_loss.py",
         "statistics/sae_transfer.py",
-        "statistics/substitution.py",
+        "statistics/stand_ins.py",
         "pipeline",
     },
 }

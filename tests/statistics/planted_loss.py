@@ -25,10 +25,10 @@ HOOK = "blocks.0.mlp.hook_post"
 
 
 def planted_blocks() -> TokenBlocks:
-    """Up to eight blocks of each held-out document."""
+    """Up to four blocks of each held-out document."""
     whole = build_corpus(max_documents=60, tokenizer="train", d_vocab=300, n_ctx=32, held_out=0.5).blocks
     held_out = np.isin(np.asarray(whole.documents.split)[whole.document], ("choose", "report"))
-    taken = [np.flatnonzero(whole.document == d)[:8] for d in np.unique(whole.document[held_out])]
+    taken = [np.flatnonzero(whole.document == d)[:4] for d in np.unique(whole.document[held_out])]
     return whole.take(np.concatenate(taken))
 
 

@@ -2,14 +2,13 @@
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.statistics.planted_loss import MATTER, Planted, neuron_sae, plant
+from tests.statistics.planted_loss import MATTER, Planted, neuron_sae
 from universality.effects import Intervention, ablate_all_but, edited_losses
 from universality.errors import MismatchError, UniversalityError
 from universality.features import FeatureStore
@@ -20,14 +19,6 @@ from universality.statistics import SharedLoss, evaluation_halves, shared_loss
 from universality.statistics.carried_loss import partner_scores, random_subset
 
 THRESHOLD = 0.999
-
-
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
-    made = plant(tmp_path_factory.mktemp("planted"))
-    yield made
-    for store in made.stores.values():
-        store.close()
 
 
 @pytest.fixture(scope="module")

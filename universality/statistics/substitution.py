@@ -328,30 +328,33 @@ class _Run:
 
     def _one(self, pair: int) -> _Cost:
         rng = np.random.default_rng([self.seed, pair])
-        row = int(self.stand_ins.rows[pair])
-        fires = self._fires(self.read.store, row)
-        part, weight = self._drawn(fires > 0, self.blocks_a_pair, rng)
-        pairs, every = np.array([pair]), range(len(self.stand_ins.each))
-        firing = (
-            weight
-            * self._rise(pairs, self.report.take(part), every)
-            @ self.report.take(part).by_group(self.report.units)
-        )
-        elsewhere = np.zeros_like(firing)
-        for i, stand_in in enumerate(self.stand_ins.each):
-            if stand_in.name in (NOTHING, DIRECTION):  # act only where A's feature fires
-                continue
-            source = int(stand_in.source[pair])
-            everywhere = stand_in.name == NEURON
-            active = np.ones(len(self.report)) if everywhere else self._fires(self.read.other_store, source)
-            silent, times = self._drawn((active > 0) & (fires == 0), -(-self.blocks_a_pair // 2), rng)
-            others = self.report.take(silent)
-            elsewhere[i] = times * (self._rise(pairs, others, [i]) @ others.by_group(self.report.units))[0]
-        source_of = self._collapsed(np.array([[stand_in.source[pair]] for stand_in in self.stand_ins.each]), first=True)
+        fires = self._fires(self.read.store, int(self.stand_ins.rows[pair]))
+        drawn, weight = self._drawn(fires > 0, self.blocks_a_pair, rng)
+        inside, each = self.report.take(drawn), self.stand_ins.each
+        in_group = weight * inside.by_group(self.report.units)
+        firing = self._rise(np.array([pair]), inside, range(len(each))) @ in_group
+        elsewhere = np.stack([self._elsewhere(pair, at, fires == 0, rng) for at in range(len(each))])
+        source = self._collapsed(np.array([stand_in.source[pair] for stand_in in each]), first=True)
         return _Cost(
-            self._collapsed(firing), self._collapsed(elsewhere), per, source_of[:, 0].astype(np.int64),
-            int(fires[drawn].sum()), inside.blocks.n_tokens,
-        )  # fmt: skip
+            self._collapsed(firing),
+            self._collapsed(elsewhere),
+            fires[drawn] @ in_group,
+            source,
+            int(fires[drawn].sum()),
+            inside.blocks.n_tokens,
+        )
+
+    def _elsewhere(self, pair: int, at: int, silent: BoolArray, rng: np.random.Generator) -> FloatArray:
+        """Return the rise of the loss [n_groups] in blocks in which only the stand-in fires."""
+        stand_in = self.stand_ins.each[at]
+        if stand_in.name in (NOTHING, DIRECTION):  # these act where A's feature fires
+            return np.zeros(self.report.n_groups)
+        if stand_in.name != NEURON:
+            silent = silent & (self._fires(self.read.other_store, int(stand_in.source[pair])) > 0)
+        drawn, weight = self._drawn(silent, -(-self.blocks_a_pair // 2), rng)
+        outside = self.report.take(drawn)
+        rise: FloatArray = self._rise(np.array([pair]), outside, [at])[0] @ outside.by_group(self.report.units)
+        return weight * rise
 
     def _rise(
         self, pairs: IntArray, part: StoredBlocks, which: Sequence[int], done: Callable[[int], Any] = lambda n: None
@@ -384,7 +387,7 @@ class _Run:
         drawn = np.sort(rng.choice(found, min(most, found.size), replace=False))
         return drawn, found.size / max(drawn.size, 1)
 
-    def _collapsed(self, values: FloatArray, first: bool = False) -> FloatArray:
+    def _collapsed(self, values: npt.NDArray[Any], first: bool = False) -> npt.NDArray[Any]:
         """Average over the draws of random features: rows of ``STAND_INS``."""
         names = [stand_in.name for stand_in in self.stand_ins.each]
         parts = [values[[i for i, name in enumerate(names) if name == wanted]] for wanted in STAND_INS]
