@@ -34,6 +34,7 @@ NOTHING, CODE, DIRECTION, SECOND, NEURON, RANDOM = STAND_INS = (
 )
 NEIGHBOURS = 20
 """Features of B from which those of equal density are drawn: the nearest by firing count."""
+_COVARIANCES = 2**23  # covariances of features and neurons at a time: 64 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,10 +217,11 @@ def _equal_density(
             f"substitution: {draws} random features were asked for, the other dictionary has {living.size} living ones"
         )
     by_count = living[np.argsort(count[living], kind="stable")]
-    drawn = np.empty((draws, wanted.size), np.int64)
-    for p, n in enumerate(wanted):
-        nearest = by_count[np.argsort(np.abs(count[by_count] - n), kind="stable")]
-        others = nearest[(nearest != cols[p]) & (nearest != second[p])][: max(NEIGHBOURS, draws)]
+    drawn, reach = np.empty((draws, wanted.size), np.int64), max(NEIGHBOURS, draws) + 2
+    for p, place in enumerate(np.searchsorted(count[by_count], wanted)):
+        window = by_count[max(place - reach, 0) : place + reach]
+        nearest = window[np.argsort(np.abs(count[window] - wanted[p]), kind="stable")]
+        others = nearest[(nearest != cols[p]) & (nearest != second[p])][: reach - 2]
         drawn[:, p] = np.random.default_rng([seed, p]).choice(others, draws, replace=False)
     return drawn
 
@@ -236,12 +238,15 @@ def _mapped_rows(sae: SAE, rows: IntArray, mapped: FloatArray) -> tuple[SAE, Flo
 
 def _best_neurons(codes: sparse.csr_matrix, neurons: FloatArray) -> StandIn:
     """Fit f ≈ s n + c for the neuron with the highest |r| with each feature."""
-    n = len(neurons)
-    x = neurons.astype(np.float64)
-    mean_x, mean_f = x.mean(axis=0), np.asarray(codes.mean(axis=0), np.float64).ravel()
-    covariance = np.asarray(codes.T @ (x - mean_x)) / n
-    spread = np.square(x - mean_x).mean(axis=0)
-    slope = np.divide(covariance, spread, out=np.zeros_like(covariance), where=spread > 0)
-    best = (covariance * slope).argmax(axis=1)  # r² times the variance of f, which does not depend on the neuron
-    scale = slope[np.arange(best.size), best]
-    return StandIn(NEURON, best.astype(np.int64), scale, mean_f - scale * mean_x[best])
+    mean_x, mean_f = neurons.mean(axis=0, dtype=np.float64), np.asarray(codes.mean(axis=0), np.float64).ravel()
+    x = neurons - mean_x.astype(np.float32)
+    spread = np.square(x).mean(axis=0, dtype=np.float64)
+    by_feature = sparse.csr_matrix(codes.T)
+    best, scale = np.zeros(mean_f.size, np.int64), np.zeros(mean_f.size)
+    step = max(1, _COVARIANCES // x.shape[1])
+    for start in range(0, mean_f.size, step):
+        covariance = np.asarray(by_feature[start : start + step] @ x, np.float64) / len(x)
+        slope = np.divide(covariance, spread, out=np.zeros_like(covariance), where=spread > 0)
+        chosen = (covariance * slope).argmax(axis=1)  # r² times the variance of f, which no neuron changes
+        best[start : start + step], scale[start : start + step] = chosen, slope[np.arange(chosen.size), chosen]
+    return StandIn(NEURON, best, scale, mean_f - scale * mean_x[best])
