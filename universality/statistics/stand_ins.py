@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
 from universality.arrays import FloatArray, IntArray
@@ -51,7 +52,7 @@ class TokenValues:
 
     own: sparse.csr_matrix
     theirs: sparse.csr_matrix
-    neurons: FloatArray
+    neurons: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +128,7 @@ def fit_stand_ins(
     rows: IntArray,
     cols: IntArray,
     values: TokenValues,
-    activations: FloatArray,
+    activations: npt.NDArray[np.float32],
     *,
     map_kind: MapKind,
     draws: int,
@@ -236,7 +237,7 @@ def _mapped_rows(sae: SAE, rows: IntArray, mapped: FloatArray) -> tuple[SAE, Flo
     return replace(sae, W_dec=decoder), scale
 
 
-def _best_neurons(codes: sparse.csr_matrix, neurons: FloatArray) -> StandIn:
+def _best_neurons(codes: sparse.csr_matrix, neurons: npt.NDArray[np.float32]) -> StandIn:
     """Fit f ≈ s n + c for the neuron with the highest |r| with each feature."""
     mean_x, mean_f = neurons.mean(axis=0, dtype=np.float64), np.asarray(codes.mean(axis=0), np.float64).ravel()
     x = neurons - mean_x.astype(np.float32)
