@@ -212,7 +212,7 @@ def mean_probabilities(site: ModelSite, blocks: TokenBlocks) -> FloatArray:
         for batch in loss_batches(bridge, blocks):
             tokens, text = to_device(blocks.take(batch), site.device)
             logits = bridge(tokens, return_type="logits")[text]
-            total += logits.float().softmax(-1).sum(0).double().cpu().numpy()
+            total += logits.float().softmax(-1).sum(0).cpu().double().numpy()
     return total / blocks.n_tokens
 
 

@@ -3,7 +3,7 @@
 One backward pass gives a row of Jacobians for every source position at once, since a causal model's position t moves
 positions s ≥ t alone: d_model backward passes over the text. vmap (``is_grads_batched``) is not faster on a CPU
 (`tests/bench/jacobian.py`) and holds many gradients in memory. Where a feature fires, its direction through the
-Jacobian there is one forward-mode derivative.
+Jacobian there takes one forward and two backward passes, whatever d_model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from universality.activations import ModelSite
@@ -181,6 +180,36 @@ def moved_ends(
 
 def _summed(site: ModelSite, blocks: TokenBlocks, source: NDArray[np.bool_], later: bool) -> NDArray[np.float64]:
     """Sum the Jacobians of all source positions, float64 [d_in, d_model]; one backward pass a component."""
+    tokens, text = to_device(blocks, site.device)
+    sources = torch.from_numpy(source).to(site.device)
+    with torch.enable_grad():
+        x, end = _from_site_to_end(site, tokens)
+        rows = []
+        for component in end[text if later else sources].sum(0):
+            gradient = _gradient(component, x, site, retain_graph=True)
+            rows.append(gradient[sources].flatten(1).float().sum(0).cpu().double())
+    return torch.stack(rows, dim=1).numpy()
+
+
+def _tangent(site: ModelSite, blocks: TokenBlocks, column: IntArray, direction: Tensor) -> Tensor:
+    """Derivative of the stream's end by a step of one position of each block, [n_blocks, n_ctx, d_model].
+
+    The gradient by x of ⟨u, end⟩ is linear in u, and its derivative by u in the direction of the step is the answer:
+    two backward passes. Forward-mode derivatives of torch would compile decompositions first, for 5 s.
+    """
+    tokens, _ = to_device(blocks, site.device)
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+        x, end = _from_site_to_end(site, tokens)
+        u = torch.zeros_like(end, requires_grad=True)
+        gradient = _gradient(end, x, site, u, create_graph=True)
+        rows = torch.arange(len(column), device=x.device)
+        stepped = gradient[rows, torch.from_numpy(column).to(x.device)].flatten(1)
+        (tangent,) = torch.autograd.grad((stepped * direction.to(stepped)).sum(), u)
+    return tangent
+
+
+def _from_site_to_end(site: ModelSite, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Run the model; return the activations at the hook, as a leaf, and the end of the stream."""
     held: list[Tensor] = []
     ends: list[Tensor] = []
 
@@ -191,51 +220,25 @@ def _summed(site: ModelSite, blocks: TokenBlocks, source: NDArray[np.bool_], lat
     def keep(activation: Tensor, hook: Any) -> None:
         ends.append(activation.clone())  # later modules may write into it
 
-    tokens, text = to_device(blocks, site.device)
-    sources = torch.from_numpy(source).to(site.device)
-    with torch.enable_grad():
-        hooks: list[Any] = [(site.hook, start), (stream_end(site.model.bridge), keep)]
-        site.model.bridge.run_with_hooks(tokens, fwd_hooks=hooks, return_type=None)
-        if not held or not ends[0].requires_grad:
-            raise ModelError(
-                f"the residual stream of model {site.name!r} does not depend on {site.hook}: expected a hook in front "
-                "of its end"
-            )
-        components = ends[0][text if later else sources].double().sum(0)
-        rows = [_row(component, held[0], sources, site) for component in components]
-    return torch.stack(rows, dim=1).numpy()
+    hooks: list[Any] = [(site.hook, start), (stream_end(site.model.bridge), keep)]
+    site.model.bridge.run_with_hooks(tokens, fwd_hooks=hooks, return_type=None)
+    if not held or not ends[0].requires_grad:
+        raise _independent(site)
+    return held[0], ends[0]
 
 
-def _row(component: Tensor, x: Tensor, sources: Tensor, site: ModelSite) -> Tensor:
-    gradient = torch.autograd.grad(component, x, retain_graph=True, allow_unused=True)[0]
+def _gradient(of: Tensor, x: Tensor, site: ModelSite, weight: Tensor | None = None, **options: Any) -> Tensor:
+    gradient: Tensor | None = torch.autograd.grad(of, x, weight, allow_unused=True, **options)[0]
     if gradient is None:
-        raise ModelError(f"the residual stream of model {site.name!r} does not depend on {site.hook}")
-    return gradient[sources].flatten(1).double().sum(0).cpu()
+        raise _independent(site)
+    return gradient
 
 
-def _tangent(site: ModelSite, blocks: TokenBlocks, column: IntArray, direction: Tensor) -> Tensor:
-    """Derivative of the stream's end by a step of one position of each block, [n_blocks, n_ctx, d_model]."""
-    ends: list[Tensor] = []
-
-    def step(activation: Tensor, hook: Any) -> Tensor:
-        tangent = torch.zeros_like(activation)
-        rows = torch.arange(len(column), device=activation.device)
-        at = torch.from_numpy(column).to(activation.device)
-        tangent[rows, at] = direction.to(tangent).reshape(-1, *activation.shape[2:])
-        return forward_ad.make_dual(activation, tangent)
-
-    def keep(activation: Tensor, hook: Any) -> None:
-        ends.append(forward_ad.unpack_dual(activation).tangent.clone())
-
-    tokens, _ = to_device(blocks, site.device)
-    hooks: list[Any] = [(site.hook, step), (stream_end(site.model.bridge), keep)]
-    with (
-        torch.no_grad(),
-        forward_ad.dual_level(),
-        sdpa_kernel(SDPBackend.MATH),
-    ):  # fused attention has no such derivative
-        site.model.bridge.run_with_hooks(tokens, fwd_hooks=hooks, return_type=None)
-    return ends[0]
+def _independent(site: ModelSite) -> ModelError:
+    return ModelError(
+        f"the residual stream of model {site.name!r} does not depend on {site.hook}: expected a hook in front of "
+        "its end"
+    )
 
 
 def _row_cosines(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
