@@ -6,7 +6,7 @@ is measured here on a sample (`universality.effects.firing_sample`), and belongs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ def exact_effects(
 ) -> ExactEffects:
     """Compare first-order with exact effects on a sample of firings.
 
-    Each firing takes two forward passes of its block, one of them without the feature at that token.
+    Each firing takes one forward pass of its block, and each block one without an edit.
 
     Parameters
     ----------
@@ -97,13 +97,21 @@ def ablated_losses(
         change = Intervention(site, sae, ablate_one_each(features[batch]), site_out)
         return change.hooks(torch.from_numpy(here).to(site.device))
 
-    bridge = site.model.bridge
-    # Plain losses of the same batches: rounding depends on a batch's shape, and cancels where nothing is changed.
-    change = token_losses(bridge, repeated, hooks).astype(np.float64) - token_losses(bridge, repeated)
-    sums = np.add.reduceat(change, np.cumsum(repeated.length - 1) - (repeated.length - 1))
+    distinct, place = np.unique(block[order], return_inverse=True)
+    plain, edited = _losses(site, blocks.take(distinct)), _losses(site, repeated, hooks)
+    from_here = np.arange(blocks.n_ctx) >= at[:, None]  # what comes before differs by rounding alone
     exact = np.empty(len(order))
-    exact[order] = sums
+    exact[order] = ((edited - plain[place]) * from_here).sum(axis=1)
     return exact
+
+
+def _losses(
+    site: ModelSite, blocks: TokenBlocks, hooks: Callable[[IntArray, int], Sequence[Hook]] = lambda batch, columns: ()
+) -> FloatArray:
+    """Loss of each text token in its place, 0 elsewhere, [n_blocks, n_ctx]."""
+    placed = np.zeros(blocks.tokens.shape)
+    placed[blocks.valid] = token_losses(site.model.bridge, blocks, hooks)
+    return placed
 
 
 def _without_neurons(neurons: IntArray, at: IntArray) -> Any:

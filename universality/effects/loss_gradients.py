@@ -22,10 +22,11 @@ with naming_extra("a gradient"):
     from transformer_lens.model_bridge import TransformerBridge
 
 from universality.activations import ModelSite
-from universality.arrays import IntArray
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import ModelError
-from universality.models.forward import loss_batches, similar_lengths, to_device
+from universality.models.forward import logits_bytes, loss_batches, similar_lengths, to_device
+
+_READ = "activations"  # no hook bears this name
 
 
 def loss_gradients(site: ModelSite, blocks: TokenBlocks, hooks: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -36,7 +37,7 @@ def loss_gradients(site: ModelSite, blocks: TokenBlocks, hooks: Sequence[str]) -
     site
         The model at the hook whose activations are returned.
     blocks
-        Text, in batches whose logits fit into `universality.models.forward.LOGITS_BYTES`, twice.
+        Text. Memory holds the logits of a batch twice, each of `universality.models.forward.logits_bytes`.
     hooks
         Names of hooks of the model.
 
@@ -53,23 +54,23 @@ def loss_gradients(site: ModelSite, blocks: TokenBlocks, hooks: Sequence[str]) -
         If the model does not reach a hook, or its loss does not depend on one.
     """
     bridge = site.model.bridge
-    order: list[IntArray] = []
-    read: dict[str, list[Tensor]] = {name: [] for name in ("", *hooks)}  # "" holds the activations
+    place = (np.cumsum(blocks.valid) - 1).reshape(blocks.tokens.shape)  # row of each text token
+    out: dict[str, Tensor] = {}
     with _frozen(bridge):
-        for batch in loss_batches(bridge, blocks):
+        for batch in loss_batches(bridge, blocks, logits_bytes(site.device)):
             for part, columns in similar_lengths(blocks.length[batch], blocks.n_ctx):
-                rows = batch[part]
-                tokens, text = (x[:, :columns] for x in to_device(blocks.take(rows), site.device))
-                order.append(np.repeat(rows, blocks.length[rows] - 1))
+                tokens, text = (x[:, :columns] for x in to_device(blocks.take(batch[part]), site.device))
+                rows = torch.from_numpy(place[batch[part], :columns]).to(site.device)[text]
                 for name, values in _one_pass(site, tokens, text, hooks).items():
-                    read[name].append(values[text].flatten(1))
-    back = torch.from_numpy(np.argsort(np.concatenate(order), kind="stable")).to(site.device)
-    whole = {name: torch.cat(values)[back] for name, values in read.items()}
-    return whole.pop("").float(), {name: _at_least_float32(values) for name, values in whole.items()}
+                    here = values[text].flatten(1)
+                    if name not in out:
+                        out[name] = here.new_empty((blocks.n_tokens, here.shape[1]))
+                    out[name][rows] = here
+    return out.pop(_READ).float(), {name: _at_least_float32(values) for name, values in out.items()}
 
 
 def _one_pass(site: ModelSite, tokens: Tensor, text: Tensor, hooks: Sequence[str]) -> dict[str, Tensor]:
-    """Activations at the site under "", and gradients by hook, all [n_blocks, n_ctx, ...]."""
+    """Activations at the site, and gradients by hook, all [n_blocks, n_ctx, ...]."""
     reached: dict[str, Tensor] = {}
 
     def keep(activation: Tensor, hook: Any, name: str) -> Tensor:
@@ -88,23 +89,27 @@ def _one_pass(site: ModelSite, tokens: Tensor, text: Tensor, hooks: Sequence[str
         )
     if missed := [name for name in (site.hook, *hooks) if name not in reached]:
         raise ModelError(f"the forward pass never reached hook {missed[0]!r}; expected a hook that the model runs")
-    wanted = [reached[name] for name in hooks]
-    gradients = torch.autograd.grad(logits, wanted, _logit_gradient(logits, tokens, text), allow_unused=True)
-    for name, gradient in zip(hooks, gradients, strict=True):
-        if gradient is None:
-            raise ModelError(f"the loss of model {site.name!r} does not depend on {name}")
-    return {"": reached[site.hook].detach(), **dict(zip(hooks, gradients, strict=True))}
+    gradients: Sequence[Tensor | None] = [None] * len(hooks)
+    if logits.requires_grad:
+        wanted = [reached[name] for name in hooks]
+        gradients = torch.autograd.grad(logits, wanted, _logit_gradient(logits, tokens, text), allow_unused=True)
+    by_hook = {name: gradient for name, gradient in zip(hooks, gradients, strict=True) if gradient is not None}
+    if unused := [name for name in hooks if name not in by_hook]:
+        raise ModelError(
+            f"the loss of model {site.name!r} does not depend on {unused[0]}, so nothing has an effect there"
+        )
+    return {_READ: reached[site.hook].detach(), **by_hook}
 
 
 @torch.no_grad()
 def _logit_gradient(logits: Tensor, tokens: Tensor, text: Tensor) -> Tensor:
     """∂L/∂logits = softmax − one-hot(next token) where a text token follows, else 0; no other array of its size."""
-    gradient = torch.zeros_like(logits)
-    follows = text[:, 1:]
-    probabilities = _at_least_float32(logits[:, :-1][follows]).softmax(-1)
-    probabilities[torch.arange(len(probabilities), device=logits.device), tokens[:, 1:][follows]] -= 1
-    gradient[:, :-1][follows] = probabilities.to(logits.dtype)
-    return gradient
+    gradient = _at_least_float32(logits).softmax(-1)
+    gradient[:, :-1].scatter_add_(-1, tokens[:, 1:, None], gradient.new_full((*tokens[:, 1:].shape, 1), -1.0))
+    if not bool((follows := text[:, 1:]).all()):
+        gradient[:, :-1][~follows] = 0
+    gradient[:, -1] = 0
+    return gradient.to(logits.dtype)
 
 
 @contextmanager
