@@ -42,6 +42,12 @@ def test_a_store_without_decoder_rows_is_refused(plants: tuple, write_store: Cal
         families([a, b])
 
 
+def test_effects_are_refused(plants: tuple, write_store: Callable[..., FeatureStore]) -> None:
+    a, b = (write_store(str(i), plants[i].x, plants[i].decoder, quantity="effect") for i in (0, 1))
+    with pytest.raises(MismatchError, match=r"0\.h5: holds values of quantity 'effect', families are built from act"):
+        families([a, b])
+
+
 def test_a_dead_dictionary_is_refused(plants: tuple, write_store: Callable[..., FeatureStore]) -> None:
     a = write_store("a", np.zeros_like(plants[0].x), plants[0].decoder)
     b = write_store("b", plants[1].x, plants[1].decoder)

@@ -1,11 +1,13 @@
 """Every two of several stores are compared as they are alone, by every measure over tokens."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from planted import concepts, text, write_store
 
-from universality.errors import UniversalityError
+from universality.errors import MismatchError, UniversalityError
 from universality.features import Dictionary, FeatureStore
 from universality.models.unembedding import Unembedding
 from universality.similarity import TOKEN_MEASURES, Similarity, all_pairs
@@ -33,14 +35,29 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FeatureStore]:
 @pytest.mark.parametrize("measure", TOKEN_MEASURES)
 @pytest.mark.parametrize("documents", [None, [0, 2]])
 def test_pairs_are_what_they_are_alone(
-    stores: dict[str, FeatureStore], measure: str, documents: list[int] | None
+    stores: dict[str, FeatureStore], measure: str, documents: list[int] | None, tmp_path: Path
 ) -> None:
+    if measure == "effect":
+        rng = np.random.default_rng(1)
+        provenance = {"quantity": "effect"}
+        stores = {
+            name: write_store(tmp_path / f"{name}.h5", rng.standard_normal((SEEN.n_tokens, 5)), SEEN, provenance)
+            for name in stores
+        }
     pairs = all_pairs(stores, measure, documents=documents)
     assert list(pairs) == [("A", "B"), ("A", "C"), ("B", "C")]
     for (a, b), sim in pairs.items():
         alone = Similarity.over_tokens(measure, stores[a], stores[b], documents=documents)
         assert sim.provenance == alone.provenance
         assert_allclose(sim.dense(), alone.dense(), atol=1e-12)
+
+
+def test_effects_among_activations_are_refused(stores: dict[str, FeatureStore], tmp_path: Path) -> None:
+    effects = write_store(tmp_path / "e.h5", np.ones((SEEN.n_tokens, 2)), SEEN, {"quantity": "effect"})
+    with pytest.raises(
+        MismatchError, match="holds values of quantity 'effect', the measure 'phi' compares 'activation'"
+    ):
+        all_pairs({**stores, "E": effects}, "phi")
 
 
 def test_one_store_and_unknown_measures_are_refused(stores: dict[str, FeatureStore]) -> None:

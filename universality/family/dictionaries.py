@@ -11,6 +11,7 @@ import numpy.typing as npt
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.errors import MismatchError
 from universality.features.specificity import kind_purity
+from universality.features.storage.elements import ACTIVATION
 from universality.similarity.engine.token_selection import check_same_tokens
 from universality.similarity.measures.decoder import check_same_space
 
@@ -103,6 +104,11 @@ def check_stores(stores: Sequence["FeatureStore"]) -> None:
         check_related(small, large)
     for store in stores:
         check_fires(store)
+        if store.quantity != ACTIVATION:
+            raise MismatchError(
+                f"{store.path}: holds values of quantity {store.quantity!r}, families are built from activations; "
+                "build them from those, then compare the effects of parents and children by Similarity.effect"
+            )
 
 
 def check_reseeded(stores: Sequence["FeatureStore"], others: Sequence["FeatureStore"]) -> list[int]:

@@ -1,12 +1,12 @@
 """Collecting features: a model's activations, encoded by its SAEs and written to feature stores."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from universality.extras import naming_extra
@@ -15,17 +15,17 @@ with naming_extra("the collection of features"):
     import torch
     from torch import Tensor
 
-from universality.activations import Site, rows_of
+from universality.activations import Site
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import MismatchError
+from universality.features.recording import Batch, Recorded, Tokens, record
 from universality.features.storage.header import MANTISSA
-from universality.features.storage.store import FeatureStore
 from universality.features.storage.token_table import Dictionary
-from universality.features.storage.writer import FeatureWriter
-from universality.features.token_pooling import Pool, pool_rows
+from universality.features.token_pooling import Pool
 from universality.models.unembedding import LEFT_OUT, Unembedding
-from universality.progress import progress
 from universality.sae import SAE
+
+S = TypeVar("S", bound=Site)
 
 
 def collect(
@@ -85,96 +85,89 @@ def collect(
         As `FeatureWriter` does; MismatchError also if transcoders have no ``site_out`` or another width there, or one
         is given beside SAEs.
     """
-    written = {path: _written(path, site, site_out, sae) for path, sae in stores.items()}
-    rows = blocks if common is None else common
-    if common is not None and (blocks.segment is None or len(blocks) != len(common)):
-        raise MismatchError("common: expected the blocks of segments that these blocks of tokens were cut with")
-    d_in = site.d_in
-    with ExitStack() as stack:
-        writers = {
-            path: stack.enter_context(
-                FeatureStore.create(
-                    path,
-                    d_in if sae is None else sae.d_sae,
-                    provenance=_provenance(site, sae, blocks, common, pool, basis)
-                    | _at(written[path], site, unembedding),
-                    documents=blocks.documents,
-                    overwrite=overwrite,
-                    resume=resume,
-                    mantissa_bits=mantissa_bits,
-                )
-            )
+    tokens = Tokens(blocks, common, pool)
+    padded = PaddedRows(batch_blocks * (blocks.n_ctx - 1))
+    record(
+        {
+            path: store_contents(path, site, sae, tokens, partial(_activations, sae), site_out, unembedding, basis)
             for path, sae in stores.items()
-        }
-        if part is not None:
-            blocks = blocks.take(np.arange(part.start, part.stop))
-            rows = blocks if common is None else common.take(np.arange(part.start, part.stop))
-        _fill(site, [(writers[path], sae) for path, sae in stores.items()], blocks, rows, pool, batch_blocks)
-        for path, sae in stores.items():
-            dictionary = _dictionary(written[path], sae)
-            writers[path].finish(dictionary, None if dictionary.residual is None else unembedding).close()
+        },
+        lambda batch: padded(site.read(batch)),
+        tokens,
+        name=site.name,
+        overwrite=overwrite,
+        resume=resume,
+        mantissa_bits=mantissa_bits,
+        batch_blocks=batch_blocks,
+        part=part,
+    )
 
 
-def _fill(
+@dataclass(frozen=True)
+class Padded:
+    """Rows of one batch [n, d], and the same followed by leftovers of earlier batches, of one shape in all batches."""
+
+    rows: Tensor
+    whole: Tensor
+
+    def encode(self, sae: SAE) -> csr_matrix:
+        """Encode the rows, CSR [n, d_sae]; the same values whatever the number of rows."""
+        return sae.encode(self.whole)[: len(self.rows)]
+
+
+@dataclass
+class PaddedRows:
+    """A buffer that gives batches of many sizes one shape: otherwise they would fragment the heap."""
+
+    n_rows: int
+    _buffer: Tensor | None = field(default=None, init=False)
+
+    def __call__(self, rows: Tensor) -> Padded:
+        """Put the rows of a batch [n, d] into the buffer."""
+        if self._buffer is None:
+            self._buffer = torch.zeros((self.n_rows, rows.shape[1]), device=rows.device)
+        self._buffer[: len(rows)] = rows
+        return Padded(rows, self._buffer)
+
+
+def _activations(sae: SAE | None, batch: Padded) -> csr_matrix:
+    """Activations of an SAE's features; of the site itself without one."""
+    return csr_matrix(batch.rows.cpu().numpy()) if sae is None else batch.encode(sae)
+
+
+def store_contents(
+    path: str | Path,
     site: Site,
-    writers: Sequence[tuple[FeatureWriter, SAE | None]],
-    blocks: TokenBlocks,
-    rows: TokenBlocks,
-    pool: Pool,
-    batch_blocks: int,
-) -> None:
-    """Append the rows that the writers lack, in the batches of a run that was never stopped.
+    sae: SAE | None,
+    tokens: Tokens,
+    values: Callable[[Batch], csr_matrix],
+    site_out: Site | None = None,
+    unembedding: Unembedding | None = None,
+    basis: str | None = None,
+) -> Recorded[Batch]:
+    """Describe a store of an SAE's features, or of the site's neurons, by `record`'s terms.
 
-    Batches begin at multiples of ``batch_blocks`` whatever was committed, since an encoder's float32 results may depend
-    on the shape of its input: a resumed store has the same contents to the byte. ``rows`` are the blocks that the
-    stores are written over: the tokens themselves, or segments.
+    Parameters and errors as for `collect`; ``path`` is for messages.
     """
-    kinds = np.array(blocks.documents.kind)
-    ends = np.cumsum(rows.length - 1)
-    block = int(np.searchsorted(ends, min((w.n_tokens for w, _ in writers), default=0), side="right"))
-    block -= block % batch_blocks
-    n_done = int(ends[block - 1]) if block else 0
-    padded: Tensor | None = None
-    bar = progress(total=rows.n_tokens, initial=n_done, desc=f"collect {site.name}", unit="token", unit_scale=True)
-    with bar:
-        for start in range(block, len(blocks), batch_blocks):
-            batch = np.arange(start, min(start + batch_blocks, len(blocks)))
-            tokens, table = blocks.take(batch), rows_of(rows.take(batch))
-            acts = site.read(tokens)
-            n, n_read = len(table), len(acts)
-            if padded is None:
-                padded = torch.zeros((batch_blocks * (blocks.n_ctx - 1), acts.shape[1]), device=acts.device)
-            # Always one shape: batches of many sizes would fragment the heap.
-            padded[:n_read] = acts
-            for writer, sae in writers:
-                new = slice(min(n, writer.n_tokens - n_done), n)  # earlier rows are committed already
-                if new.start < n:
-                    features = csr_matrix(acts.cpu().numpy()) if sae is None else sae.encode(padded)[:n_read]
-                    if rows is not blocks:
-                        features = pool_rows(features, _first_tokens(tokens), pool)
-                    writer.append(
-                        features[new],
-                        token=table.token[new],
-                        document=table.document[new],
-                        position=table.position[new],
-                        kind=kinds[table.document[new]],
-                    )
-            n_done += n
-            bar.update(n)
+    written = written_site(path, site, sae, site_out)
+    return Recorded(
+        site.d_in if sae is None else sae.d_sae,
+        {
+            "model": {"name": site.name, "hash": site.model_hash},
+            "sae": None if sae is None else _describe(sae),
+            "site": site.hook,
+            **tokens.provenance,
+            **({} if basis is None else {"basis": basis}),
+            **_at(written, site, unembedding),
+        },
+        values,
+        partial(_dictionary, written, sae),
+        unembedding,
+    )
 
 
-def _first_tokens(blocks: TokenBlocks) -> NDArray[np.int64]:
-    """The first token of each segment, among the tokens of text of these blocks."""
-    assert blocks.segment is not None
-    block, position = np.nonzero(blocks.valid)
-    segment = blocks.segment[block, position]
-    new = np.ones(len(segment), bool)
-    new[1:] = (np.diff(block) != 0) | (np.diff(segment) != 0)
-    return np.flatnonzero(new)
-
-
-def _written(path: str | Path, site: Site, site_out: Site | None, sae: SAE | None) -> Site:
-    """Return the site whose activations a store's decoder rows make up."""
+def written_site(path: str | Path, site: S, sae: SAE | None, site_out: S | None) -> S:
+    """Return the site whose activations a store's decoder rows make up; errors as for `collect`."""
     if sae is None or not sae.transcoder:
         if sae is not None and site_out is not None:
             raise MismatchError(f"{path}: an SAE writes where it reads; give site_out for transcoders alone")
@@ -211,23 +204,6 @@ def _at(written: Site, site: Site, unembedding: Unembedding | None) -> dict[str,
     if unembedding is None or written.residual(np.zeros((1, written.d_in), np.float32)) is None:
         return recorded
     return recorded | {"logit_weights": {"left_out": list(LEFT_OUT)}}
-
-
-def _provenance(
-    site: Site, sae: SAE | None, blocks: TokenBlocks, common: TokenBlocks | None, pool: Pool, basis: str | None
-) -> dict[str, Any]:
-    hashes = {"tokenizer_hash": blocks.tokenizer_hash, "blocks_hash": blocks.hash}
-    segments = {} if common is None else {"segments": {"pool": pool, **hashes}}
-    recorded = blocks if common is None else common
-    return {
-        "model": {"name": site.name, "hash": site.model_hash},
-        "sae": None if sae is None else _describe(sae),
-        "site": site.hook,
-        "tokenizer_hash": recorded.tokenizer_hash,
-        "blocks_hash": recorded.hash,
-        **segments,
-        **({} if basis is None else {"basis": basis}),
-    }
 
 
 def _describe(sae: SAE) -> dict[str, Any]:

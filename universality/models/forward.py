@@ -17,6 +17,8 @@ from universality.errors import ModelError
 Hook = tuple[str, Callable[..., Tensor | None]]
 LOGITS_BYTES = 2**28
 """Memory for the logits of one batch; softmax needs about three times as much."""
+CPU_LOGITS_BYTES = 2**24
+"""The same where each token's loss is computed on a CPU: page faults of larger arrays cost a quarter of the time."""
 FILLED = 0.8
 """Share of a batch's columns that hold text from which on padding is computed along: full blocks take one pass."""
 _PASSES = 4  # most passes into which a batch with more padding is divided
@@ -107,9 +109,14 @@ def similar_lengths(length: NDArray[np.integer[Any]], n_ctx: int) -> list[tuple[
     return [(np.sort(group), int(length[group].max())) for group in groups]
 
 
-def loss_batches(bridge: TransformerBridge, blocks: TokenBlocks) -> list[NDArray[np.int64]]:
-    """Divide blocks into batches with at most ``LOGITS_BYTES`` of logits and at most 32 blocks."""
-    step = min(32, max(1, LOGITS_BYTES // (4 * blocks.n_ctx * int(bridge.cfg.d_vocab))))
+def logits_bytes(device: torch.device) -> int:
+    """Return the memory for the logits of a batch where each token's loss or gradient is computed."""
+    return CPU_LOGITS_BYTES if device.type == "cpu" else LOGITS_BYTES
+
+
+def loss_batches(bridge: TransformerBridge, blocks: TokenBlocks, n_bytes: int | None = None) -> list[NDArray[np.int64]]:
+    """Divide blocks into batches with at most ``n_bytes`` (``LOGITS_BYTES``) of logits and at most 32 blocks."""
+    step = min(32, max(1, (n_bytes or LOGITS_BYTES) // (4 * blocks.n_ctx * int(bridge.cfg.d_vocab))))
     return [np.arange(start, min(start + step, len(blocks))) for start in range(0, len(blocks), step)]
 
 
@@ -136,7 +143,7 @@ def token_losses(
     device = next(bridge.parameters()).device
     losses = np.zeros((len(blocks), blocks.n_ctx), np.float32)
     with torch.no_grad():
-        for batch in loss_batches(bridge, blocks):
+        for batch in loss_batches(bridge, blocks, logits_bytes(device)):
             tokens, text = to_device(blocks.take(batch), device)
             columns = max(columns for _, columns in similar_lengths(blocks.length[batch], blocks.n_ctx))
             tokens, text = tokens[:, :columns], text[:, :columns]

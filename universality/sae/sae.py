@@ -421,15 +421,58 @@ class SAE:
         """
         self._check_rows(codes, self.d_sae, "codes")
         rows = torch.from_numpy(self._combined(codes, np.zeros(self.d_out, np.float32))).to(self.device)
+        return rows * self._sizes(like, "contribution(codes, like=x)")
+
+    @torch.no_grad()
+    def contribution_along(
+        self, codes: sparse.csr_matrix, vectors: Tensor, like: Tensor | None = None
+    ) -> sparse.csr_matrix:
+        """Compute the inner product of each feature's contribution with one vector a token, f_i ⟨d_i, v_t⟩.
+
+        Parameters
+        ----------
+        codes : [n_tokens, d_sae]
+            Codes f.
+        vectors : [n_tokens, d_out]
+            v, in the activations' own units.
+        like : [n_tokens, d_in]
+            As for `contribution`, whose rows' products with ``vectors`` are the sums of these.
+
+        Returns
+        -------
+        csr_matrix [n_tokens, d_sae]
+            float32, with the entries of ``codes``.
+
+        Raises
+        ------
+        MismatchError
+            If a shape does not fit, or ``like`` is missing where it is needed.
+        """
+        self._check_rows(codes, self.d_sae, "codes")
+        self._check_rows(vectors, self.d_out, "vectors")
+        if vectors.shape[0] != codes.shape[0]:
+            raise MismatchError(f"expected vectors of {codes.shape[0]} tokens, as the codes, found {len(vectors)}")
+        sizes = self._sizes(like, "contribution_along(codes, vectors, like=x)")
+        v = (vectors.to(self.device, torch.float32) * sizes).cpu().contiguous().numpy()
+        entries = Codes.of(sparse.csr_matrix(codes, dtype=np.float32))
+        out = np.zeros(len(entries.values), np.float32)
+        decoder = self._decoder
+
+        def fill(part: slice) -> None:
+            kernels.products(entries.start[part], entries.stop[part], entries.indices, decoder, v[part], out)
+
+        share_out(fill, ranges(entries.n_tokens, TOKENS_A_TASK))
+        return sparse.csr_matrix((out * entries.values, codes.indices, codes.indptr), shape=codes.shape, copy=True)
+
+    def _sizes(self, like: Tensor | None, call: str) -> Tensor | float:
+        """Factor [n_tokens, 1] between decoder rows and the activations' own units; 1 unless tokens are normalised."""
         if self.normalize_activations == "none" or self.transcoder:
-            return rows
+            return 1.0
         if like is None:
-            raise MismatchError(
-                "this SAE normalises each token: pass the activations that were encoded, contribution(codes, like=x)"
-            )
+            raise MismatchError(f"this SAE normalises each token: pass the activations that were encoded, {call}")
         originals = torch.as_tensor(like).to(self.device, torch.float32)
         self._check_rows(originals, self.d_in, "activations")
-        return rows * Normalisation.of(originals, self.normalize_activations).size
+        return Normalisation.of(originals, self.normalize_activations).size
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return ``decode(encode(x))`` [n_tokens, d_out] for activations [n_tokens, d_in], on their device."""

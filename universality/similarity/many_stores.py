@@ -79,6 +79,7 @@ def all_pairs(
     if len(stores) < 2:
         raise UniversalityError(f"all_pairs: expected at least two stores, found {len(stores)}")
     cls = token_measure(measure)
+    cls.check_quantity(*stores.values())
     names = list(stores)
     for name in names[1:]:
         check_same_tokens(stores[names[0]], stores[name])

@@ -39,8 +39,9 @@ RowsLike: TypeAlias = slice | npt.ArrayLike
 class Similarity:
     """A matrix of scores [n_rows, n_cols] that is never held whole unless it fits into memory.
 
-    Use a constructor: `activation`, `firing`, `attribution`, `masked_cosine`, `coverage` compare over tokens, `logit`
-    and `decoder` compare weights, `fingerprint` compares effects; or `from_dense`, `from_factors`.
+    Use a constructor: `activation`, `firing`, `attribution`, `effect`, `masked_cosine`, `coverage` compare over tokens,
+    `logit` and `decoder` compare weights, `fingerprint` compares effects on all tokens; or `from_dense`,
+    `from_factors`.
 
     Examples
     --------
@@ -165,6 +166,25 @@ class Similarity:
         Bricken et al. 2023, *Towards Monosemanticity*.
         """
         return cls.over_tokens("attribution", a, b, memory_budget, documents, rows)
+
+    @classmethod
+    def effect(
+        cls,
+        a: FeatureStore,
+        b: FeatureStore,
+        memory_budget: int = DEFAULT_BUDGET,
+        documents: npt.ArrayLike | None = None,
+        rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    ) -> Self:
+        """Compare first-order effects on the loss over the same tokens by Pearson's r.
+
+        Tokens on which neither feature fires count with effects of 0, so r mostly measures whether two features fire
+        together, as `activation` does. It does not show that they do the same where both fire.
+
+        Parameters and errors as for `activation`, and a MismatchError for stores that do not hold effects:
+        `universality.effects.collect_effects` writes those.
+        """
+        return cls.over_tokens("effect", a, b, memory_budget, documents, rows)
 
     @classmethod
     def masked_cosine(

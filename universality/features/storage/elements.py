@@ -21,6 +21,8 @@ from universality.features.storage.hdf5 import ENCODINGS, get_text
 FORMAT = "universality-features"
 VERSION, TWO_SITES_VERSION = 1, 2
 """Format versions: 2 where the provenance names ``site_out``, at which the decoder rows are; otherwise 1."""
+ACTIVATION = "activation"
+"""Quantity that a store holds unless its provenance names another."""
 MAX_CHUNK = 1 << 24  # bytes of a decoded chunk: HDF5 allocates one whole, whatever is read of it
 DEFLATE_LIMIT = 1032  # largest ratio that deflate can reach (zlib's technical notes); more is a lie
 

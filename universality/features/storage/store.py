@@ -26,6 +26,7 @@ from universality.features.importing.delphi import store_from_delphi
 from universality.features.importing.parquet import store_from_parquet
 from universality.features.importing.sparse_rows import store_from_csr
 from universality.features.storage.anndata_table import anndata_of
+from universality.features.storage.elements import ACTIVATION
 from universality.features.storage.hdf5 import read_strings, reading
 from universality.features.storage.header import MANTISSA, Header, open_file, read_header
 from universality.features.storage.moments import Moments
@@ -377,6 +378,11 @@ class FeatureStore:
         """Record of what the features were computed from, as given to `create`."""
         return dict(json.loads(self._header.provenance))
 
+    @property
+    def quantity(self) -> str:
+        """Meaning of the values: "activation", "effect" (first-order effects, in nats) or "gradient_norm"."""
+        return str(self.provenance.get("quantity", ACTIVATION))
+
     def rows(self, rows: slice) -> sparse.csr_matrix:
         """Read some rows, float32 CSR [n, n_features].
 
@@ -665,12 +671,14 @@ class FeatureStore:
         return FeatureStore.open, (self.path,)  # another process opens the file itself
 
     def __repr__(self) -> str:
-        return f"FeatureStore({str(self.path)!r}, n_tokens={self.n_tokens}, n_features={self.n_features})"
+        quantity = "" if self.quantity == ACTIVATION else f", quantity={self.quantity!r}"
+        return f"FeatureStore({str(self.path)!r}, n_tokens={self.n_tokens}, n_features={self.n_features}{quantity})"
 
     def _repr_html_(self) -> str:
         moments, provenance = self.moments(), self.provenance  # the header, read when the store was opened
         model, sae = provenance.get("model"), provenance.get("sae")
         numbers = {
+            "values": None if self.quantity == ACTIVATION else self.quantity,
             "tokens": self.n_tokens,
             "documents": self._header.n_documents,
             "features": self.n_features,

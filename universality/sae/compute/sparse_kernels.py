@@ -186,6 +186,13 @@ def combine(start, stop, indices, values, decoder, bias, out):  # type: ignore[n
         _add_combination(start[t], stop[t], indices, values, decoder, out[t])
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def products(start, stop, indices, matrix, vectors, out):  # type: ignore[no-untyped-def]
+    """``out[e]`` = matrix row · the vector of the entry's token, for the entries of all tokens."""
+    for t in range(start.size):
+        _products(start[t], stop[t], indices, matrix, vectors[t], out)
+
+
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _square(vector):  # type: ignore[no-untyped-def]
     total = vector.dtype.type(0)

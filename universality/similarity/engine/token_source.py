@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.corpus.units import independent_units
-from universality.errors import UniversalityError
+from universality.errors import MismatchError, UniversalityError
 from universality.similarity.engine.best_partners import beaten_by_background, best_of_blocks, best_of_stripes
 from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, Best, describe_store, rows_within
 from universality.similarity.engine.cofiring import Entries
@@ -77,6 +77,8 @@ class TokenSource(ABC):
 
     name: ClassVar[str]
     needs: ClassVar[MomentType]
+    quantity: ClassVar[str] = "activation"
+    """What stores must hold; see `FeatureStore.quantity`."""
     depends_on_partner: ClassVar[bool] = False
     """Whether `values` or `admit` depend on the other store, so that a loaded store serves one pair only."""
 
@@ -99,12 +101,20 @@ class TokenSource(ABC):
     ) -> Self:
         """Load both stores, if they fit, and check that they saw the same tokens."""
         check_stores(a, b)
+        cls.check_quantity(a, b)
         selection = select(a, b, documents, rows)
         same = b is a or (b.path.resolve() == a.path.resolve() and b.content_hash() == a.content_hash())
         needed = (2 * entries(a) + (0 if same else entries(b))) * ENTRY_BYTES  # A twice: by token, by feature
         rows_a = StoreRows.open(a, needed <= memory_budget, cls.values(a, b))
         rows_b = rows_a if same else StoreRows.open(b, needed <= memory_budget, cls.values(b, a))
         return cls(rows_a, rows_b, cls.admit(a, b, selection), memory_budget, **options)
+
+    @classmethod
+    def check_quantity(cls, *stores: FeatureStore) -> None:
+        """Refuse stores whose values are of another kind than the measure compares."""
+        for store in stores:
+            if store.quantity != cls.quantity:
+                raise MismatchError(_other_quantity(str(store.path), cls.name, store.quantity, cls.quantity))
 
     @classmethod
     def values(cls, store: FeatureStore, other: FeatureStore) -> Values | None:
@@ -291,3 +301,13 @@ def _both(old: Selection, new: Selection, where: str) -> Selection:
     if not rows.size:
         raise UniversalityError(f"{where}: none of the documents given is among those already restricted to")
     return Selection(rows, rows, documents=np.intersect1d(old.documents, new.documents))
+
+
+def _other_quantity(path: str, measure: str, found: str, expected: str) -> str:
+    hint = {
+        "activation": "give the store that collect wrote",
+        "effect": "write effects with universality.effects.collect_effects",
+    }[expected]
+    if found == "effect":
+        hint += ", or compare effects by the measure 'effect', Similarity.effect(a, b)"
+    return f"{path}: holds values of quantity {found!r}, the measure {measure!r} compares {expected!r}; {hint}"

@@ -4,6 +4,7 @@ from universality.errors import UniversalityError
 from universality.similarity.engine.token_source import TokenSource
 from universality.similarity.measures.activation import ActivationCosine, ActivationPearson
 from universality.similarity.measures.attribution import Attribution
+from universality.similarity.measures.effect import EffectPearson
 from universality.similarity.measures.firing import FiringJaccard, FiringPhi
 from universality.similarity.measures.masked import MaskedCosine
 
@@ -14,6 +15,7 @@ TOKEN_MEASURES: dict[str, type[TokenSource]] = {
     "jaccard": FiringJaccard,
     "masked_cosine": MaskedCosine,
     "attribution": Attribution,
+    "effect": EffectPearson,
 }
 """Measures over tokens by name, as `Similarity.over_tokens`, `all_pairs` and `calibrate` take them; add a new one here.
 
