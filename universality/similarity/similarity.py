@@ -196,21 +196,28 @@ class Similarity:
         return cls(Coverage.of(a, b, memory_budget, documents, rows, of_=of))
 
     @classmethod
-    def logit(cls, a: FeatureStore, b: FeatureStore) -> Self:
+    def logit(cls, a: FeatureStore, b: FeatureStore, types: npt.ArrayLike | None = None) -> Self:
         """Compare direct logit weights over the vocabulary by Pearson's r.
 
         Models with different tokenizers are compared over the token strings that both vocabularies hold, such as
         `` the``; ``provenance["shared_strings"]`` counts them and gives the share of each model's tokens that they
         cover.
 
+        Parameters
+        ----------
+        a, b
+            Stores with residual directions and unembeddings.
+        types
+            Only these token types: ids in A's vocabulary that count in both models. None for all that count.
+
         Raises
         ------
         UniversalityError
-            When a store holds no residual directions or no unembedding.
+            When a store holds no residual directions or no unembedding, or a type does not count in both models.
         MismatchError
             When the vocabularies differ and share too few token strings, or a store does not hold its strings.
         """
-        return cls(logit_source(a, b))
+        return cls(logit_source(a, b, types))
 
     @classmethod
     def decoder(
@@ -328,7 +335,7 @@ class Similarity:
 
     def __repr__(self) -> str:
         strings = self.provenance.get("shared_strings") if self.name == "logit" else None
-        over = "" if strings is None else f", over {strings['counted']:,} shared token strings"
+        over = "" if strings is None else f", over {self.provenance['n_vocab']:,} shared token strings"
         return f"Similarity({self.name}, {self.shape[0]} x {self.shape[1]}{over})"
 
     def _repr_html_(self) -> str:
