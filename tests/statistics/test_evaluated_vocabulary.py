@@ -96,7 +96,7 @@ def test_planted_pairs_are_recovered_and_beat_both_nulls(found: Calibration) -> 
     assert list(found.summary().nulls) == ["vocabulary", "directions"]
     assert found.summary().measure == "logit"
     assert found.notes == (
-        "1,600 token types in classes of script and frequency; counted in the text of the vocabulary's counts",
+        "1,600 token types in classes of script and frequency; frequency from the vocabulary's counts",
     )
     assert (frame["note"] == "").all()
 
@@ -288,8 +288,8 @@ def test_without_text_frequency_is_counted_in_the_store_and_a_vocabulary_can_be_
     a = store(tmp_path / "a.h5", rng.standard_normal((N, D)), rng.standard_normal((D, TYPES)))
     result = calibrate(a, a, measure="logit", replicates=1, bootstrap=0)
     assert result.notes == (
-        "1,600 token types in classes of frequency only, as the types' text is not known; "
-        "counted in the stores' own tokens",
+        "1,600 token types in classes of frequency only, as their text is not known; "
+        "frequency from the stores' own tokens",
     )
     given = calibrate(a, a, measure="logit", replicates=1, bootstrap=0, vocabulary=named())
     assert "classes of script and frequency" in given.notes[0]
@@ -306,6 +306,9 @@ def test_rare_features_have_no_p_and_a_reason(pair: tuple[FeatureStore, FeatureS
     assert_array_equal(frame["p"].isna(), rare)
     assert rare.any()
     assert frame["held_out"].notna().all()
+    pairs = f"{rare.sum()} pair{'s' if rare.sum() > 1 else ''}"
+    expected = f"{pairs} with a feature that fires fewer than {limit} times on the tokens of its store: no p-value"
+    assert result.notes[1:] == (expected,)  # once, though both nulls lack it
     assert set(frame.loc[rare, "note"].str.split(";").str[0]) == {
         f"fires fewer than {limit} times on the tokens of its store: no p-value"
     }

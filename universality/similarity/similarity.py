@@ -330,7 +330,7 @@ class Similarity:
 
     @property
     def stores(self) -> tuple[FeatureStore, FeatureStore] | None:
-        """The two stores that are compared; None for scores of other origin, and for tokens that are paired anew."""
+        """The two stores that are compared; None for scores of other origin, and for nulls."""
         return getattr(self._source, "stores", None)  # sources of scores from elsewhere have none
 
     def __repr__(self) -> str:

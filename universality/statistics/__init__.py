@@ -5,6 +5,7 @@ from universality.statistics.best_neuron import best_neurons
 from universality.statistics.bootstrap import bootstrap_intervals
 from universality.statistics.calibrating import calibrate
 from universality.statistics.calibration import Calibration, CalibrationSummary, NullSummary
+from universality.statistics.coinciding import Coincidence, coincidence
 from universality.statistics.concept_partners import concept_table
 from universality.statistics.crosscoder_classes import CrosscoderAgreement, crosscoder_agreement, feature_classes
 from universality.statistics.held_out import evaluation_halves, held_out_scores
@@ -34,6 +35,7 @@ __all__ = [
     "Calibration",
     "CalibrationSummary",
     "Chance",
+    "Coincidence",
     "CrosscoderAgreement",
     "Null",
     "NullDistribution",
@@ -46,6 +48,7 @@ __all__ = [
     "by_frequency",
     "calibrate",
     "cka",
+    "coincidence",
     "concept_table",
     "crosscoder_agreement",
     "evaluation_halves",

@@ -75,9 +75,13 @@ class EvaluatedText:
         counts = as_is.counts
         assert counts is not None
         return NullModel(
-            null, as_is, counts, between_kinds(store, rows) if null == "kind" else None,
-            lambda replicate: self.choose.repaired(*plan.draw(self.seed, replicate)), f"the blocks of the {null} null",
-        )  # fmt: skip
+            null,
+            as_is,
+            counts,
+            bound_to=between_kinds(store, rows) if null == "kind" else None,
+            by_chance=lambda replicate: self.choose.repaired(*plan.draw(self.seed, replicate)),
+            too_rare=f"on the blocks of the {null} null: no p-value under it",
+        )
 
     def _plan(self, store: FeatureStore, null: AnyNull, notes: list[str]) -> Repairing | None:
         """Find the null's blocks; None, with a note, where there are none."""

@@ -124,4 +124,4 @@ class EvaluatedVocabulary:
 
         else:
             raise UniversalityError(f"null {null!r} re-pairs text; logit weights have vocabulary and directions")
-        return NullModel(null, self.choose, self.counts, bound_to, by_chance, "the tokens of its store")
+        return NullModel(null, self.choose, self.counts, bound_to, by_chance, "on the tokens of its store: no p-value")

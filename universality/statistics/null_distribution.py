@@ -79,8 +79,8 @@ class NullModel:
         its variance between kinds of text; None if there is none.
     by_chance
         Draws the scores of a replicate, given its number.
-    counted_on
-        Where ``counts`` were counted, in words.
+    too_rare
+        Where ``counts`` were counted, and what a feature that fires too rarely there lacks, in words.
     """
 
     null: AnyNull
@@ -88,7 +88,7 @@ class NullModel:
     counts: tuple[IntArray, IntArray]
     bound_to: FloatArray | None
     by_chance: Callable[[int], Similarity]
-    counted_on: str
+    too_rare: str
 
 
 class ChosenMatch(NamedTuple):
@@ -319,10 +319,8 @@ def _note_rare(model: NullModel, classes: FeatureClasses, chosen: ChosenMatch, n
     rare = int((classes.stratum < 0).sum())
     if rare:
         pairs = "pair" if rare == 1 else "pairs"
-        notes.append(
-            f"{rare} {pairs} with a feature that fires fewer than {chosen.min_firings} times on {model.counted_on}: "
-            "no p-value under it"
-        )
+        note = f"{rare} {pairs} with a feature that fires fewer than {chosen.min_firings} times {model.too_rare}"
+        notes.extend([note] if note not in notes else [])
 
 
 def _rerun(model: NullModel, chosen: ChosenMatch) -> tuple[FloatArray, FloatArray, FloatArray]:

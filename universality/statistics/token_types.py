@@ -90,11 +90,11 @@ class TokenTypes:
         for store, unembedding, own, of_side in zip(stores, unembeddings, known, entries, strict=True):
             count = _tokens_of(store, unembedding) if own is None else own.count
             frequency += np.log1p(count[of_side])
-            counted.append("the stores' own tokens" if own is None else "the text of the vocabulary's counts")
+            counted.append("the stores' own tokens" if own is None else "the vocabulary's counts")
         named = next(((own, of_side) for own, of_side in zip(known, entries, strict=True) if own is not None), None)
         script = np.zeros(len(joint), np.int64) if named is None else _scripts(named[0], named[1])
-        what = "frequency only, as the types' text is not known" if named is None else "script and frequency"
-        note = f"{len(joint):,} token types in classes of {what}; counted in {' and '.join(dict.fromkeys(counted))}"
+        what = "frequency only, as their text is not known" if named is None else "script and frequency"
+        note = f"{len(joint):,} token types in classes of {what}; frequency from {' and '.join(dict.fromkeys(counted))}"
         return cls(script, frequency, note)
 
     def halves(self, rng: np.random.Generator) -> tuple[IntArray, IntArray]:

@@ -110,6 +110,8 @@ class LogitWeights:
         Gram matrices of the centred columns of these entries.
     memory_budget
         Bytes, as for `Similarity.activation`.
+    as_stored
+        False where entries are paired anew or directions are random, so that scores are not of the stores' features.
     """
 
     stores: tuple[FeatureStore, FeatureStore]
@@ -118,6 +120,7 @@ class LogitWeights:
     joint: JointVocabulary
     grams: Grams
     memory_budget: int = DEFAULT_BUDGET
+    as_stored: bool = True
 
     @classmethod
     def of(cls, a: FeatureStore, b: FeatureStore, memory_budget: int = DEFAULT_BUDGET) -> LogitWeights:
@@ -135,20 +138,22 @@ class LogitWeights:
     def permuted(self, order: IntArray) -> LogitWeights:
         """Pair A's k-th entry with B's ``order[k]``-th, a permutation [n] of the entries."""
         joint = replace(self.joint, entries_b=self.joint.entries_b[order])
-        return replace(self, joint=joint, grams=self.grams._replace(ab=_cross_gram(self.a, self.b, joint)))
+        grams = self.grams._replace(ab=_cross_gram(self.a, self.b, joint))
+        return replace(self, joint=joint, grams=grams, as_stored=False)
 
     def redrawn(self, side: Literal["a", "b"], rng: np.random.Generator) -> LogitWeights:
         """Replace one side's directions by random ones (`WeightSide.redrawn`)."""
         if side == "a":
-            return replace(self, a=self.a.redrawn(self.grams.aa, rng))
-        return replace(self, b=self.b.redrawn(self.grams.bb, rng))
+            return replace(self, a=self.a.redrawn(self.grams.aa, rng), as_stored=False)
+        return replace(self, b=self.b.redrawn(self.grams.bb, rng), as_stored=False)
 
     def source(self) -> FactorSource:
         """Pearson's r of all features as two factors."""
         x, dead_a = self.a.standardised(self.grams.aa)
         y, dead_b = self.b.standardised(self.grams.bb)
+        stores = self.stores if self.as_stored else None
         return FactorSource(
-            x @ self.grams.ab, y, dead_a, dead_b, "logit", self._provenance(), 1.0, self.memory_budget, self.stores
+            x @ self.grams.ab, y, dead_a, dead_b, "logit", self._provenance(), 1.0, self.memory_budget, stores
         )
 
     def by_group(self, i: IntArray, j: IntArray, group: IntArray) -> GroupMoments:
