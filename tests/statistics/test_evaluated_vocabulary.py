@@ -210,6 +210,26 @@ def test_sums_by_group_and_class_statistics_equal_the_slow_computation(pair: tup
     assert_allclose(evaluation.chosen_weights.expected_square("b"), square.mean(axis=0), atol=1e-9)
 
 
+def test_intervals_cover_the_r_of_an_endless_vocabulary(tmp_path: Path) -> None:
+    """Columns of W_U are draws of one distribution, under which r of two directions is known."""
+    covered, scale = [], np.geomspace(1, 0.1, D)
+    for seed in range(0, 60, 10):
+        a, b = world(tmp_path, seed, SHARED)
+        basis = np.linalg.qr(np.random.default_rng(seed).standard_normal((D, D)))[0]
+        assert a.dictionary is not None
+        assert b.dictionary is not None
+        assert a.dictionary.residual is not None
+        assert b.dictionary.residual is not None
+        result = calibrate(a, b, measure="logit", replicates=0, seed=seed)
+        x = a.dictionary.residual[result.match.rows].astype(np.float64) * scale
+        y = (b.dictionary.residual[result.match.cols].astype(np.float64) @ basis.T) * scale
+        true = (x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+        covered.append((result.ci_low <= true) & (true <= result.ci_high))
+        low, high = result.median_ci
+        assert low <= np.median(true) <= high
+    assert 0.9 < np.mean(covered) < 0.98
+
+
 def test_random_directions_have_the_mean_and_covariance_of_the_dictionary(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     W_U = rng.standard_normal((4, 400))

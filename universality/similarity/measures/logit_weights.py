@@ -14,6 +14,7 @@ and for other directions (`LogitWeights.redrawn`), which is what null distributi
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -106,21 +107,21 @@ class LogitWeights:
         Their directions and unembeddings.
     joint
         Entries that are compared.
-    grams
-        Gram matrices of the centred columns of these entries.
     memory_budget
         Bytes, as for `Similarity.activation`.
     as_stored
         False where entries are paired anew or directions are random, so that scores are not of the stores' features.
+    known_grams
+        The Gram matrices, where another object has computed them; None to compute them when needed.
     """
 
     stores: tuple[FeatureStore, FeatureStore]
     a: WeightSide
     b: WeightSide
     joint: JointVocabulary
-    grams: Grams
     memory_budget: int = DEFAULT_BUDGET
     as_stored: bool = True
+    known_grams: Grams | None = None
 
     @classmethod
     def of(cls, a: FeatureStore, b: FeatureStore, memory_budget: int = DEFAULT_BUDGET) -> LogitWeights:
@@ -128,24 +129,28 @@ class LogitWeights:
         check_stores(a, b)
         sides = WeightSide.of(a), WeightSide.of(b)
         joint = joint_vocabulary(a, b, sides[0].unembedding, sides[1].unembedding)
-        return cls((a, b), *sides, joint, _grams(*sides, joint), memory_budget)
+        return cls((a, b), *sides, joint, memory_budget)
+
+    @cached_property
+    def grams(self) -> Grams:
+        """Gram matrices of the centred columns of the entries that are compared."""
+        return self.known_grams or _grams(self.a, self.b, self.joint)
 
     def only(self, positions: IntArray) -> LogitWeights:
         """Compare over some positions [n] of the joint vocabulary, over which weights are then centred."""
-        joint = self.joint.only(positions)
-        return replace(self, joint=joint, grams=_grams(self.a, self.b, joint))
+        return replace(self, joint=self.joint.only(positions), known_grams=None)
 
     def permuted(self, order: IntArray) -> LogitWeights:
         """Pair A's k-th entry with B's ``order[k]``-th, a permutation [n] of the entries."""
         joint = replace(self.joint, entries_b=self.joint.entries_b[order])
         grams = self.grams._replace(ab=_cross_gram(self.a, self.b, joint))
-        return replace(self, joint=joint, grams=grams, as_stored=False)
+        return replace(self, joint=joint, known_grams=grams, as_stored=False)
 
     def redrawn(self, side: Literal["a", "b"], rng: np.random.Generator) -> LogitWeights:
         """Replace one side's directions by random ones (`WeightSide.redrawn`)."""
         if side == "a":
-            return replace(self, a=self.a.redrawn(self.grams.aa, rng), as_stored=False)
-        return replace(self, b=self.b.redrawn(self.grams.bb, rng), as_stored=False)
+            return replace(self, a=self.a.redrawn(self.grams.aa, rng), known_grams=self.grams, as_stored=False)
+        return replace(self, b=self.b.redrawn(self.grams.bb, rng), known_grams=self.grams, as_stored=False)
 
     def source(self) -> FactorSource:
         """Pearson's r of all features as two factors."""
