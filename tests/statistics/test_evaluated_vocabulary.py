@@ -356,8 +356,12 @@ def test_wrong_calls_are_refused(
 def test_vocabularies_that_cannot_be_divided_are_refused(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     directions = rng.standard_normal((N, D))
-    small = store(tmp_path / "a.h5", directions, rng.standard_normal((D, 99)))
-    with pytest.raises(UniversalityError, match=r"99 token types count in both models; .* need at least 100"):
+    small = store(tmp_path / "a.h5", directions, rng.standard_normal((D, 31)))
+    least = store(tmp_path / "e.h5", directions, rng.standard_normal((D, 32)))
+    result = calibrate(least, least, measure="logit", replicates=1, vocabulary=named(WORDS[:32], ZIPF[:32]))
+    assert "the reporting half holds 4 groups of token types: intervals are rough below 8" in result.notes
+    assert np.isfinite(result.p).all()
+    with pytest.raises(UniversalityError, match=r"31 token types count in both models; .* need at least 32"):
         calibrate(small, small, measure="logit")
     segments = store(tmp_path / "b.h5", directions, rng.standard_normal((D, TYPES)), provenance={"segments": {}})
     with pytest.raises(UniversalityError, match=r"b\.h5: its rows are segments, .* give\s+vocabulary=Vocabulary\.of"):

@@ -208,11 +208,11 @@ def _intervals(
     of_scored = resampled(
         moments, matched.rows[scored], matched.cols[scored], draws, seed, memory_budget=budget, n_of=matched.n_counted
     )
-    groups = "1 group" if of_scored.n_groups == 1 else f"{of_scored.n_groups} groups"
+    groups = f"{of_scored.n_groups} group{'' if of_scored.n_groups == 1 else 's'} of {evaluation.grouped}"
     if of_scored.n_groups < MIN_RESAMPLED_GROUPS:
-        notes.append(f"the reporting half holds {groups} of documents: no intervals, which need {MIN_RESAMPLED_GROUPS}")
+        notes.append(f"the reporting half holds {groups}: no intervals, which need {MIN_RESAMPLED_GROUPS}")
     elif of_scored.n_groups < FEW_GROUPS:
-        notes.append(f"the reporting half holds {groups} of documents: intervals are rough below {FEW_GROUPS}")
+        notes.append(f"the reporting half holds {groups}: intervals are rough below {FEW_GROUPS}")
     low[scored], high[scored] = of_scored.low, of_scored.high
     return of_scored._replace(low=low, high=high)
 

@@ -34,6 +34,7 @@ class EvaluatedText:
     """Documents that choose partners."""
     seed: int
     block_length: int | None
+    grouped: str = "documents"
 
     @classmethod
     def of(

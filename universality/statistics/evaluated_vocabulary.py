@@ -66,6 +66,7 @@ class EvaluatedVocabulary:
     counts: tuple[IntArray, IntArray]
     """Firings ([n_rows], [n_cols]) on all tokens of the stores."""
     seed: int
+    grouped: str = "token types"
 
     @classmethod
     def of(

@@ -27,6 +27,10 @@ class Evaluation(Protocol):
         """Firings ([n_rows], [n_cols]) by which features are classed."""
 
     @property
+    def grouped(self) -> str:
+        """What intervals resample groups of: "documents" or "token types"."""
+
+    @property
     def moments(self) -> Moments | None:
         """Sums by group over the reporting half, for intervals; None where the measure has none."""
 

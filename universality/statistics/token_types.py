@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
     from universality.models.unembedding import Unembedding
 
-LEAST_TYPES = 100
-"""Smallest number of shared types. Each half then has 50, over which r of unrelated features deviates by 0.14."""
+LEAST_TYPES = 32
+"""Smallest number of shared types. Each half then has 16, over which unrelated r deviates by 0.26; nulls are
+as wide, and intervals can still resample 4 groups."""
 PER_CLASS = 16
 """Types of a class within which a null exchanges them. What the types of a class have in common is kept: of unrelated
 weights a sixteenth of the variance."""
