@@ -88,7 +88,7 @@ class Intervention:
         return self.sae.contribution(difference, like=x) if difference.nnz else None
 
     def _edit(self, activation: Tensor, hook: Any, at: Tensor) -> Tensor | None:
-        return _shifted(activation, self._shift_at(activation, at), at)
+        return shifted(activation, self._shift_at(activation, at), at)
 
     def _read(self, activation: Tensor, hook: Any, at: Tensor, into: list[Tensor | None]) -> None:
         into.append(self._shift_at(activation, at))
@@ -99,7 +99,7 @@ class Intervention:
                 f"model {self.site.name!r} has not computed {self.site.hook} yet where it computes {hook.name}: a "
                 "transcoder reads a hook that comes before the one where it writes"
             )
-        return _shifted(activation, shifts.pop(), at)
+        return shifted(activation, shifts.pop(), at)
 
     def _shift_at(self, activation: Tensor, at: Tensor) -> Tensor | None:
         if activation.shape[:2] != at.shape:
@@ -230,7 +230,7 @@ def _gradient(value: Tensor, of: Tensor) -> bool:
     return gradient is not None and bool(gradient.abs().max() > 0)
 
 
-def _shifted(activation: Tensor, shift: Tensor | None, at: Tensor) -> Tensor | None:
+def shifted(activation: Tensor, shift: Tensor | None, at: Tensor) -> Tensor | None:
     """Add a shift [n_tokens, d_out] at some positions; None leaves the activation as it is, to the byte."""
     if shift is None:
         return None
