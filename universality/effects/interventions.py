@@ -11,7 +11,7 @@ Codes count as constants: a gradient passes through an intervention as if a fixe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -207,6 +207,27 @@ def check_effect(site: ModelSite) -> None:
     ModelError
         If the gradient of the logits is 0 there.
     """
+    # probabilities, since a constant that is added to all logits predicts nothing
+    gradient = _gradient(site, lambda logits: logits.log_softmax(-1)[..., 0].sum())
+    depends = gradient is not None and bool(gradient.abs().max() > 0)
+    if not depends:
+        raise ModelError(
+            f"nothing that model {site.name!r} predicts depends on {site.hook}, so its features have no effects; "
+            "choose a hook of the residual stream, or of a layer's output"
+        )
+
+
+def acts_on_later_positions(site: ModelSite) -> bool:
+    """Return whether predictions at later positions depend on an activation at the hook.
+
+    They do not where only the position's own MLP, norm and unembedding follow: at the MLP of the last layer.
+    """
+    gradient = _gradient(site, lambda logits: logits.log_softmax(-1)[:, -1, 0].sum())
+    return gradient is not None and bool(gradient[:, :-1].abs().max() > 0)
+
+
+def _gradient(site: ModelSite, value: Callable[[Tensor], Tensor]) -> Tensor | None:
+    """Return the gradient of a function of the logits at the hook, on a few tokens; None if nothing depends on it."""
     held: list[Tensor] = []
 
     def keep(activation: Tensor, hook: Any) -> Tensor:
@@ -216,18 +237,10 @@ def check_effect(site: ModelSite) -> None:
     tokens = torch.arange(1, 6, device=site.device)[None] % site.model.d_vocab
     with torch.enable_grad():
         logits = site.model.bridge.run_with_hooks(tokens, fwd_hooks=[(site.hook, keep)], return_type="logits")
-        # probabilities, since a constant that is added to all logits predicts nothing
-        depends = held and logits.requires_grad and _gradient(logits.log_softmax(-1)[..., 0].sum(), held[-1])
-    if not depends:
-        raise ModelError(
-            f"nothing that model {site.name!r} predicts depends on {site.hook}, so its features have no effects; "
-            "choose a hook of the residual stream, or of a layer's output"
-        )
-
-
-def _gradient(value: Tensor, of: Tensor) -> bool:
-    gradient = torch.autograd.grad(value, of, allow_unused=True)[0]
-    return gradient is not None and bool(gradient.abs().max() > 0)
+        if not held or not logits.requires_grad:
+            return None
+        gradient: Tensor | None = torch.autograd.grad(value(logits), held[-1], allow_unused=True)[0]
+    return gradient
 
 
 def shifted(activation: Tensor, shift: Tensor | None, at: Tensor) -> Tensor | None:

@@ -22,7 +22,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from universality.arrays import BoolArray, FloatArray, IntArray
-from universality.errors import UniversalityError
+from universality.effects.jacobian import MeanJacobian
+from universality.errors import MismatchError, UniversalityError
 from universality.models.unembedding import LEFT_OUT
 from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, describe_store, rows_within
 from universality.similarity.engine.factors import FactorSource
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
 VOCAB_CHUNK = 4096  # columns of W_U that are centred and multiplied at a time
 RELATIVE_ZERO = 1e-24  # of squared lengths: what float64 rounding leaves of a direction that the centring removes
+
+
+Through = Literal["direct", "layers"] | tuple[MeanJacobian, MeanJacobian]
+"""Path from a feature to the logits: direct, or through the later layers by Jacobians beside the stores or given."""
 
 
 class Grams(NamedTuple):
@@ -69,9 +74,10 @@ class WeightSide:
     silent: BoolArray
 
     @classmethod
-    def of(cls, store: FeatureStore) -> WeightSide:
-        """Read the side of one store."""
-        raw, unembedding = directions(store), unembedding_of(store)
+    def of(cls, store: FeatureStore, jacobian: MeanJacobian | None = None) -> WeightSide:
+        """Read the side of one store, on the direct path or through later layers."""
+        raw = directions(store) if jacobian is None else _through_layers(store, jacobian)
+        unembedding = unembedding_of(store)
         length = np.einsum("nd,nd->n", raw, raw) * np.max(unembedding.gain.astype(np.float64) ** 2, initial=0)
         return cls(unembedding, unembedding.through_final_norm(raw), length, ~store.alive)
 
@@ -113,6 +119,8 @@ class LogitWeights:
         False where entries are paired anew or directions are random, so that scores are not of the stores' features.
     known_grams
         The Gram matrices, where another object has computed them; None to compute them when needed.
+    jacobians
+        Mean Jacobians that carried the directions through later layers; None on the direct path.
     """
 
     stores: tuple[FeatureStore, FeatureStore]
@@ -122,14 +130,19 @@ class LogitWeights:
     memory_budget: int = DEFAULT_BUDGET
     as_stored: bool = True
     known_grams: Grams | None = None
+    jacobians: tuple[MeanJacobian, MeanJacobian] | None = None
 
     @classmethod
-    def of(cls, a: FeatureStore, b: FeatureStore, memory_budget: int = DEFAULT_BUDGET) -> LogitWeights:
-        """Read two stores; errors as for `Similarity.logit`."""
+    def of(
+        cls, a: FeatureStore, b: FeatureStore, memory_budget: int = DEFAULT_BUDGET, through: Through = "direct"
+    ) -> LogitWeights:
+        """Read two stores; ``through`` and errors as for `Similarity.logit`."""
         check_stores(a, b)
-        sides = WeightSide.of(a), WeightSide.of(b)
+        jacobians = _jacobians(a, b, through)
+        of_a, of_b = jacobians or (None, None)
+        sides = WeightSide.of(a, of_a), WeightSide.of(b, of_b)
         joint = joint_vocabulary(a, b, sides[0].unembedding, sides[1].unembedding)
-        return cls((a, b), *sides, joint, memory_budget)
+        return cls((a, b), *sides, joint, memory_budget, jacobians=jacobians)
 
     @cached_property
     def grams(self) -> Grams:
@@ -231,22 +244,28 @@ class LogitWeights:
             "n_vocab": len(self.joint),
             "convention": convention(self.a.unembedding, self.b.unembedding, self.joint),
         }
+        if self.jacobians is not None:
+            provenance["through"] = [jacobian.describe() | {"hash": jacobian.hash} for jacobian in self.jacobians]
         if self.joint.strings is not None:
             provenance["shared_strings"] = self.joint.strings.describe()
         return provenance
 
 
-def logit_source(a: FeatureStore, b: FeatureStore, types: npt.ArrayLike | None = None) -> FactorSource:
+def logit_source(
+    a: FeatureStore, b: FeatureStore, through: Through = "direct", types: npt.ArrayLike | None = None
+) -> FactorSource:
     """Logit-weight Pearson as two factors; see `Similarity.logit`.
 
     Raises
     ------
     UniversalityError
-        When a store holds no residual directions or no unembedding, or a type does not count in both models.
+        When a store holds no residual directions or no unembedding, no mean Jacobian lies beside it, or a type does
+        not count in both models.
     MismatchError
-        When the vocabularies differ and share too few token strings, or a store does not hold them.
+        When the vocabularies differ and share too few token strings, or a store does not hold them; when a mean
+        Jacobian is of another model or hook than the features, or only one of the two sums over later positions.
     """
-    weights = LogitWeights.of(a, b)
+    weights = LogitWeights.of(a, b, through=through)
     return weights.source() if types is None else weights.only(weights.joint.positions(types)).source()
 
 
@@ -282,6 +301,37 @@ def directions(store: FeatureStore) -> FloatArray:
             "(finish(dictionary=Dictionary(..., residual=...)))"
         )
     return dictionary.residual.astype(np.float64)
+
+
+def _jacobians(a: FeatureStore, b: FeatureStore, through: Through) -> tuple[MeanJacobian, MeanJacobian] | None:
+    """Return the mean Jacobians of both sides; None for the direct path."""
+    if through == "direct":
+        return None
+    jacobians = (MeanJacobian.beside(a), MeanJacobian.beside(b)) if through == "layers" else through
+    if not isinstance(jacobians, tuple) or [type(jacobian) for jacobian in jacobians] != [MeanJacobian] * 2:
+        raise UniversalityError(f"through: expected 'direct', 'layers' or two mean Jacobians, found {through!r}")
+    if jacobians[0].later != jacobians[1].later:
+        raise MismatchError(
+            "mean Jacobians: one sums effects on later positions, the other does not; compute both alike"
+        )
+    return jacobians
+
+
+def _through_layers(store: FeatureStore, jacobian: MeanJacobian) -> FloatArray:
+    """Directions at the end of the residual stream, float64 [n_features, d_model]."""
+    model, unembedding = store.provenance.get("model"), unembedding_of(store)
+    recorded = model.get("hash") if isinstance(model, dict) else None
+    if (recorded or jacobian.model, store.site_written or jacobian.hook) != (jacobian.model, jacobian.hook):
+        raise MismatchError(
+            f"{store.path}: its features are written at {store.site_written} of model {str(recorded)[:12]}, the mean "
+            f"Jacobian is of {jacobian.hook} of model {jacobian.model[:12]}"
+        )
+    if jacobian.matrix.shape[1] != unembedding.d_model:
+        raise MismatchError(
+            f"{store.path}: its unembedding reads d_model {unembedding.d_model}, the mean Jacobian has "
+            f"{jacobian.matrix.shape[1]}"
+        )
+    return jacobian.apply(store.decoder_rows())
 
 
 def _grams(a: WeightSide, b: WeightSide, joint: JointVocabulary) -> Grams:
