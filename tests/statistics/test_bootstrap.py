@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def test_the_medians_interval_covers_other_documents_where_the_one_over_features
     over_documents, over_features = [], []
     for first in range(0, 720, 30):
         sim = everything.restrict(np.arange(first, first + 30))
-        found = resampled(sim, i, i, draws=200)
+        found = resampled(partial(sim.pairs, by="group"), i, i, draws=200)
         assert found.n_groups == 30
         low, high = found.median
         assert low < np.median(sim.pairs(i, i)) < high
@@ -103,7 +104,9 @@ def test_the_median_has_no_interval_where_its_draws_do_not_fit(tmp_path: Path) -
     x = concepts(seen.n_tokens, np.full(20, 0.3), np.random.default_rng(0))
     sim = Similarity.activation(*[write_store(tmp_path / "a.h5", x, seen)] * 2)
     i = np.arange(20)
-    small, large = (resampled(sim, i, i[::-1], draws=50, memory_budget=budget) for budget in (4500, 5000))
+    small, large = (
+        resampled(partial(sim.pairs, by="group"), i, i[::-1], draws=50, memory_budget=budget) for budget in (4500, 5000)
+    )
     assert_array_equal(small.low, large.low)
     assert_array_equal(np.isnan([small.median, large.median]), [[True, True], [False, False]])
 

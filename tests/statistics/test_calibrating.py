@@ -255,8 +255,8 @@ def test_no_replicates_no_p(plant: Planted) -> None:
     ("options", "message"),
     [
         (
-            {"measure": "logit"},
-            "measure 'logit' is not one of activation, cosine, .*, attribution: the null pairs tokens anew",
+            {"measure": "decoder"},
+            "measure 'decoder' is not one of activation, cosine, .*, attribution, logit; the other measures of weights",
         ),
         ({"replicates": -1}, "replicates must be at least 0, found -1"),
         ({"n_strata": 0}, "n_strata must be at least 1, found 0"),

@@ -218,7 +218,9 @@ class Similarity:
         return cls(Coverage.of(a, b, memory_budget, documents, rows, of_=of))
 
     @classmethod
-    def logit(cls, a: FeatureStore, b: FeatureStore, through: Through = "direct") -> Self:
+    def logit(
+        cls, a: FeatureStore, b: FeatureStore, through: Through = "direct", types: npt.ArrayLike | None = None
+    ) -> Self:
         """Compare logit weights over the vocabulary by Pearson's r.
 
         Models with different tokenizers are compared over the token strings that both vocabularies hold, such as
@@ -233,16 +235,19 @@ class Similarity:
             "direct": effects of what a feature writes into the residual stream, without later layers. "layers": effects
             through all later layers to first order, by the mean Jacobians that lie beside the stores
             (`MeanJacobian.save_beside`), or by two that are given.
+        types
+            Only these token types: ids in A's vocabulary that count in both models. None for all that count.
 
         Raises
         ------
         UniversalityError
-            When a store holds no residual directions or no unembedding, or no mean Jacobian lies beside it.
+            When a store holds no residual directions or no unembedding, no mean Jacobian lies beside it, or a type
+            does not count in both models.
         MismatchError
             When the vocabularies differ and share too few token strings, or a store does not hold its strings; when a
             mean Jacobian is of another model or hook.
         """
-        return cls(logit_source(a, b, through))
+        return cls(logit_source(a, b, through, types))
 
     @classmethod
     def fingerprint(cls, x: Fingerprints, y: Fingerprints, weighting: Weighting = "equal") -> Self:
@@ -383,12 +388,12 @@ class Similarity:
 
     @property
     def stores(self) -> tuple[FeatureStore, FeatureStore] | None:
-        """The two stores that are compared; None for scores of other origin, and for tokens that are paired anew."""
+        """The two stores that are compared; None for scores of other origin, and for nulls."""
         return getattr(self._source, "stores", None)  # sources of scores from elsewhere have none
 
     def __repr__(self) -> str:
         strings = self.provenance.get("shared_strings") if self.name == "logit" else None
-        over = "" if strings is None else f", over {strings['counted']:,} shared token strings"
+        over = "" if strings is None else f", over {self.provenance['n_vocab']:,} shared token strings"
         return f"Similarity({self.name}, {self.shape[0]} x {self.shape[1]}{over})"
 
     def _repr_html_(self) -> str:

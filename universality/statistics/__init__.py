@@ -6,6 +6,7 @@ from universality.statistics.bootstrap import bootstrap_intervals
 from universality.statistics.calibrating import calibrate
 from universality.statistics.calibration import Calibration, CalibrationSummary, NullSummary
 from universality.statistics.carried_loss import SharedLoss, SubsetLoss, shared_loss
+from universality.statistics.coinciding import Coincidence, coincidence
 from universality.statistics.concept_partners import concept_table
 from universality.statistics.crosscoder_classes import CrosscoderAgreement, crosscoder_agreement, feature_classes
 from universality.statistics.held_out import evaluation_halves, held_out_scores
@@ -36,6 +37,7 @@ __all__ = [
     "Calibration",
     "CalibrationSummary",
     "Chance",
+    "Coincidence",
     "CrosscoderAgreement",
     "Null",
     "NullDistribution",
@@ -53,6 +55,7 @@ __all__ = [
     "by_frequency",
     "calibrate",
     "cka",
+    "coincidence",
     "concept_table",
     "crosscoder_agreement",
     "evaluation_halves",

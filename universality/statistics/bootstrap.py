@@ -1,4 +1,4 @@
-"""Bootstrap intervals for the scores of fixed pairs and for their median, over groups of documents.
+"""Bootstrap intervals for the scores of fixed pairs and for their median, over groups of documents or of token types.
 
 Tokens of a document are not independent, and documents of a group may be copies of each other, so whole groups are
 resampled with replacement. The pairs stay fixed: sums per group and pair are all that is needed.
@@ -19,13 +19,14 @@ Hall 1988, *Theoretical comparison of bootstrap confidence intervals*; Efron & T
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from universality.arrays import FloatArray, IntArray
 from universality.errors import UniversalityError
-from universality.similarity import Similarity
+from universality.similarity import DEFAULT_BUDGET, Similarity
 from universality.similarity.engine.group_sums import GroupMoments
 from universality.statistics.null_settings import NullSettings
 
@@ -39,8 +40,12 @@ SAYS_NOTHING = 1.5  # width, of at most 2: a wider interval rests on one or two 
 MAX_UNDEFINED = 0.2  # share of draws without a score; a feature of a single group is missing from 37% (1/e) of them
 
 
+Moments: TypeAlias = Callable[[IntArray, IntArray], GroupMoments]
+"""Sums by group of given pairs (rows, columns), such as `Similarity.pairs` with ``by="group"``."""
+
+
 class Intervals(NamedTuple):
-    """Interval bounds over groups of documents; NaN where the groups cannot tell."""
+    """Interval bounds over groups; NaN where the groups cannot tell."""
 
     low: FloatArray
     """[n_pairs]"""
@@ -85,24 +90,27 @@ def bootstrap_intervals(
         fewer than ``MIN_FIRING`` of them, a feature that is missing from more than a fifth of the draws, or an interval
         wider than ``SAYS_NOTHING``.
     """
-    intervals = resampled(sim, rows, cols, draws, seed, level, memory_budget)
+    budget = sim.memory_budget if memory_budget is None else memory_budget
+    intervals = resampled(lambda i, j: sim.pairs(i, j, by="group"), rows, cols, draws, seed, level, budget)
     return intervals.low, intervals.high
 
 
 def resampled(
-    sim: Similarity,
+    moments_of: Moments,
     rows: IntArray,
     cols: IntArray,
     draws: int = NullSettings.bootstrap,
     seed: int = 0,
     level: float = 0.95,
-    memory_budget: int | None = None,
+    memory_budget: int = DEFAULT_BUDGET,
     n_of: int | None = None,
 ) -> Intervals:
     """Compute the intervals of `bootstrap_intervals` and that of the median, from one walk over the tokens.
 
     Parameters
     ----------
+    moments_of
+        Sums by group of given pairs.
     n_of
         Size of the population of the median: the pairs, and others that have no score and rank below every score. None:
         the pairs alone.
@@ -116,19 +124,20 @@ def resampled(
     low, high, median = np.full(rows.size, np.nan), np.full(rows.size, np.nan), np.full(2, np.nan)
     if not rows.size:
         return Intervals(low, high, median, 0)
-    budget = sim.memory_budget if memory_budget is None else memory_budget
-    n_groups = len(sim.pairs(rows[:1], cols[:1], by="group").groups)
+    n_groups = len(moments_of(rows[:1], cols[:1]).groups)
     if n_groups < MIN_RESAMPLED_GROUPS:
         return Intervals(low, high, median, n_groups)
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws).astype(np.float64)
-    step = max(1, budget // (8 * (16 * n_groups + 10 * draws)))  # pairs at a time: moments, scores and temporaries
+    step = max(
+        1, memory_budget // (8 * (16 * n_groups + 10 * draws))
+    )  # pairs at a time: moments, scores and temporaries
     n_scores = 1 + draws + n_groups
     # float32 halves the memory; its error of 6e-8 is far below the spread between draws.
-    all_scores = np.empty((n_scores, rows.size if 4 * n_scores * rows.size <= budget else 0), "f4")
+    all_scores = np.empty((n_scores, rows.size if 4 * n_scores * rows.size <= memory_budget else 0), "f4")
     for start in range(0, rows.size, step):
         part = slice(start, start + step)
-        moments = sim.pairs(rows[part], cols[part], by="group")
+        moments = moments_of(rows[part], cols[part])
         scores = np.vstack([moments.pearson()[None], moments.pearson(weights), moments.without_each()])
         low[part], high[part] = _of_pairs(moments, scores, weights, level)
         if all_scores.size:

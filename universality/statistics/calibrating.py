@@ -1,15 +1,15 @@
 """Match two stores and compare the result with chance.
 
-Partners are chosen on the documents of split "choose" and scored again on those of split "report". Each null
-(`universality.statistics.null_distribution`) reruns the whole matcher on re-paired text of the choosing half, so that
-it includes the choice of the best among thousands.
+Partners are chosen on one half of what is compared and scored again on the other: halves of the documents for measures
+over tokens, halves of the token types for logit weights. Each null (`universality.statistics.null_distribution`) reruns
+the whole matcher where only chance is left, so that it includes the choice of the best among thousands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
@@ -20,14 +20,19 @@ from universality.matching import Match, Method, match
 from universality.similarity import DEFAULT_BUDGET, TOKEN_MEASURES, Similarity
 from universality.statistics.bootstrap import MIN_RESAMPLED_GROUPS, Intervals, resampled
 from universality.statistics.calibration import Calibration
-from universality.statistics.held_out import Halves, evaluation_halves, held_out_scores
+from universality.statistics.evaluated_text import EvaluatedText
+from universality.statistics.evaluated_vocabulary import EvaluatedVocabulary
+from universality.statistics.evaluation import Evaluation
+from universality.statistics.held_out import held_out_scores
 from universality.statistics.null_distribution import ChosenMatch, Side, run_null
-from universality.statistics.null_settings import NullSettings
-from universality.statistics.repairing import Null
+from universality.statistics.null_settings import AnyNull, NullSettings, WeightNull
 
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
+    from universality.models.vocabulary import Vocabulary
 
+LOGIT = "logit"
+"""The measure of weights that is calibrated; all others are over tokens."""
 FEW_GROUPS = 8  # below, the quantile of the draws rests on few distinct combinations of groups
 FEW_DRAWS = 20  # resamples of which one lies beyond the 95% quantile
 
@@ -37,7 +42,7 @@ def calibrate(
     b: FeatureStore,
     measure: str = "activation",
     method: Method = "hungarian",
-    null: Null | Sequence[Null] = ("global", "kind"),
+    null: AnyNull | Sequence[AnyNull] | None = None,
     replicates: int = NullSettings.replicates,
     bootstrap: int = NullSettings.bootstrap,
     seed: int = NullSettings.seed,
@@ -47,38 +52,46 @@ def calibrate(
     n_strata: int = NullSettings.n_strata,
     block_length: int | None = None,
     memory_budget: int = DEFAULT_BUDGET,
+    vocabulary: Vocabulary | None = None,
 ) -> Calibration:
     """Match two stores and compare the result with chance.
 
     Parameters
     ----------
     a, b
-        Stores of the same tokens, whose documents have the splits "choose" and "report".
+        Stores of the same tokens, whose documents have the splits "choose" and "report"; for logit weights two stores
+        with residual directions and unembeddings, of whatever text.
     measure
-        A measure over tokens: a name in `universality.similarity.TOKEN_MEASURES`. Measures of weights have no tokens to
-        pair anew.
+        A measure over tokens: a name in `universality.similarity.TOKEN_MEASURES`. Or "logit": logit weights over token
+        types, of which one half chooses partners and the other reports.
     method, floor
         As for `match`.
     null
         Re-pair blocks with documents of any other group ("global") or of another group of the same kind ("kind", the
-        null within kinds). The first null gives the result's ``p`` and ``q``.
+        null within kinds). For logit weights, exchange token types of one script and nearly equal frequency
+        ("vocabulary"), or replace one side's directions by random ones of the same mean and covariance
+        ("directions"). The first null gives the result's ``p`` and ``q``. None: both.
     replicates
-        Matchings of re-paired text for each null; 0 for no p-values.
+        Matchings by chance for each null; 0 for no p-values.
     bootstrap
-        Resamples of groups of documents for the intervals; 0 for none. Activation only.
+        Resamples of groups of documents, or of token types, for the intervals; 0 for none. Activation and logit only.
     seed
-        Seed for re-pairings and resamples.
+        Seed for halves of the vocabulary, nulls and resamples.
     alpha
         The calibrated score is 0 at the null's (1 - alpha) quantile; ``detectable`` aims at this q.
     min_firings
         A pair with a feature that fires less often has no p-value (counted on the blocks that the null re-pairs) or no
-        held-out score (counted on the reporting half); NaN stands in its place.
+        held-out score (counted on the reporting half); NaN stands in its place. By logit weights every living pair has
+        a held-out score, and firings are counted on all tokens of the store.
     n_strata
         Number of classes of firing counts within which null scores are pooled.
     block_length
         Tokens per re-paired block; None for full blocks only (the longest that occur).
     memory_budget
         Bytes, as for `Similarity.activation`.
+    vocabulary
+        For logit weights of models with one tokenizer: text and frequency of each token type, in place of what the
+        stores hold. Without any, frequency is counted in the stores' own tokens and scripts are not told apart.
 
     Returns
     -------
@@ -107,27 +120,27 @@ def calibrate(
     >>> int(true.sum()), bool((frame["q"][true] <= 0.05).all()), bool((frame["q"][~true] > 0.05).mean() > 0.9)
     (20, True, True)
     """
-    nulls: tuple[Null, ...] = (null,) if isinstance(null, str) else tuple(null)  # type: ignore[assignment]
-    settings = {k: v for k, v in locals().items() if k not in ("a", "b", "memory_budget", "nulls")}
+    settings = {k: v for k, v in locals().items() if k not in ("a", "b", "memory_budget", "vocabulary")}
+    nulls = _nulls(measure, null)
     settings["null"] = list(nulls)
-    _check(measure, block_length)
-    NullSettings(list(nulls), replicates, bootstrap, alpha, min_firings, n_strata, seed)  # refuses values out of range
+    _check(measure, block_length, vocabulary)
+    # refuses values out of range; the nulls of logit weights are no setting of a run
+    of_text = list(nulls) if measure != LOGIT else ["global"]
+    NullSettings(of_text, replicates, bootstrap, alpha, min_firings, n_strata, seed)  # type: ignore[arg-type]
     notes: list[str] = []
-    whole = Similarity.over_tokens(measure, a, b, memory_budget)
-    halves = evaluation_halves(a)
-    _check_halves(halves)
-    choose, report = whole.restrict(halves.choose), whole.restrict(halves.report)
-    matched = match(choose, method, floor)
-    held_out, best_col, best_row = _held_out(report, matched, min_firings)
-    intervals = _intervals(report, matched, held_out, bootstrap, seed, notes)
-    counts = choose.counts
-    assert counts is not None  # every measure in TOKEN_MEASURES is computed from tokens
-    anchor = _anchor(matched)
+    evaluation: Evaluation = (
+        EvaluatedVocabulary.of(a, b, seed, vocabulary, memory_budget)
+        if measure == LOGIT
+        else EvaluatedText.of(measure, a, b, seed, block_length, memory_budget)
+    )
+    matched = match(evaluation.choose, method, floor)
+    held_out, best_col, best_row = _held_out(evaluation.report, matched, min_firings)
+    intervals = _intervals(evaluation, matched, held_out, bootstrap, seed, notes)
+    counts, anchor = evaluation.counts, _anchor(matched)
     chosen = ChosenMatch(
-        choose, matched, partial(match, method=method, floor=floor), anchor, halves.choose, replicates, seed, alpha,
-        min_firings, n_strata, block_length,
-    )  # fmt: skip
-    distributions = [run_null(a if anchor == "rows" else b, name, chosen, notes) for name in nulls]
+        matched, partial(match, method=method, floor=floor), anchor, counts, replicates, alpha, min_firings, n_strata
+    )
+    distributions = [run_null(name, evaluation.null_model(name, anchor, notes), chosen, notes) for name in nulls]
     return Calibration(
         match=matched, held_out=held_out, ci_low=intervals.low, ci_high=intervals.high, median_ci=intervals.median,
         n_groups=intervals.n_groups, count_a=counts[0][matched.rows], count_b=counts[1][matched.cols],
@@ -136,23 +149,30 @@ def calibrate(
     )  # fmt: skip
 
 
-def _check(measure: str, block_length: int | None) -> None:
-    if measure not in TOKEN_MEASURES:
+def _nulls(measure: str, null: AnyNull | Sequence[AnyNull] | None) -> tuple[AnyNull, ...]:
+    if null is None:
+        return get_args(WeightNull) if measure == LOGIT else ("global", "kind")
+    nulls: tuple[AnyNull, ...] = (null,) if isinstance(null, str) else tuple(null)  # type: ignore[assignment]
+    wrong = [name for name in nulls if name not in get_args(WeightNull)] if measure == LOGIT else []
+    if measure == LOGIT and (wrong or not nulls or len(set(nulls)) < len(nulls)):
         raise UniversalityError(
-            f"calibrate: measure {measure!r} is not one of {', '.join(TOKEN_MEASURES)}: the null pairs tokens anew, "
-            "and a measure of weights has none"
+            f"calibrate: nulls of logit weights must be vocabulary or directions, each once, found "
+            f"{', '.join(nulls) or 'none'}"
         )
+    return nulls
+
+
+def _check(measure: str, block_length: int | None, vocabulary: Vocabulary | None) -> None:
+    if measure not in (*TOKEN_MEASURES, LOGIT):
+        raise UniversalityError(
+            f"calibrate: measure {measure!r} is not one of {', '.join(TOKEN_MEASURES)}, {LOGIT}; the other measures of "
+            "weights have no null"
+        )
+    if measure == LOGIT and block_length is not None:
+        raise UniversalityError("calibrate: block_length is of nulls that re-pair text; logit weights have no blocks")
+    if measure != LOGIT and vocabulary is not None:
+        raise UniversalityError(f"calibrate: vocabulary is for logit weights, and {measure} compares tokens of text")
     checked("block_length", block_length, Count | None)
-
-
-def _check_halves(halves: Halves) -> None:
-    n_choose, n_report = halves.choose.size, halves.report.size
-    if not n_choose or not n_report:
-        raise UniversalityError(
-            f"calibrate: expected documents in both halves of the evaluation, found {n_choose} of split 'choose', "
-            f"which choose partners, and {n_report} of split 'report', which score them. Write the stores with "
-            "at least two documents (`document` of FeatureStore.from_csr names each token's), or with one in each split"
-        )
 
 
 def _held_out(report: Similarity, matched: Match, min_firings: int) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -171,25 +191,28 @@ def _held_out(report: Similarity, matched: Match, min_firings: int) -> tuple[Flo
 
 
 def _intervals(
-    report: Similarity, matched: Match, held_out: FloatArray, draws: int, seed: int, notes: list[str]
+    evaluation: Evaluation, matched: Match, held_out: FloatArray, draws: int, seed: int, notes: list[str]
 ) -> Intervals:
     """Bootstrap the held-out scores and their median; NaN, with a note, where that is not possible."""
     low, high = np.full(held_out.size, np.nan), np.full(held_out.size, np.nan)
     scored = np.flatnonzero(~np.isnan(held_out))
     if not scored.size or draws == 0:
         return Intervals(low, high, np.full(2, np.nan), 0)
-    if report.name != "activation":
-        notes.append(f"no intervals: {report.name} keeps no statistics by group")
+    moments, budget = evaluation.moments, evaluation.report.memory_budget
+    if moments is None:
+        notes.append(f"no intervals: {evaluation.report.name} keeps no statistics by group")
         return Intervals(low, high, np.full(2, np.nan), 0)
     if draws < FEW_DRAWS:
         notes.append(f"intervals rest on {draws} resamples: below {FEW_DRAWS} a 95% bound is their largest")
     # The median is of all counted features, as in the summary: those without a held-out score lie below every score.
-    of_scored = resampled(report, matched.rows[scored], matched.cols[scored], draws, seed, n_of=matched.n_counted)
-    groups = "1 group" if of_scored.n_groups == 1 else f"{of_scored.n_groups} groups"
+    of_scored = resampled(
+        moments, matched.rows[scored], matched.cols[scored], draws, seed, memory_budget=budget, n_of=matched.n_counted
+    )
+    groups = f"{of_scored.n_groups} group{'' if of_scored.n_groups == 1 else 's'} of {evaluation.grouped}"
     if of_scored.n_groups < MIN_RESAMPLED_GROUPS:
-        notes.append(f"the reporting half holds {groups} of documents: no intervals, which need {MIN_RESAMPLED_GROUPS}")
+        notes.append(f"the reporting half holds {groups}: no intervals, which need {MIN_RESAMPLED_GROUPS}")
     elif of_scored.n_groups < FEW_GROUPS:
-        notes.append(f"the reporting half holds {groups} of documents: intervals are rough below {FEW_GROUPS}")
+        notes.append(f"the reporting half holds {groups}: intervals are rough below {FEW_GROUPS}")
     low[scored], high[scored] = of_scored.low, of_scored.high
     return of_scored._replace(low=low, high=high)
 

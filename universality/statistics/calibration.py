@@ -21,8 +21,7 @@ from universality.notebook_card import card, histogram
 from universality.statistics.bootstrap import MIN_RESAMPLED_GROUPS
 from universality.statistics.held_out import optimism
 from universality.statistics.null_distribution import Chance
-from universality.statistics.null_settings import NullSettings
-from universality.statistics.repairing import Null
+from universality.statistics.null_settings import AnyNull, NullSettings
 
 FORMAT, VERSION = "universality.calibration", 3
 CHANCE_ARRAYS = tuple(field.name for field in fields(Chance) if field.name != "null")
@@ -80,7 +79,8 @@ class CalibrationSummary:
     Parameters
     ----------
     measure, method, floor
-        Measure, matcher and least score of a pair.
+        Measure, matcher and least score of a pair. By logit weights, read "token types" for documents below: halves and
+        groups are of the vocabulary, and features that never fire on any token are dead.
     n_rows, n_cols, dead_rows, dead_cols
         Features of each side, and those of them that never fire where partners are chosen.
     n_pairs, unmatched_rows, unmatched_cols
@@ -143,10 +143,10 @@ class CalibrationSummary:
     nearest_chosen_median_cols: float = math.nan
     nearest_median_cols: float = math.nan
     q_level: float = NullSettings.alpha
-    nulls: dict[Null, NullSummary] = field(default_factory=dict)
+    nulls: dict[AnyNull, NullSummary] = field(default_factory=dict)
 
     @property
-    def first_null(self) -> Null:
+    def first_null(self) -> AnyNull:
         """Name of the null that p and q of the pairs refer to; "global" where none was asked for."""
         return next(iter(self.nulls), "global")
 
@@ -155,14 +155,14 @@ class CalibrationSummary:
         """Summary of the first null, all NaN where none was asked for."""
         return self.nulls.get(self.first_null, NullSummary())
 
-    def share_significant(self, null: Null) -> float:
+    def share_significant(self, null: AnyNull) -> float:
         """Return the share of living features (``n_living``) that beat a null; NaN where it was not run."""
         return self.nulls.get(null, NullSummary()).share_significant
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """A match chosen on one half of the documents, with held-out scores, nulls and intervals.
+    """A match chosen on one half of the documents (logit weights: token types), with held-out scores, nulls, intervals.
 
     NaN means that the data do not determine a number; `notes` and the table's ``note`` give the reason.
 
@@ -242,7 +242,7 @@ class Calibration:
         """[n_replicates, n_anchor] scores of the first null."""
         return self.chances[0].scores
 
-    def under(self, null: Null) -> Chance | None:
+    def under(self, null: AnyNull) -> Chance | None:
         """Return the result of a null, or None where it was not run."""
         return next((chance for chance in self.chances if chance.null == null), None)
 
@@ -340,7 +340,7 @@ class Calibration:
     def _why_no_interval(self) -> str:
         if self.settings.get("bootstrap") == 0:
             return "bootstrap is 0, so none was requested"
-        if self.settings.get("measure", "activation") != "activation":
+        if self.settings.get("measure", "activation") not in ("activation", "logit"):
             return f"{self.settings['measure']} keeps no statistics by group"
         if self.n_groups < MIN_RESAMPLED_GROUPS:
             return "too few groups"
@@ -359,8 +359,10 @@ class Calibration:
         nulls = [chance.null for chance in self.chances if len(chance.scores) and chance.stratum[pair] < 0]
         if not nulls:
             return []
-        where = f"the {' and '.join(nulls)} null{'s' if len(nulls) > 1 else ''}"
-        return [f"fires fewer than {self.settings['min_firings']} times on the blocks of {where}: no p-value"]
+        where = f"on the blocks of the {' and '.join(nulls)} null{'s' if len(nulls) > 1 else ''}"
+        if self.settings["measure"] == "logit":
+            where = "on the tokens of its store"
+        return [f"fires fewer than {self.settings['min_firings']} times {where}: no p-value"]
 
     def summary(self, q_level: float | None = None) -> CalibrationSummary:
         """Summarise the matching: medians where partners were chosen and held out, and what chance gives.

@@ -1,7 +1,11 @@
-"""Null distribution of a matching: the whole matcher rerun on re-paired text, where only chance can pair features.
+"""Null distribution of a matching: the whole matcher rerun where only chance can pair features.
 
-The two nulls
--------------
+Each null is a `NullModel`: re-paired text (`universality.statistics.evaluated_text`), or exchanged token types and
+random directions (`universality.statistics.evaluated_vocabulary`). What follows says "blocks of text"; for logit
+weights read "token types".
+
+The two nulls over text
+-----------------------
 - ``"global"``: blocks of text are re-paired across the whole corpus (`universality.statistics.repairing`).
 - ``"kind"``, the null within kinds: blocks are re-paired among documents of one kind of text, so that features which
   share nothing but a kind (a script, say) score as high under the null. Features are also compared only with others
@@ -42,43 +46,63 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from universality.arrays import FloatArray, IntArray
-from universality.errors import UniversalityError
 from universality.matching import Match
 from universality.matching.medians import known_median
 from universality.progress import progress
 from universality.similarity import Similarity
-from universality.statistics.null_classes import between_kinds, refine, stratify
+from universality.statistics.null_classes import refine, stratify
+from universality.statistics.null_settings import AnyNull
 from universality.statistics.pooled_p import beyond_chance, corrected, null_quantile, pooled_p
-from universality.statistics.repairing import Null, Repairing, plan_repairing
-
-if TYPE_CHECKING:
-    from universality.features.storage.store import FeatureStore
 
 Side = Literal["rows", "cols"]
-MIN_SHARE = 0.5
-"""Share of the tokens in the null's blocks below which a note is added: r on half of the tokens has a null that is
-wider by about √2."""
+
+
+@dataclass(frozen=True, eq=False)
+class NullModel:
+    """What one null compares: the tokens or token types that it can exchange, as they are and by chance.
+
+    Parameters
+    ----------
+    null
+        Name of the null.
+    as_is
+        Scores on what the null can exchange, nothing exchanged.
+    counts
+        ([n_rows], [n_cols]) firings by which null scores are pooled.
+    bound_to
+        [n_anchor] number of each anchoring feature on which chance depends besides its firings, such as the share of
+        its variance between kinds of text; None if there is none.
+    by_chance
+        Draws the scores of a replicate, given its number.
+    too_rare
+        Where ``counts`` were counted, and what a feature that fires too rarely there lacks, in words.
+    """
+
+    null: AnyNull
+    as_is: Similarity
+    counts: tuple[IntArray, IntArray]
+    bound_to: FloatArray | None
+    by_chance: Callable[[int], Similarity]
+    too_rare: str
 
 
 class ChosenMatch(NamedTuple):
     """A match on the choosing half, how it was made, and the settings that all nulls of a calibration share."""
 
-    similarity: Similarity
     match: Match
     matcher: Callable[[Similarity], Match]
     anchor: Side
-    documents: IntArray
+    counts: tuple[IntArray, IntArray]
+    """Firings of all rows and columns on the choosing half."""
     replicates: int
-    seed: int
     alpha: float
     min_firings: int
     n_strata: int
-    block_length: int | None
 
     @property
     def features(self) -> IntArray:
@@ -92,7 +116,7 @@ class ChosenMatch(NamedTuple):
 
 
 class FeatureClasses(NamedTuple):
-    """Classes of the anchoring features by their activity on some tokens, and the firing counts of each pair."""
+    """Classes of the anchoring features by their activity, and the firing counts of each pair."""
 
     edges: FloatArray  # [n_strata + 1] firing counts that bound the strata
     code: IntArray  # [n_anchor] the class that null scores are pooled in, -1 for none
@@ -101,13 +125,13 @@ class FeatureClasses(NamedTuple):
     stratum: IntArray  # [n_pairs] stratum of the anchoring feature, -1 if a feature of the pair fires too rarely
 
     @classmethod
-    def of(cls, sim: Similarity, chosen: ChosenMatch, kind_share: FloatArray | None = None) -> FeatureClasses:
-        """Class features by their firings on the tokens of ``sim`` and by the share of variance between kinds."""
-        counts = sim.counts
-        assert counts is not None  # every measure that is calibrated is computed from tokens
+    def of(
+        cls, counts: tuple[IntArray, IntArray], chosen: ChosenMatch, bound_to: FloatArray | None = None
+    ) -> FeatureClasses:
+        """Class features by their firings, and by a number of each on which chance depends too."""
         anchor = counts[0 if chosen.anchor == "rows" else 1]
-        strata = stratify(anchor, chosen.min_firings, chosen.n_strata, by_kind=kind_share is not None)
-        code = strata.code if kind_share is None else refine(strata, kind_share)
+        strata = stratify(anchor, chosen.min_firings, chosen.n_strata, by_kind=bound_to is not None)
+        code = strata.code if bound_to is None else refine(strata, bound_to)
         count_a, count_b = counts[0][chosen.match.rows], counts[1][chosen.match.cols]
         frequent = np.minimum(count_a, count_b) >= chosen.min_firings
         return cls(strata.edges, code, count_a, count_b, np.where(frequent, strata.code[chosen.features], -1))
@@ -123,9 +147,10 @@ class NullDistribution:
     Parameters
     ----------
     null
-        "global" or "kind".
+        Name of the null: "global" or "kind"; for logit weights "vocabulary" or "directions".
     observed
-        [n_pairs] score of each pair on the null's blocks as they are; NaN where one of the two fires too rarely there.
+        [n_pairs] score of each pair on the null's blocks (or token types) as they are; NaN where one of the two fires
+        too rarely.
     scores
         [n_replicates, n_anchor] score of each anchoring feature in each replicate; -inf unmatched, NaN dead.
     features
@@ -152,7 +177,7 @@ class NullDistribution:
     (array([0.11, 0.22, 1.  ]), array([0.44, 0.44, 1.  ]), array([0.2, 0.2, 0.2]))
     """
 
-    null: Null
+    null: AnyNull
     observed: FloatArray
     scores: FloatArray
     features: IntArray
@@ -217,7 +242,7 @@ class Chance:
     Parameters
     ----------
     null
-        "global" or "kind".
+        Name of the null.
     observed, p, q, tau, calibrated, detectable
         [n_pairs], see `NullDistribution`.
     count_a, count_b
@@ -232,7 +257,7 @@ class Chance:
         [n_replicates] median best partner's score of each replicate.
     """
 
-    null: Null
+    null: AnyNull
     observed: FloatArray
     p: FloatArray
     q: FloatArray
@@ -252,15 +277,15 @@ class Chance:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "null"}
 
 
-def run_null(store: FeatureStore, null: Null, chosen: ChosenMatch, notes: list[str]) -> NullDistribution:
-    """Rerun the matcher on re-paired text and set the observed scores beside it.
+def run_null(null: AnyNull, model: NullModel | None, chosen: ChosenMatch, notes: list[str]) -> NullDistribution:
+    """Rerun the matcher where only chance is left and set the observed scores beside it.
 
     Parameters
     ----------
-    store
-        The store of the anchoring side.
     null
-        "global" or "kind".
+        Name of the null.
+    model
+        What the null compares; None where it can exchange nothing.
     chosen
         The match that is tested.
     notes
@@ -269,22 +294,14 @@ def run_null(store: FeatureStore, null: Null, chosen: ChosenMatch, notes: list[s
     Returns
     -------
     NullDistribution
-        Without replicates (all NaN) where nothing can be re-paired or no replicate was asked for.
-
-    Raises
-    ------
-    UniversalityError
-        If there is no such null.
+        Without replicates (all NaN) where nothing can be exchanged or no replicate was asked for.
     """
-    plan = _plan(store, null, chosen, notes)
-    if plan is None or not chosen.replicates:
+    if model is None or not chosen.replicates:
         return _empty(null, chosen)
-    rows = plan.draw(chosen.seed)[0]  # A's rows are the same in every draw: the null's blocks
-    as_is = chosen.similarity.repaired(rows, rows)
-    classes = FeatureClasses.of(as_is, chosen, between_kinds(store, rows) if null == "kind" else None)
-    _note_rare(null, classes, chosen, notes)
-    scores, best_of_rows, best_of_cols = _rerun(plan, null, chosen)
-    observed = np.where(classes.stratum >= 0, as_is.pairs(chosen.match.rows, chosen.match.cols), np.nan)
+    classes = FeatureClasses.of(model.counts, chosen, model.bound_to)
+    _note_rare(model, classes, chosen, notes)
+    scores, best_of_rows, best_of_cols = _rerun(model, chosen)
+    observed = np.where(classes.stratum >= 0, model.as_is.pairs(chosen.match.rows, chosen.match.cols), np.nan)
     n_unpaired = int((classes.code[chosen.unpaired] >= 0).sum())
     distribution = NullDistribution(
         null, observed, scores, chosen.features, classes, n_unpaired, chosen.alpha, best_of_rows, best_of_cols
@@ -293,41 +310,19 @@ def run_null(store: FeatureStore, null: Null, chosen: ChosenMatch, notes: list[s
     return distribution
 
 
-def _empty(null: Null, chosen: ChosenMatch) -> NullDistribution:
+def _empty(null: AnyNull, chosen: ChosenMatch) -> NullDistribution:
     """Return a null without replicates, whose classes are of the whole choosing half."""
-    classes, nothing = FeatureClasses.of(chosen.similarity, chosen), np.zeros(0)
+    classes, nothing = FeatureClasses.of(chosen.counts, chosen), np.zeros(0)
     unknown, no_scores = np.full(classes.stratum.size, np.nan), np.zeros((0, classes.code.size))
     return NullDistribution(null, unknown, no_scores, chosen.features, classes, 0, chosen.alpha, nothing, nothing)
 
 
-def _plan(store: FeatureStore, null: Null, chosen: ChosenMatch, notes: list[str]) -> Repairing | None:
-    """Find the null's blocks; None, with a note, where there are none."""
-    documents = chosen.documents if chosen.documents.size else None
-    try:
-        plan = plan_repairing(store, null, documents, chosen.block_length)
-    except UniversalityError as error:
-        if null not in ("global", "kind"):
-            raise
-        notes.append(f"no p-values: {error}")
-        return None
-    notes.extend(note for note in plan.notes if note not in notes)
-    if plan.share < MIN_SHARE:
-        notes.append(
-            f"only {plan.share:.0%} of the tokens lie in blocks of {plan.length} that the {null} null can re-pair: it "
-            "has fewer tokens than the match and is too wide; a smaller corpus.n_ctx would take in more, or a "
-            "shorter block_length in Python"
-        )
-    return plan
-
-
-def _note_rare(null: Null, classes: FeatureClasses, chosen: ChosenMatch, notes: list[str]) -> None:
+def _note_rare(model: NullModel, classes: FeatureClasses, chosen: ChosenMatch, notes: list[str]) -> None:
     rare = int((classes.stratum < 0).sum())
     if rare:
         pairs = "pair" if rare == 1 else "pairs"
-        notes.append(
-            f"{rare} {pairs} with a feature that fires fewer than {chosen.min_firings} times on the blocks of the "
-            f"{null} null: no p-value under it"
-        )
+        note = f"{rare} {pairs} with a feature that fires fewer than {chosen.min_firings} times {model.too_rare}"
+        notes.extend([note] if note not in notes else [])
 
 
 def _note_few_scores(distribution: NullDistribution, notes: list[str]) -> None:
@@ -341,11 +336,11 @@ def _note_few_scores(distribution: NullDistribution, notes: list[str]) -> None:
         )
 
 
-def _rerun(plan: Repairing, null: Null, chosen: ChosenMatch) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Match every re-pairing: the anchoring features' scores [n_replicates, n_anchor] and median best partners'."""
+def _rerun(model: NullModel, chosen: ChosenMatch) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Match every replicate: the anchoring features' scores [n_replicates, n_anchor] and median best partners'."""
     replicates = []
-    for replicate in progress(range(chosen.replicates), desc=f"{null} null", leave=False):
-        by_chance = chosen.matcher(chosen.similarity.repaired(*plan.draw(chosen.seed, replicate)))
+    for replicate in progress(range(chosen.replicates), desc=f"{model.null} null", leave=False):
+        by_chance = chosen.matcher(model.by_chance(replicate))
         nearest = by_chance.nearest
         medians = known_median(nearest.best_col_score), known_median(nearest.best_row_score)
         replicates.append((_anchor_scores(by_chance, chosen.anchor), *medians))

@@ -1,13 +1,18 @@
 """Settings of the null distributions and intervals of a matching."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Lt, MinLen
 
 from universality.checked_settings import EXACT, CheckedSettings, Natural
 from universality.errors import ConfigError
 from universality.statistics.repairing import Null
+
+WeightNull = Literal["vocabulary", "directions"]
+"""Nulls of logit weights: token types exchanged within classes of script and frequency, or random directions with the
+mean and covariance of the dictionary's."""
+AnyNull: TypeAlias = Null | WeightNull
 
 
 @dataclass(frozen=True)

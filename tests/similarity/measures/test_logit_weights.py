@@ -162,6 +162,31 @@ def test_one_set_of_features_is_found_across_two_vocabularies(tmp_path: Path) ->
     assert abs(Similarity.logit(a, unaware).dense()).max() < 0.1
 
 
+def test_types_restrict_the_vocabulary_and_its_centre(tmp_path: Path) -> None:
+    a, b = made(tmp_path / "a.h5", 0, 16), made(tmp_path / "b.h5", 1, 24)
+    joint = np.flatnonzero(np.logical_and(*masks(a, b)))
+    some = np.random.default_rng(0).permutation(joint)[:500]
+    alive = np.array([0, 1, 4, 6, 7, 8])
+    sim = Similarity.logit(a, b, types=some)
+    expected = np.corrcoef(logits(a, some)[alive], logits(b, some)[alive])[:6, 6:]
+    assert_allclose(sim.dense()[np.ix_(alive, alive)], expected, atol=1e-12)
+    assert sim.provenance["n_vocab"] == 500
+    assert abs(Similarity.logit(a, b).dense()[np.ix_(alive, alive)] - expected).max() > 0.01
+
+
+def test_types_that_do_not_count_are_refused(tmp_path: Path) -> None:
+    a = made(tmp_path / "a.h5", 0)
+    counts = np.flatnonzero(masks(a)[0])
+    masked = int(np.flatnonzero(~masks(a)[0])[0])
+    with pytest.raises(UniversalityError, match=rf"types: 1 of 3 token ids, such as {masked}, do not count in both"):
+        Similarity.logit(a, a, types=[counts[0], masked, counts[1]])
+    with pytest.raises(UniversalityError, match="types: expected each token id once"):
+        Similarity.logit(a, a, types=counts[[0, 1, 1]])
+    for wrong in ([counts[0]], [0.5, 1.5], np.zeros((2, 2), int)):
+        with pytest.raises(UniversalityError, match="types: expected at least 2 token ids"):
+            Similarity.logit(a, a, types=wrong)
+
+
 def test_few_shared_strings_are_refused_with_their_number(tmp_path: Path) -> None:
     a = made(tmp_path / "a.h5", 0)
     a, b = (

@@ -8,10 +8,11 @@ count if they are frequent enough in the text of both models.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from universality.arrays import BoolArray, IntArray
 from universality.errors import MismatchError, UniversalityError
@@ -66,6 +67,37 @@ class JointVocabulary:
 
     def __len__(self) -> int:
         return int(self.entries_a.size)
+
+    def only(self, positions: IntArray) -> JointVocabulary:
+        """Keep some of the pairs of entries, by position."""
+        return replace(self, entries_a=self.entries_a[positions], entries_b=self.entries_b[positions])
+
+    def positions(self, types: npt.ArrayLike) -> IntArray:
+        """Return the positions [n] of some of A's token ids.
+
+        Raises
+        ------
+        UniversalityError
+            When one of them does not count in both models or is given twice, or there are fewer than two.
+
+        Examples
+        --------
+        >>> JointVocabulary(np.array([2, 5, 7]), np.array([0, 9, 4])).positions([7, 2])
+        array([2, 0])
+        """
+        wanted = np.asarray(types)
+        if wanted.ndim != 1 or wanted.size < 2 or not np.issubdtype(wanted.dtype, np.integer):
+            raise UniversalityError(
+                f"types: expected at least 2 token ids [n], found {wanted.dtype} of shape {wanted.shape}"
+            )
+        if np.unique(wanted).size < wanted.size:
+            raise UniversalityError("types: expected each token id once")
+        foreign = wanted[~np.isin(wanted, self.entries_a)]
+        if foreign.size:
+            raise UniversalityError(
+                f"types: {foreign.size} of {wanted.size} token ids, such as {foreign[0]}, do not count in both models"
+            )
+        return np.searchsorted(self.entries_a, wanted).astype(np.int64)
 
     @property
     def hash(self) -> str:
