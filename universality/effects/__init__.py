@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         of_maximum,
         replace_codes,
     )
+    from universality.effects.generation import write
     from universality.effects.interventions import (
         Intervention,
         check_effect,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     )
 
 _CHANGES, _INTERVENTIONS = "universality.effects.changes", "universality.effects.interventions"
+_GENERATION = "universality.effects.generation"
 _HOME = {
     "Change": _CHANGES,
     "Intervention": _INTERVENTIONS,
@@ -40,6 +42,7 @@ _HOME = {
     "multiply": _CHANGES,
     "of_maximum": _CHANGES,
     "replace_codes": _CHANGES,
+    "write": _GENERATION,
 }
 __all__ = [
     "Change",
@@ -56,6 +59,7 @@ __all__ = [
     "multiply",
     "of_maximum",
     "replace_codes",
+    "write",
 ]
 
 
