@@ -115,12 +115,12 @@ def _next_logits(site: ModelSite, text: Tensor, interventions: Sequence[Interven
     """Return the logits of the token that follows, float32 [n_samples, d_vocab]."""
     at = torch.ones_like(text, dtype=torch.bool)
     at[:, 0] = False
-    hooks: list[Hook] = [] if text.shape[1] == 1 else [h for i in interventions for h in i.hooks(at)]
+    hooks: Sequence[Hook] = [] if text.shape[1] == 1 else [h for i in interventions for h in i.hooks(at)]
     bridge = site.model.bridge
     if _LAST in bridge.hook_dict and not any(name.startswith(("unembed", "hook_unembed")) for name, _ in hooks):
-        hooks.append((_LAST, _last_position))
+        hooks = [*hooks, (_LAST, _last_position)]
     with torch.no_grad():
-        logits: Tensor = bridge.run_with_hooks(text, fwd_hooks=hooks, return_type="logits")
+        logits: Tensor = bridge.run_with_hooks(text, fwd_hooks=list(hooks), return_type="logits")
     last = logits[:, -1].float()
     if not torch.isfinite(last).all():
         raise ModelError(
