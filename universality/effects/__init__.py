@@ -24,12 +24,17 @@ if TYPE_CHECKING:
         edited_logits,
         edited_losses,
     )
+    from universality.effects.kind_classifier import KindClassifier, share_of_kind
+    from universality.effects.loss_changes import LossChanges, measure_loss_changes
 
 _CHANGES, _INTERVENTIONS = "universality.effects.changes", "universality.effects.interventions"
-_GENERATION = "universality.effects.generation"
+_GENERATION, _KINDS = "universality.effects.generation", "universality.effects.kind_classifier"
+_LOSSES = "universality.effects.loss_changes"
 _HOME = {
     "Change": _CHANGES,
     "Intervention": _INTERVENTIONS,
+    "KindClassifier": _KINDS,
+    "LossChanges": _LOSSES,
     "ablate": _CHANGES,
     "ablate_all_but": _CHANGES,
     "ablate_one_each": _CHANGES,
@@ -39,14 +44,18 @@ _HOME = {
     "clamp": _CHANGES,
     "edited_logits": _INTERVENTIONS,
     "edited_losses": _INTERVENTIONS,
+    "measure_loss_changes": _LOSSES,
     "multiply": _CHANGES,
     "of_maximum": _CHANGES,
     "replace_codes": _CHANGES,
+    "share_of_kind": _KINDS,
     "write": _GENERATION,
 }
 __all__ = [
     "Change",
     "Intervention",
+    "KindClassifier",
+    "LossChanges",
     "ablate",
     "ablate_all_but",
     "ablate_one_each",
@@ -56,9 +65,11 @@ __all__ = [
     "clamp",
     "edited_logits",
     "edited_losses",
+    "measure_loss_changes",
     "multiply",
     "of_maximum",
     "replace_codes",
+    "share_of_kind",
     "write",
 ]
 

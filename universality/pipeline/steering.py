@@ -187,11 +187,12 @@ class Steering:
         prompt = visible(self.prompt) if self.prompt else "none, the text begins"
         how = self.sampling
         drawn = f"temperature {how.temperature:g}, seed {how.seed}, the same noise for all"
+        drawn = drawn if how.temperature else "greedy"
         shortest = min(len(text.plain) for text in self.texts)
         stopped = [f"  (stopped after {shortest}, where the context ends)"] if shortest < how.n_tokens else []
         return [
             *_wrapped(f"Prompt: {prompt}"),
-            f"Sampling: {how.n_tokens} tokens, {drawn if how.temperature else 'greedy'}",
+            f"Sampling: {how.n_tokens} tokens, {drawn}",
             *stopped,
         ]
 
