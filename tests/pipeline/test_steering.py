@@ -82,8 +82,13 @@ def test_widths_and_seeds(study: Study) -> None:
 
 
 def test_writing_stops_at_the_context(study: Study) -> None:
-    shown = str(study.steer("A:3", "a b", value=1, n_tokens=100))
-    assert "Sampling: 100 tokens, temperature 1, seed 0, the same noise for all\n  (stopped after 6" in shown
+    prompt = "a b " * 12
+    tokenizer = load_tokenizer(study.folder / "corpus" / "tokenizer.json")
+    room = 64 - 1 - len(tokenizer.encode([prompt])[0])
+    assert 0 < room < 45
+    shown = str(study.steer("A:3", prompt, value=1, n_tokens=100))
+    assert "Sampling: 100 tokens, temperature 1, seed 0, the same noise for all" in shown
+    assert f"\n  (stopped after {room}, where the context ends)\n" in shown
     assert "greedy" in str(study.steer("A:3", value=1, n_tokens=2, temperature=0))
     with pytest.raises(MismatchError, match=r"model 'A' reads 64 tokens, and \d+ leave no room to write"):
         study.steer("A:3", "a b " * 50, value=1)

@@ -77,7 +77,7 @@ def mean_over_documents(
     if n < MIN_RESAMPLED_GROUPS:
         return DocumentMeans(mean, np.full(mean.shape, np.nan), np.full(mean.shape, np.nan), n)
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
-    sums = (np.bincount(of_token, row) for row in rows)
+    sums = (np.bincount(of_token, row).astype(np.float64) for row in rows)
     reach = np.array([_reach(of_document, sizes.astype(np.float64), weights, level) for of_document in sums])
     return DocumentMeans(mean, mean - reach, mean + reach, n)
 
