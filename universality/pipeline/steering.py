@@ -17,7 +17,7 @@ from universality.corpus.tokenizer import Tokenizer
 from universality.effects import Change, Intervention, ablate, check_effect, clamp, of_maximum, write
 from universality.errors import MismatchError, UniversalityError
 from universality.features import FeatureStore
-from universality.formatting import fixed, interval, listed, percent, small
+from universality.formatting import fixed, interval, percent, small
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
 from universality.pipeline.stages.model_sites import at_hook
 from universality.sae import SAE
@@ -156,9 +156,9 @@ class Steering:
     texts
         That feature's text, then those of its partners.
     partners
-        Scores of its partners; empty if no feature of the other SAE was matched to it.
-    others
-        Names of what it was matched with: another model, or another SAE of its model.
+        Scores of its partners, one for each model (or other SAE of its model) that it was matched with.
+    without
+        Names of those in which it has none.
     prompt, sampling
         As given to `steer`.
     """
@@ -166,7 +166,7 @@ class Steering:
     feature: FeatureName
     texts: tuple[SteeredText, ...]
     partners: tuple[PartnerScore, ...]
-    others: tuple[str, ...]
+    without: tuple[str, ...]
     prompt: str
     sampling: Sampling
 
@@ -178,10 +178,8 @@ class Steering:
         for score in self.partners:
             seed = f" (SAE seed {score.partner.sae_seed})" if score.partner.model == self.feature.model else ""
             lines += [f"Feature {self.feature} and its partner {score.partner}{seed}", str(score)]
-        if not lines:
-            where = f" in {visible(listed(list(self.others)))}" if self.others else ""
-            lines = [f"Feature {self.feature}, which has no partner{where}"]
-        return lines
+        lines += [f"Feature {self.feature} has no partner in {visible(name)}" for name in self.without]
+        return lines or [f"Feature {self.feature}, of an SAE that was not matched"]
 
     def _sampling(self) -> list[str]:
         prompt = visible(self.prompt) if self.prompt else "none, the text begins"
@@ -230,15 +228,18 @@ def steer(
     """
     named = find_feature(results, feature, width, sae_seed)
     compared = _comparisons_with(results, named)
-    partners = tuple(score for result, side in compared if (score := _partner(result, side, named.feature)))
+    scores = [_partner(result, side, named.feature) for result, side in compared]
+    partners = tuple(score for score in scores if score is not None)
     for_partner = setting.for_partner(float(_maxima(results, named)[named.feature]))
     set_to = [(named, setting), *((score.partner, for_partner) for score in partners)]
     changes = [(name, *each.change(name, _maxima(results, name))) for name, each in set_to]
     texts = tuple(
         _written(results, site_of(name.model), name, change, words, prompt, sampling) for name, change, words in changes
     )
-    others = tuple(dict.fromkeys(result.comparison.sides[1 - side] for result, side in compared))
-    return Steering(named, texts, partners, others, prompt, sampling)
+    without = tuple(
+        c.comparison.sides[1 - side] for (c, side), score in zip(compared, scores, strict=True) if not score
+    )
+    return Steering(named, texts, partners, without, prompt, sampling)
 
 
 def find_feature(results: RunResults, feature: str, width: int | None, sae_seed: int | None) -> FeatureName:
