@@ -20,13 +20,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from comparison import open_comparison
+from scipy import sparse
 
 from universality import FeatureStore
 from universality.activations import ModelSite
-from universality.arrays import IntArray, evenly_spaced
+from universality.arrays import FloatArray, IntArray, evenly_spaced
 from universality.config import load_config
 from universality.corpus import TokenBlocks, Tokenizer, load_tokenizer
 from universality.effects import (
+    Change,
     Intervention,
     KindClassifier,
     clamp,
@@ -47,7 +49,7 @@ from universality.statistics.document_means import mean_over_documents
 KINDS = ("hebrew", "arabic-script", "dna", "base64", "python")
 TIMES = (1, 2, 4, 8)  # multiples of the feature's maximum
 N_TEXTS, N_TOKENS = 200, 24  # sampled continuations, at temperature 1
-N_RANDOM = 10  # random features a setting; each writes N_TEXTS / N_RANDOM texts
+N_RANDOM = 10  # random features for each feature; each writes N_TEXTS / N_RANDOM texts
 KIND_BLOCKS, ALL_BLOCKS = 128, 384  # reporting blocks of each kind, and of all text, spread evenly
 SEED = 0
 
@@ -129,31 +131,41 @@ def writing_rows(
 ) -> Iterator[dict[str, Any]]:
     """Measure the share of continuations that are of a feature's kind, plain, steered and with random features."""
 
-    def texts(n: int, seed: int, *change: Any) -> IntArray:
-        edits = [Intervention(site, sae, each) for each in change]
-        return write(
-            site, [tokenizer.bos_id], edits, n_tokens=N_TOKENS, n_samples=n, seed=seed, never=tokenizer.ids_without_text
-        )
+    def texts(*changes: Change) -> IntArray:
+        edits = [Intervention(site, sae, change) for change in changes]
+        bos, never = [tokenizer.bos_id], tokenizer.ids_without_text
+        return write(site, bos, edits, n_tokens=N_TOKENS, n_samples=N_TEXTS, seed=SEED, never=never)
 
     norm, maxima = sae.W_dec.norm(dim=1).numpy(), np.asarray(store.moments().max, np.float64)
     living = np.flatnonzero(store.alive)
-    unsteered = texts(N_TEXTS, SEED)
+    unsteered = texts()
     rng = np.random.default_rng(SEED)
     for row in chosen:
         kind, feature = row["kind"], row["feature"]
+        print(f"{kind}: {row['model']}:{feature}", file=sys.stderr, flush=True)
         yield row | {"times": 0, **shares(classifier, kind, unsteered)}
         random = rng.choice(living[living != feature], N_RANDOM, replace=False)
         for times in TIMES:
             value = float(of_maximum([feature], times, maxima)[0])
-            steered = texts(N_TEXTS, SEED, clamp([feature], value))
-            others = [
-                texts(N_TEXTS // N_RANDOM, SEED + 1 + k, clamp([j], value * norm[feature] / norm[j]))
-                for k, j in enumerate(random)
-            ]
-            most = max(share_of_kind(classifier.classify(each), kind)[0] for each in others)
-            control = shares(classifier, kind, np.concatenate(others))
+            steered = texts(clamp([feature], value))
+            of_text = np.repeat(random, N_TEXTS // N_RANDOM)
+            others = texts(clamp_one_each(of_text, value * norm[feature] / norm[of_text]))
+            most = max(share_of_kind(classifier.classify(each), kind)[0] for each in np.split(others, N_RANDOM))
+            control = shares(classifier, kind, others)
             beside = {f"random_{name}": number for name, number in control.items()} | {"random_most": most}
             yield row | {"times": times, "value": value, **shares(classifier, kind, steered), **beside}
+
+
+def clamp_one_each(features: IntArray, values: FloatArray) -> Change:
+    """Set one feature in each text: ``features[k]`` to ``values[k]`` at all tokens of text k."""
+
+    def change(codes: sparse.csr_matrix) -> sparse.csr_matrix:
+        tokens = np.arange(codes.shape[0])  # those of one text in a row
+        feature, value = (np.repeat(each, tokens.size // features.size) for each in (features, values))
+        differences = value - np.asarray(codes[tokens, feature]).ravel()
+        return sparse.csr_matrix((differences.astype(np.float32), (tokens, feature)), shape=codes.shape)
+
+    return change
 
 
 def shares(classifier: KindClassifier, kind: str, tokens: IntArray) -> dict[str, float]:
