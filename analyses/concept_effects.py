@@ -44,7 +44,7 @@ from universality.pipeline import RunFolder
 from universality.pipeline.stages.model_sites import live_site
 from universality.sae import SAE
 from universality.statistics import concept_table
-from universality.statistics.document_means import mean_over_documents
+from universality.statistics.ratio_intervals import ratio_intervals
 
 KINDS = ("hebrew", "arabic-script", "dna", "base64", "python")
 TIMES = (1, 2, 4, 8)  # multiples of the feature's maximum
@@ -52,6 +52,7 @@ N_TEXTS, N_TOKENS = 200, 24  # sampled continuations, at temperature 1
 N_RANDOM = 10  # random features for each feature; each writes N_TEXTS / N_RANDOM texts
 KIND_BLOCKS, ALL_BLOCKS = 128, 384  # reporting blocks of each kind, and of all text, spread evenly
 SEED = 0
+BOUNDS = ("mean", "low", "high")
 
 
 def main() -> None:
@@ -114,9 +115,10 @@ def loss_rows(site: ModelSite, sae: SAE, report: TokenBlocks, chosen: list[dict[
         found: dict[str, Any] = {}
         for place, part in places.items():
             tokens = np.isin(block_of, part)
-            means = mean_over_documents(added[tokens], report.document[block_of[tokens]], seed=SEED)
-            found |= {f"{place}_{name}": float(getattr(means, name)[0]) for name in ("mean", "low", "high")}
-            found |= {f"{place}_documents": means.n_documents, f"{place}_tokens": int(tokens.sum())}
+            documents, of_token = np.unique(report.document[block_of[tokens]], return_inverse=True)
+            means = ratio_intervals([np.bincount(of_token, added[tokens])], np.bincount(of_token), seed=SEED)
+            found |= {f"{place}_{name}": float(value[0]) for name, value in zip(BOUNDS, means, strict=True)}
+            found |= {f"{place}_documents": documents.size, f"{place}_tokens": int(tokens.sum())}
             found[f"{place}_plain_loss"] = float(changes.plain[tokens].mean())
         yield row | found
 
