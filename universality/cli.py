@@ -384,6 +384,49 @@ def figures(
 
 
 @app.command()
+def steer(
+    run: Annotated[Path, typer.Argument(help="A run's folder, with matched features.")],
+    feature: Annotated[str, typer.Option("--feature", help="Model and number, such as A:1380.")],
+    prompt: Annotated[str, typer.Option("--prompt", help="Text to continue. Default: the text begins.")] = "",
+    times: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--times", help="Set the feature to this multiple of its maximum. Default: 4."),
+    ] = None,
+    value: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--value", help="Set it to this activation instead, and its partner to the same multiple."),
+    ] = None,
+    ablate: Annotated[bool, typer.Option("--ablate", help="Set it and its partner to 0 instead.")] = False,
+    width: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--width", help="Width of the SAE. Default: the model's largest."),
+    ] = None,
+    sae_seed: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--sae-seed", help="Seed of the SAE. Default: the run's first."),
+    ] = None,
+    tokens: Annotated[int, typer.Option("--tokens", help="Tokens to write.")] = 40,
+    temperature: Annotated[
+        float, typer.Option("--temperature", help="Of sampling; 0 takes the most probable token.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the sampling noise.")] = 0,
+) -> None:
+    """Print what both models write, plain and with a feature or its partner set to another value.
+
+    The feature is set at every token of the text. Both texts of a model share their sampling noise.
+    """
+    check_installed("steer", ["torch", "transformer_lens"])
+    from universality.pipeline.finished_study import Study
+
+    with _interruptible(), Study.open(run) as study:
+        steering = study.steer(
+            feature, prompt, times=times, value=value, ablate=ablate, width=width, sae_seed=sae_seed,
+            n_tokens=tokens, temperature=temperature, seed=seed,
+        )  # fmt: skip
+        typer.echo(str(steering))
+
+
+@app.command()
 def info(
     path: Annotated[Path, typer.Argument(help="A run's folder, a store, a model, an SAE, a match or a family file.")],
     verify: Annotated[bool, typer.Option("--verify", help="Read everything and check it against its hashes.")] = False,

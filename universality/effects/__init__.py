@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         sample_firings,
     )
     from universality.effects.first_order import collect_effects
+    from universality.effects.generation import write
     from universality.effects.interventions import (
         Intervention,
         check_effect,
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
         jacobian_spread,
         mean_jacobian,
     )
+    from universality.effects.kind_classifier import KindClassifier, share_of_kind
+    from universality.effects.loss_changes import LossChanges, measure_loss_changes
     from universality.effects.model_features import ModelFeatures
 
 _HOME = {
@@ -61,6 +64,8 @@ _HOME = {
     "Fingerprints": "universality.effects.fingerprints",
     "Intervention": "universality.effects.interventions",
     "JacobianSpread": "universality.effects.jacobian",
+    "KindClassifier": "universality.effects.kind_classifier",
+    "LossChanges": "universality.effects.loss_changes",
     "MeanJacobian": "universality.effects.jacobian",
     "ModelFeatures": "universality.effects.model_features",
     "TokenSet": "universality.effects.fingerprints",
@@ -79,6 +84,7 @@ _HOME = {
     "jacobian_spread": "universality.effects.jacobian_estimation",
     "mean_jacobian": "universality.effects.jacobian_estimation",
     "mean_probabilities": "universality.effects.fingerprinting",
+    "measure_loss_changes": "universality.effects.loss_changes",
     "multiply": "universality.effects.changes",
     "of_maximum": "universality.effects.changes",
     "pair_fingerprints": "universality.effects.fingerprinting",
@@ -108,6 +114,8 @@ _HOME = {
     "read_gradient_norms": _FIRING_SAMPLE,
     "replace_codes": _CHANGES,
     "sample_firings": _FIRING_SAMPLE,
+    "share_of_kind": "universality.effects.kind_classifier",
+    "write": "universality.effects.generation",
 }
 __all__ = [
     "Accuracy",
@@ -118,6 +126,8 @@ __all__ = [
     "FiringSample",
     "Intervention",
     "JacobianSpread",
+    "KindClassifier",
+    "LossChanges",
     "MeanJacobian",
     "ModelFeatures",
     "TokenSet",
@@ -137,6 +147,7 @@ __all__ = [
     "jacobian_spread",
     "mean_jacobian",
     "mean_probabilities",
+    "measure_loss_changes",
     "multiply",
     "of_maximum",
     "pair_fingerprints",
@@ -147,6 +158,8 @@ __all__ = [
     "read_gradient_norms",
     "replace_codes",
     "sample_firings",
+    "share_of_kind",
+    "write",
 ]
 
 

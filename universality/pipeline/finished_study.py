@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from universality.config import Config, load_config
-from universality.errors import UniversalityError
+from universality.errors import MismatchError, ModelError, UniversalityError
 from universality.files import as_path
 from universality.formatting import counts
 from universality.pipeline.open_stores import OpenStores
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from universality.activations import ModelSite
     from universality.family import Families
     from universality.features import FeatureStore
     from universality.matching import Match
+    from universality.pipeline.steering import Steering
     from universality.statistics import Calibration
 
 
@@ -59,6 +61,7 @@ class Study:
             raise UniversalityError(f"{self.folder}: expected a run's folder, with config.yaml in it")
         self.config: Config = load_config(file)
         self._stores = OpenStores()
+        self._sites: dict[str, ModelSite] = {}
         self._results = RunResults(self.config, RunFolder(self.folder), self._stores)
         if self._results.headline is None:
             raise UniversalityError(
@@ -257,6 +260,84 @@ class Study:
             decode=self._results.decode,
             ax=ax,
         )
+
+    def steer(
+        self,
+        feature: str,
+        prompt: str = "",
+        *,
+        times: float | None = None,
+        value: float | None = None,
+        ablate: bool = False,
+        width: int | None = None,
+        sae_seed: int | None = None,
+        n_tokens: int = 40,
+        temperature: float = 1.0,
+        seed: int = 0,
+    ) -> Steering:
+        """Let both models write on from a prompt, plain and with a feature, or its partner, set to another value.
+
+        The feature is set at every token but BOS, and the SAE's error is kept. Plain and steered text share their
+        sampling noise. Models stay loaded for the next call.
+
+        Parameters
+        ----------
+        feature
+            Model and number, such as ``A:1380``.
+        prompt
+            Text to continue; by default the text begins. Where the run's corpus is token ids: ids, such as ``"17 5"``.
+        times
+            Multiple of the largest activation on held-out text to which the feature is set, 4 by default; its partner
+            is set to the same multiple of its own largest activation.
+        value
+            Activation to which the feature is set instead; its partner is set to the same multiple of its maximum.
+        ablate
+            Set both to 0 instead.
+        width, sae_seed
+            The SAE: by default the model's widest, of the run's first seed.
+        n_tokens
+            Largest number of tokens to write. Writing stops where a model's context ends.
+        temperature
+            Logits are divided by it before sampling; 0 takes the most probable token.
+        seed
+            Seed of the noise.
+
+        Returns
+        -------
+        Steering
+            Print it to read the texts.
+
+        Raises
+        ------
+        UniversalityError
+            If the run has no such feature, the feature never fires and a multiple of its maximum is asked for, a number
+            is out of range, or the models cannot be run.
+        """
+        from universality.pipeline.steering import Sampling, Setting, steer
+
+        return steer(
+            self._results,
+            self._site,
+            feature,
+            prompt,
+            Setting(times, value, ablate),
+            Sampling(n_tokens, temperature, seed),
+            width=width,
+            sae_seed=sae_seed,
+        )
+
+    def _site(self, model: str) -> ModelSite:
+        """Return a model at the hook of its SAEs, loaded when first asked for."""
+        from universality.pipeline.stages.model_sites import live_site
+
+        if model not in self._sites:
+            try:
+                self._sites[model] = live_site(self.config, RunFolder(self.folder), model)
+            except (ModelError, MismatchError) as error:
+                raise ModelError(
+                    f"{self.folder}: steering runs the models themselves, and {model!r} cannot be loaded: {error}"
+                ) from None
+        return self._sites[model]
 
     def report(self) -> Path:
         """Return the page to open in a browser, written now if the run ended before its report."""
