@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         replace_codes,
     )
     from universality.effects.contexts import random_positions
+    from universality.effects.exact import exact_effects
     from universality.effects.fingerprinting import (
         FingerprintSettings,
         ablation_fingerprints,
@@ -25,11 +26,7 @@ if TYPE_CHECKING:
         mean_probabilities,
         pair_fingerprints,
     )
-    from universality.effects.fingerprints import (
-        Fingerprints,
-        TokenSet,
-    )
-    from universality.effects.exact import exact_effects
+    from universality.effects.fingerprints import Fingerprints, TokenSet
     from universality.effects.firing_sample import (
         Accuracy,
         ExactEffects,
@@ -46,22 +43,19 @@ if TYPE_CHECKING:
         edited_logits,
         edited_losses,
     )
-    from universality.effects.jacobian import (
-        JacobianSpread,
-        MeanJacobian,
-    )
-    from universality.effects.jacobian_estimation import (
-        jacobian_spread,
-        mean_jacobian,
-    )
+    from universality.effects.jacobian import JacobianSpread, MeanJacobian
+    from universality.effects.jacobian_estimation import jacobian_spread, mean_jacobian
     from universality.effects.kind_classifier import KindClassifier, share_of_kind
     from universality.effects.loss_changes import LossChanges, measure_loss_changes
     from universality.effects.model_features import ModelFeatures
 
 _HOME = {
+    "Accuracy": "universality.effects.firing_sample",
     "Change": "universality.effects.changes",
+    "ExactEffects": "universality.effects.firing_sample",
     "FingerprintSettings": "universality.effects.fingerprinting",
     "Fingerprints": "universality.effects.fingerprints",
+    "FiringSample": "universality.effects.firing_sample",
     "Intervention": "universality.effects.interventions",
     "JacobianSpread": "universality.effects.jacobian",
     "KindClassifier": "universality.effects.kind_classifier",
@@ -79,8 +73,10 @@ _HOME = {
     "check_effect": "universality.effects.interventions",
     "check_sae": "universality.effects.interventions",
     "clamp": "universality.effects.changes",
+    "collect_effects": "universality.effects.first_order",
     "edited_logits": "universality.effects.interventions",
     "edited_losses": "universality.effects.interventions",
+    "exact_effects": "universality.effects.exact",
     "jacobian_spread": "universality.effects.jacobian_estimation",
     "mean_jacobian": "universality.effects.jacobian_estimation",
     "mean_probabilities": "universality.effects.fingerprinting",
@@ -89,40 +85,18 @@ _HOME = {
     "of_maximum": "universality.effects.changes",
     "pair_fingerprints": "universality.effects.fingerprinting",
     "random_positions": "universality.effects.contexts",
+    "read_gradient_norms": "universality.effects.firing_sample",
     "replace_codes": "universality.effects.changes",
-_CHANGES, _INTERVENTIONS = "universality.effects.changes", "universality.effects.interventions"
-_FIRING_SAMPLE = "universality.effects.firing_sample"
-_HOME = {
-    "Accuracy": _FIRING_SAMPLE,
-    "Change": _CHANGES,
-    "ExactEffects": _FIRING_SAMPLE,
-    "FiringSample": _FIRING_SAMPLE,
-    "Intervention": _INTERVENTIONS,
-    "ablate": _CHANGES,
-    "ablate_all_but": _CHANGES,
-    "ablate_one_each": _CHANGES,
-    "add": _CHANGES,
-    "check_effect": _INTERVENTIONS,
-    "check_sae": _INTERVENTIONS,
-    "clamp": _CHANGES,
-    "collect_effects": "universality.effects.first_order",
-    "edited_logits": _INTERVENTIONS,
-    "edited_losses": _INTERVENTIONS,
-    "exact_effects": "universality.effects.exact",
-    "multiply": _CHANGES,
-    "of_maximum": _CHANGES,
-    "read_gradient_norms": _FIRING_SAMPLE,
-    "replace_codes": _CHANGES,
-    "sample_firings": _FIRING_SAMPLE,
+    "sample_firings": "universality.effects.firing_sample",
     "share_of_kind": "universality.effects.kind_classifier",
     "write": "universality.effects.generation",
 }
 __all__ = [
     "Accuracy",
     "Change",
+    "ExactEffects",
     "FingerprintSettings",
     "Fingerprints",
-    "ExactEffects",
     "FiringSample",
     "Intervention",
     "JacobianSpread",
@@ -144,6 +118,7 @@ __all__ = [
     "collect_effects",
     "edited_logits",
     "edited_losses",
+    "exact_effects",
     "jacobian_spread",
     "mean_jacobian",
     "mean_probabilities",
@@ -152,9 +127,6 @@ __all__ = [
     "of_maximum",
     "pair_fingerprints",
     "random_positions",
-    "exact_effects",
-    "multiply",
-    "of_maximum",
     "read_gradient_norms",
     "replace_codes",
     "sample_firings",
