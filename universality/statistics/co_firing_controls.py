@@ -10,9 +10,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from universality.arrays import FloatArray, IntArray
 from universality.compiled import njit
+from universality.similarity.engine.cofiring import Columns, hits, sum_rows
+from universality.similarity.engine.store_rows import Rows
 from universality.statistics.co_firing_effects import MIN_TOKENS, RELATIVE_ZERO
 from universality.statistics.effect_firings import CountedTokens, EffectFirings
 
@@ -28,63 +31,80 @@ class Controls(NamedTuple):
     """r of effects per norm between A's feature and each of them, over the tokens where both fire."""
 
 
-class CoFiringCounts:
-    """Numbers of tokens on which a feature of A and each feature of B fire.
+NO_CONTROLS = Controls(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+
+
+class ControlFinder:
+    """Finds the controls of pairs; threads may share it.
 
     Parameters
     ----------
-    b
-        Firings of B, which are turned into lists by token once.
-    n_tokens
-        Number of counted tokens.
+    a, b
+        Firings of both sides, with their effects.
+    tokens
+        The tokens that are counted.
+    wanted
+        Largest number of controls of a pair.
     """
 
-    def __init__(self, b: EffectFirings, n_tokens: int) -> None:
-        self._n_features = b.n_features
-        self._indptr, self._features = _by_token(b.indptr, b.token, n_tokens)
+    def __init__(self, a: EffectFirings, b: EffectFirings, tokens: CountedTokens, wanted: int) -> None:
+        self._a, self._b, self._tokens, self._wanted = a, b, tokens, wanted
+        indptr, features = _by_token(b.indptr, b.token, len(tokens))
+        ones = np.ones(max(a.token.size, b.token.size), np.float32)  # products of ones count common firings
+        self._columns, self._rows = Columns(a.indptr, a.token, ones), Rows(indptr[:-1], indptr[1:], features, ones)
+        self._hits = hits(a.indptr, a.token, indptr[:-1], indptr[1:])
 
-    def of(self, a: EffectFirings, feature: int) -> IntArray:
-        """int64 [n_features of B] for one feature of A."""
-        return _count_together(a.token[a.entries(feature)], self._indptr, self._features, self._n_features)
+    def find(self, rows: IntArray, cols: IntArray) -> list[Controls]:
+        """Find the controls of some pairs; only features with `MIN_TOKENS` common firings are any."""
+        together = sum_rows(rows, self._columns, self._rows, self._hits, self._b.n_features, masked=False)
+        effects = np.zeros(len(self._tokens), np.float32)
+        fires = np.zeros(len(self._tokens) // 64 + 1, np.uint64)
+        found = []
+        for k, (row, col) in enumerate(zip(rows.tolist(), cols.tolist(), strict=True)):
+            of_row = slice(*together.indptr[k : k + 2].tolist())
+            features, count = together.cols[of_row].astype(np.int64), together.values[0, of_row]
+            n_partner = count[features == col].sum()
+            candidate = (count >= MIN_TOKENS) & (features != col)
+            features, count = features[candidate], count[candidate]
+            chosen = np.lexsort((features, np.abs(count - n_partner)))[: self._wanted]
+            r = self._r(row, features[chosen], effects, fires)
+            found.append(Controls(features[chosen], count[chosen] / max(1, n_partner), r))
+        return found
 
-
-def controls_of(
-    a: EffectFirings,
-    b: EffectFirings,
-    row: int,
-    col: int,
-    tokens: CountedTokens,
-    counts: CoFiringCounts,
-    wanted: int,
-    scratch: FloatArray,
-) -> Controls:
-    """Find up to ``wanted`` controls of a pair, and their r; only features with `MIN_TOKENS` common firings count.
-
-    ``scratch`` [n_counted] holds NaN before and after.
-    """
-    together = counts.of(a, row)
-    n_partner = int(together[col])
-    together[col] = 0
-    candidates = np.flatnonzero(together >= MIN_TOKENS)
-    distance = np.abs(together[candidates] - n_partner)
-    chosen = candidates[np.argsort(distance, kind="stable")[:wanted]]
-    token = a.token[a.entries(row)]
-    scratch[token] = a.effect[a.entries(row)] / tokens.norm_a[token]
-    r = _r_with_each(chosen, b.indptr, b.token, b.effect, tokens.norm_b, scratch)
-    scratch[token] = np.nan
-    return Controls(chosen, together[chosen] / max(1, n_partner), r)
+    def _r(
+        self, row: int, features: IntArray, effects: npt.NDArray[np.float32], fires: npt.NDArray[np.uint64]
+    ) -> FloatArray:
+        """R of effects per norm of A's feature with features of B; the two buffers hold zeros before and after."""
+        entries = self._a.entries(row)
+        token = self._a.token[entries]
+        effects[token] = self._a.effect[entries] / self._tokens.norm_a[token]
+        _mark(token, fires)
+        b = self._b
+        r: FloatArray = _r_with_each(features, b.indptr, b.token, b.effect, self._tokens.norm_b, effects, fires)
+        fires[token >> 6] = 0
+        return r
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _r_with_each(features, indptr, token, effect, norm, other):  # type: ignore[no-untyped-def]
-    """Pearson's r of effects per norm with ``other`` [n_tokens], NaN where its feature does not fire."""
+def _mark(tokens, fires):  # type: ignore[no-untyped-def]
+    for t in tokens:
+        fires[t >> 6] |= np.uint64(1) << np.uint64(t & 63)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _r_with_each(features, indptr, token, effect, norm, other, fires):  # type: ignore[no-untyped-def]
+    """Pearson's r of effects per norm with ``other`` [n_tokens], whose feature ``fires`` at the tokens with a bit set.
+
+    The bits of 500,000 tokens take 63 kB, which stay in the cache; most tokens need nothing else.
+    """
     r = np.full(features.size, np.nan)
     for k in range(features.size):
         n = x = y = xx = yy = xy = 0.0
         for p in range(indptr[features[k]], indptr[features[k] + 1]):
-            v = other[token[p]]
-            if not np.isnan(v):
-                w = effect[p] / norm[token[p]]
+            t = token[p]
+            if (fires[t >> 6] >> np.uint64(t & 63)) & np.uint64(1):
+                v = np.float64(other[t])
+                w = effect[p] / norm[t]
                 n += 1.0
                 x += v
                 y += w
@@ -111,12 +131,3 @@ def _by_token(indptr, token, n_tokens):  # type: ignore[no-untyped-def]
             features[cursor[token[p]]] = j
             cursor[token[p]] += 1
     return starts, features
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _count_together(tokens, starts, features, n_features):  # type: ignore[no-untyped-def]
-    count = np.zeros(n_features, np.int64)
-    for t in tokens:
-        for p in range(starts[t], starts[t + 1]):
-            count[features[p]] += 1
-    return count

@@ -25,7 +25,7 @@ from universality.similarity import DEFAULT_BUDGET, Similarity
 from universality.similarity.engine.group_sums import GroupMoments
 from universality.similarity.engine.token_selection import check_same_tokens, check_stores
 from universality.statistics.bootstrap import intervals_from_sums
-from universality.statistics.co_firing_controls import CoFiringCounts, Controls, controls_of
+from universality.statistics.co_firing_controls import NO_CONTROLS, ControlFinder, Controls
 from universality.statistics.co_firing_effects import MIN_TOKENS, CoFiring, co_firing
 from universality.statistics.effect_agreement import EffectAgreement
 from universality.statistics.effect_firings import CountedTokens, EffectFirings, read_effects
@@ -168,33 +168,28 @@ class _Comparison(NamedTuple):
 
     def all_pairs(self, rows: IntArray, cols: IntArray) -> list[_Compared]:
         """Compare pairs on as many threads as numba has."""
-        counts = CoFiringCounts(self.b, len(self.tokens)) if self.controls else None
+        finder = ControlFinder(self.a, self.b, self.tokens, self.controls) if self.controls else None
 
         def some(part: slice) -> list[_Compared]:
-            scratch = np.full(len(self.tokens), np.nan)
-            pairs = zip(rows[part].tolist(), cols[part].tolist(), strict=True)
-            return [self.one_pair(row, col, counts, scratch) for row, col in pairs]
+            controls = finder.find(rows[part], cols[part]) if finder else [NO_CONTROLS] * rows[part].size
+            pairs = zip(rows[part].tolist(), cols[part].tolist(), controls, strict=True)
+            return [self.one_pair(*pair) for pair in pairs]
 
         parts = [slice(low, low + _CHUNK) for low in range(0, rows.size, _CHUNK)]
         return [pair for found in share_out(some, parts) for pair in found]
 
-    def one_pair(self, row: int, col: int, counts: CoFiringCounts | None, scratch: FloatArray) -> _Compared:
+    def one_pair(self, row: int, col: int, controls: Controls) -> _Compared:
         """Compare one pair with its nulls."""
         pair = co_firing(self.a, self.b, row, col, self.tokens)
         numbers = dict.fromkeys(_NUMBERS, np.nan) | {"n": float(pair.n), "n_controls": 0.0}
         if pair.n < MIN_TOKENS:
-            nothing = np.zeros(0, np.int64)
             note = f"both fire on {pair.n} tokens of the reporting half, {MIN_TOKENS} are needed"
-            return _Compared(numbers, nothing, np.zeros((6, 0)), nothing, note)
+            return _Compared(numbers, np.zeros(0, np.int64), np.zeros((6, 0)), NO_CONTROLS.features, note)
         numbers |= {"r": pair.r, "r_per_norm": pair.r_per_norm}
         numbers["sign_agreement"], numbers["sign_chance"] = pair.signs()
         note = self._test(pair, row, col, numbers)
-        features = np.zeros(0, np.int64)
-        if counts is not None:
-            found = controls_of(self.a, self.b, row, col, self.tokens, counts, self.controls, scratch)
-            features = found.features
-            numbers |= _among(numbers["r_per_norm"], found)
-        return _Compared(numbers, *pair.unit_sums(self.tokens.unit_of_segment), features, note)
+        numbers |= _among(numbers["r_per_norm"], controls)
+        return _Compared(numbers, *pair.unit_sums(self.tokens.unit_of_segment), controls.features, note)
 
     def _test(self, pair: CoFiring, row: int, col: int, numbers: dict[str, float]) -> str:
         """Add null_r and p-values; return why there is no p."""
