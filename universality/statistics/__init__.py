@@ -5,10 +5,13 @@ from universality.statistics.best_neuron import best_neurons
 from universality.statistics.bootstrap import bootstrap_intervals
 from universality.statistics.calibrating import calibrate
 from universality.statistics.calibration import Calibration, CalibrationSummary, NullSummary
+from universality.statistics.comparing_effects import compare_effects
 from universality.statistics.concept_partners import concept_table
 from universality.statistics.crosscoder_classes import CrosscoderAgreement, crosscoder_agreement, feature_classes
+from universality.statistics.effect_agreement import EffectAgreement, EffectAgreementSummary
 from universality.statistics.held_out import evaluation_halves, held_out_scores
 from universality.statistics.null_distribution import Chance, NullDistribution
+from universality.statistics.partner_overlap import PartnerOverlap, partner_overlap
 from universality.statistics.published_measures import (
     SONG_EDGES,
     by_frequency,
@@ -35,9 +38,12 @@ __all__ = [
     "CalibrationSummary",
     "Chance",
     "CrosscoderAgreement",
+    "EffectAgreement",
+    "EffectAgreementSummary",
     "Null",
     "NullDistribution",
     "NullSummary",
+    "PartnerOverlap",
     "Repairing",
     "Transfer",
     "against_shuffles",
@@ -46,6 +52,7 @@ __all__ = [
     "by_frequency",
     "calibrate",
     "cka",
+    "compare_effects",
     "concept_table",
     "crosscoder_agreement",
     "evaluation_halves",
@@ -54,6 +61,7 @@ __all__ = [
     "fit_map",
     "held_out_scores",
     "mppc",
+    "partner_overlap",
     "plan_repairing",
     "plan_token_repairing",
     "pw_mcc",

@@ -135,7 +135,7 @@ def compare_effects(
     frame = pd.DataFrame({"row": matched.rows, "col": matched.cols, **_ordered(columns)})
     frame["n"] = frame["n"].astype(np.int64)
     frame["n_controls"] = frame["n_controls"].astype(np.int64)
-    frame["note"] = [pair.note for pair in compared]
+    frame["note"] = pd.Series([pair.note for pair in compared], dtype=object)
     provenance = {"a": _describe(a), "b": _describe(b), "n_tokens": len(tokens)}
     return EffectAgreement(frame, settings | {"fingerprints": list(fingerprints)}, provenance)
 
@@ -226,11 +226,11 @@ def _intervals(
     step = max(1, memory_budget // (8 * (16 * present.size + 10 * draws + 1)))
     for start in range(0, len(scored) if draws else 0, step):
         part = scored[start : start + step]
-        sums = np.zeros((6, present.size, len(part)))
+        sums, zeros = np.zeros((6, present.size, len(part))), np.zeros(len(part))
         for k, index in enumerate(part):
             sums[:, place[compared[index].units], k] = compared[index].sums
-        zeros = np.zeros(len(part))
-        moments = GroupMoments(tuple(map(str, present.tolist())), *sums, zeros, zeros)
+        n, a, b, aa, bb, ab = sums
+        moments = GroupMoments(tuple(map(str, present.tolist())), n, a, b, aa, bb, ab, zeros, zeros)
         low[part], high[part] = intervals_from_sums(moments, draws, seed)
     return low, high
 

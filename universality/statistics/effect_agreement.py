@@ -192,8 +192,9 @@ class EffectAgreement:
 
     def save(self, path: str | Path) -> Path:
         """Write everything atomically to one .npz or .json file; return its path."""
-        arrays = {name: column.to_numpy(np.str_ if name == "note" else None) for name, column in self.pairs.items()}
+        arrays = {name: column.to_numpy() for name, column in self.pairs.items() if name != "note"}
         header = {"settings": self.settings, "provenance": self.provenance, "columns": list(self.pairs)}
+        header["note"] = self.pairs["note"].tolist()
         return write_archive(path, FORMAT, VERSION, header, arrays)
 
     @classmethod
@@ -208,8 +209,13 @@ class EffectAgreement:
             If it is truncated or corrupt, or has another format or version.
         """
         header, arrays = read_archive(path, FORMAT, VERSION)
-        columns = {name: arrays[name].astype(object) if name == "note" else arrays[name] for name in header["columns"]}
-        return cls(pd.DataFrame(columns), header["settings"], header["provenance"])
+        columns = {name: header["note"] if name == "note" else arrays[name] for name in header["columns"]}
+        return cls(_frame(columns), header["settings"], header["provenance"])
+
+
+def _frame(columns: dict[str, Any]) -> pd.DataFrame:
+    """Make a table whose text column has one type also where there are no rows."""
+    return pd.DataFrame(columns).astype({"note": object})
 
 
 def _share(which: pd.Series[bool]) -> float:
