@@ -11,7 +11,7 @@ from universality.statistics.crosscoder_classes import CrosscoderAgreement, cros
 from universality.statistics.effect_agreement import EffectAgreement, EffectAgreementSummary
 from universality.statistics.held_out import evaluation_halves, held_out_scores
 from universality.statistics.null_distribution import Chance, NullDistribution
-from universality.statistics.partner_overlap import PartnerOverlap, partner_overlap
+from universality.statistics.overlapping_matchings import PartnerOverlap, partner_overlap
 from universality.statistics.published_measures import (
     SONG_EDGES,
     by_frequency,

@@ -38,7 +38,7 @@ def test_partners_by_effect_are_the_partners_by_activation_where_effects_are_equ
 
 
 def test_chance_counts_the_features_that_fire_about_as_often() -> None:
-    from universality.statistics.partner_overlap import _by_exchange
+    from universality.statistics.overlapping_matchings import _by_exchange
 
     count = np.repeat([10, 1000], 64)
     partner = np.arange(128)
