@@ -102,7 +102,9 @@ BORDERS = {
         "features/collection.py",
         "effects",
         "similarity",
+        "statistics/carried_loss.py",
         "statistics/sae_transfer.py",
+        "statistics/stand_ins.py",
         "pipeline",
     },
 }

@@ -283,6 +283,18 @@ def test_where_no_pair_can_be_tested_the_classes_are_numbers_still(plant: Plante
     assert set(strata.dtypes) == {np.dtype(np.float64)}
 
 
+def test_few_null_scores_that_let_no_pair_be_significant_are_remarked_on(tmp_path: Path) -> None:
+    """Eight features and one replicate: p is at least 1 / 9."""
+    few = planted(tmp_path, SEEN, n_shared=4, n_alone=4)
+    too_few = calibrate(few.a, few.b, replicates=1, bootstrap=0, null="global")
+    least = "no pair can reach q <= 0.05 under the global null: with its few scores p is at least 0.11"
+    assert any(least in note for note in too_few.notes)
+    assert not np.any(too_few.q <= 0.05)
+    enough = calibrate(few.a, few.b, replicates=8, bootstrap=0, null="global")
+    assert not any("no pair can reach" in note for note in enough.notes)
+    assert np.any(enough.q <= 0.05)
+
+
 def test_intervals_of_few_resamples_are_remarked_on(plant: Planted) -> None:
     notes = calibrate(plant.a, plant.b, replicates=0, bootstrap=3).notes
     assert "intervals rest on 3 resamples: below 20 a 95% bound is their largest" in notes

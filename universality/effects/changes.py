@@ -72,6 +72,27 @@ def ablate_one_each(features: npt.ArrayLike) -> Change:
     return change
 
 
+def add_one_each(features: npt.ArrayLike, amounts: npt.ArrayLike) -> Change:
+    """Add to one feature on each token: ``amounts[t]`` to ``features[t]`` on the token t, both [n_tokens].
+
+    Examples
+    --------
+    >>> add_one_each([0, 1], [2.0, 5.0])(sparse.csr_matrix([[3.0, 1.0], [4.0, 0.0]])).toarray().tolist()
+    [[2.0, 0.0], [0.0, 5.0]]
+    """
+    chosen, amount = np.asarray(features, np.int64), _finite("amounts", amounts).astype(np.float32)
+    if chosen.ndim != 1 or amount.shape != chosen.shape:
+        raise MismatchError(f"add_one_each: {chosen.shape} features and {amount.shape} amounts; give one each")
+
+    def change(codes: sparse.csr_matrix) -> sparse.csr_matrix:
+        if chosen.shape != codes.shape[:1]:
+            raise MismatchError(f"add_one_each: {chosen.shape} features for {codes.shape[0]} tokens; give one each")
+        _check_range(chosen, codes.shape[1])
+        return sparse.csr_matrix((amount, chosen, np.arange(chosen.size + 1)), shape=codes.shape, copy=True)
+
+    return change
+
+
 def multiply(features: npt.ArrayLike, times: float) -> Change:
     """Multiply features by a number.
 

@@ -11,7 +11,7 @@ Codes count as constants: a gradient passes through an intervention as if a fixe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -88,7 +88,7 @@ class Intervention:
         return self.sae.contribution(difference, like=x) if difference.nnz else None
 
     def _edit(self, activation: Tensor, hook: Any, at: Tensor) -> Tensor | None:
-        return _shifted(activation, self._shift_at(activation, at), at)
+        return shifted(activation, self._shift_at(activation, at), at)
 
     def _read(self, activation: Tensor, hook: Any, at: Tensor, into: list[Tensor | None]) -> None:
         into.append(self._shift_at(activation, at))
@@ -99,7 +99,7 @@ class Intervention:
                 f"model {self.site.name!r} has not computed {self.site.hook} yet where it computes {hook.name}: a "
                 "transcoder reads a hook that comes before the one where it writes"
             )
-        return _shifted(activation, shifts.pop(), at)
+        return shifted(activation, shifts.pop(), at)
 
     def _shift_at(self, activation: Tensor, at: Tensor) -> Tensor | None:
         if activation.shape[:2] != at.shape:
@@ -207,6 +207,27 @@ def check_effect(site: ModelSite) -> None:
     ModelError
         If the gradient of the logits is 0 there.
     """
+    # probabilities, since a constant that is added to all logits predicts nothing
+    gradient = _gradient(site, lambda logits: logits.log_softmax(-1)[..., 0].sum())
+    depends = gradient is not None and bool(gradient.abs().max() > 0)
+    if not depends:
+        raise ModelError(
+            f"nothing that model {site.name!r} predicts depends on {site.hook}, so its features have no effects; "
+            "choose a hook of the residual stream, or of a layer's output"
+        )
+
+
+def acts_on_later_positions(site: ModelSite) -> bool:
+    """Return whether predictions at later positions depend on an activation at the hook.
+
+    They do not where only the position's own MLP, norm and unembedding follow: at the MLP of the last layer.
+    """
+    gradient = _gradient(site, lambda logits: logits.log_softmax(-1)[:, -1, 0].sum())
+    return gradient is not None and bool(gradient[:, :-1].abs().max() > 0)
+
+
+def _gradient(site: ModelSite, value: Callable[[Tensor], Tensor]) -> Tensor | None:
+    """Return the gradient of a function of the logits at the hook, on a few tokens; None if nothing depends on it."""
     held: list[Tensor] = []
 
     def keep(activation: Tensor, hook: Any) -> Tensor:
@@ -216,21 +237,13 @@ def check_effect(site: ModelSite) -> None:
     tokens = torch.arange(1, 6, device=site.device)[None] % site.model.d_vocab
     with torch.enable_grad():
         logits = site.model.bridge.run_with_hooks(tokens, fwd_hooks=[(site.hook, keep)], return_type="logits")
-        # probabilities, since a constant that is added to all logits predicts nothing
-        depends = held and logits.requires_grad and _gradient(logits.log_softmax(-1)[..., 0].sum(), held[-1])
-    if not depends:
-        raise ModelError(
-            f"nothing that model {site.name!r} predicts depends on {site.hook}, so its features have no effects; "
-            "choose a hook of the residual stream, or of a layer's output"
-        )
+        if not held or not logits.requires_grad:
+            return None
+        gradient: Tensor | None = torch.autograd.grad(value(logits), held[-1], allow_unused=True)[0]
+    return gradient
 
 
-def _gradient(value: Tensor, of: Tensor) -> bool:
-    gradient = torch.autograd.grad(value, of, allow_unused=True)[0]
-    return gradient is not None and bool(gradient.abs().max() > 0)
-
-
-def _shifted(activation: Tensor, shift: Tensor | None, at: Tensor) -> Tensor | None:
+def shifted(activation: Tensor, shift: Tensor | None, at: Tensor) -> Tensor | None:
     """Add a shift [n_tokens, d_out] at some positions; None leaves the activation as it is, to the byte."""
     if shift is None:
         return None

@@ -203,7 +203,7 @@ def _doubt(bridge: TransformerBridge, hook: str, claim: DirectPath, layer: int, 
 
 def _agreement(bridge: TransformerBridge, hook: str, claim: DirectPath, cut: list[str]) -> float:
     """Return the least cosine between gradients of the model and of the claim, from stream end to hook."""
-    end, normed = _stream_end(bridge), f"{claim.norm_at}.hook_out"
+    end, normed = stream_end(bridge), f"{claim.norm_at}.hook_out"
     actions: dict[str, _Action] = dict.fromkeys(cut, Tensor.detach)
     actions |= {hook: _leaf, end: None} | ({normed: None} if claim.norm else {})
     with torch.enable_grad():
@@ -217,7 +217,7 @@ def _agreement(bridge: TransformerBridge, hook: str, claim: DirectPath, cut: lis
 
 def _reaches_logits(bridge: TransformerBridge, norm: Norm, W_U: NDArray[np.float32]) -> bool:
     """Return whether gradients of the logits at the stream's end equal those of this norm at fixed scale and W_U."""
-    end = _stream_end(bridge)
+    end = stream_end(bridge)
     with torch.enable_grad():
         seen = _run(bridge, {end: _leaf, "unembed.hook_out": None})
         c = _random_like(seen["unembed.hook_out"])
@@ -313,7 +313,7 @@ def _least_cosine(bridge: TransformerBridge) -> float:
     return 0.9999 if dtype in (torch.float32, torch.float64) else 0.99
 
 
-def _stream_end(bridge: TransformerBridge) -> str:
+def stream_end(bridge: TransformerBridge) -> str:
     """Return the hook where the residual stream ends: in front of the final norm, if there is one."""
     ends = ("ln_final", "project_out", "unembed")
     return next(f"{name}.hook_in" for name in ends if _component(bridge, name) is not None)

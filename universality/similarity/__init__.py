@@ -6,6 +6,7 @@ from universality.similarity.engine.token_source import TokenSource
 from universality.similarity.many_stores import all_pairs
 from universality.similarity.measures import TOKEN_MEASURES
 from universality.similarity.measures.alignment import Alignment, align
+from universality.similarity.measures.fingerprint import shared_tokens
 from universality.similarity.similarity import Similarity
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "TokenSource",
     "align",
     "all_pairs",
+    "shared_tokens",
 ]

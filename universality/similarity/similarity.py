@@ -24,10 +24,12 @@ from universality.similarity.engine.group_sums import GroupMoments
 from universality.similarity.engine.token_source import TokenSource
 from universality.similarity.measures import token_measure
 from universality.similarity.measures.decoder import decoder_source
-from universality.similarity.measures.logit_weights import logit_source
+from universality.similarity.measures.fingerprint import fingerprint_source
+from universality.similarity.measures.logit_weights import Through, logit_source
 from universality.similarity.measures.masked import Coverage
 
 if TYPE_CHECKING:
+    from universality.effects.fingerprints import Fingerprints, Weighting
     from universality.features.storage.store import FeatureStore
     from universality.similarity.measures.alignment import Alignment
 
@@ -38,7 +40,7 @@ class Similarity:
     """A matrix of scores [n_rows, n_cols] that is never held whole unless it fits into memory.
 
     Use a constructor: `activation`, `firing`, `attribution`, `masked_cosine`, `coverage` compare over tokens, `logit`
-    and `decoder` compare weights; or `from_dense`, `from_factors`.
+    and `decoder` compare weights, `fingerprint` compares effects; or `from_dense`, `from_factors`.
 
     Examples
     --------
@@ -196,21 +198,59 @@ class Similarity:
         return cls(Coverage.of(a, b, memory_budget, documents, rows, of_=of))
 
     @classmethod
-    def logit(cls, a: FeatureStore, b: FeatureStore) -> Self:
-        """Compare direct logit weights over the vocabulary by Pearson's r.
+    def logit(cls, a: FeatureStore, b: FeatureStore, through: Through = "direct") -> Self:
+        """Compare logit weights over the vocabulary by Pearson's r.
 
         Models with different tokenizers are compared over the token strings that both vocabularies hold, such as
         `` the``; ``provenance["shared_strings"]`` counts them and gives the share of each model's tokens that they
         cover.
 
+        Parameters
+        ----------
+        a, b
+            Stores with unembeddings.
+        through
+            "direct": effects of what a feature writes into the residual stream, without later layers. "layers": effects
+            through all later layers to first order, by the mean Jacobians that lie beside the stores
+            (`MeanJacobian.save_beside`), or by two that are given.
+
         Raises
         ------
         UniversalityError
-            When a store holds no residual directions or no unembedding.
+            When a store holds no residual directions or no unembedding, or no mean Jacobian lies beside it.
         MismatchError
-            When the vocabularies differ and share too few token strings, or a store does not hold its strings.
+            When the vocabularies differ and share too few token strings, or a store does not hold its strings; when a
+            mean Jacobian is of another model or hook.
         """
-        return cls(logit_source(a, b))
+        return cls(logit_source(a, b, through))
+
+    @classmethod
+    def fingerprint(cls, x: Fingerprints, y: Fingerprints, weighting: Weighting = "equal") -> Self:
+        """Compare fingerprints over tokens by Pearson's r; features without a fingerprint are dead.
+
+        Parameters
+        ----------
+        x, y
+            Fingerprints of the two sides on the same tokens, made alike.
+        weighting
+            "equal" weight of tokens, or by their mean "probability". Report both: rare tokens decide the first.
+
+        Raises
+        ------
+        MismatchError
+            When tokens, interventions or projections differ.
+
+        Examples
+        --------
+        >>> from universality.effects import Fingerprints, TokenSet
+        >>> tokens = TokenSet.of([0, 1, 2], [0.5, 0.25, 0.25])
+        >>> x = Fingerprints([[1, 0, 0], [0, 1, 0]], [8, 8], tokens, "ablation", later=False)
+        >>> Similarity.fingerprint(x, x).dense().round(2).tolist()
+        [[1.0, -0.5], [-0.5, 1.0]]
+        >>> Similarity.fingerprint(x, x, "probability").dense().round(2).tolist()
+        [[1.0, -0.58], [-0.58, 1.0]]
+        """
+        return cls(fingerprint_source(x, y, weighting))
 
     @classmethod
     def decoder(

@@ -5,6 +5,7 @@ from universality.statistics.best_neuron import best_neurons
 from universality.statistics.bootstrap import bootstrap_intervals
 from universality.statistics.calibrating import calibrate
 from universality.statistics.calibration import Calibration, CalibrationSummary, NullSummary
+from universality.statistics.carried_loss import SharedLoss, SubsetLoss, shared_loss
 from universality.statistics.comparing_effects import compare_effects
 from universality.statistics.concept_partners import concept_table
 from universality.statistics.crosscoder_classes import CrosscoderAgreement, crosscoder_agreement, feature_classes
@@ -29,6 +30,7 @@ from universality.statistics.repairing import (
 )
 from universality.statistics.representation_similarity import AgainstShuffles, against_shuffles, cka, rsa, svcca
 from universality.statistics.sae_transfer import Transfer, transfer, transferred
+from universality.statistics.substitution import PairSubstitution, PooledSubstitution, Substitution, substitute
 
 __all__ = [
     "SONG_EDGES",
@@ -43,8 +45,13 @@ __all__ = [
     "Null",
     "NullDistribution",
     "NullSummary",
+    "PairSubstitution",
     "PartnerOverlap",
+    "PooledSubstitution",
     "Repairing",
+    "SharedLoss",
+    "SubsetLoss",
+    "Substitution",
     "Transfer",
     "against_shuffles",
     "best_neurons",
@@ -68,6 +75,8 @@ __all__ = [
     "repaired_rows",
     "rsa",
     "shared_by_weights",
+    "shared_loss",
+    "substitute",
     "svcca",
     "transfer",
     "transferred",

@@ -286,9 +286,11 @@ def run_null(store: FeatureStore, null: Null, chosen: ChosenMatch, notes: list[s
     scores, best_of_rows, best_of_cols = _rerun(plan, null, chosen)
     observed = np.where(classes.stratum >= 0, as_is.pairs(chosen.match.rows, chosen.match.cols), np.nan)
     n_unpaired = int((classes.code[chosen.unpaired] >= 0).sum())
-    return NullDistribution(
+    distribution = NullDistribution(
         null, observed, scores, chosen.features, classes, n_unpaired, chosen.alpha, best_of_rows, best_of_cols
     )
+    _note_few_scores(distribution, notes)
+    return distribution
 
 
 def _empty(null: Null, chosen: ChosenMatch) -> NullDistribution:
@@ -325,6 +327,17 @@ def _note_rare(null: Null, classes: FeatureClasses, chosen: ChosenMatch, notes: 
         notes.append(
             f"{rare} {pairs} with a feature that fires fewer than {chosen.min_firings} times on the blocks of the "
             f"{null} null: no p-value under it"
+        )
+
+
+def _note_few_scores(distribution: NullDistribution, notes: list[str]) -> None:
+    """Say so where no score at all could be significant: a share of 0 would then say nothing of the features."""
+    best = np.where(np.isnan(distribution.observed), np.nan, np.inf)
+    least = pooled_p(best, distribution.scores, distribution.classes.code, distribution.features)
+    if not np.isnan(least).all() and np.nanmin(least) > distribution.alpha:
+        notes.append(
+            f"no pair can reach q <= {distribution.alpha:g} under the {distribution.null} null: with its few scores p "
+            f"is at least {np.nanmin(least):.2g}; ask for more replicates"
         )
 
 

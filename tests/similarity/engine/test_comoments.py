@@ -52,3 +52,22 @@ def test_sides_of_two_lengths_are_refused(tmp_path: Path) -> None:
     rows = StoreRows.open(write_store(tmp_path / "a.h5", np.ones((SEEN.n_tokens, 2)), SEEN), True)
     with pytest.raises(UniversalityError, match="sides must pair up: 5 positions of one, 4 of the other"):
         CoMoments(measure_side(rows, np.arange(5)), measure_side(rows, np.arange(4)), 1 << 30)
+
+
+def test_the_transpose_reuses_what_was_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An assignment works from the side with fewer features, and the products take most of its time."""
+    rng = np.random.default_rng(0)
+    a, b = (
+        write_store(tmp_path / name, (rng.random(shape) < 0.2) * rng.uniform(0.1, 9, shape), SEEN)
+        for name, shape in (("a.h5", (SEEN.n_tokens, 7)), ("b.h5", (SEEN.n_tokens, 5)))
+    )
+    rows = np.arange(SEEN.n_tokens)
+    co = CoMoments(*(measure_side(StoreRows.open(s, True), rows) for s in (a, b)), 1 << 30)
+    block = co.block("covariance", np.arange(7))
+    anew = co.without_blocks().transposed().block("covariance", np.arange(5))
+    monkeypatch.setattr(CoMoments, "_compute", None)  # a call fails
+    turned = co.transposed()
+    assert np.array_equal(turned.block("covariance", np.arange(5)), block.T)
+    assert_allclose(block.T, anew, rtol=1e-12, atol=1e-12)
+    with pytest.raises(TypeError):
+        turned.block("masked", np.arange(5))

@@ -75,8 +75,11 @@ class CoMoments:
         self._n_hits: IntArray | None = None  # of each of A's features, products in its row
 
     def transposed(self) -> CoMoments:
-        """Exchange the sides: B against A."""
-        return CoMoments(self.b, self.a, self.memory_budget)
+        """Exchange the sides: B against A, with the arrays that are known already."""
+        other = CoMoments(self.b, self.a, self.memory_budget)
+        # a copy, so that rows are read in order; the four masked sums would change places
+        other._whole = {name: np.ascontiguousarray(whole.T) for name, whole in self._whole.items() if name != "masked"}
+        return other
 
     def with_b(self, b: Side) -> CoMoments:
         """Pair the same A with another B, sharing A's feature-major copy."""

@@ -11,12 +11,13 @@ D₁ (U₁U₂ᵀ) D₂ᵀ and the variances diag(D UUᵀ Dᵀ), so d_model x d_
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from universality.arrays import BoolArray, FloatArray
-from universality.errors import UniversalityError
+from universality.effects.jacobian import MeanJacobian
+from universality.errors import MismatchError, UniversalityError
 from universality.models.unembedding import LEFT_OUT
 from universality.similarity.engine.block_source import describe_store
 from universality.similarity.engine.factors import FactorSource
@@ -31,18 +32,27 @@ VOCAB_CHUNK = 4096  # columns of W_U that are centred and multiplied at a time
 RELATIVE_ZERO = 1e-24  # of squared lengths: what float64 rounding leaves of a direction that the centring removes
 
 
-def logit_source(a: FeatureStore, b: FeatureStore) -> FactorSource:
+Through = Literal["direct", "layers"] | tuple[MeanJacobian, MeanJacobian]
+"""Path from a feature to the logits: direct, or through the later layers by Jacobians beside the stores or given."""
+
+
+def logit_source(a: FeatureStore, b: FeatureStore, through: Through = "direct") -> FactorSource:
     """Logit-weight Pearson as two factors; see `Similarity.logit`.
 
     Raises
     ------
     UniversalityError
-        When a store holds no residual directions or no unembedding.
+        When a store holds no residual directions or no unembedding, or no mean Jacobian lies beside it.
     MismatchError
-        When the vocabularies differ and share too few token strings, or a store does not hold them.
+        When the vocabularies differ and share too few token strings, or a store does not hold them; when a mean
+        Jacobian is of another model or hook than the features, or only one of the two sums over later positions.
     """
     check_stores(a, b)
-    direction_a, direction_b = directions(a), directions(b)
+    jacobians = _jacobians(a, b, through)
+    if jacobians is None:
+        direction_a, direction_b = directions(a), directions(b)
+    else:
+        direction_a, direction_b = (_through_layers(*side) for side in zip((a, b), jacobians, strict=True))
     u_a, u_b = unembedding_of(a), unembedding_of(b)
     joint = joint_vocabulary(a, b, u_a, u_b)
     aa, ab, bb = _grams(u_a, u_b, joint)
@@ -55,6 +65,8 @@ def logit_source(a: FeatureStore, b: FeatureStore) -> FactorSource:
         "n_vocab": len(joint),
         "convention": convention(u_a, u_b, joint),
     }
+    if jacobians is not None:
+        provenance["through"] = [jacobian.describe() | {"hash": jacobian.hash} for jacobian in jacobians]
     if joint.strings is not None:
         provenance["shared_strings"] = joint.strings.describe()
     return FactorSource(x @ ab, y, dead_a, dead_b, "logit", provenance, limit=1.0, stores=(a, b))
@@ -86,6 +98,37 @@ def directions(store: FeatureStore) -> FloatArray:
             "(finish(dictionary=Dictionary(..., residual=...)))"
         )
     return dictionary.residual.astype(np.float64)
+
+
+def _jacobians(a: FeatureStore, b: FeatureStore, through: Through) -> tuple[MeanJacobian, MeanJacobian] | None:
+    """Return the mean Jacobians of both sides; None for the direct path."""
+    if through == "direct":
+        return None
+    jacobians = (MeanJacobian.beside(a), MeanJacobian.beside(b)) if through == "layers" else through
+    if not isinstance(jacobians, tuple) or [type(jacobian) for jacobian in jacobians] != [MeanJacobian] * 2:
+        raise UniversalityError(f"through: expected 'direct', 'layers' or two mean Jacobians, found {through!r}")
+    if jacobians[0].later != jacobians[1].later:
+        raise MismatchError(
+            "mean Jacobians: one sums effects on later positions, the other does not; compute both alike"
+        )
+    return jacobians
+
+
+def _through_layers(store: FeatureStore, jacobian: MeanJacobian) -> FloatArray:
+    """Directions at the end of the residual stream, float64 [n_features, d_model]."""
+    model, unembedding = store.provenance.get("model"), unembedding_of(store)
+    recorded = model.get("hash") if isinstance(model, dict) else None
+    if (recorded or jacobian.model, store.site_written or jacobian.hook) != (jacobian.model, jacobian.hook):
+        raise MismatchError(
+            f"{store.path}: its features are written at {store.site_written} of model {str(recorded)[:12]}, the mean "
+            f"Jacobian is of {jacobian.hook} of model {jacobian.model[:12]}"
+        )
+    if jacobian.matrix.shape[1] != unembedding.d_model:
+        raise MismatchError(
+            f"{store.path}: its unembedding reads d_model {unembedding.d_model}, the mean Jacobian has "
+            f"{jacobian.matrix.shape[1]}"
+        )
+    return jacobian.apply(store.decoder_rows())
 
 
 def _grams(a: Unembedding, b: Unembedding, joint: JointVocabulary) -> tuple[FloatArray, FloatArray, FloatArray]:
