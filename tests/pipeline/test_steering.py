@@ -135,7 +135,7 @@ def test_a_run_without_its_models_says_so(finished: Path, tmp_path: Path) -> Non
     shutil.copytree(finished, folder, copy_function=shutil.copyfile)
     (folder / "models" / "A" / "config.json").unlink()
     (folder / "models" / "A" / "model.safetensors").unlink()
-    with Study.open(folder) as study, pytest.raises(ModelError, match="steering runs the models themselves, and 'A' c"):
+    with Study.open(folder) as study, pytest.raises(ModelError, match="model 'A' cannot be loaded"):
         study.steer("A:3", value=1)
 
 

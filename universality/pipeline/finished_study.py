@@ -317,7 +317,7 @@ class Study:
 
         return steer(
             self._results,
-            self._site,
+            self.site,
             feature,
             prompt,
             Setting(times, value, ablate),
@@ -326,8 +326,14 @@ class Study:
             sae_seed=sae_seed,
         )
 
-    def _site(self, model: str) -> ModelSite:
-        """Return a model at the hook of its SAEs, loaded when first asked for."""
+    def site(self, model: str) -> ModelSite:
+        """Return a model at the hook of its SAEs, loaded when first asked for.
+
+        Raises
+        ------
+        ModelError
+            If the model cannot be loaded.
+        """
         from universality.pipeline.stages.model_sites import live_site
 
         if model not in self._sites:
@@ -335,7 +341,7 @@ class Study:
                 self._sites[model] = live_site(self.config, RunFolder(self.folder), model)
             except (ModelError, MismatchError) as error:
                 raise ModelError(
-                    f"{self.folder}: steering runs the models themselves, and {model!r} cannot be loaded: {error}"
+                    f"{self.folder}: model {model!r} cannot be loaded, as is needed to run it: {error}"
                 ) from None
         return self._sites[model]
 

@@ -7,10 +7,13 @@ from universality.statistics.calibrating import calibrate
 from universality.statistics.calibration import Calibration, CalibrationSummary, NullSummary
 from universality.statistics.carried_loss import SharedLoss, SubsetLoss, shared_loss
 from universality.statistics.coinciding import Coincidence, coincidence
+from universality.statistics.comparing_effects import compare_effects
 from universality.statistics.concept_partners import concept_table
 from universality.statistics.crosscoder_classes import CrosscoderAgreement, crosscoder_agreement, feature_classes
+from universality.statistics.effect_agreement import EffectAgreement, EffectAgreementSummary
 from universality.statistics.held_out import evaluation_halves, held_out_scores
 from universality.statistics.null_distribution import Chance, NullDistribution
+from universality.statistics.overlapping_matchings import PartnerOverlap, partner_overlap
 from universality.statistics.published_measures import (
     SONG_EDGES,
     by_frequency,
@@ -39,10 +42,13 @@ __all__ = [
     "Chance",
     "Coincidence",
     "CrosscoderAgreement",
+    "EffectAgreement",
+    "EffectAgreementSummary",
     "Null",
     "NullDistribution",
     "NullSummary",
     "PairSubstitution",
+    "PartnerOverlap",
     "PooledSubstitution",
     "Repairing",
     "SharedLoss",
@@ -56,6 +62,7 @@ __all__ = [
     "calibrate",
     "cka",
     "coincidence",
+    "compare_effects",
     "concept_table",
     "crosscoder_agreement",
     "evaluation_halves",
@@ -64,6 +71,7 @@ __all__ = [
     "fit_map",
     "held_out_scores",
     "mppc",
+    "partner_overlap",
     "plan_repairing",
     "plan_token_repairing",
     "pw_mcc",

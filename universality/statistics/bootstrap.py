@@ -127,18 +127,15 @@ def resampled(
     n_groups = len(moments_of(rows[:1], cols[:1]).groups)
     if n_groups < MIN_RESAMPLED_GROUPS:
         return Intervals(low, high, median, n_groups)
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws).astype(np.float64)
-    step = max(
-        1, memory_budget // (8 * (16 * n_groups + 10 * draws))
-    )  # pairs at a time: moments, scores and temporaries
+    weights = _drawn_weights(n_groups, draws, seed)
+    step = max(1, memory_budget // (8 * (16 * n_groups + 10 * draws)))  # pairs at a time: moments, scores, temporaries
     n_scores = 1 + draws + n_groups
     # float32 halves the memory; its error of 6e-8 is far below the spread between draws.
     all_scores = np.empty((n_scores, rows.size if 4 * n_scores * rows.size <= memory_budget else 0), "f4")
     for start in range(0, rows.size, step):
         part = slice(start, start + step)
         moments = moments_of(rows[part], cols[part])
-        scores = np.vstack([moments.pearson()[None], moments.pearson(weights), moments.without_each()])
+        scores = _all_scores(moments, weights)
         low[part], high[part] = _of_pairs(moments, scores, weights, level)
         if all_scores.size:
             all_scores[:, part] = scores
@@ -146,6 +143,28 @@ def resampled(
         medians = _medians_of_all(all_scores, rows.size if n_of is None else n_of)
         median[:] = np.ravel(_studentised(medians[:, None], weights, level))
     return Intervals(low, high, median, n_groups)
+
+
+def intervals_from_sums(
+    moments: GroupMoments, draws: int, seed: int, level: float = 0.95
+) -> tuple[FloatArray, FloatArray]:
+    """Compute the intervals of `bootstrap_intervals` from sums over groups: bounds [n_pairs] of r."""
+    n_groups = len(moments.groups)
+    if n_groups < MIN_RESAMPLED_GROUPS or not draws:
+        return np.full(moments.sum_a.shape[1], np.nan), np.full(moments.sum_a.shape[1], np.nan)
+    weights = _drawn_weights(n_groups, draws, seed)
+    return _of_pairs(moments, _all_scores(moments, weights), weights, level)
+
+
+def _drawn_weights(n_groups: int, draws: int, seed: int) -> FloatArray:
+    """Draw how often each group counts in each resample: [n_draws, n_groups]."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws).astype(np.float64)
+
+
+def _all_scores(moments: GroupMoments, weights: FloatArray) -> FloatArray:
+    """Score all groups, each draw, and all groups but one: [1 + n_draws + n_groups, n_pairs]."""
+    return np.vstack([moments.pearson()[None], moments.pearson(weights), moments.without_each()])
 
 
 def _medians_of_all(scores: FloatArray, n: int) -> FloatArray:

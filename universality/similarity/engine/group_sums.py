@@ -28,7 +28,7 @@ class GroupMoments:
     groups
         Names, [n_groups]; of documents, in kinds with too few groups (`universality.corpus.units`).
     n
-        [n_groups] tokens.
+        Tokens: [n_groups], or [n_groups, n_pairs] where each pair counts tokens of its own.
     sum_a, sum_b, sum_aa, sum_bb, sum_ab
         [n_groups, n_pairs] sums over the group's tokens of a - shift_a, b - shift_b, squares and products.
     shift_a, shift_b
@@ -59,8 +59,8 @@ class GroupMoments:
         float64 [n_draws, n_pairs], or [n_pairs]
             The latter without weights; NaN where a feature does not vary.
         """
-        w = np.ones((1, self.n.size)) if weights is None else np.asarray(weights, dtype=np.float64)
-        r = _pearson((w @ self.n)[:, None], *(w @ part for part in self._sums))
+        w = np.ones((1, len(self.n))) if weights is None else np.asarray(weights, dtype=np.float64)
+        r = _pearson(w @ self._n_by_pair, *(w @ part for part in self._sums))
         return r[0] if weights is None else r
 
     def without_each(self) -> FloatArray:
@@ -68,8 +68,12 @@ class GroupMoments:
         remaining = [part.sum(axis=0) - part for part in self._sums]
         for k, squares in ((2, self.sum_aa), (3, self.sum_bb)):
             # Without its only group a feature has nothing left, but the difference of sums leaves rounding.
-            remaining[k][remaining[k] <= RELATIVE_ZERO * self.n.size * squares.sum(axis=0)] = np.nan
-        return _pearson((self.n.sum() - self.n)[:, None], *remaining)
+            remaining[k][remaining[k] <= RELATIVE_ZERO * len(self.n) * squares.sum(axis=0)] = np.nan
+        return _pearson(self._n_by_pair.sum(axis=0) - self._n_by_pair, *remaining)
+
+    @property
+    def _n_by_pair(self) -> FloatArray:
+        return self.n if self.n.ndim == 2 else self.n[:, None]
 
     @property
     def _sums(self) -> tuple[FloatArray, ...]:
