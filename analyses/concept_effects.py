@@ -37,6 +37,7 @@ from universality.effects import (
     share_of_kind,
     write,
 )
+from universality.export import write_csv
 from universality.features.specificity import specificity
 from universality.files import write_bytes
 from universality.formatting import fixed, interval, percent
@@ -76,7 +77,7 @@ def main() -> None:
     target.mkdir(parents=True, exist_ok=True)
     of_real_text = classifier_rows(classifier, blocks.select("report"))
     for file, rows in (("losses", losses), ("writing", writing), ("classifier", of_real_text)):
-        write_bytes(target / f"{file}.csv", pd.DataFrame(rows).to_csv(index=False, float_format="%.5g").encode())
+        write_csv(pd.DataFrame(rows), target / f"{file}.csv", float_format="%.5g")
     write_bytes(target / "table.md", ("\n".join(markdown(losses, writing, of_real_text)) + "\n").encode())
     print(f"{target / 'table.md'}; {sum(os.times()[:4]):.0f} s of processor")
 

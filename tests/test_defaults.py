@@ -38,7 +38,7 @@ def of_section(section: type) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("section", "call", "least"),
     [
-        (NullSettings, calibrate, 7),
+        (NullSettings, calibrate, 6),
         (NullSettings, bootstrap_intervals, 2),
         (NullSettings, crosscoder_agreement, 4),
         (FamilySettings, families, 7),
@@ -51,6 +51,8 @@ def test_the_configuration_and_python_agree(section: type, call: Callable[..., A
     written, called = of_section(section), of_call(call)
     names = {name: name if name in called else RENAMED.get(name, name) for name in written if name not in DIFFER}
     shared = {name: other for name, other in names.items() if other in called}
+    if call is calibrate:
+        del shared["nulls"]  # None stands for all nulls of the measure, which are those of the section for activations
     assert len(shared) >= least
     assert {name: written[name] for name in shared} == {name: called[other] for name, other in shared.items()}
 

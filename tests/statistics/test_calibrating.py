@@ -256,7 +256,7 @@ def test_no_replicates_no_p(plant: Planted) -> None:
     [
         (
             {"measure": "decoder"},
-            "measure 'decoder' is not one of activation, cosine, .*, attribution, logit; the other measures of weights",
+            "measure 'decoder' is not one of activation, cosine, .*, logit; the other measures of weights",
         ),
         ({"replicates": -1}, "replicates must be at least 0, found -1"),
         ({"n_strata": 0}, "n_strata must be at least 1, found 0"),

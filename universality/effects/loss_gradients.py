@@ -19,7 +19,6 @@ from universality.extras import naming_extra
 with naming_extra("a gradient"):
     import torch
     from torch import Tensor
-    from transformer_lens.model_bridge import TransformerBridge
 
 from universality.activations import ModelSite
 from universality.corpus.blocks import TokenBlocks
@@ -113,7 +112,7 @@ def _logit_gradient(logits: Tensor, tokens: Tensor, text: Tensor) -> Tensor:
 
 
 @contextmanager
-def _frozen(bridge: TransformerBridge) -> Iterator[None]:
+def _frozen(bridge: torch.nn.Module) -> Iterator[None]:
     """Let no weight require a gradient, so that the pass keeps nothing for one."""
     weights = [weight for weight in bridge.parameters() if weight.requires_grad]
     for weight in weights:
