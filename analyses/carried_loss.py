@@ -15,7 +15,6 @@ from pathlib import Path
 from universality import SAE, Calibration, FeatureStore, Study
 from universality.corpus import TokenBlocks
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.stages.model_sites import live_site
 from universality.statistics import shared_loss, substitute
 
 run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart")
@@ -27,7 +26,7 @@ with Study.open(run) as study:
     store = study.store(first)
     width = store.n_features
     sae = SAE.load(run / "saes" / first / store.path.stem.removeprefix(f"{first}."))
-    sites = {name: live_site(study.config, folder, name) for name in (first, second)}
+    sites = {name: study.site(name) for name in (first, second)}
     blocks = TokenBlocks.load(folder.blocks)
     others: dict[str, tuple[str, FeatureStore, str]] = {
         second: (second, study.store(second), f"{first}-{second}.w{width}"),

@@ -9,12 +9,12 @@ on the machine disturb little.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from itertools import product
 
 import numpy as np
 import torch
+from sae import seconds
 from torch import Tensor
 
 from universality.activations import ModelSite
@@ -27,24 +27,6 @@ from universality.models.language_model import new_model
 from universality.models.model_settings import ModelArchitecture
 
 N_CTX, D_VOCAB = 128, 4096
-
-
-def seconds(function: Callable[[], object], device: str, repeats: int = 3) -> float:
-    """Least time of a call: of the processor, or on a GPU of the wall until it has finished."""
-
-    def now() -> float:
-        if device == "cpu":
-            return time.process_time()
-        torch.cuda.synchronize()
-        return time.perf_counter()
-
-    function()
-    best = float("inf")
-    for _ in range(repeats):
-        start = now()
-        function()
-        best = min(best, now() - start)
-    return best
 
 
 def random_text(n_blocks: int) -> TokenBlocks:

@@ -80,6 +80,8 @@ def test_only_given_positions_are_edited(site: ModelSite, sae: SAE, blocks: Toke
     assert np.array_equal(plain[column <= 10], edited[column <= 10])
     assert (plain[column == 11] != edited[column == 11]).all()
     assert (plain[column > 11] != edited[column > 11]).any()  # attention carries it on
+    with pytest.raises(MismatchError, match=r"expected a mask \[\d+, 32\], found \[32\]"):
+        edited_losses(site, blocks, [edit], at[0])  # one row would stand for every block
     at[:, 0] = True  # BOS is not text
     assert np.array_equal(edited, edited_losses(site, blocks, [edit], at))
 

@@ -156,8 +156,19 @@ def edited_losses(
     -------
     float32 [n_tokens]
         Loss of each text token given those before it, in the order of ``blocks.valid``.
+
+    Raises
+    ------
+    MismatchError
+        If ``at`` is not [n_blocks, n_ctx].
     """
-    mask = blocks.valid if at is None else np.asarray(at, bool) & blocks.valid
+    mask = blocks.valid
+    if at is not None:
+        if np.shape(at) != mask.shape:
+            raise MismatchError(
+                f"positions of an intervention: expected a mask {list(mask.shape)}, found {list(np.shape(at))}"
+            )
+        mask = mask & np.asarray(at, bool)
 
     def hooks(batch: IntArray, columns: int) -> list[Hook]:
         here = torch.from_numpy(mask[batch, :columns]).to(site.device)
