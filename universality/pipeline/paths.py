@@ -92,6 +92,38 @@ class RunFolder:
         """Family graph of one model's dictionaries."""
         return self.root / "families" / f"{model}.json"
 
+    def effects(self, model: str, width: int, seed: int) -> Path:
+        """Store of the first-order effects of one SAE's features."""
+        return self.root / "effects" / f"{model}.w{width}-s{seed}.h5"
+
+    def neuron_effects(self, model: str) -> Path:
+        """Store of the first-order effects of the activations at the hook themselves."""
+        return self.root / "effects" / f"{model}.neurons.h5"
+
+    def gradient_norms(self, model: str) -> Path:
+        """Store of the norm of the loss gradient at every held-out token."""
+        return self.root / "effects" / f"{model}.gradient_norms.h5"
+
+    def exact_effects(self, model: str) -> Path:
+        """Exact effects of a sample of firings of the headline SAE, beside the first-order ones."""
+        return self.root / "effects" / f"{model}.exact.npz"
+
+    def fingerprints(self, model: str, width: int, seed: int) -> Path:
+        """Ablation fingerprints of one SAE's features."""
+        return self.root / "effects" / f"{model}.w{width}-s{seed}.ablation.npz"
+
+    def shared_loss(self, model: str) -> Path:
+        """Loss that a model's shared features recover, against random subsets and a second SAE."""
+        return self.root / "effects" / f"{model}.shared_loss.json"
+
+    def effect_agreement(self, comparison: str) -> Path:
+        """Agreement of the partners' effects, against chance, controls and ceilings."""
+        return self.root / "effects" / f"{comparison}.agreement.npz"
+
+    def pair_effects(self, comparison: str) -> Path:
+        """Tokens that the two features of a pair raise and lower when ablated and clamped where both fire."""
+        return self.root / "effects" / f"{comparison}.pairs.npz"
+
     @property
     def report(self) -> Path:
         """Main page of the report."""
