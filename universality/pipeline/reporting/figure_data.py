@@ -131,7 +131,10 @@ def _matched(results: RunResults, compared: ComparisonResult, populations: list[
     yield "consistency", _consistency(results, compared)
     yield "clustered", table
     if "logit" in arrays:
-        yield "logit", {"held_out": held_out, "logit": frame["logit"].to_numpy()}
+        logit: Table = {"held_out": held_out, "logit": frame["logit"].to_numpy()}
+        if "logit_by_chance" in arrays:  # runs of earlier versions lack it
+            logit["by_chance"] = arrays["logit_by_chance"]
+        yield "logit", logit
 
 
 def _consistency(results: RunResults, compared: ComparisonResult) -> Table:
