@@ -137,6 +137,7 @@ def test_logit_weights_are_a_row_of_the_page_of_the_summary_and_of_the_terminal(
     print_summary(folder)
     printed = capsys.readouterr().out
     assert f"by logit weights, SAE features: held-out r {found.summary().held_out_median:z.3f}, chance" in printed
+    assert f"same partner as by activation for {row.same_partner.share:.1%}, chance 4.35% to 4.35%" in printed  # 1 / 23
 
 
 def test_a_match_by_logit_weights_of_an_earlier_version_has_no_row(planted: Any, tmp_path: Path) -> None:

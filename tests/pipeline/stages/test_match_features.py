@@ -93,5 +93,6 @@ def test_saes_not_good_enough_to_match_are_named_before_matching(finished: Path)
     lines = finished.with_suffix(".stderr").read_text().splitlines()
     lines = [line for line in lines if not re.search(r"\d+% done", line)]  # of a slow machine
     assert all(line.startswith("warning: saes/") for line in lines)
+    assert len(lines) == len(set(lines)), "an SAE of several comparisons is named once"
     dense = [line for line in lines if "expected at most 10% of them" in line]
     assert [line.split()[1] for line in dense] == [f"saes/{m}/w{w}-s0" for w in (32, 64) for m in "AB"]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from universality.files import read_json
-from universality.formatting import count, of_all
+from universality.formatting import count, of_all, percent
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.training_overlap import seen_in_training
 
@@ -52,7 +52,8 @@ def _logit(row: dict[str, Any]) -> str:
     ]
     return (
         f"held-out r {_number(summary['held_out_median'])}, chance {', '.join(chance) or '   –'}; same partner as by "
-        f"activation for {_number(same['share'])}, chance {_number(same['by_chance'])} to {_number(same['by_firings'])}"
+        f"activation for {percent(same['share'], 1)}, chance {percent(same['by_chance'], 2)} to "
+        f"{percent(same['by_firings'], 2)}"
     )
 
 

@@ -55,8 +55,13 @@ def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list
             partial(make_match, config, folder, comparison),
             VERSION,
         )
-        for comparison in sorted(comparisons(config, folder), key=lambda comparison: comparison.of != "ceiling")
+        for comparison in _in_order(config, folder)
     ]
+
+
+def _in_order(config: Config, folder: RunFolder) -> list[Comparison]:
+    """Order the comparisons, ceilings first."""
+    return sorted(comparisons(config, folder), key=lambda comparison: comparison.of != "ceiling")
 
 
 def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> list[Path]:
@@ -73,7 +78,7 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
     with OpenStores() as stores, warnings.catch_warnings():
         warnings.simplefilter("ignore", CommonStartWarning)  # told once, by warn_of_common_start
         a, b = (stores[path] for path in (comparison.a, comparison.b))
-        warn_of_unfit(folder, comparison, (a, b))  # first: matching may take hours
+        warn_of_unfit(config, folder, comparison, (a, b))  # first: matching may take hours
         warn_of_common_start(comparison, likeness(config, folder, comparison))
         calibration = calibrate(a, b, **config.statistics.for_calibrate())
         calibration = _with_ceilings(config, folder, comparison, calibration, folder.calibration)
@@ -184,13 +189,19 @@ def warn_of_common_start(comparison: Comparison, alike: Likeness) -> None:
         )
 
 
-def warn_of_unfit(folder: RunFolder, comparison: Comparison, stores: Sequence[FeatureStore]) -> None:
-    """Warn on stderr which SAEs of a comparison are not good enough to match, and why."""
+def warn_of_unfit(config: Config, folder: RunFolder, comparison: Comparison, stores: Sequence[FeatureStore]) -> None:
+    """Warn on stderr which SAEs of a comparison are not good enough to match, and why.
+
+    The first comparison of an SAE warns of it, so that none is named twice.
+    """
     from universality.statistics.sae_acceptance import faults
 
     for model, store in zip(comparison.models, stores, strict=True):
         path = folder.root / "saes" / model / store.path.stem.removeprefix(f"{model}.")
         if comparison.of == "neurons" or not (path / "quality.json").is_file():  # never measured
+            continue
+        first = next((c for c in _in_order(config, folder) if store.path in (c.a, c.b)), comparison)
+        if first.name != comparison.name:
             continue
         quality = read_json(path / "quality.json")
         recovered = quality["loss"]["recovered_over_zero"]
