@@ -84,9 +84,10 @@ def logit_caveat(headline: Headline, rows: Sequence[LogitRow]) -> str:
     median = rows[0].summary.held_out_median
     if not (known(median) and known(null.median) and median < null.median + LEAST_DIFFERENCE):
         return ""
+    a, b = headline.model_a, headline.model_b
     return (
-        f"By logit weights, features of {headline.model_a} and their best partners in {headline.model_b} are, to within "
-        f"{LEAST_DIFFERENCE}, no more alike (median r {fixed(median)}) than they are to the best of as many random "
-        f"directions ({fixed(null.median)}): such an r shows that the two sides embed tokens alike, not that they have the same "
+        f"By logit weights, features of {a} and their best partners in {b} are, to within {LEAST_DIFFERENCE}, no more "
+        f"alike (median r {fixed(median)}) than they are to the best of as many random directions "
+        f"({fixed(null.median)}): such an r shows that the two sides embed tokens alike, not that they have the same "
         "features."
     )
