@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 
 from universality.config import Config
 from universality.errors import FormatError
+from universality.pipeline.finished_study import Study
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting import report_rows
 from universality.pipeline.reporting.report_pages import report_as_it_is
@@ -134,6 +135,11 @@ def test_logit_weights_are_a_row_of_the_page_of_the_summary_and_of_the_terminal(
     (kept,) = json.loads(page.with_name("summary.json").read_text())["logit"]
     assert kept["summary"]["nulls"]["directions"]["replicates"] == 2
     assert kept["same_partner"]["n_same"] == row.same_partner.n_same
+    with Study.open(folder.root) as study:
+        table = study.logit_summary()
+    assert table.index.tolist() == ["SAE features"]
+    assert table.loc["SAE features", "null_directions"] == found.summary().nulls["directions"].median
+    assert table.loc["SAE features", "same_partner"] == row.same_partner.share
     print_summary(folder)
     printed = capsys.readouterr().out
     assert f"by logit weights, SAE features: held-out r {found.summary().held_out_median:z.3f}, chance" in printed
