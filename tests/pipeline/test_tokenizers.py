@@ -102,7 +102,7 @@ def test_logit_weights_compare_over_the_strings_that_both_tokenizers_share(
     frequent = [{text for text, n in zip(*side, strict=True) if n >= least} for side in zip(texts, counts, strict=True)]
     shared = frequent[0] & frequent[1]
     calibration = Calibration.load(finished.logit_calibration("A-B.w32"))
-    assert calibration.notes[0].startswith(f"{len(shared):,} token types in classes of script and frequency")
+    assert any(f"{len(shared):,} token types in classes of script and" in note for note in calibration.notes)
     found = calibration.match.provenance["shared_strings"]
     assert found["counted"] == len(shared) > 100
     for side, name in enumerate("ab"):
