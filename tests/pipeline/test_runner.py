@@ -132,7 +132,7 @@ def test_info_describes_and_verifies(finished: Path, tmp_path: Path) -> None:
         (finished / "saes" / "A" / "w32-s0", "SAE"),
         (finished / "models" / "A", "hooks: "),
         (finished / "matches" / "A-B.w32.activation.npz", "calibration"),
-        (finished / "matches" / "A-B.w32.logit.npz", "match"),
+        (finished / "matches" / "A-B.w32.logit.npz", "calibration"),
         (finished / "families" / "A.json", "families"),
         (finished / "corpus" / "blocks.npz", "token blocks"),
     ]:

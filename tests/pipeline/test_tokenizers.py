@@ -15,7 +15,6 @@ from universality.corpus import TokenBlocks, load_tokenizer, train_bpe
 from universality.corpus.passages import read_passages
 from universality.errors import ConfigError, MismatchError, UniversalityError
 from universality.features.collection import collect
-from universality.matching import Match
 from universality.models.language_model import load_model
 from universality.pipeline import RunFolder, run
 from universality.pipeline.cost.machine import count_text
@@ -102,7 +101,9 @@ def test_logit_weights_compare_over_the_strings_that_both_tokenizers_share(
     least = study(tokenizer).features.min_token_count
     frequent = [{text for text, n in zip(*side, strict=True) if n >= least} for side in zip(texts, counts, strict=True)]
     shared = frequent[0] & frequent[1]
-    found = Match.load(finished.logit_match("A-B.w32")).provenance["shared_strings"]
+    calibration = Calibration.load(finished.logit_calibration("A-B.w32"))
+    assert any(f"{len(shared):,} token types in classes of script and" in note for note in calibration.notes)
+    found = calibration.match.provenance["shared_strings"]
     assert found["counted"] == len(shared) > 100
     for side, name in enumerate("ab"):
         covered = sum(n for text, n in zip(texts[side], counts[side], strict=True) if text in shared)

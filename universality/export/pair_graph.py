@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
     from universality.matching import Match
 
-ON_EDGES = ("ci_low", "ci_high", "p", "q", "p_kind", "q_kind", "logit_r", "ceiling_a", "ceiling_b")
+ON_EDGES = (
+    "ci_low", "ci_high", "p", "q", "p_kind", "q_kind", "p_directions", "q_directions", "logit_r", "ceiling_a",
+    "ceiling_b",
+)  # fmt: skip
 """Columns of a table of pairs that become attributes of edges under their own names."""
 
 

@@ -76,8 +76,8 @@ class RunFolder:
         """Partners by activation correlation, with held-out scores and null distributions."""
         return self.root / "matches" / f"{comparison}.activation.npz"
 
-    def logit_match(self, comparison: str) -> Path:
-        """Partners by logit-weight similarity."""
+    def logit_calibration(self, comparison: str) -> Path:
+        """Partners by logit weights, chosen on half of the token types, with held-out scores and null distributions."""
         return self.root / "matches" / f"{comparison}.logit.npz"
 
     def decoder_match(self, comparison: str) -> Path:

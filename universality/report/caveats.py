@@ -3,6 +3,7 @@
 from universality.corpus.splits import MIN_GROUPS
 from universality.formatting import count, fixed, listed, of_all, percent, plural
 from universality.report.data import LEAST_DIFFERENCE, Headline, LanguageModels, Report, SaeQuality
+from universality.report.logit_weights import logit_caveat
 from universality.report.narrative import known
 from universality.statistics import sae_acceptance
 
@@ -16,7 +17,8 @@ def warnings(report: Report) -> tuple[str, ...]:
     """List everything in a report's numbers that weakens its answer; warnings given by the caller come last."""
     saes = [sae for row in report.widths for sae in (row.a, row.b)] + list(report.saes)
     from_numbers = (*_comparison(report.headline), *_language_models(report.models), *_saes(saes), *_concepts(report))
-    return (*from_numbers, *report.warnings)
+    of_logits = logit_caveat(report.headline, report.logit)
+    return (*from_numbers, *([of_logits] if of_logits else []), *report.warnings)
 
 
 def _comparison(headline: Headline) -> list[str]:

@@ -13,7 +13,8 @@ n_ctx positions a block, L layers up to the hook, N tokens, k features a token:
     store       N · k entries, 9 bytes each: index and value, by token and by feature, compressed
     matching    N · k_a · k_b co-firing pairs are summed for the whole, for both halves, and for each replicate of a
                 null on one half: (2 + nulls · replicates / 2) times; families sum four quantities,
-                (3 + replicates) times
+                (3 + replicates) times; by logit weights 1 + 2 · replicates matchings, each of which takes
+                about 40 times 2 · d_sae_a · d_sae_b · d_model FLOP with its assignment
 
 Not counted as FLOP: embeddings, norms, non-linearities, Adam, top-k. Every figure is an estimate: see `UNSURE`.
 """
@@ -41,6 +42,8 @@ UNSURE = "bytes on disk within 1.5×; hours within 3× (measured rates) or 10× 
 ENTRY_BYTES = 9
 _PROCESS = 700 * 10**6  # Python, torch and TransformerLens, before any tensor
 _LOADED = 2 * 2**30  # most that matching holds of stores at a time
+_LOGIT_MATCHING = 40  # of 2,048 features by logit weights, in products of all directions; 60 of 512
+_MATCH_FEATURE = 750  # bytes of both calibrations and the drawn similarities
 _MATCH_ROW, _FAMILY_FEATURE, _PAGE = 3_000, 4_000, 13 * 10**6  # bytes of tables, graphs, pictures and the page
 
 
@@ -357,12 +360,22 @@ def _match(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, in
     )
     widths = {name: width_at(shape, config.hooks[name]) for name, shape in shapes.items()}
     share = config.features.neuron_documents
-    flop = sum(passes * 2 * n * share * widths[c.models[0]] * widths[c.models[1]] for c in compared if not c.width)
+    flop = _logit_flop(config, shapes, widths, compared)
+    flop += sum(passes * 2 * n * share * widths[c.models[0]] * widths[c.models[1]] for c in compared if not c.width)
     largest = max((k[w] for w in config.saes.widths), default=0)
     memory = min(_LOADED, 2 * 16 * n * largest) + 2 * min(2**30, 8 * config.saes.widths[-1] ** 2)
-    return StageCost(
-        "match", n * len(compared), flop, pairs=pairs, memory=_PROCESS + memory, disk=560 * _rows(compared, widths)
+    disk = _MATCH_FEATURE * _rows(compared, widths)
+    return StageCost("match", n * len(compared), flop, pairs=pairs, memory=_PROCESS + memory, disk=disk)
+
+
+def _logit_flop(config: Config, shapes: dict[str, Shape], widths: dict[str, int], compared: list[Comparison]) -> float:
+    """Return the FLOP of all matchings by logit weights, as if every hook had a direct path to the logits."""
+    matchings = 1 + 2 * config.statistics.replicates
+    products = sum(
+        prod(c.widths if c.width else [widths[m] for m in c.models]) * max(shapes[m].d_model for m in c.models)
+        for c in compared
     )
+    return 2 * products * matchings * _LOGIT_MATCHING
 
 
 def _families(config: Config, text: Text, k: dict[int, int]) -> StageCost:

@@ -13,9 +13,11 @@ from universality.family.edges import best_parents
 from universality.features import FeatureStore
 from universality.features.descriptions import Described
 from universality.features.page_views import STRONGEST, Views, feature_views, seen_by, windows
+from universality.pipeline.reporting.report_rows import logit_rows
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
 from universality.pipeline.reporting.text_excerpts import logit_extremes
 from universality.report.explorer import Words, packed, write_data
+from universality.report.logit_weights import logit_chance
 
 CHUNK = 256
 """Pairs in one file of views: a page loads one file for each pair that is opened."""
@@ -88,6 +90,7 @@ def write_explorer(
         "kinds": list(sides[0].store.tokens.kinds),
         "ceilings": [bool(compared.frame[f"ceiling_{side}"].notna().any()) for side in "ab"],
         "nulls": [chance.null for chance in compared.calibration.chances],
+        "logit_chance": logit_chance(logit_rows(results, compared)),
         "families": [k < len(owners) and owners[k] is not None for k in range(2)],
     }
     return [*files, write_data(folder, "index", index)]

@@ -131,7 +131,9 @@ def _matched(results: RunResults, compared: ComparisonResult, populations: list[
     yield "consistency", _consistency(results, compared)
     yield "clustered", table
     if "logit" in arrays:
-        yield "logit", {"held_out": held_out, "logit": frame["logit"].to_numpy()}
+        # runs of earlier versions lack the last
+        by_chance = {"by_chance": arrays["logit_by_chance"]} if "logit_by_chance" in arrays else {}
+        yield "logit", {"held_out": held_out, "logit": frame["logit"].to_numpy(), **by_chance}
 
 
 def _consistency(results: RunResults, compared: ComparisonResult) -> Table:

@@ -22,6 +22,7 @@ from universality.pipeline.reporting.report_rows import (
     family_levels,
     headline,
     language_models,
+    logit_rows,
     other_saes,
     samples,
     saved_families,
@@ -85,6 +86,7 @@ def _report(results: RunResults, populations: list[Sample], families: dict[str, 
         models=models,
         widths=width_rows(results, head),
         saes=other_saes(results),
+        logit=logit_rows(results, head),
         pairs=pair_groups(results),
         families=tuple(family_levels(*named) for named in families.items()),
         files=_files(results.config, results.folder),
@@ -155,7 +157,7 @@ def write_summary(report: Report, path: Path) -> Path:
     """Write the numbers of a page as JSON; pictures and example texts are left out."""
     values = {
         name: _plain([asdict(item) for item in part] if isinstance(part, tuple) else asdict(part))
-        for name in ("headline", "models", "widths", "saes", "concepts", "families", "pairings", "shared")
+        for name in ("headline", "models", "widths", "saes", "logit", "concepts", "families", "pairings", "shared")
         if (part := getattr(report, name)) is not None
     }
     if report.headline.width_b is None:  # stated where the two sides have dictionaries of different sizes

@@ -3,7 +3,7 @@
 from typing import Any
 
 from universality.files import read_json
-from universality.formatting import count, of_all
+from universality.formatting import count, of_all, percent
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.training_overlap import seen_in_training
 
@@ -23,6 +23,8 @@ def print_summary(folder: RunFolder) -> None:
         print(f"  {part['label']:<28} median {_number(part['median'])}   {scored}{_intervals(part)}")
     for row in numbers["widths"]:
         print(f"  width {row['width']:>6,}: {_width(row['summary'], row['a'])}")
+    for row in numbers.get("logit", ()):
+        print(f"  by logit weights, {row['label']}: {_logit(row)}")
     for model in (numbers.get("models") or {}).get("rows", ()):
         print(f"  {seen_in_training(model['name'], model['held_out'], model['seen'])}")
 
@@ -36,6 +38,22 @@ def _width(summary: dict[str, Any], sae: dict[str, Any]) -> str:
         f"explained variance {_number(sae['explained_variance'])} at L0 {count(sae['l0'])}, "
         f"q <= {summary['q_level']:g} for {_number(first.get('share_significant'))}, "
         f"within kinds {_number(within_kinds.get('share_significant'))}"
+    )
+
+
+def _logit(row: dict[str, Any]) -> str:
+    """Format a matching by logit weights beside its nulls, and how often it names the partner by activation."""
+    summary, same = row["summary"], row["same_partner"]
+    chance = [
+        f"{_number(summary['nulls'][null]['median'])} {what} (q <= {summary['q_level']:g} for "
+        f"{_number(summary['nulls'][null]['share_significant'])})"
+        for null, what in (("vocabulary", "with token types exchanged"), ("directions", "by random directions"))
+        if null in summary["nulls"]
+    ]
+    return (
+        f"held-out r {_number(summary['held_out_median'])}, chance {', '.join(chance) or '   –'}; same partner as by "
+        f"activation for {percent(same['share'], 1)}, chance {percent(same['by_chance'], 2)} to "
+        f"{percent(same['by_firings'], 2)}"
     )
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from universality.sae.training.distributed import Ranks
     from universality.statistics import Calibration
 
-STAGE, VERSION = "export", 2
+STAGE, VERSION = "export", 3
 TOP_TOKENS = 5
 """Tokens that name a feature in tables and graphs."""
 
@@ -74,24 +74,25 @@ def decoder(folder: RunFolder) -> Callable[[Sequence[int]], list[str]]:
 def _export_matches(
     config: Config, folder: RunFolder, comparison: Comparison, stores: Sequence[Described], decode: Any
 ) -> list[Path]:
-    """Export the calibrated match, and those by logit weights and by decoder rows where there are any."""
+    """Export the calibrated matches, by logit weights too where there is one, and that by decoder rows."""
     from universality.matching import Match
     from universality.statistics import Calibration
 
-    calibrated = folder.calibration(comparison.name)
-    calibration = Calibration.load(calibrated)
-    pairs, logit_r = pair_frame(calibration), logit_of_pairs(folder, comparison)
-    columns = {"calibration": pairs, "logit_r": logit_r}
-    files = _export_match(calibrated, calibration.match, comparison.sides, stores, decode, **columns)
-    by_weights: list[tuple[Path, bool]] = []
-    if logit_r is not None:  # the stores hold logit weights
-        by_weights.append((folder.logit_match(comparison.name), True))
+    source, by_logit = folder.calibration(comparison.name), folder.logit_calibration(comparison.name)
+    calibration = Calibration.load(source)
+    pairs = pair_frame(calibration)
+    columns = {"calibration": pairs, "logit_r": logit_of_pairs(folder, comparison)}
+    files = _export_match(source, calibration.match, comparison.sides, stores, decode, **columns)
+    if by_logit.exists():  # the stores hold logit weights, of token types that are enough for halves
+        other = Calibration.load(by_logit)
+        # r on the half that did not choose the partner: that on all types would flatter the pairs of this match
+        columns = {"calibration": pair_frame(other), "logit_r": other.held_out}
+        files += _export_match(by_logit, other.match, comparison.sides, stores, decode, **columns)
     if config.models.one_basis and comparison.of == "models":
-        by_weights.append((folder.decoder_match(comparison.name), False))
-    for source, by_logit in by_weights:
-        other = Match.load(source)
-        columns = {"calibration": ceilings(other, pairs), "logit_r": other.scores if by_logit else None}
-        files += _export_match(source, other, comparison.sides, stores, decode, **columns)
+        by_decoder = folder.decoder_match(comparison.name)
+        matched = Match.load(by_decoder)
+        columns = {"calibration": ceilings(matched, pairs)}
+        files += _export_match(by_decoder, matched, comparison.sides, stores, decode, **columns)
     return files
 
 

@@ -10,6 +10,7 @@ from universality.report.data.tables import (
     ControlRow,
     FamilyTable,
     LanguageModels,
+    LogitRow,
     Pairing,
     SaeQuality,
     SharedRow,
@@ -80,6 +81,8 @@ class Report:
         Commands that reproduce the run.
     models, widths, saes
         Language models; one row per width; SAEs that are not in ``widths``, such as those of the ceiling.
+    logit
+        Matchings by logit weights: that of the headline, then its neurons and its ceilings.
     concepts, pairs, families
         Tables and examples.
     pictures
@@ -103,6 +106,7 @@ class Report:
     models: LanguageModels | None = None
     widths: tuple[WidthRow, ...] = ()
     saes: tuple[SaeQuality, ...] = ()
+    logit: tuple[LogitRow, ...] = ()
     concepts: tuple[ConceptRow, ...] = ()
     pairs: tuple[PairGroup, ...] = ()
     families: tuple[FamilyTable, ...] = ()

@@ -20,7 +20,7 @@ function columns(index, pairs, words) {
     index.nulls.length > 1 ? number("q_kind", "q within kinds", small, "q against unrelated text of the same kind") : null,
     index.ceilings[0] ? number("ceiling_a", `ceiling, ${a}`, fixed, `r of ${a}'s feature with its partner in a second SAE of ${a}`) : null,
     index.ceilings[1] ? number("ceiling_b", `ceiling, ${b}`, fixed, `r of ${b}'s feature with its partner in a second SAE of ${b}`) : null,
-    number("logit", "logit r", fixed, "correlation of their direct effects on the logits"),
+    number("logit", "logit r", fixed, ["correlation of their direct effects on the logits", index.logit_chance].filter(Boolean).join("; ")),
     number("count_a", `firings, ${a}`, whole, "firings on the documents that were used to choose partners"), number("count_b", `firings, ${b}`, whole, "firings on the documents that were used to choose partners"),
     kind("kind_a", `kind, ${a}`), kind("kind_b", `kind, ${b}`),
     topTokens("tokens_a", `top tokens, ${a}`), topTokens("tokens_b", `top tokens, ${b}`),

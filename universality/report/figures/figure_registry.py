@@ -151,8 +151,8 @@ def _held_out(table: Table) -> Drawn:
 
 
 def _logit(table: Table) -> Drawn:
-    both = table["held_out"], table["logit"]
-    return activation_against_logit(*both), describe_logit(*both)
+    given = table["held_out"], table["logit"], table.get("by_chance", ())  # runs of earlier versions lack the last
+    return activation_against_logit(*given), describe_logit(*given)
 
 
 def _strata(table: Table) -> Drawn:
