@@ -173,23 +173,32 @@ class Measured:
         chosen = effect_blocks(self.config, rows)
         part, common = self.held_out.take(chosen), None if common is None else common.take(chosen)
         kept = np.isin(np.nonzero(rows.valid)[0], chosen)
-        effects: dict[str | Path, SAE | None] = {}
-        activations = []
+        saes: dict[str | Path, SAE | None] = {}
+        activations: dict[str | Path, Path] = {}
         for width, seed in self.dictionaries:
-            activations.append(self.folder.effect_activations(self.name, width, seed))
-            cut(self.stores[self.folder.store(self.name, width, seed)], activations[-1], tokens=kept, overwrite=True)
-            effects[self.folder.effects(self.name, width, seed)] = self.sae(width, seed)
+            path = self.folder.effects(self.name, width, seed)
+            saes[path] = self.sae(width, seed)
+            activations[path] = self.folder.effect_activations(self.name, width, seed)
+            store = self.stores[self.folder.store(self.name, width, seed)]
+            cut(store, activations[path], tokens=kept, overwrite=True, unembedding=False).close()
         if any(c.of == "neurons" and self.name in c.models for c in effect_comparisons(self.config, self.folder)):
-            activations.append(self.folder.neuron_effect_activations(self.name))
+            path = self.folder.neuron_effects(self.name)
+            saes[path], activations[path] = None, self.folder.neuron_effect_activations(self.name)
             pool = self.config.features.pool
-            collect(self.site, {activations[-1]: None}, part, common=common, pool=pool, overwrite=True, resume=True)
-            effects[self.folder.neuron_effects(self.name)] = None
+            collect(self.site, {activations[path]: None}, part, common=common, pool=pool, overwrite=True, resume=True)
         norms = self.folder.gradient_norms(self.name)
         collect_effects(
-            self.site, effects, part, gradient_norms=norms, common=common, site_out=self.site_out, overwrite=True,
+            self.site,
+            saes,
+            part,
+            gradient_norms=norms,
+            activations=None if common else {path: self.stores[known] for path, known in activations.items()},
+            common=common,
+            site_out=self.site_out,
+            overwrite=True,
             resume=True,
-        )  # fmt: skip
-        return [*activations, *map(Path, effects), norms]
+        )
+        return [*activations.values(), *map(Path, saes), norms]
 
     def exact(self) -> list[Path]:
         """Write exact effects of a sample of the headline SAE's firings."""
