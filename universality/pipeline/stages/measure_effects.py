@@ -6,6 +6,7 @@ A model has one task and a comparison another. Both leave out what cannot be mea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -104,7 +105,8 @@ def make_effects(config: Config, folder: RunFolder, name: str) -> list[Path]:
         with ExitStack() as stack:
             model = Measured(config, folder, name, stack.enter_context(OpenStores()), unmeasured)
             if model.has_effects():
-                files = [*model.first_order(), *model.exact(), *model.fingerprints(), *model.shared_loss()]
+                parts = (model.first_order, model.neurons, model.exact, model.fingerprints, model.shared_loss)
+                files = [file for part in parts for file in part()]
     _delete_stale(config, folder, name, files)
     return [*files, note_unmeasured(folder, name, unmeasured)]
 
@@ -159,46 +161,72 @@ class Measured:
             return False
         return True
 
-    def first_order(self) -> list[Path]:
-        """Write stores of activations, effects and gradient norms on some blocks of the reporting half."""
+    @cached_property
+    def common(self) -> TokenBlocks | None:
+        """The same blocks in segments, where models have different tokenizers."""
         from universality.corpus import TokenBlocks
-        from universality.effects import collect_effects
-        from universality.features import cut
-        from universality.features.collection import collect
 
-        common = None
-        if self.config.models.tokenizers:
-            common = TokenBlocks.load(self.folder.blocks).select("choose", "report")
-        rows = self.held_out if common is None else common
+        if not self.config.models.tokenizers:
+            return None
+        return TokenBlocks.load(self.folder.blocks).select("choose", "report")
+
+    def first_order(self) -> list[Path]:
+        """Write stores of activations, effects and gradient norms of all SAEs, on blocks of the reporting half."""
+        from universality.features import cut
+
+        rows = self.held_out if self.common is None else self.common
         chosen = effect_blocks(self.config, rows)
-        part, common = self.held_out.take(chosen), None if common is None else common.take(chosen)
         kept = np.isin(np.nonzero(rows.valid)[0], chosen)
-        saes: dict[str | Path, SAE | None] = {}
-        activations: dict[str | Path, Path] = {}
+        saes: dict[Path, SAE | None] = {}
+        activations: dict[Path, Path] = {}
         for width, seed in self.dictionaries:
             path = self.folder.effects(self.name, width, seed)
             saes[path] = self.sae(width, seed)
             activations[path] = self.folder.effect_activations(self.name, width, seed)
             store = self.stores[self.folder.store(self.name, width, seed)]
             cut(store, activations[path], tokens=kept, overwrite=True, unembedding=False).close()
-        if any(c.of == "neurons" and self.name in c.models for c in effect_comparisons(self.config, self.folder)):
-            path = self.folder.neuron_effects(self.name)
-            saes[path], activations[path] = None, self.folder.neuron_effect_activations(self.name)
-            pool = self.config.features.pool
-            collect(self.site, {activations[path]: None}, part, common=common, pool=pool, overwrite=True, resume=True)
-        norms = self.folder.gradient_norms(self.name)
-        collect_effects(
+        return self._collect(saes, activations, self.folder.gradient_norms(self.name), chosen)
+
+    def neurons(self) -> list[Path]:
+        """Write the same stores of the activations at the hook themselves, on a share of the blocks."""
+        from universality.features.collection import collect
+
+        share = self.config.features.neuron_documents
+        if not any(c.of == "neurons" and self.name in c.models for c in effect_comparisons(self.config, self.folder)):
+            return []
+        chosen = effect_blocks(self.config, self.held_out)
+        chosen = chosen[evenly_spaced(len(chosen), max(2, round(share * len(chosen))))]
+        path, activations = self.folder.neuron_effects(self.name), self.folder.neuron_effect_activations(self.name)
+        collect(
             self.site,
-            saes,
-            part,
-            gradient_norms=norms,
-            activations=None if common else {path: self.stores[known] for path, known in activations.items()},
-            common=common,
-            site_out=self.site_out,
+            {activations: None},
+            self.held_out.take(chosen),
+            common=None if self.common is None else self.common.take(chosen),
+            pool=self.config.features.pool,
             overwrite=True,
             resume=True,
         )
-        return [*activations.values(), *map(Path, saes), norms]
+        return self._collect({path: None}, {path: activations}, self.folder.neuron_gradient_norms(self.name), chosen)
+
+    def _collect(
+        self, saes: Mapping[Path, SAE | None], activations: Mapping[Path, Path], norms: Path, chosen: IntArray
+    ) -> list[Path]:
+        """Write stores of effects in one pass, with the codes of their stores of activations."""
+        from universality.effects import collect_effects
+
+        codes = {} if self.common is not None else {path: self.stores[known] for path, known in activations.items()}
+        collect_effects(
+            self.site,
+            saes,
+            self.held_out.take(chosen),
+            gradient_norms=norms,
+            activations=codes,
+            common=None if self.common is None else self.common.take(chosen),
+            site_out=self.site_out if any(saes.values()) else None,
+            overwrite=True,
+            resume=True,
+        )
+        return [*activations.values(), *saes, norms]
 
     def exact(self) -> list[Path]:
         """Write exact effects of a sample of the headline SAE's firings."""
@@ -330,6 +358,7 @@ def _delete_stale(config: Config, folder: RunFolder, name: str, made: list[Path]
     possible = [
         folder.neuron_effects(name),
         folder.neuron_effect_activations(name),
+        folder.neuron_gradient_norms(name),
         folder.gradient_norms(name),
         folder.exact_effects(name),
         folder.shared_loss(name),
