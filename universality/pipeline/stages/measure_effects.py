@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from universality.activations import ModelSite
     from universality.arrays import IntArray
     from universality.corpus import TokenBlocks
+    from universality.effects import ModelFeatures
     from universality.matching import Match
     from universality.sae import SAE
     from universality.sae.training.distributed import Ranks
@@ -237,13 +238,13 @@ class Measured:
         if self.config.models.tokenizers:
             self.unmeasured["exact effects"] = "the models have different tokenizers, and stores hold stretches of text"
             return []
-        width, seed = self.dictionaries[0]
+        features = self._features(*self.dictionaries[0])
         made = exact_effects(
             self.site,
-            self.sae(width, seed),
-            self.held_out.take(effect_blocks(self.config, self.held_out)),
-            self.stores[self.folder.effect_activations(self.name, width, seed)],
-            self.stores[self.folder.effects(self.name, width, seed)],
+            features.sae,
+            features.blocks,
+            features.store,
+            self.stores[self.folder.effects(self.name, *self.dictionaries[0])],
             n=self.config.effects.exact,
             seed=self.config.statistics.seed,
             site_out=self.site_out,
@@ -251,10 +252,9 @@ class Measured:
         return [made.save(self.folder.exact_effects(self.name))]
 
     def fingerprints(self) -> list[Path]:
-        """Write ablation fingerprints of matched features, at firings of the reporting half."""
-        from universality.effects import FingerprintSettings, ModelFeatures, ablation_fingerprints
+        """Write ablation fingerprints of matched features, at firings on the text of their first-order effects."""
+        from universality.effects import FingerprintSettings, ablation_fingerprints
         from universality.pipeline.stages.effect_tokens import UnsharedTokensError, effect_tokens
-        from universality.statistics import evaluation_halves
 
         if not self.config.effects.contexts or not self.dictionaries:
             return []
@@ -265,18 +265,23 @@ class Measured:
             return []
         files = []
         for width, seed in self.dictionaries:
-            store = self.stores[self.folder.store(self.name, width, seed)]
-            features = ModelFeatures(self.site, self.sae(width, seed), store, self.held_out, self.site_out)
             made = ablation_fingerprints(
-                features,
+                self._features(width, seed),
                 tokens,
                 n_contexts=self.config.effects.contexts,
                 chosen=matched_features(self.config, self.folder, self.name, width, seed),
-                documents=evaluation_halves(store).report,
                 settings=FingerprintSettings(seed=self.config.statistics.seed),
             )
             files.append(made.save(self.folder.fingerprints(self.name, width, seed)))
         return files
+
+    def _features(self, width: int, seed: int) -> ModelFeatures:
+        """Return an SAE's features on the text of its first-order effects."""
+        from universality.effects import ModelFeatures
+
+        store = self.stores[self.folder.effect_activations(self.name, width, seed)]
+        blocks = self.held_out.take(effect_blocks(self.config, self.held_out))
+        return ModelFeatures(self.site, self.sae(width, seed), store, blocks, self.site_out)
 
     def shared_loss(self) -> list[Path]:
         """Write the loss that the headline SAE's shared features carry."""
