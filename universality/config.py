@@ -414,7 +414,7 @@ class EffectsConfig(_Section):
     """Held-out token blocks on which the effect of every firing is measured to first order, evenly spaced."""
     exact: Natural = 2000
     """Firings whose effect is also measured exactly; 0 for none."""
-    contexts: Natural = 16
+    contexts: Natural = 8
     """Firings at which a feature is ablated for its fingerprint; 0 for no fingerprints."""
     fingerprints: Count = 2048
     """Pairs of a matching whose features get fingerprints, evenly spaced by score; all where there are fewer."""
