@@ -215,7 +215,17 @@ def test_help_names_every_command() -> None:
     done = call("--help")
     assert done.returncode == 0
     commands = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert {"run", "train-models", "cache", "train-saes", "collect", "match", "controls", "families", "effects"} < commands
+    assert {
+        "run",
+        "train-models",
+        "cache",
+        "train-saes",
+        "collect",
+        "match",
+        "controls",
+        "families",
+        "effects",
+    } < commands
     listed = re.findall(r"^│ ([a-z-]+) +[A-Z]", done.stdout, re.MULTILINE)
     assert set(listed) == commands
 
