@@ -8,7 +8,8 @@ anew:
 
 Hashes must be those of every processor. Trained weights are not, so of the stages up to ``collect`` they take what is
 exact (token ids, splits, documents, names, shapes, steps) from the smoke run, as do those of ``effects``; ``match`` to
-``report`` work on stores made by hand, where sums are in float64: numbers are taken to four digits, those kept in float32 by their form alone.
+``report`` work on stores made by hand, where sums are in float64: numbers are taken to four digits, those kept in
+float32 by their form alone.
 Of pictures the tables behind them count; of pages the words without numbers.
 """
 
