@@ -21,7 +21,7 @@ import torch
 
 from universality.activations import ModelSite
 from universality.corpus import TokenBlocks
-from universality.effects import collect_effects, exact_effects
+from universality.effects import ModelFeatures, collect_effects, exact_effects
 from universality.effects.loss_gradients import loss_gradients
 from universality.features import FeatureStore
 from universality.features.collection import collect
@@ -89,7 +89,8 @@ def main() -> None:
         collect(site, {activations: saes[widest]}, blocks)
         with FeatureStore.open(activations) as a, FeatureStore.open(effects) as e:
             kept = []
-            cpu, wall = timed(lambda: kept.append(exact_effects(site, saes[widest], blocks, a, e, n=options.firings)))
+            features = ModelFeatures(site, saes[widest], a, blocks)
+            cpu, wall = timed(lambda: kept.append(exact_effects(features, e, n=options.firings)))
         print(f"exact effects of {len(kept[0].exact)} firings: {cpu:.2f} cpu s, {wall:.2f} wall s")
         print(kept[0].summary().round(4).to_string(index=False))
 

@@ -17,85 +17,68 @@ with naming_extra("exact effects"):
     import torch
     from torch import Tensor
 
-from universality.activations import ModelSite, rows_of
+from universality.activations import ModelSite
 from universality.arrays import FloatArray, IntArray
 from universality.corpus.blocks import TokenBlocks
 from universality.effects.changes import ablate_one_each
 from universality.effects.firing_sample import ExactEffects, FiringSample, check_same_features, sample_firings
-from universality.effects.interventions import Intervention, check_effect
+from universality.effects.interventions import check_effect
+from universality.effects.model_features import ModelFeatures
 from universality.errors import MismatchError
 from universality.features.storage.store import FeatureStore
 from universality.models.forward import Hook, token_losses
-from universality.sae import SAE
 
 
-def exact_effects(
-    site: ModelSite,
-    sae: SAE | None,
-    blocks: TokenBlocks,
-    activations: FeatureStore,
-    effects: FeatureStore,
-    *,
-    n: int = 2000,
-    seed: int = 0,
-    site_out: ModelSite | None = None,
-) -> ExactEffects:
+def exact_effects(features: ModelFeatures, effects: FeatureStore, *, n: int = 2000, seed: int = 0) -> ExactEffects:
     """Compare first-order with exact effects on a sample of firings.
 
     Each firing takes one forward pass of its block, and each block one without an edit.
 
     Parameters
     ----------
-    site, sae, site_out
-        The model at the hook where the SAE reads; the SAE, or None for neurons; where a transcoder writes.
-    blocks
-        The tokens that both stores were collected from.
-    activations, effects
-        Stores of this SAE's activations and first-order effects.
+    features
+        The features of an SAE, or neurons, with the store of their activations.
+    effects
+        Store of their first-order effects on the same blocks.
     n, seed
         Number of firings, and seed, of `sample_firings`.
 
     Raises
     ------
     MismatchError
-        If the stores do not belong together, to the SAE, or to the blocks.
+        If the stores do not belong together, or hold segments of text.
     UniversalityError
         As `sample_firings` does.
     ModelError
         If nothing that the model predicts depends on the hook.
     """
-    check_same_features(activations, effects)
-    _check_origin(site, sae, blocks, activations)
-    check_effect(site_out or site)
-    firings = sample_firings(activations, effects, n, seed)
+    check_same_features(features.store, effects)
+    if features.blocks.segment is not None:
+        raise MismatchError(f"{features.store.path}: stores of segments have no exact effects; collect one of tokens")
+    check_effect(features.written)
+    firings = sample_firings(features.store, effects, n, seed)
     provenance = {
-        "activations": activations.provenance,
+        "activations": features.store.provenance,
         "effects_content": effects.content_hash(),
         "n": n,
         "seed": seed,
     }
-    return ExactEffects(firings, ablated_losses(site, sae, blocks, firings, site_out), provenance)
+    return ExactEffects(firings, ablated_losses(features, firings), provenance)
 
 
-def ablated_losses(
-    site: ModelSite,
-    sae: SAE | None,
-    blocks: TokenBlocks,
-    firings: FiringSample,
-    site_out: ModelSite | None = None,
-) -> FloatArray:
+def ablated_losses(features: ModelFeatures, firings: FiringSample) -> FloatArray:
     """Compute the change of the loss, summed from a token on, when one feature is ablated there: [n] in nats."""
-    block, position = (place[firings.row] for place in np.nonzero(blocks.valid))
+    site, blocks = features.site, features.blocks
+    block, position = (place[firings.row] for place in features.token_place)
     order = np.argsort(block, kind="stable")
-    repeated, at, features = blocks.take(block[order]), position[order], firings.feature[order]
+    repeated, at, ablated = blocks.take(block[order]), position[order], firings.feature[order]
 
     def hooks(batch: IntArray, columns: int) -> Sequence[Hook]:
         here = np.zeros((len(batch), columns), bool)
         here[np.arange(len(batch)), at[batch]] = True
-        if sae is None:
-            return [(site.hook, _without_neurons(features[batch], at[batch]))]
-        change = Intervention(site, sae, ablate_one_each(features[batch]), site_out)
-        return change.hooks(torch.from_numpy(here).to(site.device))
+        if features.sae is None:
+            return [(site.hook, _without_neurons(ablated[batch], at[batch]))]
+        return features.intervention(ablate_one_each(ablated[batch])).hooks(torch.from_numpy(here).to(site.device))
 
     distinct, place = np.unique(block[order], return_inverse=True)
     plain, edited = _losses(site, blocks.take(distinct)), _losses(site, repeated, hooks)
@@ -123,20 +106,3 @@ def _without_neurons(neurons: IntArray, at: IntArray) -> Any:
         return edited.reshape(activation.shape)
 
     return edit
-
-
-def _check_origin(site: ModelSite, sae: SAE | None, blocks: TokenBlocks, store: FeatureStore) -> None:
-    provenance, tokens, rows = store.provenance, store.tokens, rows_of(blocks)
-    ours = {"model": site.model_hash, "sae": None if sae is None else sae.hash}
-    for key, expected in ours.items():
-        recorded = provenance.get(key)
-        theirs = recorded.get("hash") if isinstance(recorded, dict) else None
-        if theirs != expected:
-            raise MismatchError(
-                f"{store.path}: written from the {key} {str(theirs)[:12]}, expected {str(expected)[:12]}, the one given"
-            )
-    if not (np.array_equal(tokens.token, rows.token) and np.array_equal(tokens.position, rows.position)):
-        raise MismatchError(
-            f"{store.path}: its rows are not the {blocks.n_tokens} tokens of these blocks; give the blocks that it was "
-            "collected from (stores of segments have no exact effects)"
-        )
