@@ -24,24 +24,14 @@ from universality.effects.changes import ablate_one_each
 from universality.effects.contexts import Contexts
 from universality.effects.firing_sample import ExactEffects, FiringSample, check_same_features, sample_firings
 from universality.effects.interventions import Intervention, acts_on_later_positions, check_effect
-from universality.effects.origin import check_origin
+from universality.effects.model_features import ModelFeatures
 from universality.effects.prediction_changes import prediction_changes
+from universality.errors import MismatchError
 from universality.features.storage.store import FeatureStore
 from universality.models.forward import Hook, token_losses
-from universality.sae import SAE
 
 
-def exact_effects(
-    site: ModelSite,
-    sae: SAE | None,
-    blocks: TokenBlocks,
-    activations: FeatureStore,
-    effects: FeatureStore,
-    *,
-    n: int = 2000,
-    seed: int = 0,
-    site_out: ModelSite | None = None,
-) -> ExactEffects:
+def exact_effects(features: ModelFeatures, effects: FeatureStore, *, n: int = 2000, seed: int = 0) -> ExactEffects:
     """Compare first-order with exact effects on a sample of firings.
 
     Each firing takes one forward pass of its block, and each block one without an edit. Behind the last attention a
@@ -49,58 +39,51 @@ def exact_effects(
 
     Parameters
     ----------
-    site, sae, site_out
-        The model at the hook where the SAE reads; the SAE, or None for neurons; where a transcoder writes.
-    blocks
-        The tokens that both stores were collected from.
-    activations, effects
-        Stores of this SAE's activations and first-order effects.
+    features
+        The features of an SAE, or neurons, with the store of their activations.
+    effects
+        Store of their first-order effects on the same blocks.
     n, seed
         Number of firings, and seed, of `sample_firings`.
 
     Raises
     ------
     MismatchError
-        If the stores do not belong together, to the SAE, or to the blocks.
+        If the stores do not belong together, or hold segments of text.
     UniversalityError
         As `sample_firings` does.
     ModelError
         If nothing that the model predicts depends on the hook.
     """
-    check_same_features(activations, effects)
-    check_origin(activations, site, sae, blocks)
-    check_effect(site_out or site)
-    firings = sample_firings(activations, effects, n, seed)
+    check_same_features(features.store, effects)
+    if features.blocks.segment is not None:
+        raise MismatchError(f"{features.store.path}: stores of segments have no exact effects; collect one of tokens")
+    check_effect(features.written)
+    firings = sample_firings(features.store, effects, n, seed)
     provenance = {
-        "activations": activations.provenance,
+        "activations": features.store.provenance,
         "effects_content": effects.content_hash(),
         "n": n,
         "seed": seed,
     }
-    return ExactEffects(firings, ablated_losses(site, sae, blocks, firings, site_out), provenance)
+    return ExactEffects(firings, ablated_losses(features, firings), provenance)
 
 
-def ablated_losses(
-    site: ModelSite,
-    sae: SAE | None,
-    blocks: TokenBlocks,
-    firings: FiringSample,
-    site_out: ModelSite | None = None,
-) -> FloatArray:
+def ablated_losses(features: ModelFeatures, firings: FiringSample) -> FloatArray:
     """Compute the change of the loss, summed from a token on, when one feature is ablated there: [n] in nats."""
-    block, position = (place[firings.row] for place in np.nonzero(blocks.valid))
-    if sae is not None and not acts_on_later_positions(site_out or site):
-        return _ablated_alone(site, sae, blocks, Contexts(firings.feature, firings.feature, block, position), site_out)
+    site, blocks = features.site, features.blocks
+    block, position = (place[firings.row] for place in features.token_place)
+    if features.sae is not None and not acts_on_later_positions(features.written):
+        return _ablated_alone(features, Contexts(firings.feature, firings.feature, block, position))
     order = np.argsort(block, kind="stable")
-    repeated, at, features = blocks.take(block[order]), position[order], firings.feature[order]
+    repeated, at, ablated = blocks.take(block[order]), position[order], firings.feature[order]
 
     def hooks(batch: IntArray, columns: int) -> Sequence[Hook]:
         here = np.zeros((len(batch), columns), bool)
         here[np.arange(len(batch)), at[batch]] = True
-        if sae is None:
-            return [(site.hook, _without_neurons(features[batch], at[batch]))]
-        change = Intervention(site, sae, ablate_one_each(features[batch]), site_out)
-        return change.hooks(torch.from_numpy(here).to(site.device))
+        if features.sae is None:
+            return [(site.hook, _without_neurons(ablated[batch], at[batch]))]
+        return features.intervention(ablate_one_each(ablated[batch])).hooks(torch.from_numpy(here).to(site.device))
 
     distinct, place = np.unique(block[order], return_inverse=True)
     plain, edited = _losses(site, blocks.take(distinct)), _losses(site, repeated, hooks)
@@ -110,21 +93,20 @@ def ablated_losses(
     return exact
 
 
-def _ablated_alone(
-    site: ModelSite, sae: SAE, blocks: TokenBlocks, contexts: Contexts, site_out: ModelSite | None
-) -> FloatArray:
+def _ablated_alone(features: ModelFeatures, contexts: Contexts) -> FloatArray:
     """Compute the changes where the next token's loss alone depends on the hook: one pass holds many firings.
 
     At the MLP of the quickstart's model this takes a quarter of the time of one pass a firing.
     """
+    blocks = features.blocks
     follows = blocks.tokens[contexts.block, contexts.column + 1].astype(np.int64)
     exact = np.empty(len(contexts))
 
     def intervene(part: IntArray) -> Intervention:
-        return Intervention(site, sae, ablate_one_each(contexts.feature[part]), site_out)
+        return features.intervention(ablate_one_each(contexts.feature[part]))
 
-    entries = np.arange(site.model.d_vocab)
-    for part, change in prediction_changes(site_out or site, blocks, contexts, intervene, entries):
+    entries = np.arange(features.site.model.d_vocab)
+    for part, change in prediction_changes(features.written, blocks, contexts, intervene, entries):
         next_token = torch.from_numpy(follows[part]).to(change.device)
         exact[part] = -change.gather(1, next_token[:, None])[:, 0].double().cpu().numpy()
     return exact

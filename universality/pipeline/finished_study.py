@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from universality.activations import ModelSite
+    from universality.effects import ModelFeatures
     from universality.family import Families
     from universality.features import FeatureStore
     from universality.matching import Match
@@ -131,6 +132,26 @@ class Study:
             listed = ", ".join(f"{name} width {w} seed {s}" for name, w, s in grid)
             raise UniversalityError(f"{self.folder}: no store of {model}, width {width}, seed {seed}; it has {listed}")
         return self._stores[RunFolder(self.folder).store(model, width, seed)]  # type: ignore[arg-type]
+
+    def model_features(self, model: str, width: int | None = None, seed: int | None = None) -> ModelFeatures:
+        """Return the features of one SAE with what is needed to change them: its model, SAE, store and text.
+
+        Raises
+        ------
+        UniversalityError
+            If the run has no such store, as `store`.
+        ModelError
+            If the model cannot be loaded.
+        """
+        from universality.effects import ModelFeatures
+        from universality.pipeline.stages.model_sites import at_hook, blocks_of
+        from universality.sae import SAE
+
+        store, site, folder = self.store(model, width, seed), self.site(model), RunFolder(self.folder)
+        sae = SAE.load(folder.root / "saes" / model / store.path.stem.removeprefix(f"{model}.")).to(site.device)
+        blocks = blocks_of(self.config, folder, model).select("choose", "report")
+        hooks_out = self.config.hooks_out  # of transcoders
+        return ModelFeatures(site, sae, store, blocks, at_hook(site, hooks_out[model]) if model in hooks_out else None)
 
     def families(self, model: str) -> Families:
         """Load the families of one model's dictionaries.

@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from scipy import sparse
     from torch import Tensor
 
-    from universality.activations import ModelSite
-    from universality.corpus.blocks import TokenBlocks
+    from universality.effects import ModelFeatures
     from universality.effects.repeated_passes import RepeatedPass
     from universality.features.storage.store import FeatureStore
     from universality.matching import Match
@@ -168,30 +167,22 @@ class SharedLoss:
 
 
 def shared_loss(
-    site: ModelSite,
-    sae: SAE,
-    store: FeatureStore,
-    blocks: TokenBlocks,
+    features: ModelFeatures,
     partners: Mapping[str, Match],
     *,
     thresholds: Sequence[float] = THRESHOLDS,
     draws: int = 2,
     n_blocks: int = 128,
     seed: int = 0,
-    site_out: ModelSite | None = None,
 ) -> SharedLoss:
     """Measure what the features of an SAE that have partners carry of the model's loss and of the variance.
 
     Parameters
     ----------
-    site, sae
-        The model at the hook where the SAE reads, and the SAE.
-    store
-        Features of this SAE on the held-out half-documents, from ``blocks``.
-    blocks
-        Blocks of the corpus, with the splits "choose" and "report".
+    features
+        Features of an SAE on held-out text, with the splits "choose" and "report".
     partners
-        Name of each other dictionary → a match of ``store`` with it (on either side) on the choosing half: another
+        Name of each other dictionary → a match of the store with it (on either side) on the choosing half: another
         model's, and as a ceiling that of a second SAE seed of this model.
     thresholds
         Least r of a partner, at which each subset is measured.
@@ -201,8 +192,6 @@ def shared_loss(
         Largest number of blocks of each half, evenly spaced.
     seed
         Seed for the random subsets and the resampled groups.
-    site_out
-        The same model at the hook where a transcoder writes.
 
     Returns
     -------
@@ -211,22 +200,22 @@ def shared_loss(
     Raises
     ------
     MismatchError
-        If the store is not of this model, SAE and text, a match does not hold the store or was not made on the choosing
+        If the features are neurons or of segments, a match does not hold their store or was not made on the choosing
         half, or a half has no documents.
     UniversalityError
         If the SAE recovers nothing of the loss, or an argument is out of range.
     """
     _check(thresholds, draws, n_blocks, partners)
-    check_store(store, site, sae)
+    store = features.store
     scores = {name: partner_scores(match, store) for name, match in partners.items()}
-    choose, report = (stored_blocks(store, blocks, split) for split in ("choose", "report"))
+    choose, report = (stored_blocks(features, split) for split in ("choose", "report"))
     choose, report = (part.take(evenly_spaced(len(part), n_blocks)) for part in (choose, report))
     count, square = counts_and_squares(store)
     mass = square * np.square(store.decoder_rows(), dtype=np.float64).sum(axis=1)
     subsets = list(_subsets(scores, thresholds, count, mass, draws, seed))
     masks = np.unique(np.stack([part.mask for part in subsets]), axis=0)  # equal subsets are measured once
-    sums = _measure(site, sae, report, masks, _mean_written(site, choose, site_out), site_out)
-    return _result(site.name, report, sums, subsets, masks, mass, seed)
+    sums = _measure(features, report, masks, _mean_written(features, choose))
+    return _result(features.site.name, report, sums, subsets, masks, mass, seed)
 
 
 def partner_scores(match: Match, store: FeatureStore) -> FloatArray:
@@ -248,26 +237,6 @@ def partner_scores(match: Match, store: FeatureStore) -> FloatArray:
     scores = np.full(store.n_features, np.nan)
     scores[match.rows if sides == ["a"] else match.cols] = match.scores
     return scores
-
-
-def check_store(store: FeatureStore, site: ModelSite, sae: SAE | None = None) -> None:
-    """Refuse a store of another model or SAE.
-
-    Raises
-    ------
-    MismatchError
-        If the hashes that the store records differ.
-    """
-    recorded = store.provenance
-    for what, found, expected in (
-        ("model", (recorded.get("model") or {}).get("hash"), site.model_hash),
-        ("SAE", (recorded.get("sae") or {}).get("hash"), None if sae is None else sae.hash),
-    ):
-        if expected is not None and found != expected:
-            raise MismatchError(
-                f"{store.path}: its features are of {what} {str(found)[:12]}, given is {what} {expected[:12]} of "
-                f"{site.name!r}; give the store that was collected with it"
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -368,28 +337,26 @@ def counts_and_squares(store: FeatureStore) -> tuple[IntArray, FloatArray]:
     return count, square
 
 
-def _mean_written(site: ModelSite, choose: StoredBlocks, site_out: ModelSite | None) -> Tensor:
+def _mean_written(features: ModelFeatures, choose: StoredBlocks) -> Tensor:
     """Mean of the activations that the SAE reconstructs on the choosing half, [d_out]."""
     from universality.effects.repeated_passes import repeated_passes
 
-    sums = [batch.written.double().sum(dim=0) for _, batch in repeated_passes(site, choose.blocks, site_out)]
+    passes = repeated_passes(features.site, choose.blocks, features.site_out)
+    sums = [batch.written.double().sum(dim=0) for _, batch in passes]
     return (sum(sums[1:], sums[0]) / choose.blocks.n_tokens).float()
 
 
-def _measure(
-    site: ModelSite, sae: SAE, report: StoredBlocks, masks: BoolArray, mean: Tensor, site_out: ModelSite | None
-) -> _Sums:
+def _measure(features: ModelFeatures, report: StoredBlocks, masks: BoolArray, mean: Tensor) -> _Sums:
     """Run the model with each subset of the features, and sum losses and squared errors over groups."""
-    from universality.effects.interventions import check_sae
     from universality.effects.repeated_passes import repeated_passes
 
-    check_sae(site, sae, site_out)
+    sae = features.require_sae()
     loss, squared, one = np.zeros((2, len(masks), len(report))), np.zeros((2, len(masks), len(report))), []
     n_passes = 2 * len(masks) + 1
     with progress(
         total=n_passes * report.blocks.n_tokens, desc="shared features", unit="token", unit_scale=True
     ) as bar:
-        for index, batch in repeated_passes(site, report.blocks, site_out):
+        for index, batch in repeated_passes(features.site, report.blocks, features.site_out):
             one.append((index, *_baselines(batch, mean)))
             codes = sae.encode(batch.read)
             error = _error(sae, codes, batch)

@@ -238,16 +238,11 @@ class Measured:
         if self.config.models.tokenizers:
             self.unmeasured["exact effects"] = "the models have different tokenizers, and stores hold stretches of text"
             return []
-        features = self._features(*self.dictionaries[0])
         made = exact_effects(
-            self.site,
-            features.sae,
-            features.blocks,
-            features.store,
+            self._features(*self.dictionaries[0]),
             self.stores[self.folder.effects(self.name, *self.dictionaries[0])],
             n=self.config.effects.exact,
             seed=self.config.statistics.seed,
-            site_out=self.site_out,
         )
         return [made.save(self.folder.exact_effects(self.name))]
 
@@ -285,6 +280,7 @@ class Measured:
 
     def shared_loss(self) -> list[Path]:
         """Write the loss that the headline SAE's shared features carry."""
+        from universality.effects import ModelFeatures
         from universality.statistics import shared_loss
 
         if not self.config.effects.loss_blocks or not self.dictionaries:
@@ -297,17 +293,11 @@ class Measured:
         if not partners:
             self.unmeasured["shared loss"] = "there is no other dictionary with partners of the features"
             return []
+        store = self.stores[self.folder.store(self.name, width, seed)]
+        features = ModelFeatures(self.site, self.sae(width, seed), store, self.held_out, self.site_out)
+        n_blocks, random_seed = self.config.effects.loss_blocks, self.config.statistics.seed
         try:
-            made = shared_loss(
-                self.site,
-                self.sae(width, seed),
-                self.stores[self.folder.store(self.name, width, seed)],
-                blocks_of(self.config, self.folder, self.name),
-                partners,
-                n_blocks=self.config.effects.loss_blocks,
-                seed=self.config.statistics.seed,
-                site_out=self.site_out,
-            )
+            made = shared_loss(features, partners, n_blocks=n_blocks, seed=random_seed)
         except (FormatError, MismatchError):
             raise
         except UniversalityError as error:  # the SAE recovers nothing
