@@ -2,6 +2,7 @@
 
 from universality.export.csv_cells import join_tokens, split_tokens, unguard
 from universality.export.cytoscape_json import write_cytoscape
+from universality.export.effect_columns import effect_columns
 from universality.export.gexf import write_gexf
 from universality.export.graph_formats import write_graph, write_graph_file
 from universality.export.graphml import write_graphml
@@ -16,6 +17,7 @@ from universality.export.token_escapes import escape, unescape, unescape_bytes
 
 __all__ = [
     "annotate",
+    "effect_columns",
     "escape",
     "join_tokens",
     "match_graph",

@@ -19,10 +19,10 @@ from universality.files import read_json
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.sae_likeness import Likeness, likeness
-from universality.pipeline.stages.write_exports import decoder
+from universality.pipeline.stages.write_exports import decoder, with_effects
 from universality.pipeline.study import Comparison, comparisons, sae_grid
 from universality.report.data import NAN, Role, SaeQuality, Sample, sample
-from universality.statistics import Calibration, CalibrationSummary
+from universality.statistics import Calibration, CalibrationSummary, EffectAgreement
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,16 +38,19 @@ class ComparisonResult:
     arrays
         Contents of the comparison's file in ``similarity/``: logit-weight r of the pairs, nearest partners, and the
         submatrices that figures show.
+    effects
+        Agreement of the pairs' effects; None where it was not measured.
     """
 
     comparison: Comparison
     calibration: Calibration
     arrays: dict[str, NDArray[Any]]
+    effects: EffectAgreement | None = None
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """``Calibration.to_frame()`` with the column ``logit``, the pairs' logit-weight r."""
-        frame = self.calibration.to_frame()
+        """``Calibration.to_frame()`` with the column ``logit``, the pairs' logit-weight r, and those on effects."""
+        frame = with_effects(self.calibration.to_frame(), self.effects)
         return frame.assign(logit=self.arrays.get("logit", np.full(len(frame), np.nan)))
 
     @cached_property
@@ -99,7 +102,9 @@ class RunResults:
         paths = self.folder.calibration(comparison.name), self.folder.similarity(comparison.name)
         if not self.has(f"the matching {comparison.name}", *paths, comparison.a, comparison.b):
             return None
-        return ComparisonResult(comparison, Calibration.load(paths[0]), read_arrays(paths[1]))
+        agreement = self.folder.effect_agreement(comparison.name)
+        effects = EffectAgreement.load(agreement) if agreement.exists() else None
+        return ComparisonResult(comparison, Calibration.load(paths[0]), read_arrays(paths[1]), effects)
 
     def has(self, what: str, *paths: Path) -> bool:
         """Return whether all paths exist; otherwise add ``what`` to ``missing``."""

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from universality.matching import Match
     from universality.sae.training.distributed import Ranks
-    from universality.statistics import Calibration
+    from universality.statistics import Calibration, EffectAgreement
 
-STAGE, VERSION = "export", 2
+STAGE, VERSION = "export", 3
 TOP_TOKENS = 5
 """Tokens that name a feature in tables and graphs."""
 
@@ -80,7 +80,7 @@ def _export_matches(
 
     calibrated = folder.calibration(comparison.name)
     calibration = Calibration.load(calibrated)
-    pairs, logit_r = pair_frame(calibration), logit_of_pairs(folder, comparison)
+    pairs, logit_r = pair_frame(folder, comparison, calibration), logit_of_pairs(folder, comparison)
     columns = {"calibration": pairs, "logit_r": logit_r}
     files = _export_match(calibrated, calibration.match, comparison.sides, stores, decode, **columns)
     by_weights: list[tuple[Path, bool]] = []
@@ -125,17 +125,33 @@ def pair_table(
     from universality.statistics import Calibration
 
     calibration = Calibration.load(folder.calibration(comparison.name))
-    pairs, logit_r = pair_frame(calibration), logit_of_pairs(folder, comparison)
+    pairs, logit_r = pair_frame(folder, comparison, calibration), logit_of_pairs(folder, comparison)
     return match_table(calibration.match, *stores, decode=decode, k=TOP_TOKENS, calibration=pairs, logit_r=logit_r)
 
 
-def pair_frame(calibration: "Calibration") -> "pd.DataFrame":
-    """Return ``Calibration.to_frame()`` with the held-out score of each feature's nearest partner."""
+def pair_frame(folder: RunFolder, comparison: Comparison, calibration: "Calibration") -> "pd.DataFrame":
+    """Return ``Calibration.to_frame()`` with the held-out score of nearest partners, and with effects if measured."""
     matched = calibration.match
-    return calibration.to_frame().assign(
+    frame = calibration.to_frame().assign(
         row_nearest_held_out=calibration.best_col_held_out[matched.rows],
         col_nearest_held_out=calibration.best_row_held_out[matched.cols],
     )
+    return with_effects(frame, effects_of_pairs(folder, comparison))
+
+
+def effects_of_pairs(folder: RunFolder, comparison: Comparison) -> "EffectAgreement | None":
+    """Load the agreement of the pairs' effects; None where it was not measured."""
+    from universality.statistics import EffectAgreement
+
+    path = folder.effect_agreement(comparison.name)
+    return EffectAgreement.load(path) if path.exists() else None
+
+
+def with_effects(frame: "pd.DataFrame", agreement: "EffectAgreement | None") -> "pd.DataFrame":
+    """Add the columns ``effect_…`` and ``fingerprint_…`` to a table of pairs; NaN for pairs that were not compared."""
+    from universality.export import effect_columns
+
+    return frame if agreement is None else frame.merge(effect_columns(agreement), on=["row", "col"], how="left")
 
 
 def logit_of_pairs(folder: RunFolder, comparison: Comparison) -> NDArray[np.float32] | None:
@@ -170,7 +186,8 @@ def _export_partite(config: Config, folder: RunFolder, opened: Any, decode: Any)
         if c.of == "models" and c.level == 0:
             calibration = Calibration.load(folder.calibration(c.name))
             matches[c.models] = calibration.match
-            pairs[c.models] = calibration.to_frame().assign(logit_r=_or_nan(logit_of_pairs(folder, c)))
+            of_pairs = calibration.to_frame().assign(logit_r=_or_nan(logit_of_pairs(folder, c)))
+            pairs[c.models] = with_effects(of_pairs, effects_of_pairs(folder, c))
     stores = opened(*(folder.store(name, widest[name], config.saes.seeds[0]) for name in names))
     graph = partite_graph(matches, pairs)
     graph = annotate(graph, stores, names=names, decode=decode, k=TOP_TOKENS)

@@ -1,0 +1,116 @@
+"""Numbers on effects of a run's page: agreement of partners, accuracy of the first order, loss of shared features."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from universality.effects.firing_sample import ExactEffects
+from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
+from universality.pipeline.study import units_of
+from universality.plot.carried_loss import LossCurve, loss_curves
+from universality.plot.effect_agreement import PairEffects
+from universality.report.data import CarriedLoss, EffectRow, Effects, FirstOrderAccuracy, Role
+from universality.report.data.effects import ALL_FIRINGS, threshold_of_sentence
+from universality.report.figures.figure_table import Table
+from universality.statistics.carried_loss import SharedLoss
+
+
+def effects_of(results: RunResults, compared: ComparisonResult | None) -> Effects | None:
+    """Collect everything that was measured on the effects of one comparison; None if nothing was."""
+    if compared is None:
+        return None
+    models = tuple(dict.fromkeys(compared.comparison.models))
+    found = Effects(
+        rows=tuple(_rows(results, compared)),
+        accuracy=tuple(row for name in models for row in _accuracy(name, results.folder.exact_effects(name))),
+        carried=tuple(carried_losses(results, compared)),
+        n_tokens=compared.effects.provenance["n_tokens"] if compared.effects else 0,
+    )
+    return found if found.rows or found.accuracy or found.carried else None
+
+
+def _rows(results: RunResults, compared: ComparisonResult) -> Iterator[EffectRow]:
+    models = compared.comparison.models
+    neurons = results.of_type("neurons", models)
+    parts: list[tuple[Role, str, ComparisonResult]] = [("features", "SAE features", compared)]
+    if neurons is not None:
+        parts.append(("neurons", units_of(results.config, *models), neurons))
+    parts += [("ceiling", results.label(result), result) for result in results.ceilings(compared)]
+    parts += [("control", results.label(result), result) for result in results.no_ceilings(compared)]
+    for role, label, result in parts:
+        if result.effects is not None:
+            yield EffectRow.of(role, label, result.effects)
+
+
+def _accuracy(model: str, path: Path) -> Iterator[FirstOrderAccuracy]:
+    """Yield the accuracy over all firings, then by density and by size of the effect."""
+    if not path.exists():
+        return
+    table = ExactEffects.load(path).summary()
+    last = {by: int(part.max()) for by, part in table.groupby("by")["stratum"]}
+    ends = {"density": ("the rarest features", "the densest features"), "size": ("smallest effects", "largest effects")}
+    for row in table.itertuples():
+        if row.by == "all":
+            where = ALL_FIRINGS
+        elif row.stratum in (0, last[row.by]):
+            where = ends[row.by][int(row.stratum > 0)]
+        else:
+            continue
+        yield FirstOrderAccuracy(model, where, int(row.n), float(row.spearman), float(row.slope), float(row.sign))
+
+
+def carried_losses(results: RunResults, compared: ComparisonResult) -> Iterator[CarriedLoss]:
+    """Yield what the shared features of each side carry, where it was measured."""
+    models = tuple(dict.fromkeys(compared.comparison.models))
+    with_ceiling = {result.comparison.models[0] for result in results.ceilings(compared)}
+    for model, other in zip(models, models[::-1], strict=True):
+        path = results.folder.shared_loss(model)
+        if not path.exists():
+            continue
+        loss = SharedLoss.load(path)
+        names = list(dict.fromkeys(row.partners for row in loss.rows if row.partners))
+        seeds = [name for name in names if name not in results.config.models.names]
+        partners = next(iter(seeds), None) if other == model else other if other in names else None
+        if partners is not None:
+            ceiling = next(iter(seeds), None) if other != model and model in with_ceiling else None
+            thresholds = sorted({row.threshold for row in loss.rows if row.partners == partners})
+            yield CarriedLoss(loss, partners, ceiling, threshold_of_sentence(thresholds))
+
+
+def carried_table(carried: Sequence[CarriedLoss]) -> Table:
+    """Make the table of the figure: ``model role threshold recovered low high``, one row a point."""
+    rows = [
+        (found.loss.model, curve.role, *point)
+        for found in carried
+        for curve in loss_curves(found.loss, found.partners, found.ceiling)
+        for point in _points(curve)
+    ]
+    model, role, *numbers = zip(*rows, strict=True) if rows else ((),) * 6
+    return {
+        "model": np.asarray(model, np.str_),
+        "role": np.asarray(role, np.str_),
+        **dict(zip(("threshold", "recovered", "low", "high"), map(np.asarray, numbers), strict=True)),
+    }
+
+
+def _points(curve: LossCurve) -> Iterator[tuple[float, ...]]:
+    columns = (curve.threshold, curve.recovered, curve.low, curve.high)
+    return zip(*(column.tolist() for column in columns), strict=True)
+
+
+def pairs_table(compared: ComparisonResult) -> Table | None:
+    """Make the table of the figure of pairs: the columns of `PairEffects`; None where effects were not compared."""
+    if compared.effects is None:
+        return None
+    return dict(vars(PairEffects.of(compared.effects, compared.calibration)))
+
+
+def effect_figure_tables(results: RunResults, compared: ComparisonResult) -> Iterator[tuple[str, Table]]:
+    """Yield name and table of every figure of effects that the run has the numbers for."""
+    carried = list(carried_losses(results, compared))
+    if carried:
+        yield "carried_loss", carried_table(carried)
+    pairs = pairs_table(compared)
+    if pairs is not None:
+        yield "effects", pairs
