@@ -49,10 +49,15 @@ class PairEffects:
         held_out = calibration.to_frame()[["row", "col", "held_out"]]
         pairs = held_out.merge(agreement.to_frame(), on=["row", "col"], how="inner")
         ceilings = pairs[[name for name in ("ceiling_a", "ceiling_b") if name in pairs]]
-        names = ("held_out", "r_per_norm", "q", "null_r", "control_r")
-        activation_r, *others = (pairs[name].to_numpy(np.float64) for name in names)
         lower = ceilings.min(axis=1) if ceilings.shape[1] else np.full(len(pairs), np.nan)
-        return cls(activation_r, *others, np.asarray(lower, np.float64))
+        return cls(
+            activation_r=pairs["held_out"].to_numpy(np.float64),
+            effect_r=pairs["r_per_norm"].to_numpy(np.float64),
+            q=pairs["q"].to_numpy(np.float64),
+            null_r=pairs["null_r"].to_numpy(np.float64),
+            control_r=pairs["control_r"].to_numpy(np.float64),
+            ceiling=np.asarray(lower, np.float64),
+        )
 
 
 @styled

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from universality.effects.firing_sample import ExactEffects
+from universality.files import read_json
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
 from universality.pipeline.study import units_of
 from universality.plot.carried_loss import LossCurve, loss_curves
@@ -26,8 +27,15 @@ def effects_of(results: RunResults, compared: ComparisonResult | None) -> Effect
         accuracy=tuple(row for name in models for row in _accuracy(name, results.folder.exact_effects(name))),
         carried=tuple(carried_losses(results, compared)),
         n_tokens=compared.effects.provenance["n_tokens"] if compared.effects else 0,
+        unmeasured=_unmeasured(results.folder.unmeasured_effects(compared.comparison.name)),
     )
-    return found if found.rows or found.accuracy or found.carried else None
+    return found if found.rows or found.accuracy or found.carried or found.unmeasured else None
+
+
+def _unmeasured(path: Path) -> tuple[str, ...]:
+    """List what the stage could not measure, and why."""
+    reasons = read_json(path) if path.exists() else {}
+    return tuple(f"Not measured: {what}, since {reason}" for what, reason in reasons.items())
 
 
 def _rows(results: RunResults, compared: ComparisonResult) -> Iterator[EffectRow]:

@@ -17,7 +17,6 @@ import numpy as np
 from universality.arrays import evenly_spaced
 from universality.config import Config
 from universality.errors import FormatError, MismatchError, ModelError, UniversalityError
-from universality.files import write_json
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.compare_partner_effects import make_agreement, note_unmeasured
@@ -279,8 +278,7 @@ class Measured:
         except UniversalityError as error:  # the SAE recovers nothing
             self.unmeasured["shared loss"] = str(error)
             return []
-        write_json(self.folder.shared_loss(self.name), made.as_dict())
-        return [self.folder.shared_loss(self.name)]
+        return [made.save(self.folder.shared_loss(self.name))]
 
 
 def effect_blocks(config: Config, held_out: TokenBlocks) -> IntArray:

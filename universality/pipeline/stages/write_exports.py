@@ -15,7 +15,7 @@ from universality.features.examples import Decode
 from universality.files import read_json_value
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.stages import build_families, match_features
+from universality.pipeline.stages import build_families, match_features, measure_effects
 from universality.pipeline.study import Comparison, comparisons, headline_width
 from universality.pipeline.task import Task
 
@@ -32,8 +32,9 @@ TOP_TOKENS = 5
 
 
 def tasks(config: Config, folder: RunFolder, ranks: "Ranks | None" = None) -> list[Task]:
-    """Return the one task of this stage; it reads every match and every family graph."""
-    results = [task.name for stage in (match_features, build_families) for task in stage.tasks(config, folder)]
+    """Return the one task of this stage; it reads every match, every family graph and the effects of pairs."""
+    stages = (match_features, build_families, measure_effects)
+    results = [task.name for stage in stages for task in stage.tasks(config, folder)]
     return [Task(STAGE, None, ("corpus", *results), partial(make_exports, config, folder), VERSION)]
 
 
