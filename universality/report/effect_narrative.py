@@ -129,10 +129,11 @@ def accuracy(effects: Effects) -> str:
     if not effects.overall:
         return "These effects are first-order; exact ones were not measured, so their accuracy is not known."
     parts = [
-        f"{row.model}: rank correlation {fixed(row.spearman)}, slope {fixed(row.slope)}, {plural(row.n, 'firing')}"
+        f"rank correlation {fixed(row.spearman)} and slope {fixed(row.slope)} for {row.model} "
+        f"({plural(row.n, 'firing')})"
         for row in effects.overall
     ]
-    return f"Exact effects on first-order ones: {'; '.join(parts)}."
+    return f"Exact against first-order effects: {listed(parts)}."
 
 
 def compared(row: EffectRow) -> str:

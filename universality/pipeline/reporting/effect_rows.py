@@ -9,8 +9,8 @@ from universality.effects.firing_sample import ExactEffects
 from universality.files import read_json
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
 from universality.pipeline.study import units_of
-from universality.plot.carried_loss import LossCurve, loss_curves
 from universality.plot.effect_agreement import PairEffects
+from universality.plot.loss_by_threshold import LossCurve, loss_curves
 from universality.report.data import CarriedLoss, EffectRow, Effects, FirstOrderAccuracy, Role
 from universality.report.data.effects import ALL_FIRINGS, threshold_of_sentence
 from universality.report.figures.figure_table import Table

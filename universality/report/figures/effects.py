@@ -7,17 +7,17 @@ from matplotlib.figure import Figure
 
 from universality.formatting import count, fixed, listed, percent, plural
 from universality.matching.medians import known_median
-from universality.plot.carried_loss import LossCurve, draw_carried
 from universality.plot.effect_agreement import LEVEL, PairEffects, draw_effects
-from universality.plot.style import COLUMN, NAME, PAGE, drawable, new_figure, styled
+from universality.plot.loss_by_threshold import LossCurve, draw_carried, legend_entries
+from universality.plot.style import COLUMN, NAME, PAGE, drawable, new_figure, say, styled
 from universality.report.data import NAN, Caption
 
 MOST_MODELS = 2
 """Models whose curves are drawn."""
 LABELS = {
-    "shared": "features with a partner\nin the other dictionary",
-    "unshared": "features without one",
-    "ceiling": "features with a partner\nin a second SAE seed",
+    "shared": "partner in the other dictionary",
+    "unshared": "no such partner",
+    "ceiling": "partner in a second SAE seed",
     "same mass": "random, equal mass",
     "same density": "random, equal density",
     "same number": "random, equal number",
@@ -32,12 +32,14 @@ def carried_by_shared(curves: Mapping[str, Sequence[LossCurve]]) -> Figure:
     Parameters
     ----------
     curves
-        Model → its curves, with the roles of `universality.plot.carried_loss.LOOK`.
+        Model → its curves, with the roles of `universality.plot.loss_by_threshold.LOOK`.
     """
     shown = list(curves.items())[:MOST_MODELS]
     figure = new_figure(PAGE if len(shown) > 1 else COLUMN * 1.5, 2.9)
     panels = figure.subplots(1, max(1, len(shown)), sharey=True, squeeze=False)[0]
-    for panel, (model, of_model) in zip(panels, shown, strict=True):
+    if not shown:
+        say(panels[0], "nothing was measured")
+    for panel, (model, of_model) in zip(panels, shown, strict=False):
         draw_carried(panel, of_model)
         panel.set_title(f"model {drawable(model, most=NAME)}")
         legend = panel.get_legend()
@@ -45,9 +47,10 @@ def carried_by_shared(curves: Mapping[str, Sequence[LossCurve]]) -> Figure:
             legend.remove()
     for panel in panels[1:]:
         panel.set_ylabel("")
-    handles, labels = panels[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside right center", labelspacing=0.9)
+    drawn = [panel for panel in panels if panel.has_data()]
+    if drawn:
+        of_drawn = shown[list(panels).index(drawn[0])][1]
+        figure.legend(*legend_entries(drawn[0], of_drawn), loc="outside right center", labelspacing=0.9)
     return figure
 
 
@@ -109,8 +112,8 @@ def describe_effects(pairs: PairEffects) -> Caption:
     )
     if alike.any():
         text += (
-            f"Of the {plural(int(alike.sum()), 'pair')} that fire alike (activation r ≥ 0.7), {percent(weak)} have "
-            "effects with r below 0.3: they fire alike without doing the same. "
+            f"Of the {plural(int(alike.sum()), 'pair')} that fire alike (activation r ≥ 0.7), {percent(weak)} hardly "
+            "do the same (r of effects below 0.3). "
         )
     if missing:
         text += f"{plural(missing, 'pair')} without both numbers are left out."

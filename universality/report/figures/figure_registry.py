@@ -15,8 +15,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from universality.errors import FormatError
-from universality.plot.carried_loss import LossCurve
 from universality.plot.effect_agreement import PairEffects
+from universality.plot.loss_by_threshold import LossCurve
 from universality.report.data import Caption, ConceptRow, FamilyLevel, FamilyTable, Picture, Sample, Section, sample
 from universality.report.figures.concepts import concept_dots, describe_concepts
 from universality.report.figures.consistency import FrequencySample, consistency_by_frequency, describe_consistency

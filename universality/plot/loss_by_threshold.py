@@ -160,5 +160,12 @@ def draw_carried(axes: Axes, curves: Sequence[LossCurve]) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, 0.0), max(high, 1.03))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set(xlabel="least r of a partner that counts as shared", ylabel="share of the SAE's recovered loss")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=0.9)
+    axes.set(xlabel="shared: partner with r of at least", ylabel="share of the SAE's recovered loss")
+    axes.legend(*legend_entries(axes, curves), loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=0.9)
+
+
+def legend_entries(axes: Axes, curves: Sequence[LossCurve]) -> tuple[list[Any], list[str]]:
+    """Return handles and labels in the order of the curves; matplotlib puts lines before points with bars."""
+    drawn = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    labels = [in_legend(curve.label, LINE) for curve in curves]
+    return [drawn[label] for label in labels], labels
