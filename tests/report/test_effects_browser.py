@@ -46,7 +46,8 @@ def test_the_section_is_shown_with_its_figures(page: Browser, width: int) -> Non
 def test_no_serious_fault_of_accessibility(page: Browser) -> None:
     page.run(AXE + "; 0")
     faults = page.run(
-        "axe.run('#effects').then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact)).map(v => v.id))"
+        "axe.run('#effects').then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact))"
+        ".map(v => v.id))"
     )
     assert faults == []
 

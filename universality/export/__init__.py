@@ -2,13 +2,13 @@
 
 from universality.export.csv_cells import join_tokens, split_tokens, unguard
 from universality.export.cytoscape_json import write_cytoscape
-from universality.export.effect_columns import effect_columns
 from universality.export.gexf import write_gexf
 from universality.export.graph_formats import write_graph, write_graph_file
 from universality.export.graphml import write_graphml
 from universality.export.multimodel_graph import partite_graph
 from universality.export.node_annotations import annotate
 from universality.export.node_link_json import write_node_link
+from universality.export.pair_effects import effect_columns
 from universality.export.pair_graph import match_graph
 from universality.export.plain_graph import plain
 from universality.export.pw_mcc_file import pw_mcc_record, read_pw_mcc, write_pw_mcc

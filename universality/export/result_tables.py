@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from universality.errors import MismatchError
 from universality.export.csv_cells import guard, join_tokens, unguard
-from universality.export.effect_columns import PREFIXES
+from universality.export.pair_effects import PREFIXES
 from universality.export.token_escapes import escape, unescape
 from universality.extras import check_installed
 from universality.features.descriptions import Described, described

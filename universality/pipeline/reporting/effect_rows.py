@@ -8,6 +8,7 @@ import numpy as np
 from universality.effects.firing_sample import ExactEffects
 from universality.files import read_json
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
+from universality.pipeline.stages.measure_effects import partner_seed
 from universality.pipeline.study import units_of
 from universality.plot.effect_agreement import PairEffects
 from universality.plot.loss_by_threshold import LossCurve, loss_curves
@@ -69,21 +70,25 @@ def _accuracy(model: str, path: Path) -> Iterator[FirstOrderAccuracy]:
 
 
 def carried_losses(results: RunResults, compared: ComparisonResult) -> Iterator[CarriedLoss]:
-    """Yield what the shared features of each side carry, where it was measured."""
-    models = tuple(dict.fromkeys(compared.comparison.models))
-    with_ceiling = {result.comparison.models[0] for result in results.ceilings(compared)}
-    for model, other in zip(models, models[::-1], strict=True):
+    """Yield what the shared features of each side carry, where it was measured.
+
+    Losses are of each model's SAE of the first seed. Where two seeds of one model are compared, it is the first side.
+    """
+    (a, b), (first, second) = compared.comparison.models, compared.comparison.seeds
+    ceilings = {c.comparison.models[0]: c.comparison.seeds[1] for c in results.ceilings(compared)}
+    sides = [(a, partner_seed(a, second))] if a == b else [(a, b), (b, a)]
+    for model, partners in sides:
         path = results.folder.shared_loss(model)
-        if not path.exists():
+        if not path.exists() or first != results.config.saes.seeds[0]:
             continue
         loss = SharedLoss.load(path)
-        names = list(dict.fromkeys(row.partners for row in loss.rows if row.partners))
-        seeds = [name for name in names if name not in results.config.models.names]
-        partners = next(iter(seeds), None) if other == model else other if other in names else None
-        if partners is not None:
-            ceiling = next(iter(seeds), None) if other != model and model in with_ceiling else None
+        measured = {row.partners for row in loss.rows}
+        ceiling = partner_seed(model, ceilings[model]) if model in ceilings else None
+        if partners in measured:
             thresholds = sorted({row.threshold for row in loss.rows if row.partners == partners})
-            yield CarriedLoss(loss, partners, ceiling, threshold_of_sentence(thresholds))
+            yield CarriedLoss(
+                loss, partners, ceiling if ceiling in measured else None, threshold_of_sentence(thresholds)
+            )
 
 
 def carried_table(carried: Sequence[CarriedLoss]) -> Table:
