@@ -91,7 +91,7 @@ def test_the_lead_says_whether_shared_features_carry_more_than_their_mass(
     found = effects(shared=shared)
     assert lead(found) == carried_said(found.carried[0])
     assert lead(found).startswith("Of the loss that this SAE recovers (against mean ablation), features with a partner")
-    assert f"So shared features {expected} (shared minus random: {points})." in lead(found)
+    assert f"So the shared features of A {expected} (shared minus random: {points})." in lead(found)
     warned = any("do not carry more of the loss than random features" in line for line in effect_warnings(found))
     assert warned == (shared < 0.7)
 

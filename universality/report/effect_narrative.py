@@ -49,14 +49,15 @@ def carried(found: CarriedLoss) -> str:
     random = found.row("same mass")
     if not known(random.over_random):
         return found.sentence
+    model = found.loss.model
     difference = f"{_points(random.over_random)} points"
     bounds = _interval_in_points(random.over_random_low, random.over_random_high)
     if beats_random(found):
-        verdict = "So shared features carry more than their mass predicts"
+        verdict = f"So the shared features of {model} carry more than their mass predicts"
     elif known(random.over_random_high) and random.over_random_high < 0:
-        verdict = "So shared features carry less than their mass predicts"
+        verdict = f"So the shared features of {model} carry less than their mass predicts"
     else:
-        verdict = "So shared features carry what their mass predicts, and no more"
+        verdict = f"So the shared features of {model} carry what their mass predicts, and no more"
     return f"{found.sentence} {verdict} (shared minus random: {difference}{bounds})."
 
 
