@@ -114,7 +114,7 @@ def _interruptible() -> Iterator[None]:
 
 @app.command()
 def run(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
-    """Run all stages: corpus, models, SAEs, features, matches, families, export, effects, report.
+    """Run all stages: corpus, models, SAEs, features, matches, families, effects, export, report.
 
     The folder holds the resolved configuration, provenance and one subfolder per stage. Stages that are complete and
     up to date are skipped.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from universality.features import FeatureStore
     from universality.matching import Match
     from universality.pipeline.steering import Steering
-    from universality.statistics import Calibration
+    from universality.statistics import Calibration, EffectAgreement, SharedLoss
 
 
 class Study:
@@ -170,6 +170,35 @@ class Study:
             )
         return Families.load(path)
 
+    @property
+    def effects(self) -> EffectAgreement:
+        """Agreement of the effects of the headline's pairs, against chance, controls and ceilings.
+
+        Raises
+        ------
+        UniversalityError
+            If the run has not measured effects.
+        """
+        if self._headline.effects is None:
+            path = RunFolder(self.folder).effect_agreement(self._headline.comparison.name)
+            raise UniversalityError(f"{path}: no effects; the stage `effects` of a run compares them")
+        return self._headline.effects
+
+    def shared_loss(self, model: str) -> SharedLoss:
+        """Load the loss that a model's shared features carry.
+
+        Raises
+        ------
+        UniversalityError
+            If the run has not measured it.
+        """
+        from universality.statistics import SharedLoss
+
+        path = RunFolder(self.folder).shared_loss(model)
+        if not path.is_file() or not self.config.effects.measure:
+            raise UniversalityError(f"{path}: no loss of shared features; the stage `effects` of a run measures it")
+        return SharedLoss.load(path)
+
     def summary(self) -> pd.DataFrame:
         """Tabulate the held-out r of the best partner: of features, and of what they are compared with.
 
@@ -247,7 +276,9 @@ class Study:
         from universality.pipeline.stages.write_exports import pair_table
 
         described = [self._results.described(path) for path in self._paths]
-        return pair_table(RunFolder(self.folder), self._headline.comparison, described, self._results.decode)
+        return pair_table(
+            self.config, RunFolder(self.folder), self._headline.comparison, described, self._results.decode
+        )
 
     def graph(self, path: str | Path) -> Path:
         """Write the matched pairs as a graph: ``.graphml``, ``.gexf``, ``.cyjs`` or ``.json`` (node-link).

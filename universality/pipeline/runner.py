@@ -55,8 +55,8 @@ STAGE_MODULES: tuple[StageModule, ...] = (
     collect_features,
     match_features,
     build_families,
-    write_exports,
     measure_effects,
+    write_exports,
     write_report,
 )
 """The stages of a run, each behind those that it reads from."""

@@ -9,6 +9,7 @@ from universality.family import Families
 from universality.files import read_json
 from universality.matching import Match
 from universality.matching.multimodel import group
+from universality.pipeline.reporting.effect_rows import effects_of
 from universality.pipeline.reporting.explorer_data import write_explorer
 from universality.pipeline.reporting.report_rows import (
     family_levels,
@@ -117,6 +118,7 @@ def _write_page(
         families=tuple(tables),
         pairings=pairings(results, compared),
         warnings=tuple(result_notes(results, compared)),
+        effects=effects_of(results, compared),
         explorer=True,
     )
     return [*write_explorer(results, compared, page.parent, families), write_report(report, page)]

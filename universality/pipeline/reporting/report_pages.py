@@ -14,6 +14,7 @@ from universality.family import Families
 from universality.files import as_path, write_bytes
 from universality.formatting import listed
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.reporting.effect_rows import effects_of
 from universality.pipeline.reporting.explorer_data import write_explorer
 from universality.pipeline.reporting.figure_data import figure_tables
 from universality.pipeline.reporting.pair_pages import pairings, remove_old_pages, shared_rows, write_pages
@@ -93,6 +94,7 @@ def _report(results: RunResults, populations: list[Sample], families: dict[str, 
         controls=control_rows(results),
         pairings=pairings(results, head),
         shared=shared_rows(results),
+        effects=effects_of(results, head),
         explorer=head is not None,
         warnings=_warnings(results, models),
     )
@@ -162,6 +164,8 @@ def write_summary(report: Report, path: Path) -> Path:
     }
     if report.headline.width_b is None:  # stated where the two sides have dictionaries of different sizes
         del values["headline"]["width_b"]
+    if report.effects is not None:
+        values["effects"] = _plain(report.effects.as_dict())
     return write_bytes(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
 
 

@@ -20,11 +20,12 @@ from universality.files import read_json
 from universality.matching import Match
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages.compare_partner_effects import read_agreement
 from universality.pipeline.stages.sae_likeness import Likeness, likeness
-from universality.pipeline.stages.write_exports import decoder
+from universality.pipeline.stages.write_exports import decoder, with_effects
 from universality.pipeline.study import Comparison, comparisons, sae_grid
 from universality.report.data import NAN, Role, SaeQuality, Sample, sample
-from universality.statistics import Calibration, CalibrationSummary
+from universality.statistics import Calibration, CalibrationSummary, EffectAgreement
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,17 +43,20 @@ class ComparisonResult:
         submatrices that figures show.
     by_logit
         Their calibrated matching by logit weights, over halves of the token types; None without one.
+    effects
+        Agreement of the pairs' effects; None where it was not measured.
     """
 
     comparison: Comparison
     calibration: Calibration
     arrays: dict[str, NDArray[Any]]
     by_logit: Calibration | None = None
+    effects: EffectAgreement | None = None
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """``Calibration.to_frame()`` with the column ``logit``, the pairs' logit-weight r."""
-        frame = self.calibration.to_frame()
+        """``Calibration.to_frame()`` with the column ``logit``, the pairs' logit-weight r, and those on effects."""
+        frame = with_effects(self.calibration.to_frame(), self.effects)
         return frame.assign(logit=self.arrays.get("logit", np.full(len(frame), np.nan)))
 
     @cached_property
@@ -105,7 +109,8 @@ class RunResults:
         if not self.has(f"the matching {comparison.name}", *paths, comparison.a, comparison.b):
             return None
         by_logit = _logit_calibration(self.folder.logit_calibration(comparison.name))
-        return ComparisonResult(comparison, Calibration.load(paths[0]), read_arrays(paths[1]), by_logit)
+        effects = read_agreement(self.config, self.folder, comparison)
+        return ComparisonResult(comparison, Calibration.load(paths[0]), read_arrays(paths[1]), by_logit, effects)
 
     def has(self, what: str, *paths: Path) -> bool:
         """Return whether all paths exist; otherwise add ``what`` to ``missing``."""

@@ -14,7 +14,7 @@ from universality.files import read_json, write_json
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.sae_likeness import likeness
-from universality.pipeline.study import Comparison, ceilings_of
+from universality.pipeline.study import Comparison, ceilings_of, effect_comparisons
 
 if TYPE_CHECKING:
     from universality.similarity import Similarity
@@ -35,6 +35,18 @@ def make_agreement(config: Config, folder: RunFolder, comparison: Comparison) ->
     else:
         files.append(_agreement(config, folder, comparison).save(folder.effect_agreement(comparison.name)))
     return [*files, note_unmeasured(folder, comparison.name, unmeasured)]
+
+
+def read_agreement(config: Config, folder: RunFolder, comparison: Comparison) -> EffectAgreement | None:
+    """Load the agreement of a comparison's effects; None where this configuration does not measure it.
+
+    A file may be left from a configuration that did, and then belongs to another matching.
+    """
+    from universality.statistics import EffectAgreement
+
+    path = folder.effect_agreement(comparison.name)
+    measured = comparison in effect_comparisons(config, folder) and path.exists()
+    return EffectAgreement.load(path) if measured else None
 
 
 def note_unmeasured(folder: RunFolder, name: str, unmeasured: Mapping[str, str]) -> Path:

@@ -18,7 +18,6 @@ import numpy as np
 from universality.arrays import evenly_spaced
 from universality.config import Config
 from universality.errors import FormatError, MismatchError, ModelError, UniversalityError
-from universality.files import write_json
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.compare_partner_effects import make_agreement, note_unmeasured
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from universality.arrays import IntArray
     from universality.corpus import TokenBlocks
     from universality.effects import ModelFeatures
+    from universality.features import FeatureStore
     from universality.matching import Match
     from universality.sae import SAE
     from universality.sae.training.distributed import Ranks
@@ -178,8 +178,8 @@ class Measured:
         rows = self.held_out if self.common is None else self.common
         chosen = effect_blocks(self.config, rows)
         kept = np.isin(np.nonzero(rows.valid)[0], chosen)
-        saes: dict[Path, SAE | None] = {}
-        activations: dict[Path, Path] = {}
+        saes: dict[str | Path, SAE | None] = {}
+        activations: dict[str | Path, Path] = {}
         for width, seed in self.dictionaries:
             path = self.folder.effects(self.name, width, seed)
             saes[path] = self.sae(width, seed)
@@ -210,12 +210,18 @@ class Measured:
         return self._collect({path: None}, {path: activations}, self.folder.neuron_gradient_norms(self.name), chosen)
 
     def _collect(
-        self, saes: Mapping[Path, SAE | None], activations: Mapping[Path, Path], norms: Path, chosen: IntArray
+        self,
+        saes: Mapping[str | Path, SAE | None],
+        activations: Mapping[str | Path, Path],
+        norms: Path,
+        chosen: IntArray,
     ) -> list[Path]:
         """Write stores of effects in one pass, with the codes of their stores of activations."""
         from universality.effects import collect_effects
 
-        codes = {} if self.common is not None else {path: self.stores[known] for path, known in activations.items()}
+        codes: dict[str | Path, FeatureStore] = (
+            {} if self.common is not None else {path: self.stores[known] for path, known in activations.items()}
+        )
         collect_effects(
             self.site,
             saes,
@@ -227,7 +233,7 @@ class Measured:
             overwrite=True,
             resume=True,
         )
-        return [*activations.values(), *saes, norms]
+        return [*activations.values(), *map(Path, saes), norms]
 
     def exact(self) -> list[Path]:
         """Write exact effects of a sample of the headline SAE's firings."""
@@ -303,8 +309,7 @@ class Measured:
         except UniversalityError as error:  # the SAE recovers nothing
             self.unmeasured["shared loss"] = str(error)
             return []
-        write_json(self.folder.shared_loss(self.name), made.as_dict())
-        return [self.folder.shared_loss(self.name)]
+        return [made.save(self.folder.shared_loss(self.name))]
 
 
 def effect_blocks(config: Config, held_out: TokenBlocks) -> IntArray:

@@ -4,6 +4,7 @@ NaN means that a number is not known, None that a part was not done. Correlation
 whose features are counted, *B* the model in which they have partners.
 """
 
+from universality.report.data.effects import CarriedLoss, EffectRow, Effects, FirstOrderAccuracy
 from universality.report.data.page import PAGE_WIDTH, Caption, FileLink, Picture, Report, Section
 from universality.report.data.pairs import Example, FeatureCard, Pair, PairGroup
 from universality.report.data.samples import LEAST_DIFFERENCE, NAN, Headline, Population, Role, Sample, sample
@@ -28,13 +29,17 @@ __all__ = [
     "PAGE_WIDTH",
     "THRESHOLDS",
     "Caption",
+    "CarriedLoss",
     "ConceptRow",
     "ControlRow",
+    "EffectRow",
+    "Effects",
     "Example",
     "FamilyLevel",
     "FamilyTable",
     "FeatureCard",
     "FileLink",
+    "FirstOrderAccuracy",
     "Headline",
     "LanguageModel",
     "LanguageModels",
