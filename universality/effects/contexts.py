@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from universality.arrays import FloatArray, IntArray
 from universality.corpus.blocks import TokenBlocks
@@ -101,6 +102,25 @@ def joint_firings(
     MismatchError
         If the stores saw different tokens, or there are not as many features of A as of B.
     """
+    pair, store_row = joint_rows(a, b, rows, cols, n_contexts, documents=documents, seed=seed)
+    features = np.asarray(rows, np.int64), np.asarray(cols, np.int64)
+    return place(a, pair, features[0][pair], store_row), place(b, pair, features[1][pair], store_row)
+
+
+def joint_rows(
+    a: ModelFeatures,
+    b: ModelFeatures,
+    rows: npt.ArrayLike,
+    cols: npt.ArrayLike,
+    n_contexts: int,
+    *,
+    documents: npt.ArrayLike | None = None,
+    seed: int = 0,
+) -> tuple[IntArray, IntArray]:
+    """Sample rows of the stores where both features of a pair fire: pair and row, both int64 [n].
+
+    Parameters and errors as for `joint_firings`.
+    """
     i, j = np.asarray(rows), np.asarray(cols)
     if i.shape != j.shape or i.ndim != 1:
         raise MismatchError(f"pairs: expected as many features of A as of B, found {list(i.shape)} and {list(j.shape)}")
@@ -109,14 +129,56 @@ def joint_firings(
     for side, wanted in ((a, i), (b, j)):
         check_features(side, np.unique(wanted))
     pick = _Picker(a, n_contexts, documents, seed)
-    of_both = [
-        np.intersect1d(a.store.feature(x)[0], b.store.feature(y)[0])
+    chosen = [
+        pick(np.intersect1d(a.store.feature(x)[0], b.store.feature(y)[0], assume_unique=True))
         for x, y in zip(i.tolist(), j.tolist(), strict=True)
     ]
-    chosen = [pick(common) for common in of_both]
-    return tuple(  # type: ignore[return-value]
-        place(side, *_joined((p, int(of[p]), taken) for p, taken in enumerate(chosen))) for side, of in ((a, i), (b, j))
-    )
+    pair = np.repeat(np.arange(i.size), [taken.size for taken in chosen])
+    return pair, np.concatenate([np.zeros(0, np.int64), *chosen])
+
+
+def firing_alike(
+    features: ModelFeatures, pair: IntArray, store_row: IntArray, partners: IntArray
+) -> tuple[IntArray, FloatArray]:
+    """Find for each pair another feature that fires at as many of its tokens as possible.
+
+    Among those that fire at equally many, it is the one whose density is nearest to the partner's.
+
+    Parameters
+    ----------
+    features
+        Features of the partners' model.
+    pair, store_row
+        int64 [n], tokens of the pairs: `joint_rows`.
+    partners
+        int64 [n_pairs], the features that are left out.
+
+    Returns
+    -------
+    feature : int64 [n_pairs]
+        -1 where no other feature fires at any of the tokens.
+    share : float64 [n_pairs]
+        Share of the pair's tokens at which it fires.
+    """
+    n_pairs, store = partners.size, features.store
+    used, place_of = np.unique(store_row, return_inverse=True)
+    at = np.full(store.n_tokens, -1)
+    at[used] = np.arange(used.size)
+    parts = [(j, at[rows]) for j, rows, _ in read_features(store, np.arange(store.n_features))]
+    token = np.concatenate([places[places >= 0] for _, places in parts])
+    feature = np.repeat(np.arange(store.n_features), [(places >= 0).sum() for _, places in parts])
+    fires = sparse.csr_matrix((np.ones(token.size), (token, feature)), shape=(used.size, store.n_features))
+    of_pair = sparse.csr_matrix((np.ones(pair.size), (pair, place_of)), shape=(n_pairs, used.size))
+    together = (of_pair @ fires).tocoo()
+    count = np.log(np.maximum(store.moments().count, 1))
+    other = together.col != partners[together.row]
+    row, found, n = together.row[other], together.col[other], together.data[other]
+    order = np.lexsort((found, np.abs(count[found] - count[partners[row]]), -n, row))
+    first = order[rank_in_group(row[order]) == 0]
+    best, share = np.full(n_pairs, -1), np.zeros(n_pairs)
+    best[row[first]] = found[first]
+    share[row[first]] = n[first] / np.bincount(pair, minlength=n_pairs)[row[first]]
+    return best, share
 
 
 def random_positions(

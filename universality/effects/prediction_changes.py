@@ -36,6 +36,7 @@ def prediction_changes(
     entries: IntArray,
     *,
     later: bool = False,
+    probabilities: bool = False,
 ) -> Iterator[tuple[IntArray, Tensor]]:
     """Compute the change of log-probabilities by each intervention: with it, minus without.
 
@@ -53,13 +54,15 @@ def prediction_changes(
         int64 [n_entries], entries of the vocabulary whose log-probabilities are returned.
     later
         Sum the changes over the position and all later ones of its block, instead of the position's alone.
+    probabilities
+        Compute the changes of probabilities, too.
 
     Yields
     ------
     indices : int64 [n]
         Contexts of a forward pass.
     changes : Tensor [n, n_entries]
-        In nats.
+        In nats. With ``probabilities`` [n, 2, n_entries], those of probabilities second.
     """
     apart = not acts_on_later_positions(written)  # interventions in one block do not meet
     later = later and not apart  # nothing would be added
@@ -72,11 +75,14 @@ def prediction_changes(
         ends = _plain_ends(written, text)
         for one in _passes(part, place, contexts, text, apart, later, _most_reads(written.model.d_vocab)):
             after, before, plain = _logits(written, text, ends, one, intervene(one.contexts))
-            shift = after.logsumexp(-1, keepdim=True) - before.logsumexp(-1, keepdim=True)[plain]
+            norm = before.logsumexp(-1, keepdim=True)
+            shift = after.logsumexp(-1, keepdim=True) - norm[plain]
             if not everything:
                 after, before = after[:, columns_read], before[:, columns_read]
             # logits are subtracted first: of log-probabilities, more digits would cancel
             change = after.sub_(before[plain]).sub_(shift)
+            if probabilities:  # p' − p = p (exp(Δ log p) − 1)
+                change = torch.stack([change, (before - norm).exp()[plain] * change.expm1()], 1)
             yield one.contexts, one.by_context(change)
 
 
@@ -98,7 +104,7 @@ class _Pass:
         if len(change) == self.contexts.size:
             return change
         copy = self.read.nonzero()[:, 0].to(change.device)  # one context a copy, in this order
-        return change.new_zeros((self.contexts.size, change.shape[1])).index_add_(0, copy, change)
+        return change.new_zeros((self.contexts.size, *change.shape[1:])).index_add_(0, copy, change)
 
 
 def _parts(contexts: Contexts, blocks: TokenBlocks, d_model: int) -> Iterator[IntArray]:
