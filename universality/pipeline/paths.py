@@ -100,8 +100,16 @@ class RunFolder:
         """Store of the first-order effects of the activations at the hook themselves."""
         return self.root / "effects" / f"{model}.neurons.h5"
 
+    def effect_activations(self, model: str, width: int, seed: int) -> Path:
+        """Store of one SAE's activations on the tokens of its effects."""
+        return self.root / "effects" / f"{model}.w{width}-s{seed}.activations.h5"
+
+    def neuron_effect_activations(self, model: str) -> Path:
+        """Store of the activations at the hook themselves on the tokens of their effects."""
+        return self.root / "effects" / f"{model}.neurons.activations.h5"
+
     def gradient_norms(self, model: str) -> Path:
-        """Store of the norm of the loss gradient at every held-out token."""
+        """Store of the norm of the loss gradient at the tokens of all effects."""
         return self.root / "effects" / f"{model}.gradient_norms.h5"
 
     def exact_effects(self, model: str) -> Path:
@@ -123,6 +131,10 @@ class RunFolder:
     def pair_effects(self, comparison: str) -> Path:
         """Tokens that the two features of a pair raise and lower when ablated and clamped where both fire."""
         return self.root / "effects" / f"{comparison}.pairs.npz"
+
+    def unmeasured_effects(self, name: str) -> Path:
+        """JSON: what of the effects of a model, or of a comparison, could not be measured → the reason."""
+        return self.root / "effects" / f"{name}.unmeasured.json"
 
     @property
     def report(self) -> Path:

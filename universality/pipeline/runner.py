@@ -23,6 +23,7 @@ from universality.pipeline.stages import (
     collect_features,
     make_corpus,
     match_features,
+    measure_effects,
     train_models,
     train_saes,
     write_exports,
@@ -55,6 +56,7 @@ STAGE_MODULES: tuple[StageModule, ...] = (
     match_features,
     build_families,
     write_exports,
+    measure_effects,
     write_report,
 )
 """The stages of a run, each behind those that it reads from."""
