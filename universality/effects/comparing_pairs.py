@@ -1,8 +1,8 @@
 """Comparison of what two features do to the next token where both fire, by ablating and by clamping them.
 
 Besides the partner, one control for each pair is changed at the same tokens: a feature of B, other than the partner,
-that fires at as many of them as possible. Its agreement with A's feature is what features that share contexts, but were
-not matched, have in common.
+that fires at them, too, and about as often elsewhere. Its agreement with A's feature is what features have in common
+that share contexts, but were not matched.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from universality.errors import MismatchError, UniversalityError
 from universality.features.storage.selected import read_features
 
 _CANDIDATES = 64  # firings considered per context: a feature that fires on each of 64 tokens a block fills all contexts
+_HELD = 30_000_000  # firings of B's features that are held at a time, 120 MB
 Positions = tuple[IntArray, IntArray]
 """Blocks and columns, both int64 [n]."""
 
@@ -128,21 +129,29 @@ def joint_rows(
         raise MismatchError(f"{a.store.path} and {b.store.path} saw different tokens; collect both on the same text")
     for side, wanted in ((a, i), (b, j)):
         check_features(side, np.unique(wanted))
-    pick = _Picker(a, n_contexts, documents, seed)
-    chosen = [
-        pick(np.intersect1d(a.store.feature(x)[0], b.store.feature(y)[0], assume_unique=True))
-        for x, y in zip(i.tolist(), j.tolist(), strict=True)
-    ]
-    pair = np.repeat(np.arange(i.size), [taken.size for taken in chosen])
-    return pair, np.concatenate([np.zeros(0, np.int64), *chosen])
+    pick, count = _Picker(a, n_contexts, documents, seed), b.store.moments().count
+    order = np.argsort(i, kind="stable")
+    group = np.cumsum(count[j[order]]) // _HELD
+    taken: list[IntArray] = [np.zeros(0, np.int64)] * i.size
+    fires = np.zeros(a.store.n_tokens, bool)
+    for pairs in np.split(order, np.flatnonzero(np.diff(group)) + 1) if i.size else []:
+        partner = {y: rows[pick.allowed[rows]] for y, rows, _ in read_features(b.store, np.unique(j[pairs]))}
+        for x, rows, _ in read_features(a.store, np.unique(i[pairs])):
+            fires[rows] = True
+            for p in pairs[np.searchsorted(i[pairs], x) : np.searchsorted(i[pairs], x, side="right")].tolist():
+                of_partner = partner[int(j[p])]
+                taken[p] = pick(of_partner[fires[of_partner]])
+            fires[rows] = False
+    return np.repeat(np.arange(i.size), [rows.size for rows in taken]), np.concatenate([np.zeros(0, np.int64), *taken])
 
 
 def firing_alike(
     features: ModelFeatures, pair: IntArray, store_row: IntArray, partners: IntArray
 ) -> tuple[IntArray, FloatArray]:
-    """Find for each pair another feature that fires at as many of its tokens as possible.
+    """Find for each pair a feature other than the partner that fires at its tokens, too.
 
-    Among those that fire at equally many, it is the one whose density is nearest to the partner's.
+    It is the one whose density is nearest to the partner's among those that fire at half of the tokens or more: a
+    feature that fires nearly everywhere would be an easy one to beat. If there are none, it fires at the most tokens.
 
     Parameters
     ----------
@@ -173,12 +182,13 @@ def firing_alike(
     count = np.log(np.maximum(store.moments().count, 1))
     other = together.col != partners[together.row]
     row, found, n = together.row[other], together.col[other], together.data[other]
-    order = np.lexsort((found, np.abs(count[found] - count[partners[row]]), -n, row))
+    share = n / np.bincount(pair, minlength=n_pairs)[row]
+    unlike = np.abs(count[found] - count[partners[row]])
+    order = np.lexsort((found, unlike, -np.minimum(share, 0.5), row))
     first = order[rank_in_group(row[order]) == 0]
-    best, share = np.full(n_pairs, -1), np.zeros(n_pairs)
-    best[row[first]] = found[first]
-    share[row[first]] = n[first] / np.bincount(pair, minlength=n_pairs)[row[first]]
-    return best, share
+    best, of_best = np.full(n_pairs, -1), np.zeros(n_pairs)
+    best[row[first]], of_best[row[first]] = found[first], share[first]
+    return best, of_best
 
 
 def random_positions(

@@ -45,8 +45,8 @@ class PairEffects:
         float64 [n_pairs, intervention, weighting], Pearson's r of the mean changes of log-probabilities; NaN without
         contexts, and where a feature changes nothing.
     controls
-        int64 [n_pairs], a feature of B other than the partner that fires at as many of these tokens as possible; -1
-        for none.
+        int64 [n_pairs], a feature of B other than the partner that fires at these tokens, too
+        (`universality.effects.contexts.firing_alike`); -1 for none.
     control_share
         float64 [n_pairs], share of the tokens at which the control fires.
     control_r

@@ -22,6 +22,7 @@ from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.compare_partner_effects import make_agreement, note_unmeasured
 from universality.pipeline.stages.model_sites import at_hook, blocks_of, can_run_models, live_site
+from universality.pipeline.stages.pair_effects import measured_pairs
 from universality.pipeline.study import (
     Comparison,
     ceilings_of,
@@ -287,8 +288,7 @@ def matched_features(config: Config, folder: RunFolder, name: str, width: int, s
         for side, one in enumerate(zip(comparison.models, comparison.widths, comparison.seeds, strict=True)):
             if one == (name, width, seed):
                 match = _match(folder, comparison)
-                by_score = np.argsort(-match.scores, kind="stable")
-                pairs = by_score[evenly_spaced(len(by_score), min(config.effects.fingerprints, len(by_score)))]
+                pairs = measured_pairs(config, match)
                 chosen.append((match.cols if side else match.rows)[pairs])
     return np.unique(np.concatenate(chosen))
 
