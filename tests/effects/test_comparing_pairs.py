@@ -107,7 +107,7 @@ def test_the_tokens_are_those_that_change_most(world: World, effects: PairEffect
     assert np.mean([np.intersect1d(x, y).size for x, y in zip(a, b, strict=True)]) > 6
     b = effects.tokens[1, world.pair.rows("opposite"), 1, 1]  # what one raises, the other lowers
     a = effects.tokens[0, world.pair.rows("opposite"), 1, 0]
-    assert np.mean([np.intersect1d(x, y).size for x, y in zip(a, b, strict=True)]) > 5
+    assert np.mean([np.intersect1d(x, y).size for x, y in zip(a, b, strict=True)]) > 3  # 0.25 by chance
 
 
 def test_pairs_that_never_fire_together_have_no_numbers(world: World) -> None:

@@ -126,7 +126,9 @@ def test_a_pair_shows_what_the_two_do(browser: Browser, explored_effects: Path) 
     assert not [r for r in browser.requests if "views-1" in r or "effects-1" in r]
     data = (explored_effects.parent / "data" / "effects-0.js").read_text(encoding="ascii")
     (pair, *_) = json.loads(data.removeprefix('universality.add("effects-0",').removesuffix(");\n"))
-    cells = browser.run("[...document.querySelectorAll('.effects tbody tr')].map(r => [...r.cells].map(c => c.innerText))")
+    cells = browser.run(
+        "[...document.querySelectorAll('.effects tbody tr')].map(r => [...r.cells].map(c => c.innerText))"
+    )
     names = ["Both ablated\nall tokens alike", "Both ablated\nweighted by probability"]
     assert [row[0] for row in cells[:2]] == names
     shown = [float(row[1].replace("−", "-")) for row in cells]

@@ -215,9 +215,7 @@ def _shift(
     return sparse.csr_matrix((data, indices, indptr), shape=codes.shape)
 
 
-def _one_each(
-    name: str, features: npt.ArrayLike, numbers: npt.ArrayLike
-) -> tuple[IntArray, npt.NDArray[np.float32]]:
+def _one_each(name: str, features: npt.ArrayLike, numbers: npt.ArrayLike) -> tuple[IntArray, npt.NDArray[np.float32]]:
     chosen, number = np.asarray(features, np.int64), _finite(name, numbers).astype(np.float32)
     if chosen.ndim != 1 or number.shape != chosen.shape:
         raise MismatchError(f"one feature a token: {chosen.shape} features and {number.shape} {name}; give one each")
@@ -229,7 +227,9 @@ def _shift_one_each(
 ) -> sparse.csr_matrix:
     """Differences ``of(codes)`` [n_tokens] of one feature a token."""
     if features.shape != codes.shape[:1]:
-        raise MismatchError(f"one feature a token: {features.shape} features for {codes.shape[0]} tokens; give one each")
+        raise MismatchError(
+            f"one feature a token: {features.shape} features for {codes.shape[0]} tokens; give one each"
+        )
     _check_range(features, codes.shape[1])
     return sparse.csr_matrix((of(codes), features, np.arange(features.size + 1)), shape=codes.shape, copy=True)
 

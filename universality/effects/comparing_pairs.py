@@ -9,30 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from universality.arrays import FloatArray, IntArray
+from universality.arrays import FloatArray
 from universality.effects.contexts import Contexts, firing_alike, joint_rows, place
 from universality.effects.fingerprinting import FingerprintSettings, mean_changes, set_to
 from universality.effects.fingerprints import WEIGHTINGS, TokenSet, standardised
 from universality.effects.model_features import ModelFeatures
-from universality.effects.pair_effects import DIRECTIONS, INTERVENTIONS, N_TOKENS, PairEffects
+from universality.effects.pair_effects import INTERVENTIONS, N_TOKENS, PairEffects
 from universality.errors import UniversalityError
 from universality.progress import progress
 
 N_CONTEXTS = 8
-
-
-class _Changed(NamedTuple):
-    """Features that are changed, one a pair, and where."""
-
-    features: ModelFeatures
-    tokens: TokenSet
-    contexts: Contexts
+_SETTINGS = FingerprintSettings()
+_Part = tuple[FloatArray, FloatArray, NDArray[np.int32], NDArray[np.float32]]
+"""r and r of controls [n, intervention, weighting], tokens and changes [n, side, intervention, direction, n_shown]."""
 
 
 def measure_pair_effects(
@@ -45,7 +40,7 @@ def measure_pair_effects(
     times: float = 1,
     n_contexts: int = N_CONTEXTS,
     documents: npt.ArrayLike | None = None,
-    settings: FingerprintSettings = FingerprintSettings(),
+    settings: FingerprintSettings = _SETTINGS,
 ) -> PairEffects:
     """Ablate and clamp the features of pairs at tokens where both fire, and compare what becomes of the next token.
 
@@ -75,58 +70,89 @@ def measure_pair_effects(
     i, j = np.asarray(rows, np.int64), np.asarray(cols, np.int64)
     pair, store_row = joint_rows(a, b, i, j, n_contexts, documents=documents, seed=settings.seed)
     controls, share = firing_alike(b, pair, store_row, j)
-    controlled = controls[pair] >= 0
-    changed = (
-        _Changed(a, tokens[0], place(a, pair, i[pair], store_row)),
-        _Changed(b, tokens[1], place(b, pair, j[pair], store_row)),
-        _Changed(b, tokens[1], place(b, pair[controlled], controls[pair][controlled], store_row[controlled])),
-    )
-    n_pairs, n_shown = i.size, min(N_TOKENS, *map(len, tokens))
-    lists = (2, n_pairs, len(INTERVENTIONS), len(DIRECTIONS), n_shown)
-    found, changes = np.full(lists, -1, np.int32), np.zeros(lists, np.float32)
-    r, control_r = (np.full((n_pairs, len(INTERVENTIONS), len(WEIGHTINGS)), np.nan) for _ in range(2))
-    with progress(desc="pairs", total=n_pairs * len(INTERVENTIONS), silent=settings.silent, unit="pair") as bar:
-        for how, factor in enumerate((0.0, times)):
-            for at, of_a, of_b, of_control in _together(changed, n_pairs, factor, settings):
-                for side, part in enumerate((of_a, of_b)):
-                    found[side, at, how], changes[side, at, how] = _extremes(part[:, 1], tokens[side], n_shown)
-                for w, weighting in enumerate(WEIGHTINGS):
-                    unit = [standardised(part[:, 0], tokens[0].weights(weighting)) for part in (of_a, of_b, of_control)]
-                    r[at, how, w], control_r[at, how, w] = _r(unit[0], unit[1]), _r(unit[0], unit[2])
-                bar.update(len(of_a))
-    n = np.bincount(pair, minlength=n_pairs)
-    return PairEffects(i, j, n, r, controls, share, control_r, found, changes, times, _provenance(a, b, n_contexts))
-
-
-def _together(
-    changed: tuple[_Changed, ...], n_pairs: int, times: float, settings: FingerprintSettings
-) -> Iterator[tuple[slice, *tuple[NDArray[np.float32], ...]]]:
-    """Iterate over some pairs at a time, with the mean changes [n, 2, n_tokens] by each of the features."""
-    budget = max(1, settings.memory_budget // (2 * len(changed)))  # as much again for the unit vectors in float64
-    one = replace(settings, memory_budget=budget, silent=True)
-    parts = [
-        mean_changes(
-            side.features,
-            side.tokens,
-            side.contexts,
-            np.bincount(side.contexts.row, minlength=n_pairs),
-            "pairs",
-            set_to(side.features, side.contexts, times),
-            one,
-            probabilities=True,
-        )
-        for side in changed
+    has_control = controls[pair] >= 0
+    of_control = pair[has_control]
+    places_a = [place(a, pair, i[pair], store_row)]
+    places_b = [
+        place(b, pair, j[pair], store_row),
+        place(b, of_control, controls[of_control], store_row[has_control]),
     ]
-    for of_each in zip(*parts, strict=True):
-        low, n = of_each[0][0], len(of_each[0][1])
-        yield slice(low, low + n), *(values for _, values in of_each)
+    parts = [
+        _by_pair(side, of, places, times, i.size, settings)
+        for side, of, places in zip((a, b), tokens, (places_a, places_b), strict=True)
+    ]
+    measured: list[_Part] = []
+    with progress(desc="pairs", total=i.size, silent=settings.silent, unit="pair") as bar:
+        for of_a, of_b in zip(*parts, strict=True):
+            measured.append(_compared(of_a[:, 0], of_b[:, 0], of_b[:, 1], tokens))
+            bar.update(len(of_a))
+    r, control_r, found, changes = (np.concatenate(part) for part in zip(*measured, strict=True))
+    return PairEffects(
+        i,
+        j,
+        np.bincount(pair, minlength=i.size),
+        r,
+        controls,
+        share,
+        control_r,
+        np.moveaxis(found, 1, 0),
+        np.moveaxis(changes, 1, 0),
+        times,
+        _provenance(a, b, n_contexts),
+    )
 
 
-def _extremes(
-    changes: NDArray[np.float32], tokens: TokenSet, n_shown: int
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def _by_pair(
+    features: ModelFeatures,
+    tokens: TokenSet,
+    places: list[Contexts],
+    times: float,
+    n_pairs: int,
+    settings: FingerprintSettings,
+) -> Iterator[NDArray[np.float32]]:
+    """Iterate over the mean changes [n, len(places), intervention, 2, n_tokens] of some pairs at a time.
+
+    The changes of one model share plain forward passes, so they are rows of one array.
+    """
+    kinds = [(contexts, factor) for contexts in places for factor in (0.0, times)]
+    row = np.concatenate([contexts.row * len(kinds) + k for k, (contexts, _) in enumerate(kinds)])
+    feature, block, column = (
+        np.concatenate([getattr(contexts, name) for contexts, _ in kinds]) for name in ("feature", "block", "column")
+    )
+    joined = Contexts(row, feature, block, column)
+    factors = np.repeat([factor for _, factor in kinds], [len(contexts) for contexts, _ in kinds])
+    row_bytes = 2 * 4 * len(tokens)
+    # a pair has six rows, in both models, and half as many bytes again are unit vectors in float64
+    at_once = max(1, settings.memory_budget // (row_bytes * 9))
+    one = replace(settings, memory_budget=at_once * len(kinds) * row_bytes, silent=True)
+    n = np.bincount(joined.row, minlength=n_pairs * len(kinds))
+    change = set_to(features, joined, factors)
+    for _, values in mean_changes(features, tokens, joined, n, "pairs", change, one, probabilities=True):
+        yield values.reshape(-1, len(places), len(INTERVENTIONS), *values.shape[1:])
+
+
+def _compared(
+    a: NDArray[np.float32], b: NDArray[np.float32], control: NDArray[np.float32], tokens: tuple[TokenSet, TokenSet]
+) -> _Part:
+    """Compare changes [n, intervention, 2, n_tokens] of some pairs, and find the tokens that change most."""
+    r, control_r = (np.full((len(a), len(INTERVENTIONS), len(WEIGHTINGS)), np.nan) for _ in range(2))
+    for how in range(len(INTERVENTIONS)):
+        for w, weighting in enumerate(WEIGHTINGS):
+            x, y, z = (standardised(part[:, how, 0], tokens[0].weights(weighting)) for part in (a, b, control))
+            r[:, how, w], control_r[:, how, w] = _r(x, y), _r(x, z)
+    shown = [
+        [_extremes(part[:, how, 1], of) for how in range(len(INTERVENTIONS))]
+        for part, of in zip((a, b), tokens, strict=True)
+    ]
+    found, changes = (
+        np.stack([np.stack([one[k] for one in side], axis=1) for side in shown], axis=1) for k in range(2)
+    )
+    return r, control_r, found, changes
+
+
+def _extremes(changes: NDArray[np.float32], tokens: TokenSet) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Find the tokens whose probabilities [n, n_tokens] rise and fall most, both [n, direction, n_shown]."""
-    found, values = [], []
+    found, values, n_shown = [], [], min(N_TOKENS, len(tokens))
     for sign in (1, -1):
         # argpartition is linear in the number of tokens; only those that it finds are sorted
         places = np.argpartition(-sign * changes, n_shown - 1, axis=1)[:, :n_shown]

@@ -136,13 +136,13 @@ def joint_rows(
     fires = np.zeros(a.store.n_tokens, bool)
     for pairs in np.split(order, np.flatnonzero(np.diff(group)) + 1) if i.size else []:
         partner = {y: rows[pick.allowed[rows]] for y, rows, _ in read_features(b.store, np.unique(j[pairs]))}
-        for x, rows, _ in read_features(a.store, np.unique(i[pairs])):
-            fires[rows] = True
+        for x, of_feature, _ in read_features(a.store, np.unique(i[pairs])):
+            fires[of_feature] = True
             for p in pairs[np.searchsorted(i[pairs], x) : np.searchsorted(i[pairs], x, side="right")].tolist():
                 of_partner = partner[int(j[p])]
                 taken[p] = pick(of_partner[fires[of_partner]])
-            fires[rows] = False
-    return np.repeat(np.arange(i.size), [rows.size for rows in taken]), np.concatenate([np.zeros(0, np.int64), *taken])
+            fires[of_feature] = False
+    return np.repeat(np.arange(i.size), [part.size for part in taken]), np.concatenate([np.zeros(0, np.int64), *taken])
 
 
 def firing_alike(

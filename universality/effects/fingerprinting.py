@@ -1,8 +1,8 @@
 """Making of fingerprints: by ablating features where they fire, and by adding them where they need not.
 
 Ablation asks what a feature does in its own contexts. Addition puts the feature's median activation at the same
-positions of text for all features of all models, so it also compares features that never fire together. Ablation, or clamping,
-where both features of a pair fire compares the two in the same contexts.
+positions of text for all features of all models, so it also compares features that never fire together. Ablation or
+clamping where both features of a pair fire compares the two in the same contexts.
 """
 
 from __future__ import annotations
@@ -228,12 +228,15 @@ def median_activations(features: ModelFeatures, chosen: npt.ArrayLike | None = N
     return median
 
 
-def set_to(features: ModelFeatures, contexts: Contexts, times: float) -> Callable[[IntArray], Change]:
-    """Return the change, for indices of contexts, that sets each one's feature to a multiple of its maximum."""
-    target = times * np.asarray(features.store.moments().max, np.float64)
+def set_to(features: ModelFeatures, contexts: Contexts, times: npt.ArrayLike) -> Callable[[IntArray], Change]:
+    """Return the change, for indices of contexts, that sets each one's feature to a multiple of its maximum.
+
+    ``times`` is one number, or one for each context.
+    """
+    target = times * np.asarray(features.store.moments().max, np.float64)[contexts.feature]
 
     def change(part: IntArray) -> Change:
-        return clamp_one_each(contexts.feature[part], target[contexts.feature[part]])
+        return clamp_one_each(contexts.feature[part], target[part])
 
     return change
 

@@ -50,7 +50,9 @@ def test_every_pair_has_its_tokens_and_its_agreement(explored_effects: Path) -> 
 def test_pages_without_effects_have_none(explored: Path, explored_effects: Path) -> None:
     assert "effects" not in read(explored, "index")
     assert not (explored.parent / "data" / "effects-0.js").exists()
-    others = [path.name for path in (explored.parent / "data").glob("*.js") if path.name not in ("index.js", "words.js")]
+    others = [
+        path.name for path in (explored.parent / "data").glob("*.js") if path.name not in ("index.js", "words.js")
+    ]
     assert len(others) > 5
     for name in others:
         both = [(page.parent / "data" / name) for page in (explored, explored_effects)]

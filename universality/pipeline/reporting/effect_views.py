@@ -103,7 +103,9 @@ class EffectViews:
         tokens, changes = (x[side, place, how, direction] for x in (self.pairs.tokens, self.pairs.changes))
         shown = (tokens >= 0) & (np.abs(changes) >= LEAST)
         unembedding = self.stores[side].unembedding()
-        named = words.decode if unembedding is None or unembedding.vocabulary is None else unembedding.vocabulary.strings
+        named = (
+            words.decode if unembedding is None or unembedding.vocabulary is None else unembedding.vocabulary.strings
+        )
         ids: Sequence[int] = tokens[shown].tolist()
         texts = named(ids) if ids else []
         return [[words.text(text), _rounded(x)] for text, x in zip(texts, changes[shown].tolist(), strict=True)]

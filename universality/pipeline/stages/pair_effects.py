@@ -37,6 +37,9 @@ def make_pair_effects(config: Config, folder: RunFolder, comparison: Comparison)
 
     match = Calibration.load(folder.calibration(comparison.name)).match
     pairs = measured_pairs(config, match)
+    if not pairs.size:
+        folder.pair_effects(comparison.name).unlink(missing_ok=True)
+        return []
     with OpenStores() as stores:
         tokens = effect_tokens(config, folder, stores)
         a, b = _sides(config, folder, comparison, stores)
