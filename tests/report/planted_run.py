@@ -1,5 +1,6 @@
 """A run made by hand: models of planted features in two widths, tokens of every unkind sort, no training."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,15 @@ def write_explored_page(config: Config, folder: RunFolder) -> Path:
         headline = report_rows.headline(results, results.headline, populations)
         tables = tuple(FamilyTable(name, ()) for name in families)
         return write_report(Report(config.name, headline, families=tables, explorer=True), folder.report)
+
+
+def read_data(page: Path, name: str) -> Any:
+    """Read a data file of a page's explorer."""
+    text = (page.parent / "data" / f"{name}.js").read_text(encoding="ascii")
+    start, end = f'universality.add("{name}",', ");\n"
+    assert text.startswith(start)
+    assert text.endswith(end)
+    return json.loads(text[len(start) : -len(end)])
 
 
 def plant_effects(config: Config, folder: RunFolder) -> None:

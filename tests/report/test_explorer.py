@@ -2,13 +2,13 @@
 
 # ruff: noqa: E501 - scripts for the browser are expressions of one line
 
-import json
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from chromium import CHROMIUM, Browser
+from planted_run import read_data
 
 pytestmark = [
     pytest.mark.browser,
@@ -124,8 +124,7 @@ def test_a_pair_shows_what_the_two_do(browser: Browser, explored_effects: Path) 
     browser.open(explored_effects.as_uri() + "#pair/0")
     browser.until("document.querySelectorAll('#explorer .effects').length")
     assert not [r for r in browser.requests if "views-1" in r or "effects-1" in r]
-    data = (explored_effects.parent / "data" / "effects-0.js").read_text(encoding="ascii")
-    (pair, *_) = json.loads(data.removeprefix('universality.add("effects-0",').removesuffix(");\n"))
+    pair = read_data(explored_effects, "effects-0")[0]
     cells = browser.run(
         "[...document.querySelectorAll('.effects tbody tr')].map(r => [...r.cells].map(c => c.innerText))"
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_explorer_data import read
+from planted_run import read_data as read
 
 from universality.effects import PairEffects
 from universality.errors import FormatError
