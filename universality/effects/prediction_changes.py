@@ -72,7 +72,9 @@ def prediction_changes(
     """
     apart = not acts_on_later_positions(written)  # interventions in one block do not meet
     read = partial(_changes, entries=_chosen(written, entries), probabilities=probabilities)
-    single = SinglePositions.of(written) if apart else None
+    single = None
+    if apart and len(contexts):
+        single = SinglePositions.of(intervene(np.zeros(1, np.int64)).site, written)
     for part in _parts(contexts, blocks, int(written.model.bridge.cfg.d_model)):
         used, place = np.unique(contexts.block[part], return_inverse=True)
         text = blocks.take(used)

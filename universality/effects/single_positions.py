@@ -19,7 +19,7 @@ from universality.arrays import IntArray
 from universality.effects.interventions import Intervention
 from universality.models.forward import Hook, run_until
 
-_TOLERANCE = 1e-5  # of the largest logit, by which a model's predictions may differ
+_TOLERANCE = 1e-5  # of the largest value, by which what a model computes may differ
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,28 @@ class SinglePositions:
     layer: int
 
     @classmethod
-    def of(cls, written: ModelSite) -> SinglePositions | None:
-        """Return the model if a few tokens show that it can be continued so; None for layers of another design.
+    def of(cls, read: ModelSite, written: ModelSite) -> SinglePositions | None:
+        """Return the model if a few tokens show that it can be continued so.
 
-        The hook must lie behind the last attention.
+        None where an intervention reads or writes in front of the last attention, and for layers of another design.
+
+        Parameters
+        ----------
+        read, written
+            The model at the hooks where interventions read and write.
         """
         single = cls(written, int(written.model.bridge.cfg.n_layers) - 1)
-        hooks = written.model.bridge.hook_dict
-        if not {single.kept, single._stream, single._attention} <= hooks.keys():
+        if not {single.kept, single._stream, single._attention} <= written.model.bridge.hook_dict.keys():
             return None
         tokens = torch.arange(1, 6, device=written.device)[None] % written.model.d_vocab
         with torch.no_grad():
-            expected = written.model.bridge(tokens, return_type="logits")[0]
             stream = run_until(written.model.bridge, tokens, single.kept)[0][0]
-            found = single._run(stream, [])
-        alike = torch.allclose(found, expected, rtol=0, atol=_TOLERANCE * float(expected.abs().max()))
-        return single if alike else None
+            expected, found = _Trace(read.hook, written.hook), _Trace(read.hook, written.hook)
+            expected.logits = written.model.bridge.run_with_hooks(
+                tokens, fwd_hooks=expected.hooks(), return_type="logits"
+            )[0]
+            found.logits = single._run(stream, found.hooks())
+        return single if found.equals(expected) else None
 
     @property
     def kept(self) -> str:
@@ -112,3 +118,25 @@ class SinglePositions:
             tokens, fwd_hooks=[*first, *hooks], return_type="logits"
         )
         return logits[:, 0]
+
+
+class _Trace:
+    """What a hook reads, and what a model predicts when another hook is shifted."""
+
+    def __init__(self, read: str, written: str) -> None:
+        self._read, self._written = read, written
+        self.logits = self._activation = torch.zeros(0)
+
+    def hooks(self) -> list[Hook]:
+        return [(self._read, self._keep), (self._written, self._shift)]
+
+    def equals(self, other: _Trace) -> bool:
+        parts = (self.logits, other.logits), (self._activation.flatten(0, 1), other._activation.flatten(0, 1))
+        return all(torch.allclose(x, y, rtol=0, atol=_TOLERANCE * float(y.abs().max())) for x, y in parts)
+
+    def _keep(self, activation: Tensor, hook: Any) -> None:
+        self._activation = activation.clone()
+
+    def _shift(self, activation: Tensor, hook: Any) -> Tensor:
+        sign = 1 - 2 * (torch.arange(activation.shape[-1], device=activation.device) % 2)  # norms remove a constant
+        return activation + sign.to(activation.dtype)

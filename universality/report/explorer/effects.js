@@ -38,7 +38,7 @@ function agreement(index, pairs, found) {
 }
 
 function changed(index, words, found, which, number) {
-  const [own, partner] = [found.sides[which], found.sides[1 - which]], id = `does-${which}`;
+  const [own, partner] = [found.sides[which], found.sides[1 - which]];
   const list = (how, direction) => {
     const there = new Set(partner[how][direction].map(([word]) => word)), items = own[how][direction];
     const title = `${how ? "Clamped" : "Ablated"}: ${direction ? "lowered" : "raised"}`;
@@ -47,7 +47,7 @@ function changed(index, words, found, which, number) {
         chip(words[word]), " ", el("small", {}, points(change)), there.has(word) ? el("span", {class: "unseen"}, " (both)") : null)))
       : el("p", {class: "hint"}, "none by 0.001 or more"));
   };
-  return el("section", {class: "side", "aria-labelledby": id}, el("h3", {id}, bdi(index.models[which]), ` #${number}`),
+  return el("div", {}, el("h3", {}, bdi(index.models[which]), ` #${number}`),
     [0, 1].map((how) => el("div", {class: "logits"}, list(how, 0), list(how, 1))));
 }
 const points = (change) => {
