@@ -17,13 +17,15 @@ with naming_extra("exact effects"):
     import torch
     from torch import Tensor
 
-from universality.activations import ModelSite, rows_of
+from universality.activations import ModelSite
 from universality.arrays import FloatArray, IntArray
 from universality.corpus.blocks import TokenBlocks
 from universality.effects.changes import ablate_one_each
+from universality.effects.contexts import Contexts
 from universality.effects.firing_sample import ExactEffects, FiringSample, check_same_features, sample_firings
-from universality.effects.interventions import Intervention, check_effect
-from universality.errors import MismatchError
+from universality.effects.interventions import Intervention, acts_on_later_positions, check_effect
+from universality.effects.origin import check_origin
+from universality.effects.prediction_changes import prediction_changes
 from universality.features.storage.store import FeatureStore
 from universality.models.forward import Hook, token_losses
 from universality.sae import SAE
@@ -42,7 +44,8 @@ def exact_effects(
 ) -> ExactEffects:
     """Compare first-order with exact effects on a sample of firings.
 
-    Each firing takes one forward pass of its block, and each block one without an edit.
+    Each firing takes one forward pass of its block, and each block one without an edit. Behind the last attention a
+    firing changes the next token's loss alone, and a pass holds many firings.
 
     Parameters
     ----------
@@ -65,7 +68,7 @@ def exact_effects(
         If nothing that the model predicts depends on the hook.
     """
     check_same_features(activations, effects)
-    _check_origin(site, sae, blocks, activations)
+    check_origin(activations, site, sae, blocks)
     check_effect(site_out or site)
     firings = sample_firings(activations, effects, n, seed)
     provenance = {
@@ -86,6 +89,8 @@ def ablated_losses(
 ) -> FloatArray:
     """Compute the change of the loss, summed from a token on, when one feature is ablated there: [n] in nats."""
     block, position = (place[firings.row] for place in np.nonzero(blocks.valid))
+    if sae is not None and not acts_on_later_positions(site_out or site):
+        return _ablated_alone(site, sae, blocks, Contexts(firings.feature, firings.feature, block, position), site_out)
     order = np.argsort(block, kind="stable")
     repeated, at, features = blocks.take(block[order]), position[order], firings.feature[order]
 
@@ -102,6 +107,26 @@ def ablated_losses(
     from_here = np.arange(blocks.n_ctx) >= at[:, None]  # what comes before differs by rounding alone
     exact = np.empty(len(order))
     exact[order] = ((edited - plain[place]) * from_here).sum(axis=1)
+    return exact
+
+
+def _ablated_alone(
+    site: ModelSite, sae: SAE, blocks: TokenBlocks, contexts: Contexts, site_out: ModelSite | None
+) -> FloatArray:
+    """Compute the changes where the next token's loss alone depends on the hook: one pass holds many firings.
+
+    At the MLP of the quickstart's model this takes a quarter of the time of one pass a firing.
+    """
+    follows = blocks.tokens[contexts.block, contexts.column + 1].astype(np.int64)
+    exact = np.empty(len(contexts))
+
+    def intervene(part: IntArray) -> Intervention:
+        return Intervention(site, sae, ablate_one_each(contexts.feature[part]), site_out)
+
+    entries = np.arange(site.model.d_vocab)
+    for part, change in prediction_changes(site_out or site, blocks, contexts, intervene, entries):
+        next_token = torch.from_numpy(follows[part]).to(change.device)
+        exact[part] = -change.gather(1, next_token[:, None])[:, 0].double().cpu().numpy()
     return exact
 
 
@@ -123,20 +148,3 @@ def _without_neurons(neurons: IntArray, at: IntArray) -> Any:
         return edited.reshape(activation.shape)
 
     return edit
-
-
-def _check_origin(site: ModelSite, sae: SAE | None, blocks: TokenBlocks, store: FeatureStore) -> None:
-    provenance, tokens, rows = store.provenance, store.tokens, rows_of(blocks)
-    ours = {"model": site.model_hash, "sae": None if sae is None else sae.hash}
-    for key, expected in ours.items():
-        recorded = provenance.get(key)
-        theirs = recorded.get("hash") if isinstance(recorded, dict) else None
-        if theirs != expected:
-            raise MismatchError(
-                f"{store.path}: written from the {key} {str(theirs)[:12]}, expected {str(expected)[:12]}, the one given"
-            )
-    if not (np.array_equal(tokens.token, rows.token) and np.array_equal(tokens.position, rows.position)):
-        raise MismatchError(
-            f"{store.path}: its rows are not the {blocks.n_tokens} tokens of these blocks; give the blocks that it was "
-            "collected from (stores of segments have no exact effects)"
-        )

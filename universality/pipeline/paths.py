@@ -109,8 +109,12 @@ class RunFolder:
         return self.root / "effects" / f"{model}.neurons.activations.h5"
 
     def gradient_norms(self, model: str) -> Path:
-        """Store of the norm of the loss gradient at the tokens of all effects."""
+        """Store of the norm of the loss gradient at the tokens of ``effects``."""
         return self.root / "effects" / f"{model}.gradient_norms.h5"
+
+    def neuron_gradient_norms(self, model: str) -> Path:
+        """Store of the norm of the loss gradient at the tokens of ``neuron_effects``."""
+        return self.root / "effects" / f"{model}.neurons.gradient_norms.h5"
 
     def exact_effects(self, model: str) -> Path:
         """Exact effects of a sample of firings of the headline SAE, beside the first-order ones."""

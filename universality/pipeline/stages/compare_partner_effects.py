@@ -96,10 +96,13 @@ def _agreement(config: Config, folder: RunFolder, comparison: Comparison) -> Eff
 
 def _paths(folder: RunFolder, comparison: Comparison) -> list[tuple[Path, Path, Path]]:
     """Stores of activations, effects and gradient norms of both sides."""
+    if comparison.of == "neurons":
+        return [
+            (folder.neuron_effect_activations(name), folder.neuron_effects(name), folder.neuron_gradient_norms(name))
+            for name in comparison.models
+        ]
     return [
         (folder.effect_activations(name, width, seed), folder.effects(name, width, seed), folder.gradient_norms(name))
-        if width
-        else (folder.neuron_effect_activations(name), folder.neuron_effects(name), folder.gradient_norms(name))
         for name, width, seed in zip(comparison.models, comparison.widths, comparison.seeds, strict=True)
     ]
 

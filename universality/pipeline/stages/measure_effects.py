@@ -6,6 +6,7 @@ A model has one task and a comparison another. Both leave out what cannot be mea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from universality.activations import ModelSite
     from universality.arrays import IntArray
     from universality.corpus import TokenBlocks
+    from universality.effects import ModelFeatures
     from universality.matching import Match
     from universality.sae import SAE
     from universality.sae.training.distributed import Ranks
@@ -105,7 +107,8 @@ def make_effects(config: Config, folder: RunFolder, name: str) -> list[Path]:
         with ExitStack() as stack:
             model = Measured(config, folder, name, stack.enter_context(OpenStores()), unmeasured)
             if model.has_effects():
-                files = [*model.first_order(), *model.exact(), *model.fingerprints(), *model.shared_loss()]
+                parts = (model.first_order, model.neurons, model.exact, model.fingerprints, model.shared_loss)
+                files = [file for part in parts for file in part()]
     _delete_stale(config, folder, name, files)
     return [*files, note_unmeasured(folder, name, unmeasured)]
 
@@ -160,37 +163,72 @@ class Measured:
             return False
         return True
 
-    def first_order(self) -> list[Path]:
-        """Write stores of activations, effects and gradient norms on some blocks of the reporting half."""
+    @cached_property
+    def common(self) -> TokenBlocks | None:
+        """The same blocks in segments, where models have different tokenizers."""
         from universality.corpus import TokenBlocks
-        from universality.effects import collect_effects
+
+        if not self.config.models.tokenizers:
+            return None
+        return TokenBlocks.load(self.folder.blocks).select("choose", "report")
+
+    def first_order(self) -> list[Path]:
+        """Write stores of activations, effects and gradient norms of all SAEs, on blocks of the reporting half."""
         from universality.features import cut
+
+        rows = self.held_out if self.common is None else self.common
+        chosen = effect_blocks(self.config, rows)
+        kept = np.isin(np.nonzero(rows.valid)[0], chosen)
+        saes: dict[Path, SAE | None] = {}
+        activations: dict[Path, Path] = {}
+        for width, seed in self.dictionaries:
+            path = self.folder.effects(self.name, width, seed)
+            saes[path] = self.sae(width, seed)
+            activations[path] = self.folder.effect_activations(self.name, width, seed)
+            store = self.stores[self.folder.store(self.name, width, seed)]
+            cut(store, activations[path], tokens=kept, overwrite=True, unembedding=False).close()
+        return self._collect(saes, activations, self.folder.gradient_norms(self.name), chosen)
+
+    def neurons(self) -> list[Path]:
+        """Write the same stores of the activations at the hook themselves, on a share of the blocks."""
         from universality.features.collection import collect
 
-        common = None
-        if self.config.models.tokenizers:
-            common = TokenBlocks.load(self.folder.blocks).select("choose", "report")
-        rows = self.held_out if common is None else common
-        chosen = effect_blocks(self.config, rows)
-        part, common = self.held_out.take(chosen), None if common is None else common.take(chosen)
-        kept = np.isin(np.nonzero(rows.valid)[0], chosen)
-        effects: dict[str | Path, SAE | None] = {}
-        activations = []
-        for width, seed in self.dictionaries:
-            activations.append(self.folder.effect_activations(self.name, width, seed))
-            cut(self.stores[self.folder.store(self.name, width, seed)], activations[-1], tokens=kept, overwrite=True)
-            effects[self.folder.effects(self.name, width, seed)] = self.sae(width, seed)
-        if any(c.of == "neurons" and self.name in c.models for c in effect_comparisons(self.config, self.folder)):
-            activations.append(self.folder.neuron_effect_activations(self.name))
-            pool = self.config.features.pool
-            collect(self.site, {activations[-1]: None}, part, common=common, pool=pool, overwrite=True, resume=True)
-            effects[self.folder.neuron_effects(self.name)] = None
-        norms = self.folder.gradient_norms(self.name)
-        collect_effects(
-            self.site, effects, part, gradient_norms=norms, common=common, site_out=self.site_out, overwrite=True,
+        share = self.config.features.neuron_documents
+        if not any(c.of == "neurons" and self.name in c.models for c in effect_comparisons(self.config, self.folder)):
+            return []
+        chosen = effect_blocks(self.config, self.held_out)
+        chosen = chosen[evenly_spaced(len(chosen), max(2, round(share * len(chosen))))]
+        path, activations = self.folder.neuron_effects(self.name), self.folder.neuron_effect_activations(self.name)
+        collect(
+            self.site,
+            {activations: None},
+            self.held_out.take(chosen),
+            common=None if self.common is None else self.common.take(chosen),
+            pool=self.config.features.pool,
+            overwrite=True,
             resume=True,
-        )  # fmt: skip
-        return [*activations, *map(Path, effects), norms]
+        )
+        return self._collect({path: None}, {path: activations}, self.folder.neuron_gradient_norms(self.name), chosen)
+
+    def _collect(
+        self, saes: Mapping[Path, SAE | None], activations: Mapping[Path, Path], norms: Path, chosen: IntArray
+    ) -> list[Path]:
+        """Write stores of effects in one pass, with the codes of their stores of activations."""
+        from universality.effects import collect_effects
+
+        codes = {} if self.common is not None else {path: self.stores[known] for path, known in activations.items()}
+        collect_effects(
+            self.site,
+            saes,
+            self.held_out.take(chosen),
+            gradient_norms=norms,
+            activations=codes,
+            common=None if self.common is None else self.common.take(chosen),
+            site_out=self.site_out if any(saes.values()) else None,
+            overwrite=True,
+            resume=True,
+        )
+        return [*activations.values(), *saes, norms]
 
     def exact(self) -> list[Path]:
         """Write exact effects of a sample of the headline SAE's firings."""
@@ -201,13 +239,13 @@ class Measured:
         if self.config.models.tokenizers:
             self.unmeasured["exact effects"] = "the models have different tokenizers, and stores hold stretches of text"
             return []
-        width, seed = self.dictionaries[0]
+        features = self._features(*self.dictionaries[0])
         made = exact_effects(
             self.site,
-            self.sae(width, seed),
-            self.held_out.take(effect_blocks(self.config, self.held_out)),
-            self.stores[self.folder.effect_activations(self.name, width, seed)],
-            self.stores[self.folder.effects(self.name, width, seed)],
+            features.sae,
+            features.blocks,
+            features.store,
+            self.stores[self.folder.effects(self.name, *self.dictionaries[0])],
             n=self.config.effects.exact,
             seed=self.config.statistics.seed,
             site_out=self.site_out,
@@ -215,10 +253,9 @@ class Measured:
         return [made.save(self.folder.exact_effects(self.name))]
 
     def fingerprints(self) -> list[Path]:
-        """Write ablation fingerprints of matched features, at firings of the reporting half."""
-        from universality.effects import FingerprintSettings, ModelFeatures, ablation_fingerprints
+        """Write ablation fingerprints of matched features, at firings on the text of their first-order effects."""
+        from universality.effects import FingerprintSettings, ablation_fingerprints
         from universality.pipeline.stages.effect_tokens import UnsharedTokensError, effect_tokens
-        from universality.statistics import evaluation_halves
 
         if not self.config.effects.contexts or not self.dictionaries:
             return []
@@ -229,18 +266,23 @@ class Measured:
             return []
         files = []
         for width, seed in self.dictionaries:
-            store = self.stores[self.folder.store(self.name, width, seed)]
-            features = ModelFeatures(self.site, self.sae(width, seed), store, self.held_out, self.site_out)
             made = ablation_fingerprints(
-                features,
+                self._features(width, seed),
                 tokens,
                 n_contexts=self.config.effects.contexts,
                 chosen=matched_features(self.config, self.folder, self.name, width, seed),
-                documents=evaluation_halves(store).report,
                 settings=FingerprintSettings(seed=self.config.statistics.seed),
             )
             files.append(made.save(self.folder.fingerprints(self.name, width, seed)))
         return files
+
+    def _features(self, width: int, seed: int) -> ModelFeatures:
+        """Return an SAE's features on the text of its first-order effects."""
+        from universality.effects import ModelFeatures
+
+        store = self.stores[self.folder.effect_activations(self.name, width, seed)]
+        blocks = self.held_out.take(effect_blocks(self.config, self.held_out))
+        return ModelFeatures(self.site, self.sae(width, seed), store, blocks, self.site_out)
 
     def shared_loss(self) -> list[Path]:
         """Write the loss that the headline SAE's shared features carry."""
@@ -321,6 +363,7 @@ def _delete_stale(config: Config, folder: RunFolder, name: str, made: list[Path]
     possible = [
         folder.neuron_effects(name),
         folder.neuron_effect_activations(name),
+        folder.neuron_gradient_norms(name),
         folder.gradient_norms(name),
         folder.exact_effects(name),
         folder.shared_loss(name),
