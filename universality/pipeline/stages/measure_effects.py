@@ -29,6 +29,7 @@ from universality.pipeline.study import (
     ceilings_of,
     effect_comparisons,
     effect_dictionaries,
+    headline_comparison,
     hook_settings,
 )
 from universality.pipeline.task import Task
@@ -50,7 +51,7 @@ def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list
     """Return one task a model and one a comparison at the largest widths, ceilings first."""
     compared = effect_comparisons(config, folder)
     settings = [
-        config.effects.model_dump(exclude={"measure"}),
+        config.effects.model_dump(exclude={"measure", "pair_contexts"}),
         config.statistics.seed,
         *([] if can_run_models() else [_NO_MODEL]),  # once it is installed, the tasks are to be done
     ]
@@ -76,7 +77,7 @@ def _of_pairs(config: Config, folder: RunFolder, compared: list[Comparison], set
     return [
         Task(
             f"{STAGE}/{comparison.name}",
-            [*settings, config.statistics.bootstrap],
+            [*settings, config.statistics.bootstrap, *_of_headline(config, folder, comparison)],
             [
                 "corpus",
                 "train-saes",
@@ -90,6 +91,10 @@ def _of_pairs(config: Config, folder: RunFolder, compared: list[Comparison], set
         )
         for comparison in compared
     ]
+
+
+def _of_headline(config: Config, folder: RunFolder, comparison: Comparison) -> list[Any]:
+    return [config.effects.pair_contexts] if comparison == headline_comparison(config, folder) else []
 
 
 def make_effects(config: Config, folder: RunFolder, name: str) -> list[Path]:
