@@ -24,11 +24,11 @@ def files(page: Path) -> RunFolder:
 def test_every_pair_has_its_tokens_and_its_agreement(explored_effects: Path) -> None:
     pairs = PairEffects.load(files(explored_effects).pair_effects(NAME))
     loss = EffectAgreement.load(files(explored_effects).effect_agreement(NAME)).to_frame()
-    found, words, index = (read(explored_effects, name) for name in ("effects-0", "words", "index"))
+    found, words, index = (read(explored_effects, name) for name in ("pair-effects-0", "words", "index"))
     assert len(found) == index["n_pairs"] == len(pairs) + 1
-    assert index["effects"]["loss"] is True
-    assert index["effects"]["tokens"]["times"] == 1
-    np.testing.assert_allclose(index["effects"]["tokens"]["chance"], pairs.chance(), rtol=0.01)
+    assert index["pair_effects"]["loss"] is True
+    assert index["pair_effects"]["tokens"]["times"] == 1
+    np.testing.assert_allclose(index["pair_effects"]["tokens"]["chance"], pairs.chance(), rtol=0.01)
     for i in (0, 5):
         assert found[i]["tokens"]["r"] == [[pytest.approx(r, rel=0.01) for r in rows] for rows in pairs.r[i].tolist()]
         lists = found[i]["tokens"]["sides"]
@@ -48,8 +48,8 @@ def test_every_pair_has_its_tokens_and_its_agreement(explored_effects: Path) -> 
 
 
 def test_pages_without_effects_have_none(explored: Path, explored_effects: Path) -> None:
-    assert "effects" not in read(explored, "index")
-    assert not (explored.parent / "data" / "effects-0.js").exists()
+    assert "pair_effects" not in read(explored, "index")
+    assert not (explored.parent / "data" / "pair-effects-0.js").exists()
     others = [
         path.name for path in (explored.parent / "data").glob("*.js") if path.name not in ("index.js", "words.js")
     ]

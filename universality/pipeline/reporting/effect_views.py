@@ -69,7 +69,7 @@ class EffectViews:
         tokens: Json = {}
         if self.pairs is not None:
             tokens = {"times": self.pairs.times, "chance": _numbers(self.pairs.chance())}
-        return {"effects": {"tokens": tokens or None, "loss": self.loss is not None}}
+        return {"pair_effects": {"tokens": tokens or None, "loss": self.loss is not None}}
 
     def of(self, chunk: slice, words: Words) -> list[Json]:
         """Return what the view of each pair of a chunk shows."""
@@ -121,7 +121,7 @@ def views(effects: EffectViews, n_chunk: int, words: Words) -> Iterator[tuple[st
     """Yield name and content of the files with the effects of ``n_chunk`` pairs each; none if not measured."""
     if effects.index():
         for start in range(0, len(effects.places), n_chunk):
-            yield f"effects-{start // n_chunk}", effects.of(slice(start, start + n_chunk), words)
+            yield f"pair-effects-{start // n_chunk}", effects.of(slice(start, start + n_chunk), words)
 
 
 def _rounded(x: float) -> float:

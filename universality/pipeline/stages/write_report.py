@@ -15,7 +15,7 @@ from universality.pipeline.task import Task
 if TYPE_CHECKING:
     from universality.sae.training.distributed import Ranks
 
-STAGE, VERSION = "report", 4
+STAGE, VERSION = "report", 5
 
 
 def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:

@@ -1,9 +1,9 @@
 // What the two features of a pair do to the next token, and to the loss, where both fire.
-function effects(index, words, pairs, {tokens, loss}, i) {
-  return el("section", {class: "effects", "aria-labelledby": "effects"},
-    el("h2", {id: "effects"}, "What the two do"),
-    index.effects.tokens ? tokenEffects(index, words, pairs, tokens, i) : null,
-    index.effects.loss ? lossEffects(index, loss) : null);
+function pairEffects(index, words, pairs, {tokens, loss}, i) {
+  return el("section", {class: "pair-effects", "aria-labelledby": "pair-effects"},
+    el("h2", {id: "pair-effects"}, "What the two do"),
+    index.pair_effects.tokens ? tokenEffects(index, words, pairs, tokens, i) : null,
+    index.pair_effects.loss ? lossEffects(index, loss) : null);
 }
 
 function tokenEffects(index, words, pairs, found, i) {
@@ -18,7 +18,7 @@ function tokenEffects(index, words, pairs, found, i) {
     el("div", {class: "sides"}, [0, 1].map((which) => changed(index, words, found, which, pairs[which ? "col" : "row"][i]))),
   ];
 }
-const clampedTo = (index) => index.effects.tokens.times === 1 ? "its maximum" : `${index.effects.tokens.times} × its maximum`;
+const clampedTo = (index) => index.pair_effects.tokens.times === 1 ? "its maximum" : `${index.pair_effects.tokens.times} × its maximum`;
 
 function agreement(index, pairs, found) {
   const other = index.models[1], pair = pairs.col.indexOf(found.control), name = `#${found.control}`;
@@ -27,7 +27,7 @@ function agreement(index, pairs, found) {
     `, a feature other than the partner, at the same tokens. It fires at ${percent(found.share)} of them, and about as often elsewhere as the partner.`];
   const rows = ["Both ablated", "Both clamped"].flatMap((how, k) => ["all tokens alike", "weighted by probability"].map((weights, w) =>
     el("tr", {}, el("th", {scope: "row"}, how, el("small", {}, weights)),
-      [found.r[k][w], found.control_r[k][w], index.effects.tokens.chance[k][w]].map((r) => el("td", {}, fixed(r))))));
+      [found.r[k][w], found.control_r[k][w], index.pair_effects.tokens.chance[k][w]].map((r) => el("td", {}, fixed(r))))));
   return [
     el("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "Agreement"}, el("table", {},
       el("caption", {}, "Agreement: r between the two features’ mean changes of log-probabilities, over the tokens that both models have"),
