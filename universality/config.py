@@ -410,18 +410,18 @@ class EffectsConfig(_Section):
     measure: bool = True
     """Set to false to leave the stage out. It runs whole models, forward and backward: ``universality plan`` states
     what that costs."""
-    blocks: Count = 1024
+    blocks: Count = 768
     """Held-out token blocks on which the effect of every firing is measured to first order, evenly spaced."""
     exact: Natural = 2000
     """Firings whose effect is also measured exactly; 0 for none."""
-    contexts: Natural = 16
+    contexts: Natural = 8
     """Firings at which a feature is ablated for its fingerprint; 0 for no fingerprints."""
     fingerprints: Count = 2048
     """Pairs of a matching whose features get fingerprints, evenly spaced by score; all where there are fewer."""
     pair_contexts: Natural = 8
     """Tokens where both features of a pair fire, at which both are ablated and clamped for the explorer, for as many
     pairs of the headline as have fingerprints; 0 leaves it out."""
-    loss_blocks: Natural = 32
+    loss_blocks: Natural = 24
     """Held-out token blocks of each half on which the loss that shared features carry is measured; 0 leaves it out."""
 
 

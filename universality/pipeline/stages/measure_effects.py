@@ -301,6 +301,7 @@ class Measured:
         width, seed = self.dictionaries[0]
         partners = shared_with(self.config, self.folder, self.name, width, seed)
         if not partners:
+            self.unmeasured["shared loss"] = "there is no other dictionary with partners of the features"
             return []
         try:
             made = shared_loss(
@@ -347,8 +348,9 @@ def shared_with(config: Config, folder: RunFolder, name: str, width: int, seed: 
         sides = list(zip(comparison.models, comparison.widths, comparison.seeds, strict=True))
         if (name, width, seed) in sides and comparison.width:
             other, _, other_seed = sides[1 - sides.index((name, width, seed))]
-            label = other if other != name else partner_seed(name, other_seed)
-            found[label] = _match(folder, comparison)
+            match = _match(folder, comparison)
+            if match.provenance["a"]["content_hash"] != match.provenance["b"]["content_hash"]:  # one SAE, named twice
+                found[other if other != name else partner_seed(name, other_seed)] = match
     return found
 
 
