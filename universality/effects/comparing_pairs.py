@@ -144,9 +144,8 @@ def _compared(
         [_extremes(part[:, how, 1], of) for how in range(len(INTERVENTIONS))]
         for part, of in zip((a, b), tokens, strict=True)
     ]
-    found, changes = (
-        np.stack([np.stack([one[k] for one in side], axis=1) for side in shown], axis=1) for k in range(2)
-    )
+    found = np.stack([np.stack([tokens_of for tokens_of, _ in side], axis=1) for side in shown], axis=1)
+    changes = np.stack([np.stack([values for _, values in side], axis=1) for side in shown], axis=1)
     return r, control_r, found, changes
 
 

@@ -233,7 +233,8 @@ def set_to(features: ModelFeatures, contexts: Contexts, times: npt.ArrayLike) ->
 
     ``times`` is one number, or one for each context.
     """
-    target = times * np.asarray(features.store.moments().max, np.float64)[contexts.feature]
+    maxima = np.asarray(features.store.moments().max, np.float64)
+    target = np.asarray(times, np.float64) * maxima[contexts.feature]
 
     def change(part: IntArray) -> Change:
         return clamp_one_each(contexts.feature[part], target[part])

@@ -127,7 +127,7 @@ class _Trace:
         self._read, self._written = read, written
         self.logits = self._activation = torch.zeros(0)
 
-    def hooks(self) -> list[Hook]:
+    def hooks(self) -> list[Any]:
         return [(self._read, self._keep), (self._written, self._shift)]
 
     def equals(self, other: _Trace) -> bool:
