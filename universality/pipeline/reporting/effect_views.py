@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from universality.effects.pair_effects import DIRECTIONS, INTERVENTIONS, PairEffects
 from universality.features import FeatureStore
+from universality.models.vocabulary import Vocabulary
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
 from universality.report.explorer import Words
 from universality.statistics import EffectAgreement
@@ -97,15 +99,19 @@ class EffectViews:
             ],
         }
 
+    @cached_property
+    def _vocabularies(self) -> list[Vocabulary | None]:
+        """Vocabulary of each side; a store reads its unembedding anew whenever it is asked."""
+        unembeddings = [store.unembedding() for store in self.stores]
+        return [None if unembedding is None else unembedding.vocabulary for unembedding in unembeddings]
+
     def _list(self, side: int, place: int, how: int, direction: int, words: Words) -> list[list[Any]]:
         """List words and changes of their probabilities, the largest first."""
         assert self.pairs is not None
         tokens, changes = (x[side, place, how, direction] for x in (self.pairs.tokens, self.pairs.changes))
         shown = (tokens >= 0) & (np.abs(changes) >= LEAST)
-        unembedding = self.stores[side].unembedding()
-        named = (
-            words.decode if unembedding is None or unembedding.vocabulary is None else unembedding.vocabulary.strings
-        )
+        vocabulary = self._vocabularies[side]
+        named = words.decode if vocabulary is None else vocabulary.strings
         ids: Sequence[int] = tokens[shown].tolist()
         texts = named(ids) if ids else []
         return [[words.text(text), _rounded(x)] for text, x in zip(texts, changes[shown].tolist(), strict=True)]
