@@ -418,6 +418,9 @@ class EffectsConfig(_Section):
     """Firings at which a feature is ablated for its fingerprint; 0 for no fingerprints."""
     fingerprints: Count = 2048
     """Pairs of a matching whose features get fingerprints, evenly spaced by score; all where there are fewer."""
+    pair_contexts: Natural = 8
+    """Tokens where both features of a pair fire, at which both are ablated and clamped for the explorer, for as many
+    pairs of the headline as have fingerprints; 0 leaves it out."""
     loss_blocks: Natural = 24
     """Held-out token blocks of each half on which the loss that shared features carry is measured; 0 leaves it out."""
 

@@ -1,6 +1,7 @@
 """A report with everything in it, strings from an unkind tokenizer among them."""
 
 import dataclasses
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from universality.pipeline.paths import RunFolder
 from universality.report import (
     ConceptRow,
     Example,
@@ -31,7 +33,7 @@ from universality.report.figures import best_match_distribution, describe_distri
 from universality.statistics import CalibrationSummary, Null, NullSummary
 
 sys.path.append(str(Path(__file__).parent))  # planted_run and chromium are importable in any import mode
-from planted_run import NASTY, plant, write_explored_page
+from planted_run import NASTY, plant, plant_effects, write_explored_page
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -185,3 +187,13 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def explored(planted: Any) -> Path:
     """Page of the planted run, with explorer and unkind tokens."""
     return write_explored_page(*planted)
+
+
+@pytest.fixture(scope="session")
+def explored_effects(planted: Any, explored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same page of a run whose pairs' effects were measured."""
+    config, folder = planted
+    copy = RunFolder(tmp_path_factory.mktemp("effects") / "run")
+    shutil.copytree(folder.root, copy.root)
+    plant_effects(config, copy)
+    return write_explored_page(config, copy)

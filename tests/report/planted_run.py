@@ -1,15 +1,18 @@
 """A run made by hand: models of planted features in two widths, tokens of every unkind sort, no training."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 from numpy.typing import NDArray
 from scipy import sparse
 
 from universality.config import Config, load_config
 from universality.corpus.documents import DocumentTable
+from universality.effects import PairEffects
 from universality.features import FeatureStore
 from universality.features.storage.token_table import Dictionary
 from universality.models.unembedding import Unembedding
@@ -21,6 +24,7 @@ from universality.pipeline.stages.build_families import make_families
 from universality.pipeline.stages.match_features import make_match
 from universality.pipeline.study import comparisons
 from universality.report import FamilyTable, Report, write_report
+from universality.statistics import Calibration, EffectAgreement
 
 WIDTHS, N_ATOMS, D_MODEL, BLOCK, N_BLOCKS = (16, 24), 24, 12, 32, 240
 KINDS = ("hebrew", "python", "<b>bold</b>")
@@ -130,3 +134,40 @@ def write_explored_page(config: Config, folder: RunFolder) -> Path:
         headline = report_rows.headline(results, results.headline, populations)
         tables = tuple(FamilyTable(name, ()) for name in families)
         return write_report(Report(config.name, headline, families=tables, explorer=True), folder.report)
+
+
+def read_data(page: Path, name: str) -> Any:
+    """Read a data file of a page's explorer."""
+    text = (page.parent / "data" / f"{name}.js").read_text(encoding="ascii")
+    start, end = f'universality.add("{name}",', ");\n"
+    assert text.startswith(start)
+    assert text.endswith(end)
+    return json.loads(text[len(start) : -len(end)])
+
+
+def plant_effects(config: Config, folder: RunFolder) -> None:
+    """Write effects of the headline's pairs: unkind tokens, missing numbers, and a pair that was not measured."""
+    comparison = next(c for c in comparisons(config, folder) if c.level == 0)
+    match, draw = Calibration.load(folder.calibration(comparison.name)).match, np.random.default_rng(1)
+    n = len(match.rows)
+    r, control_r = draw.uniform(-1, 1, (2, n - 1, 2, 2))
+    contexts = np.full(n - 1, 8)
+    contexts[2], r[2], control_r[2] = 0, np.nan, np.nan
+    tokens = np.stack([draw.permutation(24)[:16].reshape(2, 8) for _ in range(2 * (n - 1) * 2)])
+    tokens = tokens.reshape(2, n - 1, 2, 2, 8).astype(np.int32)
+    changes = np.sort(draw.gamma(1, 0.02, tokens.shape))[..., ::-1] * np.array([1, -1])[:, None]
+    tokens[:, 2], changes[:, 2] = -1, 0
+    changes[0, 0, 0, 0, 6:] = 1e-6  # too small to be shown
+    (folder.root / "effects").mkdir(exist_ok=True)
+    PairEffects(
+        match.rows[:-1], match.cols[:-1], contexts, r, np.r_[-1, match.cols[: n - 2]], np.full(n - 1, 0.75), control_r,
+        tokens, changes.astype(np.float32), 1.0,
+    ).save(folder.pair_effects(comparison.name))  # fmt: skip
+    names = ("r", "r_per_norm", "ci_low", "ci_high", "null_r", "p", "q", "p_opposite", "q_opposite", "sign_agreement",
+             "sign_chance", "control_r", "overlap", "ceiling_a")  # fmt: skip
+    table: dict[str, Any] = {"row": match.rows, "col": match.cols, "n": np.full(n, 120)}
+    table |= {name: draw.uniform(0, 1, n) for name in names}
+    table |= {"ceiling_b": np.full(n, np.nan), "n_controls": np.full(n, 20), "control_rank": np.full(n, 3.0)}
+    pairs = pd.DataFrame(table | {"note": [""] * n})
+    pairs.loc[4, list(names)] = np.nan
+    EffectAgreement(pairs, {"fingerprints": []}, {}).save(folder.effect_agreement(comparison.name))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from chromium import CHROMIUM, Browser
+from planted_run import read_data
 
 pytestmark = [
     pytest.mark.browser,
@@ -114,6 +115,58 @@ def test_a_pair_shows_both_features_and_follows_its_family(page: Browser) -> Non
     assert page.run("document.querySelector('#explorer details').open") is False
     page.run("document.querySelectorAll('#explorer .tools button')[0].click()")
     assert page.run("[...document.querySelectorAll('#explorer details')].every(d => d.open)")
+
+
+def test_a_pair_shows_what_the_two_do(browser: Browser, explored_effects: Path) -> None:
+    browser.complaints.clear()
+    browser.requests.clear()
+    browser.open("about:blank")
+    browser.open(explored_effects.as_uri() + "#pair/0")
+    browser.until("document.querySelectorAll('#explorer .pair-effects').length")
+    assert not [r for r in browser.requests if "views-1" in r or "pair-effects-1" in r]
+    pair = read_data(explored_effects, "pair-effects-0")[0]
+    cells = browser.run(
+        "[...document.querySelectorAll('.pair-effects tbody tr')].map(r => [...r.cells].map(c => c.innerText))"
+    )
+    names = ["Both ablated\nall tokens alike", "Both ablated\nweighted by probability"]
+    assert [row[0] for row in cells[:2]] == names
+    shown = [float(row[1].replace("−", "-")) for row in cells]
+    assert shown == pytest.approx([r for rows in pair["tokens"]["r"] for r in rows], abs=0.006)
+    lists = "[...document.querySelectorAll('.pair-effects .weights')].map(l => l.children.length)"
+    assert browser.run(lists) == [6, *[8] * 7]
+    first = browser.run("document.querySelector('.pair-effects .weights small').innerText")
+    assert float(first) == pytest.approx(100 * pair["tokens"]["sides"][0][0][0][0][1], rel=0.05)
+    assert first.startswith("+")
+    there = [{word for word, _ in pair["tokens"]["sides"][side][0][0]} for side in (0, 1)]
+    marked = "[...document.querySelectorAll('.pair-effects .logits:first-of-type > div:first-child')].map(d => d.querySelectorAll('.both').length)"
+    assert browser.run(marked)[0] == len(there[0] & there[1])
+    assert "No other feature of it fires" in browser.run("document.querySelector('.pair-effects').innerText")
+    for view, said in (
+        ("#pair/1", "It fires at 75% of them"),
+        ("#pair/2", "fire together nowhere"),
+        ("#pair/4", "too few to compare"),
+        ("#pair/22", "was not measured"),
+    ):
+        go(browser, view)
+        assert said in browser.run("document.querySelector('.pair-effects').innerText"), view
+    assert browser.complaints == []
+
+
+def test_tokens_of_effects_are_text_and_the_section_is_accessible(explored_effects: Path, tmp_path: Path) -> None:
+    for dark in (False, True):
+        with Browser(tmp_path / f"profile{dark}", dark=dark) as browser:
+            browser.open(explored_effects.as_uri())
+            browser.run(f"{AXE};0")
+            go(browser, "#pair/1")
+            markup = "document.querySelectorAll('.pair-effects :is(script, img, [onmouseover], [onerror], b:not(.scores b))').length"
+            assert browser.run(markup) == 0
+            assert "<script>alert(1)</script>" in browser.run("document.querySelector('.pair-effects').innerText")
+            faults = browser.run(
+                "axe.run({resultTypes: ['violations']}).then(r => r.violations.map(v => [v.id, v.nodes[0].html, v.nodes[0].failureSummary]))"
+            )
+            assert faults == []
+            browser.resize(360, 740)
+            assert browser.run("document.documentElement.scrollWidth") <= 360
 
 
 def test_hover_and_zoom_of_the_heatmap(page: Browser) -> None:

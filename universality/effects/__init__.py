@@ -13,10 +13,12 @@ if TYPE_CHECKING:
         add,
         add_one_each,
         clamp,
+        clamp_one_each,
         multiply,
         of_maximum,
         replace_codes,
     )
+    from universality.effects.comparing_pairs import measure_pair_effects
     from universality.effects.contexts import random_positions
     from universality.effects.exact import exact_effects
     from universality.effects.fingerprinting import (
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from universality.effects.kind_classifier import KindClassifier, share_of_kind
     from universality.effects.loss_changes import LossChanges, measure_loss_changes
     from universality.effects.model_features import ModelFeatures
+    from universality.effects.pair_effects import PairEffects
 
 _HOME = {
     "Accuracy": "universality.effects.firing_sample",
@@ -62,6 +65,7 @@ _HOME = {
     "LossChanges": "universality.effects.loss_changes",
     "MeanJacobian": "universality.effects.jacobian",
     "ModelFeatures": "universality.effects.model_features",
+    "PairEffects": "universality.effects.pair_effects",
     "TokenSet": "universality.effects.fingerprints",
     "ablate": "universality.effects.changes",
     "ablate_all_but": "universality.effects.changes",
@@ -73,6 +77,7 @@ _HOME = {
     "check_effect": "universality.effects.interventions",
     "check_sae": "universality.effects.interventions",
     "clamp": "universality.effects.changes",
+    "clamp_one_each": "universality.effects.changes",
     "collect_effects": "universality.effects.first_order",
     "edited_logits": "universality.effects.interventions",
     "edited_losses": "universality.effects.interventions",
@@ -81,6 +86,7 @@ _HOME = {
     "mean_jacobian": "universality.effects.jacobian_estimation",
     "mean_probabilities": "universality.effects.fingerprinting",
     "measure_loss_changes": "universality.effects.loss_changes",
+    "measure_pair_effects": "universality.effects.comparing_pairs",
     "multiply": "universality.effects.changes",
     "of_maximum": "universality.effects.changes",
     "pair_fingerprints": "universality.effects.fingerprinting",
@@ -104,6 +110,7 @@ __all__ = [
     "LossChanges",
     "MeanJacobian",
     "ModelFeatures",
+    "PairEffects",
     "TokenSet",
     "ablate",
     "ablate_all_but",
@@ -115,6 +122,7 @@ __all__ = [
     "check_effect",
     "check_sae",
     "clamp",
+    "clamp_one_each",
     "collect_effects",
     "edited_logits",
     "edited_losses",
@@ -123,6 +131,7 @@ __all__ = [
     "mean_jacobian",
     "mean_probabilities",
     "measure_loss_changes",
+    "measure_pair_effects",
     "multiply",
     "of_maximum",
     "pair_fingerprints",

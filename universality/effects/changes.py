@@ -61,15 +61,23 @@ def ablate_one_each(features: npt.ArrayLike) -> Change:
     [[-3.0, 0.0], [0.0, -2.0]]
     """
     chosen = np.asarray(features, np.int64)
+    return clamp_one_each(chosen, np.zeros(chosen.shape))
 
-    def change(codes: sparse.csr_matrix) -> sparse.csr_matrix:
-        if chosen.shape != codes.shape[:1]:
-            raise MismatchError(f"ablate_one_each: {chosen.shape} features for {codes.shape[0]} tokens; give one each")
-        _check_range(chosen, codes.shape[1])
-        own = np.repeat(chosen, np.diff(codes.indptr)) == codes.indices
-        return _by_entry(codes, np.where(own, -codes.data, 0))
 
-    return change
+def clamp_one_each(features: npt.ArrayLike, values: npt.ArrayLike) -> Change:
+    """Set one feature on each token: ``features[t]`` to ``values[t]`` on the token t, both [n_tokens].
+
+    Examples
+    --------
+    >>> clamp_one_each([0, 1], [2.0, 5.0])(sparse.csr_matrix([[3.0, 1.0], [4.0, 0.0]])).toarray().tolist()
+    [[-1.0, 0.0], [0.0, 5.0]]
+    """
+    chosen, target = _one_each("values", features, values)
+
+    def difference(codes: sparse.csr_matrix) -> npt.NDArray[np.float32]:
+        return target - np.asarray(codes[np.arange(chosen.size), chosen], np.float32).ravel()
+
+    return partial(_shift_one_each, features=chosen, of=difference)
 
 
 def add_one_each(features: npt.ArrayLike, amounts: npt.ArrayLike) -> Change:
@@ -80,17 +88,8 @@ def add_one_each(features: npt.ArrayLike, amounts: npt.ArrayLike) -> Change:
     >>> add_one_each([0, 1], [2.0, 5.0])(sparse.csr_matrix([[3.0, 1.0], [4.0, 0.0]])).toarray().tolist()
     [[2.0, 0.0], [0.0, 5.0]]
     """
-    chosen, amount = np.asarray(features, np.int64), _finite("amounts", amounts).astype(np.float32)
-    if chosen.ndim != 1 or amount.shape != chosen.shape:
-        raise MismatchError(f"add_one_each: {chosen.shape} features and {amount.shape} amounts; give one each")
-
-    def change(codes: sparse.csr_matrix) -> sparse.csr_matrix:
-        if chosen.shape != codes.shape[:1]:
-            raise MismatchError(f"add_one_each: {chosen.shape} features for {codes.shape[0]} tokens; give one each")
-        _check_range(chosen, codes.shape[1])
-        return sparse.csr_matrix((amount, chosen, np.arange(chosen.size + 1)), shape=codes.shape, copy=True)
-
-    return change
+    chosen, amount = _one_each("amounts", features, amounts)
+    return partial(_shift_one_each, features=chosen, of=lambda codes: amount)
 
 
 def multiply(features: npt.ArrayLike, times: float) -> Change:
@@ -214,6 +213,25 @@ def _shift(
     indptr = np.arange(codes.shape[0] + 1) * features.size
     data = np.broadcast_to(dense, (codes.shape[0], features.size)).ravel().astype(np.float32)
     return sparse.csr_matrix((data, indices, indptr), shape=codes.shape)
+
+
+def _one_each(name: str, features: npt.ArrayLike, numbers: npt.ArrayLike) -> tuple[IntArray, npt.NDArray[np.float32]]:
+    chosen, number = np.asarray(features, np.int64), _finite(name, numbers).astype(np.float32)
+    if chosen.ndim != 1 or number.shape != chosen.shape:
+        raise MismatchError(f"one feature a token: {chosen.shape} features and {number.shape} {name}; give one each")
+    return chosen, number
+
+
+def _shift_one_each(
+    codes: sparse.csr_matrix, features: IntArray, of: Callable[[sparse.csr_matrix], npt.NDArray[np.float32]]
+) -> sparse.csr_matrix:
+    """Differences ``of(codes)`` [n_tokens] of one feature a token."""
+    if features.shape != codes.shape[:1]:
+        raise MismatchError(
+            f"one feature a token: {features.shape} features for {codes.shape[0]} tokens; give one each"
+        )
+    _check_range(features, codes.shape[1])
+    return sparse.csr_matrix((of(codes), features, np.arange(features.size + 1)), shape=codes.shape, copy=True)
 
 
 def _by_entry(codes: sparse.csr_matrix, data: npt.NDArray[Any]) -> sparse.csr_matrix:

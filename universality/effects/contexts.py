@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from universality.arrays import FloatArray, IntArray
 from universality.corpus.blocks import TokenBlocks
@@ -20,6 +21,7 @@ from universality.errors import MismatchError, UniversalityError
 from universality.features.storage.selected import read_features
 
 _CANDIDATES = 64  # firings considered per context: a feature that fires on each of 64 tokens a block fills all contexts
+_HELD = 30_000_000  # firings of B's features that are held at a time, 120 MB
 Positions = tuple[IntArray, IntArray]
 """Blocks and columns, both int64 [n]."""
 
@@ -101,6 +103,25 @@ def joint_firings(
     MismatchError
         If the stores saw different tokens, or there are not as many features of A as of B.
     """
+    pair, store_row = joint_rows(a, b, rows, cols, n_contexts, documents=documents, seed=seed)
+    features = np.asarray(rows, np.int64), np.asarray(cols, np.int64)
+    return place(a, pair, features[0][pair], store_row), place(b, pair, features[1][pair], store_row)
+
+
+def joint_rows(
+    a: ModelFeatures,
+    b: ModelFeatures,
+    rows: npt.ArrayLike,
+    cols: npt.ArrayLike,
+    n_contexts: int,
+    *,
+    documents: npt.ArrayLike | None = None,
+    seed: int = 0,
+) -> tuple[IntArray, IntArray]:
+    """Sample rows of the stores where both features of a pair fire: pair and row, both int64 [n].
+
+    Parameters and errors as for `joint_firings`.
+    """
     i, j = np.asarray(rows), np.asarray(cols)
     if i.shape != j.shape or i.ndim != 1:
         raise MismatchError(f"pairs: expected as many features of A as of B, found {list(i.shape)} and {list(j.shape)}")
@@ -108,15 +129,66 @@ def joint_firings(
         raise MismatchError(f"{a.store.path} and {b.store.path} saw different tokens; collect both on the same text")
     for side, wanted in ((a, i), (b, j)):
         check_features(side, np.unique(wanted))
-    pick = _Picker(a, n_contexts, documents, seed)
-    of_both = [
-        np.intersect1d(a.store.feature(x)[0], b.store.feature(y)[0])
-        for x, y in zip(i.tolist(), j.tolist(), strict=True)
-    ]
-    chosen = [pick(common) for common in of_both]
-    return tuple(  # type: ignore[return-value]
-        place(side, *_joined((p, int(of[p]), taken) for p, taken in enumerate(chosen))) for side, of in ((a, i), (b, j))
-    )
+    pick, count = _Picker(a, n_contexts, documents, seed), b.store.moments().count
+    order = np.argsort(i, kind="stable")
+    group = np.cumsum(count[j[order]]) // _HELD
+    taken: list[IntArray] = [np.zeros(0, np.int64)] * i.size
+    fires = np.zeros(a.store.n_tokens, bool)
+    for pairs in np.split(order, np.flatnonzero(np.diff(group)) + 1) if i.size else []:
+        partner = {y: rows[pick.allowed[rows]] for y, rows, _ in read_features(b.store, np.unique(j[pairs]))}
+        for x, of_feature, _ in read_features(a.store, np.unique(i[pairs])):
+            fires[of_feature] = True
+            for p in pairs[np.searchsorted(i[pairs], x) : np.searchsorted(i[pairs], x, side="right")].tolist():
+                of_partner = partner[int(j[p])]
+                taken[p] = pick(of_partner[fires[of_partner]])
+            fires[of_feature] = False
+    return np.repeat(np.arange(i.size), [part.size for part in taken]), np.concatenate([np.zeros(0, np.int64), *taken])
+
+
+def firing_alike(
+    features: ModelFeatures, pair: IntArray, store_row: IntArray, partners: IntArray
+) -> tuple[IntArray, FloatArray]:
+    """Find for each pair a feature other than the partner that fires at its tokens, too.
+
+    It is the one whose density is nearest to the partner's among those that fire at half of the tokens or more: a
+    feature that fires nearly everywhere would be an easy one to beat. If there are none, it fires at the most tokens.
+
+    Parameters
+    ----------
+    features
+        Features of the partners' model.
+    pair, store_row
+        int64 [n], tokens of the pairs: `joint_rows`.
+    partners
+        int64 [n_pairs], the features that are left out.
+
+    Returns
+    -------
+    feature : int64 [n_pairs]
+        -1 where no other feature fires at any of the tokens.
+    share : float64 [n_pairs]
+        Share of the pair's tokens at which it fires.
+    """
+    n_pairs, store = partners.size, features.store
+    used, place_of = np.unique(store_row, return_inverse=True)
+    at = np.full(store.n_tokens, -1)
+    at[used] = np.arange(used.size)
+    parts = [(j, at[rows]) for j, rows, _ in read_features(store, np.arange(store.n_features))]
+    token = np.concatenate([places[places >= 0] for _, places in parts])
+    feature = np.repeat(np.arange(store.n_features), [(places >= 0).sum() for _, places in parts])
+    fires = sparse.csr_matrix((np.ones(token.size), (token, feature)), shape=(used.size, store.n_features))
+    of_pair = sparse.csr_matrix((np.ones(pair.size), (pair, place_of)), shape=(n_pairs, used.size))
+    together = (of_pair @ fires).tocoo()
+    count = np.log(np.maximum(store.moments().count, 1))
+    other = together.col != partners[together.row]
+    row, found, n = together.row[other], together.col[other], together.data[other]
+    share = n / np.bincount(pair, minlength=n_pairs)[row]
+    unlike = np.abs(count[found] - count[partners[row]])
+    order = np.lexsort((found, unlike, -np.minimum(share, 0.5), row))
+    first = order[rank_in_group(row[order]) == 0]
+    best, of_best = np.full(n_pairs, -1), np.zeros(n_pairs)
+    best[row[first]], of_best[row[first]] = found[first], share[first]
+    return best, of_best
 
 
 def random_positions(

@@ -1,12 +1,13 @@
 """Making of fingerprints: by ablating features where they fire, and by adding them where they need not.
 
 Ablation asks what a feature does in its own contexts. Addition puts the feature's median activation at the same
-positions of text for all features of all models, so it also compares features that never fire together. Ablation where
-both features of a pair fire compares the two in the same contexts.
+positions of text for all features of all models, so it also compares features that never fire together. Ablation or
+clamping where both features of a pair fire compares the two in the same contexts.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from universality.activations import ModelSite
 from universality.arrays import FloatArray, IntArray
 from universality.corpus.blocks import TokenBlocks
-from universality.effects.changes import Change, ablate_one_each, add_one_each
+from universality.effects.changes import Change, ablate_one_each, add_one_each, clamp_one_each
 from universality.effects.contexts import Contexts, Positions, check_features, firings, joint_firings
 from universality.effects.fingerprints import (
     WEIGHTINGS,
@@ -172,11 +173,12 @@ def pair_fingerprints(
     rows: npt.ArrayLike,
     cols: npt.ArrayLike,
     *,
+    times: float = 0,
     n_contexts: int = N_CONTEXTS,
     documents: npt.ArrayLike | None = None,
     settings: FingerprintSettings = FingerprintSettings(),
 ) -> tuple[Fingerprints, Fingerprints]:
-    """Compute ablation fingerprints of pairs at tokens where both features fire; row p is of the pair p.
+    """Compute fingerprints of pairs at tokens where both features fire; row p is of the pair p.
 
     Parameters
     ----------
@@ -186,6 +188,8 @@ def pair_fingerprints(
         The shared tokens as entries of each model's vocabulary.
     rows, cols
         [n_pairs] features of A and of B.
+    times
+        Multiple of its largest activation to which a feature is set. 0, the default, ablates it.
     n_contexts, documents, settings
         As for `ablation_fingerprints`. Pairs that never fire together have no fingerprint.
 
@@ -196,9 +200,9 @@ def pair_fingerprints(
     """
     options: dict[str, Any] = {"documents": documents, "seed": settings.seed}
     sides = joint_firings(a, b, rows, cols, n_contexts, **options)
-    n_pairs = np.asarray(rows).size
+    n_pairs, how = np.asarray(rows).size, f"clamping to {times:g} × maximum" if times else "ablation"
     made = [
-        _fingerprints(side, of, contexts, n_pairs, "ablation", _ablate(contexts), settings)
+        _fingerprints(side, of, contexts, n_pairs, how, set_to(side, contexts, times), settings)
         for side, of, contexts in zip((a, b), tokens, sides, strict=True)
     ]
     return made[0], made[1]
@@ -224,6 +228,20 @@ def median_activations(features: ModelFeatures, chosen: npt.ArrayLike | None = N
     return median
 
 
+def set_to(features: ModelFeatures, contexts: Contexts, times: npt.ArrayLike) -> Callable[[IntArray], Change]:
+    """Return the change, for indices of contexts, that sets each one's feature to a multiple of its maximum.
+
+    ``times`` is one number, or one for each context.
+    """
+    maxima = np.asarray(features.store.moments().max, np.float64)
+    target = np.asarray(times, np.float64) * maxima[contexts.feature]
+
+    def change(part: IntArray) -> Change:
+        return clamp_one_each(contexts.feature[part], target[part])
+
+    return change
+
+
 def _ablate(contexts: Contexts) -> Callable[[IntArray], Change]:
     return lambda part: ablate_one_each(contexts.feature[part])
 
@@ -237,15 +255,9 @@ def _fingerprints(
     change: Callable[[IntArray], Change],
     settings: FingerprintSettings,
 ) -> Fingerprints:
-    if tokens.entries.max() >= features.site.model.d_vocab:
-        raise MismatchError(
-            f"tokens of fingerprints: entry {tokens.entries.max()} is none of the {features.site.model.d_vocab} of "
-            f"model {features.site.name!r}; each model has a token set of its own entries"
-        )
-    check_effect(features.written)
     n_components = settings.components(n_rows, len(tokens))
     n_contexts = np.bincount(contexts.row, minlength=n_rows)
-    means = _means(features, tokens, contexts, n_contexts, how, change, settings)
+    means = mean_changes(features, tokens, contexts, n_contexts, how, change, settings)
     if n_components is None:
         values, projection = next(means, (0, np.zeros((0, len(tokens)), np.float32)))[1], None
     else:
@@ -253,7 +265,7 @@ def _fingerprints(
     return Fingerprints(values, n_contexts, tokens, how, settings.later, projection, _provenance(features, settings))
 
 
-def _means(
+def mean_changes(
     features: ModelFeatures,
     tokens: TokenSet,
     contexts: Contexts,
@@ -261,15 +273,53 @@ def _means(
     how: str,
     change: Callable[[IntArray], Change],
     settings: FingerprintSettings,
+    *,
+    probabilities: bool = False,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Iterate over (first row, mean changes [n, n_tokens]), as many rows at a time as fit into memory."""
-    n_rows, step = n_contexts.size, max(1, settings.memory_budget // (4 * len(tokens)))
+    """Iterate over (first row, mean changes), as many rows at a time as fit into the memory budget.
+
+    Parameters
+    ----------
+    features, tokens, settings
+        As for `ablation_fingerprints`.
+    contexts
+        Places of the interventions, and the row to which each contributes.
+    n_contexts
+        int64 [n_rows], contexts of each row.
+    how
+        Name of the intervention, for the progress bar.
+    change
+        From indices of contexts, the change of codes there.
+    probabilities
+        Average the changes of probabilities, too.
+
+    Yields
+    ------
+    first_row : int
+    changes : float32 [n, n_tokens]
+        In nats. With ``probabilities`` [n, 2, n_tokens], those of probabilities second.
+
+    Raises
+    ------
+    MismatchError
+        If the tokens are of another vocabulary.
+    ModelError
+        If nothing that the model predicts depends on the hook.
+    """
+    if tokens.entries.max() >= features.site.model.d_vocab:
+        raise MismatchError(
+            f"tokens of fingerprints: entry {tokens.entries.max()} is none of the {features.site.model.d_vocab} of "
+            f"model {features.site.name!r}; each model has a token set of its own entries"
+        )
+    check_effect(features.written)
+    shape = (2, len(tokens)) if probabilities else (len(tokens),)
+    n_rows, step = n_contexts.size, max(1, settings.memory_budget // (4 * math.prod(shape)))
     device = features.site.device
     bar = progress(desc=f"{how} {features.site.name}", total=len(contexts), silent=settings.silent, unit="edit")
     with bar:
         for low in range(0, n_rows, step):
             size = min(step, n_rows - low)
-            sums = torch.zeros((size, len(tokens)), device=device)
+            sums = torch.zeros((size, *shape), device=device)
             which = np.flatnonzero((contexts.row >= low) & (contexts.row < low + size))
             changes = prediction_changes(
                 features.written,
@@ -278,11 +328,13 @@ def _means(
                 lambda part, which=which: features.intervention(change(which[part])),  # type: ignore[misc]
                 tokens.entries,
                 later=settings.later,
+                probabilities=probabilities,
             )
             for part, delta in changes:
                 sums.index_add_(0, torch.from_numpy(contexts.row[which[part]] - low).to(device), delta)
                 bar.update(part.size)
-            sums /= torch.from_numpy(n_contexts[low : low + size]).clamp_min(1)[:, None].to(device)
+            n = torch.from_numpy(n_contexts[low : low + size]).clamp_min(1).to(device)
+            sums /= n.reshape(-1, *[1] * len(shape))
             yield low, sums.cpu().numpy()
 
 

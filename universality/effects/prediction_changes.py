@@ -4,12 +4,17 @@ Each intervention has a copy of its block, cut behind the last column that is re
 MLP, norm and unembedding follows the hook, interventions at different positions of a block do not meet, so one copy
 holds many of them. The unembedding is computed at the columns that are read alone, and the plain predictions there come
 from the stream's end, which one plain pass keeps.
+
+Where the hook follows the last attention, positions need no copies of blocks at all: one plain pass keeps the residual
+stream behind that attention, and every intervention continues from there, at its own position
+(`universality.effects.single_positions`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +26,7 @@ from universality.arrays import IntArray
 from universality.corpus.blocks import TokenBlocks
 from universality.effects.contexts import Contexts, rank_in_group
 from universality.effects.interventions import Intervention, acts_on_later_positions
+from universality.effects.single_positions import SinglePositions
 from universality.models.forward import LOGITS_BYTES, run_until, to_device
 
 _ENDS_BYTES = 2**28  # of the plain stream's end that is kept at a time
@@ -36,6 +42,7 @@ def prediction_changes(
     entries: IntArray,
     *,
     later: bool = False,
+    probabilities: bool = False,
 ) -> Iterator[tuple[IntArray, Tensor]]:
     """Compute the change of log-probabilities by each intervention: with it, minus without.
 
@@ -53,31 +60,52 @@ def prediction_changes(
         int64 [n_entries], entries of the vocabulary whose log-probabilities are returned.
     later
         Sum the changes over the position and all later ones of its block, instead of the position's alone.
+    probabilities
+        Compute the changes of probabilities, too.
 
     Yields
     ------
     indices : int64 [n]
         Contexts of a forward pass.
     changes : Tensor [n, n_entries]
-        In nats.
+        In nats. With ``probabilities`` [n, 2, n_entries], those of probabilities second.
     """
     apart = not acts_on_later_positions(written)  # interventions in one block do not meet
-    later = later and not apart  # nothing would be added
-    model = written.model.bridge
-    columns_read = torch.from_numpy(entries).to(written.device)
-    everything = entries.size == written.model.d_vocab
-    for part in _parts(contexts, blocks, int(model.cfg.d_model)):
+    read = partial(_changes, entries=_chosen(written, entries), probabilities=probabilities)
+    single = None
+    if apart and len(contexts):
+        single = SinglePositions.of(intervene(np.zeros(1, np.int64)).site, written)
+    for part in _parts(contexts, blocks, int(written.model.bridge.cfg.d_model)):
         used, place = np.unique(contexts.block[part], return_inverse=True)
         text = blocks.take(used)
-        ends = _plain_ends(written, text)
-        for one in _passes(part, place, contexts, text, apart, later, _most_reads(written.model.d_vocab)):
-            after, before, plain = _logits(written, text, ends, one, intervene(one.contexts))
-            shift = after.logsumexp(-1, keepdim=True) - before.logsumexp(-1, keepdim=True)[plain]
-            if not everything:
-                after, before = after[:, columns_read], before[:, columns_read]
-            # logits are subtracted first: of log-probabilities, more digits would cancel
-            change = after.sub_(before[plain]).sub_(shift)
-            yield one.contexts, one.by_context(change)
+        most = _most_reads(written.model.d_vocab)
+        if single is not None:
+            stream = _plain_stream(written, text, single.kept)
+            token = place * blocks.n_ctx + contexts.column[part]
+            for low in range(0, part.size, most):
+                here = part[low : low + most]
+                yield here, read(*single.logits(stream, token[low : low + most], intervene(here)))
+            continue
+        ends = _plain_stream(written, text, _READ)
+        for one in _passes(part, place, contexts, text, apart, later and not apart, most):  # nothing would be added
+            yield one.contexts, one.by_context(read(*_logits(written, text, ends, one, intervene(one.contexts))))
+
+
+def _chosen(site: ModelSite, entries: IntArray) -> Tensor | slice:
+    everything = entries.size == site.model.d_vocab
+    return slice(None) if everything else torch.from_numpy(entries).to(site.device)
+
+
+def _changes(after: Tensor, before: Tensor, plain: Tensor, *, entries: Tensor | slice, probabilities: bool) -> Tensor:
+    """Changes of log-probabilities (and probabilities) of some entries; arguments as `_logits` returns them."""
+    norm = before.logsumexp(-1, keepdim=True)
+    shift = after.logsumexp(-1, keepdim=True) - norm[plain]
+    after, before = after[:, entries], before[:, entries]
+    # logits are subtracted first: of log-probabilities, more digits would cancel
+    change = after.sub_(before[plain]).sub_(shift)
+    if not probabilities:
+        return change
+    return torch.stack([change, (before - norm).exp()[plain] * change.expm1()], 1)  # p' − p = p (exp(Δ log p) − 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +126,7 @@ class _Pass:
         if len(change) == self.contexts.size:
             return change
         copy = self.read.nonzero()[:, 0].to(change.device)  # one context a copy, in this order
-        return change.new_zeros((self.contexts.size, change.shape[1])).index_add_(0, copy, change)
+        return change.new_zeros((self.contexts.size, *change.shape[1:])).index_add_(0, copy, change)
 
 
 def _parts(contexts: Contexts, blocks: TokenBlocks, d_model: int) -> Iterator[IntArray]:
@@ -154,14 +182,14 @@ def _most_reads(d_vocab: int) -> int:
     return max(1, LOGITS_BYTES // (8 * d_vocab))  # with and without the intervention
 
 
-def _plain_ends(site: ModelSite, text: TokenBlocks) -> Tensor:
-    """Return what the unembedding reads, [n_blocks, n_ctx, d]."""
-    ends = []
+def _plain_stream(site: ModelSite, text: TokenBlocks, hook: str) -> Tensor:
+    """Return the activations at a hook of the residual stream, [n_blocks, n_ctx, d]."""
+    kept = []
     with torch.no_grad():
         for low in range(0, len(text), 32):
             tokens, _ = to_device(text.take(np.arange(low, min(low + 32, len(text)))), site.device)
-            ends += run_until(site.model.bridge, tokens, _READ)
-    return torch.cat(ends)
+            kept += run_until(site.model.bridge, tokens, hook)
+    return torch.cat(kept)
 
 
 def _logits(

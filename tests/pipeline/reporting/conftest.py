@@ -1,13 +1,16 @@
 """A planted run and its page, as in ``tests/report``."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from universality.pipeline.paths import RunFolder
+
 sys.path.append(str(Path(__file__).parents[2] / "report"))  # planted_run and chromium are importable in any import mode
-from planted_run import plant, write_explored_page
+from planted_run import plant, plant_effects, write_explored_page
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +23,13 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def explored(planted: Any) -> Path:
     """Page of the planted run, with explorer and unkind tokens."""
     return write_explored_page(*planted)
+
+
+@pytest.fixture(scope="session")
+def explored_effects(planted: Any, explored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same page of a run whose pairs' effects were measured."""
+    config, folder = planted
+    copy = RunFolder(tmp_path_factory.mktemp("effects") / "run")
+    shutil.copytree(folder.root, copy.root)
+    plant_effects(config, copy)
+    return write_explored_page(config, copy)

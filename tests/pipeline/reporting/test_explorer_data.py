@@ -1,23 +1,15 @@
 """Data files of the explorer."""
 
 import base64
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from planted_run import read_data as read
 
 from universality import FeatureStore
 from universality.features.page_views import BINS, QUANTILES, SCALE, STRONGEST, feature_views, seen_by, windows
-
-
-def read(page: Path, name: str) -> Any:
-    text = (page.parent / "data" / f"{name}.js").read_text(encoding="ascii")
-    start, end = f'universality.add("{name}",', ");\n"
-    assert text.startswith(start)
-    assert text.endswith(end)
-    return json.loads(text[len(start) : -len(end)])
 
 
 def unpacked(column: dict[str, str]) -> Any:

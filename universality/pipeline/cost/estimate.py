@@ -436,7 +436,8 @@ def _read_for_effects(config: Config, shape: Shape, hook: str, n: int, saes: int
         change = min(change, 4 * shape.d_model * shape.d_vocab / forward_flop(shape, n_ctx))
     first_order = 2 * n * (1 + config.features.neuron_documents)
     of_subsets = _LOSS_PASSES * partners * min(e.loss_blocks * n_ctx, n)
-    fingerprints = saes * min(e.fingerprints, headline_width(config)) * e.contexts
+    # a pair's features are ablated and clamped, and so is a control in one of the two models
+    fingerprints = min(e.fingerprints, headline_width(config)) * (saes * e.contexts + 3 * e.pair_contexts)
     return first_order + of_subsets + change * fingerprints + 2 * change * e.exact
 
 

@@ -13,6 +13,8 @@ from universality.family.edges import best_parents
 from universality.features import FeatureStore
 from universality.features.descriptions import Described
 from universality.features.page_views import STRONGEST, Views, feature_views, seen_by, windows
+from universality.pipeline.reporting.effect_views import EffectViews
+from universality.pipeline.reporting.effect_views import views as effect_views
 from universality.pipeline.reporting.report_rows import logit_rows
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
 from universality.pipeline.reporting.text_excerpts import logit_extremes
@@ -74,6 +76,8 @@ def write_explorer(
     # two SAE seeds of one model share its families, so that the second side has none of its own
     owners = [name if name in families else None for name in dict.fromkeys(compared.comparison.models)]
     files = [write_data(folder, name, value) for name, value in _views(compared, sides, words)]
+    effects = EffectViews.open(results, compared)
+    files += [write_data(folder, name, value) for name, value in effect_views(effects, CHUNK, words)]
     files.append(write_data(folder, "pairs", _pairs(compared, sides, words)))
     files.append(write_data(folder, "heatmap", _heatmap(compared)))
     files += [write_data(folder, f"map-{k}", _map(side.store)) for k, side in enumerate(sides)]
@@ -95,6 +99,7 @@ def write_explorer(
         "nulls": [chance.null for chance in compared.calibration.chances],
         "logit_chance": logit_chance(logit_rows(results, compared)),
         "families": [k < len(owners) and owners[k] is not None for k in range(2)],
+        **effects.index(),
     }
     return [*files, write_data(folder, "index", index)]
 

@@ -13,8 +13,10 @@ from universality.errors import CommonStartWarning
 from universality.files import read_json, write_json
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages.effect_tokens import UnsharedTokensError
+from universality.pipeline.stages.pair_effects import make_pair_effects
 from universality.pipeline.stages.sae_likeness import likeness
-from universality.pipeline.study import Comparison, ceilings_of, effect_comparisons
+from universality.pipeline.study import Comparison, ceilings_of, effect_comparisons, headline_comparison
 
 if TYPE_CHECKING:
     from universality.similarity import Similarity
@@ -25,16 +27,32 @@ WEIGHTINGS = {"ablation": "equal", "ablation_weighted": "probability"}
 
 
 def make_agreement(config: Config, folder: RunFolder, comparison: Comparison) -> list[Path]:
-    """Compare the effects of a comparison's matched features, beside chance, controls and ceilings."""
+    """Compare the effects of a comparison's matched features, beside chance, controls and ceilings.
+
+    For the headline, also write what the features of each pair raise and lower.
+    """
     (folder.root / "effects").mkdir(exist_ok=True)
     missing = {name: read_json(folder.unmeasured_effects(name)) for name in dict.fromkeys(comparison.models)}
     unmeasured = {f"{what} of {name}": reason for name, found in missing.items() for what, reason in found.items()}
     files = []
     if any("effects" in found for found in missing.values()):
-        folder.effect_agreement(comparison.name).unlink(missing_ok=True)
+        for path in (folder.effect_agreement(comparison.name), folder.pair_effects(comparison.name)):
+            path.unlink(missing_ok=True)
     else:
         files.append(_agreement(config, folder, comparison).save(folder.effect_agreement(comparison.name)))
+        files += _pairs(config, folder, comparison, unmeasured)
     return [*files, note_unmeasured(folder, comparison.name, unmeasured)]
+
+
+def _pairs(config: Config, folder: RunFolder, comparison: Comparison, unmeasured: dict[str, str]) -> list[Path]:
+    """Write what the headline's pairs raise and lower, where its models share tokens."""
+    if config.effects.pair_contexts and comparison == headline_comparison(config, folder):
+        try:
+            return make_pair_effects(config, folder, comparison)
+        except UnsharedTokensError as error:
+            unmeasured["changes of tokens by pairs"] = str(error)
+    folder.pair_effects(comparison.name).unlink(missing_ok=True)
+    return []
 
 
 def read_agreement(config: Config, folder: RunFolder, comparison: Comparison) -> EffectAgreement | None:

@@ -22,11 +22,13 @@ from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.compare_partner_effects import make_agreement, note_unmeasured
 from universality.pipeline.stages.model_sites import at_hook, blocks_of, can_run_models, live_site
+from universality.pipeline.stages.pair_effects import measured_pairs
 from universality.pipeline.study import (
     Comparison,
     ceilings_of,
     effect_comparisons,
     effect_dictionaries,
+    headline_comparison,
     hook_settings,
 )
 from universality.pipeline.task import Task
@@ -49,7 +51,7 @@ def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list
     """Return one task a model and one a comparison at the largest widths, ceilings first."""
     compared = effect_comparisons(config, folder)
     settings = [
-        config.effects.model_dump(exclude={"measure"}),
+        config.effects.model_dump(exclude={"measure", "pair_contexts"}),
         config.statistics.seed,
         *([] if can_run_models() else [_NO_MODEL]),  # once it is installed, the tasks are to be done
     ]
@@ -75,7 +77,7 @@ def _of_pairs(config: Config, folder: RunFolder, compared: list[Comparison], set
     return [
         Task(
             f"{STAGE}/{comparison.name}",
-            [*settings, config.statistics.bootstrap],
+            [*settings, config.statistics.bootstrap, *_of_headline(config, folder, comparison)],
             [
                 "corpus",
                 "train-saes",
@@ -89,6 +91,10 @@ def _of_pairs(config: Config, folder: RunFolder, compared: list[Comparison], set
         )
         for comparison in compared
     ]
+
+
+def _of_headline(config: Config, folder: RunFolder, comparison: Comparison) -> list[Any]:
+    return [config.effects.pair_contexts] if comparison == headline_comparison(config, folder) else []
 
 
 def make_effects(config: Config, folder: RunFolder, name: str) -> list[Path]:
@@ -325,8 +331,7 @@ def matched_features(config: Config, folder: RunFolder, name: str, width: int, s
         for side, one in enumerate(zip(comparison.models, comparison.widths, comparison.seeds, strict=True)):
             if one == (name, width, seed):
                 match = _match(folder, comparison)
-                by_score = np.argsort(-match.scores, kind="stable")
-                pairs = by_score[evenly_spaced(len(by_score), min(config.effects.fingerprints, len(by_score)))]
+                pairs = measured_pairs(config, match)
                 chosen.append((match.cols if side else match.rows)[pairs])
     return np.unique(np.concatenate(chosen))
 
