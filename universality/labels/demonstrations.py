@@ -1,4 +1,4 @@
-"""Worked examples that prompts begin with, written for this package on text of the shipped corpus.
+"""Worked examples that prompts begin with, written for this package on text as in the shipped corpus.
 
 Each demonstration is a feature that anyone can check: the word "not" in political prose, ``self`` after an opening
 bracket in Python, and base64. Tokens are those of the shipped tokenizer, activations are 0 to 9.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from universality.labels.answer_text import declines
 from universality.labels.chat import Answer, Prompt
 from universality.labels.demonstrations import DEMONSTRATIONS, Demonstration
 from universality.labels.excerpt_text import TokenText, conversation
@@ -20,8 +21,8 @@ You study one feature of a language model. A feature is a number that the model 
 where it is silent, and up to 9 where it fires most strongly.
 
 You see excerpts of text, one token a line: the token, a tab, and the feature's activation on it. Find what the tokens \
-with high activations have in common, in themselves or in the text before them, and what sets them apart from the tokens \
-on which the feature is silent.
+with high activations have in common, in themselves or in the text before them, and what sets them apart from the \
+tokens on which the feature is silent.
 
 Answer with one short phrase on one line: what the feature responds to. No introduction, no list of examples."""
 _HEADINGS = {
@@ -99,14 +100,21 @@ def read_explanation(answer: Answer) -> str:
     >>> read_explanation(Answer("```\\nThis feature responds to: the word \\"cat\\".\\n```"))
     'the word "cat"'
     """
-    if answer.outcome not in ("answered", "cut off"):
+    if answer.outcome not in ("answered", "cut off") or declines(answer.text):
         return ""
     for line in answer.text.splitlines():
         plain = _BULLET.sub("", line.strip().strip("`*_ ").strip())
-        plain = _unquoted(_INTRODUCTION.sub("", plain).strip().rstrip(".").strip())
+        plain = _unquoted(_INTRODUCTION.sub("", plain).strip("`*_ ").rstrip(".").strip())
         if any(character.isalnum() for character in plain):
             return plain[:_LONGEST]
     return ""
+
+
+def explanation_outcome(answer: Answer) -> str:
+    """Name what became of the answer: ``answered``, ``cut off``, ``refused``, ``malformed`` or ``failed``."""
+    if answer.outcome in ("answered", "cut off") and not read_explanation(answer):
+        return "refused" if declines(answer.text) else "malformed"
+    return answer.outcome
 
 
 def _unquoted(text: str) -> str:

@@ -11,7 +11,7 @@ is scored on 60: 6, 2 from each of 12, 10 and 20.
 - The range from 0 to the feature's strongest activation in the half is cut into 13 intervals of equal width. The top
   examples are the strongest ones; where the top interval has too few, they reach into those below.
 - An example of an interval is centred on its strongest token, whose activation is in the interval.
-- A feature with too few firings gets fewer examples, never the same one twice; `Excerpts.group` tells how many.
+- A feature with too few firings gets fewer examples, never the same one twice; `Excerpts.rows` tells which.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from universality.arrays import BoolArray, IntArray
 from universality.corpus.splits import CHOOSE, REPORT
+from universality.corpus.units import independent_units
 from universality.errors import MismatchError, UniversalityError
 from universality.features.examples import NO_TOKEN, rows_around
 from universality.features.storage.selected import read_features
@@ -54,6 +55,8 @@ class Excerpts:
         float32 [n, width], positive part of the feature's activations there; NaN where there is no token.
     document
         int32 [n], document of each row.
+    work
+        int32 [n], independent unit of each document (`universality.corpus.units`): intervals resample these.
     """
 
     row: IntArray
@@ -61,6 +64,7 @@ class Excerpts:
     token: npt.NDArray[np.int32]
     activation: npt.NDArray[np.float32]
     document: npt.NDArray[np.int32]
+    work: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.row)
@@ -80,9 +84,9 @@ class Excerpts:
         """bool [n], whether the feature fires anywhere in the excerpt."""
         return np.asarray(self.fires.any(axis=1))
 
-    def counts(self) -> dict[str, int]:
-        """Count the examples of each group."""
-        return {name: int((self.group == code).sum()) for code, name in enumerate(GROUPS)}
+    def rows(self) -> dict[str, tuple[int, ...]]:
+        """Rows of the store by the name of the group."""
+        return {name: tuple(self.row[self.group == code].tolist()) for code, name in enumerate(GROUPS)}
 
 
 GROUPS = ("top", "interval", "random", "other")
@@ -195,7 +199,7 @@ class _Half:
                 f"{store.path}: expected documents of the split {split!r}, found none; explanations are made on one "
                 "half of the evaluation documents and scored on the other, so write the store from both"
             )
-        self.rows = rows.astype(np.int32 if store.n_tokens < 2**31 else np.int64)
+        self.rows: npt.NDArray[np.integer] = rows.astype(np.int32)  # a store numbers its tokens in 32 bits
         token = tokens.token[rows]
         self.by_token = self.rows[np.argsort(token, kind="stable")]
         self.n_of_token = np.bincount(token, minlength=int(tokens.token.max()) + 1)
@@ -210,6 +214,7 @@ class _Finder:
         self.settings, self.n_tokens = settings, store.n_tokens
         self.token, self.document = np.asarray(tokens.token), np.asarray(tokens.document)
         self.block = tokens.block
+        self.work = independent_units(store.documents).code.astype(np.int32)
         self.explain, self.score = _Half(store, CHOOSE), _Half(store, REPORT)
         self.offsets = np.arange(-settings.before, settings.after + 1)
         self.activation = np.zeros(store.n_tokens, np.float32)  # of one feature; set and cleared by `find`
@@ -249,7 +254,7 @@ class _Pool:
 
     group: int
     n: int
-    rows: npt.NDArray[np.signedinteger]
+    rows: npt.NDArray[np.integer]
 
 
 class _Draw:
@@ -295,8 +300,8 @@ class _Draw:
         ends = np.cumsum(np.bincount(interval, minlength=n + 2))
         for k in range(n, 0, -1):
             first, last = int(ends[k - 1]), int(ends[k])
-            some = order[first + self._below(last - first, 2 * _TRIES * wanted)]
-            yield _Pool(INTERVAL, wanted, np.asarray(rows[some]))
+            some: IntArray = order[first + self._below(last - first, 2 * _TRIES * wanted)]
+            yield _Pool(INTERVAL, wanted, rows[some])
 
     def _occurrences(self, tokens: IntArray, n: int) -> npt.NDArray[np.signedinteger]:
         """Draw n occurrences of some tokens in the half; each token that occurs is as likely as any other."""
@@ -331,7 +336,10 @@ class _Draw:
             groups += [pool.group] * len(taken)
             start += len(pool.rows)
         row = rows[chosen]
-        return Excerpts(row, np.asarray(groups, np.uint8), token[chosen], activation[chosen], finder.document[row])
+        document = finder.document[row]
+        return Excerpts(
+            row, np.asarray(groups, np.uint8), token[chosen], activation[chosen], document, finder.work[document]
+        )
 
     def _new_windows(self, rows: IntArray, token: npt.NDArray[np.int32]) -> Callable[[int], bool]:
         """Return a function that accepts a candidate unless it overlaps with, or equals, an accepted one."""

@@ -57,12 +57,16 @@ class LabelSettings(CheckedSettings):
     """Tokens shown after it."""
     top_tokens: Count = 10
     """Top tokens of a feature: those that hold most of its activation."""
+    logit_tokens: Natural = 10
+    """Tokens that the feature raises most, and as many that it lowers, from which a second explanation is made; as many
+    others score it. 0 for none; none either where a store has no weights from features to logits."""
     examples_a_prompt: Count = 10
     """Examples scored in one prompt. Fewer make the task easier for a small model, and cost more."""
     explanation_tokens: Count = 120
     """Most tokens of an explanation."""
     floors: bool = True
-    """Score other features' explanations, and the list of top tokens, in the same way. Triples the prompts."""
+    """Score other features' explanations, and the list of top tokens, in the same way, which makes four times as
+    many prompts."""
     min_answered: Share = 0.5
     """Share of predictions that must be there; with fewer a score is NaN."""
     shuffles: Count = 200
