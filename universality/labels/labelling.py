@@ -6,7 +6,7 @@ scored on text that it was not made from, beside its floors and baselines.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from universality.features.examples import Decode
 from universality.features.storage.store import FeatureStore
 from universality.labels.answer_text import read_verdicts
 from universality.labels.chat import Answer, ChatModel, Prompt
-from universality.labels.excerpt_text import TokenText, prompt_tokens, quoted
+from universality.labels.excerpt_text import TokenText, quoted
 from universality.labels.explaining import explanation_outcome, explanation_prompt, read_explanation
 from universality.labels.feature_examples import FeatureExamples, find_examples
 from universality.labels.label_file import FeatureLabel, Labels, LabelWriter
@@ -34,6 +34,7 @@ from universality.labels.logit_side import (
 )
 from universality.labels.predictions import ScoringPrompt, read_predictions, scoring_prompts
 from universality.labels.scoring import EXPLANATION, Score, score
+from universality.labels.token_counts import check_contexts
 
 RANDOM_EXPLANATION, EQUAL_DENSITY, TOP_TOKENS = "random explanation", "equal density", "top tokens"
 """Further predictors: another feature's explanation, drawn at random or of the nearest density, and a list of the
@@ -41,7 +42,6 @@ feature's top tokens."""
 MOST_DENSITY_RATIO = 2.0
 """Features of equal density have firing shares that differ by at most this factor."""
 _CHECKED = 50  # features whose prompts are compared with the model's context before any is asked
-_PLACEHOLDER = "a word that follows another word of the same kind in the same sentence of a text"
 Ask: TypeAlias = Callable[[ChatModel, Iterable[Prompt]], Iterable[tuple[int, Answer]]]
 """Function that has a model answer prompts: yields each prompt's place and its answer, in any order."""
 _Key = TypeVar("_Key")
@@ -119,7 +119,7 @@ def label(
     for tokens in find_logit_tokens(store, np.fromiter(known, np.int64), settings):
         known[tokens.feature].logit = tokens
     job = _Job(settings, text, logit_text(store, decode), explainer, scorer, ask)
-    job.check_contexts(list(known.values())[:_CHECKED])
+    check_contexts([one.examples for one in known.values()][:_CHECKED], text, settings, explainer, scorer)
     header = _header(store, list(known), settings, explainer, scorer)
     writer = None if path is None else LabelWriter(path, header)
     done = {} if writer is None else dict(writer.earlier)
@@ -166,14 +166,20 @@ def _choose_floors(features: list[_Feature], settings: LabelSettings) -> None:
             one.floors[EQUAL_DENSITY] = explained[int(np.argmin(distance))]
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A prompt of one predictor of one feature; without ``scoring`` it is about logits."""
+@dataclass
+class _Open:
+    """A feature whose prompts are asked: prompts and answers by predictor and place, in the order of places."""
 
-    feature: int
-    by: str
-    place: int
-    prompt: Prompt
+    of: _Feature
+    prompts: dict[str, list[ScoringPrompt]]
+    logit_prompts: dict[str, Prompt]
+    answers: dict[tuple[str, int], Answer] = field(default_factory=dict)
+
+    def keyed(self) -> Iterator[tuple[tuple[str, int], Prompt]]:
+        """Every prompt with its key; the place of a prompt about logits is -1."""
+        for by, prompts in self.prompts.items():
+            yield from (((by, place), asked.prompt) for place, asked in enumerate(prompts))
+        yield from (((by, -1), prompt) for by, prompt in self.logit_prompts.items())
 
 
 @dataclass(frozen=True)
@@ -186,22 +192,6 @@ class _Job:
     explainer: ChatModel
     scorer: ChatModel
     ask: Ask
-
-    def check_contexts(self, features: list[_Feature]) -> None:
-        """Refuse a model that cannot hold the longest prompts of some features."""
-        s, firing = self.settings, [one.examples for one in features if len(one.examples.explain)]
-        if self.explainer.context is not None and firing:
-            longest = max(prompt_tokens(explanation_prompt(one, self.text, s)) for one in firing)
-            _check_context(
-                self.explainer, longest, f"explaining a feature by {s.n_explaining} examples of {s.width} tokens",
-                "explain_top, explain_random, explain_other, per_interval, before or after",
-            )  # fmt: skip
-        if self.scorer.context is not None and firing:
-            prompts = [asked.prompt for one in firing for asked in scoring_prompts(one, _PLACEHOLDER, self.text, s)]
-            _check_context(
-                self.scorer, max(map(prompt_tokens, prompts), default=0),
-                f"scoring {s.examples_a_prompt} examples of {s.width} tokens", "examples_a_prompt, before or after",
-            )  # fmt: skip
 
     def explain(self, known: Mapping[int, _Feature], done: Mapping[int, FeatureLabel]) -> None:
         """Fill in the explanations of all features, those of finished ones from their labels."""
@@ -227,38 +217,36 @@ class _Job:
 
     def score(self, features: Iterable[_Feature]) -> Iterator[FeatureLabel]:
         """Score the features' explanations; yield each feature's label when its last answer is there."""
-        open_features: dict[int, tuple[_Feature, list[_Asked], dict[tuple[str, int], Answer]]] = {}
-        unasked: list[FeatureLabel] = []
+        unasked: deque[_Open] = deque()
 
-        def prompts() -> Iterator[tuple[_Asked, Prompt]]:
+        def prompts() -> Iterator[tuple[tuple[_Open, tuple[str, int]], Prompt]]:
             for one in features:
-                every = list(self._scoring_prompts(one))
-                if not every:
-                    unasked.append(self._label(one, {}))
-                    continue
-                open_features[one.index] = (one, every, {})
-                yield from ((asked, asked.prompt) for asked in every)
+                opened = self._open(one)
+                keyed = list(opened.keyed())
+                if not keyed:
+                    unasked.append(opened)
+                yield from (((opened, key), prompt) for key, prompt in keyed)
 
-        for asked, answer in self._answers(self.scorer, prompts()):
-            one, every, answers = open_features[asked.feature]
-            answers[asked.by, asked.place] = answer
-            if len(answers) == len(every):
-                del open_features[asked.feature]
-                yield self._label(one, answers)
-            yield from unasked
-            unasked.clear()
-        yield from unasked
+        for (opened, key), answer in self._answers(self.scorer, prompts()):
+            opened.answers[key] = answer
+            if len(opened.answers) == sum(1 for _ in opened.keyed()):
+                yield self._label(opened)
+            while unasked:
+                yield self._label(unasked.popleft())
+        while unasked:
+            yield self._label(unasked.popleft())
 
-    def _scoring_prompts(self, one: _Feature) -> Iterator[_Asked]:
-        for by, explanation in self._predictors(one).items():
-            for place, asked in enumerate(self._prompts_of(one, explanation)):
-                yield _Asked(one.index, by, place, asked.prompt)
-        for by, explanation in self._logit_predictors(one).items():
-            assert one.logit is not None and self.logit_text is not None
-            yield _Asked(one.index, by, -1, logit_scoring_prompt(explanation, one.logit, self.logit_text))
-
-    def _prompts_of(self, one: _Feature, explanation: str) -> list[ScoringPrompt]:
-        return scoring_prompts(one.examples, explanation, self.text, self.settings)
+    def _open(self, one: _Feature) -> _Open:
+        text, logit = self.logit_text, one.logit
+        prompts = {
+            by: scoring_prompts(one.examples, explanation, self.text, self.settings)
+            for by, explanation in self._predictors(one).items()
+        }
+        if text is None or logit is None or not one.logit_explanation:
+            return _Open(one, prompts, {})
+        explanations = {EXPLANATION: one.logit_explanation}
+        explanations |= {by: other.logit_explanation for by, other in one.floors.items() if other.logit_explanation}
+        return _Open(one, prompts, {by: logit_scoring_prompt(x, logit, text) for by, x in explanations.items()})
 
     def _predictors(self, one: _Feature) -> dict[str, str]:
         """Explanations to score on a feature, by what they are."""
@@ -269,19 +257,13 @@ class _Job:
             found[TOP_TOKENS] = "the tokens " + quoted(self.text.strings(one.examples.top_tokens))
         return found
 
-    def _logit_predictors(self, one: _Feature) -> dict[str, str]:
-        if one.logit is None or not one.logit_explanation or self.logit_text is None:
-            return {}
-        floors = {by: other.logit_explanation for by, other in one.floors.items() if other.logit_explanation}
-        return {EXPLANATION: one.logit_explanation} | floors
-
-    def _label(self, one: _Feature, answers: Mapping[tuple[str, int], Answer]) -> FeatureLabel:
+    def _label(self, opened: _Open) -> FeatureLabel:
+        one = opened.of
         predictions = {}
-        for by, explanation in self._predictors(one).items():
-            prompts = self._prompts_of(one, explanation)
-            given = [answers[by, place] for place in range(len(prompts))]
+        for by, prompts in opened.prompts.items():
+            given = [opened.answers[by, place] for place in range(len(prompts))]
             predictions[by] = read_predictions(one.examples, prompts, given, self.settings)
-        scores = [*score(one.examples, predictions, self.settings), *self._logit_scores(one, answers)]
+        scores = [*score(one.examples, predictions, self.settings), *self._logit_scores(opened)]
         return FeatureLabel(
             feature=one.index,
             explanation=one.explanation,
@@ -298,12 +280,13 @@ class _Job:
             logit_explanation=one.logit_explanation,
         )
 
-    def _logit_scores(self, one: _Feature, answers: Mapping[tuple[str, int], Answer]) -> Iterator[Score]:
-        for by in self._logit_predictors(one):
-            assert one.logit is not None
-            answer = answers[by, -1]
+    def _logit_scores(self, opened: _Open) -> Iterator[Score]:
+        logit = opened.of.logit
+        for by in opened.logit_prompts:
+            assert logit is not None
+            answer = opened.answers[by, -1]
             usable = answer.text if answer.outcome in ("answered", "cut off") else ""
-            yield logit_score(one.logit, by, read_verdicts(usable, len(one.logit.scored)), self.settings)
+            yield logit_score(logit, by, read_verdicts(usable, len(logit.scored)), self.settings)
 
     def _answers(self, model: ChatModel, keyed: Iterable[tuple[_Key, Prompt]]) -> Iterator[tuple[_Key, Answer]]:
         """Have a model answer prompts; give each answer with its prompt's key."""
@@ -322,70 +305,3 @@ class _Job:
             yield waiting.pop(place), answer
         if waiting:
             raise UniversalityError(f"{model.name}: {len(waiting)} prompts were left without an answer")
-
-
-def _check_context(model: ChatModel, needed: int, doing: str, lower: str) -> None:
-    assert model.context is not None
-    if needed > model.context:
-        raise UniversalityError(
-            f"{model.name}: {doing} needs a context of about {needed:,} tokens with the answer, and the model has "
-            f"{model.context:,}; take a model with a longer context, or lower {lower}"
-        )
-
-
-@dataclass(frozen=True)
-class TokenCount:
-    """Estimate of what labelling costs.
-
-    Parameters
-    ----------
-    prompts
-        Number of prompts.
-    prompt_tokens
-        Tokens of all prompts, estimated.
-    answer_tokens
-        Tokens of all answers, if every answer is as long as it may be.
-    """
-
-    prompts: int
-    prompt_tokens: int
-    answer_tokens: int
-
-
-def count_tokens(
-    store: FeatureStore,
-    decode: Decode,
-    features: Iterable[int] | None = None,
-    settings: LabelSettings | None = None,
-    n_sampled: int = 20,
-) -> tuple[TokenCount, TokenCount]:
-    """Estimate the tokens that explaining and scoring take, from the prompts of some features.
-
-    Parameters
-    ----------
-    store, decode, features, settings
-        As for `label`.
-    n_sampled
-        Features whose prompts are built.
-
-    Returns
-    -------
-    explaining, scoring : TokenCount
-    """
-    settings, text = settings or LabelSettings(), TokenText(decode)
-    wanted = np.arange(store.n_features) if features is None else np.unique(np.fromiter(features, np.int64))
-    alive = wanted[store.moments().count[wanted] > 0]
-    sampled = np.sort(np.random.default_rng(settings.seed).permutation(alive)[:n_sampled])
-    totals: dict[str, list[Prompt]] = defaultdict(list)
-    for one in find_examples(store, sampled.tolist(), settings) if sampled.size else ():
-        if len(one.explain):
-            totals["explaining"].append(explanation_prompt(one, text, settings))
-            totals["scoring"] += [asked.prompt for asked in scoring_prompts(one, _PLACEHOLDER, text, settings)]
-    share, n_predictors = alive.size / max(1, sampled.size), 4 if settings.floors else 1
-    return _counted(totals["explaining"], share), _counted(totals["scoring"], share * n_predictors)
-
-
-def _counted(prompts: list[Prompt], times: float) -> TokenCount:
-    answers = sum(prompt.max_tokens for prompt in prompts)
-    read = sum(map(prompt_tokens, prompts)) - answers
-    return TokenCount(round(len(prompts) * times), round(read * times), round(answers * times))
