@@ -40,10 +40,12 @@ def slow_correlation(one: FeatureExamples, predicted: np.ndarray, groups: set[in
         for k in range(9)
         if one.score.group[i] in groups and one.score.token[i, k] >= 0 and not np.isnan(predicted[i, k])
     ]
-    return float(np.corrcoef(np.array(pairs, np.float64).T)[0, 1])
+    x, y = np.array(pairs, np.float64).T
+    return float(np.corrcoef(x, y)[0, 1])
 
 
-def test_correlations_are_those_of_a_slow_reference(one: FeatureExamples) -> None:
+def test_correlations_are_those_of_a_slow_reference(store: FeatureStore) -> None:
+    one = next(find_examples(store, [8]))
     rng = np.random.default_rng(0)
     predicted = np.round(np.nan_to_num(one.score.activation) * 0.5 + rng.integers(0, 5, one.score.token.shape))
     predicted[rng.random(predicted.shape) < 0.2] = np.nan
@@ -53,7 +55,7 @@ def test_correlations_are_those_of_a_slow_reference(one: FeatureExamples) -> Non
         assert found.value == pytest.approx(slow_correlation(one, predicted, groups), abs=1e-12)
         assert found.low < found.value < found.high
     table = scores["simulation", "token table"]
-    assert table.value == pytest.approx(slow_correlation(one, one.expected, {0, 1, 2, 3}), abs=1e-9)
+    assert table.value == pytest.approx(slow_correlation(one, one.expected, {0, 1, 2, 3}), abs=1e-12)
     exists = int(one.score.exists.sum())
     assert scores["simulation", "explanation"].n + scores["simulation", "explanation"].missing == exists
 
@@ -112,7 +114,7 @@ def test_no_scores_for_a_feature_that_is_silent_in_the_half_that_reports(store: 
 
 
 def test_answers_by_what_became_of_them(one: FeatureExamples) -> None:
-    settings = replace(SETTINGS, scores=("detection",), examples_a_prompt=6)
+    settings = replace(SETTINGS, scores=("detection",), examples_a_prompt=10)
     prompts = scoring_prompts(one, "anything", TokenText(decode), settings)
     assert len(prompts) == 6
     texts = ["1: yes", "who knows", "I'm sorry, I can't."]

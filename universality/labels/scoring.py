@@ -149,7 +149,7 @@ def correlations(
     truth = excerpts.activation.astype(np.float64)
     for k, (predicted, subset) in enumerate(pairs):
         used = subset[:, None] & excerpts.exists & ~np.isnan(predicted)
-        a, b = np.where(used, predicted, 0.0), np.where(used, truth, 0.0)
+        a, b = np.where(used, predicted, 0.0).astype(np.float64), np.where(used, truth, 0.0)
         for i, part in enumerate((used, a, b, a * a, b * b, a * b)):
             sums[i, :, k] = np.bincount(work, part.sum(axis=1), sums.shape[1])
     zero = np.zeros(len(pairs))
@@ -159,7 +159,8 @@ def correlations(
     low, high = intervals_from_sums(moments, settings.draws, settings.seed, settings.level)
     n, a, b, aa, bb, _ = sums.sum(axis=1)
     r = np.where(~_varies(n, a, aa) & _varies(n, b, bb), 0.0, r)
-    return r, low, high, n.astype(np.int64)
+    # bounds of r = 1 end a rounding below it
+    return r, np.minimum(low, r), np.maximum(high, r), n.astype(np.int64)
 
 
 def _varies(n: FloatArray, total: FloatArray, squares: FloatArray) -> BoolArray:

@@ -19,8 +19,9 @@ _COLUMNS = ("name", "by", "n", "mean", "low", "high", "n_both", "advantage", "ad
 def summarise(labels: Labels, level: float = 0.95) -> pd.DataFrame:
     """Average scores over features, with intervals over features.
 
-    Intervals are Student's t of the mean over features, cut where scores end. They say how sure the mean over such features is on this text,
-    with this scorer; those of a single feature's score say how sure that score is on other text.
+    Intervals are Student's t of the mean over features, cut where scores end. They say how sure the mean over such
+    features is on this text, with this scorer; those of a single feature's score say how sure that score is on other
+    text.
 
     Parameters
     ----------
