@@ -13,7 +13,6 @@ import argparse
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,7 +22,7 @@ from scipy import sparse
 
 from universality.corpus.documents import DocumentTable
 from universality.features import FeatureStore
-from universality.labels.feature_examples import FeatureExamples, find_examples
+from universality.labels import LabelSettings, TokenText, explanation_prompts, find_examples, scoring_prompts
 
 BLOCK, D_VOCAB, BLOCKS_A_DOCUMENT = 128, 50_000, 20
 TARGET = 120.0  # seconds for 10,000 features and 10 million tokens
@@ -51,11 +50,15 @@ def write_store(path: Path, n_tokens: int, n_features: int, active: int) -> None
             writer.append(matrix, token=token, document=document, position=1 + row % BLOCK, kind=["text"] * row.size)
 
 
-def seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """Processor and wall seconds."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    work()
-    return time.process_time() - cpu, time.perf_counter() - wall
+def report(what: str, cpu: float, wall: float) -> float:
+    """Print seconds and peak memory; return the processor seconds since."""
+    spent = time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"{what}: {spent:.0f} s of processor, {time.perf_counter() - wall:.0f} s of wall, peak {peak:.0f} MiB",
+        flush=True,
+    )
+    return spent
 
 
 def main() -> None:
@@ -64,19 +67,27 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=10_000)
     parser.add_argument("--active", type=int, default=30, help="firings a token")
     options = parser.parse_args()
+    settings = LabelSettings()
+    text = TokenText(lambda ids: [f" w{i}" for i in ids])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "store.h5")
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
             pool.submit(write_store, path, options.tokens, options.features, options.active).result()
         with FeatureStore.open(path) as store:
-            print(f"{store.n_tokens:,} tokens, {store.n_features:,} features, {store.n_stored:,} firings")
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            kept: list = []
-            cpu, wall = seconds(lambda: kept.extend(find_examples(store)))
-            print(f"examples: {cpu:.0f} s of processor, {wall:.0f} s of wall")
-            after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            print(f"peak memory {after / 1024:.0f} MiB, of which {before / 1024:.0f} MiB before")
-            print({name: sum(e.explain.counts()[name] for e in kept) / len(kept) for name in ("top", "interval", "random", "other")})
+            print(f"{store.n_tokens:,} tokens, {store.n_features:,} features, {store.n_stored:,} firings", flush=True)
+            report("before", time.process_time(), time.perf_counter())
+            start = time.process_time(), time.perf_counter()
+            kept = list(find_examples(store, settings=settings))
+            total = report("examples, kept", *start)
+        print(f"examples a feature: {np.mean([len(e.explain) for e in kept]):.1f} and "
+              f"{np.mean([len(e.score) for e in kept]):.1f}")  # fmt: skip
+        start = time.process_time(), time.perf_counter()
+        n = sum(len(prompt.messages) > 0 for _, prompt in explanation_prompts(kept, text, settings))
+        total += report(f"{n:,} prompts that explain", *start)
+        start = time.process_time(), time.perf_counter()
+        n = sum(len(scoring_prompts(one, "a word of some kind", text, settings)) for one in kept)
+        total += report(f"{n:,} prompts that score one explanation of each", *start)
+    print(f"{total:.0f} s of processor in all; target {TARGET:.0f} s: {'reached' if total <= TARGET else 'missed'}")
 
 
 if __name__ == "__main__":

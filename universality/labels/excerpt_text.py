@@ -48,7 +48,7 @@ class TokenText:
     def strings(self, tokens: npt.NDArray[np.integer]) -> list[str]:
         """Return the visible string of each token [n]; empty for ``NO_TOKEN``."""
         ids = tokens.tolist()
-        missing = sorted(set(ids) - self._known.keys())
+        missing = sorted({i for i in ids if i not in self._known})  # a difference of sets would copy all keys
         if missing:
             new = decoded(np.asarray(missing), self._decode)
             self._known.update(zip(missing, (visible(string, alone=False) for string in new), strict=True))
