@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from universality.labels.predictions import Predictions, ScoringPrompt, read_predictions, scoring_prompts
     from universality.labels.scoring import Score, score
     from universality.labels.summary import summarise
-    from universality.labels.token_counts import TokenCount, check_contexts, count_tokens
+    from universality.labels.token_counts import TokenCount, check_contexts, expected_tokens
 
 _HOME = {
     "Answer": "universality.labels.chat",
@@ -38,7 +38,7 @@ _HOME = {
     "TokenPrices": "universality.labels.chat",
     "TokenText": "universality.labels.excerpt_text",
     "check_contexts": "universality.labels.token_counts",
-    "count_tokens": "universality.labels.token_counts",
+    "expected_tokens": "universality.labels.token_counts",
     "explanation_prompts": "universality.labels.explaining",
     "find_examples": "universality.labels.feature_examples",
     "label": "universality.labels.labelling",
@@ -65,7 +65,7 @@ __all__ = [
     "TokenPrices",
     "TokenText",
     "check_contexts",
-    "count_tokens",
+    "expected_tokens",
     "explanation_prompts",
     "find_examples",
     "label",

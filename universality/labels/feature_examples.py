@@ -148,7 +148,8 @@ def find_examples(
     Parameters
     ----------
     store
-        An open store with both evaluation halves. Its rows must be tokens, not segments.
+        An open store with both evaluation halves. Where its rows are segments of text that several tokenizers share, an
+        example has a few segments.
     features
         Indices; all by default. They are visited in rising order.
     settings
