@@ -157,8 +157,9 @@ def _choose_floors(features: list[_Feature], settings: LabelSettings) -> None:
     if not settings.floors or len(explained) < 2:
         return
     density = np.log([one.examples.density for one in explained])
+    _, code = np.unique([one.explanation for one in explained], return_inverse=True)
     for k, one in enumerate(explained):
-        differs = np.array([other.explanation != one.explanation for other in explained])
+        differs = code != code[k]
         if not differs.any():
             continue
         rng = np.random.default_rng([settings.seed, one.index, 6])
