@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from universality.labels.chat import Answer, ChatModel, Message, Prompt, TokenPrices
     from universality.labels.excerpt_text import TokenText
     from universality.labels.explaining import explanation_prompts
-    from universality.labels.feature_examples import FeatureExamples, find_examples
+    from universality.labels.feature_examples import FeatureExamples, check_halves, find_examples
     from universality.labels.label_file import FeatureLabel, Labels, LabelWriter, read_labels
     from universality.labels.label_settings import LabelSettings
     from universality.labels.labelling import label
@@ -38,6 +38,7 @@ _HOME = {
     "TokenPrices": "universality.labels.chat",
     "TokenText": "universality.labels.excerpt_text",
     "check_contexts": "universality.labels.token_counts",
+    "check_halves": "universality.labels.feature_examples",
     "expected_tokens": "universality.labels.token_counts",
     "explanation_prompts": "universality.labels.explaining",
     "find_examples": "universality.labels.feature_examples",
@@ -65,6 +66,7 @@ __all__ = [
     "TokenPrices",
     "TokenText",
     "check_contexts",
+    "check_halves",
     "expected_tokens",
     "explanation_prompts",
     "find_examples",
