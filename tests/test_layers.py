@@ -39,6 +39,7 @@ LAYERS = (
     ("matching",),
     ("statistics",),
     ("family",),
+    ("labels",),
     ("export",),
     ("plot",),
     ("report",),

@@ -1,0 +1,83 @@
+"""Explanations of features by a language model, and scores of the explanations.
+
+An explainer reads examples of a feature's firings and writes what it responds to; a scorer is given the explanation
+alone and predicts the firings in other text. Scores stand beside floors, which tell what a score is worth.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from universality.extras import import_name
+
+if TYPE_CHECKING:
+    from universality.labels.chat import Answer, ChatModel, Message, Prompt, TokenPrices
+    from universality.labels.excerpt_text import TokenText
+    from universality.labels.explaining import explanation_prompts
+    from universality.labels.feature_examples import FeatureExamples, check_halves, find_examples
+    from universality.labels.label_file import FeatureLabel, Labels, LabelWriter, read_labels
+    from universality.labels.label_settings import LabelSettings
+    from universality.labels.labelling import label
+    from universality.labels.predictions import Predictions, ScoringPrompt, read_predictions, scoring_prompts
+    from universality.labels.scoring import Score, score
+    from universality.labels.summary import summarise
+    from universality.labels.token_counts import TokenCount, check_contexts, expected_tokens
+
+_HOME = {
+    "Answer": "universality.labels.chat",
+    "ChatModel": "universality.labels.chat",
+    "FeatureExamples": "universality.labels.feature_examples",
+    "FeatureLabel": "universality.labels.label_file",
+    "LabelSettings": "universality.labels.label_settings",
+    "LabelWriter": "universality.labels.label_file",
+    "Labels": "universality.labels.label_file",
+    "Message": "universality.labels.chat",
+    "Predictions": "universality.labels.predictions",
+    "Prompt": "universality.labels.chat",
+    "Score": "universality.labels.scoring",
+    "ScoringPrompt": "universality.labels.predictions",
+    "TokenCount": "universality.labels.token_counts",
+    "TokenPrices": "universality.labels.chat",
+    "TokenText": "universality.labels.excerpt_text",
+    "check_contexts": "universality.labels.token_counts",
+    "check_halves": "universality.labels.feature_examples",
+    "expected_tokens": "universality.labels.token_counts",
+    "explanation_prompts": "universality.labels.explaining",
+    "find_examples": "universality.labels.feature_examples",
+    "label": "universality.labels.labelling",
+    "read_labels": "universality.labels.label_file",
+    "read_predictions": "universality.labels.predictions",
+    "score": "universality.labels.scoring",
+    "scoring_prompts": "universality.labels.predictions",
+    "summarise": "universality.labels.summary",
+}
+__all__ = [
+    "Answer",
+    "ChatModel",
+    "FeatureExamples",
+    "FeatureLabel",
+    "LabelSettings",
+    "LabelWriter",
+    "Labels",
+    "Message",
+    "Predictions",
+    "Prompt",
+    "Score",
+    "ScoringPrompt",
+    "TokenCount",
+    "TokenPrices",
+    "TokenText",
+    "check_contexts",
+    "check_halves",
+    "expected_tokens",
+    "explanation_prompts",
+    "find_examples",
+    "label",
+    "read_labels",
+    "read_predictions",
+    "score",
+    "scoring_prompts",
+    "summarise",
+]
+
+
+def __getattr__(name: str) -> Any:
+    return import_name(__name__, name, _HOME)
