@@ -174,7 +174,7 @@ def _provenance(a: ModelFeatures, b: ModelFeatures, n_contexts: int) -> dict[str
     sides = {
         name: {
             "model": {"name": side.site.name, "hash": side.site.model_hash},
-            "sae": side.sae.hash,
+            "sae": side.require_sae().hash,
             "site": side.site.hook,
             "text": side.blocks.hash,
             "store": side.store.content_hash(),
