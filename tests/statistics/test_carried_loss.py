@@ -10,7 +10,7 @@ import pytest
 
 from tests.statistics.planted_loss import MATTER, Planted, neuron_sae
 from universality.effects import Intervention, ModelFeatures, ablate_all_but, edited_losses
-from universality.errors import MismatchError, UniversalityError
+from universality.errors import FormatError, MismatchError, UniversalityError
 from universality.features import FeatureStore
 from universality.features.collection import collect
 from universality.matching import match
@@ -102,6 +102,47 @@ def test_the_sentence_and_the_table(found: SharedLoss) -> None:
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["rows"][0]["threshold"] is None
     with pytest.raises(UniversalityError, match=r"no row 'shared' of partners 'x' at r >= 0\.5; measured were"):
         found.row("x", 0.5, "shared")
+
+
+def test_a_saved_result_is_read_as_it_was(found: SharedLoss, tmp_path: Path) -> None:
+    path = found.save(tmp_path / "effects" / "A.shared_loss.json")
+    read = SharedLoss.load(path)
+    assert read.to_frame().equals(found.to_frame())
+    assert read.as_dict() == found.as_dict()
+    assert read.sentence("shared", THRESHOLD, "other") == found.sentence("shared", THRESHOLD, "other")
+    assert math.isnan(read.row("shared", 2.0, "shared").recovered)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]  # nothing half written beside it
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, r"expected format 'universality.shared_loss', version 1; found .* version 2"),
+        ({"format": "x"}, "found 'x', version 1"),
+        ({"rows": 3}, "rows must be a list, found int"),
+        ({"rows": [1]}, "row 0: corrupt: expected an object, found int"),
+        ({"rows": [{}]}, "row 0: corrupt: missing or unknown fields"),
+        ({"clean": "low"}, "clean must be of type float, found 'low'"),
+        ({"n_blocks": None}, "n_blocks must be of type int, found None"),
+        ({"n_tokens": True}, "n_tokens must be of type int, found True"),
+        ({"model": 1}, "model must be of type str, found 1"),
+        ({"more": 1}, r"missing or unknown fields \['more'\]"),
+    ],
+)
+def test_a_corrupt_file_is_refused(found: SharedLoss, tmp_path: Path, change: dict[str, object], message: str) -> None:
+    path = found.save(tmp_path / "a.json")
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    with pytest.raises(FormatError, match=message):
+        SharedLoss.load(path)
+
+
+def test_a_truncated_or_missing_file_is_refused(found: SharedLoss, tmp_path: Path) -> None:
+    path = found.save(tmp_path / "a.json")
+    path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
+    with pytest.raises(FormatError, match="truncated"):
+        SharedLoss.load(path)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        SharedLoss.load(tmp_path / "b.json")
 
 
 def test_equal_seeds_give_equal_results(planted: Planted, found: SharedLoss) -> None:

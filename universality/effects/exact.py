@@ -21,9 +21,11 @@ from universality.activations import ModelSite
 from universality.arrays import FloatArray, IntArray
 from universality.corpus.blocks import TokenBlocks
 from universality.effects.changes import ablate_one_each
+from universality.effects.contexts import Contexts
 from universality.effects.firing_sample import ExactEffects, FiringSample, check_same_features, sample_firings
-from universality.effects.interventions import check_effect
+from universality.effects.interventions import Intervention, acts_on_later_positions, check_effect
 from universality.effects.model_features import ModelFeatures
+from universality.effects.prediction_changes import prediction_changes
 from universality.errors import MismatchError
 from universality.features.storage.store import FeatureStore
 from universality.models.forward import Hook, token_losses
@@ -32,7 +34,8 @@ from universality.models.forward import Hook, token_losses
 def exact_effects(features: ModelFeatures, effects: FeatureStore, *, n: int = 2000, seed: int = 0) -> ExactEffects:
     """Compare first-order with exact effects on a sample of firings.
 
-    Each firing takes one forward pass of its block, and each block one without an edit.
+    Each firing takes one forward pass of its block, and each block one without an edit. Behind the last attention a
+    firing changes the next token's loss alone, and a pass holds many firings.
 
     Parameters
     ----------
@@ -70,6 +73,8 @@ def ablated_losses(features: ModelFeatures, firings: FiringSample) -> FloatArray
     """Compute the change of the loss, summed from a token on, when one feature is ablated there: [n] in nats."""
     site, blocks = features.site, features.blocks
     block, position = (place[firings.row] for place in features.token_place)
+    if features.sae is not None and not acts_on_later_positions(features.written):
+        return _ablated_alone(features, Contexts(firings.feature, firings.feature, block, position))
     order = np.argsort(block, kind="stable")
     repeated, at, ablated = blocks.take(block[order]), position[order], firings.feature[order]
 
@@ -85,6 +90,25 @@ def ablated_losses(features: ModelFeatures, firings: FiringSample) -> FloatArray
     from_here = np.arange(blocks.n_ctx) >= at[:, None]  # what comes before differs by rounding alone
     exact = np.empty(len(order))
     exact[order] = ((edited - plain[place]) * from_here).sum(axis=1)
+    return exact
+
+
+def _ablated_alone(features: ModelFeatures, contexts: Contexts) -> FloatArray:
+    """Compute the changes where the next token's loss alone depends on the hook: one pass holds many firings.
+
+    At the MLP of the quickstart's model this takes a quarter of the time of one pass a firing.
+    """
+    blocks = features.blocks
+    follows = blocks.tokens[contexts.block, contexts.column + 1].astype(np.int64)
+    exact = np.empty(len(contexts))
+
+    def intervene(part: IntArray) -> Intervention:
+        return features.intervention(ablate_one_each(contexts.feature[part]))
+
+    entries = np.arange(features.site.model.d_vocab)
+    for part, change in prediction_changes(features.written, blocks, contexts, intervene, entries):
+        next_token = torch.from_numpy(follows[part]).to(change.device)
+        exact[part] = -change.gather(1, next_token[:, None])[:, 0].double().cpu().numpy()
     return exact
 
 

@@ -23,14 +23,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from universality.arrays import BoolArray, FloatArray, IntArray, evenly_spaced
-from universality.errors import MismatchError, UniversalityError
+from universality.errors import FormatError, MismatchError, UniversalityError
+from universality.files import as_path, read_json, write_json
 from universality.progress import progress
 from universality.statistics.held_out import evaluation_halves
 from universality.statistics.ratio_intervals import ratio_intervals
@@ -51,7 +53,7 @@ Control = Literal["same number", "same density", "same mass"]
 STRATA = 10
 """Groups of equal size by firing count for "same density"."""
 THRESHOLDS = (0.5, 0.7, 0.9)
-_MEAN, _ALL = 0, 1  # rows of the sums, before those of the subsets
+FORMAT, VERSION = "universality.shared_loss", 1
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,36 @@ class SharedLoss:
         found = asdict(self)
         found["rows"] = [{name: _json(value) for name, value in row.items()} for row in found["rows"]]
         return {name: _json(value) for name, value in found.items()}
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything atomically to one JSON file; return its path."""
+        path = as_path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"format": FORMAT, "version": VERSION, **self.as_dict()})
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> SharedLoss:
+        """Read a file that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        FormatError
+            If it is truncated or corrupt, or has another format or version.
+        """
+        values = read_json(path)
+        found = values.pop("format", None), values.pop("version", None)
+        if found != (FORMAT, VERSION):
+            raise FormatError(
+                f"{path}: expected format {FORMAT!r}, version {VERSION}; found {found[0]!r}, version {found[1]!r}"
+            )
+        rows = values.get("rows")
+        if not isinstance(rows, list):
+            raise FormatError(f"{path}: corrupt: rows must be a list, found {type(rows).__name__}")
+        read = tuple(SubsetLoss(**_fields(SubsetLoss, row, f"{path}: row {i}")) for i, row in enumerate(rows))
+        return cls(**_fields(cls, {**values, "rows": read}, str(path)))
 
     def row(self, partners: str, threshold: float, subset: str, error_kept: bool = False) -> SubsetLoss:
         """Return one row; ``partners`` is "" and the threshold does not matter for the subsets "all" and "none".
@@ -515,3 +547,24 @@ def _percent(row: SubsetLoss) -> str:
 
 def _json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+_JSON_TYPES = {"str": str, "bool": bool, "int": int, "float": (int, float), "tuple[SubsetLoss, ...]": tuple}
+
+
+def _fields(of: type[SharedLoss] | type[SubsetLoss], values: Any, where: str) -> dict[str, Any]:
+    """Check the fields of a result that was read from JSON; None stands for NaN."""
+    if not isinstance(values, dict):
+        raise FormatError(f"{where}: corrupt: expected an object, found {type(values).__name__}")
+    expected = {field.name: str(field.type) for field in fields(of)}
+    if set(values) != set(expected):
+        different = sorted(set(values) ^ set(expected))
+        raise FormatError(f"{where}: corrupt: missing or unknown fields {different}")
+    read = dict(values)
+    for name, kind in expected.items():
+        if read[name] is None and kind == "float":
+            read[name] = math.nan
+        exact_bool = isinstance(read[name], bool) == (kind == "bool")  # a bool is an int, too
+        if not (isinstance(read[name], _JSON_TYPES[kind]) and exact_bool):  # type: ignore[arg-type]
+            raise FormatError(f"{where}: corrupt: {name} must be of type {kind}, found {read[name]!r}")
+    return {name: float(value) if expected[name] == "float" else value for name, value in read.items()}
