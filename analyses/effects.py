@@ -181,7 +181,10 @@ def draw(table: pd.DataFrame, title: str, path: Path) -> None:
             style = "k:" if matcher == "random partners" else "k--" if matcher.startswith("ceiling") else "o-"
             colour = {} if style[0] == "k" else {"color": f"C{k}"}
             axes.plot(rows["pairs"], rows[measure], style, ms=3, label=matcher, **colour)
-        axes.set(xscale="log", xlabel="best pairs of the matcher", ylabel=f"median {label}", ylim=(-0.05, 1))
+        axes.set(xscale="log", xlabel="best pairs of the matcher", ylabel=f"median {label}", ylim=(-0.2, 1))
+        sizes = sorted(n for n, rows in table.groupby("pairs") if len(rows) > 1)  # not those of one matcher alone
+        axes.set_xticks(sizes, map(str, sizes), minor=False)
+        axes.minorticks_off()
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize=7)
     figure.suptitle(title)
     figure.savefig(path, dpi=150)
