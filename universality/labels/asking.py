@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from itertools import chain, count
 from typing import Any
@@ -219,7 +219,8 @@ def ask(
     >>> {index: answer.text for index, answer in ask(Echo(), prompts, silent=True)}
     {0: 'ONE', 1: 'TWO', 2: 'ONE'}
     """
-    total = len(prompts) if total is None and hasattr(prompts, "__len__") else total
+    if total is None and isinstance(prompts, Sized):
+        total = len(prompts)
     tally = Tally() if tally is None else tally
     with progress(total=total, desc=description, silent=silent, unit="answers") as bar:
         report = _Report(bar, tally, prices)

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from universality.errors import ConfigError
 from universality.extras import naming_extra
-from universality.labels.background_loop import as_completed, background_loop
 from universality.labels.chat import Answer, Prompt
+from universality.labels.workers import as_completed
 
 OPENAI = "https://api.openai.com/v1"
 _OWN_FIELDS = ("model", "messages", "max_tokens", "max_completion_tokens", "temperature", "seed", "stream", "n")
@@ -143,12 +143,11 @@ class Endpoint:
         with naming_extra("a model behind a server"):
             from universality.labels.requesting import Requests
         requests = Requests(self, self._needed_key())
-        with background_loop() as run:
-            try:
-                run(requests.check()).result()
-                yield from as_completed(run, requests.answer, prompts, self.at_once)
-            finally:
-                run(requests.close()).result()
+        try:
+            requests.check()
+            yield from as_completed(requests.answer, prompts, self.at_once)
+        finally:
+            requests.close()
 
     def _key(self) -> str:
         """Key in the environment, without white space at its ends; empty if there is none."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI, OpenAIError
+from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAI, OpenAIError
 
 from universality.errors import ModelError
 from universality.labels.chat import Answer, Prompt
@@ -25,7 +25,7 @@ _SHOWN = 8  # names of models in a message
 
 
 class Requests:
-    """Requests to one server, all in one event loop.
+    """Requests to one server, from several threads.
 
     Parameters
     ----------
@@ -37,18 +37,18 @@ class Requests:
 
     def __init__(self, endpoint: Endpoint, key: str) -> None:
         self._endpoint, self._key = endpoint, key
-        self._client = AsyncOpenAI(
+        self._client = OpenAI(
             base_url=endpoint.base_url, api_key=key or _NO_KEY, timeout=endpoint.timeout, max_retries=endpoint.retries
         )
         self._listed: list[str] = []
         self._answered = False
         self._limit = "max_tokens"  # known to all servers but OpenAI's newest models
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close all connections."""
-        await self._client.close()
+        self._client.close()
 
-    async def check(self) -> None:
+    def check(self) -> None:
         """Ask for the list of models.
 
         Raises
@@ -59,7 +59,7 @@ class Requests:
         url = self._endpoint.base_url
         client = self._client.with_options(timeout=_CHECK_TIMEOUT, max_retries=0)
         try:
-            self._listed = model_names((await client.models.with_raw_response.list()).text)
+            self._listed = model_names(client.models.with_raw_response.list().text)
         except APIConnectionError as error:
             raise ModelError(
                 f"{url}: expected a server, and found none ({self._cause(error)}); start it, or correct the address, "
@@ -77,10 +77,10 @@ class Requests:
                 stacklevel=2,
             )
 
-    async def answer(self, prompt: Prompt) -> Answer:
+    def answer(self, prompt: Prompt) -> Answer:
         """Answer a prompt; every failure is an answer, but for `ModelError` before anything has been answered."""
         try:
-            body = await self._send(prompt)
+            body = self._send(prompt)
         except APITimeoutError:
             seconds, tries = self._endpoint.timeout, self._endpoint.retries + 1
             return _failed(f"no answer within {seconds:g} s in any of {tries} tries")
@@ -88,14 +88,14 @@ class Requests:
             return _failed(f"connection failed: {self._cause(error)}")
         except APIStatusError as error:
             return self._status(error)
-        except OpenAIError as error:
+        except (OpenAIError, RuntimeError) as error:  # RuntimeError: closed while this request was under way
             return _failed(self._clean(f"{type(error).__name__}: {error}"))
         return self._read(body)
 
-    async def _send(self, prompt: Prompt) -> str:
+    def _send(self, prompt: Prompt) -> str:
         limit = self._limit
         try:
-            return await self._send_with(prompt, limit)
+            return self._send_with(prompt, limit)
         except APIStatusError as error:
             # OpenAI's reasoning models take the limit under another name only, and say so.
             if (
@@ -105,15 +105,15 @@ class Requests:
             ):
                 raise
         self._limit = "max_completion_tokens"
-        return await self._send_with(prompt, self._limit)
+        return self._send_with(prompt, self._limit)
 
-    async def _send_with(self, prompt: Prompt, limit: str) -> str:
+    def _send_with(self, prompt: Prompt, limit: str) -> str:
         messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
         # Messages in ``extra_body`` replace the empty ones: walking through them by type takes the package 0.3 ms.
         body: dict[str, Any] = {"messages": messages, limit: prompt.max_tokens, **self._endpoint.settings}
         chat = self._client.chat.completions.with_raw_response
         # The raw reply, since the package takes replies on trust: what is missing there becomes None without a word.
-        return (await chat.create(model=self._endpoint.name, messages=[], extra_body=body)).text
+        return chat.create(model=self._endpoint.name, messages=[], extra_body=body).text
 
     def _read(self, body: str) -> Answer:
         answer = read_reply(body)
