@@ -85,6 +85,15 @@ class Settings:
             raise self._wrong(key, "a number above 0", value)
         return value
 
+    def real(self, key: str) -> float:
+        """Return a finite number of either sign, or NaN if it is null or missing."""
+        value = self._value(key, None)
+        if value is None:
+            return float("nan")
+        if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > LARGEST_NUMBER:
+            raise self._wrong(key, "a number or null", value)
+        return float(value)
+
     def flag(self, key: str, default: Any = _REQUIRED) -> bool:
         """Return true or false."""
         value = self._value(key, default)

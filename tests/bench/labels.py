@@ -1,124 +1,93 @@
-"""How busy a server is kept: one that answers each request after 50 ms, asked with 16 requests at a time.
+"""Prompts of many features from a large store: processor and wall seconds, and peak memory.
 
-    python tests/bench/labels.py [--requests 4000]
+    python tests/bench/labels.py [--tokens 10000000 --features 10000 --active 30]
 
-Answers per second, and the share of the server's 16 / 0.05 s = 320 per second, of
-
-- a bare client, which writes bytes to 16 sockets: what machine and server allow;
-- ``Endpoint.ask``, which goes through the ``openai`` package;
-- ``ask`` with an empty cache on the disk: every answer is written before it counts;
-- ``ask`` again with the full cache: nothing is sent.
-
-The server runs in a process of its own. Prompts have 4,000 characters, as those with 49 examples do. Processor seconds
-are this process's, which needs less than one core: on a machine whose cores are all in use, compare with the bare
-client. A share above 100% is rounding: the last answers of a run wait for nobody.
+The store is synthetic: token ids and firing counts are skewed as in real text and dictionaries, and firings come in
+runs. It is written by a process of its own. One pass then finds the examples of every feature; beside it the prompts
+that explain, and those that score one explanation by all three methods, are built.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
-import subprocess
-import sys
+import resource
 import tempfile
 import time
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
-from universality.labels import AnswerCache, Endpoint, Message, Prompt, ask
+import numpy as np
+from scipy import sparse
 
-SECONDS, AT_ONCE = 0.05, 16
-REPLY = {
-    "id": "0",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "bench",
-    "choices": [
-        {
-            "index": 0,
-            "finish_reason": "stop",
-            "message": {"role": "assistant", "content": "days of the week and the words around them"},
-        }
-    ],
-    "usage": {"prompt_tokens": 1200, "completion_tokens": 9, "total_tokens": 1209},
-}
+from universality.corpus.documents import DocumentTable
+from universality.features import FeatureStore
+from universality.labels import LabelSettings, TokenText, explanation_prompts, find_examples, scoring_prompts
+
+BLOCK, D_VOCAB, BLOCKS_A_DOCUMENT = 128, 50_000, 20
+TARGET = 120.0  # seconds for 10,000 features and 10 million tokens
 
 
-async def _reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    body = json.dumps(REPLY).encode()
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
-    try:
-        while True:
-            request = (await reader.readuntil(b"\r\n\r\n")).lower()
-            lengths = [line.split(b":")[1] for line in request.split(b"\r\n") if line.startswith(b"content-length")]
-            await reader.readexactly(int(lengths[0]) if lengths else 0)
-            if lengths:
-                await asyncio.sleep(SECONDS)
-            writer.write(head + body)
-            await writer.drain()
-    except (asyncio.IncompleteReadError, ConnectionError):
-        writer.close()
+def write_store(path: Path, n_tokens: int, n_features: int, active: int) -> None:
+    """Write a store whose firings per token are ``active`` in the mean."""
+    rng = np.random.default_rng(0)
+    n_documents = -(-n_tokens // (BLOCK * BLOCKS_A_DOCUMENT))
+    names = tuple(f"document {i}" for i in range(n_documents))
+    split = tuple("choose" if i % 2 else "report" for i in range(n_documents))
+    documents = DocumentTable(names, ("text",) * n_documents, names, split)
+    share = 1 / np.arange(1, n_features + 1) ** 0.7
+    with FeatureStore.create(path, n_features, {}, documents) as writer:
+        for first in range(0, n_tokens, BLOCK * 400):
+            row = np.arange(first, min(n_tokens, first + BLOCK * 400))
+            n = row.size * active
+            feature = rng.choice(n_features, n, p=share / share.sum())
+            matrix = sparse.csr_matrix(
+                (rng.exponential(1, n).astype(np.float32), (rng.integers(0, row.size, n), feature)),
+                shape=(row.size, n_features),
+            )
+            token = (D_VOCAB * rng.random(row.size) ** 3).astype(np.int32)
+            document = row // (BLOCK * BLOCKS_A_DOCUMENT)
+            writer.append(matrix, token=token, document=document, position=1 + row % BLOCK, kind=["text"] * row.size)
 
 
-async def _serve() -> None:
-    server = await asyncio.start_server(_reply, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
-
-
-async def _bare_client(port: int, n: int) -> int:
-    body = json.dumps({"messages": "x" * 4000}).encode()
-    request = b"POST /v1 HTTP/1.1\r\nhost: bench\r\ncontent-length: %d\r\n\r\n" % len(body) + body
-
-    async def client() -> int:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in range(n // AT_ONCE):
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(head.split(b"content-length: ")[1]))
-        writer.close()
-        return n // AT_ONCE
-
-    return sum(await asyncio.gather(*(client() for _ in range(AT_ONCE))))
-
-
-def measured(name: str, work: Callable[[], int]) -> None:
-    """Print the speed of some work that returns the number of answers."""
-    wall, processor = time.perf_counter(), time.process_time()
-    n = work()
-    wall, processor = time.perf_counter() - wall, time.process_time() - processor
-    share = n / wall / (AT_ONCE / SECONDS)
-    print(f"{name:38s} {n / wall:9,.0f} answers/s  {share:7.1%}  {1000 * processor / n:6.2f} ms of processor each")
+def report(what: str, cpu: float, wall: float) -> float:
+    """Print seconds and peak memory; return the processor seconds since."""
+    spent = time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"{what}: {spent:.0f} s of processor, {time.perf_counter() - wall:.0f} s of wall, peak {peak:.0f} MiB",
+        flush=True,
+    )
+    return spent
 
 
 def main() -> None:
-    """Start the server, and ask it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=2000)
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.serve:
-        asyncio.run(_serve())
-    server = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    try:
-        compare(int(server.stdout.readline()), given.requests)
-    finally:
-        server.kill()
-        server.wait()
-
-
-def compare(port: int, n: int) -> None:
-    """Print the table."""
-    model = Endpoint("bench", f"http://127.0.0.1:{port}/v1", at_once=AT_ONCE)
-    prompts = [Prompt((Message("user", f"{number} {'x' * 4000}"),), max_tokens=60) for number in range(n)]
-    list(model.ask(prompts[:AT_ONCE]))  # imports the package
-    measured("bare client", lambda: asyncio.run(_bare_client(port, n)))
-    measured("Endpoint.ask", lambda: len(list(model.ask(prompts))))
-    with tempfile.TemporaryDirectory() as folder, AnswerCache(Path(folder, "answers.jsonl")) as cache:
-        for name in ("ask, cache empty", "ask, cache full"):
-            measured(name, lambda: len(list(ask(model, prompts, cache, silent=True))))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tokens", type=int, default=10_000_000)
+    parser.add_argument("--features", type=int, default=10_000)
+    parser.add_argument("--active", type=int, default=30, help="firings a token")
+    options = parser.parse_args()
+    settings = LabelSettings()
+    text = TokenText(lambda ids: [f" w{i}" for i in ids])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "store.h5")
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            pool.submit(write_store, path, options.tokens, options.features, options.active).result()
+        with FeatureStore.open(path) as store:
+            print(f"{store.n_tokens:,} tokens, {store.n_features:,} features, {store.n_stored:,} firings", flush=True)
+            report("before", time.process_time(), time.perf_counter())
+            start = time.process_time(), time.perf_counter()
+            kept = list(find_examples(store, settings=settings))
+            total = report("examples, kept", *start)
+        print(f"examples a feature: {np.mean([len(e.explain) for e in kept]):.1f} and "
+              f"{np.mean([len(e.score) for e in kept]):.1f}")  # fmt: skip
+        start = time.process_time(), time.perf_counter()
+        n = sum(len(prompt.messages) > 0 for _, prompt in explanation_prompts(kept, text, settings))
+        total += report(f"{n:,} prompts that explain", *start)
+        start = time.process_time(), time.perf_counter()
+        n = sum(len(scoring_prompts(one, "a word of some kind", text, settings)) for one in kept)
+        total += report(f"{n:,} prompts that score one explanation of each", *start)
+    print(f"{total:.0f} s of processor in all; target {TARGET:.0f} s: {'reached' if total <= TARGET else 'missed'}")
 
 
 if __name__ == "__main__":

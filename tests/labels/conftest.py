@@ -1,4 +1,4 @@
-"""A real server with a real model, once for all tests of a process."""
+"""What tests share: the planted store, and a real server with a real model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +6,14 @@ from pathlib import Path
 import pytest
 
 from tests.labels.chat_model import save_chat_model, transformers_serve
+from tests.labels.planted import planted_store
+from universality.features import FeatureStore
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureStore]:
+    with planted_store(tmp_path_factory.mktemp("labels") / "planted.h5") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ import pytest
 from tests.labels.chat_model import prompt
 from universality import progress
 from universality.errors import ModelError
-from universality.labels import Answer, AnswerCache, Prompt, Tally, TokenPrices, ask, count_tokens, estimate
+from universality.labels import Answer, AnswerCache, Prompt, Tally, TokenPrices, ask, estimate
+from universality.labels.excerpt_text import prompt_tokens
 
 
 class Oracle:
@@ -161,6 +162,7 @@ def test_the_estimate_counts_what_will_be_asked_and_asks_nothing(cache: AnswerCa
     assert model.calls == 0
     free = estimate(model, asked)
     assert (free.requests, free.cached, free.cost) == (3, 0, None)
+    assert free.prompt_tokens == sum(prompt_tokens(one) - one.max_tokens for one in asked[:2] + asked[3:])
     assert str(free).endswith("to write")
 
 
@@ -182,18 +184,3 @@ def test_the_tally_gives_the_money() -> None:
     tally = Tally()
     list(ask(Oracle(), prompts("a", "b"), tally=tally, silent=True))
     assert tally.cost(TokenPrices(prompt=2, answer=10)) == pytest.approx((200 * 2 + 20 * 10) / 1e6)
-
-
-def test_tokens_are_counted_without_a_tokenizer_about_as_a_tokenizer_does() -> None:
-    from tokenizers import Tokenizer
-
-    from universality.corpus.tokenizer import STARTER_TOKENIZER
-
-    text = "Token\tactivation\n" + "\n".join(
-        f"{word}\t{len(word)}" for word in ["the", "cat", "sat", "on", "a", "mat", "today"]
-    )
-    sentences = "Neuron 4 looks for days of the week, and for the words around them. " * 5
-    tokenizer = Tokenizer.from_file(str(STARTER_TOKENIZER))
-    for one in (text, sentences):
-        exact = len(tokenizer.encode(one).ids)
-        assert exact / 1.5 < count_tokens(prompt(one)) < exact * 1.5

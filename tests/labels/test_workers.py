@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -40,12 +41,24 @@ def test_work_goes_on_while_the_caller_uses_a_result() -> None:
 
 
 def test_a_slow_caller_does_not_leave_the_threads_without_items() -> None:
-    begun = []
-    drawn = iter(range(40))
-    for done, _ in enumerate(as_completed(begun.append, drawn, at_once=4)):
-        time.sleep(0.005)
-        ahead = len(begun) - done
-        assert done > 30 or ahead >= min(done, 2)
+    gate, drawn, finished = threading.Event(), [], []
+
+    def items() -> Iterator[int]:
+        for number in range(40):
+            if number == 6:
+                gate.set()
+            drawn.append(number)
+            yield number
+
+    def work(item: int) -> None:
+        gate.wait(20)
+        finished.append(item)
+
+    ahead = []
+    for done, _ in enumerate(as_completed(work, items(), at_once=4)):
+        ahead.append(len(drawn) - done)
+        wait_until(lambda: len(finished) == len(drawn))  # so slow that there always is a result
+    assert min(ahead[:30]) >= 6
 
 
 def test_the_number_of_threads_is_that_of_items_or_the_limit() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
@@ -12,13 +11,11 @@ from typing import Any
 from universality.errors import ModelError
 from universality.labels.answer_cache import AnswerCache, prompt_key
 from universality.labels.chat import Answer, ChatModel, Outcome, Prompt, TokenPrices
+from universality.labels.excerpt_text import prompt_tokens
 from universality.progress import progress
 
 STOP_AFTER = 20
 """Failures in a row after which nothing more is asked."""
-_PIECE = re.compile(r"[^\W\d_]{1,6}|\d{1,3}|[^\w\s]|_|\s(?=\s)|[\t\n]")
-_PER_MESSAGE = 5
-"""Tokens by which chat templates mark a message: 3 to 6."""
 
 
 @dataclass
@@ -109,18 +106,9 @@ class Estimate:
         )
 
 
-def count_tokens(prompt: Prompt) -> int:
-    """Estimate the tokens of a prompt without a tokenizer.
-
-    Words count one token per six letters, numbers one per three digits, signs, tabs and line breaks one each.
-
-    Examples
-    --------
-    >>> from universality.labels import Message
-    >>> count_tokens(Prompt((Message("user", "Monday\\t9\\nclosed\\t0"),), max_tokens=10))
-    12
-    """
-    return sum(_PER_MESSAGE + len(_PIECE.findall(message.content)) for message in prompt.messages)
+def read_tokens(prompt: Prompt) -> int:
+    """Estimate the tokens of a prompt without the model's own tokenizer."""
+    return prompt_tokens(prompt) - prompt.max_tokens
 
 
 def estimate(
@@ -129,7 +117,7 @@ def estimate(
     cache: AnswerCache | None = None,
     *,
     prices: TokenPrices | None = None,
-    tokens: Callable[[Prompt], int] = count_tokens,
+    tokens: Callable[[Prompt], int] = read_tokens,
 ) -> Estimate:
     """Estimate the cost of prompts; nothing is asked.
 
