@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from universality.checked_json import LARGEST, Settings
@@ -23,6 +24,9 @@ def test_values_of_the_right_type_come_back() -> None:
         ("a", "b"),
         (1, 2),
     )
+    signed = settings(low=-0.5, whole=-3, null=None)
+    assert (signed.real("low"), signed.real("whole")) == (-0.5, -3.0)
+    assert np.isnan([signed.real("null"), signed.real("absent")]).all()
     assert s.section("part").integer("n") == 1
     assert [part.integer("n") for part in settings(parts=[{"n": 1}, {"n": 2}]).sections("parts")] == [1, 2]
     assert "n" in s
@@ -47,6 +51,9 @@ def test_defaults_stand_for_what_is_missing_or_null() -> None:
         ("count", -1, "a whole number from 0 to 2^40, found -1"),
         ("number", "1", "a number above 0, found '1'"),
         ("number", 0.0, "a number above 0, found 0.0"),
+        ("real", "1", "a number or null, found '1'"),
+        ("real", True, "a number or null, found True"),
+        ("real", float("inf"), "a number or null, found inf"),
         ("flag", 1, "true or false, found 1"),
         ("text", 5, "a string, found 5"),
         ("file_name", "../x", "the name of a file beside it, without a path, found '../x'"),

@@ -18,6 +18,7 @@ from universality.labels.feature_examples import (
     TOP,
     Excerpts,
     FeatureExamples,
+    check_halves,
     find_examples,
     quantised,
 )
@@ -192,3 +193,12 @@ def test_features_must_exist(store: FeatureStore) -> None:
         next(find_examples(store, [3, 99]))
     with pytest.raises(UniversalityError, match="expected indices of features"):
         next(find_examples(store, []))
+
+
+def test_no_document_explains_one_store_and_scores_the_other(tmp_path: Path, store: FeatureStore) -> None:
+    check_halves(store, store)
+    other = planted_store(tmp_path / "a.h5", split=lambda i: "report" if i == 7 else "choose" if i % 2 else "train")
+    with other:
+        check_halves(other, store)
+        with pytest.raises(MismatchError, match="1 documents, 'document 7' among them, would explain"):
+            check_halves(store, other)

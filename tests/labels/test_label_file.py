@@ -27,7 +27,7 @@ LABEL = FeatureLabel(
     top_tokens=(" not", "⏎"),
     scores=(
         Score("simulation", "explanation", -0.5, NAN, NAN, 540, 3),
-        Score("detection", "top tokens", 1, 0.5, 1, 60),
+        Score("detection", "top tokens", 1.0, 0.5, 1.0, 60),
     ),
     answers={"explanation": {"answered": 3, "refused": 1}},
     floors_from={"random explanation": 5},

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.labels.planted import DEAD, MARKED, NAMES, ONLY_CHOOSE, ONLY_REPORT, RARE, Oracle, decode
+from tests.labels.planted import DEAD, MARKED, NAMES, ONLY_CHOOSE, ONLY_REPORT, RARE, Oracle, decode, question
 from universality.errors import MismatchError, UniversalityError
 from universality.features import FeatureStore
 from universality.labels import Answer, ChatModel, Labels, LabelSettings, Prompt, label, read_labels, summarise
-from universality.labels.token_counts import count_tokens
+from universality.labels.token_counts import expected_tokens
 
 PLANTED = range(len(NAMES))
 
@@ -191,14 +191,38 @@ def test_a_run_resumes_without_asking_again(store: FeatureStore, by_truth: Label
         label(store, decode, explainer=Oracle(name="another"), path=path)
 
 
+def test_failed_features_are_asked_again(store: FeatureStore, tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+
+    class Flaky(Oracle):
+        def ask(self, prompts: Iterable[Prompt]) -> Iterator[tuple[int, Answer]]:
+            for place, answer in super().ask(prompts):
+                kind, text = question(self.asked[-1])
+                failed = kind == "fuzz" and text.startswith(f"The feature responds to: {NAMES[1]}")
+                yield place, Answer("", "failed", problem="HTTP 503") if failed else answer
+
+    first = label(store, decode, [0, 1, 9], explainer=Flaky(), path=path)
+    failed = {feature for feature, one in first.labels.items() if one.failed}
+    assert 1 in failed
+    again = Oracle()
+    second = label(store, decode, [0, 1, 9], explainer=again, path=path)
+    assert not any(one.failed for one in second.labels.values())
+    assert sorted(read_labels(path).labels) == [0, 1, 9]
+    scored = [prompt for prompt in again.asked if "Find what the tokens" not in prompt.messages[0].content]
+    whole = label(store, decode, [0, 1, 9], explainer=Oracle())
+    assert repr(second.labels) == repr(whole.labels)
+    of_failed = [sum(counts.values()) for feature in failed for counts in whole.labels[feature].answers.values()]
+    assert len(scored) == sum(of_failed)
+
+
 def test_tokens_are_counted_before_they_are_paid(store: FeatureStore) -> None:
     oracle: Any = Oracle()
     label(store, decode, PLANTED, explainer=oracle)
-    explaining, scoring = count_tokens(store, decode, PLANTED, n_sampled=len(NAMES))
+    explaining, scoring = expected_tokens(store, decode, PLANTED, n_sampled=len(NAMES))
     asked = [p for p in oracle.asked if "Find what the tokens" in p.messages[0].content]
     assert explaining.prompts == len(asked) == len(NAMES)
     assert scoring.prompts == pytest.approx(len(oracle.asked) - len(asked), rel=0.05)  # one floor less for one feature
     assert explaining.answer_tokens == len(NAMES) * 120
-    half, _ = count_tokens(store, decode, PLANTED, n_sampled=len(NAMES) // 2)
+    half, _ = expected_tokens(store, decode, PLANTED, n_sampled=len(NAMES) // 2)
     assert half.prompts == len(NAMES)
     assert half.prompt_tokens == pytest.approx(explaining.prompt_tokens, rel=0.15)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from universality.labels.endpoint import Endpoint
     from universality.labels.excerpt_text import TokenText
     from universality.labels.explaining import explanation_prompts
-    from universality.labels.feature_examples import FeatureExamples, find_examples
+    from universality.labels.feature_examples import FeatureExamples, check_halves, find_examples
     from universality.labels.label_file import FeatureLabel, Labels, LabelWriter, read_labels
     from universality.labels.label_settings import LabelSettings
     from universality.labels.labelling import label
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from universality.labels.predictions import Predictions, ScoringPrompt, read_predictions, scoring_prompts
     from universality.labels.scoring import Score, score
     from universality.labels.summary import summarise
-    from universality.labels.token_counts import TokenCount, check_contexts, count_tokens
+    from universality.labels.token_counts import TokenCount, check_contexts, expected_tokens
 
 _HOME = {
     "Answer": "universality.labels.chat",
@@ -48,8 +48,9 @@ _HOME = {
     "TokenText": "universality.labels.excerpt_text",
     "ask": "universality.labels.asking",
     "check_contexts": "universality.labels.token_counts",
-    "count_tokens": "universality.labels.token_counts",
+    "check_halves": "universality.labels.feature_examples",
     "estimate": "universality.labels.asking",
+    "expected_tokens": "universality.labels.token_counts",
     "explanation_prompts": "universality.labels.explaining",
     "find_examples": "universality.labels.feature_examples",
     "label": "universality.labels.labelling",
@@ -83,8 +84,9 @@ __all__ = [
     "TokenText",
     "ask",
     "check_contexts",
-    "count_tokens",
+    "check_halves",
     "estimate",
+    "expected_tokens",
     "explanation_prompts",
     "find_examples",
     "label",

@@ -101,7 +101,7 @@ def conversation(instructions: str, demonstrations: Sequence[tuple[str, str]], q
 def estimated_tokens(text: str) -> int:
     """Estimate how many tokens a model's tokenizer makes of a text: words of six letters, digits, signs and spaces.
 
-    The estimate is meant to be rather too high than too low, for byte-level vocabularies of 30,000 types and more.
+    For prompts on English, Python and Hebrew text it was from 6% below to 20% above the tokens of SmolLM2 and Gemma 3.
 
     Examples
     --------

@@ -148,7 +148,8 @@ def find_examples(
     Parameters
     ----------
     store
-        An open store with both evaluation halves. Its rows must be tokens, not segments.
+        An open store with both evaluation halves. Where its rows are segments of text that several tokenizers share, an
+        example has a few segments.
     features
         Indices; all by default. They are visited in rising order.
     settings
@@ -171,6 +172,30 @@ def find_examples(
     finder = _Finder(store, settings)
     for feature, rows, values in read_features(store, wanted):
         yield finder.find(feature, rows, values)
+
+
+def check_halves(explained: FeatureStore, scored: FeatureStore) -> None:
+    """Refuse two stores if a document that explains features of one scores features of the other.
+
+    Parameters
+    ----------
+    explained, scored
+        Store whose features are explained, and store on whose features the explanations are scored.
+
+    Raises
+    ------
+    MismatchError
+        If a document is in the half that chooses in the first and in the half that reports in the second.
+    """
+    explaining, scoring = (
+        {name for name, half in zip(store.documents.id, store.documents.split, strict=True) if half == split}
+        for store, split in ((explained, CHOOSE), (scored, REPORT))
+    )
+    if shared := explaining & scoring:
+        raise MismatchError(
+            f"{explained.path} and {scored.path}: {len(shared)} documents, {min(shared)!r} among them, would explain "
+            "features of the first and score the second; collect both stores from one corpus with one split"
+        )
 
 
 def _checked_features(store: FeatureStore, features: Iterable[int] | None) -> IntArray:

@@ -51,7 +51,8 @@ class FeatureLabel:
     scores
         Scores of the explanation, of floors and of baselines.
     answers
-        Scorer's answers by predictor and by what became of them.
+        Scorer's answers by predictor and by what became of them. Those about logits are under the predictor's name with
+        ``", logit tokens"``.
     floors_from
         Features whose explanations are the floors, by floor.
     explain_rows, score_rows
@@ -73,6 +74,11 @@ class FeatureLabel:
     explain_rows: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     score_rows: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     logit_explanation: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether an answer failed to come, so that asking again may help."""
+        return self.outcome == "failed" or any(counts.get("failed") for counts in self.answers.values())
 
     def score(self, name: str, by: str = "explanation") -> Score | None:
         """Return one score; None if it was not measured."""
@@ -113,6 +119,8 @@ class Labels:
 class LabelWriter:
     """Appends labels to a file, after those that an earlier run left there.
 
+    Labels for which an answer failed to come are taken out of the file, so that they are made again.
+
     Parameters
     ----------
     path
@@ -134,8 +142,10 @@ class LabelWriter:
         if self.path.exists():
             earlier = read_labels(self.path)
             _check_same(self.path, earlier.header, whole)
-            self.earlier: Mapping[int, FeatureLabel] = earlier.labels
-            _cut_last_line(self.path)
+            self.earlier: Mapping[int, FeatureLabel] = {
+                feature: one for feature, one in earlier.labels.items() if not one.failed
+            }
+            _keep(self.path, set(self.earlier))
         else:
             self.earlier = {}
             write_bytes(self.path, _encoded(whole))
@@ -270,8 +280,10 @@ def _check_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any])
             )
 
 
-def _cut_last_line(path: Path) -> None:
-    """Cut off a last line that was not written to its end."""
-    with path.open("rb+") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
+def _keep(path: Path, features: set[int]) -> None:
+    """Keep the header and the labels of some features; a last line that was not written to its end goes as well."""
+    content = path.read_bytes()
+    header, *lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+    kept = b"".join([header, *(line for line in lines if json.loads(line)["feature"] in features)])
+    if kept != content:
+        write_bytes(path, kept)

@@ -25,6 +25,7 @@ from universality.labels.feature_examples import FeatureExamples, find_examples
 from universality.labels.label_file import FeatureLabel, Labels, LabelWriter
 from universality.labels.label_settings import LabelSettings
 from universality.labels.logit_side import (
+    LOGIT_TOKENS,
     LogitTokens,
     find_logit_tokens,
     logit_explanation_prompt,
@@ -32,7 +33,7 @@ from universality.labels.logit_side import (
     logit_scoring_prompt,
     logit_text,
 )
-from universality.labels.predictions import ScoringPrompt, read_predictions, scoring_prompts
+from universality.labels.predictions import ScoringPrompt, read_predictions, scoring_prompts, what_became
 from universality.labels.scoring import EXPLANATION, Score, score
 from universality.labels.token_counts import check_contexts
 
@@ -99,7 +100,8 @@ def label(
     path
         File to which finished features are appended (`LabelWriter`). Features that it holds are not labelled again.
     ask
-        Function that has a model answer prompts, such as one that keeps answers.
+        Function of a model and prompts that yields each prompt's place and its answer, in any order; the model's own
+        ``ask`` by default. One with a cache asks nothing twice.
 
     Returns
     -------
@@ -155,8 +157,9 @@ def _choose_floors(features: list[_Feature], settings: LabelSettings) -> None:
     if not settings.floors or len(explained) < 2:
         return
     density = np.log([one.examples.density for one in explained])
+    _, code = np.unique([one.explanation for one in explained], return_inverse=True)
     for k, one in enumerate(explained):
-        differs = np.array([other.explanation != one.explanation for other in explained])
+        differs = code != code[k]
         if not differs.any():
             continue
         rng = np.random.default_rng([settings.seed, one.index, 6])
@@ -263,7 +266,12 @@ class _Job:
         for by, prompts in opened.prompts.items():
             given = [opened.answers[by, place] for place in range(len(prompts))]
             predictions[by] = read_predictions(one.examples, prompts, given, self.settings)
-        scores = [*score(one.examples, predictions, self.settings), *self._logit_scores(opened)]
+        became = {by: dict(predicted.answers) for by, predicted in predictions.items()}
+        scores = list(score(one.examples, predictions, self.settings))
+        for by in opened.logit_prompts:
+            found, outcome = self._logit_score(opened, by)
+            scores.append(found)
+            became[f"{by}, {LOGIT_TOKENS}"] = {outcome: 1}
         return FeatureLabel(
             feature=one.index,
             explanation=one.explanation,
@@ -273,20 +281,21 @@ class _Job:
             maximum=one.examples.maximum,
             top_tokens=tuple(self.text.strings(one.examples.top_tokens)),
             scores=tuple(scores),
-            answers={by: dict(predicted.answers) for by, predicted in predictions.items()},
+            answers=became,
             floors_from={by: other.index for by, other in one.floors.items()},
             explain_rows=one.examples.explain.rows(),
             score_rows=one.examples.score.rows(),
             logit_explanation=one.logit_explanation,
         )
 
-    def _logit_scores(self, opened: _Open) -> Iterator[Score]:
-        logit = opened.of.logit
-        for by in opened.logit_prompts:
-            assert logit is not None
-            answer = opened.answers[by, -1]
-            usable = answer.text if answer.outcome in ("answered", "cut off") else ""
-            yield logit_score(logit, by, read_verdicts(usable, len(logit.scored)), self.settings)
+    def _logit_score(self, opened: _Open, by: str) -> tuple[Score, str]:
+        """Score of one explanation from logits, and what became of the answer."""
+        logit, answer = opened.of.logit, opened.answers[by, -1]
+        assert logit is not None
+        usable = answer.text if answer.outcome in ("answered", "cut off") else ""
+        verdicts = read_verdicts(usable, len(logit.scored))
+        outcome = what_became(answer, int((~np.isnan(verdicts)).sum()))
+        return logit_score(logit, by, verdicts, self.settings), outcome
 
     def _answers(self, model: ChatModel, keyed: Iterable[tuple[_Key, Prompt]]) -> Iterator[tuple[_Key, Answer]]:
         """Have a model answer prompts; give each answer with its prompt's key."""

@@ -39,7 +39,7 @@ class TokenCount:
     answer_tokens: int
 
 
-def count_tokens(
+def expected_tokens(
     store: FeatureStore,
     decode: Decode,
     features: Iterable[int] | None = None,

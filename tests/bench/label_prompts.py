@@ -1,6 +1,6 @@
 """Prompts of many features from a large store: processor and wall seconds, and peak memory.
 
-    python tests/bench/labels.py [--tokens 10000000 --features 10000 --active 30]
+    python tests/bench/label_prompts.py [--tokens 10000000 --features 10000 --active 30]
 
 The store is synthetic: token ids and firing counts are skewed as in real text and dictionaries, and firings come in
 runs. It is written by a process of its own. One pass then finds the examples of every feature; beside it the prompts
