@@ -26,7 +26,7 @@ from universality.hub import fetch_files, repository
 from universality.labels.answer_cache import prompt_key
 from universality.labels.chat import Answer, Prompt
 from universality.models.config_check import FORMAT, first_line, read_config
-from universality.models.language_model import quiet_unless_watched
+from universality.models.quiet_loading import quiet_unless_watched
 from universality.models.shipped import model_folder
 from universality.models.weight_coverage import CoveringLoader
 
