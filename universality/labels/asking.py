@@ -99,11 +99,15 @@ class Estimate:
         return self.prices.cost(self.prompt_tokens, self.answer_tokens) if self.prices else None
 
     def __str__(self) -> str:
-        money = f", at most about {self.cost:.2f} {self.prices.currency}" if self.prices else ""
+        money = f", at most about {_money(self.cost, self.prices)}" if self.prices and self.cost is not None else ""
         return (
             f"{self.requests:,} requests ({self.cached:,} more are in the cache): about {self.prompt_tokens:,} tokens "
             f"to read, at most {self.answer_tokens:,} to write{money}"
         )
+
+
+def _money(amount: float, prices: TokenPrices) -> str:
+    return f"{amount:,.2f} {prices.currency}" if amount >= 0.1 or not amount else f"{amount:.2g} {prices.currency}"
 
 
 def read_tokens(prompt: Prompt) -> int:
@@ -236,7 +240,7 @@ class _Report:
         if self._bar.disable:  # such a bar has no numbers
             return
         tokens = self._tally.prompt_tokens + self._tally.answer_tokens
-        money = f", {self._tally.cost(self._prices):.2f} {self._prices.currency}" if self._prices else ""
+        money = f", {_money(self._tally.cost(self._prices), self._prices)}" if self._prices else ""
         failed = f", {self._tally.outcomes['failed']:,} failed" if self._tally.outcomes["failed"] else ""
         self._bar.set_postfix_str(f"{tokens:,} tokens{money}{failed}", refresh=False)
         if cached:  # counts as done before the beginning, also for the moving average of tqdm
