@@ -22,10 +22,9 @@ import pandas as pd
 from comparison import open_comparison
 from scipy import sparse
 
-from universality import FeatureStore
+from universality import FeatureStore, Study
 from universality.activations import ModelSite
 from universality.arrays import FloatArray, IntArray, evenly_spaced
-from universality.config import load_config
 from universality.corpus import TokenBlocks, Tokenizer, load_tokenizer
 from universality.effects import (
     Change,
@@ -42,7 +41,6 @@ from universality.features.specificity import specificity
 from universality.files import write_bytes
 from universality.formatting import fixed, interval, percent
 from universality.pipeline import RunFolder
-from universality.pipeline.stages.model_sites import live_site
 from universality.sae import SAE
 from universality.statistics import concept_table
 from universality.statistics.ratio_intervals import ratio_intervals
@@ -62,7 +60,7 @@ def main() -> None:
     run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart")
     target = Path(sys.argv[3] if len(sys.argv) > 3 else "analyses/results/concept_effects")
     names, width = name.split(".w")
-    config, folder = load_config(run / "config.yaml"), RunFolder(run)
+    study, folder = Study.open(run), RunFolder(run)
     table = concept_table(a, b, calibration).set_index("kind").loc[list(KINDS)]
     blocks = TokenBlocks.load(folder.blocks)
     classifier = KindClassifier.fit(blocks.select("train"))
@@ -70,7 +68,7 @@ def main() -> None:
     losses: list[dict[str, Any]] = []
     writing: list[dict[str, Any]] = []
     for side, (model, store) in enumerate(zip(names.split("-"), (a, b), strict=True)):
-        site, sae = live_site(config, folder, model), SAE.load(folder.sae(model, int(width), 0))
+        site, sae = study.site(model), SAE.load(folder.sae(model, int(width), 0))
         chosen = features_of(table, specificity(store), side, model)
         losses += loss_rows(site, sae, blocks.select("report"), chosen)
         writing += writing_rows(site, sae, store, classifier, chosen, tokenizer)

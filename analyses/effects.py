@@ -1,42 +1,43 @@
 """Which matcher names pairs that do the same? Agreement of effects on held-out text for each matcher's best pairs.
 
-    python analyses/effects.py [RUN] [--pairs 100 500 2000] [--contexts 8] [--seeds MODEL]
+    python analyses/effects.py [RUN] [--seeds MODEL] [--pairs 100 500 2000] [--contexts 8] [--blocks 800]
 
-Every matcher names pairs from the half of the held-out documents that chooses partners (default RUN: runs/quickstart,
-its first two models at the largest width). On the half that reports, each pair gets
+Every matcher names pairs of the first two models of a run (default: runs/quickstart) at the largest width, from the
+half of the held-out documents that chooses partners. On blocks of the half that reports, each pair gets
 
-- r of the two features' first-order effects over the tokens where both fire, divided by the norms of the gradient;
-- r of their ablation fingerprints, by equal weight of all tokens and by their probability.
+- effects: r of the two features' first-order effects over the tokens where both fire, divided by the norms of the
+  gradient (`universality.statistics.compare_effects`);
+- fingerprint, by_probability, rank: r of their ablation fingerprints over the vocabulary, by equal weight of all tokens
+  and by their probability, and Spearman's correlation.
 
-A row of the table is a matcher at its N best pairs, by its own score: medians with 95% intervals from resampled pairs,
-the number of pairs whose features fire together often enough, and Spearman's correlation of the matcher's score with
-the agreement. ``--seeds`` compares two SAE seeds of one model instead of two models. Soft matching needs POT
-(``pip install POT==0.9.7.post1``), and is left out without it.
+A row of the table is a matcher at its N best pairs, by its own score: medians with 95% intervals over resampled pairs,
+the number of pairs that have the number, and Spearman's correlation of the matcher's score with it. Beside the matchers
+stand random partners and, as ceilings, two SAE seeds of each model. ``--seeds`` compares two SAE seeds of one model
+instead. Soft matching needs POT (``pip install POT==0.9.7.post1``), and is left out without it. Fingerprints are made
+for the ``--fingerprint-pairs`` best pairs of each matcher. Writes CSV, JSON and a figure into ``--out``, by default
+analyses/results/effects; ``--scratch`` names a folder that keeps the stores of effects for another call.
 """
 
 import argparse
-import time
+import os
+import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
+from effect_sides import EffectSides, Side
+from scipy.stats import rankdata, spearmanr
 
-from universality import SAE, FeatureStore, Match, Similarity, Study, match
-from universality.corpus import TokenBlocks
-from universality.effects import (
-    Fingerprints,
-    ModelFeatures,
-    ablation_fingerprints,
-    collect_effects,
-    mean_probabilities,
-    read_gradient_norms,
-)
-from universality.pipeline.paths import RunFolder
+from universality import FeatureStore, Match, Similarity, match
+from universality.effects import Fingerprints, TokenSet, ablation_fingerprints, mean_probabilities
+from universality.export import write_csv
+from universality.files import write_json
+from universality.plot.style import new_figure, styled
 from universality.similarity import shared_tokens
 from universality.similarity.measures.alignment import align
 from universality.statistics import compare_effects, evaluation_halves
@@ -45,112 +46,231 @@ FLOOR = 0.5
 SINKHORN = 0.05
 """Entropic regularisation of the soft matching, in units of r."""
 PROBABILITY_BLOCKS = 128
-MEASURES = ("r_per_norm", "equal_r", "probability_r")
+MOST_TOKENS = 8192  # of a vocabulary whose model has no logit weights
+MEASURES = ("effects", "fingerprint", "by_probability", "rank")
 
 
-def named_pairs(a: FeatureStore, b: FeatureStore, choose: np.ndarray) -> Iterator[tuple[str, Match]]:
+@dataclass(frozen=True)
+class Named:
+    """A matcher's pairs, best first."""
+
+    matcher: str
+    pairs: Match
+    sides: tuple[Side, Side]
+
+    @classmethod
+    def best(cls, matcher: str, pairs: Match, sides: tuple[Side, Side], n: int) -> "Named":
+        """Keep the n best pairs by score."""
+        kept = np.argsort(-pairs.scores, kind="stable")[:n]
+        chosen = replace(pairs, rows=pairs.rows[kept], cols=pairs.cols[kept], scores=pairs.scores[kept])
+        return cls(matcher, chosen, sides)
+
+
+def matchings(a: FeatureStore, b: FeatureStore) -> Iterator[tuple[str, Match]]:
     """Match by each method on the choosing half."""
+    choose = evaluation_halves(a).choose
     activation = Similarity.activation(a, b, documents=choose)
     hungarian = match(activation)
     yield "activation, Hungarian", hungarian
-    yield f"activation, Hungarian with floor {FLOOR}", match(activation, floor=FLOOR)
+    yield f"activation, Hungarian, floor {FLOOR}", match(activation, floor=FLOOR)
     yield "activation, mutual", match(activation, "mutual")
     yield "activation, nearest", match(activation, "nearest")
-    if find_spec("ot") is not None:
-        yield "activation, soft (Sinkhorn)", soft(activation, hungarian)
-    yield "logit weights, Hungarian", match(Similarity.logit(a, b))
-    yield "decoder after Procrustes, Hungarian", match(Similarity.decoder(a, b, alignment=align(a, b, choose)))
+    one_model = a.provenance["model"]["hash"] == b.provenance["model"]["hash"]
+    decoder = Similarity.decoder(a, b, alignment=None if one_model else align(a, b, choose))
+    of_decoder = "decoder" if one_model else "decoder after Procrustes"
+    if find_spec("ot") is None:
+        print("soft matching is left out: pip install POT==0.9.7.post1", file=sys.stderr)
+    else:
+        yield "activation, Sinkhorn", soft(activation, hungarian)
+        yield f"{of_decoder}, Sinkhorn", soft(decoder, hungarian)
+    yield f"{of_decoder}, Hungarian", match(decoder)
+    yield f"{of_decoder}, nearest", match(decoder, "nearest")
+    if a.unembedding() is not None:
+        yield "logit weights, Hungarian", match(Similarity.logit(a, b))
     rng = np.random.default_rng(0)
-    yield "random", replace(hungarian, cols=rng.permutation(hungarian.cols), scores=rng.random(hungarian.rows.size))
+    yield (
+        "random partners",
+        replace(hungarian, cols=rng.permutation(hungarian.cols), scores=rng.random(hungarian.rows.size)),
+    )
 
 
-def soft(activation: Similarity, like: Match) -> Match:
+def soft(similarity: Similarity, like: Match) -> Match:
     """Name each row's column with most mass in the transport plan of entropic optimal transport."""
     import ot
 
-    rows, cols = np.flatnonzero(~activation.dead_rows), np.flatnonzero(~activation.dead_cols)
-    scores = activation.dense()[np.ix_(rows, cols)]
-    plan = ot.sinkhorn(ot.unif(rows.size), ot.unif(cols.size), 1 - scores, SINKHORN, method="sinkhorn_log")
+    rows, cols = np.flatnonzero(~like.dead_rows), np.flatnonzero(~like.dead_cols)
+    scores = similarity.dense()[np.ix_(rows, cols)].astype(np.float64)
+    plan = ot.sinkhorn(ot.unif(rows.size), ot.unif(cols.size), 1 - scores, SINKHORN, numItermax=2000, stopThr=1e-6)
     best = plan.argmax(axis=1)
     mass = plan[np.arange(rows.size), best]
     return replace(like, method="nearest", rows=rows, cols=cols[best], scores=mass, gap=None)
 
 
-def best(matched: Match, n: int) -> Match:
-    """Keep the n best pairs by score."""
-    kept = np.argsort(-matched.scores, kind="stable")[:n]
-    return replace(matched, rows=matched.rows[kept], cols=matched.cols[kept], scores=matched.scores[kept])
+def fingerprints(
+    sides: tuple[Side, Side], chosen: tuple[np.ndarray, np.ndarray], contexts: int, probabilities: list[np.ndarray]
+) -> dict[str, Similarity]:
+    """Compare ablation fingerprints of some features of both sides by each weighting, and by ranks."""
+    tokens = token_sets(sides, probabilities)
+    prints: list[Fingerprints] = [
+        ablation_fingerprints(side.features, of, n_contexts=contexts, chosen=which)
+        for side, of, which in zip(sides, tokens, chosen, strict=True)
+    ]
+    found = {
+        "fingerprint": Similarity.fingerprint(*prints),
+        "by_probability": Similarity.fingerprint(*prints, "probability"),
+    }
+    if prints[0].projection is None:
+        ranks = [replace(each, values=rankdata(each.values, axis=1).astype(np.float32)) for each in prints]
+        found["rank"] = Similarity.fingerprint(*ranks)
+    return found
 
 
-def median_with_interval(values: np.ndarray) -> str:
-    """Median of the known values, with the 95% interval over resampled pairs."""
-    known = values[~np.isnan(values)]
-    if known.size < 2:
-        return "–"
-    drawn = np.random.default_rng(0).choice(known, (1000, known.size))
-    low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
-    return f"{np.median(known):.2f} ({low:.2f} to {high:.2f})"
+def token_sets(sides: tuple[Side, Side], probabilities: list[np.ndarray]) -> tuple[TokenSet, TokenSet]:
+    """Choose the tokens of fingerprints: those that the stores count, or the most probable of one model."""
+    if sides[0].held_out.unembedding() is not None:
+        return shared_tokens(sides[0].held_out, sides[1].held_out, *probabilities)
+    entries = np.sort(np.argsort(-probabilities[0], kind="stable")[:MOST_TOKENS])
+    both = TokenSet.of(entries, probabilities[0][entries])
+    return both, both
 
 
-def ranking(table: pd.DataFrame, name: str, matched: Match, sizes: list[int]) -> Iterator[dict[str, object]]:
-    """Summarise the agreement of a matcher's best pairs, for each number of pairs."""
-    order = np.argsort(-matched.scores, kind="stable")
-    for n in (size for size in sizes if size <= order.size):
-        top = table.iloc[order[:n]]
-        row: dict[str, object] = {"matcher": name, "pairs": n, "with effects": int(top["r_per_norm"].notna().sum())}
+def agreement(named: Named, compared: dict[str, Similarity], n_fingerprints: int) -> pd.DataFrame:
+    """Return the measures of each pair of a matcher, best first; no fingerprints beyond the best of each matcher."""
+    a, b = named.sides
+    found = compare_effects(
+        named.pairs, a.store, b.store, a.effects, b.effects, a.norms, b.norms, fingerprints=compared,
+        permutations=0, controls=0, bootstrap=0,
+    ).to_frame()  # fmt: skip
+    table = pd.DataFrame({"row": found["row"], "col": found["col"], "score": named.pairs.scores})
+    table["effects"] = found["r_per_norm"]
+    for name in MEASURES[1:]:
+        table[name] = found[f"{name}_r"] if name in compared else np.nan
+        table.loc[n_fingerprints:, name] = np.nan
+    return table
+
+
+def summarise(matcher: str, table: pd.DataFrame, sizes: list[int], n_fingerprints: int) -> Iterator[dict[str, Any]]:
+    """Summarise a matcher's best pairs, for each number of pairs that it names and for all of them."""
+    for n in sorted({*(size for size in sizes if size < len(table)), min(len(table), max(sizes))}):
+        top = table.iloc[:n]
+        row: dict[str, Any] = {"matcher": matcher, "pairs": n}
         for measure in MEASURES:
-            row[measure] = median_with_interval(top[measure].to_numpy())
-            known = top[measure].notna().to_numpy()
-            row[f"{measure} ~ score"] = round(
-                float(spearmanr(matched.scores[order[:n]][known], top[measure][known])[0]), 2
-            )
+            known = top[top[measure].notna()] if measure == "effects" or n <= n_fingerprints else top[:0]
+            row |= {f"{measure}_n": len(known), **median(known[measure].to_numpy(), measure)}
+            varies = len(known) > 2 and known["score"].nunique() > 1
+            row[f"{measure}_by_score"] = float(spearmanr(known["score"], known[measure])[0]) if varies else np.nan
         yield row
 
 
-def main() -> None:
+def median(values: np.ndarray, name: str) -> dict[str, float]:
+    """Median with its 95% interval over resampled pairs."""
+    if values.size < 2:
+        return {name: np.nan, f"{name}_low": np.nan, f"{name}_high": np.nan}
+    drawn = np.random.default_rng(0).choice(values, (1000, values.size))
+    low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
+    return {name: float(np.median(values)), f"{name}_low": float(low), f"{name}_high": float(high)}
+
+
+@styled
+def draw(table: pd.DataFrame, title: str, path: Path) -> None:
+    """Draw medians against the number of pairs, one line a matcher."""
+    figure = new_figure(9.0, 3.6)
+    panels = {"effects": "r of effects where both fire", "rank": "rank correlation of fingerprints"}
+    for axes, (measure, label) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        for k, (matcher, rows) in enumerate(table.groupby("matcher", sort=False)):
+            style = "k:" if matcher == "random partners" else "k--" if matcher.startswith("ceiling") else "o-"
+            colour = {} if style[0] == "k" else {"color": f"C{k}"}
+            axes.plot(rows["pairs"], rows[measure], style, ms=3, label=matcher, **colour)
+        axes.set(xscale="log", xlabel="best pairs of the matcher", ylabel=f"median {label}", ylim=(-0.05, 1))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize=7)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=150)
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="?", type=Path, default=Path("runs/quickstart"))
-    parser.add_argument("--pairs", nargs="+", type=int, default=[100, 500, 2000])
-    parser.add_argument("--contexts", type=int, default=8)
     parser.add_argument("--seeds", metavar="MODEL")
-    given = parser.parse_args()
-    begin = time.perf_counter()
-    with Study.open(given.run) as study, TemporaryDirectory() as scratch:
-        folder = RunFolder(given.run)
-        sides = (
-            [(given.seeds, 0), (given.seeds, 1)]
-            if given.seeds
-            else [(name, None) for name in study.config.models.names[:2]]
+    parser.add_argument("--pairs", nargs="+", type=int, default=[100, 500, 2000])
+    parser.add_argument("--contexts", type=int, default=8, help="tokens at which a feature is ablated")
+    parser.add_argument("--fingerprint-pairs", type=int, default=10**9, help="best pairs that get fingerprints")
+    parser.add_argument("--blocks", type=int, default=800, help="blocks of the reporting half")
+    parser.add_argument("--out", type=Path, default=Path("analyses/results/effects"))
+    parser.add_argument("--scratch", type=Path, help="folder that keeps the stores of effects")
+    return parser.parse_args()
+
+
+def compare(given: argparse.Namespace, scratch: Path) -> tuple[str, pd.DataFrame, dict[str, Any]]:
+    """Name, table and description of a comparison."""
+    measured = EffectSides(given.run, scratch, given.blocks)
+    names = [given.seeds] if given.seeds else measured.names[:2]
+    sides = {name: measured.measure(name, measured.saes(name)[:2]) for name in names}
+    a, b = sides[names[0]][:2] if given.seeds else (sides[name][0] for name in names)
+    called = [
+        Named.best(matcher, pairs, (a, b), max(given.pairs)) for matcher, pairs in matchings(a.held_out, b.held_out)
+    ]
+    for name in [] if given.seeds else names:
+        if len(sides[name]) == 2:  # the run has a second seed
+            one, two = sides[name]
+            chosen = evaluation_halves(one.held_out).choose
+            pairs = match(Similarity.activation(one.held_out, two.held_out, documents=chosen))
+            called.append(Named.best(f"ceiling: two seeds of {name}", pairs, (one, two), max(given.pairs)))
+    probabilities = {
+        name: mean_probabilities(measured.site(name), measured.text(name, most=PROBABILITY_BLOCKS)) for name in names
+    }
+    rows: list[dict[str, Any]] = []
+    for group in {tuple(map(id, each.sides)): each.sides for each in called}.values():
+        own = [each for each in called if each.sides == group]
+        top = [each.pairs for each in own]
+        chosen = tuple(
+            np.unique(np.concatenate([getattr(pairs, of)[: given.fingerprint_pairs] for pairs in top]))
+            for of in ("rows", "cols")
         )
-        held_out = TokenBlocks.load(folder.blocks).select("choose", "report")
-        features, effects, norms = [], [], []
-        for i, (name, seed) in enumerate(sides):
-            store = study.store(name, seed=seed)
-            sae = SAE.load(given.run / "saes" / name / store.path.stem.removeprefix(f"{name}."))
-            features.append(ModelFeatures(study.site(name), sae, store, held_out))
-            paths = Path(scratch) / f"{i}.h5", Path(scratch) / f"{i}.norms.h5"
-            collect_effects(study.site(name), {paths[0]: sae}, held_out, gradient_norms=paths[1])
-            effects.append(FeatureStore.open(paths[0]))
-            norms.append(read_gradient_norms(FeatureStore.open(paths[1])))
-        a, b = (side.store for side in features)
-        halves = evaluation_halves(a)
-        few = held_out.select("choose").take(np.arange(min(PROBABILITY_BLOCKS, len(held_out.select("choose")))))
-        tokens = shared_tokens(a, b, *(mean_probabilities(side.site, few) for side in features))
-        prints: list[Fingerprints] = [
-            ablation_fingerprints(side, of, n_contexts=given.contexts, documents=halves.report)
-            for side, of in zip(features, tokens, strict=True)
+        of_group = [probabilities[side.features.site.name] for side in group]
+        compared = fingerprints(group, chosen, given.contexts, of_group) if given.contexts else {}
+        for each in own:
+            table = agreement(each, compared, given.fingerprint_pairs)
+            rows += summarise(each.matcher, table, given.pairs, given.fingerprint_pairs)
+            print(f"{each.matcher}: {len(table)} pairs", file=sys.stderr, flush=True)
+    text = {
+        "run": given.run.name,
+        "models": names,
+        "hooks": [measured.site(name).hook for name in names],
+        "width": measured.width,
+        "blocks": len(a.features.blocks),
+        "tokens": a.store.n_tokens,
+        "documents": int(np.unique(a.store.tokens.document).size),
+        "contexts": given.contexts,
+    }
+    return f"{names[0]}-seeds" if given.seeds else "-".join(names), pd.DataFrame(rows), text
+
+
+def printed(table: pd.DataFrame) -> str:
+    """Table of medians with intervals, and the correlation with the matcher's score."""
+    shown = table[["matcher", "pairs"]].copy()
+    for measure in MEASURES:
+        columns = table[[measure, f"{measure}_low", f"{measure}_high", f"{measure}_n"]].itertuples(index=False)
+        shown[measure] = [
+            "–" if np.isnan(x) else f"{x:.2f} ({low:.2f} to {high:.2f}), {n}" for x, low, high, n in columns
         ]
-        by_weight = {weight: Similarity.fingerprint(*prints, weight) for weight in ("equal", "probability")}
-        rows = []
-        for name, matched in named_pairs(a, b, halves.choose):
-            named = best(matched, max(given.pairs))
-            found = compare_effects(
-                named, a, b, *effects, *norms, fingerprints=by_weight, permutations=0, controls=0, bootstrap=0
-            )
-            rows += ranking(found.to_frame(), name, named, [*given.pairs, named.rows.size])
-    table = pd.DataFrame(rows).drop_duplicates(["matcher", "pairs"])
-    print(table.to_string(index=False))
-    print(f"\n{time.perf_counter() - begin:.0f} s wall, {time.process_time():.0f} processor s")
+        shown[f"~ score ({measure})"] = table[f"{measure}_by_score"].map("{:.2f}".format)
+    return shown.to_string(index=False)
+
+
+def main() -> None:
+    """Rank the matchers, print the table and keep it."""
+    given = arguments()
+    with TemporaryDirectory() as folder:
+        name, table, text = compare(given, given.scratch or Path(folder))
+    given.out.mkdir(parents=True, exist_ok=True)
+    write_csv(table, given.out / f"{name}.csv", float_format="%.4g")
+    seconds = round(sum(os.times()[:4]))
+    rows = [{key: None if pd.isna(value) else value for key, value in row.items()} for row in table.to_dict("records")]
+    write_json(given.out / f"{name}.json", text | {"processor_seconds": seconds, "rows": rows})
+    draw(table, f"{text['run']}: {' and '.join(text['models'])}", given.out / f"{name}.png")
+    print(printed(table))
+    print(f"\n{text}\n{seconds} s of processor; {given.out / name}.csv, .json and .png")
 
 
 if __name__ == "__main__":

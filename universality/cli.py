@@ -114,7 +114,7 @@ def _interruptible() -> Iterator[None]:
 
 @app.command()
 def run(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
-    """Run all stages: corpus, models, SAEs, features, matches, families, export, report.
+    """Run all stages: corpus, models, SAEs, features, matches, families, effects, export, report.
 
     The folder holds the resolved configuration, provenance and one subfolder per stage. Stages that are complete and
     up to date are skipped.
@@ -300,6 +300,16 @@ def crosscoder(config: ConfigArgument, out: OutOption = None, overrides: SetOpti
 def families(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
     """Link each model's features across dictionary sizes; runs earlier stages if needed."""
     _stage(config, out, overrides, "families")
+
+
+@app.command()
+def effects(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
+    """Measure what matched features do to the models' predictions; runs earlier stages if needed.
+
+    Writes effects/: first-order and exact effects, fingerprints, the loss that shared features carry, and whether
+    partners agree.
+    """
+    _stage(config, out, overrides, "effects")
 
 
 @app.command()

@@ -400,6 +400,28 @@ class FeaturesConfig(_Section):
     the largest (which does not depend on the number of tokens in the stretch), the mean, or the sum."""
 
 
+class EffectsConfig(_Section):
+    """What matched features do to the model's predictions (stage ``effects``), on the half that reports.
+
+    SAEs of the largest width are measured, those of the ceiling among them, and neurons. Seeds are
+    ``statistics.seed``.
+    """
+
+    measure: bool = True
+    """Set to false to leave the stage out. It runs whole models, forward and backward: ``universality plan`` states
+    what that costs."""
+    blocks: Count = 768
+    """Held-out token blocks on which the effect of every firing is measured to first order, evenly spaced."""
+    exact: Natural = 2000
+    """Firings whose effect is also measured exactly; 0 for none."""
+    contexts: Natural = 8
+    """Firings at which a feature is ablated for its fingerprint; 0 for no fingerprints."""
+    fingerprints: Count = 2048
+    """Pairs of a matching whose features get fingerprints, evenly spaced by score; all where there are fewer."""
+    loss_blocks: Natural = 24
+    """Held-out token blocks of each half on which the loss that shared features carry is measured; 0 leaves it out."""
+
+
 class Config(_Section):
     """One experiment: text, models, SAEs, and how they are compared."""
 
@@ -419,6 +441,7 @@ class Config(_Section):
     features: FeaturesConfig = FeaturesConfig()
     statistics: NullSettings = NullSettings()
     families: FamilySettings = FamilySettings()
+    effects: EffectsConfig = EffectsConfig()
 
     @property
     def hooks(self) -> dict[str, str]:

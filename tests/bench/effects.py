@@ -1,11 +1,13 @@
 """Effects against a full forward pass of the same tokens: seconds of processor and wall, as ratios.
 
     python tests/bench/effects.py [--run runs/quickstart] [--model starter/seed0] [--name A] [--blocks 256]
+        [--contexts 16]
 
 The forward pass computes the loss of every token. Beside it: the gradient of the loss at the SAEs' hook, first-order
 effects of one SAE and of all SAEs of seed 0 written as stores, and activations of one written alike. Measurements
 alternate, so that other programs on the machine disturb all of them; the fastest of each counts. Then the exact effects
-of a sample of firings, once, and how far first-order effects are from them.
+of a sample of firings, once, and how far first-order effects are from them; and ablation fingerprints of all features
+over the whole vocabulary, once.
 """
 
 from __future__ import annotations
@@ -21,7 +23,15 @@ import torch
 
 from universality.activations import ModelSite
 from universality.corpus import TokenBlocks
-from universality.effects import collect_effects, exact_effects
+from universality.effects import (
+    FingerprintSettings,
+    ModelFeatures,
+    TokenSet,
+    ablation_fingerprints,
+    collect_effects,
+    exact_effects,
+    mean_probabilities,
+)
 from universality.effects.loss_gradients import loss_gradients
 from universality.features import FeatureStore
 from universality.features.collection import collect
@@ -51,6 +61,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--firings", type=int, default=500)
+    parser.add_argument("--contexts", type=int, default=16, help="tokens at which a feature is ablated")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     site = ModelSite(to_fastest_device(load_model(options.model, options.name)), options.hook)
@@ -89,9 +100,19 @@ def main() -> None:
         collect(site, {activations: saes[widest]}, blocks)
         with FeatureStore.open(activations) as a, FeatureStore.open(effects) as e:
             kept = []
-            cpu, wall = timed(lambda: kept.append(exact_effects(site, saes[widest], blocks, a, e, n=options.firings)))
-        print(f"exact effects of {len(kept[0].exact)} firings: {cpu:.2f} cpu s, {wall:.2f} wall s")
-        print(kept[0].summary().round(4).to_string(index=False))
+            features = ModelFeatures(site, saes[widest], a, blocks)
+            cpu, wall = timed(lambda: kept.append(exact_effects(features, e, n=options.firings)))
+            print(f"exact effects of {len(kept[0].exact)} firings: {cpu:.2f} cpu s, {wall:.2f} wall s")
+            print(kept[0].summary().round(4).to_string(index=False))
+            tokens = TokenSet.of(range(site.model.d_vocab), mean_probabilities(site, blocks))
+            quiet, made = FingerprintSettings(silent=True), []
+            cpu, wall = timed(
+                lambda: made.append(
+                    ablation_fingerprints(features, tokens, n_contexts=options.contexts, settings=quiet)
+                )
+            )
+        n = int(made[0].n_contexts.sum())
+        print(f"fingerprints of {saes[widest].d_sae:,} features, {n:,} ablations: {cpu:.2f} cpu s, {wall:.2f} wall s")
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def main() -> None:
     """Measure every installation asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--extras", nargs="+", default=["plain"])
-    parser.add_argument("--features", type=Path)
+    parser.add_argument("--features", type=lambda path: Path(path).resolve())  # the measured process runs elsewhere
     parser.add_argument("--torch", default="torch")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

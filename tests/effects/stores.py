@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.effects.planted import Planted, Toy, planted
-from universality.effects import collect_effects
+from universality.effects import ModelFeatures, collect_effects
 from universality.features import FeatureStore
 from universality.features.collection import collect
 
@@ -19,6 +19,11 @@ class Collected:
     activations: dict[str, FeatureStore]
     effects: dict[str, FeatureStore]
     norms: dict[str, FeatureStore]
+
+    def features(self, name: str) -> ModelFeatures:
+        """Features of one toy."""
+        toy = {toy.site.name: toy for toy in (self.pair.a, self.pair.b)}[name]
+        return ModelFeatures(toy.site, toy.sae, self.activations[name], self.pair.blocks)
 
 
 def collected(folder: Path, pair: Planted | None = None) -> Collected:

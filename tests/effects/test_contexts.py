@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from universality.corpus import TokenBlocks
+from universality.effects import ablate
 from universality.effects.contexts import firings, random_positions
 from universality.effects.model_features import ModelFeatures
 from universality.errors import MismatchError, UniversalityError
@@ -98,7 +99,30 @@ def test_bad_positions(blocks: TokenBlocks) -> None:
 def test_bad_features(features: ModelFeatures, blocks: TokenBlocks) -> None:
     with pytest.raises(UniversalityError, match="expected indices"):
         firings(features, 3, chosen=[0.5])
-    with pytest.raises(MismatchError, match=r"which are not the .* of the given blocks"):
-        replace(features, blocks=blocks.take(np.arange(3)))
-    with pytest.raises(MismatchError, match="give the SAE from which the store was collected"):
-        replace(features, sae=replace(features.sae, b_enc=features.sae.b_enc + 1))
+
+
+def test_features_of_another_origin_are_refused(
+    features: ModelFeatures, one_layer: dict[str, ModelFeatures], blocks: TokenBlocks, tmp_path
+) -> None:
+    sae = features.require_sae()
+    for change, message in (
+        ({"blocks": blocks.take(np.arange(3))}, r"which are not the .* of the given blocks"),
+        ({"blocks": replace(blocks, document=blocks.document[::-1].copy())}, "of the given blocks"),
+        (
+            {"blocks": replace(blocks, documents=replace(blocks.documents, split=("train",) * 30))},
+            "of the given blocks",
+        ),
+        ({"sae": replace(sae, b_enc=sae.b_enc + 1)}, "give the sae from which the store was collected"),
+        ({"sae": None}, "collected from the sae"),
+    ):
+        with pytest.raises(MismatchError, match=message):
+            replace(features, **change)
+    with pytest.raises(MismatchError, match="give the model from which the store was collected"):
+        replace(one_layer["A"], site=one_layer["B"].site)
+    collect(features.site, {tmp_path / "n.h5": None}, blocks)
+    with FeatureStore.open(tmp_path / "n.h5") as store:
+        neurons = replace(features, sae=None, store=store)
+        with pytest.raises(MismatchError, match="its features are neurons; this needs features of an SAE"):
+            neurons.intervention(ablate([0]))
+        with pytest.raises(MismatchError, match="collected from the sae None"):
+            replace(neurons, sae=sae)

@@ -1,6 +1,5 @@
 """Exact effects are those computed by hand, and first-order ones are told apart from them."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +8,14 @@ from numpy.testing import assert_allclose
 
 from tests.effects.planted import planted, text
 from tests.effects.stores import Collected, collected, neurons
-from universality.activations import ModelSite
 from universality.corpus import TokenBlocks
-from universality.effects import Intervention, ablate, collect_effects, edited_losses, exact_effects
+from universality.effects import Intervention, ModelFeatures, ablate, collect_effects, edited_losses, exact_effects
 from universality.effects.exact import ablated_losses
 from universality.effects.firing_sample import FiringSample
 from universality.errors import MismatchError
 from universality.features import FeatureStore
 from universality.features.collection import collect
 from universality.models.forward import token_losses
-from universality.sae import SAE
 
 TEXT = text(40)
 
@@ -37,7 +34,7 @@ def bent(tmp_path_factory: pytest.TempPathFactory) -> Collected:
 
 def test_first_order_is_exact_in_a_linear_toy(linear: Collected) -> None:
     toy = linear.pair.a
-    result = exact_effects(toy.site, toy.sae, TEXT, linear.activations["A"], linear.effects["A"], n=300)
+    result = exact_effects(linear.features("A"), linear.effects["A"], n=300)
     by_hand = toy.exact(TEXT, result.firings.row, result.firings.feature)
     assert_allclose(result.exact, by_hand, atol=1e-5)
     assert result.accuracy().spearman > 0.999
@@ -46,7 +43,7 @@ def test_first_order_is_exact_in_a_linear_toy(linear: Collected) -> None:
 
 def test_first_order_is_told_apart_where_a_feature_acts_through_a_bend(bent: Collected) -> None:
     toy = bent.pair.a
-    result = exact_effects(toy.site, toy.sae, TEXT, bent.activations["A"], bent.effects["A"], n=300)
+    result = exact_effects(bent.features("A"), bent.effects["A"], n=300)
     assert_allclose(result.exact, toy.exact(TEXT, result.firings.row, result.firings.feature), atol=1e-5)
     path = np.array(toy.path)[result.firings.feature]
     curved, hidden = result.accuracy(path == "curved"), result.accuracy(path == "hidden")
@@ -57,25 +54,24 @@ def test_first_order_is_told_apart_where_a_feature_acts_through_a_bend(bent: Col
 
 def test_neurons_are_ablated_too(linear: Collected, tmp_path: Path) -> None:
     toy = linear.pair.a
-    stores = neurons(tmp_path, toy, linear.pair)
-    result = exact_effects(toy.site, None, TEXT, *stores, n=200)
+    activations, effects = neurons(tmp_path, toy, linear.pair)
+    result = exact_effects(ModelFeatures(toy.site, None, activations, TEXT), effects, n=200)
     assert result.accuracy().slope == pytest.approx(1, abs=0.1)
     large = np.abs(result.exact) > 1e-3
     # a neuron carries several features, and without it some neurons of the next layer cross their bend
     assert np.corrcoef(result.exact[large], result.firings.first_order[large])[0, 1] > 0.9
 
 
-def test_blocks_of_any_length_and_heads_are_ablated_at_one_token(
-    site: ModelSite, sae: SAE, blocks: TokenBlocks
-) -> None:
+def test_blocks_of_any_length_and_heads_are_ablated_at_one_token(features: ModelFeatures, blocks: TokenBlocks) -> None:
     """One firing at a time by an intervention, among full and short blocks."""
+    site, sae = features.site, features.require_sae()
     rows = np.array([blocks.n_tokens - 4, 3, 40, blocks.n_tokens - 8])
-    features = np.array([int(row.argmax()) for row in sae.encode(site.read(blocks))[rows].toarray()])
+    fires = np.array([int(row.argmax()) for row in sae.encode(site.read(blocks))[rows].toarray()])
     zeros = np.zeros(4)
-    firings = FiringSample(features, rows, zeros, zeros, zeros.astype(int), zeros.astype(int), zeros + 1)
-    changes = ablated_losses(site, sae, blocks, firings)
+    firings = FiringSample(fires, rows, zeros, zeros, zeros.astype(int), zeros.astype(int), zeros + 1)
+    changes = ablated_losses(features, firings)
     plain = token_losses(site.model.bridge, blocks)
-    for row, feature, change in zip(rows, features, changes, strict=True):
+    for row, feature, change in zip(rows, fires, changes, strict=True):
         at = np.zeros(blocks.tokens.shape, bool)
         at[blocks.valid] = np.arange(blocks.n_tokens) == row
         edited = edited_losses(site, blocks, [Intervention(site, sae, ablate([feature]))], at)
@@ -84,20 +80,13 @@ def test_blocks_of_any_length_and_heads_are_ablated_at_one_token(
 
 
 def test_stores_of_other_origin_are_refused(linear: Collected, bent: Collected, tmp_path: Path) -> None:
-    a, b, effects = linear.pair.a, linear.pair.b, linear.effects["A"]
-    activations = linear.activations["A"]
+    a, features = linear.pair.a, linear.features("A")
     with pytest.raises(MismatchError, match="expected a store of quantity 'effect', found 'activation'"):
-        exact_effects(a.site, a.sae, TEXT, activations, activations)
+        exact_effects(features, features.store)
     with pytest.raises(MismatchError, match=r"its model is .* give two stores of one SAE"):
-        exact_effects(a.site, a.sae, TEXT, activations, linear.effects["B"])
-    with pytest.raises(MismatchError, match="written from the model"):
-        exact_effects(b.site, b.sae, TEXT, activations, effects)
-    with pytest.raises(MismatchError, match="written from the sae"):
-        exact_effects(a.site, replace(a.sae, b_dec=a.sae.b_dec + 1), TEXT, activations, effects)
-    with pytest.raises(MismatchError, match="its rows are not the"):
-        exact_effects(a.site, a.sae, TEXT.take(np.arange(3)), activations, effects)
+        exact_effects(features, linear.effects["B"])
     part = TEXT.take(np.arange(4))
     collect(a.site, {tmp_path / "a.h5": a.sae}, part)
     collect_effects(a.site, {tmp_path / "e.h5": a.sae}, part)
     with FeatureStore.open(tmp_path / "e.h5") as other, pytest.raises(MismatchError, match="its tokens are not those"):
-        exact_effects(a.site, a.sae, TEXT, activations, other)
+        exact_effects(features, other)

@@ -15,7 +15,7 @@ def test_first_order_and_exact_effects_are_those_computed_by_hand(tmp_path: Path
     pytest.importorskip("transformer_lens")
     from tests.effects.planted import planted
     from universality.activations import ModelSite
-    from universality.effects import collect_effects, exact_effects
+    from universality.effects import ModelFeatures, collect_effects, exact_effects
     from universality.features import FeatureStore
     from universality.features.collection import collect
     from universality.models.language_model import to_fastest_device
@@ -28,7 +28,7 @@ def test_first_order_and_exact_effects_are_those_computed_by_hand(tmp_path: Path
     collect_effects(site, {tmp_path / "e.h5": sae}, pair.blocks)
     with FeatureStore.open(tmp_path / "a.h5") as activations, FeatureStore.open(tmp_path / "e.h5") as effects:
         np.testing.assert_allclose(effects.csr().toarray(), pair.a.first_order(pair.blocks), atol=1e-4)
-        result = exact_effects(site, sae, pair.blocks, activations, effects, n=200)
+        result = exact_effects(ModelFeatures(site, sae, activations, pair.blocks), effects, n=200)
     by_hand = pair.a.exact(pair.blocks, result.firings.row, result.firings.feature)
     np.testing.assert_allclose(result.exact, by_hand, atol=1e-3)
     collect_effects(site, {tmp_path / "n.h5": None}, pair.blocks)

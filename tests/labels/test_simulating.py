@@ -28,6 +28,8 @@ def read(text: str) -> list[float]:
         (WHOLE.replace(" cat\t9", " cat\t4.5"), [0, NAN, 1, 0, 2, 3, 4]),
         (WHOLE.replace(" cat\t9", " cat\t4.0"), [0, 4, 1, 0, 2, 3, 4]),
         (WHOLE.replace(" cat\t9", "cat: 4"), [0, 4, 1, 0, 2, 3, 4]),
+        (WHOLE.replace(" cat\t9", " cat\\t4"), [0, 4, 1, 0, 2, 3, 4]),
+        (WHOLE.replace(" cat\t9", "cat | 4"), [0, 4, 1, 0, 2, 3, 4]),
         (WHOLE.replace(" cat\t9", "cat 4"), [0, 4, 1, 0, 2, 3, 4]),
         (WHOLE.replace(" cat\t9", " lion\t9"), [0, NAN, 1, 0, 2, 3, 4]),
         (WHOLE.replace(" cat\t9", " cat\t9\nwhich is an animal"), [0, 9, 1, 0, 2, 3, 4]),

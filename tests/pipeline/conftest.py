@@ -1,6 +1,6 @@
-"""Makes run_commands and foreign_saes importable, whatever the import mode."""
+"""Makes run_commands, foreign_saes and planted_run importable, whatever the import mode."""
 
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parent))
+sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "report")]

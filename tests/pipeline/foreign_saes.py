@@ -60,6 +60,7 @@ def study(load: dict[str, Any], **other: Any) -> Config:
             "saes": {"load": load, "quality_blocks": 8},
             "statistics": {"replicates": 1, "bootstrap": 5},
             "families": {"replicates": 0, "bootstrap": 0},
+            "effects": {"measure": False},
             **other,
         }
     )

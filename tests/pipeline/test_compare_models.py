@@ -21,6 +21,7 @@ TINY = {
     "saes": {"k": 4, "batch_size": 512, "buffer_tokens": 4096, "quality_blocks": 8, "products": "float32"},
     "statistics": {"replicates": 1, "bootstrap": 5},
     "features": {"neuron_documents": 0.3},
+    "effects": {"measure": False},
 }
 PAIR = {"A": "starter/seed0", "B": "starter/seed1"}
 

@@ -11,7 +11,7 @@ def test_every_artifact_has_a_path_of_its_own_inside_the_folder() -> None:
     named = [name for name, value in vars(RunFolder).items() if callable(value) and not name.startswith("_")]
     paths = [getattr(folder, name) for name in fixed]
     for name in named:
-        numbers = (64, 0) if name in ("sae", "store") else ()
+        numbers = (64, 0) if name in ("sae", "store", "effects", "effect_activations", "fingerprints") else ()
         paths += [getattr(folder, name)(part, *numbers) for part in ("A", "B", "A-B.w64")]
     assert len(set(paths)) == len(paths) > 30
     assert all(path.is_relative_to("run") and path != Path("run") for path in paths)

@@ -132,7 +132,7 @@ def test_info_describes_and_verifies(finished: Path, tmp_path: Path) -> None:
         (finished / "saes" / "A" / "w32-s0", "SAE"),
         (finished / "models" / "A", "hooks: "),
         (finished / "matches" / "A-B.w32.activation.npz", "calibration"),
-        (finished / "matches" / "A-B.w32.logit.npz", "match"),
+        (finished / "matches" / "A-B.w32.logit.npz", "calibration"),
         (finished / "families" / "A.json", "families"),
         (finished / "corpus" / "blocks.npz", "token blocks"),
     ]:
@@ -215,7 +215,17 @@ def test_help_names_every_command() -> None:
     done = call("--help")
     assert done.returncode == 0
     commands = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert {"run", "train-models", "cache", "train-saes", "collect", "match", "controls", "families"} < commands
+    assert {
+        "run",
+        "train-models",
+        "cache",
+        "train-saes",
+        "collect",
+        "match",
+        "controls",
+        "families",
+        "effects",
+    } < commands
     listed = re.findall(r"^│ ([a-z-]+) +[A-Z]", done.stdout, re.MULTILINE)
     assert set(listed) == commands
 
@@ -295,7 +305,13 @@ SMOKE_KEYS = {
     "families/A": "ed66fce7e42f",
     "families/B": "d40088156b3f",
     "export": "808b9d256b7d",
-    "report": "bc3af071f7e8",
+    "effects/A": "3b016995dc68",
+    "effects/B": "c92e1eca1955",
+    "effects/A-A.w128.s0-s1": "3235cfcd71b5",
+    "effects/B-B.w128.s0-s1": "9896f04c0795",
+    "effects/A-B.w128": "fb75440b842c",
+    "effects/A-B.neurons": "00b23d1ee3e9",
+    "report": "47bce1643eb6",
 }
 
 

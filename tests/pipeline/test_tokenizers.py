@@ -15,7 +15,6 @@ from universality.corpus import TokenBlocks, load_tokenizer, train_bpe
 from universality.corpus.passages import read_passages
 from universality.errors import ConfigError, MismatchError, UniversalityError
 from universality.features.collection import collect
-from universality.matching import Match
 from universality.models.language_model import load_model
 from universality.pipeline import RunFolder, run
 from universality.pipeline.cost.machine import count_text
@@ -42,6 +41,7 @@ def study(tokenizer: Path, **other: Any) -> Config:
             "saes": {"widths": [32], "k": 4, "tokens": 8000, "batch_size": 512, "buffer_tokens": 4096}
             | {"quality_blocks": 8, "products": "float32"},
             "statistics": {"replicates": 1, "bootstrap": 5},
+            "effects": {"blocks": 64, "contexts": 1, "loss_blocks": 4},
             **other,
         }
     )
@@ -102,7 +102,9 @@ def test_logit_weights_compare_over_the_strings_that_both_tokenizers_share(
     least = study(tokenizer).features.min_token_count
     frequent = [{text for text, n in zip(*side, strict=True) if n >= least} for side in zip(texts, counts, strict=True)]
     shared = frequent[0] & frequent[1]
-    found = Match.load(finished.logit_match("A-B.w32")).provenance["shared_strings"]
+    calibration = Calibration.load(finished.logit_calibration("A-B.w32"))
+    assert any(f"{len(shared):,} token types in classes of script and" in note for note in calibration.notes)
+    found = calibration.match.provenance["shared_strings"]
     assert found["counted"] == len(shared) > 100
     for side, name in enumerate("ab"):
         covered = sum(n for text, n in zip(texts[side], counts[side], strict=True) if text in shared)

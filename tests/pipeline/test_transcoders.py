@@ -58,7 +58,8 @@ def save(models: dict[str, LanguageModel], tmp_path_factory: pytest.TempPathFact
 def of_two(a: list[Path], b: list[Path], **other: object) -> Config:
     two = {"load": {"A": "starter/seed0", "B": "starter/seed1"}}
     corpus = {"max_documents": 12, "n_ctx": 32, "held_out": 0.5, "tokenizer": "starter"}
-    given = {"hook": READ, "models": two, "corpus": corpus}
+    effects = {"blocks": 32, "exact": 20, "contexts": 1, "loss_blocks": 4}
+    given = {"hook": READ, "models": two, "corpus": corpus, "effects": effects}
     return study({"A": list(map(str, a)), "B": list(map(str, b))}, **given | other)
 
 

@@ -7,8 +7,9 @@ anew:
     RECORD_STAGE_HASHES=1 python -m pytest tests/report/test_stage_versions.py
 
 Hashes must be those of every processor. Trained weights are not, so of the stages up to ``collect`` they take what is
-exact (token ids, splits, documents, names, shapes, steps) from the smoke run; ``match`` to ``report`` work on stores
-made by hand, where sums are in float64: numbers are taken to four digits, those kept in float32 by their form alone.
+exact (token ids, splits, documents, names, shapes, steps) from the smoke run, as do those of ``effects``; ``match`` to
+``report`` work on stores made by hand, where sums are in float64: numbers are taken to four digits, those kept in
+float32 by their form alone.
 Of pictures the tables behind them count; of pages the words without numbers.
 """
 
@@ -124,7 +125,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     ".html": words,
 }
 LEFT_OUT = {".png", ".svg", ".parquet", ".js"}  # drawn or packed from what the others say
-IN_FORM = ("train-models", "train-saes", "collect")
+IN_FORM = ("train-models", "train-saes", "collect", "effects")
 
 
 def contents(root: Path, stage: str, files: list[Path]) -> Iterator[list[Any]]:
@@ -132,6 +133,9 @@ def contents(root: Path, stage: str, files: list[Path]) -> Iterator[list[Any]]:
         name = re.sub(r"unembedding-\w+", "unembedding", path.relative_to(root).as_posix())
         if path.suffix in LEFT_OUT:
             yield [name]
+        elif stage == "effects" and path.suffix == ".json":
+            value = json.loads(path.read_text("utf-8"))
+            yield [name, sorted(value), *map(sorted, value.get("rows", [])[:1])]
         elif stage in IN_FORM and path.suffix == ".json":
             yield [name, form(json.loads(path.read_text("utf-8")))]
         elif stage in IN_FORM and path.suffix == ".npz":

@@ -8,6 +8,7 @@ import torch
 
 from universality.activations import ModelSite
 from universality.corpus import TokenBlocks, build_corpus
+from universality.effects import ModelFeatures
 from universality.features import FeatureStore
 from universality.features.collection import collect
 from universality.matching import Match, match
@@ -82,6 +83,10 @@ class Planted:
     folder: Path
     stores: dict[str, FeatureStore]
     saes: dict[str, SAE]
+
+    def features(self, name: str) -> ModelFeatures:
+        """Features of one dictionary."""
+        return ModelFeatures(self.site, self.saes[name], self.stores[name], self.blocks)
 
     def match(self, other: str) -> Match:
         """Match the SAE's features with those of another dictionary on the choosing half."""

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.statistics.planted_loss import MATTER, Planted, neuron_sae
-from universality.effects import Intervention, ablate_all_but, edited_losses
-from universality.errors import MismatchError, UniversalityError
+from universality.effects import Intervention, ModelFeatures, ablate_all_but, edited_losses
+from universality.errors import FormatError, MismatchError, UniversalityError
 from universality.features import FeatureStore
 from universality.features.collection import collect
 from universality.matching import match
@@ -24,10 +24,7 @@ THRESHOLD = 0.999
 @pytest.fixture(scope="module")
 def found(planted: Planted) -> SharedLoss:
     return shared_loss(
-        planted.site,
-        planted.sae,
-        planted.stores["own"],
-        planted.blocks,
+        planted.features("own"),
         {name: planted.match(name) for name in ("shared", "other")},
         thresholds=(THRESHOLD, 2.0),
         draws=2,
@@ -107,15 +104,50 @@ def test_the_sentence_and_the_table(found: SharedLoss) -> None:
         found.row("x", 0.5, "shared")
 
 
+def test_a_saved_result_is_read_as_it_was(found: SharedLoss, tmp_path: Path) -> None:
+    path = found.save(tmp_path / "effects" / "A.shared_loss.json")
+    read = SharedLoss.load(path)
+    assert read.to_frame().equals(found.to_frame())
+    assert read.as_dict() == found.as_dict()
+    assert read.sentence("shared", THRESHOLD, "other") == found.sentence("shared", THRESHOLD, "other")
+    assert math.isnan(read.row("shared", 2.0, "shared").recovered)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]  # nothing half written beside it
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, r"expected format 'universality.shared_loss', version 1; found .* version 2"),
+        ({"format": "x"}, "found 'x', version 1"),
+        ({"rows": 3}, "rows must be a list, found int"),
+        ({"rows": [1]}, "row 0: corrupt: expected an object, found int"),
+        ({"rows": [{}]}, "row 0: corrupt: missing or unknown fields"),
+        ({"clean": "low"}, "clean must be of type float, found 'low'"),
+        ({"n_blocks": None}, "n_blocks must be of type int, found None"),
+        ({"n_tokens": True}, "n_tokens must be of type int, found True"),
+        ({"model": 1}, "model must be of type str, found 1"),
+        ({"more": 1}, r"missing or unknown fields \['more'\]"),
+    ],
+)
+def test_a_corrupt_file_is_refused(found: SharedLoss, tmp_path: Path, change: dict[str, object], message: str) -> None:
+    path = found.save(tmp_path / "a.json")
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    with pytest.raises(FormatError, match=message):
+        SharedLoss.load(path)
+
+
+def test_a_truncated_or_missing_file_is_refused(found: SharedLoss, tmp_path: Path) -> None:
+    path = found.save(tmp_path / "a.json")
+    path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
+    with pytest.raises(FormatError, match="truncated"):
+        SharedLoss.load(path)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        SharedLoss.load(tmp_path / "b.json")
+
+
 def test_equal_seeds_give_equal_results(planted: Planted, found: SharedLoss) -> None:
     options = {"thresholds": (THRESHOLD,), "draws": 1, "n_blocks": 20}
-    parts = [
-        shared_loss(
-            planted.site, planted.sae, planted.stores["own"], planted.blocks, {"x": planted.match("shared")}, seed=s,
-            **options,
-        )
-        for s in (3, 3, 4)
-    ]  # fmt: skip
+    parts = [shared_loss(planted.features("own"), {"x": planted.match("shared")}, seed=s, **options) for s in (3, 3, 4)]
     assert parts[0].to_frame().equals(parts[1].to_frame())
     assert not parts[0].to_frame().equals(parts[2].to_frame())
     assert parts[0].n_blocks == 20
@@ -136,31 +168,28 @@ def test_random_subsets_keep_what_they_are_asked_to_keep() -> None:
 
 
 def test_bad_input_is_refused(planted: Planted) -> None:
-    site, sae, blocks, own = planted.site, planted.sae, planted.blocks, planted.stores["own"]
+    features, own = planted.features("own"), planted.stores["own"]
     fine = {"shared": planted.match("shared")}
     foreign = match(
         Similarity.activation(planted.stores["shared"], planted.stores["other"]).restrict(evaluation_halves(own).choose)
     )
     everywhere = match(Similarity.activation(own, planted.stores["shared"]))
     reporting = match(Similarity.activation(own, planted.stores["shared"]).restrict(evaluation_halves(own).report))
-    for arguments, message in (
-        ((site, planted.saes["shared"], own, blocks, fine), "its features are of SAE"),
-        ((site, sae, own, blocks, {"x": foreign}), "neither side of the match is this store"),
-        ((site, sae, own, blocks, {"x": everywhere}), "made on all tokens, not only on the half"),
-        ((site, sae, own, blocks, {"x": reporting}), "made on other documents than the half"),
-        ((site, sae, own, replace(blocks, tokens=blocks.tokens[::-1].copy()), fine), "expected the .* tokens of its"),
-        ((site, sae, own, blocks.take(np.arange(5)), fine), "expected the .* tokens of its documents"),
+    for partners, message in (
+        (foreign, "neither side of the match is this store"),
+        (everywhere, "made on all tokens, not only on the half"),
+        (reporting, "made on other documents than the half"),
     ):
         with pytest.raises(MismatchError, match=message):
-            shared_loss(*arguments)
+            shared_loss(features, {"x": partners})
     for options, message in (
         ({"thresholds": (0.5, math.nan)}, "thresholds: expected different finite numbers"),
         ({"draws": 0}, "at least 1, found 0"),
     ):
         with pytest.raises(UniversalityError, match=message):
-            shared_loss(site, sae, own, blocks, fine, **options)
+            shared_loss(features, fine, **options)
     with pytest.raises(UniversalityError, match="partners: expected at least one match"):
-        shared_loss(site, sae, own, blocks, {})
+        shared_loss(features, {})
     with pytest.raises(MismatchError, match="both sides"):
         partner_scores(match(Similarity.activation(own, own)), own)
 
@@ -171,8 +200,9 @@ def test_an_sae_that_recovers_nothing_is_refused(planted: Planted, tmp_path: Pat
     collect(planted.site, {tmp_path / "useless.h5": useless}, planted.blocks)
     with FeatureStore.open(tmp_path / "useless.h5") as store:
         sim = Similarity.activation(store, planted.stores["other"]).restrict(evaluation_halves(store).choose)
+        features = ModelFeatures(planted.site, useless, store, planted.blocks)
         with pytest.raises(UniversalityError, match="recovers nothing of the loss of model 'A'"):
-            shared_loss(planted.site, useless, store, planted.blocks, {"x": match(sim)}, n_blocks=20)
+            shared_loss(features, {"x": match(sim)}, n_blocks=20)
 
 
 def test_stores_without_a_reporting_half_are_refused(planted: Planted, tmp_path: Path) -> None:
@@ -186,6 +216,4 @@ def test_stores_without_a_reporting_half_are_refused(planted: Planted, tmp_path:
             sim = Similarity.activation(store, other).restrict(evaluation_halves(store).choose)
             found = match(sim)
         with pytest.raises(MismatchError, match="no document is of the split 'report', the half that reports"):
-            shared_loss(planted.site, planted.sae, store, blocks, {"x": found})
-        with pytest.raises(MismatchError, match="its documents are not those of the blocks"):
-            shared_loss(planted.site, planted.sae, store, planted.blocks, {"x": found})
+            shared_loss(ModelFeatures(planted.site, planted.sae, store, blocks), {"x": found})

@@ -11,6 +11,7 @@ import torch
 from tests.statistics.planted_loss import HOOK, MATTER, N_MATTER, Planted, neuron_sae
 from universality.activations import ModelSite
 from universality.effects import edited_losses
+from universality.effects.model_features import ModelFeatures
 from universality.effects.repeated_passes import RepeatedPass
 from universality.errors import MismatchError, UniversalityError
 from universality.features import FeatureStore
@@ -25,9 +26,7 @@ from universality.statistics.stand_ins import STAND_INS
 
 
 def run(planted: Planted, other: str, **options: object) -> Substitution:
-    site, own, theirs = planted.site, planted.stores["own"], planted.stores[other]
-    found = planted.match(other)
-    return substitute(site, planted.sae, own, site, theirs, planted.blocks, found, **options)
+    return substitute(planted.features("own"), planted.features(other), planted.match(other), **options)
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +93,13 @@ def test_a_direction_in_another_basis_is_mapped_back(planted: Planted, tmp_path:
     other = ModelSite(permuted, HOOK)
     assert torch.allclose(other.read(blocks), site.read(blocks)[:, order], atol=1e-5)
     mean = other.read(blocks.select("choose")).mean(dim=0)
-    collect(other, {tmp_path / "b.h5": neuron_sae(mean, torch.eye(64))}, blocks, mantissa_bits=23)
+    their_sae = neuron_sae(mean, torch.eye(64))
+    collect(other, {tmp_path / "b.h5": their_sae}, blocks, mantissa_bits=23)
     with FeatureStore.open(tmp_path / "b.h5") as theirs:
         own = planted.stores["own"]
         found = match(Similarity.activation(theirs, own).restrict(evaluation_halves(own).choose))  # A on the other side
-        kinds = [
-            substitute(site, planted.sae, own, other, theirs, blocks, found, threshold=0.999, n_pairs=1, map_kind=kind)
-            for kind in ("affine", "identity")
-        ]
+        a, b = planted.features("own"), ModelFeatures(other, their_sae, theirs, blocks)
+        kinds = [substitute(a, b, found, threshold=0.999, n_pairs=1, map_kind=kind) for kind in ("affine", "identity")]
     assert kinds[0].of("all shared", "direction").kept == pytest.approx(1, abs=0.01)
     assert kinds[0].of("all shared", "code").kept == pytest.approx(1, abs=0.01)
     assert kinds[1].of("all shared", "direction").kept < 0.5
@@ -122,9 +120,8 @@ def test_costs_are_those_of_replaced_codes(planted: Planted, tmp_path: Path) -> 
             "nearest", None, np.array([3]), sim.topk(1)[0][[3], 0], sim.topk(1)[1][[3], 0], None, sim.dead_rows,
             sim.dead_cols, nearest(sim), sim.provenance,
         )  # fmt: skip
-        found = substitute(
-            site, rare, own, site, theirs, blocks, pair, threshold=2.0, n_pairs=1, blocks_a_pair=2 * len(report)
-        )
+        a, b = ModelFeatures(site, rare, own, blocks), planted.features("shared")
+        found = substitute(a, b, pair, threshold=2.0, n_pairs=1, blocks_a_pair=2 * len(report))
     old, other = rare.encode(site.read(report)), planted.saes["shared"].encode(site.read(report))
     chosen = blocks.select("choose")
     f, g = (sae.encode(site.read(chosen)).toarray() for sae in (rare, planted.saes["shared"]))
@@ -169,20 +166,17 @@ def test_no_partner_above_the_threshold(planted: Planted) -> None:
     assert "all shared" not in set(found.pooled_frame()["features"])
 
 
-def test_bad_input_is_refused(planted: Planted) -> None:
-    site, sae, own = planted.site, planted.sae, planted.stores["own"]
-    theirs, blocks, found = planted.stores["shared"], planted.blocks, planted.match("shared")
+def test_bad_input_is_refused(planted: Planted, tmp_path: Path) -> None:
+    a, b, found = planted.features("own"), planted.features("shared"), planted.match("shared")
     with pytest.raises(MismatchError, match="neither side of the match is this store"):
-        substitute(site, sae, own, site, planted.stores["other"], blocks, found)
-    with pytest.raises(MismatchError, match="its features are of SAE"):
-        substitute(site, sae, theirs, site, own, blocks, found)
-    narrow = ModelSite(site.model, "blocks.0.hook_resid_pre")
-    with pytest.raises(MismatchError, match="its decoder rows are 64 wide, the model has 32"):
-        substitute(site, sae, own, narrow, theirs, blocks, found)
+        substitute(a, planted.features("other"), found)
     with pytest.raises(UniversalityError, match="at least 1 and a finite threshold, found 0"):
-        substitute(site, sae, own, site, theirs, blocks, found, n_pairs=0)
+        substitute(a, b, found, n_pairs=0)
     with pytest.raises(UniversalityError, match="200 random features were asked for"):
-        substitute(site, sae, own, site, theirs, blocks, found, draws=200)
-    transcoder = replace(sae, transcoder=True, apply_b_dec_to_input=False)
-    with pytest.raises(UniversalityError, match="a transcoder reads and writes elsewhere"):
-        substitute(site, transcoder, own, site, theirs, blocks, found)
+        substitute(a, b, found, draws=200)
+    transcoder = replace(a.require_sae(), transcoder=True, apply_b_dec_to_input=False)
+    collect(a.site, {tmp_path / "t.h5": transcoder}, a.blocks, site_out=a.site)
+    with FeatureStore.open(tmp_path / "t.h5") as store:
+        reads = ModelFeatures(a.site, transcoder, store, a.blocks, a.site)
+        with pytest.raises(UniversalityError, match="a transcoder reads and writes elsewhere"):
+            substitute(reads, b, found)

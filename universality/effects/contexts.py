@@ -253,7 +253,7 @@ def _strongest(features: ModelFeatures, feature: IntArray, token: IntArray, n_to
         blocks = np.unique(block[(n_tokens > 1) & (block >= low) & (block < low + 64)])
         if not blocks.size:
             continue
-        codes = features.sae.encode(features.site.read(features.blocks.take(blocks)))
+        codes = features.require_sae().encode(features.site.read(features.blocks.take(blocks)))
         start = np.concatenate([[0], np.cumsum(features.blocks.length - 1)])  # first token of each block
         here = np.flatnonzero(np.isin(block, blocks) & (n_tokens > 1))
         in_part = np.concatenate([[0], np.cumsum(features.blocks.length[blocks] - 1)])

@@ -317,7 +317,7 @@ def _pooled(errors: list[ProjectionError]) -> ProjectionError:
 def _provenance(features: ModelFeatures, settings: FingerprintSettings) -> dict[str, Any]:
     return {
         "model": {"name": features.site.name, "hash": features.site.model_hash},
-        "sae": features.sae.hash,
+        "sae": features.require_sae().hash,
         "site": features.site.hook,
         "text": features.blocks.hash,
         "seed": settings.seed,

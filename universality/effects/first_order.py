@@ -32,10 +32,12 @@ from universality.activations import ModelSite, Site
 from universality.corpus.blocks import TokenBlocks
 from universality.effects.interventions import check_effect, check_sae
 from universality.effects.loss_gradients import loss_gradients
-from universality.errors import ModelError
+from universality.effects.origin import check_origin
+from universality.errors import MismatchError, ModelError
 from universality.features.collection import Padded, PaddedRows, store_contents, written_site
 from universality.features.recording import Recorded, Tokens, record
 from universality.features.storage.header import MANTISSA
+from universality.features.storage.store import FeatureStore
 from universality.models.unembedding import Unembedding
 from universality.sae import SAE
 
@@ -46,6 +48,7 @@ def collect_effects(
     blocks: TokenBlocks,
     *,
     gradient_norms: str | Path | None = None,
+    activations: Mapping[str | Path, FeatureStore] | None = None,
     unembedding: Unembedding | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -69,6 +72,9 @@ def collect_effects(
     gradient_norms
         Path of a store of one column, the norm of ∂L/∂x_t where the SAEs write: the size that the effects of all
         features at a token share. `read_gradient_norms` reads it.
+    activations
+        Path of a store of effects → store of the SAE's activations on these tokens. Codes are read from it instead of
+        encoded anew, which is faster, and both stores then hold the same firings whatever the batches.
     unembedding, overwrite, resume, mantissa_bits, batch_blocks, part, basis, site_out
         As for `universality.features.collection.collect`. The same blocks in equal batches give effects of exactly the
         codes that it writes.
@@ -80,7 +86,8 @@ def collect_effects(
     ModelError
         If the site is not a loaded model, or nothing that the model predicts depends on the hook.
     MismatchError, FileExistsError
-        If an SAE does not belong to the site; and as for `collect`.
+        If an SAE does not belong to the site, a store of activations is of another SAE or other tokens; and as for
+        `collect`.
     """
     model = _loaded(site)
     out = None if site_out is None else _loaded(site_out)
@@ -89,15 +96,13 @@ def collect_effects(
     for sae in stores.values():
         if sae is not None:
             check_sae(model, sae, out if sae.transcoder else None)
-    contents = {
-        path: _as(
-            "effect",
-            store_contents(
-                path, model, sae, tokens, partial(_effects, sae, written[path].hook), out, unembedding, basis
-            ),
-        )
-        for path, sae in stores.items()
-    }
+    contents = {}
+    for path, sae in stores.items():
+        known = (activations or {}).get(path)
+        if known is not None:
+            _check_codes(known, model, sae, tokens, part)
+        values = partial(_effects, sae, written[path].hook, known)
+        contents[path] = _as("effect", store_contents(path, model, sae, tokens, values, out, unembedding, basis))
     if gradient_norms is not None:
         contents[gradient_norms] = _norms(model, out or model, tokens)
     places = {place.hook: place for place in [*written.values(), *([] if gradient_norms is None else [out or model])]}
@@ -105,9 +110,9 @@ def collect_effects(
         check_effect(place)
     padded = PaddedRows(batch_blocks * (blocks.n_ctx - 1))
 
-    def read(batch: TokenBlocks) -> _Batch:
-        activations, gradients = loss_gradients(model, batch, list(places))
-        return _Batch(padded(activations), gradients)
+    def read(batch: TokenBlocks, rows: slice) -> _Batch:
+        x, gradients = loss_gradients(model, batch, list(places))
+        return _Batch(padded(x), gradients, rows)
 
     record(
         contents, read, tokens, name=site.name, overwrite=overwrite, resume=resume, mantissa_bits=mantissa_bits,
@@ -121,13 +126,25 @@ class _Batch:
 
     activations: Padded
     gradients: Mapping[str, Tensor]
+    rows: slice
+    """Rows of the stores."""
 
 
-def _effects(sae: SAE | None, hook: str, batch: _Batch) -> csr_matrix:
+def _effects(sae: SAE | None, hook: str, known: FeatureStore | None, batch: _Batch) -> csr_matrix:
     x, gradient = batch.activations.rows, batch.gradients[hook]
+    codes = None if known is None else known.rows(batch.rows)
     if sae is None:
+        if codes is not None:
+            return codes.multiply(-gradient.float().cpu().numpy()).tocsr()
         return csr_matrix((-x * gradient).float().cpu().numpy())
-    return -sae.contribution_along(batch.activations.encode(sae), gradient, like=x)
+    return -sae.contribution_along(batch.activations.encode(sae) if codes is None else codes, gradient, like=x)
+
+
+def _check_codes(known: FeatureStore, site: ModelSite, sae: SAE | None, tokens: Tokens, part: range | None) -> None:
+    """Refuse a store of activations whose rows are not the codes of these tokens."""
+    if tokens.common is not None or part is not None:
+        raise MismatchError(f"{known.path}: activations can be given for whole blocks of tokens alone")
+    check_origin(known, site, sae, tokens.blocks)
 
 
 def _norms(site: ModelSite, written: ModelSite, tokens: Tokens) -> Recorded[_Batch]:

@@ -134,7 +134,7 @@ def jacobian_spread(
     sample = firings(features, n_firings, chosen=chosen, documents=documents, seed=seed)
     if not len(sample):
         raise UniversalityError(f"{features.store.path}: none of the features fires on the text that may be taken")
-    decoder = features.sae.W_dec.detach().cpu().numpy()
+    decoder = features.require_sae().W_dec.detach().cpu().numpy()
     cosine = _row_cosines(moved_ends(site, features.blocks, sample, decoder, jacobian.later, batch_blocks),
                           jacobian.apply(decoder[sample.feature]))  # fmt: skip
     feature, first, count = np.unique(sample.feature, return_index=True, return_counts=True)  # sorted, so runs

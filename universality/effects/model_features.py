@@ -27,7 +27,7 @@ class ModelFeatures:
     site
         The model at the hook where the SAE reads.
     sae
-        The SAE, or a transcoder.
+        The SAE, or a transcoder; None for the neurons of the site.
     store
         The SAE's features on these blocks.
     blocks
@@ -38,33 +38,60 @@ class ModelFeatures:
     Raises
     ------
     MismatchError
-        If the SAE does not belong to the site, or the store to the SAE or to the blocks.
+        If the SAE does not belong to the site, or the store to the model, the SAE or the blocks.
     """
 
     site: ModelSite
-    sae: SAE
+    sae: SAE | None
     store: FeatureStore
     blocks: TokenBlocks
     site_out: ModelSite | None = None
 
     def __post_init__(self) -> None:
-        check_sae(self.site, self.sae, self.site_out)
-        recorded = self.store.provenance.get("sae")
-        theirs = recorded.get("hash") if isinstance(recorded, Mapping) else None
-        if self.store.n_features != self.sae.d_sae or (theirs and theirs != self.sae.hash):
+        if self.sae is not None:
+            check_sae(self.site, self.sae, self.site_out)
+        n_features = self.site.d_in if self.sae is None else self.sae.d_sae
+        self._check_origin("model", self.site.model_hash)
+        self._check_origin("sae", None if self.sae is None else self.sae.hash)
+        if self.store.n_features != n_features:
+            raise MismatchError(f"{self.store.path}: expected {n_features} features, found {self.store.n_features}")
+        if not self._same_text():
             raise MismatchError(
-                f"{self.store.path}: holds {self.store.n_features} features of SAE {str(theirs)[:12]}, the given SAE "
-                f"has {self.sae.d_sae} and is {self.sae.hash[:12]}; give the SAE from which the store was collected"
+                f"{self.store.path}: has {self.store.n_tokens:,} tokens, which are not the {self.first_token.size:,} "
+                "of the given blocks; give the blocks from which the store was collected"
             )
-        n_rows = self.first_token.size
-        same = self.store.n_tokens == n_rows
-        if same and self.blocks.segment is None:
-            same = np.array_equal(self.store.tokens.token, self.blocks.tokens[self.blocks.valid])
-        if not same:
+
+    def _check_origin(self, of: str, expected: str | None) -> None:
+        """Refuse a store that records another model or SAE."""
+        recorded = self.store.provenance.get(of)
+        found = recorded.get("hash") if isinstance(recorded, Mapping) else None
+        if found != expected:
             raise MismatchError(
-                f"{self.store.path}: has {self.store.n_tokens:,} tokens, which are not the {n_rows:,} of the given "
-                "blocks; give the blocks from which the store was collected"
+                f"{self.store.path}: collected from the {of} {str(found)[:12]}, and {str(expected)[:12]} is given; "
+                f"give the {of} from which the store was collected"
             )
+
+    def _same_text(self) -> bool:
+        """Tell whether the rows of the store are the text of the blocks."""
+        rows, blocks = self.store.tokens, self.blocks
+        if self.store.n_tokens != self.first_token.size or self.store.documents != blocks.documents:
+            return False
+        if blocks.segment is not None:
+            return True
+        document = np.repeat(blocks.document, blocks.length - 1)
+        return np.array_equal(rows.token, blocks.tokens[blocks.valid]) and np.array_equal(rows.document, document)
+
+    def require_sae(self) -> SAE:
+        """Return the SAE.
+
+        Raises
+        ------
+        MismatchError
+            If the features are neurons.
+        """
+        if self.sae is None:
+            raise MismatchError(f"{self.store.path}: its features are neurons; this needs features of an SAE")
+        return self.sae
 
     @property
     def written(self) -> ModelSite:
@@ -91,4 +118,4 @@ class ModelFeatures:
 
     def intervention(self, change: Change) -> Intervention:
         """Build an intervention on these features."""
-        return Intervention(self.site, self.sae, change, self.site_out)
+        return Intervention(self.site, self.require_sae(), change, self.site_out)

@@ -8,6 +8,7 @@ from universality.export.graphml import write_graphml
 from universality.export.multimodel_graph import partite_graph
 from universality.export.node_annotations import annotate
 from universality.export.node_link_json import write_node_link
+from universality.export.pair_effects import effect_columns
 from universality.export.pair_graph import match_graph
 from universality.export.plain_graph import plain
 from universality.export.pw_mcc_file import pw_mcc_record, read_pw_mcc, write_pw_mcc
@@ -16,6 +17,7 @@ from universality.export.token_escapes import escape, unescape, unescape_bytes
 
 __all__ = [
     "annotate",
+    "effect_columns",
     "escape",
     "join_tokens",
     "match_graph",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from universality.export.node_annotations import annotate
+from universality.export.pair_effects import PREFIXES
 from universality.features.descriptions import Described
 from universality.features.examples import Decode
 
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
     from universality.matching import Match
 
-ON_EDGES = ("ci_low", "ci_high", "p", "q", "p_kind", "q_kind", "logit_r", "ceiling_a", "ceiling_b")
-"""Columns of a table of pairs that become attributes of edges under their own names."""
+ON_EDGES = (
+    "ci_low", "ci_high", "p", "q", "p_kind", "q_kind", "p_directions", "q_directions", "logit_r", "ceiling_a",
+    "ceiling_b",
+)  # fmt: skip
+"""Columns of a table of pairs that become attributes of edges under their own names, beside those on effects."""
 
 
 def match_graph(
@@ -38,8 +42,9 @@ def match_graph(
     a, b
         The stores that were matched.
     pairs
-        Frame with columns ``row col`` and any of ``held_out`` and `ON_EDGES`: ``calibrate(...).to_frame()``, or
-        `universality.export.match_table`, which has more of them.
+        Frame with columns ``row col`` and any of ``held_out``, `ON_EDGES` and
+        `universality.export.effect_columns`: ``calibrate(...).to_frame()``, or `universality.export.match_table`, which
+        has more of them.
     names
         Names of the models of ``a`` and ``b``.
     decode, k
@@ -49,8 +54,8 @@ def match_graph(
     -------
     networkx.Graph
         Nodes are those of `universality.export.node_annotations.annotate`. Edges have ``chosen`` (the score that chose
-        the partner), ``weight`` (the score on held-out documents) and the columns `ON_EDGES`; missing values are
-        omitted.
+        the partner), ``weight`` (the score on held-out documents), the columns `ON_EDGES` and those on effects; missing
+        values are omitted.
 
     Examples
     --------
@@ -77,7 +82,8 @@ def match_graph(
 
 def pair_values(pairs: "pd.DataFrame") -> Iterator[tuple[int, int, dict[str, float]]]:
     """Yield row, column and edge attributes of each pair of a table, without NaN."""
-    columns = {"weight": "held_out"} | {name: name for name in ON_EDGES}
+    on_effects = [name for name in pairs if str(name).startswith(PREFIXES)]
+    columns = {"weight": "held_out"} | {name: name for name in (*ON_EDGES, *on_effects)}
     present = {name: pairs[column].to_numpy(float) for name, column in columns.items() if column in pairs}
     for place, (row, col) in enumerate(zip(pairs["row"].tolist(), pairs["col"].tolist(), strict=True)):
         values = {name: float(column[place]) for name, column in present.items()}

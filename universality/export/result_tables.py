@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from universality.errors import MismatchError
 from universality.export.csv_cells import guard, join_tokens, unguard
+from universality.export.pair_effects import PREFIXES
 from universality.export.token_escapes import escape, unescape
 from universality.extras import check_installed
 from universality.features.descriptions import Described, described
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 CALIBRATED = (
     "held_out", "ci_low", "ci_high", "p", "q", "observed", "calibrated", "detectable",
     "p_kind", "q_kind", "observed_kind", "calibrated_kind", "detectable_kind",
+    "p_directions", "q_directions", "observed_directions", "calibrated_directions", "detectable_directions",
     "row_nearest_held_out", "col_nearest_held_out", "ceiling_a", "ceiling_b", "note",
 )  # fmt: skip
 ALWAYS = ("ceiling_a", "ceiling_b")
@@ -55,8 +57,8 @@ def match_table(
     a, b
         The matched stores, `Described` or to be described here.
     calibration
-        Frame with columns ``row col`` and any of ``CALIBRATED`` (``calibrate(…).to_frame()``). Pairs that it does not
-        contain get missing values.
+        Frame with columns ``row col`` and any of ``CALIBRATED`` (``calibrate(…).to_frame()``), and of those on effects
+        (`universality.export.effect_columns`). Pairs that it does not contain get missing values.
     logit_r
         [n_pairs] r of the two features' logit weights, in the order of the match's pairs.
     decode
@@ -70,7 +72,7 @@ def match_table(
         Columns ``row col score logit_r``, where ``score`` chose the partner; for each side, with prefix ``row_`` or
         ``col_``, ``density kind purity tokens nearest nearest_score`` (``tokens`` is a tuple of unescaped strings;
         ``nearest`` is the best partner with replacement, NA if there is none); then the columns of the calibration,
-        always including ``ceiling_a ceiling_b``.
+        always including ``ceiling_a ceiling_b``, and those on effects.
 
     Raises
     ------
@@ -221,6 +223,7 @@ def _calibrated(frame: "pd.DataFrame", calibration: "pd.DataFrame") -> "pd.DataF
     if calibration.duplicated(["row", "col"]).any():
         raise MismatchError("the calibration names a pair twice; pass the calibration of one match")
     columns = [name for name in CALIBRATED if name in calibration.columns]
+    columns += [name for name in calibration.columns if str(name).startswith(PREFIXES)]
     merged = frame.merge(calibration[["row", "col", *columns]], on=["row", "col"], how="left", indicator="side")
     alone = merged.pop("side") == "left_only"
     if alone.any() and "note" in merged:

@@ -92,7 +92,7 @@ def collect(
             path: store_contents(path, site, sae, tokens, partial(_activations, sae), site_out, unembedding, basis)
             for path, sae in stores.items()
         },
-        lambda batch: padded(site.read(batch)),
+        lambda batch, rows: padded(site.read(batch)),
         tokens,
         name=site.name,
         overwrite=overwrite,

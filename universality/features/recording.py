@@ -98,7 +98,7 @@ class Tokens:
 
 def record(
     stores: Mapping[str | Path, Recorded[Batch]],
-    read: Callable[[TokenBlocks], Batch],
+    read: Callable[[TokenBlocks, slice], Batch],
     tokens: Tokens,
     *,
     name: str,
@@ -115,7 +115,7 @@ def record(
     stores
         Path → contents.
     read
-        Reads one batch of blocks, once for all stores.
+        Reads one batch of blocks, which has these rows, once for all stores.
     tokens
         The rows; BOS and padding are left out.
     name
@@ -158,7 +158,7 @@ def record(
 
 def _fill(
     writers: Sequence[tuple[FeatureWriter, Recorded[Batch]]],
-    read: Callable[[TokenBlocks], Batch],
+    read: Callable[[TokenBlocks, slice], Batch],
     tokens: Tokens,
     name: str,
     batch_blocks: int,
@@ -177,7 +177,8 @@ def _fill(
     with bar:
         for start in range(block, len(ends), batch_blocks):
             here = tokens.take(np.arange(start, min(start + batch_blocks, len(ends))))
-            n, batch = here.rows.n_tokens, read(here.blocks)
+            n = here.rows.n_tokens
+            batch = read(here.blocks, slice(n_done, n_done + n))
             for writer, contents in writers:
                 new = slice(min(n, writer.n_tokens - n_done), n)  # earlier rows are committed already
                 if new.start < n:

@@ -25,7 +25,7 @@ You see an explanation of what the feature responds to, and excerpts of text, on
 with a tab and the activation that you predict, a whole number from 0 to 9, in place of the question mark. Repeat the \
 headings of the excerpts too. Write nothing else."""
 _HEADING = re.compile(r"^\W*(?:excerpt|example)\s*#?(\d{1,4})\W*$", re.IGNORECASE)
-_WITHOUT_TAB = re.compile(r"^(.*?)\s*(?:\s|:|=|\||->|→)\s*(\S+)$")
+_WITHOUT_TAB = re.compile(r"^(.*?)\s*(?:\s|:|=|\||->|→|\\t)\s*(\d\S*)$")
 _LEVEL = re.compile(r"([0-9])(?:\.0+)?")
 
 

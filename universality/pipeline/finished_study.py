@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from universality.activations import ModelSite
+    from universality.effects import ModelFeatures
     from universality.family import Families
     from universality.features import FeatureStore
     from universality.matching import Match
     from universality.pipeline.steering import Steering
-    from universality.statistics import Calibration
+    from universality.statistics import Calibration, EffectAgreement, SharedLoss
 
 
 class Study:
@@ -132,6 +133,26 @@ class Study:
             raise UniversalityError(f"{self.folder}: no store of {model}, width {width}, seed {seed}; it has {listed}")
         return self._stores[RunFolder(self.folder).store(model, width, seed)]  # type: ignore[arg-type]
 
+    def model_features(self, model: str, width: int | None = None, seed: int | None = None) -> ModelFeatures:
+        """Return the features of one SAE with what is needed to change them: its model, SAE, store and text.
+
+        Raises
+        ------
+        UniversalityError
+            If the run has no such store, as `store`.
+        ModelError
+            If the model cannot be loaded.
+        """
+        from universality.effects import ModelFeatures
+        from universality.pipeline.stages.model_sites import at_hook, blocks_of
+        from universality.sae import SAE
+
+        store, site, folder = self.store(model, width, seed), self.site(model), RunFolder(self.folder)
+        sae = SAE.load(folder.root / "saes" / model / store.path.stem.removeprefix(f"{model}.")).to(site.device)
+        blocks = blocks_of(self.config, folder, model).select("choose", "report")
+        hooks_out = self.config.hooks_out  # of transcoders
+        return ModelFeatures(site, sae, store, blocks, at_hook(site, hooks_out[model]) if model in hooks_out else None)
+
     def families(self, model: str) -> Families:
         """Load the families of one model's dictionaries.
 
@@ -148,6 +169,35 @@ class Study:
                 f"{path}: no families of {model}; a run builds them for each of its models if saes.widths has several"
             )
         return Families.load(path)
+
+    @property
+    def effects(self) -> EffectAgreement:
+        """Agreement of the effects of the headline's pairs, against chance, controls and ceilings.
+
+        Raises
+        ------
+        UniversalityError
+            If the run has not measured effects.
+        """
+        if self._headline.effects is None:
+            path = RunFolder(self.folder).effect_agreement(self._headline.comparison.name)
+            raise UniversalityError(f"{path}: no effects; the stage `effects` of a run compares them")
+        return self._headline.effects
+
+    def shared_loss(self, model: str) -> SharedLoss:
+        """Load the loss that a model's shared features carry.
+
+        Raises
+        ------
+        UniversalityError
+            If the run has not measured it.
+        """
+        from universality.statistics import SharedLoss
+
+        path = RunFolder(self.folder).shared_loss(model)
+        if not path.is_file() or not self.config.effects.measure:
+            raise UniversalityError(f"{path}: no loss of shared features; the stage `effects` of a run measures it")
+        return SharedLoss.load(path)
 
     def summary(self) -> pd.DataFrame:
         """Tabulate the held-out r of the best partner: of features, and of what they are compared with.
@@ -180,6 +230,43 @@ class Study:
         ]
         return pd.DataFrame(rows).set_index("population")
 
+    def logit_summary(self) -> pd.DataFrame:
+        """Tabulate what the features write: partners by logit weights, against chance and ceilings.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row each for SAE features, neurons and ceilings, indexed by name; none where the run has no matching by
+            logit weights. ``n`` living features; ``median`` r of their partners by logit weights, on token types that
+            did not choose them, with its 95% interval ``low`` to ``high``. For each null, its median
+            ``null_vocabulary`` and ``null_directions``, and the share of n with q at or below the run's level,
+            ``significant_vocabulary`` and ``significant_directions``. ``same_partner``, the share of features whose
+            partner by activation is that by logit weights, with ``same_at_random`` and ``same_by_firings``. Then the
+            median logit r of partners by activation, ``pairs_median``, and the 95% quantile of random pairs,
+            ``random_pairs_95``. See `universality.report.data.LogitRow`.
+        """
+        import pandas as pd
+
+        from universality.pipeline.reporting.report_rows import logit_rows
+
+        table = {
+            row.label: {
+                "n": row.summary.n_living,
+                "median": row.summary.held_out_median,
+                "low": row.summary.median_ci[0],
+                "high": row.summary.median_ci[1],
+                **{f"null_{name}": null.median for name, null in row.summary.nulls.items()},
+                **{f"significant_{name}": null.share_significant for name, null in row.summary.nulls.items()},
+                "same_partner": row.same_partner.share,
+                "same_at_random": row.same_partner.by_chance,
+                "same_by_firings": row.same_partner.by_firings,
+                "pairs_median": row.pairs_median,
+                "random_pairs_95": row.random_pairs_95,
+            }
+            for row in logit_rows(self._results, self._headline)
+        }
+        return pd.DataFrame.from_dict(table, orient="index").rename_axis("matched")
+
     @cached_property
     def pairs(self) -> pd.DataFrame:
         """All matched pairs with both features' descriptions, strongest first: the table in ``matches/``.
@@ -189,7 +276,9 @@ class Study:
         from universality.pipeline.stages.write_exports import pair_table
 
         described = [self._results.described(path) for path in self._paths]
-        return pair_table(RunFolder(self.folder), self._headline.comparison, described, self._results.decode)
+        return pair_table(
+            self.config, RunFolder(self.folder), self._headline.comparison, described, self._results.decode
+        )
 
     def graph(self, path: str | Path) -> Path:
         """Write the matched pairs as a graph: ``.graphml``, ``.gexf``, ``.cyjs`` or ``.json`` (node-link).

@@ -76,8 +76,8 @@ class RunFolder:
         """Partners by activation correlation, with held-out scores and null distributions."""
         return self.root / "matches" / f"{comparison}.activation.npz"
 
-    def logit_match(self, comparison: str) -> Path:
-        """Partners by logit-weight similarity."""
+    def logit_calibration(self, comparison: str) -> Path:
+        """Partners by logit weights, chosen on half of the token types, with held-out scores and null distributions."""
         return self.root / "matches" / f"{comparison}.logit.npz"
 
     def decoder_match(self, comparison: str) -> Path:
@@ -100,9 +100,21 @@ class RunFolder:
         """Store of the first-order effects of the activations at the hook themselves."""
         return self.root / "effects" / f"{model}.neurons.h5"
 
+    def effect_activations(self, model: str, width: int, seed: int) -> Path:
+        """Store of one SAE's activations on the tokens of its effects."""
+        return self.root / "effects" / f"{model}.w{width}-s{seed}.activations.h5"
+
+    def neuron_effect_activations(self, model: str) -> Path:
+        """Store of the activations at the hook themselves on the tokens of their effects."""
+        return self.root / "effects" / f"{model}.neurons.activations.h5"
+
     def gradient_norms(self, model: str) -> Path:
-        """Store of the norm of the loss gradient at every held-out token."""
+        """Store of the norm of the loss gradient at the tokens of ``effects``."""
         return self.root / "effects" / f"{model}.gradient_norms.h5"
+
+    def neuron_gradient_norms(self, model: str) -> Path:
+        """Store of the norm of the loss gradient at the tokens of ``neuron_effects``."""
+        return self.root / "effects" / f"{model}.neurons.gradient_norms.h5"
 
     def exact_effects(self, model: str) -> Path:
         """Exact effects of a sample of firings of the headline SAE, beside the first-order ones."""
@@ -123,6 +135,10 @@ class RunFolder:
     def pair_effects(self, comparison: str) -> Path:
         """Tokens that the two features of a pair raise and lower when ablated and clamped where both fire."""
         return self.root / "effects" / f"{comparison}.pairs.npz"
+
+    def unmeasured_effects(self, name: str) -> Path:
+        """JSON: what of the effects of a model, or of a comparison, could not be measured → the reason."""
+        return self.root / "effects" / f"{name}.unmeasured.json"
 
     @property
     def report(self) -> Path:

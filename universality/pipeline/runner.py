@@ -23,6 +23,7 @@ from universality.pipeline.stages import (
     collect_features,
     make_corpus,
     match_features,
+    measure_effects,
     train_models,
     train_saes,
     write_exports,
@@ -54,6 +55,7 @@ STAGE_MODULES: tuple[StageModule, ...] = (
     collect_features,
     match_features,
     build_families,
+    measure_effects,
     write_exports,
     write_report,
 )

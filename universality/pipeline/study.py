@@ -168,6 +168,25 @@ def ceilings_of(config: Config, folder: RunFolder, comparison: Comparison) -> li
     return [ceilings.get(side) if comparison.of == "models" else None for side in sides]
 
 
+def effect_comparisons(config: Config, folder: RunFolder) -> list[Comparison]:
+    """List the comparisons whose partners' effects are compared: those at the largest widths, ceilings first."""
+    if not config.effects.measure:
+        return []
+    widest = [comparison for comparison in comparisons(config, folder) if comparison.level == 0]
+    return sorted(widest, key=lambda comparison: comparison.of != "ceiling")
+
+
+def effect_dictionaries(config: Config, folder: RunFolder, model: str) -> list[tuple[int, int]]:
+    """List (width, SAE seed) of a model's SAEs whose effects are measured."""
+    sides = [
+        (width, seed)
+        for comparison in effect_comparisons(config, folder)
+        for name, width, seed in zip(comparison.models, comparison.widths, comparison.seeds, strict=True)
+        if name == model and width
+    ]
+    return sorted(set(sides))
+
+
 def headline_comparison(config: Config, folder: RunFolder) -> Comparison:
     """Return the comparison that answers the study's question, at the largest width.
 

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any
 from universality.extras import import_name
 
 if TYPE_CHECKING:
+    from universality.plot.effect_agreement import effects
     from universality.plot.joint_activation import pair
+    from universality.plot.loss_by_threshold import carried_loss
     from universality.plot.matrix import heatmap
     from universality.plot.survival import ecdf
 
 _HOME = {
+    "carried_loss": "universality.plot.loss_by_threshold",
     "ecdf": "universality.plot.survival",
+    "effects": "universality.plot.effect_agreement",
     "heatmap": "universality.plot.matrix",
     "pair": "universality.plot.joint_activation",
 }
-__all__ = ["ecdf", "heatmap", "pair"]
+__all__ = ["carried_loss", "ecdf", "effects", "heatmap", "pair"]
 
 
 def __getattr__(name: str) -> Any:

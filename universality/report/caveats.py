@@ -3,6 +3,9 @@
 from universality.corpus.splits import MIN_GROUPS
 from universality.formatting import count, fixed, listed, of_all, percent, plural
 from universality.report.data import LEAST_DIFFERENCE, Headline, LanguageModels, Report, SaeQuality
+from universality.report.effect_caveats import effect_warnings
+from universality.report.effect_narrative import own
+from universality.report.logit_weights import logit_caveat
 from universality.report.narrative import known
 from universality.statistics import sae_acceptance
 
@@ -16,7 +19,8 @@ def warnings(report: Report) -> tuple[str, ...]:
     """List everything in a report's numbers that weakens its answer; warnings given by the caller come last."""
     saes = [sae for row in report.widths for sae in (row.a, row.b)] + list(report.saes)
     from_numbers = (*_comparison(report.headline), *_language_models(report.models), *_saes(saes), *_concepts(report))
-    return (*from_numbers, *report.warnings)
+    of_logits = logit_caveat(report.headline, report.logit)
+    return (*from_numbers, *([of_logits] if of_logits else []), *effect_warnings(report.effects), *report.warnings)
 
 
 def _comparison(headline: Headline) -> list[str]:
@@ -109,6 +113,19 @@ def _concepts(report: Report) -> list[str]:
     ]
 
 
+def _what_firing_shows(report: Report) -> str:
+    start = (
+        "A correlation shows that two features fire on the same tokens, not that they have the same effect on the "
+        "model's predictions. Logit-weight r, where given, compares their direct effects only."
+    )
+    if own(report.effects) is None:
+        return start
+    return (
+        f"{start} r of effects compares what both do to the loss, to first order, one firing at a time and only where "
+        "both fire: it does not show what many features do together, or where one of the two is silent."
+    )
+
+
 def limits(report: Report) -> tuple[str, ...]:
     """List what no number on the page can show."""
     n_models = len(report.models.rows) if report.models else 2
@@ -119,8 +136,7 @@ def limits(report: Report) -> tuple[str, ...]:
         "kinds of few works) with the pairs held fixed, for the same amount of other text; that of a pair is over "
         "works. None covers another training seed of the models or of the SAEs, or the small rise in r of sparse "
         "features with much more text.",
-        "A correlation shows that two features fire on the same tokens, not that they have the same effect on the "
-        "model's predictions. Logit-weight r, where given, compares their direct effects only.",
+        _what_firing_shows(report),
         "The null re-pairs whole passages. Over the whole corpus any two features of one script beat it; only the null "
         "within kinds is stricter.",
         "An SAE finds the features that its width, sparsity and training allow. A comparison across models cannot find "

@@ -23,14 +23,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from universality.arrays import BoolArray, FloatArray, IntArray, evenly_spaced
-from universality.errors import MismatchError, UniversalityError
+from universality.errors import FormatError, MismatchError, UniversalityError
+from universality.files import as_path, read_json, write_json
 from universality.progress import progress
 from universality.statistics.held_out import evaluation_halves
 from universality.statistics.ratio_intervals import ratio_intervals
@@ -40,8 +42,7 @@ if TYPE_CHECKING:
     from scipy import sparse
     from torch import Tensor
 
-    from universality.activations import ModelSite
-    from universality.corpus.blocks import TokenBlocks
+    from universality.effects import ModelFeatures
     from universality.effects.repeated_passes import RepeatedPass
     from universality.features.storage.store import FeatureStore
     from universality.matching import Match
@@ -52,7 +53,7 @@ Control = Literal["same number", "same density", "same mass"]
 STRATA = 10
 """Groups of equal size by firing count for "same density"."""
 THRESHOLDS = (0.5, 0.7, 0.9)
-_MEAN, _ALL = 0, 1  # rows of the sums, before those of the subsets
+FORMAT, VERSION = "universality.shared_loss", 1
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,36 @@ class SharedLoss:
         found["rows"] = [{name: _json(value) for name, value in row.items()} for row in found["rows"]]
         return {name: _json(value) for name, value in found.items()}
 
+    def save(self, path: str | Path) -> Path:
+        """Write everything atomically to one JSON file; return its path."""
+        path = as_path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"format": FORMAT, "version": VERSION, **self.as_dict()})
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> SharedLoss:
+        """Read a file that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        FormatError
+            If it is truncated or corrupt, or has another format or version.
+        """
+        values = read_json(path)
+        found = values.pop("format", None), values.pop("version", None)
+        if found != (FORMAT, VERSION):
+            raise FormatError(
+                f"{path}: expected format {FORMAT!r}, version {VERSION}; found {found[0]!r}, version {found[1]!r}"
+            )
+        rows = values.get("rows")
+        if not isinstance(rows, list):
+            raise FormatError(f"{path}: corrupt: rows must be a list, found {type(rows).__name__}")
+        read = tuple(SubsetLoss(**_fields(SubsetLoss, row, f"{path}: row {i}")) for i, row in enumerate(rows))
+        return cls(**_fields(cls, {**values, "rows": read}, str(path)))
+
     def row(self, partners: str, threshold: float, subset: str, error_kept: bool = False) -> SubsetLoss:
         """Return one row; ``partners`` is "" and the threshold does not matter for the subsets "all" and "none".
 
@@ -168,30 +199,22 @@ class SharedLoss:
 
 
 def shared_loss(
-    site: ModelSite,
-    sae: SAE,
-    store: FeatureStore,
-    blocks: TokenBlocks,
+    features: ModelFeatures,
     partners: Mapping[str, Match],
     *,
     thresholds: Sequence[float] = THRESHOLDS,
     draws: int = 2,
     n_blocks: int = 128,
     seed: int = 0,
-    site_out: ModelSite | None = None,
 ) -> SharedLoss:
     """Measure what the features of an SAE that have partners carry of the model's loss and of the variance.
 
     Parameters
     ----------
-    site, sae
-        The model at the hook where the SAE reads, and the SAE.
-    store
-        Features of this SAE on the held-out half-documents, from ``blocks``.
-    blocks
-        Blocks of the corpus, with the splits "choose" and "report".
+    features
+        Features of an SAE on held-out text, with the splits "choose" and "report".
     partners
-        Name of each other dictionary → a match of ``store`` with it (on either side) on the choosing half: another
+        Name of each other dictionary → a match of the store with it (on either side) on the choosing half: another
         model's, and as a ceiling that of a second SAE seed of this model.
     thresholds
         Least r of a partner, at which each subset is measured.
@@ -201,8 +224,6 @@ def shared_loss(
         Largest number of blocks of each half, evenly spaced.
     seed
         Seed for the random subsets and the resampled groups.
-    site_out
-        The same model at the hook where a transcoder writes.
 
     Returns
     -------
@@ -211,22 +232,22 @@ def shared_loss(
     Raises
     ------
     MismatchError
-        If the store is not of this model, SAE and text, a match does not hold the store or was not made on the choosing
+        If the features are neurons or of segments, a match does not hold their store or was not made on the choosing
         half, or a half has no documents.
     UniversalityError
         If the SAE recovers nothing of the loss, or an argument is out of range.
     """
     _check(thresholds, draws, n_blocks, partners)
-    check_store(store, site, sae)
+    store = features.store
     scores = {name: partner_scores(match, store) for name, match in partners.items()}
-    choose, report = (stored_blocks(store, blocks, split) for split in ("choose", "report"))
+    choose, report = (stored_blocks(features, split) for split in ("choose", "report"))
     choose, report = (part.take(evenly_spaced(len(part), n_blocks)) for part in (choose, report))
     count, square = counts_and_squares(store)
     mass = square * np.square(store.decoder_rows(), dtype=np.float64).sum(axis=1)
     subsets = list(_subsets(scores, thresholds, count, mass, draws, seed))
     masks = np.unique(np.stack([part.mask for part in subsets]), axis=0)  # equal subsets are measured once
-    sums = _measure(site, sae, report, masks, _mean_written(site, choose, site_out), site_out)
-    return _result(site.name, report, sums, subsets, masks, mass, seed)
+    sums = _measure(features, report, masks, _mean_written(features, choose))
+    return _result(features.site.name, report, sums, subsets, masks, mass, seed)
 
 
 def partner_scores(match: Match, store: FeatureStore) -> FloatArray:
@@ -248,26 +269,6 @@ def partner_scores(match: Match, store: FeatureStore) -> FloatArray:
     scores = np.full(store.n_features, np.nan)
     scores[match.rows if sides == ["a"] else match.cols] = match.scores
     return scores
-
-
-def check_store(store: FeatureStore, site: ModelSite, sae: SAE | None = None) -> None:
-    """Refuse a store of another model or SAE.
-
-    Raises
-    ------
-    MismatchError
-        If the hashes that the store records differ.
-    """
-    recorded = store.provenance
-    for what, found, expected in (
-        ("model", (recorded.get("model") or {}).get("hash"), site.model_hash),
-        ("SAE", (recorded.get("sae") or {}).get("hash"), None if sae is None else sae.hash),
-    ):
-        if expected is not None and found != expected:
-            raise MismatchError(
-                f"{store.path}: its features are of {what} {str(found)[:12]}, given is {what} {expected[:12]} of "
-                f"{site.name!r}; give the store that was collected with it"
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -368,28 +369,26 @@ def counts_and_squares(store: FeatureStore) -> tuple[IntArray, FloatArray]:
     return count, square
 
 
-def _mean_written(site: ModelSite, choose: StoredBlocks, site_out: ModelSite | None) -> Tensor:
+def _mean_written(features: ModelFeatures, choose: StoredBlocks) -> Tensor:
     """Mean of the activations that the SAE reconstructs on the choosing half, [d_out]."""
     from universality.effects.repeated_passes import repeated_passes
 
-    sums = [batch.written.double().sum(dim=0) for _, batch in repeated_passes(site, choose.blocks, site_out)]
+    passes = repeated_passes(features.site, choose.blocks, features.site_out)
+    sums = [batch.written.double().sum(dim=0) for _, batch in passes]
     return (sum(sums[1:], sums[0]) / choose.blocks.n_tokens).float()
 
 
-def _measure(
-    site: ModelSite, sae: SAE, report: StoredBlocks, masks: BoolArray, mean: Tensor, site_out: ModelSite | None
-) -> _Sums:
+def _measure(features: ModelFeatures, report: StoredBlocks, masks: BoolArray, mean: Tensor) -> _Sums:
     """Run the model with each subset of the features, and sum losses and squared errors over groups."""
-    from universality.effects.interventions import check_sae
     from universality.effects.repeated_passes import repeated_passes
 
-    check_sae(site, sae, site_out)
+    sae = features.require_sae()
     loss, squared, one = np.zeros((2, len(masks), len(report))), np.zeros((2, len(masks), len(report))), []
     n_passes = 2 * len(masks) + 1
     with progress(
         total=n_passes * report.blocks.n_tokens, desc="shared features", unit="token", unit_scale=True
     ) as bar:
-        for index, batch in repeated_passes(site, report.blocks, site_out):
+        for index, batch in repeated_passes(features.site, report.blocks, features.site_out):
             one.append((index, *_baselines(batch, mean)))
             codes = sae.encode(batch.read)
             error = _error(sae, codes, batch)
@@ -548,3 +547,24 @@ def _percent(row: SubsetLoss) -> str:
 
 def _json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+_JSON_TYPES = {"str": str, "bool": bool, "int": int, "float": (int, float), "tuple[SubsetLoss, ...]": tuple}
+
+
+def _fields(of: type[SharedLoss] | type[SubsetLoss], values: Any, where: str) -> dict[str, Any]:
+    """Check the fields of a result that was read from JSON; None stands for NaN."""
+    if not isinstance(values, dict):
+        raise FormatError(f"{where}: corrupt: expected an object, found {type(values).__name__}")
+    expected = {field.name: str(field.type) for field in fields(of)}
+    if set(values) != set(expected):
+        different = sorted(set(values) ^ set(expected))
+        raise FormatError(f"{where}: corrupt: missing or unknown fields {different}")
+    read = dict(values)
+    for name, kind in expected.items():
+        if read[name] is None and kind == "float":
+            read[name] = math.nan
+        exact_bool = isinstance(read[name], bool) == (kind == "bool")  # a bool is an int, too
+        if not (isinstance(read[name], _JSON_TYPES[kind]) and exact_bool):  # type: ignore[arg-type]
+            raise FormatError(f"{where}: corrupt: {name} must be of type {kind}, found {read[name]!r}")
+    return {name: float(value) if expected[name] == "float" else value for name, value in read.items()}

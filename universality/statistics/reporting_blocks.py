@@ -17,6 +17,7 @@ from universality.statistics.held_out import evaluation_halves
 
 if TYPE_CHECKING:
     from universality.corpus.blocks import TokenBlocks
+    from universality.effects import ModelFeatures
     from universality.features.storage.store import FeatureStore
     from universality.matching import Match
 
@@ -70,46 +71,33 @@ class StoredBlocks:
         return sparse.vstack(parts, format="csr") if parts else sparse.csr_matrix((0, store.n_features), dtype="f4")
 
 
-def stored_blocks(store: FeatureStore, blocks: TokenBlocks, split: str) -> StoredBlocks:
-    """Find the blocks of a split, and where a store holds their tokens.
+def stored_blocks(features: ModelFeatures, split: str) -> StoredBlocks:
+    """Find the blocks of a split, and where the store holds their tokens.
 
     Parameters
     ----------
-    store
-        Store over whole documents of ``blocks``.
-    blocks
-        Blocks of the corpus; those of documents that the store does not hold are left out.
+    features
+        Features whose store has a row for each token.
     split
         "choose" or "report".
 
     Raises
     ------
     MismatchError
-        If the store was not written from these blocks, or holds no document of the split.
+        If the store holds segments, or no document of the split.
     """
-    table = store.tokens
-    if store.documents != blocks.documents:
-        raise MismatchError(
-            f"{store.path}: its documents are not those of the blocks; give the blocks that the store was collected "
-            "from"
-        )
-    held = np.flatnonzero(np.isin(blocks.document, np.unique(table.document)))
-    whole = blocks.take(held)
-    token, document = whole.tokens[whole.valid], np.repeat(whole.document, whole.length - 1)
-    if not (np.array_equal(token, table.token) and np.array_equal(document, table.document)):
-        raise MismatchError(
-            f"{store.path}: expected the {len(token)} tokens of its documents in these blocks, found "
-            f"{store.n_tokens} others; give the blocks that the store was collected from"
-        )
-    size = whole.length.astype(np.int64) - 1
-    chosen = np.flatnonzero(np.asarray(blocks.documents.split)[whole.document] == split)
+    store, blocks = features.store, features.blocks
+    if blocks.segment is not None:
+        raise MismatchError(f"{store.path}: its rows are segments of text; losses are measured on a store of tokens")
+    size = blocks.length.astype(np.int64) - 1
+    chosen = np.flatnonzero(np.asarray(blocks.documents.split)[blocks.document] == split)
     if not chosen.size:
         half = "reports" if split == "report" else "chooses partners"
         raise MismatchError(
             f"{store.path}: no document is of the split {split!r}, the half that {half}; partners are chosen on one "
             "half of the held-out documents and losses are measured on the other, so both are needed"
         )
-    return StoredBlocks(whole.take(chosen), (np.cumsum(size) - size)[chosen])
+    return StoredBlocks(blocks.take(chosen), (np.cumsum(size) - size)[chosen])
 
 
 def check_choosing_half(match: Match, store: FeatureStore) -> None:

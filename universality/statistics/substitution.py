@@ -38,7 +38,7 @@ from universality.arrays import BoolArray, FloatArray, IntArray, evenly_spaced
 from universality.errors import UniversalityError
 from universality.progress import progress
 from universality.statistics.activation_maps import MapKind
-from universality.statistics.carried_loss import check_store, partner_scores
+from universality.statistics.carried_loss import partner_scores
 from universality.statistics.ratio_intervals import ratio_intervals
 from universality.statistics.reporting_blocks import StoredBlocks, stored_blocks
 from universality.statistics.stand_ins import (
@@ -53,10 +53,9 @@ from universality.statistics.stand_ins import (
 
 if TYPE_CHECKING:
     from universality.activations import ModelSite
-    from universality.corpus.blocks import TokenBlocks
+    from universality.effects import ModelFeatures
     from universality.features.storage.store import FeatureStore
     from universality.matching import Match
-    from universality.sae import SAE
 
 ALL_SHARED = "all shared"
 """Name of the row of all shared features at once."""
@@ -170,12 +169,8 @@ class Substitution:
 
 
 def substitute(
-    site: ModelSite,
-    sae: SAE,
-    store: FeatureStore,
-    other: ModelSite,
-    other_store: FeatureStore,
-    blocks: TokenBlocks,
+    a: ModelFeatures,
+    b: ModelFeatures,
     match: Match,
     *,
     threshold: float = 0.7,
@@ -190,15 +185,11 @@ def substitute(
 
     Parameters
     ----------
-    site, sae, store
-        Model A at the hook of its SAE, the SAE, and its features.
-    other, other_store
-        Model B at its hook and features of its SAE on the same tokens. For two SAE seeds of one model, ``other`` is
-        ``site``.
-    blocks
-        Blocks of the corpus, with the splits "choose" and "report".
+    a, b
+        Features of both models on the same held-out text, with the splits "choose" and "report". A's are of an SAE.
+        For two SAE seeds of one model, the sites are the same.
     match
-        Pairs of both stores, made on the choosing half.
+        Pairs of both stores (either may be on the left), made on the choosing half.
     threshold
         Least r of the pairs whose features are all replaced at once.
     n_pairs
@@ -222,27 +213,23 @@ def substitute(
     Raises
     ------
     MismatchError
-        If stores are not of these models and tokens, the match was not made on the choosing half, or a half has no
-        documents.
+        If the match does not hold both stores or was not made on the choosing half, or a half has no documents.
     UniversalityError
         If the SAE is a transcoder, or an argument is out of range.
     """
-    _check(sae, n_pairs, n_blocks, blocks_a_pair, draws, threshold)
-    check_store(store, site, sae)
-    check_store(other_store, other)
-    rows, cols, scores = _pairs(match, store, other_store)
-    halves = {split: stored_blocks(store, blocks, split) for split in ("choose", "report")}
-    stored_blocks(other_store, blocks, "report")  # refuses a store of other tokens
+    _check(a, n_pairs, n_blocks, blocks_a_pair, draws, threshold)
+    rows, cols, scores = _pairs(match, a.store, b.store)
+    halves = {split: stored_blocks(a, split) for split in ("choose", "report")}
     some = {split: part.take(evenly_spaced(len(part), n_blocks)) for split, part in halves.items()}
     samples = _samples(scores, n_pairs)
     shared = np.flatnonzero(scores >= threshold)
     used = np.unique(np.concatenate([*samples.values(), shared]))
-    read = _Reader(other, store, other_store)
+    read = _Reader(b.site, a.store, b.store)
     stand_ins = fit_stand_ins(
-        sae, (store, other_store), rows[used], cols[used], read(some["choose"]), _activations(site, some["choose"]),
-        map_kind=map_kind, draws=draws, seed=seed,
+        a.require_sae(), (a.store, b.store), rows[used], cols[used], read(some["choose"]),
+        _activations(a.site, some["choose"]), map_kind=map_kind, draws=draws, seed=seed,
     )  # fmt: skip
-    run = _Run(site, stand_ins, read, halves["report"], blocks_a_pair, seed)
+    run = _Run(a.site, stand_ins, read, halves["report"], blocks_a_pair, seed)
     place = {int(pair): p for p, pair in enumerate(used)}
     costs = {name: run.one_by_one([place[int(pair)] for pair in pairs]) for name, pairs in samples.items()}
     pooled = [row for name, found in costs.items() for row in _pooled(name, found, seed)]
@@ -250,13 +237,13 @@ def substitute(
         together = run.together(np.array([place[int(pair)] for pair in shared]), some["report"])
         pooled += _pooled(ALL_SHARED, [together], seed, shared.size)
     return Substitution(
-        model=site.name,
-        other=other.name,
+        model=a.site.name,
+        other=b.site.name,
         threshold=threshold,
         n_shared=int(shared.size),
         map_kind=map_kind,
         map_explained=stand_ins.activation_map.explained_variance(
-            read(some["report"]).neurons, _activations(site, some["report"])
+            read(some["report"]).neurons, _activations(a.site, some["report"])
         ),
         n_tokens=some["report"].blocks.n_tokens,
         n_groups=halves["report"].n_groups,
@@ -454,8 +441,8 @@ def _activations(site: ModelSite, part: StoredBlocks) -> npt.NDArray[np.float32]
     return np.concatenate([site.read(batch).cpu().numpy() for batch in batches])
 
 
-def _check(sae: SAE, n_pairs: int, n_blocks: int, blocks_a_pair: int, draws: int, threshold: float) -> None:
-    if sae.transcoder:
+def _check(a: ModelFeatures, n_pairs: int, n_blocks: int, blocks_a_pair: int, draws: int, threshold: float) -> None:
+    if a.require_sae().transcoder:
         raise UniversalityError("substitution replaces features of an SAE; a transcoder reads and writes elsewhere")
     if min(n_pairs, n_blocks, blocks_a_pair, draws) < 1 or not math.isfinite(threshold):
         raise UniversalityError(

@@ -29,7 +29,7 @@ QUICKSTART = {
     "corpus": 28_037_515,
     "train-saes": 38_118_117,
     "collect": 2_551_498_795,
-    "match": 3_459_908,
+    "match": 6_170_793,
     "families": 5_116_161,
     "export, report": 62_828_572,
 }

@@ -73,6 +73,9 @@ def test_the_table_holds_every_pair_and_the_views_their_weights(explored: Path, 
     frame = Calibration.load(folder.calibration("A-B.w24")).to_frame()
     index, pairs = read(explored, "index"), read(explored, "pairs")
     assert index["n_pairs"] == len(frame) == 23
+    with np.load(folder.similarity("A-B.w24")) as arrays:
+        by_chance = arrays["logit_by_chance"].astype(float)
+    assert index["logit_chance"] == f"95% of random pairs below {np.nanquantile(by_chance, 0.95):.2f}"
     for name in ("row", "col", "held_out", "q", "q_kind"):
         np.testing.assert_allclose(unpacked(pairs[name]), frame[name].astype(np.float32), equal_nan=True)
     words, views = read(explored, "words"), read(explored, "views-0")

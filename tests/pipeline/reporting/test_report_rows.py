@@ -1,5 +1,6 @@
 """Every place that prints a median or a share of one matching prints it of the same features, and says of how many."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,20 @@ import pytest
 from numpy.testing import assert_allclose
 
 from universality.config import Config
+from universality.errors import FormatError
+from universality.pipeline.finished_study import Study
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting import report_rows
+from universality.pipeline.reporting.report_pages import report_as_it_is
 from universality.pipeline.reporting.report_rows import control_rows
 from universality.pipeline.reporting.run_results import open_results
+from universality.pipeline.reporting.terminal_summary import print_summary
 from universality.pipeline.stages.run_controls import CONTROLS, SHUFFLED, tasks
 from universality.pipeline.task import Task, run_tasks
 from universality.report.data import Report
 from universality.report.figures import best_match_distribution
 from universality.report.html import render
+from universality.report.logit_weights import logit_chance, same_partner
 from universality.report.narrative import answer, verdict
 from universality.statistics import Calibration
 
@@ -102,3 +108,52 @@ def test_controls_of_other_settings_are_not(controlled: tuple[Config, RunFolder]
     other = config.model_copy(update={"hook": "blocks.0.hook_resid_post"})
     with open_results(other, folder) as found:
         assert [row.name for row in control_rows(found)] == ["A-B.w16", "A-B.w24"]
+
+
+def test_logit_weights_are_a_row_of_the_page_of_the_summary_and_of_the_terminal(
+    planted: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, finished = planted
+    folder = RunFolder(Path(shutil.copytree(finished.root, tmp_path / "run")))
+    found = Calibration.load(folder.logit_calibration(NAME))
+    page = report_as_it_is(folder.root)
+    with open_results(config, folder) as results:
+        (row,) = report_rows.logit_rows(results, results.headline)
+        partners = [dict(zip(c.match.rows, c.match.cols, strict=True)) for c in (results.headline.calibration, found)]
+    both = partners[0].keys() & partners[1].keys()
+    assert (row.role, row.summary) == ("features", found.summary())
+    assert row.same_partner.n == len(both)
+    assert row.same_partner.n_same == sum(partners[0][feature] == partners[1][feature] for feature in both)
+    with np.load(folder.similarity(NAME)) as arrays:
+        assert_allclose(row.pairs_median, np.median(arrays["logit"]), rtol=1e-6)
+        known = arrays["logit_by_chance"][np.isfinite(arrays["logit_by_chance"])].astype(float)
+    assert_allclose(row.random_pairs_95, np.quantile(known, 0.95))
+    shown = page.read_text(encoding="utf-8")
+    assert 'id="logit-weights"' in shown
+    assert same_partner(row) in shown
+    assert shown.count(logit_chance([row])) > 10  # beside every card's logit r
+    (kept,) = json.loads(page.with_name("summary.json").read_text())["logit"]
+    assert kept["summary"]["nulls"]["directions"]["replicates"] == 2
+    assert kept["same_partner"]["n_same"] == row.same_partner.n_same
+    with Study.open(folder.root) as study:
+        table = study.logit_summary()
+    assert table.index.tolist() == ["SAE features"]
+    assert table.loc["SAE features", "null_directions"] == found.summary().nulls["directions"].median
+    assert table.loc["SAE features", "same_partner"] == row.same_partner.share
+    print_summary(folder)
+    printed = capsys.readouterr().out
+    assert f"by logit weights, SAE features: held-out r {found.summary().held_out_median:z.3f}, chance" in printed
+    assert f"same partner as by activation for {row.same_partner.share:.1%}, chance 4.35% to 4.35%" in printed  # 1 / 23
+
+
+def test_a_match_by_logit_weights_of_an_earlier_version_has_no_row(planted: Any, tmp_path: Path) -> None:
+    config, finished = planted
+    folder = RunFolder(Path(shutil.copytree(finished.root, tmp_path / "run")))
+    path = folder.logit_calibration(NAME)
+    Calibration.load(path).match.save(path)
+    with open_results(config, folder) as results:
+        assert results.headline.by_logit is None
+        assert report_rows.logit_rows(results, results.headline) == ()
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(FormatError, match="not a whole"), open_results(config, folder):
+        pass

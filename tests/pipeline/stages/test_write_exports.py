@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from tokenizers import Tokenizer as HFTokenizer
 from tokenizers import decoders, models, pre_tokenizers
 
-from universality.matching import Match, match
+from universality.matching import match
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.write_exports import ceilings, decoder
 from universality.similarity import Similarity
@@ -56,14 +56,26 @@ def test_tables_have_logit_r_nearest_partners_and_ceilings(matches: Path) -> Non
 @pytest.mark.parametrize("comparison", ["A-B.w32", "A-B.neurons", "A-A.w128.s0-s1"])
 def test_matches_by_logit_weights_have_tables_and_graphs(matches: Path, comparison: str) -> None:
     stem = matches / f"{comparison}.logit"
-    found = Match.load(stem.with_name(f"{stem.name}.npz"))
+    calibration = Calibration.load(stem.with_name(f"{stem.name}.npz"))
+    found, frame = calibration.match, calibration.to_frame()
     endings = ("csv", "parquet", "graphml", "gexf", "cyjs", "json")
     assert all(stem.with_name(f"{stem.name}.{ending}").is_file() for ending in endings)
     table = pd.read_csv(f"{stem}.csv").set_index("row")
-    assert_allclose(table.loc[found.rows, "logit_r"], found.scores)
+    assert_allclose(table.loc[found.rows, "score"], found.scores)
+    for column, values in (("held_out", "held_out"), ("logit_r", "held_out"), ("q_directions", "q_directions")):
+        assert_allclose(table.loc[found.rows, column], frame[values])
     graph = nx.read_graphml(f"{stem}.graphml")
     assert graph.number_of_edges() == len(found.rows)
-    assert not any("weight" in edge for _, _, edge in graph.edges(data=True)), "nothing was held out"
+    for row in frame.itertuples():
+        edge = graph.edges[f"a:{row.row}", f"b:{row.col}"]
+        values = {
+            "chosen": row.score,
+            "weight": row.held_out,
+            "logit_r": row.held_out,
+            "q_directions": row.q_directions,
+        }
+        for name, value in values.items():
+            assert edge.get(name, np.nan) == pytest.approx(value, nan_ok=True), name
 
 
 def test_nodes_of_families_name_their_model(finished: Path) -> None:

@@ -41,6 +41,17 @@ def test_many_pairs_are_counted() -> None:
     figure.draw_without_rendering()
 
 
+def test_logit_r_stands_beside_that_of_random_pairs() -> None:
+    x, y = np.linspace(0, 1, 100), np.linspace(0.01, 1, 100)
+    by_chance = np.append(np.linspace(0, 0.4, 101), np.nan)
+    dashed = [line for line in figures.activation_against_logit(x, y, by_chance).axes[0].lines if line.is_dashed()]
+    assert_allclose([line.get_ydata() for line in dashed], [[0.38, 0.38]])
+    said = figures.describe_logit(x, y, by_chance).text
+    assert "fire about as often lie below 0.38; 62% of the matched pairs lie above." in said
+    assert "Dashed" not in figures.describe_logit(x, y).text
+    assert not any(line.is_dashed() for line in figures.activation_against_logit(x, y, [np.nan]).axes[0].lines)
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, FEW + 1])
 def test_scatter_of_little_and_of_equal_points(n: int) -> None:
     for draw, describe in (

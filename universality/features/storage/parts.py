@@ -30,6 +30,7 @@ def cut(
     documents: ArrayLike | None = None,
     features: slice | ArrayLike | None = None,
     overwrite: bool = False,
+    unembedding: bool = True,
 ) -> FeatureStore:
     """Write some of a store's tokens and features to a new store, and open it.
 
@@ -45,6 +46,8 @@ def cut(
         Documents whose rows to keep, as a mask bool [n_documents] or integers; with ``tokens``, rows in both.
     features
         Columns to keep, in the given order: a slice, a mask bool [n_features], or distinct integers. None: all.
+    unembedding
+        Whether to keep the model's unembedding, a file beside the new store.
 
     Raises
     ------
@@ -73,7 +76,7 @@ def cut(
             if len(chosen):
                 part = store.rows(span)[chosen - span.start]
                 _append(writer, store, chosen, part if features is None else part[:, columns])
-        return writer.finish(_rows_of(store.dictionary, columns), store.unembedding())
+        return writer.finish(_rows_of(store.dictionary, columns), store.unembedding() if unembedding else None)
 
 
 def concatenate(paths: Sequence[str | Path], path: str | Path, *, overwrite: bool = False) -> FeatureStore:

@@ -13,7 +13,10 @@ n_ctx positions a block, L layers up to the hook, N tokens, k features a token:
     store       N · k entries, 9 bytes each: index and value, by token and by feature, compressed
     matching    N · k_a · k_b co-firing pairs are summed for the whole, for both halves, and for each replicate of a
                 null on one half: (2 + nulls · replicates / 2) times; families sum four quantities,
-                (3 + replicates) times
+                (3 + replicates) times; by logit weights 1 + 2 · replicates matchings, each of which takes
+                about 40 times 2 · d_sae_a · d_sae_b · d_model FLOP with its assignment
+    effects     forward and backward on some blocks, 2 forward; exact: a block a firing; fingerprints: half a block a
+                firing; the loss of subsets of the features: 48 passes for each partner
 
 Not counted as FLOP: embeddings, norms, non-linearities, Adam, top-k. Every figure is an estimate: see `UNSURE`.
 """
@@ -35,12 +38,26 @@ from universality.models.config_check import check_architecture
 from universality.models.shipped import model_folder
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.model_sites import by_source, can_run_models
-from universality.pipeline.study import ASSUMED_L0, Comparison, comparisons, sae_grid
+from universality.pipeline.study import (
+    ASSUMED_L0,
+    Comparison,
+    comparisons,
+    effect_comparisons,
+    effect_dictionaries,
+    headline_width,
+    sae_grid,
+)
 
 UNSURE = "bytes on disk within 1.5×; hours within 3× (measured rates) or 10× (assumed ones); memory is a rough sum"
 ENTRY_BYTES = 9
 _PROCESS = 700 * 10**6  # Python, torch and TransformerLens, before any tensor
+_LOSS_PASSES = (
+    48  # for each partner: 3 thresholds × (shared, unshared, 3 × 2 random subsets), with and without the error
+)
+_PERMUTATIONS = 999  # of the slopes of each pair
 _LOADED = 2 * 2**30  # most that matching holds of stores at a time
+_LOGIT_MATCHING = 40  # of 2,048 features by logit weights, in products of all directions; 60 of 512
+_MATCH_FEATURE = 750  # bytes of both calibrations and the drawn similarities
 _MATCH_ROW, _FAMILY_FEATURE, _PAGE = 3_000, 4_000, 13 * 10**6  # bytes of tables, graphs, pictures and the page
 
 
@@ -259,7 +276,8 @@ def estimate(config: Config, text: Text) -> list[StageCost]:
     k = {w: min(w, ASSUMED_L0) if saes in ("relu", "jumprelu") else config.saes.k_of(w) for w in config.saes.widths}
     corpus = StageCost("corpus", text.train + text.held_out, disk=int(4.5 * (text.train + text.held_out)))
     stages = [corpus, _models(config, text, shapes), _saes(config, text, shapes, k), _collect(config, text, shapes, k)]
-    return [*stages, _match(config, text, shapes, k), _families(config, text, k), _rest(config)]
+    stages += [_match(config, text, shapes, k), _families(config, text, k)]
+    return [*stages, *_effects(config, text, shapes, k), _rest(config)]
 
 
 def _models(config: Config, text: Text, shapes: dict[str, Shape]) -> StageCost:
@@ -357,12 +375,22 @@ def _match(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, in
     )
     widths = {name: width_at(shape, config.hooks[name]) for name, shape in shapes.items()}
     share = config.features.neuron_documents
-    flop = sum(passes * 2 * n * share * widths[c.models[0]] * widths[c.models[1]] for c in compared if not c.width)
+    flop = _logit_flop(config, shapes, widths, compared)
+    flop += sum(passes * 2 * n * share * widths[c.models[0]] * widths[c.models[1]] for c in compared if not c.width)
     largest = max((k[w] for w in config.saes.widths), default=0)
     memory = min(_LOADED, 2 * 16 * n * largest) + 2 * min(2**30, 8 * config.saes.widths[-1] ** 2)
-    return StageCost(
-        "match", n * len(compared), flop, pairs=pairs, memory=_PROCESS + memory, disk=560 * _rows(compared, widths)
+    disk = _MATCH_FEATURE * _rows(compared, widths)
+    return StageCost("match", n * len(compared), flop, pairs=pairs, memory=_PROCESS + memory, disk=disk)
+
+
+def _logit_flop(config: Config, shapes: dict[str, Shape], widths: dict[str, int], compared: list[Comparison]) -> float:
+    """Return the FLOP of all matchings by logit weights, as if every hook had a direct path to the logits."""
+    matchings = 1 + 2 * config.statistics.replicates
+    products = sum(
+        prod(c.widths if c.width else [widths[m] for m in c.models]) * max(shapes[m].d_model for m in c.models)
+        for c in compared
     )
+    return 2 * products * matchings * _LOGIT_MATCHING
 
 
 def _families(config: Config, text: Text, k: dict[int, int]) -> StageCost:
@@ -377,6 +405,44 @@ def _families(config: Config, text: Text, k: dict[int, int]) -> StageCost:
 def _grown(config: Config) -> list[list[int]]:
     """Return the dictionary sizes of each model that has several, and so families."""
     return [widths for name in config.models.names if len(widths := config.saes.widths_for(name)) > 1]
+
+
+def _effects(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, int]) -> list[StageCost]:
+    folder, n_ctx, flop, disk, entries, tokens, memory = RunFolder(Path()), config.corpus.n_ctx, 0.0, 0, 0, 0, 0
+    compared = effect_comparisons(config, folder)
+    n = min(config.effects.blocks * n_ctx, text.held_out // 2)
+    share = config.features.neuron_documents if any(c.of == "neurons" for c in compared) else 0.0
+    for name, shape in shapes.items() if compared else ():
+        width, saes = headline_width(config, name), len(effect_dictionaries(config, folder, name))
+        partners = sum(name in c.models and bool(c.width) for c in compared)
+        read = _read_for_effects(config, shape, config.hooks[name], round(n * text.own.get(name, 1)), saes, partners)
+        flop += read * forward_flop(shape, n_ctx)
+        tokens += round(read)
+        neurons = share * _active_neurons(config, name, width_at(shape, config.hooks[name]))
+        entries += (stored := 2 * round(n * (saes * k[width] + neurons)))  # activations, and effects
+        rows = min(4 * shape.d_vocab * width, 8 * 2048 * width) if config.effects.contexts else 0
+        disk += ENTRY_BYTES * stored + saes * (rows + 8 * width * (width_at(shape, config.hooks[name]) + shape.d_model))
+        memory = max(memory, 4 * shape.parameters + 3 * _logits_memory(n_ctx, shape.d_vocab) + 2 * rows)
+    drawn = float(sum(_PERMUTATIONS * n * k[c.width] for c in compared if c.width))
+    return [StageCost("effects", tokens, flop, 0, entries, drawn, _PROCESS + memory, disk)] if compared else []
+
+
+def _read_for_effects(config: Config, shape: Shape, hook: str, n: int, saes: int, partners: int) -> float:
+    """Return the tokens of all passes of a model; a backward pass counts as a forward pass, part of a block in part."""
+    e, n_ctx = config.effects, config.corpus.n_ctx
+    # Where other positions do not matter, one copy of a block holds many changes, and each costs its logits alone.
+    change = n_ctx / 2
+    if _behind_attention(shape, hook):
+        change = min(change, 4 * shape.d_model * shape.d_vocab / forward_flop(shape, n_ctx))
+    first_order = 2 * n * (1 + config.features.neuron_documents)
+    of_subsets = _LOSS_PASSES * partners * min(e.loss_blocks * n_ctx, n)
+    fingerprints = saes * min(e.fingerprints, headline_width(config)) * e.contexts
+    return first_order + of_subsets + change * fingerprints + 2 * change * e.exact
+
+
+def _behind_attention(shape: Shape, hook: str) -> bool:
+    """Tell whether no attention reads what is at a hook."""
+    return hook.startswith(f"blocks.{shape.n_layers - 1}.") and not re.search("attn|resid_pre|hook_in$", hook)
 
 
 def _rest(config: Config) -> StageCost:

@@ -13,14 +13,18 @@ from universality.family.edges import best_parents
 from universality.features import FeatureStore
 from universality.features.descriptions import Described
 from universality.features.page_views import STRONGEST, Views, feature_views, seen_by, windows
+from universality.pipeline.reporting.report_rows import logit_rows
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
 from universality.pipeline.reporting.text_excerpts import logit_extremes
 from universality.report.explorer import Words, packed, write_data
+from universality.report.logit_weights import logit_chance
 
 CHUNK = 256
 """Pairs in one file of views: a page loads one file for each pair that is opened."""
 SHOWN = 5
 """Tokens of each feature in the table of pairs."""
+SHOWN_EFFECTS = ("effect_r", "effect_q", "effect_sign_agreement", "effect_control_rank", "effect_n")
+"""Columns of `universality.export.effect_columns` in the table of pairs, beside fingerprints."""
 WEIGHTS = 8
 """Tokens that a feature raises most, and as many that it lowers most."""
 Json = dict[str, Any]
@@ -86,8 +90,10 @@ def write_explorer(
         "chunk": CHUNK,
         "tokens_shown": SHOWN,
         "kinds": list(sides[0].store.tokens.kinds),
+        **({} if compared.effects is None else {"effects": _effect_names(compared)}),
         "ceilings": [bool(compared.frame[f"ceiling_{side}"].notna().any()) for side in "ab"],
         "nulls": [chance.null for chance in compared.calibration.chances],
+        "logit_chance": logit_chance(logit_rows(results, compared)),
         "families": [k < len(owners) and owners[k] is not None for k in range(2)],
     }
     return [*files, write_data(folder, "index", index)]
@@ -100,11 +106,19 @@ def _pairs(compared: ComparisonResult, sides: tuple[Described, Described], words
     for name in ("score", "held_out", "ci_low", "ci_high", "q", "q_kind", "ceiling_a", "ceiling_b", "logit"):
         if name in frame:
             columns[name] = packed(frame[name], "f4")
+    for name in _effect_names(compared):
+        columns[name] = packed(frame[name], "f4")
     for side, name, descriptions in (("a", "row", sides[0]), ("b", "col", sides[1])):
         features = frame[name].to_numpy()
         columns[f"kind_{side}"] = packed(descriptions.specificity.kind[features], "i2")
         columns[f"tokens_{side}"] = packed(_word_places(descriptions.tokens[features, :SHOWN], words), "i4")
     return columns
+
+
+def _effect_names(compared: ComparisonResult) -> list[str]:
+    """List the columns on effects that the table of pairs shows; none where effects were not compared."""
+    shown = [*SHOWN_EFFECTS, *(name for name in compared.frame if name.startswith("fingerprint_"))]
+    return [] if compared.effects is None else [name for name in shown if name in compared.frame]
 
 
 def _word_places(tokens: NDArray[np.int32], words: Words) -> NDArray[np.int32]:

@@ -11,6 +11,7 @@ from universality.errors import UniversalityError
 from universality.family import Families
 from universality.files import as_path, read_json_lines
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.reporting.effect_rows import effect_figure_tables
 from universality.pipeline.reporting.report_rows import family_levels, samples, saved_families
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults, open_results
 from universality.pipeline.reporting.text_excerpts import concept_rows
@@ -91,6 +92,7 @@ def figure_tables(
     """Yield name and table of every figure that the run has the numbers for."""
     if results.headline is not None:
         yield from _matched(results, results.headline, populations)
+        yield from effect_figure_tables(results, results.headline)
     yield from _densities(results)
     crosscoder = made_crosscoder(results.config, results.folder)
     if crosscoder is not None:
@@ -131,7 +133,9 @@ def _matched(results: RunResults, compared: ComparisonResult, populations: list[
     yield "consistency", _consistency(results, compared)
     yield "clustered", table
     if "logit" in arrays:
-        yield "logit", {"held_out": held_out, "logit": frame["logit"].to_numpy()}
+        # runs of earlier versions lack the last
+        by_chance = {"by_chance": arrays["logit_by_chance"]} if "logit_by_chance" in arrays else {}
+        yield "logit", {"held_out": held_out, "logit": frame["logit"].to_numpy(), **by_chance}
 
 
 def _consistency(results: RunResults, compared: ComparisonResult) -> Table:

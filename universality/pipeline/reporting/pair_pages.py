@@ -9,8 +9,16 @@ from universality.family import Families
 from universality.files import read_json
 from universality.matching import Match
 from universality.matching.multimodel import group
+from universality.pipeline.reporting.effect_rows import effects_of
 from universality.pipeline.reporting.explorer_data import write_explorer
-from universality.pipeline.reporting.report_rows import family_levels, headline, samples, width_row, width_rows
+from universality.pipeline.reporting.report_rows import (
+    family_levels,
+    headline,
+    logit_rows,
+    samples,
+    width_row,
+    width_rows,
+)
 from universality.pipeline.reporting.result_notes import result_notes
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
 from universality.pipeline.study import comparisons
@@ -106,9 +114,11 @@ def _write_page(
         headline=headline(results, compared, samples(results, compared)),
         facts=facts,
         widths=width_rows(results, compared),
+        logit=logit_rows(results, compared),
         families=tuple(tables),
         pairings=pairings(results, compared),
         warnings=tuple(result_notes(results, compared)),
+        effects=effects_of(results, compared),
         explorer=True,
     )
     return [*write_explorer(results, compared, page.parent, families), write_report(report, page)]

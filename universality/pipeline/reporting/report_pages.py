@@ -14,6 +14,7 @@ from universality.family import Families
 from universality.files import as_path, write_bytes
 from universality.formatting import listed
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.reporting.effect_rows import effects_of
 from universality.pipeline.reporting.explorer_data import write_explorer
 from universality.pipeline.reporting.figure_data import figure_tables
 from universality.pipeline.reporting.pair_pages import pairings, remove_old_pages, shared_rows, write_pages
@@ -22,6 +23,7 @@ from universality.pipeline.reporting.report_rows import (
     family_levels,
     headline,
     language_models,
+    logit_rows,
     other_saes,
     samples,
     saved_families,
@@ -85,12 +87,14 @@ def _report(results: RunResults, populations: list[Sample], families: dict[str, 
         models=models,
         widths=width_rows(results, head),
         saes=other_saes(results),
+        logit=logit_rows(results, head),
         pairs=pair_groups(results),
         families=tuple(family_levels(*named) for named in families.items()),
         files=_files(results.config, results.folder),
         controls=control_rows(results),
         pairings=pairings(results, head),
         shared=shared_rows(results),
+        effects=effects_of(results, head),
         explorer=head is not None,
         warnings=_warnings(results, models),
     )
@@ -155,11 +159,13 @@ def write_summary(report: Report, path: Path) -> Path:
     """Write the numbers of a page as JSON; pictures and example texts are left out."""
     values = {
         name: _plain([asdict(item) for item in part] if isinstance(part, tuple) else asdict(part))
-        for name in ("headline", "models", "widths", "saes", "concepts", "families", "pairings", "shared")
+        for name in ("headline", "models", "widths", "saes", "logit", "concepts", "families", "pairings", "shared")
         if (part := getattr(report, name)) is not None
     }
     if report.headline.width_b is None:  # stated where the two sides have dictionaries of different sizes
         del values["headline"]["width_b"]
+    if report.effects is not None:
+        values["effects"] = _plain(report.effects.as_dict())
     return write_bytes(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
 
 

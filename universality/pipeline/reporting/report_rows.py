@@ -8,6 +8,7 @@ import numpy as np
 from universality.config import Config
 from universality.family import Families
 from universality.files import read_json
+from universality.matching.medians import known_median
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
 from universality.pipeline.stages.run_controls import made_controls
 from universality.pipeline.study import headline_comparison, units_of
@@ -19,12 +20,14 @@ from universality.report.data import (
     Headline,
     LanguageModel,
     LanguageModels,
+    LogitRow,
+    Role,
     SaeQuality,
     Sample,
     WidthRow,
     sample,
 )
-from universality.statistics import Calibration
+from universality.statistics import Calibration, coincidence
 
 
 def samples(results: RunResults, compared: ComparisonResult | None) -> list[Sample]:
@@ -74,6 +77,44 @@ def headline(results: RunResults, compared: ComparisonResult | None, populations
 def _trained_apart(config: Config, models: tuple[str, str]) -> bool:
     """Return whether two names are two models that share no training, as far as the configuration says."""
     return not config.models.one_basis and len({config.models.load.get(name, name) for name in models}) == 2
+
+
+def logit_rows(results: RunResults, compared: ComparisonResult | None) -> tuple[LogitRow, ...]:
+    """Make the rows of a comparison's matching by logit weights, of its neurons' and of its ceilings'."""
+    if compared is None or compared.by_logit is None:
+        return ()
+    neurons = results.of_type("neurons", compared.comparison.models)
+    parts: list[tuple[Role, str, ComparisonResult | None]] = [
+        ("features", "SAE features", compared),
+        ("neurons", units_of(results.config, *compared.comparison.models), neurons),
+    ]
+    parts += [("ceiling", results.label(result), result) for result in results.ceilings(compared)]
+    parts += [("control", results.label(result), result) for result in results.no_ceilings(compared)]
+    return tuple(
+        _logit_row(results, role, label, part, part.by_logit)
+        for role, label, part in parts
+        if part is not None and part.by_logit is not None
+    )
+
+
+def _logit_row(
+    results: RunResults, role: Role, label: str, compared: ComparisonResult, by_logit: Calibration
+) -> LogitRow:
+    firings = results.store(compared.comparison.b).moments().count
+    # absent where an upgraded run was stopped between the two files
+    of_pairs, by_chance = (
+        compared.arrays.get(name, np.zeros(0)).astype(np.float64) for name in ("logit", "logit_by_chance")
+    )
+    drawn = by_chance[~np.isnan(by_chance)]
+    return LogitRow(
+        role,
+        label,
+        by_logit.summary(),
+        coincidence(compared.calibration.match, by_logit.match, firings),
+        pairs_median=known_median(of_pairs),
+        random_pairs_median=known_median(drawn),
+        random_pairs_95=float(np.quantile(drawn, 0.95)) if drawn.size else NAN,
+    )
 
 
 def language_models(results: RunResults) -> LanguageModels:

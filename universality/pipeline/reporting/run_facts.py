@@ -3,7 +3,6 @@
 from universality.config import Config
 from universality.files import read_json
 from universality.formatting import percent
-from universality.matching import Match
 from universality.pipeline.reporting.run_results import RunResults
 from universality.pipeline.stages.sae_likeness import file_of
 from universality.pipeline.stages.training_overlap import seen_in_training
@@ -74,10 +73,9 @@ def _segments(results: RunResults) -> str:
 def _shared_strings(results: RunResults) -> list[tuple[str, str]]:
     """State over which token strings logit weights are compared where the headline's models have two vocabularies."""
     compared = results.headline
-    path = None if compared is None else results.folder.logit_match(compared.comparison.name)
-    if compared is None or path is None or not path.exists():
+    if compared is None or compared.by_logit is None:
         return []
-    shared = Match.load(path).provenance.get("shared_strings")
+    shared = compared.by_logit.match.provenance.get("shared_strings")
     if shared is None:
         return []
     shares = ", ".join(

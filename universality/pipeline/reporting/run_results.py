@@ -13,16 +13,19 @@ from numpy.typing import NDArray
 
 from universality.archive import read_arrays
 from universality.config import Config
+from universality.errors import FormatError
 from universality.features import FeatureStore
 from universality.features.descriptions import Described
 from universality.files import read_json
+from universality.matching import Match
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages.compare_partner_effects import read_agreement
 from universality.pipeline.stages.sae_likeness import Likeness, likeness
-from universality.pipeline.stages.write_exports import decoder
+from universality.pipeline.stages.write_exports import decoder, with_effects
 from universality.pipeline.study import Comparison, comparisons, sae_grid
 from universality.report.data import NAN, Role, SaeQuality, Sample, sample
-from universality.statistics import Calibration, CalibrationSummary
+from universality.statistics import Calibration, CalibrationSummary, EffectAgreement
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,16 +41,22 @@ class ComparisonResult:
     arrays
         Contents of the comparison's file in ``similarity/``: logit-weight r of the pairs, nearest partners, and the
         submatrices that figures show.
+    by_logit
+        Their calibrated matching by logit weights, over halves of the token types; None without one.
+    effects
+        Agreement of the pairs' effects; None where it was not measured.
     """
 
     comparison: Comparison
     calibration: Calibration
     arrays: dict[str, NDArray[Any]]
+    by_logit: Calibration | None = None
+    effects: EffectAgreement | None = None
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """``Calibration.to_frame()`` with the column ``logit``, the pairs' logit-weight r."""
-        frame = self.calibration.to_frame()
+        """``Calibration.to_frame()`` with the column ``logit``, the pairs' logit-weight r, and those on effects."""
+        frame = with_effects(self.calibration.to_frame(), self.effects)
         return frame.assign(logit=self.arrays.get("logit", np.full(len(frame), np.nan)))
 
     @cached_property
@@ -99,7 +108,9 @@ class RunResults:
         paths = self.folder.calibration(comparison.name), self.folder.similarity(comparison.name)
         if not self.has(f"the matching {comparison.name}", *paths, comparison.a, comparison.b):
             return None
-        return ComparisonResult(comparison, Calibration.load(paths[0]), read_arrays(paths[1]))
+        by_logit = _logit_calibration(self.folder.logit_calibration(comparison.name))
+        effects = read_agreement(self.config, self.folder, comparison)
+        return ComparisonResult(comparison, Calibration.load(paths[0]), read_arrays(paths[1]), by_logit, effects)
 
     def has(self, what: str, *paths: Path) -> bool:
         """Return whether all paths exist; otherwise add ``what`` to ``missing``."""
@@ -185,6 +196,17 @@ class RunResults:
             loss_recovered=NAN if recovered is None else recovered,
             typical_explained_variance=measured.get("typical_explained_variance", NAN),  # added after the first runs
         )
+
+
+def _logit_calibration(path: Path) -> Calibration | None:
+    """Load a matching by logit weights; None where there is none, or one of a version that did not calibrate it."""
+    if not path.exists():
+        return None
+    try:
+        return Calibration.load(path)
+    except FormatError:
+        Match.load(path)  # raises if the file is damaged
+        return None
 
 
 @contextmanager

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from universality.arrays import evenly_spaced
 from universality.config import Config
 from universality.errors import CommonStartWarning
 from universality.files import read_json, replacing
+from universality.formatting import plural
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.sae_likeness import Likeness, likeness
@@ -25,11 +27,13 @@ from universality.pipeline.task import Task
 if TYPE_CHECKING:
     from universality.features import FeatureStore
     from universality.sae.training.distributed import Ranks
+    from universality.similarity import Similarity
     from universality.statistics import Calibration
 
-STAGE, VERSION = "match", 4
+STAGE, VERSION = "match", 5
 NEAREST = 5
 """Best partners of every feature that are stored for the report."""
+_BY_CHANCE = 1  # stream of random numbers of the run's seed, beside those of its nulls
 _SAMPLE, _BEST = 256, 64  # pairs whose similarities are drawn: spread over all pairs, and the best
 
 
@@ -51,14 +55,19 @@ def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list
             partial(make_match, config, folder, comparison),
             VERSION,
         )
-        for comparison in sorted(comparisons(config, folder), key=lambda comparison: comparison.of != "ceiling")
+        for comparison in _in_order(config, folder)
     ]
+
+
+def _in_order(config: Config, folder: RunFolder) -> list[Comparison]:
+    """Order the comparisons, ceilings first."""
+    return sorted(comparisons(config, folder), key=lambda comparison: comparison.of != "ceiling")
 
 
 def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> list[Path]:
     """Match two stores by activation, calibrate the match, and store similarities for the figures.
 
-    Stores with logit weights are also matched by these, and models in one basis by decoder rows.
+    Stores with logit weights are also matched and calibrated by these, and models in one basis matched by decoder rows.
     """
     from universality.matching import match
     from universality.similarity import Similarity
@@ -69,17 +78,17 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
     with OpenStores() as stores, warnings.catch_warnings():
         warnings.simplefilter("ignore", CommonStartWarning)  # told once, by warn_of_common_start
         a, b = (stores[path] for path in (comparison.a, comparison.b))
-        warn_of_unfit(folder, comparison, (a, b))  # first: matching may take hours
+        warn_of_unfit(config, folder, comparison, (a, b))  # first: matching may take hours
         warn_of_common_start(comparison, likeness(config, folder, comparison))
         calibration = calibrate(a, b, **config.statistics.for_calibrate())
-        calibration = _with_ceilings(config, folder, comparison, calibration)
+        calibration = _with_ceilings(config, folder, comparison, calibration, folder.calibration)
         files = [calibration.save(folder.calibration(comparison.name))]
         matched = calibration.match
         tables = _drawn_similarities(calibration, Similarity.activation(a, b))
         if a.unembedding() is not None and b.unembedding() is not None:
             logit = Similarity.logit(a, b)
-            files.append(match(logit).save(folder.logit_match(comparison.name)))
-            tables["logit"] = logit.pairs(matched.rows, matched.cols).astype(np.float32)
+            tables |= _logit_of_pairs(logit, calibration, config.statistics.seed)
+            files += _match_by_logit_weights(config, folder, comparison, (a, b), logit.provenance["n_vocab"])
         if config.models.one_basis and comparison.of == "models":
             decoder = Similarity.decoder(a, b)
             files.append(match(decoder).save(folder.decoder_match(comparison.name)))
@@ -108,12 +117,62 @@ def _drawn_similarities(calibration: Calibration, activation: Any) -> dict[str, 
     return tables | {"near_b": near_b.astype(np.int32), "near_b_r": r_b.astype(np.float32)}
 
 
-def _with_ceilings(config: Config, folder: RunFolder, comparison: Comparison, calibration: Calibration) -> Calibration:
-    """Add each pair's ceilings, where a model has a second SAE that differs in its seed only."""
+def _logit_of_pairs(logit: Similarity, calibration: Calibration, seed: int) -> dict[str, NDArray[np.float32]]:
+    """Return the logit-weight r [n_pairs] of partners by activation, and what it is by chance.
+
+    By chance every row has the partner of another pair whose features fire about as often; NaN without such a pair.
+    The pairs were not chosen by logit weights, so that all token types can count.
+    """
+    from universality.statistics.token_types import exchanged
+
+    rows, cols = calibration.match.rows, calibration.match.cols
+    order = exchanged(calibration.stratum, np.random.default_rng((seed, _BY_CHANCE)))
+    by_chance = np.where(order == np.arange(rows.size), np.nan, logit.pairs(rows, cols[order]))
+    pairs = {"logit": logit.pairs(rows, cols), "logit_by_chance": by_chance}
+    return {name: values.astype(np.float32) for name, values in pairs.items()}
+
+
+def _match_by_logit_weights(
+    config: Config, folder: RunFolder, comparison: Comparison, stores: tuple[FeatureStore, FeatureStore], n_types: int
+) -> list[Path]:
+    """Match by logit weights on half of the token types, and calibrate on the other; nothing where types are few."""
+    from universality.statistics import calibrate
+    from universality.statistics.calibrating import LOGIT
+    from universality.statistics.token_types import LEAST_TYPES
+
+    target = folder.logit_calibration(comparison.name)
+    if n_types < LEAST_TYPES:
+        print(
+            f"warning: {comparison.name}: {plural(n_types, 'token type')} in the vocabulary that counts, and halves of "
+            f"it need {LEAST_TYPES}: logit weights are not matched, and have no chance level",
+            file=sys.stderr,
+            flush=True,
+        )
+        target.unlink(missing_ok=True)  # of a version that matched on all token types
+        return []
+    settings = config.statistics.for_calibrate()
+    del settings["null"]  # those of a run re-pair text
+    calibration = calibrate(*stores, measure=LOGIT, **settings)
+    return [_with_ceilings(config, folder, comparison, calibration, folder.logit_calibration).save(target)]
+
+
+def _with_ceilings(
+    config: Config,
+    folder: RunFolder,
+    comparison: Comparison,
+    calibration: Calibration,
+    path_of: Callable[[str], Path],
+) -> Calibration:
+    """Add each pair's ceilings, where a model has a second SAE that differs in its seed only.
+
+    ``path_of`` gives the path of a comparison's calibration by the same measure.
+    """
     from universality.statistics import Calibration
 
     ceilings = [
-        Calibration.load(folder.calibration(pair.name)) if pair and likeness(config, folder, pair).is_ceiling else None
+        Calibration.load(path_of(pair.name))
+        if pair and likeness(config, folder, pair).is_ceiling and path_of(pair.name).exists()
+        else None
         for pair in ceilings_of(config, folder, comparison)
     ]
     return calibration.with_ceilings(*ceilings)
@@ -130,13 +189,19 @@ def warn_of_common_start(comparison: Comparison, alike: Likeness) -> None:
         )
 
 
-def warn_of_unfit(folder: RunFolder, comparison: Comparison, stores: Sequence[FeatureStore]) -> None:
-    """Warn on stderr which SAEs of a comparison are not good enough to match, and why."""
+def warn_of_unfit(config: Config, folder: RunFolder, comparison: Comparison, stores: Sequence[FeatureStore]) -> None:
+    """Warn on stderr which SAEs of a comparison are not good enough to match, and why.
+
+    The first comparison of an SAE warns of it, so that none is named twice.
+    """
     from universality.statistics.sae_acceptance import faults
 
     for model, store in zip(comparison.models, stores, strict=True):
         path = folder.root / "saes" / model / store.path.stem.removeprefix(f"{model}.")
         if comparison.of == "neurons" or not (path / "quality.json").is_file():  # never measured
+            continue
+        first = next((c for c in _in_order(config, folder) if store.path in (c.a, c.b)), comparison)
+        if first.name != comparison.name:
             continue
         quality = read_json(path / "quality.json")
         recovered = quality["loss"]["recovered_over_zero"]

@@ -15,7 +15,8 @@ from universality.features.examples import Decode
 from universality.files import read_json_value
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.stages import build_families, match_features
+from universality.pipeline.stages import build_families, match_features, measure_effects
+from universality.pipeline.stages.compare_partner_effects import read_agreement
 from universality.pipeline.study import Comparison, comparisons, headline_width
 from universality.pipeline.task import Task
 
@@ -24,16 +25,17 @@ if TYPE_CHECKING:
 
     from universality.matching import Match
     from universality.sae.training.distributed import Ranks
-    from universality.statistics import Calibration
+    from universality.statistics import Calibration, EffectAgreement
 
-STAGE, VERSION = "export", 2
+STAGE, VERSION = "export", 3
 TOP_TOKENS = 5
 """Tokens that name a feature in tables and graphs."""
 
 
 def tasks(config: Config, folder: RunFolder, ranks: "Ranks | None" = None) -> list[Task]:
-    """Return the one task of this stage; it reads every match and every family graph."""
-    results = [task.name for stage in (match_features, build_families) for task in stage.tasks(config, folder)]
+    """Return the one task of this stage; it reads every match, every family graph and the effects of pairs."""
+    stages = (match_features, build_families, measure_effects)
+    results = [task.name for stage in stages for task in stage.tasks(config, folder)]
     return [Task(STAGE, None, ("corpus", *results), partial(make_exports, config, folder), VERSION)]
 
 
@@ -74,24 +76,25 @@ def decoder(folder: RunFolder) -> Callable[[Sequence[int]], list[str]]:
 def _export_matches(
     config: Config, folder: RunFolder, comparison: Comparison, stores: Sequence[Described], decode: Any
 ) -> list[Path]:
-    """Export the calibrated match, and those by logit weights and by decoder rows where there are any."""
+    """Export the calibrated matches, by logit weights too where there is one, and that by decoder rows."""
     from universality.matching import Match
     from universality.statistics import Calibration
 
-    calibrated = folder.calibration(comparison.name)
-    calibration = Calibration.load(calibrated)
-    pairs, logit_r = pair_frame(calibration), logit_of_pairs(folder, comparison)
-    columns = {"calibration": pairs, "logit_r": logit_r}
-    files = _export_match(calibrated, calibration.match, comparison.sides, stores, decode, **columns)
-    by_weights: list[tuple[Path, bool]] = []
-    if logit_r is not None:  # the stores hold logit weights
-        by_weights.append((folder.logit_match(comparison.name), True))
+    source, by_logit = folder.calibration(comparison.name), folder.logit_calibration(comparison.name)
+    calibration = Calibration.load(source)
+    pairs = pair_frame(config, folder, comparison, calibration)
+    columns = {"calibration": pairs, "logit_r": logit_of_pairs(folder, comparison)}
+    files = _export_match(source, calibration.match, comparison.sides, stores, decode, **columns)
+    if by_logit.exists():  # the stores hold logit weights, of token types that are enough for halves
+        other = Calibration.load(by_logit)
+        # r on the half that did not choose the partner: that on all types would flatter the pairs of this match
+        columns = {"calibration": scored_frame(other), "logit_r": other.held_out}
+        files += _export_match(by_logit, other.match, comparison.sides, stores, decode, **columns)
     if config.models.one_basis and comparison.of == "models":
-        by_weights.append((folder.decoder_match(comparison.name), False))
-    for source, by_logit in by_weights:
-        other = Match.load(source)
-        columns = {"calibration": ceilings(other, pairs), "logit_r": other.scores if by_logit else None}
-        files += _export_match(source, other, comparison.sides, stores, decode, **columns)
+        by_decoder = folder.decoder_match(comparison.name)
+        matched = Match.load(by_decoder)
+        columns = {"calibration": ceilings(matched, pairs)}
+        files += _export_match(by_decoder, matched, comparison.sides, stores, decode, **columns)
     return files
 
 
@@ -118,24 +121,36 @@ def _export_match(
 
 
 def pair_table(
-    folder: RunFolder, comparison: Comparison, stores: Sequence[Described], decode: Decode | None
+    config: Config, folder: RunFolder, comparison: Comparison, stores: Sequence[Described], decode: Decode | None
 ) -> "pd.DataFrame":
     """Tabulate the calibrated pairs of a comparison, as the table in ``matches/`` does."""
     from universality.export import match_table
     from universality.statistics import Calibration
 
     calibration = Calibration.load(folder.calibration(comparison.name))
-    pairs, logit_r = pair_frame(calibration), logit_of_pairs(folder, comparison)
+    pairs, logit_r = pair_frame(config, folder, comparison, calibration), logit_of_pairs(folder, comparison)
     return match_table(calibration.match, *stores, decode=decode, k=TOP_TOKENS, calibration=pairs, logit_r=logit_r)
 
 
-def pair_frame(calibration: "Calibration") -> "pd.DataFrame":
-    """Return ``Calibration.to_frame()`` with the held-out score of each feature's nearest partner."""
+def pair_frame(config: Config, folder: RunFolder, comparison: Comparison, calibration: "Calibration") -> "pd.DataFrame":
+    """Return the frame of `scored_frame`, with the effects of pairs matched by activation if they were measured."""
+    return with_effects(scored_frame(calibration), read_agreement(config, folder, comparison))
+
+
+def scored_frame(calibration: "Calibration") -> "pd.DataFrame":
+    """Return ``Calibration.to_frame()`` with the held-out score of nearest partners."""
     matched = calibration.match
     return calibration.to_frame().assign(
         row_nearest_held_out=calibration.best_col_held_out[matched.rows],
         col_nearest_held_out=calibration.best_row_held_out[matched.cols],
     )
+
+
+def with_effects(frame: "pd.DataFrame", agreement: "EffectAgreement | None") -> "pd.DataFrame":
+    """Add the columns ``effect_…`` and ``fingerprint_…`` to a table of pairs; NaN for pairs that were not compared."""
+    from universality.export import effect_columns
+
+    return frame if agreement is None else frame.merge(effect_columns(agreement), on=["row", "col"], how="left")
 
 
 def logit_of_pairs(folder: RunFolder, comparison: Comparison) -> NDArray[np.float32] | None:
@@ -170,7 +185,8 @@ def _export_partite(config: Config, folder: RunFolder, opened: Any, decode: Any)
         if c.of == "models" and c.level == 0:
             calibration = Calibration.load(folder.calibration(c.name))
             matches[c.models] = calibration.match
-            pairs[c.models] = calibration.to_frame().assign(logit_r=_or_nan(logit_of_pairs(folder, c)))
+            of_pairs = calibration.to_frame().assign(logit_r=_or_nan(logit_of_pairs(folder, c)))
+            pairs[c.models] = with_effects(of_pairs, read_agreement(config, folder, c))
     stores = opened(*(folder.store(name, widest[name], config.saes.seeds[0]) for name in names))
     graph = partite_graph(matches, pairs)
     graph = annotate(graph, stores, names=names, decode=decode, k=TOP_TOKENS)

@@ -4,6 +4,7 @@ NaN means that a number is not known, None that a part was not done. Correlation
 whose features are counted, *B* the model in which they have partners.
 """
 
+from universality.report.data.effects import CarriedLoss, EffectRow, Effects, FirstOrderAccuracy
 from universality.report.data.page import PAGE_WIDTH, Caption, FileLink, Picture, Report, Section
 from universality.report.data.pairs import Example, FeatureCard, Pair, PairGroup
 from universality.report.data.samples import LEAST_DIFFERENCE, NAN, Headline, Population, Role, Sample, sample
@@ -14,6 +15,7 @@ from universality.report.data.tables import (
     FamilyTable,
     LanguageModel,
     LanguageModels,
+    LogitRow,
     Pairing,
     SaeQuality,
     SharedRow,
@@ -27,16 +29,21 @@ __all__ = [
     "PAGE_WIDTH",
     "THRESHOLDS",
     "Caption",
+    "CarriedLoss",
     "ConceptRow",
     "ControlRow",
+    "EffectRow",
+    "Effects",
     "Example",
     "FamilyLevel",
     "FamilyTable",
     "FeatureCard",
     "FileLink",
+    "FirstOrderAccuracy",
     "Headline",
     "LanguageModel",
     "LanguageModels",
+    "LogitRow",
     "Pair",
     "PairGroup",
     "Pairing",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from universality.report.data.effects import Effects
 from universality.report.data.pairs import PairGroup
 from universality.report.data.samples import Headline
 from universality.report.data.tables import (
@@ -10,13 +11,14 @@ from universality.report.data.tables import (
     ControlRow,
     FamilyTable,
     LanguageModels,
+    LogitRow,
     Pairing,
     SaeQuality,
     SharedRow,
     WidthRow,
 )
 
-Section = Literal["answer", "widths", "concepts", "pairs", "families", "training"]
+Section = Literal["answer", "effects", "widths", "concepts", "pairs", "families", "training"]
 PAGE_WIDTH = 6.9
 """Inches; two columns of print, and the full width of the page."""
 
@@ -80,6 +82,8 @@ class Report:
         Commands that reproduce the run.
     models, widths, saes
         Language models; one row per width; SAEs that are not in ``widths``, such as those of the ceiling.
+    logit
+        Matchings by logit weights: that of the headline, then its neurons and its ceilings.
     concepts, pairs, families
         Tables and examples.
     pictures
@@ -92,6 +96,8 @@ class Report:
         All comparisons of the run, beside what chance gives.
     pairings, shared
         With three or more models: every pair of them, and features found in several.
+    effects
+        Whether partners do the same; None where effects were not measured.
     explorer
         Whether the explorer's data files are written beside the page (``universality.report.explorer``).
     """
@@ -103,6 +109,7 @@ class Report:
     models: LanguageModels | None = None
     widths: tuple[WidthRow, ...] = ()
     saes: tuple[SaeQuality, ...] = ()
+    logit: tuple[LogitRow, ...] = ()
     concepts: tuple[ConceptRow, ...] = ()
     pairs: tuple[PairGroup, ...] = ()
     families: tuple[FamilyTable, ...] = ()
@@ -113,4 +120,5 @@ class Report:
     controls: tuple[ControlRow, ...] = ()
     pairings: tuple[Pairing, ...] = ()
     shared: tuple[SharedRow, ...] = ()
+    effects: Effects | None = None
     explorer: bool = False

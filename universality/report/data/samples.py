@@ -50,7 +50,7 @@ class Sample:
         values = np.asarray(self.values, dtype=np.float64).ravel()
         scores = np.sort(values[~np.isnan(values)])
         n = values.size + self.without
-        low, high = _median_interval(scores, n)
+        low, high = median_interval(scores, n)
         return Population(
             role=self.role,
             label=self.label,
@@ -73,7 +73,7 @@ def sample(role: Role, label: str, values: ArrayLike, without: int = 0) -> Sampl
     return Sample(role, label, np.asarray(values, dtype=np.float64).ravel(), without)
 
 
-def _median_interval(ordered: np.ndarray[Any, np.dtype[np.float64]], n: int) -> tuple[float, float]:
+def median_interval(ordered: np.ndarray[Any, np.dtype[np.float64]], n: int) -> tuple[float, float]:
     """Compute the 95% interval of the median of n features, the unscored ones below all ``ordered`` scores.
 
     Its ends are order statistics: n / 2 ± 1.96 √n / 2, from the normal limit of the binomial distribution. NaN with

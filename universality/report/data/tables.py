@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from universality.report.data.samples import NAN
-from universality.statistics import CalibrationSummary
+from universality.report.data.samples import NAN, Role
+from universality.statistics import CalibrationSummary, Coincidence
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,33 @@ class ControlRow:
     name: str
     of: str
     summary: CalibrationSummary
+
+
+@dataclass(frozen=True)
+class LogitRow:
+    """What features write: a matching by logit weights beside chance, and logit-weight r of partners by activation.
+
+    Parameters
+    ----------
+    role, label
+        What was matched, as of a ``Sample``.
+    summary
+        Numbers of the matching by logit weights, whose partners are chosen on half of the token types.
+    same_partner
+        How often the partner by activation is that by logit weights.
+    pairs_median
+        Median logit-weight r, over all token types, of partners by activation.
+    random_pairs_median, random_pairs_95
+        Median and 95% quantile of the same for pairs drawn at random from features that fire about as often.
+    """
+
+    role: Role
+    label: str
+    summary: CalibrationSummary
+    same_partner: Coincidence
+    pairs_median: float = NAN
+    random_pairs_median: float = NAN
+    random_pairs_95: float = NAN
 
 
 @dataclass(frozen=True)

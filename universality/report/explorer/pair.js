@@ -23,7 +23,7 @@ async function showPair(index, parts) {
     [`q, ${index.nulls[0] ?? "no null"}`, small(pairs.q[i]), ""],
     ...(index.nulls.length > 1 ? [["q within kinds", small(pairs.q_kind[i]), ""]] : []),
     ...["a", "b"].flatMap((side, k) => index.ceilings[k] ? [[`ceiling, ${index.models[k]}`, fixed(pairs[`ceiling_${side}`][i]), ""]] : []),
-    ["logit r", fixed(pairs.logit[i]), ""],
+    ["logit r", fixed(pairs.logit[i]), index.logit_chance],
   ];
   return {
     title: `Pair ${i}`,

@@ -20,11 +20,27 @@ function columns(index, pairs, words) {
     index.nulls.length > 1 ? number("q_kind", "q within kinds", small, "q against unrelated text of the same kind") : null,
     index.ceilings[0] ? number("ceiling_a", `ceiling, ${a}`, fixed, `r of ${a}'s feature with its partner in a second SAE of ${a}`) : null,
     index.ceilings[1] ? number("ceiling_b", `ceiling, ${b}`, fixed, `r of ${b}'s feature with its partner in a second SAE of ${b}`) : null,
-    number("logit", "logit r", fixed, "correlation of their direct effects on the logits"),
+    ...effects(index, number),
+    number("logit", "logit r", fixed, ["correlation of their direct effects on the logits", index.logit_chance].filter(Boolean).join("; ")),
     number("count_a", `firings, ${a}`, whole, "firings on the documents that were used to choose partners"), number("count_b", `firings, ${b}`, whole, "firings on the documents that were used to choose partners"),
     kind("kind_a", `kind, ${a}`), kind("kind_b", `kind, ${b}`),
     topTokens("tokens_a", `top tokens, ${a}`), topTokens("tokens_b", `top tokens, ${b}`),
   ].filter(Boolean);
+}
+
+// Columns on effects, where the run has measured them.
+function effects(index, number) {
+  const heads = {
+    effect_r: ["effect r", fixed, "r of both features' first-order effects per norm of the loss gradient, on held-out tokens where both fire"],
+    effect_q: ["q of effects", small, "expected share of false discoveries among pairs whose effects agree at least as clearly"],
+    effect_sign_agreement: ["equal signs", fixed, "share of those tokens on which both raise, or both lower, the loss"],
+    effect_control_rank: ["rank among controls", whole, "1: the partner's effects agree better than those of all features that fire alike"],
+    effect_n: ["tokens where both fire", whole, "held-out tokens on which effects are compared; fewer than 30: no numbers"],
+  };
+  return (index.effects ?? []).map((key) => {
+    const [name, text, what] = heads[key] ?? [`fingerprint r, ${key.replace(/^fingerprint_|_r$/g, "").replace("_", " ")}`, fixed, "correlation over tokens of what ablating each does to the log-probabilities"];
+    return number(key, name, text, what);
+  });
 }
 
 function sorted(n, column, falling) {

@@ -15,6 +15,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from universality.errors import FormatError
+from universality.plot.effect_agreement import PairEffects
+from universality.plot.loss_by_threshold import LossCurve
 from universality.report.data import Caption, ConceptRow, FamilyLevel, FamilyTable, Picture, Sample, Section, sample
 from universality.report.figures.concepts import concept_dots, describe_concepts
 from universality.report.figures.consistency import FrequencySample, consistency_by_frequency, describe_consistency
@@ -22,6 +24,13 @@ from universality.report.figures.coverage import coverage_curve, describe_covera
 from universality.report.figures.crosscoder_norms import describe_relative_norms, relative_norms
 from universality.report.figures.densities import DensitySample, describe_densities, feature_densities
 from universality.report.figures.distributions import best_match_distribution, describe_distribution
+from universality.report.figures.effects import (
+    LABELS,
+    carried_by_shared,
+    describe_carried,
+    describe_effects,
+    effects_against_activation,
+)
 from universality.report.figures.figure_table import Table
 from universality.report.figures.heatmap import (
     MatchedMatrix,
@@ -151,8 +160,8 @@ def _held_out(table: Table) -> Drawn:
 
 
 def _logit(table: Table) -> Drawn:
-    both = table["held_out"], table["logit"]
-    return activation_against_logit(*both), describe_logit(*both)
+    given = table["held_out"], table["logit"], table.get("by_chance", ())  # runs of earlier versions lack the last
+    return activation_against_logit(*given), describe_logit(*given)
 
 
 def _strata(table: Table) -> Drawn:
@@ -315,6 +324,22 @@ def _crosscoder(table: Table) -> Drawn:
     return relative_norms(*parts), describe_relative_norms(*parts)
 
 
+def _carried(table: Table) -> Drawn:
+    curves: dict[str, list[LossCurve]] = {}
+    keys = zip(table["model"].tolist(), table["role"].tolist(), strict=True)
+    for model, role in dict.fromkeys(keys):
+        points = (table["model"] == model) & (table["role"] == role)
+        numbers = (table[name][points].astype(np.float64) for name in ("threshold", "recovered", "low", "high"))
+        curves.setdefault(str(model), []).append(LossCurve(role, LABELS.get(role, role), *numbers))
+    return carried_by_shared(curves), describe_carried(curves)
+
+
+def _effects(table: Table) -> Drawn:
+    pairs = PairEffects(*(table[name].astype(np.float64) for name in PAIR_EFFECTS))
+    return effects_against_activation(pairs), describe_effects(pairs)
+
+
+PAIR_EFFECTS = tuple(field.name for field in fields(PairEffects))
 _BY_FREQUENCY = ("role", "label", "firings", "r")
 _SCORES = ("role", "label", "without", "r")
 _PAIRS = ("sample", "best", "n_pairs")
@@ -327,6 +352,11 @@ DRAWINGS: dict[str, Drawing] = {
         "answer", "Similarity by firing count", ("firings", "held_out", "edges", "null_quantile"), _strata
     ),
     "consistency": Drawing("answer", "Similarity by frequency, with ceilings", _BY_FREQUENCY, _consistency),
+    "carried_loss": Drawing(
+        "effects", "Loss that shared features carry", ("model", "role", "threshold", "recovered", "low", "high"),
+        _carried,
+    ),
+    "effects": Drawing("effects", "Agreement of effects and of activations", PAIR_EFFECTS, _effects),
     "clustered": Drawing("pairs", "Similarity matrix, clustered", _PAIRS, _clustered),
     "logit": Drawing("pairs", "Activation and logit-weight similarity", ("held_out", "logit"), _logit),
     "crosscoder": Drawing(

@@ -35,18 +35,22 @@ class Agreement:
 
 
 @styled
-def activation_against_logit(activation_r: ArrayLike, logit_r: ArrayLike) -> Figure:
+def activation_against_logit(activation_r: ArrayLike, logit_r: ArrayLike, by_chance: ArrayLike = ()) -> Figure:
     """Plot logit-weight r against activation r: do pairs that fire alike also write alike?
 
     Parameters
     ----------
     activation_r, logit_r
         [n_pairs] each; pairs with NaN in either are left out.
+    by_chance
+        Logit-weight r of pairs drawn at random; a dashed line marks the 95% quantile.
     """
     x, y = _both(activation_r, logit_r)
     figure = new_figure(COLUMN * 1.25, 3.3)
     axes = figure.subplots()
     axes.axhline(0, color=PALE, linewidth=0.7, zorder=0)
+    if math.isfinite(level := _quantile_95(by_chance)):
+        axes.axhline(level, color=GREY, linewidth=0.7, linestyle="--", zorder=3)
     axes.axvline(0, color=PALE, linewidth=0.7, zorder=0)
     low = min(0.0, float(x.min())) if x.size else 0.0
     axes.set(xlim=(low - 0.03, 1.03), ylim=(-1.03, 1.03))
@@ -141,7 +145,13 @@ def _state(axes: Axes, both: Agreement, gain: float = math.nan) -> None:
     axes.set_title("\n".join(lines), fontsize=7.5, linespacing=1.3)
 
 
-def describe_logit(activation_r: ArrayLike, logit_r: ArrayLike) -> Caption:
+def _quantile_95(values: ArrayLike) -> float:
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known)]
+    return float(np.quantile(known, 0.95)) if known.size else NAN
+
+
+def describe_logit(activation_r: ArrayLike, logit_r: ArrayLike, by_chance: ArrayLike = ()) -> Caption:
     """Write the caption: what the figure shows, and what to look at."""
     both = agreement(activation_r, logit_r)
     x, y = _both(activation_r, logit_r)
@@ -153,6 +163,12 @@ def describe_logit(activation_r: ArrayLike, logit_r: ArrayLike) -> Caption:
         "(r ≥ 0.5) have unrelated or opposite direct effects (logit r ≤ 0). Such a pair may be a coincidence of the "
         "text, or act on the output through later layers."
     )
+    if math.isfinite(level := _quantile_95(by_chance)):
+        above = float((y > level).mean()) if y.size else NAN
+        text += (
+            f" Dashed: 95% of pairs drawn at random from features that fire about as often lie below {fixed(level)}; "
+            f"{percent(above)} of the matched pairs lie above."
+        )
     return Caption(_left_out(text, both), f"Scatter plot of {plural(both.n, 'pair')}. {_strength(both)}")
 
 
