@@ -93,4 +93,5 @@ class _Lines(tqdm):  # type: ignore[type-arg]
         # The first steps load and compile: an estimate from them was wrong by factors of ten and more.
         early = not done or done < EARLY * (self.total - self.initial)
         left = "" if early else f", {tqdm.format_interval(elapsed / done * (self.total - self.n))} left"
-        return f"{self.desc.removesuffix(': ')}: {self.n / self.total:.0%} done{left}"
+        note = f", {self.postfix}" if self.postfix else ""  # of ``set_postfix_str``
+        return f"{self.desc.removesuffix(': ')}: {self.n / self.total:.0%} done{left}{note}"

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 from universality.extras import import_name
 
 if TYPE_CHECKING:
+    from universality.labels.answer_cache import AnswerCache, prompt_key
+    from universality.labels.asking import Estimate, Tally, ask, estimate
     from universality.labels.chat import Answer, ChatModel, Message, Prompt, TokenPrices
+    from universality.labels.endpoint import Endpoint
     from universality.labels.excerpt_text import TokenText
     from universality.labels.explaining import explanation_prompts
     from universality.labels.feature_examples import FeatureExamples, check_halves, find_examples
     from universality.labels.label_file import FeatureLabel, Labels, LabelWriter, read_labels
     from universality.labels.label_settings import LabelSettings
     from universality.labels.labelling import label
+    from universality.labels.local_model import LocalModel
     from universality.labels.predictions import Predictions, ScoringPrompt, read_predictions, scoring_prompts
     from universality.labels.scoring import Score, score
     from universality.labels.summary import summarise
@@ -23,26 +27,34 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Answer": "universality.labels.chat",
+    "AnswerCache": "universality.labels.answer_cache",
     "ChatModel": "universality.labels.chat",
+    "Endpoint": "universality.labels.endpoint",
+    "Estimate": "universality.labels.asking",
     "FeatureExamples": "universality.labels.feature_examples",
     "FeatureLabel": "universality.labels.label_file",
     "LabelSettings": "universality.labels.label_settings",
     "LabelWriter": "universality.labels.label_file",
     "Labels": "universality.labels.label_file",
+    "LocalModel": "universality.labels.local_model",
     "Message": "universality.labels.chat",
     "Predictions": "universality.labels.predictions",
     "Prompt": "universality.labels.chat",
     "Score": "universality.labels.scoring",
     "ScoringPrompt": "universality.labels.predictions",
+    "Tally": "universality.labels.asking",
     "TokenCount": "universality.labels.token_counts",
     "TokenPrices": "universality.labels.chat",
     "TokenText": "universality.labels.excerpt_text",
+    "ask": "universality.labels.asking",
     "check_contexts": "universality.labels.token_counts",
     "check_halves": "universality.labels.feature_examples",
+    "estimate": "universality.labels.asking",
     "expected_tokens": "universality.labels.token_counts",
     "explanation_prompts": "universality.labels.explaining",
     "find_examples": "universality.labels.feature_examples",
     "label": "universality.labels.labelling",
+    "prompt_key": "universality.labels.answer_cache",
     "read_labels": "universality.labels.label_file",
     "read_predictions": "universality.labels.predictions",
     "score": "universality.labels.scoring",
@@ -51,26 +63,34 @@ _HOME = {
 }
 __all__ = [
     "Answer",
+    "AnswerCache",
     "ChatModel",
+    "Endpoint",
+    "Estimate",
     "FeatureExamples",
     "FeatureLabel",
     "LabelSettings",
     "LabelWriter",
     "Labels",
+    "LocalModel",
     "Message",
     "Predictions",
     "Prompt",
     "Score",
     "ScoringPrompt",
+    "Tally",
     "TokenCount",
     "TokenPrices",
     "TokenText",
+    "ask",
     "check_contexts",
     "check_halves",
+    "estimate",
     "expected_tokens",
     "explanation_prompts",
     "find_examples",
     "label",
+    "prompt_key",
     "read_labels",
     "read_predictions",
     "score",

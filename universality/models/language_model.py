@@ -10,9 +10,7 @@ A saved model is a folder with ``config.json`` (the arguments of ``TransformerBr
 
 import io
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -35,6 +33,7 @@ from universality.files import as_path, write_bytes
 from universality.hub import commit_of, repository
 from universality.models.config_check import FORMAT, check_architecture, first_line, read_config
 from universality.models.model_settings import ModelArchitecture
+from universality.models.quiet_loading import quiet_unless_watched
 from universality.models.shipped import model_folder
 from universality.models.weight_coverage import CoveringLoader
 from universality.models.weights_hash import weights_hash
@@ -301,18 +300,3 @@ def _no_model(where: str | Path, architecture: str, verb: str, error: Exception)
         f"{where}: TransformerLens {version('transformer-lens')} cannot {verb} this {architecture} ({first_line(error)}"
         "); try the model with transformers alone, then another version of TransformerLens, or give another model"
     )
-
-
-@contextmanager
-def quiet_unless_watched() -> Iterator[None]:
-    """Hide transformers' progress bars of loading unless stderr is a terminal."""
-    from transformers.utils import logging
-
-    hide = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
-    if hide:
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if hide:
-            logging.enable_progress_bar()

@@ -109,7 +109,7 @@ def keep_model(model: Any, tokenizer: Any, folder: Path) -> Path:
         Folder to write; a different model that is there is replaced.
     """
 
-    from universality.models.language_model import quiet_unless_watched
+    from universality.models.quiet_loading import quiet_unless_watched
 
     def write(target: Path) -> None:
         with _unchanged(model.config), quiet_unless_watched():
