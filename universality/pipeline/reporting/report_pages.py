@@ -80,8 +80,10 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
 def _remove_old_figures(folder: Path, current: list[Path]) -> None:
     """Remove the figures and tables that an earlier configuration made and this one does not."""
     for name in DRAWINGS:
-        old = (*(folder / f"{name}.{ending}" for ending in ("png", "svg")),
-               *(folder / "tables" / f"{name}.{ending}" for ending in ("csv", "npz")))
+        old = (
+            *(folder / f"{name}.{ending}" for ending in ("png", "svg")),
+            *(folder / "tables" / f"{name}.{ending}" for ending in ("csv", "npz")),
+        )
         for path in set(old) - set(current):
             path.unlink(missing_ok=True)
 
