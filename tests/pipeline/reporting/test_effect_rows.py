@@ -136,7 +136,7 @@ def test_nothing_is_left_of_effects_that_are_no_longer_measured(
     assert "Do partners" not in text
     assert of_effects(folder) == []
     assert (folder.root / "figures/best_match.png").exists()
-    with Study.open(folder.root) as study, pytest.raises(UniversalityError, match="effects.measure is false"):
+    with Study.open(folder.root) as study, pytest.raises(UniversalityError, match=r"effects\.measure is false"):
         _ = study.effects
 
 
