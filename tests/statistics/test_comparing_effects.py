@@ -201,7 +201,7 @@ def test_effects_of_segments_whose_code_was_rounded_away_are_left_out(equal, tmp
     both = (inputs.a.csr()[:, row].toarray()[:, 0] > 0) & (inputs.b.csr()[:, col].toarray()[:, 0] > 0)
     codes[np.flatnonzero(counted & both)[:3], row] = 0
     rounded = write_view(tmp_path / "rounded.h5", codes.tocsr(), WORLD)
-    with pytest.raises(MismatchError, match="on which it does not fire in .*rounded.h5, and 3 such effects in all"):
+    with pytest.raises(MismatchError, match=r"on which it does not fire in .*rounded\.h5, and 3 such effects in all"):
         compare_effects(matched, *inputs._replace(a=rounded), permutations=0)
     path = tmp_path / "segments.h5"
     with FeatureStore.create(path, effects.n_features, {"segments": {}}, effects.documents) as writer:

@@ -120,9 +120,8 @@ def _archive(path: Path, verify: bool) -> Iterator[str]:
         yield f"{name} {path}"
         yield from (f"  {key}: {value}" for key, value in summary(artifact).items())
         return
-    raise FormatError(
-        f"{path}: no {', '.join(list(artifacts)[:-1])} or {list(artifacts)[-1]} of this package, or a truncated one"
-    )
+    *others, last = artifacts
+    raise FormatError(f"{path}: no {', '.join(others)} or {last} of this package, or a truncated one")
 
 
 def _archives() -> dict[str, tuple[Callable[[Path], Any], Callable[[Any], dict[str, Any]]]]:
@@ -191,7 +190,7 @@ def _shared_loss(path: Path) -> Iterator[str]:
     loss = SharedLoss.load(path)
     yield f"loss that shared features of {loss.model} carry, {path}"
     yield f"  {loss.n_tokens:,} tokens, {loss.n_blocks:,} blocks, {loss.n_groups:,} groups of documents"
-    yield f"  nats a token: {loss.clean:.4f}, {loss.spliced:.4f} with the SAE, {loss.mean:.4f} with the mean activations"
+    yield f"  loss: {loss.clean:.4f} nats a token, {loss.spliced:.4f} with the SAE, {loss.mean:.4f} with the mean"
     for partners, threshold in dict.fromkeys((row.partners, row.threshold) for row in loss.rows if row.partners):
         yield f"  {partners}: {loss.sentence(partners, threshold)}"
 

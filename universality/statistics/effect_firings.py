@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 
 ENTRY_BYTES = 12  # a firing: token, activation and effect, 4 bytes each
 ROUNDED = 1e-4
-"""Largest share of a feature store's effects that may lack a firing where rows are segments. Their codes are encoded
-twice, and a code beside a threshold may be 0 in one pass only; such effects are left out. Of another SAE, most lack one.
-"""
+"""Largest share of a store's effects that may lack a firing where rows are segments. Their codes are encoded twice,
+and one beside a threshold may be 0 in one pass only. Such effects are left out; of another SAE, most would be such."""
 
 
 @dataclass(frozen=True, eq=False)
