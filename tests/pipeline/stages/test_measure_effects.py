@@ -48,13 +48,13 @@ def test_models_come_first_then_ceilings_then_their_comparisons(tmp_path: Path) 
     assert set(NAMES[:4]) | {"match/A-B.w128"} < set(after["effects/A-B.w128"])
 
 
-def test_only_the_report_notices_that_effects_are_not_measured(tmp_path: Path) -> None:
+def test_only_export_and_report_notice_that_effects_are_not_measured(tmp_path: Path) -> None:
     with_effects, without = (
         {task.name: (task.settings, list(task.after), task.version) for task in all_tasks(config, RunFolder(tmp_path))}
         for config in (load_config(SMOKE), load_config(SMOKE, ["effects.measure=false"]))
     )
     assert with_effects.keys() - without.keys() == set(NAMES)
-    assert [name for name in without if without[name] != with_effects[name]] == ["report"]
+    assert [name for name in without if without[name] != with_effects[name]] == ["export", "report"]
     assert set(with_effects["report"][1]) - set(without["report"][1]) == set(NAMES)
 
 

@@ -71,7 +71,7 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks | N
     blocks = blocks_of(config, folder, name)
     site = make_sites(config, folder, [name])[name]
     common = TokenBlocks.load(folder.blocks).select("choose", "report") if config.models.tokenizers else None
-    unembedding = _with_strings(config, folder, name, site, blocks.select("train"))
+    unembedding = model_unembedding(config, folder, name, site, blocks.select("train"))
     out = sites_out(config, folder, {name: site}).get(name)
     rows: dict[str, Any] = {
         "common": common,
@@ -107,7 +107,7 @@ def make_features(config: Config, folder: RunFolder, name: str, ranks: Ranks | N
     return [*files, sidecar] if sidecar.exists() else files  # absent where the site writes nothing to the logits
 
 
-def _with_strings(config: Config, folder: RunFolder, name: str, site: Site, train: TokenBlocks) -> Unembedding:
+def model_unembedding(config: Config, folder: RunFolder, name: str, site: Site, train: TokenBlocks) -> Unembedding:
     """Read a model's unembedding, with the strings of its vocabulary where the corpus is text."""
     from universality.corpus import load_tokenizer
     from universality.models.vocabulary import Vocabulary

@@ -10,8 +10,10 @@ from universality.arrays import FloatArray, evenly_spaced
 from universality.config import Config
 from universality.effects.fingerprints import TokenSet, set_identity
 from universality.errors import FormatError, UniversalityError
+from universality.models.unembedding import Unembedding
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.stages.collect_features import model_unembedding
 from universality.pipeline.stages.model_sites import blocks_of, by_source, live_sites
 from universality.pipeline.study import headline_width
 
@@ -35,11 +37,18 @@ def effect_tokens(config: Config, folder: RunFolder, stores: OpenStores) -> dict
     names, seed = config.models.names, config.saes.seeds[0]
     if config.models.tokenizers and len(names) > 2:
         raise UnsharedTokensError("fingerprints compare two vocabularies, and here more models have tokenizers")
-    probability = _probabilities(config, folder)
+    probability, unembedding = _vocabularies(config, folder)
     widest = [stores[folder.store(name, headline_width(config, name), seed)] for name in names]
     try:
         pairs = [
-            shared_tokens(widest[0], other, probability[names[0]], probability[name])
+            shared_tokens(
+                widest[0],
+                other,
+                probability[names[0]],
+                probability[name],
+                # strings of several tokenizers are named by the stores' own
+                None if config.models.tokenizers else (unembedding[names[0]], unembedding[name]),
+            )
             for name, other in zip(names, widest, strict=True)
         ]
     except FormatError:
@@ -54,14 +63,22 @@ def effect_tokens(config: Config, folder: RunFolder, stores: OpenStores) -> dict
     return dict.fromkeys(names, tokens)
 
 
-def _probabilities(config: Config, folder: RunFolder) -> dict[str, FloatArray]:
-    """Average each model's next-token probabilities on text of the choosing half, one model in memory at a time."""
+def _vocabularies(config: Config, folder: RunFolder) -> tuple[dict[str, FloatArray], dict[str, Unembedding]]:
+    """Return each model's mean next-token probabilities on text of the choosing half, and its unembedding.
+
+    One model is in memory at a time.
+    """
     from universality.effects import mean_probabilities
 
-    found: dict[str, FloatArray] = {}
+    probabilities: dict[str, FloatArray] = {}
+    unembeddings: dict[str, Unembedding] = {}
     for together in by_source(config, config.models.names):
-        blocks = blocks_of(config, folder, together[0]).select("choose")
+        text = blocks_of(config, folder, together[0])
+        blocks = text.select("choose")
         blocks = blocks.take(evenly_spaced(len(blocks), min(_BLOCKS, len(blocks))))
         site = live_sites(config, folder, together)[together[0]]
-        found |= dict.fromkeys(together, mean_probabilities(site, blocks))
-    return found
+        probabilities |= dict.fromkeys(together, mean_probabilities(site, blocks))
+        unembeddings |= dict.fromkeys(
+            together, model_unembedding(config, folder, together[0], site, text.select("train"))
+        )
+    return probabilities, unembeddings

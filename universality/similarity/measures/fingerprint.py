@@ -15,6 +15,7 @@ from universality.similarity.measures.joint_vocabulary import joint_vocabulary, 
 
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
+    from universality.models.unembedding import Unembedding
 
 
 def fingerprint_source(x: Fingerprints, y: Fingerprints, weighting: Weighting) -> FactorSource:
@@ -44,7 +45,11 @@ def fingerprint_source(x: Fingerprints, y: Fingerprints, weighting: Weighting) -
 
 
 def shared_tokens(
-    a: FeatureStore, b: FeatureStore, probability_a: npt.ArrayLike, probability_b: npt.ArrayLike
+    a: FeatureStore,
+    b: FeatureStore,
+    probability_a: npt.ArrayLike,
+    probability_b: npt.ArrayLike,
+    unembeddings: tuple[Unembedding, Unembedding] | None = None,
 ) -> tuple[TokenSet, TokenSet]:
     """Choose the tokens over which fingerprints of two models are compared, as entries of each vocabulary.
 
@@ -54,18 +59,21 @@ def shared_tokens(
     Parameters
     ----------
     a, b
-        Stores with unembeddings.
+        Stores of the two models.
     probability_a, probability_b
         [d_vocab] mean probability of each entry in each model: `universality.effects.mean_probabilities`.
+    unembeddings
+        Unembeddings of the two models; by default the stores' own. Stores of hooks that write to no logits, such as
+        those inside attention, hold none.
 
     Raises
     ------
     UniversalityError
-        If a store holds no unembedding.
+        If a store holds no unembedding, and none is given.
     MismatchError
         If the vocabularies share too few tokens, or the probabilities are of another vocabulary.
     """
-    u_a, u_b = unembedding_of(a), unembedding_of(b)
+    u_a, u_b = unembeddings or (unembedding_of(a), unembedding_of(b))
     joint = joint_vocabulary(a, b, u_a, u_b)
     mean: FloatArray = np.zeros(len(joint))
     for store, u, given, entries in (
