@@ -7,6 +7,7 @@ A file has one concept a row: JSON lines (``.jsonl``) of objects, or CSV with a 
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from typing import Any
 from universality.checked_json import Settings
 from universality.errors import FormatError
 from universality.files import as_path
-from universality.labels.published import PublishedLabels
+from universality.labels.published import PublishedLabels, whole_characters
 from universality.obstacles import check_openable
 
 LARGEST = 16 * 2**20
@@ -125,7 +126,7 @@ def check_concepts(concepts: tuple[Concept, ...], where: str) -> None:
 
 
 def _concept(row: Settings) -> Concept:
-    values = [row.text(key, "").strip() for key in _KEYS]
+    values = [whole_characters(row.text(key, "").strip()) for key in _KEYS]
     for key, value in zip(_KEYS, values, strict=True):
         if not value and key != "source":
             raise FormatError(f"{row.where}: expected a {key}, found none")
@@ -148,7 +149,7 @@ def _json_rows(text: str, path: Path) -> Iterator[Settings]:
 
 
 def _csv_rows(text: str, path: Path) -> Iterator[Settings]:
-    reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         if missing := sorted({"name", "description"} - set(reader.fieldnames or ())):
             raise FormatError(f"{path}: expected the columns name and description, it lacks {', '.join(missing)}")
@@ -156,4 +157,4 @@ def _csv_rows(text: str, path: Path) -> Iterator[Settings]:
             values: dict[str, Any] = {key: value for key, value in row.items() if isinstance(key, str)}
             yield Settings(values, f"{path}: line {reader.line_num}")
     except csv.Error as error:
-        raise FormatError(f"{path}: line {reader.line_num}: cannot be read as CSV: {error}") from None
+        raise FormatError(f"{path}: line {reader.reader.line_num}: cannot be read as CSV: {error}") from None

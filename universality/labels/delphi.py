@@ -20,7 +20,7 @@ from universality.checked_json import Settings
 from universality.errors import FormatError, UniversalityError
 from universality.files import as_path, write_bytes, write_json
 from universality.labels.label_file import Labels
-from universality.labels.published import PublishedLabel, PublishedLabels
+from universality.labels.published import PublishedLabel, PublishedLabels, whole_characters
 
 LARGEST_FILE = 16 * 2**20
 """Largest file in bytes; an explanation has some hundreds, the examples of a score some 100,000."""
@@ -65,11 +65,10 @@ def read_delphi(folder: str | Path, *, model: str | None = None, sae: str | None
         if not text.strip():
             left_out["explanation without a text"] += 1
             continue
+        text = whole_characters(text.strip())
         found = scores.pop((module.replace("/", "--"), index), {})
         labels.append(
-            PublishedLabel(
-                config["model"], module, config["sae"], index, text.strip(), found, config["explainer"], str(path)
-            )
+            PublishedLabel(config["model"], module, config["sae"], index, text, found, config["explainer"], str(path))
         )
     if scores:
         left_out["score of a feature without an explanation"] += len(scores)

@@ -4,9 +4,10 @@
    embeddings. Words decide nothing but this.
 2. *Score*: the scorer is given the published description and judges the shortlisted features' examples, from the half
    of the documents that explained nothing. The best of the shortlist is the concept's score.
-3. *Null*: the same description on as many other labelled features of equal density, best of as many, many times.
-   Features that resemble the concept half as much as the first of the shortlist are kept out of it, or the second
-   feature of a concept that is split would count as chance.
+3. *Null*: the same description on as many other labelled features of near density, best of as many, many times. No
+   feature is in two draws: draws that share features would vary too little. Features that resemble the concept half as
+   much as the first of the shortlist are kept out as far as enough others are left, since the second feature of a
+   concept that is split is not chance.
 4. *q*: p-values from the pooled nulls (`universality.labels.best_of_several`), corrected over all concepts and models
    by Benjamini and Hochberg. A concept without a shortlist has a p of 1.
 
@@ -40,7 +41,7 @@ from universality.labels.excerpt_text import TokenText
 from universality.labels.feature_examples import FeatureExamples, find_examples
 from universality.labels.label_file import FeatureLabel, Labels
 from universality.labels.label_settings import LabelSettings, Method
-from universality.labels.labelling import MOST_DENSITY_RATIO, Ask, ask_model
+from universality.labels.labelling import Ask, ask_model
 from universality.labels.predictions import ScoringPrompt, read_predictions, scoring_prompts
 from universality.labels.scoring import EXPLANATION, score
 from universality.labels.text_similarity import word_cosines
@@ -48,7 +49,6 @@ from universality.statistics.pooled_p import corrected
 
 FORMAT, VERSION = "universality.literature", 1
 _LIKE_THE_FIRST = 0.5
-_LEAST_CHOICE = 10  # features to draw a null feature from, of equal density or else of the nearest
 Embed: TypeAlias = Callable[[Sequence[str]], npt.ArrayLike]
 """Function from n texts to n vectors, such as a server's embeddings."""
 
@@ -315,11 +315,12 @@ class _Search:
         self.labelled = [
             one for one in model.labels.labels.values() if one.explanation and any(one.score_rows.values())
         ]
-        least = 2 * settings.shortlist
+        least = settings.shortlist * (settings.replicates + 1)
         if len(self.labelled) < least:
             raise UniversalityError(
                 f"{name}: {len(self.labelled)} features have an explanation and examples to score it; expected at "
-                f"least {least}, twice the shortlist, so that a null can be drawn; label more, or shorten the shortlist"
+                f"least {least}, shortlist x (replicates + 1), so that a null can be drawn; label more features, or "
+                "shorten the shortlist"
             )
         similarity = _similarities(concepts, self.labelled, embed)
         self.shortlists = [self._shortlist(i, row, settings) for i, row in enumerate(similarity)]
@@ -334,11 +335,10 @@ class _Search:
             nothing = np.zeros(0, np.int64)
             return _Shortlist(nothing, np.zeros(0), np.zeros((settings.replicates, 0), np.int64), float("nan"))
         others = order[settings.shortlist :]
-        unlike = others[similarity[others] < _LIKE_THE_FIRST * similarity[chosen[0]]]
-        others = unlike if len(unlike) >= len(chosen) else others  # of few features all
+        n_alike = int((similarity[others] >= _LIKE_THE_FIRST * similarity[chosen[0]]).sum())
+        others = others[min(n_alike, len(others) - settings.replicates * len(chosen)) :]
         density = np.log([max(one.density, 1e-12) for one in self.labelled])
-        rng = np.random.default_rng([settings.seed, concept, 7])
-        null = np.asarray([_like(density, chosen, others, rng) for _ in range(settings.replicates)])
+        null = _like(density, chosen, others, settings.replicates, np.random.default_rng([settings.seed, concept, 7]))
         ratio = float(np.exp(np.abs(density[null] - density[chosen]).max()))
         feature = np.asarray([one.feature for one in self.labelled])
         return _Shortlist(feature[chosen], similarity[chosen], feature[null], ratio)
@@ -355,13 +355,14 @@ class _Search:
         features = sorted({feature for _, feature in wanted})
         examples = {one.feature: one for one in find_examples(self.model.store, features, self.scoring)}
         text = TokenText(self.model.decode)
+        descriptions = [" ".join(concept.description.split()) for concept in self.concepts]  # lines end an explanation
         unread: dict[tuple[int, int], _Judged] = {}
         waiting: dict[int, tuple[_Judged, int]] = {}
 
         def prompts() -> Iterator[Prompt]:
             place = 0
             for i, feature in wanted:
-                asked = scoring_prompts(examples[feature], self.concepts[i].description, text, self.scoring)
+                asked = scoring_prompts(examples[feature], descriptions[i], text, self.scoring)
                 judged = unread[i, feature] = _Judged((i, feature), examples[feature], asked, {})
                 for k, one in enumerate(asked):
                     waiting[place] = judged, k
@@ -437,16 +438,15 @@ class _Judged:
     given: dict[int, Answer]
 
 
-def _like(density: FloatArray, chosen: IntArray, others: IntArray, rng: np.random.Generator) -> list[int]:
-    """Draw for each chosen feature another one of nearly its log density, none twice."""
-    drawn: list[int] = []
+def _like(density: FloatArray, chosen: IntArray, others: IntArray, n: int, rng: np.random.Generator) -> IntArray:
+    """Draw n others of the nearest log densities for each chosen feature [n, n_chosen], none twice."""
+    drawn = []
     for one in chosen.tolist():
-        free = others[~np.isin(others, drawn)]
-        distance = np.abs(density[free] - density[one])
-        n = max(int((distance <= np.log(MOST_DENSITY_RATIO)).sum()), _LEAST_CHOICE)
-        nearest = free[np.argsort(distance, kind="stable")[:n]]
-        drawn.append(int(rng.choice(nearest)))
-    return drawn
+        order = rng.permutation(others)
+        order = order[np.argsort(np.abs(density[order] - density[one]), kind="stable")]
+        drawn.append(rng.permutation(order[:n]))
+        others = order[n:]
+    return np.stack(drawn, axis=1)
 
 
 def _similarities(concepts: Sequence[Concept], labelled: Sequence[FeatureLabel], embed: Embed | None) -> FloatArray:

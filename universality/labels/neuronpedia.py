@@ -25,7 +25,7 @@ from universality.checked_json import Settings
 from universality.errors import FormatError, UniversalityError
 from universality.files import as_path, write_bytes
 from universality.labels.label_file import Labels
-from universality.labels.published import PublishedLabel, PublishedLabels
+from universality.labels.published import PublishedLabel, PublishedLabels, whole_characters
 from universality.obstacles import check_openable
 
 LONGEST_LINE = 4 * 2**20
@@ -218,7 +218,7 @@ def _labels(one: Settings, left_out: Counter[str]) -> Iterator[PublishedLabel]:
 
 def _label(feature: Settings, one: Settings, left_out: Counter[str]) -> Iterator[PublishedLabel]:
     _count_fields(one, left_out, _USED)
-    text = one.text("description", "").strip()
+    text = whole_characters(one.text("description", "").strip())
     if len(text) > LONGEST_TEXT:
         raise FormatError(f"{one.where}: an explanation of {len(text):,} characters; expected at most {LONGEST_TEXT:,}")
     if not text:

@@ -58,6 +58,15 @@ class PublishedLabel:
     source: str = ""
 
 
+def whole_characters(text: str) -> str:
+    r"""Replace lone surrogates, which JSON can hold and no server takes, by escapes.
+
+    >>> print(whole_characters("a\udcd7b"))
+    a\udcd7b
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 @dataclass(frozen=True)
 class PublishedLabels:
     """Published explanations, in the order of the files.
