@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from universality.labels.answer_cache import AnswerCache, prompt_key
     from universality.labels.asking import Estimate, Tally, ask, estimate
     from universality.labels.chat import Answer, ChatModel, Message, Prompt, TokenPrices
+    from universality.labels.concept_search import LabelledModel, LiteratureSettings
     from universality.labels.concepts import CONCEPTS, Concept, published_concepts, read_concepts
     from universality.labels.delphi import read_delphi, write_delphi
     from universality.labels.endpoint import Endpoint
@@ -21,13 +22,7 @@ if TYPE_CHECKING:
     from universality.labels.label_file import FeatureLabel, Labels, LabelWriter, read_labels
     from universality.labels.label_settings import LabelSettings
     from universality.labels.labelling import label
-    from universality.labels.literature import (
-        ConceptResult,
-        LabelledModel,
-        LiteratureComparison,
-        LiteratureSettings,
-        compare_literature,
-    )
+    from universality.labels.literature import ConceptResult, LiteratureComparison, compare_literature
     from universality.labels.local_model import LocalModel
     from universality.labels.neuronpedia import read_neuronpedia, write_neuronpedia
     from universality.labels.predictions import Predictions, ScoringPrompt, read_predictions, scoring_prompts
@@ -50,10 +45,10 @@ _HOME = {
     "FeatureLabel": "universality.labels.label_file",
     "LabelSettings": "universality.labels.label_settings",
     "LabelWriter": "universality.labels.label_file",
-    "LabelledModel": "universality.labels.literature",
+    "LabelledModel": "universality.labels.concept_search",
     "Labels": "universality.labels.label_file",
     "LiteratureComparison": "universality.labels.literature",
-    "LiteratureSettings": "universality.labels.literature",
+    "LiteratureSettings": "universality.labels.concept_search",
     "LocalModel": "universality.labels.local_model",
     "Message": "universality.labels.chat",
     "Predictions": "universality.labels.predictions",

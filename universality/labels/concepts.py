@@ -36,7 +36,8 @@ class Concept:
     name
         Short name, distinct from those of the other concepts.
     description
-        Explanation of the feature, as an explainer would write it. It is scored on features.
+        Explanation of the feature, as an explainer would write it. It is scored on features, and its words, not those
+        of the name, choose which.
     source
         Publication.
     """
