@@ -273,8 +273,10 @@ def _like(density: FloatArray, chosen: IntArray, others: IntArray, n: int, rng: 
     return np.stack(drawn, axis=1)
 
 
-def _similarities(concepts: Sequence[Concept], labelled: Sequence[FeatureLabel], embed: Embed | None) -> FloatArray:
-    """Similarity of each concept to each label [n_concepts, n_labels]."""
+def _similarities(
+    concepts: Sequence[Concept], labelled: Sequence[FeatureLabel], embed: Embed | None
+) -> Iterator[FloatArray]:
+    """Yield the similarities [n_labels] of each concept's description to the labels."""
     queries = [concept.description for concept in concepts]
     texts = [" ".join((one.explanation, *one.top_tokens)) for one in labelled]
     if embed is None:
@@ -287,4 +289,4 @@ def _similarities(concepts: Sequence[Concept], labelled: Sequence[FeatureLabel],
         )
     norm = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = vectors / np.where(norm > 0, norm, 1)
-    return np.asarray(unit[: len(queries)] @ unit[len(queries) :].T)
+    return (unit[len(queries) :] @ query for query in unit[: len(queries)])

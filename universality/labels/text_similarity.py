@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -37,23 +37,23 @@ def words(text: str) -> list[str]:
     return [_stem(word) for word in _WORD.findall(text.casefold()) if word not in _STOP]
 
 
-def word_cosines(queries: Sequence[str], texts: Sequence[str]) -> FloatArray:
-    """Compute the cosines of TF-IDF vectors.
+def word_cosines(queries: Sequence[str], texts: Sequence[str]) -> Iterator[FloatArray]:
+    """Compute the cosines of TF-IDF vectors, one query after another.
 
     Parameters
     ----------
     queries, texts
         Texts; document frequencies are those of ``texts``.
 
-    Returns
-    -------
-    float64 [n_queries, n_texts]
-        0 where no word is shared.
+    Yields
+    ------
+    float64 [n_texts]
+        Cosines of one query; 0 where no word is shared.
 
     Examples
     --------
-    >>> word_cosines(["Hebrew letters"], ["text in Hebrew", "the letter k", "dogs"]).round(2)
-    array([[0.5, 0.5, 0. ]])
+    >>> next(word_cosines(["Hebrew letters"], ["text in Hebrew", "the letter k", "dogs"])).round(2)
+    array([0.5, 0.5, 0. ])
     """
     counts = [Counter(words(text)) for text in (*texts, *queries)]
     column = {word: i for i, word in enumerate(dict.fromkeys(word for count in counts for word in count))}
@@ -65,7 +65,8 @@ def word_cosines(queries: Sequence[str], texts: Sequence[str]) -> FloatArray:
     matrix = matrix.multiply(1 + np.log((1 + len(texts)) / (1 + df))).tocsr()
     norm = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
     unit = sparse.diags(1 / np.where(norm > 0, norm, 1)) @ matrix
-    return np.asarray((unit[len(texts) :] @ unit[: len(texts)].T).toarray(), np.float64)
+    of_texts, of_queries = unit[: len(texts)], unit[len(texts) :]
+    return (np.asarray((of_texts @ query.T).toarray(), np.float64).ravel() for query in of_queries)
 
 
 def _stem(word: str) -> str:
