@@ -58,7 +58,7 @@ def test_stated_names_must_agree_exactly(make_store: MakeStore) -> None:
         "layer '7', expected '6'": 1,
         "SAE 'res_post_32k-oai', expected 'res-jb'": 1,
     }
-    assert str(found).startswith("3 explanations of 2 features\n1 not matched: ")
+    assert str(found).startswith("3 of 7 explanations matched, on 2 features\n1 not matched: ")
     frame = found.to_frame()
     assert frame.feature.tolist() == [0, 2, 2]
     assert frame["score recall"].tolist() == [0.5] * 3

@@ -110,8 +110,9 @@ class AttachedLabels:
         return _frame([label for feature in sorted(self.labels) for label in self.labels[feature]])
 
     def __str__(self) -> str:
-        n = sum(map(len, self.labels.values()))
-        lines = [f"{n:,} explanations of {len(self.labels):,} features"]
+        n, m = sum(map(len, self.labels.values())), len(self.labels)
+        total = n + sum(map(len, self.unmatched.values()))
+        lines = [f"{n:,} of {total:,} explanations matched, on {m:,} {'feature' if m == 1 else 'features'}"]
         return "\n".join([*lines, *(f"{len(labels):,} not matched: {why}" for why, labels in self.unmatched.items())])
 
 
@@ -158,7 +159,7 @@ def attach(
     ...     found = attach(PublishedLabels((label, other)), store, model="gpt2-small", site="6", sae="res-jb")
     ...     store.close()
     >>> print(found)
-    1 explanations of 1 features
+    1 of 2 explanations matched, on 1 feature
     1 not matched: layer '7', expected '6'
     """
     wanted = _wanted(store, model, site, sae)
