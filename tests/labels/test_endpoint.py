@@ -271,6 +271,44 @@ def test_closing_the_iterator_ends_the_requests() -> None:
         assert time.monotonic() - begin < 20
 
 
+def test_embeddings_of_many_texts_in_their_order() -> None:
+    def spoil(request: Request) -> Reply | None:
+        if request.path != "/v1/embeddings":
+            return Reply(404)
+        given = [{"index": k, "embedding": [float(text), 1]} for k, text in enumerate(request.body["input"])]
+        return Reply(body={"data": given[::-1]})
+
+    with proxy("http://127.0.0.1:9", spoil) as through:
+        vectors = Endpoint("embedder", through.address).embed([str(i) for i in range(250)])
+    assert vectors.tolist() == [[float(i), 1.0] for i in range(250)]
+    assert [len(request.body["input"]) for request in through.questions] == [100, 100, 50]
+    assert {request.body["model"] for request in through.questions} == {"embedder"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "problem"),
+    [
+        (Reply(404, {"error": {"message": "no such model"}}), "status 404: no such model"),
+        (Reply(body="<html>"), "not JSON: <html>"),
+        (Reply(body={"data": [{"embedding": [1, 2]}]}), "expected 2 vectors of one length"),
+        (Reply(body={"data": [{"embedding": [1, 2]}, {"embedding": [1]}]}), "expected 2 vectors of one length"),
+        (Reply(body={"data": [{"embedding": [1]}, {"embedding": ["x"]}]}), "expected 2 vectors of one length"),
+        (Reply(body={"data": [{"embedding": [1]}, {"index": 0, "embedding": [1]}]}), "expected 2 vectors of one"),
+        (Reply(body='{"data": [{"embedding": [NaN]}, {"embedding": [1]}]}'), "expected 2 vectors of one length"),
+        (Reply(body='{"data": [{"embedding": [1e999]}, {"embedding": [1]}]}'), "expected 2 vectors of one length"),
+        (Reply(body={"data": [{"embedding": [1], "index": [0]}]}), "expected 2 vectors of one length"),
+        (Reply(body={"error": {"message": "out of memory"}}), "replies with an error: out of memory"),
+        (Reply(cut=True), r"embeddings of 'tiny', found none \("),
+    ],
+)
+def test_embeddings_that_do_not_come_are_an_error(reply: Reply, problem: str) -> None:
+    with (
+        replying(reply, "/v1/embeddings") as through,
+        pytest.raises(ModelError, match=rf"expected embeddings of 'tiny'.*{problem}|{problem}"),
+    ):
+        Endpoint("tiny", through.address, retries=0).embed(["a", "b"])
+
+
 def test_a_limit_that_the_server_knows_by_another_name() -> None:
     message = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
     refusal = Reply(400, {"error": {"message": message, "code": "unsupported_parameter"}})

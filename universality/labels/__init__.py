@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from universality.labels.answer_cache import AnswerCache, prompt_key
     from universality.labels.asking import Estimate, Tally, ask, estimate
     from universality.labels.chat import Answer, ChatModel, Message, Prompt, TokenPrices
+    from universality.labels.concept_search import LabelledModel, LiteratureSettings
+    from universality.labels.concepts import CONCEPTS, Concept, published_concepts, read_concepts
+    from universality.labels.delphi import read_delphi, write_delphi
     from universality.labels.endpoint import Endpoint
     from universality.labels.excerpt_text import TokenText
     from universality.labels.explaining import explanation_prompts
@@ -19,8 +22,11 @@ if TYPE_CHECKING:
     from universality.labels.label_file import FeatureLabel, Labels, LabelWriter, read_labels
     from universality.labels.label_settings import LabelSettings
     from universality.labels.labelling import label
+    from universality.labels.literature import ConceptResult, LiteratureComparison, compare_literature
     from universality.labels.local_model import LocalModel
+    from universality.labels.neuronpedia import read_neuronpedia, write_neuronpedia
     from universality.labels.predictions import Predictions, ScoringPrompt, read_predictions, scoring_prompts
+    from universality.labels.published import AttachedLabels, PublishedLabel, PublishedLabels, attach
     from universality.labels.scoring import Score, score
     from universality.labels.summary import summarise
     from universality.labels.token_counts import TokenCount, check_contexts, expected_tokens
@@ -28,18 +34,27 @@ if TYPE_CHECKING:
 _HOME = {
     "Answer": "universality.labels.chat",
     "AnswerCache": "universality.labels.answer_cache",
+    "AttachedLabels": "universality.labels.published",
+    "CONCEPTS": "universality.labels.concepts",
     "ChatModel": "universality.labels.chat",
+    "Concept": "universality.labels.concepts",
+    "ConceptResult": "universality.labels.literature",
     "Endpoint": "universality.labels.endpoint",
     "Estimate": "universality.labels.asking",
     "FeatureExamples": "universality.labels.feature_examples",
     "FeatureLabel": "universality.labels.label_file",
     "LabelSettings": "universality.labels.label_settings",
     "LabelWriter": "universality.labels.label_file",
+    "LabelledModel": "universality.labels.concept_search",
     "Labels": "universality.labels.label_file",
+    "LiteratureComparison": "universality.labels.literature",
+    "LiteratureSettings": "universality.labels.concept_search",
     "LocalModel": "universality.labels.local_model",
     "Message": "universality.labels.chat",
     "Predictions": "universality.labels.predictions",
     "Prompt": "universality.labels.chat",
+    "PublishedLabel": "universality.labels.published",
+    "PublishedLabels": "universality.labels.published",
     "Score": "universality.labels.scoring",
     "ScoringPrompt": "universality.labels.predictions",
     "Tally": "universality.labels.asking",
@@ -47,35 +62,52 @@ _HOME = {
     "TokenPrices": "universality.labels.chat",
     "TokenText": "universality.labels.excerpt_text",
     "ask": "universality.labels.asking",
+    "attach": "universality.labels.published",
     "check_contexts": "universality.labels.token_counts",
     "check_halves": "universality.labels.feature_examples",
+    "compare_literature": "universality.labels.literature",
     "estimate": "universality.labels.asking",
     "expected_tokens": "universality.labels.token_counts",
     "explanation_prompts": "universality.labels.explaining",
     "find_examples": "universality.labels.feature_examples",
     "label": "universality.labels.labelling",
     "prompt_key": "universality.labels.answer_cache",
+    "published_concepts": "universality.labels.concepts",
+    "read_concepts": "universality.labels.concepts",
+    "read_delphi": "universality.labels.delphi",
     "read_labels": "universality.labels.label_file",
+    "read_neuronpedia": "universality.labels.neuronpedia",
     "read_predictions": "universality.labels.predictions",
     "score": "universality.labels.scoring",
     "scoring_prompts": "universality.labels.predictions",
     "summarise": "universality.labels.summary",
+    "write_delphi": "universality.labels.delphi",
+    "write_neuronpedia": "universality.labels.neuronpedia",
 }
 __all__ = [
+    "CONCEPTS",
     "Answer",
     "AnswerCache",
+    "AttachedLabels",
     "ChatModel",
+    "Concept",
+    "ConceptResult",
     "Endpoint",
     "Estimate",
     "FeatureExamples",
     "FeatureLabel",
     "LabelSettings",
     "LabelWriter",
+    "LabelledModel",
     "Labels",
+    "LiteratureComparison",
+    "LiteratureSettings",
     "LocalModel",
     "Message",
     "Predictions",
     "Prompt",
+    "PublishedLabel",
+    "PublishedLabels",
     "Score",
     "ScoringPrompt",
     "Tally",
@@ -83,19 +115,27 @@ __all__ = [
     "TokenPrices",
     "TokenText",
     "ask",
+    "attach",
     "check_contexts",
     "check_halves",
+    "compare_literature",
     "estimate",
     "expected_tokens",
     "explanation_prompts",
     "find_examples",
     "label",
     "prompt_key",
+    "published_concepts",
+    "read_concepts",
+    "read_delphi",
     "read_labels",
+    "read_neuronpedia",
     "read_predictions",
     "score",
     "scoring_prompts",
     "summarise",
+    "write_delphi",
+    "write_neuronpedia",
 ]
 
 

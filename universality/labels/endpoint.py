@@ -7,18 +7,22 @@ else. The key comes from an environment variable, is sent to that address alone,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from universality.errors import ConfigError
+import numpy as np
+
+from universality.arrays import FloatArray
+from universality.errors import ConfigError, ModelError
 from universality.extras import naming_extra
 from universality.labels.chat import Answer, Prompt
 from universality.labels.workers import as_completed
 
 OPENAI = "https://api.openai.com/v1"
+_TEXTS_AT_ONCE = 100  # servers take from some hundreds to 2,048 in a request
 _OWN_FIELDS = ("model", "messages", "max_tokens", "max_completion_tokens", "temperature", "seed", "stream", "n")
 
 
@@ -148,6 +152,35 @@ class Endpoint:
             yield from as_completed(requests.answer, prompts, self.at_once)
         finally:
             requests.close()
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        """Return embeddings of texts; the endpoint's name is then that of an embedding model.
+
+        Parameters
+        ----------
+        texts
+            Sent in requests of 100. No text may be empty.
+
+        Returns
+        -------
+        float64 [n_texts, n_dimensions]
+
+        Raises
+        ------
+        ModelError
+            If the server does not give them.
+        """
+        with naming_extra("a model behind a server"):
+            from universality.labels.requesting import Requests
+        requests = Requests(self, self._needed_key())
+        try:
+            requests.check()
+            parts = [requests.embed(texts[k : k + _TEXTS_AT_ONCE]) for k in range(0, len(texts), _TEXTS_AT_ONCE)]
+        finally:
+            requests.close()
+        if len({len(part[0]) for part in parts}) > 1:
+            raise ModelError(f"{self.base_url}: {self.name!r} gave embeddings of several lengths")
+        return np.asarray([vector for part in parts for vector in part], np.float64)
 
     def _key(self) -> str:
         """Key in the environment, without white space at its ends; empty if there is none."""

@@ -10,9 +10,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from universality.errors import FormatError
 from universality.labels.chat import Answer
 
 _SHOWN = 200  # characters of a foreign message or body
+_LARGEST_NUMBER = 1e38
 _FILTERS = ("content_filter", "content_policy_violation")
 
 
@@ -105,6 +107,42 @@ def model_names(body: str) -> list[str]:
     return sorted(name for name in names if isinstance(name, str))
 
 
+def read_embeddings(body: str, n: int) -> list[list[float]]:
+    """Read the reply to a request for the embeddings of ``n`` texts.
+
+    Returns
+    -------
+    list of list of float
+        One vector a text, in the order of the texts, all of one length.
+
+    Raises
+    ------
+    FormatError
+        If the reply does not hold exactly that.
+
+    Examples
+    --------
+    >>> read_embeddings('{"data": [{"index": 1, "embedding": [0, 1]}, {"index": 0, "embedding": [0.5, 0]}]}', 2)
+    [[0.5, 0.0], [0.0, 1.0]]
+    """
+    try:
+        reply = json.loads(body, parse_constant=str)  # NaN: no number
+    except (ValueError, RecursionError):
+        raise FormatError(f"malformed reply: not JSON: {shortened(body)}") from None
+    if message := error_message(reply):
+        raise FormatError(f"the server replies with an error: {message}")
+    data = _mapping(reply).get("data")
+    vectors: dict[Any, list[float]] = {}
+    for place, one in enumerate(data if isinstance(data, list) else []):
+        vector, index = _mapping(one).get("embedding"), _mapping(one).get("index", place)
+        if not isinstance(vector, list) or not all(map(_is_real, vector)) or not isinstance(index, int):
+            break
+        vectors[index] = [float(x) for x in vector]
+    if set(vectors) != set(range(n)) or len({len(vector) for vector in vectors.values()}) != 1:
+        raise FormatError(f"malformed reply: expected {n} vectors of one length: {shortened(body)}")
+    return [vectors[place] for place in range(n)]
+
+
 def shortened(text: str) -> str:
     """Return the beginning of a foreign text on one line, for a message."""
     line = " ".join(text.split())
@@ -119,6 +157,10 @@ def _first_choice(reply: Any) -> dict[str, Any] | None:
 
 def _failed(problem: str) -> Answer:
     return Answer("", "failed", problem=problem)
+
+
+def _is_real(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < _LARGEST_NUMBER
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -7,13 +7,22 @@ waits. What is left after that is counted as failed, except where the first requ
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAI, OpenAIError
 
-from universality.errors import ModelError
+from universality.errors import FormatError, ModelError
 from universality.labels.chat import Answer, Prompt
-from universality.labels.reply import answering_model, error_message, is_refusal, model_names, read_reply, shortened
+from universality.labels.reply import (
+    answering_model,
+    error_message,
+    is_refusal,
+    model_names,
+    read_embeddings,
+    read_reply,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from universality.labels.endpoint import Endpoint
@@ -91,6 +100,31 @@ class Requests:
         except (OpenAIError, RuntimeError) as error:  # RuntimeError: closed while this request was under way
             return _failed(self._clean(f"{type(error).__name__}: {error}"))
         return self._read(body)
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Ask for the embeddings of texts.
+
+        Raises
+        ------
+        ModelError
+            If the server does not give them, whatever the reason.
+        """
+        url, name = self._endpoint.base_url, self._endpoint.name
+        try:
+            created = self._client.embeddings.with_raw_response.create(
+                model=name, input=list(texts), encoding_format="float"
+            )
+            return read_embeddings(created.text, len(texts))
+        except APIStatusError as error:
+            problem = f"status {error.status_code}: {self._message(error)}"
+        except OpenAIError as error:
+            problem = self._cause(error)
+        except FormatError as error:
+            problem = self._clean(str(error))
+        raise ModelError(
+            f"{url}: expected embeddings of {name!r}, found none ({problem}); give the name of an embedding model of "
+            "this server, or choose the shortlist by words"
+        )
 
     def _send(self, prompt: Prompt) -> str:
         limit = self._limit
