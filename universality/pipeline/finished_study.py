@@ -296,7 +296,13 @@ class Study:
 
         described = [self._results.described(path) for path in self._paths]
         graph = match_graph(
-            self.match, *described, pairs=self.pairs, names=self.sides, decode=self._results.decode, k=TOP_TOKENS
+            self.match,
+            *described,
+            pairs=self.pairs,
+            names=self.sides,
+            decode=self._results.decode,
+            k=TOP_TOKENS,
+            labels=[self._results.labels(path) for path in self._paths],
         )
         return write_graph_file(graph, path)
 
