@@ -125,7 +125,7 @@ def worth(summary: pd.DataFrame) -> list[str]:
     --------
     >>> row = dict(name="detection", n=40, n_both=40, mean=0.7, advantage=0.01, advantage_low=-0.1, advantage_high=0.1)
     >>> worth(pd.DataFrame([row | {"by": "explanation"}, row | {"by": "top tokens"}]))
-    ['detection: explanations do not beat top tokens, 0.01 (−0.10 to 0.10)']
+    ['detection: explanations do not beat top tokens (advantage 0.01, −0.10 to 0.10)']
     """
     lines = []
     for name, part in summary.groupby("name", sort=False):
@@ -141,10 +141,10 @@ def worth(summary: pd.DataFrame) -> list[str]:
             lines.append(f"{name}: explanations do not beat {listed([_advantage(row) for row in others.itertuples()])}")
         else:
             least = _advantage(next(beaten.nsmallest(1, "advantage").itertuples()))
-            lines.append(f"{name}: explanations beat all floors and baselines, by least {least}")
+            lines.append(f"{name}: explanations beat all floors and baselines, the best of which is {least}")
     return lines
 
 
 def _advantage(row: Any) -> str:
     bounds = interval(row.advantage_low, row.advantage_high) or "no interval: too few features"
-    return f"{row.by}, {fixed(row.advantage)} ({bounds})"
+    return f"{row.by} (advantage {fixed(row.advantage)}, {bounds})"

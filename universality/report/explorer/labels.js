@@ -33,6 +33,6 @@ function labelBlock(label, name) {
     label.logits ? el("p", {}, "By its output: ", el("bdi", {class: "label"}, label.logits)) : null,
     label.scores.length ? el("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": `Scores of the explanation, ${name}`}, el("table", {},
       el("caption", {}, "Scores of the explanation, of its floors and of its baselines, with 95% intervals over works"),
-      el("thead", {}, el("tr", {}, el("td"), label.by.map((by) => el("th", {scope: "col"}, by)))),
-      el("tbody", {}, label.scores.map(([score, values]) => el("tr", {}, el("th", {scope: "row"}, score), values.map(cell)))))) : null);
+      el("thead", {}, el("tr", {}, el("td"), label.scores.map(([score]) => el("th", {scope: "col"}, score)))),
+      el("tbody", {}, label.by.map((by, k) => el("tr", {}, el("th", {scope: "row"}, by), label.scores.map(([, values]) => cell(values[k]))))))) : null);
 }
