@@ -15,6 +15,7 @@ from universality.arrays import FloatArray
 from universality.formatting import fixed, interval, listed, plural
 from universality.labels.label_file import Labels
 from universality.labels.scoring import EXPLANATION
+from universality.visible_tokens import visible
 
 _COLUMNS = ("name", "by", "n", "mean", "low", "high", "n_both", "advantage", "advantage_low", "advantage_high")
 
@@ -91,7 +92,7 @@ def describe_scores(labels: Labels, name: str) -> Iterator[str]:
         Name of the features, such as their model's.
     """
     outcomes = Counter(one.outcome for one in labels.labels.values())
-    counted = ", ".join(f"{n:,} {outcome}" for outcome, n in outcomes.most_common())
+    counted = ", ".join(f"{n:,} {visible(outcome)}" for outcome, n in outcomes.most_common())
     missing = f"; {plural(len(labels.missing), 'label')} missing" if labels.missing else ""
     yield f"{name}: {plural(len(labels.labels), 'feature')}{f' ({counted})' if counted else ''}{missing}"
     answers: Counter[str] = Counter()
@@ -99,16 +100,16 @@ def describe_scores(labels: Labels, name: str) -> Iterator[str]:
         for by_outcome in one.answers.values():
             answers.update(by_outcome)
     if answers:
-        yield f"  scorer's answers: {', '.join(f'{n:,} {outcome}' for outcome, n in answers.most_common())}"
+        yield f"  scorer's answers: {', '.join(f'{n:,} {visible(outcome)}' for outcome, n in answers.most_common())}"
     summary = summarise(labels)
     if len(summary):
         yield f"  {'':<20}{'mean':>6}  {'95%':<14}{'n':>7}  advantage of the explanation"
     for score_name, part in summary.groupby("name", sort=False):
-        yield f"  {score_name}"
+        yield f"  {visible(str(score_name))}"
         for row in part.itertuples():
             against = row.by != EXPLANATION and row.n_both
             advantage = f"{fixed(row.advantage)} ({interval(row.advantage_low, row.advantage_high) or 'no interval'})"
-            shown = f"{row.by:<18}{fixed(row.mean):>6}  {interval(row.low, row.high) or '–':<14}{row.n:>7,}"
+            shown = f"{visible(row.by):<18}{fixed(row.mean):>6}  {interval(row.low, row.high) or '–':<14}{row.n:>7,}"
             yield f"    {shown}  {advantage if against else ''}".rstrip()
     yield from (f"  {line}" for line in worth(summary))
 
@@ -147,4 +148,4 @@ def worth(summary: pd.DataFrame) -> list[str]:
 
 def _advantage(row: Any) -> str:
     bounds = interval(row.advantage_low, row.advantage_high) or "no interval: too few features"
-    return f"{row.by} (advantage {fixed(row.advantage)}, {bounds})"
+    return f"{visible(row.by)} (advantage {fixed(row.advantage)}, {bounds})"

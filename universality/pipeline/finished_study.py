@@ -481,10 +481,13 @@ class Study:
 
         explaining = PricedModel(explainer, prices)
         scoring = explaining if scorer is None else PricedModel(scorer, scorer_prices)
-        return label_run(
-            self._results, features, explaining, scoring, settings or LabelSettings(),
-            width=width, replace=replace, confirm=confirm,
-        )  # fmt: skip
+        try:
+            return label_run(
+                self._results, features, explaining, scoring, settings or LabelSettings(),
+                width=width, replace=replace, confirm=confirm,
+            )  # fmt: skip
+        finally:
+            self._results.forget_labels()
 
     @property
     def labels(self) -> dict[str, Labels]:

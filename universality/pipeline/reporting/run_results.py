@@ -136,6 +136,10 @@ class RunResults:
             self._labels[path] = stored_labels(self.folder, self.store(path)) if path.is_file() else None
         return self._labels[path]
 
+    def forget_labels(self) -> None:
+        """Read labels anew when they are next asked for."""
+        self._labels.clear()
+
     def grid(self) -> list[tuple[str, int, int]]:
         """List (model, width, SAE seed) of every store that exists."""
         return [
