@@ -566,9 +566,7 @@ def _agreed(plan: "LabelPlan", yes: bool) -> bool:
 
 @app.command()
 def info(
-    path: Annotated[
-        Path, typer.Argument(help="A run's folder, a store, model, SAE, match, families or labels.")
-    ],
+    path: Annotated[Path, typer.Argument(help="A run's folder, a store, model, SAE, match, families or labels.")],
     verify: Annotated[bool, typer.Option("--verify", help="Read everything and check it against its hashes.")] = False,
 ) -> None:
     """Describe any artifact of this package; with --verify, check that it is complete and unchanged."""
