@@ -126,7 +126,7 @@ def worth(summary: pd.DataFrame) -> list[str]:
     --------
     >>> row = dict(name="detection", n=40, n_both=40, mean=0.7, advantage=0.01, advantage_low=-0.1, advantage_high=0.1)
     >>> worth(pd.DataFrame([row | {"by": "explanation"}, row | {"by": "top tokens"}]))
-    ['detection: explanations do not beat top tokens (advantage 0.01, −0.10 to 0.10)']
+    ['detection: explanations do not beat top tokens']
     """
     lines = []
     for name, part in summary.groupby("name", sort=False):
@@ -139,7 +139,9 @@ def worth(summary: pd.DataFrame) -> list[str]:
         if not len(rivals):
             lines.append(f"{name}: nothing to compare with, so that the scores say little")
         elif len(others):
-            lines.append(f"{name}: explanations do not beat {listed([_advantage(row) for row in others.itertuples()])}")
+            names = listed([visible(by) for by in others["by"]])
+            few = "" if others["advantage_low"].notna().any() else ": too few features for an interval"
+            lines.append(f"{name}: explanations do not beat {names}{few}")
         else:
             least = _advantage(next(beaten.nsmallest(1, "advantage").itertuples()))
             lines.append(f"{name}: explanations beat all floors and baselines, the best of which is {least}")
@@ -147,5 +149,5 @@ def worth(summary: pd.DataFrame) -> list[str]:
 
 
 def _advantage(row: Any) -> str:
-    bounds = interval(row.advantage_low, row.advantage_high) or "no interval: too few features"
+    bounds = interval(row.advantage_low, row.advantage_high)
     return f"{visible(row.by)} (advantage {fixed(row.advantage)}, {bounds})"
