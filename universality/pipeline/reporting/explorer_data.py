@@ -65,7 +65,7 @@ class Side:
 def write_explorer(
     results: RunResults, compared: ComparisonResult, folder: Path, families: Mapping[str, Families]
 ) -> list[Path]:
-    """Write the data files ``folder/data/*.js`` of one page.
+    """Write the data files ``folder/data/*.js`` of one page, and remove those of an earlier configuration.
 
     Parameters
     ----------
@@ -113,7 +113,10 @@ def write_explorer(
         **effects.index(),
         **({} if not of_labels else {"labels": {"score": score_of_tables(labels), "files": sorted(of_labels)}}),
     }
-    return [*files, write_data(folder, "index", index)]
+    files.append(write_data(folder, "index", index))
+    for old in set((folder / "data").glob("*.js")) - set(files):  # of a configuration that measured more
+        old.unlink()
+    return files
 
 
 def _pairs(compared: ComparisonResult, sides: tuple[Described, Described], words: Words) -> Json:
