@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from universality.labels import FeatureLabel, Labels, Score, summarise
+from universality.labels.summary import describe_scores, worth
 
 NAN = float("nan")
 
@@ -48,3 +49,26 @@ def test_too_few_features_have_no_interval() -> None:
     assert none.n == 0
     assert np.isnan(none["mean"])
     assert summarise(Labels({"features": []}, {})).empty
+
+
+def test_a_summary_says_what_became_of_the_features_and_what_the_scores_are_worth() -> None:
+    found = labels({"explanation": [0.9, 0.8, 0.85], "top tokens": [0.6, 0.5, 0.5], "equal density": [0.9, 0.75, 0.85]})
+    found.labels[7] = FeatureLabel(7, "", "refused", answers={"explanation": {"malformed": 3}})  # type: ignore[index]
+    found.header["features"].append(9)
+    text = "\n".join(describe_scores(found, "A"))
+    assert text.startswith("A: 4 features (3 answered, 1 refused); 1 label missing\n  scorer's answers: 3 malformed\n")
+    assert "    top tokens          0.53  0.39 to 0.68        3  0.32 (0.24 to 0.39)" in text
+    (line,) = worth(summarise(found))
+    assert line == "detection: explanations do not beat equal density"
+
+
+def test_explanations_that_beat_everything_are_measured_by_the_best_of_it() -> None:
+    found = labels({"explanation": [0.9, 0.8, 0.85], "top tokens": [0.6, 0.5, 0.5], "token table": [0.2, 0.1, 0.2]})
+    (line,) = worth(summarise(found))
+    assert line.startswith("detection: explanations beat all floors and baselines, the best of which is top tokens (")
+    alone = worth(summarise(labels({"explanation": [0.9, 0.8]})))
+    assert alone == ["detection: nothing to compare with, so that the scores say little"]
+    one = worth(summarise(labels({"explanation": [0.9], "top tokens": [0.1]})))
+    assert one == ["detection: explanations do not beat top tokens: too few features for an interval"]
+    none = worth(summarise(labels({"explanation": [NAN], "top tokens": [0.1]})))
+    assert none == ["detection: no explanation has a score"]

@@ -10,6 +10,7 @@ from tests.report.planted_effects import agreement, carried, exact
 from universality.effects import Fingerprints
 from universality.effects.fingerprints import TokenSet
 from universality.errors import FormatError
+from universality.labels import FeatureLabel, LabelWriter, Score
 from universality.pipeline.info import describe
 
 
@@ -31,6 +32,17 @@ def test_other_json_is_refused(tmp_path: Path, value: object) -> None:
     path.write_text(json.dumps(value))
     with pytest.raises(FormatError, match=r"x\.json"):
         list(describe(path))
+
+
+def test_labels_are_described_with_what_they_are_worth(tmp_path: Path) -> None:
+    who = {"name": "m\x1b[2J", "settings": {}}
+    header = {"store": "ab" * 32, "features": [3, 4], "settings": {}, "explainer": who, "scorer": who}
+    scores = (Score("detection", "explanation", 0.75, 0.5, 0.9, 60),)
+    LabelWriter(tmp_path / "a.jsonl", header).append(FeatureLabel(3, "days", "answered", scores=scores))
+    text = "\n".join(describe(tmp_path / "a.jsonl"))
+    assert "\x1b" not in text
+    assert "labels: 1 feature (1 answered); 1 label missing" in text
+    assert "detection: nothing to compare with" in text
 
 
 DATA = Path(__file__).parents[1] / "sae" / "formats" / "data"

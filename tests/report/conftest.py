@@ -33,7 +33,7 @@ from universality.report.figures import best_match_distribution, describe_distri
 from universality.statistics import CalibrationSummary, Null, NullSummary
 
 sys.path.append(str(Path(__file__).parent))  # planted_run and chromium are importable in any import mode
-from planted_run import NASTY, plant, plant_effects, write_explored_page
+from planted_run import NASTY, plant, plant_effects, plant_labels, write_explored_page
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -197,3 +197,19 @@ def explored_effects(planted: Any, explored: Path, tmp_path_factory: pytest.Temp
     shutil.copytree(folder.root, copy.root)
     plant_effects(config, copy)
     return write_explored_page(config, copy)
+
+
+@pytest.fixture(scope="session")
+def labelled(planted: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """(config, folder) of the same run with labels, hostile ones among them."""
+    config, folder = planted
+    copy = RunFolder(tmp_path_factory.mktemp("labelled") / "run")
+    shutil.copytree(folder.root, copy.root, ignore=shutil.ignore_patterns("report", "figures"))
+    plant_labels(config, copy)
+    return config, copy
+
+
+@pytest.fixture(scope="session")
+def explored_labels(labelled: Any) -> Path:
+    """The page of that run."""
+    return write_explored_page(*labelled)

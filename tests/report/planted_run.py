@@ -15,10 +15,12 @@ from universality.corpus.documents import DocumentTable
 from universality.effects import PairEffects
 from universality.features import FeatureStore
 from universality.features.storage.token_table import Dictionary
+from universality.labels import FeatureLabel, LabelSettings, LabelWriter, Score
 from universality.models.unembedding import Unembedding
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting import report_rows
 from universality.pipeline.reporting.explorer_data import write_explorer
+from universality.pipeline.reporting.label_rows import report_labels
 from universality.pipeline.reporting.run_results import open_results
 from universality.pipeline.stages.build_families import make_families
 from universality.pipeline.stages.match_features import make_match
@@ -133,7 +135,9 @@ def write_explored_page(config: Config, folder: RunFolder) -> Path:
         populations = report_rows.samples(results, results.headline)
         headline = report_rows.headline(results, results.headline, populations)
         tables = tuple(FamilyTable(name, ()) for name in families)
-        return write_report(Report(config.name, headline, families=tables, explorer=True), folder.report)
+        labels = report_labels(results, results.headline)
+        report = Report(config.name, headline, families=tables, labels=labels, explorer=True)
+        return write_report(report, folder.report)
 
 
 def read_data(page: Path, name: str) -> Any:
@@ -171,3 +175,41 @@ def plant_effects(config: Config, folder: RunFolder) -> None:
     pairs = pd.DataFrame(table | {"note": [""] * n})
     pairs.loc[4, list(names)] = np.nan
     EffectAgreement(pairs, {"fingerprints": []}, {}).save(folder.effect_agreement(comparison.name))
+
+
+HOSTILE = (
+    "<script>alert(1)</script><img src=x onerror=alert(1)>",
+    '"onmouseover="alert(1) \' ]]> &amp; {{ 7 * 7 }}',
+    '=HYPERLINK("http://x")\x00\x07\n\t\u202eevil\ud83d',
+    "x" * 10_000,
+)
+"""Explanations that a language model could write."""
+
+
+def plant_labels(config: Config, folder: RunFolder, widths: tuple[int, ...] = WIDTHS) -> None:
+    """Write labels of all features but feature 5: hostile texts first, then ``rhyme NUMBER of MODEL WIDTH``."""
+    for model in config.models.names:
+        for width in widths:
+            with FeatureStore.open(folder.store(model, width, 0)) as store:
+                features = [feature for feature in range(width) if feature != 5]
+                who = {"name": "planted", "settings": {}}
+                settings = LabelSettings(scores=("detection",)).as_dict()
+                header = {
+                    "store": store.content_hash(), "features": features, "settings": settings, "explainer": who,
+                    "scorer": who,
+                }  # fmt: skip
+            writer = LabelWriter(folder.labels(store.path), header)
+            for feature in features:
+                text = HOSTILE[feature] if feature < len(HOSTILE) else f"rhyme {feature} of {model} {width}"
+                scores = (
+                    Score("detection", "explanation", 0.5 + feature / 100, 0.4, 0.9, 60),
+                    Score("detection", "random explanation", 0.25, 0.2, 0.3, 60),
+                    Score("detection", "top tokens", 0.5, float("nan"), float("nan"), 60),
+                )
+                refused = feature == 6
+                writer.append(
+                    FeatureLabel(
+                        feature, "" if refused else text, "refused" if refused else "answered",
+                        scores=() if refused else scores, logit_explanation=HOSTILE[0],
+                    )
+                )  # fmt: skip

@@ -15,7 +15,7 @@ _SAE_FILES = ("params.npz", "params.safetensors", "sae.safetensors", "sae_weight
 
 
 def describe(path: str | Path, verify: bool = False) -> Iterator[str]:
-    """Describe a run's folder, a store, a model, an SAE, a calibration, a match or a family file.
+    """Describe a run's folder, a store, a model, an SAE, a calibration, a match, a family file or labels.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def describe(path: str | Path, verify: bool = False) -> Iterator[str]:
 
 
 def _file(path: Path) -> Callable[[Path, bool], Iterator[str]]:
-    by_suffix = {".h5": _store, ".npz": _archive, ".json": _json, ".safetensors": _weights}
+    by_suffix = {".h5": _store, ".npz": _archive, ".json": _json, ".jsonl": _labels, ".safetensors": _weights}
     if path.suffix in (".pt", ".pth") or (path.suffix != ".json" and path.name in _SAE_FILES):
         return _sae
     if path.suffix not in by_suffix:
@@ -182,6 +182,20 @@ def _json(path: Path, verify: bool) -> Iterator[str]:
         return
     yield f"families {path}"
     yield from (f"  {key}: {value}" for key, value in Families.load(path).summary().items() if key != "levels")
+
+
+def _labels(path: Path, verify: bool) -> Iterator[str]:
+    from universality.labels.label_file import read_labels
+    from universality.labels.summary import describe_scores
+
+    labels = read_labels(path)
+    yield f"labels {path}: explained by {_name(labels.header['explainer'])}, scored by {_name(labels.header['scorer'])}"
+    yield f"  of the store with contents {labels.header['store']}"
+    yield from (f"  {line}" for line in describe_scores(labels, "labels"))
+
+
+def _name(model: dict[str, Any]) -> str:
+    return _short(model.get("name"))
 
 
 def _shared_loss(path: Path) -> Iterator[str]:

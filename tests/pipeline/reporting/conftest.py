@@ -10,7 +10,7 @@ import pytest
 from universality.pipeline.paths import RunFolder
 
 sys.path.append(str(Path(__file__).parents[2] / "report"))  # planted_run and chromium are importable in any import mode
-from planted_run import plant, plant_effects, write_explored_page
+from planted_run import plant, plant_effects, plant_labels, write_explored_page
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +33,13 @@ def explored_effects(planted: Any, explored: Path, tmp_path_factory: pytest.Temp
     shutil.copytree(folder.root, copy.root)
     plant_effects(config, copy)
     return write_explored_page(config, copy)
+
+
+@pytest.fixture(scope="session")
+def labelled(planted: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """(config, folder) of the same run with labels, hostile ones among them."""
+    config, folder = planted
+    copy = RunFolder(tmp_path_factory.mktemp("labelled") / "run")
+    shutil.copytree(folder.root, copy.root, ignore=shutil.ignore_patterns("report", "figures"))
+    plant_labels(config, copy)
+    return config, copy
