@@ -15,15 +15,21 @@ if TYPE_CHECKING:
     from universality.labels.endpoint import Endpoint
     from universality.labels.excerpt_text import TokenText
     from universality.labels.explaining import explanation_prompts
+    from universality.labels.explanation_specificity import measure_specificity
     from universality.labels.feature_examples import FeatureExamples, check_halves, find_examples
     from universality.labels.label_file import FeatureLabel, Labels, LabelWriter, read_labels
     from universality.labels.label_settings import LabelSettings
+    from universality.labels.label_specificity import LabelSpecificity
+    from universality.labels.label_transfer import LabelTransfer
     from universality.labels.labelling import label
     from universality.labels.local_model import LocalModel
     from universality.labels.predictions import Predictions, ScoringPrompt, read_predictions, scoring_prompts
+    from universality.labels.sampled_firings import SpecificitySettings
     from universality.labels.scoring import Score, score
     from universality.labels.summary import summarise
     from universality.labels.token_counts import TokenCount, check_contexts, expected_tokens
+    from universality.labels.transfer import measure_transfer
+    from universality.labels.transfer_trials import SecondSeed, TransferSettings
 
 _HOME = {
     "Answer": "universality.labels.chat",
@@ -34,6 +40,8 @@ _HOME = {
     "FeatureExamples": "universality.labels.feature_examples",
     "FeatureLabel": "universality.labels.label_file",
     "LabelSettings": "universality.labels.label_settings",
+    "LabelSpecificity": "universality.labels.label_specificity",
+    "LabelTransfer": "universality.labels.label_transfer",
     "LabelWriter": "universality.labels.label_file",
     "Labels": "universality.labels.label_file",
     "LocalModel": "universality.labels.local_model",
@@ -42,10 +50,13 @@ _HOME = {
     "Prompt": "universality.labels.chat",
     "Score": "universality.labels.scoring",
     "ScoringPrompt": "universality.labels.predictions",
+    "SecondSeed": "universality.labels.transfer_trials",
+    "SpecificitySettings": "universality.labels.sampled_firings",
     "Tally": "universality.labels.asking",
     "TokenCount": "universality.labels.token_counts",
     "TokenPrices": "universality.labels.chat",
     "TokenText": "universality.labels.excerpt_text",
+    "TransferSettings": "universality.labels.transfer_trials",
     "ask": "universality.labels.asking",
     "check_contexts": "universality.labels.token_counts",
     "check_halves": "universality.labels.feature_examples",
@@ -54,6 +65,8 @@ _HOME = {
     "explanation_prompts": "universality.labels.explaining",
     "find_examples": "universality.labels.feature_examples",
     "label": "universality.labels.labelling",
+    "measure_specificity": "universality.labels.explanation_specificity",
+    "measure_transfer": "universality.labels.transfer",
     "prompt_key": "universality.labels.answer_cache",
     "read_labels": "universality.labels.label_file",
     "read_predictions": "universality.labels.predictions",
@@ -70,6 +83,8 @@ __all__ = [
     "FeatureExamples",
     "FeatureLabel",
     "LabelSettings",
+    "LabelSpecificity",
+    "LabelTransfer",
     "LabelWriter",
     "Labels",
     "LocalModel",
@@ -78,10 +93,13 @@ __all__ = [
     "Prompt",
     "Score",
     "ScoringPrompt",
+    "SecondSeed",
+    "SpecificitySettings",
     "Tally",
     "TokenCount",
     "TokenPrices",
     "TokenText",
+    "TransferSettings",
     "ask",
     "check_contexts",
     "check_halves",
@@ -90,6 +108,8 @@ __all__ = [
     "explanation_prompts",
     "find_examples",
     "label",
+    "measure_specificity",
+    "measure_transfer",
     "prompt_key",
     "read_labels",
     "read_predictions",

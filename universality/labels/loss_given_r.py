@@ -10,8 +10,8 @@ The loss of controls is fitted by least squares as a function of r and of the ow
 
 with up to two knots, at the terciles of the partners' r. The estimate is the mean of (loss − f(r, s)) over the
 partners. This is the effect on the treated by regression adjustment (Oaxaca–Blinder; Kline 2011, *American Economic
-Review* 101, shows that it is also a reweighting of the controls). It extrapolates nothing: partners whose r lies outside
-that of the controls are left out and counted, and controls far from any partner's r are not used.
+Review* 101, shows that it is also a reweighting of the controls). It extrapolates nothing in r: partners whose r lies
+outside that of the controls are left out and counted, and controls far from any partner's r are not used.
 
 All pairs that belong to one feature of A form a cluster: its partner, its non-partners, its second seeds. They share
 its explanation, own score and part of its examples. The bootstrap resamples clusters and fits f again in each draw; the
@@ -113,7 +113,8 @@ def loss_given_r(
     (0.1, True)
     """
     known = np.isfinite(loss) & np.isfinite(r) & np.isfinite(own)
-    loss, r, own, is_partner, cluster = (x[known] for x in (loss, r, own, is_partner, cluster))
+    loss, r, own = loss[known], r[known], own[known]
+    is_partner, cluster = is_partner[known], cluster[known]
     used, inside = _used_controls(r, is_partner), np.zeros(0, bool)
     n_partners = int(is_partner.sum())
     if int(used.sum()) >= MIN_CONTROLS:
@@ -184,12 +185,21 @@ def partial_correlation(
     scaled = np.column_stack([np.ones(n), (values - values.mean(axis=0)) / values.std(axis=0)])
     squares = _sums(scaled[:, :, None] * scaled[:, None, :], code, n_clusters)
     weights = np.vstack([np.ones(n_clusters), _drawn(n_clusters, draws, seed)])
-    inverse = np.linalg.pinv(np.einsum("dc,cij->dij", weights, squares), rcond=_RCOND, hermitian=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        partial = -inverse[:, -1, -2] / np.sqrt(inverse[:, -1, -1] * inverse[:, -2, -2])
+    partial = _residual_correlation(np.einsum("dc,cij->dij", weights, squares))
     z = np.arctanh(np.clip(partial, -1 + 1e-12, 1 - 1e-12))
     low, high = _around(float(z[0]), z[1:], n_clusters, level)
     return n, float(partial[0]), float(np.tanh(low)), float(np.tanh(high))
+
+
+def _residual_correlation(squares: FloatArray) -> FloatArray:
+    """Correlate what is left of the last two columns after a fit by the others; sums of products [n_draws, p, p]."""
+    given, beside = squares[:, :-2, :-2], squares[:, :-2, -2:]
+    fitted = np.linalg.pinv(given, rcond=_RCOND, hermitian=True) @ beside
+    left = squares[:, -2:, -2:] - np.swapaxes(beside, 1, 2) @ fitted
+    spread = np.sqrt(np.maximum(left[:, 0, 0] * left[:, 1, 1], 0))
+    nothing = (left[:, [0, 1], [0, 1]] <= _RCOND * squares[:, [-2, -1], [-2, -1]]).any(axis=1)  # rounding is left
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(nothing, np.nan, left[:, 0, 1] / spread)
 
 
 def _used_controls(r: FloatArray, is_partner: BoolArray) -> BoolArray:
