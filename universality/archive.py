@@ -62,7 +62,7 @@ def read_archive(path: str | Path, name: str, version: int) -> tuple[dict[str, A
         raise FileNotFoundError(f"{path}: no such file")
     try:
         with naming_obstacles(path):
-            head, arrays = _read_npz(path) if path.suffix == ".npz" else _read_json(path)
+            head, arrays = _read_npz(path, name) if path.suffix == ".npz" else _read_json(path)
     except UniversalityError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -116,7 +116,9 @@ def _read_json(path: Path) -> tuple[dict[str, Any], Arrays]:
     return head, arrays
 
 
-def _read_npz(path: Path) -> tuple[dict[str, Any], Arrays]:
+def _read_npz(path: Path, name: str) -> tuple[dict[str, Any], Arrays]:
+    """Read the header, and the arrays if the file has the named format."""
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-        arrays = {key: file[key] for key in file.files}
-    return json.loads(arrays.pop("header").tobytes()), arrays
+        head = json.loads(file["header"].tobytes())
+        known = isinstance(head, dict) and head.get("format") == name
+        return head, {key: file[key] for key in file.files if key != "header"} if known else {}

@@ -28,6 +28,10 @@ class MismatchError(UniversalityError):
     """Two artifacts do not belong together: they differ in tokens, model or width."""
 
 
+class FewTokenTypesError(MismatchError):
+    """Two vocabularies have too few token types in common for their logit weights to be compared."""
+
+
 class CommonStartWarning(UserWarning):
     """Two dictionaries agree index by index, as only those that began from the same weights do."""
 

@@ -3,8 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.report.planted_effects import agreement, carried, exact
+from universality.effects import Fingerprints
+from universality.effects.fingerprints import TokenSet
 from universality.errors import FormatError
 from universality.pipeline.info import describe
 
@@ -54,3 +58,25 @@ def test_a_folder_of_something_else_is_named(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
     with pytest.raises(FormatError, match="nothing that this package writes; expected a run's folder, or"):
         list(describe(tmp_path))
+
+
+def test_results_on_effects_are_described(tmp_path: Path) -> None:
+    carried().save(tmp_path / "A.shared_loss.json")
+    lines = list(describe(tmp_path / "A.shared_loss.json"))
+    assert lines[0].startswith("loss that shared features of A carry")
+    assert lines[1] == "  3,840 tokens, 120 blocks, 40 groups of documents"
+    assert sum(line.startswith("  B: Of the loss that this SAE recovers") for line in lines) == 2
+    exact().save(tmp_path / "A.exact.npz")
+    assert list(describe(tmp_path / "A.exact.npz"))[1:3] == ["  n: 100", "  spearman: 1.0"]
+    agreement(np.arange(23), np.arange(23)).save(tmp_path / "agreement.npz")
+    lines = list(describe(tmp_path / "agreement.npz"))
+    assert lines[0].startswith("agreement of effects")
+    assert "  n_compared: 20" in lines
+    tokens = TokenSet.of([0, 1, 2], [1, 1, 1])
+    Fingerprints(np.eye(3, dtype=np.float32), np.array([4, 0, 4]), tokens, "ablation", False).save(tmp_path / "x.npz")
+    lines = list(describe(tmp_path / "x.npz"))
+    assert lines[0].startswith("fingerprints")
+    assert "  n_without: 1" in lines
+    (tmp_path / "x.npz").write_bytes((tmp_path / "x.npz").read_bytes()[:-40])
+    with pytest.raises(FormatError, match=r"no calibration, match, .* or token blocks of this package"):
+        list(describe(tmp_path / "x.npz"))

@@ -1,6 +1,8 @@
 """Two models of different tokenizers, compared on the same characters from text to matches."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from universality.pipeline import RunFolder, run
 from universality.pipeline.cost.machine import count_text
 from universality.pipeline.runner import run_controls
 from universality.sae import SAE
-from universality.statistics import Calibration
+from universality.statistics import Calibration, EffectAgreement
 
 HOOK = "blocks.0.mlp.hook_post"
 
@@ -146,6 +148,22 @@ def test_the_run_reaches_its_report_with_partners_and_their_text(finished: RunFo
     assert any(word in table for word in strings if len(word) > 4)
     rows = [json.loads(line) for line in (finished.root / "saes" / "train.jsonl").read_text().splitlines()]
     assert all(set(row["saes"]) == {f"{m}/w32-s{seed}" for m in "AB" for seed in (0, 1)} for row in rows)
+
+
+def test_vocabularies_that_share_too_little_are_matched_by_activation_alone(
+    finished: RunFolder, tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = study(tokenizer, features={"neuron_documents": 0.3, "min_token_count": 300})
+    folder = RunFolder(shutil.copytree(finished.root, tmp_path / "run"))
+    run(few, folder.root)
+    told = capsys.readouterr().err
+    assert re.search(r"warning: A-B\.w32: .* logit weights need at least 100\. .* are not matched", told)
+    assert re.search(r"note: effects/A: no fingerprints: .* are frequent enough in both models' text", told)
+    assert Calibration.load(folder.calibration("A-B.w32")).match.rows.size
+    assert not folder.logit_calibration("A-B.w32").exists()
+    assert "logit" not in np.load(folder.similarity("A-B.w32")).files
+    assert EffectAgreement.load(folder.effect_agreement("A-B.w32")).summary().n_compared
+    assert folder.report.stat().st_mtime > finished.report.stat().st_mtime
 
 
 def test_done_it_is_done(finished: RunFolder, tokenizer: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,6 +96,38 @@ def test_the_lead_says_whether_shared_features_carry_more_than_their_mass(
     assert warned == (shared < 0.7)
 
 
+def on_other_text(low: float, high: float, **of_all: Any) -> CarriedLoss:
+    """Return A's carried loss with the same interval of every share."""
+    loss = carried()
+    rows = tuple(replace(r, recovered_low=low, recovered_high=high, **of_all) for r in loss.rows)
+    return CarriedLoss(replace(loss, rows=rows), "B", SEED, 0.7)
+
+
+@pytest.mark.parametrize(("low", "high"), [(np.nan, np.nan), (0.4, 0.91), (-2.58, 3.36)])
+def test_too_little_text_gives_no_lead_and_no_claim(low: float, high: float) -> None:
+    found = on_other_text(low, high)
+    assert not found.enough_text
+    assert lead(Effects(carried=(found,))) == ""
+    assert "So the shared features" not in carried_said(found)
+    assert "This text is too short for these shares" in carried_said(found)
+    (line,) = effect_warnings(Effects(carried=(found,)))
+    assert "measured on too little text to say (3,840 tokens of 40 groups of documents)" in line
+    assert on_other_text(0.4, 0.9).enough_text
+
+
+def test_a_claim_holds_for_every_random_draw_and_needs_an_interval() -> None:
+    def said_of(**of_all: float) -> str:
+        return carried_said(on_other_text(0.6, 0.7, **of_all))
+
+    more, equal = "carry more than their mass predicts", "carry what their mass predicts, and no more"
+    assert more in said_of(draws_high=0.75)
+    assert equal in said_of(draws_high=0.77)  # 0.76 are recovered: features of one draw recover as much
+    assert equal in said_of(over_random_low=np.nan, over_random_high=np.nan)
+    less = {"over_random_low": -0.3, "over_random_high": -0.1}
+    assert "carry less than their mass predicts" in said_of(draws_low=0.77, **less)
+    assert equal in said_of(draws_low=0.75, **less)
+
+
 def test_the_lead_says_that_nothing_is_shared() -> None:
     loss = carried()
     rows = tuple(replace(r, n_features=0, over_random=np.nan) if r.partners == "B" else r for r in loss.rows)

@@ -193,6 +193,31 @@ def test_saved_results_load_again_and_ceilings_are_those_of_the_features(equal, 
         result.with_ceilings(b=result)
 
 
+def test_effects_of_segments_whose_code_was_rounded_away_are_left_out(equal, tmp_path: Path, monkeypatch) -> None:
+    _, inputs, matched, result = equal
+    codes, effects = inputs.a.csr().tolil(), inputs.effects_a
+    row, col = matched.rows[0], matched.cols[0]
+    counted = np.isin(effects.tokens.document, evaluation_halves(inputs.a).report) & (inputs.norm_a > 0)
+    both = (inputs.a.csr()[:, row].toarray()[:, 0] > 0) & (inputs.b.csr()[:, col].toarray()[:, 0] > 0)
+    codes[np.flatnonzero(counted & both)[:3], row] = 0
+    rounded = write_view(tmp_path / "rounded.h5", codes.tocsr(), WORLD)
+    with pytest.raises(MismatchError, match=r"on which it does not fire in .*rounded\.h5, and 3 such effects in all"):
+        compare_effects(matched, *inputs._replace(a=rounded), permutations=0)
+    path = tmp_path / "segments.h5"
+    with FeatureStore.create(path, effects.n_features, {"segments": {}}, effects.documents) as writer:
+        tokens = effects.tokens
+        columns = {"token": tokens.token, "document": tokens.document, "position": tokens.position}
+        writer.append(effects.csr(), **columns, kind=np.array(tokens.kinds)[tokens.kind])
+        writer.finish().close()
+    monkeypatch.setattr("universality.statistics.effect_firings.ROUNDED", 4 / effects.n_stored)
+    with FeatureStore.open(path) as segments:
+        again = compare_effects(matched, *inputs._replace(a=rounded, effects_a=segments), permutations=0)
+    assert_array_equal(result.pairs["n"] - again.pairs["n"], np.where(matched.rows == row, 3, 0))
+    monkeypatch.setattr("universality.statistics.effect_firings.ROUNDED", 2 / effects.n_stored)
+    with FeatureStore.open(path) as segments, pytest.raises(MismatchError, match="3 such effects"):
+        compare_effects(matched, *inputs._replace(a=rounded, effects_a=segments), permutations=0)
+
+
 def test_inputs_that_do_not_belong_together_are_refused(equal, tmp_path: Path) -> None:
     _, inputs, matched, _ = equal
     with pytest.raises(MismatchError, match=r"norm_a: expected the gradient's norm at each of the \d+ tokens"):

@@ -181,7 +181,7 @@ class Study:
         """
         if self._headline.effects is None:
             path = RunFolder(self.folder).effect_agreement(self._headline.comparison.name)
-            raise UniversalityError(f"{path}: no effects; the stage `effects` of a run compares them")
+            raise UniversalityError(f"{path}: no effects; {self._no_effects()}")
         return self._headline.effects
 
     def shared_loss(self, model: str) -> SharedLoss:
@@ -196,8 +196,14 @@ class Study:
 
         path = RunFolder(self.folder).shared_loss(model)
         if not path.is_file() or not self.config.effects.measure:
-            raise UniversalityError(f"{path}: no loss of shared features; the stage `effects` of a run measures it")
+            raise UniversalityError(f"{path}: no loss of shared features; {self._no_effects()}")
         return SharedLoss.load(path)
+
+    def _no_effects(self) -> str:
+        """Say why there are none."""
+        if not self.config.effects.measure:  # files may be left from an earlier configuration
+            return "the run's effects.measure is false"
+        return "the stage `effects` of a run measures them, and says in *.unmeasured.json what it cannot measure"
 
     def summary(self) -> pd.DataFrame:
         """Tabulate the held-out r of the best partner: of features, and of what they are compared with.

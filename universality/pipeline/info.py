@@ -111,41 +111,88 @@ def _store(path: Path, verify: bool) -> Iterator[str]:
 
 
 def _archive(path: Path, verify: bool) -> Iterator[str]:
-    from universality.corpus.blocks import TokenBlocks
-    from universality.matching import Match
-    from universality.statistics import Calibration
-
-    readers: tuple[tuple[str, Callable[[Path], Any]], ...] = (
-        ("calibration", Calibration.load),
-        ("match", Match.load),
-        ("token blocks", TokenBlocks.load),
-    )
-    for name, load in readers:
+    artifacts = _archives()
+    for name, (load, summary) in artifacts.items():
         try:
             artifact = load(path)
         except FormatError:
             continue
         yield f"{name} {path}"
-        if isinstance(artifact, TokenBlocks):
-            yield f"  {len(artifact):,} blocks of {artifact.n_ctx}, {artifact.n_tokens:,} tokens, hash {artifact.hash}"
-        else:
-            numbers = asdict(artifact.summary()) if isinstance(artifact, Calibration) else artifact.summary()
-            yield from (f"  {key}: {value}" for key, value in numbers.items())
+        yield from (f"  {key}: {value}" for key, value in summary(artifact).items())
         return
-    raise FormatError(f"{path}: no calibration, match or token blocks of this package, or a truncated one")
+    *others, last = artifacts
+    raise FormatError(f"{path}: no {', '.join(others)} or {last} of this package, or a truncated one")
+
+
+def _archives() -> dict[str, tuple[Callable[[Path], Any], Callable[[Any], dict[str, Any]]]]:
+    """Return, for each artifact in an archive, its name, how it is read, and its summary."""
+    from universality.corpus.blocks import TokenBlocks
+    from universality.effects import Fingerprints, MeanJacobian, PairEffects
+    from universality.effects.firing_sample import ExactEffects
+    from universality.matching import Match
+    from universality.statistics import Calibration, EffectAgreement
+
+    return {
+        "calibration": (Calibration.load, lambda made: asdict(made.summary())),
+        "match": (Match.load, lambda made: made.summary()),
+        "agreement of effects": (EffectAgreement.load, lambda made: asdict(made.summary())),
+        "exact effects": (ExactEffects.load, lambda made: asdict(made.accuracy())),
+        "fingerprints": (Fingerprints.load, lambda made: made.describe()),
+        "changes of tokens by pairs": (PairEffects.load, _pair_effects),
+        "mean Jacobian": (MeanJacobian.load, lambda made: made.describe()),
+        "token blocks": (TokenBlocks.load, _blocks),
+    }
+
+
+def _pair_effects(made: Any) -> dict[str, Any]:
+    from universality.effects.fingerprints import WEIGHTINGS
+    from universality.effects.pair_effects import INTERVENTIONS
+    from universality.matching.medians import known_median
+
+    known = made.n_contexts > 0
+    places = [(i, how, w, weighting) for i, how in enumerate(INTERVENTIONS) for w, weighting in enumerate(WEIGHTINGS)]
+    return {
+        "pairs": len(made),
+        "fire together": int(known.sum()),
+        "clamped to": f"{made.times:g} × maximum",
+        **{
+            f"median r, {how}, {weighting} weights": f"{known_median(made.r[:, i, w]):.3f}, "
+            f"controls {known_median(made.control_r[:, i, w]):.3f}"
+            for i, how, w, weighting in places
+        },
+    }
+
+
+def _blocks(made: Any) -> dict[str, Any]:
+    return {"blocks": f"{len(made):,} of {made.n_ctx}", "tokens": f"{made.n_tokens:,}", "hash": made.hash}
 
 
 def _json(path: Path, verify: bool) -> Iterator[str]:
     from universality.family import Families
     from universality.family.family_file import FORMAT
+    from universality.statistics.carried_loss import FORMAT as SHARED_LOSS
 
     content = read_json_value(path)
+    if isinstance(content, dict) and content.get("format") == SHARED_LOSS:
+        yield from _shared_loss(path)
+        return
     if isinstance(content, dict) and content.get("format") != FORMAT and "nodes" not in content:
         yield f"numbers of a run, {path}"
         yield from (f"  {key}: {_short(value)}" for key, value in content.items())
         return
     yield f"families {path}"
     yield from (f"  {key}: {value}" for key, value in Families.load(path).summary().items() if key != "levels")
+
+
+def _shared_loss(path: Path) -> Iterator[str]:
+    from universality.statistics import SharedLoss
+
+    loss = SharedLoss.load(path)
+    yield f"loss that shared features of {loss.model} carry, {path}"
+    yield f"  {loss.n_tokens:,} tokens, {loss.n_blocks:,} blocks, {loss.n_groups:,} groups of documents"
+    yield f"  loss: {loss.clean:.4f} nats a token, {loss.spliced:.4f} with the SAE, {loss.mean:.4f} with the mean"
+    for partners, threshold in dict.fromkeys((row.partners, row.threshold) for row in loss.rows if row.partners):
+        yield f"  {partners}: {loss.sentence(partners, threshold)}"
 
 
 def _short(value: Any) -> str:

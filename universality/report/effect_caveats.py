@@ -1,6 +1,6 @@
 """What a reader must know before believing the numbers on effects."""
 
-from universality.formatting import fixed, listed, percent
+from universality.formatting import fixed, listed, percent, plural
 from universality.report.data import LEAST_DIFFERENCE, Effects, FirstOrderAccuracy
 from universality.report.effect_narrative import beats_random, own
 from universality.report.narrative import known
@@ -24,7 +24,13 @@ def _mass(effects: Effects) -> list[str]:
     lines = []
     for found in effects.carried:
         random, shared = found.row("same mass"), found.row("shared")
-        if known(random.over_random) and not beats_random(found):
+        if not found.enough_text:
+            lines.append(
+                f"What the shared features of {found.loss.model} carry was measured on too little text to say "
+                f"({plural(found.loss.n_tokens, 'token')} of {plural(found.loss.n_groups, 'group')} of documents): "
+                "raise effects.loss_blocks."
+            )
+        elif known(random.over_random) and not beats_random(found):
             lines.append(
                 f"The features of {found.loss.model} with a partner at r ≥ {found.threshold:g} do not carry more of "
                 f"the loss than random features of equal mass ({percent(shared.recovered)} against "

@@ -40,21 +40,23 @@ def _by_effect(row: EffectRow) -> str:
 
 
 def lead(effects: Effects | None) -> str:
-    """State what the first model's shared features carry; empty where that was not measured."""
-    return carried(effects.carried[0]) if effects and effects.carried else ""
+    """State what the first model's shared features carry; empty where that was not measured, or on too little text."""
+    return carried(effects.carried[0]) if effects and effects.carried and effects.carried[0].enough_text else ""
 
 
 def carried(found: CarriedLoss) -> str:
     """State what shared features carry, and how that compares with random features of equal mass."""
-    random = found.row("same mass")
+    random, shared = found.row("same mass"), found.row("shared")
     if not known(random.over_random):
         return found.sentence
     model = found.loss.model
+    if not found.enough_text:
+        return f"{found.sentence} This text is too short for these shares to say what the features of {model} carry."
     difference = f"{_points(random.over_random)} points"
     bounds = _interval_in_points(random.over_random_low, random.over_random_high)
     if beats_random(found):
         verdict = f"So the shared features of {model} carry more than their mass predicts"
-    elif known(random.over_random_high) and random.over_random_high < 0:
+    elif random.over_random_high < 0 and shared.recovered < random.draws_low:
         verdict = f"So the shared features of {model} carry less than their mass predicts"
     else:
         verdict = f"So the shared features of {model} carry what their mass predicts, and no more"
@@ -62,10 +64,12 @@ def carried(found: CarriedLoss) -> str:
 
 
 def beats_random(found: CarriedLoss) -> bool:
-    """Return whether shared features recover more than random features of equal mass, beyond the interval if known."""
+    """Return whether shared features recover more than random features of equal mass: on other text, and in any draw.
+
+    The interval over documents does not cover the draws, of which a few features of great mass may decide.
+    """
     random = found.row("same mass")
-    least = random.over_random_low if known(random.over_random_low) else random.over_random
-    return known(least) and least > 0
+    return random.over_random_low > 0 and found.row("shared").recovered > random.draws_high
 
 
 def _points(share: float) -> str:

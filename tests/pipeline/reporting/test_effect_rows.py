@@ -121,6 +121,31 @@ def test_tables_graphs_and_python_have_the_pairs_numbers(measured: tuple[Any, Ru
         np.testing.assert_array_equal(joined.loc[own.index], own)
 
 
+def test_nothing_is_left_of_effects_that_are_no_longer_measured(
+    measured: tuple[Any, RunFolder], tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    shutil.copytree(measured[1].root, folder.root)
+    settings = folder.root / "config.yaml"
+    settings.write_text(re.sub(r"(?m)^effects:\n(  .*\n)*", "", settings.read_text()) + "effects: {measure: false}\n")
+    assert {path.name for path in of_effects(folder)} == {
+        "effects.png", "effects.svg", "effects.csv", "carried_loss.png", "carried_loss.svg", "carried_loss.csv",
+        "pair-effects-0.js",
+    }  # fmt: skip
+    text = words(report_as_it_is(folder.root))
+    assert "Do partners" not in text
+    assert of_effects(folder) == []
+    assert (folder.root / "figures/best_match.png").exists()
+    with Study.open(folder.root) as study, pytest.raises(UniversalityError, match=r"effects\.measure is false"):
+        _ = study.effects
+
+
+def of_effects(folder: RunFolder) -> list[Path]:
+    """List the figures, tables and data files of the page that are about effects."""
+    made = [*folder.root.glob("figures/**/*.*"), *folder.root.glob("report/data/*")]
+    return [path for path in made if re.search(r"effects|carried", path.name)]
+
+
 def test_figures_are_drawn_and_their_tables_saved(measured: tuple[Any, RunFolder]) -> None:
     figures = measured[1].root / "figures"
     for name in ("carried_loss", "effects"):

@@ -57,7 +57,7 @@ class Side:
 def write_explorer(
     results: RunResults, compared: ComparisonResult, folder: Path, families: Mapping[str, Families]
 ) -> list[Path]:
-    """Write the data files ``folder/data/*.js`` of one page.
+    """Write the data files ``folder/data/*.js`` of one page, and remove those of an earlier configuration.
 
     Parameters
     ----------
@@ -101,7 +101,10 @@ def write_explorer(
         "families": [k < len(owners) and owners[k] is not None for k in range(2)],
         **effects.index(),
     }
-    return [*files, write_data(folder, "index", index)]
+    files.append(write_data(folder, "index", index))
+    for old in set((folder / "data").glob("*.js")) - set(files):  # of a configuration that measured more
+        old.unlink()
+    return files
 
 
 def _pairs(compared: ComparisonResult, sides: tuple[Described, Described], words: Words) -> Json:

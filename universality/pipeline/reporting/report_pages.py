@@ -72,8 +72,20 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
     drawings = folder.root / "figures"
     files = [file for picture in report.pictures for file in save_picture(picture, drawings)]
     files += [save_table(table, drawings / "tables" / name) for name, table in tables.items()]
+    _remove_old_figures(drawings, files)
     files += [*explorer_files, *other_pages]
     return [*files, write_report(report, folder.report), write_summary(report, summary)]
+
+
+def _remove_old_figures(folder: Path, current: list[Path]) -> None:
+    """Remove the figures and tables that an earlier configuration made and this one does not."""
+    for name in DRAWINGS:
+        old = (
+            *(folder / f"{name}.{ending}" for ending in ("png", "svg")),
+            *(folder / "tables" / f"{name}.{ending}" for ending in ("csv", "npz")),
+        )
+        for path in set(old) - set(current):
+            path.unlink(missing_ok=True)
 
 
 def _report(results: RunResults, populations: list[Sample], families: dict[str, Families]) -> Report:

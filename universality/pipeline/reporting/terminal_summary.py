@@ -19,7 +19,8 @@ def print_summary(folder: RunFolder) -> None:
     numbers = read_json(folder.report.with_name("summary.json"))
     headline, effects = numbers["headline"], numbers.get("effects")
     for found in effects["carried"][:1] if effects else ():
-        print(fill(found["sentence"], 100))
+        if found["enough_text"]:
+            print(fill(found["sentence"], 100))
     print(
         f"held-out r of matched features, {headline['model_a']} and {headline['model_b']}, width {headline['width']}:"
     )

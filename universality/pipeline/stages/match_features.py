@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from universality.arrays import evenly_spaced
 from universality.config import Config
-from universality.errors import CommonStartWarning
+from universality.errors import CommonStartWarning, FewTokenTypesError
 from universality.files import read_json, replacing
 from universality.formatting import plural
 from universality.pipeline.open_stores import OpenStores
@@ -86,9 +86,13 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
         matched = calibration.match
         tables = _drawn_similarities(calibration, Similarity.activation(a, b))
         if a.unembedding() is not None and b.unembedding() is not None:
-            logit = Similarity.logit(a, b)
-            tables |= _logit_of_pairs(logit, calibration, config.statistics.seed)
-            files += _match_by_logit_weights(config, folder, comparison, (a, b), logit.provenance["n_vocab"])
+            try:
+                logit = Similarity.logit(a, b)
+            except FewTokenTypesError as error:
+                _leave_logit_weights_out(folder, comparison, str(error))
+            else:
+                tables |= _logit_of_pairs(logit, calibration, config.statistics.seed)
+                files += _match_by_logit_weights(config, folder, comparison, (a, b), logit.provenance["n_vocab"])
         if config.models.one_basis and comparison.of == "models":
             decoder = Similarity.decoder(a, b)
             files.append(match(decoder).save(folder.decoder_match(comparison.name)))
@@ -140,20 +144,25 @@ def _match_by_logit_weights(
     from universality.statistics.calibrating import LOGIT
     from universality.statistics.token_types import LEAST_TYPES
 
-    target = folder.logit_calibration(comparison.name)
     if n_types < LEAST_TYPES:
-        print(
-            f"warning: {comparison.name}: {plural(n_types, 'token type')} in the vocabulary that counts, and halves of "
-            f"it need {LEAST_TYPES}: logit weights are not matched, and have no chance level",
-            file=sys.stderr,
-            flush=True,
-        )
-        target.unlink(missing_ok=True)  # of a version that matched on all token types
+        reason = f"{plural(n_types, 'token type')} in the vocabulary that counts, and halves of it need {LEAST_TYPES}"
+        _leave_logit_weights_out(folder, comparison, reason)
         return []
     settings = config.statistics.for_calibrate()
     del settings["null"]  # those of a run re-pair text
     calibration = calibrate(*stores, measure=LOGIT, **settings)
-    return [_with_ceilings(config, folder, comparison, calibration, folder.logit_calibration).save(target)]
+    made = _with_ceilings(config, folder, comparison, calibration, folder.logit_calibration)
+    return [made.save(folder.logit_calibration(comparison.name))]
+
+
+def _leave_logit_weights_out(folder: RunFolder, comparison: Comparison, reason: str) -> None:
+    """Warn that there is no matching by logit weights, and delete one of an earlier configuration."""
+    print(
+        f"warning: {comparison.name}: {reason}: logit weights are not matched, and have no chance level",
+        file=sys.stderr,
+        flush=True,
+    )
+    folder.logit_calibration(comparison.name).unlink(missing_ok=True)
 
 
 def _with_ceilings(

@@ -14,6 +14,8 @@ from universality.statistics.effect_agreement import EffectAgreement, EffectAgre
 
 SUBSETS = ("shared", "unshared", "same mass", "same density", "same number")
 """Subsets of a dictionary's features of which a table shows the loss; see `universality.statistics.carried_loss`."""
+WIDEST_SHARE = 0.5
+"""Shares of the loss whose 95% interval is wider say nothing about what features carry."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,13 @@ class CarriedLoss:
         return self.loss.sentence(self.partners, self.threshold, self.ceiling)
 
     @property
+    def enough_text(self) -> bool:
+        """Tell whether the shares of the sentence have intervals narrow enough to say something."""
+        shares = [self.row(subset) for subset in ("shared", "unshared", "same mass")]
+        widths = np.array([share.recovered_high - share.recovered_low for share in shares])
+        return not shares[0].n_features or bool((widths <= WIDEST_SHARE).all())  # NaN without an interval
+
+    @property
     def thresholds(self) -> tuple[float, ...]:
         """Thresholds that were measured, rising."""
         return tuple(sorted({row.threshold for row in self.loss.rows if row.partners == self.partners}))
@@ -124,6 +133,7 @@ class CarriedLoss:
             "ceiling": self.ceiling,
             "threshold": self.threshold,
             "sentence": self.sentence,
+            "enough_text": self.enough_text,
             "loss": self.loss.as_dict(),
         }
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from universality.arrays import BoolArray, IntArray
-from universality.errors import MismatchError, UniversalityError
+from universality.errors import FewTokenTypesError, MismatchError, UniversalityError
 from universality.models.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -127,19 +127,21 @@ def joint_vocabulary(a: FeatureStore, b: FeatureStore, u_a: Unembedding, u_b: Un
     Raises
     ------
     MismatchError
-        When the vocabularies differ and a store does not hold their strings, or too few entries count in both.
+        When the vocabularies differ and a store does not hold their strings.
+    FewTokenTypesError
+        When too few entries count in both.
     """
     if _one_tokenizer(a, b, u_a, u_b):
         entries = np.flatnonzero(u_a.mask & u_b.mask).astype(np.int64)
         if entries.size < 2:
-            raise MismatchError(
+            raise FewTokenTypesError(
                 f"{a.path} and {b.path}: {entries.size} vocabulary entries count in both; r needs at least 2"
             )
         return JointVocabulary(entries, entries)
     joint = shared_strings(_vocabulary(a, u_a, b), _vocabulary(b, u_b, a), u_a.mask, u_b.mask)
     if len(joint) < LEAST_STRINGS:
         assert joint.strings is not None
-        raise MismatchError(
+        raise FewTokenTypesError(
             f"{a.path} and {b.path}: their vocabularies share {joint.strings.n_in_both:,} token strings, of which "
             f"{len(joint):,} are frequent enough in both models' text; logit weights need at least {LEAST_STRINGS}. "
             "Lower features.min_token_count, give more text, or compare by activation"
