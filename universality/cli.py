@@ -18,6 +18,7 @@ from universality.obstacles import obstacle
 
 if TYPE_CHECKING:
     from universality.config import Config
+    from universality.pipeline.label_run import LabelPlan
 
 _PATIENCE = 10  # seconds that other processes of a machine wait for the first one's message
 
@@ -434,6 +435,133 @@ def steer(
             n_tokens=tokens, temperature=temperature, seed=seed,
         )  # fmt: skip
         typer.echo(str(steering))
+
+
+@app.command()
+def label(
+    run: Annotated[Path, typer.Argument(help="A run's folder, with matched features.")],
+    features: Annotated[
+        str,
+        typer.Option("--features", help="matched; best 200 or random 200 (pairs); or A:1380,B:7, with their partners."),
+    ] = "matched",
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--model", help="The explainer: name of a model, as the server at --url lists it."),
+    ] = None,
+    url: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--url", help="Address of an OpenAI-compatible server up to /v1. Default: OpenAI's."),
+    ] = None,
+    key_from: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--key-from", help="Environment variable with the key. Default: OPENAI_API_KEY."),
+    ] = None,
+    local: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--local", help="The explainer: folder or hub name of a model to run in this process instead."),
+    ] = None,
+    price_in: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--price-in", help="Price of a million tokens that the explainer reads."),
+    ] = None,
+    price_out: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--price-out", help="Price of a million tokens that it writes."),
+    ] = None,
+    scorer_model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--scorer-model", help="Another model that scores. Default: the explainer."),
+    ] = None,
+    scorer_url: Annotated[Optional[str], typer.Option("--scorer-url", help="As --url.")] = None,  # noqa: UP045
+    scorer_key_from: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--scorer-key-from", help="As --key-from."),
+    ] = None,
+    scorer_local: Annotated[Optional[str], typer.Option("--scorer-local", help="As --local.")] = None,  # noqa: UP045
+    scorer_price_in: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--scorer-price-in", help="As --price-in."),
+    ] = None,
+    scorer_price_out: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--scorer-price-out", help="As --price-out."),
+    ] = None,
+    temperature: Annotated[
+        str, typer.Option("--temperature", help="Of both; none for models that refuse the setting.")
+    ] = "0",
+    option: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--option", metavar="KEY=VALUE", help="Field of every request to a server, such as top_p=0.9."),
+    ] = None,
+    at_once: Annotated[int, typer.Option("--at-once", help="Requests that are under way at a time.")] = 16,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds until a request is given up.")] = 120.0,
+    allow_http: Annotated[
+        bool, typer.Option("--allow-http", help="Send text unencrypted to servers on other machines.")
+    ] = False,
+    scores: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--scores", help="Some of simulation,detection,fuzzing. Default: all."),
+    ] = None,
+    settings: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--settings", help="YAML file of settings: numbers of examples, floors, seed (docs/labels.md)."),
+    ] = None,
+    overrides: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", metavar="KEY=VALUE", help="One of these settings: --set explain_top=5 --set seed=1."),
+    ] = None,
+    width: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--width", help="Width of the SAEs. Default: the headline's."),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Begin again where labels were made with other features or settings.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before anything is sent.")] = False,
+) -> None:
+    """Have a language model explain matched features of both models, and score the explanations beside floors.
+
+    Prints what it will cost and asks before it goes on. Without a terminal, --yes is needed if text leaves this machine
+    or a price is given. Writes labels/ in the run's folder; the same command resumes an interrupted one, and no prompt
+    is paid for twice. The next export and report show the labels.
+    """
+    from universality.pipeline.explainers import ModelOptions, read_label_settings
+    from universality.pipeline.finished_study import Study
+
+    shared: dict[str, Any] = {
+        "temperature": temperature, "options": tuple(option or ()), "at_once": at_once, "timeout": timeout,
+        "allow_http": allow_http,
+    }  # fmt: skip
+    explaining = ModelOptions(model, url, key_from, local, price_in, price_out, **shared)
+    scoring = ModelOptions(
+        scorer_model, scorer_url, scorer_key_from, scorer_local, scorer_price_in, scorer_price_out, **shared
+    )
+    chosen = [f"scores=[{scores}]"] if scores else []
+    label_settings = read_label_settings(settings, [*(overrides or ()), *chosen])
+    with _interruptible(), Study.open(run) as study:
+        explainer = explaining.open("explainer")
+        scorer = scoring.open("scorer") if scoring.given else None
+        made = study.label(
+            features, explainer=explainer.model, prices=explainer.prices,
+            scorer=None if scorer is None else scorer.model, scorer_prices=None if scorer is None else scorer.prices,
+            settings=label_settings, width=width, replace=replace, confirm=lambda plan: _agreed(plan, yes),
+        )  # fmt: skip
+        typer.echo(str(made))
+        typer.echo(f"`universality report {run / 'config.yaml'} --out {run}` shows them in the report and the tables")
+
+
+def _agreed(plan: "LabelPlan", yes: bool) -> bool:
+    """Print a plan, and return whether to go on: `yes`, the answer on a terminal, or else if nothing is at stake."""
+    typer.echo(str(plan))
+    if yes or not sum(plan.unfinished):
+        return True
+    if sys.stdin.isatty():
+        return typer.confirm("Go on?")
+    if plan.needs_consent:
+        raise UniversalityError(
+            "text would leave this machine, or money be spent, and there is no terminal to ask on: give --yes to agree"
+        )
+    return True
 
 
 @app.command()

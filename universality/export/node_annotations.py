@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Any
 from universality.errors import MismatchError
 from universality.features.descriptions import Described, described
 from universality.features.examples import Decode
+from universality.labels.shown import label_columns
+
+_SHORT = 80
+"""Characters of an explanation in the name of a node, which programs draw beside it."""
 
 if TYPE_CHECKING:
     import networkx as nx
 
     from universality.features.storage.store import FeatureStore
+    from universality.labels import Labels
 
 
 def annotate(
@@ -20,6 +25,7 @@ def annotate(
     names: Sequence[str] = (),
     decode: Decode | None = None,
     k: int = 5,
+    labels: Sequence["Labels | None"] = (),
 ) -> "nx.Graph":
     """Copy the graph of a match or family and annotate each node with its feature's tokens, density and category.
 
@@ -36,13 +42,17 @@ def annotate(
         Function from token ids to one string each. None shows tokens as their ids.
     k
         Most tokens per feature; those with the largest share of its activation are taken.
+    labels
+        Explanations of each store's features; None for a store without.
 
     Returns
     -------
     networkx.Graph
         Every node has ``tokens`` (a list of strings, heaviest first), ``density``, ``kind`` (None for a dead feature)
         and ``purity``. With ``names`` it also has ``model``, and a node without a ``label`` gets one from model,
-        feature and heaviest token, such as ``A/12: the``.
+        feature and heaviest token, such as ``A/12: the``. An explained feature's ``label`` has the explanation instead
+        of the token, and it has ``explanation`` (at most 200 characters) and its scores beside the highest of their
+        floors and baselines, such as ``label_detection`` and ``label_detection_floor``.
 
     Raises
     ------
@@ -67,7 +77,19 @@ def annotate(
             )
             if names:
                 _name(result.nodes[node], names[side], feature, shown)
+        if side < len(labels) and (of_side := labels[side]) is not None:
+            _explain([result.nodes[node] for node in members], list(members.values()), of_side)
     return result
+
+
+def _explain(nodes: Sequence[dict[str, Any]], features: Sequence[int], labels: "Labels") -> None:
+    """Add the explanations of features, and their scores, to the attributes of their nodes."""
+    columns = label_columns(labels, features)
+    texts = columns.pop("label").tolist()
+    for values, feature, text, scores in zip(nodes, features, texts, columns.to_dict("records"), strict=True):
+        if text:
+            values.update(explanation=text, **scores)
+            values["label"] = f"{values.get('model', '')}/{feature}: {text[:_SHORT]}".lstrip("/")
 
 
 def _store(side: "FeatureStore | Described") -> "FeatureStore":

@@ -1,7 +1,7 @@
 """Graph of a match: an edge for each pair of partners, with the evidence for it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from universality.export.node_annotations import annotate
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from universality.features.storage.store import FeatureStore
+    from universality.labels import Labels
     from universality.matching import Match
 
 ON_EDGES = (
@@ -32,6 +33,7 @@ def match_graph(
     names: tuple[str, str] = ("A", "B"),
     decode: Decode | None = None,
     k: int = 5,
+    labels: Sequence["Labels | None"] = (),
 ) -> "nx.Graph":
     """Build the graph of a match, with annotated features and the calibration of its pairs.
 
@@ -47,7 +49,7 @@ def match_graph(
         has more of them.
     names
         Names of the models of ``a`` and ``b``.
-    decode, k
+    decode, k, labels
         See `universality.export.node_annotations.annotate`.
 
     Returns
@@ -72,7 +74,7 @@ def match_graph(
     >>> graph.nodes["a:0"]["label"], round(graph.edges["a:0", "b:0"]["chosen"], 6)
     ('A/0:5', 1.0)
     """
-    graph = annotate(match.to_graph(), (a, b), names=names, decode=decode, k=k)
+    graph = annotate(match.to_graph(), (a, b), names=names, decode=decode, k=k, labels=labels)
     if pairs is not None:
         for row, col, values in pair_values(pairs):
             if graph.has_edge(f"a:{row}", f"b:{col}"):

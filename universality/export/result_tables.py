@@ -21,11 +21,13 @@ from universality.extras import check_installed
 from universality.features.descriptions import Described, described
 from universality.features.examples import Decode
 from universality.files import as_path, replacing_text
+from universality.labels.shown import label_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from universality.features.storage.store import FeatureStore
+    from universality.labels import Labels
     from universality.matching import Match
 
 CALIBRATED = (
@@ -47,6 +49,7 @@ def match_table(
     logit_r: npt.ArrayLike | None = None,
     decode: Decode | None = None,
     k: int = 5,
+    labels: "Sequence[Labels | None]" = (),
 ) -> "pd.DataFrame":
     """Tabulate matched pairs with both features' descriptions, strongest first and pairs without a p last.
 
@@ -65,6 +68,8 @@ def match_table(
         Function from token ids to one string each. None writes ids as decimal numbers.
     k
         Most tokens per feature; those with the largest share of its activation are taken.
+    labels
+        Explanations of the features of ``a`` and of ``b``; None for a side without.
 
     Returns
     -------
@@ -72,7 +77,9 @@ def match_table(
         Columns ``row col score logit_r``, where ``score`` chose the partner; for each side, with prefix ``row_`` or
         ``col_``, ``density kind purity tokens nearest nearest_score`` (``tokens`` is a tuple of unescaped strings;
         ``nearest`` is the best partner with replacement, NA if there is none); then the columns of the calibration,
-        always including ``ceiling_a ceiling_b``, and those on effects.
+        always including ``ceiling_a ceiling_b``, and those on effects. Labels add ``label_a label_b`` (at most 200
+        characters) and their scores beside the highest of their floors and baselines, such as ``label_detection_a
+        label_detection_floor_a``.
 
     Raises
     ------
@@ -102,6 +109,9 @@ def match_table(
     if calibration is not None:
         frame = _calibrated(frame, calibration)
     frame = frame.assign(**{name: np.nan for name in ALWAYS if name not in frame})
+    for side, features, of_side in zip("ab", (rows, cols), labels, strict=False):
+        if of_side is not None:
+            frame = frame.join(label_columns(of_side, features.tolist()).add_suffix(f"_{side}"))
     # Features that fire a few times reach high scores by chance; without a p they must not head the table.
     too_rare = frame["p"].isna() if "p" in frame else np.zeros(len(frame), dtype=bool)
     return frame.iloc[np.lexsort((-frame["score"], too_rare))].reset_index(drop=True)

@@ -99,6 +99,11 @@ class Endpoint:
         return {key: value for key, value in own.items() if value is not None} | dict(self.options)
 
     @property
+    def on_this_machine(self) -> bool:
+        """Whether the server runs on this machine, so that no text leaves it."""
+        return _on_this_machine(self.base_url)
+
+    @property
     def destination(self) -> str:
         """Sentence that says what is sent where."""
         url = urlsplit(self.base_url)

@@ -138,22 +138,45 @@ class LabelWriter:
 
     def __init__(self, path: str | Path, header: Mapping[str, Any]) -> None:
         self.path = as_path(path)
-        whole = {"format": FORMAT, "version": VERSION, **header}
+        self.earlier: Mapping[int, FeatureLabel] = earlier_labels(self.path, header)
         if self.path.exists():
-            earlier = read_labels(self.path)
-            _check_same(self.path, earlier.header, whole)
-            self.earlier: Mapping[int, FeatureLabel] = {
-                feature: one for feature, one in earlier.labels.items() if not one.failed
-            }
             _keep(self.path, set(self.earlier))
         else:
-            self.earlier = {}
-            write_bytes(self.path, _encoded(whole))
+            write_bytes(self.path, _encoded(_whole(header)))
 
     def append(self, label: FeatureLabel) -> None:
         """Write one label; it is on the disk's queue when the call returns."""
         with self.path.open("ab") as file:
             file.write(_encoded(asdict(label)))
+
+
+def earlier_labels(path: str | Path, header: Mapping[str, Any]) -> dict[int, FeatureLabel]:
+    """Read the labels that need not be made again: those without a failed answer; none where there is no file.
+
+    Parameters
+    ----------
+    path
+        Name of the file.
+    header
+        What labels are to be made from now; see `Labels.header`.
+
+    Raises
+    ------
+    MismatchError
+        If the file holds labels made from something else.
+    FormatError
+        If it holds something else.
+    """
+    path = as_path(path)
+    if not path.exists():
+        return {}
+    earlier = read_labels(path)
+    _check_same(path, earlier.header, _whole(header))
+    return {feature: one for feature, one in earlier.labels.items() if not one.failed}
+
+
+def _whole(header: Mapping[str, Any]) -> dict[str, Any]:
+    return {"format": FORMAT, "version": VERSION, **header}
 
 
 def read_labels(path: str | Path) -> Labels:

@@ -114,7 +114,7 @@ def label(
         known[tokens.feature].logit = tokens
     job = _Job(settings, text, logit_text(store, decode), explainer, scorer, ask)
     check_contexts([one.examples for one in known.values()][:_CHECKED], text, settings, explainer, scorer)
-    header = _header(store, list(known), settings, explainer, scorer)
+    header = label_header(store, list(known), settings, explainer, scorer)
     writer = None if path is None else LabelWriter(path, header)
     done = {} if writer is None else dict(writer.earlier)
     job.explain(known, done)
@@ -126,9 +126,10 @@ def label(
     return Labels(header, {index: done[index] for index in known})
 
 
-def _header(
+def label_header(
     store: FeatureStore, features: list[int], settings: LabelSettings, explainer: ChatModel, scorer: ChatModel
 ) -> dict[str, Any]:
+    """Return what labels are made from, as `Labels.header` holds it; ``features`` rise."""
     provenance = store.provenance
     return {
         "store": store.content_hash(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from math import sqrt
 from typing import Any
 
@@ -10,6 +12,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from universality.arrays import FloatArray
+from universality.formatting import fixed, interval, listed, plural
 from universality.labels.label_file import Labels
 from universality.labels.scoring import EXPLANATION
 
@@ -75,3 +78,73 @@ def mean_interval(values: FloatArray, level: float = 0.95) -> tuple[Any, Any, An
         return mean, float("nan"), float("nan")
     reach = float(stdtrit(n - 1, (1 + level) / 2)) * float(values.std(ddof=1)) / sqrt(n)
     return mean, mean - reach, mean + reach
+
+
+def describe_scores(labels: Labels, name: str) -> Iterator[str]:
+    """Yield lines on what became of some labels: outcomes, mean scores beside floors, and what the scores are worth.
+
+    Parameters
+    ----------
+    labels
+        Labels of features, of an interrupted run too.
+    name
+        Name of the features, such as their model's.
+    """
+    outcomes = Counter(one.outcome for one in labels.labels.values())
+    counted = ", ".join(f"{n:,} {outcome}" for outcome, n in outcomes.most_common())
+    missing = f"; {plural(len(labels.missing), 'label')} missing" if labels.missing else ""
+    yield f"{name}: {plural(len(labels.labels), 'feature')}{f' ({counted})' if counted else ''}{missing}"
+    answers: Counter[str] = Counter()
+    for one in labels.labels.values():
+        for by_outcome in one.answers.values():
+            answers.update(by_outcome)
+    if answers:
+        yield f"  scorer's answers: {', '.join(f'{n:,} {outcome}' for outcome, n in answers.most_common())}"
+    summary = summarise(labels)
+    if len(summary):
+        yield f"  {'':<20}{'mean':>6}  {'95%':<14}{'n':>7}  advantage of the explanation"
+    for score_name, part in summary.groupby("name", sort=False):
+        yield f"  {score_name}"
+        for row in part.itertuples():
+            against = row.by != EXPLANATION and row.n_both
+            advantage = f"{fixed(row.advantage)} ({interval(row.advantage_low, row.advantage_high) or 'no interval'})"
+            shown = f"{row.by:<18}{fixed(row.mean):>6}  {interval(row.low, row.high) or '–':<14}{row.n:>7,}"
+            yield f"    {shown}  {advantage if against else ''}".rstrip()
+    yield from (f"  {line}" for line in worth(summary))
+
+
+def worth(summary: pd.DataFrame) -> list[str]:
+    """State for each score whether explanations beat their floors and baselines: whether the interval excludes 0.
+
+    Parameters
+    ----------
+    summary
+        Table of `summarise`.
+
+    Examples
+    --------
+    >>> row = dict(name="detection", n=40, n_both=40, mean=0.7, advantage=0.01, advantage_low=-0.1, advantage_high=0.1)
+    >>> worth(pd.DataFrame([row | {"by": "explanation"}, row | {"by": "top tokens"}]))
+    ['detection: explanations do not beat top tokens, 0.01 (−0.10 to 0.10)']
+    """
+    lines = []
+    for name, part in summary.groupby("name", sort=False):
+        if not ((part["by"] == EXPLANATION) & (part["n"] > 0)).any():
+            lines.append(f"{name}: no explanation has a score")
+            continue
+        rivals = part[(part["by"] != EXPLANATION) & (part["n_both"] > 0)]
+        beaten = rivals[rivals["advantage_low"] > 0]
+        others = rivals[~(rivals["advantage_low"] > 0)]
+        if not len(rivals):
+            lines.append(f"{name}: nothing to compare with, so that the scores say little")
+        elif len(others):
+            lines.append(f"{name}: explanations do not beat {listed([_advantage(row) for row in others.itertuples()])}")
+        else:
+            least = _advantage(next(beaten.nsmallest(1, "advantage").itertuples()))
+            lines.append(f"{name}: explanations beat all floors and baselines, by least {least}")
+    return lines
+
+
+def _advantage(row: Any) -> str:
+    bounds = interval(row.advantage_low, row.advantage_high) or "no interval: too few features"
+    return f"{row.by}, {fixed(row.advantage)} ({bounds})"

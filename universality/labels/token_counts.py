@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from universality.arrays import IntArray
 from universality.errors import UniversalityError
 from universality.features.examples import Decode
 from universality.features.storage.store import FeatureStore
@@ -15,6 +16,12 @@ from universality.labels.excerpt_text import TokenText, prompt_tokens
 from universality.labels.explaining import explanation_prompt
 from universality.labels.feature_examples import FeatureExamples, find_examples
 from universality.labels.label_settings import LabelSettings
+from universality.labels.logit_side import (
+    find_logit_tokens,
+    logit_explanation_prompt,
+    logit_scoring_prompt,
+    logit_text,
+)
 from universality.labels.predictions import scoring_prompts
 
 _PLACEHOLDER = "a word that follows another word of the same kind in the same sentence of a text"
@@ -37,6 +44,13 @@ class TokenCount:
     prompts: int
     prompt_tokens: int
     answer_tokens: int
+
+    def __add__(self, other: TokenCount) -> TokenCount:
+        return TokenCount(
+            self.prompts + other.prompts,
+            self.prompt_tokens + other.prompt_tokens,
+            self.answer_tokens + other.answer_tokens,
+        )
 
 
 def expected_tokens(
@@ -69,8 +83,24 @@ def expected_tokens(
         if len(one.explain):
             explaining.append(explanation_prompt(one, text, settings))
             scoring += [asked.prompt for asked in scoring_prompts(one, _PLACEHOLDER, text, settings)]
-    share, n_predictors = alive.size / max(1, sampled.size), 4 if settings.floors else 1
-    return _counted(explaining, share), _counted(scoring, share * n_predictors)
+    share, (n_predictors, n_of_logits) = alive.size / max(1, sampled.size), (4, 3) if settings.floors else (1, 1)
+    about_logits = _logit_prompts(store, decode, sampled, settings)
+    explaining += [explain for explain, _ in about_logits]
+    scored = _counted(scoring, share * n_predictors)
+    return _counted(explaining, share), scored + _counted([asked for _, asked in about_logits], share * n_of_logits)
+
+
+def _logit_prompts(
+    store: FeatureStore, decode: Decode, features: IntArray, settings: LabelSettings
+) -> list[tuple[Prompt, Prompt]]:
+    """List the prompts that explain and score features by their output; none without weights to the logits."""
+    text = logit_text(store, decode)
+    if text is None:
+        return []
+    return [
+        (logit_explanation_prompt(one, text, settings), logit_scoring_prompt(_PLACEHOLDER, one, text))
+        for one in find_logit_tokens(store, features, settings)
+    ]
 
 
 def _counted(prompts: list[Prompt], times: float) -> TokenCount:

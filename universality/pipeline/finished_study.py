@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from universality.effects import ModelFeatures
     from universality.family import Families
     from universality.features import FeatureStore
+    from universality.labels import ChatModel, Labels, LabelSettings, TokenPrices
     from universality.matching import Match
+    from universality.pipeline.label_run import LabelPlan, RunLabels
     from universality.pipeline.steering import Steering
     from universality.statistics import Calibration, EffectAgreement, SharedLoss
 
@@ -299,7 +302,13 @@ class Study:
 
         described = [self._results.described(path) for path in self._paths]
         graph = match_graph(
-            self.match, *described, pairs=self.pairs, names=self.sides, decode=self._results.decode, k=TOP_TOKENS
+            self.match,
+            *described,
+            pairs=self.pairs,
+            names=self.sides,
+            decode=self._results.decode,
+            k=TOP_TOKENS,
+            labels=[self._results.labels(path) for path in self._paths],
         )
         return write_graph_file(graph, path)
 
@@ -420,6 +429,77 @@ class Study:
             width=width,
             sae_seed=sae_seed,
         )
+
+    def label(
+        self,
+        features: str = "matched",
+        *,
+        explainer: ChatModel,
+        scorer: ChatModel | None = None,
+        settings: LabelSettings | None = None,
+        prices: TokenPrices | None = None,
+        scorer_prices: TokenPrices | None = None,
+        width: int | None = None,
+        replace: bool = False,
+        confirm: Callable[[LabelPlan], bool] | None = None,
+    ) -> RunLabels:
+        """Have a language model explain matched features of both sides, and score the explanations.
+
+        One half of the held-out documents explains the features of both sides, and the other half scores them. Labels
+        are written to ``labels/`` in the run's folder, one file an SAE; the same call resumes an interrupted one. The
+        next report and the next export show them.
+
+        Parameters
+        ----------
+        features
+            ``"matched"``: features of all matched pairs; ``"best 200"``: of the pairs with the highest held-out r;
+            ``"random 200"``: of pairs drawn at random; ``"A:1380,B:7"``: these features and their partners.
+        explainer
+            Model that writes explanations, such as `universality.labels.Endpoint` or `universality.labels.LocalModel`.
+        scorer
+            Model that predicts activations from explanations; the explainer by default.
+        settings
+            Examples, scores and floors.
+        prices, scorer_prices
+            Prices of the two models, for the estimate and the progress bar; the explainer's also hold for the scorer if
+            it is the same model.
+        width
+            Width of the first side's SAE; the headline's by default.
+        replace
+            Begin again where labels were made from something else. Answers that are kept are not asked again.
+        confirm
+            Function that is given the plan with its cost before anything is asked; false ends the call.
+
+        Returns
+        -------
+        RunLabels
+            Print it to read the scores beside their floors.
+
+        Raises
+        ------
+        UniversalityError
+            If the run has no such feature, the models cannot be used, or ``confirm`` declines.
+        MismatchError
+            If there are labels that were made from something else, unless ``replace``.
+        """
+        from universality.labels import LabelSettings
+        from universality.pipeline.label_run import PricedModel, label_run
+
+        explaining = PricedModel(explainer, prices)
+        scoring = explaining if scorer is None else PricedModel(scorer, scorer_prices)
+        return label_run(
+            self._results, features, explaining, scoring, settings or LabelSettings(),
+            width=width, replace=replace, confirm=confirm,
+        )  # fmt: skip
+
+    @property
+    def labels(self) -> dict[str, Labels]:
+        """Labels of the headline's two stores by name of the side; a side without labels is left out.
+
+        Labels that were made from other contents of their store are left out too.
+        """
+        found = ((name, self._results.labels(path)) for name, path in zip(self.sides, self._paths, strict=True))
+        return {name: labels for name, labels in found if labels is not None}
 
     def site(self, model: str) -> ModelSite:
         """Return a model at the hook of its SAEs, loaded when first asked for.

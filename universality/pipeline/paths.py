@@ -140,6 +140,15 @@ class RunFolder:
         """JSON: what of the effects of a model, or of a comparison, could not be measured → the reason."""
         return self.root / "effects" / f"{name}.unmeasured.json"
 
+    def labels(self, store: Path) -> Path:
+        """Labels of the features of a store of ``features/``."""
+        return self.root / "labels" / f"{store.stem}.jsonl"
+
+    @property
+    def label_answers(self) -> Path:
+        """Answers of the language models that wrote and scored labels."""
+        return self.root / "labels" / "answers.jsonl"
+
     @property
     def report(self) -> Path:
         """Main page of the report."""

@@ -13,8 +13,16 @@ from universality.family.edges import best_parents
 from universality.features import FeatureStore
 from universality.features.descriptions import Described
 from universality.features.page_views import STRONGEST, Views, feature_views, seen_by, windows
+from universality.labels.label_file import Labels
 from universality.pipeline.reporting.effect_views import EffectViews
 from universality.pipeline.reporting.effect_views import views as effect_views
+from universality.pipeline.reporting.label_rows import (
+    explored_families,
+    explored_label,
+    label_column,
+    labels_of_sides,
+    score_of_tables,
+)
 from universality.pipeline.reporting.report_rows import logit_rows
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
 from universality.pipeline.reporting.text_excerpts import logit_extremes
@@ -75,15 +83,18 @@ def write_explorer(
     sides = results.described(compared.comparison.a), results.described(compared.comparison.b)
     # two SAE seeds of one model share its families, so that the second side has none of its own
     owners = [name if name in families else None for name in dict.fromkeys(compared.comparison.models)]
-    files = [write_data(folder, name, value) for name, value in _views(compared, sides, words)]
+    labels = labels_of_sides(results, compared)
+    files = [write_data(folder, name, value) for name, value in _views(compared, sides, labels, words)]
     effects = EffectViews.open(results, compared)
     files += [write_data(folder, name, value) for name, value in effect_views(effects, CHUNK, words)]
     files.append(write_data(folder, "pairs", _pairs(compared, sides, words)))
     files.append(write_data(folder, "heatmap", _heatmap(compared)))
     files += [write_data(folder, f"map-{k}", _map(side.store)) for k, side in enumerate(sides)]
-    for k, name in enumerate(owners):
-        if name is not None:
-            files.append(write_data(folder, f"families-{k}", _families(results, name, families[name], words)))
+    grown = {k: name for k, name in enumerate(owners) if name is not None}
+    for k, name in grown.items():
+        files.append(write_data(folder, f"families-{k}", _families(results, name, families[name], words)))
+    of_labels = _label_files(compared, labels) | _family_label_files(results, grown, families, score_of_tables(labels))
+    files += [write_data(folder, name, value) for name, value in of_labels.items()]
     files.append(write_data(folder, "words", words.texts))
     index = {
         "title": results.config.name,
@@ -100,6 +111,7 @@ def write_explorer(
         "logit_chance": logit_chance(logit_rows(results, compared)),
         "families": [k < len(owners) and owners[k] is not None for k in range(2)],
         **effects.index(),
+        **({} if not of_labels else {"labels": {"score": score_of_tables(labels), "files": sorted(of_labels)}}),
     }
     files.append(write_data(folder, "index", index))
     for old in set((folder / "data").glob("*.js")) - set(files):  # of a configuration that measured more
@@ -137,7 +149,10 @@ def _word_places(tokens: NDArray[np.int32], words: Words) -> NDArray[np.int32]:
 
 
 def _views(
-    compared: ComparisonResult, descriptions: tuple[Described, Described], words: Words
+    compared: ComparisonResult,
+    descriptions: tuple[Described, Described],
+    labels: tuple[Labels | None, Labels | None],
+    words: Words,
 ) -> Iterator[tuple[str, Any]]:
     """Yield name and content of the files with the views of ``CHUNK`` pairs each."""
     sides = _side(compared, descriptions[0], "a"), _side(compared, descriptions[1], "b")
@@ -149,10 +164,49 @@ def _views(
     for start in range(0, n, CHUNK):
         chunk = slice(start, min(start + CHUNK, n))
         views = [
-            list(_features(side, partner[chunk], chunk, words))
-            for side, partner in zip(sides, partner_activations, strict=True)
+            [
+                feature | _explained(of_side, int(side.features[start + i]))
+                for i, feature in enumerate(_features(side, partner[chunk], chunk, words))
+            ]
+            for side, partner, of_side in zip(sides, partner_activations, labels, strict=True)
         ]
         yield f"views-{start // CHUNK}", [{"a": a, "b": b} for a, b in zip(*views, strict=True)]
+
+
+def _explained(labels: Labels | None, feature: int) -> Json:
+    """Return what the view of a pair adds for a feature that has a label."""
+    label = None if labels is None else labels.labels.get(feature)
+    return {} if label is None else {"label": explored_label(label)}
+
+
+def _label_files(compared: ComparisonResult, labels: tuple[Labels | None, Labels | None]) -> dict[str, Json]:
+    """Pack the labels of the pairs' features, in the order of the pairs; nothing for a side without labels."""
+    score = score_of_tables(labels)
+    features = compared.frame["row"].tolist(), compared.frame["col"].tolist()
+    return {
+        f"labels-{k}": label_column(of_side, of_pairs, score)
+        for k, (of_side, of_pairs) in enumerate(zip(labels, features, strict=True))
+        if of_side is not None
+    }
+
+
+def _family_label_files(
+    results: RunResults, owners: Mapping[int, str], families: Mapping[str, Families], score: str
+) -> dict[str, Json]:
+    """Pack the labels of all widths of the models that have families; nothing for a model without labels."""
+    files = {}
+    for k, name in owners.items():
+        widths = [level.width for level in families[name].levels]
+        seed = results.config.saes.seeds[0]
+        levels = [results.labels(results.folder.store(name, width, seed)) for width in widths]
+        if any(levels):
+            files[f"family-labels-{k}"] = explored_families(levels, _starts(widths), score)
+    return files
+
+
+def _starts(widths: list[int]) -> list[int]:
+    """Number of the first feature of each width, where all widths are numbered together."""
+    return [0, *np.cumsum(widths)[:-1].tolist()]
 
 
 def _side(compared: ComparisonResult, descriptions: Described, letter: Literal["a", "b"]) -> Side:

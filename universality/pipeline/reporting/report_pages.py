@@ -17,6 +17,7 @@ from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.effect_rows import effects_of
 from universality.pipeline.reporting.explorer_data import write_explorer
 from universality.pipeline.reporting.figure_data import figure_tables
+from universality.pipeline.reporting.label_rows import report_labels
 from universality.pipeline.reporting.pair_pages import pairings, remove_old_pages, shared_rows, write_pages
 from universality.pipeline.reporting.report_rows import (
     control_rows,
@@ -34,6 +35,7 @@ from universality.pipeline.reporting.run_facts import run_facts
 from universality.pipeline.reporting.run_results import RunResults, open_results
 from universality.pipeline.reporting.text_excerpts import concept_rows, pair_groups
 from universality.pipeline.stages.training_overlap import seen_in_training
+from universality.pipeline.stored_labels import stale_labels
 from universality.pipeline.study import comparisons, headline_comparison
 from universality.report import write_report
 from universality.report.data import FileLink, LanguageModels, Report, Sample
@@ -107,6 +109,7 @@ def _report(results: RunResults, populations: list[Sample], families: dict[str, 
         pairings=pairings(results, head),
         shared=shared_rows(results),
         effects=effects_of(results, head),
+        labels=report_labels(results, head),
         explorer=head is not None,
         warnings=_warnings(results, models),
     )
@@ -150,8 +153,19 @@ def _files(config: Config, folder: RunFolder) -> tuple[FileLink, ...]:
     return tuple(link for link in links if link.path in later or os.path.exists(paths[link]))
 
 
+def _stores(results: RunResults) -> list[Path]:
+    """List the stores whose labels the page shows."""
+    return [results.folder.store(*item) for item in results.grid()]
+
+
 def _warnings(results: RunResults, models: LanguageModels) -> tuple[str, ...]:
     lines = result_notes(results, results.headline) if results.headline else []
+    stores = [results.store(path) for path in _stores(results)]
+    if stale := stale_labels(results.folder, stores):
+        lines.append(
+            f"{listed([file.name for file in stale])} in labels/: made from features that have changed since, so that "
+            "these labels are not shown. `universality label RUN --replace` makes them again."
+        )
     if results.missing:
         lines.insert(
             0,
@@ -176,6 +190,8 @@ def write_summary(report: Report, path: Path) -> Path:
     }
     if report.headline.width_b is None:  # stated where the two sides have dictionaries of different sizes
         del values["headline"]["width_b"]
+    if report.labels is not None:
+        values["labels"] = _plain([asdict(table) for table in report.labels.tables])
     if report.effects is not None:
         values["effects"] = _plain(report.effects.as_dict())
     return write_bytes(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())

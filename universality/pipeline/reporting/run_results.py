@@ -17,12 +17,14 @@ from universality.errors import FormatError
 from universality.features import FeatureStore
 from universality.features.descriptions import Described
 from universality.files import read_json
+from universality.labels.label_file import Labels
 from universality.matching import Match
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.compare_partner_effects import read_agreement
 from universality.pipeline.stages.sae_likeness import Likeness, likeness
 from universality.pipeline.stages.write_exports import decoder, with_effects
+from universality.pipeline.stored_labels import stored_labels
 from universality.pipeline.study import Comparison, comparisons, sae_grid
 from universality.report.data import NAN, Role, SaeQuality, Sample, sample
 from universality.statistics import Calibration, CalibrationSummary, EffectAgreement
@@ -93,6 +95,7 @@ class RunResults:
     def __init__(self, config: Config, folder: RunFolder, stores: OpenStores) -> None:
         self.config, self.folder, self._stores = config, folder, stores
         self.missing: list[str] = []
+        self._labels: dict[Path, Labels | None] = {}
         self.decode: Callable[[Sequence[int]], list[str]] = decoder(folder)
         self.corpus: dict[str, Any] = self._corpus()
         results = (self._open(comparison) for comparison in comparisons(config, folder))
@@ -126,6 +129,12 @@ class RunResults:
     def described(self, path: Path) -> Described:
         """Open a store with the descriptions of its features."""
         return self._stores.described(path)
+
+    def labels(self, path: Path) -> Labels | None:
+        """Read the labels of a store's features; None where there are none of its present contents."""
+        if path not in self._labels:
+            self._labels[path] = stored_labels(self.folder, self.store(path)) if path.is_file() else None
+        return self._labels[path]
 
     def grid(self) -> list[tuple[str, int, int]]:
         """List (model, width, SAE seed) of every store that exists."""

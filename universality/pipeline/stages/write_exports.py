@@ -13,16 +13,20 @@ from universality.config import Config
 from universality.features.descriptions import Described
 from universality.features.examples import Decode
 from universality.files import read_json_value
+from universality.pipeline.input_hashes import hashes_by_place
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages import build_families, match_features, measure_effects
 from universality.pipeline.stages.compare_partner_effects import read_agreement
+from universality.pipeline.stored_labels import label_files, stored_labels
 from universality.pipeline.study import Comparison, comparisons, headline_width
 from universality.pipeline.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from universality.family import Families
+    from universality.labels import Labels
     from universality.matching import Match
     from universality.sae.training.distributed import Ranks
     from universality.statistics import Calibration, EffectAgreement
@@ -33,10 +37,12 @@ TOP_TOKENS = 5
 
 
 def tasks(config: Config, folder: RunFolder, ranks: "Ranks | None" = None) -> list[Task]:
-    """Return the one task of this stage; it reads every match, every family graph and the effects of pairs."""
+    """Return the one task of this stage; it reads matches, family graphs, the effects of pairs, and labels if any."""
     stages = (match_features, build_families, measure_effects)
     results = [task.name for stage in stages for task in stage.tasks(config, folder)]
-    return [Task(STAGE, None, ("corpus", *results), partial(make_exports, config, folder), VERSION)]
+    # Labels are made by a command of their own, so their files count as inputs, not as tasks.
+    settings = hashes_by_place(label_files(folder)) or None
+    return [Task(STAGE, settings, ("corpus", *results), partial(make_exports, config, folder), VERSION)]
 
 
 def make_exports(config: Config, folder: RunFolder) -> list[Path]:
@@ -54,7 +60,7 @@ def make_exports(config: Config, folder: RunFolder) -> list[Path]:
             paths = [folder.store(name, width, config.saes.seeds[0]) for width in config.saes.widths_for(name)]
             if len(paths) < 2:
                 continue
-            files += _export_families(folder.families(name), name, opened(*paths), decode)
+            files += _export_families(folder, name, opened(*paths), decode)
         if len(config.models.names) > 2:
             files += _export_partite(config, folder, opened, decode)
     return files
@@ -83,17 +89,18 @@ def _export_matches(
     source, by_logit = folder.calibration(comparison.name), folder.logit_calibration(comparison.name)
     calibration = Calibration.load(source)
     pairs = pair_frame(config, folder, comparison, calibration)
-    columns = {"calibration": pairs, "logit_r": logit_of_pairs(folder, comparison)}
+    labels = labels_of(folder, stores)
+    columns = {"calibration": pairs, "logit_r": logit_of_pairs(folder, comparison), "labels": labels}
     files = _export_match(source, calibration.match, comparison.sides, stores, decode, **columns)
     if by_logit.exists():  # the stores hold logit weights, of token types that are enough for halves
         other = Calibration.load(by_logit)
         # r on the half that did not choose the partner: that on all types would flatter the pairs of this match
-        columns = {"calibration": scored_frame(other), "logit_r": other.held_out}
+        columns = {"calibration": scored_frame(other), "logit_r": other.held_out, "labels": labels}
         files += _export_match(by_logit, other.match, comparison.sides, stores, decode, **columns)
     if config.models.one_basis and comparison.of == "models":
         by_decoder = folder.decoder_match(comparison.name)
         matched = Match.load(by_decoder)
-        columns = {"calibration": ceilings(matched, pairs)}
+        columns = {"calibration": ceilings(matched, pairs), "labels": labels}
         files += _export_match(by_decoder, matched, comparison.sides, stores, decode, **columns)
     return files
 
@@ -116,7 +123,8 @@ def _export_match(
     from universality.export import match_graph, match_table, write_graph
 
     table = match_table(match, *stores, decode=decode, k=TOP_TOKENS, **columns)
-    graph = match_graph(match, *stores, pairs=table, names=sides, decode=decode, k=TOP_TOKENS)
+    labels = columns["labels"]
+    graph = match_graph(match, *stores, pairs=table, names=sides, decode=decode, k=TOP_TOKENS, labels=labels)
     return [*_write_table(table, source), *write_graph(graph, source.with_suffix(""))]
 
 
@@ -129,7 +137,20 @@ def pair_table(
 
     calibration = Calibration.load(folder.calibration(comparison.name))
     pairs, logit_r = pair_frame(config, folder, comparison, calibration), logit_of_pairs(folder, comparison)
-    return match_table(calibration.match, *stores, decode=decode, k=TOP_TOKENS, calibration=pairs, logit_r=logit_r)
+    return match_table(
+        calibration.match,
+        *stores,
+        decode=decode,
+        k=TOP_TOKENS,
+        calibration=pairs,
+        logit_r=logit_r,
+        labels=labels_of(folder, stores),
+    )
+
+
+def labels_of(folder: RunFolder, stores: Sequence[Described]) -> "list[Labels | None]":
+    """Read the labels of stores' features; None for a store without."""
+    return [stored_labels(folder, one.store) for one in stores]
 
 
 def pair_frame(config: Config, folder: RunFolder, comparison: Comparison, calibration: "Calibration") -> "pd.DataFrame":
@@ -159,18 +180,39 @@ def logit_of_pairs(folder: RunFolder, comparison: Comparison) -> NDArray[np.floa
         return file["logit"] if "logit" in file.files else None
 
 
-def _export_families(source: Path, model: str, stores: Sequence[Described], decode: Any) -> list[Path]:
+def _export_families(folder: RunFolder, model: str, stores: Sequence[Described], decode: Any) -> list[Path]:
     from universality.export import annotate, write_graph
     from universality.family import Families
 
+    source, labels = folder.families(model), labels_of(folder, stores)
     families = Families.load(source)
-    graph = annotate(families.graph, stores, names=[model] * len(stores), decode=decode, k=TOP_TOKENS)
+    graph = annotate(families.graph, stores, names=[model] * len(stores), decode=decode, k=TOP_TOKENS, labels=labels)
     edges = source.with_suffix(".edges.csv")
     return [
-        *_write_table(families.to_frame(), edges),
+        *_write_table(with_family_labels(families.to_frame(), families, labels), edges),
         *_write_table(families.families_frame(), source.with_suffix(".families.csv")),
         *write_graph(graph, source.with_suffix(""), ".graph.json"),
     ]
+
+
+def with_family_labels(
+    edges: "pd.DataFrame", families: "Families", labels: "Sequence[Labels | None]"
+) -> "pd.DataFrame":
+    """Add the columns ``parent_label`` and ``child_label`` to a table of edges, where any width has labels."""
+    from universality.labels.shown import shown_text
+
+    if not any(labels):
+        return edges
+    texts = {
+        (level.width, feature): shown_text(one)
+        for level, of_level in zip(families.levels, labels, strict=True)
+        if of_level is not None
+        for feature, one in of_level.labels.items()
+    }
+    for end in ("parent", "child"):
+        places = zip(edges[f"{end}_width"].tolist(), edges[end].tolist(), strict=True)
+        edges[f"{end}_label"] = [texts.get(place, "") for place in places]
+    return edges
 
 
 def _export_partite(config: Config, folder: RunFolder, opened: Any, decode: Any) -> list[Path]:
@@ -189,7 +231,8 @@ def _export_partite(config: Config, folder: RunFolder, opened: Any, decode: Any)
             pairs[c.models] = with_effects(of_pairs, read_agreement(config, folder, c))
     stores = opened(*(folder.store(name, widest[name], config.saes.seeds[0]) for name in names))
     graph = partite_graph(matches, pairs)
-    graph = annotate(graph, stores, names=names, decode=decode, k=TOP_TOKENS)
+    labels = labels_of(folder, stores)
+    graph = annotate(graph, stores, names=names, decode=decode, k=TOP_TOKENS, labels=labels)
     return write_graph(graph, folder.root / "matches" / f"{'-'.join(names)}.w{width}.activation")
 
 

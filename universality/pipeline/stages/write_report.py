@@ -10,6 +10,7 @@ from universality.config import Config
 from universality.pipeline.input_hashes import hashes_by_place
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages import build_families, match_features, measure_effects
+from universality.pipeline.stored_labels import label_files
 from universality.pipeline.task import Task
 
 if TYPE_CHECKING:
@@ -19,15 +20,16 @@ STAGE, VERSION = "report", 5
 
 
 def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
-    """Return the one task of this stage; it reads all other stages, and controls and crosscoder if any."""
+    """Return the one task of this stage; it reads all other stages, and controls, crosscoder and labels if any."""
     names = config.models.names
     models, collected = [f"train-models/{name}" for name in names], [f"collect/{name}" for name in names]
     results = [
         task.name for stage in (match_features, build_families, measure_effects) for task in stage.tasks(config, folder)
     ]
     after = ("corpus", *models, "train-saes", *collected, *results, "export")
-    # Controls and crosscoders are made by commands of their own, so their files count as inputs, not as tasks.
+    # Controls, crosscoders and labels are made by commands of their own, so their files count as inputs, not as tasks.
     beside = [*(folder.root / "controls").glob("*.npz"), *(folder.root / "crosscoder").glob("features.csv")]
+    beside += label_files(folder)
     inputs = hashes_by_place(sorted(beside))
     settings = [config.name, *inputs] if inputs else config.name
     return [Task(STAGE, settings, after, partial(_make_report, config, folder), VERSION)]

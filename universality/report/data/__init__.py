@@ -5,6 +5,7 @@ whose features are counted, *B* the model in which they have partners.
 """
 
 from universality.report.data.effects import CarriedLoss, EffectRow, Effects, FirstOrderAccuracy
+from universality.report.data.labels import FeatureNote, LabelTable, PredictorRow, ReportLabels
 from universality.report.data.page import PAGE_WIDTH, Caption, FileLink, Picture, Report, Section
 from universality.report.data.pairs import Example, FeatureCard, Pair, PairGroup
 from universality.report.data.samples import LEAST_DIFFERENCE, NAN, Headline, Population, Role, Sample, sample
@@ -38,9 +39,11 @@ __all__ = [
     "FamilyLevel",
     "FamilyTable",
     "FeatureCard",
+    "FeatureNote",
     "FileLink",
     "FirstOrderAccuracy",
     "Headline",
+    "LabelTable",
     "LanguageModel",
     "LanguageModels",
     "LogitRow",
@@ -49,7 +52,9 @@ __all__ = [
     "Pairing",
     "Picture",
     "Population",
+    "PredictorRow",
     "Report",
+    "ReportLabels",
     "Role",
     "SaeQuality",
     "Sample",

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from universality.report.data.effects import Effects
+from universality.report.data.labels import ReportLabels
 from universality.report.data.pairs import PairGroup
 from universality.report.data.samples import Headline
 from universality.report.data.tables import (
@@ -98,6 +99,8 @@ class Report:
         With three or more models: every pair of them, and features found in several.
     effects
         Whether partners do the same; None where effects were not measured.
+    labels
+        Explanations of features; None where none were made.
     explorer
         Whether the explorer's data files are written beside the page (``universality.report.explorer``).
     """
@@ -121,4 +124,5 @@ class Report:
     pairings: tuple[Pairing, ...] = ()
     shared: tuple[SharedRow, ...] = ()
     effects: Effects | None = None
+    labels: ReportLabels | None = None
     explorer: bool = False

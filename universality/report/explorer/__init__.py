@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from universality.files import write_bytes
 from universality.visible_tokens import pieces, shorten, visible
 
-PARTS = ("core", "pairs", "pair_effects", "pair", "families", "heatmap", "map", "start")
+PARTS = ("core", "labels", "pairs", "pair_effects", "pair", "families", "heatmap", "map", "start")
 LONGEST = 160
 """Characters of a token that are shown at most: some tokenizers have tokens with pages of spaces."""
 _TYPES = {"f4": "<f4", "i4": "<i4", "i2": "<i2", "i1": "i1", "u1": "u1"}

@@ -35,17 +35,17 @@ function linked(grown) {
 async function showFamilies(index, parts, query) {
   const which = Math.max(0, index.models.indexOf(query.get("model") ?? index.models[0]));
   if (!index.families[which]) throw new Error("this run has no families, which need dictionaries of two widths or more");
-  const [grown, words] = [linked(await load(`families-${which}`)), await load("words")];
+  const [grown, words, labels] = [linked(await load(`families-${which}`)), await load("words"), await familyLabels(index, which)];
   const MOST = 200;
   const roots = Array.from(grown.parent.keys()).filter((node) => grown.parent[node] < 0 && grown.size[node] > 1).sort((x, y) => grown.size[y] - grown.size[x]);
   const list = el("ul", {class: "families"}), count = el("output", {role: "status"});
-  const box = el("input", {type: "search", id: "search", placeholder: "token or kind of the root"});
+  const box = el("input", {type: "search", id: "search", placeholder: labels ? "token, kind or label of the root" : "token or kind of the root"});
   const draw = () => {
     const wanted = box.value.trim().toLowerCase();
     const holds = (text) => text !== undefined && (text.toLowerCase().includes(wanted) || marked(text).toLowerCase().includes(wanted));
-    const matches = roots.filter((node) => !wanted || holds(index.kinds[grown.kind[node]]) || [...tokensOf(grown, node)].some((id) => id >= 0 && holds(words[id])));
+    const matches = roots.filter((node) => !wanted || labelMatches(labels, labels?.at.get(node), wanted) || holds(index.kinds[grown.kind[node]]) || [...tokensOf(grown, node)].some((id) => id >= 0 && holds(words[id])));
     count.textContent = `${whole(matches.length)} families of two features or more${matches.length > MOST ? `, the largest ${MOST} shown` : ""}`;
-    list.replaceChildren(...matches.slice(0, MOST).map((node) => el("li", {}, familyLink(index, grown, which, node), ` ${whole(grown.size[node])} features `, bdi(index.kinds[grown.kind[node]] ?? ""), " ", chips(words, tokensOf(grown, node)))));
+    list.replaceChildren(...matches.slice(0, MOST).map((node) => el("li", {}, familyLink(index, grown, which, node), ` ${whole(grown.size[node])} features `, bdi(index.kinds[grown.kind[node]] ?? ""), " ", chips(words, tokensOf(grown, node)), labelLine(index, labels, labels?.at.get(node)))));
   };
   box.addEventListener("input", draw);
   const models = index.models.map((name, k) => index.families[k] ? el("a", {href: `#explore/families?model=${encodeURIComponent(name)}`, "aria-current": k === which ? "true" : null}, bdi(name)) : null);
@@ -60,7 +60,7 @@ async function showFamilies(index, parts, query) {
 async function showFamily(index, parts) {
   const which = index.models.indexOf(parts[1]);
   if (which < 0 || !index.families[which]) throw new Error(`there are no families of ${parts[1]}`);
-  const [grown, words, pairs] = await Promise.all([load(`families-${which}`).then(linked), load("words"), index.n_pairs ? load("pairs") : null]);
+  const [grown, words, pairs, labels] = await Promise.all([load(`families-${which}`).then(linked), load("words"), index.n_pairs ? load("pairs") : null, familyLabels(index, which)]);
   const level = Number(parts[2]), feature = Number(parts[3]), node = grown.starts[level] + feature;
   if (!(feature >= 0 && feature < grown.widths[level])) throw new Error(`there is no feature ${parts[3]} at level ${parts[2]}`);
   const up = ancestors(grown, node);
@@ -72,6 +72,7 @@ async function showFamily(index, parts) {
     const line = [familyLink(index, grown, which, member), " ", bdi(index.kinds[grown.kind[member]] ?? ""), " ", chips(words, tokensOf(grown, member)),
       el("small", {}, `fires ${whole(grown.count[member])} times`, grown.parent[member] >= 0 && member !== node ? `, weight ${fixed(grown.weight[member])}` : ""),
       pair >= 0 ? [" ", el("a", {href: `#pair/${pair}`}, `pair ${pair}`)] : null,
+      labelLine(index, labels, labels?.at.get(member)),
       others.length ? [" further parents: ", others.flatMap((other) => [familyLink(index, grown, which, other), " "])] : null].flat();
     if (!children.length) return el("li", {}, el("div", {class: "leaf"}, line));
     const inside = el("ul"), details = el("details", {}, el("summary", {}, el("span", {}, `${whole(grown.size[member] - 1)} below`)), inside);

@@ -4,8 +4,8 @@ async function showPair(index, parts) {
   if (!Number.isInteger(i) || i < 0 || i >= index.n_pairs)
     throw new Error(`there is no pair ${parts[1]}: pairs are numbered 0 to ${index.n_pairs - 1}`);
   const chunk = Math.floor(i / index.chunk);
-  const [pairs, words, views, measured, ...grown] = await Promise.all([
-    load("pairs"), load("words"), load(`views-${chunk}`), index.pair_effects ? load(`pair-effects-${chunk}`) : null, ...index.models.map((_, k) => index.families[k] ? load(`families-${k}`) : null)]);
+  const [pairs, words, views, measured, labels, ...grown] = await Promise.all([
+    load("pairs"), load("words"), load(`views-${chunk}`), index.pair_effects ? load(`pair-effects-${chunk}`) : null, labelsOf(index), ...index.models.map((_, k) => index.families[k] ? load(`families-${k}`) : null)]);
   const view = views[i - chunk * index.chunk], [a, b] = index.models;
   const order = lastOrder?.includes(i) ? lastOrder : null;
   const at = order ? order.indexOf(i) : i, total = order ? order.length : index.n_pairs;
@@ -34,14 +34,14 @@ async function showPair(index, parts) {
       el("p", {class: "legend"}, el("span", {class: "w", style: {"--s": 0.9}}, "shaded"), ": activation of this feature, relative to its strongest; ",
         el("span", {class: "w", style: {"--p": 0.9}}, "underlined"), ": activation of its partner; ", el("mark", {class: "w"}, "outlined"), ": the token in focus."),
       el("div", {class: "sides"},
-        side(index, words, pairs, view.a, 0, i, grown[0]), side(index, words, pairs, view.b, 1, i, grown[1])),
+        side(index, words, pairs, view.a, 0, i, grown[0], labels), side(index, words, pairs, view.b, 1, i, grown[1], labels)),
       measured ? pairEffects(index, words, pairs, measured[i - chunk * index.chunk], i) : null,
     ].filter((node) => node !== null),
     leave() { removeEventListener("keydown", keys); },
   };
 }
 
-function side(index, words, pairs, feature, which, i, grown) {
+function side(index, words, pairs, feature, which, i, grown, labels) {
   const name = "ab"[which], number = pairs[which ? "col" : "row"][i];
   const kind = index.kinds[pairs[`kind_${name}`][i]];
   const about = feature.strongest === null ? "Never fires." : `Fires on ${percent(feature.density, 2)} of tokens, with activations up to ${fixed(feature.strongest)}`;
@@ -49,11 +49,12 @@ function side(index, words, pairs, feature, which, i, grown) {
     el("h2", {id: `side-${name}`}, bdi(index.models[which]), ` #${number}`),
     el("p", {}, about, kind && feature.strongest !== null ? ["; ", percent(feature.purity), " of its activation on ", bdi(kind), "."] : null),
     el("p", {}, chips(words, pairs[`tokens_${name}`].subarray(index.tokens_shown * i, index.tokens_shown * (i + 1)))),
+    labelBlock(feature.label, index.models[which]),
     histogram(feature.histogram, feature.strongest),
     weights(words, feature),
     block("Strongest examples", feature.top.map((excerpt) => example(index, words, excerpt, feature))),
     block("Examples across the range of activations", feature.range.map((excerpt) => example(index, words, excerpt, feature))),
-    neighbours(index, feature, which, pairs),
+    neighbours(index, feature, which, pairs, labels[1 - which]),
     relatives(index, words, grown, which, number));
 }
 const block = (title, items) => items.length ? el("div", {}, el("h3", {}, title), el("ol", {class: "examples"}, items)) : null;
@@ -88,13 +89,13 @@ function weights(words, feature) {
   return el("div", {class: "logits"}, list("Raises the logits of", feature.up), list("Lowers the logits of", feature.down));
 }
 
-function neighbours(index, feature, which, pairs) {
+function neighbours(index, feature, which, pairs, labels) {
   if (!feature.near.length) return null;
   const other = index.models[1 - which];
   return el("div", {}, el("h3", {}, "Most similar in ", bdi(other)), el("ul", {class: "plain"}, feature.near.map(([partner, r]) => {
     const pair = pairs[which ? "row" : "col"].indexOf(partner);
     const name = `#${partner}`;
-    return el("li", {}, pair >= 0 ? el("a", {href: `#pair/${pair}`}, name) : name, ` r ${fixed(r)}`);
+    return el("li", {}, pair >= 0 ? el("a", {href: `#pair/${pair}`}, name) : name, ` r ${fixed(r)}`, labelText(labels, pair) ? [" ", el("bdi", {class: "label"}, labelText(labels, pair))] : null);
   })));
 }
 

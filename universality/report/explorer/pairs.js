@@ -1,6 +1,6 @@
 // The table of all matched pairs: columns are typed arrays; only visible rows become elements.
 const ROW = 34, SPARE = 8;
-function columns(index, pairs, words) {
+function columns(index, pairs, words, labels) {
   const [a, b] = index.models, tokens = index.tokens_shown;
   const number = (key, name, text, what) => ({key, name, text: (i) => text(pairs[key][i]), value: (i) => pairs[key][i], what});
   const topTokens = (key, name, width) => ({
@@ -24,6 +24,7 @@ function columns(index, pairs, words) {
     number("logit", "logit r", fixed, ["correlation of their direct effects on the logits", index.logit_chance].filter(Boolean).join("; ")),
     number("count_a", `firings, ${a}`, whole, "firings on the documents that were used to choose partners"), number("count_b", `firings, ${b}`, whole, "firings on the documents that were used to choose partners"),
     kind("kind_a", `kind, ${a}`), kind("kind_b", `kind, ${b}`),
+    ...labelColumns(index, labels),
     topTokens("tokens_a", `top tokens, ${a}`), topTokens("tokens_b", `top tokens, ${b}`),
   ].filter(Boolean);
 }
@@ -57,7 +58,7 @@ function sorted(n, column, falling) {
   });
 }
 
-function searched(order, query, index, pairs, words) {
+function searched(order, query, index, pairs, words, labels) {
   const wanted = query.trim().toLowerCase();
   if (!wanted) return order;
   const holds = (text) => text.toLowerCase().includes(wanted) || marked(text).toLowerCase().includes(wanted);
@@ -67,6 +68,7 @@ function searched(order, query, index, pairs, words) {
   return order.filter((i) => {
     if (pairs.row[i] === number || pairs.col[i] === number) return true;
     if (kind[pairs.kind_a[i]] || kind[pairs.kind_b[i]]) return true;
+    if (labels.some((side) => labelMatches(side, i, wanted))) return true;
     for (let k = tokens * i; k < tokens * (i + 1); k++) if (word[pairs.tokens_a[k]] || word[pairs.tokens_b[k]]) return true;
     return false;
   });
@@ -74,14 +76,14 @@ function searched(order, query, index, pairs, words) {
 
 let lastOrder = null;  // order of the table's last state, for "next" in the view of a pair
 async function showPairs(index, _, query) {
-  const [pairs, words] = await Promise.all([load("pairs"), load("words")]);
-  const n = index.n_pairs, shown = columns(index, pairs, words);
+  const [pairs, words, labels] = await Promise.all([load("pairs"), load("words"), labelsOf(index)]);
+  const n = index.n_pairs, shown = columns(index, pairs, words, labels);
   const state = {sort: query.get("sort") ?? "held_out", falling: query.get("up") === null, q: query.get("q") ?? ""};
   let column = shown.find(({key}) => key === state.sort) ?? shown[3];
   let all = sorted(n, column, state.falling), order = all, first = -1;
 
   const count = el("output", {role: "status"});
-  const box = el("input", {type: "search", id: "search", placeholder: "token, kind or feature number", value: state.q, "aria-describedby": "found"});
+  const box = el("input", {type: "search", id: "search", placeholder: index.labels ? "token, kind, number or word of a label" : "token, kind or feature number", value: state.q, "aria-describedby": "found"});
   count.id = "found";
   const heads = shown.map((candidate) => el("th", {scope: "col", class: candidate.left ? "left" : null, title: candidate.what},
     el("button", {type: "button", onclick: () => sortBy(candidate)}, candidate.name)));
@@ -103,7 +105,7 @@ async function showPairs(index, _, query) {
     find();
   }
   function find() {
-    order = lastOrder = searched(all, state.q, index, pairs, words);
+    order = lastOrder = searched(all, state.q, index, pairs, words, labels);
     heads.forEach((head, i) => shown[i] === column ? head.setAttribute("aria-sort", state.falling ? "descending" : "ascending") : head.removeAttribute("aria-sort"));
     count.textContent = `${whole(order.length)} of ${whole(n)} pairs`;
     table.setAttribute("aria-rowcount", order.length + 1);
