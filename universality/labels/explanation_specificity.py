@@ -18,7 +18,7 @@ Intervals are Wilson's for weighted shares, with the design effect of works (`un
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +41,10 @@ from universality.labels.labelling import EQUAL_DENSITY, RANDOM_EXPLANATION
 from universality.labels.predictions import what_became
 from universality.labels.sampled_firings import SampledFirings, SpecificitySettings, sample_firings
 from universality.labels.scoring import EXPLANATION
+from universality.labels.token_counts import TokenCount, count_tokens
 from universality.labels.transfer import check_labels
+
+_SAMPLED = 20  # features from whose prompts the number of tokens is estimated
 
 
 def measure_specificity(
@@ -53,6 +56,7 @@ def measure_specificity(
     features: Iterable[int] | None = None,
     settings: SpecificitySettings | None = None,
     ask: Ask = ask_model,
+    confirm: Callable[[TokenCount], bool] | None = None,
 ) -> LabelSpecificity:
     """Judge explanations on tokens where their features fire, and where they do not.
 
@@ -72,6 +76,8 @@ def measure_specificity(
         Samples. The tokens around each, the examples in a prompt and the level are those of ``labels``.
     ask
         Function of a model and prompts that yields each prompt's place and its answer.
+    confirm
+        Function that is given an estimate of all prompts before any is asked; false ends the call.
 
     Returns
     -------
@@ -82,7 +88,7 @@ def measure_specificity(
     MismatchError
         If the labels are of another store.
     UniversalityError
-        If a feature has no explanation.
+        If a feature has no explanation, or ``confirm`` declines.
     """
     settings, shown = settings or SpecificitySettings(), LabelSettings(**labels.header["settings"])
     check_labels(labels, store, None, "labels")
@@ -94,6 +100,8 @@ def measure_specificity(
             f"{sorted(wanted - explained)[:5] or 'none'}"
         )
     judge = _Judge(labels, TokenText(decode), settings, shown, scorer, ask)
+    if confirm is not None and not confirm(judge.expected(store, sorted(wanted))):
+        raise UniversalityError(f"{store.path}: explanations were not judged, as you decided; nothing was asked")
     verdicts: list[tuple[Any, ...]] = []
     firings: list[tuple[int, int, int]] = []
     for opened in judge.judged(sample_firings(store, wanted, settings, shown)):
@@ -153,6 +161,12 @@ class _Judge:
             if not opened.waiting:
                 yield opened
         yield from silent
+
+    def expected(self, store: FeatureStore, features: list[int]) -> TokenCount:
+        """Estimate the tokens of all prompts, from those of some features."""
+        chosen = np.random.default_rng(0).permutation(features)[:_SAMPLED].tolist()
+        samples = sample_firings(store, chosen, self.settings, self.shown)
+        return count_tokens([prompt for _, prompt in self._prompts(samples, [])], len(features) / len(chosen))
 
     def _prompts(
         self, samples: Iterable[SampledFirings], silent: list[_Open]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
@@ -29,9 +29,9 @@ from universality.labels.label_file import Labels
 from universality.labels.label_settings import LabelSettings
 from universality.labels.label_transfer import SCORE_COLUMNS, LabelTransfer
 from universality.labels.predictions import ScoringPrompt, read_predictions, scoring_prompts
-from universality.labels.same_explanation import JUDGEMENT_COLUMNS, judge_same
+from universality.labels.same_explanation import JUDGEMENT_COLUMNS, judge_same, same_prompt
 from universality.labels.scoring import EXPLANATION, Score, score
-from universality.labels.token_counts import check_contexts
+from universality.labels.token_counts import TokenCount, check_contexts, count_tokens
 from universality.labels.transfer_trials import (
     SECOND_A,
     SECOND_B,
@@ -64,6 +64,7 @@ def measure_transfer(
     effects: EffectAgreement | None = None,
     settings: TransferSettings | None = None,
     ask: Ask = ask_model,
+    confirm: Callable[[TokenCount], bool] | None = None,
 ) -> LabelTransfer:
     """Score explanations of A's features on their partners in B, and on what these are compared with.
 
@@ -91,6 +92,8 @@ def measure_transfer(
     ask
         Function of a model and prompts that yields each prompt's place and its answer; one with a cache asks nothing
         twice.
+    confirm
+        Function that is given an estimate of all prompts before any is asked; false ends the call.
 
     Returns
     -------
@@ -102,7 +105,7 @@ def measure_transfer(
     MismatchError
         If labels, stores, matchings and scorer do not belong together, or a document that explains would score.
     UniversalityError
-        If no labelled feature has a partner, or the scorer's context is too short.
+        If no labelled feature has a partner, the scorer's context is too short, or ``confirm`` declines.
     """
     settings = settings or TransferSettings()
     label_settings = LabelSettings(**labels.header["settings"])
@@ -114,15 +117,18 @@ def measure_transfer(
             f"{a.path}: none of the {len(labels.labels)} labelled features has an explanation and a partner in "
             f"{b.path}; label matched features"
         )
-    in_b = [*partners, *control_trials(partners, a, b, settings)]
+    trials = [(b, [*partners, *control_trials(partners, a, b, settings)])]
     in_second = list(second_seed_trials(partners, second_a, second_b, labels_b))
-    job = _Job(label_settings, TokenText(decode), labels, labels_b, scorer, ask)
-    rows = list(job.tried(b, in_b))
     for second, pairing in ((second_a, SECOND_A), (second_b, SECOND_B)):
         if second is not None:
-            rows += job.tried(second.store, [trial for trial in in_second if trial.pairing == pairing])
+            trials.append((second.store, [trial for trial in in_second if trial.pairing == pairing]))
+    job = _Job(label_settings, TokenText(decode), labels, labels_b, scorer, ask)
+    judges = labels_b is not None and settings.same
+    if confirm is not None and not confirm(_expected(job, trials, len(partners) if judges else 0)):
+        raise UniversalityError(f"{a.path}: explanations were not tried elsewhere, as you decided; nothing was asked")
+    rows = [row for store, of_store in trials for row in job.tried(store, of_store)]
     judgements = pd.DataFrame(columns=list(JUDGEMENT_COLUMNS))
-    if labels_b is not None and settings.same:
+    if labels_b is not None and judges:
         kind = specificity(b).kind
         kinds = [int(kind[trial.scored]) for trial in partners]
         judgements = judge_same(partners, kinds, labels, labels_b, scorer, ask, settings.seed)
@@ -134,7 +140,7 @@ def measure_transfer(
         "scorer": labels.header["scorer"],
         "labels": labels.header["settings"],
         "answers": dict(job.became),
-        "silent": {pairing: n for pairing, n in job.silent.items() if n},
+        "silent": dict(job.silent),
     }
     frame = pd.DataFrame(rows, columns=list(SCORE_COLUMNS)).sort_values(
         ["pairing", "feature", "scored"], kind="stable", ignore_index=True
@@ -167,28 +173,26 @@ class _Job:
 
     def tried(self, store: FeatureStore, trials: list[Trial]) -> Iterator[tuple[Any, ...]]:
         """Score explanations on features of a store; yield rows of `SCORE_COLUMNS`."""
-        of_feature: dict[int, list[Trial]] = {}
-        for trial in trials:
-            of_feature.setdefault(trial.scored, []).append(trial)
-        if not of_feature:
-            return
-        examples = find_examples(store, of_feature, self.settings)
-        first = list(islice(examples, _CHECKED))
-        check_contexts(first, self.text, self.settings, None, self.scorer)
-        keyed = self._prompts(chain(first, examples), of_feature)
-        for (opened, place), answer in keyed_answers(self.ask, self.scorer, keyed):
+        silent = set(trials)
+        for (opened, place), answer in keyed_answers(self.ask, self.scorer, self.prompts(store, trials)):
+            silent.discard(opened.trial)
             opened.answers[place] = answer
             if len(opened.answers) == len(opened.prompts):
                 yield from self._rows(opened)
+        self.silent.update(trial.pairing for trial in silent)
 
-    def _prompts(
-        self, examples: Iterable[FeatureExamples], of_feature: Mapping[int, list[Trial]]
-    ) -> Iterator[tuple[tuple[_Open, int], Prompt]]:
-        for one in examples:
+    def prompts(self, store: FeatureStore, trials: list[Trial]) -> Iterator[tuple[tuple[_Open, int], Prompt]]:
+        """Build the prompts of trials on features of a store, with their keys."""
+        of_feature: dict[int, list[Trial]] = {}
+        for trial in trials:
+            of_feature.setdefault(trial.scored, []).append(trial)
+        examples = find_examples(store, of_feature, self.settings) if of_feature else iter(())
+        first = list(islice(examples, _CHECKED))
+        check_contexts(first, self.text, self.settings, None, self.scorer)
+        for one in chain(first, examples):
             for trial in of_feature[one.feature]:
                 explanation = self._labels_of(trial).labels[trial.explained].explanation
                 opened = _Open(trial, one, scoring_prompts(one, explanation, self.text, self.settings))
-                self.silent[trial.pairing] += not opened.prompts
                 yield from (((opened, place), asked.prompt) for place, asked in enumerate(opened.prompts))
 
     def _labels_of(self, trial: Trial) -> Labels:
@@ -214,6 +218,17 @@ class _Job:
                     *(trial.feature, trial.pairing, trial.explained, trial.scored, found.name, trial.r, own),
                     *(found.value, found.low, found.high, found.n, found.missing, own - found.value, others_own),
                 )
+
+
+def _expected(job: _Job, trials: list[tuple[FeatureStore, list[Trial]]], n_judged: int) -> TokenCount:
+    """Estimate the tokens of all prompts, from those of some trials of each store."""
+    total = TokenCount(0, 0, 0)
+    for store, of_store in trials:
+        chosen = np.random.default_rng(0).permutation(len(of_store))[:_CHECKED].tolist()
+        prompts = [prompt for _, prompt in job.prompts(store, [of_store[k] for k in chosen])]
+        total += count_tokens(prompts, len(of_store) / max(1, len(chosen)))
+    typical = [same_prompt(one.explanation, one.explanation) for one in islice(job.labels.labels.values(), _CHECKED)]
+    return total + count_tokens(typical, 2 * n_judged / max(1, len(typical)))
 
 
 def _value(score: Score | None) -> float:
