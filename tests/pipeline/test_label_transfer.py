@@ -20,6 +20,7 @@ from universality.labels import (
     TokenPrices,
     TransferSettings,
 )
+from universality.pipeline.info import describe
 from universality.pipeline.label_transfer import TransferPlan
 from universality.pipeline.paths import RunFolder
 
@@ -86,6 +87,8 @@ def test_a_labelled_run_is_measured_and_read_again(study: Study) -> None:
         made.specificity["B"].verdicts
     )
     assert LabelTransfer.load(made.files[0]).names == ("detection",)
+    assert f"transfer of explanations {made.files[0]}" in list(describe(made.files[0]))
+    assert any("explanation, over firings: 1.000 (n = " in line for line in describe(made.files[1]))
     shown = str(made)
     assert "detection: own 0.50, partner 0.50 (n = 4), second SAE seed 0.50" in shown
     assert "no partners could be compared with other pairs at equal r" in shown
