@@ -38,7 +38,10 @@ def _documents() -> list[list[int]]:
 
 
 def write_model(path: Path, words: Sequence[str], blurs: Sequence[Blur], seed: int = 0) -> FeatureStore:
-    """Write a store whose feature j fires on ``words[j]``, with strengths from 1 to 9 that all models share."""
+    """Write a store whose feature j fires on ``words[j]``, with strengths from 1 to 9 that all models share.
+
+    ``"red|sea"`` fires on both words.
+    """
     names = tuple(f"document {i}" for i in range(N_DOCUMENTS))
     kinds = tuple("hebrew" if i % 8 >= 6 else "english" for i in range(N_DOCUMENTS))
     splits = tuple("choose" if i % 2 else "report" for i in range(N_DOCUMENTS))
@@ -52,7 +55,7 @@ def write_model(path: Path, words: Sequence[str], blurs: Sequence[Blur], seed: i
                 tokens = np.array([text.strip() for text in decode(part.tolist())])
                 values = np.zeros((len(part), len(words)), np.float32)
                 for j, (word, blur) in enumerate(zip(words, blurs, strict=True)):
-                    fires = tokens == word
+                    fires = np.isin(tokens, word.split("|"))
                     share = 0.012 * blur.elsewhere
                     strange = rng.random(len(part)) < share if kinds[i] == "english" or word in HEBREW else False
                     scale = np.exp(rng.normal(0, blur.jitter, len(part)))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.labels.planted import Oracle, decode
 from tests.labels.planted_pairs import OTHERS, WORDS, Blur, Reader, write_model
-from universality import calibrate
+from universality import Similarity, calibrate
 from universality.errors import FormatError, MismatchError, UniversalityError
 from universality.features import FeatureStore
 from universality.labels import (
@@ -23,7 +23,7 @@ from universality.labels import (
     label,
     measure_transfer,
 )
-from universality.statistics import Calibration, EffectAgreement
+from universality.statistics import Calibration, EffectAgreement, evaluation_halves
 
 N = len(WORDS)
 SETTINGS = LabelSettings(scores=("detection",), floors=False, logit_tokens=0, draws=0)
@@ -41,6 +41,13 @@ class World(NamedTuple):
 
 def matched(a: FeatureStore, b: FeatureStore) -> Calibration:
     return calibrate(a, b, replicates=1, bootstrap=0)
+
+
+def paired(a: FeatureStore, b: FeatureStore) -> Calibration:
+    """Pair feature j with feature j, whatever their r."""
+    found, j = matched(a, b), np.arange(N)
+    r = Similarity.activation(a, b, documents=evaluation_halves(a).report).pairs(j, j)
+    return replace(found, match=replace(found.match, rows=j, cols=j, scores=r), held_out=r)
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +152,25 @@ def test_controls_are_no_partners_of_the_same_kind(same: LabelTransfer) -> None:
     assert frame["r"].notna().all()
 
 
+def test_non_partners_reach_as_high_in_r_as_there_are_any(world: World, folder: Path) -> None:
+    """Beside each partner, B has a feature of two words: as alike by r as blurred partners, half of it strange."""
+    both = [f"{one}|{other}" for one, other in zip(WORDS[: N - 8 : 2], WORDS[1 : N - 8 : 2], strict=True)]
+    blurred = [Blur(jitter=x, elsewhere=x / 5) for x in np.linspace(0.6, 1.2, N)]
+    mixed = [Blur(jitter=x) for x in np.linspace(0, 0.8, len(both))]
+    b = write_model(folder / "f.h5", [*WORDS, *both], [*blurred, *mixed], seed=7)
+    found = transfer(world, b, paired(world.a, b), settings=TransferSettings(draws=300, non_partners=2))
+    frame = found.to_frame()
+    others = frame[frame["pairing"] == "non-partner"]
+    alike = others[others["scored"] >= N]
+    assert len(alike) == len(both)  # each is used once, though it is as near to two features of A
+    assert (alike["r"] > 0.35).all()
+    assert alike["scored"].is_unique
+    table = found.given_r().set_index("against")
+    assert table.loc["non-partners", "n_partners"] >= 20
+    assert table.loc["non-partners", "high"] < 0  # partners keep more at equal r
+    assert abs(table.loc["second seeds", "difference"]) < 0.03
+
+
 def test_the_interval_of_one_seed_is_that_of_another(world: World, folder: Path, same: LabelTransfer) -> None:
     assert repr(replace(same).given_r()) == repr(same.given_r())
     other = replace(same, settings=same.settings | {"seed": 1}).given_r().set_index("against").loc["second seeds"]
@@ -159,14 +185,6 @@ def labelled(world: World, folder: Path) -> tuple[FeatureStore, Labels]:
     words = [word if i % 2 or i >= N - 8 else OTHERS[i // 2 % len(OTHERS)] for i, word in enumerate(WORDS)]
     b = write_model(folder / "e.h5", words, [Blur(jitter=0.3)] * N, seed=5)
     return b, label(b, decode, explainer=Reader(), scorer=Oracle(), settings=SETTINGS)
-
-
-def paired(a: FeatureStore, b: FeatureStore) -> Calibration:
-    """Pair feature j with feature j, whatever their r."""
-    found = matched(a, b)
-    order = np.argsort(found.match.rows)
-    match = replace(found.match, rows=np.arange(N), cols=np.arange(N), scores=found.match.scores[order])
-    return replace(found, match=match, held_out=found.held_out[order])
 
 
 def judged(world: World, b: FeatureStore, labels_b: Labels, scorer: Oracle) -> LabelTransfer:
@@ -262,6 +280,7 @@ def test_card_and_tables(same: LabelTransfer, strange: LabelTransfer) -> None:
     assert "loss on second seed of A" in html
     assert "loss at equal r against second seeds" in html
     assert "judged the same" not in html
+    assert same.same_explanation()["rate"].isna().all()  # B is not labelled
     assert "LabelTransfer: explanations of 56 features" in repr(same)
     bins = strange.by_r()
     assert set(bins["pairs"]) == {"partner", "second seeds", "non-partners"}

@@ -1,7 +1,9 @@
 """Transfer and specificity of the smoke run's explanations, by models of known answers."""
 
+import re
 import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,9 @@ def test_a_labelled_run_is_measured_and_read_again(study: Study) -> None:
     assert "no partners could be compared with other pairs at equal r" in shown
     assert "judged to describe the same: 1.00 of partners, 1.00 of random pairs" in shown
     assert str(made.files[0]) in shown
+    assert "answers that predict" not in shown  # all were usable
+    refused = replace(made.transfer, provenance={**made.transfer.provenance, "answers": {"answered": 9, "refused": 2}})
+    assert re.search(r"of \d+ answers that predict: 2 refused;", str(replace(made, transfer=refused)))
 
 
 def test_an_interrupted_call_resumes_without_asking_again(study: Study) -> None:

@@ -13,6 +13,9 @@ partners. This is the effect on the treated by regression adjustment (Oaxaca–B
 Review* 101, shows that it is also a reweighting of the controls). It extrapolates nothing in r: partners whose r lies
 outside that of the controls are left out and counted, and controls far from any partner's r are not used.
 
+r is measured on a sample of text. Where partners and controls have quite different r, an error in r is partly taken for
+a difference in r, and a small part of the difference that r explains is left. The groups should overlap well in r.
+
 All pairs that belong to one feature of A form a cluster: its partner, its non-partners, its second seeds. They share
 its explanation, own score and part of its examples. The bootstrap resamples clusters and fits f again in each draw; the
 interval is the estimate ± t s with s the spread of the draws and t Student's quantile. Cameron, Gelbach & Miller 2008,

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +35,7 @@ PARTNER, SECOND_A, SECOND_B, NON_PARTNER = "partner", "second seed of A", "secon
 PAIRINGS = (PARTNER, SECOND_A, SECOND_B, NON_PARTNER, EQUAL_DENSITY)
 """Names of the pairs on which explanations are tried."""
 _BIN = 0.1  # of r, of which non-partners of a feature are in different ones
+_SPARE = 16  # candidates of a bin that are remembered, in case others take some
 _ROWS = 256  # features of A whose r with all of B are held at once
 
 
@@ -139,24 +140,67 @@ def control_trials(partners: list[Trial], a: FeatureStore, b: FeatureStore, sett
     assert report.counts is not None  # a measure over tokens
     kind, density = specificity(b).kind, b.moments().count / b.n_tokens
     alive = (report.counts[1] > 0) & ~choose.dead_cols & ~report.dead_cols
-    used: set[int] = set()
-    rows: list[int] = []
-    found: list[Trial] = []
-    order = np.random.default_rng([settings.seed, 7]).permutation(len(partners))  # no feature has the first choice
-    for part in np.array_split(order, -(-len(order) // _ROWS)):
-        for row, scores in zip(part.tolist(), choose.block(part), strict=True):
-            partner = partners[row]
-            rng = np.random.default_rng([settings.seed, partner.feature, 7])
+    menus = []
+    for part in np.array_split(np.arange(len(partners)), -(-len(partners) // _ROWS)):
+        for partner, scores in zip((partners[k] for k in part.tolist()), choose.block(part), strict=True):
             candidates = np.flatnonzero(alive & (kind == kind[partner.scored]))
-            candidates = candidates[candidates != partner.scored]
-            chosen = _spread(candidates, scores, used, settings.non_partners, rng)
-            used.update(chosen)
-            found += [Trial(partner.feature, NON_PARTNER, partner.feature, other) for other in chosen]
-            if settings.equal_density and (other := _alike(candidates, density, partner.scored, chosen, rng)) >= 0:
-                found.append(Trial(partner.feature, EQUAL_DENSITY, partner.feature, other))
-            rows += [row] * (len(found) - len(rows))
-    r = held_out_scores(report, np.asarray(rows, np.int64), np.array([t.scored for t in found], np.int64))
-    return [replace(trial, r=float(score)) for trial, score in zip(found, r, strict=True)]
+            rng = np.random.default_rng([settings.seed, partner.feature, 7])
+            menus.append(_Menu.of(candidates[candidates != partner.scored], scores, density, partner.scored, rng))
+    chosen = _allotted(menus, settings)
+    rows = np.array([k for k, of_one in enumerate(chosen) for _ in of_one], np.int64)
+    cols = np.array([other for of_one in chosen for _, other in of_one], np.int64)
+    pairings = [pairing for of_one in chosen for pairing, _ in of_one]
+    found = zip(rows.tolist(), pairings, cols.tolist(), held_out_scores(report, rows, cols).tolist(), strict=True)
+    return [Trial(partners[k].feature, pairing, partners[k].feature, other, r) for k, pairing, other, r in found]
+
+
+@dataclass(frozen=True, eq=False)
+class _Menu:
+    """Features of B that one partner can be compared with.
+
+    Parameters
+    ----------
+    bins
+        A few candidates of each bin of r, in random order, the highest bin first.
+    alike
+        A few candidates of the partner's density, in random order.
+    """
+
+    bins: list[list[int]]
+    alike: list[int]
+
+    @classmethod
+    def of(
+        cls, candidates: IntArray, scores: FloatArray, density: FloatArray, partner: int, rng: np.random.Generator
+    ) -> _Menu:
+        shuffled = rng.permutation(candidates)
+        bins = np.floor(scores[shuffled] / _BIN).astype(np.int64)
+        few = [shuffled[bins == code][:_SPARE].tolist() for code in np.unique(bins)[::-1]]
+        distance = np.abs(np.log(density[shuffled] / density[partner]))
+        return cls(few, shuffled[distance <= np.log(MOST_DENSITY_RATIO)][:_SPARE].tolist())
+
+
+def _allotted(menus: list[_Menu], settings: TransferSettings) -> list[list[tuple[str, int]]]:
+    """Choose from each menu non-partners of different bins, and one of equal density.
+
+    All menus get their first non-partner before any gets its second, from the highest bin that has one left, so that
+    none of low r for one partner is taken from another whose r with it is high.
+    """
+    order = np.random.default_rng([settings.seed, 7]).permutation(len(menus)).tolist()
+    chosen: list[list[tuple[str, int]]] = [[] for _ in menus]
+    unseen, used = [iter(menu.bins) for menu in menus], set[int]()
+    for k in order * settings.non_partners:
+        free = (next((j for j in candidates if j not in used), None) for candidates in unseen[k])
+        other = next((j for j in free if j is not None), None)
+        if other is not None:
+            used.add(other)
+            chosen[k].append((NON_PARTNER, other))
+    for of_one, menu in zip(chosen, menus, strict=True):
+        taken = {other for _, other in of_one}
+        alike = next((j for j in menu.alike if j not in taken), None)
+        if settings.equal_density and alike is not None:
+            of_one.append((EQUAL_DENSITY, alike))
+    return chosen
 
 
 def _partners(calibration: Calibration) -> dict[int, tuple[int, float]]:
@@ -164,24 +208,6 @@ def _partners(calibration: Calibration) -> dict[int, tuple[int, float]]:
     match = calibration.match
     columns = (match.rows.tolist(), match.cols.tolist(), calibration.held_out.tolist())
     return {row: (col, r) for row, col, r in zip(*columns, strict=True)}
-
-
-def _spread(candidates: IntArray, scores: FloatArray, used: set[int], n: int, rng: np.random.Generator) -> list[int]:
-    """Choose n unused candidates, one from each bin of r, from the highest bin with any downwards."""
-    free = np.array([j for j in candidates.tolist() if j not in used] if n else [], np.int64)
-    bins = np.floor(scores[free] / _BIN).astype(np.int64)
-    order = rng.permutation(free.size)
-    _, first = np.unique(-bins[order], return_index=True)  # a random one of each bin, the highest bin first
-    chosen: list[int] = free[order[first[:n]]].tolist()
-    return chosen
-
-
-def _alike(candidates: IntArray, density: FloatArray, partner: int, chosen: list[int], rng: np.random.Generator) -> int:
-    """Draw a candidate of the partner's density; -1 if there is none."""
-    candidates = candidates[~np.isin(candidates, chosen)]
-    distance = np.abs(np.log(density[candidates] / density[partner]))
-    near = candidates[distance <= np.log(MOST_DENSITY_RATIO)]
-    return int(rng.choice(near)) if near.size else -1
 
 
 def check_match(calibration: Calibration, a: FeatureStore, b: FeatureStore, what: str) -> None:

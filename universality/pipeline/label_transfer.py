@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,12 @@ class RunTransfer:
             )
         for side, measured in self.specificity.items():
             yield f"{visible(side)}, specificity: {_specificity(measured)}"
+        answers = Counter(self.transfer.provenance["answers"])
+        for measured in self.specificity.values():
+            answers.update(measured.provenance["answers"])
+        if unusable := {name: n for name, n in answers.items() if name != "answered"}:
+            counted = ", ".join(f"{n:,} {name}" for name, n in unusable.items())
+            yield f"of {answers.total():,} answers that predict: {counted}; the next call asks failed ones again"
         yield from map(str, self.files)
 
 
