@@ -11,6 +11,7 @@ from universality.errors import FormatError
 
 HEADER = {"method": "x", "seed": np.int64(3)}
 ARRAYS = {"r": np.array([0.1, np.nan, -np.inf]), "rows": np.arange(6, dtype=np.int32).reshape(2, 3)}
+ARRAYS["words"] = np.array(["a", "1.5", "NaN"])
 
 
 @pytest.fixture(params=["json", "npz"])

@@ -109,8 +109,10 @@ def _read_json(path: Path) -> tuple[dict[str, Any], Arrays]:
     head = json.loads(path.read_text(encoding="utf-8"))
     arrays = {}
     for key, entry in head.pop("arrays", {}).items():
-        values = [math.nan if v is None else float(v) if isinstance(v, str) else v for v in entry["values"]]
-        arrays[key] = np.array(values, dtype=entry["dtype"]).reshape(entry["shape"])
+        dtype, values = np.dtype(entry["dtype"]), entry["values"]
+        if dtype.kind != "U":
+            values = [math.nan if v is None else float(v) if isinstance(v, str) else v for v in values]
+        arrays[key] = np.array(values, dtype=dtype).reshape(entry["shape"])
     return head, arrays
 
 

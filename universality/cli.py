@@ -19,6 +19,7 @@ from universality.obstacles import obstacle
 if TYPE_CHECKING:
     from universality.config import Config
     from universality.pipeline.label_run import LabelPlan
+    from universality.pipeline.label_transfer import TransferPlan
 
 _PATIENCE = 10  # seconds that other processes of a machine wait for the first one's message
 
@@ -550,7 +551,72 @@ def label(
         typer.echo(f"`universality report {run / 'config.yaml'} --out {run}` shows them in the report and the tables")
 
 
-def _agreed(plan: "LabelPlan", yes: bool) -> bool:
+@app.command("label-transfer")
+def label_transfer(
+    run: Annotated[Path, typer.Argument(help="A run's folder, with labels of its features.")],
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--model", help="The model that scored the labels, as the server at --url lists it."),
+    ] = None,
+    url: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--url", help="Address of an OpenAI-compatible server up to /v1. Default: OpenAI's."),
+    ] = None,
+    key_from: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--key-from", help="Environment variable with the key. Default: OPENAI_API_KEY."),
+    ] = None,
+    local: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--local", help="That model's folder or hub name, to run it in this process instead."),
+    ] = None,
+    price_in: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--price-in", help="Price of a million tokens that it reads."),
+    ] = None,
+    price_out: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--price-out", help="Price of a million tokens that it writes."),
+    ] = None,
+    temperature: Annotated[str, typer.Option("--temperature", help="As for the labels.")] = "0",
+    option: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--option", metavar="KEY=VALUE", help="Field of every request to a server, as for the labels."),
+    ] = None,
+    at_once: Annotated[int, typer.Option("--at-once", help="Requests that are under way at a time.")] = 16,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds until a request is given up.")] = 120.0,
+    allow_http: Annotated[
+        bool, typer.Option("--allow-http", help="Send text unencrypted to servers on other machines.")
+    ] = False,
+    non_partners: Annotated[
+        int, typer.Option("--non-partners", min=0, help="Other features of B on which each explanation is tried.")
+    ] = 3,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random features and resamples.")] = 0,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before anything is sent.")] = False,
+) -> None:
+    """Measure whether the explanations of a labelled run carry over to the other model's features.
+
+    Scores each explanation of the first model on the feature's partner, beside second SAE seeds and other features at
+    equal r, and judges whether explanations hold where their features fire. Prints what it will cost and asks before
+    it goes on. Writes labels/*.transfer.npz and labels/*.specificity.npz; an interrupted command resumes.
+    """
+    from universality.labels import TransferSettings
+    from universality.pipeline.explainers import ModelOptions
+    from universality.pipeline.finished_study import Study
+
+    options = ModelOptions(
+        model, url, key_from, local, price_in, price_out, temperature, tuple(option or ()), at_once, timeout, allow_http
+    )
+    settings = TransferSettings(non_partners=non_partners, seed=seed)
+    with _interruptible(), Study.open(run) as study:
+        scorer = options.open("scorer")
+        measured = study.transfer(
+            scorer=scorer.model, prices=scorer.prices, settings=settings, confirm=lambda plan: _agreed(plan, yes)
+        )
+        typer.echo(str(measured))
+
+
+def _agreed(plan: "LabelPlan | TransferPlan", yes: bool) -> bool:
     """Print a plan, and return whether to go on: `yes`, the answer on a terminal, or else if nothing is at stake."""
     typer.echo(str(plan))
     if yes or not sum(plan.unfinished):

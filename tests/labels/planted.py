@@ -182,6 +182,8 @@ def question(prompt: Prompt) -> tuple[str, str]:
         "some tokens are marked": "fuzz",
         "of a language model by its output": "explain logits",
         "of which next tokens": "score logits",
+        "two descriptions are of the same": "same",
+        "one token is marked": "mark one",
     }
     (kind,) = [kind for words, kind in kinds.items() if words in first]
     return kind, prompt.messages[-1].content
@@ -211,14 +213,16 @@ class Oracle:
     def _answer(self, kind: str, text: str) -> str:
         if kind == "explain":
             return recognised(text)
+        if kind == "same":
+            first, second = (line.partition(": ")[2] for line in text.split("\n"))
+            return "yes" if first == second else "no"
         explanation, _, rest = text.partition("\n\n")
         explanation = explanation.partition(": ")[2]
         rng = np.random.default_rng([len(self.asked)]) if self.chance(explanation) else None
         if kind == "simulate":
             return simulated(explanation, rest, rng)
         verdicts = [
-            bool(rng.integers(2)) if rng is not None else (contains if kind == "detect" else marks)(explanation, line)
-            for line in rest.split("\n")
+            bool(rng.integers(2)) if rng is not None else JUDGES[kind](explanation, line) for line in rest.split("\n")
         ]
         return "\n".join(f"{k}: {'yes' if verdict else 'no'}" for k, verdict in enumerate(verdicts, 1))
 
@@ -270,3 +274,15 @@ def marks(explanation: str, line: str) -> bool:
     tokens = [(token, marked) for piece, marked in pieces for token in re.findall(r" ?[^ ]+", piece)]
     fires = rule_of(explanation)([token for token, _ in tokens])
     return [marked for _, marked in tokens][1:] == fires[1:]
+
+
+def holds_at_mark(explanation: str, line: str) -> bool:
+    """Whether the rule fires on the marked token."""
+    before, _, rest = line.partition(": ")[2].partition("<<")
+    marked, _, after = rest.partition(">>")
+    tokens = [re.findall(r" ?[^ ]+", part) for part in (before, marked, after)]
+    fires = rule_of(explanation)([token for part in tokens for token in part])
+    return bool(fires[len(tokens[0])])
+
+
+JUDGES = {"detect": contains, "fuzz": marks, "mark one": holds_at_mark}

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from universality.labels.accuracy import balanced_accuracy
+from universality.labels.accuracy import balanced_accuracy, weighted_share
 
 NAN = float("nan")
 
@@ -73,3 +74,31 @@ def test_intervals_cover(p: float, clustered: bool) -> None:
         _, low, high = balanced_accuracy(np.where(right, truth, ~truth).astype(float), truth, work)
         hits += low <= p <= high
     assert hits / 300 > 0.9
+
+
+def test_a_weighted_share_with_equal_weights_is_wilsons() -> None:
+    correct = np.arange(40) % 10 < 7
+    wilson = binomtest(28, 40).proportion_ci(method="wilson")
+    for weight in (1.0, 0.3):
+        assert weighted_share(correct, np.full(40, weight), np.arange(40)) == pytest.approx(
+            (0.7, wilson.low, wilson.high)
+        )
+    p, low, high = weighted_share(correct, np.ones(40), np.arange(40) // 10)
+    assert (p, low) == (0.7, pytest.approx(wilson.low))  # works that do not differ add nothing
+    assert high == pytest.approx(wilson.high)
+    assert np.isnan(weighted_share(correct[:0], np.ones(0), np.zeros(0))).all()
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_weighted_intervals_cover(clustered: bool) -> None:
+    """Strata of unequal weight, each with its own share."""
+    rng = np.random.default_rng(2)
+    stratum, work = np.repeat(np.arange(6), 10), np.tile(np.arange(20), 3) if clustered else np.arange(60)
+    weight, p = np.array([8, 4, 2, 1, 1, 1.0])[stratum], np.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.9])[stratum]
+    truth, hits = np.average(p, weights=weight), 0
+    for _ in range(400):
+        drawn = rng.random(20)[work] if clustered else rng.random(60)
+        found, low, high = weighted_share(drawn < p, weight, work)
+        assert low <= found <= high
+        hits += low <= truth <= high
+    assert hits / 400 > 0.91

@@ -18,18 +18,24 @@ if TYPE_CHECKING:
     from universality.labels.endpoint import Endpoint
     from universality.labels.excerpt_text import TokenText
     from universality.labels.explaining import explanation_prompts
+    from universality.labels.explanation_specificity import measure_specificity
     from universality.labels.feature_examples import FeatureExamples, check_halves, find_examples
     from universality.labels.label_file import FeatureLabel, Labels, LabelWriter, read_labels
     from universality.labels.label_settings import LabelSettings
+    from universality.labels.label_specificity import LabelSpecificity
+    from universality.labels.label_transfer import LabelTransfer
     from universality.labels.labelling import label
     from universality.labels.literature import ConceptResult, LiteratureComparison, compare_literature
     from universality.labels.local_model import LocalModel
     from universality.labels.neuronpedia import read_neuronpedia, write_neuronpedia
     from universality.labels.predictions import Predictions, ScoringPrompt, read_predictions, scoring_prompts
     from universality.labels.published import AttachedLabels, PublishedLabel, PublishedLabels, attach
+    from universality.labels.sampled_firings import SpecificitySettings
     from universality.labels.scoring import Score, score
     from universality.labels.summary import summarise
     from universality.labels.token_counts import TokenCount, check_contexts, expected_tokens
+    from universality.labels.transfer import measure_transfer
+    from universality.labels.transfer_trials import SecondSeed, TransferSettings
 
 _HOME = {
     "Answer": "universality.labels.chat",
@@ -44,6 +50,8 @@ _HOME = {
     "FeatureExamples": "universality.labels.feature_examples",
     "FeatureLabel": "universality.labels.label_file",
     "LabelSettings": "universality.labels.label_settings",
+    "LabelSpecificity": "universality.labels.label_specificity",
+    "LabelTransfer": "universality.labels.label_transfer",
     "LabelWriter": "universality.labels.label_file",
     "LabelledModel": "universality.labels.concept_search",
     "Labels": "universality.labels.label_file",
@@ -57,10 +65,13 @@ _HOME = {
     "PublishedLabels": "universality.labels.published",
     "Score": "universality.labels.scoring",
     "ScoringPrompt": "universality.labels.predictions",
+    "SecondSeed": "universality.labels.transfer_trials",
+    "SpecificitySettings": "universality.labels.sampled_firings",
     "Tally": "universality.labels.asking",
     "TokenCount": "universality.labels.token_counts",
     "TokenPrices": "universality.labels.chat",
     "TokenText": "universality.labels.excerpt_text",
+    "TransferSettings": "universality.labels.transfer_trials",
     "ask": "universality.labels.asking",
     "attach": "universality.labels.published",
     "check_contexts": "universality.labels.token_counts",
@@ -71,6 +82,8 @@ _HOME = {
     "explanation_prompts": "universality.labels.explaining",
     "find_examples": "universality.labels.feature_examples",
     "label": "universality.labels.labelling",
+    "measure_specificity": "universality.labels.explanation_specificity",
+    "measure_transfer": "universality.labels.transfer",
     "prompt_key": "universality.labels.answer_cache",
     "published_concepts": "universality.labels.concepts",
     "read_concepts": "universality.labels.concepts",
@@ -97,6 +110,8 @@ __all__ = [
     "FeatureExamples",
     "FeatureLabel",
     "LabelSettings",
+    "LabelSpecificity",
+    "LabelTransfer",
     "LabelWriter",
     "LabelledModel",
     "Labels",
@@ -110,10 +125,13 @@ __all__ = [
     "PublishedLabels",
     "Score",
     "ScoringPrompt",
+    "SecondSeed",
+    "SpecificitySettings",
     "Tally",
     "TokenCount",
     "TokenPrices",
     "TokenText",
+    "TransferSettings",
     "ask",
     "attach",
     "check_contexts",
@@ -124,6 +142,8 @@ __all__ = [
     "explanation_prompts",
     "find_examples",
     "label",
+    "measure_specificity",
+    "measure_transfer",
     "prompt_key",
     "published_concepts",
     "read_concepts",

@@ -60,20 +60,57 @@ def balanced_accuracy(
     return value, value - below, value + above
 
 
+def weighted_share(
+    correct: BoolArray, weight: FloatArray, work: npt.NDArray[np.integer], level: float = 0.95
+) -> tuple[float, float, float]:
+    """Compute a weighted share of items, with Wilson's interval over works.
+
+    The interval's n is the effective number of Kish 1965, *Survey Sampling*, (Σw)² / Σw², divided by the design effect
+    of works; Dean & Pagano 2015, *J. Survey Statistics and Methodology* 3, compare such intervals.
+
+    Parameters
+    ----------
+    correct, weight, work
+        [n] whether the item counts, its weight (above 0), and its independent unit of text.
+    level
+        Nominal coverage.
+
+    Returns
+    -------
+    p, low, high : float
+        NaN without an item; bounds NaN from a single work.
+
+    Examples
+    --------
+    >>> p, low, high = weighted_share(np.array([True, False]), np.array([3.0, 1.0]), np.array([0, 1]))
+    >>> p, round(low, 2), round(high, 2)
+    (0.75, 0.17, 0.98)
+    """
+    share = _Share.of(correct, work, weight)
+    return share.p, *share.interval(level)
+
+
 @dataclass(frozen=True, eq=False)
 class _Share:
-    """A share of correct items: p, their number, and the sum of (correct - p) over the items of each work."""
+    """A share of correct items: p, their effective number, and the sum of (correct - p) over the items of each work.
+
+    Weights are scaled so that their sum is the effective number; equal weights are 1.
+    """
 
     p: float
-    n: int
+    n: float
     work: IntArray
     residual: FloatArray
 
     @classmethod
-    def of(cls, correct: BoolArray, work: IntArray) -> _Share:
-        p = float(correct.mean()) if correct.size else float("nan")
+    def of(cls, correct: BoolArray, work: npt.NDArray[np.integer], weight: FloatArray | None = None) -> _Share:
         works, code = np.unique(work, return_inverse=True)
-        return cls(p, correct.size, works, np.bincount(code, correct - p, len(works)).astype(np.float64))
+        if not correct.size:
+            return cls(float("nan"), 0, works, np.zeros(0))
+        weight = np.ones(correct.size) if weight is None else weight
+        p, n = float(np.average(correct, weights=weight)), float(weight.sum() ** 2 / (weight**2).sum())
+        scaled = (correct - p) * weight * (n / weight.sum())
+        return cls(p, n, works, np.bincount(code, scaled, len(works)).astype(np.float64))
 
     def interval(self, level: float) -> tuple[float, float]:
         """Wilson's interval; NaN from fewer than two works."""
@@ -88,7 +125,7 @@ class _Share:
         """Variance of the share over works, relative to that of independent items; at least 1."""
         n, n_works = self.n, len(self.work)
         if self.p in (0.0, 1.0):
-            return n / n_works  # no variance to be seen: each work counts once
+            return max(1.0, n / n_works)  # no variance to be seen: each work counts once
         # both variances without bias: 1 where every item is a work
         ratio = n_works / (n_works - 1) * (n - 1) / n * float((self.residual**2).sum())
         return max(1.0, ratio / (n * self.p * (1 - self.p)))

@@ -32,6 +32,12 @@ and numbered excerpts of text in which some tokens are marked {OPEN}like this{CL
 the marked tokens are those to which the feature responds.
 
 {_FORMAT}"""
+_MARKED_TOKEN = f"""\
+You judge an explanation of a feature of a language model. You see what the feature is said to respond to, and \
+numbered excerpts of text in each of which one token is marked {OPEN}like this{CLOSE}. For each excerpt, say whether \
+what the explanation describes is there at the marked token.
+
+{_FORMAT}"""
 _TOKENS_A_VERDICT = 8
 
 
@@ -43,6 +49,11 @@ def detection_prompt(explanation: str, lines: Sequence[str]) -> Prompt:
 def fuzzing_prompt(explanation: str, lines: Sequence[str]) -> Prompt:
     """Build the prompt that asks which excerpts are marked where the feature fires."""
     return _prompt(_FUZZING, _FUZZING_TURNS, explanation, lines)
+
+
+def marked_token_prompt(explanation: str, lines: Sequence[str]) -> Prompt:
+    """Build the prompt that asks in which excerpts the explanation holds at the marked token."""
+    return _prompt(_MARKED_TOKEN, _FUZZING_TURNS, explanation, lines)
 
 
 def fuzzing_marks(examples: FeatureExamples, settings: LabelSettings) -> tuple[IntArray, BoolArray, BoolArray]:

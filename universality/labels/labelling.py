@@ -7,14 +7,13 @@ scored on text that it was not made from, beside its floors and baselines.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
 import numpy as np
 
-from universality.errors import UniversalityError
 from universality.features.examples import Decode
 from universality.features.storage.store import FeatureStore
 from universality.labels.answer_text import read_verdicts
@@ -22,6 +21,7 @@ from universality.labels.chat import Answer, ChatModel, Prompt
 from universality.labels.excerpt_text import TokenText, quoted
 from universality.labels.explaining import explanation_outcome, explanation_prompt, read_explanation
 from universality.labels.feature_examples import FeatureExamples, find_examples
+from universality.labels.keyed_answers import Ask, ask_model, keyed_answers
 from universality.labels.label_file import FeatureLabel, Labels, LabelWriter
 from universality.labels.label_settings import LabelSettings
 from universality.labels.logit_side import (
@@ -43,14 +43,6 @@ feature's top tokens."""
 MOST_DENSITY_RATIO = 2.0
 """Features of equal density have firing shares that differ by at most this factor."""
 _CHECKED = 50  # features whose prompts are compared with the model's context before any is asked
-Ask: TypeAlias = Callable[[ChatModel, Iterable[Prompt]], Iterable[tuple[int, Answer]]]
-"""Function that has a model answer prompts: yields each prompt's place and its answer, in any order."""
-_Key = TypeVar("_Key")
-
-
-def ask_model(model: ChatModel, prompts: Iterable[Prompt]) -> Iterator[tuple[int, Answer]]:
-    """Ask a model directly, without a cache."""
-    return model.ask(prompts)
 
 
 @dataclass
@@ -204,7 +196,7 @@ class _Job:
             one.explanation, one.outcome, one.problem = earlier.explanation, earlier.outcome, earlier.problem
             one.logit_explanation = earlier.logit_explanation
         asked = self._explanation_prompts(one for index, one in known.items() if index not in done)
-        for (one, from_logits), answer in self._answers(self.explainer, asked):
+        for (one, from_logits), answer in keyed_answers(self.ask, self.explainer, asked):
             explanation = read_explanation(answer)
             if from_logits:
                 one.logit_explanation = explanation
@@ -231,7 +223,7 @@ class _Job:
                     unasked.append(opened)
                 yield from (((opened, key), prompt) for key, prompt in keyed)
 
-        for (opened, key), answer in self._answers(self.scorer, prompts()):
+        for (opened, key), answer in keyed_answers(self.ask, self.scorer, prompts()):
             opened.answers[key] = answer
             if len(opened.answers) == sum(1 for _ in opened.keyed()):
                 yield self._label(opened)
@@ -297,21 +289,3 @@ class _Job:
         verdicts = read_verdicts(usable, len(logit.scored))
         outcome = what_became(answer, int((~np.isnan(verdicts)).sum()))
         return logit_score(logit, by, verdicts, self.settings), outcome
-
-    def _answers(self, model: ChatModel, keyed: Iterable[tuple[_Key, Prompt]]) -> Iterator[tuple[_Key, Answer]]:
-        """Have a model answer prompts; give each answer with its prompt's key."""
-        waiting: dict[int, _Key] = {}
-
-        def prompts() -> Iterator[Prompt]:
-            for place, (key, prompt) in enumerate(keyed):
-                waiting[place] = key
-                yield prompt
-
-        for place, answer in self.ask(model, prompts()):
-            if place not in waiting:
-                raise UniversalityError(
-                    f"{model.name}: an answer to prompt {place}, which was not asked or was answered"
-                )
-            yield waiting.pop(place), answer
-        if waiting:
-            raise UniversalityError(f"{model.name}: {len(waiting)} prompts were left without an answer")

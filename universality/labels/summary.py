@@ -63,14 +63,14 @@ def summarise(labels: Labels, level: float = 0.95) -> pd.DataFrame:
         values = part.set_index("feature")["value"].astype(float)
         advantage = (reference.reindex(values.index) - values).dropna().to_numpy(np.float64)
         known = values.dropna().to_numpy(np.float64)
-        mean, *bounds = _mean(known, level)
+        mean, *bounds = mean_interval(known, level)
         bounds = np.clip(bounds, -1 if str(name).startswith("simulation") else 0, 1).tolist()
-        rows.append((name, by, known.size, mean, *bounds, advantage.size, *_mean(advantage, level)))
+        rows.append((name, by, known.size, mean, *bounds, advantage.size, *mean_interval(advantage, level)))
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
-def _mean(values: FloatArray, level: float) -> tuple[Any, Any, Any]:
-    """Mean with Student's interval."""
+def mean_interval(values: FloatArray, level: float = 0.95) -> tuple[Any, Any, Any]:
+    """Return the mean of values over features, with Student's interval; bounds NaN for fewer than two."""
     n = values.size
     if not n:
         return (float("nan"),) * 3

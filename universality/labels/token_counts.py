@@ -86,8 +86,10 @@ def expected_tokens(
     share, (n_predictors, n_of_logits) = alive.size / max(1, sampled.size), (4, 3) if settings.floors else (1, 1)
     about_logits = _logit_prompts(store, decode, sampled, settings)
     explaining += [explain for explain, _ in about_logits]
-    scored = _counted(scoring, share * n_predictors)
-    return _counted(explaining, share), scored + _counted([asked for _, asked in about_logits], share * n_of_logits)
+    scored = count_tokens(scoring, share * n_predictors)
+    return count_tokens(explaining, share), scored + count_tokens(
+        [asked for _, asked in about_logits], share * n_of_logits
+    )
 
 
 def _logit_prompts(
@@ -103,7 +105,8 @@ def _logit_prompts(
     ]
 
 
-def _counted(prompts: list[Prompt], times: float) -> TokenCount:
+def count_tokens(prompts: list[Prompt], times: float = 1.0) -> TokenCount:
+    """Estimate the tokens of some prompts and of the longest answers to them, multiplied by ``times``."""
     answers = sum(prompt.max_tokens for prompt in prompts)
     read = sum(map(prompt_tokens, prompts)) - answers
     return TokenCount(round(len(prompts) * times), round(read * times), round(answers * times))

@@ -27,9 +27,18 @@ if TYPE_CHECKING:
     from universality.effects import ModelFeatures
     from universality.family import Families
     from universality.features import FeatureStore
-    from universality.labels import ChatModel, Labels, LabelSettings, TokenPrices
+    from universality.labels import (
+        ChatModel,
+        Labels,
+        LabelSettings,
+        LabelTransfer,
+        SpecificitySettings,
+        TokenPrices,
+        TransferSettings,
+    )
     from universality.matching import Match
     from universality.pipeline.label_run import LabelPlan, RunLabels
+    from universality.pipeline.label_transfer import RunTransfer, TransferPlan
     from universality.pipeline.steering import Steering
     from universality.statistics import Calibration, EffectAgreement, SharedLoss
 
@@ -503,6 +512,67 @@ class Study:
         """
         found = ((name, self._results.labels(path)) for name, path in zip(self.sides, self._paths, strict=True))
         return {name: labels for name, labels in found if labels is not None}
+
+    def transfer(
+        self,
+        *,
+        scorer: ChatModel,
+        settings: TransferSettings | None = None,
+        specificity: SpecificitySettings | None = None,
+        prices: TokenPrices | None = None,
+        confirm: Callable[[TransferPlan], bool] | None = None,
+    ) -> RunTransfer:
+        """Measure whether explanations of the first side predict their partners, and hold where their features fire.
+
+        Needs the labels that `label` makes. Second SAE seeds and the agreement of effects are used where the run has
+        them. Results are written to ``labels/`` in the run's folder.
+
+        Parameters
+        ----------
+        scorer
+            The model that scored the labels.
+        settings
+            Pairs of features on which explanations are tried.
+        specificity
+            Firings that are judged.
+        prices
+            Prices of the model, for the estimate and the progress bar.
+        confirm
+            Function that is given a plan with its cost before anything is asked, once for each measurement; false ends
+            the call.
+
+        Returns
+        -------
+        RunTransfer
+            Print it to read the findings.
+
+        Raises
+        ------
+        UniversalityError
+            If the first side has no labels, the model cannot be used, or ``confirm`` declines.
+        MismatchError
+            If the labels were scored by another model.
+        """
+        from universality.pipeline.label_run import PricedModel
+        from universality.pipeline.label_transfer import transfer_run
+
+        return transfer_run(self._results, PricedModel(scorer, prices), settings, specificity, confirm=confirm)
+
+    @property
+    def label_transfer(self) -> LabelTransfer:
+        """Scores of the first side's explanations on the second side's features.
+
+        Raises
+        ------
+        UniversalityError
+            If the run has not measured them.
+        """
+        from universality.labels import LabelTransfer
+
+        path = RunFolder(self.folder).label_transfer(self._headline.comparison.name)
+        if not path.is_file():
+            raise UniversalityError(f"{path}: no transfer of explanations; `universality label-transfer` measures it")
+        return LabelTransfer.load(path)
 
     def site(self, model: str) -> ModelSite:
         """Return a model at the hook of its SAEs, loaded when first asked for.

@@ -129,6 +129,7 @@ def _archives() -> dict[str, tuple[Callable[[Path], Any], Callable[[Any], dict[s
     from universality.corpus.blocks import TokenBlocks
     from universality.effects import Fingerprints, MeanJacobian, PairEffects
     from universality.effects.firing_sample import ExactEffects
+    from universality.labels import LabelSpecificity, LabelTransfer
     from universality.matching import Match
     from universality.statistics import Calibration, EffectAgreement
 
@@ -140,6 +141,8 @@ def _archives() -> dict[str, tuple[Callable[[Path], Any], Callable[[Any], dict[s
         "fingerprints": (Fingerprints.load, lambda made: made.describe()),
         "changes of tokens by pairs": (PairEffects.load, _pair_effects),
         "mean Jacobian": (MeanJacobian.load, lambda made: made.describe()),
+        "transfer of explanations": (LabelTransfer.load, _label_transfer),
+        "specificity of explanations": (LabelSpecificity.load, _label_specificity),
         "token blocks": (TokenBlocks.load, _blocks),
     }
 
@@ -161,6 +164,15 @@ def _pair_effects(made: Any) -> dict[str, Any]:
             for i, how, w, weighting in places
         },
     }
+
+
+def _label_transfer(made: Any) -> dict[str, Any]:
+    losses = made.summary().itertuples()
+    return {f"{row.name}, {row.pairing}": f"loses {row.loss:.3f} of {row.own:.3f} (n = {row.n})" for row in losses}
+
+
+def _label_specificity(made: Any) -> dict[str, Any]:
+    return {f"{row.by}, {row.share}": f"{row.mean:.3f} (n = {row.n})" for row in made.summary().itertuples()}
 
 
 def _blocks(made: Any) -> dict[str, Any]:

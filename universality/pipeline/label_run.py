@@ -16,9 +16,10 @@ from universality.labels.answer_cache import AnswerCache
 from universality.labels.asking import Tally, ask
 from universality.labels.chat import Answer, ChatModel, Prompt, TokenPrices
 from universality.labels.endpoint import Endpoint
+from universality.labels.keyed_answers import Ask
 from universality.labels.label_file import Labels, earlier_labels, read_labels
 from universality.labels.label_settings import LabelSettings
-from universality.labels.labelling import Ask, label, label_header
+from universality.labels.labelling import label, label_header
 from universality.labels.summary import describe_scores
 from universality.labels.token_counts import TokenCount, expected_tokens
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults

@@ -144,6 +144,14 @@ class RunFolder:
         """Labels of the features of a store of ``features/``."""
         return self.root / "labels" / f"{store.stem}.jsonl"
 
+    def label_transfer(self, comparison: str) -> Path:
+        """Scores of one side's explanations on the other side's features."""
+        return self.root / "labels" / f"{comparison}.transfer.npz"
+
+    def label_specificity(self, store: Path) -> Path:
+        """Share of the firings of a store's features at which their explanations hold."""
+        return self.root / "labels" / f"{store.stem}.specificity.npz"
+
     @property
     def label_answers(self) -> Path:
         """Answers of the language models that wrote and scored labels."""

@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from universality.plot.loss_by_threshold import carried_loss
     from universality.plot.matrix import heatmap
     from universality.plot.survival import ecdf
+    from universality.plot.transfer import label_transfer
 
 _HOME = {
     "carried_loss": "universality.plot.loss_by_threshold",
     "ecdf": "universality.plot.survival",
     "effects": "universality.plot.effect_agreement",
     "heatmap": "universality.plot.matrix",
+    "label_transfer": "universality.plot.transfer",
     "pair": "universality.plot.joint_activation",
 }
-__all__ = ["carried_loss", "ecdf", "effects", "heatmap", "pair"]
+__all__ = ["carried_loss", "ecdf", "effects", "heatmap", "label_transfer", "pair"]
 
 
 def __getattr__(name: str) -> Any:
