@@ -111,7 +111,7 @@ def test_only_the_layer_that_changed_is_done_again(config: Config, made: RunFold
     other = study(trained, Path(config.activations.cache), late="blocks.1.hook_mlp_out")
     before, after = ({task.name: task for task in all_tasks(c, made)} for c in (config, other))
     changed = {name for name in before if before[name].settings != after[name].settings}
-    assert changed == {"train-models/late", "train-saes", "collect/late"}
+    assert changed == {"train-models/late", "train-saes", "collect/late", "effects/late"}
 
 
 def test_a_plan_counts_each_model_up_to_its_own_hook(config: Config) -> None:
