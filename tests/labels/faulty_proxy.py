@@ -103,6 +103,7 @@ class _Handler:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # a closed transport gives up its socket in the next turn of the loop
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -116,8 +117,8 @@ class _Handler:
             pass  # the client is gone
         finally:
             self.open -= 1
-            self.tasks.discard(task)
             await _close(writer)
+            self.tasks.discard(task)  # last: stopping waits for connections that are being closed
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
