@@ -95,20 +95,17 @@ def proxy(server: str, spoil: Callable[[Request], Reply | None] = lambda request
 class _Handler:
     def __init__(self, proxied: Proxy) -> None:
         self.proxied, self.open = proxied, 0
-        self.tasks: set[asyncio.Task[None]] = set()
 
     async def stop(self, listening: asyncio.Server) -> None:
         listening.close()
-        tasks = list(self.tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.01)  # a connection that was just accepted gets its task
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
         await asyncio.sleep(0)  # a closed transport gives up its socket in the next turn of the loop
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.tasks.add(task)
         self.open += 1
         self.proxied.most_at_once = max(self.proxied.most_at_once, self.open)
         try:
@@ -118,7 +115,6 @@ class _Handler:
         finally:
             self.open -= 1
             await _close(writer)
-            self.tasks.discard(task)  # last: stopping waits for connections that are being closed
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

@@ -384,6 +384,7 @@ print(len(answers), len(cache), len({answer.text for answer in answers.values()}
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_without_asking_again(server: str, chat_folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     with proxy(server) as through:

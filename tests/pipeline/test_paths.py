@@ -9,8 +9,10 @@ def test_every_artifact_has_a_path_of_its_own_inside_the_folder() -> None:
     folder = RunFolder(Path("run"))
     fixed = [name for name, value in vars(RunFolder).items() if isinstance(value, property)]
     named = [name for name, value in vars(RunFolder).items() if callable(value) and not name.startswith("_")]
-    named.remove("labels")  # which takes the path of a store
-    assert folder.labels(folder.store("A", 64, 0)) == Path("run/labels/A.w64-s0.jsonl")
+    store = folder.store("A", 64, 0)
+    for name, place in {"labels": "A.w64-s0.jsonl", "label_specificity": "A.w64-s0.specificity.npz"}.items():
+        named.remove(name)  # which takes the path of a store
+        assert getattr(folder, name)(store) == Path("run/labels") / place
     paths = [getattr(folder, name) for name in fixed]
     for name in named:
         numbers = (64, 0) if name in ("sae", "store", "effects", "effect_activations", "fingerprints") else ()
