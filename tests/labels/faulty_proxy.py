@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -90,6 +92,9 @@ def proxy(server: str, spoil: Callable[[Request], Reply | None] = lambda request
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+        with warnings.catch_warnings():  # a client that left at the last moment leaves a socket of this proxy behind
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 class _Handler:
