@@ -58,6 +58,41 @@ SetOption = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set saes.k=16 --set 'saes.widths=[64,128]'."),
 ]
+ModelNameOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--model", help="Name of the model that answers, as the server at --url lists it."),
+]
+UrlOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--url", help="Address of an OpenAI-compatible server up to /v1. Default: OpenAI's."),
+]
+KeyOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--key-from", help="Environment variable with the key. Default: OPENAI_API_KEY."),
+]
+LocalOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--local", help="Folder or hub name of a model to run in this process instead."),
+]
+PriceInOption = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option("--price-in", help="Price of a million tokens that the model reads."),
+]
+PriceOutOption = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option("--price-out", help="Price of a million tokens that the model writes."),
+]
+TemperatureOption = Annotated[
+    str, typer.Option("--temperature", help="0 for the most probable answer; none for models that refuse the setting.")
+]
+RequestOption = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--option", metavar="KEY=VALUE", help="Field of every request to a server, such as top_p=0.9."),
+]
+AtOnceOption = Annotated[int, typer.Option("--at-once", help="Requests that are under way at a time.")]
+TimeoutOption = Annotated[float, typer.Option("--timeout", help="Seconds until a request is given up.")]
+HttpOption = Annotated[bool, typer.Option("--allow-http", help="Send text unencrypted to servers on other machines.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before anything is sent.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -445,30 +480,12 @@ def label(
         str,
         typer.Option("--features", help="matched; best 200 or random 200 (pairs); or A:1380,B:7, with their partners."),
     ] = "matched",
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--model", help="The explainer: name of a model, as the server at --url lists it."),
-    ] = None,
-    url: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--url", help="Address of an OpenAI-compatible server up to /v1. Default: OpenAI's."),
-    ] = None,
-    key_from: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--key-from", help="Environment variable with the key. Default: OPENAI_API_KEY."),
-    ] = None,
-    local: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--local", help="The explainer: folder or hub name of a model to run in this process instead."),
-    ] = None,
-    price_in: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option("--price-in", help="Price of a million tokens that the explainer reads."),
-    ] = None,
-    price_out: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option("--price-out", help="Price of a million tokens that it writes."),
-    ] = None,
+    model: ModelNameOption = None,
+    url: UrlOption = None,
+    key_from: KeyOption = None,
+    local: LocalOption = None,
+    price_in: PriceInOption = None,
+    price_out: PriceOutOption = None,
     scorer_model: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--scorer-model", help="Another model that scores. Default: the explainer."),
@@ -487,18 +504,11 @@ def label(
         Optional[float],  # noqa: UP045
         typer.Option("--scorer-price-out", help="As --price-out."),
     ] = None,
-    temperature: Annotated[
-        str, typer.Option("--temperature", help="Of both; none for models that refuse the setting.")
-    ] = "0",
-    option: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--option", metavar="KEY=VALUE", help="Field of every request to a server, such as top_p=0.9."),
-    ] = None,
-    at_once: Annotated[int, typer.Option("--at-once", help="Requests that are under way at a time.")] = 16,
-    timeout: Annotated[float, typer.Option("--timeout", help="Seconds until a request is given up.")] = 120.0,
-    allow_http: Annotated[
-        bool, typer.Option("--allow-http", help="Send text unencrypted to servers on other machines.")
-    ] = False,
+    temperature: TemperatureOption = "0",
+    option: RequestOption = None,
+    at_once: AtOnceOption = 16,
+    timeout: TimeoutOption = 120.0,
+    allow_http: HttpOption = False,
     scores: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--scores", help="Some of simulation,detection,fuzzing. Default: all."),
@@ -518,7 +528,7 @@ def label(
     replace: Annotated[
         bool, typer.Option("--replace", help="Begin again where labels were made with other features or settings.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before anything is sent.")] = False,
+    yes: YesOption = False,
 ) -> None:
     """Have a language model explain matched features of both models, and score the explanations beside floors.
 
@@ -554,45 +564,22 @@ def label(
 @app.command("label-transfer")
 def label_transfer(
     run: Annotated[Path, typer.Argument(help="A run's folder, with labels of its features.")],
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--model", help="The model that scored the labels, as the server at --url lists it."),
-    ] = None,
-    url: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--url", help="Address of an OpenAI-compatible server up to /v1. Default: OpenAI's."),
-    ] = None,
-    key_from: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--key-from", help="Environment variable with the key. Default: OPENAI_API_KEY."),
-    ] = None,
-    local: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--local", help="That model's folder or hub name, to run it in this process instead."),
-    ] = None,
-    price_in: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option("--price-in", help="Price of a million tokens that it reads."),
-    ] = None,
-    price_out: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option("--price-out", help="Price of a million tokens that it writes."),
-    ] = None,
-    temperature: Annotated[str, typer.Option("--temperature", help="As for the labels.")] = "0",
-    option: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--option", metavar="KEY=VALUE", help="Field of every request to a server, as for the labels."),
-    ] = None,
-    at_once: Annotated[int, typer.Option("--at-once", help="Requests that are under way at a time.")] = 16,
-    timeout: Annotated[float, typer.Option("--timeout", help="Seconds until a request is given up.")] = 120.0,
-    allow_http: Annotated[
-        bool, typer.Option("--allow-http", help="Send text unencrypted to servers on other machines.")
-    ] = False,
+    model: ModelNameOption = None,
+    url: UrlOption = None,
+    key_from: KeyOption = None,
+    local: LocalOption = None,
+    price_in: PriceInOption = None,
+    price_out: PriceOutOption = None,
+    temperature: TemperatureOption = "0",
+    option: RequestOption = None,
+    at_once: AtOnceOption = 16,
+    timeout: TimeoutOption = 120.0,
+    allow_http: HttpOption = False,
     non_partners: Annotated[
         int, typer.Option("--non-partners", min=0, help="Other features of B on which each explanation is tried.")
     ] = 3,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random features and resamples.")] = 0,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before anything is sent.")] = False,
+    yes: YesOption = False,
 ) -> None:
     """Measure whether the explanations of a labelled run carry over to the other model's features.
 

@@ -61,6 +61,33 @@ def test_a_store_of_effects_is_that_of_activations_but_for_its_values(toys: Coll
     assert effects.csr()[last].nnz == 0 < activations.csr()[last].nnz
 
 
+def test_codes_of_a_store_stand_in_for_encoding(toys: Collected, tmp_path: Path) -> None:
+    toy, blocks = toys.pair.a, toys.pair.blocks
+    path = tmp_path / "known.h5"
+    collect_effects(toy.site, {path: toy.sae}, blocks, activations={path: toys.activations["A"]})
+    with FeatureStore.open(path) as store:
+        assert_array_equal(store.csr().toarray(), toys.effects["A"].csr().toarray())
+
+
+@pytest.mark.parametrize(
+    ("name", "n_blocks", "message"),
+    [
+        ("effects", None, "expected a store of activations, found one of quantity 'effect'"),
+        ("B", None, "collected from the model"),
+        ("A", 2, "which are not the"),
+    ],
+)
+def test_codes_of_something_else_are_refused(
+    toys: Collected, tmp_path: Path, name: str, n_blocks: int | None, message: str
+) -> None:
+    toy, blocks = toys.pair.a, toys.pair.blocks
+    known = toys.effects["A"] if name == "effects" else toys.activations[name]
+    given = blocks if n_blocks is None else blocks.take(range(n_blocks))
+    with pytest.raises(MismatchError, match=message):
+        collect_effects(toy.site, {tmp_path / "x.h5": toy.sae}, given, activations={tmp_path / "x.h5": known})
+    assert not any(tmp_path.iterdir())
+
+
 def test_norms_are_those_of_the_gradient(toys: Collected) -> None:
     site = toys.pair.a.site
     gradient = loss_gradients(site, toys.pair.blocks, [site.hook])[1][site.hook]

@@ -1,7 +1,6 @@
 """A report with everything in it, strings from an unkind tokenizer among them."""
 
 import dataclasses
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,6 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from universality.pipeline.paths import RunFolder
 from universality.report import (
     ConceptRow,
     Example,
@@ -33,7 +31,8 @@ from universality.report.figures import best_match_distribution, describe_distri
 from universality.statistics import CalibrationSummary, Null, NullSummary
 
 sys.path.append(str(Path(__file__).parent))  # planted_run and chromium are importable in any import mode
-from planted_run import NASTY, plant, plant_effects, plant_labels, write_explored_page
+from planted_fixtures import explored, explored_effects, explored_labels, labelled, planted  # noqa: F401 - pytest finds them here
+from planted_run import NASTY
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -175,41 +174,3 @@ def family_graph() -> nx.DiGraph:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "run" / "report"
-
-
-@pytest.fixture(scope="session")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """(config, folder) of a run made by hand: stores, matches and families, nothing else."""
-    return plant(tmp_path_factory.mktemp("planted") / "run", 60)
-
-
-@pytest.fixture(scope="session")
-def explored(planted: Any) -> Path:
-    """Page of the planted run, with explorer and unkind tokens."""
-    return write_explored_page(*planted)
-
-
-@pytest.fixture(scope="session")
-def explored_effects(planted: Any, explored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same page of a run whose pairs' effects were measured."""
-    config, folder = planted
-    copy = RunFolder(tmp_path_factory.mktemp("effects") / "run")
-    shutil.copytree(folder.root, copy.root)
-    plant_effects(config, copy)
-    return write_explored_page(config, copy)
-
-
-@pytest.fixture(scope="session")
-def labelled(planted: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """(config, folder) of the same run with labels, hostile ones among them."""
-    config, folder = planted
-    copy = RunFolder(tmp_path_factory.mktemp("labelled") / "run")
-    shutil.copytree(folder.root, copy.root, ignore=shutil.ignore_patterns("report", "figures"))
-    plant_labels(config, copy)
-    return config, copy
-
-
-@pytest.fixture(scope="session")
-def explored_labels(labelled: Any) -> Path:
-    """The page of that run."""
-    return write_explored_page(*labelled)

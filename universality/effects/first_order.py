@@ -32,7 +32,7 @@ from universality.activations import ModelSite, Site
 from universality.corpus.blocks import TokenBlocks
 from universality.effects.interventions import check_effect, check_sae
 from universality.effects.loss_gradients import loss_gradients
-from universality.effects.origin import check_origin
+from universality.effects.model_features import ModelFeatures
 from universality.errors import MismatchError, ModelError
 from universality.features.collection import Padded, PaddedRows, store_contents, written_site
 from universality.features.recording import Recorded, Tokens, record
@@ -100,7 +100,7 @@ def collect_effects(
     for path, sae in stores.items():
         known = (activations or {}).get(path)
         if known is not None:
-            _check_codes(known, model, sae, tokens, part)
+            _check_codes(known, model, sae, out if sae is not None and sae.transcoder else None, tokens, part)
         values = partial(_effects, sae, written[path].hook, known)
         contents[path] = _as("effect", store_contents(path, model, sae, tokens, values, out, unembedding, basis))
     if gradient_norms is not None:
@@ -140,11 +140,18 @@ def _effects(sae: SAE | None, hook: str, known: FeatureStore | None, batch: _Bat
     return -sae.contribution_along(batch.activations.encode(sae) if codes is None else codes, gradient, like=x)
 
 
-def _check_codes(known: FeatureStore, site: ModelSite, sae: SAE | None, tokens: Tokens, part: range | None) -> None:
+def _check_codes(
+    known: FeatureStore,
+    site: ModelSite,
+    sae: SAE | None,
+    site_out: ModelSite | None,
+    tokens: Tokens,
+    part: range | None,
+) -> None:
     """Refuse a store of activations whose rows are not the codes of these tokens."""
     if tokens.common is not None or part is not None:
         raise MismatchError(f"{known.path}: activations can be given for whole blocks of tokens alone")
-    check_origin(known, site, sae, tokens.blocks)
+    ModelFeatures(site, sae, known, tokens.blocks, site_out)
 
 
 def _norms(site: ModelSite, written: ModelSite, tokens: Tokens) -> Recorded[_Batch]:

@@ -14,6 +14,7 @@ from universality.corpus.blocks import TokenBlocks
 from universality.effects.changes import Change
 from universality.effects.interventions import Intervention, check_sae
 from universality.errors import MismatchError
+from universality.features.storage.elements import ACTIVATION
 from universality.features.storage.store import FeatureStore
 from universality.sae import SAE
 
@@ -38,7 +39,8 @@ class ModelFeatures:
     Raises
     ------
     MismatchError
-        If the SAE does not belong to the site, or the store to the model, the SAE or the blocks.
+        If the SAE does not belong to the site, or the store to the model, the SAE or the blocks, or if the store holds
+        another quantity than activations.
     """
 
     site: ModelSite
@@ -50,6 +52,10 @@ class ModelFeatures:
     def __post_init__(self) -> None:
         if self.sae is not None:
             check_sae(self.site, self.sae, self.site_out)
+        if self.store.quantity != ACTIVATION:
+            raise MismatchError(
+                f"{self.store.path}: expected a store of activations, found one of quantity {self.store.quantity!r}"
+            )
         n_features = self.site.d_in if self.sae is None else self.sae.d_sae
         self._check_origin("model", self.site.model_hash)
         self._check_origin("sae", None if self.sae is None else self.sae.hash)

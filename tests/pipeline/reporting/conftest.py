@@ -1,45 +1,7 @@
-"""A planted run and its page, as in ``tests/report``."""
+"""A planted run and its pages, as in ``tests/report``."""
 
-import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from universality.pipeline.paths import RunFolder
-
-sys.path.append(str(Path(__file__).parents[2] / "report"))  # planted_run and chromium are importable in any import mode
-from planted_run import plant, plant_effects, plant_labels, write_explored_page
-
-
-@pytest.fixture(scope="session")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """(config, folder) of a run made by hand: stores, matches and families, nothing else."""
-    return plant(tmp_path_factory.mktemp("planted") / "run", 60)
-
-
-@pytest.fixture(scope="session")
-def explored(planted: Any) -> Path:
-    """Page of the planted run, with explorer and unkind tokens."""
-    return write_explored_page(*planted)
-
-
-@pytest.fixture(scope="session")
-def explored_effects(planted: Any, explored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same page of a run whose pairs' effects were measured."""
-    config, folder = planted
-    copy = RunFolder(tmp_path_factory.mktemp("effects") / "run")
-    shutil.copytree(folder.root, copy.root)
-    plant_effects(config, copy)
-    return write_explored_page(config, copy)
-
-
-@pytest.fixture(scope="session")
-def labelled(planted: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """(config, folder) of the same run with labels, hostile ones among them."""
-    config, folder = planted
-    copy = RunFolder(tmp_path_factory.mktemp("labelled") / "run")
-    shutil.copytree(folder.root, copy.root, ignore=shutil.ignore_patterns("report", "figures"))
-    plant_labels(config, copy)
-    return config, copy
+sys.path.append(str(Path(__file__).parents[2] / "report"))  # its modules are importable in any import mode
+from planted_fixtures import explored, explored_effects, labelled, planted  # noqa: F401 - pytest finds them here
