@@ -12,7 +12,8 @@ from filelock import FileLock
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is downloaded
 if "PYTEST_XDIST_WORKER" in os.environ:  # every core has a worker; threads that wait for each other would spin
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 SMOKE = Path(__file__).parents[1] / "configs" / "smoke.yaml"
 
 
