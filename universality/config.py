@@ -401,7 +401,7 @@ class FeaturesConfig(_Section):
 
 
 class EffectsConfig(_Section):
-    """What matched features do to the model's predictions (stage ``effects``), on the half that reports.
+    """Effects of matched features on the model's predictions (stage ``effects``), on the half that reports.
 
     SAEs of the largest width are measured, those of the ceiling among them, and neurons. Seeds are
     ``statistics.seed``.

@@ -1,4 +1,4 @@
-"""What the two features of a pair raise and lower where both fire, how far they agree, and the file that stores it.
+"""Tokens that the two features of a pair raise and lower where both fire, their agreement, and the file for both.
 
 Both features are set to another value at the same tokens, one at a time, in two ways: ablated, and clamped to a
 multiple of their maximum. `universality.effects.comparing_pairs` measures it. This module needs NumPy and pandas only.

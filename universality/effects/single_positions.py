@@ -121,7 +121,7 @@ class SinglePositions:
 
 
 class _Trace:
-    """What a hook reads, and what a model predicts when another hook is shifted."""
+    """Activations at one hook, and logits while another hook is shifted."""
 
     def __init__(self, read: str, written: str) -> None:
         self._read, self._written = read, written

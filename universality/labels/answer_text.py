@@ -1,4 +1,4 @@
-"""What answers have in common: refusals in words, and verdicts of yes or no on numbered items."""
+"""Read answers of any kind: refusals in words, and verdicts of yes or no on numbered items."""
 
 from __future__ import annotations
 

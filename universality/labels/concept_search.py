@@ -45,7 +45,7 @@ class LiteratureSettings(CheckedSettings):
     """
 
     method: Method = "detection"
-    """What the scorer does with a description."""
+    """The score by which the scorer judges a description."""
     shortlist: Count = 5
     """Features that are scored for a concept, at most."""
     replicates: Annotated[int, Ge(3)] = 20

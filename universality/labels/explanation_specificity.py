@@ -143,7 +143,7 @@ class _Open:
 
 @dataclass
 class _Judge:
-    """What all features share."""
+    """Inputs that all features share."""
 
     labels: Labels
     text: TokenText

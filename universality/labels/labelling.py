@@ -47,7 +47,7 @@ _CHECKED = 50  # features whose prompts are compared with the model's context be
 
 @dataclass
 class _Feature:
-    """What is known of a feature while it is labelled."""
+    """State of a feature while it is labelled."""
 
     examples: FeatureExamples
     logit: LogitTokens | None = None

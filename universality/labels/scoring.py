@@ -29,7 +29,7 @@ from universality.similarity.engine.group_sums import RELATIVE_ZERO, GroupMoment
 from universality.statistics.bootstrap import intervals_from_sums
 
 EXPLANATION, SHUFFLED, TOKEN_TABLE = "explanation", "shuffled", "token table"
-"""What predicts: the explanation, its own predictions shuffled, and the mean activation of each token type."""
+"""Predictors: the explanation, its own predictions shuffled, and the mean activation of each token type."""
 SIMULATIONS = ("simulation", "simulation, top and random", "simulation, random")
 """Names of the three correlations."""
 

@@ -160,7 +160,7 @@ class _Open:
 
 @dataclass
 class _Job:
-    """What all trials share."""
+    """Inputs that all trials share."""
 
     settings: LabelSettings
     text: TokenText

@@ -161,7 +161,7 @@ def _named(results: RunResults, compared: ComparisonResult, features: str) -> tu
 
 @dataclass(frozen=True)
 class LabelPlan:
-    """What is to be labelled, by whom, and what it costs; printing it shows the estimate.
+    """Plan of a labelling: features, models and cost; printing it shows the estimate.
 
     Attributes
     ----------

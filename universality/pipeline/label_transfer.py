@@ -34,7 +34,7 @@ from universality.visible_tokens import visible
 
 @dataclass(frozen=True)
 class TransferPlan:
-    """What is to be asked, of whom, and what it costs; printing it shows the estimate.
+    """Plan of both measurements: prompts, model and cost; printing it shows the estimate.
 
     Attributes
     ----------
@@ -190,7 +190,7 @@ def _labelled(results: RunResults, compared: ComparisonResult | None) -> dict[st
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """What both measurements share."""
+    """Inputs that both measurements share."""
 
     results: RunResults
     compared: ComparisonResult

@@ -1,4 +1,4 @@
-"""What explanations lose on partners in another model, against the similarity of the features."""
+"""Loss of score of explanations on partners in another model, against the similarity of the features."""
 
 from __future__ import annotations
 

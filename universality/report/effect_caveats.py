@@ -1,4 +1,4 @@
-"""What a reader must know before believing the numbers on effects."""
+"""Warnings that a reader needs before believing the numbers on effects."""
 
 from universality.formatting import fixed, listed, percent, plural
 from universality.report.data import LEAST_DIFFERENCE, Effects, FirstOrderAccuracy

@@ -1,4 +1,4 @@
-"""What the two features of each pair raise and lower where both fire, for the explorer."""
+"""Tokens that the two features of each pair raise and lower where both fire, for the explorer."""
 
 from __future__ import annotations
 

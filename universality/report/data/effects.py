@@ -140,7 +140,7 @@ class CarriedLoss:
 
 @dataclass(frozen=True)
 class Effects:
-    """Whether the partners of one comparison do the same, and what shared features carry.
+    """Agreement of the partners' effects in one comparison, and the loss that shared features carry.
 
     Parameters
     ----------

@@ -118,7 +118,7 @@ class ControlRow:
 
 @dataclass(frozen=True)
 class LogitRow:
-    """What features write: a matching by logit weights beside chance, and logit-weight r of partners by activation.
+    """Logit weights: a matching by them beside chance, and their r for partners by activation.
 
     Parameters
     ----------
