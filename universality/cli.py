@@ -19,7 +19,7 @@ from universality.obstacles import obstacle
 if TYPE_CHECKING:
     from universality.config import Config
     from universality.pipeline.label_run import LabelPlan
-    from universality.pipeline.label_transfer import TransferPlan
+    from universality.pipeline.run_transfer import TransferPlan
 
 _PATIENCE = 10  # seconds that other processes of a machine wait for the first one's message
 

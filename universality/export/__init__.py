@@ -1,5 +1,6 @@
 """Graphs and tables for other tools: GraphML, GEXF, Cytoscape and node-link JSON, CSV, Parquet."""
 
+from universality.export.agreement_columns import effect_columns
 from universality.export.csv_cells import join_tokens, split_tokens, unguard
 from universality.export.cytoscape_json import write_cytoscape
 from universality.export.gexf import write_gexf
@@ -8,7 +9,6 @@ from universality.export.graphml import write_graphml
 from universality.export.multimodel_graph import partite_graph
 from universality.export.node_annotations import annotate
 from universality.export.node_link_json import write_node_link
-from universality.export.pair_effects import effect_columns
 from universality.export.pair_graph import match_graph
 from universality.export.plain_graph import plain
 from universality.export.pw_mcc_file import pw_mcc_record, read_pw_mcc, write_pw_mcc

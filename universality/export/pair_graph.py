@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from universality.export.agreement_columns import PREFIXES
 from universality.export.node_annotations import annotate
-from universality.export.pair_effects import PREFIXES
 from universality.features.descriptions import Described
 from universality.features.examples import Decode
 

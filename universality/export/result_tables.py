@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from universality.errors import MismatchError
+from universality.export.agreement_columns import PREFIXES
 from universality.export.csv_cells import guard, join_tokens, unguard
-from universality.export.pair_effects import PREFIXES
 from universality.export.token_escapes import escape, unescape
 from universality.extras import check_installed
 from universality.features.descriptions import Described, described

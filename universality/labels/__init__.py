@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from universality.labels.answer_cache import AnswerCache, prompt_key
     from universality.labels.asking import Estimate, Tally, ask, estimate
     from universality.labels.chat import Answer, ChatModel, Message, Prompt, TokenPrices
+    from universality.labels.concept_lists import CONCEPTS, Concept, published_concepts, read_concepts
     from universality.labels.concept_search import LabelledModel, LiteratureSettings
-    from universality.labels.concepts import CONCEPTS, Concept, published_concepts, read_concepts
-    from universality.labels.delphi import read_delphi, write_delphi
+    from universality.labels.delphi_labels import read_delphi, write_delphi
     from universality.labels.endpoint import Endpoint
     from universality.labels.excerpt_text import TokenText
     from universality.labels.explaining import explanation_prompts
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from universality.labels.labelling import label
     from universality.labels.literature import ConceptResult, LiteratureComparison, compare_literature
     from universality.labels.local_model import LocalModel
-    from universality.labels.neuronpedia import read_neuronpedia, write_neuronpedia
+    from universality.labels.neuronpedia_labels import read_neuronpedia, write_neuronpedia
     from universality.labels.predictions import Predictions, ScoringPrompt, read_predictions, scoring_prompts
     from universality.labels.published import AttachedLabels, PublishedLabel, PublishedLabels, attach
     from universality.labels.sampled_firings import SpecificitySettings
@@ -41,9 +41,9 @@ _HOME = {
     "Answer": "universality.labels.chat",
     "AnswerCache": "universality.labels.answer_cache",
     "AttachedLabels": "universality.labels.published",
-    "CONCEPTS": "universality.labels.concepts",
+    "CONCEPTS": "universality.labels.concept_lists",
     "ChatModel": "universality.labels.chat",
-    "Concept": "universality.labels.concepts",
+    "Concept": "universality.labels.concept_lists",
     "ConceptResult": "universality.labels.literature",
     "Endpoint": "universality.labels.endpoint",
     "Estimate": "universality.labels.asking",
@@ -85,17 +85,17 @@ _HOME = {
     "measure_specificity": "universality.labels.explanation_specificity",
     "measure_transfer": "universality.labels.transfer",
     "prompt_key": "universality.labels.answer_cache",
-    "published_concepts": "universality.labels.concepts",
-    "read_concepts": "universality.labels.concepts",
-    "read_delphi": "universality.labels.delphi",
+    "published_concepts": "universality.labels.concept_lists",
+    "read_concepts": "universality.labels.concept_lists",
+    "read_delphi": "universality.labels.delphi_labels",
     "read_labels": "universality.labels.label_file",
-    "read_neuronpedia": "universality.labels.neuronpedia",
+    "read_neuronpedia": "universality.labels.neuronpedia_labels",
     "read_predictions": "universality.labels.predictions",
     "score": "universality.labels.scoring",
     "scoring_prompts": "universality.labels.predictions",
     "summarise": "universality.labels.summary",
-    "write_delphi": "universality.labels.delphi",
-    "write_neuronpedia": "universality.labels.neuronpedia",
+    "write_delphi": "universality.labels.delphi_labels",
+    "write_neuronpedia": "universality.labels.neuronpedia_labels",
 }
 __all__ = [
     "CONCEPTS",

@@ -18,7 +18,7 @@ from universality.errors import ConfigError, MismatchError, UniversalityError
 from universality.features.examples import Decode
 from universality.features.storage.store import FeatureStore
 from universality.labels.chat import Answer, ChatModel, Prompt
-from universality.labels.concepts import Concept
+from universality.labels.concept_lists import Concept
 from universality.labels.excerpt_text import TokenText
 from universality.labels.feature_examples import FeatureExamples, find_examples
 from universality.labels.keyed_answers import Ask, keyed_answers

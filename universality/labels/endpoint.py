@@ -19,7 +19,7 @@ from universality.arrays import FloatArray
 from universality.errors import ConfigError, ModelError
 from universality.extras import naming_extra
 from universality.labels.chat import Answer, Prompt
-from universality.labels.workers import as_completed
+from universality.labels.request_workers import as_completed
 
 OPENAI = "https://api.openai.com/v1"
 _TEXTS_AT_ONCE = 100  # servers take from some hundreds to 2,048 in a request

@@ -29,6 +29,7 @@ from universality.errors import FormatError
 from universality.files import as_path, read_json, write_json
 from universality.labels.best_of_several import own_p, pooled_best_p
 from universality.labels.chat import ChatModel
+from universality.labels.concept_lists import CONCEPTS, Concept, check_concepts
 from universality.labels.concept_search import (
     ConceptScores,
     Embed,
@@ -37,7 +38,6 @@ from universality.labels.concept_search import (
     find_shortlists,
     score_concepts,
 )
-from universality.labels.concepts import CONCEPTS, Concept, check_concepts
 from universality.labels.keyed_answers import Ask, ask_model
 from universality.labels.label_file import Labels
 from universality.labels.label_settings import LabelSettings

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     )
     from universality.matching import Match
     from universality.pipeline.label_run import LabelPlan, RunLabels
-    from universality.pipeline.label_transfer import RunTransfer, TransferPlan
+    from universality.pipeline.run_transfer import RunTransfer, TransferPlan
     from universality.pipeline.steering import Steering
     from universality.statistics import Calibration, EffectAgreement, SharedLoss
 
@@ -554,7 +554,7 @@ class Study:
             If the labels were scored by another model.
         """
         from universality.pipeline.label_run import PricedModel
-        from universality.pipeline.label_transfer import transfer_run
+        from universality.pipeline.run_transfer import transfer_run
 
         return transfer_run(self._results, PricedModel(scorer, prices), settings, specificity, confirm=confirm)
 

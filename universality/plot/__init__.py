@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 from universality.extras import import_name
 
 if TYPE_CHECKING:
-    from universality.plot.effect_agreement import effects
+    from universality.plot.effects_by_similarity import effects
     from universality.plot.joint_activation import pair
     from universality.plot.loss_by_threshold import carried_loss
     from universality.plot.matrix import heatmap
     from universality.plot.survival import ecdf
-    from universality.plot.transfer import label_transfer
+    from universality.plot.transfer_by_similarity import label_transfer
 
 _HOME = {
     "carried_loss": "universality.plot.loss_by_threshold",
     "ecdf": "universality.plot.survival",
-    "effects": "universality.plot.effect_agreement",
+    "effects": "universality.plot.effects_by_similarity",
     "heatmap": "universality.plot.matrix",
-    "label_transfer": "universality.plot.transfer",
+    "label_transfer": "universality.plot.transfer_by_similarity",
     "pair": "universality.plot.joint_activation",
 }
 __all__ = ["carried_loss", "ecdf", "effects", "heatmap", "label_transfer", "pair"]

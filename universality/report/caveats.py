@@ -5,7 +5,7 @@ from universality.formatting import count, fixed, listed, of_all, percent, plura
 from universality.report.data import LEAST_DIFFERENCE, Headline, LanguageModels, Report, SaeQuality
 from universality.report.effect_caveats import effect_warnings
 from universality.report.effect_narrative import own
-from universality.report.logit_weights import logit_caveat
+from universality.report.logit_narrative import logit_caveat
 from universality.report.narrative import known
 from universality.statistics import sae_acceptance
 

@@ -24,7 +24,7 @@ from universality import formatting
 from universality.corpus.splits import MIN_GROUPS
 from universality.errors import UniversalityError
 from universality.files import write_bytes
-from universality.report import caveats, effect_narrative, logit_weights, narrative
+from universality.report import caveats, effect_narrative, logit_narrative, narrative
 from universality.report import published_concepts as published
 from universality.report.data import PAGE_WIDTH, THRESHOLDS, Example, FileLink, Picture, Report
 from universality.report.explorer import explorer_script
@@ -90,8 +90,8 @@ def render(report: Report) -> str:
         answer=narrative.answer(report.headline),
         widths_text=narrative.across_widths(report.widths),
         models_text=narrative.language_models(report.models) if report.models else "",
-        logit_text=logit_weights.logit_answer(report.headline, report.logit),
-        logit_chance=logit_weights.logit_chance(report.logit),
+        logit_text=logit_narrative.logit_answer(report.headline, report.logit),
+        logit_chance=logit_narrative.logit_chance(report.logit),
         knows=KNOWS,
         concepts_text=narrative.concepts(report.concepts) if report.concepts else "",
         warnings=caveats.warnings(report),

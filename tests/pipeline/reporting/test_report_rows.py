@@ -24,7 +24,7 @@ from universality.pipeline.task import Task, run_tasks
 from universality.report.data import Report
 from universality.report.figures import best_match_distribution
 from universality.report.html import render
-from universality.report.logit_weights import logit_chance, same_partner
+from universality.report.logit_narrative import logit_chance, same_partner
 from universality.report.narrative import answer, verdict
 from universality.statistics import Calibration
 

@@ -10,7 +10,7 @@ from universality.files import read_json
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
 from universality.pipeline.stages.measure_effects import partner_seed
 from universality.pipeline.study import units_of
-from universality.plot.effect_agreement import PairEffects
+from universality.plot.effects_by_similarity import EffectPoints
 from universality.plot.loss_by_threshold import LossCurve, loss_curves
 from universality.report.data import CarriedLoss, EffectRow, Effects, FirstOrderAccuracy, Role
 from universality.report.data.effects import ALL_FIRINGS, threshold_of_sentence
@@ -115,10 +115,10 @@ def _points(curve: LossCurve) -> Iterator[tuple[float, ...]]:
 
 
 def pairs_table(compared: ComparisonResult) -> Table | None:
-    """Make the table of the figure of pairs: the columns of `PairEffects`; None where effects were not compared."""
+    """Make the table of the figure of pairs: the columns of `EffectPoints`; None where effects were not compared."""
     if compared.effects is None:
         return None
-    return dict(vars(PairEffects.of(compared.effects, compared.calibration)))
+    return dict(vars(EffectPoints.of(compared.effects, compared.calibration)))
 
 
 def effect_figure_tables(results: RunResults, compared: ComparisonResult) -> Iterator[tuple[str, Table]]:

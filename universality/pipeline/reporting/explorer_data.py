@@ -27,7 +27,7 @@ from universality.pipeline.reporting.report_rows import logit_rows
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
 from universality.pipeline.reporting.text_excerpts import logit_extremes
 from universality.report.explorer import Words, packed, write_data
-from universality.report.logit_weights import logit_chance
+from universality.report.logit_narrative import logit_chance
 
 CHUNK = 256
 """Pairs in one file of views: a page loads one file for each pair that is opened."""

@@ -14,7 +14,7 @@ from universality.files import read_json, write_json
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.effect_tokens import UnsharedTokensError
-from universality.pipeline.stages.pair_effects import make_pair_effects
+from universality.pipeline.stages.measure_pair_effects import make_pair_effects
 from universality.pipeline.stages.sae_likeness import likeness
 from universality.pipeline.study import Comparison, ceilings_of, effect_comparisons, headline_comparison
 

@@ -21,8 +21,8 @@ from universality.errors import FormatError, MismatchError, ModelError, Universa
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.compare_partner_effects import make_agreement, note_unmeasured
+from universality.pipeline.stages.measure_pair_effects import measured_pairs
 from universality.pipeline.stages.model_sites import at_hook, blocks_of, can_run_models, live_site
-from universality.pipeline.stages.pair_effects import measured_pairs
 from universality.pipeline.study import (
     Comparison,
     ceilings_of,

@@ -5,7 +5,7 @@ whose features are counted, *B* the model in which they have partners.
 """
 
 from universality.report.data.effects import CarriedLoss, EffectRow, Effects, FirstOrderAccuracy
-from universality.report.data.labels import FeatureNote, LabelTable, PredictorRow, ReportLabels
+from universality.report.data.label_tables import FeatureNote, LabelTable, PredictorRow, ReportLabels
 from universality.report.data.page import PAGE_WIDTH, Caption, FileLink, Picture, Report, Section
 from universality.report.data.pairs import Example, FeatureCard, Pair, PairGroup
 from universality.report.data.samples import LEAST_DIFFERENCE, NAN, Headline, Population, Role, Sample, sample

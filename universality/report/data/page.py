@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from universality.report.data.effects import Effects
-from universality.report.data.labels import ReportLabels
+from universality.report.data.label_tables import ReportLabels
 from universality.report.data.pairs import PairGroup
 from universality.report.data.samples import Headline
 from universality.report.data.tables import (

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from universality.errors import FormatError
-from universality.plot.effect_agreement import PairEffects
+from universality.plot.effects_by_similarity import EffectPoints
 from universality.plot.loss_by_threshold import LossCurve
 from universality.report.data import Caption, ConceptRow, FamilyLevel, FamilyTable, Picture, Sample, Section, sample
 from universality.report.figures.concepts import concept_dots, describe_concepts
@@ -24,7 +24,7 @@ from universality.report.figures.coverage import coverage_curve, describe_covera
 from universality.report.figures.crosscoder_norms import describe_relative_norms, relative_norms
 from universality.report.figures.densities import DensitySample, describe_densities, feature_densities
 from universality.report.figures.distributions import best_match_distribution, describe_distribution
-from universality.report.figures.effects import (
+from universality.report.figures.effect_figures import (
     LABELS,
     carried_by_shared,
     describe_carried,
@@ -335,11 +335,11 @@ def _carried(table: Table) -> Drawn:
 
 
 def _effects(table: Table) -> Drawn:
-    pairs = PairEffects(*(table[name].astype(np.float64) for name in PAIR_EFFECTS))
+    pairs = EffectPoints(*(table[name].astype(np.float64) for name in PAIR_EFFECTS))
     return effects_against_activation(pairs), describe_effects(pairs)
 
 
-PAIR_EFFECTS = tuple(field.name for field in fields(PairEffects))
+PAIR_EFFECTS = tuple(field.name for field in fields(EffectPoints))
 _BY_FREQUENCY = ("role", "label", "firings", "r")
 _SCORES = ("role", "label", "without", "r")
 _PAIRS = ("sample", "best", "n_pairs")

@@ -21,7 +21,7 @@ BINS, LEAST = 8, 5
 
 
 @dataclass(frozen=True, eq=False)
-class PairEffects:
+class EffectPoints:
     """Numbers of matched pairs, arrays [n_pairs] with NaN where one is not known.
 
     Parameters
@@ -44,7 +44,7 @@ class PairEffects:
     ceiling: FloatArray
 
     @classmethod
-    def of(cls, agreement: EffectAgreement, calibration: Calibration) -> PairEffects:
+    def of(cls, agreement: EffectAgreement, calibration: Calibration) -> EffectPoints:
         """Join the effects of pairs with their activation r."""
         held_out = calibration.to_frame()[["row", "col", "held_out"]]
         pairs = held_out.merge(agreement.to_frame(), on=["row", "col"], how="inner")
@@ -82,11 +82,11 @@ def effects(agreement: EffectAgreement, calibration: Calibration, *, ax: Axes | 
         The axes that were given, or new ones.
     """
     axes = new_axes(5.4, 3.3) if ax is None else ax
-    draw_effects(axes, PairEffects.of(agreement, calibration))
+    draw_effects(axes, EffectPoints.of(agreement, calibration))
     return axes
 
 
-def draw_effects(axes: Axes, pairs: PairEffects) -> None:
+def draw_effects(axes: Axes, pairs: EffectPoints) -> None:
     """Draw the pairs that have both numbers, and medians of what they are compared with."""
     both = np.isfinite(pairs.activation_r) & np.isfinite(pairs.effect_r)
     low = min(0.0, float(pairs.activation_r[both].min())) if both.any() else 0.0

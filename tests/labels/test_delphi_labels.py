@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.labels.test_neuronpedia import LABELS
+from tests.labels.test_neuronpedia_labels import LABELS
 from universality.errors import FormatError, UniversalityError
-from universality.labels import delphi, read_delphi, write_delphi
+from universality.labels import delphi_labels, read_delphi, write_delphi
 
 
 def judged(activating: Any, prediction: Any) -> dict[str, Any]:
@@ -113,6 +113,6 @@ def test_hostile_folders_are_refused(results: Path, monkeypatch: pytest.MonkeyPa
         read_delphi(results / "scores")
     (results / "run_config.json").unlink()
     assert read_delphi(results).labels[0].model == ""
-    monkeypatch.setattr(delphi, "LARGEST_FILE", 5)
+    monkeypatch.setattr(delphi_labels, "LARGEST_FILE", 5)
     with pytest.raises(FormatError, match="expected at most 5"):
         read_delphi(results)

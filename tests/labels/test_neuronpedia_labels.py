@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from universality.errors import FormatError, UniversalityError
-from universality.labels import FeatureLabel, Labels, Score, neuronpedia, read_neuronpedia, write_neuronpedia
+from universality.labels import FeatureLabel, Labels, Score, neuronpedia_labels, read_neuronpedia, write_neuronpedia
 
 LINE = {
     "id": "cm1",
@@ -138,7 +138,7 @@ def test_hostile_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "b.json.gz").write_bytes(gzip.compress(b"[1]")[:-4])
     with pytest.raises(FormatError, match=r"b.json.gz: truncated or corrupt"):
         read_neuronpedia(tmp_path / "b.json.gz")
-    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b" " * (neuronpedia.LONGEST_LINE + 1)))
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b" " * (neuronpedia_labels.LONGEST_LINE + 1)))
     with pytest.raises(FormatError, match="line 1 is longer than 4,194,304 bytes"):
         read_neuronpedia(tmp_path / "c.jsonl.gz")
     with pytest.raises(FormatError, match="no such file"):
@@ -147,10 +147,10 @@ def test_hostile_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(FormatError, match=r"expected files .jsonl or .jsonl.gz"):
         read_neuronpedia(tmp_path / "empty")
     (tmp_path / "e.jsonl").write_text(line() * 3)
-    monkeypatch.setattr(neuronpedia, "MOST_LABELS", 2)
+    monkeypatch.setattr(neuronpedia_labels, "MOST_LABELS", 2)
     with pytest.raises(FormatError, match="line 3: more than 2 explanations"):
         read_neuronpedia(tmp_path / "e.jsonl")
-    monkeypatch.setattr(neuronpedia, "LARGEST_LIST", 20)
+    monkeypatch.setattr(neuronpedia_labels, "LARGEST_LIST", 20)
     (tmp_path / "f.json").write_text(f"[{line()}]")
     with pytest.raises(FormatError, match="a list of more than 20 bytes"):
         read_neuronpedia(tmp_path / "f.json")

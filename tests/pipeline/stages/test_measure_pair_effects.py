@@ -8,7 +8,7 @@ from universality import FeatureStore
 from universality.config import load_config
 from universality.effects import PairEffects
 from universality.pipeline import RunFolder
-from universality.pipeline.stages.pair_effects import measured_pairs
+from universality.pipeline.stages.measure_pair_effects import measured_pairs
 from universality.statistics import Calibration
 
 

@@ -6,14 +6,14 @@ from numpy.testing import assert_allclose
 
 from tests.report.planted_effects import agreement
 from universality import plot
-from universality.plot.effect_agreement import PairEffects, draw_effects
+from universality.plot.effects_by_similarity import EffectPoints, draw_effects
 from universality.statistics import Calibration
 
 
 def test_pairs_are_drawn_at_their_numbers(calibration: Calibration) -> None:
     match = calibration.match
     found = agreement(match.rows, match.cols)
-    pairs = PairEffects.of(found, calibration)
+    pairs = EffectPoints.of(found, calibration)
     assert_allclose(pairs.effect_r, found.pairs["r_per_norm"])
     assert_allclose(pairs.activation_r, calibration.to_frame()["held_out"])
     assert_allclose(pairs.ceiling[:5], 0.81)  # the lower of 0.81 and 0.84
@@ -32,5 +32,5 @@ def test_pairs_are_drawn_at_their_numbers(calibration: Calibration) -> None:
 
 def test_no_pair_is_said(calibration: Calibration) -> None:
     axes, nothing = Figure().subplots(), np.full(3, np.nan)
-    draw_effects(axes, PairEffects(*[nothing] * 6))
+    draw_effects(axes, EffectPoints(*[nothing] * 6))
     assert axes.texts[0].get_text() == "no pair was compared"

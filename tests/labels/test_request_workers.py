@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from universality.labels.workers import as_completed
+from universality.labels.request_workers import as_completed
 
 
 def slow(seconds: float) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from universality.report.data import LogitRow
-from universality.report.logit_weights import logit_answer, logit_caveat, logit_chance, same_partner
+from universality.report.logit_narrative import logit_answer, logit_caveat, logit_chance, same_partner
 from universality.statistics import CalibrationSummary, Coincidence
 from universality.statistics.calibration import NullSummary
 

@@ -7,7 +7,7 @@ import pytest
 
 from universality.errors import FormatError
 from universality.labels import CONCEPTS, Concept, PublishedLabel, PublishedLabels, published_concepts, read_concepts
-from universality.labels import concepts as module
+from universality.labels import concept_lists as module
 from universality.report import published_concepts as reported
 
 Write = Callable[[str, str], Path]

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from universality.formatting import count, fixed, listed, percent, plural
 from universality.matching.medians import known_median
-from universality.plot.effect_agreement import LEVEL, PairEffects, draw_effects
+from universality.plot.effects_by_similarity import LEVEL, EffectPoints, draw_effects
 from universality.plot.loss_by_threshold import LossCurve, draw_carried, legend_entries
 from universality.plot.style import COLUMN, NAME, PAGE, drawable, new_figure, say, styled
 from universality.report.data import NAN, Caption
@@ -80,14 +80,14 @@ def _shown(curve: LossCurve, wanted: float = 0.7) -> int:
 
 
 @styled
-def effects_against_activation(pairs: PairEffects) -> Figure:
+def effects_against_activation(pairs: EffectPoints) -> Figure:
     """Plot the agreement of the effects of pairs against the r of their activations."""
     figure = new_figure(PAGE * 0.82, 3.3)
     draw_effects(figure.subplots(), pairs)
     return figure
 
 
-def describe_effects(pairs: PairEffects) -> Caption:
+def describe_effects(pairs: EffectPoints) -> Caption:
     """Write the caption: what the figure shows, and what to look at."""
     both = np.isfinite(pairs.activation_r) & np.isfinite(pairs.effect_r)
     n, missing = int(both.sum()), int((~both).sum())

@@ -23,8 +23,8 @@ from universality.labels import (
     TransferSettings,
 )
 from universality.pipeline.info import describe
-from universality.pipeline.label_transfer import TransferPlan
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.run_transfer import TransferPlan
 
 LABELS = LabelSettings(
     scores=("detection",), explain_top=2, explain_random=0, explain_other=0, per_interval=0, score_top=2,
