@@ -150,6 +150,7 @@ def test_the_run_reaches_its_report_with_partners_and_their_text(finished: RunFo
     assert all(set(row["saes"]) == {f"{m}/w32-s{seed}" for m in "AB" for seed in (0, 1)} for row in rows)
 
 
+@pytest.mark.slow
 def test_vocabularies_that_share_too_little_are_matched_by_activation_alone(
     finished: RunFolder, tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

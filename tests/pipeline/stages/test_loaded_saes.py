@@ -189,6 +189,7 @@ def unequal(tmp_path_factory: pytest.TempPathFactory) -> Config:
     return study(load)
 
 
+@pytest.mark.slow
 def test_models_with_saes_of_different_widths_are_compared_by_rank_to_the_report(
     unequal: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
