@@ -26,6 +26,7 @@ from universality.pipeline.reporting.label_rows import (
 from universality.pipeline.reporting.report_rows import logit_rows
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
 from universality.pipeline.reporting.text_excerpts import logit_extremes
+from universality.pipeline.reporting.transfer_rows import explored_transfer, transfer_of
 from universality.report.explorer import Words, packed, write_data
 from universality.report.logit_narrative import logit_chance
 
@@ -94,6 +95,9 @@ def write_explorer(
     for k, name in grown.items():
         files.append(write_data(folder, f"families-{k}", _families(results, name, families[name], words)))
     of_labels = _label_files(compared, labels) | _family_label_files(results, grown, families, score_of_tables(labels))
+    transfer = transfer_of(results, compared)
+    if transfer is not None and transfer.names:
+        of_labels["label-transfer"] = explored_transfer(transfer, compared)
     files += [write_data(folder, name, value) for name, value in of_labels.items()]
     files.append(write_data(folder, "words", words.texts))
     index = {

@@ -22,6 +22,7 @@ from universality.pipeline.reporting.report_rows import (
 )
 from universality.pipeline.reporting.result_notes import result_notes
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
+from universality.pipeline.reporting.transfer_rows import report_transfer
 from universality.pipeline.study import comparisons
 from universality.report import write_report
 from universality.report.data import THRESHOLDS, Pairing, Report, SharedRow
@@ -120,6 +121,7 @@ def _write_page(
         pairings=pairings(results, compared),
         warnings=tuple(result_notes(results, compared)),
         effects=effects_of(results, compared),
+        transfer=report_transfer(results, compared),
         labels=report_labels(results, compared),
         explorer=True,
     )

@@ -34,6 +34,7 @@ from universality.pipeline.reporting.result_notes import result_notes
 from universality.pipeline.reporting.run_facts import run_facts
 from universality.pipeline.reporting.run_results import RunResults, open_results
 from universality.pipeline.reporting.text_excerpts import concept_rows, pair_groups
+from universality.pipeline.reporting.transfer_rows import report_transfer
 from universality.pipeline.stages.training_overlap import seen_in_training
 from universality.pipeline.stored_labels import stale_labels
 from universality.pipeline.study import comparisons, headline_comparison
@@ -109,6 +110,7 @@ def _report(results: RunResults, populations: list[Sample], families: dict[str, 
         pairings=pairings(results, head),
         shared=shared_rows(results),
         effects=effects_of(results, head),
+        transfer=report_transfer(results, head),
         labels=report_labels(results, head),
         explorer=head is not None,
         warnings=_warnings(results, models),
@@ -192,6 +194,8 @@ def write_summary(report: Report, path: Path) -> Path:
         del values["headline"]["width_b"]
     if report.labels is not None:
         values["labels"] = _plain([asdict(table) for table in report.labels.tables])
+    if report.transfer is not None:
+        values["transfer"] = _plain(asdict(report.transfer))
     if report.effects is not None:
         values["effects"] = _plain(report.effects.as_dict())
     return write_bytes(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())

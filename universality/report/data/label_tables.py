@@ -72,3 +72,130 @@ class ReportLabels:
     def of(self, side: int, feature: int | None) -> FeatureNote | None:
         """Return the explanation of a feature; None if it has none."""
         return None if feature is None else self.notes[side].get(feature)
+
+
+@dataclass(frozen=True)
+class TransferRow:
+    """Mean score of explanations on features of one kind of pairs; see `LabelTransfer.summary`."""
+
+    name: str
+    pairing: str
+    n: int
+    r: float
+    own: float
+    score: float
+    loss: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class OverChanceRow:
+    """Scores on own features and on partners beyond random features; see `LabelTransfer.over_equal_density`."""
+
+    name: str
+    n: int
+    own: float
+    own_low: float
+    own_high: float
+    partner: float
+    partner_low: float
+    partner_high: float
+
+
+@dataclass(frozen=True)
+class GivenRRow:
+    """Loss on partners beyond that of other pairs at equal r; see `LabelTransfer.given_r`."""
+
+    name: str
+    against: str
+    n_partners: int
+    n_outside: int
+    n_controls: int
+    partners: float
+    controls: float
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class EffectLossRow:
+    """Correlation of the loss on partners with the agreement of their effects; see `LabelTransfer.with_effects`."""
+
+    name: str
+    given: str
+    n: int
+    correlation: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SameRow:
+    """Rate at which explanations were judged to describe the same; see `LabelTransfer.same_explanation`."""
+
+    pairs: str
+    n: int
+    rate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SpecificityRow:
+    """Share of one side's tokens at which explanations hold; see `LabelSpecificity.summary`."""
+
+    side: str
+    by: str
+    share: str
+    n: int
+    mean: float
+    low: float
+    high: float
+    advantage: float
+    advantage_low: float
+    advantage_high: float
+
+
+@dataclass(frozen=True)
+class ReportTransfer:
+    """Transfer of one side's explanations to the other side, and the specificity of both sides'.
+
+    Parameters
+    ----------
+    a, b
+        Names of the sides.
+    scorer
+        Model that scored.
+    level
+        Nominal coverage of intervals.
+    main
+        The score that the answer is about.
+    pairings, over_chance, given_r, with_effects, same, specificity
+        Rows of the tables; empty where something was not measured.
+    unusable
+        Answers that predict nothing, by what became of them.
+    """
+
+    a: str
+    b: str
+    scorer: str
+    level: float
+    main: str
+    pairings: tuple[TransferRow, ...]
+    over_chance: tuple[OverChanceRow, ...]
+    given_r: tuple[GivenRRow, ...]
+    with_effects: tuple[EffectLossRow, ...] = ()
+    same: tuple[SameRow, ...] = ()
+    specificity: tuple[SpecificityRow, ...] = ()
+    unusable: Mapping[str, int] = field(default_factory=dict)
+
+    def pairing(self, name: str) -> TransferRow | None:
+        """Return the main score's row of one kind of pairs; None where there is none."""
+        return next((row for row in self.pairings if (row.name, row.pairing) == (self.main, name)), None)
+
+    def compared_with(self, against: str) -> GivenRRow | None:
+        """Return the main score's comparison at equal r; None where nothing could be compared."""
+        rows = (row for row in self.given_r if (row.name, row.against) == (self.main, against))
+        return next((row for row in rows if row.n_partners), None)

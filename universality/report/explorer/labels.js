@@ -16,6 +16,32 @@ function labelLine(index, labels, i) {
   return el("span", {class: "explained"}, el("bdi", {class: "label"}, labels.text[i]), known(score) ? [" ", el("small", {}, beside)] : null);
 }
 
+// A's explanation on A's feature and on its partner in B, where `universality label-transfer` has measured it.
+const transferOf = (index) => labelFile(index, "label-transfer");
+function transferColumns(index, transfer) {
+  if (!transfer) return [];
+  const [a, b] = index.models, {own, score} = transfer.scores[transfer.main];
+  const column = (key, name, values, what) => ({key, name, what, value: (i) => values[i], text: (i) => fixed(values[i])});
+  return [
+    column("label_own", `${a}'s label on ${a}`, own, `${transfer.main} score of the explanation of ${a}'s feature, on that feature`),
+    column("label_partner", `${a}'s label on ${b}`, score, `${transfer.main} score of the same explanation, on the partner in ${b}`),
+    column("label_loss", "label's loss", own.map((value, i) => value - score[i]), `the first minus the second: how much worse ${a}'s explanation predicts ${b}'s feature`),
+  ];
+}
+function transferBlock(index, transfer, i) {
+  const rows = Object.entries(transfer?.scores ?? {}).filter(([, scores]) => known(scores.score[i]));
+  if (!rows.length) return null;
+  const [a, b] = index.models, same = {0: "not to describe the same thing", 1: "to describe the same thing"}[transfer.same[i]];
+  const range = ({low, high}) => known(low[i]) ? el("small", {}, `${fixed(low[i])} to ${fixed(high[i])}`) : null;
+  return el("section", {class: "explained carried", "aria-labelledby": "carried"}, el("h2", {id: "carried"}, "Does the explanation carry over?"),
+    same ? el("p", {}, `The two explanations were judged ${same}.`) : null,
+    el("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "Scores of the explanation on both features"}, el("table", {},
+      el("caption", {}, "Scores of ", bdi(a), "'s explanation on both features, with 95% intervals over works"),
+      el("thead", {}, el("tr", {}, [el("th", {scope: "col"}, "score"), ...[["on ", bdi(a)], ["on ", bdi(b)], ["loss"], [bdi(b), "'s own explanation on ", bdi(b)]].map((name) => el("th", {scope: "col"}, name))])),
+      el("tbody", {}, rows.map(([name, scores]) => el("tr", {}, [el("th", {scope: "row"}, name), el("td", {}, fixed(scores.own[i])),
+        el("td", {}, fixed(scores.score[i]), range(scores)), el("td", {}, fixed(scores.own[i] - scores.score[i])), el("td", {}, fixed(scores.others_own[i]))]))))));
+}
+
 function labelColumns(index, labels) {
   return [0, 1].map((k) => labels[k] && {
     key: `label_${"ab"[k]}`, name: `label, ${index.models[k]}`, left: true,
