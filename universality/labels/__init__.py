@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from universality.labels.asking import Estimate, Tally, ask, estimate
     from universality.labels.chat import Answer, ChatModel, Message, Prompt, TokenPrices
     from universality.labels.concept_lists import CONCEPTS, Concept, published_concepts, read_concepts
-    from universality.labels.concept_search import LabelledModel, LiteratureSettings
+    from universality.labels.concept_search import Embed, LabelledModel, LiteratureSettings
     from universality.labels.delphi_labels import read_delphi, write_delphi
     from universality.labels.endpoint import Endpoint
     from universality.labels.excerpt_text import TokenText
@@ -45,6 +45,7 @@ _HOME = {
     "ChatModel": "universality.labels.chat",
     "Concept": "universality.labels.concept_lists",
     "ConceptResult": "universality.labels.literature",
+    "Embed": "universality.labels.concept_search",
     "Endpoint": "universality.labels.endpoint",
     "Estimate": "universality.labels.asking",
     "FeatureExamples": "universality.labels.feature_examples",
@@ -87,6 +88,7 @@ _HOME = {
     "prompt_key": "universality.labels.answer_cache",
     "published_concepts": "universality.labels.concept_lists",
     "read_concepts": "universality.labels.concept_lists",
+    "read_reported": "universality.labels.reported",
     "read_delphi": "universality.labels.delphi_labels",
     "read_labels": "universality.labels.label_file",
     "read_neuronpedia": "universality.labels.neuronpedia_labels",
@@ -105,6 +107,7 @@ __all__ = [
     "ChatModel",
     "Concept",
     "ConceptResult",
+    "Embed",
     "Endpoint",
     "Estimate",
     "FeatureExamples",
@@ -151,6 +154,7 @@ __all__ = [
     "read_labels",
     "read_neuronpedia",
     "read_predictions",
+    "read_reported",
     "score",
     "scoring_prompts",
     "summarise",

@@ -88,8 +88,6 @@ def render(report: Report) -> str:
         effect_row=effect_narrative.own(report.effects),
         carried_text=effect_narrative.carried,
         transfer_text=transfer_narrative,
-        pairing_names=transfer_narrative.PAIRINGS,
-        control_names=transfer_narrative.CONTROLS,
         answer=narrative.answer(report.headline),
         widths_text=narrative.across_widths(report.widths),
         models_text=narrative.language_models(report.models) if report.models else "",

@@ -15,20 +15,24 @@ from universality.report.narrative import known
 
 KEPT = 0.75
 """Share of the advantage over random features of equal density from which explanations largely carry over."""
-CONTROLS = {
-    "second seeds": "second SAE seeds",
-    "non-partners": "other features of B",
-    "both": "both",
+_CONTROLS = {"second seeds": "second SAE seeds", "non-partners": "other features of {b}", "both": "both"}
+_PAIRINGS = {
+    "partner": "its partner in {b}",
+    "second seed of A": "its partner in a second SAE of {a}",
+    "second seed of B": "{b}'s explanation: its partner in a second SAE of {b}",
+    "non-partner": "other features of {b}, spread over r",
+    "equal density": "a random feature of {b}, of equal density",
 }
-"""Names of the pairs with which partners are compared at equal r."""
-PAIRINGS = {
-    "partner": "its partner in B",
-    "second seed of A": "its partner in a second SAE of A",
-    "second seed of B": "B's explanation: its partner in a second SAE of B",
-    "non-partner": "other features of B, spread over r",
-    "equal density": "a random feature of B, of equal density",
-}
-"""Names of the pairs on which explanations were scored, in the report's terms."""
+
+
+def pairing(found: ReportTransfer, name: str) -> str:
+    """Name the features on which explanations were scored."""
+    return _PAIRINGS[name].format(a=found.a, b=found.b)
+
+
+def control(found: ReportTransfer, name: str) -> str:
+    """Name the pairs with which partners are compared at equal r."""
+    return _CONTROLS[name].format(b=found.b)
 
 
 def verdict(found: ReportTransfer) -> str:
@@ -83,11 +87,8 @@ def scores(found: ReportTransfer) -> str:
 
 def given_r(found: ReportTransfer) -> str:
     """State the loss on partners beyond that of other pairs at equal r: the finding."""
-    told = [
-        _compared(row, text)
-        for name, text in list(CONTROLS.items())[:2]
-        if (row := found.compared_with(name)) is not None
-    ]
+    rows = ((control(found, name), found.compared_with(name)) for name in ("second seeds", "non-partners"))
+    told = [_compared(row, beside) for beside, row in rows if row is not None]
     if not told:
         return (
             "An explanation loses score wherever two features fire differently. How much of the loss this explains is "
@@ -99,17 +100,17 @@ def given_r(found: ReportTransfer) -> str:
     return " ".join([why, *told])
 
 
-def _compared(row: GivenRRow, control: str) -> str:
+def _compared(row: GivenRRow, beside: str) -> str:
     bounds = interval(row.low, row.high, 3)
     if not bounds:
-        return f"Beside {control}, partners lose {_signed(row.difference)} (too few features for an interval)."
+        return f"Beside {beside}, partners lose {_signed(row.difference)} (too few features for an interval)."
     if row.low > 0:
         reading = "r does not account for the whole loss"
     elif row.high < 0:
         reading = "they lose less than r accounts for"
     else:
         reading = "no loss is left that r does not account for, as far as these features can tell"
-    return f"Beside {control}, partners lose {_signed(row.difference)} ({bounds}): {reading}."
+    return f"Beside {beside}, partners lose {_signed(row.difference)} ({bounds}): {reading}."
 
 
 def _signed(value: float) -> str:

@@ -28,6 +28,10 @@ function transferColumns(index, transfer) {
     column("label_loss", "label's loss", own.map((value, i) => value - score[i]), `the first minus the second: how much worse ${a}'s explanation predicts ${b}'s feature`),
   ];
 }
+function transferScores(index, transfer, i) {
+  const {own, score} = transfer?.scores[transfer.main] ?? {};
+  return known(score?.[i]) ? [[`${transfer.main} score of ${index.models[0]}'s label`, `${fixed(own[i])} → ${fixed(score[i])}`, `on ${index.models[0]}, then on ${index.models[1]}`]] : [];
+}
 function transferBlock(index, transfer, i) {
   const rows = Object.entries(transfer?.scores ?? {}).filter(([, scores]) => known(scores.score[i]));
   if (!rows.length) return null;

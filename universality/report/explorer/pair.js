@@ -24,6 +24,7 @@ async function showPair(index, parts) {
     ...(index.nulls.length > 1 ? [["q within kinds", small(pairs.q_kind[i]), ""]] : []),
     ...["a", "b"].flatMap((side, k) => index.ceilings[k] ? [[`ceiling, ${index.models[k]}`, fixed(pairs[`ceiling_${side}`][i]), ""]] : []),
     ["logit r", fixed(pairs.logit[i]), index.logit_chance],
+    ...transferScores(index, transfer, i),
   ];
   return {
     title: `Pair ${i}`,
