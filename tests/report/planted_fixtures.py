@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planted_run import plant, plant_effects, plant_labels, write_explored_page
+from planted_run import plant, plant_effects, plant_labels, plant_transfer, write_explored_page
 
 from universality.pipeline.paths import RunFolder
 
@@ -39,6 +39,7 @@ def labelled(planted: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     copy = RunFolder(tmp_path_factory.mktemp("labelled") / "run")
     shutil.copytree(folder.root, copy.root, ignore=shutil.ignore_patterns("report", "figures"))
     plant_labels(config, copy)
+    plant_transfer(config, copy)
     return config, copy
 
 

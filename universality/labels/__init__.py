@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from universality.labels.neuronpedia_labels import read_neuronpedia, write_neuronpedia
     from universality.labels.predictions import Predictions, ScoringPrompt, read_predictions, scoring_prompts
     from universality.labels.published import AttachedLabels, PublishedLabel, PublishedLabels, attach
+    from universality.labels.reported import read_reported
     from universality.labels.sampled_firings import SpecificitySettings
     from universality.labels.scoring import Score, score
+    from universality.labels.split_explanations import SplitGain, explanation_scores, split_gain
     from universality.labels.summary import summarise
     from universality.labels.token_counts import TokenCount, check_contexts, expected_tokens
     from universality.labels.transfer import measure_transfer
@@ -67,6 +69,7 @@ _HOME = {
     "Score": "universality.labels.scoring",
     "ScoringPrompt": "universality.labels.predictions",
     "SecondSeed": "universality.labels.transfer_trials",
+    "SplitGain": "universality.labels.split_explanations",
     "SpecificitySettings": "universality.labels.sampled_firings",
     "Tally": "universality.labels.asking",
     "TokenCount": "universality.labels.token_counts",
@@ -82,6 +85,7 @@ _HOME = {
     "expected_tokens": "universality.labels.token_counts",
     "explanation_prompts": "universality.labels.explaining",
     "find_examples": "universality.labels.feature_examples",
+    "explanation_scores": "universality.labels.split_explanations",
     "label": "universality.labels.labelling",
     "measure_specificity": "universality.labels.explanation_specificity",
     "measure_transfer": "universality.labels.transfer",
@@ -95,6 +99,7 @@ _HOME = {
     "read_predictions": "universality.labels.predictions",
     "score": "universality.labels.scoring",
     "scoring_prompts": "universality.labels.predictions",
+    "split_gain": "universality.labels.split_explanations",
     "summarise": "universality.labels.summary",
     "write_delphi": "universality.labels.delphi_labels",
     "write_neuronpedia": "universality.labels.neuronpedia_labels",
@@ -130,6 +135,7 @@ __all__ = [
     "ScoringPrompt",
     "SecondSeed",
     "SpecificitySettings",
+    "SplitGain",
     "Tally",
     "TokenCount",
     "TokenPrices",
@@ -143,6 +149,7 @@ __all__ = [
     "estimate",
     "expected_tokens",
     "explanation_prompts",
+    "explanation_scores",
     "find_examples",
     "label",
     "measure_specificity",
@@ -157,6 +164,7 @@ __all__ = [
     "read_reported",
     "score",
     "scoring_prompts",
+    "split_gain",
     "summarise",
     "write_delphi",
     "write_neuronpedia",

@@ -210,7 +210,7 @@ def expected_scoring(
     prompts = [
         asked.prompt
         for one in (find_examples(model.store, sampled, scoring) if sampled else ())
-        for asked in scoring_prompts(one, concepts[rng.integers(len(concepts))].description, text, scoring)
+        for asked in scoring_prompts(one, concepts[int(rng.integers(len(concepts)))].description, text, scoring)
     ]
     n_scored = len(concepts) * settings.shortlist * (1 + settings.replicates)
     return count_tokens(prompts, n_scored / max(1, len(sampled)))

@@ -122,6 +122,10 @@ class LiteratureComparison:
         columns = [name for name in ConceptResult.__dataclass_fields__ if name not in hidden]
         return pd.DataFrame(rows, columns=columns)
 
+    def best_first(self) -> list[ConceptResult]:
+        """List the results with those that were found first, then by q and score."""
+        return sorted(self.results, key=lambda one: (not one.found, one.q, math.isnan(one.score), -one.score))
+
     def save(self, path: str | Path) -> Path:
         """Write everything as one JSON object."""
         path = as_path(path)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         LabelTransfer,
         LiteratureSettings,
         SpecificitySettings,
+        SplitGain,
         TokenPrices,
         TransferSettings,
     )
@@ -578,6 +579,36 @@ class Study:
         if not path.is_file():
             raise UniversalityError(f"{path}: no transfer of explanations; `universality label-transfer` measures it")
         return LabelTransfer.load(path)
+
+    def split_gain(self, model: str, name: str = "detection") -> SplitGain:
+        """Compare the scores of explanations of split features with those of their children.
+
+        Needs labels of two widths of a model or more, which `label` makes with ``width``.
+
+        Parameters
+        ----------
+        model
+            Name of the model.
+        name
+            Score, such as ``"detection"``.
+
+        Raises
+        ------
+        UniversalityError
+            If the model has no families, or fewer than two of its widths have labels with that score.
+        """
+        from universality.labels import explanation_scores, split_gain
+        from universality.pipeline.reporting.label_rows import labels_of_widths
+
+        families = self.families(model)
+        labels = labels_of_widths(self._results, model, families)
+        scores = [explanation_scores(of_width, name) for of_width in labels]
+        if sum(map(bool, scores)) < 2:
+            raise UniversalityError(
+                f"{self.folder}: expected {name} scores of labels of two widths of {model} or more, found "
+                f"{sum(map(bool, scores))}; `universality label {self.folder} --width WIDTH` labels narrower ones"
+            )
+        return split_gain(families, scores)
 
     def literature(
         self,

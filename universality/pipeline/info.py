@@ -10,6 +10,7 @@ from universality.checked_json import Settings
 from universality.errors import FormatError, UniversalityError
 from universality.files import as_path, read_json_value
 from universality.pipeline.task import artifact_hash, read_stamp
+from universality.visible_tokens import visible
 
 _SAE_FILES = ("params.npz", "params.safetensors", "sae.safetensors", "sae_weights.safetensors")
 
@@ -182,11 +183,15 @@ def _blocks(made: Any) -> dict[str, Any]:
 def _json(path: Path, verify: bool) -> Iterator[str]:
     from universality.family import Families
     from universality.family.family_file import FORMAT
+    from universality.labels.literature import FORMAT as LITERATURE
     from universality.statistics.carried_loss import FORMAT as SHARED_LOSS
 
     content = read_json_value(path)
     if isinstance(content, dict) and content.get("format") == SHARED_LOSS:
         yield from _shared_loss(path)
+        return
+    if isinstance(content, dict) and content.get("format") == LITERATURE:
+        yield from _literature(path)
         return
     if isinstance(content, dict) and content.get("format") != FORMAT and "nodes" not in content:
         yield f"numbers of a run, {path}"
@@ -208,6 +213,18 @@ def _labels(path: Path, verify: bool) -> Iterator[str]:
 
 def _name(model: dict[str, Any]) -> str:
     return _short(model.get("name"))
+
+
+def _literature(path: Path) -> Iterator[str]:
+    from universality.labels import LiteratureComparison
+
+    found = LiteratureComparison.load(path)
+    yield f"published concepts, judged by {_name(found.header['scorer'])}, {path}"
+    yield f"  {found}"
+    for one in found.best_first():
+        if one.found:
+            where = f"{visible(one.concept)} in {visible(one.model)}"
+            yield f"  {where}: feature {one.feature}, score {one.score:.3f}, q {one.q:.2g}"
 
 
 def _shared_loss(path: Path) -> Iterator[str]:

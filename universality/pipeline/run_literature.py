@@ -18,6 +18,7 @@ from universality.labels.concept_search import Embed, LabelledModel, LiteratureS
 from universality.labels.endpoint import Endpoint
 from universality.labels.label_settings import LabelSettings
 from universality.labels.literature import ConceptResult, LiteratureComparison, compare_literature
+from universality.labels.shown import cut
 from universality.pipeline.label_run import PricedModel, comparison_at
 from universality.pipeline.reporting.run_results import RunResults
 from universality.pipeline.runner import alone_in
@@ -49,7 +50,7 @@ class RunLiterature:
 
     def _lines(self) -> Iterator[str]:
         yield str(self.comparison)
-        rows = sorted(self.comparison.results, key=lambda one: (not one.found, one.q, -_or_least(one.score)))
+        rows = self.comparison.best_first()
         yield f"  {'reported':<{_LONGEST}}  {'in':<10} found  feature  score   null  q       its label"
         yield from map(_line, rows[:_SHOWN])
         if len(rows) > _SHOWN:
@@ -57,21 +58,16 @@ class RunLiterature:
         yield from map(str, self.files)
 
 
-def _or_least(score: float) -> float:
-    return score if np.isfinite(score) else -np.inf
-
-
 def _line(one: ConceptResult) -> str:
     feature = "–" if one.feature < 0 else str(one.feature)
     return (
-        f"  {_cut(one.concept):<{_LONGEST}}  {_cut(one.model, 10):<10} {'yes' if one.found else 'no':<5}  "
-        f"{feature:>7}  {fixed(one.score):>5}  {fixed(one.null_mean):>5}  {small(one.q):<6}  {_cut(one.explanation)}"
+        f"  {_shown(one.concept):<{_LONGEST}}  {_shown(one.model, 10):<10} {'yes' if one.found else 'no':<5}  "
+        f"{feature:>7}  {fixed(one.score):>5}  {fixed(one.null_mean):>5}  {small(one.q):<6}  {_shown(one.explanation)}"
     ).rstrip()
 
 
-def _cut(text: str, most: int = _LONGEST) -> str:
-    shown = visible(text)
-    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+def _shown(text: str, most: int = _LONGEST) -> str:
+    return cut(visible(text), most)
 
 
 def literature_run(

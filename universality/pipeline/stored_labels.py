@@ -1,6 +1,6 @@
 """Labels that a run's folder holds beside the stores that they are of, and what was measured on them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from universality.features import FeatureStore
@@ -76,8 +76,10 @@ def stored_specificity(folder: RunFolder, store: FeatureStore) -> LabelSpecifici
     return found if all(found.provenance.get(key) == value for key, value in expected.items()) else None
 
 
-def stored_literature(folder: RunFolder, comparison: str) -> LiteratureComparison | None:
-    """Read the search for published concepts among the features of a comparison; None where there was none.
+def stored_literature(
+    folder: RunFolder, comparison: str, stores: Mapping[str, FeatureStore]
+) -> LiteratureComparison | None:
+    """Read the search for published concepts in a comparison; None where there is none of its present stores.
 
     Raises
     ------
@@ -85,7 +87,11 @@ def stored_literature(folder: RunFolder, comparison: str) -> LiteratureCompariso
         If the file is damaged.
     """
     file = folder.label_literature(comparison)
-    return LiteratureComparison.load(file) if file.is_file() else None
+    if not file.is_file():
+        return None
+    found = LiteratureComparison.load(file)
+    present = {name: store.content_hash() for name, store in stores.items()}
+    return found if all(present.get(name) == made for name, made in found.header["stores"].items()) else None
 
 
 def stale_labels(folder: RunFolder, stores: Iterable[FeatureStore]) -> list[Path]:

@@ -28,6 +28,7 @@ from universality.report import caveats, effect_narrative, logit_narrative, narr
 from universality.report import published_concepts as published
 from universality.report.data import PAGE_WIDTH, THRESHOLDS, Example, FileLink, Picture, Report
 from universality.report.explorer import explorer_script
+from universality.report.split_narrative import split_answer
 from universality.statistics.concept_partners import KNOWS
 from universality.visible_tokens import direction, pieces, visible
 
@@ -88,6 +89,7 @@ def render(report: Report) -> str:
         effect_row=effect_narrative.own(report.effects),
         carried_text=effect_narrative.carried,
         transfer_text=transfer_narrative,
+        split_answer=split_answer,
         answer=narrative.answer(report.headline),
         widths_text=narrative.across_widths(report.widths),
         models_text=narrative.language_models(report.models) if report.models else "",

@@ -21,6 +21,7 @@ from universality.pipeline.reporting.label_rows import (
     explored_label,
     label_column,
     labels_of_sides,
+    labels_of_widths,
     score_of_tables,
 )
 from universality.pipeline.reporting.report_rows import logit_rows
@@ -201,8 +202,7 @@ def _family_label_files(
     files = {}
     for k, name in owners.items():
         widths = [level.width for level in families[name].levels]
-        seed = results.config.saes.seeds[0]
-        levels = [results.labels(results.folder.store(name, width, seed)) for width in widths]
+        levels = labels_of_widths(results, name, families[name])
         if any(levels):
             files[f"family-labels-{k}"] = explored_families(levels, _starts(widths), score)
     return files

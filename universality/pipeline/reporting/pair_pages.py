@@ -11,7 +11,7 @@ from universality.matching import Match
 from universality.matching.multimodel import group
 from universality.pipeline.reporting.effect_rows import effects_of
 from universality.pipeline.reporting.explorer_data import write_explorer
-from universality.pipeline.reporting.label_rows import report_labels
+from universality.pipeline.reporting.label_rows import report_labels, report_literature
 from universality.pipeline.reporting.report_rows import (
     family_levels,
     headline,
@@ -122,7 +122,8 @@ def _write_page(
         warnings=tuple(result_notes(results, compared)),
         effects=effects_of(results, compared),
         transfer=report_transfer(results, compared),
-        labels=report_labels(results, compared),
+        labels=report_labels(results, compared, families),
+        literature=report_literature(results, compared),
         explorer=True,
     )
     return [*write_explorer(results, compared, page.parent, families), write_report(report, page)]

@@ -17,7 +17,7 @@ from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.effect_rows import effects_of
 from universality.pipeline.reporting.explorer_data import write_explorer
 from universality.pipeline.reporting.figure_data import figure_tables
-from universality.pipeline.reporting.label_rows import report_labels
+from universality.pipeline.reporting.label_rows import report_labels, report_literature
 from universality.pipeline.reporting.pair_pages import pairings, remove_old_pages, shared_rows, write_pages
 from universality.pipeline.reporting.report_rows import (
     control_rows,
@@ -111,7 +111,8 @@ def _report(results: RunResults, populations: list[Sample], families: dict[str, 
         shared=shared_rows(results),
         effects=effects_of(results, head),
         transfer=report_transfer(results, head),
-        labels=report_labels(results, head),
+        labels=report_labels(results, head, families),
+        literature=report_literature(results, head),
         explorer=head is not None,
         warnings=_warnings(results, models),
     )
@@ -194,6 +195,9 @@ def write_summary(report: Report, path: Path) -> Path:
         del values["headline"]["width_b"]
     if report.labels is not None:
         values["labels"] = _plain([asdict(table) for table in report.labels.tables])
+        values["splits"] = _plain([asdict(table) for table in report.labels.splits])
+    if report.literature is not None:
+        values["literature"] = _plain(asdict(report.literature))
     if report.transfer is not None:
         values["transfer"] = _plain(asdict(report.transfer))
     if report.effects is not None:

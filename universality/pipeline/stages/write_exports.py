@@ -198,20 +198,25 @@ def _export_families(folder: RunFolder, model: str, stores: Sequence[Described],
 def with_family_labels(
     edges: "pd.DataFrame", families: "Families", labels: "Sequence[Labels | None]"
 ) -> "pd.DataFrame":
-    """Add the columns ``parent_label`` and ``child_label`` to a table of edges, where any width has labels."""
-    from universality.labels.shown import shown_text
+    """Add the labels of parents and children to a table of edges, where any width has labels.
 
-    if not any(labels):
-        return edges
-    texts = {
-        (level.width, feature): shown_text(one)
+    The columns are those of `universality.labels.shown.label_columns`, each with ``parent_`` or ``child_`` before it.
+    """
+    import pandas as pd
+
+    from universality.labels.shown import label_columns
+
+    of_width = {
+        level.width: label_columns(of_level, range(level.width))
         for level, of_level in zip(families.levels, labels, strict=True)
         if of_level is not None
-        for feature, one in of_level.labels.items()
     }
+    if not of_width:
+        return edges
+    known = pd.concat(of_width)  # by width and feature
     for end in ("parent", "child"):
-        places = zip(edges[f"{end}_width"].tolist(), edges[end].tolist(), strict=True)
-        edges[f"{end}_label"] = [texts.get(place, "") for place in places]
+        columns = known.reindex(pd.MultiIndex.from_frame(edges[[f"{end}_width", end]])).set_index(edges.index)
+        edges = edges.join(columns.assign(label=columns["label"].fillna("")).add_prefix(f"{end}_"))
     return edges
 
 

@@ -55,6 +55,35 @@ class LabelTable:
 
 
 @dataclass(frozen=True)
+class SplitRow:
+    """Scores of explanations of parents and of their children; see `universality.labels.SplitGain.summary`."""
+
+    step: str
+    parents: str
+    n: int
+    n_families: int
+    parent_score: float
+    score: float
+    gain: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SplitTable:
+    """Explanations of one model's parents and children: the name of the score, the coverage of intervals, and rows."""
+
+    model: str
+    score: str
+    level: float
+    rows: tuple[SplitRow, ...]
+
+    def row(self, parents: str) -> SplitRow:
+        """Return the row of one group over all steps."""
+        return next(row for row in reversed(self.rows) if row.parents == parents)
+
+
+@dataclass(frozen=True)
 class ReportLabels:
     """Labels of a comparison.
 
@@ -64,10 +93,13 @@ class ReportLabels:
         One for each side that has labels.
     notes
         Feature → its explanation, for both sides.
+    splits
+        For each model whose families are labelled at two widths or more: does a split make explanations more specific?
     """
 
     tables: tuple[LabelTable, ...]
     notes: tuple[Mapping[int, FeatureNote], Mapping[int, FeatureNote]] = field(default_factory=lambda: ({}, {}))
+    splits: tuple[SplitTable, ...] = ()
 
     def of(self, side: int, feature: int | None) -> FeatureNote | None:
         """Return the explanation of a feature; None if it has none."""
@@ -199,3 +231,31 @@ class ReportTransfer:
         """Return the main score's comparison at equal r; None where nothing could be compared."""
         rows = (row for row in self.given_r if (row.name, row.against) == (self.main, against))
         return next((row for row in rows if row.n_partners), None)
+
+
+@dataclass(frozen=True)
+class LiteratureRow:
+    """A published concept in one model: the best of its shortlist beside chance; see `ConceptResult`."""
+
+    concept: str
+    description: str
+    source: str
+    model: str
+    found: bool
+    feature: int
+    explanation: str
+    score: float
+    null_mean: float
+    q: float
+
+
+@dataclass(frozen=True)
+class ReportLiterature:
+    """Search for published concepts: who judged by which score, what was found, and the first rows of the table."""
+
+    scorer: str
+    method: str
+    level: float
+    summary: str
+    n: int
+    rows: tuple[LiteratureRow, ...]

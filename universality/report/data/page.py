@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from universality.report.data.effects import Effects
-from universality.report.data.label_tables import ReportLabels, ReportTransfer
+from universality.report.data.label_tables import ReportLabels, ReportLiterature, ReportTransfer
 from universality.report.data.pairs import PairGroup
 from universality.report.data.samples import Headline
 from universality.report.data.tables import (
@@ -103,6 +103,8 @@ class Report:
         Explanations of features; None where none were made.
     transfer
         Scores of explanations on features of the other side; None where they were not measured.
+    literature
+        Published concepts among the labelled features; None where they were not searched for.
     explorer
         Whether the explorer's data files are written beside the page (``universality.report.explorer``).
     """
@@ -128,4 +130,5 @@ class Report:
     effects: Effects | None = None
     labels: ReportLabels | None = None
     transfer: ReportTransfer | None = None
+    literature: ReportLiterature | None = None
     explorer: bool = False

@@ -23,9 +23,8 @@ function transferColumns(index, transfer) {
   const [a, b] = index.models, {own, score} = transfer.scores[transfer.main];
   const column = (key, name, values, what) => ({key, name, what, value: (i) => values[i], text: (i) => fixed(values[i])});
   return [
-    column("label_own", `${a}'s label on ${a}`, own, `${transfer.main} score of the explanation of ${a}'s feature, on that feature`),
-    column("label_partner", `${a}'s label on ${b}`, score, `${transfer.main} score of the same explanation, on the partner in ${b}`),
-    column("label_loss", "label's loss", own.map((value, i) => value - score[i]), `the first minus the second: how much worse ${a}'s explanation predicts ${b}'s feature`),
+    column("label_partner", `${a}'s label on ${b}`, score, `${transfer.main} score of the explanation of ${a}'s feature, on its partner in ${b}`),
+    column("label_loss", `loss on ${b}`, own.map((value, i) => value - score[i]), `how much worse ${a}'s explanation predicts ${b}'s feature than its own: the two ${transfer.main} scores' difference`),
   ];
 }
 function transferScores(index, transfer, i) {
@@ -46,12 +45,24 @@ function transferBlock(index, transfer, i) {
         el("td", {}, fixed(scores.score[i]), range(scores)), el("td", {}, fixed(scores.own[i] - scores.score[i])), el("td", {}, fixed(scores.others_own[i]))]))))));
 }
 
+// Mean score of the explanations of a feature's children beside its own: the split's gain.
+function splitLine(index, grown, labels, node) {
+  const scoreOf = (member) => labels?.score[labels.at.get(member)], own = scoreOf(node);
+  const children = grown.children.get(node) ?? [], scored = children.map(scoreOf).filter(known);
+  if (!known(own) || !scored.length) return null;
+  const mean = scored.reduce((x, y) => x + y, 0) / scored.length, gain = mean - own;
+  return el("small", {class: "split"}, `children's explanations: ${index.labels.score} ${fixed(mean)} on average (${whole(scored.length)} of ${whole(children.length)} scored), ${fixed(Math.abs(gain))} ${gain < 0 ? "below" : "above"} this one's`);
+}
+
 function labelColumns(index, labels) {
-  return [0, 1].map((k) => labels[k] && {
-    key: `label_${"ab"[k]}`, name: `label, ${index.models[k]}`, left: true,
-    what: `explanation by a language model, with its ${index.labels.score} score beside the highest of its floors and baselines`,
-    value: (i) => labelText(labels[k], i), text: (i) => labelLine(index, labels[k], i) ?? "–",
-  });
+  return [0, 1].flatMap((k) => labels[k] ? [{
+    key: `label_${"ab"[k]}`, name: `label, ${index.models[k]}`, left: true, what: "explanation by a language model",
+    value: (i) => labelText(labels[k], i), text: (i) => labelText(labels[k], i) ? el("bdi", {class: "label", title: labelText(labels[k], i)}, labelText(labels[k], i)) : "–",
+  }, {
+    key: `label_score_${"ab"[k]}`, name: `${index.labels.score}, ${index.models[k]}`, value: (i) => labels[k].score[i],
+    what: `${index.labels.score} score of the explanation, beside the highest of its floors and baselines`,
+    text: (i) => [fixed(labels[k].score[i]), known(labels[k].floor[i]) ? [" ", el("small", {}, `floor ${fixed(labels[k].floor[i])}`)] : null],
+  }] : []);
 }
 
 // On the page of a pair: the whole explanation, and all scores of all predictors.
