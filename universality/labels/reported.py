@@ -10,7 +10,7 @@ from pathlib import Path
 
 from universality.errors import FormatError
 from universality.files import as_path
-from universality.labels.concept_lists import Concept, published_concepts, read_concepts
+from universality.labels.concept_lists import Concept, check_concepts, published_concepts, read_concepts
 from universality.labels.delphi_labels import read_delphi
 from universality.labels.label_file import FORMAT, Labels, read_labels
 from universality.labels.neuronpedia_labels import read_neuronpedia
@@ -44,6 +44,12 @@ def read_reported(path: str | Path) -> tuple[Concept, ...]:
     [('gpt2-small/6/res-jb/204', 'time-related phrases')]
     """
     path = as_path(path)
+    concepts = _read(path)
+    check_concepts(concepts, str(path))
+    return concepts
+
+
+def _read(path: Path) -> tuple[Concept, ...]:
     if path.is_dir():
         return published_concepts(read_delphi(path) if (path / "explanations").is_dir() else read_neuronpedia(path))
     if not path.is_file():
