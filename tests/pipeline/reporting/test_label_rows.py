@@ -31,9 +31,9 @@ def exported(labelled: Any) -> RunFolder:
     return folder
 
 
-@pytest.fixture(scope="module")
-def page(labelled: Any) -> Path:
-    return report_as_it_is(labelled[1].root)
+@pytest.fixture
+def page(labelled_page: Path) -> Path:
+    return labelled_page
 
 
 def test_the_page_has_the_scores_and_the_labels_of_its_pairs(page: Path) -> None:

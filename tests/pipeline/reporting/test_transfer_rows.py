@@ -17,9 +17,9 @@ from universality.pipeline.stages import write_report
 from universality.pipeline.stored_labels import measured_files
 
 
-@pytest.fixture(scope="module")
-def page(labelled: Any) -> Path:
-    return report_as_it_is(labelled[1].root)
+@pytest.fixture
+def page(labelled_page: Path) -> Path:
+    return labelled_page
 
 
 def body_of(page: Path) -> str:

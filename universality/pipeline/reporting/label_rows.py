@@ -90,9 +90,8 @@ def report_literature(results: RunResults, compared: ComparisonResult | None) ->
 
 
 def _literature_row(one: ConceptResult) -> LiteratureRow:
-    texts = {name: cut(getattr(one, name)) for name in ("concept", "description", "source", "model", "explanation")}
-    numbers = {name: getattr(one, name) for name in ("found", "feature", "score", "null_mean", "q")}
-    return LiteratureRow(**texts, **numbers)
+    texts = (cut(text) for text in (one.concept, one.description, one.source, one.model))
+    return LiteratureRow(*texts, one.found, one.feature, cut(one.explanation), one.score, one.null_mean, one.q)
 
 
 def _notes(labels: Labels | None) -> dict[int, FeatureNote]:

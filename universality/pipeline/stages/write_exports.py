@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from universality.sae.training.distributed import Ranks
     from universality.statistics import Calibration, EffectAgreement
 
-STAGE, VERSION = "export", 3
+STAGE, VERSION = "export", 4
 TOP_TOKENS = 5
 """Tokens that name a feature in tables and graphs."""
 
