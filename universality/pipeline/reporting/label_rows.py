@@ -90,8 +90,18 @@ def report_literature(results: RunResults, compared: ComparisonResult | None) ->
 
 
 def _literature_row(one: ConceptResult) -> LiteratureRow:
-    texts = (cut(text) for text in (one.concept, one.description, one.source, one.model))
-    return LiteratureRow(*texts, one.found, one.feature, cut(one.explanation), one.score, one.null_mean, one.q)
+    return LiteratureRow(
+        concept=cut(one.concept),
+        description=cut(one.description),
+        source=cut(one.source),
+        model=cut(one.model),
+        found=one.found,
+        feature=one.feature,
+        explanation=cut(one.explanation),
+        score=one.score,
+        null_mean=one.null_mean,
+        q=one.q,
+    )
 
 
 def _notes(labels: Labels | None) -> dict[int, FeatureNote]:
