@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from effect_sides import EffectSides, Side
 
-from universality import Calibration, Match, Similarity, match
+from universality import Match, Similarity, match
 from universality.arrays import FloatArray
 from universality.effects import exact_effects
 from universality.files import write_bytes, write_json
@@ -57,21 +57,15 @@ def comparisons(measured: EffectSides, neurons: EffectSides) -> Iterator[tuple[s
     sides = {name: measured.measure(name, measured.saes(name)[:2]) for name in (first, second)}
     yield (
         f"{first} and {second}",
-        partners(measured, f"{first}-{second}.w{measured.width}"),
+        measured.partners(f"{first}-{second}.w{measured.width}"),
         *(sides[name][0] for name in (first, second)),
     )
     for name, of_model in sides.items():
         if len(of_model) == 2:
-            seeds = "-".join(sae.rpartition("-")[2] for sae in measured.saes(name)[:2])
-            yield f"two seeds of {name}", partners(measured, f"{name}-{name}.w{measured.width}.{seeds}"), *of_model
+            yield f"two seeds of {name}", measured.partners(measured.seeds(name)), *of_model
     if (measured.folder.root / "matches" / f"{first}-{second}.neurons.activation.npz").exists():
         of_neurons = [neurons.measure(name, ["neurons"])[0] for name in (first, second)]
-        yield f"neurons of {first} and {second}", partners(measured, f"{first}-{second}.neurons"), *of_neurons
-
-
-def partners(measured: EffectSides, name: str) -> Match:
-    """Load the run's matching by activation."""
-    return Calibration.load(measured.folder.root / "matches" / f"{name}.activation.npz").match
+        yield f"neurons of {first} and {second}", measured.partners(f"{first}-{second}.neurons"), *of_neurons
 
 
 def summary_row(name: str, found: EffectAgreement) -> dict[str, Any]:
