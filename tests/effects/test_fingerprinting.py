@@ -252,6 +252,7 @@ def test_bad_input(features: ModelFeatures) -> None:
         FingerprintSettings(n_components=0)
     silent = ablation_fingerprints(features, tokens, chosen=[47], settings=SILENT)
     assert not silent.present.any()
+    assert Similarity.fingerprint(silent, silent).dead_rows.all()
 
 
 def test_a_hook_behind_which_nothing_follows_is_refused(blocks: TokenBlocks, tmp_path: Path) -> None:
