@@ -423,6 +423,9 @@ class EffectsConfig(_Section):
     pairs of the headline as have fingerprints; 0 leaves it out."""
     loss_blocks: Natural = 24
     """Held-out token blocks of each half on which the loss that shared features carry is measured; 0 leaves it out."""
+    loss_draws: Count = 2
+    """Random subsets of each kind, such as of equal mass, that shared features are compared with at each threshold.
+    Each costs about as much as the shared features themselves."""
 
 
 class Config(_Section):

@@ -83,8 +83,14 @@ def _sae(path: Path, verify: bool) -> Iterator[str]:
 
 def _run(path: Path, verify: bool) -> Iterator[str]:
     yield f"run {path}"
-    for file in sorted((path / ".done").glob("*.json")):
-        stamp = read_stamp(path, file.stem.replace(".", "/", 1) if "." in file.stem else file.stem)
+    stamps = [
+        read_stamp(path, file.stem.replace(".", "/", 1) if "." in file.stem else file.stem)
+        for file in sorted((path / ".done").glob("*.json"))
+    ]
+    earlier = _of_earlier_configurations(path, [stamp["task"] for stamp in stamps])
+    for stamp in stamps:
+        if stamp["task"] in earlier:
+            continue
         yield f"  {stamp['task']:<28} {stamp['seconds']:8.1f} s  {len(stamp['outputs'])} files"
         for name, output in stamp["outputs"].items() if verify else ():
             target = path / name
@@ -92,8 +98,23 @@ def _run(path: Path, verify: bool) -> Iterator[str]:
                 raise FormatError(f"{target}: missing; the same run command creates it again")
             if artifact_hash(target, verify=True) != output["hash"]:
                 raise FormatError(f"{target}: altered since {stamp['task']} made it; delete it and run again")
+    if earlier:
+        yield f"left from an earlier configuration, and no part of this run: {', '.join(earlier)}"
     if verify:
         yield "every file is there and is what was written"
+
+
+def _of_earlier_configurations(path: Path, done: list[str]) -> list[str]:
+    """List completed tasks that the stages of the run's configuration do not have; none where it cannot be read."""
+    from universality.config import load_config
+    from universality.pipeline.paths import RunFolder
+    from universality.pipeline.runner import STAGES, all_tasks
+
+    try:
+        tasks = {task.name for task in all_tasks(load_config(path / "config.yaml"), RunFolder(path))}
+    except (UniversalityError, OSError):  # of another version, or inputs that the stages read are elsewhere now
+        return []
+    return [name for name in done if name not in tasks and name.split("/")[0] in STAGES]
 
 
 def _store(path: Path, verify: bool) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from glob import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,12 +98,22 @@ def _export_matches(
         # r on the half that did not choose the partner: that on all types would flatter the pairs of this match
         columns = {"calibration": scored_frame(other), "logit_r": other.held_out, "labels": labels}
         files += _export_match(by_logit, other.match, comparison.sides, stores, decode, **columns)
+    else:
+        _delete_exports(by_logit)
+    by_decoder = folder.decoder_match(comparison.name)
     if config.models.one_basis and comparison.of == "models":
-        by_decoder = folder.decoder_match(comparison.name)
         matched = Match.load(by_decoder)
         columns = {"calibration": ceilings(matched, pairs), "labels": labels}
         files += _export_match(by_decoder, matched, comparison.sides, stores, decode, **columns)
+    else:
+        _delete_exports(by_decoder)
     return files
+
+
+def _delete_exports(source: Path) -> None:
+    """Delete what an earlier configuration left of a match that this one does not make."""
+    for path in source.parent.glob(f"{escape(source.stem)}.*"):
+        path.unlink()
 
 
 def ceilings(match: "Match", pairs: "pd.DataFrame") -> "pd.DataFrame":
