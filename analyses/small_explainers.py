@@ -79,7 +79,7 @@ def explanations(labels: Labels) -> pd.DataFrame:
     scores = known[known["name"] == SCORE].pivot_table(index="feature", columns="by", values="value", dropna=False)
     made = [(feature, one.explanation, one.outcome, one.density) for feature, one in sorted(labels.labels.items())]
     table = pd.DataFrame(made, columns=["feature", "explanation", "outcome", "density"])
-    return table.join(scores, on="feature")
+    return table.join(scores.add_prefix(f"{SCORE} by "), on="feature")
 
 
 def count_answers(path: Path) -> pd.DataFrame:

@@ -36,6 +36,8 @@ class ReservedLayer(DynamicLayer):  # type: ignore[misc]
     def __init__(self, n_reserved: int) -> None:
         super().__init__()
         self._n_reserved, self._n = n_reserved, 0
+        self.keys: Tensor
+        self.values: Tensor
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         super().lazy_initialization(key_states, value_states)
@@ -85,7 +87,8 @@ class Prefix:
         n_reserved
             Most tokens that a row will have, padding and answer included.
         """
-        cache = Cache(layer_class_to_replicate=partial(ReservedLayer, n_reserved))
+        reserved: Any = partial(ReservedLayer, n_reserved)  # called for each layer, as a class would be
+        cache = Cache(layer_class_to_replicate=reserved)
         for place, (keys, values) in enumerate(self.layers):
             cache.update(_after_padding(keys, padding), _after_padding(values, padding), place)
         return cache
@@ -116,4 +119,5 @@ def compute_prefix(model: Any, tokens: Sequence[int]) -> Prefix:
     cache = DynamicCache()
     inputs = torch.tensor([list(tokens)], device=model.device)
     model.base_model(input_ids=inputs, past_key_values=cache, use_cache=True)
-    return Prefix(len(tokens), tuple((layer.keys, layer.values) for layer in cache.layers))
+    layers: list[Any] = cache.layers
+    return Prefix(len(tokens), tuple((layer.keys, layer.values) for layer in layers))

@@ -108,7 +108,7 @@ class BatchDecoder:
         logits: Tensor = output.logits[:, -1].float()
         return logits
 
-    def _tensor(self, values: Sequence[Any]) -> Tensor:
+    def _tensor(self, values: Sequence[Any]) -> Any:  # Tensor: transformers asks for a LongTensor by name
         return torch.tensor(values, device=self._model.device)
 
 
