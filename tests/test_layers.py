@@ -104,6 +104,8 @@ BORDERS = {
         "sae",
         "features/collection.py",
         "effects",
+        "labels/attention_cache.py",
+        "labels/batch_decoding.py",
         "labels/local_model.py",
         "similarity",
         "statistics/carried_loss.py",
