@@ -241,7 +241,8 @@ def test_saved_results_load_again_and_ceilings_are_those_of_the_features(equal, 
     del early["arrays"]["median_ci"], early["n_groups"]
     (tmp_path / "early.json").write_text(json.dumps(early), encoding="utf-8")
     read = EffectAgreement.load(tmp_path / "early.json")
-    assert np.isnan(read.median_ci).all() and read.n_groups == 0
+    assert np.isnan(read.median_ci).all()
+    assert read.n_groups == 0
     assert "pairs compared" in repr(result)
     assert "Agreement of effects" in result._repr_html_()
     with pytest.raises(MismatchError, match="expected for b a result whose rows are the features"):
