@@ -445,6 +445,16 @@ class Config(_Section):
     statistics: NullSettings = NullSettings()
     families: FamilySettings = FamilySettings()
     effects: EffectsConfig = EffectsConfig()
+    scheduler: str | None = None
+    """Address of a Dask scheduler, ``tcp://10.0.0.1:8786``, whose workers compute matches, families and controls; they
+    must see the run's folder under its absolute path. None: this process computes them."""
+
+    @field_validator("scheduler")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None and "://" not in value:
+            raise ValueError(f"scheduler: expected an address such as tcp://10.0.0.1:8786, found {value!r}")
+        return value
 
     @property
     def hooks(self) -> dict[str, str]:

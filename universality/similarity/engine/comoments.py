@@ -74,6 +74,10 @@ class CoMoments:
         self.a, self.b, self.memory_budget = a, b, memory_budget
         self.shape = (a.n_features, b.n_features)
         self.dense = a.density * b.density > DENSE_SHARE if dense is None else dense
+        # Rows of B are read in any order, so both stores must be in memory.
+        loaded = a.source.whole is not None and b.source.whole is not None
+        self.listed = loaded and not self.dense and self.shape[0] * self.shape[1] > LISTED_ABOVE
+        """True where rows are computed one at a time and listed."""
         self._columns: dict[tuple[bool, int], list[Chunk]] = {}
         self._whole: dict[str, FloatArray] = {}
         self._n_hits: IntArray | None = None  # of each of A's features, products in its row
@@ -95,13 +99,6 @@ class CoMoments:
     def without_blocks(self) -> CoMoments:
         """Copy with the same sides but without the cached [n_a, n_b] arrays."""
         return self.with_b(self.b)
-
-    @property
-    def listed(self) -> bool:
-        """True where rows are computed one at a time and listed."""
-        # Rows of B are read in any order, so both stores must be in memory.
-        loaded = self.a.source.whole is not None and self.b.source.whole is not None
-        return loaded and not self.dense and self.shape[0] * self.shape[1] > LISTED_ABOVE
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process computes its own copies and blocks.
