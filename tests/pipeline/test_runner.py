@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from run_commands import SMOKE, call, call_here, call_two, command, contents, with_models_only
+from run_commands import SMOKE, call, call_here, call_two, command, contents, together, with_models_only
 
 from universality import FeatureStore
 from universality.cli import app
@@ -71,15 +72,29 @@ def test_killed_anywhere_it_ends_in_the_same_contents(finished: Path, tmp_path: 
     assert contents(folder) == contents(finished)
 
 
-def test_two_processes_end_in_the_contents_of_one(finished: Path, tmp_path: Path) -> None:
+def test_killed_as_two_processes_it_ends_as_three_in_the_contents_of_one(finished: Path, tmp_path: Path) -> None:
+    """The matches, families and effects too, whose tasks the processes take in turn."""
     folder = with_models_only(finished, tmp_path / "two")
-    done = call_two("collect", SMOKE, "--out", folder)
+    begun = folder / "saes" / "train.jsonl"
+    process = subprocess.Popen(
+        together(2, "collect", SMOKE, "--out", folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not begun.exists() and process.poll() is None:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)  # the launcher and both processes
+    assert process.wait() == -signal.SIGKILL
+    done = subprocess.run(together(3, "effects", SMOKE, "--out", folder), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("train-saes") == 1
-    made = contents(folder, "train-saes", "collect")
-    assert len(made) > 20
-    assert made == contents(finished, "train-saes", "collect")
-    rows = [json.loads(line) for line in (folder / "saes" / "train.jsonl").read_text().splitlines()]
+    made = ("train-saes", "collect", "match", "families", "effects")
+    for stage in made:
+        stamps = {path.stem: json.loads(path.read_text()) for path in (folder / ".done").glob(f"{stage}*.json")}
+        assert all(done.stdout.count(stamp["task"] + " ") == 1 for stamp in stamps.values()), done.stdout
+    assert len(contents(folder, *made)) > 40
+    assert contents(folder, *made) == contents(finished, *made)
+    rows = [json.loads(line) for line in begun.read_text().splitlines()]
     assert all(len(row["saes"]) == 8 for row in rows)
     assert sorted(path.name for path in (folder / "saes").iterdir() if path.is_file()) == [
         "beginnings.json",
