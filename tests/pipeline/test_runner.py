@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -76,16 +77,23 @@ def test_killed_as_two_processes_it_ends_as_three_in_the_contents_of_one(finishe
     """The matches, families and effects too, whose tasks the processes take in turn."""
     folder = with_models_only(finished, tmp_path / "two")
     begun = folder / "saes" / "train.jsonl"
-    process = subprocess.Popen(
-        together(2, "collect", SMOKE, "--out", folder),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    while not begun.exists() and process.poll() is None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    processes = [  # not by torchrun, which starts each in a session of its own, where a test cannot reach it
+        subprocess.Popen(
+            command("collect", SMOKE, "--out", folder),
+            env={**os.environ, **meeting, "RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for rank in range(2)
+    ]
+    while not begun.exists() and processes[0].poll() is None:
         time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)  # the launcher and both processes
-    assert process.wait() == -signal.SIGKILL
+    for process in processes:
+        process.kill()
+    assert [process.wait() for process in processes] == [-signal.SIGKILL] * 2
     done = subprocess.run(together(3, "effects", SMOKE, "--out", folder), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     made = ("train-saes", "collect", "match", "families", "effects")
