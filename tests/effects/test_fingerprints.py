@@ -69,7 +69,11 @@ def test_what_is_made_differently_is_not_compared() -> None:
     with pytest.raises(MismatchError, match="different projections"):
         Similarity.fingerprint(x, projected(0))
     with pytest.raises(MismatchError, match="different tokens"):
+        Similarity.fingerprint(x, replace(x, tokens=TokenSet.of(np.arange(N_TOKENS) + 1, x.tokens.probability)))
+    with pytest.raises(MismatchError, match="different weights"):
         Similarity.fingerprint(x, replace(x, tokens=TokenSet.of(np.arange(N_TOKENS), np.ones(N_TOKENS))))
+    nearly = replace(x, tokens=TokenSet.of(x.tokens.entries, x.tokens.probability * (1 + 1e-6 * np.arange(N_TOKENS))))
+    np.testing.assert_allclose(Similarity.fingerprint(x, nearly).dense(), Similarity.fingerprint(x, x).dense())
     with pytest.raises(UniversalityError, match="weighting: expected one of equal, probability, found 'none'"):
         Similarity.fingerprint(x, x, "none")  # type: ignore[arg-type]
 

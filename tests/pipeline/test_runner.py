@@ -327,14 +327,14 @@ SMOKE_KEYS = {
     "match/A-B.neurons": "e7a432f318d2",
     "families/A": "ed66fce7e42f",
     "families/B": "d40088156b3f",
-    "export": "879d02f62038",
-    "effects/A": "b333c5252b0a",
-    "effects/B": "eaebe4c59b04",
-    "effects/A-A.w128.s0-s1": "e18e23692fcd",
-    "effects/B-B.w128.s0-s1": "932f03d49494",
-    "effects/A-B.w128": "29fae44e4a9b",
-    "effects/A-B.neurons": "2d6ccf39d44f",
-    "report": "bdfa842652b4",
+    "export": "1224bbf58afd",
+    "effects/A": "694e4311c6ed",
+    "effects/B": "c0856ba82a7f",
+    "effects/A-A.w128.s0-s1": "5605a5fef4fb",
+    "effects/B-B.w128.s0-s1": "212e5f768837",
+    "effects/A-B.w128": "2ac73d896e8c",
+    "effects/A-B.neurons": "2da24a6a9d56",
+    "report": "da3cf70ea390",
 }
 
 

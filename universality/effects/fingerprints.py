@@ -71,7 +71,7 @@ class TokenSet:
 
     @classmethod
     def of(cls, entries: npt.ArrayLike, probability: npt.ArrayLike) -> TokenSet:
-        """Name a set of one vocabulary by its entries and weights.
+        """Name a set of one vocabulary by its entries.
 
         Examples
         --------
@@ -79,7 +79,7 @@ class TokenSet:
         >>> len(tokens), tokens.probability.round(2).tolist()
         (2, [0.25, 0.75])
         """
-        return cls(np.asarray(entries), np.asarray(probability), set_identity(entries, probability))
+        return cls(np.asarray(entries), np.asarray(probability), set_identity(entries))
 
     def weights(self, weighting: Weighting) -> FloatArray:
         """Weights of the tokens, float64 [n] with sum 1."""
@@ -195,7 +195,7 @@ class Fingerprints:
             "entries": self.tokens.entries,
             "probability": self.tokens.probability,
         }
-        return write_archive(path, FORMAT, VERSION, header, arrays)
+        return write_archive(path, FORMAT, VERSION, header, arrays, compressed=False)
 
     @classmethod
     def load(cls, path: str | Path) -> Fingerprints:

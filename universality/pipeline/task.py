@@ -23,7 +23,8 @@ from universality.errors import FormatError, UniversalityError
 from universality.files import read_json, sha256, write_json
 from universality.pipeline.provenance import package_versions
 
-PATIENCE = 90.0  # seconds; NFS may take 60 by default to see a new name in a folder
+_LONG = 3  # seconds of a task after which reference cycles are looked for, which takes about 0.3
+_PATIENCE = 90.0  # seconds; NFS may take 60 by default to see a new name in a folder
 
 
 @dataclass(frozen=True)
@@ -171,13 +172,13 @@ def _make(task: Task, folder: Path, key: str, stamps: bool = True) -> float:
     seconds = time.monotonic() - begin
     if stamps:
         _write_stamp(task, folder, key, files, seconds)
-    _release_memory()
+    _release_memory(cycles=seconds > _LONG)
     return seconds
 
 
 def _stamp_of_another(folder: Path, name: str) -> dict[str, Any]:
     """Read a stamp that another process has just written: a network file system may show it some seconds later."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + _PATIENCE
     while not _stamp_path(folder, name).is_file() and time.monotonic() < end:
         time.sleep(0.1)
     return read_stamp(folder, name)
@@ -313,9 +314,10 @@ def artifact_hash(file: Path, verify: bool = False) -> str:
         return store.content_hash()
 
 
-def _release_memory() -> None:
+def _release_memory(cycles: bool) -> None:
     """Return freed memory to the system: glibc keeps it, so a run would peak at the sum of its tasks."""
-    gc.collect()
+    if cycles:
+        gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
         trim(0)

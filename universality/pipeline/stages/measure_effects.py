@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from universality.sae import SAE
     from universality.sae.training.distributed import Ranks
 
-STAGE, VERSION = "effects", 1
+STAGE, VERSION = "effects", 2  # 2: batches of another size, which change the last digits
 _NO_MODEL = "transformer_lens, which runs the models, is not installed"
 
 
