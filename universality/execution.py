@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
@@ -99,7 +100,7 @@ class Shared(Generic[Value]):
         if not hasattr(executor, "scatter"):  # the one method of Dask's clients that no pool has
             return self
         if self._lent is None or self._lent[0] is not executor:
-            self._lent = executor, executor.submit(_itself, self)
+            self._lent = executor, _submitted(executor, _itself, self)
         return self._lent[1]
 
     def __reduce__(self) -> tuple[Callable[[str, bytes], _Received], tuple[str, bytes]]:
@@ -175,7 +176,7 @@ def run_units(
     with _explaining_lost_workers(), progress(total=total, desc=desc, silent=executor is SERIAL, leave=False) as bar:
         try:
             for unit in units:
-                waiting.append(executor.submit(_call, function, len(lent), *lent, *unit))
+                waiting.append(_submitted(executor, _call, function, len(lent), *lent, *unit))
                 # The number of workers is asked for again, since those of a cluster come and go.
                 if len(waiting) >= _most_ahead(executor):
                     yield waiting.popleft().result()
@@ -255,6 +256,13 @@ def _version() -> str:
     from universality import __version__
 
     return __version__
+
+
+def _submitted(executor: Executor, *call: Any) -> Any:
+    """Submit a call; Dask's advice to scatter large arguments is not followed, see `Shared.lent_to`."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sending large graph")
+        return executor.submit(*call)
 
 
 def _itself(shared: Any) -> Any:

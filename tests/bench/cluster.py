@@ -144,7 +144,6 @@ def print_cost(parts: Parts, given: argparse.Namespace) -> None:
 def unit_bytes(store: FeatureStore) -> None:
     """Check what travels once to a worker: paths, runs of rows and moments, and no activations."""
     sim = Similarity.activation(store, store)
-    sim.topk(1)
     size = len(pickle.dumps(sim))
     assert size < 3 * 56 * store.n_features + 100_000, size
     print(f"a comparison as workers receive it        {size / store.n_features:10.1f} bytes a feature")

@@ -39,7 +39,7 @@ ninth: the 95% quantile of t is infinite. From four groups on, simulated interva
 (``analyses/known_worlds.py --few-groups``)."""
 MIN_FIRING = 3  # groups in which a feature of the pair fires: with two, among many, intervals cover 70 to 89%
 SAYS_NOTHING = 1.5  # width, of at most 2: a wider interval rests on one or two documents, and is withheld
-PORTION = 4096  # pairs of a unit: resampling them takes ten times as long as the walk over the tokens that each repeats
+PORTION = 4096  # pairs of a unit: each unit walks over the tokens once, so many small ones would repeat that
 MAX_UNDEFINED = 0.2  # share of draws without a score; a feature of a single group is missing from 37% (1/e) of them
 
 

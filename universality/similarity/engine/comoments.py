@@ -34,8 +34,8 @@ from universality.similarity.engine.store_rows import ENTRY_BYTES
 # Above this product of densities BLAS is faster: a scattered product takes about 1.5 ns, in which BLAS does about 30.
 DENSE_SHARE = 0.03
 LISTED_ABOVE = 1 << 25  # pairs above which listing row by row is faster: 256 MB, far beyond a cache
-# Tokens of a shard at least, so that sending its sums takes little beside computing them: 16 for each given pair, and
-# one for every 16 of all pairs, since a token adds to about active² of those, which takes much longer than one number.
+# Tokens of a shard, so that sending its sums takes little beside computing them: 16 for each given pair, and one for
+# every 16 of all pairs, since a token adds to active² of those.
 PAIRED, SUMMED = 16, 16
 TILE_BYTES, MIN_TILE = 16 << 20, 256  # of dense rows multiplied at a time: few calls, and still within a cache
 
