@@ -34,7 +34,7 @@ from universality.extras import naming_extra
 from universality.progress import progress
 
 AHEAD = 4  # units a worker that are submitted before the first of them is used
-KEPT = 4  # shared values that a worker process keeps
+KEPT = 2  # shared values that a worker process keeps: the most that a pass has
 PATIENCE = 30.0  # seconds to wait for a scheduler
 Value = TypeVar("Value")
 
