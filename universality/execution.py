@@ -63,6 +63,9 @@ class _Serial:
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> _Later:
         return _Later(function, arguments)
 
+    def __reduce__(self) -> str:
+        return "SERIAL"  # the one of the other process
+
 
 SERIAL: Executor = _Serial()
 """The executor where none is given: this process computes one unit after another."""
