@@ -25,15 +25,16 @@ def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=600)
 
 
-def together(processes: int, *arguments: str | Path) -> list[str]:
-    """Return the command line that runs ``universality`` in some processes that share the work."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
-    return [*torchrun, *command(*arguments)[1:]]
-
-
 def call_two(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command in two processes that share the work."""
-    return subprocess.run(together(2, *arguments), capture_output=True, text=True, check=False, timeout=600)
+    return call_together(2, *arguments)
+
+
+def call_together(processes: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in some processes that share the work."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
+    whole = [*torchrun, *command(*arguments)[1:]]
+    return subprocess.run(whole, capture_output=True, text=True, check=False, timeout=600)
 
 
 def call_here(*arguments: object) -> subprocess.CompletedProcess[str]:
