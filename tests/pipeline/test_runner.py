@@ -334,14 +334,14 @@ SMOKE_KEYS = {
     "match/A-B.neurons": "e7a432f318d2",
     "families/A": "ed66fce7e42f",
     "families/B": "d40088156b3f",
-    "export": "1224bbf58afd",
-    "effects/A": "694e4311c6ed",
-    "effects/B": "c0856ba82a7f",
-    "effects/A-A.w128.s0-s1": "5605a5fef4fb",
-    "effects/B-B.w128.s0-s1": "212e5f768837",
-    "effects/A-B.w128": "2ac73d896e8c",
-    "effects/A-B.neurons": "2da24a6a9d56",
-    "report": "da3cf70ea390",
+    "export": "24bcec4aedc8",
+    "effects/A": "67461d28df90",
+    "effects/B": "54dbf6f17670",
+    "effects/A-A.w128.s0-s1": "97c70dcc0049",
+    "effects/B-B.w128.s0-s1": "f73ddf107eb7",
+    "effects/A-B.w128": "e4e3a0aec2d0",
+    "effects/A-B.neurons": "eb556cdf791c",
+    "report": "15e76dd005b4",
 }
 
 
