@@ -27,7 +27,7 @@ LAYERS = (
         "visible_tokens",
     ),
     ("checked_settings", "devices", "extras", "obstacles", "shipped_configs"),
-    ("files",),
+    ("execution", "files"),
     ("archive", "checked_json", "hooks", "hub"),
     ("corpus",),
     ("models",),

@@ -13,6 +13,7 @@ import yaml
 
 from universality.config import Config
 from universality.errors import ConfigError, UniversalityError
+from universality.execution import connected
 from universality.extras import check_installed
 from universality.files import as_path, replacing_text
 from universality.locks import take_lock
@@ -64,6 +65,8 @@ STAGES = tuple(stage.STAGE for stage in STAGE_MODULES)
 """Names of the stages, in order."""
 _LIBRARIES = dict.fromkeys(("train-models", "train-saes", "collect"), ("torch",)) | {"report": ("jinja2", "matplotlib")}
 """Libraries of extras that a stage cannot do without. TransformerLens is none: activations may come from a cache."""
+_COMPUTED_BY_WORKERS = ("match", "families")
+"""Stages whose work goes to the workers of a scheduler, where the configuration names one."""
 _CHECKED_STAGES = ("corpus", "train-models")  # once they are done, text, models and hook are known to fit
 
 
@@ -132,6 +135,9 @@ def _run_stages(config: Config, folder: RunFolder, until: str, ranks: Ranks | No
         tasks = [task for task in all_tasks(config, folder, ranks) if task.stage in wanted]
         pending = dict.fromkeys(task.stage for task in tasks if first and not is_done(task, folder.root))
         check_installed("this run", [library for stage in pending for library in _LIBRARIES.get(stage, ())])
+        if not pending.keys().isdisjoint(_COMPUTED_BY_WORKERS):
+            with connected(config.scheduler):  # an error now, and not after hours of training
+                pass
         if not pending.keys().isdisjoint(_CHECKED_STAGES):
             check_hooks(config, download=True)
         # Every rank walks the same tasks, but one alone holds the lock, prints and writes what belongs to the run.
@@ -160,7 +166,7 @@ def _report_and_keep_config(config: Config, folder: RunFolder, tasks: list[Task]
 def run_controls(config: Config, out: str | Path) -> Path:
     """Run a study up to its matching, then its controls; return the table of controls.
 
-    With several processes (torchrun) all take part in the study, and the first alone runs the controls.
+    Several processes (torchrun) take the controls in turn.
     """
     from universality.pipeline.stages.run_controls import tasks
 
@@ -196,12 +202,12 @@ def _run_after_match(config: Config, folder: RunFolder, tasks: list[Task]) -> No
     _make_folder(folder.root)
     with _joined_ranks() as ranks:
         _run_stages(config, folder, "match", ranks)
-        if ranks is None or ranks.first:
-            with alone_in(folder.root):
-                _print_end(run_tasks(tasks, folder.root, _print_outcome), folder, "match")
+        first = ranks is None or ranks.first
+        with alone_in(folder.root) if first else nullcontext():
+            outcomes = run_tasks(tasks, folder.root, _print_outcome if first else _stay_silent, ranks)
+            if first:
+                _print_end(outcomes, folder, "match")
                 write_provenance(folder.root)
-        if ranks is not None:
-            ranks.wait()
 
 
 def make_cache(config: Config, out: str | Path) -> Path:

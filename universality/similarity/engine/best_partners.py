@@ -108,6 +108,15 @@ def _list_cols(rows, entries, dead_rows, index, key, score):  # type: ignore[no-
                 _insert(index[c], key[c], score[c], rows[r], values[q], values[q])
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def enter_cols(cols, rows, scores, index, key, score):  # type: ignore[no-untyped-def]
+    """Enter the better of some entries [n] into the columns' lists; rows rise from call to call."""
+    for e in range(cols.size):
+        c = cols[e]
+        if scores[e] > key[c, -1]:
+            _insert(index[c], key[c], score[c], rows[e], scores[e], scores[e])
+
+
 def best_of_blocks(
     source: BlockSource, k: int, offset: FloatArray, threshold: FloatArray, both: bool
 ) -> tuple[Best, Best | None]:

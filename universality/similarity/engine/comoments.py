@@ -15,24 +15,28 @@ somewhere (`tests/bench/similarity.py`):
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from universality.arrays import FloatArray, IntArray
 from universality.compiled import on_all_threads, share_out_lazily
 from universality.errors import UniversalityError
+from universality.execution import SERIAL, Executor, Shared, run_units
 from universality.progress import progress
 from universality.similarity.engine import cofiring
 from universality.similarity.engine import token_kernels as kernels
 from universality.similarity.engine.cofiring import Columns, Entries
 from universality.similarity.engine.group_sums import pair_sums
-from universality.similarity.engine.side_moments import Side, chunk_size
+from universality.similarity.engine.side_moments import SHARD, Side, chunk_size, shards
 from universality.similarity.engine.store_rows import ENTRY_BYTES
 
 # Above this product of densities BLAS is faster: a scattered product takes about 1.5 ns, in which BLAS does about 30.
 DENSE_SHARE = 0.03
 LISTED_ABOVE = 1 << 25  # pairs above which listing row by row is faster: 256 MB, far beyond a cache
+# Tokens of a shard, so that sending its sums takes little beside computing them: 16 for each given pair, and one for
+# every 16 of all pairs, since a token adds to active² of those.
+PAIRED, SUMMED = 16, 16
 TILE_BYTES, MIN_TILE = 16 << 20, 256  # of dense rows multiplied at a time: few calls, and still within a cache
 
 
@@ -64,15 +68,20 @@ class CoMoments:
     sums of (ab, a^2, b^2, 1) over the positions where both fire: AᵀB, A²ᵀ1[B≠0], 1[A≠0]ᵀB² and 1[A≠0]ᵀ1[B≠0].
     """
 
-    def __init__(self, a: Side, b: Side, memory_budget: int) -> None:
+    def __init__(self, a: Side, b: Side, memory_budget: int, dense: bool | None = None) -> None:
         if a.rows.size != b.rows.size:
             raise UniversalityError(f"sides must pair up: {a.rows.size} positions of one, {b.rows.size} of the other")
         self.a, self.b, self.memory_budget = a, b, memory_budget
         self.shape = (a.n_features, b.n_features)
-        self.dense = a.density * b.density > DENSE_SHARE
+        self.dense = a.density * b.density > DENSE_SHARE if dense is None else dense
+        # Rows of B are read in any order, so both stores must be in memory.
+        loaded = a.source.whole is not None and b.source.whole is not None
+        self.listed = loaded and not self.dense and self.shape[0] * self.shape[1] > LISTED_ABOVE
+        """True where rows are computed one at a time and listed."""
         self._columns: dict[tuple[bool, int], list[Chunk]] = {}
         self._whole: dict[str, FloatArray] = {}
         self._n_hits: IntArray | None = None  # of each of A's features, products in its row
+        self._shared: Shared[CoMoments] | None = None
 
     def transposed(self) -> CoMoments:
         """Exchange the sides: B against A, with the arrays that are known already."""
@@ -91,29 +100,52 @@ class CoMoments:
         """Copy with the same sides but without the cached [n_a, n_b] arrays."""
         return self.with_b(self.b)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process computes its own copies and blocks.
+        return self.__dict__ | {"_columns": {}, "_whole": {}, "_n_hits": None, "_shared": None}
+
+    def fits(self, moment: MomentType) -> bool:
+        """Tell whether one [n_a, n_b] array is kept, from which blocks are cut."""
+        n_pairs = self.shape[0] * self.shape[1]
+        copies = 1 if self.a.rows.size <= max(SHARD, n_pairs // SUMMED) else 2  # the sum, and the shard that is added
+        needed = copies * n_pairs * _depth(moment) * 8
+        return moment in self._whole or (needed <= self.memory_budget and not self.listed)
+
     @property
-    def listed(self) -> bool:
-        """True where rows are computed one at a time and listed."""
-        # Rows of B are read in any order, so both stores must be in memory.
-        loaded = self.a.source.whole is not None and self.b.source.whole is not None
-        return loaded and not self.dense and self.shape[0] * self.shape[1] > LISTED_ABOVE
+    def shared(self) -> Shared[CoMoments]:
+        """These co-moments as units take them: a worker receives them once, for all passes."""
+        if self._shared is None:
+            self._shared = Shared(self)
+        return self._shared
 
-    def block(self, moment: MomentType, rows: IntArray) -> FloatArray:
-        """Values of A's features ``rows`` with all of B's: float64 [n_rows, n_b], or [n_rows, 4, n_b] if masked."""
-        needed = self.shape[0] * self.shape[1] * _depth(moment) * 8
-        if moment not in self._whole and needed <= self.memory_budget and not self.listed:
-            self._whole[moment] = self._compute(moment, np.arange(self.shape[0]))
-        if moment in self._whole:
-            return self._whole[moment][rows]
-        return self._compute(moment, rows)
+    def block(self, moment: MomentType, rows: IntArray, executor: Executor = SERIAL) -> FloatArray:
+        """Values of A's features ``rows`` with all of B's: float64 [n_rows, n_b], or [n_rows, 4, n_b] if masked.
 
-    def pairs(self, moment: MomentType, i: IntArray, j: IntArray) -> FloatArray:
+        An executor sums the one array that is kept, by shards of tokens; other blocks are computed here.
+        """
+        if not self.fits(moment):
+            return self._compute(moment, rows)
+        if moment not in self._whole:
+            self._whole[moment] = self._summed(moment, executor)
+        return self._whole[moment][rows]
+
+    def pairs(self, moment: MomentType, i: IntArray, j: IntArray, executor: Executor = SERIAL) -> FloatArray:
         """Values of given pairs: float64 [n_pairs], or [4, n_pairs] if masked."""
-        if moment != "covariance":
-            sums = pair_sums(self.a, self.b, i, j, masked=moment == "masked", shifted=False)[:, 0]
-            return sums if moment == "masked" else sums[0]
-        product = pair_sums(self.a, self.b, i, j)[0, 0]
-        return product / self.a.rows.size - self.a.shifted_mean[i] * self.b.shifted_mean[j]
+        units = shards(self.a.rows.size, PAIRED * i.size)
+        given = self.shared, Shared((moment, i, j))
+        sums = sum(run_units(executor, _pairs_of_shard, units, *given, desc="pairs", total=len(units)))
+        if moment == "masked":
+            return np.asarray(sums)
+        if moment == "products":
+            return np.asarray(sums)[0]
+        return np.asarray(sums)[0] / self.a.rows.size - self.a.shifted_mean[i] * self.b.shifted_mean[j]
+
+    def prepare(self, moment: MomentType) -> None:
+        """Make the copies that `stripes` of any rows need, unless they are there."""
+        (chunk,) = self._column_chunks(moment == "covariance", self.a.rows.size)
+        if self._n_hits is None:
+            tokens = self.b.take(0, self.b.rows.size)
+            self._n_hits = cofiring.hits(chunk.columns.indptr, chunk.columns.position, tokens.start, tokens.stop)
 
     def stripes(
         self, moment: MomentType, rows: IntArray, score: Callable[[FloatArray, IntArray, IntArray], FloatArray]
@@ -129,12 +161,11 @@ class CoMoments:
         score
             Turns values [n] (or [4, n]) of pairs of features i [n] and j [n] into scores [n].
         """
-        shifted = moment == "covariance"
+        self.prepare(moment)
+        shifted, n_hits = moment == "covariance", self._n_hits
         (chunk,) = self._column_chunks(shifted, self.a.rows.size)
         tokens = self.b.take(0, self.b.rows.size, shifted)
-        if self._n_hits is None:
-            self._n_hits = cofiring.hits(chunk.columns.indptr, chunk.columns.position, tokens.start, tokens.stop)
-        n_hits = self._n_hits
+        assert n_hits is not None
 
         def work(part: IntArray) -> tuple[IntArray, Entries]:
             entries = cofiring.sum_rows(part, chunk.columns, tokens, n_hits, self.shape[1], moment == "masked")
@@ -152,20 +183,40 @@ class CoMoments:
                 yield part, entries
 
     def _compute(self, moment: MomentType, rows: IntArray) -> FloatArray:
-        if self.listed:
-            return self._filled(moment, rows)
-        if moment == "masked":
-            return self._masked_dense(rows) if self.dense else self._scatter(rows, moment)
-        n = self.a.rows.size
-        if self.dense:
-            out = self._products_dense(rows, centred=moment == "covariance")
-            return out / n if moment == "covariance" else out
-        out = self._scatter(rows, moment)
-        if moment == "covariance":
-            out /= n
+        return self._filled(moment, rows) if self.listed else self._finished(moment, rows, self.sums(moment, rows))
+
+    def _summed(self, moment: MomentType, executor: Executor) -> FloatArray:
+        """Compute the whole array by shards of tokens."""
+        n_a, n_b = self.shape
+        units = shards(self.a.rows.size, n_a * n_b // SUMMED)
+        given = self.shared, Shared(moment)
+        parts = run_units(executor, _sums_of_shard, units, *given, desc="co-moments", total=len(units))
+        total: FloatArray = next(parts)
+        for part in parts:
+            total += part
+        return self._finished(moment, np.arange(n_a), total)
+
+    def shard(self, low: int, high: int) -> CoMoments:
+        """Co-moments over the positions low..high alone, shifted and centred as over all."""
+        if (low, high) == (0, self.a.rows.size):
+            return self
+        return CoMoments(self.a.shard(low, high), self.b.shard(low, high), self.memory_budget, self.dense)
+
+    def sums(self, moment: MomentType, rows: IntArray) -> FloatArray:
+        """Sums over positions for A's features ``rows``: the part of a block that adds up over shards."""
+        if not self.dense:
+            return self._scatter(rows, moment)
+        return self._masked_dense(rows) if moment == "masked" else self._products_dense(rows, moment == "covariance")
+
+    def _finished(self, moment: MomentType, rows: IntArray, sums: FloatArray) -> FloatArray:
+        """Turn sums over all positions into values, in place."""
+        if moment != "covariance":
+            return sums
+        sums /= self.a.rows.size
+        if not self.dense:  # dense tiles are centred before they are multiplied
             for r, mean in enumerate(self.a.shifted_mean[rows]):  # row by row: an outer product would be a second block
-                out[r] -= mean * self.b.shifted_mean
-        return out
+                sums[r] -= mean * self.b.shifted_mean
+        return sums
 
     def _filled(self, moment: MomentType, rows: IntArray) -> FloatArray:
         """Write the listed entries into a dense block that holds the values of pairs that never fire together."""
@@ -243,3 +294,16 @@ class CoMoments:
 
 def _depth(moment: MomentType) -> int:
     return 4 if moment == "masked" else 1
+
+
+def _sums_of_shard(moments: CoMoments, moment: MomentType, low: int, high: int) -> FloatArray:
+    return moments.shard(low, high).sums(moment, np.arange(moments.shape[0]))
+
+
+def _pairs_of_shard(
+    moments: CoMoments, given: tuple[MomentType, IntArray, IntArray], low: int, high: int
+) -> FloatArray:
+    """Sums [1, n_pairs] of products, or [4, n_pairs] if masked."""
+    moment, i, j = given
+    part = moments.shard(low, high)
+    return pair_sums(part.a, part.b, i, j, masked=moment == "masked", shifted=moment == "covariance")[:, 0]
