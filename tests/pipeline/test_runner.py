@@ -363,3 +363,10 @@ def test_a_link_to_a_missing_place_is_named(tmp_path: Path, inside: str) -> None
     assert done.returncode == 2
     assert "the run's folder cannot be created" in done.stderr
     assert "name another with --out" in done.stderr
+
+
+def test_a_missing_card_is_said_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run(load_config(SMOKE, ["device=cuda:9"]), tmp_path / "run", until="train-models")
+    told = capfd.readouterr().err
+    assert told.count("computing on the CPU") == 1
+    assert "note: device cuda:9: " in told

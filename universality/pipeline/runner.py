@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -12,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 import yaml
 
 from universality.config import Config
-from universality.errors import ConfigError, UniversalityError
+from universality.devices import choose_device, describe_device
+from universality.errors import ConfigError, DeviceWarning, UniversalityError
 from universality.execution import connected
 from universality.extras import check_installed
 from universality.files import as_path, replacing_text
@@ -67,6 +70,8 @@ _LIBRARIES = dict.fromkeys(("train-models", "train-saes", "collect"), ("torch",)
 """Libraries of extras that a stage cannot do without. TransformerLens is none: activations may come from a cache."""
 _COMPUTED_BY_WORKERS = ("match", "families")
 """Stages whose work goes to the workers of a scheduler, where the configuration names one."""
+_ON_DEVICE = ("train-models", "train-saes", "collect")
+"""Stages that run models or train SAEs, and need torch."""
 _CHECKED_STAGES = ("corpus", "train-models")  # once they are done, text, models and hook are known to fit
 
 
@@ -106,7 +111,7 @@ def run(config: Config, out: str | Path, until: str = "report") -> Path:
     if folder.root.exists() and not folder.root.is_dir():
         raise UniversalityError(f"{folder.root}: expected a folder for the run, found a file; name another with --out")
     _make_folder(folder.root)
-    with _joined_ranks() as ranks:
+    with _joined_ranks(config.device) as ranks:
         _run_stages(config, folder, until, ranks)
     return folder.root
 
@@ -140,9 +145,13 @@ def _run_stages(config: Config, folder: RunFolder, until: str, ranks: Ranks | No
                 pass
         if not pending.keys().isdisjoint(_CHECKED_STAGES):
             check_hooks(config, download=True)
+        if first and not pending.keys().isdisjoint(_ON_DEVICE):
+            _print_device(config.device)
         # Every rank walks the same tasks, but one alone holds the lock, prints and writes what belongs to the run.
         report = partial(_report_and_keep_config, config, folder, tasks) if first else _stay_silent
-        outcomes = run_tasks(tasks, folder.root, report, ranks)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeviceWarning)  # told once, by _print_device
+            outcomes = run_tasks(tasks, folder.root, report, ranks)
         if first:
             write_provenance(folder.root)
             _print_end(outcomes, folder, until)
@@ -200,7 +209,7 @@ def _make_folder(root: Path) -> None:
 
 def _run_after_match(config: Config, folder: RunFolder, tasks: list[Task]) -> None:
     _make_folder(folder.root)
-    with _joined_ranks() as ranks:
+    with _joined_ranks(config.device) as ranks:
         _run_stages(config, folder, "match", ranks)
         first = ranks is None or ranks.first
         with alone_in(folder.root) if first else nullcontext():
@@ -264,7 +273,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _joined_ranks() -> Iterator[Ranks | None]:
+def _joined_ranks(device: str) -> Iterator[Ranks | None]:
     """Join the processes that torchrun started; None for a single one, which needs no torch yet."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield None
@@ -273,7 +282,7 @@ def _joined_ranks() -> Iterator[Ranks | None]:
 
     from universality.sae.training.distributed import join_ranks
 
-    ranks = join_ranks()
+    ranks = join_ranks(device)
     try:
         yield ranks
     except Exception:
@@ -283,6 +292,17 @@ def _joined_ranks() -> Iterator[Ranks | None]:
             ranks.shut_down()
         raise
     ranks.shut_down()
+
+
+def _print_device(device: str) -> None:
+    """Say which device computes, where that is a question: a card is there, or was asked for."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DeviceWarning)
+        chosen = choose_device(device)
+    for warning in caught:
+        print(f"note: {warning.message}", file=sys.stderr, flush=True)
+    if chosen.type != "cpu" and not caught:
+        print(f"models and SAEs run on {describe_device(chosen)}", flush=True)
 
 
 def _stay_silent(outcome: Outcome) -> None:
