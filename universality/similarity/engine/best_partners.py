@@ -6,14 +6,18 @@ partner (a price, in an assignment; 0 otherwise), and only keys above a row's th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
-from universality.compiled import njit, on_all_threads
+from universality.compiled import njit, on_all_threads, share_out_lazily
+from universality.progress import progress
 from universality.similarity.engine.block_source import Best, BlockSource
-from universality.similarity.engine.cofiring import Entries
+from universality.similarity.engine.cache_lines import prefetch
+from universality.similarity.engine.cofiring import AHEAD, Entries, list_row
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -55,57 +59,242 @@ def scan_cols(worker, workers, block, rows, index, key, score):  # type: ignore[
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _list_rows(rows, entries, x, y, orders, level, offset, threshold, index, key, score):  # type: ignore[no-untyped-def]
-    """Enter listed entries, then the background of each row from its best score on, into the rows' lists.
+def _kth_largest(x, k):  # type: ignore[no-untyped-def]
+    """The k-th largest of ``x``, which is reordered: its first k values are the largest (Hoare's quickselect)."""
+    low, high = 0, x.size - 1
+    while low < high:
+        pivot = x[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while x[i] > pivot:
+                i += 1
+            while x[j] < pivot:
+                j -= 1
+            if i <= j:
+                x[i], x[j] = x[j], x[i]
+                i += 1
+                j -= 1
+        if k - 1 <= j:
+            high = j
+        elif k - 1 >= i:
+            low = i
+        else:
+            break
+    return x[k - 1]
 
-    ``orders`` are the living columns by rising y, by falling y, and by index; ``level`` is their least offset.
-    """
-    indptr, cols, values = entries
-    seen = np.zeros(y.size, np.bool_)
-    for r in range(rows.size):
-        i = rows[r]
-        if threshold[i] == np.inf:
-            continue
-        for q in range(indptr[r], indptr[r + 1]):
-            c = cols[q]
-            seen[c] = True
-            v = values[q] - offset[c]
-            last = key[i, -1]
-            if v > threshold[i] and (v > last or (v == last and c < index[i, -1])):
-                _insert(index[i], key[i], score[i], c, v, values[q])
-        # A pair that is not listed scores -x_i y_c. In this order scores only fall.
-        order = orders[0] if x[i] > 0 else orders[1] if x[i] < 0 else orders[2]
-        for c in order:
-            s = -x[i] * y[c] + 0.0  # + 0.0: no negative zero
-            # No key from here on exceeds s - level, as no offset is below the level. Below the last key of the list, or
-            # not above the threshold, nothing more can enter; at the last key a lower index still could.
-            if s - level < key[i, -1] or s - level <= threshold[i]:
-                break
-            if seen[c]:
-                continue
-            v = s - offset[c]
-            last = key[i, -1]
-            if v > threshold[i] and (v > last or (v == last and c < index[i, -1])):
-                _insert(index[i], key[i], score[i], c, v, s)
-            elif offset[c] == level and v <= last:
-                # This column has the least offset and did not enter: later ones have no larger key, and among
-                # columns of one y a stable order leaves only higher indices.
-                break
-        for q in range(indptr[r], indptr[r + 1]):
-            seen[cols[q]] = False  # undone entry by entry: clearing the whole array would cost n_cols a row
+
+class _Wanted(NamedTuple):
+    """What the rows' lists are to hold: keys are scores - ``offset``, above the row's ``threshold``."""
+
+    offset: FloatArray
+    """[n_cols], inf for dead columns."""
+    threshold: FloatArray
+    """[n_rows], inf for rows that are not wanted."""
+    x: FloatArray
+    """[n_rows] pairs that are not listed score -x_i y_j."""
+    y: FloatArray
+    """[n_cols]."""
+    orders: tuple[IntArray, IntArray, IntArray]
+    """Living columns by rising y, by falling y, and by index."""
+    level: float
+    """Least offset of a living column."""
+
+    @classmethod
+    def of(cls, offset: FloatArray, threshold: FloatArray, background: tuple[FloatArray, FloatArray]) -> _Wanted:
+        """Sort the living columns."""
+        x, y = background
+        living = np.flatnonzero(offset < np.inf)
+        orders = (living[np.argsort(y[living], kind="stable")], living[np.argsort(-y[living], kind="stable")], living)
+        return cls(offset, threshold, x, y, orders, float(offset[living].min()) if living.size else 0.0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _list_cols(rows, entries, dead_rows, index, key, score):  # type: ignore[no-untyped-def]
-    """Enter the better rows among the listed entries into the columns' lists; rows rise."""
-    indptr, cols, values = entries
-    for r in range(rows.size):
-        if dead_rows[rows[r]]:
+def _kth_key(cols, values, offset, threshold, kept):  # type: ignore[no-untyped-def]
+    """The k-th largest key of one row, or its threshold where fewer exceed that; ``kept`` has room for 4 k keys.
+
+    Lists are kept sorted by insertion, which takes k / 2 steps. With this bound known, only k partners are inserted.
+    """
+    k, n, least = kept.size // 4, 0, threshold
+    for q in range(cols.size):
+        v = values[q] - offset[cols[q]]
+        if v > least:
+            kept[n] = v
+            n += 1
+            if n == kept.size:
+                least, n = _kth_largest(kept, k), k
+    return _kth_largest(kept[:n], k) if n >= k else threshold
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _enter_row(i, cols, values, wanted, kept, seen, index, key, score):  # type: ignore[no-untyped-def]
+    """Enter listed pairs, then the background from its best score on, into the list of row ``i``.
+
+    ``seen`` [n_cols] is False before and after.
+    """
+    offset, threshold, x, y, orders, level = wanted
+    least = _kth_key(cols, values, offset, threshold[i], kept)
+    for q in range(cols.size):
+        c = cols[q]
+        v = values[q] - offset[c]
+        if v >= least and v > threshold[i] and (v > key[i, -1] or (v == key[i, -1] and c < index[i, -1])):
+            _insert(index[i], key[i], score[i], c, v, values[q])
+    # A pair that is not listed scores -x_i y_c. In this order scores only fall.
+    order = orders[0] if x[i] > 0 else orders[1] if x[i] < 0 else orders[2]
+    marked = False  # most rows end below at their first column: they need not know which columns are listed
+    for c in order:
+        s = -x[i] * y[c] + 0.0  # + 0.0: no negative zero
+        # No key from here on exceeds s - level, as no offset is below the level. Below the last key of the list, or
+        # not above the threshold, nothing more can enter; at the last key a lower index still could.
+        if s - level < key[i, -1] or s - level <= threshold[i]:
+            break
+        if not marked:
+            _mark(seen, cols, True)
+            marked = True
+        if seen[c]:
             continue
-        for q in range(indptr[r], indptr[r + 1]):
+        v = s - offset[c]
+        last = key[i, -1]
+        if v > threshold[i] and (v > last or (v == last and c < index[i, -1])):
+            _insert(index[i], key[i], score[i], c, v, s)
+        elif offset[c] == level and v <= last:
+            # This column has the least offset and did not enter: later ones have no larger key, and among
+            # columns of one y a stable order leaves only higher indices.
+            break
+    if marked:  # undone entry by entry: clearing the whole array would cost n_cols a row
+        _mark(seen, cols, False)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mark(seen, cols, value):  # type: ignore[no-untyped-def]
+    for c in cols:
+        seen[c] = value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _pick_out(i, cols, values, least, found, n):  # type: ignore[no-untyped-def]
+    """Add the pairs of row ``i`` above ``least`` [n_cols] to ``found`` (row, col, score); return it and their number."""
+    row, col, score = found
+    if n + cols.size > row.size:
+        size = 2 * (n + cols.size)
+        row, col, score = np.empty(size, np.int32), np.empty(size, np.uint32), np.empty(size)
+        row[:n], col[:n], score[:n] = found[0][:n], found[1][:n], found[2][:n]
+    for q in range(cols.size):
+        if values[q] > least[cols[q]]:
+            row[n], col[n], score[n] = i, cols[q], values[q]
+            n += 1
+    return (row, col, score), n
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def enter_entries(rows, entries, wanted, least, index, key, score):  # type: ignore[no-untyped-def]
+    """Enter the scores of some rows into their lists; return the pairs that may enter a column's (row, col, score).
+
+    ``least`` [n_cols] is what such a pair must exceed, or empty where no columns' lists are wanted.
+    """
+    indptr, cols, values = entries
+    kept, seen = np.empty(4 * key.shape[1]), np.zeros(wanted.y.size, np.bool_)
+    found, n = (np.empty(0, np.int32), np.empty(0, np.uint32), np.empty(0)), 0
+    for r in range(rows.size):
+        own, scores = cols[indptr[r] : indptr[r + 1]], values[indptr[r] : indptr[r + 1]]
+        _enter_row(rows[r], own, scores, wanted, kept, seen, index, key, score)
+        if least.size:
+            found, n = _pick_out(rows[r], own, scores, least, found, n)
+    return found[0][:n], found[1][:n], found[2][:n]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def enter_products(rows, columns, lines, s, t, wanted, least, index, key, score):  # type: ignore[no-untyped-def]
+    """Do as `enter_entries` for scores s_i t_j sum - x_i y_j, clipped to ±1, while a row of sums is in the cache."""
+    x, y, n_cols = wanted.x, wanted.y, wanted.y.size
+    kept, seen = np.empty(4 * key.shape[1]), np.zeros(n_cols, np.bool_)
+    total, cols, values = np.zeros(n_cols), np.empty(n_cols + 1, np.uint32), np.empty(n_cols + 1)
+    found, n = (np.empty(0, np.int32), np.empty(0, np.uint32), np.empty(0)), 0
+    for i in rows:
+        size = list_row(i, columns, lines, total, cols, values)
+        for q in range(size):
             c = cols[q]
-            if values[q] > key[c, -1]:
-                _insert(index[c], key[c], score[c], rows[r], values[q], values[q])
+            values[q] = min(max(values[q] * s[i] * t[c] - x[i] * y[c], -1.0), 1.0)
+        _enter_row(i, cols[:size], values[:size], wanted, kept, seen, index, key, score)
+        if least.size:
+            found, n = _pick_out(i, cols[:size], values[:size], least, found, n)
+    return found[0][:n], found[1][:n], found[2][:n]
+
+
+class _Unsorted(NamedTuple):
+    """The best rows of each column so far, in the order of the rows, among up to k more that came later."""
+
+    index: npt.NDArray[np.int32]
+    """[n_cols, 2 k]."""
+    key: FloatArray
+    """[n_cols, 2 k]."""
+    size: npt.NDArray[np.int32]
+    """[n_cols] places in use."""
+    least: FloatArray
+    """[n_cols] keys must exceed it. A thread that reads it late finds a lower one, and picks out more."""
+
+    @classmethod
+    def empty(cls, n: int, k: int) -> _Unsorted:
+        """Lists without rows."""
+        return cls(np.empty((n, 2 * k), np.int32), np.empty((n, 2 * k)), np.zeros(n, np.int32), np.full(n, -np.inf))
+
+    def best(self) -> Best:
+        """Sort the lists."""
+        sorted_ = Best.empty(self.size.size, self.key.shape[1] // 2)
+        on_all_threads(_sort_cols, self, *sorted_)
+        return sorted_
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _enter_cols(row, col, score, lists):  # type: ignore[no-untyped-def]
+    """Enter pairs into the columns' lists; rows rise, so of equal keys the first ones stay."""
+    index, key, size, least = lists
+    k, scratch = key.shape[1] // 2, np.empty(key.shape[1])
+    places, keys = index.ravel(), key.ravel()
+    for q in range(row.size):
+        if q + 2 * AHEAD < row.size:  # lists are met in any order: fetch them ahead of time
+            prefetch(size, col[q + 2 * AHEAD])
+            later = col[q + AHEAD]
+            prefetch(places, later * index.shape[1] + size[later])
+            prefetch(keys, later * index.shape[1] + size[later])
+        i, c, v = row[q], col[q], score[q]
+        if v > least[c]:
+            index[c, size[c]], key[c, size[c]] = i, v
+            size[c] += 1
+            if size[c] == key.shape[1]:
+                least[c] = _halve(index[c], key[c], scratch)
+                size[c] = k
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _halve(index, key, scratch):  # type: ignore[no-untyped-def]
+    """Keep the better half of a full list, in order, and return its least key."""
+    k = key.size // 2
+    scratch[:] = key
+    least = _kth_largest(scratch, k)
+    equal = k  # places for rows whose key is the least one
+    for v in key:
+        equal -= v > least
+    n = 0
+    for q in range(key.size):
+        if key[q] > least or (key[q] == least and equal > 0):
+            equal -= key[q] == least
+            index[n], key[n] = index[q], key[q]
+            n += 1
+    return least
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sort_cols(worker, workers, lists, index, key, score):  # type: ignore[no-untyped-def]
+    """Write the k best of each list, best first."""
+    k, scratch = key.shape[1], np.empty(2 * key.shape[1])
+    for c in range(worker * index.shape[0] // workers, (worker + 1) * index.shape[0] // workers):
+        size = lists.size[c]
+        if size > k:
+            lists.key[c, size:] = -np.inf
+            _halve(lists.index[c], lists.key[c], scratch)
+        for q in range(min(size, k)):
+            v = lists.key[c, q]
+            _insert(index[c], key[c], score[c], lists.index[c, q], v, v)
 
 
 def best_of_blocks(
@@ -139,19 +328,25 @@ def best_of_blocks(
 
 
 def best_of_stripes(
-    stripes: Iterable[tuple[IntArray, Entries]],
+    stripes: list[IntArray],
+    enter: Callable[..., tuple[IntArray, IntArray, FloatArray]],
     background: tuple[FloatArray, FloatArray],
     k: int,
     offset: FloatArray,
     threshold: FloatArray,
-    by_col: Best | None = None,
-) -> Best:
+    both: bool,
+) -> tuple[Best, Best | None]:
     """Find the k best columns of each row of a matrix that is listed only where features fire together.
+
+    The stripes are worked off by all threads. Lists of rows belong to their stripe. What may enter the columns' lists is
+    picked out by the threads and entered here, in the order of the rows: results do not depend on the threads.
 
     Parameters
     ----------
     stripes
-        (rows, scores of their entries), rows rising.
+        Living rows, rising.
+    enter
+        Called with a stripe and the last arguments of `enter_entries`, does that for its rows.
     background
         x, y: pairs that are not listed score -x_i y_j.
     k
@@ -159,20 +354,22 @@ def best_of_stripes(
     offset
         [n_cols] subtracted from the score; inf for dead columns.
     threshold
-        [n_rows] only keys above it count; inf for dead rows.
-    by_col
-        Lists of the columns, updated with the listed entries alone (offset 0).
+        [n_rows] only keys above it count.
+    both
+        Whether the columns' lists are wanted; they hold the listed entries alone (offset 0).
     """
-    x, y = background
-    living = np.flatnonzero(offset < np.inf)
-    level = float(offset[living].min()) if living.size else 0.0
-    orders = (living[np.argsort(y[living], kind="stable")], living[np.argsort(-y[living], kind="stable")], living)
-    by_row, dead = Best.empty(x.size, k), threshold == np.inf
-    for rows, entries in stripes:
-        _list_rows(rows, entries, x, y, orders, level, offset, threshold, *by_row)
-        if by_col is not None:
-            _list_cols(rows, entries, dead, *by_col)
-    return by_row
+    wanted = _Wanted.of(offset, threshold, background)
+    by_row, by_col = Best.empty(threshold.size, k), _Unsorted.empty(offset.size if both else 0, k)
+
+    def work(rows: IntArray) -> tuple[int, tuple[IntArray, IntArray, FloatArray]]:
+        return rows.size, enter(rows, wanted, by_col.least, *by_row)
+
+    n_rows = sum(rows.size for rows in stripes)
+    with progress(total=n_rows, desc="co-firing pairs", unit="feature", leave=False) as bar:
+        for n_done, found in share_out_lazily(work, stripes):
+            bar.update(n_done)
+            _enter_cols(*found, by_col)
+    return by_row, by_col.best() if both else None
 
 
 def beaten_by_background(by_col: Best, background: tuple[FloatArray, FloatArray], living_rows: BoolArray) -> BoolArray:

@@ -14,18 +14,17 @@ somewhere (`tests/bench/similarity.py`):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from universality.arrays import FloatArray, IntArray
-from universality.compiled import on_all_threads, share_out_lazily
+from universality.compiled import on_all_threads
 from universality.errors import UniversalityError
-from universality.progress import progress
-from universality.similarity.engine import cofiring
 from universality.similarity.engine import token_kernels as kernels
-from universality.similarity.engine.cofiring import Columns, Entries
+from universality.similarity.engine.cache_lines import Lines
+from universality.similarity.engine.cofiring import Columns, RowSums
 from universality.similarity.engine.group_sums import pair_sums
 from universality.similarity.engine.side_moments import Side, chunk_size
 from universality.similarity.engine.store_rows import ENTRY_BYTES
@@ -72,7 +71,7 @@ class CoMoments:
         self.dense = a.density * b.density > DENSE_SHARE
         self._columns: dict[tuple[bool, int], list[Chunk]] = {}
         self._whole: dict[str, FloatArray] = {}
-        self._n_hits: IntArray | None = None  # of each of A's features, products in its row
+        self._lines: dict[bool, Lines] = {}  # all of B's rows, with the shift subtracted or without
 
     def transposed(self) -> CoMoments:
         """Exchange the sides: B against A, with the arrays that are known already."""
@@ -115,79 +114,56 @@ class CoMoments:
         product = pair_sums(self.a, self.b, i, j)[0, 0]
         return product / self.a.rows.size - self.a.shifted_mean[i] * self.b.shifted_mean[j]
 
-    def stripes(
-        self, moment: MomentType, rows: IntArray, score: Callable[[FloatArray, IntArray, IntArray], FloatArray]
-    ) -> Iterator[tuple[IntArray, Entries]]:
-        """Score the pairs that fire together, a few rows at a time and in order, on all cores.
+    def row_sums(self, moment: MomentType) -> RowSums:
+        """Rows of sums over all positions: of shifted products for a covariance, of raw ones otherwise.
 
-        Parameters
-        ----------
-        moment
-            The type of co-moment.
-        rows
-            A's features.
-        score
-            Turns values [n] (or [4, n]) of pairs of features i [n] and j [n] into scores [n].
+        Both stores must be in memory.
         """
         shifted = moment == "covariance"
         (chunk,) = self._column_chunks(shifted, self.a.rows.size)
-        tokens = self.b.take(0, self.b.rows.size, shifted)
-        if self._n_hits is None:
-            self._n_hits = cofiring.hits(chunk.columns.indptr, chunk.columns.position, tokens.start, tokens.stop)
-        n_hits = self._n_hits
+        key = shifted and bool(self.b.shift.any())
+        if key not in self._lines:
+            self._lines = {key: self._packed(0, self.b.rows.size, shifted)}  # one copy at a time
+        return RowSums(chunk.columns, self._lines[key], self.shape[1], moment == "masked")
 
-        def work(part: IntArray) -> tuple[IntArray, Entries]:
-            entries = cofiring.sum_rows(part, chunk.columns, tokens, n_hits, self.shape[1], moment == "masked")
-            i, j = entries.row_of(part), entries.cols.astype(np.int64)
-            values = entries.values if moment == "masked" else entries.values[0]
-            if moment == "covariance":
-                values /= self.a.rows.size
-                values -= self.a.shifted_mean[i] * self.b.shifted_mean[j]
-            return part, entries._replace(values=score(values, i, j))
-
-        parts = cofiring.stripes(rows, n_hits, self.shape[1])
-        with progress(total=rows.size, desc="co-firing pairs", unit="feature", leave=False) as bar:
-            for part, entries in share_out_lazily(work, parts):
-                bar.update(part.size)
-                yield part, entries
+    def centred(self, moment: MomentType, sums: FloatArray, i: IntArray, j: IntArray) -> FloatArray:
+        """Turn the sums of pairs, from `row_sums`, into values of the moment, in place."""
+        if moment == "covariance":
+            sums /= self.a.rows.size
+            sums -= self.a.shifted_mean[i] * self.b.shifted_mean[j]
+        return sums
 
     def _compute(self, moment: MomentType, rows: IntArray) -> FloatArray:
-        if self.listed:
-            return self._filled(moment, rows)
-        if moment == "masked":
-            return self._masked_dense(rows) if self.dense else self._scatter(rows, moment)
         n = self.a.rows.size
+        if self.dense and moment == "masked":
+            return self._masked_dense(rows)
         if self.dense:
             out = self._products_dense(rows, centred=moment == "covariance")
             return out / n if moment == "covariance" else out
-        out = self._scatter(rows, moment)
+        out = self._summed(rows, moment)
+        if moment == "masked":
+            return np.moveaxis(out, 2, 1)
         if moment == "covariance":
             out /= n
             for r, mean in enumerate(self.a.shifted_mean[rows]):  # row by row: an outer product would be a second block
                 out[r] -= mean * self.b.shifted_mean
         return out
 
-    def _filled(self, moment: MomentType, rows: IntArray) -> FloatArray:
-        """Write the listed entries into a dense block that holds the values of pairs that never fire together."""
-        out = np.zeros((rows.size, *((4,) if moment == "masked" else ()), self.shape[1]))
-        if moment == "covariance":
-            np.multiply.outer(-self.a.shifted_mean[rows], self.b.shifted_mean, out=out)
-        low = 0
-        for part, entries in self.stripes(moment, rows, lambda values, i, j: values):
-            out[entries.row_of(np.arange(low, low + part.size)), ..., entries.cols] = entries.values.T
-            low += part.size
+    def _summed(self, rows: IntArray, moment: MomentType) -> FloatArray:
+        """Sparse path: sums [n_rows, n_b], or [n_rows, n_b, 4], as `row_sums` has them."""
+        masked, shifted = moment == "masked", moment == "covariance"
+        out = np.zeros((rows.size, self.shape[1], *((4,) if masked else ())))
+        order = np.argsort(-self.a.count[rows], kind="stable")  # most expensive rows first: threads end together
+        if self.listed:
+            on_all_threads(self.row_sums(moment).add, rows, order, out)
+            return out
+        for part in self._column_chunks(shifted, chunk_size(self.b.n_entries / max(1, self.b.rows.size))):
+            lines = self._packed(part.low, part.high, shifted)
+            on_all_threads(RowSums(part.columns, lines, self.shape[1], masked).add, rows, order, out)
         return out
 
-    def _scatter(self, rows: IntArray, moment: MomentType) -> FloatArray:
-        """Sparse path: products, of shifted values for a covariance, or the four masked sums of raw ones."""
-        masked, shifted = moment == "masked", moment == "covariance"
-        out = np.zeros((rows.size, *((4,) if masked else ()), self.shape[1]))
-        order = np.argsort(-self.a.count[rows], kind="stable")  # most expensive rows first: threads end together
-        add = kernels.add_masked if masked else kernels.add_products
-        for part in self._column_chunks(shifted, chunk_size(self.b.n_entries / max(1, self.b.rows.size))):
-            tokens = self.b.take(part.low, part.high, shifted)
-            on_all_threads(add, rows, order, *part.columns, *tokens, out)
-        return out
+    def _packed(self, low: int, high: int, shifted: bool) -> Lines:
+        return Lines.pack(self.b.take(low, high), self.b.shift if shifted else np.zeros_like(self.b.shift))
 
     def _column_chunks(self, shifted: bool, step: int) -> Iterator[Chunk]:
         shifted = shifted and bool(self.a.shift.any())  # without a shift the two copies are equal

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
@@ -14,9 +13,14 @@ import numpy.typing as npt
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.corpus.units import independent_units
 from universality.errors import MismatchError, UniversalityError
-from universality.similarity.engine.best_partners import beaten_by_background, best_of_blocks, best_of_stripes
+from universality.similarity.engine.best_partners import (
+    beaten_by_background,
+    best_of_blocks,
+    best_of_stripes,
+    enter_entries,
+    enter_products,
+)
 from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, Best, describe_store, rows_within
-from universality.similarity.engine.cofiring import Entries
 from universality.similarity.engine.comoments import CoMoments, MomentType
 from universality.similarity.engine.group_sums import GroupMoments
 from universality.similarity.engine.side_moments import Side, measure_side
@@ -219,6 +223,12 @@ class TokenSource(ABC):
         """
         return np.zeros(self.shape[0]), np.zeros(self.shape[1])
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Do without `scales` where a subclass changes the map of scores and does not say what its scales are."""
+        super().__init_subclass__(**options)
+        if "scores" in vars(cls) and "scales" not in vars(cls):
+            cls.scales = TokenSource.scales  # type: ignore[method-assign]
+
     def scales(self) -> tuple[FloatArray, FloatArray] | None:
         """s [n_rows] and t [n_cols] with scores s_i t_j x sums of products + background; None for other maps."""
         return None
@@ -234,34 +244,42 @@ class TokenSource(ABC):
 
     @property
     def listed(self) -> bool:
-        """True where `stripes` is the fastest route to the whole matrix."""
+        """True where `best` lists the pairs that fire together, row by row."""
         return self.moments.listed
-
-    def stripes(self, rows: IntArray | None = None) -> Iterator[tuple[IntArray, Entries]]:
-        """Score the pairs that fire together, some rows at a time and in order; `background` has the other scores."""
-        return self.moments.stripes(self.needs, np.arange(self.shape[0]) if rows is None else rows, self.scores)
 
     def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
         """Find the best partners, from listed entries where the matrix is large; see `BlockSource.best`."""
         if not self.listed:
             return best_of_blocks(self, k, offset, threshold, both)
-        by_col = Best.empty(self.shape[1], k) if both else None
-        living_rows = np.flatnonzero(threshold < np.inf)
-        by_row = best_of_stripes(self.stripes(living_rows), self.background(), k, offset, threshold, by_col)
+        by_row, by_col = self._best_of_stripes(k, offset, threshold, both)
         if by_col is None:
             return by_row, None
         # The rows' pass leaves out columns' background scores. They matter only for columns that fire together with too
         # few rows to fill their lists: a handful, found by the bound, and computed again from their own side.
         short = beaten_by_background(by_col, self.background(), threshold < np.inf) & (offset < np.inf)
         if short.any():
-            turned = self.transposed()
             dead_rows = np.where(threshold < np.inf, 0.0, np.inf)
             only_short = np.where(short, -np.inf, np.inf)
-            living_rows = np.flatnonzero(short)
-            recomputed = best_of_stripes(turned.stripes(living_rows), turned.background(), k, dead_rows, only_short)
+            recomputed, _ = self.transposed()._best_of_stripes(k, dead_rows, only_short, both=False)
             for column, values in zip(by_col, recomputed, strict=True):
-                column[living_rows] = values[living_rows]
+                column[short] = values[short]
         return by_row, by_col.without(offset == np.inf)
+
+    def _best_of_stripes(
+        self, k: int, offset: FloatArray, threshold: FloatArray, both: bool
+    ) -> tuple[Best, Best | None]:
+        sums, scales = self.moments.row_sums(self.needs), self.scales()
+
+        def enter(rows: IntArray, *lists: Any) -> Any:
+            if scales is not None:
+                return enter_products(rows, sums.columns, sums.lines, *scales, *lists)
+            listed = sums.listed(rows)
+            i, j = listed.row_of(rows), listed.cols.astype(np.int64)
+            values = self.scores(self.moments.centred(self.needs, listed.values, i, j), i, j)
+            return enter_entries(rows, listed._replace(values=values), *lists)
+
+        stripes = sums.stripes(np.flatnonzero(threshold < np.inf))
+        return best_of_stripes(stripes, enter, self.background(), k, offset, threshold, both)
 
     def transposed(self) -> Self:
         """Exchange the sides: B against A."""
