@@ -98,6 +98,8 @@ class _Wanted(NamedTuple):
     """Living columns by rising y, by falling y, and by index."""
     level: float
     """Least offset of a living column."""
+    prices: FloatArray
+    """The offsets, or an empty array where all are 0: then no listed pair needs to look its offset up."""
 
     @classmethod
     def of(cls, offset: FloatArray, threshold: FloatArray, background: tuple[FloatArray, FloatArray]) -> _Wanted:
@@ -105,35 +107,38 @@ class _Wanted(NamedTuple):
         x, y = background
         living = np.flatnonzero(offset < np.inf)
         orders = (living[np.argsort(y[living], kind="stable")], living[np.argsort(-y[living], kind="stable")], living)
-        return cls(offset, threshold, x, y, orders, float(offset[living].min()) if living.size else 0.0)
+        level = float(offset[living].min()) if living.size else 0.0
+        return cls(offset, threshold, x, y, orders, level, offset if (offset != 0).any() else offset[:0])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _kth_key(cols, values, offset, threshold, kept):  # type: ignore[no-untyped-def]
-    """The k-th largest key of one row, or its threshold where fewer exceed that; ``kept`` has room for 4 k keys.
+def _candidates(cols, values, prices, threshold, kept, candidate):  # type: ignore[no-untyped-def]
+    """Entries of one row that may belong to its k best, ``candidate[:n]``, and a bound that the k-th key reaches.
 
-    Lists are kept sorted by insertion, which takes k / 2 steps. With this bound known, only k partners are inserted.
+    Lists are kept sorted by insertion, which takes k / 2 steps. With a bound known, little more than k partners are
+    inserted. ``kept`` has room for 4 k keys; ``prices`` [n_cols] are 0 everywhere if it is empty.
     """
-    k, n, least = kept.size // 4, 0, threshold
+    k, least, end, n = kept.size // 4, threshold, 0, 0
     for q in range(cols.size):
-        v = values[q] - offset[cols[q]]
+        v = values[q] - prices[cols[q]] if prices.size else values[q]
         if v > least:
-            kept[n] = v
+            candidate[n], kept[end] = q, v
+            n, end = n + 1, end + 1
+            if end == kept.size:
+                least, end = _kth_largest(kept, k), k
+        elif v == least and v > threshold:
+            candidate[n] = q  # a lower index decides
             n += 1
-            if n == kept.size:
-                least, n = _kth_largest(kept, k), k
-    return _kth_largest(kept[:n], k) if n >= k else threshold
+    return n, _kth_largest(kept[:end], k) if end >= k else threshold
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _enter_row(i, cols, values, wanted, kept, seen, index, key, score):  # type: ignore[no-untyped-def]
-    """Enter listed pairs, then the background from its best score on, into the list of row ``i``.
-
-    ``seen`` [n_cols] is False before and after.
-    """
-    offset, threshold, x, y, orders, level = wanted
-    least = _kth_key(cols, values, offset, threshold[i], kept)
-    for q in range(cols.size):
+def _enter_row(i, cols, values, wanted, room, index, key, score):  # type: ignore[no-untyped-def]
+    """Enter listed pairs, then the background from its best score on, into the list of row ``i``."""
+    offset, threshold, x, y, orders, level, prices = wanted
+    kept, candidate, seen = room
+    n, least = _candidates(cols, values, prices, threshold[i], kept, candidate)
+    for q in candidate[:n]:
         c = cols[q]
         v = values[q] - offset[c]
         if v >= least and v > threshold[i] and (v > key[i, -1] or (v == key[i, -1] and c < index[i, -1])):
@@ -165,58 +170,69 @@ def _enter_row(i, cols, values, wanted, kept, seen, index, key, score):  # type:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _room(n_cols, k):  # type: ignore[no-untyped-def]
+    """Working memory of `_enter_row`; which columns are listed is False before and after."""
+    return np.empty(4 * k), np.empty(n_cols, np.uint32), np.zeros(n_cols, np.bool_)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _mark(seen, cols, value):  # type: ignore[no-untyped-def]
     for c in cols:
         seen[c] = value
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pick_out(i, cols, values, least, found, n):  # type: ignore[no-untyped-def]
-    """Add the pairs of row ``i`` above ``least`` [n_cols] to ``found`` (row, col, score); return it and their number."""
-    row, col, score = found
-    if n + cols.size > row.size:
-        size = 2 * (n + cols.size)
-        row, col, score = np.empty(size, np.int32), np.empty(size, np.uint32), np.empty(size)
-        row[:n], col[:n], score[:n] = found[0][:n], found[1][:n], found[2][:n]
-    for q in range(cols.size):
-        if values[q] > least[cols[q]]:
-            row[n], col[n], score[n] = i, cols[q], values[q]
-            n += 1
-    return (row, col, score), n
+def _enlarged(found, n, more):  # type: ignore[no-untyped-def]
+    """Give ``found`` (row, col, score), of which n pairs are in use, room for ``more``."""
+    if n + more <= found[0].size:
+        return found
+    size = 2 * (n + more)
+    row, col, score = np.empty(size, np.int32), np.empty(size, np.uint32), np.empty(size)
+    row[:n], col[:n], score[:n] = found[0][:n], found[1][:n], found[2][:n]
+    return row, col, score
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def enter_entries(rows, entries, wanted, least, index, key, score):  # type: ignore[no-untyped-def]
+def enter_entries(rows, entries, table, wanted, index, key, score):  # type: ignore[no-untyped-def]
     """Enter the scores of some rows into their lists; return the pairs that may enter a column's (row, col, score).
 
-    ``least`` [n_cols] is what such a pair must exceed, or empty where no columns' lists are wanted.
+    Such a pair must exceed ``table[col, 2]``.
     """
     indptr, cols, values = entries
-    kept, seen = np.empty(4 * key.shape[1]), np.zeros(wanted.y.size, np.bool_)
+    room = _room(wanted.y.size, key.shape[1])
     found, n = (np.empty(0, np.int32), np.empty(0, np.uint32), np.empty(0)), 0
     for r in range(rows.size):
         own, scores = cols[indptr[r] : indptr[r + 1]], values[indptr[r] : indptr[r + 1]]
-        _enter_row(rows[r], own, scores, wanted, kept, seen, index, key, score)
-        if least.size:
-            found, n = _pick_out(rows[r], own, scores, least, found, n)
+        _enter_row(rows[r], own, scores, wanted, room, index, key, score)
+        found = _enlarged(found, n, own.size)
+        for c, v in zip(own, scores):
+            if v > table[c, 2]:
+                found[0][n], found[1][n], found[2][n] = rows[r], c, v
+                n += 1
     return found[0][:n], found[1][:n], found[2][:n]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def enter_products(rows, columns, lines, s, t, wanted, least, index, key, score):  # type: ignore[no-untyped-def]
-    """Do as `enter_entries` for scores s_i t_j sum - x_i y_j, clipped to ±1, while a row of sums is in the cache."""
-    x, y, n_cols = wanted.x, wanted.y, wanted.y.size
-    kept, seen = np.empty(4 * key.shape[1]), np.zeros(n_cols, np.bool_)
-    total, cols, values = np.zeros(n_cols), np.empty(n_cols + 1, np.uint32), np.empty(n_cols + 1)
+def enter_products(rows, columns, lines, s, table, wanted, index, key, score):  # type: ignore[no-untyped-def]
+    """Do as `enter_entries` for scores s_i t_j sum - x_i y_j, clipped to ±1, while a row of sums is in the cache.
+
+    ``table`` [n_cols, 4] holds t and y beside what a pair must exceed: each pair looks them up in one cache line.
+    """
+    x, n_cols = wanted.x, wanted.y.size
+    room, total = _room(n_cols, key.shape[1]), np.zeros(n_cols)
+    cols, values = np.empty(n_cols + 1, np.uint32), np.empty(n_cols + 1)
     found, n = (np.empty(0, np.int32), np.empty(0, np.uint32), np.empty(0)), 0
     for i in rows:
         size = list_row(i, columns, lines, total, cols, values)
+        found = _enlarged(found, n, size)
         for q in range(size):
             c = cols[q]
-            values[q] = min(max(values[q] * s[i] * t[c] - x[i] * y[c], -1.0), 1.0)
-        _enter_row(i, cols[:size], values[:size], wanted, kept, seen, index, key, score)
-        if least.size:
-            found, n = _pick_out(i, cols[:size], values[:size], least, found, n)
+            v = min(max(values[q] * s[i] * table[c, 0] - x[i] * table[c, 1], -1.0), 1.0)
+            values[q] = v
+            if v > table[c, 2]:
+                found[0][n], found[1][n], found[2][n] = i, c, v
+                n += 1
+        _enter_row(i, cols[:size], values[:size], wanted, room, index, key, score)
     return found[0][:n], found[1][:n], found[2][:n]
 
 
@@ -229,13 +245,16 @@ class _Unsorted(NamedTuple):
     """[n_cols, 2 k]."""
     size: npt.NDArray[np.int32]
     """[n_cols] places in use."""
-    least: FloatArray
-    """[n_cols] keys must exceed it. A thread that reads it late finds a lower one, and picks out more."""
+    table: FloatArray
+    """[n_cols, 4] scales of each column's scores (see `enter_products`), and in ``table[:, 2]`` what a key must exceed.
+
+    A thread that reads that late finds a lower one, and picks out more.
+    """
 
     @classmethod
-    def empty(cls, n: int, k: int) -> _Unsorted:
+    def empty(cls, n: int, k: int, table: FloatArray) -> _Unsorted:
         """Lists without rows."""
-        return cls(np.empty((n, 2 * k), np.int32), np.empty((n, 2 * k)), np.zeros(n, np.int32), np.full(n, -np.inf))
+        return cls(np.empty((n, 2 * k), np.int32), np.empty((n, 2 * k)), np.zeros(n, np.int32), table)
 
     def best(self) -> Best:
         """Sort the lists."""
@@ -247,7 +266,7 @@ class _Unsorted(NamedTuple):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _enter_cols(row, col, score, lists):  # type: ignore[no-untyped-def]
     """Enter pairs into the columns' lists; rows rise, so of equal keys the first ones stay."""
-    index, key, size, least = lists
+    index, key, size, table = lists
     k, scratch = key.shape[1] // 2, np.empty(key.shape[1])
     places, keys = index.ravel(), key.ravel()
     for q in range(row.size):
@@ -257,11 +276,11 @@ def _enter_cols(row, col, score, lists):  # type: ignore[no-untyped-def]
             prefetch(places, later * index.shape[1] + size[later])
             prefetch(keys, later * index.shape[1] + size[later])
         i, c, v = row[q], col[q], score[q]
-        if v > least[c]:
+        if v > table[c, 2]:
             index[c, size[c]], key[c, size[c]] = i, v
             size[c] += 1
             if size[c] == key.shape[1]:
-                least[c] = _halve(index[c], key[c], scratch)
+                table[c, 2] = _halve(index[c], key[c], scratch)
                 size[c] = k
 
 
@@ -331,6 +350,7 @@ def best_of_stripes(
     stripes: list[IntArray],
     enter: Callable[..., tuple[IntArray, IntArray, FloatArray]],
     background: tuple[FloatArray, FloatArray],
+    scale: FloatArray | None,
     k: int,
     offset: FloatArray,
     threshold: FloatArray,
@@ -349,6 +369,8 @@ def best_of_stripes(
         Called with a stripe and the last arguments of `enter_entries`, does that for its rows.
     background
         x, y: pairs that are not listed score -x_i y_j.
+    scale
+        t [n_cols] of `enter_products`, if that is used.
     k
         Length of the lists.
     offset
@@ -359,10 +381,12 @@ def best_of_stripes(
         Whether the columns' lists are wanted; they hold the listed entries alone (offset 0).
     """
     wanted = _Wanted.of(offset, threshold, background)
-    by_row, by_col = Best.empty(threshold.size, k), _Unsorted.empty(offset.size if both else 0, k)
+    table = np.zeros((offset.size, 4))
+    table[:, 0], table[:, 1], table[:, 2] = 0 if scale is None else scale, wanted.y, -np.inf if both else np.inf
+    by_row, by_col = Best.empty(threshold.size, k), _Unsorted.empty(offset.size if both else 0, k, table)
 
     def work(rows: IntArray) -> tuple[int, tuple[IntArray, IntArray, FloatArray]]:
-        return rows.size, enter(rows, wanted, by_col.least, *by_row)
+        return rows.size, enter(rows, table, wanted, *by_row)
 
     n_rows = sum(rows.size for rows in stripes)
     with progress(total=n_rows, desc="co-firing pairs", unit="feature", leave=False) as bar:

@@ -272,14 +272,15 @@ class TokenSource(ABC):
 
         def enter(rows: IntArray, *lists: Any) -> Any:
             if scales is not None:
-                return enter_products(rows, sums.columns, sums.lines, *scales, *lists)
+                return enter_products(rows, sums.columns, sums.lines, scales[0], *lists)
             listed = sums.listed(rows)
             i, j = listed.row_of(rows), listed.cols.astype(np.int64)
             values = self.scores(self.moments.centred(self.needs, listed.values, i, j), i, j)
             return enter_entries(rows, listed._replace(values=values), *lists)
 
         stripes = sums.stripes(np.flatnonzero(threshold < np.inf))
-        return best_of_stripes(stripes, enter, self.background(), k, offset, threshold, both)
+        scale = None if scales is None else scales[1]
+        return best_of_stripes(stripes, enter, self.background(), scale, k, offset, threshold, both)
 
     def transposed(self) -> Self:
         """Exchange the sides: B against A."""
