@@ -98,8 +98,6 @@ class _Wanted(NamedTuple):
     """Living columns by rising y, by falling y, and by index."""
     level: float
     """Least offset of a living column."""
-    prices: FloatArray
-    """The offsets, or an empty array where all are 0: then no listed pair needs to look its offset up."""
 
     @classmethod
     def of(cls, offset: FloatArray, threshold: FloatArray, background: tuple[FloatArray, FloatArray]) -> _Wanted:
@@ -107,37 +105,32 @@ class _Wanted(NamedTuple):
         x, y = background
         living = np.flatnonzero(offset < np.inf)
         orders = (living[np.argsort(y[living], kind="stable")], living[np.argsort(-y[living], kind="stable")], living)
-        level = float(offset[living].min()) if living.size else 0.0
-        return cls(offset, threshold, x, y, orders, level, offset if (offset != 0).any() else offset[:0])
+        return cls(offset, threshold, x, y, orders, float(offset[living].min()) if living.size else 0.0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _candidates(cols, values, prices, threshold, kept, candidate):  # type: ignore[no-untyped-def]
-    """Entries of one row that may belong to its k best, ``candidate[:n]``, and a bound that the k-th key reaches.
+def _candidates(i, cols, values, wanted, room):  # type: ignore[no-untyped-def]
+    """Entries of row ``i`` that may be among its k best, ``room.candidate[:n]``, and a bound that the k-th key reaches.
 
     Lists are kept sorted by insertion, which takes k / 2 steps. With a bound known, little more than k partners are
-    inserted. ``kept`` has room for 4 k keys; ``prices`` [n_cols] are 0 everywhere if it is empty.
+    inserted.
     """
-    k, least, end, n = kept.size // 4, threshold, 0, 0
+    kept, least, end, n = room.kept, wanted.threshold[i], 0, 0
     for q in range(cols.size):
-        v = values[q] - prices[cols[q]] if prices.size else values[q]
-        if v > least:
-            candidate[n], kept[end] = q, v
+        v = values[q] - wanted.offset[cols[q]]
+        if v >= least and v > wanted.threshold[i]:  # of equal keys the lower index decides, later
+            room.candidate[n], kept[end] = q, v
             n, end = n + 1, end + 1
             if end == kept.size:
-                least, end = _kth_largest(kept, k), k
-        elif v == least and v > threshold:
-            candidate[n] = q  # a lower index decides
-            n += 1
-    return n, _kth_largest(kept[:end], k) if end >= k else threshold
+                least, end = _kth_largest(kept, end // 4), end // 4
+    return n, _kth_largest(kept[:end], kept.size // 4) if end >= kept.size // 4 else wanted.threshold[i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _enter_row(i, cols, values, wanted, room, index, key, score):  # type: ignore[no-untyped-def]
-    """Enter listed pairs, then the background from its best score on, into the list of row ``i``."""
-    offset, threshold, x, y, orders, level, prices = wanted
-    kept, candidate, seen = room
-    n, least = _candidates(cols, values, prices, threshold[i], kept, candidate)
+def _enter_row(i, cols, values, n, least, wanted, room, index, key, score):  # type: ignore[no-untyped-def]
+    """Enter n candidates, then the background from its best score on, into the list of row ``i``."""
+    offset, threshold, x, y, orders, level = wanted
+    candidate, seen = room.candidate, room.seen
     for q in candidate[:n]:
         c = cols[q]
         v = values[q] - offset[c]
@@ -169,10 +162,27 @@ def _enter_row(i, cols, values, wanted, room, index, key, score):  # type: ignor
         _mark(seen, cols, False)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _room(n_cols, k):  # type: ignore[no-untyped-def]
-    """Working memory of `_enter_row`; which columns are listed is False before and after."""
-    return np.empty(4 * k), np.empty(n_cols, np.uint32), np.zeros(n_cols, np.bool_)
+class _Room(NamedTuple):
+    """Working memory of one thread, for one row at a time."""
+
+    kept: FloatArray
+    """[4 k] keys."""
+    candidate: npt.NDArray[np.uint32]
+    """[n_cols] entries of the row."""
+    seen: BoolArray
+    """[n_cols] False before and after."""
+    total: FloatArray
+    """[n_cols] sums, 0 before and after."""
+    cols: npt.NDArray[np.uint32]
+    """[n_cols + 1] the listed columns."""
+    values: FloatArray
+    """[n_cols + 1] their sums, then their scores."""
+
+    @classmethod
+    def empty(cls, n_cols: int, k: int) -> _Room:
+        """Room for rows of ``n_cols`` and lists of k."""
+        words, numbers = np.empty((2, n_cols + 1), np.uint32), np.empty(n_cols + 1)
+        return cls(np.empty(4 * k), words[0], np.zeros(n_cols, bool), np.zeros(n_cols), words[1], numbers)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -193,47 +203,59 @@ def _enlarged(found, n, more):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def enter_entries(rows, entries, table, wanted, index, key, score):  # type: ignore[no-untyped-def]
+def enter_entries(rows, entries, table, both, wanted, room, index, key, score):  # type: ignore[no-untyped-def]
     """Enter the scores of some rows into their lists; return the pairs that may enter a column's (row, col, score).
 
-    Such a pair must exceed ``table[col, 2]``.
+    If ``both`` are wanted, such a pair must exceed ``table[col, 1]``.
     """
     indptr, cols, values = entries
-    room = _room(wanted.y.size, key.shape[1])
-    found, n = (np.empty(0, np.int32), np.empty(0, np.uint32), np.empty(0)), 0
+    found, n_found = (np.empty(0, np.int32), np.empty(0, np.uint32), np.empty(0)), 0
     for r in range(rows.size):
         own, scores = cols[indptr[r] : indptr[r + 1]], values[indptr[r] : indptr[r + 1]]
-        _enter_row(rows[r], own, scores, wanted, room, index, key, score)
-        found = _enlarged(found, n, own.size)
+        n, least = _candidates(rows[r], own, scores, wanted, room)
+        _enter_row(rows[r], own, scores, n, least, wanted, room, index, key, score)
+        found = _enlarged(found, n_found, own.size)
         for c, v in zip(own, scores):
-            if v > table[c, 2]:
-                found[0][n], found[1][n], found[2][n] = rows[r], c, v
-                n += 1
-    return found[0][:n], found[1][:n], found[2][:n]
+            if both and v > table[c, 1]:
+                found[0][n_found], found[1][n_found], found[2][n_found] = rows[r], c, v
+                n_found += 1
+    return found[0][:n_found], found[1][:n_found], found[2][:n_found]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def enter_products(rows, columns, lines, s, table, wanted, index, key, score):  # type: ignore[no-untyped-def]
+def enter_products(rows, columns, lines, s, table, both, wanted, room, index, key, score):  # type: ignore[no-untyped-def]
     """Do as `enter_entries` for scores s_i t_j sum - x_i y_j, clipped to ±1, while a row of sums is in the cache.
 
-    ``table`` [n_cols, 4] holds t and y beside what a pair must exceed: each pair looks them up in one cache line.
+    ``table`` [n_cols, 2] holds t_j and beside it what a pair must exceed, or the offset if ``both`` are not wanted: most
+    pairs look up nothing else, since s_i t_j sum and the largest -x_i y_j are too low together.
     """
-    x, n_cols = wanted.x, wanted.y.size
-    room, total = _room(n_cols, key.shape[1]), np.zeros(n_cols)
-    cols, values = np.empty(n_cols + 1, np.uint32), np.empty(n_cols + 1)
-    found, n = (np.empty(0, np.int32), np.empty(0, np.uint32), np.empty(0)), 0
+    x, y, offset, cols, values = wanted.x, wanted.y, wanted.offset, room.cols, room.values
+    kept, k = room.kept, room.kept.size // 4
+    y_low, y_high = y.min(), y.max()
+    found, n_found = (np.empty(0, np.int32), np.empty(0, np.uint32), np.empty(0)), 0
     for i in rows:
-        size = list_row(i, columns, lines, total, cols, values)
-        found = _enlarged(found, n, size)
+        size = list_row(i, columns, lines, room.total, cols, values)
+        found = _enlarged(found, n_found, size)
+        highest, least, end, n = max(-x[i] * y_low, -x[i] * y_high), wanted.threshold[i], 0, 0
         for q in range(size):
             c = cols[q]
-            v = min(max(values[q] * s[i] * table[c, 0] - x[i] * table[c, 1], -1.0), 1.0)
-            values[q] = v
-            if v > table[c, 2]:
-                found[0][n], found[1][n], found[2][n] = i, c, v
-                n += 1
-        _enter_row(i, cols[:size], values[:size], wanted, room, index, key, score)
-    return found[0][:n], found[1][:n], found[2][:n]
+            scaled, other = values[q] * s[i] * table[c, 0], table[c, 1]
+            top = max(scaled + highest, -1.0)  # rounding is monotone: no smaller than the score below
+            if top > other or top >= least if both else top - other >= least:
+                v = min(max(scaled - x[i] * y[c], -1.0), 1.0)
+                values[q] = v
+                if both and v > other:
+                    found[0][n_found], found[1][n_found], found[2][n_found] = i, c, v
+                    n_found += 1
+                v -= offset[c]
+                if v >= least and v > wanted.threshold[i]:  # as in `_candidates`
+                    room.candidate[n], kept[end] = q, v
+                    n, end = n + 1, end + 1
+                    if end == kept.size:
+                        least, end = _kth_largest(kept, k), k
+        least = _kth_largest(kept[:end], k) if end >= k else wanted.threshold[i]
+        _enter_row(i, cols[:size], values[:size], n, least, wanted, room, index, key, score)
+    return found[0][:n_found], found[1][:n_found], found[2][:n_found]
 
 
 class _Unsorted(NamedTuple):
@@ -246,7 +268,7 @@ class _Unsorted(NamedTuple):
     size: npt.NDArray[np.int32]
     """[n_cols] places in use."""
     table: FloatArray
-    """[n_cols, 4] scales of each column's scores (see `enter_products`), and in ``table[:, 2]`` what a key must exceed.
+    """[n_cols, 2] scales of the columns' scores (see `enter_products`), and in ``table[:, 1]`` what a key must exceed.
 
     A thread that reads that late finds a lower one, and picks out more.
     """
@@ -276,11 +298,11 @@ def _enter_cols(row, col, score, lists):  # type: ignore[no-untyped-def]
             prefetch(places, later * index.shape[1] + size[later])
             prefetch(keys, later * index.shape[1] + size[later])
         i, c, v = row[q], col[q], score[q]
-        if v > table[c, 2]:
+        if v > table[c, 1]:
             index[c, size[c]], key[c, size[c]] = i, v
             size[c] += 1
             if size[c] == key.shape[1]:
-                table[c, 2] = _halve(index[c], key[c], scratch)
+                table[c, 1] = _halve(index[c], key[c], scratch)
                 size[c] = k
 
 
@@ -381,13 +403,17 @@ def best_of_stripes(
         Whether the columns' lists are wanted; they hold the listed entries alone (offset 0).
     """
     wanted = _Wanted.of(offset, threshold, background)
-    table = np.zeros((offset.size, 4))
-    table[:, 0], table[:, 1], table[:, 2] = 0 if scale is None else scale, wanted.y, -np.inf if both else np.inf
+    table = np.empty((offset.size, 2))
+    table[:, 0], table[:, 1] = 0 if scale is None else scale, -np.inf if both else offset
     by_row, by_col = Best.empty(threshold.size, k), _Unsorted.empty(offset.size if both else 0, k, table)
 
     def work(rows: IntArray) -> tuple[int, tuple[IntArray, IntArray, FloatArray]]:
-        return rows.size, enter(rows, table, wanted, *by_row)
+        room = rooms.pop() if rooms else _Room.empty(offset.size, k)
+        found = enter(rows, table, both, wanted, room, *by_row)
+        rooms.append(room)
+        return rows.size, found
 
+    rooms: list[_Room] = []  # fresh memory for each stripe would take longer than the stripe
     n_rows = sum(rows.size for rows in stripes)
     with progress(total=n_rows, desc="co-firing pairs", unit="feature", leave=False) as bar:
         for n_done, found in share_out_lazily(work, stripes):
