@@ -172,7 +172,9 @@ def compare(a: FeatureStore, b: FeatureStore, order: np.ndarray) -> None:
         dense, _ = timed(lambda: dense_pearson(part_a, part_b))
         report(f"NumPy, dense float32 ({small:,} tokens, scaled)", dense.scaled(a.n_tokens / small), base)
     product, share = scipy_product(a, b)
-    report(f"A.T @ B in SciPy, by blocks of rows ({share:.1%} of the products, scaled)", product.scaled(1 / share), base)
+    report(
+        f"A.T @ B in SciPy, by blocks of rows ({share:.1%} of the products, scaled)", product.scaled(1 / share), base
+    )
 
 
 def scipy_product(a: FeatureStore, b: FeatureStore) -> tuple[Cost, float]:

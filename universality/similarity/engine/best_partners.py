@@ -7,7 +7,7 @@ partner (a price, in an assignment; 0 otherwise), and only keys above a row's th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +17,12 @@ from universality.compiled import njit, on_all_threads, share_out_lazily
 from universality.progress import progress
 from universality.similarity.engine.block_source import Best, BlockSource
 from universality.similarity.engine.cache_lines import prefetch
-from universality.similarity.engine.cofiring import AHEAD, Entries, list_row
+from universality.similarity.engine.cofiring import AHEAD, list_row
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _insert(index, key, score, c, v, s):  # type: ignore[no-untyped-def]
-    """Insert partner ``c`` into one row [k]; the caller knows that it is better than the last."""
-    q = key.size - 1
+def _insert(index, key, score, q, c, v, s):  # type: ignore[no-untyped-def]
+    """Insert partner ``c`` into one row [k] at place ``q`` or before; the caller knows that it is better than q's."""
     while q > 0 and (v > key[q - 1] or (v == key[q - 1] and c < index[q - 1])):
         index[q], key[q], score[q] = index[q - 1], key[q - 1], score[q - 1]
         q -= 1
@@ -40,7 +39,7 @@ def scan_rows(worker, workers, block, rows, offset, threshold, index, key, score
         for c in range(block.shape[1]):
             v = block[r, c] - offset[c]
             if v > least:  # columns rise, so an equal key has the higher index and stays out
-                _insert(index[i], key[i], score[i], c, v, block[r, c])
+                _insert(index[i], key[i], score[i], key.shape[1] - 1, c, v, block[r, c])
                 least = max(threshold[i], key[i, -1])
 
 
@@ -55,7 +54,7 @@ def scan_cols(worker, workers, block, rows, index, key, score):  # type: ignore[
         for c in range(worker * n // workers, (worker + 1) * n // workers):
             v = block[r, c]
             if v > key[c, -1]:
-                _insert(index[c], key[c], score[c], rows[r], v, v)
+                _insert(index[c], key[c], score[c], key.shape[1] - 1, rows[r], v, v)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -130,12 +129,13 @@ def _candidates(i, cols, values, wanted, room):  # type: ignore[no-untyped-def]
 def _enter_row(i, cols, values, n, least, wanted, room, index, key, score):  # type: ignore[no-untyped-def]
     """Enter n candidates, then the background from its best score on, into the list of row ``i``."""
     offset, threshold, x, y, orders, level = wanted
-    candidate, seen = room.candidate, room.seen
+    candidate, seen, place, last_place = room.candidate, room.seen, 0, key.shape[1] - 1
     for q in candidate[:n]:
         c = cols[q]
         v = values[q] - offset[c]
         if v >= least and v > threshold[i] and (v > key[i, -1] or (v == key[i, -1] and c < index[i, -1])):
-            _insert(index[i], key[i], score[i], c, v, values[q])
+            _insert(index[i], key[i], score[i], place, c, v, values[q])
+            place = min(place + 1, last_place)
     # A pair that is not listed scores -x_i y_c. In this order scores only fall.
     order = orders[0] if x[i] > 0 else orders[1] if x[i] < 0 else orders[2]
     marked = False  # most rows end below at their first column: they need not know which columns are listed
@@ -153,7 +153,7 @@ def _enter_row(i, cols, values, n, least, wanted, room, index, key, score):  # t
         v = s - offset[c]
         last = key[i, -1]
         if v > threshold[i] and (v > last or (v == last and c < index[i, -1])):
-            _insert(index[i], key[i], score[i], c, v, s)
+            _insert(index[i], key[i], score[i], last_place, c, v, s)
         elif offset[c] == level and v <= last:
             # This column has the least offset and did not enter: later ones have no larger key, and among
             # columns of one y a stable order leaves only higher indices.
@@ -215,7 +215,7 @@ def enter_entries(rows, entries, table, both, wanted, room, index, key, score): 
         n, least = _candidates(rows[r], own, scores, wanted, room)
         _enter_row(rows[r], own, scores, n, least, wanted, room, index, key, score)
         found = _enlarged(found, n_found, own.size)
-        for c, v in zip(own, scores):
+        for c, v in zip(own, scores):  # noqa: B905 - numba has no `strict`
             if both and v > table[c, 1]:
                 found[0][n_found], found[1][n_found], found[2][n_found] = rows[r], c, v
                 n_found += 1
@@ -226,8 +226,8 @@ def enter_entries(rows, entries, table, both, wanted, room, index, key, score): 
 def enter_products(rows, columns, lines, s, table, both, wanted, room, index, key, score):  # type: ignore[no-untyped-def]
     """Do as `enter_entries` for scores s_i t_j sum - x_i y_j, clipped to ±1, while a row of sums is in the cache.
 
-    ``table`` [n_cols, 2] holds t_j and beside it what a pair must exceed, or the offset if ``both`` are not wanted: most
-    pairs look up nothing else, since s_i t_j sum and the largest -x_i y_j are too low together.
+    ``table`` [n_cols, 2] holds t_j and beside it what a pair must exceed, or the offset if ``both`` are not wanted.
+    Most pairs look up nothing else, since s_i t_j sum and the largest -x_i y_j together are too low.
     """
     x, y, offset, cols, values = wanted.x, wanted.y, wanted.offset, room.cols, room.values
     kept, k = room.kept, room.kept.size // 4
@@ -261,7 +261,7 @@ def enter_products(rows, columns, lines, s, table, both, wanted, room, index, ke
 class _Unsorted(NamedTuple):
     """The best rows of each column so far, in the order of the rows, among up to k more that came later."""
 
-    index: npt.NDArray[np.int32]
+    partner: npt.NDArray[np.int32]
     """[n_cols, 2 k]."""
     key: FloatArray
     """[n_cols, 2 k]."""
@@ -332,10 +332,10 @@ def _sort_cols(worker, workers, lists, index, key, score):  # type: ignore[no-un
         size = lists.size[c]
         if size > k:
             lists.key[c, size:] = -np.inf
-            _halve(lists.index[c], lists.key[c], scratch)
+            _halve(lists.partner[c], lists.key[c], scratch)
         for q in range(min(size, k)):
             v = lists.key[c, q]
-            _insert(index[c], key[c], score[c], lists.index[c, q], v, v)
+            _insert(index[c], key[c], score[c], q, lists.partner[c, q], v, v)
 
 
 def best_of_blocks(
@@ -380,8 +380,8 @@ def best_of_stripes(
 ) -> tuple[Best, Best | None]:
     """Find the k best columns of each row of a matrix that is listed only where features fire together.
 
-    The stripes are worked off by all threads. Lists of rows belong to their stripe. What may enter the columns' lists is
-    picked out by the threads and entered here, in the order of the rows: results do not depend on the threads.
+    All threads work on stripes. A row's list belongs to its stripe. What may enter the columns' lists is picked out by
+    the threads and entered here, in the order of the rows, so results do not depend on the number of threads.
 
     Parameters
     ----------

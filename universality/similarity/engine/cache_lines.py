@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.cgutils import ir
 from numba.extending import intrinsic
 
 from universality.arrays import FloatArray
@@ -67,8 +67,7 @@ def _fill(start, stop, indices, data, shift, first, features, values):  # type: 
                 e += 1
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def prefetch(_: Any, array: types.Array, index: types.Integer) -> Any:
+def _prefetch(_: Any, array: types.Array, index: types.Integer) -> Any:
     """Ask for the cache line of ``array[index]``, along the first axis, without waiting for it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -85,3 +84,7 @@ def prefetch(_: Any, array: types.Array, index: types.Integer) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, index), generate
+
+
+prefetch: Any = intrinsic(_prefetch)
+"""prefetch(array, index) in compiled code asks for the cache line of ``array[index]`` without waiting for it."""

@@ -2,9 +2,8 @@
 
 For each feature of A, the rows of B of its tokens are added into one vector over B's features (Gustavson 1978, *Two
 fast algorithms for sparse matrices*). The work is the number of co-firings, tokens x active². The vector stays in a
-core's cache, and B's rows, which do not, are fetched ahead (`universality.similarity.engine.cache_lines`). A row of sums
-is kept whole where most of B's features are met, and as a list of those that are where few are: then no array of
-features x features exists.
+core's cache, and B's rows, which do not, are fetched ahead (`universality.similarity.engine.cache_lines`). A row of
+sums is either added to a dense array or listed; in lists, no array of features x features exists.
 
 Products are added in float64: a sum of n float32 products would lose about log2(n) / 2 of 24 bits.
 """
@@ -147,13 +146,13 @@ def _add_masked(f, columns, lines, total):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_rows(rows, places, columns, lines, out):  # type: ignore[no-untyped-def]
-    for f, r in zip(rows, places):
+    for f, r in zip(rows, places):  # noqa: B905 - numba has no `strict`
         _add(f, columns, lines, out[r])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_masked_rows(rows, places, columns, lines, out):  # type: ignore[no-untyped-def]
-    for f, r in zip(rows, places):
+    for f, r in zip(rows, places):  # noqa: B905 - numba has no `strict`
         _add_masked(f, columns, lines, out[r])
 
 

@@ -3,9 +3,9 @@
 C = A^T B is a product of feature-major A and token-major B, both sparse. There are three routes, each the fastest
 somewhere (`tests/bench/similarity.py`):
 
-- *Listed.* A matrix too large for a cache is computed one row at a time and kept as a sparse list
-  (`universality.similarity.engine.cofiring`): scattering into it would miss the cache at every product.
-- *Scattered.* A small matrix, or one whose stores do not fit into memory, is summed densely. Tokens are visited in
+- *Listed.* A matrix too large for a cache is computed one row at a time over all tokens
+  (`universality.similarity.engine.cofiring`), and best partners are taken from the list of its sums.
+- *Chunked.* A small matrix, or one whose stores do not fit into memory, is summed densely. Tokens are visited in
   chunks that stay in cache; within a chunk each of A's features adds its tokens' rows of B to one row of C, so threads
   share nothing.
 - *Multiplied.* Where activations are not sparse (neurons), the chunk is written out dense and centred, and BLAS
@@ -29,7 +29,7 @@ from universality.similarity.engine.group_sums import pair_sums
 from universality.similarity.engine.side_moments import Side, chunk_size
 from universality.similarity.engine.store_rows import ENTRY_BYTES
 
-# Above this product of densities BLAS is faster: a scattered product takes about 1.5 ns, in which BLAS does about 30.
+# Above this product of densities BLAS is faster: a sparse product takes about 1.5 ns, in which BLAS does about 30.
 DENSE_SHARE = 0.03
 LISTED_ABOVE = 1 << 25  # pairs above which listing row by row is faster: 256 MB, far beyond a cache
 TILE_BYTES, MIN_TILE = 16 << 20, 256  # of dense rows multiplied at a time: few calls, and still within a cache
