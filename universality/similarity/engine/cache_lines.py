@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from numba.core import cgutils, types
-from numba.core.cgutils import ir
+from numba.core.cgutils import ir  # type: ignore[attr-defined]
 from numba.extending import intrinsic
 
 from universality.arrays import FloatArray
