@@ -1,6 +1,7 @@
 """What do shared features carry, and can a partner stand in for its feature?
 
-    python analyses/carried_loss.py [RUN] [--blocks 64] [--pairs 30] [--thresholds 0.3 0.5 0.7 0.9] [--out FOLDER]
+    python analyses/carried_loss.py [RUN] [--blocks 64] [--pairs 30] [--thresholds 0.3 0.5 0.7 0.9] [--draws 2]
+        [--out FOLDER]
 
 For the first model of a run (default: runs/quickstart) at its largest width: the loss and the variance that the
 features with a partner at r >= τ carry, beside random subsets and a second SAE seed where the run has one; and the cost
@@ -68,12 +69,13 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=64)
     parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--thresholds", nargs="+", type=float, default=[0.3, 0.5, 0.7, 0.9])
+    parser.add_argument("--draws", type=int, default=2, help="random subsets of each kind")
     parser.add_argument("--out", type=Path, default=Path("analyses/results/carried_loss"))
     given = parser.parse_args()
     with Study.open(given.run) as study:
         features, others = dictionaries(study)
         matches = {name: matched for name, (_, matched) in others.items()}
-        carried = shared_loss(features, matches, thresholds=given.thresholds, n_blocks=given.blocks)
+        carried = shared_loss(features, matches, thresholds=given.thresholds, draws=given.draws, n_blocks=given.blocks)
         stood_in = {
             name: substitute(features, other, matched, n_blocks=given.blocks, n_pairs=given.pairs)
             for name, (other, matched) in others.items()

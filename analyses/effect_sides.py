@@ -1,4 +1,4 @@
-"""Effects on the reporting half of a finished run, for the scripts that compare them."""
+"""Effects on one half of a finished run's held-out text, for the scripts that compare them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from universality import Calibration, Match
 from universality.activations import ModelSite
 from universality.arrays import evenly_spaced
 from universality.config import load_config
@@ -28,7 +29,7 @@ class Side:
     held_out
         The run's store on all held-out text; partners are chosen on its choosing half.
     features
-        The same features on blocks of the reporting half.
+        The same features on blocks of one half.
     effects
         Their first-order effects there.
     norms
@@ -42,12 +43,12 @@ class Side:
 
     @property
     def store(self) -> FeatureStore:
-        """Activations on the reporting text."""
+        """Activations on these blocks."""
         return self.features.store
 
 
 class EffectSides:
-    """Measures the effects of a run's SAEs on evenly spaced blocks of its reporting half.
+    """Measures the effects of a run's SAEs on evenly spaced blocks of one half of its held-out text.
 
     Parameters
     ----------
@@ -57,11 +58,13 @@ class EffectSides:
         Folder for the stores; what it holds already is read.
     n_blocks
         Largest number of blocks.
+    split
+        "report", or "choose" for the half that chooses partners.
     """
 
-    def __init__(self, run: Path, scratch: Path, n_blocks: int) -> None:
+    def __init__(self, run: Path, scratch: Path, n_blocks: int, split: str = "report") -> None:
         self.config, self.folder = load_config(run / "config.yaml"), RunFolder(run)
-        self.scratch, self.n_blocks = scratch, n_blocks
+        self.scratch, self.n_blocks, self.split = scratch, n_blocks, split
         self.width = max(self.config.saes.widths)
         self.names = self.config.models.names
         self._sites: dict[str, ModelSite] = {}
@@ -72,6 +75,15 @@ class EffectSides:
         found = (path.name for path in (self.folder.root / "saes" / model).glob(f"w{self.width}-s*"))
         return sorted(found, key=lambda name: int(name.rpartition("s")[2]))
 
+    def partners(self, name: str) -> Match:
+        """Load the run's matching by activation of a comparison."""
+        return Calibration.load(self.folder.root / "matches" / f"{name}.activation.npz").match
+
+    def seeds(self, model: str) -> str:
+        """Name the comparison of the model's first two SAEs."""
+        one, two = (sae.rpartition("-")[2] for sae in self.saes(model)[:2])
+        return f"{model}-{model}.w{self.width}.{one}-{two}"
+
     def site(self, model: str) -> ModelSite:
         """Return the loaded model at its hook."""
         if model not in self._sites:
@@ -79,8 +91,8 @@ class EffectSides:
         return self._sites[model]
 
     def text(self, model: str, most: int | None = None) -> TokenBlocks:
-        """Select evenly spaced blocks of the reporting half, in the model's tokens."""
-        part = blocks_of(self.config, self.folder, model).select("report")
+        """Select evenly spaced blocks of the half, in the model's tokens."""
+        part = blocks_of(self.config, self.folder, model).select(self.split)
         return replace(part.take(evenly_spaced(len(part), min(most or self.n_blocks, self.n_blocks))), segment=None)
 
     def measure(self, model: str, names: Sequence[str]) -> list[Side]:

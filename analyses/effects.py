@@ -10,12 +10,15 @@ half of the held-out documents that chooses partners. On blocks of the half that
 - fingerprint, by_probability, rank: r of their ablation fingerprints over the vocabulary, by equal weight of all tokens
   and by their probability, and Spearman's correlation.
 
-A row of the table is a matcher at its N best pairs, by its own score: medians with 95% intervals over resampled pairs,
-the number of pairs that have the number, and Spearman's correlation of the matcher's score with it. Beside the matchers
-stand random partners and, as ceilings, two SAE seeds of each model. ``--seeds`` compares two SAE seeds of one model
-instead. Soft matching needs POT (``pip install POT==0.9.7.post1``), and is left out without it. Fingerprints are made
-for the ``--fingerprint-pairs`` best pairs of each matcher. Writes CSV, JSON and a figure into ``--out``, by default
-analyses/results/effects; ``--scratch`` names a folder that keeps the stores of effects for another call.
+A row of the table is a matcher at its N best pairs, by its own score: medians with 95% intervals, the number of pairs
+that have the number, and Spearman's correlation of the matcher's score with it. Intervals of effects are over groups of
+documents, with the pairs fixed: other text may rank the matchers otherwise. Those of fingerprints are over pairs as
+independent draws, since a fingerprint is one mean over its contexts; the files hold such an interval of effects, too.
+Beside the matchers stand random partners and, as ceilings, two SAE seeds of each model. ``--seeds`` compares two SAE
+seeds of one model instead. Soft matching needs POT (``pip install POT==0.9.7.post1``), and is left out without it.
+Fingerprints are made for the ``--fingerprint-pairs`` best pairs of each matcher. Writes CSV, JSON and a figure into
+``--out``, by default analyses/results/effects; ``--scratch`` names a folder that keeps the stores of effects for
+another call.
 """
 
 import argparse
@@ -37,16 +40,18 @@ from universality import FeatureStore, Match, Similarity, match
 from universality.effects import Fingerprints, TokenSet, ablation_fingerprints, mean_probabilities
 from universality.export import write_csv
 from universality.files import write_json
+from universality.formatting import interval
 from universality.plot.style import new_figure, styled
 from universality.similarity import shared_tokens
 from universality.similarity.measures.alignment import align
-from universality.statistics import compare_effects, evaluation_halves
+from universality.statistics import EffectAgreement, compare_effects, evaluation_halves
 
 FLOOR = 0.5
 SINKHORN = 0.05
 """Entropic regularisation of the soft matching, in units of r."""
 PROBABILITY_BLOCKS = 128
 MOST_TOKENS = 8192  # of a vocabulary whose model has no logit weights
+DRAWS = 200  # of groups of documents
 MEASURES = ("effects", "fingerprint", "by_probability", "rank")
 
 
@@ -64,6 +69,21 @@ class Named:
         kept = np.argsort(-pairs.scores, kind="stable")[:n]
         chosen = replace(pairs, rows=pairs.rows[kept], cols=pairs.cols[kept], scores=pairs.scores[kept])
         return cls(matcher, chosen, sides)
+
+    def first(self, n: int) -> "Named":
+        """Keep the n best pairs."""
+        pairs = self.pairs
+        return replace(
+            self, pairs=replace(pairs, rows=pairs.rows[:n], cols=pairs.cols[:n], scores=pairs.scores[:n], gap=None)
+        )
+
+    def compare(self, fingerprints: dict[str, Similarity] | None = None, bootstrap: int = 0) -> EffectAgreement:
+        """Compare the effects of the pairs, without their nulls."""
+        a, b = self.sides
+        return compare_effects(
+            self.pairs, a.store, b.store, a.effects, b.effects, a.norms, b.norms, fingerprints=fingerprints,
+            permutations=0, controls=0, bootstrap=bootstrap,
+        )  # fmt: skip
 
 
 def matchings(a: FeatureStore, b: FeatureStore) -> Iterator[tuple[str, Match]]:
@@ -136,11 +156,7 @@ def token_sets(sides: tuple[Side, Side], probabilities: list[np.ndarray]) -> tup
 
 def agreement(named: Named, compared: dict[str, Similarity], n_fingerprints: int) -> pd.DataFrame:
     """Return the measures of each pair of a matcher, best first; no fingerprints beyond the best of each matcher."""
-    a, b = named.sides
-    found = compare_effects(
-        named.pairs, a.store, b.store, a.effects, b.effects, a.norms, b.norms, fingerprints=compared,
-        permutations=0, controls=0, bootstrap=0,
-    ).to_frame()  # fmt: skip
+    found = named.compare(compared).to_frame()
     table = pd.DataFrame({"row": found["row"], "col": found["col"], "score": named.pairs.scores})
     table["effects"] = found["r_per_norm"]
     for name in MEASURES[1:]:
@@ -149,21 +165,23 @@ def agreement(named: Named, compared: dict[str, Similarity], n_fingerprints: int
     return table
 
 
-def summarise(matcher: str, table: pd.DataFrame, sizes: list[int], n_fingerprints: int) -> Iterator[dict[str, Any]]:
+def summarise(named: Named, table: pd.DataFrame, sizes: list[int], n_fingerprints: int) -> Iterator[dict[str, Any]]:
     """Summarise a matcher's best pairs, for each number of pairs that it names and for all of them."""
     for n in sorted({*(size for size in sizes if size < len(table)), min(len(table), max(sizes))}):
         top = table.iloc[:n]
-        row: dict[str, Any] = {"matcher": matcher, "pairs": n}
+        row: dict[str, Any] = {"matcher": named.matcher, "pairs": n}
         for measure in MEASURES:
             known = top[top[measure].notna()] if measure == "effects" or n <= n_fingerprints else top[:0]
             row |= {f"{measure}_n": len(known), **median(known[measure].to_numpy(), measure)}
             varies = len(known) > 2 and known["score"].nunique() > 1
             row[f"{measure}_by_score"] = float(spearmanr(known["score"], known[measure])[0]) if varies else np.nan
-        yield row
+        numbers = named.first(n).compare(bootstrap=DRAWS).summary()
+        row["effects_documents_low"], row["effects_documents_high"] = numbers.median_ci
+        yield row | {"documents": numbers.n_groups}
 
 
 def median(values: np.ndarray, name: str) -> dict[str, float]:
-    """Median with its 95% interval over resampled pairs."""
+    """Median with its 95% interval over pairs as independent draws."""
     if values.size < 2:
         return {name: np.nan, f"{name}_low": np.nan, f"{name}_high": np.nan}
     drawn = np.random.default_rng(0).choice(values, (1000, values.size))
@@ -234,7 +252,7 @@ def compare(given: argparse.Namespace, scratch: Path) -> tuple[str, pd.DataFrame
         compared = fingerprints(group, chosen, given.contexts, of_group) if given.contexts else {}
         for each in own:
             table = agreement(each, compared, given.fingerprint_pairs)
-            rows += summarise(each.matcher, table, given.pairs, given.fingerprint_pairs)
+            rows += summarise(each, table, given.pairs, given.fingerprint_pairs)
             print(f"{each.matcher}: {len(table)} pairs", file=sys.stderr, flush=True)
     text = {
         "run": given.run.name,
@@ -253,9 +271,11 @@ def printed(table: pd.DataFrame) -> str:
     """Table of medians with intervals, and the correlation with the matcher's score."""
     shown = table[["matcher", "pairs"]].copy()
     for measure in MEASURES:
-        columns = table[[measure, f"{measure}_low", f"{measure}_high", f"{measure}_n"]].itertuples(index=False)
+        bounds = "effects_documents" if measure == "effects" else measure
+        columns = table[[measure, f"{bounds}_low", f"{bounds}_high", f"{measure}_n"]].itertuples(index=False)
         shown[measure] = [
-            "–" if np.isnan(x) else f"{x:.2f} ({low:.2f} to {high:.2f}), {n}" for x, low, high, n in columns
+            "–" if np.isnan(x) else f"{x:.2f} ({interval(low, high) or 'no interval'}), {n}"
+            for x, low, high, n in columns
         ]
         shown[f"~ score ({measure})"] = table[f"{measure}_by_score"].map("{:.2f}".format)
     return shown.to_string(index=False)

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from effect_sides import EffectSides, Side
 
-from universality import Calibration, Match, Similarity, match
+from universality import Match, Similarity, match
 from universality.arrays import FloatArray
 from universality.effects import exact_effects
 from universality.files import write_bytes, write_json
@@ -57,30 +57,21 @@ def comparisons(measured: EffectSides, neurons: EffectSides) -> Iterator[tuple[s
     sides = {name: measured.measure(name, measured.saes(name)[:2]) for name in (first, second)}
     yield (
         f"{first} and {second}",
-        partners(measured, f"{first}-{second}.w{measured.width}"),
+        measured.partners(f"{first}-{second}.w{measured.width}"),
         *(sides[name][0] for name in (first, second)),
     )
     for name, of_model in sides.items():
         if len(of_model) == 2:
-            seeds = "-".join(sae.rpartition("-")[2] for sae in measured.saes(name)[:2])
-            yield f"two seeds of {name}", partners(measured, f"{name}-{name}.w{measured.width}.{seeds}"), *of_model
+            yield f"two seeds of {name}", measured.partners(measured.seeds(name)), *of_model
     if (measured.folder.root / "matches" / f"{first}-{second}.neurons.activation.npz").exists():
         of_neurons = [neurons.measure(name, ["neurons"])[0] for name in (first, second)]
-        yield f"neurons of {first} and {second}", partners(measured, f"{first}-{second}.neurons"), *of_neurons
-
-
-def partners(measured: EffectSides, name: str) -> Match:
-    """Load the run's matching by activation."""
-    return Calibration.load(measured.folder.root / "matches" / f"{name}.activation.npz").match
+        yield f"neurons of {first} and {second}", measured.partners(f"{first}-{second}.neurons"), *of_neurons
 
 
 def summary_row(name: str, found: EffectAgreement) -> dict[str, Any]:
-    """Summarise a comparison, with an interval of the median over resampled pairs and the reasons without p."""
-    numbers = asdict(found.summary())
-    values = found.pairs["r_per_norm"].dropna().to_numpy()
-    drawn = np.random.default_rng(0).choice(values, (1000, values.size))
-    low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
-    interval = {"r_per_norm_low": float(low), "r_per_norm_high": float(high)}
+    """Summarise a comparison, with the interval of the median over documents, and the reasons without p."""
+    numbers, (low, high) = asdict(found.summary()), found.median_ci
+    interval = {"r_per_norm_low": low, "r_per_norm_high": high, "documents": found.n_groups}
     reasons = found.pairs["note"].str.replace(r"on \d+ tokens", "on too few tokens", regex=True)
     without = {str(reason): int(n) for reason, n in reasons[reasons != ""].value_counts().items()}
     return {"comparison": name} | {key: numbers[key] for key in COLUMNS} | interval | {"without_p": without}
@@ -165,6 +156,8 @@ def main() -> None:
                 accuracy = exact_effects(a.features, a.effects, n=given.firings).summary()
     planted = list(planted_rows())
     shown = pd.DataFrame(rows).rename(columns=COLUMNS)[["comparison", *COLUMNS.values()]]
+    bounds = [f"{row['r_per_norm_low']:.3f} to {row['r_per_norm_high']:.3f}" for row in rows]
+    shown.insert(list(shown).index("r per norm") + 1, "over documents", bounds)
     tables = [
         table.to_string(index=False, float_format="{:.3f}".format) for table in (shown, accuracy, pd.DataFrame(planted))
     ]

@@ -26,7 +26,7 @@ LAYERS = (
         "unique_yaml",
         "visible_tokens",
     ),
-    ("checked_settings", "extras", "obstacles", "shipped_configs"),
+    ("checked_settings", "devices", "extras", "obstacles", "shipped_configs"),
     ("files",),
     ("archive", "checked_json", "hooks", "hub"),
     ("corpus",),
@@ -98,6 +98,7 @@ BORDERS = {
     "matplotlib": {"plot", "report", "pipeline/finished_study.py"},
     "networkx": {"family", "export", "matching", "report", "pipeline/reporting/report_pages.py"},
     "torch": {
+        "devices.py",
         "models",
         "activations",
         "sae",

@@ -23,8 +23,12 @@ from universality.obstacles import naming_obstacles
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def write_archive(path: str | Path, name: str, version: int, header: dict[str, Any], arrays: Arrays) -> Path:
+def write_archive(
+    path: str | Path, name: str, version: int, header: dict[str, Any], arrays: Arrays, *, compressed: bool = True
+) -> Path:
     """Write ``header`` and ``arrays`` to a .json or .npz file, through a temporary file beside it.
+
+    Without ``compressed``, large arrays of noise are written 30 times as fast, and take a tenth more space.
 
     Raises
     ------
@@ -38,7 +42,7 @@ def write_archive(path: str | Path, name: str, version: int, header: dict[str, A
     elif path.suffix == ".npz":
         buffer = io.BytesIO()
         coded = np.frombuffer(_json(head), np.uint8)
-        np.savez_compressed(buffer, allow_pickle=False, header=coded, **arrays)
+        (np.savez_compressed if compressed else np.savez)(buffer, allow_pickle=False, header=coded, **arrays)
         content = buffer.getvalue()
     else:
         raise FormatError(f"{path}: expected a name ending in .json or .npz")

@@ -19,7 +19,7 @@ from universality.obstacles import obstacle
 if TYPE_CHECKING:
     from universality.config import Config
     from universality.pipeline.label_run import LabelPlan
-    from universality.pipeline.run_transfer import TransferPlan
+    from universality.pipeline.scoring_plan import ScoringPlan
 
 _PATIENCE = 10  # seconds that other processes of a machine wait for the first one's message
 
@@ -92,6 +92,10 @@ RequestOption = Annotated[
 AtOnceOption = Annotated[int, typer.Option("--at-once", help="Requests that are under way at a time.")]
 TimeoutOption = Annotated[float, typer.Option("--timeout", help="Seconds until a request is given up.")]
 HttpOption = Annotated[bool, typer.Option("--allow-http", help="Send text unencrypted to servers on other machines.")]
+LabelledWidthOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--width", help="Width of the SAEs. Default: the headline's."),
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before anything is sent.")]
 
 
@@ -521,10 +525,7 @@ def label(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--set", metavar="KEY=VALUE", help="One of these settings: --set explain_top=5 --set seed=1."),
     ] = None,
-    width: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--width", help="Width of the SAEs. Default: the headline's."),
-    ] = None,
+    width: LabelledWidthOption = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Begin again where labels were made with other features or settings.")
     ] = False,
@@ -603,7 +604,74 @@ def label_transfer(
         typer.echo(str(measured))
 
 
-def _agreed(plan: "LabelPlan | TransferPlan", yes: bool) -> bool:
+@app.command()
+def literature(
+    run: Annotated[Path, typer.Argument(help="A run's folder, with labels of its features.")],
+    reported: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(
+            help="Published explanations: a list of concepts (.csv, .jsonl), labels of this package (.jsonl), an export"
+            " of Neuronpedia, or a folder of delphi's results. Default: the concepts that Bricken et al. name."
+        ),
+    ] = None,
+    model: ModelNameOption = None,
+    url: UrlOption = None,
+    key_from: KeyOption = None,
+    local: LocalOption = None,
+    price_in: PriceInOption = None,
+    price_out: PriceOutOption = None,
+    temperature: TemperatureOption = "0",
+    option: RequestOption = None,
+    at_once: AtOnceOption = 16,
+    timeout: TimeoutOption = 120.0,
+    allow_http: HttpOption = False,
+    most: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--most", min=1, help="Search for so many of the published concepts, drawn at random."),
+    ] = None,
+    shortlist: Annotated[int, typer.Option("--shortlist", min=1, help="Features that are scored for a concept.")] = 5,
+    replicates: Annotated[int, typer.Option("--replicates", min=1, help="Draws of the null for a concept.")] = 20,
+    embed_model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--embed-model", help="Model of embeddings that chooses the shortlist. Default: shared words."),
+    ] = None,
+    embed_url: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--embed-url", help="Address of its server. Default: that of --url."),
+    ] = None,
+    width: LabelledWidthOption = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the null's features.")] = 0,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", "-o", help="JSON file to write. Default: in labels/ of the run's folder."),
+    ] = None,
+    yes: YesOption = False,
+) -> None:
+    """Search for published concepts among the labelled features of a run: reported in the literature, found here?
+
+    Features whose labels resemble a concept are scored by its published description, beside as many random features.
+    Prints what it will cost and asks before it goes on. Writes the table as JSON and CSV; an interrupted command
+    resumes, and no prompt is paid for twice.
+    """
+    from universality.labels import CONCEPTS, LiteratureSettings, read_reported
+    from universality.pipeline.explainers import ModelOptions
+    from universality.pipeline.finished_study import Study
+
+    options = ModelOptions(
+        model, url, key_from, local, price_in, price_out, temperature, tuple(option or ()), at_once, timeout, allow_http
+    )
+    concepts = CONCEPTS if reported is None else read_reported(reported)
+    settings = LiteratureSettings(shortlist=shortlist, replicates=replicates, seed=seed)
+    with _interruptible(), Study.open(run) as study:
+        scorer = options.open("scorer")
+        found = study.literature(
+            concepts, scorer=scorer.model, prices=scorer.prices, settings=settings, most=most, width=width, out=out,
+            embed=options.embedding(embed_model, embed_url), confirm=lambda plan: _agreed(plan, yes),
+        )  # fmt: skip
+        typer.echo(str(found))
+
+
+def _agreed(plan: "LabelPlan | ScoringPlan", yes: bool) -> bool:
     """Print a plan, and return whether to go on: `yes`, the answer on a terminal, or else if nothing is at stake."""
     typer.echo(str(plan))
     if yes or not sum(plan.unfinished):

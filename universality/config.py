@@ -21,7 +21,8 @@ from pydantic.fields import FieldInfo
 from universality.checked_settings import EXACT, Count, Natural, Share, ShareBelowOne, texts_of
 from universality.config_errors import explain
 from universality.corpus.layout import Cut, TextLayout
-from universality.errors import ConfigError
+from universality.devices import AUTO, checked_device
+from universality.errors import ConfigError, UniversalityError
 from universality.family.edge_rule import FamilySettings
 from universality.files import as_path, expand_home
 from universality.hooks import in_residual_stream, place_of
@@ -423,6 +424,9 @@ class EffectsConfig(_Section):
     pairs of the headline as have fingerprints; 0 leaves it out."""
     loss_blocks: Natural = 24
     """Held-out token blocks of each half on which the loss that shared features carry is measured; 0 leaves it out."""
+    loss_draws: Count = 2
+    """Random subsets of each kind, such as of equal mass, that shared features are compared with at each threshold.
+    Each costs about as much as the shared features themselves."""
 
 
 class Config(_Section):
@@ -445,6 +449,17 @@ class Config(_Section):
     statistics: NullSettings = NullSettings()
     families: FamilySettings = FamilySettings()
     effects: EffectsConfig = EffectsConfig()
+    device: str = AUTO
+    """Device that runs and trains models and SAEs: ``auto`` (a CUDA card where there is one), ``cpu``, ``cuda`` or the
+    number of a card, ``cuda:1``. Where a card is missing the CPU computes. Results differ in the last digits."""
+
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, value: str) -> str:
+        try:
+            return checked_device(value)
+        except UniversalityError as error:
+            raise ValueError(str(error)) from None
 
     @property
     def hooks(self) -> dict[str, str]:

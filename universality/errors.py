@@ -36,5 +36,9 @@ class CommonStartWarning(UserWarning):
     """Two dictionaries agree index by index, as only those that began from the same weights do."""
 
 
+class DeviceWarning(UserWarning):
+    """A card that was asked for does not exist, and the CPU computes instead."""
+
+
 class MissingExtraError(UniversalityError, ImportError):
     """A feature needs a library that a plain installation leaves out; the message has the command to install it."""

@@ -19,7 +19,7 @@ from universality.arrays import evenly_spaced
 from universality.corpus import TokenBlocks, build_corpus
 from universality.features.collection import collect
 from universality.files import write_json
-from universality.models.language_model import load_model, save_model, to_fastest_device
+from universality.models.language_model import load_model, move_model, save_model
 from universality.models.model_settings import ModelArchitecture, ModelSeeds, ModelTraining
 from universality.models.train_model import train_model
 from universality.pipeline.stages.collect_features import sample_documents
@@ -161,7 +161,7 @@ class Laboratory:
     def _site(self, model: Model) -> ModelSite:
         source: str | Path = self._model_folder(model) if isinstance(model, Trained) else model
         name = model.name if isinstance(model, Trained) else model.replace("/", "-")
-        return ModelSite(to_fastest_device(load_model(source, name)), HOOK)
+        return ModelSite(move_model(load_model(source, name)), HOOK)
 
     def _train(self, wanted: Sequence[Wanted], tokens: int, order: int) -> None:
         steps = -(-tokens // BATCH)

@@ -44,9 +44,12 @@ def test_partners_agree_and_random_partners_do_not(tmp_path: Path) -> None:
     assert table["effects"].min() > 0.5
     assert table["fingerprint"].notna().sum() == 5  # of the best pairs alone
     assert table["rank"].isna().all()
-    small, whole = effects.summarise("true", table, [10, 50], n_fingerprints=5)
+    small, whole = effects.summarise(named, table, [10, 50], n_fingerprints=5)
     assert (small["pairs"], whole["pairs"]) == (10, 20)
     assert whole["effects_low"] < whole["effects"] < whole["effects_high"]
+    assert whole["effects_documents_low"] < whole["effects"] < whole["effects_documents_high"]
+    assert small["effects_documents_low"] < small["effects"] < small["effects_documents_high"]
+    assert whole["documents"] == evaluation_halves(inputs.a).report.size
     assert small["fingerprint_n"] == 0
     assert np.isnan(small["fingerprint"])
     rng = np.random.default_rng(0)
@@ -66,7 +69,7 @@ def test_a_permutation_of_single_effects_passes_independent_effects(tmp_path: Pa
 
     _, inputs = plant_effects(WORLD, EffectWorld("independent"), tmp_path)
     chosen = match(by_activation(inputs))
-    found = compare_effects(chosen, *inputs, controls=0, bootstrap=0, permutations=199)
+    found = compare_effects(chosen, *inputs, controls=0, permutations=199)
     naive = partner_effects.naive_p(chosen, inputs, seed=0)
     assert naive.size == found.summary().n_compared > 20
     assert (naive <= 0.05).mean() > 0.3

@@ -36,7 +36,7 @@ from universality.effects.loss_gradients import loss_gradients
 from universality.features import FeatureStore
 from universality.features.collection import collect
 from universality.models.forward import token_losses
-from universality.models.language_model import load_model, to_fastest_device
+from universality.models.language_model import load_model, move_model
 from universality.sae import SAE
 
 TARGET = 2.5  # times a full forward pass
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--contexts", type=int, default=16, help="tokens at which a feature is ablated")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    site = ModelSite(to_fastest_device(load_model(options.model, options.name)), options.hook)
+    site = ModelSite(move_model(load_model(options.model, options.name)), options.hook)
     held_out = TokenBlocks.load(options.run / "corpus" / "blocks.npz").select("choose", "report")
     blocks = held_out.take(torch.arange(min(options.blocks, len(held_out))).numpy())
     saes = {f.name: SAE.load(f).to(site.device) for f in sorted((options.run / "saes" / options.name).glob("w*-s0"))}

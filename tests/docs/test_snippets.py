@@ -160,7 +160,8 @@ def check_ours(words: list[str]) -> None:
         else:
             arguments.append(word)
     places = [p for p in command.params if p.param_type_name == "argument"]
-    assert len(arguments) == len(places) or any(p.nargs == -1 for p in places), words
+    needed = sum(p.required for p in places)
+    assert needed <= len(arguments) <= len(places) or any(p.nargs == -1 for p in places), words
     overrides = [value for option, value in given if option == "--set"]
     config = next((argument for argument in arguments if argument.startswith("configs/")), "configs/families.yaml")
     assert load_config(ROOT / config, overrides)

@@ -67,14 +67,16 @@ def test_ablation_is_what_single_interventions_give(
     expected = one_by_one(side, contexts, side.store.n_features, lambda j: ablate([j]), later)
     settings = replace(SILENT, later=later, seed=2)
     prints = ablation_fingerprints(side, every_token(side.site), n_contexts=5, chosen=chosen, settings=settings)
-    assert_allclose(prints.values, expected, atol=1e-5)
+    assert_allclose(prints.values, expected[chosen], atol=1e-5)
     assert abs(expected[chosen]).max() > 0.01
-    assert prints.present.nonzero()[0].tolist() == chosen.tolist()
+    assert prints.features.tolist() == chosen.tolist()
+    assert prints.n_features == side.store.n_features
+    assert prints.present.all()
     if side is features:
         other = ablation_fingerprints(
             side, every_token(side.site), n_contexts=5, chosen=chosen, settings=replace(settings, later=not later)
         )
-        assert abs(other.values - expected).max() > 1e-3
+        assert abs(other.values - expected[chosen]).max() > 1e-3
 
 
 def test_addition_is_what_single_interventions_give(one_layer: dict[str, ModelFeatures], features) -> None:
@@ -87,8 +89,9 @@ def test_addition_is_what_single_interventions_give(one_layer: dict[str, ModelFe
         expected = one_by_one(side, contexts, side.store.n_features, lambda j: add([j], amount[j]), False)  # noqa: B023
         tokens = TokenSet.of(np.arange(5, 100), np.ones(95))
         prints = addition_fingerprints(side, tokens, positions, chosen=chosen, settings=SILENT)
-        assert_allclose(prints.values, expected[:, 5:100], atol=1e-5)
-        assert prints.n_contexts[chosen].tolist() == [6, 6, 6]
+        assert_allclose(prints.values, expected[chosen, 5:100], atol=1e-5)
+        assert prints.n_contexts.tolist() == [6, 6, 6]
+        assert prints.features.tolist() == chosen.tolist()
         values = side.store.feature(int(chosen[0]))[1]
         assert amount[chosen[0]] == np.median(values) > 0
 
@@ -158,6 +161,23 @@ def test_equal_models_have_equal_fingerprints_and_other_features_do_not(features
     other = ablation_fingerprints(features, tokens, settings=replace(SILENT, seed=1))
     again = Similarity.fingerprint(prints, other)  # other contexts of the same features
     assert np.mean(again.topk(1)[0][living, 0] == living) > 0.9
+
+
+def test_few_features_take_the_memory_of_few_and_keep_their_numbers(features: ModelFeatures) -> None:
+    tokens, chosen = every_token(features.site), np.flatnonzero(features.store.alive)[[1, 5, 20]].tolist()
+    budget = 4 * len(chosen) * len(tokens)  # of these rows, and not of the dictionary's
+    some, whole = (
+        ablation_fingerprints(features, tokens, n_contexts=2, chosen=which, settings=replace(SILENT, **more))
+        for which, more in ((chosen, {"memory_budget": budget}), (None, {}))
+    )
+    assert some.projection is None
+    assert some.values.shape == (3, len(tokens))
+    sim, of_all = Similarity.fingerprint(some, whole), Similarity.fingerprint(whole, whole)
+    assert sim.shape == of_all.shape == (48, 48)
+    assert np.flatnonzero(~sim.dead_rows).tolist() == chosen
+    assert_allclose(sim.block(chosen), of_all.block(chosen), atol=1e-6)
+    assert not sim.block([47]).any()
+    assert sim.topk(1)[0][:, 0].tolist() == [j if j in chosen else -1 for j in range(48)]
 
 
 def test_a_projection_is_off_by_as_much_as_it_states(features: ModelFeatures, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,6 +252,7 @@ def test_bad_input(features: ModelFeatures) -> None:
         FingerprintSettings(n_components=0)
     silent = ablation_fingerprints(features, tokens, chosen=[47], settings=SILENT)
     assert not silent.present.any()
+    assert Similarity.fingerprint(silent, silent).dead_rows.all()
 
 
 def test_a_hook_behind_which_nothing_follows_is_refused(blocks: TokenBlocks, tmp_path: Path) -> None:

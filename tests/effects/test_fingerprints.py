@@ -45,6 +45,23 @@ def test_similarity_is_the_weighted_correlation(weighting) -> None:
     assert match(Similarity.fingerprint(x, x, weighting)).cols.tolist() == match(sim).rows.tolist() == some
 
 
+@pytest.mark.parametrize("weighting", ["equal", "probability"])
+def test_rows_of_some_features_speak_of_the_whole_dictionary(weighting, tmp_path: Path) -> None:
+    features = np.array([2, 3, 7, 8, 11, 12])
+    x = Fingerprints.load(replace(made(0), features=features, n_features=14).save(tmp_path / "x.npz"))
+    y = replace(made(1), n_features=9)
+    sim, rows_alone = Similarity.fingerprint(x, y, weighting), Similarity.fingerprint(made(0), y, weighting)
+    assert sim.shape == (14, 9)
+    assert np.flatnonzero(~sim.dead_rows).tolist() == [2, 8, 11, 12]
+    assert np.flatnonzero(~sim.dead_cols).tolist() == [0, 3, 4, 5]
+    expected = np.zeros((14, 9))
+    expected[features] = rows_alone.dense()
+    assert_allclose(sim.dense(), expected)
+    assert match(sim).rows.tolist() == features[match(rows_alone).rows].tolist()
+    assert match(sim).cols.tolist() == match(rows_alone).cols.tolist()
+    assert (x.describe()["n_features"], x.describe()["n_rows"], x.describe()["n_without"]) == (14, 6, 1)
+
+
 @pytest.mark.parametrize("make", [made, projected])
 def test_a_file_gives_them_back(make, tmp_path: Path) -> None:
     prints = make(0)
@@ -69,7 +86,11 @@ def test_what_is_made_differently_is_not_compared() -> None:
     with pytest.raises(MismatchError, match="different projections"):
         Similarity.fingerprint(x, projected(0))
     with pytest.raises(MismatchError, match="different tokens"):
+        Similarity.fingerprint(x, replace(x, tokens=TokenSet.of(np.arange(N_TOKENS) + 1, x.tokens.probability)))
+    with pytest.raises(MismatchError, match="different weights"):
         Similarity.fingerprint(x, replace(x, tokens=TokenSet.of(np.arange(N_TOKENS), np.ones(N_TOKENS))))
+    nearly = replace(x, tokens=TokenSet.of(x.tokens.entries, x.tokens.probability * (1 + 1e-6 * np.arange(N_TOKENS))))
+    np.testing.assert_allclose(Similarity.fingerprint(x, nearly).dense(), Similarity.fingerprint(x, x).dense())
     with pytest.raises(UniversalityError, match="weighting: expected one of equal, probability, found 'none'"):
         Similarity.fingerprint(x, x, "none")  # type: ignore[arg-type]
 
@@ -78,6 +99,9 @@ def test_bad_contents() -> None:
     x = made(0)
     with pytest.raises(MismatchError, match=r"expected values \[6, 40\], found \[6, 39\]"):
         replace(x, values=x.values[:, 1:])
+    for features, n_features in (([0, 1, 2, 3, 4], 6), ([0, 1, 2, 3, 5, 4], 6), ([0, 1, 2, 3, 4, 6], 6), (None, 5)):
+        with pytest.raises(MismatchError, match=f"expected 6 rising features from 0 to {n_features - 1}, found"):
+            replace(x, features=features, n_features=n_features)
     with pytest.raises(FormatError, match="a value is NaN or infinite"):
         replace(x, values=np.full_like(x.values, np.inf))
     with pytest.raises(MismatchError, match="expected at least 2 entries and a weight for each"):

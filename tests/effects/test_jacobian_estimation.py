@@ -1,11 +1,12 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from tests.effects.conftest import ARCHITECTURE
+from tests.effects.conftest import ARCHITECTURE, collected
 from universality.activations import ModelSite
 from universality.corpus import TokenBlocks
 from universality.effects.contexts import Contexts, random_positions
@@ -152,3 +153,22 @@ def test_bad_input(model, blocks: TokenBlocks) -> None:
         ModelSite(model, "blocks.1.hook_out"), blocks.take(np.arange(2)), silent=True
     )
     assert_allclose(identity.matrix, np.eye(32), atol=1e-6)
+
+
+def test_a_hook_behind_which_nothing_follows_has_no_jacobian(blocks: TokenBlocks) -> None:
+    deaf = new_model(ARCHITECTURE, d_vocab=blocks.d_vocab, n_ctx=blocks.n_ctx, init_seed=0, name="deaf")
+    site = ModelSite(deaf, "blocks.1.mlp.hook_post")
+    with torch.no_grad():
+        weights(deaf.bridge)["layers.1.mlp.fc_out.weight"].zero_()
+    with pytest.raises(ModelError, match=r"residual stream of model 'deaf' does not depend on blocks\.1\.mlp"):
+        mean_jacobian(site, blocks.take(np.arange(1)), silent=True)
+
+
+def test_features_that_never_fire_have_no_spread(features: ModelFeatures, blocks: TokenBlocks, tmp_path: Path) -> None:
+    jacobian = mean_jacobian(features.site, blocks.take(np.arange(1)), silent=True)
+    with pytest.raises(UniversalityError, match="none of the features fires on the text that may be taken"):
+        jacobian_spread(jacobian, features, chosen=[47])
+    sae = features.require_sae()
+    silent = collected(tmp_path, features.site, replace(sae, b_enc=torch.full_like(sae.b_enc, -1e6)), blocks)
+    with silent.store, pytest.raises(UniversalityError, match="none of the features fires on the text"):
+        jacobian_spread(jacobian, silent)

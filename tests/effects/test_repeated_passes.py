@@ -36,6 +36,18 @@ def test_a_shift_does_what_an_intervention_does(site: ModelSite, sae: SAE, block
     assert not np.allclose(expected, token_losses(site.model.bridge, blocks), atol=1e-4)
 
 
+def test_continued_passes_give_the_losses_of_whole_ones(model: LanguageModel, blocks: TokenBlocks) -> None:
+    behind, before = ModelSite(model, "blocks.1.mlp.hook_out"), ModelSite(model, "blocks.0.hook_mlp_out")
+    ((_, continued),) = repeated_passes(behind, blocks)
+    assert continued.single is not None
+    whole = RepeatedPass(behind, continued.blocks)
+    shift = continued.written.roll(1, dims=0)
+    assert_close(continued.losses(), whole.losses(), atol=1e-5, rtol=1e-5)
+    assert_close(continued.losses(shift), whole.losses(shift), atol=1e-5, rtol=1e-5)
+    assert not np.allclose(whole.losses(shift), whole.losses(), atol=1e-2)
+    assert all(batch.single is None for _, batch in repeated_passes(before, blocks))
+
+
 def test_a_transcoder_is_shifted_where_it_writes(model: LanguageModel, blocks: TokenBlocks) -> None:
     reads, writes = ModelSite(model, "blocks.1.mlp.hook_in"), ModelSite(model, "blocks.1.hook_mlp_out")
     batch = RepeatedPass(reads, blocks, writes)

@@ -18,10 +18,10 @@ def test_first_order_and_exact_effects_are_those_computed_by_hand(tmp_path: Path
     from universality.effects import ModelFeatures, collect_effects, exact_effects
     from universality.features import FeatureStore
     from universality.features.collection import collect
-    from universality.models.language_model import to_fastest_device
+    from universality.models.language_model import move_model
 
     pair = planted({"same": 4, "mlp": 4, "attention": 4, "curved": 4, "hidden": 4})
-    site = ModelSite(to_fastest_device(pair.a.site.model), pair.a.site.hook)
+    site = ModelSite(move_model(pair.a.site.model), pair.a.site.hook)
     sae = pair.a.sae.to(site.device)
     assert site.device.type == "cuda"
     collect(site, {tmp_path / "a.h5": sae}, pair.blocks)

@@ -61,6 +61,28 @@ def test_explanations_and_scores(results: Path) -> None:
     assert read_delphi(results, model="mine", sae="other").labels[0].model == "mine"
 
 
+def test_what_delphi_writes_in_place_of_an_explanation_is_none(results: Path) -> None:
+    for feature, text in ((7, '"Explanation could not be parsed."'), (8, "null")):
+        (results / "explanations" / f"layers.3.mlp_latent{feature}.txt").write_text(text)
+        score = [{"activating": truth, "prediction": truth, "str_tokens": ["a"]} for truth in (True, False)]
+        (results / "scores" / "fuzz" / f"layers.3.mlp_latent{feature}.txt").write_text(json.dumps(score))
+    published = read_delphi(results)
+    assert not {7, 8} & {one.feature for one in published.labels}
+    assert published.left_out["explanation that delphi could not parse"] == 1
+    assert published.left_out["explanation without a text"] >= 1
+
+
+def test_probabilities_count_as_delphi_counts_them(results: Path) -> None:
+    answers = ((True, 0.9), (True, 0.4), (False, 0.5), (False, 0.1), (False, 3), (True, None))
+    score = [{"activating": truth, "prediction": answer} for truth, answer in answers]
+    before = read_delphi(results).left_out.get("example that the scorer did not judge", 0)
+    (results / "scores" / "fuzz" / "layers.3.mlp_latent2.txt").write_text(json.dumps(score))
+    published = read_delphi(results)
+    (label,) = (one for one in published.labels if one.feature == 2)
+    assert label.scores["fuzz"] == 0.5
+    assert published.left_out["example that the scorer did not judge"] <= before + 2
+
+
 def test_links_and_other_files_are_counted_and_not_followed(results: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text('"secret"')

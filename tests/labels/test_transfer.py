@@ -100,6 +100,19 @@ def test_the_same_concepts_keep_the_score(same: LabelTransfer) -> None:
         assert table.loc[control, "low"] > 0.3
 
 
+def test_partners_keep_their_advantage_over_random_features(same: LabelTransfer, strange: LabelTransfer) -> None:
+    (kept,), (lost,) = (found.over_equal_density().itertuples() for found in (same, strange))
+    assert kept.own == pytest.approx(0.5, abs=0.07)
+    assert kept.partner_low > 0.75 * kept.own
+    assert lost.own == pytest.approx(kept.own, abs=0.05)
+    assert 0 < lost.partner_low < lost.partner_high < kept.partner_low
+    chance = same.to_frame().query("pairing == 'equal density'").set_index("feature")["score"]
+    partner = same.to_frame().query("pairing == 'partner'").set_index("feature")["score"]
+    both = partner.index.intersection(chance.index)
+    assert kept.n == len(both)
+    assert kept.partner == pytest.approx((partner[both] - chance[both]).mean())
+
+
 def test_no_deficit_is_found_where_none_is_planted(same: LabelTransfer) -> None:
     table = same.given_r().set_index("against")
     found = table.loc["second seeds"]

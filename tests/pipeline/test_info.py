@@ -1,12 +1,15 @@
 """Descriptions of the artifacts of a run, and of files that are none."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from tests.report.planted_effects import agreement, carried, exact
+from universality.config import load_config
 from universality.effects import Fingerprints
 from universality.effects.fingerprints import TokenSet
 from universality.errors import FormatError
@@ -72,12 +75,30 @@ def test_a_folder_of_something_else_is_named(tmp_path: Path) -> None:
         list(describe(tmp_path))
 
 
+def test_tasks_of_stages_that_the_configuration_turns_off_are_named_as_left(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("report", "figures"))
+    config = load_config(folder / "config.yaml", overrides=["effects.measure=false"])
+    (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump()), encoding="utf-8")
+    effects = [path.stem.replace(".", "/", 1) for path in sorted((folder / ".done").glob("effects.*.json"))]
+    assert len(effects) > 3
+    shown = list(describe(folder))
+    assert shown[-1] == f"left from an earlier configuration, and no part of this run: {', '.join(effects)}"
+    assert not any(line.startswith("  effects/") for line in shown)
+    assert any(line.startswith("  match/A-B.w128") for line in shown)
+    of_all = list(describe(finished))
+    assert sum(line.startswith("  effects/") for line in of_all) == len(effects)
+    assert "left from" not in of_all[-1]
+    (folder / "config.yaml").write_text("unknown: 1", encoding="utf-8")  # of another version: all are listed
+    assert sum(line.startswith("  effects/") for line in describe(folder)) == len(effects)
+
+
 def test_results_on_effects_are_described(tmp_path: Path) -> None:
     carried().save(tmp_path / "A.shared_loss.json")
     lines = list(describe(tmp_path / "A.shared_loss.json"))
     assert lines[0].startswith("loss that shared features of A carry")
     assert lines[1] == "  3,840 tokens, 120 blocks, 40 groups of documents"
-    assert sum(line.startswith("  B: Of the loss that this SAE recovers") for line in lines) == 2
+    assert sum(line.startswith("  B: Of the loss that A's SAE of 15 features recovers") for line in lines) == 2
     exact().save(tmp_path / "A.exact.npz")
     assert list(describe(tmp_path / "A.exact.npz"))[1:3] == ["  n: 100", "  spearman: 1.0"]
     agreement(np.arange(23), np.arange(23)).save(tmp_path / "agreement.npz")

@@ -13,7 +13,7 @@ from universality.pipeline.task import Task, run_tasks
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
-    monkeypatch.setattr(task, "_release_memory", lambda: None)  # takes up to a second among a suite's objects
+    monkeypatch.setattr(task, "_release_memory", lambda cycles: None)  # takes up to a second among a suite's objects
 
     def make() -> list[Path]:
         (tmp_path / "a.txt").write_text("a")

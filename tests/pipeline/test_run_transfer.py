@@ -24,7 +24,7 @@ from universality.labels import (
 )
 from universality.pipeline.info import describe
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.run_transfer import TransferPlan
+from universality.pipeline.scoring_plan import ScoringPlan
 
 LABELS = LabelSettings(
     scores=("detection",), explain_top=2, explain_random=0, explain_other=0, per_interval=0, score_top=2,
@@ -119,7 +119,7 @@ def test_an_interrupted_call_resumes_without_asking_again(study: Study) -> None:
 def test_the_plan_comes_first_and_can_be_declined(study: Study) -> None:
     scorer, plans = Yes(), []
 
-    def decline(plan: TransferPlan) -> bool:
+    def decline(plan: ScoringPlan) -> bool:
         plans.append(plan)
         return False
 
@@ -129,7 +129,7 @@ def test_the_plan_comes_first_and_can_be_declined(study: Study) -> None:
     (plan,) = plans
     assert plan.needs_consent
     assert "explanations of A tried on B\nscorer: yes, in this process" in str(plan)
-    counted: list[TransferPlan] = []
+    counted: list[ScoringPlan] = []
     study.transfer(scorer=scorer, specificity=FEW, confirm=lambda one: counted.append(one) is None)
     assert [one.what.partition(" ")[0] for one in counted] == ["explanations", "specificity", "specificity"]
     assert not counted[0].needs_consent

@@ -304,14 +304,14 @@ SMOKE_KEYS = {
     "match/A-B.neurons": "e7a432f318d2",
     "families/A": "ed66fce7e42f",
     "families/B": "d40088156b3f",
-    "export": "879d02f62038",
-    "effects/A": "b333c5252b0a",
-    "effects/B": "eaebe4c59b04",
-    "effects/A-A.w128.s0-s1": "e18e23692fcd",
-    "effects/B-B.w128.s0-s1": "932f03d49494",
-    "effects/A-B.w128": "29fae44e4a9b",
-    "effects/A-B.neurons": "2d6ccf39d44f",
-    "report": "bdfa842652b4",
+    "export": "24bcec4aedc8",
+    "effects/A": "67461d28df90",
+    "effects/B": "54dbf6f17670",
+    "effects/A-A.w128.s0-s1": "97c70dcc0049",
+    "effects/B-B.w128.s0-s1": "f73ddf107eb7",
+    "effects/A-B.w128": "e4e3a0aec2d0",
+    "effects/A-B.neurons": "eb556cdf791c",
+    "report": "15e76dd005b4",
 }
 
 

@@ -45,7 +45,7 @@ class Kitchen:
 
 @pytest.fixture
 def kitchen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kitchen:
-    monkeypatch.setattr(task, "_release_memory", lambda: None)  # takes up to a second among a suite's objects
+    monkeypatch.setattr(task, "_release_memory", lambda cycles: None)  # takes up to a second among a suite's objects
     return Kitchen(tmp_path)
 
 

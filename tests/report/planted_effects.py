@@ -66,7 +66,7 @@ def agreement(rows: Any, cols: Any, control_r: float = 0.05) -> EffectAgreement:
     known = [name for name in numbers if name not in ("n", "n_controls")]
     frame.loc[~compared, known] = np.nan
     frame["note"] = pd.Series(["" if good else "fire together on 12 tokens" for good in compared], dtype=object)
-    return EffectAgreement(frame, {"fingerprints": ["ablation"]}, {"n_tokens": 4321})
+    return EffectAgreement(frame, {"fingerprints": ["ablation"]}, {"n_tokens": 4321}, (0.41, 0.48), 37)
 
 
 def carried(shared: float = 0.76) -> SharedLoss:
@@ -79,7 +79,7 @@ def carried(shared: float = 0.76) -> SharedLoss:
             rows.append(_subset(partners, threshold, "shared", kept, recovered))
             rows.append(_subset(partners, threshold, "unshared", kept, 0.94))
             rows += [_subset(partners, threshold, name, kept, 0.6, recovered - 0.6) for name in CONTROLS]
-    return SharedLoss("A", 3.1, 3.2, 4.2, 3840, 120, 40, tuple(rows))
+    return SharedLoss("A", 3.1, 3.2, 4.2, 3840, 120, 40, 2, tuple(rows))
 
 
 def _subset(

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planted_run import plant, plant_effects, plant_labels, write_explored_page
+from planted_run import plant, plant_effects, plant_labels, plant_transfer, write_explored_page
 
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.reporting.report_pages import report_as_it_is
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +40,7 @@ def labelled(planted: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     copy = RunFolder(tmp_path_factory.mktemp("labelled") / "run")
     shutil.copytree(folder.root, copy.root, ignore=shutil.ignore_patterns("report", "figures"))
     plant_labels(config, copy)
+    plant_transfer(config, copy)
     return config, copy
 
 
@@ -46,3 +48,9 @@ def labelled(planted: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def explored_labels(labelled: Any) -> Path:
     """The page of that run."""
     return write_explored_page(*labelled)
+
+
+@pytest.fixture(scope="session")
+def labelled_page(labelled: Any) -> Path:
+    """The whole report of that run."""
+    return report_as_it_is(labelled[1].root)

@@ -15,13 +15,28 @@ from universality.corpus.documents import DocumentTable
 from universality.effects import PairEffects
 from universality.features import FeatureStore
 from universality.features.storage.token_table import Dictionary
-from universality.labels import FeatureLabel, LabelSettings, LabelWriter, Score
+from universality.labels import (
+    FeatureLabel,
+    LabelSettings,
+    LabelSpecificity,
+    LabelTransfer,
+    LabelWriter,
+    LiteratureComparison,
+    Score,
+    read_labels,
+)
+from universality.labels.explanation_specificity import FLOOR
+from universality.labels.label_specificity import FIRING_COLUMNS, VERDICT_COLUMNS
+from universality.labels.label_transfer import SCORE_COLUMNS
+from universality.labels.literature import ConceptResult
+from universality.labels.same_explanation import JUDGEMENT_COLUMNS
 from universality.models.unembedding import Unembedding
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting import report_rows
 from universality.pipeline.reporting.explorer_data import write_explorer
-from universality.pipeline.reporting.label_rows import report_labels
+from universality.pipeline.reporting.label_rows import report_labels, report_literature
 from universality.pipeline.reporting.run_results import open_results
+from universality.pipeline.reporting.transfer_rows import report_transfer
 from universality.pipeline.stages.build_families import make_families
 from universality.pipeline.stages.match_features import make_match
 from universality.pipeline.study import comparisons
@@ -135,8 +150,16 @@ def write_explored_page(config: Config, folder: RunFolder) -> Path:
         populations = report_rows.samples(results, results.headline)
         headline = report_rows.headline(results, results.headline, populations)
         tables = tuple(FamilyTable(name, ()) for name in families)
-        labels = report_labels(results, results.headline)
-        report = Report(config.name, headline, families=tables, labels=labels, explorer=True)
+        labels = report_labels(results, results.headline, families)
+        report = Report(
+            config.name,
+            headline,
+            families=tables,
+            labels=labels,
+            transfer=report_transfer(results, results.headline),
+            literature=report_literature(results, results.headline),
+            explorer=True,
+        )
         return write_report(report, folder.report)
 
 
@@ -213,3 +236,57 @@ def plant_labels(config: Config, folder: RunFolder, widths: tuple[int, ...] = WI
                         scores=() if refused else scores, logit_explanation=HOSTILE[0],
                     )
                 )  # fmt: skip
+
+
+def plant_transfer(config: Config, folder: RunFolder) -> None:
+    """Write what `label-transfer` and `literature` measure, of the labels that `plant_labels` wrote.
+
+    Explanations lose 0.4 (1 - r) on partners and on second seeds, and 0.3 on random features. They hold on 3 of 4
+    firings, and nowhere else.
+    """
+    comparison = next(c for c in comparisons(config, folder) if c.level == 0)
+    calibration = Calibration.load(folder.calibration(comparison.name))
+    labels = read_labels(folder.labels(comparison.a))
+    pairs = zip(calibration.match.rows.tolist(), calibration.match.cols.tolist(), calibration.held_out, strict=True)
+    scores, judged = [], []
+    for row, col, r in pairs:
+        label = labels.labels.get(row)
+        own = None if label is None else label.score("detection")
+        if own is None or not label.explanation:
+            continue
+        judged += [(row, col, "partners", row % 2, "answered"), (row, col, "random pairs", 0, "answered")]
+        losses = {"partner": 0.4 * (1 - r), "second seed of A": 0.4 * (1 - r), "equal density": 0.3}
+        for pairing, loss in losses.items():
+            value = own.value - loss
+            scores.append(
+                (row, pairing, row, col, "detection", r if pairing != "equal density" else 0.0, own.value, value,
+                 value - 0.1, value + 0.1, 60, 0, loss, 0.9)
+            )  # fmt: skip
+    frame = pd.DataFrame(scores, columns=list(SCORE_COLUMNS)).assign(effect_r=np.nan)
+    hashes = {}
+    for side, path in zip("ab", (comparison.a, comparison.b), strict=True):
+        with FeatureStore.open(path) as store:
+            hashes[side] = store.content_hash()
+    made = {key: labels.header[key] for key in ("explainer", "scorer")} | {"answers": {"answered": 90, "refused": 3}}
+    provenance = made | hashes | {"labels": labels.header["settings"]}
+    settings = {"draws": 50, "level": 0.95, "seed": 0}
+    table = pd.DataFrame(judged, columns=list(JUDGEMENT_COLUMNS))
+    LabelTransfer(frame, table, settings, provenance).save(folder.label_transfer(comparison.name))
+    verdicts = [
+        (feature, by, k, int(k < 4), float(k < 4), k, float(k < holds))
+        for feature in range(10, 20)
+        for by, holds in (("explanation", 3), (FLOOR, 0))
+        for k in range(8)
+    ]
+    LabelSpecificity(
+        pd.DataFrame(verdicts, columns=list(VERDICT_COLUMNS)),
+        pd.DataFrame([(feature, 1, 40) for feature in range(10, 20)], columns=list(FIRING_COLUMNS)),
+        {"level": 0.95},
+        made | {"store": hashes["a"]},
+    ).save(folder.label_specificity(comparison.a))
+    found = ConceptResult(
+        HOSTILE[0], HOSTILE[1], "someone", "A", True, 7, HOSTILE[3], 0.9, 0.5, 0.05, 0.001, 0.01, 5, 20, 1.5
+    )
+    stores = {"A": hashes["a"], "B": hashes["b"]}
+    header = {"settings": {"method": "detection", "level": 0.05}, "scorer": made["scorer"], "stores": stores}
+    LiteratureComparison((found,), header).save(folder.label_literature(comparison.name))

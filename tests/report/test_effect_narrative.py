@@ -8,6 +8,7 @@ import pytest
 
 from tests.report.planted_effects import SEED, agreement, carried, exact
 from universality.report import CarriedLoss, EffectRow, Effects, FirstOrderAccuracy
+from universality.report.data.effects import threshold_of_sentence
 from universality.report.effect_caveats import effect_warnings
 from universality.report.effect_narrative import agreement as said
 from universality.report.effect_narrative import carried as carried_said
@@ -61,7 +62,8 @@ def test_agreement_is_said_with_all_that_it_is_compared_with() -> None:
     )
     text = said(found)
     for part in (
-        "have a median r of 0.45 (20 of 23 pairs compared; 95% interval over pairs 0.30 to 0.60)",
+        "have a median r of 0.45 (20 of 23 pairs compared; 95% interval over documents 0.41 to 0.48 and over pairs "
+        "0.30 to 0.60)",
         "43% of all pairs reach 0.5",
         "unrelated effects of features that fire as these do give 0.02",
         "other features that fire most like the partner 0.05, two seeds of A 0.81 and neurons 0.09.",
@@ -90,7 +92,11 @@ def test_the_lead_says_whether_shared_features_carry_more_than_their_mass(
 ) -> None:
     found = effects(shared=shared)
     assert lead(found) == carried_said(found.carried[0])
-    assert lead(found).startswith("Of the loss that this SAE recovers (against mean ablation), features with a partner")
+    assert lead(found).startswith(
+        "Of the loss that A's SAE of 15 features recovers (against mean ablation), features with a partner in B at "
+        "r ≥ 0.7 alone recover "
+    )
+    assert "; random subsets of equal mass 60% (57% to 63%), 59% to 61% over 2 draws; two SAE seeds" in lead(found)
     assert f"So the shared features of A {expected} (shared minus random: {points})." in lead(found)
     warned = any("do not carry more of the loss than random features" in line for line in effect_warnings(found))
     assert warned == (shared < 0.7)
@@ -128,11 +134,36 @@ def test_a_claim_holds_for_every_random_draw_and_needs_an_interval() -> None:
     assert equal in said_of(draws_low=0.75, **less)
 
 
-def test_the_lead_says_that_nothing_is_shared() -> None:
+def sharing(at: tuple[float, ...]) -> CarriedLoss:
+    """Return A's carried loss with shared features at some of the thresholds alone."""
     loss = carried()
-    rows = tuple(replace(r, n_features=0, over_random=np.nan) if r.partners == "B" else r for r in loss.rows)
-    found = CarriedLoss(replace(loss, rows=rows), "B", None, 0.7)
-    assert carried_said(found) == ("No feature has a partner at r ≥ 0.7 in B, so there is nothing that they carry.")
+    rows = tuple(
+        replace(r, n_features=0, over_random=np.nan) if r.partners == "B" and r.threshold not in at else r
+        for r in loss.rows
+    )
+    loss = replace(loss, rows=rows)
+    return CarriedLoss(loss, "B", None, threshold_of_sentence(loss, "B"))
+
+
+def test_a_threshold_that_no_feature_reaches_does_not_lead() -> None:
+    found = sharing((0.5,))
+    assert found.threshold == 0.5
+    leading = lead(Effects(carried=(found,)))
+    assert leading == carried_said(found)
+    assert leading.startswith("Of the loss that A's SAE of 15 features recovers")
+    assert "features with a partner in B at r ≥ 0.5 alone recover 76%" in leading
+    assert " No feature of A has a partner in B at r ≥ 0.7. So the shared features of A carry more" in leading
+    assert sharing((0.5, 0.7)).threshold == 0.7
+
+
+def test_where_nothing_is_shared_the_matching_leads_and_the_section_says_so() -> None:
+    found = sharing(())
+    assert found.threshold == 0.5
+    assert lead(Effects(carried=(found,))) == ""
+    assert carried_said(found) == (
+        "No feature of A has a partner in B at r ≥ 0.5. No lower r was measured, so there are no shared features whose "
+        "loss could be stated."
+    )
     assert effect_warnings(Effects(carried=(found,))) == []
 
 

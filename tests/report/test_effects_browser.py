@@ -35,7 +35,9 @@ def page(planted: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
 def test_the_section_is_shown_with_its_figures(page: Browser, width: int) -> None:
     page.resize(width, 800)
     assert page.run("document.querySelector('.verdict').innerText") == "Largely yes by activation; in part by effect."
-    assert page.run("document.querySelector('.lead').innerText").startswith("Of the loss that this SAE recovers")
+    assert page.run("document.querySelector('.lead').innerText").startswith(
+        "Of the loss that A's SAE of 15 features recovers"
+    )
     assert page.run("document.querySelector('nav a[href=\"#effects\"]').innerText") == "Effects"
     shown = "[...document.querySelectorAll('#effects figure img')].map(i => i.complete && i.naturalWidth > 100)"
     assert page.run(shown) == [True, True]

@@ -83,16 +83,14 @@ def test_no_partner_above_the_threshold(found: SharedLoss) -> None:
     assert math.isnan(shared.recovered)
     assert math.isnan(found.row("shared", 2.0, "same mass").recovered)
     assert found.row("shared", 2.0, "unshared").recovered == pytest.approx(1)
-    assert found.sentence("shared", 2.0) == (
-        "No feature has a partner at r ≥ 2 in shared, so there is nothing that they carry."
-    )
+    assert found.sentence("shared", 2.0) == "No feature of A has a partner in shared at r ≥ 2."
 
 
-def test_the_sentence_and_the_table(found: SharedLoss) -> None:
+def test_the_sentence_and_the_table(planted: Planted, found: SharedLoss) -> None:
     said = found.sentence("shared", THRESHOLD, ceiling="other")
     assert said.startswith(
-        "Of the loss that this SAE recovers (against mean ablation), features with a partner at r ≥ 0.999 alone "
-        "recover 100% (100% to 100%), those without 0% "
+        f"Of the loss that A's SAE of {planted.sae.d_sae} features recovers (against mean ablation), features with a "
+        "partner in shared at r ≥ 0.999 alone recover 100% (100% to 100%), those without 0% "
     )
     assert "; random subsets of equal mass " in said
     assert said.split("; ")[2].startswith("two SAE seeds 0%")
@@ -117,8 +115,8 @@ def test_a_saved_result_is_read_as_it_was(found: SharedLoss, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, r"expected format 'universality.shared_loss', version 1; found .* version 2"),
-        ({"format": "x"}, "found 'x', version 1"),
+        ({"version": 1}, r"expected format 'universality.shared_loss', version 2; found .* version 1"),
+        ({"format": "x"}, "found 'x', version 2"),
         ({"rows": 3}, "rows must be a list, found int"),
         ({"rows": [1]}, "row 0: corrupt: expected an object, found int"),
         ({"rows": [{}]}, "row 0: corrupt: missing or unknown fields"),
@@ -151,6 +149,20 @@ def test_equal_seeds_give_equal_results(planted: Planted, found: SharedLoss) -> 
     assert parts[0].to_frame().equals(parts[1].to_frame())
     assert not parts[0].to_frame().equals(parts[2].to_frame())
     assert parts[0].n_blocks == 20
+
+
+def test_more_draws_tell_how_far_random_subsets_differ(planted: Planted, found: SharedLoss) -> None:
+    match = {"shared": planted.match("shared")}
+    more, one = (
+        shared_loss(planted.features("own"), match, thresholds=(THRESHOLD,), draws=n, n_blocks=8) for n in (5, 1)
+    )
+    (row, few) = (part.row("shared", THRESHOLD, "same mass") for part in (more, one))
+    assert more.draws == 5
+    assert row.draws_low < row.recovered < row.draws_high
+    assert row.draws_low <= few.recovered <= row.draws_high  # the first draw is the same one
+    said = more.sentence("shared", THRESHOLD)
+    assert f", {row.draws_low:.0%} to {row.draws_high:.0%} over 5 draws; no feature at all " in said
+    assert "draws" not in one.sentence("shared", THRESHOLD)
 
 
 def test_random_subsets_keep_what_they_are_asked_to_keep() -> None:

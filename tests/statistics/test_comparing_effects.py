@@ -41,6 +41,8 @@ def test_equal_effects_are_found(equal) -> None:
     assert (frame["sign_agreement"] - frame["sign_chance"])[true].median() > 0.2
     assert (frame["control_rank"][true] == 1).mean() > 0.95
     assert abs(frame["control_r"][true].median()) < 0.1
+    low, high = result.summary().median_ci
+    assert low < frame["r_per_norm"].median() < high
     inside = (frame["ci_low"] <= frame["r_per_norm"]) & (frame["r_per_norm"] <= frame["ci_high"])
     assert inside[true].mean() > 0.95
     assert not (frame["q_opposite"] <= 0.05).any()
@@ -63,6 +65,52 @@ def test_numbers_of_a_pair_are_those_of_the_tokens_where_both_fire(equal) -> Non
         assert_allclose(pair.sign_agreement, (np.sign(x) == np.sign(y)).mean())
         up = (x > 0).mean(), (y > 0).mean()
         assert_allclose(pair.sign_chance, up[0] * up[1] + (1 - up[0]) * (1 - up[1]))
+
+
+def test_the_interval_of_the_median_covers_the_median_on_other_documents(tmp_path: Path) -> None:
+    world = World(n_documents=60, blocks=2, n_shared=30, n_alone=0, density=(0.05, 0.1), topic_share=1.0)
+    medians, intervals = [], []
+    for seed in range(10):
+        _, inputs = plant_effects(world, EffectWorld("equal"), tmp_path / str(seed), seed)
+        found = compare_effects(chosen(inputs), *inputs, permutations=0, controls=0).summary()
+        assert found.n_groups >= 25
+        medians.append(found.r_per_norm)
+        intervals.append(found.median_ci)
+    low, high = np.transpose(intervals)
+    expected = np.mean(medians)
+    assert ((low <= expected) & (expected <= high)).mean() >= 0.9
+    assert (high - low).max() < 0.1
+    # the control: with noisier slopes the median is another
+    _, inputs = plant_effects(world, EffectWorld("equal", noise=0.6), tmp_path / "noisy", 0)
+    noisy = compare_effects(chosen(inputs), *inputs, permutations=0, controls=0, bootstrap=0)
+    assert noisy.summary().r_per_norm < low.min()
+    assert np.isnan(noisy.summary().median_ci).all()
+
+
+def test_effects_without_variation_have_no_numbers(tmp_path: Path) -> None:
+    """A feature whose decoder row is 0 has no effect anywhere, and so has an SAE whose effects have rank 0."""
+    world = World(n_documents=60, blocks=2, n_shared=20, n_alone=0, density=(0.05, 0.1), topic_share=1.0)
+    _, inputs = plant_effects(world, EffectWorld("equal"), tmp_path)
+    matched = chosen(inputs)
+    whole = inputs.effects_a.csr()
+    one = whole.tolil()
+    silent = int(matched.rows[4])
+    one[:, silent] = 0
+    stores = {
+        name: write_view(tmp_path / f"{name}.h5", sparse.csr_matrix(csr), world)
+        for name, csr in (("one", one.tocsr()), ("all", whole * 0))
+    }
+    found = compare_effects(matched, *inputs._replace(effects_a=stores["one"]))
+    frame, before = found.to_frame(), compare_effects(matched, *inputs).to_frame()
+    of_silent = frame["row"] == silent
+    assert frame["n"][of_silent].item() >= MIN_TOKENS
+    assert frame["note"][of_silent].item() == "the effects of a feature do not vary"
+    assert frame.loc[of_silent, ["r", "r_per_norm", "ci_low", "ci_high", "p", "q"]].isna().to_numpy().all()
+    assert frame["sign_agreement"][of_silent].item() == 0
+    assert_array_equal(frame["r_per_norm"][~of_silent], before["r_per_norm"][~of_silent])
+    nothing = compare_effects(matched, *inputs._replace(effects_a=stores["all"])).summary()
+    assert (nothing.n_compared, nothing.n_tested, nothing.n_groups) == (0, 0, 0)
+    assert np.isnan([nothing.r, nothing.r_per_norm, *nothing.median_ci, nothing.share_agree]).all()
 
 
 def test_controls_fire_with_the_feature_most_like_the_partner(equal) -> None:
@@ -187,6 +235,7 @@ def test_saved_results_load_again_and_ceilings_are_those_of_the_features(equal, 
         pd.testing.assert_frame_equal(loaded.to_frame(), frame)
         assert loaded.summary() == with_both.summary()
         assert loaded.settings == result.settings
+        assert loaded.median_ci == result.median_ci
     assert "pairs compared" in repr(result)
     assert "Agreement of effects" in result._repr_html_()
     with pytest.raises(MismatchError, match="expected for b a result whose rows are the features"):

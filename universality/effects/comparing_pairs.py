@@ -25,6 +25,7 @@ from universality.errors import UniversalityError
 from universality.progress import progress
 
 N_CONTEXTS = 8
+_COMPARED = 64  # pairs that are compared at a time, so that their unit vectors in float64 stay in the cache
 _SETTINGS = FingerprintSettings()
 _Part = tuple[FloatArray, FloatArray, NDArray[np.int32], NDArray[np.float32]]
 """r and r of controls [n, intervention, weighting], tokens and changes [n, side, intervention, direction, n_shown]."""
@@ -84,8 +85,10 @@ def measure_pair_effects(
     measured: list[_Part] = []
     with progress(desc="pairs", total=i.size, silent=settings.silent, unit="pair") as bar:
         for of_a, of_b in zip(*parts, strict=True):
-            measured.append(_compared(of_a[:, 0], of_b[:, 0], of_b[:, 1], tokens))
-            bar.update(len(of_a))
+            for low in range(0, len(of_a), _COMPARED):
+                some = slice(low, low + _COMPARED)
+                measured.append(_compared(of_a[some, 0], of_b[some, 0], of_b[some, 1], tokens))
+                bar.update(len(measured[-1][0]))
     r, control_r, found, changes = (np.concatenate(part) for part in zip(*measured, strict=True))
     return PairEffects(
         i,
@@ -122,8 +125,7 @@ def _by_pair(
     joined = Contexts(row, feature, block, column)
     factors = np.repeat([factor for _, factor in kinds], [len(contexts) for contexts, _ in kinds])
     row_bytes = 2 * 4 * len(tokens)
-    # a pair has six rows, in both models, and half as many bytes again are unit vectors in float64
-    at_once = max(1, settings.memory_budget // (row_bytes * 9))
+    at_once = max(1, settings.memory_budget // (row_bytes * 6))  # a pair has six rows, in both models
     one = replace(settings, memory_budget=at_once * len(kinds) * row_bytes, silent=True)
     n = np.bincount(joined.row, minlength=n_pairs * len(kinds))
     change = set_to(features, joined, factors)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,12 +36,12 @@ from universality.effects.prediction_changes import prediction_changes
 from universality.effects.projection import ProjectionError, project, projection_error
 from universality.errors import MismatchError, UniversalityError
 from universality.features.storage.selected import read_features
-from universality.models.forward import loss_batches, to_device
+from universality.models.forward import logits_bytes, loss_batches, to_device
 from universality.progress import progress
 
 N_CONTEXTS = 16
 MEMORY_BUDGET = 1 << 30
-"""Bytes of fingerprints [n_features, n_tokens] beyond which they are projected."""
+"""Bytes of fingerprints [n_rows, n_tokens] beyond which they are projected."""
 N_COMPONENTS = 2048
 """Components of a projection; r is then off by about 0.02."""
 _CHECKED = 300  # rows of which the error of a projection is measured
@@ -58,7 +58,7 @@ class FingerprintSettings:
     n_components
         Project to this number of components. None projects to ``N_COMPONENTS`` what exceeds the memory budget.
     memory_budget
-        Bytes of an array [n_features, n_tokens].
+        Bytes of an array [n_rows, n_tokens], with a row for each feature that is measured.
     seed
         Seed for the choice of contexts, and for the projection: the same for all fingerprints that are compared.
     silent
@@ -110,7 +110,7 @@ def ablation_fingerprints(
     n_contexts
         Firings of each feature, of as many blocks as possible; all where it has fewer.
     chosen
-        Features; all by default. Rows of others have no fingerprint.
+        Features; all by default. The others have no row.
     documents
         Indices of the documents whose tokens may be taken; all by default.
     settings
@@ -123,8 +123,11 @@ def ablation_fingerprints(
     UniversalityError
         If a setting, a feature or a document is out of range.
     """
-    contexts = firings(features, n_contexts, chosen=chosen, documents=documents, seed=settings.seed)
-    return _fingerprints(features, tokens, contexts, features.store.n_features, "ablation", _ablate(contexts), settings)
+    wanted = check_features(features, chosen)
+    contexts = firings(features, n_contexts, chosen=wanted, documents=documents, seed=settings.seed)
+    contexts = replace(contexts, row=np.searchsorted(wanted, contexts.row))
+    of = wanted, features.store.n_features
+    return _fingerprints(features, tokens, contexts, of, "ablation", _ablate(contexts), settings)
 
 
 def addition_fingerprints(
@@ -155,15 +158,17 @@ def addition_fingerprints(
         raise UniversalityError(
             "positions: expected blocks and columns that hold text; make them with random_positions"
         )
-    amount = median_activations(features, chosen)
+    wanted, amount = check_features(features, chosen), median_activations(features, chosen)
     living = np.flatnonzero(amount > 0)
     each = np.repeat(living, block.size)
-    contexts = Contexts(each, each, np.tile(block, living.size), np.tile(column, living.size))
+    row = np.searchsorted(wanted, each)
+    contexts = Contexts(row, each, np.tile(block, living.size), np.tile(column, living.size))
 
     def added(part: IntArray) -> Change:
         return add_one_each(contexts.feature[part], amount[contexts.feature[part]])
 
-    return _fingerprints(features, tokens, contexts, features.store.n_features, "addition", added, settings)
+    of = wanted, features.store.n_features
+    return _fingerprints(features, tokens, contexts, of, "addition", added, settings)
 
 
 def pair_fingerprints(
@@ -201,8 +206,9 @@ def pair_fingerprints(
     options: dict[str, Any] = {"documents": documents, "seed": settings.seed}
     sides = joint_firings(a, b, rows, cols, n_contexts, **options)
     n_pairs, how = np.asarray(rows).size, f"clamping to {times:g} × maximum" if times else "ablation"
+    pairs = np.arange(n_pairs), n_pairs
     made = [
-        _fingerprints(side, of, contexts, n_pairs, how, set_to(side, contexts, times), settings)
+        _fingerprints(side, of, contexts, pairs, how, set_to(side, contexts, times), settings)
         for side, of, contexts in zip((a, b), tokens, sides, strict=True)
     ]
     return made[0], made[1]
@@ -213,7 +219,7 @@ def mean_probabilities(site: ModelSite, blocks: TokenBlocks) -> FloatArray:
     total = np.zeros(site.model.d_vocab)
     bridge = site.model.bridge
     with torch.no_grad():
-        for batch in loss_batches(bridge, blocks):
+        for batch in loss_batches(bridge, blocks, logits_bytes(site.device)):
             tokens, text = to_device(blocks.take(batch), site.device)
             logits = bridge(tokens, return_type="logits")[text]
             total += logits.float().softmax(-1).sum(0).cpu().double().numpy()
@@ -250,11 +256,13 @@ def _fingerprints(
     features: ModelFeatures,
     tokens: TokenSet,
     contexts: Contexts,
-    n_rows: int,
+    of: tuple[IntArray, int],
     how: str,
     change: Callable[[IntArray], Change],
     settings: FingerprintSettings,
 ) -> Fingerprints:
+    """Average the changes of each row; ``of`` holds the features that rows are of, and the number that there are."""
+    n_rows, provenance = of[0].size, _provenance(features, settings)
     n_components = settings.components(n_rows, len(tokens))
     n_contexts = np.bincount(contexts.row, minlength=n_rows)
     means = mean_changes(features, tokens, contexts, n_contexts, how, change, settings)
@@ -262,7 +270,7 @@ def _fingerprints(
         values, projection = next(means, (0, np.zeros((0, len(tokens)), np.float32)))[1], None
     else:
         values, projection = _projected(means, n_rows, tokens, n_components, settings.seed)
-    return Fingerprints(values, n_contexts, tokens, how, settings.later, projection, _provenance(features, settings))
+    return Fingerprints(values, n_contexts, tokens, how, settings.later, projection, provenance, *of)
 
 
 def mean_changes(

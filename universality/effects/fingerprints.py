@@ -25,7 +25,7 @@ from universality.errors import FormatError, MismatchError, UniversalityError
 Weighting = Literal["equal", "probability"]
 """Weight of a token in a comparison: equal, or its mean probability."""
 WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
-FORMAT, VERSION = "universality-fingerprints", 1
+FORMAT, VERSION = "universality-fingerprints", 2
 RELATIVE_ZERO = 1e-7  # of a row's length: what float32 rounding leaves of a change that the centring removes
 
 
@@ -71,7 +71,7 @@ class TokenSet:
 
     @classmethod
     def of(cls, entries: npt.ArrayLike, probability: npt.ArrayLike) -> TokenSet:
-        """Name a set of one vocabulary by its entries and weights.
+        """Name a set of one vocabulary by its entries.
 
         Examples
         --------
@@ -79,7 +79,7 @@ class TokenSet:
         >>> len(tokens), tokens.probability.round(2).tolist()
         (2, [0.25, 0.75])
         """
-        return cls(np.asarray(entries), np.asarray(probability), set_identity(entries, probability))
+        return cls(np.asarray(entries), np.asarray(probability), set_identity(entries))
 
     def weights(self, weighting: Weighting) -> FloatArray:
         """Weights of the tokens, float64 [n] with sum 1."""
@@ -99,7 +99,7 @@ class Projection:
 
 @dataclass(frozen=True, eq=False)
 class Fingerprints:
-    """Mean changes of log-probabilities, one row a feature (or a pair of features).
+    """Mean changes of log-probabilities, one row for each feature that was measured, or for each pair of features.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class Fingerprints:
         ``WEIGHTINGS``.
     n_contexts
         int64 [n_rows], tokens at which each feature was changed. Rows with 0 have no fingerprint: such a feature never
-        fires on the text, or was not asked for.
+        fires on the text.
     tokens
         Tokens whose log-probabilities were read.
     how
@@ -119,11 +119,15 @@ class Fingerprints:
         The projection, if there was one.
     provenance
         Record of model, SAE, text and settings, as JSON.
+    features
+        int64 [n_rows], rising features of the dictionary that the rows are of; by default 0 … n_rows − 1, as for pairs.
+    n_features
+        Features of the dictionary; by default n_rows. Those without a row are dead in a similarity.
 
     Raises
     ------
     MismatchError
-        If shapes disagree.
+        If shapes disagree, or features do not rise or are none of the dictionary's.
     FormatError
         If a value is not finite.
     """
@@ -135,6 +139,8 @@ class Fingerprints:
     later: bool
     projection: Projection | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    features: IntArray = None  # type: ignore[assignment]  # set in __post_init__
+    n_features: int = -1
 
     def __post_init__(self) -> None:
         values, n_rows = np.asarray(self.values, np.float32), np.asarray(self.n_contexts).size
@@ -147,6 +153,18 @@ class Fingerprints:
             raise FormatError("fingerprints: a value is NaN or infinite; does the model overflow?")
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "n_contexts", np.asarray(self.n_contexts, np.int64))
+        self._set_features(n_rows)
+
+    def _set_features(self, n_rows: int) -> None:
+        features = np.arange(n_rows) if self.features is None else np.asarray(self.features, np.int64)
+        n_features = n_rows if self.n_features < 0 else self.n_features
+        inside = features.size == 0 or (features[0] >= 0 and features[-1] < n_features)
+        if features.shape != (n_rows,) or (np.diff(features) <= 0).any() or not inside:
+            raise MismatchError(
+                f"fingerprints: expected {n_rows} rising features from 0 to {n_features - 1}, found {features}"
+            )
+        object.__setattr__(self, "features", features)
+        object.__setattr__(self, "n_features", n_features)
 
     def __len__(self) -> int:
         return int(self.n_contexts.size)
@@ -171,6 +189,7 @@ class Fingerprints:
         return {
             "how": self.how,
             "positions": "the position and later ones" if self.later else "the position alone",
+            "n_features": self.n_features,
             "n_rows": len(self),
             "n_without": int((~self.present).sum()),
             "contexts": {"median": float(np.median(n)) if n.size else 0.0, "largest": int(n.max(initial=0))},
@@ -187,15 +206,17 @@ class Fingerprints:
             "later": self.later,
             "identity": self.tokens.identity,
             "projection": projection,
+            "n_features": self.n_features,
             "provenance": self.provenance,
         }
         arrays: dict[str, NDArray[Any]] = {
             "values": self.values,
             "n_contexts": self.n_contexts,
+            "features": self.features,
             "entries": self.tokens.entries,
             "probability": self.tokens.probability,
         }
-        return write_archive(path, FORMAT, VERSION, header, arrays)
+        return write_archive(path, FORMAT, VERSION, header, arrays, compressed=False)
 
     @classmethod
     def load(cls, path: str | Path) -> Fingerprints:
@@ -216,7 +237,8 @@ class Fingerprints:
                 errors = {weighting: ProjectionError(**stored["error"][weighting]) for weighting in WEIGHTINGS}
                 stored = Projection(stored["n_components"], stored["seed"], errors)
             how, later, provenance = header["how"], header["later"], header["provenance"]
-            return cls(arrays["values"], arrays["n_contexts"], tokens, how, later, stored, provenance)
+            of = arrays["features"], header["n_features"]
+            return cls(arrays["values"], arrays["n_contexts"], tokens, how, later, stored, provenance, *of)
         except (KeyError, TypeError, MismatchError, FormatError) as error:
             raise FormatError(f"{path}: not a whole {FORMAT} file: {error}") from None
 

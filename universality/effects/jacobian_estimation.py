@@ -79,6 +79,8 @@ def mean_jacobian(
             part = np.arange(low, min(low + batch_blocks, len(blocks)))
             total += _summed(site, blocks.take(part), source[part], later)
             bar.update(part.size)
+    if not total.any():
+        raise _independent(site)
     n = int(source.sum())
     return MeanJacobian((total / n).astype(np.float32), site.model_hash, site.hook, later, n, blocks.hash)
 
@@ -131,9 +133,12 @@ def jacobian_spread(
     if chosen is None:
         living = np.flatnonzero(features.store.alive)
         chosen = np.random.default_rng(seed).permutation(living)[:n_features]
+    none_fires = UniversalityError(f"{features.store.path}: none of the features fires on the text that may be taken")
+    if not np.size(chosen):
+        raise none_fires
     sample = firings(features, n_firings, chosen=chosen, documents=documents, seed=seed)
     if not len(sample):
-        raise UniversalityError(f"{features.store.path}: none of the features fires on the text that may be taken")
+        raise none_fires
     decoder = features.require_sae().W_dec.detach().cpu().numpy()
     cosine = _row_cosines(moved_ends(site, features.blocks, sample, decoder, jacobian.later, batch_blocks),
                           jacobian.apply(decoder[sample.feature]))  # fmt: skip

@@ -27,7 +27,7 @@ from universality.corpus.blocks import TokenBlocks
 from universality.effects.contexts import Contexts, rank_in_group
 from universality.effects.interventions import Intervention, acts_on_later_positions
 from universality.effects.single_positions import SinglePositions
-from universality.models.forward import LOGITS_BYTES, run_until, to_device
+from universality.models.forward import logits_bytes, run_until, to_device
 
 _ENDS_BYTES = 2**28  # of the plain stream's end that is kept at a time
 _PASS_TOKENS = 2**13  # tokens of a forward pass
@@ -78,7 +78,7 @@ def prediction_changes(
     for part in _parts(contexts, blocks, int(written.model.bridge.cfg.d_model)):
         used, place = np.unique(contexts.block[part], return_inverse=True)
         text = blocks.take(used)
-        most = _most_reads(written.model.d_vocab)
+        most = _most_reads(written)
         if single is not None:
             stream = _plain_stream(written, text, single.kept)
             token = place * blocks.n_ctx + contexts.column[part]
@@ -178,8 +178,8 @@ def _cuts(need: IntArray, reads: IntArray, most_reads: int) -> Iterator[tuple[in
         low = high
 
 
-def _most_reads(d_vocab: int) -> int:
-    return max(1, LOGITS_BYTES // (8 * d_vocab))  # with and without the intervention
+def _most_reads(site: ModelSite) -> int:
+    return max(1, logits_bytes(site.device) // (8 * site.model.d_vocab))  # with and without the intervention
 
 
 def _plain_stream(site: ModelSite, text: TokenBlocks, hook: str) -> Tensor:

@@ -58,7 +58,7 @@ class SinglePositions:
             expected.logits = written.model.bridge.run_with_hooks(
                 tokens, fwd_hooks=expected.hooks(), return_type="logits"
             )[0]
-            found.logits = single._run(stream, found.hooks())
+            found.logits = single.run(stream, found.hooks())
         return single if found.equals(expected) else None
 
     @property
@@ -99,12 +99,12 @@ class SinglePositions:
         places = torch.from_numpy(np.concatenate([token, distinct])).to(stream.device)
         at = torch.arange(places.numel(), device=stream.device)[:, None] < token.size
         with torch.no_grad():
-            logits = self._run(stream.flatten(0, 1)[places], intervention.hooks(at)).float()
+            logits = self.run(stream.flatten(0, 1)[places], intervention.hooks(at)).float()
         after, before = logits.split([token.size, distinct.size])
         return after, before, torch.from_numpy(plain).to(stream.device)
 
-    def _run(self, stream: Tensor, hooks: list[Hook]) -> Tensor:
-        """Logits [n, d_vocab] of positions whose stream [n, d_model] behind the last attention is given."""
+    def run(self, stream: Tensor, hooks: list[Hook]) -> Tensor:
+        """Compute logits [n, d_vocab] of positions whose stream [n, d_model] behind the last attention is given."""
 
         def replace(activation: Tensor, hook: Any) -> Tensor:
             return stream[:, None].to(activation.dtype)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from universality.labels.asking import Estimate, Tally, ask, estimate
     from universality.labels.chat import Answer, ChatModel, Message, Prompt, TokenPrices
     from universality.labels.concept_lists import CONCEPTS, Concept, published_concepts, read_concepts
-    from universality.labels.concept_search import LabelledModel, LiteratureSettings
+    from universality.labels.concept_search import Embed, LabelledModel, LiteratureSettings
     from universality.labels.delphi_labels import read_delphi, write_delphi
     from universality.labels.endpoint import Endpoint
     from universality.labels.excerpt_text import TokenText
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from universality.labels.neuronpedia_labels import read_neuronpedia, write_neuronpedia
     from universality.labels.predictions import Predictions, ScoringPrompt, read_predictions, scoring_prompts
     from universality.labels.published import AttachedLabels, PublishedLabel, PublishedLabels, attach
+    from universality.labels.reported import read_reported
     from universality.labels.sampled_firings import SpecificitySettings
     from universality.labels.scoring import Score, score
+    from universality.labels.split_explanations import SplitGain, explanation_scores, split_gain
     from universality.labels.summary import summarise
     from universality.labels.token_counts import TokenCount, check_contexts, expected_tokens
     from universality.labels.transfer import measure_transfer
@@ -45,6 +47,7 @@ _HOME = {
     "ChatModel": "universality.labels.chat",
     "Concept": "universality.labels.concept_lists",
     "ConceptResult": "universality.labels.literature",
+    "Embed": "universality.labels.concept_search",
     "Endpoint": "universality.labels.endpoint",
     "Estimate": "universality.labels.asking",
     "FeatureExamples": "universality.labels.feature_examples",
@@ -66,6 +69,7 @@ _HOME = {
     "Score": "universality.labels.scoring",
     "ScoringPrompt": "universality.labels.predictions",
     "SecondSeed": "universality.labels.transfer_trials",
+    "SplitGain": "universality.labels.split_explanations",
     "SpecificitySettings": "universality.labels.sampled_firings",
     "Tally": "universality.labels.asking",
     "TokenCount": "universality.labels.token_counts",
@@ -81,18 +85,21 @@ _HOME = {
     "expected_tokens": "universality.labels.token_counts",
     "explanation_prompts": "universality.labels.explaining",
     "find_examples": "universality.labels.feature_examples",
+    "explanation_scores": "universality.labels.split_explanations",
     "label": "universality.labels.labelling",
     "measure_specificity": "universality.labels.explanation_specificity",
     "measure_transfer": "universality.labels.transfer",
     "prompt_key": "universality.labels.answer_cache",
     "published_concepts": "universality.labels.concept_lists",
     "read_concepts": "universality.labels.concept_lists",
+    "read_reported": "universality.labels.reported",
     "read_delphi": "universality.labels.delphi_labels",
     "read_labels": "universality.labels.label_file",
     "read_neuronpedia": "universality.labels.neuronpedia_labels",
     "read_predictions": "universality.labels.predictions",
     "score": "universality.labels.scoring",
     "scoring_prompts": "universality.labels.predictions",
+    "split_gain": "universality.labels.split_explanations",
     "summarise": "universality.labels.summary",
     "write_delphi": "universality.labels.delphi_labels",
     "write_neuronpedia": "universality.labels.neuronpedia_labels",
@@ -105,6 +112,7 @@ __all__ = [
     "ChatModel",
     "Concept",
     "ConceptResult",
+    "Embed",
     "Endpoint",
     "Estimate",
     "FeatureExamples",
@@ -127,6 +135,7 @@ __all__ = [
     "ScoringPrompt",
     "SecondSeed",
     "SpecificitySettings",
+    "SplitGain",
     "Tally",
     "TokenCount",
     "TokenPrices",
@@ -140,6 +149,7 @@ __all__ = [
     "estimate",
     "expected_tokens",
     "explanation_prompts",
+    "explanation_scores",
     "find_examples",
     "label",
     "measure_specificity",
@@ -151,8 +161,10 @@ __all__ = [
     "read_labels",
     "read_neuronpedia",
     "read_predictions",
+    "read_reported",
     "score",
     "scoring_prompts",
+    "split_gain",
     "summarise",
     "write_delphi",
     "write_neuronpedia",

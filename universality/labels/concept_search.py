@@ -27,7 +27,10 @@ from universality.labels.label_settings import LabelSettings, Method
 from universality.labels.predictions import ScoringPrompt, read_predictions, scoring_prompts
 from universality.labels.scoring import EXPLANATION, score
 from universality.labels.text_similarity import word_cosines
+from universality.labels.token_counts import TokenCount, count_tokens
 
+_SAMPLED = 20
+"""Features from whose prompts the number of tokens is estimated."""
 _KEPT_OUT = 4
 """Features that the null leaves out, in multiples of the shortlist: those that resemble the concept next."""
 Embed: TypeAlias = Callable[[Sequence[str]], npt.ArrayLike]
@@ -163,16 +166,8 @@ def find_shortlists(
     UniversalityError
         If too few features are labelled, or ``embed`` gives something else than vectors.
     """
-    if model.labels.header.get("store") != model.store.content_hash():
-        raise MismatchError(f"{model.store.path}: the labels of {name} were made from another store; label it")
-    labelled = [one for one in model.labels.labels.values() if one.explanation and any(one.score_rows.values())]
-    least = settings.shortlist * (settings.replicates + 1)
-    if len(labelled) < least:
-        raise UniversalityError(
-            f"{name}: {len(labelled)} features have an explanation and examples to score it; expected at least "
-            f"{least}, shortlist x (replicates + 1), so that a null can be drawn; label more features, or shorten the "
-            "shortlist"
-        )
+    check_labelled(name, model, settings)
+    labelled = _labelled(model)
     similarity = _similarities(concepts, labelled, embed)
     rngs = (np.random.default_rng([settings.seed, i, 7]) for i in range(len(concepts)))
     return [_shortlist(row, labelled, settings, rng) for row, rng in zip(similarity, rngs, strict=True)]
@@ -195,6 +190,58 @@ def _shortlist(
     return Shortlist(feature[chosen], similarity[chosen], feature[null], ratio)
 
 
+def expected_scoring(
+    concepts: Sequence[Concept], model: LabelledModel, settings: LiteratureSettings, scoring: LabelSettings
+) -> TokenCount:
+    """Estimate the tokens of scoring every concept on its shortlist and its null, from some features and concepts.
+
+    An upper bound: a concept that resembles no label is not scored, and the null of a short shortlist is smaller.
+
+    Parameters
+    ----------
+    concepts, model, settings
+        Concepts, labelled features, and the sizes of shortlists and nulls.
+    scoring
+        Numbers of examples, and one method.
+    """
+    labelled = [one.feature for one in _labelled(model)]
+    rng, text = np.random.default_rng(0), TokenText(model.decode)
+    sampled = np.sort(rng.permutation(labelled)[:_SAMPLED]).tolist()
+    prompts = [
+        asked.prompt
+        for one in (find_examples(model.store, sampled, scoring) if sampled else ())
+        for asked in scoring_prompts(one, concepts[int(rng.integers(len(concepts)))].description, text, scoring)
+    ]
+    n_scored = len(concepts) * settings.shortlist * (1 + settings.replicates)
+    return count_tokens(prompts, n_scored / max(1, len(sampled)))
+
+
+def _labelled(model: LabelledModel) -> list[FeatureLabel]:
+    """List the labels that have an explanation, and examples to score it."""
+    return [one for one in model.labels.labels.values() if one.explanation and any(one.score_rows.values())]
+
+
+def check_labelled(name: str, model: LabelledModel, settings: LiteratureSettings) -> None:
+    """Refuse labels of another store, and too few of them for a null; ``name`` is for the message.
+
+    Raises
+    ------
+    MismatchError
+        If the labels are of another store.
+    UniversalityError
+        If too few features are labelled.
+    """
+    if model.labels.header.get("store") != model.store.content_hash():
+        raise MismatchError(f"{model.store.path}: the labels of {name} were made from another store; label it")
+    n, least = len(_labelled(model)), settings.shortlist * (settings.replicates + 1)
+    if n < least:
+        raise UniversalityError(
+            f"{name}: {n} features have an explanation and examples to score it; expected at least "
+            f"{least}, shortlist x (replicates + 1), so that a null can be drawn; label more features, or shorten the "
+            "shortlist"
+        )
+
+
 def score_concepts(
     concepts: Sequence[Concept],
     shortlists: Sequence[Shortlist],
@@ -202,6 +249,7 @@ def score_concepts(
     scoring: LabelSettings,
     scorer: ChatModel,
     ask: Ask,
+    expected: int | None = None,
 ) -> list[ConceptScores]:
     """Score every concept's description on its shortlist and on the features of its null.
 
@@ -215,6 +263,8 @@ def score_concepts(
         Numbers of examples, and one method.
     scorer, ask
         Model that predicts, and the function that asks it.
+    expected
+        Estimated number of prompts, for a progress bar.
     """
     found = [ConceptScores(shortlist) for shortlist in shortlists]
     wanted = [
@@ -234,7 +284,7 @@ def score_concepts(
             judged = _Judged(i, examples[feature], asked)
             yield from (((judged, place), one.prompt) for place, one in enumerate(asked))
 
-    for (judged, place), answer in keyed_answers(ask, scorer, keyed()):
+    for (judged, place), answer in keyed_answers(ask, scorer, keyed(), expected):
         judged.answers[place] = answer
         if len(judged.answers) == len(judged.asked):
             _enter(found[judged.concept], judged, scoring)

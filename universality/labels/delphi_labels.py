@@ -22,8 +22,12 @@ from universality.files import as_path, write_bytes, write_json
 from universality.labels.label_file import Labels
 from universality.labels.published import PublishedLabel, PublishedLabels, whole_characters
 
+_PLACEHOLDERS = ("Explanation could not be parsed.", "No explanation found")
+"""Texts that delphi's explainers and loaders put in place of an explanation, and whose scores say nothing."""
 LARGEST_FILE = 16 * 2**20
 """Largest file in bytes; an explanation has some hundreds, the examples of a score some 100,000."""
+_YES = 0.5
+"""Least prediction that counts as yes, as in delphi's summary; some scorers write probabilities."""
 _NAME = re.compile(r"(?P<module>.+)_latent(?P<index>[0-9]{1,12})\.txt")
 _MODULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{,199}")
 
@@ -59,14 +63,14 @@ def read_delphi(folder: str | Path, *, model: str | None = None, sae: str | None
     scores = _scores(folder / "scores", left_out)
     labels = []
     for module, index, path in _feature_files(explanations, left_out):
-        text = _json(path)
+        text = _json(path) or ""  # null where an explainer returned nothing
         if not isinstance(text, str):
             raise FormatError(f"{path}: expected a JSON string, found {type(text).__name__}")
-        if not text.strip():
-            left_out["explanation without a text"] += 1
-            continue
         text = whole_characters(text.strip())
         found = scores.pop((module.replace("/", "--"), index), {})
+        if not text or text in _PLACEHOLDERS:
+            left_out["explanation that delphi could not parse" if text else "explanation without a text"] += 1
+            continue
         labels.append(
             PublishedLabel(config["model"], module, config["sae"], index, text, found, config["explainer"], str(path))
         )
@@ -162,10 +166,10 @@ def _balanced_accuracy(examples: Any, left_out: Counter[str]) -> float | None:
         if not isinstance(truth, bool | int) or truth not in (0, 1):
             left_out["score of another form"] += 1
             return None
-        if not isinstance(answer, bool | int) or answer not in (0, 1):
+        if not isinstance(answer, bool | int | float) or not 0 <= answer <= 1:
             left_out["example that the scorer did not judge"] += 1
             continue
-        right[bool(truth)].append(bool(answer) == bool(truth))
+        right[bool(truth)].append((answer >= _YES) == bool(truth))
     if not (right[True] and right[False]):
         left_out["score without judged examples of both kinds"] += 1
         return None

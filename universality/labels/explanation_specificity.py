@@ -100,11 +100,12 @@ def measure_specificity(
             f"{sorted(wanted - explained)[:5] or 'none'}"
         )
     judge = _Judge(labels, TokenText(decode), settings, shown, scorer, ask)
-    if confirm is not None and not confirm(judge.expected(store, sorted(wanted))):
+    expected = judge.expected(store, sorted(wanted))
+    if confirm is not None and not confirm(expected):
         raise UniversalityError(f"{store.path}: explanations were not judged, as you decided; nothing was asked")
     verdicts: list[tuple[Any, ...]] = []
     firings: list[tuple[int, int, int]] = []
-    for opened in judge.judged(sample_firings(store, wanted, settings, shown)):
+    for opened in judge.judged(sample_firings(store, wanted, settings, shown), expected.prompts):
         verdicts += opened.rows()
         firings += [(opened.sample.feature, k, n) for k, n in enumerate(opened.sample.firings.tolist(), 1)]
     provenance = {
@@ -153,10 +154,11 @@ class _Judge:
     ask: Ask
     became: Counter[str] = field(default_factory=Counter)
 
-    def judged(self, samples: Iterable[SampledFirings]) -> Iterator[_Open]:
+    def judged(self, samples: Iterable[SampledFirings], expected: int) -> Iterator[_Open]:
         """Yield features when their last answer is there; those that are silent in the half have no verdicts."""
         silent: list[_Open] = []
-        for (opened, by, items), answer in keyed_answers(self.ask, self.scorer, self._prompts(samples, silent)):
+        prompts = self._prompts(samples, silent)
+        for (opened, by, items), answer in keyed_answers(self.ask, self.scorer, prompts, expected):
             self._enter(opened, by, items, answer)
             if not opened.waiting:
                 yield opened

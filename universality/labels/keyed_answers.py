@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from universality.errors import UniversalityError
@@ -18,7 +19,23 @@ def ask_model(model: ChatModel, prompts: Iterable[Prompt]) -> Iterator[tuple[int
     return model.ask(prompts)
 
 
-def keyed_answers(ask: Ask, model: ChatModel, keyed: Iterable[tuple[_Key, Prompt]]) -> Iterator[tuple[_Key, Answer]]:
+@dataclass(frozen=True)
+class _Expected:
+    """Prompts that are drawn when needed, and their estimated number, which a progress bar takes for its total."""
+
+    prompts: Iterable[Prompt]
+    n: int
+
+    def __iter__(self) -> Iterator[Prompt]:
+        return iter(self.prompts)
+
+    def __len__(self) -> int:
+        return self.n
+
+
+def keyed_answers(
+    ask: Ask, model: ChatModel, keyed: Iterable[tuple[_Key, Prompt]], expected: int | None = None
+) -> Iterator[tuple[_Key, Answer]]:
     """Have a model answer prompts; give each answer with its prompt's key.
 
     Parameters
@@ -29,6 +46,8 @@ def keyed_answers(ask: Ask, model: ChatModel, keyed: Iterable[tuple[_Key, Prompt
         The model.
     keyed
         Prompts with their keys, drawn when needed.
+    expected
+        Estimated number of prompts: what ``ask`` sees as their length.
 
     Yields
     ------
@@ -47,7 +66,8 @@ def keyed_answers(ask: Ask, model: ChatModel, keyed: Iterable[tuple[_Key, Prompt
             waiting[place] = key
             yield prompt
 
-    for place, answer in ask(model, prompts()):
+    asked = prompts() if expected is None else _Expected(prompts(), expected)
+    for place, answer in ask(model, asked):
         if place not in waiting:
             raise UniversalityError(f"{model.name}: an answer to prompt {place}, which was not asked or was answered")
         yield waiting.pop(place), answer

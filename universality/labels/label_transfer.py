@@ -105,6 +105,32 @@ class LabelTransfer:
                     rows.append((name, pairing, len(part), *means, float(of_feature.mean()), low, high))
         return pd.DataFrame(rows, columns=["name", "pairing", "n", "r", "own", "score", "loss", "low", "high"])
 
+    def over_equal_density(self) -> pd.DataFrame:
+        """Tabulate by how much explanations predict their features, and the partners, better than random features.
+
+        The random features are those of the partner's kind of text and density (``equal density``), and the
+        differences are within features of A.
+
+        Returns
+        -------
+        DataFrame
+            One row a score: ``n`` features with all three scores; mean of ``own`` minus that on the random feature
+            with Student's interval ``own_low`` to ``own_high``; ``partner`` minus the same, ``partner_low`` to
+            ``partner_high``.
+        """
+        rows = []
+        for name in self.names:
+            partner, chance = (
+                self._part(name, pairing).groupby("feature")["score"].mean() for pairing in (PARTNER, EQUAL_DENSITY)
+            )
+            own = self._part(name, PARTNER).groupby("feature")["own"].mean()
+            both = partner.index.intersection(chance.index)
+            differences = ((values[both] - chance[both]).to_numpy(np.float64) for values in (own, partner))
+            intervals = [mean_interval(difference, self.settings["level"]) for difference in differences]
+            rows.append((name, len(both), *intervals[0], *intervals[1]))
+        columns = ["name", "n", "own", "own_low", "own_high", "partner", "partner_low", "partner_high"]
+        return pd.DataFrame(rows, columns=columns)
+
     def given_r(self) -> pd.DataFrame:
         """Tabulate the loss on partners beyond that of other pairs at equal r: the finding.
 

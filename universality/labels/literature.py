@@ -17,7 +17,7 @@ A concept that is not found may be there under a label that does not resemble it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -25,7 +25,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from universality.errors import FormatError
+from universality.errors import FormatError, UniversalityError
 from universality.files import as_path, read_json, write_json
 from universality.labels.best_of_several import own_p, pooled_best_p
 from universality.labels.chat import ChatModel
@@ -35,12 +35,15 @@ from universality.labels.concept_search import (
     Embed,
     LabelledModel,
     LiteratureSettings,
+    check_labelled,
+    expected_scoring,
     find_shortlists,
     score_concepts,
 )
 from universality.labels.keyed_answers import Ask, ask_model
 from universality.labels.label_file import Labels
 from universality.labels.label_settings import LabelSettings
+from universality.labels.token_counts import TokenCount
 from universality.statistics.pooled_p import corrected
 
 FORMAT, VERSION = "universality.literature", 1
@@ -119,6 +122,10 @@ class LiteratureComparison:
         columns = [name for name in ConceptResult.__dataclass_fields__ if name not in hidden]
         return pd.DataFrame(rows, columns=columns)
 
+    def best_first(self) -> list[ConceptResult]:
+        """List the results with those that were found first, then by q and score."""
+        return sorted(self.results, key=lambda one: (not one.found, one.q, math.isnan(one.score), -one.score))
+
     def save(self, path: str | Path) -> Path:
         """Write everything as one JSON object."""
         path = as_path(path)
@@ -160,6 +167,7 @@ def compare_literature(
     examples: LabelSettings | None = None,
     embed: Embed | None = None,
     ask: Ask = ask_model,
+    confirm: Callable[[TokenCount], bool] | None = None,
 ) -> LiteratureComparison:
     """Search for published concepts among the labelled features of models.
 
@@ -181,6 +189,9 @@ def compare_literature(
         Function from texts to vectors, whose cosines choose the shortlist in place of shared words.
     ask
         Function of a model and prompts, as for `label`; one with a cache asks nothing twice.
+    confirm
+        Function that is given an estimate of all prompts, an upper bound, before anything is asked or embedded; false
+        ends the call.
 
     Returns
     -------
@@ -191,15 +202,21 @@ def compare_literature(
     MismatchError
         If labels are of another store.
     UniversalityError
-        If there are too few labelled features for a null.
+        If there are too few labelled features for a null, or ``confirm`` declines.
     """
     settings, concepts = settings or LiteratureSettings(), tuple(concepts)
     check_concepts(concepts, "concepts")
     base = (examples or LabelSettings()).as_dict()
     scoring = LabelSettings(**{**base, "scores": (settings.method,), "floors": False, "draws": 0})
+    for name, model in models.items():
+        check_labelled(name, model, settings)
+    expected = {name: expected_scoring(concepts, model, settings, scoring) for name, model in models.items()}
+    if confirm is not None and not confirm(sum(expected.values(), TokenCount(0, 0, 0))):
+        raise UniversalityError("published concepts were not searched for, as you decided; nothing was asked")
     shortlists = {name: find_shortlists(concepts, name, model, settings, embed) for name, model in models.items()}
     scores = {
-        name: score_concepts(concepts, shortlists[name], model, scoring, scorer, ask) for name, model in models.items()
+        name: score_concepts(concepts, shortlists[name], model, scoring, scorer, ask, expected[name].prompts)
+        for name, model in models.items()
     }
     each = [(i, name) for i in range(len(concepts)) for name in models]
     tested = _tested([scores[name][i] for i, name in each], settings)

@@ -92,7 +92,7 @@ def judge_same(
             both = a.labels[pairs[k][0]].explanation, b.labels[pairs[k][1]].explanation
             yield k, same_prompt(*(both[::-1] if swapped[k] else both))
 
-    rows = sorted((k, *_judgement(answer)) for k, answer in keyed_answers(ask, model, prompts()))
+    rows = sorted((k, *_judgement(answer)) for k, answer in keyed_answers(ask, model, prompts(), len(pairs)))
     return pd.DataFrame([(*pairs[k], *judged) for k, *judged in rows], columns=list(JUDGEMENT_COLUMNS))
 
 

@@ -58,7 +58,11 @@ def shown_text(label: FeatureLabel | None, longest: int = LONGEST) -> str:
     >>> shown_text(FeatureLabel(0, "days of the week", "answered"), 8)
     'days of…'
     """
-    text = "" if label is None else label.explanation
+    return "" if label is None else cut(label.explanation, longest)
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """Return a text, cut to a number of characters."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 

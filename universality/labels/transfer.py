@@ -124,9 +124,12 @@ def measure_transfer(
             trials.append((second.store, [trial for trial in in_second if trial.pairing == pairing]))
     job = _Job(label_settings, TokenText(decode), labels, labels_b, scorer, ask)
     judges = labels_b is not None and settings.same
-    if confirm is not None and not confirm(_expected(job, trials, len(partners) if judges else 0)):
+    expected = [_expected(job, store, of_store) for store, of_store in trials]
+    judged = _expected_judgements(job, len(partners) if judges else 0)
+    if confirm is not None and not confirm(sum(expected, judged)):
         raise UniversalityError(f"{a.path}: explanations were not tried elsewhere, as you decided; nothing was asked")
-    rows = [row for store, of_store in trials for row in job.tried(store, of_store)]
+    each = zip(trials, expected, strict=True)
+    rows = [row for (store, of_store), tokens in each for row in job.tried(store, of_store, tokens.prompts)]
     judgements = pd.DataFrame(columns=list(JUDGEMENT_COLUMNS))
     if labels_b is not None and judges:
         kind = specificity(b).kind
@@ -171,10 +174,10 @@ class _Job:
     became: Counter[str] = field(default_factory=Counter)
     silent: Counter[str] = field(default_factory=Counter)
 
-    def tried(self, store: FeatureStore, trials: list[Trial]) -> Iterator[tuple[Any, ...]]:
-        """Score explanations on features of a store; yield rows of `SCORE_COLUMNS`."""
+    def tried(self, store: FeatureStore, trials: list[Trial], expected: int) -> Iterator[tuple[Any, ...]]:
+        """Score explanations on features of a store, in about ``expected`` prompts; yield rows of `SCORE_COLUMNS`."""
         silent = set(trials)
-        for (opened, place), answer in keyed_answers(self.ask, self.scorer, self.prompts(store, trials)):
+        for (opened, place), answer in keyed_answers(self.ask, self.scorer, self.prompts(store, trials), expected):
             silent.discard(opened.trial)
             opened.answers[place] = answer
             if len(opened.answers) == len(opened.prompts):
@@ -220,15 +223,17 @@ class _Job:
                 )
 
 
-def _expected(job: _Job, trials: list[tuple[FeatureStore, list[Trial]]], n_judged: int) -> TokenCount:
-    """Estimate the tokens of all prompts, from those of some trials of each store."""
-    total = TokenCount(0, 0, 0)
-    for store, of_store in trials:
-        chosen = np.random.default_rng(0).permutation(len(of_store))[:_CHECKED].tolist()
-        prompts = [prompt for _, prompt in job.prompts(store, [of_store[k] for k in chosen])]
-        total += count_tokens(prompts, len(of_store) / max(1, len(chosen)))
+def _expected(job: _Job, store: FeatureStore, trials: list[Trial]) -> TokenCount:
+    """Estimate the tokens of the prompts about features of one store, from those of some trials."""
+    chosen = np.random.default_rng(0).permutation(len(trials))[:_CHECKED].tolist()
+    prompts = [prompt for _, prompt in job.prompts(store, [trials[k] for k in chosen])]
+    return count_tokens(prompts, len(trials) / max(1, len(chosen)))
+
+
+def _expected_judgements(job: _Job, n_partners: int) -> TokenCount:
+    """Estimate the tokens of judging the explanations of partners, and as many random pairs."""
     typical = [same_prompt(one.explanation, one.explanation) for one in islice(job.labels.labels.values(), _CHECKED)]
-    return total + count_tokens(typical, 2 * n_judged / max(1, len(typical)))
+    return count_tokens(typical, 2 * n_partners / max(1, len(typical)))
 
 
 def _value(score: Score | None) -> float:

@@ -28,6 +28,7 @@ with naming_extra("a language model"):
     from transformer_lens.config import TransformerBridgeConfig
     from transformer_lens.model_bridge import TransformerBridge
 
+from universality.devices import AUTO, choose_device
 from universality.errors import ModelError
 from universality.files import as_path, write_bytes
 from universality.hub import commit_of, repository
@@ -164,11 +165,12 @@ def new_model(architecture: ModelArchitecture, *, d_vocab: int, n_ctx: int, init
     return LanguageModel(_boot(config, architecture.d_mlp), name, {"architecture": config, "d_mlp": architecture.d_mlp})
 
 
-def to_fastest_device(model: LanguageModel) -> LanguageModel:
-    """Move the model to the GPU, if there is one, and return it."""
-    if torch.cuda.is_available() and model.device.type != "cuda":
+def move_model(model: LanguageModel, device: str = AUTO) -> LanguageModel:
+    """Move the model to a device, as `universality.devices.choose_device` names them, and return it."""
+    chosen = choose_device(device)
+    if model.device.type != chosen.type or model.device.index != chosen.index:
         with redirect_stdout(io.StringIO()):
-            model.bridge.to(torch.device("cuda"))
+            model.bridge.to(chosen)
     return model
 
 

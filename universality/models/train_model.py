@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from universality.corpus.blocks import TokenBlocks
+from universality.devices import AUTO
 from universality.errors import CorpusError, FormatError
 from universality.files import as_path
 from universality.models.cross_entropy import NO_TARGET, linear_cross_entropy
 from universality.models.forward import mean_loss, run_until, to_device
-from universality.models.language_model import LanguageModel, new_model, to_fastest_device, weights
+from universality.models.language_model import LanguageModel, move_model, new_model, weights
 from universality.models.model_settings import ModelArchitecture, ModelSeeds, ModelTraining
 from universality.models.training_checkpoint import load_checkpoint, save_checkpoint, truncate_log
 from universality.models.training_documents import TrainingDocuments
@@ -31,6 +32,7 @@ def train_model(
     architecture: ModelArchitecture,
     training: ModelTraining,
     name: str,
+    device: str = AUTO,
 ) -> LanguageModel:
     """Train on the blocks of the split ``train``.
 
@@ -48,6 +50,8 @@ def train_model(
         Sections of the configuration under ``models``.
     name
         Name of the model in this study.
+    device
+        As `universality.devices.choose_device` takes it.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def train_model(
     if len(train) == 0:
         raise CorpusError("no document is in the split 'train'; lower corpus.held_out or add documents")
     model = new_model(architecture, d_vocab=blocks.d_vocab, n_ctx=blocks.n_ctx, init_seed=seeds.init, name=name)
-    to_fastest_device(model).bridge.train()
+    move_model(model, device).bridge.train()
     steps = max(1, math.ceil(training.epochs * len(train) / training.batch_blocks))
     optimizer = _optimizer(model, training)
     settings: dict[str, object] = {

@@ -14,6 +14,7 @@ import yaml
 from universality.errors import ConfigError
 from universality.files import as_path
 from universality.labels.chat import ChatModel, TokenPrices
+from universality.labels.concept_search import Embed
 from universality.labels.endpoint import OPENAI, Endpoint
 from universality.labels.label_settings import LabelSettings
 from universality.pipeline.label_run import PricedModel
@@ -73,12 +74,26 @@ class ModelOptions:
                 f"{role}: expected --model (with --url, the address of a server) or --local (a model in this process), "
                 f"found {found}"
             )
-        return PricedModel(self._local() if self.local else self._endpoint(), self._prices(role))
+        return PricedModel(self._local() if self.local else self._endpoint(self.model or ""), self._prices(role))
 
-    def _endpoint(self) -> ChatModel:
+    def embedding(self, name: str | None, url: str | None) -> Embed | None:
+        """Return what asks a server for embeddings by a model, the scorer's by default; None where no model is named.
+
+        Raises
+        ------
+        ConfigError
+            If an option cannot be used.
+        """
+        if name is None:
+            return None
+        if self.local and url is None:
+            raise ConfigError("--embed-model: give --embed-url, the address of its server: the scorer has none")
+        return self._endpoint(name, url).embed
+
+    def _endpoint(self, name: str, url: str | None = None) -> Endpoint:
         return Endpoint(
-            self.model or "",
-            self.url or OPENAI,
+            name,
+            url or self.url or OPENAI,
             temperature=self._temperature(),
             options=_fields(self.options),
             at_once=self.at_once,

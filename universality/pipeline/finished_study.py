@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -29,16 +29,22 @@ if TYPE_CHECKING:
     from universality.features import FeatureStore
     from universality.labels import (
         ChatModel,
+        Concept,
+        Embed,
         Labels,
         LabelSettings,
         LabelTransfer,
+        LiteratureSettings,
         SpecificitySettings,
+        SplitGain,
         TokenPrices,
         TransferSettings,
     )
     from universality.matching import Match
     from universality.pipeline.label_run import LabelPlan, RunLabels
-    from universality.pipeline.run_transfer import RunTransfer, TransferPlan
+    from universality.pipeline.run_literature import RunLiterature
+    from universality.pipeline.run_transfer import RunTransfer
+    from universality.pipeline.scoring_plan import ScoringPlan
     from universality.pipeline.steering import Steering
     from universality.statistics import Calibration, EffectAgreement, SharedLoss
 
@@ -520,7 +526,7 @@ class Study:
         settings: TransferSettings | None = None,
         specificity: SpecificitySettings | None = None,
         prices: TokenPrices | None = None,
-        confirm: Callable[[TransferPlan], bool] | None = None,
+        confirm: Callable[[ScoringPlan], bool] | None = None,
     ) -> RunTransfer:
         """Measure whether explanations of the first side predict their partners, and hold where their features fire.
 
@@ -573,6 +579,95 @@ class Study:
         if not path.is_file():
             raise UniversalityError(f"{path}: no transfer of explanations; `universality label-transfer` measures it")
         return LabelTransfer.load(path)
+
+    def split_gain(self, model: str, name: str = "detection") -> SplitGain:
+        """Compare the scores of explanations of split features with those of their children.
+
+        Needs labels of two widths of a model or more, which `label` makes with ``width``.
+
+        Parameters
+        ----------
+        model
+            Name of the model.
+        name
+            Score, such as ``"detection"``.
+
+        Raises
+        ------
+        UniversalityError
+            If the model has no families, or fewer than two of its widths have labels with that score.
+        """
+        from universality.labels import explanation_scores, split_gain
+        from universality.pipeline.reporting.label_rows import labels_of_widths
+
+        families = self.families(model)
+        labels = labels_of_widths(self._results, model, families)
+        scores = [explanation_scores(of_width, name) for of_width in labels]
+        if sum(map(bool, scores)) < 2:
+            raise UniversalityError(
+                f"{self.folder}: expected {name} scores of labels of two widths of {model} or more, found "
+                f"{sum(map(bool, scores))}; `universality label {self.folder} --width WIDTH` labels narrower ones"
+            )
+        return split_gain(families, scores)
+
+    def literature(
+        self,
+        concepts: Iterable[Concept] | None = None,
+        *,
+        scorer: ChatModel,
+        settings: LiteratureSettings | None = None,
+        most: int | None = None,
+        width: int | None = None,
+        embed: Embed | None = None,
+        prices: TokenPrices | None = None,
+        out: str | Path | None = None,
+        confirm: Callable[[ScoringPlan], bool] | None = None,
+    ) -> RunLiterature:
+        """Search for published concepts among the labelled features of both sides.
+
+        Needs the labels that `label` makes, of 105 features or more of a side with the default settings. Answers are
+        kept in ``labels/`` in the run's folder, so that the same call resumes an interrupted one.
+
+        Parameters
+        ----------
+        concepts
+            Published concepts, such as `universality.labels.read_reported` reads; by default those that the study of
+            Bricken et al. names (`universality.labels.CONCEPTS`).
+        scorer
+            Model that judges the features' examples by the published descriptions.
+        settings
+            Shortlist, null and level.
+        most
+            Largest number of concepts; of more, as many are drawn at random.
+        width
+            Width of the first side's SAE; the headline's by default.
+        embed
+            Function from texts to vectors that chooses the shortlist in place of shared words.
+        prices
+            Prices of the scorer, for the estimate and the progress bar.
+        out
+            JSON file to write, and beside it a CSV file; in ``labels/`` of the run's folder by default.
+        confirm
+            Function that is given the plan with its cost before anything is asked; false ends the call.
+
+        Returns
+        -------
+        RunLiterature
+            Print it to read the table.
+
+        Raises
+        ------
+        UniversalityError
+            If no side has labels, or too few for a null, the model cannot be used, or ``confirm`` declines.
+        """
+        from universality.labels import CONCEPTS
+        from universality.pipeline.label_run import PricedModel
+        from universality.pipeline.run_literature import literature_run
+
+        return literature_run(
+            self._results, PricedModel(scorer, prices), CONCEPTS if concepts is None else concepts, settings,
+            most=most, width=width, embed=embed, out=out, confirm=confirm,
+        )  # fmt: skip
 
     def site(self, model: str) -> ModelSite:
         """Return a model at the hook of its SAEs, loaded when first asked for.

@@ -10,6 +10,7 @@ from universality.checked_json import Settings
 from universality.errors import FormatError, UniversalityError
 from universality.files import as_path, read_json_value
 from universality.pipeline.task import artifact_hash, read_stamp
+from universality.visible_tokens import visible
 
 _SAE_FILES = ("params.npz", "params.safetensors", "sae.safetensors", "sae_weights.safetensors")
 
@@ -82,8 +83,14 @@ def _sae(path: Path, verify: bool) -> Iterator[str]:
 
 def _run(path: Path, verify: bool) -> Iterator[str]:
     yield f"run {path}"
-    for file in sorted((path / ".done").glob("*.json")):
-        stamp = read_stamp(path, file.stem.replace(".", "/", 1) if "." in file.stem else file.stem)
+    stamps = [
+        read_stamp(path, file.stem.replace(".", "/", 1) if "." in file.stem else file.stem)
+        for file in sorted((path / ".done").glob("*.json"))
+    ]
+    earlier = _of_earlier_configurations(path, [stamp["task"] for stamp in stamps])
+    for stamp in stamps:
+        if stamp["task"] in earlier:
+            continue
         yield f"  {stamp['task']:<28} {stamp['seconds']:8.1f} s  {len(stamp['outputs'])} files"
         for name, output in stamp["outputs"].items() if verify else ():
             target = path / name
@@ -91,8 +98,23 @@ def _run(path: Path, verify: bool) -> Iterator[str]:
                 raise FormatError(f"{target}: missing; the same run command creates it again")
             if artifact_hash(target, verify=True) != output["hash"]:
                 raise FormatError(f"{target}: altered since {stamp['task']} made it; delete it and run again")
+    if earlier:
+        yield f"left from an earlier configuration, and no part of this run: {', '.join(earlier)}"
     if verify:
         yield "every file is there and is what was written"
+
+
+def _of_earlier_configurations(path: Path, done: list[str]) -> list[str]:
+    """List completed tasks that the stages of the run's configuration do not have; none where it cannot be read."""
+    from universality.config import load_config
+    from universality.pipeline.paths import RunFolder
+    from universality.pipeline.runner import STAGES, all_tasks
+
+    try:
+        tasks = {task.name for task in all_tasks(load_config(path / "config.yaml"), RunFolder(path))}
+    except (UniversalityError, OSError):  # of another version, or inputs that the stages read are elsewhere now
+        return []
+    return [name for name in done if name not in tasks and name.split("/")[0] in STAGES]
 
 
 def _store(path: Path, verify: bool) -> Iterator[str]:
@@ -182,11 +204,15 @@ def _blocks(made: Any) -> dict[str, Any]:
 def _json(path: Path, verify: bool) -> Iterator[str]:
     from universality.family import Families
     from universality.family.family_file import FORMAT
+    from universality.labels.literature import FORMAT as LITERATURE
     from universality.statistics.carried_loss import FORMAT as SHARED_LOSS
 
     content = read_json_value(path)
     if isinstance(content, dict) and content.get("format") == SHARED_LOSS:
         yield from _shared_loss(path)
+        return
+    if isinstance(content, dict) and content.get("format") == LITERATURE:
+        yield from _literature(path)
         return
     if isinstance(content, dict) and content.get("format") != FORMAT and "nodes" not in content:
         yield f"numbers of a run, {path}"
@@ -208,6 +234,18 @@ def _labels(path: Path, verify: bool) -> Iterator[str]:
 
 def _name(model: dict[str, Any]) -> str:
     return _short(model.get("name"))
+
+
+def _literature(path: Path) -> Iterator[str]:
+    from universality.labels import LiteratureComparison
+
+    found = LiteratureComparison.load(path)
+    yield f"published concepts, judged by {_name(found.header['scorer'])}, {path}"
+    yield f"  {found}"
+    for one in found.best_first():
+        if one.found:
+            where = f"{visible(one.concept)} in {visible(one.model)}"
+            yield f"  {where}: feature {one.feature}, score {one.score:.3f}, q {one.q:.2g}"
 
 
 def _shared_loss(path: Path) -> Iterator[str]:

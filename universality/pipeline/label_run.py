@@ -93,7 +93,7 @@ def choose_sides(results: RunResults, features: str, width: int | None, seed: in
     UniversalityError
         If the text is none of these, or names a feature or a width that the run does not have.
     """
-    compared = _comparison(results, width)
+    compared = comparison_at(results, width)
     c, match = compared.comparison, compared.calibration.match
     if features == "matched":
         rows, cols = match.rows.tolist(), match.cols.tolist()
@@ -110,7 +110,14 @@ def choose_sides(results: RunResults, features: str, width: int | None, seed: in
     )
 
 
-def _comparison(results: RunResults, width: int | None) -> ComparisonResult:
+def comparison_at(results: RunResults, width: int | None = None) -> ComparisonResult:
+    """Return the headline, or the comparison like it at another width of its first side.
+
+    Raises
+    ------
+    UniversalityError
+        If there is none.
+    """
     head = results.headline
     if head is None:
         raise UniversalityError(f"{results.folder.root}: this run has no matching yet; finish it before labelling")

@@ -152,6 +152,10 @@ class RunFolder:
         """Share of the firings of a store's features at which their explanations hold."""
         return self.root / "labels" / f"{store.stem}.specificity.npz"
 
+    def label_literature(self, comparison: str) -> Path:
+        """Published concepts, and the features of a comparison that they were found in."""
+        return self.root / "labels" / f"{comparison}.literature.json"
+
     @property
     def label_answers(self) -> Path:
         """Answers of the language models that wrote and scored labels."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,66 +12,21 @@ import pandas as pd
 
 from universality.errors import UniversalityError
 from universality.labels.answer_cache import AnswerCache
-from universality.labels.asking import Tally, ask
-from universality.labels.chat import Answer, ChatModel, Prompt
 from universality.labels.endpoint import Endpoint
 from universality.labels.explanation_specificity import measure_specificity
-from universality.labels.keyed_answers import Ask
 from universality.labels.label_file import Labels
 from universality.labels.label_specificity import LabelSpecificity
 from universality.labels.label_transfer import LabelTransfer
 from universality.labels.labelling import EQUAL_DENSITY
 from universality.labels.sampled_firings import SpecificitySettings
-from universality.labels.token_counts import TokenCount
 from universality.labels.transfer import measure_transfer
 from universality.labels.transfer_trials import PARTNER, SECOND_A, SecondSeed, TransferSettings
 from universality.pipeline.label_run import PricedModel
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
 from universality.pipeline.runner import alone_in
+from universality.pipeline.scoring_plan import PlannedScorer, ScoringPlan
 from universality.pipeline.study import ceilings_of
 from universality.visible_tokens import visible
-
-
-@dataclass(frozen=True)
-class TransferPlan:
-    """Plan of both measurements: prompts, model and cost; printing it shows the estimate.
-
-    Attributes
-    ----------
-    what
-        Name of the measurement.
-    tokens
-        Estimate of all prompts.
-    scorer
-        The model.
-    """
-
-    what: str
-    tokens: TokenCount
-    scorer: PricedModel
-
-    @property
-    def unfinished(self) -> tuple[int]:
-        """Number of prompts, of which the cache may have answers."""
-        return (self.tokens.prompts,)
-
-    @property
-    def needs_consent(self) -> bool:
-        """Whether text leaves this machine, or money may be spent."""
-        return bool(self.tokens.prompts) and (self.scorer.leaves_this_machine or self.scorer.costs)
-
-    def __str__(self) -> str:
-        model, prices, tokens = self.scorer.model, self.scorer.prices, self.tokens
-        where = f"; {model.destination}" if isinstance(model, Endpoint) else ", in this process"
-        money = "price not given"
-        if prices is not None:
-            cost = prices.cost(tokens.prompt_tokens, tokens.answer_tokens)
-            money = f"at most about {cost:,.2f} {prices.currency}"
-        return (
-            f"{self.what}\nscorer: {visible(model.name)}{where}\n"
-            f"about {tokens.prompts:,} requests, {tokens.prompt_tokens:,} tokens to read, at most "
-            f"{tokens.answer_tokens:,} to write; {money}; answers in the cache are not asked again"
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +111,7 @@ def transfer_run(
     settings: TransferSettings | None = None,
     specificity: SpecificitySettings | None = None,
     *,
-    confirm: Callable[[TransferPlan], bool] | None = None,
+    confirm: Callable[[ScoringPlan], bool] | None = None,
 ) -> RunTransfer:
     """Measure transfer and specificity of a labelled run's explanations; see `universality.Study.transfer`."""
     compared = results.headline
@@ -165,7 +120,7 @@ def transfer_run(
     if isinstance(scorer.model, Endpoint):
         scorer.model.check()
     with alone_in(results.folder.root), AnswerCache(results.folder.label_answers) as cache:
-        job = _Job(results, compared, sides, scorer, cache, confirm)
+        job = _Job(results, compared, sides, PlannedScorer(scorer, cache, confirm))
         transfer, file = job.transfer(settings or TransferSettings())
         measured = {name: job.specificity(name, specificity or SpecificitySettings()) for name in sides}
     files = (file, *(path for _, path in measured.values()))
@@ -195,9 +150,7 @@ class _Job:
     results: RunResults
     compared: ComparisonResult
     sides: Mapping[str, tuple[Path, Labels]]
-    scorer: PricedModel
-    cache: AnswerCache
-    confirm: Callable[[TransferPlan], bool] | None
+    planned: PlannedScorer
 
     def transfer(self, settings: TransferSettings) -> tuple[LabelTransfer, Path]:
         results, c = self.results, self.compared.comparison
@@ -210,14 +163,14 @@ class _Job:
             results.store(c.b),
             self.compared.calibration,
             results.decode,
-            scorer=self.scorer.model,
+            scorer=self.planned.scorer.model,
             labels_b=labels[1],
             second_a=second_a,
             second_b=second_b,
             effects=self.compared.effects,
             settings=settings,
-            ask=self._asking("transfer"),
-            confirm=self._confirming(f"explanations of {visible(c.sides[0])} tried on {visible(c.sides[1])}"),
+            ask=self.planned.asking("transfer"),
+            confirm=self.planned.agrees(f"explanations of {visible(c.sides[0])} tried on {visible(c.sides[1])}"),
         )
         return found, found.save(results.folder.label_transfer(c.name))
 
@@ -227,10 +180,10 @@ class _Job:
             self.results.store(store),
             labels,
             self.results.decode,
-            scorer=self.scorer.model,
+            scorer=self.planned.scorer.model,
             settings=settings,
-            ask=self._asking(f"specificity {visible(side)}"),
-            confirm=self._confirming(f"specificity of the explanations of {visible(side)}"),
+            ask=self.planned.asking(f"specificity {visible(side)}"),
+            confirm=self.planned.agrees(f"specificity of the explanations of {visible(side)}"),
         )
         return found, found.save(self.results.folder.label_specificity(store))
 
@@ -244,16 +197,3 @@ class _Job:
                 yield None
             else:
                 yield SecondSeed(results.store(result.comparison.b), result.calibration)
-
-    def _confirming(self, what: str) -> Callable[[TokenCount], bool] | None:
-        confirm = self.confirm
-        return None if confirm is None else lambda tokens: confirm(TransferPlan(what, tokens, self.scorer))
-
-    def _asking(self, description: str) -> Ask:
-        tally = Tally()
-
-        def ask_through_cache(model: ChatModel, prompts: Iterable[Prompt]) -> Iterator[tuple[int, Answer]]:
-            prices = self.scorer.prices
-            return ask(model, prompts, self.cache, prices=prices, tally=tally, description=description)
-
-        return ask_through_cache

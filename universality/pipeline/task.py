@@ -23,6 +23,8 @@ from universality.errors import FormatError, UniversalityError
 from universality.files import read_json, sha256, write_json
 from universality.pipeline.provenance import package_versions
 
+_LONG = 3  # seconds of a task after which reference cycles are looked for, which takes about 0.3
+
 
 @dataclass(frozen=True)
 class Task:
@@ -124,9 +126,10 @@ def _make(task: Task, folder: Path, key: str, processes: Processes) -> None:
     if processes.first or task.together:
         with _explained(task, folder):
             files = sorted(set(task.make()))
+    seconds = time.monotonic() - begin
     if processes.first:
-        _write_stamp(task, folder, key, files, time.monotonic() - begin)
-    _release_memory()
+        _write_stamp(task, folder, key, files, seconds)
+    _release_memory(cycles=seconds > _LONG)
     processes.wait()
 
 
@@ -260,9 +263,10 @@ def artifact_hash(file: Path, verify: bool = False) -> str:
         return store.content_hash()
 
 
-def _release_memory() -> None:
+def _release_memory(cycles: bool) -> None:
     """Return freed memory to the system: glibc keeps it, so a run would peak at the sum of its tasks."""
-    gc.collect()
+    if cycles:
+        gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
         trim(0)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from universality.arrays import FloatArray
+from universality.arrays import BoolArray, FloatArray
 from universality.plot.style import BLUE, GREEN, INK, PALE, PURPLE, new_axes, say, styled
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from universality.labels import LabelTransfer
+
+Against: TypeAlias = Literal["r", "effects"]
 
 _GROUPS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
     "partners": (("partner",), BLUE, "o", "-"),
@@ -25,13 +27,37 @@ _BINS, _LEAST = 8, 5
 """Most classes of equal number of which means are drawn, and the fewest pairs of one."""
 
 
+@dataclass(frozen=True, eq=False)
+class TransferPoints:
+    """Numbers of pairs of features on which explanations were tried; arrays [n_pairs], NaN where one is not known.
+
+    Parameters
+    ----------
+    pairing
+        Kind of each pair, as `universality.labels.LabelTransfer` names it.
+    r, effect_r
+        Held-out r of the activations, and agreement of the effects of partners.
+    loss
+        Score of the explanation on its own feature minus that on the other one.
+    """
+
+    pairing: npt.NDArray[np.str_]
+    r: FloatArray
+    effect_r: FloatArray
+    loss: FloatArray
+
+    @classmethod
+    def of(cls, transfer: LabelTransfer, name: str) -> TransferPoints:
+        """Take the pairs that one score was measured on."""
+        pairs = transfer.to_frame()
+        pairs = pairs[pairs["name"] == name]
+        numbers = (pairs[column].to_numpy(np.float64) for column in ("r", "effect_r", "loss"))
+        return cls(np.asarray(pairs["pairing"].tolist(), np.str_), *numbers)
+
+
 @styled
 def label_transfer(
-    transfer: LabelTransfer,
-    *,
-    name: str | None = None,
-    against: Literal["r", "effects"] = "r",
-    ax: Axes | None = None,
+    transfer: LabelTransfer, *, name: str | None = None, against: Against = "r", ax: Axes | None = None
 ) -> Axes:
     """Plot how much worse an explanation predicts another feature than its own.
 
@@ -62,28 +88,32 @@ def label_transfer(
     """
     axes = new_axes(5.4, 3.3) if ax is None else ax
     name = transfer.checked_name(name)
-    frame = transfer.to_frame()
-    frame = frame[frame["name"] == name]
-    column = "r" if against == "r" else "effect_r"
+    if draw_transfer(axes, TransferPoints.of(transfer, name), name, against):
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=0.9)
+    return axes
+
+
+def draw_transfer(axes: Axes, pairs: TransferPoints, name: str, against: Against) -> bool:
+    """Draw the pairs that have both numbers and the means of each group; return whether there are any."""
     axes.set(ylabel=f"{name} lost on the other feature")
     axes.set(xlabel="activation r (held-out tokens)" if against == "r" else "r of effects per norm, where both fire")
     axes.axhline(0, color=PALE, linewidth=0.7, zorder=0)
     drawn = [
-        _draw(axes, frame[frame["pairing"].isin(pairings)], column, label, (colour, marker, dashes))
+        _draw(axes, pairs, np.isin(pairs.pairing, pairings), against, label, (colour, marker, dashes))
         for label, (pairings, colour, marker, dashes) in _GROUPS.items()
         if against == "r" or label == "partners"
     ]
-    if any(drawn):
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=0.9)
-    else:
+    if not any(drawn):
         say(axes, "no pair has both numbers")
-    return axes
+    return any(drawn)
 
 
-def _draw(axes: Axes, pairs: pd.DataFrame, column: str, label: str, style: tuple[str, str, str]) -> bool:
-    """Draw the pairs that have both numbers, and their means; return whether there are any."""
-    x, y = (pairs[c].to_numpy(np.float64) for c in (column, "loss"))
-    both = np.isfinite(x) & np.isfinite(y)
+def _draw(
+    axes: Axes, pairs: TransferPoints, group: BoolArray, against: Against, label: str, style: tuple[str, str, str]
+) -> bool:
+    """Draw a group's pairs that have both numbers, and their means; return whether there are any."""
+    x, y = (pairs.r if against == "r" else pairs.effect_r), pairs.loss
+    both = group & np.isfinite(x) & np.isfinite(y)
     if not both.any():
         return False
     colour, marker, dashes = style

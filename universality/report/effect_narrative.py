@@ -40,18 +40,26 @@ def _by_effect(row: EffectRow) -> str:
 
 
 def lead(effects: Effects | None) -> str:
-    """State what the first model's shared features carry; empty where that was not measured, or on too little text."""
-    return carried(effects.carried[0]) if effects and effects.carried and effects.carried[0].enough_text else ""
+    """State what the first model's shared features carry.
+
+    Empty where that was not measured, on too little text, or where no feature is shared at any measured threshold: the
+    matching itself then leads, and the section on effects says so.
+    """
+    first = effects.carried[0] if effects and effects.carried else None
+    return carried(first) if first and first.any_shared and first.enough_text else ""
 
 
 def carried(found: CarriedLoss) -> str:
     """State what shared features carry, and how that compares with random features of equal mass."""
     random, shared = found.row("same mass"), found.row("shared")
-    if not known(random.over_random):
-        return found.sentence
     model = found.loss.model
+    if not found.any_shared:
+        return f"{found.sentence} No lower r was measured, so there are no shared features whose loss could be stated."
+    sentence = f"{found.sentence}{_unreached(found)}"
+    if not known(random.over_random):
+        return sentence
     if not found.enough_text:
-        return f"{found.sentence} This text is too short for these shares to say what the features of {model} carry."
+        return f"{sentence} This text is too short for these shares to say what the features of {model} carry."
     difference = f"{_points(random.over_random)} points"
     bounds = _interval_in_points(random.over_random_low, random.over_random_high)
     if beats_random(found):
@@ -60,7 +68,14 @@ def carried(found: CarriedLoss) -> str:
         verdict = f"So the shared features of {model} carry less than their mass predicts"
     else:
         verdict = f"So the shared features of {model} carry what their mass predicts, and no more"
-    return f"{found.sentence} {verdict} (shared minus random: {difference}{bounds})."
+    return f"{sentence} {verdict} (shared minus random: {difference}{bounds})."
+
+
+def _unreached(found: CarriedLoss) -> str:
+    """State that no feature reaches the usual threshold; empty if the sentence is made at it."""
+    if found.unreached is None or found.unreached > THRESHOLDS[-1]:
+        return ""
+    return f" {found.loss.sentence(found.partners, found.unreached)}"
 
 
 def beats_random(found: CarriedLoss) -> bool:
@@ -92,8 +107,9 @@ def agreement(effects: Effects | None) -> str:
 
 def _strength(row: EffectRow) -> str:
     summary = row.summary
-    bounds = interval(row.low, row.high)
-    more = f"; 95% interval over pairs {bounds}" if bounds else ""
+    bounds = {"documents": interval(*summary.median_ci), "pairs": interval(row.low, row.high)}
+    over = [f"over {what} {found}" for what, found in bounds.items() if found]
+    more = f"; 95% interval {listed(over)}" if over else ""
     return (
         "Do partners also do the same? On held-out tokens where both features of a pair fire, first-order effects on "
         f"the loss, per norm of its gradient, have a median r of {fixed(summary.r_per_norm)} "

@@ -24,10 +24,11 @@ from universality import formatting
 from universality.corpus.splits import MIN_GROUPS
 from universality.errors import UniversalityError
 from universality.files import write_bytes
-from universality.report import caveats, effect_narrative, logit_narrative, narrative
+from universality.report import caveats, effect_narrative, logit_narrative, narrative, transfer_narrative
 from universality.report import published_concepts as published
 from universality.report.data import PAGE_WIDTH, THRESHOLDS, Example, FileLink, Picture, Report
 from universality.report.explorer import explorer_script
+from universality.report.split_narrative import split_answer
 from universality.statistics.concept_partners import KNOWS
 from universality.visible_tokens import direction, pieces, visible
 
@@ -87,6 +88,8 @@ def render(report: Report) -> str:
         effect_answer=effect_narrative.agreement(report.effects),
         effect_row=effect_narrative.own(report.effects),
         carried_text=effect_narrative.carried,
+        transfer_text=transfer_narrative,
+        split_answer=split_answer,
         answer=narrative.answer(report.headline),
         widths_text=narrative.across_widths(report.widths),
         models_text=narrative.language_models(report.models) if report.models else "",

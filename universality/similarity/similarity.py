@@ -9,6 +9,7 @@ only this class. A new measure over tokens is one file with a `TokenSource` and 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 
 import numpy as np
@@ -19,6 +20,7 @@ from universality.errors import UniversalityError
 from universality.extras import check_installed
 from universality.notebook_card import card
 from universality.similarity.engine.block_source import DEFAULT_BUDGET, Best, BlockSource, TopK
+from universality.similarity.engine.chosen_features import ChosenFeatures
 from universality.similarity.engine.factors import dense_source, factor_source
 from universality.similarity.engine.group_sums import GroupMoments
 from universality.similarity.engine.token_source import TokenSource
@@ -252,6 +254,8 @@ class Similarity:
     @classmethod
     def fingerprint(cls, x: Fingerprints, y: Fingerprints, weighting: Weighting = "equal") -> Self:
         """Compare fingerprints over tokens by Pearson's r; features without a fingerprint are dead.
+
+        Rows and columns are the features of the whole dictionaries, of which only some may have a fingerprint.
 
         Parameters
         ----------
@@ -498,7 +502,10 @@ class Similarity:
         from universality.similarity.engine.device_blocks import DeviceSource
 
         check_installed(f"computation on {device!r}", ["torch"])
-        return Similarity(DeviceSource.of(self._source, device))
+        source = self._source
+        if isinstance(source, ChosenFeatures):
+            return Similarity(replace(source, inner=DeviceSource.of(source.inner, device)))
+        return Similarity(DeviceSource.of(source, device))
 
     @overload
     def pairs(self, i: npt.ArrayLike, j: npt.ArrayLike, by: None = ...) -> FloatArray: ...

@@ -104,6 +104,7 @@ def resampled(
     level: float = 0.95,
     memory_budget: int = DEFAULT_BUDGET,
     n_of: int | None = None,
+    known_only: bool = False,
 ) -> Intervals:
     """Compute the intervals of `bootstrap_intervals` and that of the median, from one walk over the tokens.
 
@@ -140,7 +141,8 @@ def resampled(
         if all_scores.size:
             all_scores[:, part] = scores
     if all_scores.size:
-        medians = _medians_of_all(all_scores, rows.size if n_of is None else n_of)
+        n = rows.size if n_of is None else n_of
+        medians = _medians_of_known(all_scores) if known_only else _medians_of_all(all_scores, n)
         median[:] = np.ravel(_studentised(medians[:, None], weights, level))
     return Intervals(low, high, median, n_groups)
 
@@ -178,6 +180,19 @@ def _medians_of_all(scores: FloatArray, n: int) -> FloatArray:
     with np.errstate(invalid="ignore"):
         medians: FloatArray = (ranked[:, low].astype(np.float64) + ranked[:, high]) / 2
     return np.where(np.isfinite(medians), medians, np.nan)
+
+
+def _medians_of_known(scores: FloatArray) -> FloatArray:
+    """Median of the scores in every row, of those that are known; NaN where none is.
+
+    >>> _medians_of_known(np.array([[0.1, np.nan, 0.3], [np.nan, np.nan, np.nan]]))
+    array([0.2, nan])
+    """
+    ranked = np.sort(scores, axis=1).astype(np.float64)  # NaN come last
+    n = (~np.isnan(ranked)).sum(axis=1)
+    rows = np.arange(len(ranked))
+    medians: FloatArray = (ranked[rows, (n - 1) // 2] + ranked[rows, n // 2]) / 2
+    return medians
 
 
 def _of_pairs(

@@ -16,7 +16,8 @@ not shared, and random subsets of the SAE's features:
 - *same mass*: features in random order until their mass, Σ f² ‖d‖² on the choosing half, is that of the shared ones.
 
 Partners, thresholds, densities and masses come from the choosing half, and losses from the reporting half. Intervals
-are over independent groups of documents, with the partners and the random subsets fixed.
+are over independent groups of documents, with the partners and the random subsets fixed. How far random subsets of one
+kind differ stands beside them: the smallest and the largest share among the draws.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ Control = Literal["same number", "same density", "same mass"]
 STRATA = 10
 """Groups of equal size by firing count for "same density"."""
 THRESHOLDS = (0.5, 0.7, 0.9)
-FORMAT, VERSION = "universality.shared_loss", 1
+FORMAT, VERSION = "universality.shared_loss", 2
+DRAWS = 2
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ class SharedLoss:
     """Blocks of the reporting half."""
     n_groups: int
     """Independent groups of documents among them."""
+    draws: int
+    """Random subsets of each kind and threshold."""
     rows: tuple[SubsetLoss, ...]
     """One for each subset, with the error left out and kept."""
 
@@ -187,11 +191,13 @@ class SharedLoss:
         """
         shared = self.row(partners, threshold, "shared")
         if not shared.n_features:
-            return f"No feature has a partner at r ≥ {threshold:g} in {partners}, so there is nothing that they carry."
+            return f"No feature of {self.model} has a partner in {partners} at r ≥ {threshold:g}."
+        random = self.row(partners, threshold, "same mass")
         said = (
-            f"Of the loss that this SAE recovers (against mean ablation), features with a partner at r ≥ {threshold:g} "
-            f"alone recover {_percent(shared)}, those without {_percent(self.row(partners, threshold, 'unshared'))}; "
-            f"random subsets of equal mass {_percent(self.row(partners, threshold, 'same mass'))}"
+            f"Of the loss that {self.model}'s SAE of {round(self.row('', math.nan, 'all').n_features):,} features "
+            f"recovers (against mean ablation), features with a partner in {partners} at r ≥ {threshold:g} alone "
+            f"recover {_percent(shared)}, those without {_percent(self.row(partners, threshold, 'unshared'))}; "
+            f"random subsets of equal mass {_percent(random)}{_spread_of_draws(random, self.draws)}"
         )
         if ceiling is not None:
             said += f"; two SAE seeds {_percent(self.row(ceiling, threshold, 'shared'))}"
@@ -203,7 +209,7 @@ def shared_loss(
     partners: Mapping[str, Match],
     *,
     thresholds: Sequence[float] = THRESHOLDS,
-    draws: int = 2,
+    draws: int = DRAWS,
     n_blocks: int = 128,
     seed: int = 0,
 ) -> SharedLoss:
@@ -219,7 +225,7 @@ def shared_loss(
     thresholds
         Least r of a partner, at which each subset is measured.
     draws
-        Random subsets of each kind and threshold.
+        Random subsets of each kind and threshold. The cost grows with their number; so does what their spread says.
     n_blocks
         Largest number of blocks of each half, evenly spaced.
     seed
@@ -247,7 +253,7 @@ def shared_loss(
     subsets = list(_subsets(scores, thresholds, count, mass, draws, seed))
     masks = np.unique(np.stack([part.mask for part in subsets]), axis=0)  # equal subsets are measured once
     sums = _measure(features, report, masks, _mean_written(features, choose))
-    return _result(features.site.name, report, sums, subsets, masks, mass, seed)
+    return _result(features.site.name, report, sums, subsets, masks, mass, draws, seed)
 
 
 def partner_scores(match: Match, store: FeatureStore) -> FloatArray:
@@ -434,6 +440,7 @@ def _result(
     subsets: Sequence[_Subset],
     masks: BoolArray,
     mass: FloatArray,
+    draws: int,
     seed: int,
 ) -> SharedLoss:
     """Turn sums over groups into shares with intervals."""
@@ -458,6 +465,7 @@ def _result(
         n_tokens=n_tokens,
         n_blocks=len(report),
         n_groups=report.n_groups,
+        draws=draws,
         rows=tuple(rows),
     )
 
@@ -538,11 +546,19 @@ def _percent(row: SubsetLoss) -> str:
     """Write a share with its interval."""
     if math.isnan(row.recovered):
         return "nothing that can be stated (no such feature)"
-    share, low, high = (
-        f"{round(value, 2) + 0.0:.0%}"  # never "-0%"
-        for value in (row.recovered, row.recovered_low, row.recovered_high)
-    )
+    share, low, high = map(_rounded, (row.recovered, row.recovered_low, row.recovered_high))
     return share if math.isnan(row.recovered_low) else f"{share} ({low} to {high})"
+
+
+def _spread_of_draws(row: SubsetLoss, draws: int) -> str:
+    """Write how far the draws of a random subset differ; empty for a single draw."""
+    if draws < 2 or math.isnan(row.draws_low):
+        return ""
+    return f", {_rounded(row.draws_low)} to {_rounded(row.draws_high)} over {draws} draws"
+
+
+def _rounded(share: float) -> str:
+    return f"{round(share, 2) + 0.0:.0%}"  # never "-0%"
 
 
 def _json(value: Any) -> Any:

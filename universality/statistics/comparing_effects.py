@@ -24,7 +24,7 @@ from universality.matching.medians import known_median
 from universality.similarity import DEFAULT_BUDGET, Similarity
 from universality.similarity.engine.group_sums import GroupMoments
 from universality.similarity.engine.token_selection import check_same_tokens, check_stores
-from universality.statistics.bootstrap import intervals_from_sums
+from universality.statistics.bootstrap import Intervals, resampled
 from universality.statistics.co_firing_controls import NO_CONTROLS, ControlFinder, Controls
 from universality.statistics.co_firing_effects import MIN_TOKENS, CoFiring, co_firing
 from universality.statistics.effect_agreement import EffectAgreement
@@ -77,7 +77,7 @@ def compare_effects(
     controls
         Features of B to compare with each partner; 0 for none.
     bootstrap
-        Resamples of groups of documents for the intervals; 0 for none.
+        Resamples of groups of documents for the intervals of each pair and of the median; 0 for none.
     seed
         Seed for permutations and resamples.
     memory_budget
@@ -115,7 +115,12 @@ def compare_effects(
     equal 0.9 1.0
     independent 0.2 0.0
     """
-    settings = {"permutations": permutations, "controls": controls, "bootstrap": bootstrap, "seed": seed}
+    settings: dict[str, Any] = {
+        "permutations": permutations,
+        "controls": controls,
+        "bootstrap": bootstrap,
+        "seed": seed,
+    }
     for name, value in settings.items():
         checked(name, value, Natural)
     checked("memory_budget", memory_budget, Count)
@@ -128,7 +133,8 @@ def compare_effects(
     comparison = _Comparison(side_a, side_b, tokens, permutations, controls, seed)
     compared = comparison.all_pairs(matched.rows, matched.cols)
     columns = {name: np.array([pair.numbers[name] for pair in compared], np.float64) for name in _NUMBERS}
-    columns["ci_low"], columns["ci_high"] = _intervals(compared, tokens.n_units, bootstrap, seed, memory_budget)
+    intervals = _intervals(compared, tokens.n_units, bootstrap, seed, memory_budget)
+    columns["ci_low"], columns["ci_high"] = intervals.low, intervals.high
     columns["q"], columns["q_opposite"] = (corrected(columns[p], 0, 0.05)[0] for p in ("p", "p_opposite"))
     for name, similarity in fingerprints.items():
         columns |= _of_fingerprint(name, similarity, matched, compared)
@@ -137,7 +143,9 @@ def compare_effects(
     frame["n_controls"] = frame["n_controls"].astype(np.int64)
     frame["note"] = pd.Series([pair.note for pair in compared], dtype=object)
     provenance = {"a": _describe(a), "b": _describe(b), "n_tokens": len(tokens)}
-    return EffectAgreement(frame, settings | {"fingerprints": list(fingerprints)}, provenance)
+    settings |= {"fingerprints": list(fingerprints)}
+    low, high = intervals.median.tolist()
+    return EffectAgreement(frame, settings, provenance, (low, high), intervals.n_groups)
 
 
 _NUMBERS = (
@@ -214,25 +222,27 @@ def _rank(partner: float, others: FloatArray) -> float:
     return np.nan if np.isnan(partner) or not known.size else 1.0 + float((known >= partner).sum())
 
 
-def _intervals(
-    compared: list[_Compared], n_units: int, draws: int, seed: int, memory_budget: int
-) -> tuple[FloatArray, FloatArray]:
-    """Bootstrap r of effects per norm over units of documents, as many pairs at a time as fit."""
+def _intervals(compared: list[_Compared], n_units: int, draws: int, seed: int, memory_budget: int) -> Intervals:
+    """Bootstrap r of effects per norm, and its median over the pairs, over units of documents."""
     low, high = np.full((2, len(compared)), np.nan)
-    present = np.unique(np.concatenate([pair.units for pair in compared] or [np.zeros(0, np.int64)]))
+    scored = np.array([k for k, pair in enumerate(compared) if not np.isnan(pair.numbers["r_per_norm"])], np.int64)
+    if not draws or not scored.size:
+        return Intervals(low, high, np.full(2, np.nan), 0)
+    present = np.unique(np.concatenate([compared[k].units for k in scored]))
     place = np.zeros(n_units, np.int64)
     place[present] = np.arange(present.size)
-    scored = [k for k, pair in enumerate(compared) if pair.units.size]
-    step = max(1, memory_budget // (8 * (16 * present.size + 10 * draws + 1)))
-    for start in range(0, len(scored) if draws else 0, step):
-        part = scored[start : start + step]
-        sums, zeros = np.zeros((6, present.size, len(part))), np.zeros(len(part))
-        for k, index in enumerate(part):
+    names = tuple(map(str, present.tolist()))
+
+    def moments_of(pairs: IntArray, _: IntArray) -> GroupMoments:
+        sums, zeros = np.zeros((6, present.size, pairs.size)), np.zeros(pairs.size)
+        for k, index in enumerate(pairs.tolist()):
             sums[:, place[compared[index].units], k] = compared[index].sums
         n, a, b, aa, bb, ab = sums
-        moments = GroupMoments(tuple(map(str, present.tolist())), n, a, b, aa, bb, ab, zeros, zeros)
-        low[part], high[part] = intervals_from_sums(moments, draws, seed)
-    return low, high
+        return GroupMoments(names, n, a, b, aa, bb, ab, zeros, zeros)
+
+    found = resampled(moments_of, scored, scored, draws, seed, memory_budget=memory_budget, known_only=True)
+    low[scored], high[scored] = found.low, found.high
+    return found._replace(low=low, high=high)
 
 
 def _of_fingerprint(

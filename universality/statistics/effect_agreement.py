@@ -13,10 +13,11 @@ import pandas as pd
 from universality.archive import read_archive, write_archive
 from universality.arrays import FloatArray
 from universality.errors import MismatchError
+from universality.formatting import interval
 from universality.matching.medians import known_median
 from universality.notebook_card import card, histogram
 
-FORMAT, VERSION = "universality.effect_agreement", 1
+FORMAT, VERSION = "universality.effect_agreement", 2
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class EffectAgreementSummary:
         Median number of those tokens, over the compared pairs.
     r, r_per_norm
         Median r of the effects, and of the effects divided by the norm of the gradient.
+    median_ci
+        95% interval of ``r_per_norm`` over groups of documents, with the pairs fixed.
+    n_groups
+        Groups of documents (documents in kinds of few groups) that were resampled for intervals; 0 for none.
     null_r
         Median r of effects per norm that equal firing alone gives.
     sign_agreement, sign_chance
@@ -63,6 +68,8 @@ class EffectAgreementSummary:
     median_n: float = math.nan
     r: float = math.nan
     r_per_norm: float = math.nan
+    median_ci: tuple[float, float] = (math.nan, math.nan)
+    n_groups: int = 0
     null_r: float = math.nan
     sign_agreement: float = math.nan
     sign_chance: float = math.nan
@@ -91,11 +98,18 @@ class EffectAgreement:
         Arguments of `compare_effects`.
     provenance
         Stores that were compared, as JSON.
+    median_ci
+        95% interval of the median ``r_per_norm`` over groups of documents, with the pairs fixed. It covers the median
+        of these pairs on other documents, and neither other pairs nor models trained from another seed.
+    n_groups
+        Groups of documents that were resampled for intervals; 0 for none.
     """
 
     pairs: pd.DataFrame
     settings: dict[str, Any]
     provenance: dict[str, Any]
+    median_ci: tuple[float, float] = (math.nan, math.nan)
+    n_groups: int = 0
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with one row per pair.
@@ -159,6 +173,8 @@ class EffectAgreement:
             n_tested=int(tested.sum()),
             median_n=known_median(pairs["n"][compared].to_numpy(np.float64)),
             **{name: self._median(name) for name in medians},
+            median_ci=self.median_ci,
+            n_groups=self.n_groups,
             level=level,
             share_agree=_share(pairs["q"][tested] <= level),
             share_disagree=_share(pairs["q_opposite"][tested] <= level),
@@ -187,13 +203,20 @@ class EffectAgreement:
 
     def _repr_html_(self) -> str:
         values = self.pairs["r_per_norm"].to_numpy(np.float64)
-        numbers = {name: value for name, value in vars(self.summary()).items() if name != "fingerprints"}
+        numbers = vars(self.summary()) | {"median_ci": interval(*self.median_ci) or None}
+        numbers = {name: value for name, value in numbers.items() if name != "fingerprints"}
         return card("Agreement of effects", numbers, histogram(values, "r of effects per norm", low=-1, high=1))
 
     def save(self, path: str | Path) -> Path:
         """Write everything atomically to one .npz or .json file; return its path."""
         arrays = {name: column.to_numpy() for name, column in self.pairs.items() if name != "note"}
-        header = {"settings": self.settings, "provenance": self.provenance, "columns": list(self.pairs)}
+        arrays["median_ci"] = np.array(self.median_ci)
+        header = {
+            "settings": self.settings,
+            "provenance": self.provenance,
+            "columns": list(self.pairs),
+            "n_groups": self.n_groups,
+        }
         header["note"] = self.pairs["note"].tolist()
         return write_archive(path, FORMAT, VERSION, header, arrays)
 
@@ -210,7 +233,8 @@ class EffectAgreement:
         """
         header, arrays = read_archive(path, FORMAT, VERSION)
         columns = {name: header["note"] if name == "note" else arrays[name] for name in header["columns"]}
-        return cls(_frame(columns), header["settings"], header["provenance"])
+        low, high = arrays["median_ci"].tolist()
+        return cls(_frame(columns), header["settings"], header["provenance"], (low, high), header["n_groups"])
 
 
 def _frame(columns: dict[str, Any]) -> pd.DataFrame:

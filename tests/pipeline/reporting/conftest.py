@@ -4,4 +4,4 @@ import sys
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[2] / "report"))  # its modules are importable in any import mode
-from planted_fixtures import explored, explored_effects, labelled, planted  # noqa: F401 - pytest finds them here
+from planted_fixtures import explored, explored_effects, labelled, labelled_page, planted  # noqa: F401 - pytest finds them here

@@ -43,12 +43,12 @@ def test_the_page_states_the_planted_numbers(measured: tuple[Any, RunFolder]) ->
     text = words(measured[1].report)
     for part in (
         "Largely yes by activation; in part by effect.",
-        "features with a partner at r ≥ 0.7 alone recover 76% (73% to 79%), those without 94% (91% to 97%); random "
-        "subsets of equal mass 60% (57% to 63%)",
-        "SAE features 20 of 23 200 0.45 0.30 to 0.60 43% 0% 0.02 0.05 overlap 40% 20 50% 0% 71% chance 52% 50% chance "
+        "features with a partner in B at r ≥ 0.7 alone recover 76% (73% to 79%), those without 94% (91% to 97%); "
+        "random subsets of equal mass 60% (57% to 63%), 59% to 61% over 2 draws",
+        "SAE features 20 of 23 200 0.45 0.41 to 0.48 43% 0% 0.02 0.05 overlap 40% 20 50% 0% 71% chance 52% 50% chance "
         "17% 0.44 controls 0.11 0.70",
         "A all firings 100 1.00 1.04 100%",
-        "random, same mass 15 63% 60% 57% to 63% 16% 14% to 18% 42% 40% to 45% 60% 57% to 63%",
+        "random, same mass draws 59% to 61% 15 63% 60% 57% to 63% 16% 14% to 18% 42% 40% to 45% 60% 57% to 63%",
         "on 3,840 held-out tokens",
     ):
         assert part in text
@@ -92,7 +92,7 @@ def test_the_terminal_leads_with_the_sentence(
 ) -> None:
     print_summary(measured[1])
     printed = capsys.readouterr().out
-    assert printed.startswith("Of the loss that this SAE recovers (against mean ablation), features with a partner")
+    assert printed.startswith("Of the loss that A's SAE of 15 features recovers (against mean ablation), features")
     assert re.search(r"SAE features +median 0\.450 +20 of 23 pairs compared; null 0\.020, controls 0\.050", printed)
     assert "first order, A: rank correlation with exact effects 1.000, slope 1.040, 100 firings" in printed
 

@@ -31,9 +31,9 @@ def exported(labelled: Any) -> RunFolder:
     return folder
 
 
-@pytest.fixture(scope="module")
-def page(labelled: Any) -> Path:
-    return report_as_it_is(labelled[1].root)
+@pytest.fixture
+def page(labelled_page: Path) -> Path:
+    return labelled_page
 
 
 def test_the_page_has_the_scores_and_the_labels_of_its_pairs(page: Path) -> None:
@@ -119,6 +119,22 @@ def test_edges_of_families_have_the_labels_of_both_ends(exported: RunFolder) -> 
     edges = read_csv(exported.root / "families" / "A.edges.csv")
     row = edges[(edges["parent"] == 8) & (edges["child"] == 8)].iloc[0]
     assert (row["parent_label"], row["child_label"]) == ("rhyme 8 of A 16", "rhyme 8 of A 24")
+    assert row[["parent_label_detection", "parent_label_detection_floor"]].tolist() == pytest.approx([0.58, 0.5])
+    assert row["child_label_detection"] == pytest.approx(0.58)
+    unlabelled = edges[edges["child"] == 5].iloc[0]
+    assert unlabelled["child_label"] == ""
+    assert np.isnan(unlabelled["child_label_detection"])
+
+
+def test_families_say_whether_a_split_makes_explanations_more_specific(page: Path) -> None:
+    splits = json.loads(page.with_name("summary.json").read_text())["splits"]
+    assert [table["model"] for table in splits] == ["A", "B"]
+    rows = {row["parents"]: row for row in splits[0]["rows"]}
+    # a child with its parent's number scores as the parent does, a second child, 15 further, 0.15 more
+    assert rows["split"]["gain"] == pytest.approx(0.075)
+    assert rows["not split"]["gain"] == pytest.approx(0)
+    assert rows["difference"]["low"] > 0
+    assert "Does a split make explanations more specific? Yes." in page.read_text(encoding="utf-8")
 
 
 def test_what_the_page_of_a_pair_shows_of_a_label() -> None:

@@ -81,9 +81,11 @@ def test_a_vocabulary_too_small_for_halves_is_named(tmp_path: Path, capsys: pyte
     assert not list((folder.root / "matches").glob("*.logit.npz"))
     (wide,) = (c for c in comparisons(config, folder) if c.width == 24)
     folder.logit_calibration(wide.name).write_bytes(b"of a version that matched on all token types")
+    folder.decoder_match(wide.name).write_bytes(b"of a configuration whose models shared a basis")
     files = make_match(config, folder, wide)
     assert files == [folder.calibration(wide.name), folder.similarity(wide.name)]
     assert not folder.logit_calibration(wide.name).exists()
+    assert not folder.decoder_match(wide.name).exists()
     with np.load(folder.similarity(wide.name)) as arrays:
         assert np.isfinite(arrays["logit"]).any()
 

@@ -1,5 +1,6 @@
 """Tables and graphs of a run say of every pair what is known of it."""
 
+import shutil
 from pathlib import Path
 
 import networkx as nx
@@ -10,9 +11,10 @@ from numpy.testing import assert_allclose
 from tokenizers import Tokenizer as HFTokenizer
 from tokenizers import decoders, models, pre_tokenizers
 
+from universality.config import load_config
 from universality.matching import match
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.stages.write_exports import ceilings, decoder
+from universality.pipeline.stages.write_exports import ceilings, decoder, make_exports
 from universality.similarity import Similarity
 from universality.statistics import Calibration
 
@@ -51,6 +53,19 @@ def test_tables_have_logit_r_nearest_partners_and_ceilings(matches: Path) -> Non
     assert_allclose(table.loc[rows, "row_nearest_score"], best.best_col_score[rows])
     assert_allclose(table.loc[rows, "row_nearest_held_out"], calibration.best_col_held_out[rows])
     assert {"ceiling_a", "ceiling_b"} <= set(table)
+
+
+def test_tables_and_graphs_of_a_match_that_is_no_longer_made_are_deleted(finished: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    shutil.copytree(finished, folder.root, ignore=shutil.ignore_patterns("report", "figures", "effects"))
+    folder.logit_calibration("A-B.w64").unlink()
+    matches, stale = folder.root / "matches", "A-B.w64.logit."
+    before = {path.name for path in matches.iterdir()}
+    assert sum(name.startswith(stale) for name in before) == 6
+    (matches / "A-B.w64.decoder.csv").write_text("of models in one basis")
+    files = make_exports(load_config(folder.root / "config.yaml"), folder)
+    assert {path.name for path in matches.iterdir()} == {name for name in before if not name.startswith(stale)}
+    assert matches / "A-B.w32.logit.csv" in files
 
 
 @pytest.mark.parametrize("comparison", ["A-B.w32", "A-B.neurons", "A-A.w128.s0-s1"])

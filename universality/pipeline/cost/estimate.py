@@ -51,9 +51,6 @@ from universality.pipeline.study import (
 UNSURE = "bytes on disk within 1.5×; hours within 3× (measured rates) or 10× (assumed ones); memory is a rough sum"
 ENTRY_BYTES = 9
 _PROCESS = 700 * 10**6  # Python, torch and TransformerLens, before any tensor
-_LOSS_PASSES = (
-    48  # for each partner: 3 thresholds × (shared, unshared, 3 × 2 random subsets), with and without the error
-)
 _PERMUTATIONS = 999  # of the slopes of each pair
 _LOADED = 2 * 2**30  # most that matching holds of stores at a time
 _LOGIT_MATCHING = 40  # of 2,048 features by logit weights, in products of all directions; 60 of 512
@@ -420,7 +417,8 @@ def _effects(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, 
         tokens += round(read)
         neurons = share * _active_neurons(config, name, width_at(shape, config.hooks[name]))
         entries += (stored := 2 * round(n * (saes * k[width] + neurons)))  # activations, and effects
-        rows = min(4 * shape.d_vocab * width, 8 * 2048 * width) if config.effects.contexts else 0
+        measured = min(width, config.effects.fingerprints * partners)
+        rows = min(4 * shape.d_vocab, 8 * 2048) * measured if config.effects.contexts else 0
         disk += ENTRY_BYTES * stored + saes * (rows + 8 * width * (width_at(shape, config.hooks[name]) + shape.d_model))
         memory = max(memory, 4 * shape.parameters + 3 * _logits_memory(n_ctx, shape.d_vocab) + 2 * rows)
     drawn = float(sum(_PERMUTATIONS * n * k[c.width] for c in compared if c.width))
@@ -435,7 +433,9 @@ def _read_for_effects(config: Config, shape: Shape, hook: str, n: int, saes: int
     if _behind_attention(shape, hook):
         change = min(change, 4 * shape.d_model * shape.d_vocab / forward_flop(shape, n_ctx))
     first_order = 2 * n * (1 + config.features.neuron_documents)
-    of_subsets = _LOSS_PASSES * partners * min(e.loss_blocks * n_ctx, n)
+    # for each partner: 3 thresholds × (shared, unshared, 3 kinds of random subsets), with and without the error
+    subsets = 2 * 3 * (2 + 3 * e.loss_draws) * partners
+    of_subsets = subsets * min(e.loss_blocks * n_ctx, n)
     # a pair's features are ablated and clamped, and so is a control in one of the two models
     fingerprints = min(e.fingerprints, headline_width(config)) * (saes * e.contexts + 3 * e.pair_contexts)
     return first_order + of_subsets + change * fingerprints + 2 * change * e.exact

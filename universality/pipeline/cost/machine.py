@@ -22,6 +22,7 @@ from universality.corpus.hub_texts import hub_text
 from universality.corpus.passages import read_source
 from universality.corpus.splits import TRAIN, split_documents
 from universality.corpus.tokenizer import Tokenizer, load_tokenizer
+from universality.devices import choose_device
 from universality.errors import ConfigError, UniversalityError
 from universality.hub import TOKENIZER_FILES, cached_folder, repository
 from universality.pipeline.cost.estimate import (
@@ -164,7 +165,7 @@ def measure(config: Config, text: Text, weights: bool = True) -> Rates:
     """
     import torch
 
-    product, note = _product_rate(torch), "products of 1,024 × 1,024 in float32"
+    product, note = _product_rate(torch, config), "products of 1,024 × 1,024 in float32"
     first = config.models.names[0]
     try:
         timed = _forward_rate(config, text, first) if weights else None
@@ -203,8 +204,8 @@ def _seconds(work: Callable[[], object], least: float = 0.3) -> float:
     return min(timed)
 
 
-def _product_rate(torch: Any) -> float:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+def _product_rate(torch: Any, config: Config) -> float:
+    device = choose_device(config.device)
     x = torch.randn(1024, 1024, device=device)
     return 2 * 1024**3 / _seconds(lambda: float((x @ x)[0, 0]))
 
@@ -212,7 +213,7 @@ def _product_rate(torch: Any) -> float:
 def _forward_rate(config: Config, text: Text, name: str) -> float:
     from universality.activations import ModelSite
     from universality.activations.site import BATCH_BLOCKS
-    from universality.models.language_model import load_model, new_model, to_fastest_device
+    from universality.models.language_model import load_model, move_model, new_model
 
     n_ctx, source = config.corpus.n_ctx, config.models.load.get(name)
     repo = repository(source) if source else None
@@ -224,7 +225,7 @@ def _forward_rate(config: Config, text: Text, name: str) -> float:
     else:
         model = load_model(source, name)
     hook = config.hooks[name]
-    site = ModelSite(to_fastest_device(model), hook)
+    site = ModelSite(move_model(model, config.device), hook)
     flop = forward_flop(shape_of(config, name, text.d_vocab), n_ctx, hook)  # of one token
     blocks = blank_blocks(max(1, min(BATCH_BLOCKS, int(_PASS_FLOP / (n_ctx * flop)))), n_ctx, text.d_vocab)
     return blocks.tokens.size * flop / _seconds(lambda: site.read(blocks).sum().item())
@@ -244,7 +245,7 @@ def _sae_rate(config: Config, d_in: int) -> tuple[float, int]:
     from universality.pipeline.stages.sae_training import specs_of
     from universality.sae import SAETrainer
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device(config.device)
     s, widths = config.saes, config.saes.widths_for(config.models.names[0])
     width = max((w for w in widths if 24 * d_in * w < _MOST), default=widths[0])
     d_sae = max(1, min(width, _MOST // (24 * d_in)))  # an estimate allocates no more, however wide the study's SAEs

@@ -87,10 +87,8 @@ def carried_losses(results: RunResults, compared: ComparisonResult) -> Iterator[
         measured = {row.partners for row in loss.rows}
         ceiling = partner_seed(model, ceilings[model]) if model in ceilings else None
         if partners in measured:
-            thresholds = sorted({row.threshold for row in loss.rows if row.partners == partners})
-            yield CarriedLoss(
-                loss, partners, ceiling if ceiling in measured else None, threshold_of_sentence(thresholds)
-            )
+            threshold = threshold_of_sentence(loss, partners)
+            yield CarriedLoss(loss, partners, ceiling if ceiling in measured else None, threshold)
 
 
 def carried_table(carried: Sequence[CarriedLoss]) -> Table:

@@ -21,11 +21,13 @@ from universality.pipeline.reporting.label_rows import (
     explored_label,
     label_column,
     labels_of_sides,
+    labels_of_widths,
     score_of_tables,
 )
 from universality.pipeline.reporting.report_rows import logit_rows
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
 from universality.pipeline.reporting.text_excerpts import logit_extremes
+from universality.pipeline.reporting.transfer_rows import explored_transfer, transfer_of
 from universality.report.explorer import Words, packed, write_data
 from universality.report.logit_narrative import logit_chance
 
@@ -94,6 +96,9 @@ def write_explorer(
     for k, name in grown.items():
         files.append(write_data(folder, f"families-{k}", _families(results, name, families[name], words)))
     of_labels = _label_files(compared, labels) | _family_label_files(results, grown, families, score_of_tables(labels))
+    transfer = transfer_of(results, compared)
+    if transfer is not None and transfer.names:
+        of_labels["label-transfer"] = explored_transfer(transfer, compared)
     files += [write_data(folder, name, value) for name, value in of_labels.items()]
     files.append(write_data(folder, "words", words.texts))
     index = {
@@ -197,8 +202,7 @@ def _family_label_files(
     files = {}
     for k, name in owners.items():
         widths = [level.width for level in families[name].levels]
-        seed = results.config.saes.seeds[0]
-        levels = [results.labels(results.folder.store(name, width, seed)) for width in widths]
+        levels = labels_of_widths(results, name, families[name])
         if any(levels):
             files[f"family-labels-{k}"] = explored_families(levels, _starts(widths), score)
     return files

@@ -15,6 +15,7 @@ from universality.pipeline.reporting.effect_rows import effect_figure_tables
 from universality.pipeline.reporting.report_rows import family_levels, samples, saved_families
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults, open_results
 from universality.pipeline.reporting.text_excerpts import concept_rows
+from universality.pipeline.reporting.transfer_rows import transfer_of, transfer_table
 from universality.pipeline.stages.train_crosscoder import made_crosscoder
 from universality.pipeline.study import units_of
 from universality.report import figures
@@ -93,6 +94,9 @@ def figure_tables(
     if results.headline is not None:
         yield from _matched(results, results.headline, populations)
         yield from effect_figure_tables(results, results.headline)
+    transfer = transfer_of(results, results.headline)
+    if transfer is not None and transfer.names:
+        yield "label_transfer", transfer_table(transfer)
     yield from _densities(results)
     crosscoder = made_crosscoder(results.config, results.folder)
     if crosscoder is not None:

@@ -1,20 +1,35 @@
 """Labels of a comparison's features, as the report and its explorer show them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from universality.family import Families
 from universality.labels.label_file import FeatureLabel, Labels
+from universality.labels.literature import ConceptResult
 from universality.labels.scoring import EXPLANATION
-from universality.labels.shown import SCORES, ShownScore, main_score, shown_score, shown_text
+from universality.labels.shown import SCORES, ShownScore, cut, main_score, shown_score, shown_text
+from universality.labels.split_explanations import explanation_scores, split_gain
 from universality.labels.summary import summarise, worth
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
-from universality.report.data import FeatureNote, LabelTable, PredictorRow, ReportLabels
+from universality.pipeline.stored_labels import stored_literature
+from universality.report.data import (
+    FeatureNote,
+    LabelTable,
+    LiteratureRow,
+    PredictorRow,
+    ReportLabels,
+    ReportLiterature,
+    SplitRow,
+    SplitTable,
+)
 from universality.report.explorer import packed
 from universality.visible_tokens import visible
 
+MOST_CONCEPTS = 200
+"""Rows of the table of published concepts."""
 LONGEST = 1_000
 """Characters of an explanation on the page of a pair; elsewhere it is cut shorter."""
 Json = dict[str, Any]
@@ -25,7 +40,15 @@ def labels_of_sides(results: RunResults, compared: ComparisonResult) -> tuple[La
     return results.labels(compared.comparison.a), results.labels(compared.comparison.b)
 
 
-def report_labels(results: RunResults, compared: ComparisonResult | None) -> ReportLabels | None:
+def labels_of_widths(results: RunResults, model: str, families: Families) -> list[Labels | None]:
+    """Return the labels of every dictionary of a model's families, the narrowest first."""
+    seed = results.config.saes.seeds[0]
+    return [results.labels(results.folder.store(model, level.width, seed)) for level in families.levels]
+
+
+def report_labels(
+    results: RunResults, compared: ComparisonResult | None, families: Mapping[str, Families]
+) -> ReportLabels | None:
     """Fill the report's part on labels; None where neither side has any."""
     if compared is None:
         return None
@@ -34,7 +57,51 @@ def report_labels(results: RunResults, compared: ComparisonResult | None) -> Rep
         return None
     named = zip(compared.comparison.sides, sides, strict=True)
     notes_a, notes_b = (_notes(labels) for labels in sides)
-    return ReportLabels(tuple(_table(name, labels) for name, labels in named if labels is not None), (notes_a, notes_b))
+    tables = tuple(_table(name, labels) for name, labels in named if labels is not None)
+    score = score_of_tables(sides)
+    models = dict.fromkeys(name for name in compared.comparison.models if name in families)
+    splits = (_split(results, name, families[name], score) for name in models)
+    return ReportLabels(tables, (notes_a, notes_b), tuple(split for split in splits if split is not None))
+
+
+def _split(results: RunResults, model: str, families: Families, score: str) -> SplitTable | None:
+    """Compare explanations of parents and children; None where no parent and child are scored."""
+    scores = [explanation_scores(labels, score) for labels in labels_of_widths(results, model, families)]
+    found = split_gain(families, scores)
+    if not len(found.parents):
+        return None
+    rows = found.summary()[list(SplitRow.__dataclass_fields__)].to_dict("records")
+    return SplitTable(model, score, found.level, tuple(SplitRow(**row) for row in rows))  # type: ignore[misc]
+
+
+def report_literature(results: RunResults, compared: ComparisonResult | None) -> ReportLiterature | None:
+    """Fill the report's part on published concepts; None where they were not searched for in the present stores."""
+    if compared is None:
+        return None
+    c = compared.comparison
+    stores = {name: results.store(path) for name, path in zip(c.sides, (c.a, c.b), strict=True)}
+    found = stored_literature(results.folder, c.name, stores)
+    if found is None:
+        return None
+    settings = found.header["settings"]
+    rows = tuple(_literature_row(one) for one in found.best_first()[:MOST_CONCEPTS])
+    scorer = str(found.header["scorer"].get("name", ""))
+    return ReportLiterature(scorer, settings["method"], settings["level"], str(found), len(found.results), rows)
+
+
+def _literature_row(one: ConceptResult) -> LiteratureRow:
+    return LiteratureRow(
+        concept=cut(one.concept),
+        description=cut(one.description),
+        source=cut(one.source),
+        model=cut(one.model),
+        found=one.found,
+        feature=one.feature,
+        explanation=cut(one.explanation),
+        score=one.score,
+        null_mean=one.null_mean,
+        q=one.q,
+    )
 
 
 def _notes(labels: Labels | None) -> dict[int, FeatureNote]:

@@ -11,7 +11,7 @@ from universality.matching import Match
 from universality.matching.multimodel import group
 from universality.pipeline.reporting.effect_rows import effects_of
 from universality.pipeline.reporting.explorer_data import write_explorer
-from universality.pipeline.reporting.label_rows import report_labels
+from universality.pipeline.reporting.label_rows import report_labels, report_literature
 from universality.pipeline.reporting.report_rows import (
     family_levels,
     headline,
@@ -22,6 +22,7 @@ from universality.pipeline.reporting.report_rows import (
 )
 from universality.pipeline.reporting.result_notes import result_notes
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
+from universality.pipeline.reporting.transfer_rows import report_transfer
 from universality.pipeline.study import comparisons
 from universality.report import write_report
 from universality.report.data import THRESHOLDS, Pairing, Report, SharedRow
@@ -120,7 +121,9 @@ def _write_page(
         pairings=pairings(results, compared),
         warnings=tuple(result_notes(results, compared)),
         effects=effects_of(results, compared),
-        labels=report_labels(results, compared),
+        transfer=report_transfer(results, compared),
+        labels=report_labels(results, compared, families),
+        literature=report_literature(results, compared),
         explorer=True,
     )
     return [*write_explorer(results, compared, page.parent, families), write_report(report, page)]

@@ -17,7 +17,7 @@ from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.effect_rows import effects_of
 from universality.pipeline.reporting.explorer_data import write_explorer
 from universality.pipeline.reporting.figure_data import figure_tables
-from universality.pipeline.reporting.label_rows import report_labels
+from universality.pipeline.reporting.label_rows import report_labels, report_literature
 from universality.pipeline.reporting.pair_pages import pairings, remove_old_pages, shared_rows, write_pages
 from universality.pipeline.reporting.report_rows import (
     control_rows,
@@ -34,6 +34,7 @@ from universality.pipeline.reporting.result_notes import result_notes
 from universality.pipeline.reporting.run_facts import run_facts
 from universality.pipeline.reporting.run_results import RunResults, open_results
 from universality.pipeline.reporting.text_excerpts import concept_rows, pair_groups
+from universality.pipeline.reporting.transfer_rows import report_transfer
 from universality.pipeline.stages.training_overlap import seen_in_training
 from universality.pipeline.stored_labels import stale_labels
 from universality.pipeline.study import comparisons, headline_comparison
@@ -109,7 +110,9 @@ def _report(results: RunResults, populations: list[Sample], families: dict[str, 
         pairings=pairings(results, head),
         shared=shared_rows(results),
         effects=effects_of(results, head),
-        labels=report_labels(results, head),
+        transfer=report_transfer(results, head),
+        labels=report_labels(results, head, families),
+        literature=report_literature(results, head),
         explorer=head is not None,
         warnings=_warnings(results, models),
     )
@@ -192,6 +195,11 @@ def write_summary(report: Report, path: Path) -> Path:
         del values["headline"]["width_b"]
     if report.labels is not None:
         values["labels"] = _plain([asdict(table) for table in report.labels.tables])
+        values["splits"] = _plain([asdict(table) for table in report.labels.splits])
+    if report.literature is not None:
+        values["literature"] = _plain(asdict(report.literature))
+    if report.transfer is not None:
+        values["transfer"] = _plain(asdict(report.transfer))
     if report.effects is not None:
         values["effects"] = _plain(report.effects.as_dict())
     return write_bytes(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())

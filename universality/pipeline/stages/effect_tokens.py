@@ -59,7 +59,7 @@ def effect_tokens(config: Config, folder: RunFolder, stores: OpenStores) -> dict
         return dict(zip(names, pairs[-1], strict=False))
     entries = reduce(np.intersect1d, [first.entries for first, _ in pairs])
     weights = np.mean([probability[name][entries] for name in names], axis=0)
-    tokens = TokenSet(entries, weights, set_identity(entries, weights))
+    tokens = TokenSet(entries, weights, set_identity(entries))
     return dict.fromkeys(names, tokens)
 
 

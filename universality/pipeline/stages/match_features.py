@@ -89,7 +89,7 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
             try:
                 logit = Similarity.logit(a, b)
             except FewTokenTypesError as error:
-                _leave_logit_weights_out(folder, comparison, str(error))
+                _say_that_logit_weights_are_left_out(comparison, str(error))
             else:
                 tables |= _logit_of_pairs(logit, calibration, config.statistics.seed)
                 files += _match_by_logit_weights(config, folder, comparison, (a, b), logit.provenance["n_vocab"])
@@ -100,6 +100,8 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
     target = folder.similarity(comparison.name)
     with replacing(target) as partial_file, partial_file.open("wb") as file:  # savez would add .npz to a bare name
         np.savez(file, **tables)
+    for path in {folder.logit_calibration(comparison.name), folder.decoder_match(comparison.name)} - set(files):
+        path.unlink(missing_ok=True)  # of an earlier configuration: it would be taken for this one's
     return [*files, target]
 
 
@@ -146,7 +148,7 @@ def _match_by_logit_weights(
 
     if n_types < LEAST_TYPES:
         reason = f"{plural(n_types, 'token type')} in the vocabulary that counts, and halves of it need {LEAST_TYPES}"
-        _leave_logit_weights_out(folder, comparison, reason)
+        _say_that_logit_weights_are_left_out(comparison, reason)
         return []
     settings = config.statistics.for_calibrate()
     del settings["null"]  # those of a run re-pair text
@@ -155,14 +157,13 @@ def _match_by_logit_weights(
     return [made.save(folder.logit_calibration(comparison.name))]
 
 
-def _leave_logit_weights_out(folder: RunFolder, comparison: Comparison, reason: str) -> None:
-    """Warn that there is no matching by logit weights, and delete one of an earlier configuration."""
+def _say_that_logit_weights_are_left_out(comparison: Comparison, reason: str) -> None:
+    """Warn that there is no matching by logit weights."""
     print(
         f"warning: {comparison.name}: {reason}: logit weights are not matched, and have no chance level",
         file=sys.stderr,
         flush=True,
     )
-    folder.logit_calibration(comparison.name).unlink(missing_ok=True)
 
 
 def _with_ceilings(

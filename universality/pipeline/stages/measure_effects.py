@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from universality.sae import SAE
     from universality.sae.training.distributed import Ranks
 
-STAGE, VERSION = "effects", 1
+STAGE, VERSION = "effects", 3
 _NO_MODEL = "transformer_lens, which runs the models, is not installed"
 
 
@@ -270,14 +270,16 @@ class Measured:
         except UnsharedTokensError as error:
             self.unmeasured["fingerprints"] = str(error)
             return []
-        files = []
+        files, settings = [], FingerprintSettings(seed=self.config.statistics.seed)
+        # Fingerprints are compared only if they are projected alike, so all SAEs of the run take one decision.
+        n_components = settings.components(most_fingerprints(self.config, self.folder), len(tokens))
         for width, seed in self.dictionaries:
             made = ablation_fingerprints(
                 self._features(width, seed),
                 tokens,
                 n_contexts=self.config.effects.contexts,
                 chosen=matched_features(self.config, self.folder, self.name, width, seed),
-                settings=FingerprintSettings(seed=self.config.statistics.seed),
+                settings=replace(settings, n_components=n_components),
             )
             files.append(made.save(self.folder.fingerprints(self.name, width, seed)))
         return files
@@ -307,9 +309,11 @@ class Measured:
             return []
         store = self.stores[self.folder.store(self.name, width, seed)]
         features = ModelFeatures(self.site, self.sae(width, seed), store, self.held_out, self.site_out)
-        n_blocks, random_seed = self.config.effects.loss_blocks, self.config.statistics.seed
+        settings, random_seed = self.config.effects, self.config.statistics.seed
         try:
-            made = shared_loss(features, partners, n_blocks=n_blocks, seed=random_seed)
+            made = shared_loss(
+                features, partners, draws=settings.loss_draws, n_blocks=settings.loss_blocks, seed=random_seed
+            )
         except (FormatError, MismatchError):
             raise
         except UniversalityError as error:  # the SAE recovers nothing
@@ -334,6 +338,13 @@ def matched_features(config: Config, folder: RunFolder, name: str, width: int, s
                 pairs = measured_pairs(config, match)
                 chosen.append((match.cols if side else match.rows)[pairs])
     return np.unique(np.concatenate(chosen))
+
+
+def most_fingerprints(config: Config, folder: RunFolder) -> int:
+    """Return the largest number of features that an SAE of the run can have fingerprints of."""
+    compared = [comparison for comparison in effect_comparisons(config, folder) if comparison.width]
+    widest = max(width for comparison in compared for width in comparison.widths)
+    return min(widest, config.effects.fingerprints * len(compared))
 
 
 def shared_with(config: Config, folder: RunFolder, name: str, width: int, seed: int) -> dict[str, Match]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from universality.effects import ModelFeatures
     from universality.matching import Match
 
-_MEMORY = 1 << 28  # bytes of mean changes that are held at a time
+_MEMORY = 1 << 29  # bytes of mean changes that are held at a time
 
 
 def make_pair_effects(config: Config, folder: RunFolder, comparison: Comparison) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from universality.config import Config
 from universality.corpus.blocks import TokenBlocks
+from universality.devices import choose_device
 from universality.errors import MismatchError, ModelError
 from universality.files import read_json
 from universality.hub import repository
@@ -84,14 +85,14 @@ def live_sites(
         Maps a source and its number among the distinct sources to the model; by default the model stored there.
     """
     from universality.activations import ModelSite
-    from universality.models.language_model import load_model, to_fastest_device
+    from universality.models.language_model import load_model, move_model
 
     sites: dict[str, Any] = {}
     for number, (first, *others) in enumerate(by_source(config, names)):
         source = config.models.load.get(first, str(folder.model(first)))
         model = load(source, number) if load else load_model(source, first)
         _check_same_weights(config, folder, first, model)
-        model = to_fastest_device(model)
+        model = move_model(model, config.device)
         sites |= {name: ModelSite(replace(model, name=name), config.hooks[name]) for name in (first, *others)}
     return {name: sites[name] for name in names}
 
@@ -161,14 +162,12 @@ def can_run_models() -> bool:
 
 
 def _cached(config: Config, folder: RunFolder, name: str, hook: str) -> Any:
-    import torch
-
     from universality.activations import find_cache, write_cache
 
     assert config.activations.cache is not None
     root, dtype = Path(config.activations.cache), config.activations.dtype
     blocks = blocks_of(config, folder, name)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(config.device)
     model_hash = _model_hash(config, folder, name)
     wanted = {"model_hash": model_hash, "hook": hook, "blocks_hash": blocks.hash, "dtype": dtype}
     cached = find_cache(root, **wanted, device=device)

@@ -65,7 +65,13 @@ def _train(config: Config, folder: RunFolder, name: str, blocks: TokenBlocks) ->
 
     m, target = config.models, folder.model(name)
     model = train_model(
-        blocks, target, seeds=m.train[name], architecture=m.architecture, training=m.training, name=name
+        blocks,
+        target,
+        seeds=m.train[name],
+        architecture=m.architecture,
+        training=m.training,
+        name=name,
+        device=config.device,
     )
     resolve_hook(model, config.hooks[name])  # raises before a model without the hook is saved
     save_model(model, target, getattr(torch, m.dtype))

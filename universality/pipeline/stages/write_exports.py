@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from glob import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from universality.sae.training.distributed import Ranks
     from universality.statistics import Calibration, EffectAgreement
 
-STAGE, VERSION = "export", 3
+STAGE, VERSION = "export", 4
 TOP_TOKENS = 5
 """Tokens that name a feature in tables and graphs."""
 
@@ -97,12 +98,22 @@ def _export_matches(
         # r on the half that did not choose the partner: that on all types would flatter the pairs of this match
         columns = {"calibration": scored_frame(other), "logit_r": other.held_out, "labels": labels}
         files += _export_match(by_logit, other.match, comparison.sides, stores, decode, **columns)
+    else:
+        _delete_exports(by_logit)
+    by_decoder = folder.decoder_match(comparison.name)
     if config.models.one_basis and comparison.of == "models":
-        by_decoder = folder.decoder_match(comparison.name)
         matched = Match.load(by_decoder)
         columns = {"calibration": ceilings(matched, pairs), "labels": labels}
         files += _export_match(by_decoder, matched, comparison.sides, stores, decode, **columns)
+    else:
+        _delete_exports(by_decoder)
     return files
+
+
+def _delete_exports(source: Path) -> None:
+    """Delete what an earlier configuration left of a match that this one does not make."""
+    for path in source.parent.glob(f"{escape(source.stem)}.*"):
+        path.unlink()
 
 
 def ceilings(match: "Match", pairs: "pd.DataFrame") -> "pd.DataFrame":
@@ -198,20 +209,25 @@ def _export_families(folder: RunFolder, model: str, stores: Sequence[Described],
 def with_family_labels(
     edges: "pd.DataFrame", families: "Families", labels: "Sequence[Labels | None]"
 ) -> "pd.DataFrame":
-    """Add the columns ``parent_label`` and ``child_label`` to a table of edges, where any width has labels."""
-    from universality.labels.shown import shown_text
+    """Add the labels of parents and children to a table of edges, where any width has labels.
 
-    if not any(labels):
-        return edges
-    texts = {
-        (level.width, feature): shown_text(one)
+    The columns are those of `universality.labels.shown.label_columns`, each with ``parent_`` or ``child_`` before it.
+    """
+    import pandas as pd
+
+    from universality.labels.shown import label_columns
+
+    of_width = {
+        level.width: label_columns(of_level, range(level.width))
         for level, of_level in zip(families.levels, labels, strict=True)
         if of_level is not None
-        for feature, one in of_level.labels.items()
     }
+    if not of_width:
+        return edges
+    known = pd.concat(of_width)  # by width and feature
     for end in ("parent", "child"):
-        places = zip(edges[f"{end}_width"].tolist(), edges[end].tolist(), strict=True)
-        edges[f"{end}_label"] = [texts.get(place, "") for place in places]
+        columns = known.reindex(pd.MultiIndex.from_frame(edges[[f"{end}_width", end]])).set_index(edges.index)
+        edges = edges.join(columns.assign(label=columns["label"].fillna("")).add_prefix(f"{end}_"))
     return edges
 
 

@@ -10,13 +10,13 @@ from universality.config import Config
 from universality.pipeline.input_hashes import hashes_by_place
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages import build_families, match_features, measure_effects
-from universality.pipeline.stored_labels import label_files
+from universality.pipeline.stored_labels import label_files, measured_files
 from universality.pipeline.task import Task
 
 if TYPE_CHECKING:
     from universality.sae.training.distributed import Ranks
 
-STAGE, VERSION = "report", 5
+STAGE, VERSION = "report", 6
 
 
 def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
@@ -29,7 +29,7 @@ def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list
     after = ("corpus", *models, "train-saes", *collected, *results, "export")
     # Controls, crosscoders and labels are made by commands of their own, so their files count as inputs, not as tasks.
     beside = [*(folder.root / "controls").glob("*.npz"), *(folder.root / "crosscoder").glob("features.csv")]
-    beside += label_files(folder)
+    beside += [*label_files(folder), *measured_files(folder)]
     inputs = hashes_by_place(sorted(beside))
     settings = [config.name, *inputs] if inputs else config.name
     return [Task(STAGE, settings, after, partial(_make_report, config, folder), VERSION)]

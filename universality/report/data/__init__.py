@@ -5,7 +5,23 @@ whose features are counted, *B* the model in which they have partners.
 """
 
 from universality.report.data.effects import CarriedLoss, EffectRow, Effects, FirstOrderAccuracy
-from universality.report.data.label_tables import FeatureNote, LabelTable, PredictorRow, ReportLabels
+from universality.report.data.label_tables import (
+    EffectLossRow,
+    FeatureNote,
+    GivenRRow,
+    LabelTable,
+    LiteratureRow,
+    OverChanceRow,
+    PredictorRow,
+    ReportLabels,
+    ReportLiterature,
+    ReportTransfer,
+    SameRow,
+    SpecificityRow,
+    SplitRow,
+    SplitTable,
+    TransferRow,
+)
 from universality.report.data.page import PAGE_WIDTH, Caption, FileLink, Picture, Report, Section
 from universality.report.data.pairs import Example, FeatureCard, Pair, PairGroup
 from universality.report.data.samples import LEAST_DIFFERENCE, NAN, Headline, Population, Role, Sample, sample
@@ -33,6 +49,7 @@ __all__ = [
     "CarriedLoss",
     "ConceptRow",
     "ControlRow",
+    "EffectLossRow",
     "EffectRow",
     "Effects",
     "Example",
@@ -42,11 +59,14 @@ __all__ = [
     "FeatureNote",
     "FileLink",
     "FirstOrderAccuracy",
+    "GivenRRow",
     "Headline",
     "LabelTable",
     "LanguageModel",
     "LanguageModels",
+    "LiteratureRow",
     "LogitRow",
+    "OverChanceRow",
     "Pair",
     "PairGroup",
     "Pairing",
@@ -55,11 +75,18 @@ __all__ = [
     "PredictorRow",
     "Report",
     "ReportLabels",
+    "ReportLiterature",
+    "ReportTransfer",
     "Role",
     "SaeQuality",
+    "SameRow",
     "Sample",
     "Section",
     "SharedRow",
+    "SpecificityRow",
+    "SplitRow",
+    "SplitTable",
+    "TransferRow",
     "WidthRow",
     "sample",
 ]

@@ -1,11 +1,9 @@
 """Effects of matched features on the model's predictions: do partners do the same?"""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from universality.report.data.samples import NAN, Role, median_interval
 from universality.statistics.calibration import THRESHOLDS
@@ -84,7 +82,7 @@ class CarriedLoss:
         Names among its partners: the other side, and a second SAE of the same model that differs in its seed only;
         None without one.
     threshold
-        Least r of a partner at which the sentence is made.
+        Least r of a partner at which the sentence is made; see `threshold_of_sentence`.
     """
 
     loss: SharedLoss
@@ -96,6 +94,16 @@ class CarriedLoss:
     def sentence(self) -> str:
         """Sentence that states the result."""
         return self.loss.sentence(self.partners, self.threshold, self.ceiling)
+
+    @property
+    def any_shared(self) -> bool:
+        """Tell whether any feature has a partner at the threshold of the sentence."""
+        return self.row("shared").n_features > 0
+
+    @property
+    def unreached(self) -> float | None:
+        """Least measured threshold that no feature's partner reaches; None if all are reached."""
+        return next((t for t in self.thresholds if not self.row("shared", t).n_features), None)
 
     @property
     def enough_text(self) -> bool:
@@ -189,11 +197,11 @@ class Effects:
 ALL_FIRINGS = "all firings"
 
 
-def threshold_of_sentence(thresholds: Sequence[float], wanted: float = THRESHOLDS[-1]) -> float:
-    """Choose the measured threshold nearest to the larger of the report's thresholds.
+def threshold_of_sentence(loss: SharedLoss, partners: str, wanted: float = THRESHOLDS[-1]) -> float:
+    """Choose the measured threshold nearest to the larger of the report's thresholds, of those that a feature reaches.
 
-    >>> threshold_of_sentence([0.5, 0.7, 0.9])
-    0.7
+    Where no feature reaches any, it is the lowest.
     """
-    distances: npt.NDArray[np.float64] = np.abs(np.asarray(thresholds) - wanted)
-    return float(thresholds[int(distances.argmin())])
+    reached = {row.threshold: row.n_features for row in loss.rows if (row.partners, row.subset) == (partners, "shared")}
+    candidates = sorted(threshold for threshold, n in reached.items() if n) or [min(reached)]
+    return min(candidates, key=lambda threshold: abs(threshold - wanted))

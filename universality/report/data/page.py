@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from universality.report.data.effects import Effects
-from universality.report.data.label_tables import ReportLabels
+from universality.report.data.label_tables import ReportLabels, ReportLiterature, ReportTransfer
 from universality.report.data.pairs import PairGroup
 from universality.report.data.samples import Headline
 from universality.report.data.tables import (
@@ -19,7 +19,7 @@ from universality.report.data.tables import (
     WidthRow,
 )
 
-Section = Literal["answer", "effects", "widths", "concepts", "pairs", "families", "training"]
+Section = Literal["answer", "effects", "widths", "concepts", "pairs", "families", "transfer", "training"]
 PAGE_WIDTH = 6.9
 """Inches; two columns of print, and the full width of the page."""
 
@@ -101,6 +101,10 @@ class Report:
         Whether partners do the same; None where effects were not measured.
     labels
         Explanations of features; None where none were made.
+    transfer
+        Scores of explanations on features of the other side; None where they were not measured.
+    literature
+        Published concepts among the labelled features; None where they were not searched for.
     explorer
         Whether the explorer's data files are written beside the page (``universality.report.explorer``).
     """
@@ -125,4 +129,6 @@ class Report:
     shared: tuple[SharedRow, ...] = ()
     effects: Effects | None = None
     labels: ReportLabels | None = None
+    transfer: ReportTransfer | None = None
+    literature: ReportLiterature | None = None
     explorer: bool = False

@@ -45,7 +45,7 @@ async function showFamilies(index, parts, query) {
     const holds = (text) => text !== undefined && (text.toLowerCase().includes(wanted) || marked(text).toLowerCase().includes(wanted));
     const matches = roots.filter((node) => !wanted || labelMatches(labels, labels?.at.get(node), wanted) || holds(index.kinds[grown.kind[node]]) || [...tokensOf(grown, node)].some((id) => id >= 0 && holds(words[id])));
     count.textContent = `${whole(matches.length)} families of two features or more${matches.length > MOST ? `, the largest ${MOST} shown` : ""}`;
-    list.replaceChildren(...matches.slice(0, MOST).map((node) => el("li", {}, familyLink(index, grown, which, node), ` ${whole(grown.size[node])} features `, bdi(index.kinds[grown.kind[node]] ?? ""), " ", chips(words, tokensOf(grown, node)), labelLine(index, labels, labels?.at.get(node)))));
+    list.replaceChildren(...matches.slice(0, MOST).map((node) => el("li", {}, familyLink(index, grown, which, node), ` ${whole(grown.size[node])} features `, bdi(index.kinds[grown.kind[node]] ?? ""), " ", chips(words, tokensOf(grown, node)), labelLine(index, labels, labels?.at.get(node)), splitLine(index, grown, labels, node))));
   };
   box.addEventListener("input", draw);
   const models = index.models.map((name, k) => index.families[k] ? el("a", {href: `#explore/families?model=${encodeURIComponent(name)}`, "aria-current": k === which ? "true" : null}, bdi(name)) : null);
@@ -72,7 +72,7 @@ async function showFamily(index, parts) {
     const line = [familyLink(index, grown, which, member), " ", bdi(index.kinds[grown.kind[member]] ?? ""), " ", chips(words, tokensOf(grown, member)),
       el("small", {}, `fires ${whole(grown.count[member])} times`, grown.parent[member] >= 0 && member !== node ? `, weight ${fixed(grown.weight[member])}` : ""),
       pair >= 0 ? [" ", el("a", {href: `#pair/${pair}`}, `pair ${pair}`)] : null,
-      labelLine(index, labels, labels?.at.get(member)),
+      labelLine(index, labels, labels?.at.get(member)), splitLine(index, grown, labels, member),
       others.length ? [" further parents: ", others.flatMap((other) => [familyLink(index, grown, which, other), " "])] : null].flat();
     if (!children.length) return el("li", {}, el("div", {class: "leaf"}, line));
     const inside = el("ul"), details = el("details", {}, el("summary", {}, el("span", {}, `${whole(grown.size[member] - 1)} below`)), inside);

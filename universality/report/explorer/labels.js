@@ -16,12 +16,53 @@ function labelLine(index, labels, i) {
   return el("span", {class: "explained"}, el("bdi", {class: "label"}, labels.text[i]), known(score) ? [" ", el("small", {}, beside)] : null);
 }
 
+// A's explanation on A's feature and on its partner in B, where `universality label-transfer` has measured it.
+const transferOf = (index) => labelFile(index, "label-transfer");
+function transferColumns(index, transfer) {
+  if (!transfer) return [];
+  const [a, b] = index.models, {own, score} = transfer.scores[transfer.main];
+  const column = (key, name, values, what) => ({key, name, what, value: (i) => values[i], text: (i) => fixed(values[i])});
+  return [
+    column("label_partner", `${a}'s label on ${b}`, score, `${transfer.main} score of the explanation of ${a}'s feature, on its partner in ${b}`),
+    column("label_loss", `loss on ${b}`, own.map((value, i) => value - score[i]), `how much worse ${a}'s explanation predicts ${b}'s feature than its own: the two ${transfer.main} scores' difference`),
+  ];
+}
+function transferScores(index, transfer, i) {
+  const {own, score} = transfer?.scores[transfer.main] ?? {};
+  return known(score?.[i]) ? [[`${transfer.main} score of ${index.models[0]}'s label`, `${fixed(own[i])} → ${fixed(score[i])}`, `on ${index.models[0]}, then on ${index.models[1]}`]] : [];
+}
+function transferBlock(index, transfer, i) {
+  const rows = Object.entries(transfer?.scores ?? {}).filter(([, scores]) => known(scores.score[i]));
+  if (!rows.length) return null;
+  const [a, b] = index.models, same = {0: "not to describe the same thing", 1: "to describe the same thing"}[transfer.same[i]];
+  const range = ({low, high}) => known(low[i]) ? el("small", {}, `${fixed(low[i])} to ${fixed(high[i])}`) : null;
+  return el("section", {class: "explained carried", "aria-labelledby": "carried"}, el("h2", {id: "carried"}, "Does the explanation carry over?"),
+    same ? el("p", {}, `The two explanations were judged ${same}.`) : null,
+    el("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "Scores of the explanation on both features"}, el("table", {},
+      el("caption", {}, "Scores of ", bdi(a), "'s explanation on both features, with 95% intervals over works"),
+      el("thead", {}, el("tr", {}, [el("th", {scope: "col"}, "score"), ...[["on ", bdi(a)], ["on ", bdi(b)], ["loss"], [bdi(b), "'s own explanation on ", bdi(b)]].map((name) => el("th", {scope: "col"}, name))])),
+      el("tbody", {}, rows.map(([name, scores]) => el("tr", {}, [el("th", {scope: "row"}, name), el("td", {}, fixed(scores.own[i])),
+        el("td", {}, fixed(scores.score[i]), range(scores)), el("td", {}, fixed(scores.own[i] - scores.score[i])), el("td", {}, fixed(scores.others_own[i]))]))))));
+}
+
+// Mean score of the explanations of a feature's children beside its own: the split's gain.
+function splitLine(index, grown, labels, node) {
+  const scoreOf = (member) => labels?.score[labels.at.get(member)], own = scoreOf(node);
+  const children = grown.children.get(node) ?? [], scored = children.map(scoreOf).filter(known);
+  if (!known(own) || !scored.length) return null;
+  const mean = scored.reduce((x, y) => x + y, 0) / scored.length, gain = mean - own;
+  return el("small", {class: "split"}, `children's explanations: ${index.labels.score} ${fixed(mean)} on average (${whole(scored.length)} of ${whole(children.length)} scored), ${fixed(Math.abs(gain))} ${gain < 0 ? "below" : "above"} this one's`);
+}
+
 function labelColumns(index, labels) {
-  return [0, 1].map((k) => labels[k] && {
-    key: `label_${"ab"[k]}`, name: `label, ${index.models[k]}`, left: true,
-    what: `explanation by a language model, with its ${index.labels.score} score beside the highest of its floors and baselines`,
-    value: (i) => labelText(labels[k], i), text: (i) => labelLine(index, labels[k], i) ?? "–",
-  });
+  return [0, 1].flatMap((k) => labels[k] ? [{
+    key: `label_${"ab"[k]}`, name: `label, ${index.models[k]}`, left: true, what: "explanation by a language model",
+    value: (i) => labelText(labels[k], i), text: (i) => labelText(labels[k], i) ? el("bdi", {class: "label", title: labelText(labels[k], i)}, labelText(labels[k], i)) : "–",
+  }, {
+    key: `label_score_${"ab"[k]}`, name: `${index.labels.score}, ${index.models[k]}`, value: (i) => labels[k].score[i],
+    what: `${index.labels.score} score of the explanation, beside the highest of its floors and baselines`,
+    text: (i) => [fixed(labels[k].score[i]), known(labels[k].floor[i]) ? [" ", el("small", {}, `floor ${fixed(labels[k].floor[i])}`)] : null],
+  }] : []);
 }
 
 // On the page of a pair: the whole explanation, and all scores of all predictors.

@@ -4,8 +4,8 @@ async function showPair(index, parts) {
   if (!Number.isInteger(i) || i < 0 || i >= index.n_pairs)
     throw new Error(`there is no pair ${parts[1]}: pairs are numbered 0 to ${index.n_pairs - 1}`);
   const chunk = Math.floor(i / index.chunk);
-  const [pairs, words, views, measured, labels, ...grown] = await Promise.all([
-    load("pairs"), load("words"), load(`views-${chunk}`), index.pair_effects ? load(`pair-effects-${chunk}`) : null, labelsOf(index), ...index.models.map((_, k) => index.families[k] ? load(`families-${k}`) : null)]);
+  const [pairs, words, views, measured, labels, transfer, ...grown] = await Promise.all([
+    load("pairs"), load("words"), load(`views-${chunk}`), index.pair_effects ? load(`pair-effects-${chunk}`) : null, labelsOf(index), transferOf(index), ...index.models.map((_, k) => index.families[k] ? load(`families-${k}`) : null)]);
   const view = views[i - chunk * index.chunk], [a, b] = index.models;
   const order = lastOrder?.includes(i) ? lastOrder : null;
   const at = order ? order.indexOf(i) : i, total = order ? order.length : index.n_pairs;
@@ -24,6 +24,7 @@ async function showPair(index, parts) {
     ...(index.nulls.length > 1 ? [["q within kinds", small(pairs.q_kind[i]), ""]] : []),
     ...["a", "b"].flatMap((side, k) => index.ceilings[k] ? [[`ceiling, ${index.models[k]}`, fixed(pairs[`ceiling_${side}`][i]), ""]] : []),
     ["logit r", fixed(pairs.logit[i]), index.logit_chance],
+    ...transferScores(index, transfer, i),
   ];
   return {
     title: `Pair ${i}`,
@@ -35,6 +36,7 @@ async function showPair(index, parts) {
         el("span", {class: "w", style: {"--p": 0.9}}, "underlined"), ": activation of its partner; ", el("mark", {class: "w"}, "outlined"), ": the token in focus."),
       el("div", {class: "sides"},
         side(index, words, pairs, view.a, 0, i, grown[0], labels), side(index, words, pairs, view.b, 1, i, grown[1], labels)),
+      transferBlock(index, transfer, i),
       measured ? pairEffects(index, words, pairs, measured[i - chunk * index.chunk], i) : null,
     ].filter((node) => node !== null),
     leave() { removeEventListener("keydown", keys); },

@@ -1,6 +1,6 @@
 // The table of all matched pairs: columns are typed arrays; only visible rows become elements.
 const ROW = 34, SPARE = 8;
-function columns(index, pairs, words, labels) {
+function columns(index, pairs, words, labels, transfer) {
   const [a, b] = index.models, tokens = index.tokens_shown;
   const number = (key, name, text, what) => ({key, name, text: (i) => text(pairs[key][i]), value: (i) => pairs[key][i], what});
   const topTokens = (key, name, width) => ({
@@ -15,6 +15,7 @@ function columns(index, pairs, words, labels) {
     {key: "held_out", name: "held-out r", value: (i) => pairs.held_out[i], what: "Pearson's r on held-out documents, with its 95% interval over works",
      text: (i) => [el("span", {class: "bar", style: {"--r": Math.max(0, pairs.held_out[i] || 0)}}), fixed(pairs.held_out[i]), " ",
        el("small", {}, known(pairs.ci_low[i]) ? `${fixed(pairs.ci_low[i])} to ${fixed(pairs.ci_high[i])}` : "")]},
+    ...labelColumns(index, labels), ...transferColumns(index, transfer),
     number("score", "chosen r", fixed, "r on the documents that were used to choose partners"),
     number("q", `q, ${index.nulls[0] ?? "no null"}`, small, "expected share of false discoveries among this pair and those with a lower q"),
     index.nulls.length > 1 ? number("q_kind", "q within kinds", small, "q against unrelated text of the same kind") : null,
@@ -24,7 +25,6 @@ function columns(index, pairs, words, labels) {
     number("logit", "logit r", fixed, ["correlation of their direct effects on the logits", index.logit_chance].filter(Boolean).join("; ")),
     number("count_a", `firings, ${a}`, whole, "firings on the documents that were used to choose partners"), number("count_b", `firings, ${b}`, whole, "firings on the documents that were used to choose partners"),
     kind("kind_a", `kind, ${a}`), kind("kind_b", `kind, ${b}`),
-    ...labelColumns(index, labels),
     topTokens("tokens_a", `top tokens, ${a}`), topTokens("tokens_b", `top tokens, ${b}`),
   ].filter(Boolean);
 }
@@ -76,8 +76,8 @@ function searched(order, query, index, pairs, words, labels) {
 
 let lastOrder = null;  // order of the table's last state, for "next" in the view of a pair
 async function showPairs(index, _, query) {
-  const [pairs, words, labels] = await Promise.all([load("pairs"), load("words"), labelsOf(index)]);
-  const n = index.n_pairs, shown = columns(index, pairs, words, labels);
+  const [pairs, words, labels, transfer] = await Promise.all([load("pairs"), load("words"), labelsOf(index), transferOf(index)]);
+  const n = index.n_pairs, shown = columns(index, pairs, words, labels, transfer);
   const state = {sort: query.get("sort") ?? "held_out", falling: query.get("up") === null, q: query.get("q") ?? ""};
   let column = shown.find(({key}) => key === state.sort) ?? shown[3];
   let all = sorted(n, column, state.falling), order = all, first = -1;

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from universality.errors import FormatError
 from universality.plot.effects_by_similarity import EffectPoints
 from universality.plot.loss_by_threshold import LossCurve
+from universality.plot.transfer_by_similarity import TransferPoints
 from universality.report.data import Caption, ConceptRow, FamilyLevel, FamilyTable, Picture, Sample, Section, sample
 from universality.report.figures.concepts import concept_dots, describe_concepts
 from universality.report.figures.consistency import FrequencySample, consistency_by_frequency, describe_consistency
@@ -40,6 +41,7 @@ from universality.report.figures.heatmap import (
     matched_heatmap,
 )
 from universality.report.figures.icicle import describe_icicle, family_icicle
+from universality.report.figures.label_figures import describe_transfer, transfer_against_similarity
 from universality.report.figures.saving import picture
 from universality.report.figures.scatter import (
     activation_against_logit,
@@ -339,6 +341,12 @@ def _effects(table: Table) -> Drawn:
     return effects_against_activation(pairs), describe_effects(pairs)
 
 
+def _transfer(table: Table) -> Drawn:
+    numbers = (table[column].astype(np.float64) for column in ("r", "effect_r", "loss"))
+    pairs, name = TransferPoints(np.asarray(table["pairing"], np.str_), *numbers), str(table["score"][0])
+    return transfer_against_similarity(pairs, name), describe_transfer(pairs, name)
+
+
 PAIR_EFFECTS = tuple(field.name for field in fields(EffectPoints))
 _BY_FREQUENCY = ("role", "label", "firings", "r")
 _SCORES = ("role", "label", "without", "r")
@@ -367,6 +375,9 @@ DRAWINGS: dict[str, Drawing] = {
     "splitting": Drawing("families", "Splitting and merging", ("model", "width", "eligible"), _splitting),
     "icicle": Drawing("families", "All families", ("model", "node.level", "node.kind", "edge.parent"), _icicle),
     "family": Drawing("families", "A family", ("model", "level", "tokens", "parent", "child", "weight"), _family),
+    "label_transfer": Drawing(
+        "transfer", "Transfer of explanations", ("score", "pairing", "r", "effect_r", "loss"), _transfer
+    ),
     "training": Drawing("training", "Training of the SAEs", ("run", "measure", "at", "value", "unit"), _training),
 }  # fmt: skip
 

@@ -26,6 +26,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from universality.devices import AUTO, choose_device
 from universality.errors import ConfigError, UniversalityError
 from universality.sae.compute.batch_gradients import Step
 from universality.sae.training.spec import SAESpec
@@ -86,24 +87,34 @@ class Ranks:
             dist.destroy_process_group()
 
 
-def join_ranks() -> Ranks:
+def join_ranks(device: str = AUTO) -> Ranks:
     """Join the other processes, by gloo between CPUs and NCCL between GPUs; alone if WORLD_SIZE is 1 or not set.
+
+    Parameters
+    ----------
+    device
+        As `universality.devices.choose_device` takes it. Each process computes on a card of its own.
 
     Raises
     ------
     ConfigError
-        If a machine with GPUs has more processes than GPUs.
+        If a machine with GPUs has more processes than GPUs, or all are to compute on one.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if size == 1:
         return Ranks()
-    if torch.cuda.is_available():
+    chosen = choose_device(device)
+    if chosen.index is not None:
+        raise ConfigError(
+            f"device {device}: {size} processes cannot share a card; give device cuda, and each takes one of its own"
+        )
+    if on_cards := chosen.type == "cuda":
         local, gpus = int(os.environ.get("LOCAL_RANK", str(rank))), torch.cuda.device_count()
         if local >= gpus:
             raise ConfigError(f"process {local} of this machine has no GPU, there are {gpus}; start as many processes")
         torch.cuda.set_device(local)
     if not dist.is_initialized():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if on_cards else "gloo", timeout=PATIENCE)
     return Ranks(rank, size)
 
 

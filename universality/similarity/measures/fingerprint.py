@@ -10,6 +10,7 @@ import numpy.typing as npt
 from universality.arrays import FloatArray
 from universality.effects.fingerprints import Fingerprints, TokenSet, Weighting, check_weighting, set_identity
 from universality.errors import MismatchError
+from universality.similarity.engine.chosen_features import ChosenFeatures
 from universality.similarity.engine.factors import FactorSource
 from universality.similarity.measures.joint_vocabulary import joint_vocabulary, unembedding_of
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from universality.models.unembedding import Unembedding
 
 
-def fingerprint_source(x: Fingerprints, y: Fingerprints, weighting: Weighting) -> FactorSource:
-    """Fingerprints as two factors; see `Similarity.fingerprint`.
+def fingerprint_source(x: Fingerprints, y: Fingerprints, weighting: Weighting) -> FactorSource | ChosenFeatures:
+    """Compare fingerprints as two factors; see `Similarity.fingerprint`.
 
     Raises
     ------
@@ -38,10 +39,15 @@ def fingerprint_source(x: Fingerprints, y: Fingerprints, weighting: Weighting) -
             raise MismatchError(
                 f"fingerprints of different {what} ({left!r} and {right!r}) cannot be compared; make both alike"
             )
+    # measured in float32, a model's probabilities depend on the number of threads in the last digits
+    if not np.allclose(x.tokens.probability, y.tokens.probability, rtol=1e-3, atol=0):
+        raise MismatchError("fingerprints whose tokens have different weights cannot be compared; make both alike")
     factors = x.factor(weighting), y.factor(weighting)
     dead = [~np.any(factor, axis=1) for factor in factors]
     provenance = {"measure": "fingerprint", "weighting": weighting, "a": x.describe(), "b": y.describe()}
-    return FactorSource(*factors, dead[0], dead[1], "fingerprint", provenance, limit=1.0)
+    source = FactorSource(*factors, dead[0], dead[1], "fingerprint", provenance, limit=1.0)
+    shape = x.n_features, y.n_features
+    return source if source.shape == shape else ChosenFeatures(source, x.features, y.features, shape)
 
 
 def shared_tokens(
@@ -86,5 +92,5 @@ def shared_tokens(
                 f"{store.path}: expected the probabilities of {u.d_vocab} entries, found {list(probability.shape)}"
             )
         mean += probability[entries] / 2
-    identity = set_identity(joint.entries_a, joint.entries_b, mean)
+    identity = set_identity(joint.entries_a, joint.entries_b)
     return TokenSet(joint.entries_a, mean, identity), TokenSet(joint.entries_b, mean, identity)
