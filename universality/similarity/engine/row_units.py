@@ -27,7 +27,7 @@ from universality.similarity.engine.block_source import Best
 if TYPE_CHECKING:
     from universality.similarity.engine.token_source import TokenSource
 
-LISTED_ROWS = 8192  # rows of a unit that lists co-firings: 16 units of a dictionary of 131,072 features
+LISTED_ROWS = 1 << 14  # rows of a unit that lists co-firings: 64 units of a dictionary of 1,048,576 features
 _preparing = Lock()
 
 
@@ -84,17 +84,17 @@ def _best_of_rows(
 ) -> _UnitBest:
     """Find the best partners of some rows, and the entries that may enter columns' lists: scores above ``floor``."""
     k, offset = given
-    by_col = None if floor is None else _lists_above(floor, k)
     if source.listed:
         with _preparing:  # units in threads share the copies that the first of them makes
             source.moments.row_sums(source.needs)
         everywhere = np.full(source.shape[0], np.inf)
         everywhere[rows] = threshold
         lists, by_col = source.best_listed(k, offset, everywhere, both=floor is not None)
-        by_row = Best(*(column[rows] for column in lists))
+        by_row = Best(lists.partner[rows], lists.key[rows], lists.score[rows])
     else:
         by_row, block = Best.empty(rows.size, k), source.block(rows)
         on_all_threads(scan_rows, block, np.arange(rows.size), offset, threshold, *by_row)
+        by_col = None if floor is None else _lists_above(floor, k)
         if by_col is not None:
             on_all_threads(scan_cols, block, rows, *by_col)
     if by_col is None or floor is None:
