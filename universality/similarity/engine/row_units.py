@@ -18,7 +18,6 @@ from universality.compiled import on_all_threads
 from universality.execution import Shared, run_units
 from universality.similarity.engine.best_partners import (
     beaten_by_background,
-    best_of_stripes,
     enter_cols,
     scan_cols,
     scan_rows,
@@ -26,10 +25,9 @@ from universality.similarity.engine.best_partners import (
 from universality.similarity.engine.block_source import Best
 
 if TYPE_CHECKING:
-    from universality.similarity.engine.cofiring import Entries
     from universality.similarity.engine.token_source import TokenSource
 
-LISTED_ROWS = 8192  # rows of a unit that lists co-firings: 16 units of a dictionary of 131,072 features
+LISTED_ROWS = 1 << 14  # rows of a unit that lists co-firings: 64 units of a dictionary of 1,048,576 features
 _preparing = Lock()
 
 
@@ -86,36 +84,30 @@ def _best_of_rows(
 ) -> _UnitBest:
     """Find the best partners of some rows, and the entries that may enter columns' lists: scores above ``floor``."""
     k, offset = given
-    by_col = None if floor is None else _lists_above(floor, k)
     if source.listed:
         with _preparing:  # units in threads share the copies that the first of them makes
-            source.moments.prepare(source.needs)
-        x, y = source.background()
-        by_row = best_of_stripes(_numbered(source.stripes(rows)), (x[rows], y), k, offset, threshold, by_col)
+            source.moments.row_sums(source.needs)
+        everywhere = np.full(source.shape[0], np.inf)
+        everywhere[rows] = threshold
+        lists, by_col = source.best_listed(k, offset, everywhere, both=floor is not None)
+        by_row = Best(lists.partner[rows], lists.key[rows], lists.score[rows])
     else:
-        by_row, block, numbers = Best.empty(rows.size, k), source.block(rows), np.arange(rows.size)
-        on_all_threads(scan_rows, block, numbers, offset, threshold, *by_row)
+        by_row, block = Best.empty(rows.size, k), source.block(rows)
+        on_all_threads(scan_rows, block, np.arange(rows.size), offset, threshold, *by_row)
+        by_col = None if floor is None else _lists_above(floor, k)
         if by_col is not None:
-            on_all_threads(scan_cols, block, numbers, *by_col)
-    if by_col is None:
+            on_all_threads(scan_cols, block, rows, *by_col)
+    if by_col is None or floor is None:
         nothing = np.zeros(0, np.int64)
         return _UnitBest(by_row, nothing, nothing, np.zeros(0))
-    cols, place = np.nonzero(by_col.partner >= 0)
-    return _UnitBest(by_row, cols, rows[by_col.partner[cols, place]], by_col.key[cols, place])
+    cols, place = np.nonzero((by_col.partner >= 0) & (by_col.key > floor[:, None]))
+    return _UnitBest(by_row, cols, by_col.partner[cols, place], by_col.key[cols, place])
 
 
 def _lists_above(floor: FloatArray, k: int) -> Best:
     """Columns' lists that only scores above ``floor`` enter; scores are keys, so one array serves for both."""
     key = np.repeat(floor[:, None], k, axis=1)
     return Best(np.full(key.shape, -1, np.int64), key, key)
-
-
-def _numbered(stripes: Iterator[tuple[IntArray, Entries]]) -> Iterator[tuple[IntArray, Entries]]:
-    """Number the rows of consecutive stripes from 0."""
-    low = 0
-    for part, entries in stripes:
-        yield np.arange(low, low + part.size), entries
-        low += part.size
 
 
 def _add_background(source: TokenSource, k: int, offset: FloatArray, threshold: FloatArray, by_col: Best) -> None:

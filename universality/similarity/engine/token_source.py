@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
@@ -15,9 +14,13 @@ from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.corpus.units import independent_units
 from universality.errors import MismatchError, UniversalityError
 from universality.execution import SERIAL, Executor, Shared, check_executor
-from universality.similarity.engine.best_partners import best_of_blocks
+from universality.similarity.engine.best_partners import (
+    best_of_blocks,
+    best_of_stripes,
+    enter_entries,
+    enter_products,
+)
 from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, Best, describe_store, rows_within
-from universality.similarity.engine.cofiring import Entries
 from universality.similarity.engine.comoments import CoMoments, MomentType
 from universality.similarity.engine.group_sums import GroupMoments
 from universality.similarity.engine.row_units import best_in_units
@@ -243,6 +246,12 @@ class TokenSource(ABC):
         """
         return np.zeros(self.shape[0]), np.zeros(self.shape[1])
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Do without `scales` where a subclass changes the map of scores and does not say what its scales are."""
+        super().__init_subclass__(**options)
+        if "scores" in vars(cls) and "scales" not in vars(cls):
+            cls.scales = TokenSource.scales  # type: ignore[method-assign]
+
     def scales(self) -> tuple[FloatArray, FloatArray] | None:
         """s [n_rows] and t [n_cols] with scores s_i t_j x sums of products + background; None for other maps."""
         return None
@@ -263,17 +272,29 @@ class TokenSource(ABC):
 
     @property
     def listed(self) -> bool:
-        """True where `stripes` is the fastest route to the whole matrix."""
+        """True where `best` lists the pairs that fire together, row by row."""
         return self.moments.listed
-
-    def stripes(self, rows: IntArray | None = None) -> Iterator[tuple[IntArray, Entries]]:
-        """Score the pairs that fire together, some rows at a time and in order; `background` has the other scores."""
-        return self.moments.stripes(self.needs, np.arange(self.shape[0]) if rows is None else rows, self.scores)
 
     def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
         """Find the best partners, in units of rows where the matrix is large; see `BlockSource.best`."""
         find = best_in_units if self.in_units else best_of_blocks
         return find(self, k, offset, threshold, both)
+
+    def best_listed(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
+        """Find the best partners among the pairs that fire together, and the background of rows, not of columns."""
+        sums, scales = self.moments.row_sums(self.needs), self.scales()
+
+        def enter(rows: IntArray, *lists: Any) -> Any:
+            if scales is not None:
+                return enter_products(rows, sums.columns, sums.lines, scales[0], *lists)
+            listed = sums.listed(rows)
+            i, j = listed.row_of(rows), listed.cols.astype(np.int64)
+            values = self.scores(self.moments.centred(self.needs, listed.values, i, j), i, j)
+            return enter_entries(rows, listed._replace(values=values), *lists)
+
+        stripes = sums.stripes(np.flatnonzero(threshold < np.inf))
+        scale = None if scales is None else scales[1]
+        return best_of_stripes(stripes, enter, self.background(), scale, k, offset, threshold, both)
 
     def transposed(self) -> Self:
         """Exchange the sides: B against A."""
