@@ -20,6 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from universality import Study, plot
+from universality.export import write_csv
 from universality.labels import Labels, LabelSettings, LocalModel, SpecificitySettings, TransferSettings, summarise
 from universality.pipeline.run_transfer import RunTransfer
 
@@ -49,7 +50,7 @@ def main() -> None:
     with Study.open(given.run) as study:
         made = study.label(given.features, explainer=model, settings=SETTINGS, confirm=shown, replace=True)
         write_labels(made.labels, given.out)
-        count_answers(given.run / "labels" / "answers.jsonl").to_csv(given.out / "answers.csv", index=False)
+        write_csv(count_answers(given.run / "labels" / "answers.jsonl"), given.out / "answers.csv")
         transfer = study.transfer(scorer=model, settings=TRANSFER, specificity=SPECIFICITY, confirm=shown)
         write_transfer(transfer, given.out)
     for path in sorted((given.run / "labels").glob("*-s0.jsonl")):
@@ -68,9 +69,9 @@ def shown(plan: object) -> bool:
 def write_labels(labels: Mapping[str, Labels], folder: Path) -> None:
     """Write the scores of each explanation, and their means over features."""
     means = pd.concat([summarise(found).assign(side=side) for side, found in labels.items()])
-    means.round(3).to_csv(folder / "scores.csv", index=False)
+    write_csv(means.round(3), folder / "scores.csv")
     explained = pd.concat([explanations(found).assign(side=side) for side, found in labels.items()])
-    explained.round(3).to_csv(folder / "explanations.csv", index=False)
+    write_csv(explained.round(3), folder / "explanations.csv")
 
 
 def explanations(labels: Labels) -> pd.DataFrame:
@@ -97,7 +98,7 @@ def write_transfer(measured: RunTransfer, folder: Path) -> None:
     tables = {"transfer": transfer.summary(), "given_r": transfer.given_r(), "same": transfer.same_explanation()}
     sides = [found.summary().assign(side=side) for side, found in measured.specificity.items()]
     for name, table in (tables | {"specificity": pd.concat(sides)}).items():
-        table.round(3).to_csv(folder / f"{name}.csv", index=False)
+        write_csv(table.round(3), folder / f"{name}.csv")
     plot.label_transfer(transfer, name=SCORE).figure.savefig(folder / "transfer.png", dpi=150)
 
 

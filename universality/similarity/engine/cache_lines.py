@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba.core import cgutils, types
+from numba.core import cgutils, config, types
 from numba.core.cgutils import ir  # type: ignore[attr-defined]
 from numba.extending import intrinsic
 
@@ -31,7 +31,8 @@ class Lines(NamedTuple):
     A row's last line is filled up by entries of its first feature with the value 0, which change no sum.
     """
 
-    first: npt.NDArray[np.uint32]
+    first: npt.NDArray[np.integer[Any]]
+    """uint32 where 4 billion lines are enough: half as many bytes to fetch."""
     features: npt.NDArray[np.uint32]
     """[n_lines, 2, 8], the features in ``features[line, 0]``."""
     values: npt.NDArray[np.float32]
@@ -40,9 +41,12 @@ class Lines(NamedTuple):
     @classmethod
     def pack(cls, rows: Rows, shift: FloatArray) -> Lines:
         """Copy token rows with ``shift`` [n_features] subtracted from the values."""
-        first = np.zeros(rows.start.size + 1, np.uint32)
-        np.cumsum(-(-(rows.stop - rows.start) // ENTRIES), out=first[1:])
-        words = _aligned(int(first[-1]) * WORDS).reshape(-1, 2, ENTRIES)
+        end = np.cumsum(-(-(rows.stop - rows.start) // ENTRIES), dtype=np.int64)
+        n_lines = int(end[-1]) if end.size else 0
+        number = np.uint32 if n_lines <= np.iinfo(np.uint32).max else np.int64
+        first: npt.NDArray[np.integer[Any]] = np.zeros(end.size + 1, number)
+        first[1:] = end
+        words = _aligned(n_lines * WORDS).reshape(-1, 2, ENTRIES)
         lines = cls(first, words, words.view(np.float32))
         _fill(*rows, shift, *lines)
         return lines
@@ -78,7 +82,7 @@ def _prefetch(_: Any, array: types.Array, index: types.Integer) -> Any:
         pointer = cgutils.get_item_pointer(context, builder, array_type, view, [place, *zeros])
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
         declared = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-        llvm_prefetch = cgutils.get_or_insert_function(builder.module, declared, "llvm.prefetch.p0")
+        llvm_prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], declared)
         reading, keep, data = word(0), word(3), word(1)
         builder.call(llvm_prefetch, [builder.bitcast(pointer, byte), reading, keep, data])
         return context.get_dummy_value()
@@ -86,5 +90,9 @@ def _prefetch(_: Any, array: types.Array, index: types.Integer) -> Any:
     return types.void(array, index), generate
 
 
-prefetch: Any = intrinsic(_prefetch)
+def _nothing(array: object, index: object) -> None:
+    """Stand in where functions run as Python."""
+
+
+prefetch: Any = _nothing if config.DISABLE_JIT else intrinsic(_prefetch)  # type: ignore[attr-defined]
 """prefetch(array, index) in compiled code asks for the cache line of ``array[index]`` without waiting for it."""
