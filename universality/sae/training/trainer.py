@@ -246,7 +246,7 @@ class SAETrainer:
     def _count(self, step: Step, n_tokens: int) -> None:
         self.tokens_seen += n_tokens
         self.silent_tokens += n_tokens
-        self.silent_tokens[step.firings > 0] = 0
+        self.silent_tokens.masked_fill_(step.firings > 0, 0)
         if step.lowest is not None:
             self.running_threshold.add(step.lowest)
 
