@@ -31,7 +31,7 @@ def test_a_missing_card_is_replaced_by_the_cpu_with_a_word(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:-1", "CPU", ""])
 def test_names_of_no_device_are_refused(name: str) -> None:
-    with pytest.raises(UniversalityError, match=r"device: expected auto, cpu, cuda or the number of a card \(cuda:1\)"):
+    with pytest.raises(UniversalityError, match=r"expected auto, cpu, cuda or the number of a card"):
         checked_device(name)
     with pytest.raises(ConfigError, match="device: expected auto, cpu, cuda or the number of a card"):
         parse_config({"models": MODELS, "device": name})

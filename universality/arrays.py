@@ -49,3 +49,23 @@ def runs_within(sizes: npt.NDArray[np.integer[Any]], limit: int) -> Iterator[tup
         stop = max(start + 1, int(np.searchsorted(ends, before + limit, side="right")))
         yield start, stop
         start = stop
+
+
+def to_runs(indices: IntArray) -> tuple[IntArray, IntArray]:
+    """Describe indices by runs of consecutive ones: starts and lengths, in order.
+
+    Rows of whole documents or blocks take a few numbers a run in place of one a row, which is what travels to workers.
+
+    Examples
+    --------
+    >>> start, length = to_runs(np.array([4, 5, 6, 0, 1]))
+    >>> start.tolist(), length.tolist(), from_runs(start, length).tolist()
+    ([4, 0], [3, 2], [4, 5, 6, 0, 1])
+    """
+    first = np.flatnonzero(np.diff(indices, prepend=indices[:1] - 2) != 1)
+    return indices[first], np.diff(first, append=indices.size)
+
+
+def from_runs(start: IntArray, length: IntArray) -> IntArray:
+    """Return the indices that `to_runs` described."""
+    return np.repeat(start - np.cumsum(length) + length, length) + np.arange(length.sum())

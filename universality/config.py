@@ -461,6 +461,17 @@ class Config(_Section):
         except UniversalityError as error:
             raise ValueError(str(error)) from None
 
+    scheduler: str | None = None
+    """Address of a Dask scheduler, ``tcp://10.0.0.1:8786``, whose workers compute matches, families and controls; they
+    must see the run's folder under its absolute path. None: this process computes them."""
+
+    @field_validator("scheduler")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None and "://" not in value:
+            raise ValueError(f"scheduler: expected an address such as tcp://10.0.0.1:8786, found {value!r}")
+        return value
+
     @property
     def hooks(self) -> dict[str, str]:
         """Model → hook."""

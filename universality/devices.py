@@ -32,7 +32,9 @@ def checked_device(device: str) -> str:
     'cuda:1'
     """
     if not _NAMES.fullmatch(device):
-        raise UniversalityError(f"device: expected auto, cpu, cuda or the number of a card (cuda:1), found {device!r}")
+        raise UniversalityError(
+            f"expected auto, cpu, cuda or the number of a card (cuda:1) as the device, found {device!r}"
+        )
     return device
 
 

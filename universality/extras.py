@@ -52,6 +52,7 @@ EXTRAS = (
     Extra("report", {"jinja2": "jinja2", "matplotlib": "matplotlib"}, "figures and the HTML report"),
     Extra("parquet", {"pyarrow": "pyarrow"}, "Parquet files, as text and as results"),
     Extra("label", {"openai": "openai"}, "labels by models behind a server"),
+    Extra("cluster", {"distributed": "distributed"}, "matches and families on a Dask cluster"),
     Extra("datasets", {"datasets": "datasets"}, "data sets of the Hugging Face hub as text"),
 )
 """All extras but ``all``, which joins these. `pyproject.toml` declares the same libraries, with their versions."""

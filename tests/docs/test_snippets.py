@@ -145,7 +145,7 @@ def check_command(words: list[str]) -> None:
     elif "universality" in words and words[0] in ("universality", "torchrun", "srun"):
         check_ours(words[words.index("universality") + 1 :])
     else:
-        assert words[0] in ("hf", "pip", "source"), words
+        assert words[0] in ("dask", "hf", "pip", "source"), words
 
 
 def check_ours(words: list[str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from universality.errors import UniversalityError
 from universality.family import families
-from universality.family.stored_firings import blocks, parts
+from universality.family.stored_firings import blocks, firings, parts, read_part
 from universality.features.storage.store import FeatureStore
 
 
@@ -16,7 +16,7 @@ def test_parts_cover_all_features_within_the_budget(stores: list[FeatureStore]) 
     x = store.csr().toarray()
     for budget in (1 << 30, 10_000):
         joined = np.zeros_like(x)
-        for part in parts(store, budget):
+        for part in (read_part(store, *features) for features in parts(store, budget)):
             start, size = part.rows.start, part.rows.stop - part.rows.start
             entry = np.arange(size.sum()) + np.repeat(start - np.cumsum(size) + size, size)
             row = np.repeat(np.arange(store.n_tokens), size)
@@ -24,7 +24,7 @@ def test_parts_cover_all_features_within_the_budget(stores: list[FeatureStore]) 
         assert (joined == x).all()
     assert len(list(parts(store, 10_000))) > 1
     by_feature = np.zeros_like(x)
-    for block in blocks(store, 500):
+    for block in (firings(store, *features) for features in blocks(store, 500)):
         for i in range(block.high - block.low):
             here = slice(block.indptr[i], block.indptr[i + 1])
             by_feature[block.row[here], block.low + i] = block.value[here]

@@ -79,9 +79,18 @@ def test_a_last_line_without_its_end_is_not_there(path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["store", "features", "settings", "explainer", "scorer"])
 def test_labels_of_something_else_are_not_continued(path: Path, key: str) -> None:
-    with pytest.raises(MismatchError, match=f"its labels were made with another {key}"):
+    with pytest.raises(
+        MismatchError, match=f"its labels were made from something else: {key}(.name)? is .* there and .* now"
+    ):
         LabelWriter(path, {**HEADER, key: [1] if key == "features" else {"name": "other"}})
     assert set(read_labels(path).labels) == {3, 8}
+
+
+def test_a_file_without_labels_is_begun_again_whatever_its_header(path: Path) -> None:
+    header = path.read_bytes().split(b"\n")[0] + b"\n"
+    path.write_bytes(header)
+    assert not LabelWriter(path, {**HEADER, "settings": {"seed": 7}}).earlier
+    assert read_labels(path).header["settings"] == {"seed": 7}
 
 
 def change(line: int, edit: Callable[[dict[str, Any]], Any]) -> Callable[[list[str]], list[str]]:

@@ -185,9 +185,9 @@ def test_a_run_resumes_without_asking_again(store: FeatureStore, by_truth: Label
     firing = len(NAMES) + 2  # and ONLY_CHOOSE and RARE
     assert len(explained) == firing - len(done - {DEAD, ONLY_REPORT})
     assert sorted(path.read_bytes().splitlines()) == sorted(b"".join(lines).splitlines())
-    with pytest.raises(MismatchError, match="made with another settings"):
+    with pytest.raises(MismatchError, match="made from something else: settings"):
         label(store, decode, explainer=Oracle(), path=path, settings=LabelSettings(seed=1))
-    with pytest.raises(MismatchError, match="made with another explainer"):
+    with pytest.raises(MismatchError, match="made from something else: explainer"):
         label(store, decode, explainer=Oracle(name="another"), path=path)
 
 

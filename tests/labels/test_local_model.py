@@ -10,6 +10,7 @@ import torch
 from tests.labels.chat_model import prompt, save_chat_model
 from universality.errors import ConfigError, ModelError
 from universality.labels import Answer, LocalModel, Message, Prompt, prompt_key
+from universality.labels.attention_cache import Prefix
 
 WORDS = ["hello", "a much longer prompt about cats and dogs " * 3, "why", "Monday Tuesday", "1 2 3"]
 
@@ -56,17 +57,6 @@ def test_the_seed_decides_the_draws_and_the_temperature_their_spread(chat_folder
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_draws_have_the_probabilities_of_the_softmax() -> None:
-    from universality.labels.local_model import _Noise
-
-    logits = torch.log(torch.tensor([0.6, 0.3, 0.1])).repeat(20_000, 1)
-    for temperature in (1.0, 0.5):
-        drawn = _Noise(range(20_000), temperature)(torch.zeros(20_000, 1), logits).argmax(-1)
-        expected = torch.softmax(logits[0] / temperature, -1)
-        shares = torch.bincount(drawn, minlength=3) / 20_000
-        assert torch.allclose(shares, expected, atol=0.015)  # four standard errors
-
-
 def test_the_models_own_sampling_settings_change_nothing(greedy: LocalModel, chat_folder: Path, tmp_path: Path) -> None:
     folder = copied(chat_folder, tmp_path / "copy")
     own = {"do_sample": True, "temperature": 5.0, "repetition_penalty": 9.0, "num_beams": 3, "eos_token_id": 0}
@@ -78,7 +68,7 @@ def test_the_models_own_sampling_settings_change_nothing(greedy: LocalModel, cha
 def test_an_answer_ends_at_any_of_the_models_end_tokens(greedy: LocalModel, chat_folder: Path, tmp_path: Path) -> None:
     asked = prompt("hello", 6)
     tokens = greedy._tokenizer(next(greedy.ask([asked]))[1].text).input_ids
-    third = greedy._generate([encoded(greedy, asked)])[0][2]
+    third = greedy._decode([encoded(greedy, asked)], Prefix())[0][2]
     assert len(tokens) > 2
     folder = copied(chat_folder, tmp_path / "copy")
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [third, 0]}))
@@ -93,6 +83,29 @@ def test_a_prompt_beyond_the_context_fails_alone(greedy: LocalModel) -> None:
     assert answers[1].problem.startswith("expected at most 256 tokens, the context of the model; found ")
     fitting = greedy.context - greedy.count_tokens(prompt("why"))
     assert next(greedy.ask([prompt("why", fitting + 1)]))[1].outcome == "failed"
+
+
+def test_a_common_beginning_is_read_once(
+    greedy: LocalModel, chat_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = (Message("user", "Which of these are days of the week? " * 3), Message("assistant", "Monday, Tuesday"))
+    asked = [Prompt((*turns, Message("user", word)), 6) for word in WORDS] + [prompt(word, 6) for word in WORDS]
+    alone = {index: next(greedy.ask([one]))[1] for index, one in enumerate(asked)}
+    read: list[int] = []
+    model = LocalModel(chat_folder)
+    forward = model._model.model.forward
+
+    def counted(input_ids: torch.Tensor, **options: object) -> object:
+        read.append(input_ids.shape[1])
+        return forward(input_ids=input_ids, **options)
+
+    monkeypatch.setattr(model._model.model, "forward", counted)
+    assert dict(model.ask(asked)) == alone
+    whole = max(greedy.count_tokens(one) for one in asked)
+    shared = greedy.count_tokens(Prompt(turns, 6)) - len(greedy._tokenizer("assistant: ").input_ids)
+    assert read[0] == pytest.approx(shared, abs=3)
+    assert read[1] == whole - read[0]  # the rest of the longest
+    assert sorted(set(read))[:1] == [1]
 
 
 def test_prompts_are_drawn_in_windows(greedy: LocalModel) -> None:
@@ -110,14 +123,14 @@ def test_prompts_are_drawn_in_windows(greedy: LocalModel) -> None:
 def test_memory_that_runs_out_halves_the_batch(greedy: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = [prompt(word, 4) for word in WORDS]
     expected = dict(greedy.ask(asked))
-    generate = LocalModel._generate
+    decode = LocalModel._decode
 
-    def small_card(self: LocalModel, batch: list[object]) -> list[list[int]]:
+    def small_card(self: LocalModel, batch: list[object], prefix: Prefix) -> list[list[int]]:
         if len(batch) > 1 or "cats" in batch[0].prompt.messages[0].content:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        return generate(self, batch)
+        return decode(self, batch, prefix)
 
-    monkeypatch.setattr(LocalModel, "_generate", small_card)
+    monkeypatch.setattr(LocalModel, "_decode", small_card)
     answers = dict(greedy.ask(asked))
     assert (answers[1].outcome, answers[1].problem[:34]) == ("failed", "the GPU has no memory for a prompt")
     assert {index: answers[index] for index in (0, 2, 3, 4)} == {index: expected[index] for index in (0, 2, 3, 4)}
@@ -130,6 +143,20 @@ def test_a_model_without_a_chat_template_continues_a_plain_conversation(tmp_path
     assert text == "System: Be brief.\n\nUser: Why?\n\nAssistant:"
     tail = model._tokenizer(" Days.\n\nUser: And", add_special_tokens=False).input_ids
     assert model._read(encoded(model, asked), tail).text == " Days."
+
+
+def test_a_model_without_a_chat_template_stops_at_the_next_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = LocalModel(save_chat_model(tmp_path / "base", template=None))
+    for turn in ("User", "Assistant"):
+        script = model._tokenizer(f" Days.\n\n{turn}: And so on for ever", add_special_tokens=False).input_ids
+        logits = torch.nn.functional.one_hot(torch.tensor(script), len(model._tokenizer)).float()
+        at = iter(range(len(script)))
+        monkeypatch.setattr(model._decoder, "_logits", lambda *_, logits=logits, at=at: logits[next(at)][None])
+        answer = next(model.ask([prompt("Why?", 50)]))[1]
+        assert (answer.text, answer.outcome) == (" Days.", "answered")
+        assert answer.answer_tokens < len(script)
 
 
 def test_a_template_that_refuses_system_messages_gets_them_with_the_first(tmp_path: Path) -> None:

@@ -27,7 +27,12 @@ def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def call_two(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command in two processes that share the work."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    return call_together(2, *arguments)
+
+
+def call_together(processes: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in some processes that share the work."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
     whole = [*torchrun, *command(*arguments)[1:]]
     return subprocess.run(whole, capture_output=True, text=True, check=False, timeout=600)
 

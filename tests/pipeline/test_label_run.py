@@ -136,7 +136,7 @@ def test_labels_of_something_else_are_kept_unless_replaced(study: Study) -> None
     study.label("best 2", explainer=Parrot(), settings=SETTINGS)
     file = study.folder / "labels" / "A.w128-s0.jsonl"
     before = file.read_bytes()
-    with pytest.raises(MismatchError, match=r"made with another features.*--replace begins again"):
+    with pytest.raises(MismatchError, match=r"made from something else: features.*--replace begins again"):
         study.label("best 3", explainer=Parrot(), settings=SETTINGS)
     assert file.read_bytes() == before
     model = Parrot()

@@ -2,23 +2,25 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from run_commands import SMOKE, call, call_here, call_two, command, contents, with_models_only
+from run_commands import SMOKE, call, call_here, call_together, call_two, command, contents, with_models_only
 
 from universality import FeatureStore
 from universality.cli import app
 from universality.config import load_config, parse_config
 from universality.errors import ConfigError, UniversalityError
 from universality.pipeline import RunFolder, run
-from universality.pipeline.runner import all_tasks, alone_in
+from universality.pipeline.runner import STAGES, all_tasks, alone_in
 from universality.pipeline.study import comparisons, sae_grid
 from universality.statistics import Calibration
 
@@ -71,15 +73,43 @@ def test_killed_anywhere_it_ends_in_the_same_contents(finished: Path, tmp_path: 
     assert contents(folder) == contents(finished)
 
 
-def test_two_processes_end_in_the_contents_of_one(finished: Path, tmp_path: Path) -> None:
-    folder = with_models_only(finished, tmp_path / "two")
-    done = call_two("collect", SMOKE, "--out", folder)
+@pytest.mark.parametrize(
+    ("killed", "resumed", "until"),
+    [(1, 2, "collect"), pytest.param(2, 3, "effects", marks=pytest.mark.slow)],
+)
+def test_killed_it_ends_with_other_processes_in_the_contents_of_one(
+    finished: Path, tmp_path: Path, killed: int, resumed: int, until: str
+) -> None:
+    """As many processes as there are take the tasks of a stage in turn."""
+    folder = with_models_only(finished, tmp_path / "run")
+    begun = folder / "saes" / "train.jsonl"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"WORLD_SIZE": str(killed), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    processes = [  # not by torchrun, which starts each in a session of its own, where a test cannot reach it
+        subprocess.Popen(
+            command("collect", SMOKE, "--out", folder),
+            env={**os.environ, **meeting, "RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for rank in range(killed)
+    ]
+    while not begun.exists() and processes[0].poll() is None:
+        time.sleep(0.005)
+    for process in processes:
+        process.kill()
+    assert [process.wait() for process in processes] == [-signal.SIGKILL] * killed
+    done = call_together(resumed, until, SMOKE, "--out", folder)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("train-saes") == 1
-    made = contents(folder, "train-saes", "collect")
-    assert len(made) > 20
-    assert made == contents(finished, "train-saes", "collect")
-    rows = [json.loads(line) for line in (folder / "saes" / "train.jsonl").read_text().splitlines()]
+    made = STAGES[STAGES.index("train-saes") : STAGES.index(until) + 1]
+    for stage in made:
+        stamps = [json.loads(path.read_text()) for path in (folder / ".done").glob(f"{stage}*.json")]
+        assert stamps
+        assert all(done.stdout.count(stamp["task"] + " ") == 1 for stamp in stamps), done.stdout
+    assert len(contents(folder, *made)) > 20
+    assert contents(folder, *made) == contents(finished, *made)
+    rows = [json.loads(line) for line in begun.read_text().splitlines()]
     assert all(len(row["saes"]) == 8 for row in rows)
     assert sorted(path.name for path in (folder / "saes").iterdir() if path.is_file()) == [
         "beginnings.json",
@@ -252,7 +282,7 @@ def test_a_file_is_no_folder_for_a_run(tmp_path: Path) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from universality.pipeline.runner import all_tasks, alone_in
+from universality.pipeline.runner import STAGES, all_tasks, alone_in
 with alone_in(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -333,3 +363,10 @@ def test_a_link_to_a_missing_place_is_named(tmp_path: Path, inside: str) -> None
     assert done.returncode == 2
     assert "the run's folder cannot be created" in done.stderr
     assert "name another with --out" in done.stderr
+
+
+def test_a_missing_card_is_said_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run(load_config(SMOKE, ["device=cuda:9"]), tmp_path / "run", until="train-models")
+    told = capfd.readouterr().err
+    assert told.count("computing on the CPU") == 1
+    assert "note: device cuda:9: " in told

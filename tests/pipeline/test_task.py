@@ -1,6 +1,9 @@
 import errno
 import json
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +179,62 @@ def test_a_damaged_file_of_an_earlier_task_is_to_be_deleted_and_a_foreign_one_is
         run(source)
     dough.unlink()
     assert kitchen.run() == ["dough", "bread/loaf"]
+
+
+class Rank:
+    """One of several processes, here threads, which meet at a barrier."""
+
+    def __init__(self, rank: int, meeting: threading.Barrier, said: list[object]) -> None:
+        self.rank, self.size, self.first = rank, meeting.parties, rank == 0
+        self.meeting, self.said = meeting, said
+
+    def wait(self) -> None:
+        self.meeting.wait(timeout=30)
+
+    def broadcast(self, value: object) -> object:
+        if self.first:
+            self.said[:] = [value]
+        self.wait()
+        value = self.said[0]
+        self.wait()
+        return value
+
+
+def test_processes_divide_tasks_of_a_stage_that_do_not_come_after_each_other(kitchen, tmp_path: Path) -> None:
+    """Rolls are baked by three processes in turn, two at the same time; the basket comes after them."""
+    made, reported = [], []
+    together = threading.Barrier(2)
+
+    def bake(rank: int, name: str) -> list[Path]:
+        if name in ("bread/0", "bread/1"):
+            together.wait(timeout=30)  # breaks unless another process bakes now
+        made.append((rank, name))
+        return kitchen.write(name, "crumb")
+
+    def tasks(rank: int) -> list[Task]:
+        rolls = [f"bread/{i}" for i in range(4)]
+        return [
+            Task("dough", 0, (), partial(bake, rank, "dough")),
+            *(Task(name, 0, ("dough",), partial(bake, rank, name)) for name in rolls),
+            Task("bread/basket", 0, rolls, partial(bake, rank, "bread/basket")),
+        ]
+
+    def run(rank: int, meeting: threading.Barrier, said: list[object]) -> None:
+        report = (
+            (lambda outcome: reported.append((outcome.name, outcome.skipped))) if rank == 0 else lambda outcome: None
+        )
+        run_tasks(tasks(rank), tmp_path, report, Rank(rank, meeting, said))
+
+    for expected in (
+        [(0, "bread/0"), (0, "bread/3"), (0, "bread/basket"), (0, "dough"), (1, "bread/1"), (2, "bread/2")],
+        [],
+    ):
+        made.clear()
+        reported.clear()
+        meeting, said = threading.Barrier(3), []
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda rank, m=meeting, s=said: run(rank, m, s), range(3)))
+        assert sorted(made) == expected
+        assert {name for name, _ in reported} == {task.name for task in tasks(0)}
+        assert all(skipped != bool(expected) for _, skipped in reported)
+    assert read_stamp(tmp_path, "bread/1")["task"] == "bread/1"

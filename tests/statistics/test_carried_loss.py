@@ -112,11 +112,19 @@ def test_a_saved_result_is_read_as_it_was(found: SharedLoss, tmp_path: Path) -> 
     assert [file.name for file in path.parent.iterdir()] == [path.name]  # nothing half written beside it
 
 
+def test_a_file_from_before_the_draws_were_stated_is_read(found: SharedLoss, tmp_path: Path) -> None:
+    path = found.save(tmp_path / "a.json")
+    values = json.loads(path.read_text(encoding="utf-8"))
+    del values["draws"]
+    path.write_text(json.dumps(values), encoding="utf-8")
+    assert SharedLoss.load(path).draws == 2
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 1}, r"expected format 'universality.shared_loss', version 2; found .* version 1"),
-        ({"format": "x"}, "found 'x', version 2"),
+        ({"version": 2}, r"expected format 'universality.shared_loss', version 1; found .* version 2"),
+        ({"format": "x"}, "found 'x', version 1"),
         ({"rows": 3}, "rows must be a list, found int"),
         ({"rows": [1]}, "row 0: corrupt: expected an object, found int"),
         ({"rows": [{}]}, "row 0: corrupt: missing or unknown fields"),

@@ -1,5 +1,6 @@
 """Effects of matched features, with planted agreement, disagreement, independence, and controls that must fail."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +237,12 @@ def test_saved_results_load_again_and_ceilings_are_those_of_the_features(equal, 
         assert loaded.summary() == with_both.summary()
         assert loaded.settings == result.settings
         assert loaded.median_ci == result.median_ci
+    early = json.loads((tmp_path / "agreement.json").read_text(encoding="utf-8"))
+    del early["arrays"]["median_ci"], early["n_groups"]
+    (tmp_path / "early.json").write_text(json.dumps(early), encoding="utf-8")
+    read = EffectAgreement.load(tmp_path / "early.json")
+    assert np.isnan(read.median_ci).all()
+    assert read.n_groups == 0
     assert "pairs compared" in repr(result)
     assert "Agreement of effects" in result._repr_html_()
     with pytest.raises(MismatchError, match="expected for b a result whose rows are the features"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from universality.execution import Executor, check_executor
 from universality.family.chance_edges import ChanceCounts, Repairings, count_reseeded, plan_chance
 from universality.family.consistent_paths import path_consistency
 from universality.family.dictionaries import Level, check_reseeded, check_stores, read_level
@@ -43,6 +44,7 @@ def families(
     bootstrap: int = FamilySettings.bootstrap,
     seed: int = 0,
     memory_budget: int = DEFAULT_BUDGET,
+    executor: Executor | None = None,
 ) -> Families:
     """Link the features of dictionaries of rising width, parent to child.
 
@@ -68,6 +70,9 @@ def families(
         Seed for re-pairings, resamples and shuffles.
     memory_budget
         Bytes that the stored activations of a dictionary may use at a time; larger stores are read in portions.
+    executor
+        Where candidate edges and the support of edges are computed, as for `Similarity.activation`; None for this
+        process.
 
     Returns
     -------
@@ -118,9 +123,10 @@ def families(
     places = check_reseeded(stores, reseeded)
     levels = tuple(read_level(store) for store in stores)
     repairings = plan_chance(stores[0], null, n_replicates, seed)
-    steps = _take_steps(stores, levels, list(zip(places, reseeded, strict=True)), rule, repairings, memory_budget)
+    given = memory_budget, check_executor(executor)
+    steps = _take_steps(stores, levels, list(zip(places, reseeded, strict=True)), rule, repairings, *given)
     linked = _link(steps, activations, rule)
-    edges = _with_support(linked.grown, rule, bootstrap, seed, memory_budget)
+    edges = _with_support(linked.grown, rule, bootstrap, seed, *given)
     return Families(
         levels=levels,
         edges=edges,
@@ -159,11 +165,12 @@ def _take_steps(
     rule: EdgeRule,
     repairings: Repairings,
     memory_budget: int,
+    executor: Executor,
 ) -> _Steps:
     """Find the candidate edges of all steps; only steps to the next width are repeated on re-paired tokens."""
 
     def step(i: int, other: "FeatureStore", level: Level, rows: Sequence[tuple] = ()) -> WidthStep:
-        return take_step(i, (stores[i], other), (levels[i], level), rule, memory_budget, rows)
+        return take_step(i, (stores[i], other), (levels[i], level), rule, memory_budget, rows, executor)
 
     last = len(stores) - 1
     return _Steps(
@@ -180,7 +187,9 @@ def _link(steps: _Steps, activations: Activations | None, rule: EdgeRule) -> _Li
     return _LinkedSteps(*([LinkedStep.of(step, next(results), rule) for step in group] for group in steps))
 
 
-def _with_support(grown: Sequence[LinkedStep], rule: EdgeRule, draws: int, seed: int, memory_budget: int) -> Edges:
+def _with_support(
+    grown: Sequence[LinkedStep], rule: EdgeRule, draws: int, seed: int, memory_budget: int, executor: Executor
+) -> Edges:
     """Collect the edges between adjacent widths, each with its bootstrap support."""
     parts = []
     group, weights = draw_groups(grown[0].step.stores[0], draws, seed)
@@ -188,7 +197,7 @@ def _with_support(grown: Sequence[LinkedStep], rule: EdgeRule, draws: int, seed:
         parent, child = linked.ends
         share = np.full(parent.size, np.nan)
         if draws and weights.shape[1] > 1:  # with one group every draw is the same
-            share = support(linked.step.stores, parent, child, rule, group, weights, memory_budget)
+            share = support(linked.step.stores, parent, child, rule, group, weights, memory_budget, executor)
         parts.append(linked.edges(share))
     return Edges.concatenate(parts).sorted()
 

@@ -7,18 +7,20 @@ features.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from universality.arrays import BoolArray, FloatArray, IntArray
+from universality.arrays import BoolArray, FloatArray, IntArray, from_runs, to_runs
 from universality.compiled import share_out
+from universality.execution import SERIAL, Executor, Shared, run_units
 from universality.family import family_kernels as kernels
 from universality.family.dictionaries import Level, unit_decoder
 from universality.family.edge_rule import EdgeRule
-from universality.family.stored_firings import Firings, Part, blocks, parts
+from universality.family.stored_firings import Firings, Held, Part, blocks, firings, parts, read_part
 
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
@@ -119,6 +121,7 @@ def find_candidates(
     rule: EdgeRule,
     meetings: Sequence[tuple[IntArray, IntArray] | None],
     memory_budget: int,
+    executor: Executor = SERIAL,
 ) -> list[Candidates]:
     """Find the pairs of a narrower and a wider store that pass rules 1 to 3, for each way in which tokens meet.
 
@@ -133,32 +136,69 @@ def find_candidates(
         is a null.
     memory_budget
         Bytes that the wider store's token rows may use at a time.
+    executor
+        Where units are computed: some features of one store with some of the other.
 
     Returns
     -------
     list of Candidates
         One entry per meeting.
     """
-    low, high = stores
     eligible_a, eligible_b = (level.eligible(rule.min_firings) for level in levels)
-    x, y = unit_decoder(low), unit_decoder(high)
-    thresholds = (rule.min_coverage, rule.min_masked_cosine, rule.min_decoder_cosine)
+    walk = Shared(_Walk(stores, eligible_a, eligible_b, rule, tuple(meetings)))
+    # All meetings of a block are walked while it is in memory: the narrower store is read once a part.
+    units = [(part, block) for part in parts(stores[1], memory_budget) for block in blocks(stores[0])]
     of_meeting: list[list[_Pairs]] = [[] for _ in meetings]
-    for part in parts(high, memory_budget):
-        columns = slice(part.low, part.high)
-        sides = [_children(high, part, meeting, eligible_b[columns], y[columns]) for meeting in meetings]
-        # All meetings of a block are walked while it is in memory: the narrower store is read once a part.
-        for block in blocks(low):
-            tasks = [(which, piece) for piece in block.pieces() for which in range(len(sides))]
-
-            def task(item: tuple[int, Firings], sides: list[_Children] = sides) -> _Pairs:
-                which, piece = item
-                parents = slice(piece.low, piece.high)
-                return sides[which].pairs(piece, eligible_a[parents], x[parents], thresholds)
-
-            for (which, _), pairs in zip(tasks, share_out(task, tasks), strict=True):
-                of_meeting[which].append(pairs)
+    for found in run_units(executor, _pairs_of_block, units, walk, desc="candidate edges", total=len(units)):
+        for which, pairs in found:
+            of_meeting[which].append(pairs)
     return [_joined(pairs) for pairs in of_meeting]
+
+
+@dataclass(frozen=True, eq=False)
+class _Walk:
+    """What all units of a walk share, and what a process keeps from one to the next."""
+
+    stores: tuple["FeatureStore", "FeatureStore"]
+    eligible_a: BoolArray
+    eligible_b: BoolArray
+    rule: EdgeRule
+    meetings: tuple[tuple[IntArray, IntArray] | None, ...]
+    held: Held[list[_Children]] = field(default_factory=Held)
+
+    def __getstate__(self) -> dict[str, Any]:
+        meetings = [None if rows is None else [to_runs(side) for side in rows] for rows in self.meetings]
+        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"meetings": meetings}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        meetings = (None if runs is None else tuple(from_runs(*side) for side in runs) for runs in state["meetings"])
+        self.__dict__.update(state | {"meetings": tuple(meetings)})
+
+    @cached_property
+    def decoders(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Unit decoder rows of both stores."""
+        return unit_decoder(self.stores[0]), unit_decoder(self.stores[1])
+
+    def children(self, low: int, high: int) -> list[_Children]:
+        """Prepare a part of the wider store, for each way in which tokens meet."""
+        columns, read = slice(low, high), read_part(self.stores[1], low, high)
+        sides = self.eligible_b[columns], self.decoders[1][columns]
+        return [_children(self.stores[1], read, meeting, *sides) for meeting in self.meetings]
+
+
+def _pairs_of_block(walk: _Walk, part: tuple[int, int], block: tuple[int, int]) -> list[tuple[int, _Pairs]]:
+    """Find the pairs of some features of the narrower store with a part of the wider one, by number of the meeting."""
+    sides = walk.held.get(part, lambda: walk.children(*part))
+    rule = walk.rule
+    thresholds = (rule.min_coverage, rule.min_masked_cosine, rule.min_decoder_cosine)
+    tasks = [(which, piece) for piece in firings(walk.stores[0], *block).pieces() for which in range(len(sides))]
+
+    def task(item: tuple[int, Firings]) -> tuple[int, _Pairs]:
+        which, piece = item
+        parents = slice(piece.low, piece.high)
+        return which, sides[which].pairs(piece, walk.eligible_a[parents], walk.decoders[0][parents], thresholds)
+
+    return share_out(task, tasks)
 
 
 def _children(

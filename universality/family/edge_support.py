@@ -5,15 +5,17 @@ coverage and masked cosine follow for every resample, and rules 1 and 2 and the 
 again. Only edges that were found are resampled; decoder rows and the reconstruction test stay as they are.
 """
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from universality.arrays import BoolArray, FloatArray, IntArray, runs_within
 from universality.corpus.units import independent_units
+from universality.execution import SERIAL, Executor, Shared, run_units
 from universality.family import family_kernels as kernels
 from universality.family.edge_rule import EdgeRule
-from universality.family.stored_firings import Firings, blocks, firings
+from universality.family.stored_firings import Firings, Held, blocks, firings
 from universality.similarity.engine.store_rows import ENTRY_BYTES
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def support(
     group: IntArray,
     weights: FloatArray,
     memory_budget: int,
+    executor: Executor = SERIAL,
 ) -> FloatArray:
     """Compute the share of draws in which each edge passes: float64 [n_edges].
 
@@ -55,23 +58,48 @@ def support(
         Result of ``draw_groups``.
     memory_budget
         Bytes for the wider store's firings; larger stores are read in portions.
+    executor
+        Where the edges from some parents to some children are resampled.
     """
-    low, high = stores
     share = np.empty(parent.size)
-    n_at_once = max(1, SUMS_BYTES // (8 * SUMS * (weights.shape[1] + len(weights))))
-    for children in runs_within(high.moments().count, max(1, memory_budget // (2 * ENTRY_BYTES))):
-        in_high = firings(high, *children)
-        for block in blocks(low):
-            here = np.flatnonzero(
-                (parent >= block.low) & (parent < block.high) & (child >= in_high.low) & (child < in_high.high)
-            )
-            for start in range(0, here.size, n_at_once):
-                edges = here[start : start + n_at_once]
-                sums = _sums(block, in_high, parent[edges], child[edges], group, weights.shape[1])
-                # Sums of a resample are the groups' sums times their counts: one product for all draws and edges.
-                drawn = (weights @ sums.reshape(len(sums), -1)).reshape(len(weights), edges.size, SUMS)
-                share[edges] = _passes(np.moveaxis(drawn, 2, 0), rule).mean(axis=0)
+    given = Shared(_Edges(stores, parent, child, rule, group, weights))
+    portions = runs_within(stores[1].moments().count, max(1, memory_budget // (2 * ENTRY_BYTES)))
+    units = [(children, block) for children in portions for block in blocks(stores[0])]
+    for here, shares in run_units(executor, _support_of_block, units, given, desc="edge support", total=len(units)):
+        share[here] = shares
     return share
+
+
+@dataclass(frozen=True, eq=False)
+class _Edges:
+    """What all units share, and the firings of children that a process keeps from one to the next."""
+
+    stores: tuple["FeatureStore", "FeatureStore"]
+    parent: IntArray
+    child: IntArray
+    rule: EdgeRule
+    group: IntArray
+    weights: FloatArray
+    held: Held[Firings] = field(default_factory=Held)
+
+
+def _support_of_block(edges: _Edges, children: tuple[int, int], block: tuple[int, int]) -> tuple[IntArray, FloatArray]:
+    """Compute the support of the edges from a block of parents to some children: their numbers [n], shares [n]."""
+    parent, child, weights = edges.parent, edges.child, edges.weights
+    here = np.flatnonzero((parent >= block[0]) & (parent < block[1]) & (child >= children[0]) & (child < children[1]))
+    shares, n_groups = np.empty(here.size), weights.shape[1]
+    if not here.size:
+        return here, shares
+    in_high = edges.held.get(children, lambda: firings(edges.stores[1], *children))
+    in_low = firings(edges.stores[0], *block)
+    n_at_once = max(1, SUMS_BYTES // (8 * SUMS * (n_groups + len(weights))))
+    for start in range(0, here.size, n_at_once):
+        some = here[start : start + n_at_once]
+        sums = _sums(in_low, in_high, parent[some], child[some], edges.group, n_groups)
+        # Sums of a resample are the groups' sums times their counts: one product for all draws and edges.
+        drawn = (weights @ sums.reshape(n_groups, -1)).reshape(len(weights), some.size, SUMS)
+        shares[start : start + some.size] = _passes(np.moveaxis(drawn, 2, 0), edges.rule).mean(axis=0)
+    return here, shares
 
 
 def _sums(

@@ -4,8 +4,9 @@ A step between two widths walks the narrower store by feature, one block at a ti
 store's token rows, which are in memory as a whole or, where that does not fit, for some features at a time.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from universality.features.storage.store import FeatureStore
 
+Value = TypeVar("Value")
 BLOCK_ENTRIES = 1 << 23  # firings per block of features: 64 MB of rows and values
 
 
@@ -51,10 +53,9 @@ class Part(NamedTuple):
     rows: Rows
 
 
-def blocks(store: "FeatureStore", entries: int = BLOCK_ENTRIES) -> Iterator[Firings]:
-    """Iterate over the features of a store, about ``entries`` firings at a time."""
-    for low, high in runs_within(store.moments().count, entries):
-        yield firings(store, low, high)
+def blocks(store: "FeatureStore", entries: int = BLOCK_ENTRIES) -> Iterator[tuple[int, int]]:
+    """Cut the features of a store into ranges of about ``entries`` firings."""
+    return runs_within(store.moments().count, entries)
 
 
 def firings(store: "FeatureStore", low: int, high: int) -> Firings:
@@ -64,14 +65,44 @@ def firings(store: "FeatureStore", low: int, high: int) -> Firings:
     return Firings(low, high, columns.indptr.astype(np.int64), columns.indices.view(np.uint32), columns.data)
 
 
-def parts(store: "FeatureStore", memory_budget: int) -> Iterator[Part]:
-    """Iterate over token rows of the features, all at once if they fit into the budget."""
+def parts(store: "FeatureStore", memory_budget: int) -> Iterator[tuple[int, int]]:
+    """Cut the features into ranges whose token rows fit into the budget, one range if all do."""
     if store.n_stored * ENTRY_BYTES <= memory_budget:
-        yield Part(0, store.n_features, token_rows(store, store.csr()))
-        return
+        return iter([(0, store.n_features)])
     n_entries = memory_budget // (3 * ENTRY_BYTES)  # three copies: by column, by row, and one during the conversion
-    for low, high in runs_within(store.moments().count, n_entries):
-        yield Part(low, high, token_rows(store, store.columns(low, high).tocsr()))
+    return runs_within(store.moments().count, n_entries)
+
+
+def read_part(store: "FeatureStore", low: int, high: int) -> Part:
+    """Read the token rows of the features ``low`` to ``high``."""
+    is_whole = (low, high) == (0, store.n_features)
+    return Part(low, high, token_rows(store, store.csr() if is_whole else store.columns(low, high).tocsr()))
+
+
+class Held(Generic[Value]):
+    """The value that was read last, for units that need the same one; threads wait for the one that reads it.
+
+    Examples
+    --------
+    >>> held = Held()
+    >>> held.get("a", lambda: 1), held.get("a", lambda: 2), held.get("b", lambda: 3)
+    (1, 1, 3)
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._last: tuple[Any, Value] | None = None
+
+    def get(self, key: Any, read: Callable[[], Value]) -> Value:
+        """Return the value of a key, read unless it was the last."""
+        with self._lock:
+            if self._last is None or self._last[0] != key:
+                self._last = None  # so that two are never held at once
+                self._last = key, read()
+            return self._last[1]
+
+    def __reduce__(self) -> tuple[type["Held[Value]"], tuple[()]]:
+        return Held, ()  # another process reads its own
 
 
 def token_rows(store: "FeatureStore", matrix: "csr_matrix") -> Rows:

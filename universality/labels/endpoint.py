@@ -224,7 +224,7 @@ def _check_url(url: str, allow_http: bool) -> None:
     if parts.scheme == "http" and not (allow_http or _on_this_machine(url)):
         raise ConfigError(
             f"{url}: prompts and key would cross the network unencrypted; give an https:// address, or allow_http=True "
-            "where the network is trusted, as between the nodes of a cluster"
+            "(--allow-http) where the network is trusted, as between the nodes of a cluster"
         )
 
 

@@ -23,6 +23,7 @@ from universality.labels.scoring import Score
 from universality.obstacles import check_openable
 
 FORMAT, VERSION = "universality.labels", 1
+_SHOWN = 100  # characters of a value in a message
 _LONGEST_LINE = 4 * 2**20
 """Longest line in bytes; real ones have some thousands."""
 
@@ -119,7 +120,8 @@ class Labels:
 class LabelWriter:
     """Appends labels to a file, after those that an earlier run left there.
 
-    Labels for which an answer failed to come are taken out of the file, so that they are made again.
+    Labels for which an answer failed to come are taken out of the file, so that they are made again. A file without any
+    label is begun again.
 
     Parameters
     ----------
@@ -139,7 +141,7 @@ class LabelWriter:
     def __init__(self, path: str | Path, header: Mapping[str, Any]) -> None:
         self.path = as_path(path)
         self.earlier: Mapping[int, FeatureLabel] = earlier_labels(self.path, header)
-        if self.path.exists():
+        if self.earlier:
             _keep(self.path, set(self.earlier))
         else:
             write_bytes(self.path, _encoded(_whole(header)))
@@ -171,7 +173,8 @@ def earlier_labels(path: str | Path, header: Mapping[str, Any]) -> dict[int, Fea
     if not path.exists():
         return {}
     earlier = read_labels(path)
-    _check_same(path, earlier.header, _whole(header))
+    if earlier.labels:  # there are none if an earlier run was stopped before its first answer
+        _check_same(path, earlier.header, _whole(header))
     return {feature: one for feature, one in earlier.labels.items() if not one.failed}
 
 
@@ -294,13 +297,28 @@ def _plain(value: Any) -> Any:
 
 
 def _check_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    wanted = _plain(wanted)
+    name, there, now = _difference(found, _plain(wanted))
+    if name:
+        raise MismatchError(
+            f"{path}: its labels were made from something else: {name} is {_shortened(there)} there and "
+            f"{_shortened(now)} now; choose another file, or delete it to begin again"
+        )
+
+
+def _difference(found: Any, wanted: Any) -> tuple[str, Any, Any]:
+    """Name of the first entry in which two headers differ, such as ``settings.seed``, and its values."""
+    if not (isinstance(found, Mapping) and isinstance(wanted, Mapping)):
+        return "", found, wanted
     for key in (*wanted, *found):
         if found.get(key) != wanted.get(key):
-            raise MismatchError(
-                f"{path}: its labels were made with another {key}: {str(found.get(key))[:100]} there, "
-                f"{str(wanted.get(key))[:100]} now; choose another file, or delete it to begin again"
-            )
+            name, *values = _difference(found.get(key), wanted.get(key))
+            return (f"{key}.{name}" if name else key), *values
+    return "", None, None
+
+
+def _shortened(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _keep(path: Path, features: set[int]) -> None:

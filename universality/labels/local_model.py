@@ -1,8 +1,8 @@
 """A ``transformers`` causal language model in this process that answers prompts.
 
-Prompts of similar length are answered together. Tokens are drawn by the Gumbel-max trick, with noise that depends on
-the seed and the prompt alone: an answer does not depend on the prompts beside it, except where rounding decides between
-two tokens that are nearly equally probable.
+Prompts of similar length are answered together, and the messages that they have in common are read once. Draws depend
+on the seed and the prompt alone: an answer does not depend on the prompts beside it, except where rounding decides
+between two tokens that are nearly equally probable.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from universality.extras import naming_extra
 
 with naming_extra("a language model"):
     import torch
-    from torch import Tensor
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessor
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from universality.errors import ConfigError, ModelError
 from universality.hub import fetch_files, repository
 from universality.labels.answer_cache import prompt_key
-from universality.labels.chat import Answer, Prompt
+from universality.labels.attention_cache import Prefix, compute_prefix, is_attention_only
+from universality.labels.batch_decoding import BatchDecoder, PromptTokens
+from universality.labels.chat import Answer, Message, Prompt
 from universality.models.config_check import FORMAT, first_line, read_config
 from universality.models.quiet_loading import quiet_unless_watched
 from universality.models.shipped import model_folder
@@ -33,6 +34,10 @@ from universality.models.weight_coverage import CoveringLoader
 _FILES = ("*.json", "*.jinja", "*.safetensors")  # never pickles, never code
 _AHEAD = 256
 """Prompts that are drawn and sorted by length at a time."""
+_TURNS = ("\n\nUser:", "\n\nAssistant:")  # of a plain conversation, see `_plain`
+_TURN_TOKENS = 12  # tokens in which such a turn is looked for, if each letter is a token of its own
+_LEAST_SHARED = 32
+"""Tokens that prompts must have in common for their keys and values to be copied instead of computed again."""
 
 
 class LocalModel:
@@ -92,7 +97,7 @@ class LocalModel:
         self._model = _load(folder, dtype).to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
         self._files = _digest(folder)
         self._ends = _end_tokens(self._model, self._tokenizer)
-        self._padding = min(self._ends, default=0)  # masked, so any token will do
+        self._decoder = BatchDecoder(self._model, self._is_end, min(self._ends, default=0), temperature)
         self.context: int | None = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
 
     @property
@@ -111,16 +116,19 @@ class LocalModel:
         Yields
         ------
         index, answer
-            Shorter prompts first among 256 that are drawn at a time. A prompt that does not fit into the model's
-            context, or into the memory of the GPU, yields an answer of outcome ``"failed"``.
+            Of 256 prompts that are drawn at a time, those that begin alike together, shorter ones first. A prompt that
+            does not fit into the model's context, or into the memory of the GPU, yields an answer of outcome
+            ``"failed"``.
         """
         numbered = enumerate(prompts)
         while window := list(islice(numbered, _AHEAD)):
             encoded = [_Encoded(index, prompt, self._encode(prompt)) for index, prompt in window]
             fitting = [one for one in encoded if self._fits(one)]
             yield from ((one.index, self._too_long(one)) for one in encoded if not self._fits(one))
-            for batch in _batches(fitting, self._batch_tokens):
-                yield from self._answer(batch)
+            for group in _groups(fitting):
+                prefix = self._prefix(group)
+                for batch in _batches(group, self._batch_tokens):
+                    yield from self._answer(batch, prefix)
 
     def _encode(self, prompt: Prompt) -> list[int]:
         messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
@@ -149,9 +157,9 @@ class LocalModel:
             f"prompt and {one.prompt.max_tokens} for the answer",
         )
 
-    def _answer(self, batch: Sequence[_Encoded]) -> Iterator[tuple[int, Answer]]:
+    def _answer(self, batch: Sequence[_Encoded], prefix: Prefix) -> Iterator[tuple[int, Answer]]:
         try:
-            written = self._generate(batch)
+            written = self._decode(batch, prefix)
         except torch.cuda.OutOfMemoryError:
             written = None  # outside of the handler, which holds on to the tensors of the failed pass
         if written is not None:
@@ -161,41 +169,40 @@ class LocalModel:
             yield batch[0].index, Answer("", "failed", problem=problem)
         else:
             torch.cuda.empty_cache()
-            yield from self._answer(batch[: len(batch) // 2])
-            yield from self._answer(batch[len(batch) // 2 :])
+            yield from self._answer(batch[: len(batch) // 2], prefix)
+            yield from self._answer(batch[len(batch) // 2 :], prefix)
 
-    @torch.inference_mode()
-    def _generate(self, batch: Sequence[_Encoded]) -> list[list[int]]:
-        longest = max(len(one.tokens) for one in batch)
-        tokens = torch.tensor([[self._padding] * (longest - len(one.tokens)) + one.tokens for one in batch])
-        mask = torch.tensor([[0] * (longest - len(one.tokens)) + [1] * len(one.tokens) for one in batch])
-        noise = (
-            [_Noise([self._noise_seed(one.prompt) for one in batch], self._temperature)] if self._temperature else []
-        )
-        written = self._model.generate(
-            input_ids=tokens.to(self._model.device),
-            attention_mask=mask.to(self._model.device),
-            generation_config=self._generation(max(one.prompt.max_tokens for one in batch)),
-            logits_processor=noise,
-        )
-        return [row[longest:].tolist() for row in written]
+    def _decode(self, batch: Sequence[_Encoded], prefix: Prefix) -> list[list[int]]:
+        rows = [PromptTokens(one.tokens, one.prompt.max_tokens, self._noise_seed(one.prompt)) for one in batch]
+        return self._decoder.decode(rows, prefix)
 
-    def _generation(self, max_tokens: int) -> GenerationConfig:
-        # The model's own file may ask for sampling, penalties or beams; the settings here say all that is done.
-        self._model.generation_config = GenerationConfig(
-            max_new_tokens=max_tokens, do_sample=False, eos_token_id=sorted(self._ends), pad_token_id=self._padding
-        )
-        return self._model.generation_config
+    def _prefix(self, group: Sequence[_Encoded]) -> Prefix:
+        """Compute what the prompts of a group have in common, where that is worth it and the model allows it."""
+        tokens = _common([one.tokens[:-1] for one in group])
+        if len(group) < 2 or len(tokens) < _LEAST_SHARED or not is_attention_only(self._model):
+            return Prefix()
+        try:
+            return compute_prefix(self._model, tokens)
+        except torch.cuda.OutOfMemoryError:
+            return Prefix()
 
-    def _read(self, one: _Encoded, row: list[int]) -> Answer:
-        row = row[: one.prompt.max_tokens]  # the batch wrote as many as its most demanding prompt
-        end = next((place for place, token in enumerate(row) if token in self._ends), None)
-        text = str(self._tokenizer.decode(row[:end], skip_special_tokens=True))
-        if self._tokenizer.chat_template is None:  # a model that continues texts goes on with the next question
-            text = text.partition("\n\nUser:")[0]
-        if end is None:
-            return Answer(text, "cut off", len(one.tokens), len(row), "reached the largest number of tokens")
-        return Answer(text, "answered", len(one.tokens), end + 1)
+    def _is_end(self, written: list[int]) -> bool:
+        """Say whether the last token ends an answer: an end token, or the next turn of a plain conversation."""
+        if written[-1] in self._ends:
+            return True
+        return self._tokenizer.chat_template is None and _next_turn(self._decoded(written[-_TURN_TOKENS:])) >= 0
+
+    def _read(self, one: _Encoded, written: list[int]) -> Answer:
+        is_end = self._is_end(written)
+        text = self._decoded(written[:-1] if written[-1] in self._ends else written)
+        if self._tokenizer.chat_template is None and (start := _next_turn(text)) >= 0:
+            text = text[:start]
+        if is_end:
+            return Answer(text, "answered", len(one.tokens), len(written))
+        return Answer(text, "cut off", len(one.tokens), len(written), "reached the largest number of tokens")
+
+    def _decoded(self, tokens: list[int]) -> str:
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
 
     def _noise_seed(self, prompt: Prompt) -> int:
         key = prompt_key(self, prompt)  # settings hold the seed
@@ -213,17 +220,19 @@ class _Encoded:
         return len(self.tokens) + self.prompt.max_tokens
 
 
-class _Noise(LogitsProcessor):  # type: ignore[misc]
-    """Add Gumbel noise to log-probabilities, so that the largest is a draw: Maddison, Tarlow & Minka 2014."""
+def _groups(encoded: Iterable[_Encoded]) -> Iterable[list[_Encoded]]:
+    """Group prompts that differ in their last message only: they have instructions and worked examples in common."""
+    groups: dict[tuple[Message, ...], list[_Encoded]] = {}
+    for one in encoded:
+        groups.setdefault(one.prompt.messages[:-1], []).append(one)
+    return groups.values()
 
-    def __init__(self, seeds: Sequence[int], temperature: float) -> None:
-        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._temperature = temperature
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        uniform = torch.stack([torch.rand(scores.shape[1], generator=one) for one in self._generators])
-        gumbel = -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
-        return scores.float() / self._temperature + gumbel.to(scores.device)
+def _common(rows: Sequence[list[int]]) -> list[int]:
+    """Longest beginning that all rows have; what the first and the last in order share, all between them share."""
+    first, last = min(rows), max(rows)
+    n = next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[:n]
 
 
 def _batches(encoded: Sequence[_Encoded], batch_tokens: int) -> Iterator[list[_Encoded]]:
@@ -242,6 +251,11 @@ def _plain(messages: Sequence[dict[str, str]]) -> str:
     """Lay a conversation out for a model without a chat template, which continues texts."""
     lines = [f"{message['role'].capitalize()}: {message['content']}" for message in messages]
     return "\n\n".join([*lines, "Assistant:"])
+
+
+def _next_turn(text: str) -> int:
+    """Place at which a model that continues texts begins another turn; -1 for none."""
+    return min((place for turn in _TURNS if (place := text.find(turn)) >= 0), default=-1)
 
 
 def _folder(source: str | Path) -> Path:

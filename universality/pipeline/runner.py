@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -12,7 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 import yaml
 
 from universality.config import Config
-from universality.errors import ConfigError, UniversalityError
+from universality.devices import choose_device, describe_device
+from universality.errors import ConfigError, DeviceWarning, UniversalityError
+from universality.execution import connected
 from universality.extras import check_installed
 from universality.files import as_path, replacing_text
 from universality.locks import take_lock
@@ -64,6 +68,10 @@ STAGES = tuple(stage.STAGE for stage in STAGE_MODULES)
 """Names of the stages, in order."""
 _LIBRARIES = dict.fromkeys(("train-models", "train-saes", "collect"), ("torch",)) | {"report": ("jinja2", "matplotlib")}
 """Libraries of extras that a stage cannot do without. TransformerLens is none: activations may come from a cache."""
+_COMPUTED_BY_WORKERS = ("match", "families")
+"""Stages whose work goes to the workers of a scheduler, where the configuration names one."""
+_ON_DEVICE = ("train-models", "train-saes", "collect")
+"""Stages that run models or train SAEs, and need torch."""
 _CHECKED_STAGES = ("corpus", "train-models")  # once they are done, text, models and hook are known to fit
 
 
@@ -103,7 +111,7 @@ def run(config: Config, out: str | Path, until: str = "report") -> Path:
     if folder.root.exists() and not folder.root.is_dir():
         raise UniversalityError(f"{folder.root}: expected a folder for the run, found a file; name another with --out")
     _make_folder(folder.root)
-    with _joined_ranks() as ranks:
+    with _joined_ranks(config.device) as ranks:
         _run_stages(config, folder, until, ranks)
     return folder.root
 
@@ -132,11 +140,18 @@ def _run_stages(config: Config, folder: RunFolder, until: str, ranks: Ranks | No
         tasks = [task for task in all_tasks(config, folder, ranks) if task.stage in wanted]
         pending = dict.fromkeys(task.stage for task in tasks if first and not is_done(task, folder.root))
         check_installed("this run", [library for stage in pending for library in _LIBRARIES.get(stage, ())])
+        if not pending.keys().isdisjoint(_COMPUTED_BY_WORKERS):
+            with connected(config.scheduler):  # an error now, and not after hours of training
+                pass
         if not pending.keys().isdisjoint(_CHECKED_STAGES):
             check_hooks(config, download=True)
+        if first and not pending.keys().isdisjoint(_ON_DEVICE):
+            _print_device(config.device)
         # Every rank walks the same tasks, but one alone holds the lock, prints and writes what belongs to the run.
         report = partial(_report_and_keep_config, config, folder, tasks) if first else _stay_silent
-        outcomes = run_tasks(tasks, folder.root, report, ranks)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeviceWarning)  # told once, by _print_device
+            outcomes = run_tasks(tasks, folder.root, report, ranks)
         if first:
             write_provenance(folder.root)
             _print_end(outcomes, folder, until)
@@ -160,7 +175,7 @@ def _report_and_keep_config(config: Config, folder: RunFolder, tasks: list[Task]
 def run_controls(config: Config, out: str | Path) -> Path:
     """Run a study up to its matching, then its controls; return the table of controls.
 
-    With several processes (torchrun) all take part in the study, and the first alone runs the controls.
+    Several processes (torchrun) take the controls in turn.
     """
     from universality.pipeline.stages.run_controls import tasks
 
@@ -194,14 +209,14 @@ def _make_folder(root: Path) -> None:
 
 def _run_after_match(config: Config, folder: RunFolder, tasks: list[Task]) -> None:
     _make_folder(folder.root)
-    with _joined_ranks() as ranks:
+    with _joined_ranks(config.device) as ranks:
         _run_stages(config, folder, "match", ranks)
-        if ranks is None or ranks.first:
-            with alone_in(folder.root):
-                _print_end(run_tasks(tasks, folder.root, _print_outcome), folder, "match")
+        first = ranks is None or ranks.first
+        with alone_in(folder.root) if first else nullcontext():
+            outcomes = run_tasks(tasks, folder.root, _print_outcome if first else _stay_silent, ranks)
+            if first:
+                _print_end(outcomes, folder, "match")
                 write_provenance(folder.root)
-        if ranks is not None:
-            ranks.wait()
 
 
 def make_cache(config: Config, out: str | Path) -> Path:
@@ -258,7 +273,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _joined_ranks() -> Iterator[Ranks | None]:
+def _joined_ranks(device: str) -> Iterator[Ranks | None]:
     """Join the processes that torchrun started; None for a single one, which needs no torch yet."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield None
@@ -267,7 +282,7 @@ def _joined_ranks() -> Iterator[Ranks | None]:
 
     from universality.sae.training.distributed import join_ranks
 
-    ranks = join_ranks()
+    ranks = join_ranks(device)
     try:
         yield ranks
     except Exception:
@@ -277,6 +292,17 @@ def _joined_ranks() -> Iterator[Ranks | None]:
             ranks.shut_down()
         raise
     ranks.shut_down()
+
+
+def _print_device(device: str) -> None:
+    """Say which device computes, where that is a question: a card is there, or was asked for."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DeviceWarning)
+        chosen = choose_device(device)
+    for warning in caught:
+        print(f"note: {warning.message}", file=sys.stderr, flush=True)
+    if chosen.type != "cpu" and not caught:
+        print(f"models and SAEs run on {describe_device(chosen)}", flush=True)
 
 
 def _stay_silent(outcome: Outcome) -> None:

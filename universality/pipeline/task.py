@@ -24,6 +24,7 @@ from universality.files import read_json, sha256, write_json
 from universality.pipeline.provenance import package_versions
 
 _LONG = 3  # seconds of a task after which reference cycles are looked for, which takes about 0.3
+_PATIENCE = 90.0  # seconds; NFS may take 60 by default to see a new name in a folder
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Task:
     version
         Version of the stage's code, part of the task's key.
     together
-        Whether all processes of a run take part; otherwise the first does the work, and the others wait.
+        Whether all processes of a run take part; otherwise one does the work.
     """
 
     name: str
@@ -72,8 +73,16 @@ class Processes(Protocol):
     """The processes of a run, as `universality.sae.training.distributed.Ranks` implements them."""
 
     @property
+    def rank(self) -> int:
+        """Number of this process, from 0."""
+
+    @property
+    def size(self) -> int:
+        """Number of processes."""
+
+    @property
     def first(self) -> bool:
-        """Whether this process decides, stamps and does the work that is done once."""
+        """Whether this process decides what is to be done."""
 
     def wait(self) -> None:
         """Wait until all processes have arrived."""
@@ -83,7 +92,7 @@ class Processes(Protocol):
 
 
 class _Alone:
-    first = True
+    rank, size, first = 0, 1, True
 
     def wait(self) -> None:
         pass
@@ -97,6 +106,8 @@ def run_tasks(
 ) -> list[Outcome]:
     """Run the tasks in order, skipping those that are up to date.
 
+    Several processes divide consecutive tasks of a stage among them, unless one comes after another.
+
     Parameters
     ----------
     folder
@@ -104,33 +115,73 @@ def run_tasks(
     report
         Called after each task.
     processes
-        The processes that run the same tasks over the same folder; the first decides and stamps.
+        The processes that run the same tasks over the same folder; the first decides which are to be done.
     """
     processes = processes or _Alone()
-    outcomes = []
-    for task in tasks:
-        begin = time.monotonic()
-        key = _key(task, folder) if processes.first else ""  # hashes are read by one process, not by all
-        skipped = processes.broadcast(processes.first and _is_done(task, folder, key))
-        if not skipped:
-            _make(task, folder, key, processes)
-        outcomes.append(Outcome(task.name, skipped, time.monotonic() - begin))
+    outcomes: list[Outcome] = []
+
+    def end(name: str, seconds: float, skipped: bool = False) -> None:
+        outcomes.append(Outcome(name, skipped, seconds))
         report(outcomes[-1])
+
+    for group in _independent(tasks):
+        begin = time.monotonic()
+        keys = {task.name: _key(task, folder) for task in group} if processes.first else {}  # one process reads hashes
+        pending = [task for task in group if processes.first and not _is_done(task, folder, keys[task.name])]
+        keys = processes.broadcast({task.name: keys[task.name] for task in pending})
+        for task in group:
+            if task.name not in keys:
+                end(task.name, time.monotonic() - begin, skipped=True)
+        assigned = {name: i % processes.size for i, name in enumerate(keys)}
+        for task in group:
+            if task.together and keys:
+                end(task.name, _make(task, folder, keys[task.name], stamps=processes.first))
+            elif assigned.get(task.name) == processes.rank:
+                end(task.name, _make(task, folder, keys[task.name]))
+        if keys:
+            processes.wait()
+        if processes.first:
+            for name, rank in assigned.items():
+                if rank != processes.rank and not group[0].together:
+                    end(name, _stamp_of_another(folder, name)["seconds"])
     return outcomes
 
 
-def _make(task: Task, folder: Path, key: str, processes: Processes) -> None:
+def _independent(tasks: Sequence[Task]) -> Iterator[list[Task]]:
+    """Cut the tasks into runs of one stage in which none comes after another; one that needs all processes is alone."""
+    group: list[Task] = []
+    for task in tasks:
+        names = {before.name for before in group}
+        if group and (
+            task.stage != group[0].stage or task.together or group[0].together or not names.isdisjoint(task.after)
+        ):
+            yield group
+            group = []
+        group.append(task)
+    if group:
+        yield group
+
+
+def _make(task: Task, folder: Path, key: str, stamps: bool = True) -> float:
+    """Do the work of a task, and write its stamp in one of the processes that do; return the seconds."""
     begin = time.monotonic()
-    if processes.first:  # before any file changes: a kill must not leave a stamp beside half-written files
+    if stamps:  # before any file changes: a kill must not leave a stamp beside half-written files
         _stamp_path(folder, task.name).unlink(missing_ok=True)
-    if processes.first or task.together:
-        with _explained(task, folder):
-            files = sorted(set(task.make()))
+    with _explained(task, folder):
+        files = sorted(set(task.make()))
     seconds = time.monotonic() - begin
-    if processes.first:
+    if stamps:
         _write_stamp(task, folder, key, files, seconds)
     _release_memory(cycles=seconds > _LONG)
-    processes.wait()
+    return seconds
+
+
+def _stamp_of_another(folder: Path, name: str) -> dict[str, Any]:
+    """Read a stamp that another process has just written: a network file system may show it some seconds later."""
+    end = time.monotonic() + _PATIENCE
+    while not _stamp_path(folder, name).is_file() and time.monotonic() < end:
+        time.sleep(0.1)
+    return read_stamp(folder, name)
 
 
 @contextmanager

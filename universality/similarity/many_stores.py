@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy.typing as npt
 
 from universality.errors import UniversalityError
+from universality.execution import Executor, check_executor
 from universality.similarity.engine.block_source import DEFAULT_BUDGET
 from universality.similarity.engine.comoments import CoMoments
 from universality.similarity.engine.side_moments import measure_side
@@ -27,6 +28,7 @@ def all_pairs(
     measure: str = "activation",
     memory_budget: int = DEFAULT_BUDGET,
     documents: npt.ArrayLike | None = None,
+    executor: Executor | None = None,
 ) -> dict[tuple[str, str], Similarity]:
     """Compare every two of several stores over the same tokens by one measure.
 
@@ -41,6 +43,8 @@ def all_pairs(
         features.
     documents
         Only the tokens of these documents.
+    executor
+        As for `Similarity.activation`.
 
     Returns
     -------
@@ -85,8 +89,9 @@ def all_pairs(
         check_same_tokens(stores[names[0]], stores[name])
     pairs = list(combinations(names, 2))
     if cls.depends_on_partner:
-        return {(a, b): Similarity(cls.of(stores[a], stores[b], memory_budget, documents)) for a, b in pairs}
-    sources = _shared(cls, stores, pairs, memory_budget, documents)
+        sources = [cls.of(stores[a], stores[b], memory_budget, documents, None, executor) for a, b in pairs]
+    else:
+        sources = _shared(cls, stores, pairs, memory_budget, documents, check_executor(executor))
     return {pair: Similarity(source) for pair, source in zip(pairs, sources, strict=True)}
 
 
@@ -96,6 +101,7 @@ def _shared(
     pairs: list[tuple[str, str]],
     memory_budget: int,
     documents: npt.ArrayLike | None,
+    executor: Executor,
 ) -> list[TokenSource]:
     """Sources that share loaded rows, moments and feature-major copies."""
     first = next(iter(stores.values()))
@@ -104,11 +110,12 @@ def _shared(
     # All stores by token, and the largest of them by feature too: copies of row sides that are done with can go.
     in_memory = (sum(sizes) + max(sizes)) * ENTRY_BYTES <= memory_budget
     rows = {name: StoreRows.open(store, in_memory, cls.values(store, store)) for name, store in stores.items()}
-    sides = {name: measure_side(rows[name], selection.rows_a) for name in stores}
+    sides = {name: measure_side(rows[name], selection.rows_a, executor) for name in stores}
     as_rows = {name: CoMoments(side, side, memory_budget) for name, side in sides.items()}
     sources = []
     for a, b in pairs:
-        source = cls(rows[a], rows[b], selection, memory_budget, given=as_rows[a].with_b(sides[b]))
+        given = as_rows[a].with_b(sides[b])
+        source = cls(rows[a], rows[b], selection, memory_budget, given=given, executor=executor)
         source.check(sides[a])
         source.check(sides[b])
         sources.append(source)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.errors import UniversalityError
+from universality.execution import Executor
 from universality.extras import check_installed
 from universality.notebook_card import card
 from universality.similarity.engine.block_source import DEFAULT_BUDGET, Best, BlockSource, TopK
@@ -64,12 +65,13 @@ class Similarity:
         memory_budget: int = DEFAULT_BUDGET,
         documents: npt.ArrayLike | None = None,
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        executor: Executor | None = None,
     ) -> Self:
         """Compare by a measure over tokens, named as in `universality.similarity.measures.TOKEN_MEASURES`.
 
         Other parameters and errors as for `activation`; an unknown name is a `UniversalityError`.
         """
-        return cls(token_measure(measure).of(a, b, memory_budget, documents, rows))
+        return cls(token_measure(measure).of(a, b, memory_budget, documents, rows, executor))
 
     @classmethod
     def activation(
@@ -80,6 +82,7 @@ class Similarity:
         documents: npt.ArrayLike | None = None,
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
         measure: Literal["pearson", "cosine"] = "pearson",
+        executor: Executor | None = None,
     ) -> Self:
         """Compare activations over the same tokens by Pearson's r, or by the cosine.
 
@@ -96,6 +99,10 @@ class Similarity:
             (rows_a, rows_b): row ``rows_a[p]`` of A is paired with row ``rows_b[p]`` of B; for nulls.
         measure
             "pearson", or "cosine" for the same without subtracting the means.
+        executor
+            Where best partners, scores of pairs and co-moments are computed: a `concurrent.futures` executor, a
+            ``distributed.Client``, or None for this process. Its workers open the stores by their paths, and each uses
+            as much memory as this process would (`universality.execution`).
 
         Raises
         ------
@@ -131,7 +138,7 @@ class Similarity:
         """
         _check_choice(measure, ("pearson", "cosine"))
         name = "activation" if measure == "pearson" else "cosine"
-        return cls.over_tokens(name, a, b, memory_budget, documents, rows)
+        return cls.over_tokens(name, a, b, memory_budget, documents, rows, executor)
 
     @classmethod
     def firing(
@@ -142,13 +149,14 @@ class Similarity:
         documents: npt.ArrayLike | None = None,
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
         measure: Literal["phi", "jaccard"] = "phi",
+        executor: Executor | None = None,
     ) -> Self:
         """Compare the tokens on which features fire by the phi coefficient or the Jaccard index.
 
         Other parameters and errors as for `activation`.
         """
         _check_choice(measure, ("phi", "jaccard"))
-        return cls.over_tokens(measure, a, b, memory_budget, documents, rows)
+        return cls.over_tokens(measure, a, b, memory_budget, documents, rows, executor)
 
     @classmethod
     def attribution(
@@ -158,6 +166,7 @@ class Similarity:
         memory_budget: int = DEFAULT_BUDGET,
         documents: npt.ArrayLike | None = None,
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        executor: Executor | None = None,
     ) -> Self:
         """Compare attributions, activation x logit weight of the next token, by Pearson's r.
 
@@ -167,7 +176,7 @@ class Similarity:
         ----------
         Bricken et al. 2023, *Towards Monosemanticity*.
         """
-        return cls.over_tokens("attribution", a, b, memory_budget, documents, rows)
+        return cls.over_tokens("attribution", a, b, memory_budget, documents, rows, executor)
 
     @classmethod
     def effect(
@@ -177,6 +186,7 @@ class Similarity:
         memory_budget: int = DEFAULT_BUDGET,
         documents: npt.ArrayLike | None = None,
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        executor: Executor | None = None,
     ) -> Self:
         """Compare first-order effects on the loss over the same tokens by Pearson's r.
 
@@ -186,7 +196,7 @@ class Similarity:
         Parameters and errors as for `activation`, and a MismatchError for stores that do not hold effects:
         `universality.effects.collect_effects` writes those.
         """
-        return cls.over_tokens("effect", a, b, memory_budget, documents, rows)
+        return cls.over_tokens("effect", a, b, memory_budget, documents, rows, executor)
 
     @classmethod
     def masked_cosine(
@@ -196,12 +206,13 @@ class Similarity:
         memory_budget: int = DEFAULT_BUDGET,
         documents: npt.ArrayLike | None = None,
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        executor: Executor | None = None,
     ) -> Self:
         """Compare by the larger of two cosines: over tokens where the row fires, and where the column fires.
 
         Parameters and errors as for `activation`; negative activations are an error too.
         """
-        return cls.over_tokens("masked_cosine", a, b, memory_budget, documents, rows)
+        return cls.over_tokens("masked_cosine", a, b, memory_budget, documents, rows, executor)
 
     @classmethod
     def coverage(
@@ -212,12 +223,13 @@ class Similarity:
         documents: npt.ArrayLike | None = None,
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
         of: Literal["tokens", "rows", "cols"] = "tokens",
+        executor: Executor | None = None,
     ) -> Self:
         """Count the tokens on which both fire, or take their share of one side's firings (``of``).
 
         Other parameters and errors as for `masked_cosine`.
         """
-        return cls(Coverage.of(a, b, memory_budget, documents, rows, of_=of))
+        return cls(Coverage.of(a, b, memory_budget, documents, rows, executor, of_=of))
 
     @classmethod
     def logit(
@@ -353,7 +365,8 @@ class Similarity:
             When this is a measure of weights.
         """
         source = self._tokens("covered")
-        return Similarity(Coverage(source.a, source.b, source.selection, source.memory_budget, of_="tokens"))
+        sides = source.a, source.b, source.selection, source.memory_budget
+        return Similarity(Coverage(*sides, executor=source.executor, of_="tokens"))
 
     @property
     def name(self) -> str:
@@ -394,6 +407,15 @@ class Similarity:
     def stores(self) -> tuple[FeatureStore, FeatureStore] | None:
         """The two stores that are compared; None for scores of other origin, and for nulls."""
         return getattr(self._source, "stores", None)  # sources of scores from elsewhere have none
+
+    @property
+    def in_units(self) -> bool:
+        """True where a pass over the whole matrix is divided into units of rows, for an executor."""
+        return isinstance(self._source, TokenSource) and self._source.in_units
+
+    def here(self) -> Similarity:
+        """Return the same similarity, computed by this process alone."""
+        return Similarity(self._source.here) if isinstance(self._source, TokenSource) else self
 
     def __repr__(self) -> str:
         strings = self.provenance.get("shared_strings") if self.name == "logit" else None

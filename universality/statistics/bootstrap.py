@@ -23,9 +23,11 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from universality.arrays import FloatArray, IntArray
 from universality.errors import UniversalityError
+from universality.execution import SERIAL, Executor, Shared, run_units
 from universality.similarity import DEFAULT_BUDGET, Similarity
 from universality.similarity.engine.group_sums import GroupMoments
 from universality.statistics.null_settings import NullSettings
@@ -37,6 +39,7 @@ ninth: the 95% quantile of t is infinite. From four groups on, simulated interva
 (``analyses/known_worlds.py --few-groups``)."""
 MIN_FIRING = 3  # groups in which a feature of the pair fires: with two, among many, intervals cover 70 to 89%
 SAYS_NOTHING = 1.5  # width, of at most 2: a wider interval rests on one or two documents, and is withheld
+PORTION = 4096  # pairs of a unit: each unit walks over the tokens once, so many small ones would repeat that
 MAX_UNDEFINED = 0.2  # share of draws without a score; a feature of a single group is missing from 37% (1/e) of them
 
 
@@ -105,6 +108,7 @@ def resampled(
     memory_budget: int = DEFAULT_BUDGET,
     n_of: int | None = None,
     known_only: bool = False,
+    executor: Executor = SERIAL,
 ) -> Intervals:
     """Compute the intervals of `bootstrap_intervals` and that of the median, from one walk over the tokens.
 
@@ -115,6 +119,8 @@ def resampled(
     n_of
         Size of the population of the median: the pairs, and others that have no score and rank below every score. None:
         the pairs alone.
+    executor
+        Where portions of the pairs are computed; ``moments_of`` must then be picklable.
 
     Notes
     -----
@@ -129,22 +135,34 @@ def resampled(
     if n_groups < MIN_RESAMPLED_GROUPS:
         return Intervals(low, high, median, n_groups)
     weights = _drawn_weights(n_groups, draws, seed)
-    step = max(1, memory_budget // (8 * (16 * n_groups + 10 * draws)))  # pairs at a time: moments, scores, temporaries
+    fitting = memory_budget // (8 * (16 * n_groups + 10 * draws))  # pairs at a time: moments, scores, temporaries
+    step = min(PORTION, max(1, fitting))
     n_scores = 1 + draws + n_groups
     # float32 halves the memory; its error of 6e-8 is far below the spread between draws.
     all_scores = np.empty((n_scores, rows.size if 4 * n_scores * rows.size <= memory_budget else 0), "f4")
-    for start in range(0, rows.size, step):
-        part = slice(start, start + step)
-        moments = moments_of(rows[part], cols[part])
-        scores = _all_scores(moments, weights)
-        low[part], high[part] = _of_pairs(moments, scores, weights, level)
-        if all_scores.size:
+    parts = [slice(start, start + step) for start in range(0, rows.size, step)]
+    given = Shared((moments_of, weights, level, all_scores.size > 0))
+    units = ((rows[part], cols[part]) for part in parts)
+    portions = run_units(executor, _resample_portion, units, given, desc="intervals", total=len(parts))
+    for part, (lows, highs, scores) in zip(parts, portions, strict=True):
+        low[part], high[part] = lows, highs
+        if scores is not None:
             all_scores[:, part] = scores
     if all_scores.size:
         n = rows.size if n_of is None else n_of
         medians = _medians_of_known(all_scores) if known_only else _medians_of_all(all_scores, n)
         median[:] = np.ravel(_studentised(medians[:, None], weights, level))
     return Intervals(low, high, median, n_groups)
+
+
+def _resample_portion(
+    given: tuple[Moments, FloatArray, float, bool], rows: IntArray, cols: IntArray
+) -> tuple[FloatArray, FloatArray, npt.NDArray[np.float32] | None]:
+    """Compute bounds [n] of a portion of the pairs, and their scores, if those of all pairs are kept."""
+    moments_of, weights, level, is_kept = given
+    moments = moments_of(rows, cols)
+    scores = _all_scores(moments, weights)
+    return *_of_pairs(moments, scores, weights, level), scores.astype(np.float32) if is_kept else None
 
 
 def intervals_from_sums(

@@ -16,6 +16,7 @@ import numpy as np
 from universality.arrays import FloatArray
 from universality.checked_settings import Count, checked
 from universality.errors import UniversalityError
+from universality.execution import Executor, check_executor
 from universality.matching import Match, Method, match
 from universality.similarity import DEFAULT_BUDGET, TOKEN_MEASURES, Similarity
 from universality.statistics.bootstrap import MIN_RESAMPLED_GROUPS, Intervals, resampled
@@ -53,6 +54,7 @@ def calibrate(
     block_length: int | None = None,
     memory_budget: int = DEFAULT_BUDGET,
     vocabulary: Vocabulary | None = None,
+    executor: Executor | None = None,
 ) -> Calibration:
     """Match two stores and compare the result with chance.
 
@@ -92,6 +94,9 @@ def calibrate(
     vocabulary
         For logit weights of models with one tokenizer: text and frequency of each token type, in place of what the
         stores hold. Without any, frequency is counted in the stores' own tokens and scripts are not told apart.
+    executor
+        Where scores, replicates of the nulls and intervals are computed, as for `Similarity.activation`; None for this
+        process. A replicate is one unit, or for large dictionaries as many as their match.
 
     Returns
     -------
@@ -120,7 +125,7 @@ def calibrate(
     >>> int(true.sum()), bool((frame["q"][true] <= 0.05).all()), bool((frame["q"][~true] > 0.05).mean() > 0.9)
     (20, True, True)
     """
-    settings = {k: v for k, v in locals().items() if k not in ("a", "b", "memory_budget", "vocabulary")}
+    settings = {k: v for k, v in locals().items() if k not in ("a", "b", "memory_budget", "vocabulary", "executor")}
     nulls = _nulls(measure, null)
     settings["null"] = list(nulls)
     _check(measure, block_length, vocabulary)
@@ -128,10 +133,11 @@ def calibrate(
     of_text = list(nulls) if measure != LOGIT else ["global"]
     NullSettings(of_text, replicates, bootstrap, alpha, min_firings, n_strata, seed)  # type: ignore[arg-type]
     notes: list[str] = []
+    given = memory_budget, check_executor(executor)
     evaluation: Evaluation = (
-        EvaluatedVocabulary.of(a, b, seed, vocabulary, memory_budget)
+        EvaluatedVocabulary.of(a, b, seed, vocabulary, *given)
         if measure == LOGIT
-        else EvaluatedText.of(measure, a, b, seed, block_length, memory_budget)
+        else EvaluatedText.of(measure, a, b, seed, block_length, *given)
     )
     matched = match(evaluation.choose, method, floor)
     held_out, best_col, best_row = _held_out(evaluation.report, matched, min_firings)
@@ -206,8 +212,9 @@ def _intervals(
         notes.append(f"intervals rest on {draws} resamples: below {FEW_DRAWS} a 95% bound is their largest")
     # The median is of all counted features, as in the summary: those without a held-out score lie below every score.
     of_scored = resampled(
-        moments, matched.rows[scored], matched.cols[scored], draws, seed, memory_budget=budget, n_of=matched.n_counted
-    )
+        moments, matched.rows[scored], matched.cols[scored], draws, seed, memory_budget=budget, n_of=matched.n_counted,
+        executor=evaluation.executor,
+    )  # fmt: skip
     groups = f"{of_scored.n_groups} group{'' if of_scored.n_groups == 1 else 's'} of {evaluation.grouped}"
     if of_scored.n_groups < MIN_RESAMPLED_GROUPS:
         notes.append(f"the reporting half holds {groups}: no intervals, which need {MIN_RESAMPLED_GROUPS}")

@@ -54,7 +54,7 @@ Control = Literal["same number", "same density", "same mass"]
 STRATA = 10
 """Groups of equal size by firing count for "same density"."""
 THRESHOLDS = (0.5, 0.7, 0.9)
-FORMAT, VERSION = "universality.shared_loss", 2
+FORMAT, VERSION = "universality.shared_loss", 1
 DRAWS = 2
 
 
@@ -153,6 +153,7 @@ class SharedLoss:
             raise FormatError(
                 f"{path}: expected format {FORMAT!r}, version {VERSION}; found {found[0]!r}, version {found[1]!r}"
             )
+        values.setdefault("draws", 2)  # early files do not state it
         rows = values.get("rows")
         if not isinstance(rows, list):
             raise FormatError(f"{path}: corrupt: rows must be a list, found {type(rows).__name__}")

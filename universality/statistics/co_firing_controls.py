@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from universality.arrays import FloatArray, IntArray
 from universality.compiled import njit
-from universality.similarity.engine.cofiring import Columns, hits, sum_rows
+from universality.similarity.engine.cache_lines import Lines
+from universality.similarity.engine.cofiring import Columns, RowSums
 from universality.similarity.engine.store_rows import Rows
 from universality.statistics.co_firing_effects import MIN_TOKENS, RELATIVE_ZERO
 from universality.statistics.effect_firings import CountedTokens, EffectFirings
@@ -51,18 +52,19 @@ class ControlFinder:
         self._a, self._b, self._tokens, self._wanted = a, b, tokens, wanted
         indptr, features = _by_token(b.indptr, b.token, len(tokens))
         ones = np.ones(max(a.token.size, b.token.size), np.float32)  # products of ones count common firings
-        self._columns, self._rows = Columns(a.indptr, a.token, ones), Rows(indptr[:-1], indptr[1:], features, ones)
-        self._hits = hits(a.indptr, a.token, indptr[:-1], indptr[1:])
+        rows = Rows(indptr[:-1], indptr[1:], features, ones)
+        lines = Lines.pack(rows, np.zeros(b.n_features))
+        self._common_firings = RowSums(Columns(a.indptr, a.token, ones), lines, b.n_features)
 
     def find(self, rows: IntArray, cols: IntArray) -> list[Controls]:
         """Find the controls of some pairs; only features with `MIN_TOKENS` common firings are any."""
-        together = sum_rows(rows, self._columns, self._rows, self._hits, self._b.n_features, masked=False)
+        together = self._common_firings.listed(rows)
         effects = np.zeros(len(self._tokens), np.float32)
         fires = np.zeros(len(self._tokens) // 64 + 1, np.uint64)
         found = []
         for k, (row, col) in enumerate(zip(rows.tolist(), cols.tolist(), strict=True)):
             of_row = slice(*together.indptr[k : k + 2].tolist())
-            features, count = together.cols[of_row].astype(np.int64), together.values[0, of_row]
+            features, count = together.cols[of_row].astype(np.int64), together.values[of_row]
             n_partner = count[features == col].sum()
             candidate = (count >= MIN_TOKENS) & (features != col)
             features, count = features[candidate], count[candidate]

@@ -17,7 +17,7 @@ from universality.formatting import interval
 from universality.matching.medians import known_median
 from universality.notebook_card import card, histogram
 
-FORMAT, VERSION = "universality.effect_agreement", 2
+FORMAT, VERSION = "universality.effect_agreement", 1
 
 
 @dataclass(frozen=True)
@@ -233,8 +233,8 @@ class EffectAgreement:
         """
         header, arrays = read_archive(path, FORMAT, VERSION)
         columns = {name: header["note"] if name == "note" else arrays[name] for name in header["columns"]}
-        low, high = arrays["median_ci"].tolist()
-        return cls(_frame(columns), header["settings"], header["provenance"], (low, high), header["n_groups"])
+        low, high = arrays.get("median_ci", np.full(2, np.nan)).tolist()  # early files have no interval of the median
+        return cls(_frame(columns), header["settings"], header["provenance"], (low, high), header.get("n_groups", 0))
 
 
 def _frame(columns: dict[str, Any]) -> pd.DataFrame:

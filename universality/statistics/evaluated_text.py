@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from universality.arrays import IntArray
 from universality.errors import UniversalityError
-from universality.similarity import Similarity
+from universality.execution import SERIAL, Executor
+from universality.similarity import GroupMoments, Similarity
 from universality.statistics.bootstrap import Moments
 from universality.statistics.held_out import Halves, evaluation_halves
 from universality.statistics.null_classes import between_kinds
@@ -34,6 +36,7 @@ class EvaluatedText:
     """Documents that choose partners."""
     seed: int
     block_length: int | None
+    executor: Executor = SERIAL
     grouped: str = "documents"
 
     @classmethod
@@ -45,13 +48,14 @@ class EvaluatedText:
         seed: int,
         block_length: int | None,
         memory_budget: int,
+        executor: Executor = SERIAL,
     ) -> EvaluatedText:
         """Compare two stores by a measure over tokens; parameters and errors as for `calibrate`."""
-        whole = Similarity.over_tokens(measure, a, b, memory_budget)
+        whole = Similarity.over_tokens(measure, a, b, memory_budget, executor=executor)
         halves = evaluation_halves(a)
         _check_halves(halves)
         choose, report = whole.restrict(halves.choose), whole.restrict(halves.report)
-        return cls((a, b), choose, report, halves.choose, seed, block_length)
+        return cls((a, b), choose, report, halves.choose, seed, block_length, executor)
 
     @property
     def counts(self) -> tuple[IntArray, IntArray]:
@@ -63,7 +67,7 @@ class EvaluatedText:
     @property
     def moments(self) -> Moments | None:
         """Sums by group of documents; None for measures other than Pearson's r of activations."""
-        return None if self.report.name != "activation" else lambda i, j: self.report.pairs(i, j, by="group")
+        return None if self.report.name != "activation" else partial(_sums_by_group, self.report.here())
 
     def null_model(self, null: AnyNull, anchor: Side, notes: list[str]) -> NullModel | None:
         """Plan the re-pairing of blocks of the choosing half; None, with a note, where none can be re-paired."""
@@ -75,13 +79,17 @@ class EvaluatedText:
         as_is = self.choose.repaired(rows, rows)
         counts = as_is.counts
         assert counts is not None
+        # A replicate is a unit of its own, unless it is itself divided into units.
+        divided = as_is.in_units or self.choose.in_units
+        choose, executor = (self.choose, SERIAL) if divided else (self.choose.here(), self.executor)
         return NullModel(
             null,
             as_is,
             counts,
             bound_to=between_kinds(store, rows) if null == "kind" else None,
-            by_chance=lambda replicate: self.choose.repaired(*plan.draw(self.seed, replicate)),
+            by_chance=partial(_repaired, choose, plan, self.seed),
             too_rare=f"on the blocks of the {null} null: no p-value under it",
+            executor=executor,
         )
 
     def _plan(self, store: FeatureStore, null: AnyNull, notes: list[str]) -> Repairing | None:
@@ -101,6 +109,16 @@ class EvaluatedText:
                 "shorter block_length in Python"
             )
         return plan
+
+
+def _sums_by_group(report: Similarity, i: IntArray, j: IntArray) -> GroupMoments:
+    """Sums by group of documents of given pairs."""
+    return report.pairs(i, j, by="group")
+
+
+def _repaired(choose: Similarity, plan: Repairing, seed: int, replicate: int) -> Similarity:
+    """Pair the blocks of the choosing half anew."""
+    return choose.repaired(*plan.draw(seed, replicate))
 
 
 def _check_halves(halves: Halves) -> None:

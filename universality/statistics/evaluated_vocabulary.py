@@ -38,6 +38,7 @@ import numpy as np
 
 from universality.arrays import IntArray
 from universality.errors import UniversalityError
+from universality.execution import SERIAL, Executor
 from universality.models.vocabulary import Vocabulary
 from universality.similarity import DEFAULT_BUDGET, Similarity
 from universality.similarity.measures.logit_weights import LogitWeights
@@ -66,6 +67,7 @@ class EvaluatedVocabulary:
     counts: tuple[IntArray, IntArray]
     """Firings ([n_rows], [n_cols]) on all tokens of the stores."""
     seed: int
+    executor: Executor = SERIAL
     grouped: str = "token types"
 
     @classmethod
@@ -76,6 +78,7 @@ class EvaluatedVocabulary:
         seed: int,
         vocabulary: Vocabulary | None = None,
         memory_budget: int = DEFAULT_BUDGET,
+        executor: Executor = SERIAL,
     ) -> EvaluatedVocabulary:
         """Divide the token types that count in both models; parameters and errors as for `calibrate`."""
         weights = LogitWeights.of(a, b, memory_budget)
@@ -83,7 +86,7 @@ class EvaluatedVocabulary:
         types = TokenTypes.of((a, b), unembeddings, weights.joint, vocabulary)
         choose, report = types.halves(np.random.default_rng((seed, _HALVES)))
         counts = a.moments().count, b.moments().count
-        return cls(types, choose, report, weights.only(choose), weights.only(report), counts, seed)
+        return cls(types, choose, report, weights.only(choose), weights.only(report), counts, seed, executor)
 
     @cached_property
     def choose(self) -> Similarity:
@@ -111,18 +114,23 @@ class EvaluatedVocabulary:
         if null == "vocabulary":
             code = self.types.classes(self.chosen_types, np.random.default_rng((self.seed, _CLASSES)))
             bound_to = weights.share_between(own, code)
-
-            def by_chance(replicate: int) -> Similarity:
-                order = exchanged(code, np.random.default_rng((self.seed, _EXCHANGES, replicate)))
-                return Similarity(weights.permuted(order).source())
-
+            by_chance = partial(_exchanged, weights, code, self.seed)
         elif null == "directions":
             bound_to = weights.expected_square(own)
-
-            def by_chance(replicate: int) -> Similarity:
-                rng = np.random.default_rng((self.seed, _DIRECTIONS, replicate))
-                return Similarity(weights.redrawn(other, rng).source())
-
+            by_chance = partial(_redrawn, weights, other, self.seed)
         else:
             raise UniversalityError(f"null {null!r} re-pairs text; logit weights have vocabulary and directions")
-        return NullModel(null, self.choose, self.counts, bound_to, by_chance, "on the tokens of its store: no p-value")
+        too_rare = "on the tokens of its store: no p-value"
+        return NullModel(null, self.choose, self.counts, bound_to, by_chance, too_rare, self.executor)
+
+
+def _exchanged(weights: LogitWeights, code: IntArray, seed: int, replicate: int) -> Similarity:
+    """Exchange B's token types within their classes."""
+    order = exchanged(code, np.random.default_rng((seed, _EXCHANGES, replicate)))
+    return Similarity(weights.permuted(order).source())
+
+
+def _redrawn(weights: LogitWeights, side: Literal["a", "b"], seed: int, replicate: int) -> Similarity:
+    """Replace one side's directions by random ones."""
+    rng = np.random.default_rng((seed, _DIRECTIONS, replicate))
+    return Similarity(weights.redrawn(side, rng).source())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from universality.arrays import IntArray
+from universality.execution import Executor
 from universality.similarity import Similarity
 from universality.statistics.bootstrap import Moments
 from universality.statistics.null_distribution import NullModel, Side
@@ -33,6 +34,10 @@ class Evaluation(Protocol):
     @property
     def moments(self) -> Moments | None:
         """Sums by group over the reporting half, for intervals; None where the measure has none."""
+
+    @property
+    def executor(self) -> Executor:
+        """Where replicates and intervals are computed."""
 
     def null_model(self, null: AnyNull, anchor: Side, notes: list[str]) -> NullModel | None:
         """Prepare a null; None, with a note, where it can exchange nothing.

@@ -51,6 +51,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from universality.arrays import FloatArray, IntArray
+from universality.execution import SERIAL, Executor, Shared, run_units
 from universality.matching import Match
 from universality.matching.medians import known_median
 from universality.progress import progress
@@ -81,6 +82,8 @@ class NullModel:
         Draws the scores of a replicate, given its number.
     too_rare
         Where ``counts`` were counted, and what a feature that fires too rarely there lacks, in words.
+    executor
+        Where replicates are matched, each as a unit of its own.
     """
 
     null: AnyNull
@@ -89,6 +92,7 @@ class NullModel:
     bound_to: FloatArray | None
     by_chance: Callable[[int], Similarity]
     too_rare: str
+    executor: Executor = SERIAL
 
 
 class ChosenMatch(NamedTuple):
@@ -338,14 +342,22 @@ def _note_few_scores(distribution: NullDistribution, notes: list[str]) -> None:
 
 def _rerun(model: NullModel, chosen: ChosenMatch) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Match every replicate: the anchoring features' scores [n_replicates, n_anchor] and median best partners'."""
-    replicates = []
-    for replicate in progress(range(chosen.replicates), desc=f"{model.null} null", leave=False):
-        by_chance = chosen.matcher(model.by_chance(replicate))
-        nearest = by_chance.nearest
-        medians = known_median(nearest.best_col_score), known_median(nearest.best_row_score)
-        replicates.append((_anchor_scores(by_chance, chosen.anchor), *medians))
+    given = Shared((model.by_chance, chosen.matcher, chosen.anchor))
+    numbers = [(replicate,) for replicate in range(chosen.replicates)]
+    matched = run_units(model.executor, _match_replicate, numbers, given)
+    replicates = list(progress(matched, desc=f"{model.null} null", total=chosen.replicates, leave=False))
     scores, best_of_rows, best_of_cols = (np.array(part) for part in zip(*replicates, strict=True))
     return scores, best_of_rows, best_of_cols
+
+
+def _match_replicate(
+    given: tuple[Callable[[int], Similarity], Callable[[Similarity], Match], Side], replicate: int
+) -> tuple[FloatArray, float, float]:
+    """Match one replicate: the anchoring features' scores, and the medians of the best partners'."""
+    by_chance, matcher, anchor = given
+    match = matcher(by_chance(replicate))
+    best = match.nearest
+    return _anchor_scores(match, anchor), known_median(best.best_col_score), known_median(best.best_row_score)
 
 
 def _anchor_scores(match: Match, anchor: Side) -> FloatArray:

@@ -13,7 +13,7 @@ from universality.statistics import Calibration
 
 
 def test_controls_stand_beside_the_study_and_are_made_once(finished: Path, tmp_path: Path) -> None:
-    """By two processes: the first makes them, the other waits."""
+    """By two processes, which take the controls in turn."""
     shutil.copytree(finished, tmp_path / "run")
     done = call_two("controls", SMOKE, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numba
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from planted import Planted, concepts, planted, text, write_store
 
 from universality.similarity import Similarity
-from universality.similarity.engine import comoments
+from universality.similarity.engine import cofiring, comoments
+from universality.similarity.measures.activation import ActivationPearson
 
 SEEN = text(24)
 RNG = np.random.default_rng(0)
@@ -96,3 +100,51 @@ def test_prices_over_listed_pairs(rare: Planted, monkeypatch: pytest.MonkeyPatch
     assert (wanted.score[wanted.partner >= 0] < 0).any()  # the background is among them
     assert_allclose(found.key, wanted.key, atol=1e-12)
     assert_array_equal(found.partner, wanted.partner)
+
+
+def test_lists_do_not_depend_on_threads_or_stripes(plant: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comoments, "LISTED_ABOVE", 0)
+    wanted = Similarity.activation(plant.a, plant.b).topk(3, axis=None)
+    monkeypatch.setattr(cofiring, "STRIPE", 100)  # a row or two each
+    for n_threads in (1, 3):
+        monkeypatch.setattr(numba, "get_num_threads", lambda n=n_threads: n)
+        for lists, others in zip(Similarity.activation(plant.a, plant.b).topk(3, axis=None), wanted, strict=True):
+            assert_array_equal(lists[0], others[0])
+            assert_array_equal(lists[1], others[1])
+
+
+def test_of_equal_scores_the_lower_index_comes_first_in_long_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers of common firings are small integers, so nearly every list ends among equal scores."""
+    rng = np.random.default_rng(2)
+    a, b = ((rng.random((SEEN.n_tokens, 90)) < 0.05).astype(float) for _ in range(2))
+    stores = [write_store(tmp_path / f"{n}.h5", x, SEEN) for n, x in zip("ab", (a, b), strict=True)]
+    monkeypatch.setattr(comoments, "LISTED_ABOVE", 0)
+    counts = a.T @ b
+    for (index, _), matrix in zip(Similarity.coverage(*stores).topk(5, axis=None), (counts, counts.T), strict=True):
+        order = np.argsort(-matrix, axis=1, kind="stable")
+        fifth, sixth = np.take_along_axis(matrix, order[:, 4:6], axis=1).T
+        assert (fifth == sixth).mean() > 0.5
+        assert_array_equal(index, order[:, :5])
+
+
+def test_a_measure_that_changes_its_scores_does_without_scales(plant: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Halved(ActivationPearson):
+        name = "halved"
+
+        def scores(self, values, i, j):  # type: ignore[no-untyped-def]
+            return super().scores(values, i, j) / 2
+
+        def background(self):  # type: ignore[no-untyped-def]
+            x, y = super().background()
+            return x, y / 2
+
+    monkeypatch.setattr(comoments, "LISTED_ABOVE", 0)
+    whole = ActivationPearson.of(plant.a, plant.b)
+    halved = Halved.of(plant.a, plant.b)
+    assert whole.scales() is not None
+    assert halved.scales() is None
+    (index, score), (wanted, double) = (Similarity(source).topk(4) for source in (halved, whole))
+    assert_array_equal(index, wanted)
+    assert_allclose(2 * score, double, atol=1e-12)

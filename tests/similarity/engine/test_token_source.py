@@ -1,10 +1,11 @@
 """Sources derived from one share what they measured; a measure is known by one line in the registry."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from planted import dense, pearson
 from sparse_sides import SEEN, stores
 
@@ -60,3 +61,18 @@ def test_a_transposed_source_keeps_what_was_measured(tmp_path: Path, monkeypatch
     assert turned.of_ == "cols"
     assert turned.moments.a is source.moments.b
     assert_allclose(turned.block(np.arange(5)), block.T)
+
+
+@pytest.mark.parametrize("measure", ["activation", "cosine", "phi", "jaccard", "masked_cosine"])
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_source_that_is_sent_to_another_process_compares_the_same_tokens(
+    tmp_path: Path, measure: str, in_memory: bool
+) -> None:
+    whole = Similarity.over_tokens(measure, *stores(tmp_path), 1 << 30 if in_memory else 1)
+    rows = np.arange(SEEN.n_tokens)
+    for sim in (whole, whole.restrict([0, 2]), whole.repaired(rows[10:60], rows[60:10:-1])):
+        sent = pickle.loads(pickle.dumps(sim))
+        assert (sent._source.a.whole is not None) == in_memory
+        assert_array_equal(sent.dense(1 << 30), sim.dense(1 << 30))
+        assert sent.provenance == sim.provenance
+        assert sent.here()._source is sent._source

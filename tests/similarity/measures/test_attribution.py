@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,12 @@ def test_what_has_no_attribution_is_refused(stores: tuple[FeatureStore, FeatureS
     lonely = write_store(tmp_path / "l.h5", np.ones((alone.n_tokens, 12)), alone, {}, a.dictionary, u)
     with pytest.raises(UniversalityError, match=r"l\.h5: none of the 60 tokens compared is followed by one that"):
         Similarity.attribution(lonely, lonely)
+
+
+@pytest.mark.parametrize("memory_budget", [1 << 30, 1000])
+def test_another_process_computes_the_same(stores: tuple[FeatureStore, FeatureStore], memory_budget: int) -> None:
+    """What is sent are the stores' paths; the attributions are computed from them again."""
+    sim = Similarity.attribution(*stores, memory_budget)
+    sent = pickle.dumps(sim)
+    assert len(sent) < 12_000  # the stores hold more
+    assert_array_equal(pickle.loads(sent).dense(1 << 30), sim.dense(1 << 30))

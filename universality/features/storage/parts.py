@@ -103,11 +103,11 @@ def concatenate(paths: Sequence[str | Path], path: str | Path, *, overwrite: boo
         raise ValueError("concatenate: expected at least one store, found none")
     with ExitStack() as stack:
         stores = [stack.enter_context(FeatureStore.open(part)) for part in paths]
-        _check_features(stores)
-        documents, places = _join([(store.path, store.documents) for store in stores])
+        check_features(stores)
+        documents, places = join_documents([(store.path, store.documents) for store in stores])
         first = stores[0]
         bits = max(store.mantissa_bits for store in stores)
-        provenance = _joined_provenance([store.provenance for store in stores])
+        provenance = join_provenance([store.provenance for store in stores])
         writer = FeatureStore.create(
             path, first.n_features, provenance, documents, overwrite, mantissa_bits=bits
         )  # fmt: skip
@@ -143,7 +143,7 @@ def _rows_of(dictionary: Dictionary | None, rows: NDArray[np.int64]) -> Dictiona
     return Dictionary(**{name: array[rows] for name, array in present.items() if array is not None})
 
 
-def _check_features(stores: Sequence[FeatureStore]) -> None:
+def check_features(stores: Sequence[FeatureStore]) -> None:
     first, seen = stores[0], dict[str, Path]()
     for store in stores:
         if store.n_features != first.n_features:
@@ -157,7 +157,7 @@ def _check_features(stores: Sequence[FeatureStore]) -> None:
                                 "name each shard once")  # fmt: skip
 
 
-def _join(
+def join_documents(
     tables: Sequence[tuple[Path, DocumentTable]],
 ) -> tuple[DocumentTable, list[NDArray[np.int64] | None]]:
     """Join document tables; return the table and each shard's places in it (None where its indices stay valid)."""
@@ -191,7 +191,7 @@ def _same_document(path: Path, name: str, before: tuple[str, ...] | None, row: t
     return (kinds.pop(), *row[1:])
 
 
-def _joined_provenance(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def join_provenance(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Provenance on which all shards agree, and under ``parts`` where they differ."""
     shared = {key: value for key, value in parts[0].items() if all(key in p and p[key] == value for p in parts)}
     differing = [{key: value for key, value in part.items() if key not in shared} for part in parts]

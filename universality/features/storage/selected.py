@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -142,8 +141,8 @@ class _Selected(FeatureStore):
     def close(self) -> None:
         """Do nothing: the store that the features were selected from stays open."""
 
-    def __reduce__(self) -> tuple[Callable[..., FeatureStore], tuple[Path, Any]]:  # type: ignore[override]
-        return _reopen, (self.path, self._features)
+    def __reduce__(self) -> tuple[Callable[..., FeatureStore], tuple[Any, ...]]:
+        return select_features, (self._whole, self._features)
 
     def _of_these(self, whole: str) -> str:
         return hashlib.sha256(whole.encode() + self._features.astype("<i8").tobytes()).hexdigest()
@@ -154,7 +153,3 @@ class _Selected(FeatureStore):
         first, last = matrix.indptr[start], matrix.indptr[stop]
         indptr = matrix.indptr[start : stop + 1].astype(np.int64) - first
         return matrix.data[first:last], matrix.indices[first:last], indptr
-
-
-def _reopen(path: Path, features: NDArray[np.int64]) -> FeatureStore:
-    return select_features(FeatureStore.open(path), features)

@@ -667,8 +667,9 @@ class FeatureStore:
     ) -> None:
         self.close()
 
-    def __reduce__(self) -> tuple[Callable[[Path], FeatureStore], tuple[Path]]:
-        return FeatureStore.open, (self.path,)  # another process opens the file itself
+    def __reduce__(self) -> tuple[Callable[..., FeatureStore], tuple[Any, ...]]:
+        # Another process opens the file itself, perhaps from another working directory.
+        return _reopened, (self.path.absolute(), self.content_hash())
 
     def __repr__(self) -> str:
         quantity = "" if self.quantity == ACTIVATION else f", quantity={self.quantity!r}"
@@ -716,3 +717,15 @@ class FeatureStore:
     def _hash(self, chosen: Callable[[str], bool]) -> str:
         sums = {path: entry.to_json() for path, entry in self._header.checksums.items() if chosen(path)}
         return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+
+
+def _reopened(path: Path, content_hash: str) -> FeatureStore:
+    """Open a store in another process, where the path must lead to the same contents."""
+    store = FeatureStore.open(path)
+    if store.content_hash() != content_hash:
+        store.close()
+        raise MismatchError(
+            f"{path}: another process names this store with contents {content_hash[:12]}…, found "
+            f"{store.content_hash()[:12]}…; all processes must see the same file under this path, unchanged"
+        )
+    return store

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from universality.config import Config
+from universality.execution import connected
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.study import family_stores
 from universality.pipeline.task import Task
@@ -40,7 +41,8 @@ def make_families(config: Config, folder: RunFolder, name: str) -> list[Path]:
 
     (folder.root / "families").mkdir(exist_ok=True)
     f = config.families
-    with ExitStack() as stack:  # families read features again and again, so all stores stay open
+    with connected(config.scheduler) as executor, ExitStack() as stack:
+        # Families read features again and again, so all stores stay open.
         stores, reseeded = (
             [stack.enter_context(FeatureStore.open(folder.store(name, width, seed))) for width, seed in dictionaries]
             for dictionaries in family_stores(config, name)
@@ -56,5 +58,6 @@ def make_families(config: Config, folder: RunFolder, name: str) -> list[Path]:
             n_replicates=f.replicates,
             bootstrap=f.bootstrap,
             seed=config.statistics.seed,
+            executor=executor,
         )
         return [grown.save(folder.families(name))]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from universality.arrays import evenly_spaced
 from universality.config import Config
 from universality.errors import CommonStartWarning, FewTokenTypesError
+from universality.execution import Executor, connected
 from universality.files import read_json, replacing
 from universality.formatting import plural
 from universality.pipeline.open_stores import OpenStores
@@ -75,16 +76,16 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
 
     (folder.root / "matches").mkdir(exist_ok=True)
     (folder.root / "similarity").mkdir(exist_ok=True)
-    with OpenStores() as stores, warnings.catch_warnings():
+    with OpenStores() as stores, warnings.catch_warnings(), connected(config.scheduler) as executor:
         warnings.simplefilter("ignore", CommonStartWarning)  # told once, by warn_of_common_start
         a, b = (stores[path] for path in (comparison.a, comparison.b))
         warn_of_unfit(config, folder, comparison, (a, b))  # first: matching may take hours
         warn_of_common_start(comparison, likeness(config, folder, comparison))
-        calibration = calibrate(a, b, **config.statistics.for_calibrate())
+        calibration = calibrate(a, b, **config.statistics.for_calibrate(), executor=executor)
         calibration = _with_ceilings(config, folder, comparison, calibration, folder.calibration)
         files = [calibration.save(folder.calibration(comparison.name))]
         matched = calibration.match
-        tables = _drawn_similarities(calibration, Similarity.activation(a, b))
+        tables = _drawn_similarities(calibration, Similarity.activation(a, b, executor=executor))
         if a.unembedding() is not None and b.unembedding() is not None:
             try:
                 logit = Similarity.logit(a, b)
@@ -92,7 +93,8 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
                 _say_that_logit_weights_are_left_out(comparison, str(error))
             else:
                 tables |= _logit_of_pairs(logit, calibration, config.statistics.seed)
-                files += _match_by_logit_weights(config, folder, comparison, (a, b), logit.provenance["n_vocab"])
+                n_types = logit.provenance["n_vocab"]
+                files += _match_by_logit_weights(config, folder, comparison, (a, b), n_types, executor)
         if config.models.one_basis and comparison.of == "models":
             decoder = Similarity.decoder(a, b)
             files.append(match(decoder).save(folder.decoder_match(comparison.name)))
@@ -139,7 +141,12 @@ def _logit_of_pairs(logit: Similarity, calibration: Calibration, seed: int) -> d
 
 
 def _match_by_logit_weights(
-    config: Config, folder: RunFolder, comparison: Comparison, stores: tuple[FeatureStore, FeatureStore], n_types: int
+    config: Config,
+    folder: RunFolder,
+    comparison: Comparison,
+    stores: tuple[FeatureStore, FeatureStore],
+    n_types: int,
+    executor: Executor | None,
 ) -> list[Path]:
     """Match by logit weights on half of the token types, and calibrate on the other; nothing where types are few."""
     from universality.statistics import calibrate
@@ -152,7 +159,7 @@ def _match_by_logit_weights(
         return []
     settings = config.statistics.for_calibrate()
     del settings["null"]  # those of a run re-pair text
-    calibration = calibrate(*stores, measure=LOGIT, **settings)
+    calibration = calibrate(*stores, measure=LOGIT, **settings, executor=executor)
     made = _with_ceilings(config, folder, comparison, calibration, folder.logit_calibration)
     return [made.save(folder.logit_calibration(comparison.name))]
 

@@ -1,7 +1,7 @@
 """The stage ``effects``: what features do to the model's predictions, and whether matched features do the same.
 
 A model has one task and a comparison another. Both leave out what cannot be measured, and say why on stderr and in
-``effects/NAME.unmeasured.json``. The first of several processes does the work, and the others wait.
+``effects/NAME.unmeasured.json``. Several processes take the tasks in turn.
 """
 
 from __future__ import annotations

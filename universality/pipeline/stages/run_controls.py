@@ -16,6 +16,7 @@ import pandas as pd
 
 from universality.config import Config
 from universality.errors import ConfigError
+from universality.execution import connected
 from universality.export import write_csv
 from universality.files import read_json
 from universality.pipeline.paths import RunFolder
@@ -128,8 +129,8 @@ def _make_control(config: Config, folder: RunFolder, control: Control) -> list[P
     if len(pair) == 1:  # compared with the study's own SAE of that model
         name = config.models.names[0]
         pair.insert(0, folder.store(name, headline_width(config), config.saes.seeds[0]))
-    with FeatureStore.open(pair[0]) as a, FeatureStore.open(pair[1]) as b:
-        calibration = calibrate(a, b, **config.statistics.for_calibrate())
+    with connected(config.scheduler) as executor, FeatureStore.open(pair[0]) as a, FeatureStore.open(pair[1]) as b:
+        calibration = calibrate(a, b, **config.statistics.for_calibrate(), executor=executor)
     return [calibration.save(_calibration(folder, control)), *stores.values()]
 
 

@@ -6,20 +6,23 @@ partner (a price, in an assignment; 0 otherwise), and only keys above a row's th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
-from universality.compiled import njit, on_all_threads
+from universality.compiled import njit, on_all_threads, share_out_lazily
+from universality.progress import progress
 from universality.similarity.engine.block_source import Best, BlockSource
-from universality.similarity.engine.cofiring import Entries
+from universality.similarity.engine.cache_lines import prefetch
+from universality.similarity.engine.cofiring import AHEAD, list_row
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _insert(index, key, score, c, v, s):  # type: ignore[no-untyped-def]
-    """Insert partner ``c`` into one row [k]; the caller knows that it is better than the last."""
-    q = key.size - 1
+def _insert(index, key, score, q, c, v, s):  # type: ignore[no-untyped-def]
+    """Insert partner ``c`` into one row [k] at place ``q`` or before; the caller knows that it is better than q's."""
     while q > 0 and (v > key[q - 1] or (v == key[q - 1] and c < index[q - 1])):
         index[q], key[q], score[q] = index[q - 1], key[q - 1], score[q - 1]
         q -= 1
@@ -36,7 +39,7 @@ def scan_rows(worker, workers, block, rows, offset, threshold, index, key, score
         for c in range(block.shape[1]):
             v = block[r, c] - offset[c]
             if v > least:  # columns rise, so an equal key has the higher index and stays out
-                _insert(index[i], key[i], score[i], c, v, block[r, c])
+                _insert(index[i], key[i], score[i], key.shape[1] - 1, c, v, block[r, c])
                 least = max(threshold[i], key[i, -1])
 
 
@@ -51,61 +54,297 @@ def scan_cols(worker, workers, block, rows, index, key, score):  # type: ignore[
         for c in range(worker * n // workers, (worker + 1) * n // workers):
             v = block[r, c]
             if v > key[c, -1]:
-                _insert(index[c], key[c], score[c], rows[r], v, v)
+                _insert(index[c], key[c], score[c], key.shape[1] - 1, rows[r], v, v)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _list_rows(rows, entries, x, y, orders, level, offset, threshold, index, key, score):  # type: ignore[no-untyped-def]
-    """Enter listed entries, then the background of each row from its best score on, into the rows' lists.
+def _kth_largest(x, k):  # type: ignore[no-untyped-def]
+    """The k-th largest of ``x``, which is reordered: its first k values are the largest (Hoare's quickselect)."""
+    low, high = 0, x.size - 1
+    while low < high:
+        pivot = x[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while x[i] > pivot:
+                i += 1
+            while x[j] < pivot:
+                j -= 1
+            if i <= j:
+                x[i], x[j] = x[j], x[i]
+                i += 1
+                j -= 1
+        if k - 1 <= j:
+            high = j
+        elif k - 1 >= i:
+            low = i
+        else:
+            break
+    return x[k - 1]
 
-    ``orders`` are the living columns by rising y, by falling y, and by index; ``level`` is their least offset.
+
+class _Wanted(NamedTuple):
+    """What the rows' lists are to hold: keys are scores - ``offset``, above the row's ``threshold``."""
+
+    offset: FloatArray
+    """[n_cols], inf for dead columns."""
+    threshold: FloatArray
+    """[n_rows], inf for rows that are not wanted."""
+    x: FloatArray
+    """[n_rows] pairs that are not listed score -x_i y_j."""
+    y: FloatArray
+    """[n_cols]."""
+    orders: tuple[IntArray, IntArray, IntArray]
+    """Living columns by rising y, by falling y, and by index."""
+    level: float
+    """Least offset of a living column."""
+
+    @classmethod
+    def of(cls, offset: FloatArray, threshold: FloatArray, background: tuple[FloatArray, FloatArray]) -> _Wanted:
+        """Sort the living columns."""
+        x, y = background
+        living = np.flatnonzero(offset < np.inf)
+        orders = (living[np.argsort(y[living], kind="stable")], living[np.argsort(-y[living], kind="stable")], living)
+        return cls(offset, threshold, x, y, orders, float(offset[living].min()) if living.size else 0.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _candidates(i, cols, values, wanted, room):  # type: ignore[no-untyped-def]
+    """Entries of row ``i`` that may be among its k best, ``room.candidate[:n]``, and a bound that the k-th key reaches.
+
+    Lists are kept sorted by insertion, which takes k / 2 steps. With a bound known, little more than k partners are
+    inserted.
+    """
+    kept, least, end, n = room.kept, wanted.threshold[i], 0, 0
+    for q in range(cols.size):
+        v = values[q] - wanted.offset[cols[q]]
+        if v >= least and v > wanted.threshold[i]:  # of equal keys the lower index decides, later
+            room.candidate[n], kept[end] = q, v
+            n, end = n + 1, end + 1
+            if end == kept.size:
+                least, end = _kth_largest(kept, end // 4), end // 4
+    return n, _kth_largest(kept[:end], kept.size // 4) if end >= kept.size // 4 else wanted.threshold[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _enter_row(i, cols, values, n, least, wanted, room, index, key, score):  # type: ignore[no-untyped-def]
+    """Enter n candidates, then the background from its best score on, into the list of row ``i``."""
+    offset, threshold, x, y, orders, level = wanted
+    candidate, seen, place, last_place = room.candidate, room.seen, 0, key.shape[1] - 1
+    for q in candidate[:n]:
+        c = cols[q]
+        v = values[q] - offset[c]
+        if v >= least and v > threshold[i] and (v > key[i, -1] or (v == key[i, -1] and c < index[i, -1])):
+            _insert(index[i], key[i], score[i], place, c, v, values[q])
+            place = min(place + 1, last_place)
+    # A pair that is not listed scores -x_i y_c. In this order scores only fall.
+    order = orders[0] if x[i] > 0 else orders[1] if x[i] < 0 else orders[2]
+    marked = False  # most rows end below at their first column: they need not know which columns are listed
+    for c in order:
+        s = -x[i] * y[c] + 0.0  # + 0.0: no negative zero
+        # No key from here on exceeds s - level, as no offset is below the level. Below the last key of the list, or
+        # not above the threshold, nothing more can enter; at the last key a lower index still could.
+        if s - level < key[i, -1] or s - level <= threshold[i]:
+            break
+        if not marked:
+            _mark(seen, cols, True)
+            marked = True
+        if seen[c]:
+            continue
+        v = s - offset[c]
+        last = key[i, -1]
+        if v > threshold[i] and (v > last or (v == last and c < index[i, -1])):
+            _insert(index[i], key[i], score[i], last_place, c, v, s)
+        elif offset[c] == level and v <= last:
+            # This column has the least offset and did not enter: later ones have no larger key, and among
+            # columns of one y a stable order leaves only higher indices.
+            break
+    if marked:  # undone entry by entry: clearing the whole array would cost n_cols a row
+        _mark(seen, cols, False)
+
+
+class _Room(NamedTuple):
+    """Working memory of one thread, for one row at a time."""
+
+    kept: FloatArray
+    """[4 k] keys."""
+    candidate: npt.NDArray[np.uint32]
+    """[n_cols] entries of the row."""
+    seen: BoolArray
+    """[n_cols] False before and after."""
+    total: FloatArray
+    """[n_cols] sums, 0 before and after."""
+    cols: npt.NDArray[np.uint32]
+    """[n_cols + 1] the listed columns."""
+    values: FloatArray
+    """[n_cols + 1] their sums, then their scores."""
+
+    @classmethod
+    def empty(cls, n_cols: int, k: int) -> _Room:
+        """Room for rows of ``n_cols`` and lists of k."""
+        words, numbers = np.empty((2, n_cols + 1), np.uint32), np.empty(n_cols + 1)
+        return cls(np.empty(4 * k), words[0], np.zeros(n_cols, bool), np.zeros(n_cols), words[1], numbers)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mark(seen, cols, value):  # type: ignore[no-untyped-def]
+    for c in cols:
+        seen[c] = value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _enlarged(found, n, more):  # type: ignore[no-untyped-def]
+    """Give ``found`` (row, col, score), of which n pairs are in use, room for ``more``."""
+    if n + more <= found[0].size:
+        return found
+    size = 2 * (n + more)
+    row, col, score = np.empty(size, np.int32), np.empty(size, np.uint32), np.empty(size)
+    row[:n], col[:n], score[:n] = found[0][:n], found[1][:n], found[2][:n]
+    return row, col, score
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def enter_entries(rows, entries, table, both, wanted, room, index, key, score):  # type: ignore[no-untyped-def]
+    """Enter the scores of some rows into their lists; return the pairs that may enter a column's (row, col, score).
+
+    If ``both`` are wanted, such a pair must exceed ``table[col, 1]``.
     """
     indptr, cols, values = entries
-    seen = np.zeros(y.size, np.bool_)
+    found, n_found = (np.empty(0, np.int32), np.empty(0, np.uint32), np.empty(0)), 0
     for r in range(rows.size):
-        i = rows[r]
-        if threshold[i] == np.inf:
-            continue
-        for q in range(indptr[r], indptr[r + 1]):
-            c = cols[q]
-            seen[c] = True
-            v = values[q] - offset[c]
-            last = key[i, -1]
-            if v > threshold[i] and (v > last or (v == last and c < index[i, -1])):
-                _insert(index[i], key[i], score[i], c, v, values[q])
-        # A pair that is not listed scores -x_i y_c. In this order scores only fall.
-        order = orders[0] if x[i] > 0 else orders[1] if x[i] < 0 else orders[2]
-        for c in order:
-            s = -x[i] * y[c] + 0.0  # + 0.0: no negative zero
-            # No key from here on exceeds s - level, as no offset is below the level. Below the last key of the list, or
-            # not above the threshold, nothing more can enter; at the last key a lower index still could.
-            if s - level < key[i, -1] or s - level <= threshold[i]:
-                break
-            if seen[c]:
-                continue
-            v = s - offset[c]
-            last = key[i, -1]
-            if v > threshold[i] and (v > last or (v == last and c < index[i, -1])):
-                _insert(index[i], key[i], score[i], c, v, s)
-            elif offset[c] == level and v <= last:
-                # This column has the least offset and did not enter: later ones have no larger key, and among
-                # columns of one y a stable order leaves only higher indices.
-                break
-        for q in range(indptr[r], indptr[r + 1]):
-            seen[cols[q]] = False  # undone entry by entry: clearing the whole array would cost n_cols a row
+        own, scores = cols[indptr[r] : indptr[r + 1]], values[indptr[r] : indptr[r + 1]]
+        n, least = _candidates(rows[r], own, scores, wanted, room)
+        _enter_row(rows[r], own, scores, n, least, wanted, room, index, key, score)
+        found = _enlarged(found, n_found, own.size)
+        for c, v in zip(own, scores):  # noqa: B905 - numba has no `strict`
+            if both and v > table[c, 1]:
+                found[0][n_found], found[1][n_found], found[2][n_found] = rows[r], c, v
+                n_found += 1
+    return found[0][:n_found], found[1][:n_found], found[2][:n_found]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _list_cols(rows, entries, dead_rows, index, key, score):  # type: ignore[no-untyped-def]
-    """Enter the better rows among the listed entries into the columns' lists; rows rise."""
-    indptr, cols, values = entries
-    for r in range(rows.size):
-        if dead_rows[rows[r]]:
-            continue
-        for q in range(indptr[r], indptr[r + 1]):
+def enter_products(rows, columns, lines, s, table, both, wanted, room, index, key, score):  # type: ignore[no-untyped-def]
+    """Do as `enter_entries` for scores s_i t_j sum - x_i y_j, clipped to ±1, while a row of sums is in the cache.
+
+    ``table`` [n_cols, 2] holds t_j and beside it what a pair must exceed, or the offset if ``both`` are not wanted.
+    Most pairs look up nothing else, since s_i t_j sum and the largest -x_i y_j together are too low.
+    """
+    x, y, offset, cols, values = wanted.x, wanted.y, wanted.offset, room.cols, room.values
+    kept, k = room.kept, room.kept.size // 4
+    y_low, y_high = y.min(), y.max()
+    found, n_found = (np.empty(0, np.int32), np.empty(0, np.uint32), np.empty(0)), 0
+    for i in rows:
+        size = list_row(i, columns, lines, room.total, cols, values)
+        found = _enlarged(found, n_found, size)
+        highest, least, end, n = max(-x[i] * y_low, -x[i] * y_high), wanted.threshold[i], 0, 0
+        for q in range(size):
             c = cols[q]
-            if values[q] > key[c, -1]:
-                _insert(index[c], key[c], score[c], rows[r], values[q], values[q])
+            scaled, other = values[q] * s[i] * table[c, 0], table[c, 1]
+            top = max(scaled + highest, -1.0)  # rounding is monotone: no smaller than the score below
+            if top > other or top >= least if both else top - other >= least:
+                v = min(max(scaled - x[i] * y[c], -1.0), 1.0)
+                values[q] = v
+                if both and v > other:
+                    found[0][n_found], found[1][n_found], found[2][n_found] = i, c, v
+                    n_found += 1
+                v -= offset[c]
+                if v >= least and v > wanted.threshold[i]:  # as in `_candidates`
+                    room.candidate[n], kept[end] = q, v
+                    n, end = n + 1, end + 1
+                    if end == kept.size:
+                        least, end = _kth_largest(kept, k), k
+        least = _kth_largest(kept[:end], k) if end >= k else wanted.threshold[i]
+        _enter_row(i, cols[:size], values[:size], n, least, wanted, room, index, key, score)
+    return found[0][:n_found], found[1][:n_found], found[2][:n_found]
+
+
+class _Unsorted(NamedTuple):
+    """The best rows of each column so far, in the order of the rows, among up to k more that came later."""
+
+    partner: npt.NDArray[np.int32]
+    """[n_cols, 2 k]."""
+    key: FloatArray
+    """[n_cols, 2 k]."""
+    size: npt.NDArray[np.int32]
+    """[n_cols] places in use."""
+    table: FloatArray
+    """[n_cols, 2] scales of the columns' scores (see `enter_products`), and in ``table[:, 1]`` what a key must exceed.
+
+    A thread that reads that late finds a lower one, and picks out more.
+    """
+
+    @classmethod
+    def empty(cls, n: int, k: int, table: FloatArray) -> _Unsorted:
+        """Lists without rows."""
+        return cls(np.empty((n, 2 * k), np.int32), np.empty((n, 2 * k)), np.zeros(n, np.int32), table)
+
+    def best(self) -> Best:
+        """Sort the lists."""
+        sorted_ = Best.empty(self.size.size, self.key.shape[1] // 2)
+        on_all_threads(_sort_cols, self, *sorted_)
+        return sorted_
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _enter_cols(row, col, score, lists):  # type: ignore[no-untyped-def]
+    """Enter pairs into the columns' lists; rows rise, so of equal keys the first ones stay."""
+    index, key, size, table = lists
+    k, scratch = key.shape[1] // 2, np.empty(key.shape[1])
+    places, keys = index.ravel(), key.ravel()
+    for q in range(row.size):
+        if q + 2 * AHEAD < row.size:  # lists are met in any order: fetch them ahead of time
+            prefetch(size, col[q + 2 * AHEAD])
+            later = col[q + AHEAD]
+            prefetch(places, later * index.shape[1] + size[later])
+            prefetch(keys, later * index.shape[1] + size[later])
+        i, c, v = row[q], col[q], score[q]
+        if v > table[c, 1]:
+            index[c, size[c]], key[c, size[c]] = i, v
+            size[c] += 1
+            if size[c] == key.shape[1]:
+                table[c, 1] = _halve(index[c], key[c], scratch)
+                size[c] = k
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _halve(index, key, scratch):  # type: ignore[no-untyped-def]
+    """Keep the better half of a full list, in order, and return its least key."""
+    k = key.size // 2
+    scratch[:] = key
+    least = _kth_largest(scratch, k)
+    equal = k  # places for rows whose key is the least one
+    for v in key:
+        equal -= v > least
+    n = 0
+    for q in range(key.size):
+        if key[q] > least or (key[q] == least and equal > 0):
+            equal -= key[q] == least
+            index[n], key[n] = index[q], key[q]
+            n += 1
+    return least
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sort_cols(worker, workers, lists, index, key, score):  # type: ignore[no-untyped-def]
+    """Write the k best of each list, best first."""
+    k, scratch = key.shape[1], np.empty(2 * key.shape[1])
+    for c in range(worker * index.shape[0] // workers, (worker + 1) * index.shape[0] // workers):
+        size = lists.size[c]
+        if size > k:
+            lists.key[c, size:] = -np.inf
+            _halve(lists.partner[c], lists.key[c], scratch)
+        for q in range(min(size, k)):
+            v = lists.key[c, q]
+            _insert(index[c], key[c], score[c], q, lists.partner[c, q], v, v)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def enter_cols(cols, rows, scores, index, key, score):  # type: ignore[no-untyped-def]
+    """Enter the better of some entries [n] into the columns' lists; rows rise from call to call."""
+    for e in range(cols.size):
+        c = cols[e]
+        if scores[e] > key[c, -1]:
+            _insert(index[c], key[c], score[c], key.shape[1] - 1, rows[e], scores[e], scores[e])
 
 
 def best_of_blocks(
@@ -139,40 +378,57 @@ def best_of_blocks(
 
 
 def best_of_stripes(
-    stripes: Iterable[tuple[IntArray, Entries]],
+    stripes: list[IntArray],
+    enter: Callable[..., tuple[IntArray, IntArray, FloatArray]],
     background: tuple[FloatArray, FloatArray],
+    scale: FloatArray | None,
     k: int,
     offset: FloatArray,
     threshold: FloatArray,
-    by_col: Best | None = None,
-) -> Best:
+    both: bool,
+) -> tuple[Best, Best | None]:
     """Find the k best columns of each row of a matrix that is listed only where features fire together.
+
+    All threads work on stripes. A row's list belongs to its stripe. What may enter the columns' lists is picked out by
+    the threads and entered here, in the order of the rows, so results do not depend on the number of threads.
 
     Parameters
     ----------
     stripes
-        (rows, scores of their entries), rows rising.
+        Living rows, rising.
+    enter
+        Called with a stripe and the last arguments of `enter_entries`, does that for its rows.
     background
         x, y: pairs that are not listed score -x_i y_j.
+    scale
+        t [n_cols] of `enter_products`, if that is used.
     k
         Length of the lists.
     offset
         [n_cols] subtracted from the score; inf for dead columns.
     threshold
-        [n_rows] only keys above it count; inf for dead rows.
-    by_col
-        Lists of the columns, updated with the listed entries alone (offset 0).
+        [n_rows] only keys above it count.
+    both
+        Whether the columns' lists are wanted; they hold the listed entries alone (offset 0).
     """
-    x, y = background
-    living = np.flatnonzero(offset < np.inf)
-    level = float(offset[living].min()) if living.size else 0.0
-    orders = (living[np.argsort(y[living], kind="stable")], living[np.argsort(-y[living], kind="stable")], living)
-    by_row, dead = Best.empty(x.size, k), threshold == np.inf
-    for rows, entries in stripes:
-        _list_rows(rows, entries, x, y, orders, level, offset, threshold, *by_row)
-        if by_col is not None:
-            _list_cols(rows, entries, dead, *by_col)
-    return by_row
+    wanted = _Wanted.of(offset, threshold, background)
+    table = np.empty((offset.size, 2))
+    table[:, 0], table[:, 1] = 0 if scale is None else scale, -np.inf if both else offset
+    by_row, by_col = Best.empty(threshold.size, k), _Unsorted.empty(offset.size if both else 0, k, table)
+
+    def work(rows: IntArray) -> tuple[int, tuple[IntArray, IntArray, FloatArray]]:
+        room = rooms.pop() if rooms else _Room.empty(offset.size, k)
+        found = enter(rows, table, both, wanted, room, *by_row)
+        rooms.append(room)
+        return rows.size, found
+
+    rooms: list[_Room] = []  # fresh memory for each stripe would take longer than the stripe
+    n_rows = sum(rows.size for rows in stripes)
+    with progress(total=n_rows, desc="co-firing pairs", unit="feature", leave=False) as bar:
+        for n_done, found in share_out_lazily(work, stripes):
+            bar.update(n_done)
+            _enter_cols(*found, by_col)
+    return by_row, by_col.best() if both else None
 
 
 def beaten_by_background(by_col: Best, background: tuple[FloatArray, FloatArray], living_rows: BoolArray) -> BoolArray:

@@ -3,9 +3,9 @@
 C = A^T B is a product of feature-major A and token-major B, both sparse. There are three routes, each the fastest
 somewhere (`tests/bench/similarity.py`):
 
-- *Listed.* A matrix too large for a cache is computed one row at a time and kept as a sparse list
-  (`universality.similarity.engine.cofiring`): scattering into it would miss the cache at every product.
-- *Scattered.* A small matrix, or one whose stores do not fit into memory, is summed densely. Tokens are visited in
+- *Listed.* A matrix too large for a cache is computed one row at a time over all tokens
+  (`universality.similarity.engine.cofiring`), and best partners are taken from the list of its sums.
+- *Chunked.* A small matrix, or one whose stores do not fit into memory, is summed densely. Tokens are visited in
   chunks that stay in cache; within a chunk each of A's features adds its tokens' rows of B to one row of C, so threads
   share nothing.
 - *Multiplied.* Where activations are not sparse (neurons), the chunk is written out dense and centred, and BLAS
@@ -14,25 +14,28 @@ somewhere (`tests/bench/similarity.py`):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from universality.arrays import FloatArray, IntArray
-from universality.compiled import on_all_threads, share_out_lazily
+from universality.compiled import on_all_threads
 from universality.errors import UniversalityError
-from universality.progress import progress
-from universality.similarity.engine import cofiring
+from universality.execution import SERIAL, Executor, Shared, run_units
 from universality.similarity.engine import token_kernels as kernels
-from universality.similarity.engine.cofiring import Columns, Entries
+from universality.similarity.engine.cache_lines import Lines
+from universality.similarity.engine.cofiring import Columns, RowSums
 from universality.similarity.engine.group_sums import pair_sums
-from universality.similarity.engine.side_moments import Side, chunk_size
+from universality.similarity.engine.side_moments import SHARD, Side, chunk_size, shards
 from universality.similarity.engine.store_rows import ENTRY_BYTES
 
-# Above this product of densities BLAS is faster: a scattered product takes about 1.5 ns, in which BLAS does about 30.
+# Above this product of densities BLAS is faster: a sparse product takes about 1.5 ns, in which BLAS does about 30.
 DENSE_SHARE = 0.03
 LISTED_ABOVE = 1 << 25  # pairs above which listing row by row is faster: 256 MB, far beyond a cache
+# Tokens of a shard, so that sending its sums takes little beside computing them: 16 for each given pair, and one for
+# every 16 of all pairs, since a token adds to active² of those.
+PAIRED, SUMMED = 16, 16
 TILE_BYTES, MIN_TILE = 16 << 20, 256  # of dense rows multiplied at a time: few calls, and still within a cache
 
 
@@ -64,15 +67,20 @@ class CoMoments:
     sums of (ab, a^2, b^2, 1) over the positions where both fire: AᵀB, A²ᵀ1[B≠0], 1[A≠0]ᵀB² and 1[A≠0]ᵀ1[B≠0].
     """
 
-    def __init__(self, a: Side, b: Side, memory_budget: int) -> None:
+    def __init__(self, a: Side, b: Side, memory_budget: int, dense: bool | None = None) -> None:
         if a.rows.size != b.rows.size:
             raise UniversalityError(f"sides must pair up: {a.rows.size} positions of one, {b.rows.size} of the other")
         self.a, self.b, self.memory_budget = a, b, memory_budget
         self.shape = (a.n_features, b.n_features)
-        self.dense = a.density * b.density > DENSE_SHARE
+        self.dense = a.density * b.density > DENSE_SHARE if dense is None else dense
+        # Rows of B are read in any order, so both stores must be in memory.
+        loaded = a.source.whole is not None and b.source.whole is not None
+        self.listed = loaded and not self.dense and self.shape[0] * self.shape[1] > LISTED_ABOVE
+        """True where rows are computed one at a time and listed."""
         self._columns: dict[tuple[bool, int], list[Chunk]] = {}
         self._whole: dict[str, FloatArray] = {}
-        self._n_hits: IntArray | None = None  # of each of A's features, products in its row
+        self._lines: dict[bool, Lines] = {}  # all of B's rows, with the shift subtracted or without
+        self._shared: Shared[CoMoments] | None = None
 
     def transposed(self) -> CoMoments:
         """Exchange the sides: B against A, with the arrays that are known already."""
@@ -91,103 +99,117 @@ class CoMoments:
         """Copy with the same sides but without the cached [n_a, n_b] arrays."""
         return self.with_b(self.b)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process computes its own copies and blocks.
+        return self.__dict__ | {"_columns": {}, "_whole": {}, "_lines": {}, "_shared": None}
+
+    def fits(self, moment: MomentType) -> bool:
+        """Tell whether one [n_a, n_b] array is kept, from which blocks are cut."""
+        n_pairs = self.shape[0] * self.shape[1]
+        copies = 1 if self.a.rows.size <= max(SHARD, n_pairs // SUMMED) else 2  # the sum, and the shard that is added
+        needed = copies * n_pairs * _depth(moment) * 8
+        return moment in self._whole or (needed <= self.memory_budget and not self.listed)
+
     @property
-    def listed(self) -> bool:
-        """True where rows are computed one at a time and listed."""
-        # Rows of B are read in any order, so both stores must be in memory.
-        loaded = self.a.source.whole is not None and self.b.source.whole is not None
-        return loaded and not self.dense and self.shape[0] * self.shape[1] > LISTED_ABOVE
+    def shared(self) -> Shared[CoMoments]:
+        """These co-moments as units take them: a worker receives them once, for all passes."""
+        if self._shared is None:
+            self._shared = Shared(self)
+        return self._shared
 
-    def block(self, moment: MomentType, rows: IntArray) -> FloatArray:
-        """Values of A's features ``rows`` with all of B's: float64 [n_rows, n_b], or [n_rows, 4, n_b] if masked."""
-        needed = self.shape[0] * self.shape[1] * _depth(moment) * 8
-        if moment not in self._whole and needed <= self.memory_budget and not self.listed:
-            self._whole[moment] = self._compute(moment, np.arange(self.shape[0]))
-        if moment in self._whole:
-            return self._whole[moment][rows]
-        return self._compute(moment, rows)
+    def block(self, moment: MomentType, rows: IntArray, executor: Executor = SERIAL) -> FloatArray:
+        """Values of A's features ``rows`` with all of B's: float64 [n_rows, n_b], or [n_rows, 4, n_b] if masked.
 
-    def pairs(self, moment: MomentType, i: IntArray, j: IntArray) -> FloatArray:
+        An executor sums the one array that is kept, by shards of tokens; other blocks are computed here.
+        """
+        if not self.fits(moment):
+            return self._compute(moment, rows)
+        if moment not in self._whole:
+            self._whole[moment] = self._summed_in_shards(moment, executor)
+        return self._whole[moment][rows]
+
+    def pairs(self, moment: MomentType, i: IntArray, j: IntArray, executor: Executor = SERIAL) -> FloatArray:
         """Values of given pairs: float64 [n_pairs], or [4, n_pairs] if masked."""
-        if moment != "covariance":
-            sums = pair_sums(self.a, self.b, i, j, masked=moment == "masked", shifted=False)[:, 0]
-            return sums if moment == "masked" else sums[0]
-        product = pair_sums(self.a, self.b, i, j)[0, 0]
-        return product / self.a.rows.size - self.a.shifted_mean[i] * self.b.shifted_mean[j]
+        units = shards(self.a.rows.size, PAIRED * i.size)
+        given = self.shared, Shared((moment, i, j))
+        sums = sum(run_units(executor, _pairs_of_shard, units, *given, desc="pairs", total=len(units)))
+        if moment == "masked":
+            return np.asarray(sums)
+        if moment == "products":
+            return np.asarray(sums)[0]
+        return np.asarray(sums)[0] / self.a.rows.size - self.a.shifted_mean[i] * self.b.shifted_mean[j]
 
-    def stripes(
-        self, moment: MomentType, rows: IntArray, score: Callable[[FloatArray, IntArray, IntArray], FloatArray]
-    ) -> Iterator[tuple[IntArray, Entries]]:
-        """Score the pairs that fire together, a few rows at a time and in order, on all cores.
+    def row_sums(self, moment: MomentType) -> RowSums:
+        """Rows of sums over all positions: of shifted products for a covariance, of raw ones otherwise.
 
-        Parameters
-        ----------
-        moment
-            The type of co-moment.
-        rows
-            A's features.
-        score
-            Turns values [n] (or [4, n]) of pairs of features i [n] and j [n] into scores [n].
+        Both stores must be in memory.
         """
         shifted = moment == "covariance"
         (chunk,) = self._column_chunks(shifted, self.a.rows.size)
-        tokens = self.b.take(0, self.b.rows.size, shifted)
-        if self._n_hits is None:
-            self._n_hits = cofiring.hits(chunk.columns.indptr, chunk.columns.position, tokens.start, tokens.stop)
-        n_hits = self._n_hits
+        key = shifted and bool(self.b.shift.any())
+        if key not in self._lines:
+            self._lines = {key: self._packed(0, self.b.rows.size, shifted)}  # one copy at a time
+        return RowSums(chunk.columns, self._lines[key], self.shape[1], moment == "masked")
 
-        def work(part: IntArray) -> tuple[IntArray, Entries]:
-            entries = cofiring.sum_rows(part, chunk.columns, tokens, n_hits, self.shape[1], moment == "masked")
-            i, j = entries.row_of(part), entries.cols.astype(np.int64)
-            values = entries.values if moment == "masked" else entries.values[0]
-            if moment == "covariance":
-                values /= self.a.rows.size
-                values -= self.a.shifted_mean[i] * self.b.shifted_mean[j]
-            return part, entries._replace(values=score(values, i, j))
-
-        parts = cofiring.stripes(rows, n_hits, self.shape[1])
-        with progress(total=rows.size, desc="co-firing pairs", unit="feature", leave=False) as bar:
-            for part, entries in share_out_lazily(work, parts):
-                bar.update(part.size)
-                yield part, entries
+    def centred(self, moment: MomentType, sums: FloatArray, i: IntArray, j: IntArray) -> FloatArray:
+        """Turn the sums of pairs, from `row_sums`, into values of the moment, in place."""
+        if moment == "covariance":
+            sums /= self.a.rows.size
+            sums -= self.a.shifted_mean[i] * self.b.shifted_mean[j]
+        return sums
 
     def _compute(self, moment: MomentType, rows: IntArray) -> FloatArray:
-        if self.listed:
-            return self._filled(moment, rows)
-        if moment == "masked":
-            return self._masked_dense(rows) if self.dense else self._scatter(rows, moment)
-        n = self.a.rows.size
-        if self.dense:
-            out = self._products_dense(rows, centred=moment == "covariance")
-            return out / n if moment == "covariance" else out
-        out = self._scatter(rows, moment)
-        if moment == "covariance":
-            out /= n
+        return self._finished(moment, rows, self.sums(moment, rows))
+
+    def _summed_in_shards(self, moment: MomentType, executor: Executor) -> FloatArray:
+        """Compute the whole array by shards of tokens."""
+        n_a, n_b = self.shape
+        units = shards(self.a.rows.size, n_a * n_b // SUMMED)
+        given = self.shared, Shared(moment)
+        parts = run_units(executor, _sums_of_shard, units, *given, desc="co-moments", total=len(units))
+        total: FloatArray = next(parts)
+        for part in parts:
+            total += part
+        return self._finished(moment, np.arange(n_a), total)
+
+    def shard(self, low: int, high: int) -> CoMoments:
+        """Co-moments over the positions low..high alone, shifted and centred as over all."""
+        if (low, high) == (0, self.a.rows.size):
+            return self
+        return CoMoments(self.a.shard(low, high), self.b.shard(low, high), self.memory_budget, self.dense)
+
+    def sums(self, moment: MomentType, rows: IntArray) -> FloatArray:
+        """Sums over positions for A's features ``rows``: the part of a block that adds up over shards."""
+        if not self.dense:
+            out = self._summed(rows, moment)
+            return np.moveaxis(out, 2, 1) if moment == "masked" else out
+        return self._masked_dense(rows) if moment == "masked" else self._products_dense(rows, moment == "covariance")
+
+    def _finished(self, moment: MomentType, rows: IntArray, sums: FloatArray) -> FloatArray:
+        """Turn sums over all positions into values, in place."""
+        if moment != "covariance":
+            return sums
+        sums /= self.a.rows.size
+        if not self.dense:  # dense tiles are centred before they are multiplied
             for r, mean in enumerate(self.a.shifted_mean[rows]):  # row by row: an outer product would be a second block
-                out[r] -= mean * self.b.shifted_mean
-        return out
+                sums[r] -= mean * self.b.shifted_mean
+        return sums
 
-    def _filled(self, moment: MomentType, rows: IntArray) -> FloatArray:
-        """Write the listed entries into a dense block that holds the values of pairs that never fire together."""
-        out = np.zeros((rows.size, *((4,) if moment == "masked" else ()), self.shape[1]))
-        if moment == "covariance":
-            np.multiply.outer(-self.a.shifted_mean[rows], self.b.shifted_mean, out=out)
-        low = 0
-        for part, entries in self.stripes(moment, rows, lambda values, i, j: values):
-            out[entries.row_of(np.arange(low, low + part.size)), ..., entries.cols] = entries.values.T
-            low += part.size
-        return out
-
-    def _scatter(self, rows: IntArray, moment: MomentType) -> FloatArray:
-        """Sparse path: products, of shifted values for a covariance, or the four masked sums of raw ones."""
+    def _summed(self, rows: IntArray, moment: MomentType) -> FloatArray:
+        """Sparse path: sums [n_rows, n_b], or [n_rows, n_b, 4], as `row_sums` has them."""
         masked, shifted = moment == "masked", moment == "covariance"
-        out = np.zeros((rows.size, *((4,) if masked else ()), self.shape[1]))
+        out = np.zeros((rows.size, self.shape[1], *((4,) if masked else ())))
         order = np.argsort(-self.a.count[rows], kind="stable")  # most expensive rows first: threads end together
-        add = kernels.add_masked if masked else kernels.add_products
+        if self.listed:
+            on_all_threads(self.row_sums(moment).add, rows, order, out)
+            return out
         for part in self._column_chunks(shifted, chunk_size(self.b.n_entries / max(1, self.b.rows.size))):
-            tokens = self.b.take(part.low, part.high, shifted)
-            on_all_threads(add, rows, order, *part.columns, *tokens, out)
+            lines = self._packed(part.low, part.high, shifted)
+            on_all_threads(RowSums(part.columns, lines, self.shape[1], masked).add, rows, order, out)
         return out
+
+    def _packed(self, low: int, high: int, shifted: bool) -> Lines:
+        return Lines.pack(self.b.take(low, high), self.b.shift if shifted else np.zeros_like(self.b.shift))
 
     def _column_chunks(self, shifted: bool, step: int) -> Iterator[Chunk]:
         shifted = shifted and bool(self.a.shift.any())  # without a shift the two copies are equal
@@ -243,3 +265,16 @@ class CoMoments:
 
 def _depth(moment: MomentType) -> int:
     return 4 if moment == "masked" else 1
+
+
+def _sums_of_shard(moments: CoMoments, moment: MomentType, low: int, high: int) -> FloatArray:
+    return moments.shard(low, high).sums(moment, np.arange(moments.shape[0]))
+
+
+def _pairs_of_shard(
+    moments: CoMoments, given: tuple[MomentType, IntArray, IntArray], low: int, high: int
+) -> FloatArray:
+    """Sums [1, n_pairs] of products, or [4, n_pairs] if masked."""
+    moment, i, j = given
+    part = moments.shard(low, high)
+    return pair_sums(part.a, part.b, i, j, masked=moment == "masked", shifted=moment == "covariance")[:, 0]

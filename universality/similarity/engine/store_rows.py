@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,10 @@ class StoreRows:
         """Columns of the store."""
         return int(self.store.n_features)
 
+    def __reduce__(self) -> tuple[Callable[..., StoreRows], tuple[Any, ...]]:
+        # Another process reads the rows itself.
+        return _reread, (self.store, self.whole is not None, self.values)
+
     def take(self, rows: IntArray) -> Rows:
         """Take token rows in the given order, without a copy when the store is in memory."""
         if self.whole is not None:
@@ -82,6 +87,23 @@ class StoreRows:
         parts = [self.store.rows(slice(low, high))[wanted - low] for low, high, wanted in _spans(distinct)]
         taken = _as_rows(sparse.vstack(parts, format="csr")[back])
         return taken if self.values is None else self.values(taken, rows)
+
+
+_read: OrderedDict[tuple[Any, ...], StoreRows] = OrderedDict()
+KEPT = 2  # stores that a worker process holds in memory: the two sides of a comparison
+
+
+def _reread(store: FeatureStore, in_memory: bool, values: Values | None) -> StoreRows:
+    """Open a store's rows in a worker process, or return those that it holds from an earlier unit."""
+    if not in_memory:
+        return StoreRows(store, None, values)
+    key = store.path, store.content_hash(), getattr(values, "key", values)
+    if key not in _read:
+        _read[key] = StoreRows.open(store, in_memory, values)
+    _read.move_to_end(key)
+    while len(_read) > KEPT:
+        _read.popitem(last=False)
+    return _read[key]
 
 
 def entries(store: FeatureStore) -> int:

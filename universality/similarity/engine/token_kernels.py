@@ -85,61 +85,6 @@ def add_spread(start, stop, indices, data, mean, shift, shifted, centred, square
             square[j] += v * v
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def add_products(worker, workers, features, order, indptr, position, value, start, stop, indices, data, out):  # type: ignore[no-untyped-def]
-    """``out[r] += A[:, features[r]]^T B`` in float64: feature-major A against token-major B.
-
-    Each output row belongs to one of ``workers`` threads, and ``order`` assigns the rows by falling cost; this call
-    computes the rows of one of them (`universality.compiled.on_all_threads`). Unrolling by
-    four requires distinct indices within a token, which the store guarantees: the four loads precede the four stores.
-    """
-    for q in range(worker, order.size, workers):
-        r = order[q]
-        f = features[r]
-        row = out[r]
-        for e in range(indptr[f], indptr[f + 1]):
-            p = position[e]
-            v = np.float64(value[e])
-            cols = indices[start[p] : stop[p]]
-            vals = data[start[p] : stop[p]]
-            whole = cols.size - cols.size % 4
-            for k in range(0, whole, 4):
-                c0, c1, c2, c3 = cols[k], cols[k + 1], cols[k + 2], cols[k + 3]
-                x0 = row[c0] + v * vals[k]
-                x1 = row[c1] + v * vals[k + 1]
-                x2 = row[c2] + v * vals[k + 2]
-                x3 = row[c3] + v * vals[k + 3]
-                row[c0] = x0
-                row[c1] = x1
-                row[c2] = x2
-                row[c3] = x3
-            for k in range(whole, cols.size):
-                row[cols[k]] += v * vals[k]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def add_masked(worker, workers, features, order, indptr, position, value, start, stop, indices, data, out):  # type: ignore[no-untyped-def]
-    """Add over tokens where both fire ``out[r, :, j] += (ab, a^2, b^2, 1)``; the same walk as ``add_products``."""
-    for q in range(worker, order.size, workers):
-        r = order[q]
-        f = features[r]
-        ab, aa, bb, both = out[r, 0], out[r, 1], out[r, 2], out[r, 3]
-        for e in range(indptr[f], indptr[f + 1]):
-            p = position[e]
-            v = np.float64(value[e])
-            square = v * v
-            cols = indices[start[p] : stop[p]]
-            vals = data[start[p] : stop[p]]
-            for k in range(cols.size):
-                c = cols[k]
-                w = np.float64(vals[k])
-                x0, x1, x2, x3 = ab[c] + v * w, aa[c] + square, bb[c] + w * w, both[c] + 1.0
-                ab[c] = x0
-                aa[c] = x1
-                bb[c] = x2
-                both[c] = x3
-
-
 @njit(cache=True, error_model="numpy")
 def add_group_sums(start, stop, indices, data, slot, shift, group, total, square):  # type: ignore[no-untyped-def]
     """Add per group and wanted feature v - shift and its square, into [n_groups, n_slots]."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from universality.arrays import IntArray
+from universality.arrays import IntArray, from_runs, to_runs
 from universality.errors import MismatchError, UniversalityError
 
 if TYPE_CHECKING:
@@ -53,6 +53,16 @@ class Selection:
     def n(self) -> int:
         """Number of positions."""
         return int(self.rows_a.size)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Runs in place of rows; None where both sides are one array, which `is` tells.
+        rows_b = None if self.rows_b is self.rows_a else to_runs(self.rows_b)
+        return self.__dict__ | {"rows_a": to_runs(self.rows_a), "rows_b": rows_b}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        rows_a = from_runs(*state["rows_a"])
+        rows_b = rows_a if state["rows_b"] is None else from_runs(*state["rows_b"])
+        self.__dict__.update(state | {"rows_a": rows_a, "rows_b": rows_b})
 
     def describe(self) -> dict[str, Any]:
         """Record of the selection for provenance."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
@@ -14,11 +13,17 @@ import numpy.typing as npt
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.corpus.units import independent_units
 from universality.errors import MismatchError, UniversalityError
-from universality.similarity.engine.best_partners import beaten_by_background, best_of_blocks, best_of_stripes
+from universality.execution import SERIAL, Executor, Shared, check_executor
+from universality.similarity.engine.best_partners import (
+    best_of_blocks,
+    best_of_stripes,
+    enter_entries,
+    enter_products,
+)
 from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, Best, describe_store, rows_within
-from universality.similarity.engine.cofiring import Entries
 from universality.similarity.engine.comoments import CoMoments, MomentType
 from universality.similarity.engine.group_sums import GroupMoments
+from universality.similarity.engine.row_units import best_in_units
 from universality.similarity.engine.side_moments import Side, measure_side
 from universality.similarity.engine.store_rows import ENTRY_BYTES, StoreRows, Values, entries
 from universality.similarity.engine.token_selection import Selection, check_stores, select
@@ -40,12 +45,14 @@ class SideCache:
     def __init__(self) -> None:
         self._last: CoMoments | None = None
 
-    def comoments(self, a: StoreRows, b: StoreRows, selection: Selection, memory_budget: int) -> CoMoments:
+    def comoments(
+        self, a: StoreRows, b: StoreRows, selection: Selection, memory_budget: int, executor: Executor
+    ) -> CoMoments:
         """Co-moments over a selection, with what the last call's can spare."""
         last = self._last
-        side_a = _measured(a, selection.rows_a, last.a if last else None)
+        side_a = _measured(a, selection.rows_a, last.a if last else None, executor)
         same = b is a and selection.rows_b is selection.rows_a
-        side_b = side_a if same else _measured(b, selection.rows_b, last.b if last else None)
+        side_b = side_a if same else _measured(b, selection.rows_b, last.b if last else None, executor)
         if last is not None and np.array_equal(selection.rows_a, last.a.rows):
             moments = last.with_b(side_b)
         else:
@@ -73,6 +80,8 @@ class TokenSource(ABC):
         Sides measured before, shared by all sources over the same stores.
     given
         The co-moments, where the caller has them already.
+    executor
+        Where sums over shards of tokens and units of rows are computed.
     """
 
     name: ClassVar[str]
@@ -88,6 +97,7 @@ class TokenSource(ABC):
     memory_budget: int
     sides: SideCache = field(default_factory=SideCache)
     given: CoMoments | None = None
+    executor: Executor = SERIAL
 
     @classmethod
     def of(
@@ -97,6 +107,7 @@ class TokenSource(ABC):
         memory_budget: int = DEFAULT_BUDGET,
         documents: npt.ArrayLike | None = None,
         rows: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        executor: Executor | None = None,
         **options: Any,
     ) -> Self:
         """Load both stores, if they fit, and check that they saw the same tokens."""
@@ -107,7 +118,8 @@ class TokenSource(ABC):
         needed = (2 * entries(a) + (0 if same else entries(b))) * ENTRY_BYTES  # A twice: by token, by feature
         rows_a = StoreRows.open(a, needed <= memory_budget, cls.values(a, b))
         rows_b = rows_a if same else StoreRows.open(b, needed <= memory_budget, cls.values(b, a))
-        return cls(rows_a, rows_b, cls.admit(a, b, selection), memory_budget, **options)
+        admitted = cls.admit(a, b, selection)
+        return cls(rows_a, rows_b, admitted, memory_budget, executor=check_executor(executor), **options)
 
     @classmethod
     def check_quantity(cls, *stores: FeatureStore) -> None:
@@ -147,10 +159,25 @@ class TokenSource(ABC):
         """Co-moments over the selection, measured at the first access."""
         if self.given is not None:
             return self.given
-        moments = self.sides.comoments(self.a, self.b, self.selection, self.memory_budget)
+        moments = self.sides.comoments(self.a, self.b, self.selection, self.memory_budget, self.executor)
         self.check(moments.a)
         self.check(moments.b)
         return moments
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process computes here and now, and does not measure the sides again.
+        kept = {field.name: getattr(self, field.name) for field in fields(self)}
+        return kept | {"given": self.moments, "executor": SERIAL}
+
+    @cached_property
+    def here(self) -> Self:
+        """The same source, computed by this process: units must not wait for units."""
+        return self if self.executor is SERIAL else replace(self, given=self.moments, executor=SERIAL)
+
+    @cached_property
+    def shared(self) -> Shared[Self]:
+        """This source as units take it: a worker receives it once, for all passes."""
+        return Shared(self.here)
 
     @property
     def stores(self) -> tuple[FeatureStore, FeatureStore] | None:
@@ -219,49 +246,55 @@ class TokenSource(ABC):
         """
         return np.zeros(self.shape[0]), np.zeros(self.shape[1])
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Do without `scales` where a subclass changes the map of scores and does not say what its scales are."""
+        super().__init_subclass__(**options)
+        if "scores" in vars(cls) and "scales" not in vars(cls):
+            cls.scales = TokenSource.scales  # type: ignore[method-assign]
+
     def scales(self) -> tuple[FloatArray, FloatArray] | None:
         """s [n_rows] and t [n_cols] with scores s_i t_j x sums of products + background; None for other maps."""
         return None
 
     def block(self, rows: IntArray) -> FloatArray:
         """Scores [n_rows, n_cols] of distinct rows."""
-        values = self.moments.block(self.needs, rows)
+        values = self.moments.block(self.needs, rows, self.executor)
         return self.scores(np.moveaxis(values, 1, 0) if values.ndim == 3 else values, rows[:, None], slice(None))
 
     def pairs(self, i: IntArray, j: IntArray) -> FloatArray:
         """Scores [n_pairs] of given pairs."""
-        return self.scores(self.moments.pairs(self.needs, i, j), i, j)
+        return self.scores(self.moments.pairs(self.needs, i, j, self.executor), i, j)
+
+    @property
+    def in_units(self) -> bool:
+        """True where no array of features x features is kept, so that best partners are found in units of rows."""
+        return not self.moments.fits(self.needs)
 
     @property
     def listed(self) -> bool:
-        """True where `stripes` is the fastest route to the whole matrix."""
+        """True where `best` lists the pairs that fire together, row by row."""
         return self.moments.listed
 
-    def stripes(self, rows: IntArray | None = None) -> Iterator[tuple[IntArray, Entries]]:
-        """Score the pairs that fire together, some rows at a time and in order; `background` has the other scores."""
-        return self.moments.stripes(self.needs, np.arange(self.shape[0]) if rows is None else rows, self.scores)
-
     def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
-        """Find the best partners, from listed entries where the matrix is large; see `BlockSource.best`."""
-        if not self.listed:
-            return best_of_blocks(self, k, offset, threshold, both)
-        by_col = Best.empty(self.shape[1], k) if both else None
-        living_rows = np.flatnonzero(threshold < np.inf)
-        by_row = best_of_stripes(self.stripes(living_rows), self.background(), k, offset, threshold, by_col)
-        if by_col is None:
-            return by_row, None
-        # The rows' pass leaves out columns' background scores. They matter only for columns that fire together with too
-        # few rows to fill their lists: a handful, found by the bound, and computed again from their own side.
-        short = beaten_by_background(by_col, self.background(), threshold < np.inf) & (offset < np.inf)
-        if short.any():
-            turned = self.transposed()
-            dead_rows = np.where(threshold < np.inf, 0.0, np.inf)
-            only_short = np.where(short, -np.inf, np.inf)
-            living_rows = np.flatnonzero(short)
-            recomputed = best_of_stripes(turned.stripes(living_rows), turned.background(), k, dead_rows, only_short)
-            for column, values in zip(by_col, recomputed, strict=True):
-                column[living_rows] = values[living_rows]
-        return by_row, by_col.without(offset == np.inf)
+        """Find the best partners, in units of rows where the matrix is large; see `BlockSource.best`."""
+        find = best_in_units if self.in_units else best_of_blocks
+        return find(self, k, offset, threshold, both)
+
+    def best_listed(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
+        """Find the best partners among the pairs that fire together, and the background of rows, not of columns."""
+        sums, scales = self.moments.row_sums(self.needs), self.scales()
+
+        def enter(rows: IntArray, *lists: Any) -> Any:
+            if scales is not None:
+                return enter_products(rows, sums.columns, sums.lines, scales[0], *lists)
+            listed = sums.listed(rows)
+            i, j = listed.row_of(rows), listed.cols.astype(np.int64)
+            values = self.scores(self.moments.centred(self.needs, listed.values, i, j), i, j)
+            return enter_entries(rows, listed._replace(values=values), *lists)
+
+        stripes = sums.stripes(np.flatnonzero(threshold < np.inf))
+        scale = None if scales is None else scales[1]
+        return best_of_stripes(stripes, enter, self.background(), scale, k, offset, threshold, both)
 
     def transposed(self) -> Self:
         """Exchange the sides: B against A."""
@@ -287,11 +320,11 @@ class TokenSource(ABC):
         return codes.astype(np.int64), tuple(units.names[unit] for unit in seen)
 
 
-def _measured(source: StoreRows, rows: IntArray, last: Side | None) -> Side:
+def _measured(source: StoreRows, rows: IntArray, last: Side | None, executor: Executor) -> Side:
     """Measure a side, unless ``last`` has the same rows, perhaps in another order: moments do not depend on it."""
     if last is not None and rows.size == last.rows.size and np.array_equal(np.sort(rows), np.sort(last.rows)):
         return replace(last, rows=rows)
-    return measure_side(source, rows)
+    return measure_side(source, rows, executor)
 
 
 def _both(old: Selection, new: Selection, where: str) -> Selection:

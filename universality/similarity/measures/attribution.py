@@ -9,9 +9,11 @@ that does not count has no weight: those positions enter no moment.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from universality.arrays import BoolArray, IntArray
 from universality.compiled import njit
@@ -27,6 +29,45 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
+class Attributions:
+    """Attributions of a store's firings; 0 at positions that are left out. Other processes receive the stores' paths.
+
+    Parameters
+    ----------
+    store
+        Store of the activations.
+    other
+        Store that it is compared with: token types count where they do in both models.
+    """
+
+    store: FeatureStore
+    other: FeatureStore
+
+    def __reduce__(self) -> tuple[type[Attributions], tuple[FeatureStore, FeatureStore]]:
+        return Attributions, (self.store, self.other)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Hashes that tell these attributions from others."""
+        return self.store.content_hash(), self.other.content_hash()
+
+    @cached_property
+    def weights(self) -> tuple[IntArray, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Following tokens, directions of the features, and columns of the unembedding."""
+        own, mask = unembedding_of(self.store), _mask(self.store, _joint(self.store, self.other))
+        direction = own.through_final_norm(directions(self.store)).astype(np.float32)
+        W_U = (own.W_U - own.mean_column(mask)).T.astype(np.float32, order="C")
+        return _following(self.store, mask), direction, W_U
+
+    def __call__(self, rows: Rows, tokens: IntArray) -> Rows:
+        """Replace the activations of token rows."""
+        following, direction, W_U = self.weights
+        data = np.zeros_like(rows.data)
+        _attribute(rows.start, rows.stop, rows.indices, rows.data, following[tokens], direction, W_U, data)
+        return rows._replace(data=data)
+
+
+@dataclass(frozen=True, eq=False)
 class Attribution(ActivationPearson):
     """Pearson's r of per-token attributions between all features of two stores."""
 
@@ -35,18 +76,10 @@ class Attribution(ActivationPearson):
 
     @classmethod
     def values(cls, store: FeatureStore, other: FeatureStore) -> Values:
-        """Replace activations by attributions; 0 at positions that are left out."""
-        own, mask = unembedding_of(store), _mask(store, _joint(store, other))
-        direction = own.through_final_norm(directions(store)).astype(np.float32)
-        W_U = (own.W_U - own.mean_column(mask)).T.astype(np.float32, order="C")
-        following = _following(store, mask)
-
-        def attribute(rows: Rows, tokens: IntArray) -> Rows:
-            data = np.zeros_like(rows.data)
-            _attribute(rows.start, rows.stop, rows.indices, rows.data, following[tokens], direction, W_U, data)
-            return rows._replace(data=data)
-
-        return attribute
+        """Attributions in place of activations."""
+        made = Attributions(store, other)
+        _ = made.weights  # an error for a store without weights comes here, before anything is summed
+        return made
 
     @classmethod
     def admit(cls, a: FeatureStore, b: FeatureStore, selection: Selection) -> Selection:
