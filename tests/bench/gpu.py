@@ -6,7 +6,8 @@ Prints three tables and writes them to FOLDER as ``<card>.txt`` and ``<card>.jso
 table gives the time of a whole step (forward, backward, Adam) beside two others on the same batch: the encoder's
 product alone, which every step contains, and the formulation one writes first (torch.topk, scatter, two dense products,
 autograd). The matching table gives the best partners of every feature of two stores on the device and on the CPU, and
-how far the scores differ. ``--toy`` takes sizes that a CPU finishes in seconds. Tests of the card: `tests/gpu/run.sh`.
+how far the scores differ. Where Triton's kernels run, each step is timed with them and with PyTorch's own operators
+alone ("stock"). ``--toy`` takes sizes that a CPU finishes in seconds. Tests of the card: `tests/gpu/run.sh`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from torch import Tensor
 from universality.matching import match
 from universality.sae import SAESpec, SAETrainer
 from universality.sae.compute.products import linear
+from universality.sae.compute.triton_choice import stock_operators, uses_kernels
 from universality.similarity import Similarity
 
 
@@ -112,7 +114,11 @@ def training(device: Device, sizes: Sizes) -> Iterator[dict[str, Any]]:
         del autograd
         for architecture in ARCHITECTURES:
             for products in ("float32", "bfloat16"):
-                yield _step(device, sizes, x, width, architecture, products, dense)
+                if uses_kernels(x):
+                    yield _step(device, sizes, x, width, architecture, products, dense) | {"kernels": True}
+                with stock_operators():
+                    stock = _step(device, sizes, x, width, architecture, products, dense)
+                yield stock | {"kernels": False}
 
 
 def _step(
@@ -195,13 +201,17 @@ def main() -> None:
     report.say(f"products {found['float32']:.1f} TFLOP/s in float32, {found['bfloat16']:.1f} in bfloat16; "
                f"copy {found['copy']:,.0f} GB/s")  # fmt: skip
     report.say(f"\ntraining steps: d_in {sizes.d_in}, k {sizes.k}, batches of {sizes.batch:,} tokens")
+    kernels = uses_kernels(torch.empty(1, device=device.torch))
+    report.say("rows marked stock use PyTorch's own operators, others Triton's kernels" if kernels else
+               "Triton's kernels do not run here: PyTorch's own operators")  # fmt: skip
     report.say(f"{'width':>7} {'architecture, products':>30} {'tokens/s':>12} {'us/token':>9} {'x dense':>8} "
                f"{'encoder alone':>14} {'peak GB':>8}")  # fmt: skip
     report.record["training"] = []
     for row in training(device, sizes):
         report.record["training"].append(_finite(row))
         ratio, share = row.get("of_dense_autograd"), row.get("encoder_share")
-        report.say(f"{row['width']:>7} {row['architecture'] + ', ' + row['products']:>30} "
+        label = f"{row['architecture']}, {row['products']}{'' if row.get('kernels', True) else ', stock'}"
+        report.say(f"{row['width']:>7} {label:>30} "
                    f"{row['tokens_per_second']:>12,.0f} {row['us_per_token']:>9.3f} "
                    f"{'' if ratio is None else f'{ratio:.1f}':>8} {'' if share is None else f'{share:.0%}':>14} "
                    f"{row['peak_gb']:>8.2f}")  # fmt: skip

@@ -16,7 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.sae.compute.kernel_cases import CASES
 from universality.sae import SAE, SAESpec, SAETrainer, train_grid
+from universality.sae.compute import triton_choice
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -88,6 +90,57 @@ def test_an_interrupted_grid_resumes_to_the_same_bytes(activations: Tensor, tmp_
     for key, trainer in whole.items():
         for name, tensor in trainer.weights.tensors().items():
             assert torch.equal(tensor, resumed[key].weights.tensors()[name]), (key, name)
+
+
+@pytest.fixture
+def card() -> torch.device:
+    """A card on which Triton's kernels run."""
+    device = torch.device("cuda", torch.cuda.current_device())
+    if not triton_choice.works_on(device):
+        pytest.skip("Triton's kernels do not run here: see the warning, if Triton is installed and the card an Ampere")
+    return device
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_kernel_equals_the_stock_path_and_gives_the_same_bytes_twice(name: str, card: torch.device) -> None:
+    """The interpreter runs programs one after another and would hide a race; a second run would show it."""
+    first, second = (CASES[name](card) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        assert one.device.type == "cuda"
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_training_with_kernels_learns_as_much_as_without(name: str, activations: Tensor, card: torch.device) -> None:
+    x = activations.to(card)
+    kernels = explained(train(SPECS[name], x).finish(), activations)
+    with triton_choice.stock_operators():
+        stock = explained(train(SPECS[name], x).finish(), activations)
+    assert stock > 0.6
+    assert kernels == pytest.approx(stock, abs=0.03)
+
+
+def test_kernels_compute_on_a_card_that_is_not_the_current_one_and_on_a_side_stream(card: torch.device) -> None:
+    device = torch.device("cuda", torch.cuda.device_count() - 1)
+    with torch.cuda.stream(torch.cuda.Stream(device)):
+        made = CASES["sums_of_gathered_rows"](device)
+        torch.cuda.synchronize(device)
+    assert all(tensor.device == device for tensor in made)
+
+
+def test_a_step_of_topk_waits_for_the_card_only_to_count_dead_features(activations: Tensor, card: torch.device) -> None:
+    """No array's size depends on what fires, so that the CPU can queue the step while the card computes."""
+    x = activations.to(card)
+    trainer = SAETrainer(SPECS["topk"], x, STEPS)
+    trainer.step(x[:BATCH])  # compiles
+    trainer._dead = lambda: torch.zeros(0, dtype=torch.int64, device=card)  # type: ignore[method-assign]
+    torch.cuda.synchronize(card)
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        trainer.step(x[BATCH : 2 * BATCH])
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 @pytest.fixture(scope="module")

@@ -1,24 +1,25 @@
-"""Gradients by (indices, values) with PyTorch's own operators: on a GPU, and on a CPU to test them.
+"""Gradients by (indices, values) on a GPU, by PyTorch's own operators or Triton's kernels; on a CPU to test them.
 
-Entries of the codes are (token, feature, pre-activation), ordered by token. The decoder is an `embedding_bag` of its
-rows with a bag for each token; its gradient is another one, of the tokens' rows, with a bag for each feature;
-∂loss/∂activation is a product of gathered rows.
+Entries of the codes are (token, feature, pre-activation), ordered by token. The reconstruction sums decoder rows by
+token; its gradient sums the tokens' rows by feature (`SparseSum`); ∂loss/∂activation is a product of gathered rows.
+Kernels (`universality.sae.compute.triton_kernels`) replace these sums and the encoder of TopK where Triton runs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from universality.sae.architectures.base import Architecture, AuxK, FiringRule
 from universality.sae.compute.auxiliary_loss import Auxiliary, dense_auxiliary, is_dense, leftover_of
 from universality.sae.compute.batch_gradients import Batch, Step, decoder_bias
 from universality.sae.compute.products import linear
 from universality.sae.compute.selection import floor_of_batch
+from universality.sae.compute.sparse_sums import EntryRows, SparseSum, entry_products, starts_of, sum_values
+from universality.sae.compute.triton_choice import uses_kernels
 from universality.sae.compute.weights import Weights
 from universality.sae.compute.workers import ranges
 
@@ -56,22 +57,16 @@ class Entries:
 
     def times(self, values: Tensor, rows: Tensor) -> Tensor:
         """Sparse [n_tokens, d_sae] with these values · rows [d_sae, d_in]."""
-        return _product(self.token, self.feature, values, self.shape[0], rows)
+        return SparseSum(self._token_starts, None, self.feature, values, rows).matrix
 
-    def transposed_times(self, values: Tensor, rows: Tensor) -> Tensor:
-        """The transpose of that matrix · rows [n_tokens, d_in]."""
-        order = self._by_feature
-        return _product(self.feature[order], self.token[order], values[order], self.shape[1], rows)
+    def by_feature(self, values: Tensor, rows: Tensor, row_of_entry: Tensor | None = None) -> SparseSum:
+        """The transpose of that matrix · rows [n_tokens, d_in], or other rows if one is named for each entry."""
+        row_of_entry = self.token if row_of_entry is None else row_of_entry
+        return SparseSum(self._feature_starts, self._by_feature, row_of_entry, values, rows)
 
     def sums(self, values: Tensor) -> Tensor:
-        """Sum values by feature [d_sae], in the order of the tokens.
-
-        `index_add_` on a GPU adds floating-point numbers in whichever order its threads finish, so that two equal
-        trainings would end in different bytes.
-        """
-        order = self._by_feature
-        one = values.new_ones(1, 1)
-        return _product(self.feature[order], torch.zeros_like(order), values[order], self.shape[1], one).squeeze(1)
+        """Sum values by feature [d_sae], in the order of the tokens."""
+        return sum_values(self._feature_starts, self._by_feature, values)
 
     def counts(self, mask: Tensor) -> Tensor:
         """Number of each feature's entries that a mask selects, int64 [d_sae]."""
@@ -85,21 +80,18 @@ class Entries:
         """Order of the entries by feature, and within a feature by token; int64 [n]."""
         return torch.argsort(self.feature, stable=True)
 
-    def products(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Dot product of the token's row and the feature's row for each entry [n]."""
-        parts = ranges(len(self.values), GATHERED_ENTRIES)
-        return torch.cat(
-            [self.values.new_zeros(0)]
-            + [torch.linalg.vecdot(rows[self.token[part]], columns[self.feature[part]]) for part in parts]
-        )
+    @cached_property
+    def _token_starts(self) -> Tensor:
+        return starts_of(self.token, self.shape[0])
 
+    @cached_property
+    def _feature_starts(self) -> Tensor:
+        return starts_of(self.feature[self._by_feature], self.shape[1])
 
-def _product(row: Tensor, column: Tensor, values: Tensor, n_rows: int, dense: Tensor) -> Tensor:
-    """Sparse [n_rows, …] · dense, from entries ordered by row."""
-    starts = torch.searchsorted(row, torch.arange(n_rows + 1, device=row.device))
-    return nn.functional.embedding_bag(
-        column, dense, starts, mode="sum", per_sample_weights=values, include_last_offset=True
-    )
+    def products(self, row_of_entry: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Dot product of a row, named for each entry, and the row of its feature [n]."""
+        stretches = ranges(len(self.values), GATHERED_ENTRIES)
+        return entry_products(row_of_entry, rows, self.feature, columns, stretches)
 
 
 def select(pre: Tensor, rule: FiringRule) -> Entries:
@@ -156,6 +148,11 @@ def torch_step(
 
 
 def _encode(rule: FiringRule, weights: Weights, batch: Batch, products: torch.dtype) -> Entries:
+    if rule.k is not None and products != torch.float64 and uses_kernels(batch.inputs):
+        from universality.sae.compute import triton_kernels
+
+        if rule.k <= triton_kernels.LARGEST_K:
+            return _encode_by_kernel(rule.k, weights, batch, products)
     encoder, bias = weights.W_enc.to(products), weights.b_enc.to(products)
     n_tokens, d_sae = len(batch.inputs), len(bias)
     tasks = ranges(n_tokens, max(1, ENTRIES_A_TASK // d_sae))
@@ -177,6 +174,18 @@ def _encode(rule: FiringRule, weights: Weights, batch: Batch, products: torch.dt
         share *= 4
 
 
+def _encode_by_kernel(k: int, weights: Weights, batch: Batch, products: torch.dtype) -> Entries:
+    """The k largest of each token, those that are not positive included: no array's size depends on the values."""
+    from universality.sae.compute.triton_kernels import encode_topk
+
+    n_tokens, d_sae = len(batch.inputs), len(weights.b_enc)
+    k = min(k, d_sae)
+    inputs, encoder = (tensor.to(products).contiguous() for tensor in (batch.inputs, weights.W_enc))
+    values, features = encode_topk(inputs, encoder, weights.b_enc.float(), k)
+    token = torch.arange(n_tokens, device=values.device)[:, None].expand(-1, k)
+    return Entries(token.reshape(-1), features.view(-1), values.view(-1).to(batch.inputs.dtype), (n_tokens, d_sae))
+
+
 def _step(
     architecture: Architecture,
     weights: Weights,
@@ -186,43 +195,42 @@ def _step(
     thresholds: Tensor | None,
 ) -> Step:
     """Compute gradients without the auxiliary loss."""
-    d_sae = entries.shape[1]
-    bounds = [0, *architecture.prefixes(d_sae)]
-    segments = [(entries.feature >= low) & (entries.feature < high) for low, high in pairwise(bounds)]
-    errors, error = [], -batch.targets
-    for inside in segments:
-        error = error + entries.where(inside).times(acts[inside], weights.W_dec)
-        errors.append(error)
-    value_grad = torch.zeros_like(acts)
-    decoder_grad = torch.zeros_like(weights.W_dec)
-    output_grad = torch.zeros_like(batch.targets)
-    # From the widest prefix down: a feature gets the gradients of all prefixes that contain it.
-    for error, inside in zip(reversed(errors), reversed(segments), strict=True):
-        output_grad = output_grad + error * batch.error_factor
-        part = entries.where(inside)
-        value_grad[inside] = part.products(output_grad, weights.W_dec)
-        decoder_grad += part.transposed_times(acts[inside], output_grad)
-    grad, threshold_grad = architecture.backward(entries.values, value_grad, thresholds, len(batch.inputs))
+    n_tokens, d_sae = entries.shape
+    inner_bounds = architecture.prefixes(d_sae)[:-1]
+    error, errors, output_row = -batch.targets, [], entries.token
+    if not inner_bounds:
+        errors = [error + entries.times(acts, weights.W_dec)]
+    else:
+        # Entries outside a segment get the value 0 instead of being left out, for which the CPU would wait for a GPU;
+        # so it would to send the bounds there, which are compared one by one.
+        segment = torch.zeros_like(entries.feature)
+        for bound in inner_bounds:
+            segment += entries.feature >= bound
+        output_row = segment * n_tokens + entries.token
+        for number in range(len(inner_bounds) + 1):
+            error = error + entries.times(torch.where(segment == number, acts, 0), weights.W_dec)
+            errors.append(error)
+    # A feature gets the gradients of all prefixes that contain it: from the widest prefix down.
+    of_prefixes = [error * batch.error_factor for error in errors]
+    outputs = of_prefixes[-1:]
+    for of_prefix in reversed(of_prefixes[:-1]):
+        outputs.insert(0, outputs[0] + of_prefix)
+    stacked = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    value_grad = entries.products(output_row, stacked, weights.W_dec)
+    grad, threshold_grad = architecture.backward(entries.values, value_grad, thresholds, n_tokens)
     b_enc = entries.sums(grad)
     squared = torch.stack([error.square().sum(dtype=torch.float64) for error in errors])
+    rows = EntryRows(entries.by_feature(grad, batch.inputs), entries.by_feature(acts, stacked, output_row))
     return Step(
-        rows=(_added(entries.transposed_times(grad, batch.inputs), decoder_grad),),
+        rows=(rows,),
         b_enc=b_enc,
-        b_dec=decoder_bias(batch, output_grad, b_enc, weights.W_enc),
+        b_dec=decoder_bias(batch, outputs[0], b_enc, weights.W_enc),
         log_threshold=None if threshold_grad is None else entries.sums(threshold_grad),
         squared_error=squared[-1],
-        loss=squared.sum() / batch.inputs.numel() + architecture.penalty(acts, len(batch.inputs)),
+        loss=squared.sum() / batch.inputs.numel() + architecture.penalty(acts, n_tokens),
         firings=entries.counts(acts > 0),
-        output_grad=errors[-1] * batch.error_factor,
+        output_grad=of_prefixes[-1],
     )
-
-
-def _added(encoder: Tensor, decoder: Tensor):  # type: ignore[no-untyped-def]
-    def rows(part: slice, encoder_grad: Tensor, decoder_grad: Tensor) -> None:
-        encoder_grad += encoder[part]
-        decoder_grad += decoder[part]
-
-    return rows
 
 
 def _auxiliary(aux: AuxK, weights: Weights, batch: Batch, dead: Tensor, output_grad: Tensor) -> Auxiliary:
@@ -238,6 +246,6 @@ def _auxiliary(aux: AuxK, weights: Weights, batch: Batch, dead: Tensor, output_g
     values = entries.values
     error = entries.times(values, weights.W_dec) - leftover
     grad = error * (2 * aux.weight / energy)
-    value_grad = entries.products(grad, weights.W_dec)
-    rows = _added(entries.transposed_times(value_grad, batch.inputs), entries.transposed_times(values, grad))
+    value_grad = entries.products(entries.token, grad, weights.W_dec)
+    rows = EntryRows(entries.by_feature(value_grad, batch.inputs), entries.by_feature(values, grad))
     return Auxiliary(error.square().sum() / energy, entries.sums(value_grad)[dead], rows)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from universality.sae.compute.sparse_sums import SparseSum
+
 Update = Callable[[Tensor, Tensor, Tensor, Tensor, float, int, tuple[float, float], float], None]
 """Changes a parameter and both moments; (parameter, gradient, first, second, rate, steps before, betas, epsilon)."""
 
@@ -21,7 +23,7 @@ def fused(
     from torch.optim.adam import adam
 
     adam(
-        [parameter], [grad], [first], [second], [], [torch.tensor(float(step), device=grad.device)],
+        [parameter], [grad], [first], [second], [], [torch.full((), float(step), device=grad.device)],
         fused=grad.device.type in ("cpu", "cuda"), amsgrad=False, lr=rate,
         beta1=betas[0], beta2=betas[1], eps=epsilon, weight_decay=0.0, maximize=False,
     )  # fmt: skip
@@ -87,6 +89,31 @@ class Adam:
         """
         state = self._parameters[name][part], grad, self.first[name][part], self.second[name][part]
         _UPDATE(*state, rate, step, (self._beta1, self._beta2), self._epsilon)
+
+    def update_rows(
+        self, name: str, dense: Tensor | None, entries: SparseSum | None, scale: Tensor, rate: float, step: int,
+        unit: bool,
+    ) -> None:  # fmt: skip
+        """Take one step with all rows of a matrix by Triton's kernel, in one pass over it and its moments.
+
+        Parameters
+        ----------
+        dense, entries
+            Two parts of the gradient; None for 0.
+        scale : []
+            Factor of the gradient.
+        rate, step
+            As `update` takes them.
+        unit
+            Whether rows are unit vectors: the gradient along a row is left out, and the row's norm restored.
+        """
+        from universality.sae.compute import triton_kernels
+
+        weight, first, second = self._parameters[name], self.first[name], self.second[name]
+        betas = self._beta1, self._beta2
+        triton_kernels.adam_rows(
+            weight, first, second, dense, entries, scale, rate, step, betas, self._epsilon, unit=unit
+        )
 
     def forget(self, rows: Tensor) -> None:
         """Set the moments of features to 0, as if their training began now."""

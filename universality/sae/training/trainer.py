@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from universality.sae.architectures import BUILT_IN, build_architecture
 from universality.sae.architectures.batchtopk import RunningThreshold
 from universality.sae.compute.batch_gradients import FEATURES_A_TASK, Batch, Step
 from universality.sae.compute.dispatch import gradients
+from universality.sae.compute.sparse_sums import EntryRows
+from universality.sae.compute.triton_choice import uses_kernels
 from universality.sae.compute.weights import own_parameters
 from universality.sae.compute.workers import one_core, ranges, share_out
 from universality.sae.normalisation import normalised
@@ -211,7 +213,10 @@ class SAETrainer:
                 decoder.div_(torch.linalg.vector_norm(decoder, dim=1, keepdim=True))
 
         d_sae = self.spec.d_sae
-        share_out(learn, ranges(d_sae, FEATURES_A_TASK if self.device.type == "cpu" else d_sae))
+        if uses_kernels(weights.W_dec):
+            self._learn_by_kernels(step, per_error, rate)
+        else:
+            share_out(learn, ranges(d_sae, FEATURES_A_TASK if self.device.type == "cpu" else d_sae))
         adam.update("b_enc", step.b_enc * per_error, rate, count)
         adam.update("b_dec", step.b_dec * per_error, rate, count)
         if step.log_threshold is not None:
@@ -219,6 +224,19 @@ class SAETrainer:
         for name, gradient in step.parameters.items():
             adam.update(name, gradient * per_error, rate, count)
         self.step_count += 1
+
+    def _learn_by_kernels(self, step: Step, per_error: Tensor, rate: float) -> None:
+        """Do the same in one pass over each matrix and its moments."""
+        # The gradient of one batch's entries is summed within that pass; what else there is (dense, AuxK) before it.
+        entries = next((rows for rows in step.rows if isinstance(rows, EntryRows)), None)
+        others = tuple(rows for rows in step.rows if rows is not entries)
+        encoder = decoder = None
+        if others:
+            encoder, decoder = replace(step, rows=others).rows_of(slice(0, self.spec.d_sae), self.weights.W_dec)
+        of_encoder, of_decoder = (entries.encoder, entries.decoder) if entries else (None, None)
+        self._adam.update_rows("W_enc", encoder, of_encoder, per_error, rate, self.step_count, unit=False)
+        if self.spec.train_decoder:
+            self._adam.update_rows("W_dec", decoder, of_decoder, per_error, rate, self.step_count, unit=True)
 
     def _mean_squared_error(self, step: Step) -> Tensor:
         """Mean squared error of the batch before the step."""
@@ -228,7 +246,7 @@ class SAETrainer:
     def _count(self, step: Step, n_tokens: int) -> None:
         self.tokens_seen += n_tokens
         self.silent_tokens += n_tokens
-        self.silent_tokens[step.firings > 0] = 0
+        self.silent_tokens.masked_fill_(step.firings > 0, 0)
         if step.lowest is not None:
             self.running_threshold.add(step.lowest)
 

@@ -1,0 +1,108 @@
+"""Triton's kernels in its interpreter, on a CPU: all comparisons of `kernel_cases.py`; and compiled, but not run."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+CASES = Path(__file__).with_name("kernel_cases.py")
+pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton, which PyTorch brings with CUDA")
+
+
+def names() -> list[str]:
+    """Names of the cases, which this process must not import: it would take the kernels as they are without a card."""
+    tree = ast.parse(CASES.read_text(encoding="utf-8"))
+    return [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and any(ast.unparse(d) == "case" for d in node.decorator_list)
+    ]
+
+
+def interpreted(*arguments: str) -> dict[str, str]:
+    """What went wrong in each case, in a process whose kernels are interpreted."""
+    env = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
+    env.pop("UNIVERSALITY_TRITON", None)
+    done = subprocess.run(
+        [sys.executable, CASES, *arguments], env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    problems: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return problems
+
+
+@pytest.fixture(scope="module")
+def problems() -> dict[str, str]:
+    return interpreted()
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_kernel_equals_the_stock_path_and_a_slow_one(name: str, problems: dict[str, str]) -> None:
+    assert problems[name] == ""
+
+
+def test_steps_with_kernels_equal_those_without(problems: dict[str, str]) -> None:
+    labels = [name for name in problems if " of " in name]
+    for architecture in ("topk", "batchtopk", "matryoshka", "relu", "jumprelu"):
+        assert f"gradients of {architecture}" in labels
+        assert f"steps of {architecture}" in labels
+    assert {name: problems[name] for name in labels if problems[name]} == {}
+
+
+COMPILE = """
+import sys, triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from universality.sae.compute import triton_kernels
+
+kinds = {"f": "*fp32", "b": "*bf16", "l": "*i64", "i": "i32", "x": "fp32"}
+name, signature, constants, warps, capability = sys.argv[1], sys.argv[2], eval(sys.argv[3]), *map(int, sys.argv[4:6])
+kernel = getattr(triton_kernels, name)
+types = dict(zip(kernel.arg_names, [*map(kinds.get, signature), *["constexpr"] * len(constants)], strict=True))
+places = {(kernel.arg_names.index(key),): value for key, value in constants.items()}
+source = ASTSource(kernel, types, constexprs=places)
+made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps, "num_stages": 3})
+print(made.metadata.shared, len(made.asm["cubin"]))
+"""
+ENCODER: dict[str, Any] = {"K": 32, "TOKENS": 64, "FEATURES": 128, "INNER": 32, "PRECISION": "tf32x3", "WIDEN": False}
+ADAM: dict[str, Any] = {"HAS_DENSE": True, "HAS_ENTRIES": True, "UNIT": True}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize(
+    ("name", "signature", "constants", "warps"),
+    [
+        ("_sum_rows", "flllffi", {"ORDERED": True, "COLUMNS": 256, "ENTRIES": 32}, 4),
+        ("_adam_rows", "fffflllfffixxxxx", {**ADAM, "COLUMNS": 1024, "ENTRIES": 8}, 4),
+        ("_adam_rows", "fffflllfffixxxxx", {**ADAM, "COLUMNS": 8192, "ENTRIES": 1}, 16),
+        ("_entry_products", "flflfii", {"COLUMNS": 128, "ENTRIES": 16}, 4),
+        ("_sum_values", "fllfi", {"ROWS": 16, "ENTRIES": 32}, 4),
+        ("_panel_candidates", "lfffiiiiii", ENCODER, 8),
+        ("_panel_candidates", "lbbfiiiiii", {**ENCODER, "K": 128}, 8),
+        ("_merge_candidates", "fllii", {"K": 128, "CANDIDATES": 2048}, 4),
+    ],
+)
+def test_kernels_compile_for_cards(
+    name: str, signature: str, constants: dict[str, Any], warps: int, capability: int, tmp_path: Path
+) -> None:
+    """Triton compiles to machine code without a card; shared memory must fit that of an A100, 164 kB."""
+    env = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    env.pop("TRITON_INTERPRET", None)
+    arguments = [name, signature, repr(constants), str(warps), str(capability)]
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILE, *arguments], env=env, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    shared, size = map(int, done.stdout.split())
+    assert shared <= 160_000
+    assert size > 1000
