@@ -1,7 +1,7 @@
 """Requests to an OpenAI-compatible server through the ``openai`` package: one prompt becomes one answer.
 
-The package repeats requests that may succeed later (connection errors, timeouts, 408, 409, 429, 5xx) with growing
-waits. What is left after that is counted as failed, except where the first request shows that none can succeed.
+Requests that may succeed later (connection errors, timeouts, 408, 409, 429, 5xx) are repeated with growing waits. What
+is left after that is counted as failed, except where the first request shows that none can succeed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAI, 
 
 from universality.errors import FormatError, ModelError
 from universality.labels.chat import Answer, Prompt
+from universality.labels.repeated_requests import Repeated
 from universality.labels.reply import (
     answering_model,
     error_message,
@@ -47,14 +48,16 @@ class Requests:
     def __init__(self, endpoint: Endpoint, key: str) -> None:
         self._endpoint, self._key = endpoint, key
         self._client = OpenAI(
-            base_url=endpoint.base_url, api_key=key or _NO_KEY, timeout=endpoint.timeout, max_retries=endpoint.retries
+            base_url=endpoint.base_url, api_key=key or _NO_KEY, timeout=endpoint.timeout, max_retries=0
         )
+        self._repeated = Repeated(endpoint.base_url, endpoint.retries)  # the package waits without a word
         self._listed: list[str] = []
         self._answered = False
         self._limit = "max_tokens"  # known to all servers but OpenAI's newest models
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and end waits."""
+        self._repeated.close()
         self._client.close()
 
     def check(self) -> None:
@@ -66,7 +69,7 @@ class Requests:
             If there is no server, or it refuses the key.
         """
         url = self._endpoint.base_url
-        client = self._client.with_options(timeout=_CHECK_TIMEOUT, max_retries=0)
+        client = self._client.with_options(timeout=_CHECK_TIMEOUT)
         try:
             self._listed = model_names(client.models.with_raw_response.list().text)
         except APIConnectionError as error:
@@ -111,10 +114,9 @@ class Requests:
         """
         url, name = self._endpoint.base_url, self._endpoint.name
         try:
-            created = self._client.embeddings.with_raw_response.create(
-                model=name, input=list(texts), encoding_format="float"
-            )
-            return read_embeddings(created.text, len(texts))
+            create = self._client.embeddings.with_raw_response.create
+            created = self._repeated(lambda: create(model=name, input=list(texts), encoding_format="float").text)
+            return read_embeddings(created, len(texts))
         except APIStatusError as error:
             problem = f"status {error.status_code}: {self._message(error)}"
         except OpenAIError as error:
@@ -147,7 +149,7 @@ class Requests:
         body: dict[str, Any] = {"messages": messages, limit: prompt.max_tokens, **self._endpoint.settings}
         chat = self._client.chat.completions.with_raw_response
         # The raw reply, since the package takes replies on trust: what is missing there becomes None without a word.
-        return chat.create(model=self._endpoint.name, messages=[], extra_body=body).text
+        return self._repeated(lambda: chat.create(model=self._endpoint.name, messages=[], extra_body=body).text)
 
     def _read(self, body: str) -> Answer:
         answer = read_reply(body)
