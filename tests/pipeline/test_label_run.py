@@ -50,7 +50,7 @@ def study(finished: Path, tmp_path: Path) -> Iterator[Study]:
 
 def test_best_pairs_are_labelled_on_both_sides_and_seen_by_the_run(study: Study) -> None:
     model = Parrot()
-    made = study.label("best 3", explainer=model, settings=SETTINGS)
+    made = study.label(" best 3 ", explainer=model, settings=SETTINGS)
     pairs = study.calibration.to_frame().nlargest(3, "held_out")
     assert sorted(made["A"].labels) == sorted(pairs["row"])
     assert sorted(made["B"].labels) == sorted(pairs["col"])
@@ -138,6 +138,9 @@ def test_labels_of_something_else_are_kept_unless_replaced(study: Study) -> None
     before = file.read_bytes()
     with pytest.raises(MismatchError, match=r"made from something else: features.*--replace begins again"):
         study.label("best 3", explainer=Parrot(), settings=SETTINGS)
+    with pytest.raises(MismatchError) as error:
+        study.label("best 3", explainer=Parrot(), settings=SETTINGS)
+    assert "delete it" not in str(error.value)  # which would take the labels of a run's other calls along
     assert file.read_bytes() == before
     model = Parrot()
     study.label("best 3", explainer=model, settings=SETTINGS, replace=True)

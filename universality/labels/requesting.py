@@ -6,8 +6,8 @@ is left after that is counted as failed, except where the first request shows th
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAI, OpenAIError
@@ -24,6 +24,7 @@ from universality.labels.reply import (
     read_reply,
     shortened,
 )
+from universality.progress import note
 
 if TYPE_CHECKING:
     from universality.labels.endpoint import Endpoint
@@ -82,11 +83,9 @@ class Requests:
                 raise self._refused_key(error) from None
             # Some servers have no list, and some keys may not read it: the first request decides.
         if self._listed and self._endpoint.name not in self._listed:
-            warnings.warn(
+            _note_once(
                 f"{url}: the server does not list {self._endpoint.name!r}, and some servers let another model answer; "
-                f"it lists {self._names()}",
-                RuntimeWarning,
-                stacklevel=2,
+                f"it lists {self._names()}"
             )
 
     def answer(self, prompt: Prompt) -> Answer:
@@ -201,7 +200,8 @@ class Requests:
         sent = f"the key in {variable}" if self._key else "a request without a key"
         return ModelError(
             f"{self._endpoint.base_url}: the server refuses {sent} (status {error.status_code}: "
-            f"{self._message(error)}); set a key that it takes, or name the variable that holds one (key_variable)"
+            f"{self._message(error)}); set a key that it takes, or name the variable that holds one (--key-from; "
+            "in Python key_variable)"
         )
 
     def _names(self) -> str:
@@ -221,6 +221,12 @@ class Requests:
     def _without_key(self, text: str) -> str:
         """Remove the key from a text of the server: some quote it in their messages."""
         return text.replace(self._key, "[key]") if len(self._key) >= 8 else text  # shorter ones occur in any text
+
+
+@cache
+def _note_once(text: str) -> None:
+    """Print a note that each call of `Requests.check` would repeat."""
+    note(text)
 
 
 def _whole(body: object) -> object:

@@ -95,6 +95,7 @@ def choose_sides(results: RunResults, features: str, width: int | None, seed: in
     """
     compared = comparison_at(results, width)
     c, match = compared.comparison, compared.calibration.match
+    features = features.strip()
     if features == "matched":
         rows, cols = match.rows.tolist(), match.cols.tolist()
     elif found := _BEST.fullmatch(features):
@@ -300,7 +301,9 @@ def _unfinished(
         earlier = earlier_labels(side.file, header)
     except MismatchError as error:
         if not replace:
-            raise MismatchError(f"{error}. --replace begins again; equal prompts are not asked again") from None
+            raise MismatchError(
+                f"{error}. --replace (in Python replace=True) begins again; equal prompts are not asked again"
+            ) from None
         earlier = {}
     return [feature for feature in side.features if feature not in earlier]
 
