@@ -134,7 +134,8 @@ def test_closing_ends_waits() -> None:
         (Reply(503, {"detail": "busy"}), r"status 503: busy"),
         (Reply(503, "<html>busy</html>"), r"status 503: "),
         (Reply(429, {"error": {"message": "slow down"}}, {"retry-after": "3600"}), r"status 429: slow down"),
-        (Reply(400, {"error": {"message": "the context is 10"}}), r"status 400: the context is 10"),
+        (Reply(400, {"error": {"message": "the context is 10"}}), r"status 400: the context is 10$"),
+        (Reply(400, {"error": {"message": "temperature is not supported"}}), r"supported; give --temperature none \("),
     ],
 )  # fmt: skip
 def test_a_failure_is_an_answer_with_its_reason(reply: Reply, problem: str) -> None:

@@ -177,7 +177,16 @@ class Requests:
             return Answer("", "refused", problem=message)
         if not self._answered:
             self._raise_if_final(error, message)
-        return _failed(f"status {error.status_code}: {message}")
+        return _failed(f"status {error.status_code}: {message}{self._remedy(error, message)}")
+
+    def _remedy(self, error: APIStatusError, message: str) -> str:
+        """Name the option that may help, where the server refuses a field of the request."""
+        if error.status_code not in (400, 422):
+            return ""
+        if self._endpoint.temperature is not None and "temperature" in message.lower():
+            return "; give --temperature none (in Python temperature=None)"
+        refused = [key for key in self._endpoint.options if key in message]
+        return f"; remove the option {refused[0]}" if refused else ""
 
     def _raise_if_final(self, error: APIStatusError, message: str) -> None:
         """Raise if no other request can succeed either."""
