@@ -49,6 +49,11 @@ def progress(
     return _Lines(iterable, desc=desc, mininterval=0, miniters=1, file=StringIO(), **options)
 
 
+def note(text: str) -> None:
+    """Print a line on stderr, above the bars that are drawn there."""
+    tqdm.write(text, file=sys.stderr)
+
+
 def _draws_widgets() -> bool:
     """Return whether this is a notebook that draws bars, which needs ipywidgets; lines are printed otherwise."""
     ipython = sys.modules.get("IPython")

@@ -6,16 +6,19 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.labels.chat_model import prompt
 from tests.labels.faulty_proxy import Proxy, Reply, Request, proxy
 from universality.errors import ConfigError, MissingExtraError, ModelError
 from universality.labels import Answer, AnswerCache, Endpoint, LocalModel, Message, Prompt, Tally, ask
+from universality.labels.repeated_requests import asked_wait
 
 # Sockets of the proxy that a cut connection leaves open are the tests' own.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -79,6 +82,47 @@ def test_errors_that_pass_are_repeated_and_the_server_says_when(server: str, cha
     assert through.questions[1].at - through.questions[0].at >= 1.0  # the first wait would be 0.5 s at most
 
 
+def test_waits_are_announced_once_and_absurd_ones_are_not_taken(capfd: pytest.CaptureFixture[str]) -> None:
+    replies = [Reply(429, headers={"retry-after": absurd}) for absurd in ("NaN", "-1", "never")]
+    replies.append(Reply(body=ANSWERED))
+    with proxy("http://127.0.0.1:9", lambda request: replies.pop(0) if request.body else Reply(404)) as through:
+        assert first_answer(through, retries=3).text == "Days"
+        waits = np.diff([request.at for request in through.questions])
+    assert (waits > [0.3, 0.7, 1.4]).all()  # 0.5, 1 and 2 s, less a quarter
+    printed = capfd.readouterr().err
+    assert re.search(r"/v1: the server answers with status 429; waiting 0\.\d s before repetition 1 of 3", printed)
+    assert printed.count("waiting") == 1
+
+
+def test_a_server_that_is_silent_is_announced(capfd: pytest.CaptureFixture[str]) -> None:
+    with replying(Reply(body=ANSWERED, after=60)) as through:
+        assert first_answer(through, timeout=0.3, retries=1).outcome == "failed"
+    assert "no answer in time; waiting" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("99999999999999999999", 120), ("1e999", 120), ("Fri, 31 Dec 9999 23:59:59 GMT", 120)]
+)
+def test_a_server_may_ask_for_two_minutes_at_most(header: str, seconds: float) -> None:
+    assert asked_wait({"retry-after": header}) == seconds
+
+
+def test_closing_ends_waits() -> None:
+    busy = Reply(429, headers={"retry-after": "100"})
+
+    def spoil(request: Request) -> Reply:
+        return Reply(body=ANSWERED) if request.text == "0" else busy if request.body else Reply(404)
+
+    with proxy("http://127.0.0.1:9", spoil) as through:
+        answers = Endpoint("tiny", through.address, at_once=2).ask([prompt(str(number)) for number in range(2)])
+        assert next(answers)[0] == 0
+        answers.close()
+        for thread in threading.enumerate():
+            if thread.name.startswith("request-"):
+                thread.join(20)
+                assert not thread.is_alive()
+
+
 @pytest.mark.parametrize(
     ("reply", "problem"),
     [
@@ -90,7 +134,8 @@ def test_errors_that_pass_are_repeated_and_the_server_says_when(server: str, cha
         (Reply(503, {"detail": "busy"}), r"status 503: busy"),
         (Reply(503, "<html>busy</html>"), r"status 503: "),
         (Reply(429, {"error": {"message": "slow down"}}, {"retry-after": "3600"}), r"status 429: slow down"),
-        (Reply(400, {"error": {"message": "the context is 10"}}), r"status 400: the context is 10"),
+        (Reply(400, {"error": {"message": "the context is 10"}}), r"status 400: the context is 10$"),
+        (Reply(400, {"error": {"message": "temperature is not supported"}}), r"supported; give --temperature none \("),
     ],
 )  # fmt: skip
 def test_a_failure_is_an_answer_with_its_reason(reply: Reply, problem: str) -> None:
@@ -138,23 +183,22 @@ def with_models(*names: str, reply: Reply) -> Proxy:
     return proxy("http://127.0.0.1:9", lambda request: reply if request.body else listed)
 
 
-def test_a_wrong_name_is_answered_with_the_servers_names() -> None:
+def test_a_wrong_name_is_answered_with_the_servers_names(capfd: pytest.CaptureFixture[str]) -> None:
     missing = Reply(404, {"error": {"message": "no such model", "code": "model_not_found"}})
     expected = r"model 'tiny'; .* status 404: no such model \(model_not_found\); it lists gemma, llama. Give"
-    with (
-        with_models("llama", "gemma", reply=missing) as through,
-        pytest.warns(RuntimeWarning, match="does not list 'tiny'"),
-        pytest.raises(ModelError, match=expected),
-    ):
-        first_answer(through)
+    with with_models("llama", "gemma", reply=missing) as through:
+        Endpoint("tiny", through.address).check()
+        with pytest.raises(ModelError, match=expected):
+            first_answer(through)
     assert len(through.questions) == 1
+    printed = capfd.readouterr().err  # a note without the path of the source, once for both calls
+    assert re.fullmatch(r"http://\S+/v1: the server does not list 'tiny', .*; it lists gemma, llama\n", printed)
 
 
 def test_a_server_that_lets_another_model_answer_is_refused() -> None:
     other = Reply(body=ANSWERED | {"model": "gemma"})
     with (
         with_models("gemma", reply=other) as through,
-        pytest.warns(RuntimeWarning, match="lists gemma"),
         pytest.raises(ModelError, match="expected an answer of 'tiny', and 'gemma' answered"),
     ):
         first_answer(through)
@@ -229,7 +273,7 @@ def test_the_key_is_sent_and_never_written(
         assert len(cache) == 1
     with (
         replying(Reply(401, {"error": {"message": f"Incorrect key {KEY}"}}), only="/v1/models") as through,
-        pytest.raises(ModelError, match=r"refuses the key in MY_KEY .*Incorrect key \[key\]") as error,
+        pytest.raises(ModelError, match=r"refuses the key in MY_KEY .*Incorrect key \[key\].*\(--key-from;") as error,
     ):
         Endpoint("tiny", through.address, key_variable="MY_KEY").check()
     said += [str(error.value), caplog.text, *capfd.readouterr()]

@@ -65,10 +65,55 @@ def test_a_summary_says_what_became_of_the_features_and_what_the_scores_are_wort
 def test_explanations_that_beat_everything_are_measured_by_the_best_of_it() -> None:
     found = labels({"explanation": [0.9, 0.8, 0.85], "top tokens": [0.6, 0.5, 0.5], "token table": [0.2, 0.1, 0.2]})
     (line,) = worth(summarise(found))
-    assert line.startswith("detection: explanations beat all floors and baselines, the best of which is top tokens (")
+    assert line.startswith(
+        "detection: explanations beat chance, all floors and baselines, the best of which is top tokens ("
+    )
     alone = worth(summarise(labels({"explanation": [0.9, 0.8]})))
     assert alone == ["detection: nothing to compare with, so that the scores say little"]
     one = worth(summarise(labels({"explanation": [0.9], "top tokens": [0.1]})))
-    assert one == ["detection: explanations do not beat top tokens: too few features for an interval"]
+    assert one == ["detection: explanations do not beat chance and top tokens: too few features for an interval"]
     none = worth(summarise(labels({"explanation": [NAN], "top tokens": [0.1]})))
     assert none == ["detection: no explanation has a score"]
+
+
+def test_a_random_scorer_beats_nothing_though_a_baseline_lies_below_chance() -> None:
+    rng = np.random.default_rng(1)
+    values = {by: rng.normal(0.5, 0.05, 30).tolist() for by in ("explanation", "random explanation")}
+    values["token table"] = rng.normal(0.3, 0.05, 30).tolist()
+    table = summarise(labels(values)).set_index("by")
+    assert table.loc["token table", "advantage_low"] > 0  # the comparison alone would say that the table is beaten
+    (line,) = worth(table.reset_index())
+    assert line == "detection: explanations do not beat chance, random explanation and token table"
+    values["explanation"] = [1.0] * 30  # an oracle
+    (line,) = worth(summarise(labels(values)))
+    assert line.startswith("detection: explanations beat chance, all floors and baselines, the best of which is ")
+    values["random explanation"] = rng.normal(0.4, 0.01, 30).tolist()
+    (line,) = worth(summarise(labels(values)))
+    assert line.endswith("the best of which is chance (advantage 0.50, 0.50 to 0.50)")
+
+
+@pytest.mark.parametrize(("low", "beats"), [(-0.1, "do not beat chance"), (0.1, "beat chance, all")])
+def test_chance_is_zero_for_correlations(low: float, beats: str) -> None:
+    scores = [
+        Score("simulation, random", by, value, 0, 1, 60) for by, value in (("explanation", 0.2), ("token table", -0.3))
+    ]
+    found = {i: FeatureLabel(i, "a", "answered", scores=tuple(scores)) for i in range(3)}
+    own = [Score("simulation, random", "explanation", low, 0, 1, 60), scores[1]]
+    found[0] = FeatureLabel(0, "a", "answered", scores=tuple(own))
+    table = summarise(Labels({"features": [0, 1, 2]}, found))
+    (line,) = worth(table)
+    assert beats in line
+
+
+def test_missing_predictions_are_counted_in_the_summary() -> None:
+    scores = (
+        Score("detection", "explanation", NAN, NAN, NAN, 2, 8),
+        Score("detection", "top tokens", 0.5, 0, 1, 7, 3),
+        Score("detection", "token table", 0.5, 0, 1, 10),
+    )
+    found = Labels({"features": [0]}, {0: FeatureLabel(0, "a", "answered", scores=scores)})
+    lines = list(describe_scores(found, "A"))
+    assert "  detection: 11 of 20 predictions missing, 1 score left out for it (`missing` in the file)" in lines
+    assert "  detection: no explanation has a score" in lines
+    complete = labels({"explanation": [0.9, 0.8], "top tokens": [0.6, 0.5]})
+    assert "  detection" in list(describe_scores(complete, "A"))

@@ -1,5 +1,6 @@
 """Labels of the smoke run by models of known answers: what is labelled, what it costs, and that it resumes."""
 
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from run_commands import call_here
 
 from tests.labels.planted import question
 from universality import Study
-from universality.errors import MismatchError, UniversalityError
+from universality.errors import MismatchError, ModelError, UniversalityError
 from universality.labels import Answer, Endpoint, LabelSettings, Prompt, TokenPrices, read_labels
 from universality.pipeline.label_run import LabelPlan, PricedModel
 
@@ -50,7 +51,7 @@ def study(finished: Path, tmp_path: Path) -> Iterator[Study]:
 
 def test_best_pairs_are_labelled_on_both_sides_and_seen_by_the_run(study: Study) -> None:
     model = Parrot()
-    made = study.label("best 3", explainer=model, settings=SETTINGS)
+    made = study.label(" best 3 ", explainer=model, settings=SETTINGS)
     pairs = study.calibration.to_frame().nlargest(3, "held_out")
     assert sorted(made["A"].labels) == sorted(pairs["row"])
     assert sorted(made["B"].labels) == sorted(pairs["col"])
@@ -116,6 +117,34 @@ def test_features_are_named_with_their_partners(study: Study) -> None:
     assert len(matched["A"].header["features"]) == len(np.unique(study.match.rows))
 
 
+class Mute(Parrot):
+    """Fails for one of two reasons, from some prompt on."""
+
+    def __init__(self, answers: int = 0) -> None:
+        super().__init__()
+        self._answers = answers
+
+    def ask(self, prompts: Iterable[Prompt]) -> Iterator[tuple[int, Answer]]:
+        for place, answer in super().ask(prompts):
+            reason = "status 500: busy" if place == 1 else "status 400: temperature is not supported"
+            yield place, answer if self.asked <= self._answers else Answer("", "failed", problem=reason)
+
+
+def test_failures_are_printed_with_their_reasons(study: Study) -> None:
+    shown = str(study.label("best 3", explainer=Mute(answers=1), settings=SETTINGS))
+    assert re.search(r"\n\d+ failed: status 400: temperature is not supported\n", shown)
+    assert re.search(r"\n[1-9] failed: status 500: busy$", shown)
+
+
+def test_a_call_in_which_every_answer_fails_is_an_error(study: Study) -> None:
+    expected = r"nothing was answered.*: \d+ failed: status 400: temperature is not supported; \d failed: status 500"
+    with pytest.raises(ModelError, match=expected):
+        study.label("best 3", explainer=Mute(), settings=SETTINGS)
+    model = Parrot()
+    study.label("best 3", explainer=model, settings=SETTINGS)  # failures are asked again
+    assert model.asked > 6
+
+
 @pytest.mark.parametrize(
     ("features", "width", "said"),
     [
@@ -136,8 +165,11 @@ def test_labels_of_something_else_are_kept_unless_replaced(study: Study) -> None
     study.label("best 2", explainer=Parrot(), settings=SETTINGS)
     file = study.folder / "labels" / "A.w128-s0.jsonl"
     before = file.read_bytes()
-    with pytest.raises(MismatchError, match=r"made from something else: features.*--replace begins again"):
+    with pytest.raises(MismatchError, match=r"made from something else: features.*--replace .* begins again"):
         study.label("best 3", explainer=Parrot(), settings=SETTINGS)
+    with pytest.raises(MismatchError) as error:
+        study.label("best 3", explainer=Parrot(), settings=SETTINGS)
+    assert "delete it" not in str(error.value)  # which would take the labels of a run's other calls along
     assert file.read_bytes() == before
     model = Parrot()
     study.label("best 3", explainer=model, settings=SETTINGS, replace=True)

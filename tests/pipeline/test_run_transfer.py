@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from run_commands import call_here
 
@@ -97,6 +98,10 @@ def test_a_labelled_run_is_measured_and_read_again(study: Study) -> None:
     assert "judged to describe the same: 1.00 of partners, 1.00 of random pairs" in shown
     assert str(made.files[0]) in shown
     assert "answers that predict" not in shown  # all were usable
+    unread = replace(made.transfer, judgements=made.transfer.judgements.assign(same=np.nan))
+    assert "judged to describe the same: no verdict on 4 partners could be read, no verdict on" in str(
+        replace(made, transfer=unread)
+    )
     refused = replace(made.transfer, provenance={**made.transfer.provenance, "answers": {"answered": 9, "refused": 2}})
     assert re.search(r"of \d+ answers that predict: 2 refused;", str(replace(made, transfer=refused)))
 

@@ -142,7 +142,10 @@ def test_the_static_report_shows_hostile_labels_as_text(explored_labels: Path) -
     page = explored_labels.read_text(encoding="utf-8")
     body = page[page.index("</style>") : page.index("<script>", page.index("</style>"))]
     assert "Explanations by a language model" in body
-    assert "explanations beat all floors and baselines, the best of which is top tokens (advantage 0.12, 0.09" in body
+    assert (
+        "explanations beat chance, all floors and baselines, the best of which is top tokens (advantage 0.12, 0.09"
+        in body
+    )
     assert "<img src=x" not in body
     assert "Do explanations carry over?" in body
     assert "Reported in the literature, found here?" in body

@@ -115,7 +115,7 @@ class Endpoint:
         return f"prompts, which hold passages of the text, are sent to {url.scheme}://{url.netloc}, {key}"
 
     def check(self) -> None:
-        """Check that the server answers and takes the key; warn if it does not list the model. Costs nothing.
+        """Check that the server answers and takes the key; note on stderr if it does not list the model. Costs nothing.
 
         Raises
         ------
@@ -196,7 +196,8 @@ class Endpoint:
         if not key and self.key_variable and not _on_this_machine(self.base_url):
             raise ConfigError(
                 f"{self.base_url}: expected a key in the environment variable {self.key_variable}, found none; set it, "
-                "name the variable that holds the key (key_variable), or None for a server that needs no key"
+                "name the variable that holds the key (--key-from; in Python key_variable), or in Python None for a "
+                "server that needs no key"
             )
         if not key.isascii() or not key.isprintable() or " " in key:
             raise ConfigError(
@@ -217,7 +218,7 @@ def _check_url(url: str, allow_http: bool) -> None:
     if parts.username or parts.password:
         raise ConfigError(
             f"base_url of {parts.hostname}: expected no user and password in the address, which is printed and saved; "
-            "put a key into the environment (key_variable)"
+            "put a key into the environment and name its variable (--key-from; in Python key_variable)"
         )
     if parts.query or parts.fragment:
         raise ConfigError(f"{url!r}: expected an address without ? and #; {advice}")

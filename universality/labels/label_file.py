@@ -140,7 +140,10 @@ class LabelWriter:
 
     def __init__(self, path: str | Path, header: Mapping[str, Any]) -> None:
         self.path = as_path(path)
-        self.earlier: Mapping[int, FeatureLabel] = earlier_labels(self.path, header)
+        try:
+            self.earlier: Mapping[int, FeatureLabel] = earlier_labels(self.path, header)
+        except MismatchError as error:
+            raise MismatchError(f"{error}; choose another file, or delete it to begin again") from None
         if self.earlier:
             _keep(self.path, set(self.earlier))
         else:
@@ -301,7 +304,7 @@ def _check_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any])
     if name:
         raise MismatchError(
             f"{path}: its labels were made from something else: {name} is {_shortened(there)} there and "
-            f"{_shortened(now)} now; choose another file, or delete it to begin again"
+            f"{_shortened(now)} now"
         )
 
 

@@ -1,19 +1,20 @@
 """Requests to an OpenAI-compatible server through the ``openai`` package: one prompt becomes one answer.
 
-The package repeats requests that may succeed later (connection errors, timeouts, 408, 409, 429, 5xx) with growing
-waits. What is left after that is counted as failed, except where the first request shows that none can succeed.
+Requests that may succeed later (connection errors, timeouts, 408, 409, 429, 5xx) are repeated with growing waits. What
+is left after that is counted as failed, except where the first request shows that none can succeed.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAI, OpenAIError
 
 from universality.errors import FormatError, ModelError
 from universality.labels.chat import Answer, Prompt
+from universality.labels.repeated_requests import Repeated
 from universality.labels.reply import (
     answering_model,
     error_message,
@@ -23,6 +24,7 @@ from universality.labels.reply import (
     read_reply,
     shortened,
 )
+from universality.progress import note
 
 if TYPE_CHECKING:
     from universality.labels.endpoint import Endpoint
@@ -47,14 +49,16 @@ class Requests:
     def __init__(self, endpoint: Endpoint, key: str) -> None:
         self._endpoint, self._key = endpoint, key
         self._client = OpenAI(
-            base_url=endpoint.base_url, api_key=key or _NO_KEY, timeout=endpoint.timeout, max_retries=endpoint.retries
+            base_url=endpoint.base_url, api_key=key or _NO_KEY, timeout=endpoint.timeout, max_retries=0
         )
+        self._repeated = Repeated(endpoint.base_url, endpoint.retries)  # the package waits without a word
         self._listed: list[str] = []
         self._answered = False
         self._limit = "max_tokens"  # known to all servers but OpenAI's newest models
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and end waits."""
+        self._repeated.close()
         self._client.close()
 
     def check(self) -> None:
@@ -66,7 +70,7 @@ class Requests:
             If there is no server, or it refuses the key.
         """
         url = self._endpoint.base_url
-        client = self._client.with_options(timeout=_CHECK_TIMEOUT, max_retries=0)
+        client = self._client.with_options(timeout=_CHECK_TIMEOUT)
         try:
             self._listed = model_names(client.models.with_raw_response.list().text)
         except APIConnectionError as error:
@@ -79,11 +83,9 @@ class Requests:
                 raise self._refused_key(error) from None
             # Some servers have no list, and some keys may not read it: the first request decides.
         if self._listed and self._endpoint.name not in self._listed:
-            warnings.warn(
+            _note_once(
                 f"{url}: the server does not list {self._endpoint.name!r}, and some servers let another model answer; "
-                f"it lists {self._names()}",
-                RuntimeWarning,
-                stacklevel=2,
+                f"it lists {self._names()}"
             )
 
     def answer(self, prompt: Prompt) -> Answer:
@@ -111,10 +113,9 @@ class Requests:
         """
         url, name = self._endpoint.base_url, self._endpoint.name
         try:
-            created = self._client.embeddings.with_raw_response.create(
-                model=name, input=list(texts), encoding_format="float"
-            )
-            return read_embeddings(created.text, len(texts))
+            create = self._client.embeddings.with_raw_response.create
+            created = self._repeated(lambda: create(model=name, input=list(texts), encoding_format="float").text)
+            return read_embeddings(created, len(texts))
         except APIStatusError as error:
             problem = f"status {error.status_code}: {self._message(error)}"
         except OpenAIError as error:
@@ -147,7 +148,7 @@ class Requests:
         body: dict[str, Any] = {"messages": messages, limit: prompt.max_tokens, **self._endpoint.settings}
         chat = self._client.chat.completions.with_raw_response
         # The raw reply, since the package takes replies on trust: what is missing there becomes None without a word.
-        return chat.create(model=self._endpoint.name, messages=[], extra_body=body).text
+        return self._repeated(lambda: chat.create(model=self._endpoint.name, messages=[], extra_body=body).text)
 
     def _read(self, body: str) -> Answer:
         answer = read_reply(body)
@@ -176,7 +177,16 @@ class Requests:
             return Answer("", "refused", problem=message)
         if not self._answered:
             self._raise_if_final(error, message)
-        return _failed(f"status {error.status_code}: {message}")
+        return _failed(f"status {error.status_code}: {message}{self._remedy(error, message)}")
+
+    def _remedy(self, error: APIStatusError, message: str) -> str:
+        """Name the option that may help, where the server refuses a field of the request."""
+        if error.status_code not in (400, 422):
+            return ""
+        if self._endpoint.temperature is not None and "temperature" in message.lower():
+            return "; give --temperature none (in Python temperature=None)"
+        refused = [key for key in self._endpoint.options if key in message]
+        return f"; remove the option {refused[0]}" if refused else ""
 
     def _raise_if_final(self, error: APIStatusError, message: str) -> None:
         """Raise if no other request can succeed either."""
@@ -199,7 +209,8 @@ class Requests:
         sent = f"the key in {variable}" if self._key else "a request without a key"
         return ModelError(
             f"{self._endpoint.base_url}: the server refuses {sent} (status {error.status_code}: "
-            f"{self._message(error)}); set a key that it takes, or name the variable that holds one (key_variable)"
+            f"{self._message(error)}); set a key that it takes, or name the variable that holds one (--key-from; "
+            "in Python key_variable)"
         )
 
     def _names(self) -> str:
@@ -219,6 +230,12 @@ class Requests:
     def _without_key(self, text: str) -> str:
         """Remove the key from a text of the server: some quote it in their messages."""
         return text.replace(self._key, "[key]") if len(self._key) >= 8 else text  # shorter ones occur in any text
+
+
+@cache
+def _note_once(text: str) -> None:
+    """Print a note that each call of `Requests.check` would repeat."""
+    note(text)
 
 
 def _whole(body: object) -> object:

@@ -34,6 +34,11 @@ SIMULATIONS = ("simulation", "simulation, top and random", "simulation, random")
 """Names of the three correlations."""
 
 
+def is_correlation(name: str) -> bool:
+    """Return whether a score is a correlation, of which chance gives 0; chance gives a balanced accuracy of 0.5."""
+    return name in SIMULATIONS
+
+
 @dataclass(frozen=True)
 class Score:
     """One score of one predictor of a feature.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from math import sqrt
-from typing import Any
+from math import isnan, sqrt
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 from universality.arrays import FloatArray
 from universality.formatting import fixed, interval, listed, plural
 from universality.labels.label_file import Labels
-from universality.labels.scoring import EXPLANATION
+from universality.labels.scoring import EXPLANATION, SHUFFLED, TOKEN_TABLE, is_correlation
 from universality.visible_tokens import visible
 
 _COLUMNS = ("name", "by", "n", "mean", "low", "high", "n_both", "advantage", "advantage_low", "advantage_high")
@@ -64,7 +64,7 @@ def summarise(labels: Labels, level: float = 0.95) -> pd.DataFrame:
         advantage = (reference.reindex(values.index) - values).dropna().to_numpy(np.float64)
         known = values.dropna().to_numpy(np.float64)
         mean, *bounds = mean_interval(known, level)
-        bounds = np.clip(bounds, -1 if str(name).startswith("simulation") else 0, 1).tolist()
+        bounds = np.clip(bounds, -1 if is_correlation(str(name)) else 0, 1).tolist()
         rows.append((name, by, known.size, mean, *bounds, advantage.size, *mean_interval(advantage, level)))
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
@@ -105,7 +105,7 @@ def describe_scores(labels: Labels, name: str) -> Iterator[str]:
     if len(summary):
         yield f"  {'':<20}{'mean':>6}  {'95%':<14}{'n':>7}  advantage of the explanation"
     for score_name, part in summary.groupby("name", sort=False):
-        yield f"  {visible(str(score_name))}"
+        yield f"  {visible(str(score_name))}{_missing(labels, str(score_name))}"
         for row in part.itertuples():
             against = row.by != EXPLANATION and row.n_both
             advantage = f"{fixed(row.advantage)} ({interval(row.advantage_low, row.advantage_high) or 'no interval'})"
@@ -114,8 +114,23 @@ def describe_scores(labels: Labels, name: str) -> Iterator[str]:
     yield from (f"  {line}" for line in worth(summary))
 
 
+def _missing(labels: Labels, name: str) -> str:
+    """Count the predictions of a score that the scorer did not give, over all explanations; empty if it gave all."""
+    given = [one for label in labels.labels.values() for one in label.scores if one.name == name and one.by != SHUFFLED]
+    missing = sum(one.missing for one in given)
+    if not missing:
+        return ""
+    asked = sum(one.n + one.missing for one in given if one.by != TOKEN_TABLE)  # the table needs no scorer
+    unscored = sum(bool(one.missing) and isnan(one.value) for one in given)
+    lost = f", {plural(unscored, 'score')} left out for it" if unscored else ""
+    return f": {missing:,} of {plural(asked, 'prediction')} missing{lost} (`missing` in the file)"
+
+
 def worth(summary: pd.DataFrame) -> list[str]:
-    """State for each score whether explanations beat their floors and baselines: whether the interval excludes 0.
+    """State for each score whether explanations beat chance, floors and baselines: whether the interval excludes 0.
+
+    Chance is 0.5 for balanced accuracy and 0 for correlations. It is a floor of its own, since predictors can score
+    below it: explanations that do not lie above chance beat nothing.
 
     Parameters
     ----------
@@ -124,30 +139,50 @@ def worth(summary: pd.DataFrame) -> list[str]:
 
     Examples
     --------
-    >>> row = dict(name="detection", n=40, n_both=40, mean=0.7, advantage=0.01, advantage_low=-0.1, advantage_high=0.1)
+    >>> row = dict(name="detection", n=40, n_both=40, mean=0.7, low=0.6, high=0.8)
+    >>> row |= dict(advantage=0.01, advantage_low=-0.1, advantage_high=0.1)
     >>> worth(pd.DataFrame([row | {"by": "explanation"}, row | {"by": "top tokens"}]))
     ['detection: explanations do not beat top tokens']
+    >>> worth(pd.DataFrame([row | {"by": "explanation", "low": 0.4}, row | {"by": "top tokens", "advantage_low": 0.0}]))
+    ['detection: explanations do not beat chance and top tokens']
     """
     lines = []
     for name, part in summary.groupby("name", sort=False):
-        if not ((part["by"] == EXPLANATION) & (part["n"] > 0)).any():
+        own = part[(part["by"] == EXPLANATION) & (part["n"] > 0)]
+        if not len(own):
             lines.append(f"{name}: no explanation has a score")
             continue
-        rivals = part[(part["by"] != EXPLANATION) & (part["n_both"] > 0)]
-        beaten = rivals[rivals["advantage_low"] > 0]
-        others = rivals[~(rivals["advantage_low"] > 0)]
-        if not len(rivals):
+        rivals = [
+            _Rival(visible(row.by), row.advantage, row.advantage_low, row.advantage_high)
+            for row in part[(part["by"] != EXPLANATION) & (part["n_both"] > 0)].itertuples()
+        ]
+        if not rivals:
             lines.append(f"{name}: nothing to compare with, so that the scores say little")
-        elif len(others):
-            names = listed([visible(by) for by in others["by"]])
-            few = "" if others["advantage_low"].notna().any() else ": too few features for an interval"
-            lines.append(f"{name}: explanations do not beat {names}{few}")
-        else:
-            least = _advantage(next(beaten.nsmallest(1, "advantage").itertuples()))
-            lines.append(f"{name}: explanations beat all floors and baselines, the best of which is {least}")
+            continue
+        lines.append(f"{name}: {_verdict(_over_chance(str(name), next(own.itertuples())), rivals)}")
     return lines
 
 
-def _advantage(row: Any) -> str:
-    bounds = interval(row.advantage_low, row.advantage_high)
-    return f"{visible(row.by)} (advantage {fixed(row.advantage)}, {bounds})"
+class _Rival(NamedTuple):
+    """Chance, a floor or a baseline, and the explanation's mean advantage over it."""
+
+    name: str
+    advantage: float
+    low: float
+    high: float
+
+
+def _over_chance(name: str, own: Any) -> _Rival:
+    chance = 0.0 if is_correlation(name) else 0.5
+    return _Rival("chance", own.mean - chance, own.low - chance, own.high - chance)
+
+
+def _verdict(chance: _Rival, rivals: list[_Rival]) -> str:
+    above_chance = chance.low > 0
+    unbeaten = [one for one in (chance, *rivals) if not (above_chance and one.low > 0)]
+    if unbeaten:
+        few = "" if any(not isnan(one.low) for one in unbeaten) else ": too few features for an interval"
+        return f"explanations do not beat {listed([one.name for one in unbeaten])}{few}"
+    least = min((chance, *rivals), key=lambda one: one.advantage)
+    bounds = f"advantage {fixed(least.advantage)}, {interval(least.low, least.high)}"
+    return f"explanations beat chance, all floors and baselines, the best of which is {least.name} ({bounds})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from universality.errors import MismatchError, UniversalityError
+from universality.errors import MismatchError, ModelError, UniversalityError
 from universality.labels.answer_cache import AnswerCache
 from universality.labels.asking import Tally, ask
 from universality.labels.chat import Answer, ChatModel, Prompt, TokenPrices
@@ -29,6 +30,8 @@ from universality.visible_tokens import visible
 _BEST = re.compile(r"(best|random) +([1-9][0-9]*)")
 _FEW = 20
 """Features of a side below which the floors are named as weak: they are explanations of the others."""
+_REASONS = 3
+"""Reasons of failures that are printed, the commonest ones."""
 _ANSWER_BYTES, _TOKEN_BYTES, _LABEL_BYTES = 220, 4, 6_000
 """Bytes of an answer's line beside its text, of a token of the text, and of a label with its rows and scores."""
 
@@ -95,6 +98,7 @@ def choose_sides(results: RunResults, features: str, width: int | None, seed: in
     """
     compared = comparison_at(results, width)
     c, match = compared.comparison, compared.calibration.match
+    features = features.strip()
     if features == "matched":
         rows, cols = match.rows.tolist(), match.cols.tolist()
     elif found := _BEST.fullmatch(features):
@@ -300,7 +304,9 @@ def _unfinished(
         earlier = earlier_labels(side.file, header)
     except MismatchError as error:
         if not replace:
-            raise MismatchError(f"{error}. --replace begins again; equal prompts are not asked again") from None
+            raise MismatchError(
+                f"{error}. --replace (in Python replace=True) begins again; equal prompts are not asked again"
+            ) from None
         earlier = {}
     return [feature for feature in side.features if feature not in earlier]
 
@@ -315,10 +321,13 @@ class RunLabels:
         Labels by name of the side.
     tallies
         Answers and tokens of this call, for ``explain`` and ``score``.
+    failures
+        Number of failed answers of this call by their reason.
     """
 
     labels: Mapping[str, Labels]
     tallies: Mapping[str, Tally] = field(default_factory=dict)
+    failures: Counter[str] = field(default_factory=Counter)
 
     def __getitem__(self, side: str) -> Labels:
         return self.labels[side]
@@ -332,6 +341,16 @@ class RunLabels:
         for step, tally in self.tallies.items():
             if tally.total:
                 yield f"{step}: {tally}"
+        yield from _reasons(self.failures)
+
+
+def _reasons(failures: Counter[str]) -> Iterator[str]:
+    """Describe the commonest reasons of failures, such as ``12 failed: status 400: temperature is not supported``."""
+    for reason, n in failures.most_common(_REASONS):
+        yield f"{n:,} failed: {visible(reason)}"
+    if len(failures) > _REASONS:
+        rest = failures.total() - sum(n for _, n in failures.most_common(_REASONS))
+        yield f"{rest:,} failed for other reasons, which the labels hold"
 
 
 def label_run(
@@ -373,8 +392,10 @@ def make_labels(results: RunResults, plan: LabelPlan, replace: bool = False) -> 
     Raises
     ------
     UniversalityError
-        As `universality.labels.label` and the models raise it; an interrupted call resumes.
+        As `universality.labels.label` and the models raise it; an interrupted call resumes. Also if every answer
+        failed.
     """
+    failures: Counter[str] = Counter()
     tallies = {"explain": Tally(), "score": Tally()}
     made: dict[str, Labels] = {}
     to_do = sum(plan.unfinished)
@@ -393,19 +414,25 @@ def make_labels(results: RunResults, plan: LabelPlan, replace: bool = False) -> 
                 scorer=plan.scorer.model,
                 settings=plan.settings,
                 path=side.file,
-                ask=_asking(plan, place, cache, tallies),
+                ask=_asking(plan, place, cache, tallies, failures),
             )
-    return RunLabels(made, tallies)
+    if failures and failures.total() == sum(tally.total for tally in tallies.values()):
+        raise ModelError(
+            f"{results.folder.root}: nothing was answered, so nothing is labelled: {'; '.join(_reasons(failures))}"
+        )
+    return RunLabels(made, tallies, failures)
 
 
-def _asking(plan: LabelPlan, place: int, cache: AnswerCache | None, tallies: Mapping[str, Tally]) -> Ask:
+def _asking(
+    plan: LabelPlan, place: int, cache: AnswerCache | None, tallies: Mapping[str, Tally], failures: Counter[str]
+) -> Ask:
     """Return a function that asks through the cache: first what explains the features of a side, then what scores."""
     name, of_side = visible(plan.sides[place].name), plan.tokens[place]
     steps = iter(zip(tallies.items(), (plan.explainer, plan.scorer), of_side, strict=True))
 
     def ask_step(model: ChatModel, prompts: Iterable[Prompt]) -> Iterator[tuple[int, Answer]]:
         (step, tally), priced, expected = next(steps)
-        return ask(
+        answers = ask(
             model,
             prompts,
             cache,
@@ -414,5 +441,9 @@ def _asking(plan: LabelPlan, place: int, cache: AnswerCache | None, tallies: Map
             tally=tally,
             description=f"{step} {name}",
         )
+        for index, answer in answers:
+            if answer.outcome == "failed":
+                failures[answer.problem] += 1
+            yield index, answer
 
     return ask_step

@@ -64,10 +64,8 @@ class RunTransfer:
                 yield "  no partners could be compared with other pairs at equal r: too few, or at no common r"
         if len(self.transfer.judgements):
             rates = self.transfer.same_explanation().set_index("pairs")
-            yield (
-                f"judged to describe the same: {rates.loc['partners', 'rate']:.2f} of partners, "
-                f"{rates.loc['random pairs', 'rate']:.2f} of random pairs"
-            )
+            judged = ", ".join(_judged(rates, pairs) for pairs in ("partners", "random pairs"))
+            yield f"judged to describe the same: {judged}"
         for side, measured in self.specificity.items():
             yield f"{visible(side)}, specificity: {_specificity(measured)}"
         answers = Counter(self.transfer.provenance["answers"])
@@ -86,6 +84,14 @@ def _with_interval(row: object) -> str:
     difference, low, high = (float(getattr(row, name)) for name in ("difference", "low", "high"))
     bounds = "no interval: too few features" if np.isnan(low) else f"{low:.3f} to {high:.3f}"
     return f"{difference:+.3f} [{bounds}]"
+
+
+def _judged(rates: pd.DataFrame, pairs: str) -> str:
+    """Write the rate of some pairs, or that there is none."""
+    n, missing, rate = (rates.loc[pairs, column] for column in ("n", "missing", "rate"))
+    if n:
+        return f"{rate:.2f} of {pairs}"
+    return f"no verdict on {missing:,} {pairs} could be read" if missing else f"no {pairs} were judged"
 
 
 def _scores(losses: pd.DataFrame) -> str:
