@@ -57,7 +57,7 @@ def write(
     temperature
         Logits are divided by it before sampling; 0 takes the most probable token.
     seed
-        Seed of the noise. Calls that differ in their interventions alone have the same noise.
+        Seed of the noise, at least 0. Calls that differ in their interventions alone have the same noise.
     never
         Ids that are not written, such as special tokens.
 
@@ -75,7 +75,7 @@ def write(
     ModelError
         If logits are not finite.
     """
-    _check_numbers(n_tokens, n_samples, temperature)
+    _check_numbers(n_tokens, n_samples, temperature, seed)
     opening = _opening(site, prompt)
     allowed = _allowed(site, never)
     n_written = min(n_tokens, site.model.n_ctx - opening.size)
@@ -169,10 +169,12 @@ def _allowed(site: ModelSite, never: Iterable[int]) -> BoolArray:
     return allowed
 
 
-def _check_numbers(n_tokens: int, n_samples: int, temperature: float) -> None:
+def _check_numbers(n_tokens: int, n_samples: int, temperature: float, seed: int) -> None:
     if n_tokens < 1 or n_samples < 1:
         raise UniversalityError(
             f"expected at least 1 token and 1 sample to write, found n_tokens {n_tokens} and n_samples {n_samples}"
         )
     if not 0 <= temperature < np.inf:  # false for NaN
         raise UniversalityError(f"temperature: expected a number of at least 0, found {temperature}")
+    if seed < 0:
+        raise UniversalityError(f"seed: expected a whole number of at least 0, found {seed}")
