@@ -22,7 +22,7 @@ with naming_extra("generation"):
 
 from universality.activations import ModelSite
 from universality.arrays import BoolArray, IntArray
-from universality.effects.interventions import Intervention
+from universality.effects.interventions import Intervention, check_ids
 from universality.errors import MismatchError, ModelError, UniversalityError
 from universality.models.forward import Hook
 
@@ -148,11 +148,7 @@ def _opening(site: ModelSite, prompt: npt.ArrayLike) -> IntArray:
     ids = np.asarray(prompt)
     if ids.ndim != 1 or not ids.size or not np.issubdtype(ids.dtype, np.integer):
         raise UniversalityError(f"prompt: expected token ids [n], BOS first, found {prompt!r}")
-    if ids.min() < 0 or ids.max() >= site.model.d_vocab:
-        raise MismatchError(
-            f"prompt: model {site.name!r} embeds ids from 0 to {site.model.d_vocab - 1}, found {ids.min()} to "
-            f"{ids.max()}: the ids are another tokenizer's"
-        )
+    check_ids(site, ids, "prompt")
     if ids.size >= site.model.n_ctx:
         raise MismatchError(
             f"prompt: model {site.name!r} reads {site.model.n_ctx} tokens, and {ids.size} leave no room to write; "
