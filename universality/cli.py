@@ -460,7 +460,7 @@ def steer(
     temperature: Annotated[
         float, typer.Option("--temperature", help="Of sampling; 0 takes the most probable token.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the sampling noise.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the sampling noise.")] = 0,
 ) -> None:
     """Print what both models write, plain and with a feature or its partner set to another value.
 

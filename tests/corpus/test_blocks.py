@@ -29,6 +29,12 @@ def test_blocks_hold_every_token_once_in_order_and_never_two_documents(documents
     assert (blocks.tokens[~blocks.valid] == 0).all()
 
 
+def test_blocks_are_shown_by_their_sizes() -> None:
+    blocks = cut_blocks([[1, 2, 3], [4]], table(2), n_ctx=3, bos_id=0, d_vocab=9)
+    assert repr(blocks) == "TokenBlocks(n_blocks=3, n_ctx=3, n_tokens=4, n_documents=2, d_vocab=9)"
+    assert "n_documents=1" in repr(blocks.take(np.array([2])))
+
+
 def test_bad_blocks_are_refused() -> None:
     with pytest.raises(CorpusError, match="n_ctx: expected at least 2"):
         cut_blocks([[1]], table(1), n_ctx=1, bos_id=0, d_vocab=2)

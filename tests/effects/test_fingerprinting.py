@@ -242,6 +242,8 @@ def test_bad_input(features: ModelFeatures) -> None:
         ablation_fingerprints(features, tokens, n_contexts=0)
     with pytest.raises(UniversalityError, match=r"features from 0 to 47 exist in .*, found 3 to 48"):
         ablation_fingerprints(features, tokens, chosen=[3, 48])
+    with pytest.raises(UniversalityError, match="features: one is named twice"):
+        ablation_fingerprints(features, tokens, chosen=[1, 1])
     with pytest.raises(UniversalityError, match="documents: indices from 0 to"):
         ablation_fingerprints(features, tokens, documents=[10_000])
     with pytest.raises(MismatchError, match="entry 300 is none of the 300 of model 'A'"):

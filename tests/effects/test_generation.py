@@ -133,6 +133,7 @@ def test_a_model_of_transformers_writes_too(sae: SAE) -> None:
         ({"n_samples": 0}, UniversalityError, "n_samples 0"),
         ({"temperature": -1.0}, UniversalityError, r"temperature: expected a number of at least 0, found -1.0"),
         ({"temperature": float("nan")}, UniversalityError, "temperature: .* found nan"),
+        ({"seed": -1}, UniversalityError, "seed: expected a whole number of at least 0, found -1"),
         ({"never": range(1000)}, UniversalityError, "never: no token is left to write"),
     ],
 )

@@ -183,8 +183,12 @@ def test_gradients_equal_finite_differences_in_float64(blocks: TokenBlocks, site
         (lambda: clamp([0], float("nan")), "values of an intervention: expected finite numbers"),
         (lambda: add([0], float("inf")), "amounts of an intervention"),
         (lambda: multiply([0, 0], 2), "one is named twice"),
-        (lambda: ablate([0.5]), r"expected indices \[n\]"),
-        (lambda: ablate([]), r"expected indices \[n\]"),
+        (lambda: ablate([0.5]), r"expected indices \[n\], found float64 values, not integers"),
+        (lambda: ablate([]), r"expected indices \[n\], found none"),
+        (lambda: ablate([[1, 2]]), r"expected indices \[n\], found an array \[1, 2\]"),
+        (lambda: ablate(np.array([True, False])), r"found a mask; give numpy.flatnonzero\(mask\)"),
+        (lambda: clamp([3, 4], [1.0, 2.0, 3.0]), r"values .*: expected one .* or one for each of 2, found \[3\]"),
+        (lambda: add([3, 4], [1.0, 2.0, 3.0]), r"amounts .*: expected one .* or one for each of 2, found \[3\]"),
         (lambda: clamp([0], 1, where="nowhere"), "expected 'firing' or 'everywhere', found 'nowhere'"),
         (lambda: of_maximum([1], 2, [3.0, 0.0]), "feature 1 never fires"),
         (lambda: ablate([48])(sparse.csr_matrix((2, 48), dtype=np.float32)), "indices from 0 to 47 exist, found 48"),
@@ -205,6 +209,16 @@ def test_saes_of_other_models_are_refused(site: ModelSite, sae: SAE) -> None:
     tokens, mask = torch.zeros((1, 4), dtype=torch.int64), torch.ones((1, 5), dtype=torch.bool)
     with pytest.raises(MismatchError, match="expected a mask"):
         edited_logits(site, tokens, [Intervention(site, sae, ablate([0]))], mask)
+
+
+def test_losses_that_no_one_can_use_are_refused(site: ModelSite, sae: SAE, blocks: TokenBlocks) -> None:
+    foreign = replace(blocks, tokens=np.where(blocks.valid, 300, 0).astype(np.int32), d_vocab=301)
+    with pytest.raises(MismatchError, match="blocks: model 'A' embeds ids from 0 to 299, found 0 to 300: the ids are"):
+        edited_losses(site, foreign, [])
+    damaged = replace(sae, W_dec=sae.W_dec.clone())
+    damaged.W_dec[:, 0] = torch.nan  # after the SAE has looked at its weights
+    with pytest.raises(ModelError, match=r"are not finite at \d+ of \d+ tokens; look for NaN in the weights"):
+        edited_losses(site, blocks, [Intervention(site, damaged, clamp([3], 1.0))])
 
 
 def test_a_hook_behind_which_nothing_follows_is_refused(blocks: TokenBlocks) -> None:

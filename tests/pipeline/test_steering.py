@@ -111,6 +111,7 @@ def test_writing_stops_at_the_context(study: Study) -> None:
         ("A:7", {"times": math.inf}, "times of an intervention: expected finite numbers, found NaN or infinity"),
         ("A:7", {"value": 1, "n_tokens": 0}, "at least 1 token and 1 sample to write"),
         ("A:7", {"value": 1, "temperature": -1}, "temperature: expected a number of at least 0"),
+        ("A:7", {"value": 1, "seed": -1}, "seed: expected a whole number of at least 0, found -1"),
         ("A:7", {"value": 1, "prompt": "a<|bos|>"}, r"prompt: '<\|bos\|>' is a special token, which no text holds"),
     ],
 )
@@ -165,6 +166,9 @@ def test_the_command_prints_the_same(finished: Path, study: Study, pair: tuple[i
     refused = call_here("steer", finished, "--feature", "C:1")
     assert refused.returncode == 2
     assert "no model 'C'" in refused.stderr
+    refused = call_here("steer", finished, "--feature", feature, "--seed", "-1")
+    assert refused.returncode == 2
+    assert "--seed" in refused.stderr
 
 
 def test_a_run_of_token_ids_takes_ids(finished: Path, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +55,20 @@ def test_matchings_of_other_dictionaries_are_refused(tmp_path: Path) -> None:
         partner_overlap(two, three, Similarity.from_dense(np.eye(2)))
     with pytest.raises(UniversalityError, match="does not come from tokens"):
         partner_overlap(two, two, Similarity.from_dense(np.eye(2)))
+
+
+def test_swapped_and_foreign_sides_are_refused(tmp_path: Path) -> None:
+    _, inputs = plant_effects(WORLD, EffectWorld("equal"), tmp_path)
+    forth, back = Similarity.activation(inputs.a, inputs.b), Similarity.activation(inputs.b, inputs.a)
+    with pytest.raises(MismatchError, match="side a of the second matching is of another dictionary"):
+        partner_overlap(match(forth), match(back), forth)
+    with pytest.raises(MismatchError, match="side a of the similarity is of another dictionary"):
+        partner_overlap(match(forth), match(forth), back)
+    first = match(forth)
+    sae = {side: first.provenance[side] | {"provenance": {"sae": {"hash": side}}} for side in "ab"}
+    named = replace(first, provenance=first.provenance | sae)
+    foreign = replace(first, provenance=first.provenance | sae | {"b": {"sae": "c"}})
+    with pytest.raises(MismatchError, match="side b of the second matching is of another dictionary"):
+        partner_overlap(named, foreign, forth)
+    same = replace(first, provenance={"a": {"sae": "a"}, "b": {"sae": "b"}})  # as fingerprints record it
+    assert partner_overlap(named, same, forth).summary()["share_same"] == 1

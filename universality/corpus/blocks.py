@@ -66,6 +66,12 @@ class TokenBlocks:
     index: NDArray[np.int64] | None = None
     segment: NDArray[np.int32] | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"TokenBlocks(n_blocks={len(self)}, n_ctx={self.n_ctx}, n_tokens={self.n_tokens}, "
+            f"n_documents={np.unique(self.document).size}, d_vocab={self.d_vocab})"
+        )
+
     def __len__(self) -> int:
         return len(self.tokens)
 

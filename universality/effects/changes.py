@@ -125,6 +125,8 @@ def clamp(features: npt.ArrayLike, values: npt.ArrayLike, where: Where = "everyw
     ------
     UniversalityError
         If a value is not finite, or a feature is named twice.
+    MismatchError
+        If there are neither one value nor as many as features.
 
     Examples
     --------
@@ -134,7 +136,7 @@ def clamp(features: npt.ArrayLike, values: npt.ArrayLike, where: Where = "everyw
     [[3.0, 0.0], [0.0, 0.0]]
     """
     chosen = _features(features)
-    target = np.broadcast_to(_finite("values", values), chosen.shape)
+    target = _each("values", values, chosen)
     return partial(_shift, features=chosen, of=lambda f, i: target[i] - f, where=_where(where))
 
 
@@ -147,7 +149,7 @@ def add(features: npt.ArrayLike, amounts: npt.ArrayLike, where: Where = "everywh
     [[0.0, 2.0]]
     """
     chosen = _features(features)
-    amount = np.broadcast_to(_finite("amounts", amounts), chosen.shape)
+    amount = _each("amounts", amounts, chosen)
     return partial(_shift, features=chosen, of=lambda f, i: amount[i], where=_where(where))
 
 
@@ -247,12 +249,17 @@ def _mask(features: IntArray, d_sae: int) -> BoolArray:
 
 def _features(given: npt.ArrayLike, at_least: int = 1) -> IntArray:
     features = np.atleast_1d(np.asarray(given))
-    if (
-        features.ndim != 1
-        or features.size < at_least
-        or not (np.issubdtype(features.dtype, np.integer) or not features.size)
-    ):
-        raise UniversalityError(f"features of an intervention: expected indices [n], found {given!r}")
+    wrong = None
+    if features.size < at_least:
+        wrong = "found none"
+    elif features.dtype == np.bool_:
+        wrong = "found a mask; give numpy.flatnonzero(mask)"
+    elif features.ndim != 1:
+        wrong = f"found an array {list(features.shape)}"
+    elif features.size and not np.issubdtype(features.dtype, np.integer):
+        wrong = f"found {features.dtype} values, not integers"
+    if wrong:
+        raise UniversalityError(f"features of an intervention: expected indices [n], {wrong}")
     if np.unique(features).size < features.size:
         raise UniversalityError("features of an intervention: one is named twice")
     return features.astype(np.int64)
@@ -271,6 +278,17 @@ def _finite(name: str, given: npt.ArrayLike) -> FloatArray:
     if not np.isfinite(values).all():
         raise UniversalityError(f"{name} of an intervention: expected finite numbers, found NaN or infinity")
     return values
+
+
+def _each(name: str, given: npt.ArrayLike, features: IntArray) -> FloatArray:
+    """Return one number for each feature."""
+    numbers = _finite(name, given)
+    if numbers.size != 1 and numbers.shape != features.shape:
+        raise MismatchError(
+            f"{name} of an intervention: expected one for all features or one for each of {features.size}, found "
+            f"{list(numbers.shape)}"
+        )
+    return np.broadcast_to(numbers.reshape(-1) if numbers.size == 1 else numbers, features.shape)
 
 
 def _where(where: Where) -> Where:

@@ -248,13 +248,15 @@ def check_features(features: ModelFeatures, chosen: npt.ArrayLike | None) -> Int
     Raises
     ------
     UniversalityError
-        If one does not exist, or there are none.
+        If one does not exist or is named twice, or there are none.
     """
     if chosen is None:
         return np.arange(features.store.n_features)
     wanted = np.unique(np.asarray(chosen))
     if not wanted.size or not np.issubdtype(wanted.dtype, np.integer):
         raise UniversalityError(f"features: expected indices [n], found {wanted.dtype} of shape {wanted.shape}")
+    if wanted.size < np.asarray(chosen).size:
+        raise UniversalityError("features: one is named twice; name each once, as with numpy.unique")
     if wanted[0] < 0 or wanted[-1] >= features.store.n_features:
         raise UniversalityError(
             f"features from 0 to {features.store.n_features - 1} exist in {features.store.path.name}, found "

@@ -22,7 +22,7 @@ with naming_extra("generation"):
 
 from universality.activations import ModelSite
 from universality.arrays import BoolArray, IntArray
-from universality.effects.interventions import Intervention
+from universality.effects.interventions import Intervention, check_ids
 from universality.errors import MismatchError, ModelError, UniversalityError
 from universality.models.forward import Hook
 
@@ -57,7 +57,7 @@ def write(
     temperature
         Logits are divided by it before sampling; 0 takes the most probable token.
     seed
-        Seed of the noise. Calls that differ in their interventions alone have the same noise.
+        Seed of the noise, at least 0. Calls that differ in their interventions alone have the same noise.
     never
         Ids that are not written, such as special tokens.
 
@@ -75,7 +75,7 @@ def write(
     ModelError
         If logits are not finite.
     """
-    _check_numbers(n_tokens, n_samples, temperature)
+    _check_numbers(n_tokens, n_samples, temperature, seed)
     opening = _opening(site, prompt)
     allowed = _allowed(site, never)
     n_written = min(n_tokens, site.model.n_ctx - opening.size)
@@ -148,11 +148,7 @@ def _opening(site: ModelSite, prompt: npt.ArrayLike) -> IntArray:
     ids = np.asarray(prompt)
     if ids.ndim != 1 or not ids.size or not np.issubdtype(ids.dtype, np.integer):
         raise UniversalityError(f"prompt: expected token ids [n], BOS first, found {prompt!r}")
-    if ids.min() < 0 or ids.max() >= site.model.d_vocab:
-        raise MismatchError(
-            f"prompt: model {site.name!r} embeds ids from 0 to {site.model.d_vocab - 1}, found {ids.min()} to "
-            f"{ids.max()}: the ids are another tokenizer's"
-        )
+    check_ids(site, ids, "prompt")
     if ids.size >= site.model.n_ctx:
         raise MismatchError(
             f"prompt: model {site.name!r} reads {site.model.n_ctx} tokens, and {ids.size} leave no room to write; "
@@ -169,10 +165,12 @@ def _allowed(site: ModelSite, never: Iterable[int]) -> BoolArray:
     return allowed
 
 
-def _check_numbers(n_tokens: int, n_samples: int, temperature: float) -> None:
+def _check_numbers(n_tokens: int, n_samples: int, temperature: float, seed: int) -> None:
     if n_tokens < 1 or n_samples < 1:
         raise UniversalityError(
             f"expected at least 1 token and 1 sample to write, found n_tokens {n_tokens} and n_samples {n_samples}"
         )
     if not 0 <= temperature < np.inf:  # false for NaN
         raise UniversalityError(f"temperature: expected a number of at least 0, found {temperature}")
+    if seed < 0:
+        raise UniversalityError(f"seed: expected a whole number of at least 0, found {seed}")

@@ -160,8 +160,12 @@ def edited_losses(
     Raises
     ------
     MismatchError
-        If ``at`` is not [n_blocks, n_ctx].
+        If ``at`` is not [n_blocks, n_ctx], or the blocks hold ids that the model does not embed.
+    ModelError
+        If a loss is not finite.
     """
+    if len(blocks):
+        check_ids(site, blocks.tokens, "blocks")
     mask = blocks.valid
     if at is not None:
         if np.shape(at) != mask.shape:
@@ -174,7 +178,28 @@ def edited_losses(
         here = torch.from_numpy(mask[batch, :columns]).to(site.device)
         return [hook for intervention in interventions for hook in intervention.hooks(here)]
 
-    return token_losses(site.model.bridge, blocks, hooks)
+    losses = token_losses(site.model.bridge, blocks, hooks)
+    if not np.isfinite(losses).all():
+        raise ModelError(
+            f"losses of model {site.name!r} are not finite at {int((~np.isfinite(losses)).sum())} of {losses.size} "
+            "tokens; look for NaN in the weights of the SAEs and the model, and set features to smaller values"
+        )
+    return losses
+
+
+def check_ids(site: ModelSite, ids: NDArray[np.integer[Any]], where: str) -> None:
+    """Refuse token ids that a model does not embed.
+
+    Raises
+    ------
+    MismatchError
+        If there is one; ``where`` says what holds it.
+    """
+    if ids.min() < 0 or ids.max() >= site.model.d_vocab:
+        raise MismatchError(
+            f"{where}: model {site.name!r} embeds ids from 0 to {site.model.d_vocab - 1}, found {ids.min()} to "
+            f"{ids.max()}: the ids are another tokenizer's"
+        )
 
 
 def check_sae(site: ModelSite, sae: SAE, site_out: ModelSite | None = None) -> None:

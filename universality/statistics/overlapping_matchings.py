@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +80,8 @@ def partner_overlap(first: Match, second: Match, report: Similarity) -> PartnerO
     Raises
     ------
     MismatchError
-        If the matchings and the similarity are not of the same numbers of features.
+        If the matchings and the similarity are not of the same numbers of features, or one of them
+        records other dictionaries, or the same ones swapped.
     UniversalityError
         If the similarity does not compare tokens.
 
@@ -106,6 +108,7 @@ def partner_overlap(first: Match, second: Match, report: Similarity) -> PartnerO
                 f"{what} is of {shape[0]} x {shape[1]} features, but the first matching of {first.shape[0]} x "
                 f"{first.shape[1]}"
             )
+    _check_stores(first, second, report)
     if report.counts is None:
         raise UniversalityError(
             f"partner_overlap: {report.name} similarity does not come from tokens; give one that does, such as "
@@ -124,6 +127,34 @@ def partner_overlap(first: Match, second: Match, report: Similarity) -> PartnerO
         }
     )
     return PartnerOverlap(pairs, int(first.rows.size), int(second.rows.size))
+
+
+def _check_stores(first: Match, second: Match, report: Similarity) -> None:
+    """Refuse sides that are swapped or of another dictionary, as far as both record what they are of."""
+    expected = [_recorded(first.provenance, side) for side in "ab"]
+    for what, provenance in (("the second matching", second.provenance), ("the similarity", report.provenance)):
+        for here, side in enumerate("ab"):
+            (dictionary, contents), found = expected[here], _recorded(provenance, side)
+            swapped = found[1] is not None and contents != found[1] == expected[1 - here][1]
+            foreign = dictionary is not None and found[0] is not None and dictionary != found[0]
+            if swapped or foreign:
+                raise MismatchError(
+                    f"partner_overlap: side {side} of {what} is of another dictionary than side {side} of the first "
+                    "matching; give all three of the same two dictionaries, in the same order"
+                )
+
+
+def _recorded(provenance: Mapping[str, Any], side: str) -> tuple[str | None, str | None]:
+    """Return the hashes of a side's SAE and of its store; None where they are not recorded.
+
+    A store of effects, or of other text, has other contents than the store of activations of the same SAE.
+    """
+    record = provenance.get(side)
+    if not isinstance(record, Mapping):
+        return None, None
+    store = record.get("provenance")
+    sae = (store if isinstance(store, Mapping) else record).get("sae")  # fingerprints record the hash itself
+    return (sae.get("hash") if isinstance(sae, Mapping) else sae), record.get("content_hash")
 
 
 def _common(first: Match, second: Match) -> tuple[IntArray, IntArray, IntArray]:

@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 from numpy.testing import assert_array_equal
 
+from universality.errors import FormatError
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.run_results import open_results
 
@@ -27,6 +29,21 @@ def test_the_widest_comparison_answers(planted: Any) -> None:
         sample = headline.sample("features", "f")
         assert sample.values.size + sample.without == headline.summary.n_living == 23
         assert sample.n_works == headline.summary.n_groups
+
+
+def test_damaged_effects_leave_the_matching_to_be_read(planted: Any, tmp_path: Path) -> None:
+    config, finished = planted
+    folder = RunFolder(Path(shutil.copytree(finished.root, tmp_path / "run")))
+    agreement = folder.effect_agreement("A-B.w24")
+    agreement.parent.mkdir(exist_ok=True)
+    agreement.write_bytes(b"PK half of a file")
+    with open_results(config, folder) as results:
+        headline = results.headline
+        assert headline is not None
+        assert headline.calibration.match.rows.size
+        with pytest.raises(FormatError, match=r"agreement.*\n.*universality effects .*config\.yaml --out ") as caught:
+            _ = headline.effects
+        assert str(agreement) in str(caught.value)
 
 
 def test_the_grid_lists_stores_that_exist(planted: Any) -> None:

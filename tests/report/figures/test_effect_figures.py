@@ -17,6 +17,9 @@ def test_loss_by_threshold_has_a_panel_a_model() -> None:
     figure, caption = draw("carried_loss", table)
     assert [panel.get_title(loc="left") for panel in figure.axes] == ["model A"]
     assert caption.text.endswith("A at r ≥ 0.7: shared 76%, random of equal mass 60%.")
+    assert "Bars: 95% intervals" in caption.text
+    without_bars = table | dict.fromkeys(("low", "high"), np.full(len(table["low"]), np.nan))
+    assert "Bars" not in draw("carried_loss", without_bars)[1].text
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert (names[0], names[-1]) == ("partner in the other dictionary", "no feature (b_dec alone)")
     both = {name: np.concatenate([column, column]) for name, column in table.items()}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,20 @@ class ComparisonResult:
         submatrices that figures show.
     by_logit
         Their calibrated matching by logit weights, over halves of the token types; None without one.
-    effects
-        Agreement of the pairs' effects; None where it was not measured.
+    read_effects
+        Reads the agreement of the pairs' effects.
     """
 
     comparison: Comparison
     calibration: Calibration
     arrays: dict[str, NDArray[Any]]
     by_logit: Calibration | None = None
-    effects: EffectAgreement | None = None
+    read_effects: Callable[[], EffectAgreement | None] = lambda: None
+
+    @cached_property
+    def effects(self) -> EffectAgreement | None:
+        """Agreement of the pairs' effects, read when first used; None where it was not measured."""
+        return self.read_effects()
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -112,7 +117,8 @@ class RunResults:
         if not self.has(f"the matching {comparison.name}", *paths, comparison.a, comparison.b):
             return None
         by_logit = _logit_calibration(self.folder.logit_calibration(comparison.name))
-        effects = read_agreement(self.config, self.folder, comparison)
+        # A damaged file of effects must not keep anyone from the matching.
+        effects = partial(read_agreement, self.config, self.folder, comparison)
         return ComparisonResult(comparison, Calibration.load(paths[0]), read_arrays(paths[1]), by_logit, effects)
 
     def has(self, what: str, *paths: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from universality.config import Config
-from universality.errors import CommonStartWarning
+from universality.errors import CommonStartWarning, FormatError
 from universality.files import read_json, write_json
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
@@ -59,12 +59,23 @@ def read_agreement(config: Config, folder: RunFolder, comparison: Comparison) ->
     """Load the agreement of a comparison's effects; None where this configuration does not measure it.
 
     A file may be left from a configuration that did, and then belongs to another matching.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, with the command that makes it again.
     """
     from universality.statistics import EffectAgreement
 
     path = folder.effect_agreement(comparison.name)
     measured = comparison in effect_comparisons(config, folder) and path.exists()
-    return EffectAgreement.load(path) if measured else None
+    try:
+        return EffectAgreement.load(path) if measured else None
+    except FormatError as error:
+        raise FormatError(
+            f"{error}\nmake it again with universality effects {folder.root / 'config.yaml'} --out {folder.root}; "
+            "where that finds nothing to do, delete the file first"
+        ) from error
 
 
 def note_unmeasured(folder: RunFolder, name: str, unmeasured: Mapping[str, str]) -> Path:

@@ -69,10 +69,16 @@ def describe_carried(curves: Mapping[str, Sequence[LossCurve]]) -> Caption:
     text = (
         "Share of the loss that the SAE recovers (against mean ablation) which remains when only some of its features "
         "are kept, by the least r of a partner that counts as shared. If shared features mattered more than others, "
-        "their line would lie above that of random features of equal mass. Bars: 95% intervals over groups of "
-        f"documents. Shares of two subsets do not add up. {'; '.join(readings)}."
+        f"their line would lie above that of random features of equal mass. {_bars(curves)}"
+        f"Shares of two subsets do not add up. {'; '.join(readings)}."
     )
     return Caption(text, f"Line plot of recovered loss by threshold. {'; '.join(readings) or 'Nothing was measured'}.")
+
+
+def _bars(curves: Mapping[str, Sequence[LossCurve]]) -> str:
+    """Explain the bars where there are any: few groups of documents give no intervals."""
+    drawn = any(np.isfinite(curve.low).any() for of_model in list(curves.values())[:MOST_MODELS] for curve in of_model)
+    return "Bars: 95% intervals over groups of documents. " if drawn else ""
 
 
 def _shown(curve: LossCurve, wanted: float = 0.7) -> int:

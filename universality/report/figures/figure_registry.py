@@ -361,7 +361,7 @@ DRAWINGS: dict[str, Drawing] = {
     ),
     "consistency": Drawing("answer", "Similarity by frequency, with ceilings", _BY_FREQUENCY, _consistency),
     "carried_loss": Drawing(
-        "effects", "Loss that shared features carry", ("model", "role", "threshold", "recovered", "low", "high"),
+        "carried", "Loss that shared features carry", ("model", "role", "threshold", "recovered", "low", "high"),
         _carried,
     ),
     "effects": Drawing("effects", "Agreement of effects and of activations", PAIR_EFFECTS, _effects),
