@@ -544,8 +544,8 @@ class Study:
         prices
             Prices of the model, for the estimate and the progress bar.
         confirm
-            Function that is given a plan with its cost before anything is asked, once for each measurement; false ends
-            the call.
+            Function that is given the plan of all measurements with their cost before anything is asked; false ends the
+            call.
 
         Returns
         -------
