@@ -27,7 +27,7 @@ class Tally:
     outcomes
         Outcome → number of answers, cached ones included.
     cached
-        Answers that were found in the cache.
+        Answers that cost nothing: those found in the cache, and those to a prompt that equals another of the same call.
     prompt_tokens, answer_tokens
         Tokens read and written for the other answers.
 
@@ -37,7 +37,7 @@ class Tally:
     >>> tally.add(Answer("Days", prompt_tokens=1200, answer_tokens=3))
     >>> tally.add(Answer("", "refused", 900, 8), cached=True)
     >>> print(tally)
-    2 answers (1 from the cache), 1 refused; 1,200 tokens read, 3 written
+    2 answers (1 repeated or from the cache), 1 refused; 1,200 tokens read, 3 written
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -63,7 +63,7 @@ class Tally:
         return prices.cost(self.prompt_tokens, self.answer_tokens)
 
     def __str__(self) -> str:
-        parts = [f"{self.total:,} answers ({self.cached:,} from the cache)"]
+        parts = [f"{self.total:,} answers ({self.cached:,} repeated or from the cache)"]
         parts += [f"{self.outcomes[name]:,} {name}" for name in ("refused", "cut off", "failed") if self.outcomes[name]]
         return f"{', '.join(parts)}; {self.prompt_tokens:,} tokens read, {self.answer_tokens:,} written"
 
