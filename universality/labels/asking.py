@@ -11,6 +11,7 @@ from typing import Any
 from universality.errors import ModelError
 from universality.labels.answer_cache import AnswerCache, prompt_key
 from universality.labels.chat import Answer, ChatModel, Outcome, Prompt, TokenPrices
+from universality.labels.checked_answers import check_model, checked_answers
 from universality.labels.excerpt_text import prompt_tokens
 from universality.progress import progress
 
@@ -197,7 +198,8 @@ def ask(
     Raises
     ------
     ModelError
-        After too many failures in a row, with the last one's reason; also as ``model.ask`` raises it.
+        After too many failures in a row, with the last one's reason; if ``model`` is no model or yields something else
+        than each prompt's place and answer; also as ``model.ask`` raises it.
 
     Examples
     --------
@@ -211,6 +213,7 @@ def ask(
     >>> {index: answer.text for index, answer in ask(Echo(), prompts, silent=True)}
     {0: 'ONE', 1: 'TWO', 2: 'ONE'}
     """
+    check_model(model)
     if total is None and isinstance(prompts, Sized):
         total = len(prompts)
     tally = Tally() if tally is None else tally
@@ -292,7 +295,7 @@ class _Questions:
                 yield prompt
 
     def _from_model(self, prompts: Iterable[Prompt]) -> Iterator[tuple[int, Answer, bool]]:
-        for number, answer in self._model.ask(prompts):
+        for number, answer in checked_answers(self._model, prompts):
             key = self._under_way.pop(number)
             if self._cache is not None and answer.outcome != "failed":
                 self._cache.add(key, answer)

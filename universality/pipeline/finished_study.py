@@ -447,7 +447,7 @@ class Study:
 
     def label(
         self,
-        features: str = "matched",
+        features: str | Iterable[str] = "matched",
         *,
         explainer: ChatModel,
         scorer: ChatModel | None = None,
@@ -468,7 +468,8 @@ class Study:
         ----------
         features
             ``"matched"``: features of all matched pairs; ``"best 200"``: of the pairs with the highest held-out r;
-            ``"random 200"``: of pairs drawn at random; ``"A:1380,B:7"``: these features and their partners.
+            ``"random 200"``: of pairs drawn at random; ``"A:1380,B:7"`` or a list of such names: these features and
+            their partners.
         explainer
             Model that writes explanations, such as `universality.labels.Endpoint` or `universality.labels.LocalModel`.
         scorer
