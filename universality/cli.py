@@ -548,7 +548,7 @@ def label(
     scoring = ModelOptions(
         scorer_model, scorer_url, scorer_key_from, scorer_local, scorer_price_in, scorer_price_out, **shared
     )
-    chosen = [f"scores=[{scores}]"] if scores else []
+    chosen = [] if scores is None else [f"scores=[{scores}]"]
     label_settings = read_label_settings(settings, [*(overrides or ()), *chosen])
     with _interruptible(), Study.open(run) as study:
         explainer = explaining.open("explainer")

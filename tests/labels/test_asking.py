@@ -95,7 +95,7 @@ def test_failures_are_asked_again_and_refusals_are_not(cache: AnswerCache) -> No
     tally = Tally()
     list(ask(Oracle(["bad"], ["never"]), prompts(*texts), cache, tally=tally, silent=True))
     assert tally.outcomes == {"answered": 1, "failed": 1, "refused": 1}
-    assert str(tally) == "3 answers (0 from the cache), 1 refused, 1 failed; 200 tokens read, 11 written"
+    assert str(tally) == "3 answers (0 repeated or from the cache), 1 refused, 1 failed; 200 tokens read, 11 written"
     later = Oracle()
     answers = dict(ask(later, prompts(*texts), cache, silent=True))
     assert later.asked == Counter({"bad": 1})

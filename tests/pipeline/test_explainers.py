@@ -59,6 +59,7 @@ def test_settings_from_a_file_and_over_it(tmp_path: Path) -> None:
         ("", (), "an empty file"),
         ("a: [", (), "cannot be read as YAML"),
         ("seed: 1", ("seed",), "--set seed: expected KEY=VALUE"),
+        ("seed: 1", ("seed=2", "seed=2"), "seed is given more than once"),
         ("seed: -1", (), "seed must be at least 0"),
         ("scores: [guessing]", (), "scores must be"),
     ],

@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,6 +109,10 @@ def test_features_are_named_with_their_partners(study: Study) -> None:
     row, col = int(study.match.rows[4]), int(study.match.cols[4])
     made = study.label(f"A:{row}, B:{col}", explainer=Parrot(), settings=SETTINGS)
     assert (list(made["A"].labels), list(made["B"].labels)) == ([row], [col])
+    again = Parrot()
+    listed = study.label([f"A:{row}", f"B:{col}"], explainer=again, settings=SETTINGS)
+    assert (list(listed["A"].labels), list(listed["B"].labels)) == ([row], [col])
+    assert again.asked == 0  # the same features as the text names
     random = study.label("random 2", explainer=Parrot(), settings=SETTINGS, replace=True)
     assert len(random["A"].labels) == 2
     narrow = study.label("best 2", explainer=Parrot(), settings=SETTINGS, width=32)
@@ -152,11 +157,19 @@ def test_a_call_in_which_every_answer_fails_is_an_error(study: Study) -> None:
         ("best 0", None, "expected 'matched'"),
         ("A:128", None, "A has features 0 to 127 at width 128"),
         ("C:1", None, "features of A and B"),
+        ("", None, "expected at least one"),
         (" , ", None, "expected at least one"),
+        ("A:1,,B:2", None, "features 'A:1,,B:2': expected a name between commas"),
+        (["A:1", ""], None, "expected a name between commas"),
+        ("best 99999", None, r"'best 99999': the run has \d+ pairs with a held-out r; ask for at most as many"),
+        ("random 99999", None, r"the run has \d+ matched pairs"),
+        (5, None, "expected 'matched', .* or names of features such as .*, found 5"),
+        (None, None, "found None"),
+        ([3], None, r"found \[3\]"),
         ("matched", 33, "A and B were not matched at width 33; expected one of 32, 64, 128"),
     ],
 )
-def test_what_cannot_be_labelled(finished: Path, features: str, width: int | None, said: str) -> None:
+def test_what_cannot_be_labelled(finished: Path, features: Any, width: int | None, said: str) -> None:
     with Study.open(finished) as study, pytest.raises(UniversalityError, match=said):
         study.label(features, explainer=Parrot(), settings=SETTINGS, width=width)
 
@@ -201,6 +214,12 @@ def test_the_command_labels_with_a_model_in_this_process(study: Study, tmp_path:
     assert refused.returncode == 2
     assert "give --yes to agree" in refused.stderr
     assert not (study.folder / "labels").exists()
+    none = call_here(*command, "--scores", "")
+    assert none.returncode == 2
+    assert "scores must hold at least 1" in none.stderr
+    twice = call_here(*command, "--set", "scores=[fuzzing]")
+    assert twice.returncode == 2
+    assert "scores is given more than once" in twice.stderr
     done = call_here(*command)
     assert done.returncode == 0, done.stderr
     assert "at most" in done.stdout

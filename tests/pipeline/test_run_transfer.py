@@ -133,10 +133,23 @@ def test_the_plan_comes_first_and_can_be_declined(study: Study) -> None:
     assert scorer.asked == 0
     (plan,) = plans
     assert plan.needs_consent
-    assert "explanations of A tried on B\nscorer: yes, in this process" in str(plan)
+    names = ["explanations of A tried on B"] + [f"specificity of the explanations of {side}" for side in "AB"]
+    assert list(plan.parts) == names
+    *parts, model, total = str(plan).splitlines()
+    assert [part.partition(": about ")[0] for part in parts] == names
+    assert model == "scorer: yes, in this process"
+    requests = [int(re.findall(r"about ([\d,]+) requests", line)[0].replace(",", "")) for line in (*parts, total)]
+    assert sum(requests[:-1]) == requests[-1] == plan.tokens.prompts
+    asked_before: list[int] = []
     counted: list[ScoringPlan] = []
-    study.transfer(scorer=scorer, specificity=FEW, confirm=lambda one: counted.append(one) is None)
-    assert [one.what.partition(" ")[0] for one in counted] == ["explanations", "specificity", "specificity"]
+
+    def agree(one: ScoringPlan) -> bool:
+        counted.append(one)
+        asked_before.append(scorer.asked)
+        return True
+
+    study.transfer(scorer=scorer, specificity=FEW, confirm=agree)
+    assert asked_before == [0]  # one plan, before the first request
     assert not counted[0].needs_consent
     asked = sum(one.tokens.prompts for one in counted)
     assert scorer.asked <= asked <= scorer.asked * 1.2  # equal prompts are asked once

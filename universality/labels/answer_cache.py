@@ -18,11 +18,11 @@ import warnings
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, get_args
+from typing import Any
 
 from universality.errors import ConfigError, FormatError, UniversalityError
 from universality.files import as_path
-from universality.labels.chat import Answer, ChatModel, Outcome, Prompt
+from universality.labels.chat import Answer, ChatModel, Prompt, is_whole
 from universality.locks import take_lock
 from universality.obstacles import naming_obstacles
 
@@ -184,7 +184,7 @@ class AnswerCache:
             return
         try:
             key = bytes.fromhex(value["key"])
-            whole = _is_whole(Answer(**value["answer"]))
+            whole = is_whole(Answer(**value["answer"]))
         except (TypeError, KeyError, ValueError):
             whole = False
         if not whole:
@@ -202,15 +202,6 @@ class AnswerCache:
                 f"{self.path}: expected version {_HEADER['version']} of {_HEADER['format']}, found "
                 f"{value.get('version')!r}; use the program that wrote it, or another file"
             )
-
-
-def _is_whole(answer: Answer) -> bool:
-    texts, counts = (answer.text, answer.problem), (answer.prompt_tokens, answer.answer_tokens)
-    return (
-        answer.outcome in get_args(Outcome)
-        and all(isinstance(text, str) for text in texts)
-        and all(isinstance(count, int) for count in counts)
-    )
 
 
 def _parsed(line: bytes) -> Any:

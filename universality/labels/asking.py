@@ -11,6 +11,7 @@ from typing import Any
 from universality.errors import ModelError
 from universality.labels.answer_cache import AnswerCache, prompt_key
 from universality.labels.chat import Answer, ChatModel, Outcome, Prompt, TokenPrices
+from universality.labels.checked_answers import check_model, checked_answers
 from universality.labels.excerpt_text import prompt_tokens
 from universality.progress import progress
 
@@ -27,7 +28,7 @@ class Tally:
     outcomes
         Outcome → number of answers, cached ones included.
     cached
-        Answers that were found in the cache.
+        Answers that cost nothing: those found in the cache, and those to a prompt that equals another of the same call.
     prompt_tokens, answer_tokens
         Tokens read and written for the other answers.
 
@@ -37,7 +38,7 @@ class Tally:
     >>> tally.add(Answer("Days", prompt_tokens=1200, answer_tokens=3))
     >>> tally.add(Answer("", "refused", 900, 8), cached=True)
     >>> print(tally)
-    2 answers (1 from the cache), 1 refused; 1,200 tokens read, 3 written
+    2 answers (1 repeated or from the cache), 1 refused; 1,200 tokens read, 3 written
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -63,7 +64,7 @@ class Tally:
         return prices.cost(self.prompt_tokens, self.answer_tokens)
 
     def __str__(self) -> str:
-        parts = [f"{self.total:,} answers ({self.cached:,} from the cache)"]
+        parts = [f"{self.total:,} answers ({self.cached:,} repeated or from the cache)"]
         parts += [f"{self.outcomes[name]:,} {name}" for name in ("refused", "cut off", "failed") if self.outcomes[name]]
         return f"{', '.join(parts)}; {self.prompt_tokens:,} tokens read, {self.answer_tokens:,} written"
 
@@ -197,7 +198,8 @@ def ask(
     Raises
     ------
     ModelError
-        After too many failures in a row, with the last one's reason; also as ``model.ask`` raises it.
+        After too many failures in a row, with the last one's reason; if ``model`` is no model or yields something else
+        than each prompt's place and answer; also as ``model.ask`` raises it.
 
     Examples
     --------
@@ -211,6 +213,7 @@ def ask(
     >>> {index: answer.text for index, answer in ask(Echo(), prompts, silent=True)}
     {0: 'ONE', 1: 'TWO', 2: 'ONE'}
     """
+    check_model(model)
     if total is None and isinstance(prompts, Sized):
         total = len(prompts)
     tally = Tally() if tally is None else tally
@@ -292,7 +295,7 @@ class _Questions:
                 yield prompt
 
     def _from_model(self, prompts: Iterable[Prompt]) -> Iterator[tuple[int, Answer, bool]]:
-        for number, answer in self._model.ask(prompts):
+        for number, answer in checked_answers(self._model, prompts):
             key = self._under_way.pop(number)
             if self._cache is not None and answer.outcome != "failed":
                 self._cache.add(key, answer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 Role = Literal["system", "user", "assistant"]
 Outcome = Literal["answered", "refused", "cut off", "failed"]
@@ -69,6 +69,20 @@ class Answer:
     prompt_tokens: int = 0
     answer_tokens: int = 0
     problem: str = ""
+
+
+def is_whole(answer: Answer) -> bool:
+    """Return whether every field of an answer has its type; those of a file or a user's model may have others.
+
+    >>> is_whole(Answer("Days")), is_whole(Answer(3))
+    (True, False)
+    """
+    texts, counts = (answer.text, answer.problem), (answer.prompt_tokens, answer.answer_tokens)
+    return (
+        answer.outcome in get_args(Outcome)
+        and all(isinstance(text, str) for text in texts)
+        and all(isinstance(count, int) for count in counts)
+    )
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,26 @@ def measure_specificity(
     UniversalityError
         If a feature has no explanation, or ``confirm`` declines.
     """
+    planned = plan_specificity(store, labels, decode, scorer=scorer, features=features, settings=settings, ask=ask)
+    if confirm is not None and not confirm(planned.expected):
+        raise UniversalityError(f"{store.path}: explanations were not judged, as you decided; nothing was asked")
+    return planned.measure()
+
+
+def plan_specificity(
+    store: FeatureStore,
+    labels: Labels,
+    decode: Decode,
+    *,
+    scorer: ChatModel,
+    features: Iterable[int] | None = None,
+    settings: SpecificitySettings | None = None,
+    ask: Ask = ask_model,
+) -> PlannedSpecificity:
+    """Check the inputs of `measure_specificity` and estimate its cost; nothing is asked.
+
+    Parameters, errors and their meaning are those of `measure_specificity`.
+    """
     settings, shown = settings or SpecificitySettings(), LabelSettings(**labels.header["settings"])
     check_labels(labels, store, None, "labels")
     explained = {feature for feature, one in labels.labels.items() if one.explanation}
@@ -100,26 +120,49 @@ def measure_specificity(
             f"{sorted(wanted - explained)[:5] or 'none'}"
         )
     judge = _Judge(labels, TokenText(decode), settings, shown, scorer, ask)
-    expected = judge.expected(store, sorted(wanted))
-    if confirm is not None and not confirm(expected):
-        raise UniversalityError(f"{store.path}: explanations were not judged, as you decided; nothing was asked")
-    verdicts: list[tuple[Any, ...]] = []
-    firings: list[tuple[int, int, int]] = []
-    for opened in judge.judged(sample_firings(store, wanted, settings, shown), expected.prompts):
-        verdicts += opened.rows()
-        firings += [(opened.sample.feature, k, n) for k, n in enumerate(opened.sample.firings.tolist(), 1)]
-    provenance = {
-        "store": labels.header["store"],
-        "explainer": labels.header["explainer"],
-        "scorer": {"name": scorer.name, "settings": dict(scorer.settings)},
-        "answers": dict(judge.became),
-    }
-    return LabelSpecificity(
-        pd.DataFrame(sorted(verdicts), columns=list(VERDICT_COLUMNS)),
-        pd.DataFrame(sorted(firings), columns=list(FIRING_COLUMNS)),
-        settings.as_dict() | {"level": shown.level},
-        provenance,
-    )
+    return PlannedSpecificity(judge, store, frozenset(wanted), judge.expected(store, sorted(wanted)))
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedSpecificity:
+    """Features whose explanations `measure_specificity` judges, and the cost of asking about them.
+
+    Attributes
+    ----------
+    store
+        Store of the features.
+    features
+        Indices.
+    expected
+        Estimate of all prompts.
+    """
+
+    _judge: _Judge
+    store: FeatureStore
+    features: frozenset[int]
+    expected: TokenCount
+
+    def measure(self) -> LabelSpecificity:
+        """Ask about all features; see `measure_specificity`."""
+        judge = self._judge
+        verdicts: list[tuple[Any, ...]] = []
+        firings: list[tuple[int, int, int]] = []
+        samples = sample_firings(self.store, self.features, judge.settings, judge.shown)
+        for opened in judge.judged(samples, self.expected.prompts):
+            verdicts += opened.rows()
+            firings += [(opened.sample.feature, k, n) for k, n in enumerate(opened.sample.firings.tolist(), 1)]
+        provenance = {
+            "store": judge.labels.header["store"],
+            "explainer": judge.labels.header["explainer"],
+            "scorer": {"name": judge.scorer.name, "settings": dict(judge.scorer.settings)},
+            "answers": dict(judge.became),
+        }
+        return LabelSpecificity(
+            pd.DataFrame(sorted(verdicts), columns=list(VERDICT_COLUMNS)),
+            pd.DataFrame(sorted(firings), columns=list(FIRING_COLUMNS)),
+            judge.settings.as_dict() | {"level": judge.shown.level},
+            provenance,
+        )
 
 
 FLOOR = "other explanation"

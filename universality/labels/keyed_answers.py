@@ -8,6 +8,7 @@ from typing import TypeAlias, TypeVar
 
 from universality.errors import UniversalityError
 from universality.labels.chat import Answer, ChatModel, Prompt
+from universality.labels.checked_answers import checked_answers
 
 Ask: TypeAlias = Callable[[ChatModel, Iterable[Prompt]], Iterable[tuple[int, Answer]]]
 """Function that has a model answer prompts: yields each prompt's place and its answer, in any order."""
@@ -15,8 +16,8 @@ _Key = TypeVar("_Key")
 
 
 def ask_model(model: ChatModel, prompts: Iterable[Prompt]) -> Iterator[tuple[int, Answer]]:
-    """Ask a model directly, without a cache."""
-    return model.ask(prompts)
+    """Ask a model directly, without a cache; see `universality.labels.checked_answers.checked_answers`."""
+    return checked_answers(model, prompts)
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,13 @@ import pandas as pd
 from universality.checked_json import Settings
 from universality.errors import FormatError, MismatchError
 from universality.files import as_path, write_bytes
-from universality.labels.scoring import Score
+from universality.labels.scoring import SIMULATIONS, Score
 from universality.obstacles import check_openable
 
 FORMAT, VERSION = "universality.labels", 1
 _SHOWN = 100  # characters of a value in a message
+_ROUNDING = 1e-6
+"""Excess over its range that a score may have by rounding."""
 _LONGEST_LINE = 4 * 2**20
 """Longest line in bytes; real ones have some thousands."""
 
@@ -252,7 +254,7 @@ def _label(line: Settings) -> FeatureLabel:
         explanation=line.text("explanation"),
         outcome=line.text("outcome"),
         problem=line.text("problem", ""),
-        density=line.real("density"),
+        density=_density(line),
         maximum=line.real("maximum"),
         top_tokens=line.texts("top_tokens"),
         scores=tuple(_score(one) for one in line.sections("scores")),
@@ -264,11 +266,26 @@ def _label(line: Settings) -> FeatureLabel:
     )
 
 
+def _density(line: Settings) -> float:
+    density = line.real("density")
+    if not 0 <= density <= 1:
+        raise FormatError(
+            f"{line.where}: density must be a number from 0 to 1, found {_shortened(line.values.get('density'))}"
+        )
+    return density
+
+
 def _score(one: Settings) -> Score:
+    name, value = one.text("name"), one.real("value")
+    least, kind = (-1, "a correlation") if name in SIMULATIONS else (0, "a balanced accuracy")
+    if not (math.isnan(value) or least - _ROUNDING <= value <= 1 + _ROUNDING):
+        raise FormatError(
+            f"{one.where}: value of {_shortened(name)} must be {kind}, from {least} to 1, found {value:g}"
+        )
     return Score(
-        one.text("name"),
+        name,
         one.text("by"),
-        one.real("value"),
+        value,
         one.real("low"),
         one.real("high"),
         one.count("n"),

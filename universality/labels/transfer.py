@@ -107,6 +107,44 @@ def measure_transfer(
     UniversalityError
         If no labelled feature has a partner, the scorer's context is too short, or ``confirm`` declines.
     """
+    planned = plan_transfer(
+        labels,
+        a,
+        b,
+        calibration,
+        decode,
+        scorer=scorer,
+        labels_b=labels_b,
+        second_a=second_a,
+        second_b=second_b,
+        effects=effects,
+        settings=settings,
+        ask=ask,
+    )
+    if confirm is not None and not confirm(planned.expected):
+        raise UniversalityError(f"{a.path}: explanations were not tried elsewhere, as you decided; nothing was asked")
+    return planned.measure()
+
+
+def plan_transfer(
+    labels: Labels,
+    a: FeatureStore,
+    b: FeatureStore,
+    calibration: Calibration,
+    decode: Decode,
+    *,
+    scorer: ChatModel,
+    labels_b: Labels | None = None,
+    second_a: SecondSeed | None = None,
+    second_b: SecondSeed | None = None,
+    effects: EffectAgreement | None = None,
+    settings: TransferSettings | None = None,
+    ask: Ask = ask_model,
+) -> PlannedTransfer:
+    """Check the inputs of `measure_transfer`, choose its pairs and estimate its cost; nothing is asked.
+
+    Parameters, errors and their meaning are those of `measure_transfer`.
+    """
     settings = settings or TransferSettings()
     label_settings = LabelSettings(**labels.header["settings"])
     _check(labels, a, b, calibration, scorer, labels_b, second_a, second_b)
@@ -123,32 +161,73 @@ def measure_transfer(
         if second is not None:
             trials.append((second.store, [trial for trial in in_second if trial.pairing == pairing]))
     job = _Job(label_settings, TokenText(decode), labels, labels_b, scorer, ask)
-    judges = labels_b is not None and settings.same
-    expected = [_expected(job, store, of_store) for store, of_store in trials]
-    judged = _expected_judgements(job, len(partners) if judges else 0)
-    if confirm is not None and not confirm(sum(expected, judged)):
-        raise UniversalityError(f"{a.path}: explanations were not tried elsewhere, as you decided; nothing was asked")
-    each = zip(trials, expected, strict=True)
-    rows = [row for (store, of_store), tokens in each for row in job.tried(store, of_store, tokens.prompts)]
-    judgements = pd.DataFrame(columns=list(JUDGEMENT_COLUMNS))
-    if labels_b is not None and judges:
-        kind = specificity(b).kind
-        kinds = [int(kind[trial.scored]) for trial in partners]
-        judgements = judge_same(partners, kinds, labels, labels_b, scorer, ask, settings.seed)
-    provenance = {
-        "a": labels.header["store"],
-        "b": b.content_hash(),
-        "tokens": labels.header["tokens"],
-        "explainer": labels.header["explainer"],
-        "scorer": labels.header["scorer"],
-        "labels": labels.header["settings"],
-        "answers": dict(job.became),
-        "silent": dict(job.silent),
-    }
-    frame = pd.DataFrame(rows, columns=list(SCORE_COLUMNS)).sort_values(
-        ["pairing", "feature", "scored"], kind="stable", ignore_index=True
-    )
-    return LabelTransfer(_with_effects(frame, effects), judgements, settings.as_dict(), provenance)
+    judged = partners if labels_b is not None and settings.same else []
+    of_stores = tuple(_expected(job, store, of_store) for store, of_store in trials)
+    return PlannedTransfer(job, b, trials, judged, effects, settings, of_stores, _expected_judgements(job, len(judged)))
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedTransfer:
+    """Pairs that `measure_transfer` tries, and the cost of asking about them.
+
+    Attributes
+    ----------
+    b
+        Store of the partners.
+    trials
+        Pairs of features by the store of the second one.
+    judged
+        Pairs whose explanations are judged to be the same or not.
+    effects
+        Agreement of the effects of partners.
+    settings
+        Settings with which the pairs were chosen.
+    of_stores, of_judgements
+        Estimate of the prompts about each store of ``trials``, and of those that judge.
+    """
+
+    _job: _Job
+    b: FeatureStore
+    trials: list[tuple[FeatureStore, list[Trial]]]
+    judged: list[Trial]
+    effects: EffectAgreement | None
+    settings: TransferSettings
+    of_stores: tuple[TokenCount, ...]
+    of_judgements: TokenCount
+
+    @property
+    def expected(self) -> TokenCount:
+        """Estimate of all prompts."""
+        return sum(self.of_stores, self.of_judgements)
+
+    def measure(self) -> LabelTransfer:
+        """Ask about all pairs; see `measure_transfer`."""
+        job, header = self._job, self._job.labels.header
+        each = zip(self.trials, self.of_stores, strict=True)
+        rows = [row for (store, of_store), tokens in each for row in job.tried(store, of_store, tokens.prompts)]
+        judgements = self._judgements()
+        provenance = {
+            "a": header["store"],
+            "b": self.b.content_hash(),
+            "tokens": header["tokens"],
+            "explainer": header["explainer"],
+            "scorer": header["scorer"],
+            "labels": header["settings"],
+            "answers": dict(job.became),
+            "silent": dict(job.silent),
+        }
+        frame = pd.DataFrame(rows, columns=list(SCORE_COLUMNS)).sort_values(
+            ["pairing", "feature", "scored"], kind="stable", ignore_index=True
+        )
+        return LabelTransfer(_with_effects(frame, self.effects), judgements, self.settings.as_dict(), provenance)
+
+    def _judgements(self) -> pd.DataFrame:
+        job = self._job
+        if job.labels_b is None or not self.judged:
+            return pd.DataFrame(columns=list(JUDGEMENT_COLUMNS))
+        kind = specificity(self.b).kind
+        kinds = [int(kind[trial.scored]) for trial in self.judged]
+        return judge_same(self.judged, kinds, job.labels, job.labels_b, job.scorer, job.ask, self.settings.seed)
 
 
 @dataclass

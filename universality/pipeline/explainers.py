@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -146,17 +147,22 @@ def _pair(name: str, option: str) -> tuple[str, Any]:
 
 
 def read_label_settings(file: Path | None, overrides: Iterable[str] = ()) -> LabelSettings:
-    """Read settings from a YAML file of keys of `LabelSettings`, and lay ``KEY=VALUE`` over them.
+    """Read settings from a YAML file of keys of `LabelSettings`, and lay ``KEY=VALUE`` over them, each key once.
 
     Raises
     ------
     ConfigError
-        If the file cannot be read, a key is unknown (the message names the nearest one) or a value is out of range.
+        If the file cannot be read, a key is unknown (the message names the nearest one) or given twice, or a value is
+        out of range.
     """
     values: dict[str, Any] = {}
     if file is not None:
         values = dict(_read_yaml(as_path(file)))
-    values.update(_pair("--set", override) for override in overrides)
+    pairs = [_pair("--set", override) for override in overrides]
+    repeated = [key for key, n in Counter(key for key, _ in pairs).items() if n > 1]
+    if repeated:
+        raise ConfigError(f"settings of labels: {repeated[0]} is given more than once, by --set or an option")
+    values.update(pairs)
     known = [setting.name for setting in fields(LabelSettings)]
     for key in values:
         if key not in known:

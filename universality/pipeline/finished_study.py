@@ -447,7 +447,7 @@ class Study:
 
     def label(
         self,
-        features: str = "matched",
+        features: str | Iterable[str] = "matched",
         *,
         explainer: ChatModel,
         scorer: ChatModel | None = None,
@@ -468,7 +468,8 @@ class Study:
         ----------
         features
             ``"matched"``: features of all matched pairs; ``"best 200"``: of the pairs with the highest held-out r;
-            ``"random 200"``: of pairs drawn at random; ``"A:1380,B:7"``: these features and their partners.
+            ``"random 200"``: of pairs drawn at random; ``"A:1380,B:7"`` or a list of such names: these features and
+            their partners.
         explainer
             Model that writes explanations, such as `universality.labels.Endpoint` or `universality.labels.LocalModel`.
         scorer
@@ -544,8 +545,8 @@ class Study:
         prices
             Prices of the model, for the estimate and the progress bar.
         confirm
-            Function that is given a plan with its cost before anything is asked, once for each measurement; false ends
-            the call.
+            Function that is given the plan of all measurements with their cost before anything is asked; false ends the
+            call.
 
         Returns
         -------

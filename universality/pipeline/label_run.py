@@ -16,6 +16,7 @@ from universality.errors import MismatchError, ModelError, UniversalityError
 from universality.labels.answer_cache import AnswerCache
 from universality.labels.asking import Tally, ask
 from universality.labels.chat import Answer, ChatModel, Prompt, TokenPrices
+from universality.labels.checked_answers import check_model
 from universality.labels.endpoint import Endpoint
 from universality.labels.keyed_answers import Ask
 from universality.labels.label_file import Labels, earlier_labels, read_labels
@@ -32,6 +33,7 @@ _FEW = 20
 """Features of a side below which the floors are named as weak: they are explanations of the others."""
 _REASONS = 3
 """Reasons of failures that are printed, the commonest ones."""
+_SHOWN = 100  # characters of a value in a message
 _ANSWER_BYTES, _TOKEN_BYTES, _LABEL_BYTES = 220, 4, 6_000
 """Bytes of an answer's line beside its text, of a token of the text, and of a label with its rows and scores."""
 
@@ -42,6 +44,9 @@ class PricedModel:
 
     model: ChatModel
     prices: TokenPrices | None = None
+
+    def __post_init__(self) -> None:
+        check_model(self.model)
 
     @property
     def leaves_this_machine(self) -> bool:
@@ -76,7 +81,9 @@ class LabelSide:
     features: tuple[int, ...]
 
 
-def choose_sides(results: RunResults, features: str, width: int | None, seed: int) -> tuple[LabelSide, ...]:
+def choose_sides(
+    results: RunResults, features: str | Iterable[str], width: int | None, seed: int
+) -> tuple[LabelSide, ...]:
     """Choose the features of both sides of a comparison.
 
     Parameters
@@ -85,7 +92,7 @@ def choose_sides(results: RunResults, features: str, width: int | None, seed: in
         Results of the run.
     features
         ``"matched"``: all matched pairs; ``"best 200"``: those with the highest held-out r; ``"random 200"``: pairs
-        drawn at random; ``"A:1380,B:7"``: these features and their partners.
+        drawn at random; ``"A:1380,B:7"`` or a list of such names: these features and their partners.
     width
         Width of the first side's SAE; the headline's by default.
     seed
@@ -94,8 +101,9 @@ def choose_sides(results: RunResults, features: str, width: int | None, seed: in
     Raises
     ------
     UniversalityError
-        If the text is none of these, or names a feature or a width that the run does not have.
+        If the text is none of these, or names a feature, a width or more pairs than the run has.
     """
+    features = _as_text(features)
     compared = comparison_at(results, width)
     c, match = compared.comparison, compared.calibration.match
     features = features.strip()
@@ -136,12 +144,29 @@ def comparison_at(results: RunResults, width: int | None = None) -> ComparisonRe
     return alike[width]
 
 
+def _as_text(features: object) -> str:
+    """Join a list of names; refuse what is neither text nor a list of texts."""
+    if isinstance(features, str):
+        return features
+    names = list(features) if isinstance(features, Iterable) and not isinstance(features, bytes | Mapping) else None
+    if names is None or not all(isinstance(name, str) for name in names):
+        shown = repr(features)
+        raise UniversalityError(
+            "features: expected 'matched', 'best 200', 'random 200', or names of features such as 'A:1380,B:7' or "
+            f"['A:1380', 'B:7'], found {shown if len(shown) <= _SHOWN else type(features).__name__}"
+        )
+    return ",".join(names)
+
+
 def _places(compared: ComparisonResult, which: str, n: int, seed: int) -> Any:
     """Places of the pairs with the highest held-out r, or of random ones."""
     held_out = compared.calibration.held_out
+    scored = np.flatnonzero(~np.isnan(held_out))
+    there, of = (len(held_out), "matched pairs") if which == "random" else (len(scored), "pairs with a held-out r")
+    if n > there:
+        raise UniversalityError(f"features '{which} {n}': the run has {there:,} {of}; ask for at most as many")
     if which == "random":
         return np.random.default_rng(seed).permutation(len(held_out))[:n]
-    scored = np.flatnonzero(~np.isnan(held_out))
     return scored[np.argsort(-held_out[scored], kind="stable")][:n]
 
 
@@ -149,7 +174,12 @@ def _named(results: RunResults, compared: ComparisonResult, features: str) -> tu
     """Features that a text such as ``A:1380,B:7`` names, and their partners."""
     c, match = compared.comparison, compared.calibration.match
     chosen: tuple[list[int], list[int]] = ([], [])
-    for name in filter(None, (part.strip() for part in features.split(","))):
+    names_given = [part.strip() for part in features.split(",")]
+    if any(names_given) and not all(names_given):
+        raise UniversalityError(
+            f"features {visible(features)!r}: expected a name between commas, such as {c.sides[0]}:1380, found nothing"
+        )
+    for name in filter(None, names_given):
         side_name, _, index = name.rpartition(":")
         names = [*c.sides, *c.models]  # of two SAEs of one model, the model's name means the first
         if side_name not in names or not (index.isascii() and index.isdecimal()):
@@ -355,7 +385,7 @@ def _reasons(failures: Counter[str]) -> Iterator[str]:
 
 def label_run(
     results: RunResults,
-    features: str,
+    features: str | Iterable[str],
     explainer: PricedModel,
     scorer: PricedModel,
     settings: LabelSettings,

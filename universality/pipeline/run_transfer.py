@@ -13,13 +13,13 @@ import pandas as pd
 from universality.errors import UniversalityError
 from universality.labels.answer_cache import AnswerCache
 from universality.labels.endpoint import Endpoint
-from universality.labels.explanation_specificity import measure_specificity
+from universality.labels.explanation_specificity import PlannedSpecificity, plan_specificity
 from universality.labels.label_file import Labels
 from universality.labels.label_specificity import LabelSpecificity
 from universality.labels.label_transfer import LabelTransfer
 from universality.labels.labelling import EQUAL_DENSITY
 from universality.labels.sampled_firings import SpecificitySettings
-from universality.labels.transfer import measure_transfer
+from universality.labels.transfer import PlannedTransfer, plan_transfer
 from universality.labels.transfer_trials import PARTNER, SECOND_A, SecondSeed, TransferSettings
 from universality.pipeline.label_run import PricedModel
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
@@ -127,10 +127,11 @@ def transfer_run(
         scorer.model.check()
     with alone_in(results.folder.root), AnswerCache(results.folder.label_answers) as cache:
         job = _Job(results, compared, sides, PlannedScorer(scorer, cache, confirm))
-        transfer, file = job.transfer(settings or TransferSettings())
-        measured = {name: job.specificity(name, specificity or SpecificitySettings()) for name in sides}
-    files = (file, *(path for _, path in measured.values()))
-    return RunTransfer(transfer, {name: found for name, (found, _) in measured.items()}, files)
+        planned = job.transfer(settings or TransferSettings())
+        judged = {name: job.specificity(name, specificity or SpecificitySettings()) for name in sides}
+        if not job.agrees(planned, judged):
+            raise UniversalityError(f"{results.folder.root}: not measured, as you decided; nothing was asked")
+        return job.measured(planned, judged)
 
 
 def _labelled(results: RunResults, compared: ComparisonResult | None) -> dict[str, tuple[Path, Labels]]:
@@ -158,12 +159,12 @@ class _Job:
     sides: Mapping[str, tuple[Path, Labels]]
     planned: PlannedScorer
 
-    def transfer(self, settings: TransferSettings) -> tuple[LabelTransfer, Path]:
+    def transfer(self, settings: TransferSettings) -> PlannedTransfer:
         results, c = self.results, self.compared.comparison
         second_a, second_b = self._second_seeds()
         labels = [self.sides[name][1] if name in self.sides else None for name in c.sides]
         assert labels[0] is not None  # as `_labelled` has seen
-        found = measure_transfer(
+        return plan_transfer(
             labels[0],
             results.store(c.a),
             results.store(c.b),
@@ -176,22 +177,37 @@ class _Job:
             effects=self.compared.effects,
             settings=settings,
             ask=self.planned.asking("transfer"),
-            confirm=self.planned.agrees(f"explanations of {visible(c.sides[0])} tried on {visible(c.sides[1])}"),
         )
-        return found, found.save(results.folder.label_transfer(c.name))
 
-    def specificity(self, side: str, settings: SpecificitySettings) -> tuple[LabelSpecificity, Path]:
+    def specificity(self, side: str, settings: SpecificitySettings) -> PlannedSpecificity:
         store, labels = self.sides[side]
-        found = measure_specificity(
+        return plan_specificity(
             self.results.store(store),
             labels,
             self.results.decode,
             scorer=self.planned.scorer.model,
             settings=settings,
             ask=self.planned.asking(f"specificity {visible(side)}"),
-            confirm=self.planned.agrees(f"specificity of the explanations of {visible(side)}"),
         )
-        return found, found.save(self.results.folder.label_specificity(store))
+
+    def agrees(self, transfer: PlannedTransfer, specificity: Mapping[str, PlannedSpecificity]) -> bool:
+        """Put the estimates of all measurements, and their sum, before the user at once."""
+        a, b = map(visible, self.compared.comparison.sides)
+        parts = {f"explanations of {a} tried on {b}": transfer.expected}
+        for side, planned in specificity.items():
+            parts[f"specificity of the explanations of {visible(side)}"] = planned.expected
+        return self.planned.agrees_to(parts)
+
+    def measured(self, transfer: PlannedTransfer, specificity: Mapping[str, PlannedSpecificity]) -> RunTransfer:
+        """Ask, and write each measurement when it is there."""
+        folder = self.results.folder
+        tried = transfer.measure()
+        files = [tried.save(folder.label_transfer(self.compared.comparison.name))]
+        judged: dict[str, LabelSpecificity] = {}
+        for side, planned in specificity.items():
+            judged[side] = planned.measure()
+            files.append(judged[side].save(folder.label_specificity(self.sides[side][0])))
+        return RunTransfer(tried, judged, tuple(files))
 
     def _second_seeds(self) -> Iterator[SecondSeed | None]:
         """Second SAEs of both models, as far as they differ in their seed only."""

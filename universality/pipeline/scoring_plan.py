@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from universality.labels.answer_cache import AnswerCache
@@ -17,24 +17,26 @@ from universality.visible_tokens import visible
 
 @dataclass(frozen=True)
 class ScoringPlan:
-    """Plan of a measurement: prompts, model and cost; printing it shows the estimate.
+    """Plan of measurements: prompts, model and cost; printing it shows the estimate.
 
     Attributes
     ----------
-    what
-        Name of the measurement.
-    tokens
-        Estimate of all prompts.
+    parts
+        Estimate of the prompts of each measurement, by its name.
     scorer
         The model.
     sends
         Whether text leaves this machine otherwise, such as to a server of embeddings.
     """
 
-    what: str
-    tokens: TokenCount
+    parts: Mapping[str, TokenCount]
     scorer: PricedModel
     sends: bool = False
+
+    @property
+    def tokens(self) -> TokenCount:
+        """Estimate of all prompts."""
+        return sum(self.parts.values(), TokenCount(0, 0, 0))
 
     @property
     def unfinished(self) -> tuple[int]:
@@ -47,16 +49,25 @@ class ScoringPlan:
         return self.sends or (bool(self.tokens.prompts) and (self.scorer.leaves_this_machine or self.scorer.costs))
 
     def __str__(self) -> str:
-        model, prices, tokens = self.scorer.model, self.scorer.prices, self.tokens
+        model = self.scorer.model
         where = f"; {model.destination}" if isinstance(model, Endpoint) else ", in this process"
-        money = "price not given"
+        many = len(self.parts) > 1
+        names = [f"{what}: {self._estimate(tokens)}" if many else what for what, tokens in self.parts.items()]
+        lines = (
+            *names,
+            f"scorer: {visible(model.name)}{where}",
+            f"{'in all ' if many else ''}{self._estimate(self.tokens)}; answers in the cache are not asked again",
+        )
+        return "\n".join(lines)
+
+    def _estimate(self, tokens: TokenCount) -> str:
+        prices, money = self.scorer.prices, "price not given"
         if prices is not None:
             cost = prices.cost(tokens.prompt_tokens, tokens.answer_tokens)
             money = f"at most about {cost:,.2f} {prices.currency}"
         return (
-            f"{self.what}\nscorer: {visible(model.name)}{where}\n"
             f"about {tokens.prompts:,} requests, {tokens.prompt_tokens:,} tokens to read, at most "
-            f"{tokens.answer_tokens:,} to write; {money}; answers in the cache are not asked again"
+            f"{tokens.answer_tokens:,} to write; {money}"
         )
 
 
@@ -79,8 +90,12 @@ class PlannedScorer:
     confirm: Callable[[ScoringPlan], bool] | None
 
     def agrees(self, what: str, sends: bool = False) -> Callable[[TokenCount], bool]:
-        """Return a function that puts an estimate before ``confirm``; see `ScoringPlan` for the parameters."""
-        return lambda tokens: self.confirm is None or self.confirm(ScoringPlan(what, tokens, self.scorer, sends))
+        """Return a function that puts the estimate of one measurement, ``what``, before ``confirm``."""
+        return lambda tokens: self.agrees_to({what: tokens}, sends)
+
+    def agrees_to(self, parts: Mapping[str, TokenCount], sends: bool = False) -> bool:
+        """Put the estimates of measurements before ``confirm``; see `ScoringPlan` for the parameters."""
+        return self.confirm is None or self.confirm(ScoringPlan(parts, self.scorer, sends))
 
     def asking(self, description: str) -> Ask:
         """Return a function that asks through the cache; ``description`` names the task in the progress bar."""
