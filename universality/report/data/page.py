@@ -19,7 +19,7 @@ from universality.report.data.tables import (
     WidthRow,
 )
 
-Section = Literal["answer", "effects", "widths", "concepts", "pairs", "families", "transfer", "training"]
+Section = Literal["answer", "effects", "carried", "widths", "concepts", "pairs", "families", "transfer", "training"]
 PAGE_WIDTH = 6.9
 """Inches; two columns of print, and the full width of the page."""
 
