@@ -341,7 +341,7 @@ SMOKE_KEYS = {
     "effects/B-B.w128.s0-s1": "f73ddf107eb7",
     "effects/A-B.w128": "e4e3a0aec2d0",
     "effects/A-B.neurons": "eb556cdf791c",
-    "report": "15e76dd005b4",
+    "report": "53a90ad69cc8",
 }
 
 

@@ -17,13 +17,10 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from universality.sae.compute.sparse_sums import SparseSum
 
 try:
     import triton
@@ -35,6 +32,21 @@ except ImportError:  # kernels are then plain functions that nothing calls
     def jit(function: Any) -> Any:
         """Leave a kernel as it is."""
         return function
+
+
+class Entries(Protocol):
+    """A sparse matrix times a dense one: a `universality.sae.compute.sparse_sums.SparseSum`."""
+
+    @property
+    def starts(self) -> Tensor: ...
+    @property
+    def order(self) -> Tensor | None: ...
+    @property
+    def rows(self) -> Tensor: ...
+    @property
+    def values(self) -> Tensor: ...
+    @property
+    def source(self) -> Tensor: ...
 
 
 TILE = 8192
@@ -90,7 +102,7 @@ def _sum_rows(
     tl.store(out + row * d_in + columns, total, mask=mask)
 
 
-def sum_rows(entries: SparseSum) -> Tensor:
+def sum_rows(entries: Entries) -> Tensor:
     """Compute the matrix that a `SparseSum` stands for; entries of value 0 are skipped."""
     source = entries.source.contiguous()
     n_rows, d_in = len(entries.starts) - 1, source.shape[1]
@@ -140,7 +152,7 @@ def _adam_rows(
 
 
 def adam_rows(
-    weight: Tensor, first: Tensor, second: Tensor, dense: Tensor | None, entries: SparseSum | None, scale: Tensor,
+    weight: Tensor, first: Tensor, second: Tensor, dense: Tensor | None, entries: Entries | None, scale: Tensor,
     rate: float, step: int, betas: tuple[float, float], epsilon: float, unit: bool,
 ) -> None:  # fmt: skip
     """Take one step of Adam with all rows of a matrix, in place.
