@@ -385,7 +385,7 @@ def best_of_stripes(
     k: int,
     offset: FloatArray,
     threshold: FloatArray,
-    both: bool,
+    floor: FloatArray | None,
 ) -> tuple[Best, Best | None]:
     """Find the k best columns of each row of a matrix that is listed only where features fire together.
 
@@ -408,12 +408,14 @@ def best_of_stripes(
         [n_cols] subtracted from the score; inf for dead columns.
     threshold
         [n_rows] only keys above it count.
-    both
-        Whether the columns' lists are wanted; they hold the listed entries alone (offset 0).
+    floor
+        [n_cols] only scores above it enter the columns' lists, which hold listed entries alone (offset 0); None where
+        no columns' lists are wanted.
     """
+    both = floor is not None
     wanted = _Wanted.of(offset, threshold, background)
     table = np.empty((offset.size, 2))
-    table[:, 0], table[:, 1] = 0 if scale is None else scale, -np.inf if both else offset
+    table[:, 0], table[:, 1] = 0 if scale is None else scale, offset if floor is None else floor
     by_row, by_col = Best.empty(threshold.size, k), _Unsorted.empty(offset.size if both else 0, k, table)
 
     def work(rows: IntArray) -> tuple[int, tuple[IntArray, IntArray, FloatArray]]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from universality.arrays import FloatArray, IntArray
 from universality.compiled import on_all_threads
-from universality.execution import Shared, run_units
+from universality.execution import SERIAL, Shared, run_units
 from universality.similarity.engine.best_partners import (
     beaten_by_background,
     enter_cols,
@@ -44,8 +44,11 @@ def best_in_units(
     source: TokenSource, k: int, offset: FloatArray, threshold: FloatArray, both: bool
 ) -> tuple[Best, Best | None]:
     """Find what `universality.similarity.engine.best_partners.best_of_blocks` finds, with the source's executor."""
-    by_col = Best.empty(source.shape[1], k) if both else None
-    by_row = _pass_over_rows(source, k, offset, threshold, by_col)
+    if source.listed and source.executor is SERIAL:  # the rows share the columns' lists: nothing is entered twice
+        by_row, by_col = source.best_listed(k, offset, threshold, np.full(source.shape[1], -np.inf) if both else None)
+    else:
+        by_col = Best.empty(source.shape[1], k) if both else None
+        by_row = _pass_over_rows(source, k, offset, threshold, by_col)
     if by_col is None:
         return by_row, None
     if source.listed:
@@ -89,7 +92,7 @@ def _best_of_rows(
             source.moments.row_sums(source.needs)
         everywhere = np.full(source.shape[0], np.inf)
         everywhere[rows] = threshold
-        lists, by_col = source.best_listed(k, offset, everywhere, both=floor is not None)
+        lists, by_col = source.best_listed(k, offset, everywhere, floor)
         by_row = Best(lists.partner[rows], lists.key[rows], lists.score[rows])
     else:
         by_row, block = Best.empty(rows.size, k), source.block(rows)

@@ -280,8 +280,13 @@ class TokenSource(ABC):
         find = best_in_units if self.in_units else best_of_blocks
         return find(self, k, offset, threshold, both)
 
-    def best_listed(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
-        """Find the best partners among the pairs that fire together, and the background of rows, not of columns."""
+    def best_listed(
+        self, k: int, offset: FloatArray, threshold: FloatArray, floor: FloatArray | None
+    ) -> tuple[Best, Best | None]:
+        """Find the best partners among the pairs that fire together, and the background of rows, not of columns.
+
+        ``floor`` [n_cols] is what scores must exceed to enter the columns' lists; None where these are not wanted.
+        """
         sums, scales = self.moments.row_sums(self.needs), self.scales()
 
         def enter(rows: IntArray, *lists: Any) -> Any:
@@ -294,7 +299,7 @@ class TokenSource(ABC):
 
         stripes = sums.stripes(np.flatnonzero(threshold < np.inf))
         scale = None if scales is None else scales[1]
-        return best_of_stripes(stripes, enter, self.background(), scale, k, offset, threshold, both)
+        return best_of_stripes(stripes, enter, self.background(), scale, k, offset, threshold, floor)
 
     def transposed(self) -> Self:
         """Exchange the sides: B against A."""
