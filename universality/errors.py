@@ -37,7 +37,7 @@ class CommonStartWarning(UserWarning):
 
 
 class DeviceWarning(UserWarning):
-    """A card that was asked for does not exist, and the CPU computes instead."""
+    """A card, or the kernels for it, cannot be used as asked, and something slower computes instead."""
 
 
 class MissingExtraError(UniversalityError, ImportError):

@@ -157,7 +157,7 @@ def find_candidates(
 
 @dataclass(frozen=True, eq=False)
 class _Walk:
-    """What all units of a walk share, and what a process keeps from one to the next."""
+    """Values that all units of a walk share, with those that a process keeps from one to the next."""
 
     stores: tuple["FeatureStore", "FeatureStore"]
     eligible_a: BoolArray

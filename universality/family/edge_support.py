@@ -72,7 +72,7 @@ def support(
 
 @dataclass(frozen=True, eq=False)
 class _Edges:
-    """What all units share, and the firings of children that a process keeps from one to the next."""
+    """Values that all units share, with the firings of children that a process keeps from one to the next."""
 
     stores: tuple["FeatureStore", "FeatureStore"]
     parent: IntArray

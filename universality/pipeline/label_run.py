@@ -250,7 +250,7 @@ class LabelPlan:
 
     @property
     def needs_consent(self) -> bool:
-        """Whether text leaves this machine, or money may be spent."""
+        """True where text leaves this machine, or money may be spent."""
         models = (self.explainer, self.scorer)
         return bool(sum(self.unfinished)) and any(one.leaves_this_machine or one.costs for one in models)
 

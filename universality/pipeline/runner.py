@@ -150,7 +150,7 @@ def _run_stages(config: Config, folder: RunFolder, until: str, ranks: Ranks | No
         # Every rank walks the same tasks, but one alone holds the lock, prints and writes what belongs to the run.
         report = partial(_report_and_keep_config, config, folder, tasks) if first else _stay_silent
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeviceWarning)  # told once, by _print_device
+            warnings.filterwarnings("ignore", ".*computing on the CPU", DeviceWarning)  # told once, by _print_device
             outcomes = run_tasks(tasks, folder.root, report, ranks)
         if first:
             write_provenance(folder.root)

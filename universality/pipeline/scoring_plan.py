@@ -45,7 +45,7 @@ class ScoringPlan:
 
     @property
     def needs_consent(self) -> bool:
-        """Whether text leaves this machine, or money may be spent."""
+        """True where text leaves this machine, or money may be spent."""
         return self.sends or (bool(self.tokens.prompts) and (self.scorer.leaves_this_machine or self.scorer.costs))
 
     def __str__(self) -> str:

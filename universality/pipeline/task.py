@@ -82,7 +82,7 @@ class Processes(Protocol):
 
     @property
     def first(self) -> bool:
-        """Whether this process decides what is to be done."""
+        """True for the process that decides what is to be done."""
 
     def wait(self) -> None:
         """Wait until all processes have arrived."""

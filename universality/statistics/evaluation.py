@@ -37,7 +37,7 @@ class Evaluation(Protocol):
 
     @property
     def executor(self) -> Executor:
-        """Where replicates and intervals are computed."""
+        """Executor of the replicates and intervals."""
 
     def null_model(self, null: AnyNull, anchor: Side, notes: list[str]) -> NullModel | None:
         """Prepare a null; None, with a note, where it can exchange nothing.

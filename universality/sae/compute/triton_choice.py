@@ -1,4 +1,4 @@
-"""Whether Triton's kernels compute here: on CUDA cards that can run them, unless stock operators are asked for."""
+"""Choice between Triton's kernels, on CUDA cards that can run them, and stock operators."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _stock = False
 
 
 def uses_kernels(tensor: Tensor) -> bool:
-    """Whether kernels compute on tensors such as this one.
+    """Tell whether kernels compute on tensors such as this one.
 
     They do on a CUDA card with Triton, once a trial there has succeeded; and on a CPU in Triton's interpreter
     (``TRITON_INTERPRET=1``), which is for tests alone.
@@ -53,7 +53,7 @@ def _installed() -> bool:
 
 @cache
 def works_on(card: torch.device) -> bool:
-    """Whether Triton compiles and runs a kernel on a card, which it tries once.
+    """Tell whether Triton compiles and runs a kernel on a card, which it tries once.
 
     Warns
     -----

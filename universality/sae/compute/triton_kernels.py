@@ -325,7 +325,7 @@ def _merge_candidates(values, features, candidates, n_candidates, k, K: tl.const
 
 @dataclass(frozen=True)
 class EncoderTiles:
-    """How `encode_topk` divides its work; tests take small ones."""
+    """Division of `encode_topk`'s work; tests take small tiles."""
 
     tokens: int = 64
     """Tokens of a program, a power of two of at least 16."""

@@ -47,7 +47,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this process does the work that is done once."""
+        """True for the process that does the work that is done once."""
         return self.rank == 0
 
     def wait(self) -> None:

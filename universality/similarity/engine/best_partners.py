@@ -83,7 +83,7 @@ def _kth_largest(x, k):  # type: ignore[no-untyped-def]
 
 
 class _Wanted(NamedTuple):
-    """What the rows' lists are to hold: keys are scores - ``offset``, above the row's ``threshold``."""
+    """Rule by which columns enter the rows' lists: keys are scores - ``offset``, above the row's ``threshold``."""
 
     offset: FloatArray
     """[n_cols], inf for dead columns."""
