@@ -69,3 +69,12 @@ def test_settings_that_cannot_be_used(tmp_path: Path, text: str, overrides: tupl
     file.write_text(text)
     with pytest.raises(ConfigError, match=said):
         read_label_settings(file, overrides)
+
+
+def test_embeddings_need_a_model_and_a_server() -> None:
+    assert ModelOptions("m").embedding(None, None) is None
+    assert ModelOptions("m").embedding("e", "http://127.0.0.1:9/v1") is not None
+    with pytest.raises(ConfigError, match="--embed-url: give --embed-model"):
+        ModelOptions("m").embedding(None, "http://127.0.0.1:9/v1")
+    with pytest.raises(ConfigError, match="--embed-model: give --embed-url"):
+        ModelOptions(local="folder").embedding("e", None)

@@ -2,23 +2,21 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from run_commands import call_here
+from yes_model import Yes
 
-from tests.labels.planted import question
 from universality import Study
 from universality.errors import MismatchError, UniversalityError
 from universality.labels import (
-    Answer,
     Concept,
     Endpoint,
     LabelSettings,
     LiteratureComparison,
     LiteratureSettings,
-    Prompt,
     TokenPrices,
 )
 from universality.pipeline.info import describe
@@ -32,29 +30,12 @@ SETTINGS = LiteratureSettings(shortlist=1, replicates=19)
 CONCEPTS = (Concept("first", "word 1", "someone"), Concept("<b>unlike</b>", "zebra"))
 
 
-class Reader:
-    """Explains each feature by a number, and finds everything in every text."""
-
-    name, settings, context = "reader", {}, None
-
-    def __init__(self, most: int = 10**6) -> None:
-        self.asked, self._most = 0, most
-
-    def ask(self, prompts: Iterable[Prompt]) -> Iterator[tuple[int, Answer]]:
-        for place, prompt in enumerate(prompts):
-            if self.asked == self._most:
-                raise KeyboardInterrupt
-            self.asked += 1
-            kind, _ = question(prompt)
-            yield place, Answer(f"word {place}" if kind == "explain" else "\n".join(f"{k}: yes" for k in range(1, 40)))
-
-
 @pytest.fixture(scope="module")
 def labelled(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("labelled") / "run"
     shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("effects", "figures", "models"))
     with Study.open(folder) as study:
-        study.label("best 25", explainer=Reader(), settings=LABELS)
+        study.label("best 25", explainer=Yes(), settings=LABELS)
     return folder
 
 
@@ -66,7 +47,7 @@ def study(labelled: Path, tmp_path: Path) -> Iterator[Study]:
 
 
 def test_the_table_is_printed_written_and_shown(study: Study) -> None:
-    found = study.literature(CONCEPTS, scorer=Reader(), settings=SETTINGS)
+    found = study.literature(CONCEPTS, scorer=Yes(), settings=SETTINGS)
     shown = str(found)
     assert shown.startswith("0 of 2 concepts found in A, 0 of 2 concepts found in B\n")
     assert "first" in shown
@@ -82,8 +63,8 @@ def test_the_table_is_printed_written_and_shown(study: Study) -> None:
 
 def test_an_interrupted_call_resumes_without_asking_again(study: Study) -> None:
     with pytest.raises(KeyboardInterrupt):
-        study.literature(CONCEPTS, scorer=Reader(most=7), settings=SETTINGS)
-    rest, again = Reader(), Reader()
+        study.literature(CONCEPTS, scorer=Yes(most=7), settings=SETTINGS)
+    rest, again = Yes(), Yes()
     study.literature(CONCEPTS, scorer=rest, settings=SETTINGS)
     study.literature(CONCEPTS, scorer=again, settings=SETTINGS)
     assert 0 < rest.asked <= 2 * 20 * 2 - 7
@@ -91,7 +72,7 @@ def test_an_interrupted_call_resumes_without_asking_again(study: Study) -> None:
 
 
 def test_the_plan_comes_first_is_an_upper_bound_and_can_be_declined(study: Study) -> None:
-    scorer, plans = Reader(), []
+    scorer, plans = Yes(), []
 
     def decline(plan: ScoringPlan) -> bool:
         plans.append(plan)
@@ -116,36 +97,36 @@ def test_the_plan_comes_first_is_an_upper_bound_and_can_be_declined(study: Study
 def test_embeddings_of_another_machine_need_consent(study: Study) -> None:
     server, plans = Endpoint("embedder", "https://example.org/v1"), []
     with pytest.raises(UniversalityError, match="as you decided"):
-        study.literature(CONCEPTS, scorer=Reader(), settings=SETTINGS, embed=server.embed, confirm=plans.append)
+        study.literature(CONCEPTS, scorer=Yes(), settings=SETTINGS, embed=server.embed, confirm=plans.append)
     assert plans[0].needs_consent
     assert "embeddings of 54 texts by embedder; prompts, which hold" in str(plans[0])
 
 
 def test_some_of_many_and_another_file(study: Study, tmp_path: Path) -> None:
     many = [Concept(f"c{i}", f"word {i}") for i in range(30)]
-    made = study.literature(many, scorer=Reader(), settings=SETTINGS, most=3, out=tmp_path / "mine.json")
+    made = study.literature(many, scorer=Yes(), settings=SETTINGS, most=3, out=tmp_path / "mine.json")
     assert len({one.concept for one in made.comparison.results}) == 3
     assert made.files == (tmp_path / "mine.json", tmp_path / "mine.csv")
     with pytest.raises(UniversalityError, match=r"mine\.txt: expected a name that ends in \.json"):
-        study.literature(CONCEPTS, scorer=Reader(), settings=SETTINGS, out=tmp_path / "mine.txt")
+        study.literature(CONCEPTS, scorer=Yes(), settings=SETTINGS, out=tmp_path / "mine.txt")
 
 
 def test_what_lacks_labels_is_refused(study: Study) -> None:
     with pytest.raises(UniversalityError, match=r"expected at least 105, shortlist x \(replicates \+ 1\)"):
-        study.literature(CONCEPTS, scorer=Reader())
+        study.literature(CONCEPTS, scorer=Yes())
     file = next((study.folder / "labels").glob("B.*.jsonl"))
     header, *lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     changed = json.loads(header)
     changed["settings"]["score_top"] = 3
     file.write_text(json.dumps(changed) + "\n" + "".join(lines), encoding="utf-8")
     with Study.open(study.folder) as other, pytest.raises(MismatchError, match="A and B were made with different"):
-        other.literature(CONCEPTS, scorer=Reader(), settings=SETTINGS)
+        other.literature(CONCEPTS, scorer=Yes(), settings=SETTINGS)
     shutil.rmtree(study.folder / "labels")
     with (
         Study.open(study.folder) as other,
         pytest.raises(UniversalityError, match=r"`universality label .* makes them"),
     ):
-        other.literature(CONCEPTS, scorer=Reader(), settings=SETTINGS)
+        other.literature(CONCEPTS, scorer=Yes(), settings=SETTINGS)
 
 
 def test_the_command_names_what_it_needs(labelled: Path, tmp_path: Path) -> None:

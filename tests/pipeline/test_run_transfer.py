@@ -2,23 +2,21 @@
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from run_commands import call_here
+from yes_model import Yes
 
-from tests.labels.planted import question
 from universality import Study
 from universality.errors import MismatchError, UniversalityError
 from universality.labels import (
-    Answer,
     LabelSettings,
     LabelSpecificity,
     LabelTransfer,
-    Prompt,
     SpecificitySettings,
     TokenPrices,
     TransferSettings,
@@ -32,24 +30,6 @@ LABELS = LabelSettings(
     score_random=9, score_other=0, logit_tokens=0, floors=False,
 )  # fmt: skip
 FEW = SpecificitySettings(n_intervals=2, per_interval=1, silent=2)
-
-
-class Yes:
-    """Explains every feature in its own words, and says yes to everything."""
-
-    settings, context = {}, None
-
-    def __init__(self, name: str = "yes", most: int = 10**6) -> None:
-        self.name, self.asked, self._most = name, 0, most
-
-    def ask(self, prompts: Iterable[Prompt]) -> Iterator[tuple[int, Answer]]:
-        for place, prompt in enumerate(prompts):
-            if self.asked == self._most:
-                raise KeyboardInterrupt
-            self.asked += 1
-            kind, _ = question(prompt)
-            text = {"explain": f"word {place}", "same": "yes"}.get(kind, "\n".join(f"{k}: yes" for k in range(1, 40)))
-            yield place, Answer(text, prompt_tokens=100, answer_tokens=10)
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,8 @@ class ModelOptions:
             If an option cannot be used.
         """
         if name is None:
+            if url is not None:
+                raise ConfigError("--embed-url: give --embed-model, the name of a model of that server")
             return None
         if self.local and url is None:
             raise ConfigError("--embed-model: give --embed-url, the address of its server: the scorer has none")
