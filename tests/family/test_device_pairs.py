@@ -59,10 +59,8 @@ def test_out_of_memory_halves_the_tile_or_leaves_the_pairs_to_the_cpu(stores: li
         check_same(found(stores, "cpu"), expected)
 
 
-def test_families_take_the_switch(
-    stores: list[FeatureStore], planted: Families, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("universality.family.building.card_of", lambda device: torch.device("cpu"))
+@pytest.mark.usefixtures("torch_for_card")
+def test_families_take_the_switch(stores: list[FeatureStore], planted: Families) -> None:
     again = families(stores, n_replicates=2, device="cuda")
     assert again.chance == planted.chance
     assert_allclose(again.edges.masked_cosine, planted.edges.masked_cosine, atol=1e-13)

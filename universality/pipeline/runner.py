@@ -19,6 +19,7 @@ from universality.errors import ConfigError, DeviceWarning, UniversalityError
 from universality.execution import connected
 from universality.extras import check_installed
 from universality.files import as_path, replacing_text
+from universality.formatting import listed
 from universality.locks import take_lock
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.provenance import write_provenance
@@ -298,10 +299,9 @@ def _joined_ranks(device: str) -> Iterator[Ranks | None]:
 
 def _print_device(config: Config, pending: Collection[str]) -> None:
     """Say what a card computes, where one is there or was asked for."""
-    on_device: dict[str, tuple[str, ...]] = {"models and SAEs": _ON_DEVICE}
-    if matching_device(config) == config.device:
-        on_device["matches and families"] = _COMPUTED_BY_WORKERS
-    computed = [what for what, stages in on_device.items() if not set(stages).isdisjoint(pending)]
+    computed = [] if set(_ON_DEVICE).isdisjoint(pending) else ["models", "SAEs"]
+    if matching_device(config) == config.device and not set(_COMPUTED_BY_WORKERS).isdisjoint(pending):
+        computed += ["matches", "families"]
     if not computed:
         return
     with warnings.catch_warnings(record=True) as caught:
@@ -310,7 +310,7 @@ def _print_device(config: Config, pending: Collection[str]) -> None:
     for warning in caught:
         print(f"note: {warning.message}", file=sys.stderr, flush=True)
     if card is not None:
-        print(f"{' and '.join(computed)} are computed on {describe_device(card)}", flush=True)
+        print(f"{listed(computed)} are computed on {describe_device(card)}", flush=True)
 
 
 def _stay_silent(outcome: Outcome) -> None:
