@@ -10,9 +10,9 @@ Both agree with the CPU up to the order of a float64 sum: a score of n co-firing
 (Higham 2002, *Accuracy and Stability of Numerical Algorithms*, section 4.2, with Cauchy-Schwarz). In practice errors
 grow as √n, to some 1e-13 at a million. The sparse route gives the same bytes for any number of rows at a time.
 
-A product costs about 300 bytes of memory traffic, of which sorting is a half: 0.1 ns at 3 TB/s, or 0.4 s for a million
-tokens of 64 active features. A kernel that keeps a row of sums in shared memory would read 8 bytes. It is not worth its
-code: the lists of best partners read every pair some ten times, which at 131,072² takes longer than these sums.
+By arithmetic, a product costs about 300 bytes of memory traffic, of which sorting is a half: 0.1 ns at 3 TB/s, or 0.4 s
+for a million tokens of 64 active features. A kernel of our own that keeps a row of sums in shared memory would move 8
+bytes. But lists of best partners move some 200 bytes a pair by any route, which takes 1.1 s at 131,072².
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from universality.similarity.engine.store_rows import Rows
 
 # Product of both densities above which the dense route is taken. Where float64 has tensor cores (67 TFLOP/s) it is
-# faster from 0.0003 on, where it has none (1.3 TFLOP/s) from 0.015 on: by data sheets, and 0.1 ns a sparse product.
+# faster from 0.0003 on, where it has none (1.3 TFLOP/s) from 0.015 on: by data sheets, with 0.1 ns a sparse product.
 DENSE_SHARE = 0.01
 PIECE = 1 << 20  # products of a row that are added at once: a longer row is cut at the same places whatever the tile
 PRODUCTS_A_PAIR = 3  # pairs of a tile for each product that is formed at a time: a product takes about 120 bytes
