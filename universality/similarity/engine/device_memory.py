@@ -13,9 +13,7 @@ import torch
 from universality.errors import DeviceWarning
 
 Result = TypeVar("Result")
-PAIR_BYTES = (
-    40  # of a pair in a tile at its peak: its score, key and a copy by column, and two more where keys are equal
-)
+PAIR_BYTES = 40  # of a pair in a tile at most: its score, key and a copy by column, and two more where keys are equal
 MOST_PAIRS = 1 << 28  # in a tile: ten milliseconds of work, beside which the launches of its kernels cost nothing
 SHARE = 0.5  # of what is free that a tile may take; products that are formed at a time take as much again at most
 

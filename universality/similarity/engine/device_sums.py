@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 DENSE_SHARE = 0.01
 PIECE = 1 << 20  # products of a row that are added at once: a longer row is cut at the same places whatever the tile
 PRODUCTS_A_PAIR = 3  # pairs of a tile for each product that is formed at a time: a product takes about 120 bytes
-TILE_BYTES, MIN_TOKENS = 1 << 30, 1 << 12  # of tokens written out at a time; they take no more than the tile of scores
+TILE_BYTES = (
+    1 << 28
+)  # of tokens written out at a time, but no more than the scores take; writing takes ten times as much
+MIN_TOKENS = 1 << 10  # that are written out at a time nevertheless
 
 
 class Stripes(Protocol):
@@ -53,7 +56,7 @@ class FactorStripes:
     """x yᵀ, clipped to ±limit, or its absolute value."""
 
     def __init__(self, x: FloatArray, y: FloatArray, limit: float, absolute: bool, device: torch.device) -> None:
-        self.x, self.y = copy_of(x, device), copy_of(y, device)
+        self.x, self.y = (copy_of(factor, device).double() for factor in (x, y))  # of float32, TF32 could be used
         self.limit, self.absolute, self.device = limit, absolute, device
         self.shape = (x.shape[0], y.shape[0])
 
