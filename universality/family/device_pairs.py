@@ -65,11 +65,11 @@ class _Search:
         decoders: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
         thresholds: tuple[float, float, float],
     ) -> None:
-        self.ends, self.row, self.value = (sent(array, device) for array in firings)
+        self.ends, self.row, self.value = (copy_of(array, device) for array in firings)  # of all meetings
         self.meets, self.rows = copy_of(meets, device), TokenRows.of(rows, device)
         self.count_b, self.sum_sq_b = (sent(array, device).double() for array in moments)
         self.parents, self.children = (sent(mask, device) for mask in eligible)
-        self.x, self.y = (sent(array, device) for array in decoders)
+        self.x, self.y = sent(decoders[0], device), copy_of(decoders[1], device)
         self.thresholds = thresholds
         self.parts: list[tuple[Any, ...]] = []
 
