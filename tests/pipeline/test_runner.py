@@ -13,13 +13,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from run_commands import SMOKE, call, call_here, call_together, call_two, command, contents, with_models_only
 
 from universality import FeatureStore
 from universality.cli import app
 from universality.config import load_config, parse_config
 from universality.errors import ConfigError, UniversalityError
-from universality.pipeline import RunFolder, run
+from universality.pipeline import RunFolder, run, runner
 from universality.pipeline.runner import STAGES, all_tasks, alone_in
 from universality.pipeline.study import comparisons, sae_grid
 from universality.statistics import Calibration
@@ -370,3 +371,25 @@ def test_a_missing_card_is_said_once(tmp_path: Path, capfd: pytest.CaptureFixtur
     told = capfd.readouterr().err
     assert told.count("computing on the CPU") == 1
     assert "note: device cuda:9: " in told
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "pending", "told"),
+    [
+        (None, ["train-saes", "match"], "models, SAEs, matches and families are computed on cpu\n"),
+        (None, ["families"], "matches and families are computed on cpu\n"),
+        ("tcp://here:1", ["train-saes", "match"], "models and SAEs are computed on cpu\n"),
+        ("tcp://here:1", ["match"], ""),
+        (None, ["report"], ""),
+    ],
+)
+def test_a_run_says_what_a_card_computes(
+    scheduler: str | None,
+    pending: list[str],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(runner, "card_of", lambda device: torch.device("cpu"))  # stands for a card
+    runner._print_device(load_config(SMOKE).model_copy(update={"scheduler": scheduler}), pending)
+    assert capsys.readouterr().out == told
