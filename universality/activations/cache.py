@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from universality.activations.cache_header import STORED, CacheHeader, read_header
+from universality.activations.card_copies import copied_to
 from universality.activations.site import Site
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import FormatError, MismatchError
@@ -104,7 +105,10 @@ class CachedSite:
             n = int(ours.length[block]) - 1
             rows[at : at + n] = self._shards[shard][begin : begin + n]
             at += n
-        return _to_float32(rows, self.dtype).to(self.device)
+        stored = torch.from_numpy(rows)
+        if self.dtype == "bfloat16":
+            stored = stored.view(torch.bfloat16)
+        return copied_to(self.device, stored).float()  # widened there, so that fewer bytes travel
 
     def residual(self, decoder: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Map decoder rows to the directions that they write into the residual stream."""
@@ -196,9 +200,3 @@ def find_cache(
         if identity == (model_hash, blocks_hash, dtype) and hook in site.aliases:
             return site
     return None
-
-
-def _to_float32(rows: NDArray[Any], dtype: str) -> Tensor:
-    if dtype == "bfloat16":  # the upper half of the bits of a float32
-        return torch.from_numpy((rows.astype(np.uint32) << 16).view(np.float32))
-    return torch.from_numpy(rows.astype(np.float32, copy=False))
