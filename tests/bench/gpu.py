@@ -85,7 +85,7 @@ def parts(device: Device, limits: Limits, sizes: Sizes, made: Stores) -> Iterato
     of_four = [case for case in rest if case.batch == first]
     yield Part("main rates", f"training steps of TopK\n{HEAD}", partial(rates, main), 60)
     yield Part("waiting", "batches shuffled from the host's memory; target: 5% at most", waiting, 30)
-    yield Part("rates", f"training steps, batches of {first:,}\n{HEAD}", partial(rates, of_four), 60)
+    yield Part("rates", f"training steps, batches of {first:,}\n{HEAD}", partial(rates, of_four), 80)
     yield Part("curve", f"TopK of width {widest.d_sae:,} on synthetic activations", train, sizes.curve_seconds + 20, 30)
     yield Part("correlation", "correlation of large stores", large[0][1], 60, 5)
     yield Part("others", "other ways to take a step of TopK, the same batch, float32", beside, 30)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from universality.activations.cache_header import STORED, CacheHeader, read_header
-from universality.activations.card_copies import copied_to
+from universality.activations.card_copies import copied_to, page_locked
 from universality.activations.site import Site
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import FormatError, MismatchError
@@ -97,17 +97,15 @@ class CachedSite:
                 f"{self.folder}: the cache holds activations of the blocks {ours.hash[:12]}, these are others; write "
                 "another cache with `universality cache`"
             )
-        rows: NDArray[Any] = np.empty((blocks.n_tokens, self.d_in), STORED[self.dtype])
+        stored = page_locked((blocks.n_tokens, self.d_in), getattr(torch, self.dtype), self.device)
+        rows: NDArray[Any] = (stored.view(torch.int16) if self.dtype == "bfloat16" else stored).numpy()
         at = 0
         for block in index:
             shard = int(np.searchsorted(self._shard_starts, block, side="right")) - 1
             begin = int(self._first_row[block] - self._first_row[self._shard_starts[shard]])
             n = int(ours.length[block]) - 1
-            rows[at : at + n] = self._shards[shard][begin : begin + n]
+            rows[at : at + n] = self._shards[shard][begin : begin + n].view(rows.dtype)
             at += n
-        stored = torch.from_numpy(rows)
-        if self.dtype == "bfloat16":
-            stored = stored.view(torch.bfloat16)
         return copied_to(self.device, stored).float()  # widened there, so that fewer bytes travel
 
     def residual(self, decoder: NDArray[np.float32]) -> NDArray[np.float32] | None:

@@ -17,7 +17,7 @@ def copied_to(device: torch.device, rows: Tensor) -> Tensor:
     Parameters
     ----------
     rows
-        On the CPU.
+        On the CPU. Page-locked memory (`page_locked`) must not be written again.
 
     Returns
     -------
@@ -29,12 +29,17 @@ def copied_to(device: torch.device, rows: Tensor) -> Tensor:
     with torch.cuda.device(device):
         user, aside = torch.cuda.current_stream(), _stream(torch.cuda.current_device())
         # PyTorch's allocator of page-locked memory notes the copy's stream, and reuses the memory only after the copy.
-        locked = rows.pin_memory()
+        locked = rows if rows.is_pinned() else rows.pin_memory()
         with torch.cuda.stream(aside):
             copied = locked.to(device, non_blocking=True)
         user.wait_stream(aside)
         copied.record_stream(user)  # its memory may be reused once that stream, not only the copy's, is done with it
         return copied
+
+
+def page_locked(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Allocate an array of the host from which `copied_to` copies to a device directly; on a CPU, ordinary memory."""
+    return torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda")
 
 
 @cache

@@ -83,12 +83,12 @@ class Limits:
             return 2 * n**3 / device.seconds(lambda: a @ b, at_most) / 1e12
 
         float32, bfloat16 = rate(torch.float32), rate(torch.bfloat16)
-        before = torch.backends.cuda.matmul.allow_tf32
+        before = torch.get_float32_matmul_precision()
         try:
-            torch.backends.cuda.matmul.allow_tf32 = True
+            torch.set_float32_matmul_precision("high")
             tf32 = rate(torch.float32)
         finally:
-            torch.backends.cuda.matmul.allow_tf32 = before
+            torch.set_float32_matmul_precision(before)
         source = torch.empty(n * n * 4, device=device.torch)
         target = torch.empty_like(source)
         copy = 2 * 4 * source.numel() / device.seconds(lambda: target.copy_(source), at_most) / 1e9

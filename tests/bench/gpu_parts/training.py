@@ -18,7 +18,7 @@ from sae import dense_autograd
 from torch import Tensor, nn
 
 from universality.activations import shuffled_batches
-from universality.activations.card_copies import copied_to
+from universality.activations.card_copies import copied_to, page_locked
 from universality.corpus.blocks import TokenBlocks
 from universality.corpus.documents import DocumentTable
 from universality.sae import SAESpec, SAETrainer
@@ -223,9 +223,12 @@ class HostSite:
 
     def read(self, blocks: TokenBlocks) -> Tensor:
         assert blocks.index is not None
-        of_blocks = self.rows[: len(self.rows) // (self.n_ctx - 1) * (self.n_ctx - 1)]
-        rows = of_blocks.reshape(-1, self.n_ctx - 1, self.d_in)[blocks.index].reshape(-1, self.d_in)
-        return copied_to(self.device, torch.from_numpy(rows))
+        n = self.n_ctx - 1
+        read = page_locked((blocks.n_tokens, self.d_in), torch.float32, self.device)
+        rows = read.numpy()
+        for at, block in enumerate(blocks.index):
+            rows[at * n : (at + 1) * n] = self.rows[block * n : (block + 1) * n]
+        return copied_to(self.device, read)
 
 
 def feeding(device: Device, case: Case, n_tokens: int, n_steps: int) -> Rows:

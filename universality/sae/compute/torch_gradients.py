@@ -160,20 +160,20 @@ def _encode(rule: FiringRule, weights: Weights, batch: Batch, products: torch.dt
     bias = weights.b_enc.to(products)
     tasks = ranges(n_tokens, max(1, ENTRIES_A_TASK // d_sae))
 
-    def encode(rule: FiringRule, part: slice) -> Entries:
-        above = _above_by_kernel(rule, inputs[part], encoder, weights.b_enc) if kernels else None
-        return select(linear(inputs[part], encoder, bias).to(batch.inputs.dtype), rule) if above is None else above
-
-    def encode_all(rule: FiringRule) -> Entries:
-        return Entries.stacked([encode(rule, part) for part in tasks], tasks, n_tokens)
+    def encode(rule: FiringRule) -> Entries:
+        above = _above_by_kernel(rule, inputs, encoder, weights.b_enc) if kernels else None
+        if above is not None:
+            return above
+        pre = (linear(inputs[part], encoder, bias).to(batch.inputs.dtype) for part in tasks)
+        return Entries.stacked([select(tile, rule) for tile in pre], tasks, n_tokens)
 
     if rule.total is None:
-        return encode_all(rule)
+        return encode(rule)
     sample = linear(inputs[:: max(1, n_tokens // SAMPLE_TOKENS)], encoder, bias).to(batch.inputs.dtype)
     share = 2 * rule.total / (n_tokens * d_sae)
     while True:
         floor = floor_of_batch(sample, share)  # exact nevertheless, see sparse_gradients._encode_batch
-        entries = encode_all(replace(rule, floor=floor))
+        entries = encode(replace(rule, floor=floor))
         if len(entries.values) >= rule.total or floor == 0:
             return largest_of_batch(entries, rule.total)
         share *= 4

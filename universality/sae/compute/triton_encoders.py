@@ -10,7 +10,7 @@ atomics, so equal inputs give equal bytes.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,6 +31,9 @@ MOST_OFFSET = 2**30
 FIRST_SLOTS, MOST_SLOTS = 1 / 16, 1 / 4
 """Share of a panel's features for whose entries a token has slots, at first and at most. An entry takes 8 bytes, so
 slots take at most half of the memory of pre-activations in float32."""
+
+SLOTS_AT_ONCE = 2**26
+"""Slots that are held at once, 0.5 GB; up to four times as many where the first ones do not suffice."""
 
 
 @jit
@@ -265,8 +268,27 @@ def encode_above(
         None if more than `MOST_SLOTS` of a panel's features are above their floor on one token: dense products are
         then faster.
     """
+    n_panels, panel = tiles.panels(*encoder.shape)
+    a_time = max(1, SLOTS_AT_ONCE // (n_panels * _first_slots(panel)))
+    parts = []
+    for start in range(0, len(inputs), a_time):
+        part = _above(inputs[start : start + a_time], encoder, bias, floor, tiles)
+        if part is None:
+            return None
+        parts.append(replace(part, token=part.token + start))
+    if len(parts) == 1:
+        return parts[0]
+    return Above(*(torch.cat([getattr(part, name) for part in parts]) for name in ("token", "feature", "values")))
+
+
+def _first_slots(panel: int) -> int:
+    return max(1, int(panel * FIRST_SLOTS))
+
+
+def _above(inputs: Tensor, encoder: Tensor, bias: Tensor, floor: Tensor, tiles: EncoderTiles) -> Above | None:
+    """`encode_above` of some tokens, whose slots are held at once."""
     panel = tiles.panels(*encoder.shape)[1]
-    slots = max(1, int(panel * FIRST_SLOTS))
+    slots = _first_slots(panel)
     counts, features, values = _slots(inputs, encoder, bias, floor, slots, tiles)
     most = int(counts.max())  # the CPU waits for the card here, since the number of entries depends on the values
     if most > panel * MOST_SLOTS:
