@@ -83,7 +83,7 @@ def parts(device: Device, limits: Limits, sizes: Sizes, made: Stores) -> Iterato
         return curve(device, wide, sizes.curve_seconds, n_points=12)
 
     of_four = [case for case in rest if case.batch == first]
-    yield Part("main rates", f"training steps of TopK\n{HEAD}", partial(rates, main), 60)
+    yield Part("main", f"training steps of TopK\n{HEAD}", partial(rates, main), 60)
     yield Part("waiting", "batches shuffled from the host's memory; target: 5% at most", waiting, 30)
     yield Part("rates", f"training steps, batches of {first:,}\n{HEAD}", partial(rates, of_four), 80)
     yield Part("curve", f"TopK of width {widest.d_sae:,} on synthetic activations", train, sizes.curve_seconds + 20, 30)
@@ -92,10 +92,10 @@ def parts(device: Device, limits: Limits, sizes: Sizes, made: Stores) -> Iterato
     yield Part("tiles", f"encoder at width {widest.d_sae:,} by tiles", partial(encoder_tiles, device, widest, first,
                sizes.seconds / 3), 45)  # fmt: skip
     yield Part("matching", "two stores in memory", partial(comparison, device, made, list(sizes.pairs)), 90, 20)
-    yield Part("large batches", f"training steps, larger batches\n{HEAD}",
+    yield Part("large-batches", f"training steps, larger batches\n{HEAD}",
                partial(rates, [case for case in rest if case.batch != first]), 60)  # fmt: skip
     for pair, run in large[1:]:
-        yield Part(f"correlation {pair[1]}", "correlation of larger stores", run, 240, 20)
+        yield Part(f"correlation-{pair[1]}", "correlation of larger stores", run, 240, 20)
 
 
 def main() -> None:

@@ -63,5 +63,7 @@ else  # most of the tests' time is Triton's compiler, on one core: three process
 fi
 cat "$out"/tests-*.txt | tee "$out/tests.txt"
 rm "$out"/tests-*.txt
-"$python" tests/bench/gpu.py --out "$out" --seconds $((${GPU_SECONDS:-470} - SECONDS)) ${GPU_BENCH_OPTIONS:-} || status=1
+left=$((${GPU_SECONDS:-470} - SECONDS))
+# shellcheck disable=SC2086
+timeout $((left + 30)) "$python" tests/bench/gpu.py --out "$out" --seconds $left ${GPU_BENCH_OPTIONS:-} || status=1
 exit $status

@@ -31,7 +31,7 @@ def test_the_command_runs_on_a_cpu_and_writes_both_files(tmp_path: Path) -> None
     assert "passed" not in (tmp_path / "tests.txt").read_text()
     parts = json.loads((tmp_path / "cpu.json").read_text())["parts"]
     assert [name for name, part in parts.items() if "error" in part or not part["rows"]] == []
-    steps = [row for name in ("main rates", "rates", "large batches") for row in parts[name]["rows"]]
+    steps = [row for name in ("main", "rates", "large-batches") for row in parts[name]["rows"]]
     assert {row["architecture"] for row in steps} == {"topk", "batchtopk", "relu", "jumprelu"}
     assert all(row["of_roofline"] > 0 and 0 < row["l0"] < 10 for row in steps)
     assert parts["curve"]["rows"][-1]["explained_variance"] > parts["curve"]["rows"][0]["explained_variance"]

@@ -20,6 +20,7 @@ from universality.matching import match
 from universality.similarity import Similarity
 
 HERE = Path(__file__).parents[1]
+BUDGET = 32 << 30  # on a device both stores must fit into memory
 Pair = tuple[int, int, int]
 """Tokens, features, active features of a token."""
 
@@ -43,7 +44,7 @@ class Stores:
         while self.process is not None and self.process.poll() is None and not self._written(name):
             time.sleep(0.1)
         a, b, _ = stores(self.folder, *pair)
-        return Similarity.activation(a, b)
+        return Similarity.activation(a, b, memory_budget=BUDGET)
 
     def _written(self, name: str) -> bool:
         return (self.folder / f"{name}.order.npy").exists()

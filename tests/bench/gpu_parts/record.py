@@ -37,8 +37,8 @@ class Part:
     """Seconds without which it is not begun."""
 
 
-class TimeIsOverError(Exception):
-    """The time of a part, or of all, is over."""
+class TimeIsOverError(BaseException):
+    """The time of a part, or of all, is over; no handler of errors within the part stops it."""
 
 
 @contextmanager

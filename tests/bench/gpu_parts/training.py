@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from gpu_parts.device import Device, Limits
-from gpu_parts.record import Rows, TimeIsOverError
+from gpu_parts.record import Rows
 from peers.worker import TOOLS
 from sae import dense_autograd
 from torch import Tensor, nn
@@ -159,8 +159,11 @@ def others(device: Device, case: Case, seconds: float) -> Rows:
         if find_spec(tool) is None:
             yield {"name": tool, "error": "not installed"}, f"{tool:>30} is not installed"
             continue
-        step_of_tool, _ = TOOLS[tool](options, x[:4096])
-        yield row(tool, device.seconds(lambda step=step_of_tool: step(batch), seconds))  # type: ignore[misc]
+        try:
+            step_of_tool, _ = TOOLS[tool](options, x[:4096])
+            yield row(tool, device.seconds(lambda step=step_of_tool: step(batch), seconds))  # type: ignore[misc]
+        except Exception as error:  # of another version, for one
+            yield {"name": tool, "error": f"{type(error).__name__}: {error}"}, f"{tool:>30} fails: {error}"
 
 
 def encoder_tiles(device: Device, shape: Shape, batch: int, seconds: float) -> Rows:
@@ -199,8 +202,6 @@ def _tile(
         try:
             row[f"{name}_ms"] = 1e3 * device.seconds(action, seconds)
             line += f" {name} {row[f'{name}_ms']:>8.2f} ms"
-        except TimeIsOverError:
-            raise
         except Exception as error:  # more shared memory than the card has, for one
             row[f"{name}_error"], line = f"{type(error).__name__}: {error}", f"{line} {name} fails"
     return row, f"{line}; the product alone {1e3 * alone:.2f} ms"
