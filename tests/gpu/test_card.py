@@ -20,10 +20,12 @@ from scipy import sparse
 from torch import Tensor
 
 from tests.sae.compute.kernel_cases import CASES
+from universality.activations.card_copies import copied_to
 from universality.corpus.documents import DocumentTable
 from universality.features import FeatureStore
 from universality.sae import SAE, SAESpec, SAETrainer, train_grid
 from universality.sae.compute import triton_choice
+from universality.sae.training.dead_features import DeadFeatures
 from universality.similarity import Similarity
 from universality.similarity.engine import device_memory
 from universality.statistics import calibrate
@@ -136,12 +138,13 @@ def test_kernels_compute_on_a_card_that_is_not_the_current_one_and_on_a_side_str
     assert all(tensor.device == device for tensor in made)
 
 
-def test_a_step_of_topk_waits_for_the_card_only_to_count_dead_features(activations: Tensor, card: torch.device) -> None:
-    """No array's size depends on what fires, so that the CPU can queue the step while the card computes."""
+def test_a_step_of_topk_waits_for_the_card_only_to_know_the_number_of_dead_features(
+    activations: Tensor, card: torch.device
+) -> None:
+    """No array's size depends on what fires, so the CPU queues a step while the card computes."""
     x = activations.to(card)
     trainer = SAETrainer(SPECS["topk"], x, STEPS)
     trainer.step(x[:BATCH])  # compiles
-    trainer._dead = lambda: torch.zeros(0, dtype=torch.int64, device=card)  # type: ignore[method-assign]
     torch.cuda.synchronize(card)
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
@@ -149,6 +152,31 @@ def test_a_step_of_topk_waits_for_the_card_only_to_count_dead_features(activatio
         trainer.step(x[BATCH : 2 * BATCH])
     finally:
         torch.cuda.set_sync_debug_mode(before)
+
+
+def test_dead_features_are_those_that_a_mask_names(card: torch.device) -> None:
+    dead, generator = DeadFeatures(card), torch.Generator(card).manual_seed(0)
+    assert dead.positions().shape == (0,)
+    for share in (0.0, 0.4, 1.0, 0.1):
+        mask = torch.rand(70_000, generator=generator, device=card) < share
+        dead.mark(mask)
+        if share != 0.4:  # a count that is never asked for
+            assert torch.equal(dead.positions(), mask.nonzero().squeeze(1))
+
+
+def test_copies_aside_arrive_before_they_are_used_and_are_not_overwritten() -> None:
+    """Many copies in turn, while the card is busy and their memory is reused."""
+    card = torch.device("cuda", torch.cuda.current_device())
+    busy = torch.randn(2048, 2048, device=card)
+    sums = []
+    for number in range(50):
+        rows = torch.full((4096, 256), float(number))
+        copied = copied_to(card, rows)
+        rows.fill_(-1)  # the copy has its own page-locked memory
+        busy = busy @ busy / 2048
+        sums.append(copied.sum())
+        del copied
+    assert torch.stack(sums).tolist() == [number * 4096 * 256.0 for number in range(50)]
 
 
 @pytest.fixture(scope="module")
