@@ -1,0 +1,112 @@
+"""The answer to a typed text: which features of both models fire on it, and which pairs agree there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csc_matrix, csr_matrix
+
+from universality.arrays import IntArray
+from universality.report.explorer import Words
+from universality.serve.live_run import LiveRun, LiveSide
+from universality.serve.live_text import MOST_TOKENS, ReadText, read_text
+from universality.visible_tokens import pieces
+
+SHOWN = 5
+"""Tokens that describe a feature in lists."""
+AGREES = 0.5
+"""Least share of the tokens on which either feature of a pair fires, and both do, for the pair to agree on a text."""
+Json = dict[str, Any]
+
+
+def text_answer(run: LiveRun, text: str) -> Json:
+    """Return what the page shows of a text, ready for JSON.
+
+    Parameters
+    ----------
+    text
+        As `universality.serve.live_text.read_text`, which also says what is raised.
+
+    Returns
+    -------
+    dict
+        ``words``: texts that the rest refers to by place. ``pieces``: places of the text's pieces, which are tokens, or
+        several tokens that share a character. ``begins``: pieces at which a context begins. ``n_tokens``,
+        ``n_left_out``, ``most_tokens``. ``sides``: for each model the ``features`` that fire, and in their order
+        ``tokens`` and ``label`` that describe them, ``pair`` (-1 without one), ``largest`` on held-out text, ``n``
+        tokens on which each fires, and ``where`` (pieces) with ``share`` (activations in percent of ``largest``).
+        ``pairs``: those of which a feature fires, with the numbers of `LiveRun.pair`, tokens on which ``both`` fire
+        and ``only`` one does, and whether they ``agree``.
+    """
+    read = read_text(run, text)
+    words = Words(run.results.decode)
+    shown = pieces(read.strings)
+    piece_of = np.empty(len(read.strings), np.int64)
+    for number, piece in enumerate(shown):
+        piece_of[piece.tokens.start : piece.tokens.stop] = number
+    sides = [_side(side, csc_matrix(x), piece_of, words) for side, x in zip(run.sides, read.features, strict=True)]
+    return {
+        "pieces": [words.text(piece.text) for piece in shown],
+        "begins": piece_of[read.begins].tolist(),
+        "n_tokens": len(read.strings),
+        "n_left_out": read.n_left_out,
+        "most_tokens": MOST_TOKENS,
+        "agrees": AGREES,
+        "sides": sides,
+        "pairs": _pairs(run, read),
+        "words": words.texts,
+    }
+
+
+def _side(side: LiveSide, firings: csc_matrix, piece_of: IntArray, words: Words) -> Json:
+    firings.eliminate_zeros()
+    active = np.flatnonzero(np.diff(firings.indptr))
+    where, share = [], []
+    for feature in active.tolist():
+        entries = slice(*firings.indptr[feature : feature + 2])
+        at, peaks = _by_piece(piece_of[firings.indices[entries]], firings.data[entries])
+        largest = side.maxima[feature] if side.maxima[feature] > 0 else peaks.max()
+        where.append(at.tolist())
+        share.append(np.maximum(1, np.rint(100 * peaks / largest)).astype(int).tolist())
+    top = side.described.tokens[active, :SHOWN].tolist()
+    return {
+        "features": active.tolist(),
+        "tokens": [[words.token(token) for token in row if token >= 0] for row in top],
+        "label": [side.label(feature) for feature in active.tolist()],
+        "pair": side.pair_of[active].tolist(),
+        "largest": np.round(side.maxima[active].astype(float), 4).tolist(),
+        "n": np.diff(firings.indptr)[active].tolist(),
+        "where": where,
+        "share": share,
+    }
+
+
+def _by_piece(piece: IntArray, values: np.ndarray[Any, Any]) -> tuple[IntArray, np.ndarray[Any, Any]]:
+    """Return the pieces, each once, and the largest value in each."""
+    at, inverse = np.unique(piece, return_inverse=True)
+    peaks = np.zeros(len(at), np.float32)
+    np.maximum.at(peaks, inverse, values)
+    return at, peaks
+
+
+def _pairs(run: LiveRun, read: ReadText) -> list[Json]:
+    match = run.compared.calibration.match
+    fires = [_fires(x) for x in read.features]
+    active = [side.pair_of[np.unique(x.indices)] for side, x in zip(run.sides, fires, strict=True)]
+    pairs = np.unique(np.concatenate(active))
+    pairs = pairs[pairs >= 0]
+    a, b = fires[0][:, match.rows[pairs]], fires[1][:, match.cols[pairs]]
+    both = np.asarray(a.multiply(b).sum(axis=0)).ravel().astype(int)
+    n_a, n_b = (np.asarray(x.sum(axis=0)).ravel().astype(int) for x in (a, b))
+    return [
+        run.pair(pair) | {"both": n, "only": [x - n, y - n], "agree": n >= AGREES * (x + y - n)}
+        for pair, n, x, y in zip(pairs.tolist(), both.tolist(), n_a.tolist(), n_b.tolist(), strict=True)
+    ]
+
+
+def _fires(values: csr_matrix) -> csr_matrix:
+    """Return 1 wherever a feature fires."""
+    fires = csr_matrix((values.data != 0, values.indices, values.indptr), shape=values.shape).astype(np.int32)
+    fires.eliminate_zeros()
+    return fires
