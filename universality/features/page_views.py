@@ -106,7 +106,7 @@ def windows(block: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.int6
 
 
 def shares(
-    rows: NDArray[np.int32], values: NDArray[np.float32], strongest: np.float32, around: NDArray[np.int64]
+    rows: NDArray[np.signedinteger], values: NDArray[np.float32], strongest: np.float32, around: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
     """Activations at ``around`` as shares of the strongest, at least 1 where the feature fires; ``rows`` rise."""
     place = np.minimum(np.searchsorted(rows, around), len(rows) - 1)

@@ -74,10 +74,10 @@ def run_until(bridge: TransformerBridge, tokens: Tensor, *hooks: str) -> list[Te
         if len(reached) == len(wanted):
             raise _Reached
 
-    keeping = [(hook, partial(keep, name=hook)) for hook in wanted]
     try:
         with hooking(bridge):
-            bridge.run_with_hooks(tokens, fwd_hooks=keeping, return_type=None)
+            fwd_hooks = [(hook, partial(keep, name=hook)) for hook in wanted]
+            bridge.run_with_hooks(tokens, fwd_hooks=[*fwd_hooks], return_type=None)
     except _Reached:
         return [reached[hook] for hook in hooks]
     missed = next(hook for hook in hooks if hook not in reached)

@@ -36,6 +36,8 @@ class RunFolderFiles(StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Return a file or the list of a folder."""
+        if "\0" in path:  # the system's calls raise ValueError
+            raise HTTPException(404)
         full_path, found = self.lookup_path(path)
         if found is not None and stat.S_ISDIR(found.st_mode):
             response: Response = _listing(Path(full_path), scope["path"])

@@ -101,6 +101,7 @@ def _listening(host: str, port: int) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
+            listener.listen(128)  # who opens the link before the server runs waits instead of being refused
         except BaseException:
             listener.close()
             raise

@@ -65,8 +65,11 @@ def _shown(text: SteeredText) -> Json:
 def _partners(steering: Steering) -> list[Json]:
     return [
         {
-            "model": score.partner.model, "feature": score.partner.feature, "held_out": number(score.held_out),
-            "chance": number(score.null_quantile), "alpha": score.alpha, "q": {null: number(q) for null, q in score.q.items()},
+            "model": score.partner.model,
+            "feature": score.partner.feature,
+            "held_out": number(score.held_out),
+            "chance": number(score.null_quantile),
+            "alpha": score.alpha,
         }
         for score in steering.partners
-    ]  # fmt: skip
+    ]

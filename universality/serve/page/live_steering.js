@@ -12,7 +12,7 @@ function steeringForm(index, which, feature, query) {
     shown.replaceChildren(el("p", {class: "hint"}, "Writing …"));
     button.disabled = true;
     try {
-      const answer = await asking.ask("steer", {side: which, feature, prompt: prompt.value, times: Number(times.value), tokens: Number(tokens.value), seed: Number(seed.value)});
+      const answer = await asking.ask("steer", {side: which, feature, prompt: prompt.value.toWellFormed(), times: Number(times.value), tokens: Number(tokens.value), seed: Number(seed.value)});
       if (answer) shown.replaceChildren(...steeredTexts(answer));
     } catch (error) { shown.replaceChildren(trouble(error)); }
     button.disabled = false;

@@ -21,7 +21,7 @@ async function showText(index, _, query) {
     if (!box.value) { answer = null; status.textContent = "Type or paste a text."; strip.replaceChildren(); shown.replaceChildren(); return; }
     shown.setAttribute("aria-busy", "true");
     try {
-      const found = await asking.ask("text", {text: box.value});
+      const found = await asking.ask("text", {text: box.value.toWellFormed()});
       if (!found) return;
       answer = listed(found);
       for (const mark of state.marks) if (mark >= answer.pieces.length) state.marks.delete(mark);
