@@ -33,7 +33,7 @@ def test_a_matched_feature_is_shown_as_on_the_page_of_its_pair(live: LiveRun, wh
     page = live.folder.report
     views, words = read_data(page, "views-0"), read_data(page, "words")
     pair = 5
-    answer = feature_answer(live, which, live.pair(pair)["features"][which])
+    answer = feature_answer(live, which, live.pairs(np.asarray([pair]))[0]["features"][which])
     ours, theirs = answer["view"], views[pair]["ab"[which]]
     assert answer["pair"]["pair"] == pair
     for name in ("density", "purity", "strongest", "histogram", "near"):

@@ -21,7 +21,7 @@ def test_sides_know_their_pairs(live: LiveRun) -> None:
 
 def test_a_pair_has_the_numbers_of_the_calibration(live: LiveRun) -> None:
     number = int(live.compared.frame["held_out"].idxmax())
-    row, pair = live.compared.frame.iloc[number], live.pair(number)
+    row, pair = live.compared.frame.iloc[number], live.pairs(np.asarray([number]))[0]
     assert pair["features"] == [row["row"], row["col"]]
     assert pair["held_out"] == pytest.approx(row["held_out"], abs=1e-4)
 

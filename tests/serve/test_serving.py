@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import uvicorn
 from chromium import CHROMIUM, Browser
@@ -99,7 +100,7 @@ def test_marks_search_by_example_and_the_address_holds_everything(page: Browser,
 
 @pytest.mark.browser
 def test_a_feature_is_found_opened_and_steered(page: Browser, live: LiveRun) -> None:
-    row, col = live.pair(0)["features"]
+    row, col = live.pairs(np.asarray([0]))[0]["features"]
     page.run(f"location.hash = '#search?q={row}'; 0")
     page.until(f"document.querySelector('.near a[href=\"#feature/A/{row}\"]') !== null")
     page.run(f"document.querySelector('.near a[href=\"#feature/A/{row}\"]').click(); 0")
@@ -122,7 +123,7 @@ def test_errors_are_shown(page: Browser) -> None:
 @pytest.mark.browser
 def test_no_fault_of_accessibility_and_no_sideways_scrolling(page: Browser) -> None:
     page.run(AXE.read_text(encoding="utf-8") + "; 0")
-    for view, shown in (("#text", ".strip [data-piece]"), ("#feature/B/3", ".steering"), ("#search?q=a", ".near")):
+    for view, shown in (("#text", ".strip [data-piece]"), ("#feature/B/3", ".steering"), ("#search?q=3", ".near li")):
         page.run(f"location.hash = '{view}'; 0")
         page.until(f"document.querySelector('{shown}') !== null")
         for width in (360, 1200):

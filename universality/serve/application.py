@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from anyio import CapacityLimiter, create_task_group, to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -179,7 +180,7 @@ def _questions(answers: Answers) -> list[Route]:
         number, n = request.path_params["pair"], len(run.compared.frame)
         if number >= n:
             return refused(404, f"pair {number}: this comparison has pairs 0 to {n - 1}")
-        return await answers(("pair", number), lambda: run.pair(number))
+        return await answers(("pair", number), lambda: run.pairs(np.asarray([number]))[0])
 
     async def search(request: Request) -> Response:
         query = request.query_params.get("q", "")

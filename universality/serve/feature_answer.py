@@ -33,8 +33,8 @@ def feature_answer(run: LiveRun, which: int, feature: int) -> Json:
     Returns
     -------
     dict
-        ``words``, ``side``, ``feature``; ``pair`` as `LiveRun.pair` or None; ``view`` as the explorer's data files hold
-        it for a feature of a pair; ``nearest``: the features whose decoder rows have the highest cosine with this
+        ``words``, ``side``, ``feature``; ``pair``, an entry of `LiveRun.pairs` or None; ``view`` as data files hold
+        it for a feature of a pair; ``nearest``: those features whose decoder rows have the highest cosine with this
         one's, None for a store without a dictionary.
 
     Raises
@@ -52,7 +52,7 @@ def feature_answer(run: LiveRun, which: int, feature: int) -> Json:
     return {
         "side": which,
         "feature": feature,
-        "pair": None if pair < 0 else run.pair(pair),
+        "pair": None if pair < 0 else run.pairs(np.asarray([pair]))[0],
         "view": _view(run, which, feature, words),
         "nearest": nearest_by_decoder(side, feature, words),
         "words": words.texts,

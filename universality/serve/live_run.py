@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from universality.sae import SAE
 
 Json = dict[str, Any]
+_NUMBERS = ("held_out", "ci_low", "ci_high", "q", "q_kind", "effect_r", "effect_q", "effect_n", "logit")
 
 
 class RunChangedError(UniversalityError):
@@ -230,14 +231,29 @@ class LiveRun:
             self._saes[which] = SAE.load(path).to(self.site(side.model).device)
         return self._saes[which]
 
-    def pair(self, pair: int) -> Json:
-        """Return the numbers of a pair: its features, held-out r, q, and its effects where they were measured."""
-        row = self.compared.frame.iloc[pair]
-        names = ("held_out", "ci_low", "ci_high", "q", "q_kind", "effect_r", "effect_q", "effect_n", "logit")
-        numbers = {name: number(row[name]) for name in names if name in row}
-        return {"pair": pair, "features": [int(row["row"]), int(row["col"])], **numbers}
+    @cached_property
+    def _numbers(self) -> dict[str, NDArray[np.float64]]:
+        """Columns of the table of pairs that the page shows, float64 [n_pairs]."""
+        frame = self.compared.frame
+        return {name: np.round(frame[name].to_numpy(np.float64), 4) for name in _NUMBERS if name in frame}
+
+    def pairs(self, pairs: IntArray) -> list[Json]:
+        """Return the numbers of some pairs: features, held-out r, q, and effects where they were measured.
+
+        A column at a time: a row of a table costs 0.3 ms, and a sentence has hundreds of pairs.
+        """
+        match = self.compared.calibration.match
+        names = ("pair", "features", *self._numbers)
+        features = np.stack([match.rows[pairs], match.cols[pairs]], axis=1).tolist()
+        columns = (_without_nan(values[pairs]) for values in self._numbers.values())
+        return [dict(zip(names, row, strict=True)) for row in zip(pairs.tolist(), features, *columns, strict=True)]
+
+
+def _without_nan(values: NDArray[np.float64]) -> list[float | None]:
+    """Return numbers for JSON, which has no NaN and no infinity: None."""
+    return [value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True)]
 
 
 def number(value: Any) -> float | None:
-    """Return a number for JSON, which has no NaN: four digits after the point, None for NaN and infinity."""
+    """Return a number for JSON: four digits after the point, None for NaN and infinity."""
     return round(float(value), 4) if np.isfinite(value) else None

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import csc_matrix, csr_matrix
 
 from universality.arrays import IntArray
+from universality.features.token_pooling import pool_rows
 from universality.report.explorer import Words
 from universality.serve.live_run import LiveRun, LiveSide
 from universality.serve.live_text import MOST_TOKENS, ReadText, read_text
@@ -36,19 +37,17 @@ def text_answer(run: LiveRun, text: str) -> Json:
         ``n_left_out``, ``most_tokens``. ``sides``: for each model the ``features`` that fire, and in their order
         ``tokens`` and ``label`` that describe them, ``pair`` (-1 without one), ``largest`` on held-out text, ``n``
         tokens on which each fires, and ``where`` (pieces) with ``share`` (activations in percent of ``largest``).
-        ``pairs``: those of which a feature fires, with the numbers of `LiveRun.pair`, tokens on which ``both`` fire
+        ``pairs``: those of which a feature fires, with the numbers of `LiveRun.pairs`, tokens on which ``both`` fire
         and ``only`` one does, and whether they ``agree``.
     """
     read = read_text(run, text)
     words = Words(run.results.decode)
     shown = pieces(read.strings)
-    piece_of = np.empty(len(read.strings), np.int64)
-    for number, piece in enumerate(shown):
-        piece_of[piece.tokens.start : piece.tokens.stop] = number
-    sides = [_side(side, csc_matrix(x), piece_of, words) for side, x in zip(run.sides, read.features, strict=True)]
+    starts = np.asarray([piece.tokens.start for piece in shown])
+    sides = [_side(side, x, starts, words) for side, x in zip(run.sides, read.features, strict=True)]
     return {
         "pieces": [words.text(piece.text) for piece in shown],
-        "begins": piece_of[read.begins].tolist(),
+        "begins": (np.searchsorted(starts, read.begins, side="right") - 1).tolist(),
         "n_tokens": len(read.strings),
         "n_left_out": read.n_left_out,
         "most_tokens": MOST_TOKENS,
@@ -59,35 +58,31 @@ def text_answer(run: LiveRun, text: str) -> Json:
     }
 
 
-def _side(side: LiveSide, firings: csc_matrix, piece_of: IntArray, words: Words) -> Json:
-    firings.eliminate_zeros()
-    active = np.flatnonzero(np.diff(firings.indptr))
-    where, share = [], []
-    for feature in active.tolist():
-        entries = slice(*firings.indptr[feature : feature + 2])
-        at, peaks = _by_piece(piece_of[firings.indices[entries]], firings.data[entries])
-        largest = side.maxima[feature] if side.maxima[feature] > 0 else peaks.max()
-        where.append(at.tolist())
-        share.append(np.maximum(1, np.rint(100 * peaks / largest)).astype(int).tolist())
-    top = side.described.tokens[active, :SHOWN].tolist()
+def _side(side: LiveSide, firings: csr_matrix, starts: IntArray, words: Words) -> Json:
+    """Describe the features that fire; ``starts`` [n_pieces] are the first rows of the pieces."""
+    n_tokens = np.diff(csc_matrix(_fires(firings)).indptr)
+    by_piece = csc_matrix(pool_rows(firings, starts))
+    by_piece.eliminate_zeros()
+    active = np.flatnonzero(n_tokens)
+    ends = by_piece.indptr[active + 1]
+    of_entry = np.repeat(np.arange(side.n_features), np.diff(by_piece.indptr))
+    # a feature that never fired on held-out text is shown relative to its largest here
+    here = by_piece.max(axis=0).toarray().ravel()
+    largest = np.where(side.maxima > 0, side.maxima, np.maximum(here, np.finfo(np.float32).tiny))
+    shares = np.maximum(1, np.rint(100 * by_piece.data / largest[of_entry])).astype(int)
     return {
         "features": active.tolist(),
-        "tokens": [[words.token(token) for token in row if token >= 0] for row in top],
+        "tokens": [
+            [words.token(token) for token in row if token >= 0]
+            for row in side.described.tokens[active, :SHOWN].tolist()
+        ],
         "label": [side.label(feature) for feature in active.tolist()],
         "pair": side.pair_of[active].tolist(),
         "largest": np.round(side.maxima[active].astype(float), 4).tolist(),
-        "n": np.diff(firings.indptr)[active].tolist(),
-        "where": where,
-        "share": share,
+        "n": n_tokens[active].tolist(),
+        "where": [part.tolist() for part in np.split(by_piece.indices, ends)[:-1]],
+        "share": [part.tolist() for part in np.split(shares, ends)[:-1]],
     }
-
-
-def _by_piece(piece: IntArray, values: np.ndarray[Any, Any]) -> tuple[IntArray, np.ndarray[Any, Any]]:
-    """Return the pieces, each once, and the largest value in each."""
-    at, inverse = np.unique(piece, return_inverse=True)
-    peaks = np.zeros(len(at), np.float32)
-    np.maximum.at(peaks, inverse, values)
-    return at, peaks
 
 
 def _pairs(run: LiveRun, read: ReadText) -> list[Json]:
@@ -100,8 +95,8 @@ def _pairs(run: LiveRun, read: ReadText) -> list[Json]:
     both = np.asarray(a.multiply(b).sum(axis=0)).ravel().astype(int)
     n_a, n_b = (np.asarray(x.sum(axis=0)).ravel().astype(int) for x in (a, b))
     return [
-        run.pair(pair) | {"both": n, "only": [x - n, y - n], "agree": n >= AGREES * (x + y - n)}
-        for pair, n, x, y in zip(pairs.tolist(), both.tolist(), n_a.tolist(), n_b.tolist(), strict=True)
+        pair | {"both": n, "only": [x - n, y - n], "agree": n >= AGREES * (x + y - n)}
+        for pair, n, x, y in zip(run.pairs(pairs), both.tolist(), n_a.tolist(), n_b.tolist(), strict=True)
     ]
 
 
