@@ -140,8 +140,9 @@ def test_a_row_is_the_largest_activation_of_its_tokens(finished: RunFolder, name
 
 
 def test_new_text_is_read_in_segments_of_both_tokenizers(finished: RunFolder) -> None:
-    with LiveRun(finished.root) as live:
-        tokens, segments = live.sides[0].described.store.tokens, live.results.decode
+    with LiveRun(finished.root) as opened:
+        live = opened.comparison()
+        tokens, segments = live.sides[0].described.store.tokens, opened.results.decode
         rows = np.flatnonzero(tokens.document == tokens.document[0])
         text = "".join(segments(tokens.token[rows].tolist()))
         read = read_text(live, text[:7000])

@@ -9,21 +9,26 @@ import pytest
 from starlette.testclient import TestClient
 
 from universality.serve.application import live_app
-from universality.serve.live_run import LiveRun
+from universality.serve.live_run import LiveComparison, LiveRun
 
 sys.path.append(str(Path(__file__).parents[1] / "report"))  # chromium is importable in any import mode
 
 
 @pytest.fixture(scope="session")
-def live(finished: Path) -> Iterator[LiveRun]:
-    with LiveRun(finished) as run:
-        yield run
+def run(finished: Path) -> Iterator[LiveRun]:
+    with LiveRun(finished) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
-def client(live: LiveRun) -> TestClient:
+def live(run: LiveRun) -> LiveComparison:
+    return run.comparison()
+
+
+@pytest.fixture(scope="session")
+def client(run: LiveRun) -> TestClient:
     """Client of the application, without its start: models are loaded by the first question."""
-    return TestClient(live_app(live), base_url="http://localhost")
+    return TestClient(live_app(run), base_url="http://localhost")
 
 
 @pytest.fixture

@@ -10,23 +10,24 @@ from starlette.testclient import TestClient
 from universality.errors import UniversalityError
 from universality.serve import application
 from universality.serve.application import Answers, live_app
-from universality.serve.live_run import LiveRun
+from universality.serve.live_run import LiveComparison, LiveRun
+
+LIVE = "/live/A-B.w128"
 
 
-def test_a_text_is_answered_and_kept(client: TestClient, live: LiveRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = client.post("/live/text", json={"text": "The cat"})
+def test_a_text_is_answered_and_kept(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = client.post(f"{LIVE}/text", json={"text": "The cat"})
     assert first.status_code == 200
     assert first.headers["content-type"] == "application/json"
     monkeypatch.setattr(application, "text_answer", lambda *_: 1 / 0)
-    assert client.post("/live/text", json={"text": "The cat"}).content == first.content
+    assert client.post(f"{LIVE}/text", json={"text": "The cat"}).content == first.content
 
 
-def test_features_pairs_search_and_steering_are_answered(client: TestClient) -> None:
-    assert client.get("/live/feature/1/3").json()["feature"] == 3
-    assert client.get("/live/pair/2").json()["pair"] == 2
-    assert client.get("/live/search", params={"q": "#3"}).json()["sides"][0]["features"][0]["feature"] == 3
-    row = client.get("/live/pair/2").json()["features"][0]
-    written = client.post("/live/steer", json={"side": 0, "feature": row, "tokens": 2, "ablate": True})
+def test_neighbours_search_and_steering_are_answered(client: TestClient, live: LiveComparison) -> None:
+    assert len(client.get(f"{LIVE}/near/1/3").json()["nearest"]) == 10
+    assert client.get(f"{LIVE}/search", params={"q": "#3"}).json()["sides"][0]["features"][0]["feature"] == 3
+    row = int(live.compared.calibration.match.rows[2])
+    written = client.post(f"{LIVE}/steer", json={"side": 0, "feature": row, "tokens": 2, "ablate": True})
     assert [text["change"] for text in written.json()["texts"]] == ["ablated", "ablated"]
 
 
@@ -45,7 +46,7 @@ def test_features_pairs_search_and_steering_are_answered(client: TestClient) -> 
     ],
 )
 def test_bad_questions_are_refused(client: TestClient, body: str, status: int, message: str) -> None:
-    response = client.post("/live/text", content=body, headers={"Content-Type": "application/json"})
+    response = client.post(f"{LIVE}/text", content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == status
     assert response.json()["error"].startswith(message)
 
@@ -61,16 +62,16 @@ def test_bad_numbers_are_refused(client: TestClient) -> None:
     ):
         asked = {"side": 0, "feature": 1} | question
         body = str(asked).replace("'", '"').replace("inf", "Infinity")
-        response = client.post("/live/steer", content=body, headers={"Content-Type": "application/json"})
+        response = client.post(f"{LIVE}/steer", content=body, headers={"Content-Type": "application/json"})
         assert response.status_code == 400, question
         assert next(iter(question)) in response.json()["error"]
 
 
 @pytest.mark.parametrize(
-    "path", ["/live/feature/0/99999", "/live/feature/2/1", "/live/pair/99999", "/live/none", "/live/feature/0/-1"]
+    "path", ["near/0/99999", "near/2/1", "none", "near/0/-1", "../A-B.w64/near/0/1", "../nothing/search?q=a"]
 )
 def test_what_is_not_there_is_said(client: TestClient, path: str) -> None:
-    response = client.get(path)
+    response = client.get(f"{LIVE}/{path}")
     assert response.status_code in (400, 404)
     assert response.json()["error"]
 
@@ -86,14 +87,14 @@ def test_other_files_are_not_found(client: TestClient, path: str) -> None:
     assert "error" in response.json()
 
 
-def test_files_that_the_report_links_to_are_found(client: TestClient, live: LiveRun) -> None:
-    root = live.folder.root
+def test_files_that_the_report_links_to_are_found(client: TestClient, live: LiveComparison) -> None:
+    root = live.run.folder.root
     for path in ("report/summary.json", "config.yaml", "provenance.json", "report/data/words.js"):
         assert client.get(f"/{path}").content == (root / path).read_bytes()
     listed = client.get("/matches/")
     assert 'href="/matches/A-B.w128.activation.csv"' in listed.text
     assert "sandbox" in listed.headers["content-security-policy"]
-    assert client.get("/", follow_redirects=False).headers["location"] == "/report/index.html#text"
+    assert client.get("/", follow_redirects=False).headers["location"] == "/report/index.html#explore/text"
     assert "connect-src 'self'" in client.get("/report/index.html").headers["content-security-policy"]
 
 
@@ -108,19 +109,19 @@ def test_a_run_that_changes_and_a_model_that_is_gone_are_said(copied: Path) -> N
     for file in (copied / "models" / "B").iterdir():
         file.unlink()
     with LiveRun(copied) as run, TestClient(live_app(run), base_url="http://localhost") as client:
-        gone = client.post("/live/text", json={"text": "a"})
+        gone = client.post(f"{LIVE}/text", json={"text": "a"})
         assert gone.status_code == 503
         assert gone.json()["error"].startswith("model 'B' cannot be loaded, so the page shows what is stored only")
-        assert client.get("/live/feature/1/3").status_code == 200  # needs no model
+        assert client.get(f"{LIVE}/near/1/3").status_code == 200  # needs no model
         (copied / "provenance.json").write_text("{}")
-        changed = client.get("/live/feature/1/4")
+        changed = client.get(f"{LIVE}/near/1/4")
         assert changed.status_code == 409
         assert "has changed since the server read it" in changed.json()["error"]
 
 
-def test_too_many_questions_are_refused(live: LiveRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_questions_are_refused(run: LiveRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(application, "MOST_WAITING", 3)
-    answers = Answers(live)
+    answers = Answers(run)
 
     async def ask() -> list[int]:
         questions = [answers(k, lambda: {"a": 1}) for k in range(5)]
@@ -129,9 +130,9 @@ def test_too_many_questions_are_refused(live: LiveRun, monkeypatch: pytest.Monke
     assert sorted(asyncio.run(ask())) == [200, 200, 200, 503, 503]
 
 
-def test_kept_answers_have_a_limit(live: LiveRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_answers_have_a_limit(run: LiveRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(application, "_KEPT_BYTES", 50)
-    answers, made = Answers(live), []
+    answers, made = Answers(run), []
 
     def work(k: int) -> Any:
         made.append(k)

@@ -8,11 +8,11 @@ import pytest
 
 from universality.errors import UniversalityError
 from universality.serve.live_page import live_page
-from universality.serve.live_run import LiveRun
+from universality.serve.live_run import LiveComparison
 
 
-def test_views_are_added_within_the_script_of_the_page(live: LiveRun) -> None:
-    stored = live.folder.report.read_text(encoding="utf-8")
+def test_views_are_added_within_the_script_of_the_page(live: LiveComparison) -> None:
+    stored = live.run.folder.report.read_text(encoding="utf-8")
     html, policy = live_page(stored, "page")
     (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     (before,) = re.findall(r"<script>(.*?)</script>", stored, re.DOTALL)

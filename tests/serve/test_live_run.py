@@ -7,10 +7,10 @@ import pytest
 
 from universality.errors import ModelError, UniversalityError
 from universality.pipeline.runner import alone_in
-from universality.serve.live_run import LiveRun, RunChangedError
+from universality.serve.live_run import LiveComparison, LiveRun, RunChangedError
 
 
-def test_sides_know_their_pairs(live: LiveRun) -> None:
+def test_sides_know_their_pairs(live: LiveComparison) -> None:
     match = live.compared.calibration.match
     for side, features in zip(live.sides, (match.rows, match.cols), strict=True):
         assert (side.pair_of[features] == np.arange(len(features))).all()
@@ -19,7 +19,7 @@ def test_sides_know_their_pairs(live: LiveRun) -> None:
         assert np.allclose(np.linalg.norm(side.directions[alive], axis=1), 1, atol=1e-5)
 
 
-def test_a_pair_has_the_numbers_of_the_calibration(live: LiveRun) -> None:
+def test_a_pair_has_the_numbers_of_the_calibration(live: LiveComparison) -> None:
     number = int(live.compared.frame["held_out"].idxmax())
     row, pair = live.compared.frame.iloc[number], live.pairs(np.asarray([number]))[0]
     assert pair["features"] == [row["row"], row["col"]]
@@ -30,7 +30,7 @@ def test_nothing_is_written(copied: Path) -> None:
     (copied / "features" / "A.w128-s0.about.npz").unlink()  # as in runs of earlier versions
     before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
     with LiveRun(copied) as run:
-        assert run.sides[0].described.tokens.shape[0] == 128
+        assert run.comparison().sides[0].described.tokens.shape[0] == 128
     assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from universality.errors import UniversalityError
-from universality.serve.live_run import LiveRun
+from universality.serve.live_run import LiveComparison
 from universality.serve.live_text import MOST_CHARACTERS, MOST_TOKENS, read_text
 
 
-def stored_document(live: LiveRun) -> tuple[str, slice]:
+def stored_document(live: LiveComparison) -> tuple[str, slice]:
     """Text and rows of a held-out document whose tokens are those that its text gives again."""
-    tokens, tokenizer = live.sides[0].described.store.tokens, live.results.tokenizer("A")
+    tokens, tokenizer = live.sides[0].described.store.tokens, live.run.results.tokenizer("A")
     assert tokenizer is not None
     for document in np.unique(tokens.document):
         rows = np.flatnonzero(tokens.document == document)
@@ -20,7 +20,7 @@ def stored_document(live: LiveRun) -> tuple[str, slice]:
     raise AssertionError("no document of the run is short enough")
 
 
-def test_a_document_of_the_corpus_has_its_stored_features(live: LiveRun) -> None:
+def test_a_document_of_the_corpus_has_its_stored_features(live: LiveComparison) -> None:
     text, rows = stored_document(live)
     read = read_text(live, text)
     assert "".join(read.strings).encode("utf-8", "surrogateescape").decode() == text
@@ -35,7 +35,7 @@ def test_a_document_of_the_corpus_has_its_stored_features(live: LiveRun) -> None
     assert other.features[0].shape != read.features[0].shape or (other.features[0] != read.features[0]).nnz
 
 
-def test_a_long_text_is_cut_and_a_longer_one_refused(live: LiveRun) -> None:
+def test_a_long_text_is_cut_and_a_longer_one_refused(live: LiveComparison) -> None:
     read = read_text(live, "a " * (MOST_CHARACTERS // 2))
     assert MOST_TOKENS <= len(read.strings) < MOST_TOKENS + 64
     assert read.n_left_out > 0
@@ -47,12 +47,12 @@ def test_a_long_text_is_cut_and_a_longer_one_refused(live: LiveRun) -> None:
 @pytest.mark.parametrize(
     "text", ["\0", "a\0b", "שלום עולם", "\u202eabc", "<script>alert(1)</script>", "\U0001f600\u200d", "\n"]
 )
-def test_odd_text_is_read(live: LiveRun, text: str) -> None:
+def test_odd_text_is_read(live: LiveComparison, text: str) -> None:
     read = read_text(live, text)
     assert "".join(read.strings).encode("utf-8", "surrogateescape").decode() == text
 
 
-def test_what_is_no_text_is_refused(live: LiveRun) -> None:
+def test_what_is_no_text_is_refused(live: LiveComparison) -> None:
     with pytest.raises(UniversalityError, match="expected at least one character"):
         read_text(live, "")
     with pytest.raises(UniversalityError, match="character 2 is half of a surrogate pair"):
@@ -61,5 +61,5 @@ def test_what_is_no_text_is_refused(live: LiveRun) -> None:
         read_text(live, "<|bos|>")
 
 
-def test_special_tokens_begin_a_new_context(live: LiveRun) -> None:
+def test_special_tokens_begin_a_new_context(live: LiveComparison) -> None:
     assert read_text(live, "cat<|bos|>dog").begins == [0, len(read_text(live, "cat").strings)]

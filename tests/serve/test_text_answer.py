@@ -4,14 +4,14 @@ import json
 
 import numpy as np
 
-from universality.serve.live_run import LiveRun
+from universality.serve.live_run import LiveComparison
 from universality.serve.live_text import read_text
 from universality.serve.text_answer import AGREES, text_answer
 
 TEXT = "def parse(line):\n    return line.split(',')  # שלום עולם 🙂"
 
 
-def test_firings_are_those_of_the_activations(live: LiveRun) -> None:
+def test_firings_are_those_of_the_activations(live: LiveComparison) -> None:
     answer, read = text_answer(live, TEXT), read_text(live, TEXT)
     shown = [answer["words"][place] for place in answer["pieces"]]
     assert shown[:2] == ["d", "e"] or "".join(shown).startswith("def parse(line):⏎")
@@ -27,7 +27,7 @@ def test_firings_are_those_of_the_activations(live: LiveRun) -> None:
             assert abs(max(given["share"][k]) - max(1, peak)) <= 0.5
 
 
-def test_agreement_is_counted_on_tokens(live: LiveRun) -> None:
+def test_agreement_is_counted_on_tokens(live: LiveComparison) -> None:
     answer, read = text_answer(live, TEXT), read_text(live, TEXT)
     a, b = (x.toarray() != 0 for x in read.features)
     agreeing = 0

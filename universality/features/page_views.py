@@ -5,7 +5,6 @@ reader sees typical firings and not only the peaks (Bricken et al. 2023 show bot
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,35 +49,18 @@ def feature_views(store: FeatureStore) -> Views:
     row = np.full((n, examples), -1, np.int64)
     shown = np.zeros((n, examples, BEFORE + 1 + AFTER), np.uint8)
     strongest, histogram = np.zeros(n, np.float32), np.zeros((n, BINS), np.int64)
-    for feature, rows, values in store.each_feature():
-        one = feature_view(rows, values, block)
-        row[feature], shown[feature] = one.row[0], one.own[0]
-        strongest[feature], histogram[feature] = one.strongest[0], one.histogram[0]
+    for feature, every_row, every_value in store.each_feature():
+        positive = every_value > 0
+        rows, values = every_row[positive], every_value[positive]
+        if not len(values):
+            continue
+        strongest[feature] = values.max()
+        histogram[feature] = np.histogram(values, BINS, (0.0, float(strongest[feature])))[0]
+        top, across = _pick(rows, values, block)
+        row[feature, : len(top)] = rows[top]
+        row[feature, STRONGEST : STRONGEST + len(across)] = rows[across]
+        shown[feature] = shares(rows, values, strongest[feature], windows(block, row[feature]))
     return Views(row, shown, strongest, histogram)
-
-
-def feature_view(every_row: NDArray[Any], every_value: NDArray[np.float32], block: NDArray[np.int64]) -> Views:
-    """Collect the views of one feature, as a `Views` with one row.
-
-    Parameters
-    ----------
-    every_row, every_value
-        [n_firings] rows on which it fires, rising, and its activations there.
-    block
-        [n_tokens] block of each row of the store.
-    """
-    row = np.full((1, STRONGEST + len(QUANTILES)), -1, np.int64)
-    strongest, histogram = np.zeros(1, np.float32), np.zeros((1, BINS), np.int64)
-    positive = every_value > 0
-    rows, values = every_row[positive], every_value[positive]
-    if not len(values):
-        return Views(row, np.zeros((*row.shape, BEFORE + 1 + AFTER), np.uint8), strongest, histogram)
-    strongest[0] = values.max()
-    histogram[0] = np.histogram(values, BINS, (0.0, float(strongest[0])))[0]
-    top, across = _pick(rows, values, block)
-    row[0, : len(top)] = rows[top]
-    row[0, STRONGEST : STRONGEST + len(across)] = rows[across]
-    return Views(row, shares(rows, values, strongest[0], windows(block, row)), strongest, histogram)
 
 
 def seen_by(store: FeatureStore, wanted: NDArray[np.int64], around: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -106,7 +88,7 @@ def windows(block: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.int6
 
 
 def shares(
-    rows: NDArray[np.signedinteger], values: NDArray[np.float32], strongest: np.float32, around: NDArray[np.int64]
+    rows: NDArray[np.int32], values: NDArray[np.float32], strongest: np.float32, around: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
     """Activations at ``around`` as shares of the strongest, at least 1 where the feature fires; ``rows`` rise."""
     place = np.minimum(np.searchsorted(rows, around), len(rows) - 1)

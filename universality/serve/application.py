@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from anyio import CapacityLimiter, create_task_group, to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,13 +16,13 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from universality.errors import ModelError, UniversalityError
-from universality.serve.feature_answer import feature_answer
 from universality.serve.feature_search import search_answer
 from universality.serve.live_page import live_page
-from universality.serve.live_run import LiveRun, RunChangedError
+from universality.serve.live_run import LiveComparison, LiveRun, RunChangedError
+from universality.serve.near_features import near_features
 from universality.serve.questions import MOST_BYTES, Question, SteeringQuestion, TextQuestion, read_question
 from universality.serve.request_guard import Access, Guard, refused
 from universality.serve.run_files import file_routes
@@ -67,6 +66,15 @@ class Answers:
         except UniversalityError as error:
             return refused(400, str(error))
 
+    async def comparison(self, request: Request) -> LiveComparison:
+        """Return the comparison that a request names, opened when first asked for."""
+        try:
+            return await to_thread.run_sync(
+                self.run.comparison, request.path_params["comparison"], limiter=self._reading
+            )
+        except UniversalityError as error:
+            raise HTTPException(404, str(error)) from None
+
     async def _computed(self, work: Callable[[], Any], lane: CapacityLimiter) -> bytes:
         self._waiting += 1
         try:
@@ -87,7 +95,9 @@ class Answers:
 
         def work() -> None:
             with suppress(UniversalityError):
-                text_answer(self.run, "0" if self.run.results.tokenizer(self.run.sides[0].model) is None else "Hello.")
+                live = self.run.comparison()
+                has_text = self.run.results.tokenizer(live.sides[0].model) is not None
+                text_answer(live, "Hello." if has_text else "0")
 
         await to_thread.run_sync(work, limiter=self._reading)
 
@@ -141,7 +151,7 @@ def live_app(run: LiveRun, access: Access | None = None) -> Starlette:
 
 
 async def _opening(_: Request) -> Response:
-    return RedirectResponse("/report/index.html#text")
+    return RedirectResponse("/report/index.html#explore/text")
 
 
 def _page(path: Path) -> Callable[[Request], Any]:
@@ -158,40 +168,37 @@ def _page(path: Path) -> Callable[[Request], Any]:
     return answer
 
 
-def _questions(answers: Answers) -> list[Route]:
-    run = answers.run
+def _questions(answers: Answers) -> list[BaseRoute]:
+    """Return routes to the answers about each comparison, under its name."""
 
     async def text(request: Request) -> Response:
-        return await _asked(request, TextQuestion, lambda q: answers(q, lambda: text_answer(run, q.text)))
+        live = await answers.comparison(request)
+        return await _asked(request, TextQuestion, lambda q: answers((live, q), lambda: text_answer(live, q.text)))
 
     async def steering(request: Request) -> Response:
+        live = await answers.comparison(request)
+
         def work(q: SteeringQuestion) -> Any:
-            return steering_answer(run, q.side, q.feature, q.prompt, q.setting, q.sampling)
+            return steering_answer(live, q.side, q.feature, q.prompt, q.setting, q.sampling)
 
-        return await _asked(request, SteeringQuestion, lambda q: answers(q, lambda: work(q), steering=True))
+        return await _asked(request, SteeringQuestion, lambda q: answers((live, q), lambda: work(q), steering=True))
 
-    async def feature(request: Request) -> Response:
-        which, number = request.path_params["side"], request.path_params["feature"]
-        if which not in (0, 1):
-            return refused(404, f"expected side 0 or 1, found {which}")
-        return await answers(("feature", which, number), lambda: feature_answer(run, which, number))
-
-    async def pair(request: Request) -> Response:
-        number, n = request.path_params["pair"], len(run.compared.frame)
-        if number >= n:
-            return refused(404, f"pair {number}: this comparison has pairs 0 to {n - 1}")
-        return await answers(("pair", number), lambda: run.pairs(np.asarray([number]))[0])
+    async def near(request: Request) -> Response:
+        live = await answers.comparison(request)
+        side, feature = request.path_params["side"], request.path_params["feature"]
+        if side not in (0, 1):
+            raise HTTPException(404, f"expected side 0 or 1, found {side}")
+        return await answers((live, "near", side, feature), lambda: near_features(live, side, feature))
 
     async def search(request: Request) -> Response:
-        query = request.query_params.get("q", "")
-        return await answers(("search", query), lambda: search_answer(run, query))
+        live, query = await answers.comparison(request), request.query_params.get("q", "")
+        return await answers((live, "search", query), lambda: search_answer(live, query))
 
     return [
-        Route("/live/text", text, methods=["POST"]),
-        Route("/live/steer", steering, methods=["POST"]),
-        Route("/live/feature/{side:int}/{feature:int}", feature),
-        Route("/live/pair/{pair:int}", pair),
-        Route("/live/search", search),
+        Route("/live/{comparison}/text", text, methods=["POST"]),
+        Route("/live/{comparison}/steer", steering, methods=["POST"]),
+        Route("/live/{comparison}/near/{side:int}/{feature:int}", near),
+        Route("/live/{comparison}/search", search),
     ]
 
 

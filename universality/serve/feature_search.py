@@ -9,8 +9,8 @@ import numpy as np
 from universality.arrays import BoolArray
 from universality.errors import UniversalityError
 from universality.report.explorer import Words
-from universality.serve.feature_answer import described_feature
-from universality.serve.live_run import LiveRun, LiveSide, number
+from universality.serve.live_run import LiveComparison, LiveSide, number
+from universality.serve.near_features import described_feature
 
 MOST_RESULTS = 100
 """Features of each model that are listed."""
@@ -19,7 +19,7 @@ MOST_QUERY = 200
 Json = dict[str, Any]
 
 
-def search_answer(run: LiveRun, query: str) -> Json:
+def search_answer(live: LiveComparison, query: str) -> Json:
     """Return the features of both models that a query finds, ready for JSON.
 
     A feature is found by its number, or if its label, one of the tokens that hold most of its activation, or its kind
@@ -34,8 +34,8 @@ def search_answer(run: LiveRun, query: str) -> Json:
     wanted = query.strip().lower()
     if not 0 < len(wanted) <= MOST_QUERY:
         raise UniversalityError(f"search: expected 1 to {MOST_QUERY} characters, found {len(wanted)}")
-    words = Words(run.results.decode)
-    return {"sides": [_side(side, wanted, words) for side in run.sides], "most": MOST_RESULTS, "words": words.texts}
+    words = Words(live.run.results.decode)
+    return {"sides": [_side(side, wanted, words) for side in live.sides], "most": MOST_RESULTS, "words": words.texts}
 
 
 def _side(side: LiveSide, wanted: str, words: Words) -> Json:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from universality.errors import UniversalityError
 
-PARTS = ("live_client", "live_text", "live_pairs", "live_steering", "live_feature", "live_search", "live_start")
+PARTS = ("live_client", "live_text", "live_pairs", "live_steering", "live_neighbours", "live_search", "live_start")
 """Scripts in the order in which they are added."""
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="[^"]*">\n?')
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)

@@ -90,10 +90,44 @@ class LiveSide:
         return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-12))
 
 
-class LiveRun:
-    """The headline comparison of a run, open for questions; nothing is written into the run's folder.
+@dataclass(frozen=True, eq=False)
+class LiveComparison:
+    """Two sides of a run that were matched, open for questions.
 
-    The object is not safe to use from several threads at once: models are hooked while they run.
+    Attributes
+    ----------
+    run : LiveRun
+    compared : ComparisonResult
+    sides : tuple of LiveSide
+        First and second side.
+    """
+
+    run: LiveRun
+    compared: ComparisonResult
+    sides: tuple[LiveSide, LiveSide]
+
+    @cached_property
+    def _numbers(self) -> dict[str, NDArray[np.float64]]:
+        """Columns of the table of pairs that the page shows, float64 [n_pairs]."""
+        frame = self.compared.frame
+        return {name: np.round(frame[name].to_numpy(np.float64), 4) for name in _NUMBERS if name in frame}
+
+    def pairs(self, pairs: IntArray) -> list[Json]:
+        """Return the numbers of some pairs: features, held-out r, q, and effects where they were measured.
+
+        A column at a time: a row of a table costs 0.3 ms, and a sentence has hundreds of pairs.
+        """
+        match = self.compared.calibration.match
+        names = ("pair", "features", *self._numbers)
+        features = np.stack([match.rows[pairs], match.cols[pairs]], axis=1).tolist()
+        columns = (_without_nan(values[pairs]) for values in self._numbers.values())
+        return [dict(zip(names, row, strict=True)) for row in zip(pairs.tolist(), features, *columns, strict=True)]
+
+
+class LiveRun:
+    """A finished run, open for questions about its models; nothing is written into its folder.
+
+    The object is not safe to use from several threads at once.
 
     Parameters
     ----------
@@ -103,8 +137,6 @@ class LiveRun:
     Attributes
     ----------
     results : RunResults
-    sides : tuple of LiveSide
-        First and second side of the comparison.
 
     Raises
     ------
@@ -116,7 +148,7 @@ class LiveRun:
     Open a run, and list the features of its first model that fire on a sentence::
 
         with LiveRun("runs/quickstart") as run:
-            answer = text_answer(run, "def parse(line):")
+            answer = text_answer(run.comparison(), "def parse(line):")
             answer["sides"][0]["features"]
     """
 
@@ -130,15 +162,13 @@ class LiveRun:
         self._stamp = self._changes()
         self._stores = OpenStores(keep=False)
         self._sites: dict[str, ModelSite] = {}
-        self._saes: dict[int, SAE] = {}
+        self._saes: dict[Path, SAE] = {}
+        self._comparisons: dict[str, LiveComparison] = {}
         self.results = RunResults(load_config(file), self.folder, self._stores)
-        headline = self.results.headline
-        if headline is None:
+        if self.results.headline is None:
             raise UniversalityError(
                 f"{root}: this run has no matching yet; `universality run {file} --out {root}` resumes it"
             )
-        self.compared: ComparisonResult = headline
-        self.sides = self._side(0), self._side(1)
 
     def __enter__(self) -> Self:
         return self
@@ -152,8 +182,30 @@ class LiveRun:
         """Close the stores."""
         self._stores.close()
 
-    def _side(self, which: int) -> LiveSide:
-        c, match = self.compared.comparison, self.compared.calibration.match
+    @property
+    def comparisons(self) -> list[str]:
+        """Names of the comparisons that the explorer shows, that of the headline first."""
+        return [compared.comparison.name for compared in self.results.headline_peers]
+
+    def comparison(self, name: str | None = None) -> LiveComparison:
+        """Return a comparison of those that the explorer shows, by default that of the headline.
+
+        Raises
+        ------
+        UniversalityError
+            If there is none of this name.
+        """
+        peers = {compared.comparison.name: compared for compared in self.results.headline_peers}
+        name = next(iter(peers)) if name is None else name
+        if name not in peers:
+            raise UniversalityError(f"comparison {name!r}: expected one of {', '.join(peers)}")
+        if name not in self._comparisons:
+            compared = peers[name]
+            self._comparisons[name] = LiveComparison(self, compared, (self._side(compared, 0), self._side(compared, 1)))
+        return self._comparisons[name]
+
+    def _side(self, compared: ComparisonResult, which: int) -> LiveSide:
+        c, match = compared.comparison, compared.calibration.match
         path = (c.a, c.b)[which]
         described, labels = self.results.described(path), self.results.labels(path)
         pair_of = np.full(described.store.n_features, -1, np.int64)
@@ -213,7 +265,7 @@ class LiveRun:
                 ) from None
         return self._sites[model]
 
-    def sae(self, which: int) -> SAE:
+    def sae(self, side: LiveSide) -> SAE:
         """Return the SAE of a side on the device of its model, loaded when first asked for.
 
         Raises
@@ -225,28 +277,10 @@ class LiveRun:
         """
         from universality.sae import SAE
 
-        if which not in self._saes:
-            side = self.sides[which]
-            path = self.folder.sae(side.model, side.width, side.seed)
-            self._saes[which] = SAE.load(path).to(self.site(side.model).device)
-        return self._saes[which]
-
-    @cached_property
-    def _numbers(self) -> dict[str, NDArray[np.float64]]:
-        """Columns of the table of pairs that the page shows, float64 [n_pairs]."""
-        frame = self.compared.frame
-        return {name: np.round(frame[name].to_numpy(np.float64), 4) for name in _NUMBERS if name in frame}
-
-    def pairs(self, pairs: IntArray) -> list[Json]:
-        """Return the numbers of some pairs: features, held-out r, q, and effects where they were measured.
-
-        A column at a time: a row of a table costs 0.3 ms, and a sentence has hundreds of pairs.
-        """
-        match = self.compared.calibration.match
-        names = ("pair", "features", *self._numbers)
-        features = np.stack([match.rows[pairs], match.cols[pairs]], axis=1).tolist()
-        columns = (_without_nan(values[pairs]) for values in self._numbers.values())
-        return [dict(zip(names, row, strict=True)) for row in zip(pairs.tolist(), features, *columns, strict=True)]
+        path = self.folder.sae(side.model, side.width, side.seed)
+        if path not in self._saes:
+            self._saes[path] = SAE.load(path).to(self.site(side.model).device)
+        return self._saes[path]
 
 
 def _without_nan(values: NDArray[np.float64]) -> list[float | None]:

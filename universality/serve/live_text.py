@@ -13,7 +13,7 @@ from universality.corpus.common_text import common_blocks
 from universality.corpus.documents import DocumentTable
 from universality.errors import UniversalityError
 from universality.features.recording import Tokens
-from universality.serve.live_run import LiveRun
+from universality.serve.live_run import LiveComparison
 
 MOST_CHARACTERS = 8_000
 """Longest text that is taken."""
@@ -44,7 +44,7 @@ class ReadText:
     features: tuple[csr_matrix, csr_matrix]
 
 
-def read_text(run: LiveRun, text: str) -> ReadText:
+def read_text(live: LiveComparison, text: str) -> ReadText:
     """Read a text with both models and their SAEs.
 
     Parameters
@@ -60,16 +60,14 @@ def read_text(run: LiveRun, text: str) -> ReadText:
         If a model cannot be loaded.
     """
     check_text(text)
-    rows, strings = _cut(run, text)
-    n_blocks = -(-MOST_TOKENS // (rows[run.sides[0].model].rows.n_ctx - 1))
+    rows, strings = _cut(live, text)
+    n_blocks = -(-MOST_TOKENS // (rows[live.sides[0].model].rows.n_ctx - 1))
     kept = {model: tokens.take(np.arange(min(n_blocks, len(tokens.rows)))) for model, tokens in rows.items()}
-    first = kept[run.sides[0].model].rows
-    activations = {model: run.site(model).read(tokens.blocks) for model, tokens in kept.items()}
-    features = tuple(
-        kept[side.model].pooled(run.sae(which).encode(activations[side.model])) for which, side in enumerate(run.sides)
-    )
+    first = kept[live.sides[0].model].rows
+    activations = {model: live.run.site(model).read(tokens.blocks) for model, tokens in kept.items()}
+    features = tuple(kept[side.model].pooled(live.run.sae(side).encode(activations[side.model])) for side in live.sides)
     begins = np.concatenate([[0], np.cumsum(first.length - 1)[:-1]]).tolist()
-    n_left_out = rows[run.sides[0].model].rows.n_tokens - first.n_tokens
+    n_left_out = rows[live.sides[0].model].rows.n_tokens - first.n_tokens
     return ReadText(strings[: first.n_tokens], begins, n_left_out, (features[0], features[1]))
 
 
@@ -96,23 +94,24 @@ def check_text(text: str) -> None:
         ) from None
 
 
-def _cut(run: LiveRun, text: str) -> tuple[dict[str, Tokens], list[str]]:
+def _cut(live: LiveComparison, text: str) -> tuple[dict[str, Tokens], list[str]]:
     """Cut a text into blocks; return the rows of each model, and the text of each row."""
-    config, models = run.results.config, [side.model for side in run.sides]
+    config, models = live.run.results.config, [side.model for side in live.sides]
     n_ctx = config.corpus.n_ctx
-    if config.models.tokenizers:
-        tokenizers = {m: t for m in models if (t := run.results.tokenizer(m)) is not None}
+    if config.models.tokenizers:  # segments end where tokens of all models of the run do
+        named = {name: live.run.results.tokenizer(name) for name in config.models.names}
+        tokenizers = {name: tokenizer for name, tokenizer in named.items() if tokenizer is not None}
         common = common_blocks([text], _DOCUMENT, tokenizers, n_ctx=n_ctx)
         rows = {model: Tokens(common.own[model], common.blocks, config.features.pool) for model in models}
         return rows, [common.strings[token] for token in rows_of(common.blocks).token]
-    blocks = _token_blocks(run, text)
-    return dict.fromkeys(models, Tokens(blocks)), list(run.results.decode(rows_of(blocks).token.tolist()))
+    blocks = _token_blocks(live, text)
+    return dict.fromkeys(models, Tokens(blocks)), list(live.run.results.decode(rows_of(blocks).token.tolist()))
 
 
-def _token_blocks(run: LiveRun, text: str) -> TokenBlocks:
-    corpus, tokenizer = run.results.config.corpus, run.results.tokenizer(run.sides[0].model)
+def _token_blocks(live: LiveComparison, text: str) -> TokenBlocks:
+    corpus, tokenizer = live.run.results.config.corpus, live.run.results.tokenizer(live.sides[0].model)
     if tokenizer is None:
-        d_vocab = min(run.site(side.model).model.d_vocab for side in run.sides)
+        d_vocab = min(live.run.site(side.model).model.d_vocab for side in live.sides)
         ids, bos_id, special, made_by = _numbers(text), corpus.bos_id, tuple(corpus.special_ids), ""
     else:
         ids, bos_id, special = tokenizer.encode([text])[0], tokenizer.bos_id, tokenizer.special_ids

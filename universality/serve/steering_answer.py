@@ -6,7 +6,7 @@ from typing import Any
 
 from universality.errors import UniversalityError
 from universality.pipeline.steering import Sampling, Setting, SteeredText, Steering, steer
-from universality.serve.live_run import LiveRun, number
+from universality.serve.live_run import LiveComparison, number
 from universality.serve.live_text import check_text
 from universality.visible_tokens import pieces
 
@@ -16,7 +16,9 @@ MOST_TIMES = 1_000.0
 Json = dict[str, Any]
 
 
-def steering_answer(run: LiveRun, which: int, feature: int, prompt: str, setting: Setting, sampling: Sampling) -> Json:
+def steering_answer(
+    live: LiveComparison, which: int, feature: int, prompt: str, setting: Setting, sampling: Sampling
+) -> Json:
     """Return plain and steered texts of a feature and its partner, ready for JSON.
 
     Parameters
@@ -40,9 +42,9 @@ def steering_answer(run: LiveRun, which: int, feature: int, prompt: str, setting
         raise UniversalityError(f"tokens: expected 1 to {MOST_WRITTEN}, found {sampling.n_tokens}")
     if setting.times is not None and not 0 <= setting.times <= MOST_TIMES:
         raise UniversalityError(f"times: expected 0 to {MOST_TIMES:g}, found {setting.times:g}")
-    side = run.sides[which]
+    side = live.sides[which]
     steering = steer(
-        run.results, run.site, f"{side.model}:{feature}", prompt, setting, sampling,
+        live.run.results, live.run.site, f"{side.model}:{feature}", prompt, setting, sampling,
         width=side.width, sae_seed=side.seed,
     )  # fmt: skip
     return {"side": which, "feature": feature, "texts": _texts(steering), "partners": _partners(steering)}

@@ -10,18 +10,17 @@ from scipy.sparse import csc_matrix, csr_matrix
 from universality.arrays import IntArray
 from universality.features.token_pooling import pool_rows
 from universality.report.explorer import Words
-from universality.serve.live_run import LiveRun, LiveSide
+from universality.serve.live_run import LiveComparison, LiveSide
 from universality.serve.live_text import MOST_TOKENS, ReadText, read_text
+from universality.serve.near_features import SHOWN
 from universality.visible_tokens import pieces
 
-SHOWN = 5
-"""Tokens that describe a feature in lists."""
 AGREES = 0.5
 """Least share of the tokens on which either feature of a pair fires, and both do, for the pair to agree on a text."""
 Json = dict[str, Any]
 
 
-def text_answer(run: LiveRun, text: str) -> Json:
+def text_answer(live: LiveComparison, text: str) -> Json:
     """Return what the page shows of a text, ready for JSON.
 
     Parameters
@@ -37,14 +36,14 @@ def text_answer(run: LiveRun, text: str) -> Json:
         ``n_left_out``, ``most_tokens``. ``sides``: for each model the ``features`` that fire, and in their order
         ``tokens`` and ``label`` that describe them, ``pair`` (-1 without one), ``largest`` on held-out text, ``n``
         tokens on which each fires, and ``where`` (pieces) with ``share`` (activations in percent of ``largest``).
-        ``pairs``: those of which a feature fires, with the numbers of `LiveRun.pairs`, tokens on which ``both`` fire
-        and ``only`` one does, and whether they ``agree``.
+        ``pairs``: those of which a feature fires, with the numbers of `LiveComparison.pairs`, tokens on which ``both``
+        fire and ``only`` one does, and whether they ``agree``.
     """
-    read = read_text(run, text)
-    words = Words(run.results.decode)
+    read = read_text(live, text)
+    words = Words(live.run.results.decode)
     shown = pieces(read.strings)
     starts = np.asarray([piece.tokens.start for piece in shown])
-    sides = [_side(side, x, starts, words) for side, x in zip(run.sides, read.features, strict=True)]
+    sides = [_side(side, x, starts, words) for side, x in zip(live.sides, read.features, strict=True)]
     return {
         "pieces": [words.text(piece.text) for piece in shown],
         "begins": (np.searchsorted(starts, read.begins, side="right") - 1).tolist(),
@@ -53,7 +52,7 @@ def text_answer(run: LiveRun, text: str) -> Json:
         "most_tokens": MOST_TOKENS,
         "agrees": AGREES,
         "sides": sides,
-        "pairs": _pairs(run, read),
+        "pairs": _pairs(live, read),
         "words": words.texts,
     }
 
@@ -85,10 +84,10 @@ def _side(side: LiveSide, firings: csr_matrix, starts: IntArray, words: Words) -
     }
 
 
-def _pairs(run: LiveRun, read: ReadText) -> list[Json]:
-    match = run.compared.calibration.match
+def _pairs(live: LiveComparison, read: ReadText) -> list[Json]:
+    match = live.compared.calibration.match
     fires = [_fires(x) for x in read.features]
-    active = [side.pair_of[np.unique(x.indices)] for side, x in zip(run.sides, fires, strict=True)]
+    active = [side.pair_of[np.unique(x.indices)] for side, x in zip(live.sides, fires, strict=True)]
     pairs = np.unique(np.concatenate(active))
     pairs = pairs[pairs >= 0]
     a, b = fires[0][:, match.rows[pairs]], fires[1][:, match.cols[pairs]]
@@ -96,7 +95,7 @@ def _pairs(run: LiveRun, read: ReadText) -> list[Json]:
     n_a, n_b = (np.asarray(x.sum(axis=0)).ravel().astype(int) for x in (a, b))
     return [
         pair | {"both": n, "only": [x - n, y - n], "agree": n >= AGREES * (x + y - n)}
-        for pair, n, x, y in zip(run.pairs(pairs), both.tolist(), n_a.tolist(), n_b.tolist(), strict=True)
+        for pair, n, x, y in zip(live.pairs(pairs), both.tolist(), n_a.tolist(), n_b.tolist(), strict=True)
     ]
 
 

@@ -1,10 +1,10 @@
 // Live views: added by the server to the script of the report's page, whose functions they use.
 // Questions and answers are JSON; a question that a newer one replaces is abandoned.
-async function ask(path, question, signal) {
+async function ask(index, path, question, signal) {
   const asked = question === undefined ? {} : {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(question)};
   let response;
   try {
-    response = await fetch(`../live/${path}`, {...asked, signal});
+    response = await fetch(`../live/${encodeURIComponent(index.name)}/${path}`, {...asked, signal});
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Error("the server does not answer: it may have been stopped");
@@ -14,13 +14,13 @@ async function ask(path, question, signal) {
   return answer;
 }
 // The last question of a view: asking again abandons the one before.
-function asker() {
+function asker(index) {
   let asked = null;
   return {
     async ask(path, question) {
       asked?.abort();
       const mine = asked = new AbortController();
-      try { return await ask(path, question, mine.signal); } catch (error) {
+      try { return await ask(index, path, question, mine.signal); } catch (error) {
         if (error.name === "AbortError") return null;
         throw error;
       }
@@ -28,9 +28,8 @@ function asker() {
     stop() { asked?.abort(); },
   };
 }
-const featureHref = (which, feature) => `#feature/${"AB"[which]}/${feature}`;
-const featureLink = (which, feature) => el("a", {href: featureHref(which, feature)}, `#${feature}`);
-const textHref = (text, more = {}) => `#text?${new URLSearchParams({t: text, ...more})}`;
+const featureLink = (index, which, feature) => el("a", {href: featureHref(index, index.sides[which], feature)}, `#${feature}`);
+const textHref = (index, text, more = {}) => index.href(`explore/text?${new URLSearchParams({t: text, ...more})}`);
 const wordsOf = (words, places) => places.flatMap((place) => [chip(words[place]), " "]);
 const about = (words, {tokens, label}) => label ? [el("bdi", {class: "label"}, label), " ", el("small", {}, wordsOf(words, tokens))] : wordsOf(words, tokens);
 const rangeText = ({held_out, ci_low, ci_high}) => known(ci_low) ? `${fixed(held_out)} (${fixed(ci_low)} to ${fixed(ci_high)})` : fixed(held_out);

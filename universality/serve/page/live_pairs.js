@@ -13,8 +13,8 @@ function textLegend(index, answer, chosen) {
   if (!chosen) return el("p", {class: "hint"}, "No feature fires on this text.");
   const [a, b] = index.models, [x, y] = chosen.features;
   return el("p", {class: "legend"},
-    x === null ? null : [el("span", {class: "w", style: {"--s": 0.9}}, "shaded"), ": ", bdi(a), " ", featureLink(0, x), y === null ? ", which has no partner. " : "; "],
-    y === null ? null : [el("span", {class: "w", style: {"--p": 0.9}}, "underlined"), ": ", x === null ? "" : "its partner ", bdi(b), " ", featureLink(1, y), x === null ? ", which has no partner. " : ". "],
+    x === null ? null : [el("span", {class: "w", style: {"--s": 0.9}}, "shaded"), ": ", bdi(a), " ", featureLink(index, 0, x), y === null ? ", which has no partner. " : "; "],
+    y === null ? null : [el("span", {class: "w", style: {"--p": 0.9}}, "underlined"), ": ", x === null ? "" : "its partner ", bdi(b), " ", featureLink(index, 1, y), x === null ? ", which has no partner. " : ". "],
     "In shares of each feature’s largest activation on held-out text.");
 }
 
@@ -33,13 +33,13 @@ function pairTable(index, answer, rows, chosen, state, {choose, clear, prompt}) 
   const count = (n) => n === 1 ? "1 token" : `${whole(n)} tokens`;
   const line = (row) => el("tr", {class: row === chosen ? "chosen" : null},
     el("td", {}, el("button", {type: "button", "aria-pressed": String(row === chosen), "aria-label": `Show ${row.names.join(" and ")} on the text`, onclick: () => choose(row)}, "show")),
-    ...[0, 1].map((k) => el("td", {}, row.features[k] === null ? "–" : featureLink(k, row.features[k]))),
+    ...[0, 1].map((k) => el("td", {}, row.features[k] === null ? "–" : featureLink(index, k, row.features[k]))),
     el("td", {}, row.pair === null ? "–" : [count(row.both), " ", el("small", {}, row.agree ? "agree" : "do not agree")]),
     ...[0, 1].map((k) => el("td", {}, row.features[k] === null ? "–" : whole(row.only[k]))),
-    el("td", {}, row.pair === null ? "–" : el("a", {href: `#pair/${row.pair}`, title: "the page of this pair"}, fixed(row.held_out)), known(row.ci_low) ? el("small", {}, `${fixed(row.ci_low)} to ${fixed(row.ci_high)}`) : null),
+    el("td", {}, row.pair === null ? "–" : el("a", {href: index.href(`pair/${row.pair}`), title: "the page of this pair"}, fixed(row.held_out)), known(row.ci_low) ? el("small", {}, `${fixed(row.ci_low)} to ${fixed(row.ci_high)}`) : null),
     measured ? el("td", {}, fixed(row.effect_r), known(row.effect_q) ? el("small", {}, `q ${small(row.effect_q)}`) : null) : null,
     ...[0, 1].map((k) => el("td", {class: "left"}, row.both_sides[k] === null ? "–" : row.both_sides[k].silent ? el("span", {class: "hint"}, "silent here") : [about(answer.words, row.both_sides[k]), el("small", {}, `up to ${row.peak[k]}%`)])),
-    el("td", {}, el("a", {href: steerHref(row, prompt)}, "steer")));
+    el("td", {}, el("a", {href: steerHref(index, row, prompt)}, "steer")));
   const marks = state.marks.size;
   return [
     el("div", {class: "tools"}, select("filter", "Show", FILTERS, "filter"), select("order", "Sorted by", measured ? ORDERS : Object.fromEntries(Object.entries(ORDERS).filter(([key]) => key !== "effect_r")), "order"),
@@ -52,7 +52,7 @@ function pairTable(index, answer, rows, chosen, state, {choose, clear, prompt}) 
     sorted.length > state.most ? el("button", {type: "button", class: "more", onclick: () => { state.most += STEP * 4; redraw(); }}, `Show ${whole(Math.min(STEP * 4, sorted.length - state.most))} more`) : null,
   ].filter(Boolean);
 }
-const steerHref = (row, prompt) => {
+const steerHref = (index, row, prompt) => {
   const which = row.features[0] === null ? 1 : 0;
-  return `${featureHref(which, row.features[which])}?${new URLSearchParams({prompt: prompt.slice(0, 500)})}`;
+  return index.href(`feature/${encodeURIComponent(index.sides[which].name)}/${row.features[which]}?${new URLSearchParams({prompt: prompt.slice(0, 500)})}`);
 };

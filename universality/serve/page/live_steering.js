@@ -5,10 +5,10 @@ function steeringForm(index, which, feature, query) {
   const [timesLabel, times] = field("times", "times its maximum", {type: "number", min: 0, max: 1000, step: "any", required: true}, query.get("times") ?? "4");
   const [tokensLabel, tokens] = field("tokens", "tokens", {type: "number", min: 1, max: 100, required: true}, query.get("tokens") ?? "30");
   const [seedLabel, seed] = field("seed", "seed", {type: "number", min: 0, max: 2 ** 31, required: true}, query.get("seed") ?? "0");
-  const button = el("button", {type: "submit"}, "Write"), shown = el("div", {"aria-live": "polite"}), asking = asker();
+  const button = el("button", {type: "submit"}, "Write"), shown = el("div", {"aria-live": "polite"}), asking = asker(index);
   async function write(event) {
     event?.preventDefault();
-    setAddress(`${featureHref(which, feature)}?${new URLSearchParams({prompt: prompt.value, times: times.value, tokens: tokens.value, seed: seed.value})}`);
+    setAddress(index.href(`feature/${encodeURIComponent(index.sides[which].name)}/${feature}?${new URLSearchParams({prompt: prompt.value, times: times.value, tokens: tokens.value, seed: seed.value})}`));
     shown.replaceChildren(el("p", {class: "hint"}, "Writing …"));
     button.disabled = true;
     try {

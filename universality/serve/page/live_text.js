@@ -8,13 +8,13 @@ async function showText(index, _, query) {
   const box = el("textarea", {id: "typed", rows: 5, maxlength: 8000, spellcheck: "false", dir: "auto", "aria-describedby": "found"});
   box.value = state.text;
   const status = el("output", {role: "status", id: "found"}), strip = el("div", {class: "ctx strip", role: "group", "aria-label": "Tokens: Enter marks one, arrow keys move", dir: "auto"});
-  const shown = el("div", {}), asking = asker(), [a, b] = index.models;
+  const shown = el("div", {}), asking = asker(index), [a, b] = index.models;
   let answer = null, timer = 0;
 
   function remember() {
     lastText = box.value;
     const more = {...(state.pair === null ? {} : {pair: state.pair}), ...(state.marks.size ? {mark: [...state.marks].join(".")} : {})};
-    setAddress(box.value.length <= LONGEST_LINK ? textHref(box.value, more) : "#text");
+    setAddress(box.value.length <= LONGEST_LINK ? textHref(index, box.value, more) : index.href("explore/text"));
   }
   async function send() {
     remember();
@@ -126,4 +126,4 @@ function ranked(answer, marks) {
   }
   return rows.toSorted((x, y) => y.rank - x.rank);
 }
-VIEWS.push({tab: "text", matches: (parts) => parts[0] === "text", show: showText});
+VIEWS.push({tab: "text", matches: (parts) => parts[0] === "explore" && parts[1] === "text", show: showText});
