@@ -16,7 +16,7 @@ from universality.family.edge_rule import EdgeRule  # noqa: E402
 from universality.features.storage.store import FeatureStore  # noqa: E402
 from universality.similarity.engine import device_memory, device_sums  # noqa: E402
 
-NO_CARD = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+NO_CARD = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_CARD])]
 RULE = EdgeRule(0.2, 0.4, 0.3, 0.0, 10)
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
-from universality.devices import card_of, checked_device
+from universality.devices import AUTO, CPU, card_of, checked_device
 from universality.errors import UniversalityError
 from universality.execution import Executor
 from universality.extras import check_installed
@@ -32,6 +32,8 @@ from universality.similarity.measures.logit_weights import Through, logit_source
 from universality.similarity.measures.masked import Coverage
 
 if TYPE_CHECKING:
+    import torch
+
     from universality.effects.fingerprints import Fingerprints, Weighting
     from universality.features.storage.store import FeatureStore
     from universality.similarity.measures.alignment import Alignment
@@ -511,7 +513,7 @@ class Similarity:
             scores.append(block[i, j])
         return np.concatenate(rows), np.concatenate(cols), np.concatenate(scores)
 
-    def on(self, device: str) -> Similarity:
+    def on(self, device: str | torch.device) -> Similarity:
         """Compute blocks and best partners on a card, with all that is derived from this similarity.
 
         Scores are float64 sums as on the CPU, in another order: they differ by rounding. Of equal scores the lower
@@ -521,7 +523,7 @@ class Similarity:
         ----------
         device
             "cuda" or the number of a card, "cuda:1"; "auto" for a card where there is one; "cpu", which changes
-            nothing.
+            nothing. Or a ``torch.device``: that of the CPU computes there as a card would.
 
         Returns
         -------
@@ -542,9 +544,9 @@ class Similarity:
             scaled sum of products over tokens, its stores do not fit into the memory budget; or later, when a pass
             finds no room on the card.
         """
-        if device not in ("auto", "cpu"):
+        if isinstance(device, str) and device not in (AUTO, CPU):
             check_installed(f"computation on {checked_device(device)!r}", ["torch"])
-        card = card_of(device)
+        card = card_of(device) if isinstance(device, str) else device
         if card is None:
             return self
         if not isinstance(self._source, TokenSource | FactorSource | ChosenFeatures):
