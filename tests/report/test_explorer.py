@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 from chromium import CHROMIUM, Browser
-from planted_run import read_data
+from planted_run import read_data, unpacked
 
 pytestmark = [
     pytest.mark.browser,
@@ -28,6 +29,9 @@ VIEWS = (
     "#explore/heatmap",
     "#explore/families",
     "#family/A/0/2",
+    "#family/A/0/2?as=graph",
+    "#feature/B/7",
+    "#explore/pairs?where=held_out.ge.0.7",
 )
 
 
@@ -117,27 +121,84 @@ def test_a_pair_shows_both_features_and_follows_its_family(page: Browser) -> Non
     assert page.run("[...document.querySelectorAll('#explorer details')].every(d => d.open)")
 
 
+def test_a_family_is_an_icicle_and_a_graph_beside_that_of_the_other_model(page: Browser, explored: Path) -> None:
+    grown = {name: read_data(explored, f"sides/{name}.w24-s0/families") for name in "AB"}
+    parent = {name: unpacked(of["parent"]).tolist() for name, of in grown.items()}
+    go(page, "#family/A/0/0")
+    members = [0, *(k for k, up in enumerate(parent["A"]) if up == 0)]
+    drawn = "[...document.querySelectorAll('.family-figure')].map(f => [...f.querySelectorAll('a.node')].map(a => +a.dataset.node))"
+    own, theirs = page.run(drawn)
+    assert sorted(own) == members
+    assert len(members) > 1
+    top = grown["B"]["starts"][1]
+    partners = [node for node in theirs if node >= top]
+    assert partners
+    coloured = "[...document.querySelectorAll('.family-figure')].map(f => [...f.querySelectorAll('rect')].filter(r => r.style.fill).length)"
+    shared, shared_there = page.run(coloured)
+    assert 1 <= shared_there <= shared <= len(members) - 1
+    names = page.run("[...document.querySelectorAll('.family-figure a.node')].map(a => a.querySelector('title').textContent)")
+    assert any("partner B #" in name and ", r 1.00" in name for name in names)
+    page.run("[...document.querySelectorAll('.tools a')].find(a => a.innerText === 'graph').click()")
+    page.until("document.querySelectorAll('.family-graph').length > 0")
+    edges = "document.querySelector('.family-graph').querySelectorAll('.edge:not(.further)').length"
+    assert page.run(edges) == len(members) - 1
+    page.run(
+        "document.querySelectorAll('.family-graph a.node')[1].dispatchEvent(new MouseEvent('click', {bubbles: true}))"
+    )
+    page.until("location.hash.startsWith('#family/A/1/')")
+
+
+def test_views_of_the_table_are_in_the_address_and_kept_under_a_name(page: Browser, explored: Path) -> None:
+    pairs = read_data(explored, "comparisons/A-B.w24/pairs")
+    high = int((unpacked(pairs["held_out"]) >= 0.7).sum())
+    assert 0 < high < 23
+    go(page, "#explore/pairs?where=held_out.ge.0.7&where=nonsense")
+    page.until(f"document.querySelector('#found')?.textContent === '{high} of 23 pairs'")
+    page.run("document.querySelector('[aria-label=\"Sign of condition 1\"]').value = 'le'; 0")
+    page.run("document.querySelector('[aria-label=\"Sign of condition 1\"]').dispatchEvent(new Event('change')); 0")
+    page.until(f"document.querySelector('#found').textContent === '{23 - high - missing(pairs)} of 23 pairs'")
+    assert page.run("location.hash") == "#explore/pairs?where=held_out.le.0.7"
+    page.run("document.querySelector('#view-name').value = '<b>low</b>'; 0")
+    page.run("[...document.querySelectorAll('.filter button')].find(b => b.innerText === 'save').click(); 0")
+    page.run("document.querySelector('.presets button').click(); 0")
+    page.until("document.querySelector('#found')?.textContent === '23 of 23 pairs'")
+    page.run("document.querySelector('.kept button').click(); 0")
+    page.until("location.hash === '#explore/pairs?where=held_out.le.0.7'")
+    assert page.run("document.querySelectorAll('#explorer b').length") == 0
+    page.run("document.querySelector('.kept button:last-child').click(); 0")
+    assert page.run("document.querySelectorAll('.kept').length") == 0
+    rare = page.run(
+        "[...document.querySelectorAll('.presets button')].find(b => b.innerText === 'shared though rare').title"
+    )
+    assert "r ≥ 0.7" in rare
+
+
+def missing(pairs: dict[str, dict[str, str]]) -> int:
+    """Number of pairs without a held-out r, which meet no condition."""
+    return int(np.isnan(unpacked(pairs["held_out"])).sum())
+
+
 def test_a_pair_shows_what_the_two_do(browser: Browser, explored_effects: Path) -> None:
     browser.complaints.clear()
     browser.requests.clear()
     browser.open("about:blank")
     browser.open(explored_effects.as_uri() + "#pair/0")
     browser.until("document.querySelectorAll('#explorer .pair-effects').length")
-    assert not [r for r in browser.requests if "views-1" in r or "pair-effects-1" in r]
-    pair = read_data(explored_effects, "pair-effects-0")[0]
+    assert not [r for r in browser.requests if "features-1" in r or "partners-1" in r or "token-effects-1" in r]
+    tokens = read_data(explored_effects, "comparisons/A-B.w24/token-effects-0")[0]
     cells = browser.run(
         "[...document.querySelectorAll('.pair-effects tbody tr')].map(r => [...r.cells].map(c => c.innerText))"
     )
     names = ["Both ablated\nall tokens alike", "Both ablated\nweighted by probability"]
     assert [row[0] for row in cells[:2]] == names
     shown = [float(row[1].replace("−", "-")) for row in cells]
-    assert shown == pytest.approx([r for rows in pair["tokens"]["r"] for r in rows], abs=0.006)
+    assert shown == pytest.approx([r for rows in tokens["r"] for r in rows], abs=0.006)
     lists = "[...document.querySelectorAll('.pair-effects .weights')].map(l => l.children.length)"
     assert browser.run(lists) == [6, *[8] * 7]
     first = browser.run("document.querySelector('.pair-effects .weights small').innerText")
-    assert float(first) == pytest.approx(100 * pair["tokens"]["sides"][0][0][0][0][1], rel=0.05)
+    assert float(first) == pytest.approx(100 * tokens["sides"][0][0][0][0][1], rel=0.05)
     assert first.startswith("+")
-    there = [{word for word, _ in pair["tokens"]["sides"][side][0][0]} for side in (0, 1)]
+    there = [{word for word, _ in tokens["sides"][side][0][0]} for side in (0, 1)]
     marked = "[...document.querySelectorAll('.pair-effects .logits:first-of-type > div:first-child')].map(d => d.querySelectorAll('.both').length)"
     assert browser.run(marked)[0] == len(there[0] & there[1])
     assert "No other feature of it fires" in browser.run("document.querySelector('.pair-effects').innerText")
@@ -218,8 +279,7 @@ def test_tokens_are_text_wherever_they_appear(page: Browser, nasty: tuple[str, .
 
 
 def test_a_zero_is_never_negative(page: Browser) -> None:
-    core = (files("universality.report") / "explorer" / "core.js").read_text(encoding="utf-8")
-    numbers = core[core.index("const known") : core.index("// A single token")]
+    numbers = (files("universality.report") / "explorer" / "numbers.js").read_text(encoding="utf-8")
     values = "[-0.001, -0.127, 0, 0.004].map((x) => fixed(x)).concat(small(-0.0002), small(0.5))"
     written = page.run(f"(() => {{ {numbers} return {values}; }})()")
     assert written == ["0.00", "−0.13", "0.00", "0.00", "−2e-4", "0.500"]

@@ -24,7 +24,7 @@ from universality import formatting
 from universality.corpus.splits import MIN_GROUPS
 from universality.errors import UniversalityError
 from universality.files import write_bytes
-from universality.report import caveats, effect_narrative, logit_narrative, narrative, transfer_narrative
+from universality.report import caveats, effect_narrative, logit_narrative, narrative, opening, transfer_narrative
 from universality.report import published_concepts as published
 from universality.report.data import PAGE_WIDTH, THRESHOLDS, Example, FileLink, Picture, Report
 from universality.report.explorer import explorer_script
@@ -74,6 +74,18 @@ def write_report(report: Report, path: str | Path) -> Path:
     return write_bytes(path, render(report).encode("utf-8"))
 
 
+def _views(report: Report) -> list[str]:
+    """List the explorer's views that the page has tabs for."""
+    several = ["compare"] if len(report.pairings) > 1 else []
+    return ["pairs", *several, "map", "heatmap", *(["families"] if report.families else [])]
+
+
+def _explorer_href(report: Report, view: str) -> str:
+    """Return the address of a view of the explorer, on this page or on the one that has it."""
+    link = report.explored_at
+    return f"#explore/{view}" if link is None else f"{link.page}#explore/{view}?comparison={quote(link.comparison)}"
+
+
 def render(report: Report) -> str:
     """Render the page as a string. The same report gives the same bytes."""
     environment = _environment()
@@ -81,12 +93,14 @@ def render(report: Report) -> str:
     style = environment.get_template("style.css").render()
     return environment.get_template("template.html.j2").render(
         report=report,
+        views=_views(report),
+        explorer_href=_explorer_href,
         headline=report.headline,
         question=narrative.question(report.headline),
-        verdict=effect_narrative.verdict(narrative.verdict(report.headline), report.effects),
+        sentence=opening.sentence(report),
+        numbers=opening.numbers(report),
         effect_lead=effect_narrative.lead(report.effects),
         effect_answer=effect_narrative.agreement(report.effects),
-        effect_row=effect_narrative.own(report.effects),
         carried_text=effect_narrative.carried,
         transfer_text=transfer_narrative,
         split_answer=split_answer,
@@ -97,7 +111,7 @@ def render(report: Report) -> str:
         logit_chance=logit_narrative.logit_chance(report.logit),
         knows=KNOWS,
         concepts_text=narrative.concepts(report.concepts) if report.concepts else "",
-        warnings=caveats.warnings(report),
+        cautions=caveats.cautions(report),
         limits=caveats.limits(report),
         links=[(_href(link), link.path, link.what) for link in report.files],
         saes=[sae for row in report.widths for sae in (row.a, row.b)] + list(report.saes),
@@ -134,6 +148,7 @@ def _environment() -> Environment:
         "of_all": formatting.of_all,
         "sortable": _sortable,
         "image": _image,
+        "href": _href,
         "stretches": _stretches,
         "direction": _example_direction,
         "token": _token,

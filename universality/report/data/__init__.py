@@ -4,6 +4,7 @@ NaN means that a number is not known, None that a part was not done. Correlation
 whose features are counted, *B* the model in which they have partners.
 """
 
+from universality.report.data.caution import Caution
 from universality.report.data.effects import CarriedLoss, EffectRow, Effects, FirstOrderAccuracy
 from universality.report.data.label_tables import (
     EffectLossRow,
@@ -22,7 +23,7 @@ from universality.report.data.label_tables import (
     SplitTable,
     TransferRow,
 )
-from universality.report.data.page import PAGE_WIDTH, Caption, FileLink, Picture, Report, Section
+from universality.report.data.page import PAGE_WIDTH, Caption, ExplorerLink, FileLink, Picture, Report, Section
 from universality.report.data.pairs import Example, FeatureCard, Pair, PairGroup
 from universality.report.data.samples import LEAST_DIFFERENCE, NAN, Headline, Population, Role, Sample, sample
 from universality.report.data.tables import (
@@ -47,12 +48,14 @@ __all__ = [
     "THRESHOLDS",
     "Caption",
     "CarriedLoss",
+    "Caution",
     "ConceptRow",
     "ControlRow",
     "EffectLossRow",
     "EffectRow",
     "Effects",
     "Example",
+    "ExplorerLink",
     "FamilyLevel",
     "FamilyTable",
     "FeatureCard",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from universality.report.data.caution import Caution
 from universality.report.data.effects import Effects
 from universality.report.data.label_tables import ReportLabels, ReportLiterature, ReportTransfer
 from universality.report.data.pairs import PairGroup
@@ -48,6 +49,8 @@ class Picture:
         Contents of the files.
     width
         Width in print, in inches.
+    files
+        Files with the drawing and with its numbers.
     """
 
     name: str
@@ -57,6 +60,23 @@ class Picture:
     png: bytes = field(repr=False)
     svg: bytes = field(repr=False)
     width: float = PAGE_WIDTH
+    files: tuple["FileLink", ...] = ()
+
+
+@dataclass(frozen=True)
+class ExplorerLink:
+    """Where the explorer of a comparison is, if it is on another page.
+
+    Parameters
+    ----------
+    page
+        Path of the page that holds it, relative to the page with the link.
+    comparison
+        Name of the comparison.
+    """
+
+    page: str
+    comparison: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +111,9 @@ class Report:
         Any number of pictures; each is shown in its section.
     files
         Links to files of the run.
-    warnings, limits
+    warnings
+        Cautions to add to those that follow from the numbers; a string is one without advice.
+    limits
         Lines to add to those that follow from the numbers.
     controls
         All comparisons of the run, beside what chance gives.
@@ -107,6 +129,8 @@ class Report:
         Published concepts among the labelled features; None where they were not searched for.
     explorer
         Whether the explorer's data files are written beside the page (``universality.report.explorer``).
+    explored_at
+        Page whose explorer shows this comparison; None where this page's own does, or none.
     """
 
     title: str
@@ -122,7 +146,7 @@ class Report:
     families: tuple[FamilyTable, ...] = ()
     pictures: tuple[Picture, ...] = ()
     files: tuple[FileLink, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str | Caution, ...] = ()
     limits: tuple[str, ...] = ()
     controls: tuple[ControlRow, ...] = ()
     pairings: tuple[Pairing, ...] = ()
@@ -132,3 +156,4 @@ class Report:
     transfer: ReportTransfer | None = None
     literature: ReportLiterature | None = None
     explorer: bool = False
+    explored_at: ExplorerLink | None = None
