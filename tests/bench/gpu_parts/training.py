@@ -177,7 +177,7 @@ def encoder_tiles(device: Device, shape: Shape, batch: int, seconds: float) -> R
     w = nn.functional.normalize(torch.randn(shape.d_sae, shape.d_in, device=device.torch))
     bar = float((x[:64] @ w.T).flatten().topk(64 * shape.k).values.min())
     kinds = (EncoderTiles(), EncoderTiles(tokens=128, features=64), EncoderTiles(features=64),
-             EncoderTiles(tokens=128), EncoderTiles(inner=64), EncoderTiles(features=64, warps=4))  # fmt: skip
+             EncoderTiles(tokens=128), EncoderTiles(most_panels=2), EncoderTiles(features=64, warps=4))  # fmt: skip
     for dtype in (torch.float32, torch.bfloat16):
         rows, encoder = x.to(dtype), w.to(dtype)
         alone = _product(device, rows, encoder, seconds)
@@ -193,7 +193,9 @@ def _tile(
     bias = torch.zeros(len(w), device=device.torch)
     floor = torch.full_like(bias, bar)
     row = {"products": str(x.dtype).removeprefix("torch."), **asdict(tiles), "product_ms": 1e3 * alone}
-    line = f"{row['products']:>9} {tiles.tokens:>4} x {tiles.features:>3} x {tiles.inner}, {tiles.warps} warps"
+    line = (
+        f"{row['products']:>9} {tiles.tokens:>4} x {tiles.features:>3} in {tiles.most_panels:>2}, {tiles.warps} warps"
+    )
     actions = {
         "topk": lambda: encode_topk(x, w, bias, k, tiles),
         "above": lambda: encode_above(x, w, bias, floor, tiles),

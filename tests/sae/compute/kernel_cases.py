@@ -252,6 +252,11 @@ def entries_above_whole_numbers(device: torch.device) -> list[Tensor]:
                 assert torch.equal(found.feature.cpu(), feature)
                 assert torch.equal(found.values.cpu(), pre[token, feature])
                 made += [found.token, found.feature, found.values]
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(encoders, "SLOTS_AT_ONCE", 3 * (d_sae // panel + 1) * int(panel / 16))
+                    by_parts = encoders.encode_above(*arguments, tiles)  # three tokens at a time, or four
+                for name, tensor in asdict(by_parts).items():
+                    assert torch.equal(tensor, getattr(found, name))
     assert len(made) % 3 == 0
     nothing = encoders.encode_above(*arguments[:3], torch.full((d_sae,), torch.inf, device=device), SMALL)
     assert nothing is not None

@@ -170,15 +170,15 @@ class EncoderTiles:
     least_panel: int = 1024
     """Features of a program, at least."""
     most_panels: int = 16
-    """Panels, at most: enough programs to fill a card, few candidates to merge."""
+    """Panels, at most."""
     inner: int = 32
     """Input dimensions of a step of the product."""
     warps: int = 8
     """Groups of 32 threads of a program."""
 
-    def panels(self, d_sae: int, d_in: int) -> tuple[int, int]:
+    def panels(self, d_sae: int, d_in: int, most: int | None = None) -> tuple[int, int]:
         """Number of panels, and features of each."""
-        size = max(self.least_panel, triton.cdiv(d_sae, self.most_panels))
+        size = max(self.least_panel, triton.cdiv(d_sae, min(self.most_panels, most or self.most_panels)))
         size = self.features * triton.cdiv(min(size, MOST_OFFSET // d_in), self.features)
         return triton.cdiv(d_sae, size), size
 
@@ -218,7 +218,7 @@ def encode_topk(
     """
     (n_tokens, d_in), d_sae = inputs.shape, len(encoder)
     width = max(2, triton.next_power_of_2(k))
-    n_panels, panel = tiles.panels(d_sae, d_in)
+    n_panels, panel = tiles.panels(d_sae, d_in, _panels_that_fill(inputs, tiles.tokens))
     candidates = torch.empty(n_tokens, n_panels * k, dtype=torch.int64, device=inputs.device)
     values = torch.empty(n_tokens, k, device=inputs.device)
     features = torch.empty(n_tokens, k, dtype=torch.int64, device=inputs.device)
@@ -232,6 +232,17 @@ def encode_topk(
             CANDIDATES=triton.next_power_of_2(n_panels * k), num_warps=4,
         )  # fmt: skip
     return values, features
+
+
+def _panels_that_fill(inputs: Tensor, tokens: int) -> int | None:
+    """Panels with which every processor of a card gets two programs; None on a CPU.
+
+    The first tiles of a panel replace most of the k best, so a panel that is longer costs less a feature.
+    """
+    if not inputs.is_cuda:
+        return None
+    processors = torch.cuda.get_device_properties(inputs.device).multi_processor_count
+    return max(1, round(2 * processors / triton.cdiv(len(inputs), tokens)))
 
 
 @dataclass(frozen=True)
