@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from universality.matching.augmenting_paths import State, solve
@@ -62,3 +63,22 @@ def test_pairs_worth_more_than_their_prices_are_found_in_the_full_matrix() -> No
     assert_allclose(excess, [0, 0.4])
     _, unchecked = p.violations(state, 1e-12, 2, np.array([True, False]))
     assert_allclose(unchecked, [0, 0])
+
+
+@pytest.mark.parametrize("k", [1, 3, 13])
+def test_the_bound_of_pairs_in_no_list_is_reached_by_none_and_nearly_by_some(k: int) -> None:
+    rng = np.random.default_rng(k)
+    scores = rng.random((20, 12))
+    sim = Similarity.from_dense(scores)
+    lists = sim.topk(k, axis=None)
+    p = Problem(sim, None, np.zeros(0, np.int64))
+    state = State(rng.random(12) / 10, np.zeros(20, np.int32), np.zeros(20))
+    bound = p.unlisted(*lists, state)
+    worth = scores - state.price
+    np.put_along_axis(worth, lists[0][0], -np.inf, axis=1)
+    np.put_along_axis(worth, lists[1][0].T, -np.inf, axis=0)
+    assert (bound >= worth.max(axis=1)).all()
+    assert (bound > -np.inf).all() == (k < 13)
+    if k < 13:
+        assert (bound - worth.max(axis=1)).min() < 0.05  # as tight as lists allow: no trivial bound would be
+        assert (bound < scores.max() - state.price.min()).all()

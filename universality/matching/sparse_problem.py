@@ -156,3 +156,24 @@ class Problem:
         best.partner[~self.allowed(rows, best.partner)] = -1
         worth = np.where(best.partner >= 0, best.key, -np.inf).max(axis=1)[self.rows]
         return (best.partner, best.score), np.maximum(worth - u, 0)
+
+    def unlisted(self, by_row: TopK, by_col: TopK, state: State) -> FloatArray:
+        """Bound, for each living row, the score less the price of the columns that neither list holds: [n].
+
+        A pair (i, j) in no list scores at most r_i, the last score in the list of row i, and at most c_j, the last one
+        in that of column j; -inf where a list is not full, since it then holds all living partners. So the bound is the
+        larger of r_i minus the least price of a column with c_j >= r_i, and the largest c_j - v_j of the others.
+        """
+        r, c = _last_score(by_row, self.rows), _last_score(by_col, self.cols)
+        price = state.price[: self.cols.size]
+        order = np.argsort(c)
+        least_price = np.append(np.minimum.accumulate(price[order][::-1])[::-1], np.inf)  # of the columns from there on
+        most = np.append(-np.inf, np.maximum.accumulate((c - price)[order]))  # of the columns before
+        place = np.searchsorted(c[order], r)
+        return np.maximum(r - least_price[place], most[place])
+
+
+def _last_score(lists: TopK, features: IntArray) -> FloatArray:
+    """[n] the last score of each feature's list; -inf where the list is not full."""
+    index, score = lists
+    return np.where(index[features, -1] >= 0, score[features, -1], -np.inf)
