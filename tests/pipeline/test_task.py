@@ -2,6 +2,7 @@ import errno
 import json
 import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -238,3 +239,21 @@ def test_processes_divide_tasks_of_a_stage_that_do_not_come_after_each_other(kit
         assert {name for name, _ in reported} == {task.name for task in tasks(0)}
         assert all(skipped != bool(expected) for _, skipped in reported)
     assert read_stamp(tmp_path, "bread/1")["task"] == "bread/1"
+
+
+def test_a_stamp_holds_the_processor_seconds_of_its_task_alone(tmp_path: Path) -> None:
+    def compute() -> list[Path]:
+        end = time.process_time() + 0.2
+        while time.process_time() < end:
+            pass
+        return []
+
+    def sleep() -> list[Path]:
+        time.sleep(0.2)
+        return []
+
+    run_tasks([Task("compute", 0, (), compute), Task("sleep", 0, (), sleep)], tmp_path, lambda outcome: None)
+    stamps = {name: read_stamp(tmp_path, name) for name in ("compute", "sleep")}
+    assert 0.2 <= stamps["compute"]["processor_seconds"] < 0.4
+    assert stamps["sleep"]["processor_seconds"] < 0.1
+    assert stamps["sleep"]["seconds"] >= 0.2
