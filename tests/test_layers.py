@@ -20,6 +20,7 @@ LAYERS = (
         "config_errors",
         "errors",
         "formatting",
+        "heap",
         "locks",
         "notebook_card",
         "progress",

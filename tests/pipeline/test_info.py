@@ -1,6 +1,7 @@
 """Descriptions of the artifacts of a run, and of files that are none."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -85,7 +86,8 @@ def test_tasks_of_stages_that_the_configuration_turns_off_are_named_as_left(fini
     shown = list(describe(folder))
     assert shown[-1] == f"left from an earlier configuration, and no part of this run: {', '.join(effects)}"
     assert not any(line.startswith("  effects/") for line in shown)
-    assert any(line.startswith("  match/A-B.w128") for line in shown)
+    (match,) = (line for line in shown if line.startswith("  match/A-B.w128"))
+    assert re.search(r" +[\d.]+ s +[\d.]+ s of processor  \d+ files$", match)
     of_all = list(describe(finished))
     assert sum(line.startswith("  effects/") for line in of_all) == len(effects)
     assert "left from" not in of_all[-1]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -281,3 +282,21 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script = Path(__file__).with_name("killed_bakers.py")
     subprocess.run([sys.executable, script, folder], check=True, timeout=120)
     return folder
+
+
+def test_a_stamp_holds_the_processor_seconds_of_its_task_alone(tmp_path: Path) -> None:
+    def compute() -> list[Path]:
+        end = time.process_time() + 0.2
+        while time.process_time() < end:
+            pass
+        return []
+
+    def sleep() -> list[Path]:
+        time.sleep(0.2)
+        return []
+
+    run_tasks([Task("compute", 0, (), compute), Task("sleep", 0, (), sleep)], tmp_path, lambda outcome: None)
+    stamps = {name: read_stamp(tmp_path, name) for name in ("compute", "sleep")}
+    assert 0.2 <= stamps["compute"]["processor_seconds"] < 0.4
+    assert stamps["sleep"]["processor_seconds"] < 0.1
+    assert stamps["sleep"]["seconds"] >= 0.2

@@ -131,7 +131,7 @@ class _Prefetch:
 
     def deal(self, slots: Tensor) -> dict[str, Tensor]:
         """Return copies of these rows, and release the rows."""
-        batch = {name: rows[copied_to(rows.device, slots)] for name, rows in self._rows.items()}
+        batch = {name: rows.index_select(0, copied_to(rows.device, slots)) for name, rows in self._rows.items()}
         self.release(slots)
         return batch
 
@@ -163,7 +163,7 @@ class _Prefetch:
                         free = torch.cat([free, released])
                     here, free = free[: len(rows)], free[len(rows) :]
                     for name, acts in activations.items():
-                        self._rows[name][copied_to(acts.device, here)] = acts
+                        self._rows[name].index_copy_(0, copied_to(acts.device, here), acts)
                     filled.append(here)
                 self._ready.put((fill, torch.cat(filled)))
             self._ready.put(None)

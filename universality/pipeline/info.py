@@ -1,6 +1,7 @@
 """Descriptions of the artifacts of this package, and checks that they are whole."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -91,7 +92,9 @@ def _run(path: Path, verify: bool) -> Iterator[str]:
     for stamp in stamps:
         if stamp["task"] in earlier:
             continue
-        yield f"  {stamp['task']:<28} {stamp['seconds']:8.1f} s  {len(stamp['outputs'])} files"
+        processor = stamp.get("processor_seconds", math.nan)  # absent from older runs
+        times = f"{stamp['seconds']:8.1f} s {processor:8.1f} s of processor"
+        yield f"  {stamp['task']:<28} {times}  {len(stamp['outputs'])} files"
         for name, output in stamp["outputs"].items() if verify else ():
             target = path / name
             if not target.is_file():

@@ -5,7 +5,6 @@ hashes of the files it read), the hashes of the files it wrote, and the versions
 last, so a task that was killed has none.
 """
 
-import ctypes
 import errno
 import gc
 import hashlib
@@ -21,6 +20,7 @@ from typing import Any, Protocol
 
 from universality.errors import FormatError, UniversalityError
 from universality.files import read_json, sha256, write_json
+from universality.heap import keep_freed_memory, return_freed_memory
 from universality.pipeline.provenance import package_versions
 
 _LONG = 3  # seconds of a task after which reference cycles are looked for, which takes about 0.3
@@ -124,6 +124,7 @@ def run_tasks(
         Called by the first process before tasks are made again, with a line that says which and why.
     """
     processes = processes or _Alone()
+    keep_freed_memory()
     outcomes: list[Outcome] = []
 
     def end(name: str, seconds: float, skipped: bool = False) -> None:
@@ -194,14 +195,14 @@ def _why_again(task: Task, stamp: dict[str, Any]) -> str:
 
 def _make(task: Task, folder: Path, key: str, stamps: bool = True) -> float:
     """Do the work of a task, and write its stamp in one of the processes that do; return the seconds."""
-    begin = time.monotonic()
+    begin, processor = time.monotonic(), time.process_time()
     if stamps:  # before any file changes: a kill must not leave a stamp beside half-written files
         _stamp_path(folder, task.name).unlink(missing_ok=True)
     with _explained(task, folder):
         files = sorted(set(task.make()))
     seconds = time.monotonic() - begin
     if stamps:
-        _write_stamp(task, folder, key, files, seconds)
+        _write_stamp(task, folder, key, files, seconds, time.process_time() - processor)
     _release_memory(cycles=seconds > _LONG)
     return seconds
 
@@ -304,7 +305,7 @@ def _is_done(task: Task, folder: Path, key: str) -> bool:
     )
 
 
-def _write_stamp(task: Task, folder: Path, key: str, files: list[Path], seconds: float) -> None:
+def _write_stamp(task: Task, folder: Path, key: str, files: list[Path], seconds: float, processor: float) -> None:
     outputs = {
         file.relative_to(folder).as_posix(): {"hash": artifact_hash(file), "size": file.stat().st_size}
         for file in files
@@ -321,7 +322,7 @@ def _write_stamp(task: Task, folder: Path, key: str, files: list[Path], seconds:
     }
     path = _stamp_path(folder, task.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {**stamp, "seconds": round(seconds, 2)})
+    write_json(path, {**stamp, "seconds": round(seconds, 2), "processor_seconds": round(processor, 2)})
 
 
 def artifact_hash(file: Path, verify: bool = False) -> str:
@@ -345,12 +346,10 @@ def artifact_hash(file: Path, verify: bool = False) -> str:
 
 
 def _release_memory(cycles: bool) -> None:
-    """Return freed memory to the system: glibc keeps it, so a run would peak at the sum of its tasks."""
+    """Return freed memory to the system: it is kept within a task, and a run would peak at the sum of its tasks."""
     if cycles:
         gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    if trim is not None:
-        trim(0)
+    return_freed_memory()
 
 
 def _stamp_path(folder: Path, name: str) -> Path:
