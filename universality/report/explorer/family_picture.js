@@ -128,7 +128,7 @@ async function familyPictures({index, side, which, grown, words, labels, pairs, 
   const as = (value, text) => el("a", {href: `${familyHref(index, grown, side, root)}${value === "graph" ? (index.href("x").includes("?") ? "&as=graph" : "?as=graph") : ""}`, "aria-current": form === value ? "true" : null}, text);
   const figure = familyFigure({...common, side, grown, labels, root, colour: (node) => scored(own(node).pair), told: (node) => ofPartner(own(node).pair)});
   const top = el("div", {},
-    el("p", {class: "tools"}, el("span", {}, "Picture"), as("icicle", "icicle"), as("graph", "graph"), el("span", {class: "hint"}, "colour: r with the partner in ", bdi(other.name), ", from 0 ", el("span", {class: "ramp sequential"}), " to 1; corners: novel, absorbed or merged; select a feature to open the family below it")),
+    el("p", {class: "tools"}, el("span", {}, "Picture"), as("icicle", "icicle"), as("graph", "graph"), el("span", {class: "hint"}, "colour: r with the partner in ", bdi(other.name), ", from 0 ", el("span", {class: "ramp sequential"}), " to 1; corners or outlines: novel, absorbed or merged; select a feature to open the family below it")),
     el("h2", {}, bdi(side.name), ` ${numberOf(grown, root)}, ${features(grown.size[root])}`), figure);
   if (!otherGrown || other === side) return [top];
   const found = partnerFamily(grown, root, partners.feature, otherGrown, (node) => pairs.held_out[own(node).pair]);
