@@ -45,6 +45,7 @@ LAYERS = (
     ("report",),
     ("config",),
     ("pipeline",),
+    ("serve",),
     ("cli",),
     ("__main__", "__init__"),
 )
@@ -93,6 +94,8 @@ BORDERS = {
     "datasets": {"corpus"},  # these three come with TransformerLens
     "openai": {"labels/repeated_requests.py", "labels/requesting.py"},
     "opentelemetry": set(),
+    "starlette": {"serve"},
+    "uvicorn": {"serve/serving.py"},
     "wandb": {"sae/training/watchers.py"},
     "transformer_lens": {"models", "activations"},
     "matplotlib": {"plot", "report", "pipeline/finished_study.py"},
@@ -104,6 +107,7 @@ BORDERS = {
         "sae",
         "features/collection.py",
         "effects",
+        "family/device_pairs.py",
         "labels/attention_cache.py",
         "labels/batch_decoding.py",
         "labels/local_model.py",

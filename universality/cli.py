@@ -478,6 +478,35 @@ def steer(
 
 
 @app.command()
+def serve(
+    run: Annotated[Path, typer.Argument(help="A run's folder, with its report; it is only read.")],
+    host: Annotated[
+        str, typer.Option("--host", help="Interface: an address of this machine, or 0.0.0.0 for all.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 for any free one.")] = 8765,
+    token: Annotated[
+        bool, typer.Option("--token", help="Ask for a token on the loopback too; other interfaces always do.")
+    ] = False,
+    allow_host: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--allow-host", help="Name of this machine under which the page may be opened."),
+    ] = None,
+) -> None:
+    """Serve the report of a run as a live page: type a text, see which features fire, steer, search all features.
+
+    Only this machine can open it unless --host names another interface, and then with the token in the link alone.
+    Stop it with Ctrl-C.
+    """
+    check_installed("serve", ["starlette", "uvicorn", "torch", "transformer_lens"])
+    from universality.serve import serve as serve_run
+
+    serve_run(
+        run, host=host, port=port, token=token, names=allow_host or (),
+        ready=lambda address: typer.echo(f"{run} at {address} (Ctrl-C stops it)"),
+    )  # fmt: skip
+
+
+@app.command()
 def label(
     run: Annotated[Path, typer.Argument(help="A run's folder, with matched features.")],
     features: Annotated[

@@ -53,6 +53,7 @@ EXTRAS = (
     Extra("parquet", {"pyarrow": "pyarrow"}, "Parquet files, as text and as results"),
     Extra("label", {"openai": "openai"}, "labels by models behind a server"),
     Extra("cluster", {"distributed": "distributed"}, "matches and families on a Dask cluster"),
+    Extra("serve", {"starlette": "starlette", "uvicorn": "uvicorn"}, "the live page of a run"),
     Extra("datasets", {"datasets": "datasets"}, "data sets of the Hugging Face hub as text"),
 )
 """All extras but ``all``, which joins these. `pyproject.toml` declares the same libraries, with their versions."""

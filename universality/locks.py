@@ -45,6 +45,18 @@ def take_lock(descriptor: int, path: Path) -> bool:
     return True
 
 
+def is_locked(path: Path) -> bool:
+    """Tell whether another process holds the lock of a file; False without such a file or without locks."""
+    if fcntl is None or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno in _HELD
+    return False
+
+
 def _warn_once(folder: Path, reason: str) -> None:
     if not _warned:  # once, since a process usually works on one mount
         _warned.append(True)

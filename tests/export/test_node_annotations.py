@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import networkx as nx
+import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
@@ -52,3 +53,17 @@ def test_stores_that_do_not_hold_a_node_are_refused(two_stores: Stores, values: 
     graph.add_node("n", **values)
     with pytest.raises(MismatchError, match=r"the stores given have \[3, 4\] features"):
         annotate(graph, two_stores)
+
+
+def test_columns_become_attributes_where_they_are_known(two_stores: Stores) -> None:
+    graph = match(Similarity.activation(*two_stores)).to_graph()
+    widths = [store.n_features for store in two_stores]
+    known = np.arange(widths[1], dtype=float)
+    known[0] = np.nan
+    annotated = annotate(graph, two_stores, columns=[{}, {"ceiling": known}])
+    assert annotated.nodes["b:1"]["ceiling"] == 1.0
+    assert all("ceiling" not in annotated.nodes[node] for node in ("a:1", "b:0"))
+    with pytest.raises(
+        MismatchError, match=rf"ceiling: expected a number for each of {widths[0]} features, found \[1\]"
+    ):
+        annotate(graph, two_stores, columns=[{"ceiling": [0.5]}])

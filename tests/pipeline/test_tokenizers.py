@@ -22,6 +22,8 @@ from universality.pipeline import RunFolder, run
 from universality.pipeline.cost.machine import count_text
 from universality.pipeline.runner import run_controls
 from universality.sae import SAE
+from universality.serve.live_run import LiveRun
+from universality.serve.live_text import read_text
 from universality.statistics import Calibration, EffectAgreement
 
 HOOK = "blocks.0.mlp.hook_post"
@@ -135,6 +137,20 @@ def test_a_row_is_the_largest_activation_of_its_tokens(finished: RunFolder, name
     with FeatureStore.open(finished.store(name, 32, 0)) as store:
         assert_allclose(store.rows(slice(0, len(expected))).toarray(), expected, atol=1e-4)
         assert codes.any()
+
+
+def test_new_text_is_read_in_segments_of_both_tokenizers(finished: RunFolder) -> None:
+    with LiveRun(finished.root) as opened:
+        live = opened.comparison()
+        tokens, segments = live.sides[0].described.store.tokens, opened.results.decode
+        rows = np.flatnonzero(tokens.document == tokens.document[0])
+        text = "".join(segments(tokens.token[rows].tolist()))
+        read = read_text(live, text[:7000])
+        n = len(read.strings)
+        assert read.strings[: n - 2] == segments(tokens.token[rows[: n - 2]].tolist())
+        for side, found in zip(live.sides, read.features, strict=True):
+            stored = side.described.store.rows(slice(int(rows[0]), int(rows[0]) + 10))
+            assert_allclose(found[:10].toarray(), stored.toarray(), rtol=2e-3, atol=2e-3)
 
 
 def test_the_run_reaches_its_report_with_partners_and_their_text(finished: RunFolder) -> None:

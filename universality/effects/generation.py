@@ -24,7 +24,7 @@ from universality.activations import ModelSite
 from universality.arrays import BoolArray, IntArray
 from universality.effects.interventions import Intervention, check_ids
 from universality.errors import MismatchError, ModelError, UniversalityError
-from universality.models.forward import Hook
+from universality.models.forward import Hook, hooking
 
 _LAST = "unembed.hook_in"  # where all but the last position are dropped: the logits of the others are not needed
 
@@ -93,7 +93,8 @@ class _Remembering(Intervention):
     """Intervention that encodes each position once: a causal model computes the past alike at every step."""
 
     n_samples: int = 1
-    past: list[Tensor] = field(default_factory=list)
+    # TransformerLens calls repr() of each hook that it adds; printing these tensors took two thirds of the time
+    past: list[Tensor] = field(default_factory=list, repr=False)
 
     @classmethod
     def of(cls, intervention: Intervention, n_samples: int) -> _Remembering:
@@ -119,7 +120,7 @@ def _next_logits(site: ModelSite, text: Tensor, interventions: Sequence[Interven
     bridge = site.model.bridge
     if _LAST in bridge.hook_dict and not any(name.startswith(("unembed", "hook_unembed")) for name, _ in hooks):
         hooks = [*hooks, (_LAST, _last_position)]
-    with torch.no_grad():
+    with torch.no_grad(), hooking(bridge):
         logits: Tensor = bridge.run_with_hooks(text, fwd_hooks=list(hooks), return_type="logits")
     last = logits[:, -1].float()
     if not torch.isfinite(last).all():

@@ -1,7 +1,10 @@
 """Node annotations: the tokens on which a feature fires most, its density and its text category."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from universality.errors import MismatchError
 from universality.features.descriptions import Described, described
@@ -26,6 +29,7 @@ def annotate(
     decode: Decode | None = None,
     k: int = 5,
     labels: Sequence["Labels | None"] = (),
+    columns: Sequence[Mapping[str, npt.ArrayLike]] = (),
 ) -> "nx.Graph":
     """Copy the graph of a match or family and annotate each node with its feature's tokens, density and category.
 
@@ -44,6 +48,8 @@ def annotate(
         Most tokens per feature; those with the largest share of its activation are taken.
     labels
         Explanations of each store's features; None for a store without.
+    columns
+        For each store, numbers of its features by name, [n_features]; they become attributes of nodes, NaN left out.
 
     Returns
     -------
@@ -57,7 +63,7 @@ def annotate(
     Raises
     ------
     MismatchError
-        If a node lacks these attributes or is in no store, or a store has no name.
+        If a node lacks these attributes or is in no store, a store has no name, or a column has another length.
     """
     if names and len(names) != len(stores):
         raise MismatchError(f"names: expected one for each of {len(stores)} stores, found {len(names)}")
@@ -79,7 +85,20 @@ def annotate(
                 _name(result.nodes[node], names[side], feature, shown)
         if side < len(labels) and (of_side := labels[side]) is not None:
             _explain([result.nodes[node] for node in members], list(members.values()), of_side)
+        for name, values in (columns[side] if side < len(columns) else {}).items():
+            _add_column(result, members, name, np.asarray(values, np.float64), description.store.n_features)
     return result
+
+
+def _add_column(
+    graph: "nx.Graph", members: Mapping[Hashable, int], name: str, values: npt.NDArray[np.float64], n_features: int
+) -> None:
+    """Add one number of each feature to its node, where it is known."""
+    if values.shape != (n_features,):
+        raise MismatchError(f"{name}: expected a number for each of {n_features} features, found {list(values.shape)}")
+    for node, feature in members.items():
+        if not np.isnan(values[feature]):
+            graph.nodes[node][name] = float(values[feature])
 
 
 def _explain(nodes: Sequence[dict[str, Any]], features: Sequence[int], labels: "Labels") -> None:

@@ -1,8 +1,10 @@
 """Graph of a match: an edge for each pair of partners, with the evidence for it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import numpy.typing as npt
 
 from universality.export.agreement_columns import PREFIXES
 from universality.export.node_annotations import annotate
@@ -34,6 +36,7 @@ def match_graph(
     decode: Decode | None = None,
     k: int = 5,
     labels: Sequence["Labels | None"] = (),
+    columns: Sequence[Mapping[str, npt.ArrayLike]] = (),
 ) -> "nx.Graph":
     """Build the graph of a match, with annotated features and the calibration of its pairs.
 
@@ -49,7 +52,7 @@ def match_graph(
         has more of them.
     names
         Names of the models of ``a`` and ``b``.
-    decode, k, labels
+    decode, k, labels, columns
         See `universality.export.node_annotations.annotate`.
 
     Returns
@@ -74,7 +77,7 @@ def match_graph(
     >>> graph.nodes["a:0"]["label"], round(graph.edges["a:0", "b:0"]["chosen"], 6)
     ('A/0:5', 1.0)
     """
-    graph = annotate(match.to_graph(), (a, b), names=names, decode=decode, k=k, labels=labels)
+    graph = annotate(match.to_graph(), (a, b), names=names, decode=decode, k=k, labels=labels, columns=columns)
     if pairs is not None:
         for row, col, values in pair_values(pairs):
             if graph.has_edge(f"a:{row}", f"b:{col}"):

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from threading import RLock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -22,6 +24,19 @@ CPU_LOGITS_BYTES = 2**24
 FILLED = 0.8
 """Share of a batch's columns that hold text from which on padding is computed along: full blocks take one pass."""
 _PASSES = 4  # most passes into which a batch with more padding is divided
+
+
+_LOCKS: WeakKeyDictionary[TransformerBridge, RLock] = WeakKeyDictionary()
+_NEW_LOCK = RLock()
+
+
+def hooking(bridge: TransformerBridge) -> RLock:
+    """Return the lock to hold during a pass with hooks, which are attached to the model while the pass runs.
+
+    Two threads that share a model would otherwise read each other's hooks.
+    """
+    with _NEW_LOCK:
+        return _LOCKS.setdefault(bridge, RLock())
 
 
 class _Reached(Exception):  # noqa: N818 - ends a forward pass; not an error
@@ -60,7 +75,9 @@ def run_until(bridge: TransformerBridge, tokens: Tensor, *hooks: str) -> list[Te
             raise _Reached
 
     try:
-        bridge.run_with_hooks(tokens, fwd_hooks=[(hook, partial(keep, name=hook)) for hook in wanted], return_type=None)
+        with hooking(bridge):
+            fwd_hooks = [(hook, partial(keep, name=hook)) for hook in wanted]
+            bridge.run_with_hooks(tokens, fwd_hooks=[*fwd_hooks], return_type=None)
     except _Reached:
         return [reached[hook] for hook in hooks]
     missed = next(hook for hook in hooks if hook not in reached)

@@ -20,9 +20,16 @@ def about_file(store: Path) -> Path:
 
 
 class OpenStores:
-    """Opens stores on demand and closes them at the end. A context manager."""
+    """Opens stores on demand and closes them at the end. A context manager.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    keep
+        Whether descriptions that are measured are written beside their store.
+    """
+
+    def __init__(self, keep: bool = True) -> None:
+        self._keep = keep
         self._stack = ExitStack()
         self._stores: dict[Path, FeatureStore] = {}
         self._described: dict[Path, Described] = {}
@@ -48,7 +55,7 @@ class OpenStores:
         """A store with the descriptions of its features.
 
         They are read from the file beside the store where that is of this store's contents; otherwise they are measured
-        and written to it.
+        and, with ``keep``, written to it.
         """
         if path not in self._described:
             self._described[path] = self._describe(path)
@@ -65,6 +72,8 @@ class OpenStores:
         except (FileNotFoundError, FormatError, KeyError):
             pass  # not there, or of another version: measured anew
         measured = Described.measure(store)
+        if not self._keep:
+            return measured
         kinds = measured.specificity
         arrays = {
             "tokens": measured.tokens, "kind_tokens": kinds.kind_tokens, "mass": kinds.mass, "firings": kinds.firings

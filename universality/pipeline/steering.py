@@ -12,7 +12,6 @@ import numpy as np
 
 from universality.activations import ModelSite
 from universality.arrays import FloatArray
-from universality.corpus import load_tokenizer
 from universality.corpus.tokenizer import Tokenizer
 from universality.effects import Change, Intervention, ablate, check_effect, clamp, of_maximum, write
 from universality.errors import MismatchError, UniversalityError
@@ -360,11 +359,9 @@ class _Vocabulary:
     @classmethod
     def of_run(cls, results: RunResults, model: str, d_vocab: int) -> _Vocabulary:
         """Read the vocabulary of a model that embeds ``d_vocab`` ids."""
-        folder, corpus = results.folder, results.config.corpus
-        file = folder.own_tokenizer(model) if results.config.models.tokenizers else folder.tokenizer
-        if not file.is_file():
+        corpus, tokenizer = results.config.corpus, results.tokenizer(model)
+        if tokenizer is None:
             return cls(corpus.bos_id, (corpus.bos_id, *corpus.special_ids), None)
-        tokenizer = load_tokenizer(file)
         return cls(tokenizer.bos_id, (*tokenizer.ids_without_text, *range(tokenizer.d_vocab, d_vocab)), tokenizer)
 
     def encode(self, prompt: str) -> list[int]:

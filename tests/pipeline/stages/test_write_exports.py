@@ -93,6 +93,21 @@ def test_matches_by_logit_weights_have_tables_and_graphs(matches: Path, comparis
             assert edge.get(name, np.nan) == pytest.approx(value, nan_ok=True), name
 
 
+def test_nodes_have_the_ceilings_of_their_own_feature_matched_or_not(finished: Path) -> None:
+    ceiling = Calibration.load(finished / "matches" / "A-A.w128.s0-s1.activation.npz")
+    own = dict(zip(ceiling.match.rows.tolist(), ceiling.held_out.tolist(), strict=True))
+    known = {feature: value for feature, value in own.items() if not np.isnan(value)}
+    for name, node in (("matches/A-B.w128.activation", "a:{}"), ("families/A", "2:{}")):
+        graph = nx.read_graphml(finished / f"{name}.graphml")
+        found = {f: graph.nodes[node.format(f)].get("ceiling") for f in range(128)}
+        assert {f: value for f, value in found.items() if value is not None} == pytest.approx(known)
+    assert len(known) > 10
+    narrow = nx.read_graphml(finished / "matches" / "A-B.w64.activation.graphml")
+    assert not any("ceiling" in values for _, values in narrow.nodes(data=True)), "it has no second SAE"
+    wide = nx.read_graphml(finished / "matches" / "A-B.w128.activation.graphml")
+    assert any(value is not None for _, value in wide.nodes(data="effect_ceiling"))
+
+
 def test_nodes_of_families_name_their_model(finished: Path) -> None:
     graph = nx.read_graphml(finished / "families" / "A.graphml")
     assert {model for _, model in graph.nodes(data="model")} == {"A"}

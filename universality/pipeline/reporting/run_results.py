@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from universality.archive import read_arrays
 from universality.config import Config
+from universality.corpus import load_tokenizer
+from universality.corpus.tokenizer import Tokenizer
 from universality.errors import FormatError
 from universality.features import FeatureStore
 from universality.features.descriptions import Described
@@ -101,6 +103,7 @@ class RunResults:
         self.config, self.folder, self._stores = config, folder, stores
         self.missing: list[str] = []
         self._labels: dict[Path, Labels | None] = {}
+        self._tokenizers: dict[Path, Tokenizer | None] = {}
         self.decode: Callable[[Sequence[int]], list[str]] = decoder(folder)
         self.corpus: dict[str, Any] = self._corpus()
         results = (self._open(comparison) for comparison in comparisons(config, folder))
@@ -141,6 +144,13 @@ class RunResults:
         if path not in self._labels:
             self._labels[path] = stored_labels(self.folder, self.store(path)) if path.is_file() else None
         return self._labels[path]
+
+    def tokenizer(self, model: str) -> Tokenizer | None:
+        """Load the tokenizer of a model once; None where the corpus was given as token ids."""
+        file = self.folder.own_tokenizer(model) if self.config.models.tokenizers else self.folder.tokenizer
+        if file not in self._tokenizers:
+            self._tokenizers[file] = load_tokenizer(file) if file.is_file() else None
+        return self._tokenizers[file]
 
     def forget_labels(self) -> None:
         """Read labels anew when they are next asked for."""

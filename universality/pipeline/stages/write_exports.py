@@ -19,6 +19,7 @@ from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages import build_families, match_features, measure_effects
 from universality.pipeline.stages.compare_partner_effects import read_agreement
+from universality.pipeline.stages.sae_likeness import likeness
 from universality.pipeline.stored_labels import label_files, stored_labels
 from universality.pipeline.study import Comparison, comparisons, headline_width
 from universality.pipeline.task import Task
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from universality.sae.training.distributed import Ranks
     from universality.statistics import Calibration, EffectAgreement
 
-STAGE, VERSION = "export", 4
+STAGE, VERSION = "export", 5
 TOP_TOKENS = 5
 """Tokens that name a feature in tables and graphs."""
 
@@ -61,7 +62,7 @@ def make_exports(config: Config, folder: RunFolder) -> list[Path]:
             paths = [folder.store(name, width, config.saes.seeds[0]) for width in config.saes.widths_for(name)]
             if len(paths) < 2:
                 continue
-            files += _export_families(folder, name, opened(*paths), decode)
+            files += _export_families(config, folder, name, opened(*paths), decode)
         if len(config.models.names) > 2:
             files += _export_partite(config, folder, opened, decode)
     return files
@@ -91,20 +92,21 @@ def _export_matches(
     calibration = Calibration.load(source)
     pairs = pair_frame(config, folder, comparison, calibration)
     labels = labels_of(folder, stores)
+    own = [own_ceilings(config, folder, path) for path in (comparison.a, comparison.b)]
     columns = {"calibration": pairs, "logit_r": logit_of_pairs(folder, comparison), "labels": labels}
-    files = _export_match(source, calibration.match, comparison.sides, stores, decode, **columns)
+    files = _export_match(source, calibration.match, comparison.sides, stores, decode, own, **columns)
     if by_logit.exists():  # the stores hold logit weights, of token types that are enough for halves
         other = Calibration.load(by_logit)
         # r on the half that did not choose the partner: that on all types would flatter the pairs of this match
         columns = {"calibration": scored_frame(other), "logit_r": other.held_out, "labels": labels}
-        files += _export_match(by_logit, other.match, comparison.sides, stores, decode, **columns)
+        files += _export_match(by_logit, other.match, comparison.sides, stores, decode, own, **columns)
     else:
         _delete_exports(by_logit)
     by_decoder = folder.decoder_match(comparison.name)
     if config.models.one_basis and comparison.of == "models":
         matched = Match.load(by_decoder)
         columns = {"calibration": ceilings(matched, pairs), "labels": labels}
-        files += _export_match(by_decoder, matched, comparison.sides, stores, decode, **columns)
+        files += _export_match(by_decoder, matched, comparison.sides, stores, decode, own, **columns)
     else:
         _delete_exports(by_decoder)
     return files
@@ -128,14 +130,56 @@ def ceilings(match: "Match", pairs: "pd.DataFrame") -> "pd.DataFrame":
     return frame
 
 
+def own_ceilings(config: Config, folder: RunFolder, store: Path) -> dict[str, NDArray[np.float64]]:
+    """Read what a second SAE seed makes of each feature of a store, whether or not it has a partner in another model.
+
+    Returns
+    -------
+    dict
+        ``ceiling``: held-out r [n_features] with the partner in the second SAE, NaN without one; ``effect_ceiling``:
+        agreement of their effects, where it was measured. Empty where the store has no second SAE that differs in its
+        seed only.
+    """
+    from universality.statistics import Calibration
+
+    for second in comparisons(config, folder):
+        path = folder.calibration(second.name)
+        if second.of != "ceiling" or store not in (second.a, second.b) or not path.exists():
+            continue
+        if not likeness(config, folder, second).is_ceiling:
+            continue
+        calibration, side = Calibration.load(path), (second.a, second.b).index(store)
+        agreement = read_agreement(config, folder, second)
+        columns = {"ceiling": calibration.to_frame()[["row", "col", "held_out"]].to_numpy()}
+        if agreement is not None:
+            columns["effect_ceiling"] = agreement.to_frame()[["row", "col", "r_per_norm"]].to_numpy()
+        return {name: _by_feature(table, side, calibration.match.shape[side]) for name, table in columns.items()}
+    return {}
+
+
+def _by_feature(table: NDArray[np.float64], side: int, n_features: int) -> NDArray[np.float64]:
+    """Return the last column of a table of pairs by the feature in column ``side``; NaN for the others."""
+    values = np.full(n_features, np.nan)
+    values[table[:, side].astype(np.int64)] = table[:, 2]
+    return values
+
+
 def _export_match(
-    source: Path, match: Any, sides: tuple[str, str], stores: Sequence[Described], decode: Any, **columns: Any
+    source: Path,
+    match: Any,
+    sides: tuple[str, str],
+    stores: Sequence[Described],
+    decode: Any,
+    own: Sequence[dict[str, NDArray[np.float64]]],
+    **columns: Any,
 ) -> list[Path]:
     from universality.export import match_graph, match_table, write_graph
 
     table = match_table(match, *stores, decode=decode, k=TOP_TOKENS, **columns)
     labels = columns["labels"]
-    graph = match_graph(match, *stores, pairs=table, names=sides, decode=decode, k=TOP_TOKENS, labels=labels)
+    graph = match_graph(
+        match, *stores, pairs=table, names=sides, decode=decode, k=TOP_TOKENS, labels=labels, columns=own
+    )
     return [*_write_table(table, source), *write_graph(graph, source.with_suffix(""))]
 
 
@@ -191,13 +235,17 @@ def logit_of_pairs(folder: RunFolder, comparison: Comparison) -> NDArray[np.floa
         return file["logit"] if "logit" in file.files else None
 
 
-def _export_families(folder: RunFolder, model: str, stores: Sequence[Described], decode: Any) -> list[Path]:
+def _export_families(
+    config: Config, folder: RunFolder, model: str, stores: Sequence[Described], decode: Any
+) -> list[Path]:
     from universality.export import annotate, write_graph
     from universality.family import Families
 
     source, labels = folder.families(model), labels_of(folder, stores)
     families = Families.load(source)
-    graph = annotate(families.graph, stores, names=[model] * len(stores), decode=decode, k=TOP_TOKENS, labels=labels)
+    own = [own_ceilings(config, folder, one.store.path) for one in stores]
+    names = [model] * len(stores)
+    graph = annotate(families.graph, stores, names=names, decode=decode, k=TOP_TOKENS, labels=labels, columns=own)
     edges = source.with_suffix(".edges.csv")
     return [
         *_write_table(with_family_labels(families.to_frame(), families, labels), edges),
@@ -248,7 +296,8 @@ def _export_partite(config: Config, folder: RunFolder, opened: Any, decode: Any)
     stores = opened(*(folder.store(name, widest[name], config.saes.seeds[0]) for name in names))
     graph = partite_graph(matches, pairs)
     labels = labels_of(folder, stores)
-    graph = annotate(graph, stores, names=names, decode=decode, k=TOP_TOKENS, labels=labels)
+    own = [own_ceilings(config, folder, one.store.path) for one in stores]
+    graph = annotate(graph, stores, names=names, decode=decode, k=TOP_TOKENS, labels=labels, columns=own)
     return write_graph(graph, folder.root / "matches" / f"{'-'.join(names)}.w{width}.activation")
 
 

@@ -1,0 +1,140 @@
+"""How fast the live page answers: one client, then 50 at once, each typing texts of its own.
+
+    python tests/bench/serve.py RUN [--clients 50] [--texts 4]
+
+Starts `universality serve RUN` in a process of its own, and asks over the loopback: seconds until the page, a typed
+sentence, a feature, a search; the same for 50 clients together, as medians and 95% quantiles; the server's processor
+seconds per text and its memory. Every text is new, so that no kept answer is counted. With a browser, seconds until the
+page's first paint and until the first text stands, and the megabytes of its process. Targets: first paint below 1 s, a
+typed sentence below 0.5 s for one client.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+sys.path.append(str(Path(__file__).parents[1] / "report"))
+
+from chromium import CHROMIUM, Browser
+
+WORDS = (
+    "the",
+    "cat",
+    "sat",
+    "on",
+    "mat",
+    "and",
+    "def",
+    "return",
+    "list",
+    "of",
+    "value",
+    "house",
+    "river",
+    "line",
+    "file",
+)
+
+
+def ask(address: str, path: str, question: object = None) -> float:
+    """Seconds until a request is answered in full."""
+    body = None if question is None else json.dumps(question).encode()
+    request = urllib.request.Request(address + path, body, {"Content-Type": "application/json"})
+    began = time.perf_counter()
+    with urllib.request.urlopen(request, timeout=600) as response:
+        response.read()
+    return time.perf_counter() - began
+
+
+def sentence(draw: random.Random) -> dict[str, str]:
+    return {"text": " ".join(draw.choice(WORDS) for _ in range(14)) + f" {draw.random()}"}
+
+
+def report(what: str, seconds: list[float]) -> None:
+    median, high = np.quantile(seconds, [0.5, 0.95])
+    print(f"{what:<42}{median:8.3f} s median{high:8.3f} s of 95%   (n = {len(seconds)})")
+
+
+def repeated(work: Callable[[int], float], n: int, clients: int) -> list[float]:
+    with ThreadPoolExecutor(clients) as pool:
+        return list(pool.map(work, range(n)))
+
+
+def measure(address: str, server: psutil.Process, clients: int, texts: int) -> None:
+    draw = random.Random(0)
+    ask(address, "live/text", sentence(draw))  # waits until the models are loaded
+    report("page, one client", [ask(address, "report/index.html") for _ in range(5)])
+    report("typed sentence, one client", [ask(address, "live/text", sentence(draw)) for _ in range(10)])
+    report("feature, one client", [ask(address, f"live/feature/0/{k}") for k in range(10)])
+    report("search, one client", [ask(address, f"live/search?q={word}") for word in WORDS[:8]])
+    report("steering, 20 tokens, one client", [ask(address, "live/steer", {"side": 0, "feature": f, "tokens": 20})
+                                               for f in living(address)])  # fmt: skip
+    before = sum(server.cpu_times()[:2])
+    began = time.perf_counter()
+    questions = [sentence(draw) for _ in range(clients * texts)]
+    report(f"typed sentence, {clients} clients at once",
+           repeated(lambda k: ask(address, "live/text", questions[k]), len(questions), clients))  # fmt: skip
+    wall, used = time.perf_counter() - began, sum(server.cpu_times()[:2]) - before
+    print(f"{'':<42}{len(questions) / wall:8.1f} texts a second; {used / len(questions):.3f} processor s each")
+    features = [f"live/feature/{k % 2}/{100 + k}" for k in range(clients * texts)]
+    report(f"feature, {clients} clients at once",
+           repeated(lambda k: ask(address, features[k]), len(features), clients))  # fmt: skip
+    report(f"page, {clients} clients at once", repeated(lambda _: ask(address, "report/index.html"), clients, clients))
+    print(f"{'server':<42}{server.memory_info().rss / 1e6:8.0f} MB")
+
+
+def living(address: str) -> list[int]:
+    """Two features that fire on a sentence."""
+    body = json.dumps({"text": "the cat sat"}).encode()
+    request = urllib.request.Request(address + "live/text", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=600) as response:
+        return list(json.load(response)["sides"][0]["features"][:2])
+
+
+def in_browser(address: str) -> None:
+    with tempfile.TemporaryDirectory() as profile, Browser(Path(profile)) as page:
+        began = time.perf_counter()
+        page.open(address)
+        page.until("document.querySelectorAll('.strip [data-piece]').length > 0")
+        stands = time.perf_counter() - began
+        paint = page.run("performance.getEntriesByName('first-paint')[0]?.startTime / 1000")
+        heap = page.run("performance.memory.usedJSHeapSize / 1e6")
+        shown = "neither" if paint is None else f"{paint:.2f}"
+        print(f"{'browser':<42}first paint {shown} s; first text stands {stands:.2f} s; {heap:.0f} MB of script heap")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("run", type=Path)
+    options.add_argument("--clients", type=int, default=50)
+    options.add_argument("--texts", type=int, default=4)
+    given = options.parse_args()
+    command = [sys.executable, "-m", "universality", "serve", str(given.run), "--port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+    ) as served:
+        try:
+            assert served.stdout is not None
+            (address,) = re.findall(r"http://\S+/", served.stdout.readline())
+            measure(address, psutil.Process(served.pid), given.clients, given.texts)
+            if CHROMIUM is not None:
+                in_browser(address)
+        finally:
+            served.terminate()
+
+
+if __name__ == "__main__":
+    main()
