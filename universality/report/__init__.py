@@ -11,6 +11,7 @@ from universality.extras import import_name
 from universality.report.data import (
     Caption,
     CarriedLoss,
+    Caution,
     ConceptRow,
     ControlRow,
     EffectRow,
@@ -42,6 +43,7 @@ _HOME = dict.fromkeys(("render", "write_report"), "universality.report.html")
 __all__ = [
     "Caption",
     "CarriedLoss",
+    "Caution",
     "ConceptRow",
     "ControlRow",
     "EffectRow",

@@ -134,6 +134,28 @@ def test_every_dictionary_is_written_once_and_every_comparison_apart(page: Path)
     assert (members >= 0).all(axis=1).sum() == 16 == len(members)  # the shared atoms, and no chance partners
 
 
+def test_three_seeds_of_one_model_are_grouped_alike(found: RunResults, tmp_path: Path) -> None:
+    names = dict(list(found.config.models.load.items())[:1])
+    models = found.config.models.model_copy(update={"load": names})
+    saes = found.config.saes.model_copy(update={"seeds": [0, 1, 2], "widths": [24]})
+    config, folder = found.config.model_copy(update={"models": models, "saes": saes}), RunFolder(tmp_path / "run")
+    for seed, model in enumerate("ABC"):  # the other models' dictionaries stand for other seeds
+        folder.store("A", 24, seed).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(found.folder.store(model, 24, 0), folder.store("A", 24, seed))
+    for beside in found.folder.store("A", 24, 0).parent.glob("unembedding-*"):
+        shutil.copy(beside, folder.store("A", 24, 0).parent)
+    for comparison in comparisons(config, folder):
+        if comparison.of == "seeds":
+            make_match(config, folder, comparison)
+    with open_results(config, folder) as seeds:
+        _, high = shared_rows(seeds)
+        assert (high.in_models, high.alone) == ((16, 0), 3 * (23 - 16))
+        write_explorer(seeds, tmp_path, {})
+    index = read_data(tmp_path / "index.html", "index")
+    assert [side["name"] for side in index["sides"]] == ["A seed 0", "A seed 1", "A seed 2"]
+    assert index["groups"] is True
+
+
 def test_a_page_of_two_others_says_whose_the_ceiling_is(found: RunResults) -> None:
     config = found.config.model_copy(update={"saes": found.config.saes.model_copy(update={"ceiling_seed": 1})})
     a_b, _, b_c = found.headline_peers

@@ -1,15 +1,16 @@
-"""Features that several models of a run share, grouped by the matchings of every pair of models."""
+"""Features that several models (or SAE seeds of one) share, grouped by the matchings of every two."""
 
 from dataclasses import replace
 
 from universality.matching import Match
 from universality.matching.multimodel import Groups, group
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
+from universality.pipeline.study import comparisons
 from universality.report.data import THRESHOLDS, SharedRow
 
 
 def shared_rows(results: RunResults) -> tuple[SharedRow, ...]:
-    """Count the features found in several models; none before every pair of three or more models is matched."""
+    """Count the features found in several models; none before every two of three or more are matched."""
     every = [(least, shared_groups(results, least)) for least in THRESHOLDS]
     return tuple(_shared_row(least, groups) for least, groups in every if groups is not None)
 
@@ -17,14 +18,20 @@ def shared_rows(results: RunResults) -> tuple[SharedRow, ...]:
 def shared_groups(results: RunResults, least: float) -> Groups | None:
     """Group the partners with a held-out r of at least ``least``, scored by that r.
 
-    None before every pair of three or more models is matched.
+    None before every two of three or more models, or SAE seeds of one model, are matched.
     """
-    matched = {c.comparison.models: c for c in results.headline_peers if c.comparison.of == "models"}
-    names = tuple(results.config.models.names)
-    if len(names) < 3 or len(matched) < len(names) * (len(names) - 1) // 2:
+    if results.headline is None:
         return None
-    matches = {models: _good_pairs(compared, least) for models, compared in matched.items()}
-    sizes = {name: n for models, match in matches.items() for name, n in zip(models, match.shape, strict=True)}
+    first = results.headline.comparison
+    planned = [
+        c.sides for c in comparisons(results.config, results.folder) if (c.of, c.level) == (first.of, first.level)
+    ]
+    names = tuple(dict.fromkeys(name for sides in planned for name in sides))
+    matched = {c.comparison.sides: c for c in results.headline_peers}
+    if len(names) < 3 or set(matched) != set(planned):
+        return None
+    matches = {sides: _good_pairs(compared, least) for sides, compared in matched.items()}
+    sizes = {name: n for sides, match in matches.items() for name, n in zip(sides, match.shape, strict=True)}
     return group(names, sizes, matches, {})
 
 

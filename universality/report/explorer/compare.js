@@ -1,7 +1,7 @@
-// Three models or more: how alike each two are, and the features that several of them have.
+// Three models or more (or SAE seeds of one): how alike each two are, and the features that several of them have.
 async function showCompare(index, _, query) {
   const {study} = index, models = modelsOf(study);
-  const shared = study.groups ? await groupTable(index, models, query) : {nodes: [el("p", {class: "hint"}, "Features found in several models are listed once every pair of three or more models is matched.")]};
+  const shared = study.groups ? await groupTable(index, models, query) : {nodes: [el("p", {class: "hint"}, "Features found in several models are listed once every two of three or more are matched.")]};
   return {
     title: "Compare", everything: true,
     nodes: [heading(`${whole(models.length)} dictionaries compared`), likenessTable(study, models), ...shared.nodes],

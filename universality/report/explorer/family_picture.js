@@ -85,9 +85,9 @@ function familyGraph(grown, {members, n_leaves, at}, levels, link, name, colour)
   }));
   const fits = Math.floor((step - 40) / 7.2);
   const dots = members.map((one) => {
-    const [x, y] = place(one), room = (one.to - one.from) * row;
+    const [x, y] = place(one), inner = one.to - one.from > 1, room = (one.to - one.from) * row;
     return link(one.node, svg("circle", {cx: x, cy: y, r: Math.min(6, row / 2.6), style: colour(one.node) ? {fill: colour(one.node)} : {}}),
-      room >= 13 ? svg("text", {"aria-hidden": "true", x: x + 10, y: y + 4}, cut(`${numberOf(grown, one.node)} ${name(one.node)}`, fits)) : []);
+      room >= 13 ? svg("text", {"aria-hidden": "true", x: inner ? x - 6 : x + 10, y: inner ? y - 10 : y + 4}, cut(`${numberOf(grown, one.node)} ${name(one.node)}`, fits)) : []);
   });
   return svg("svg", {viewBox: `0 0 ${WIDE} ${high}`, role: "group", "aria-label": "Graph of the family: features from the narrowest dictionary, left, to the widest, right, with every edge", class: "family-graph"}, further, edges, dots);
 }
@@ -128,7 +128,7 @@ async function familyPictures({index, side, which, grown, words, labels, pairs, 
   const as = (value, text) => el("a", {href: `${familyHref(index, grown, side, root)}${value === "graph" ? (index.href("x").includes("?") ? "&as=graph" : "?as=graph") : ""}`, "aria-current": form === value ? "true" : null}, text);
   const figure = familyFigure({...common, side, grown, labels, root, colour: (node) => scored(own(node).pair), told: (node) => ofPartner(own(node).pair)});
   const top = el("div", {},
-    el("p", {class: "tools"}, el("span", {}, "Picture"), as("icicle", "icicle"), as("graph", "graph"), el("span", {class: "hint"}, "colour: r with the partner in ", bdi(other.name), ", from 0 ", el("span", {class: "ramp sequential"}), " to 1; corners: novel, absorbed or merged; select a feature to open the family below it")),
+    el("p", {class: "tools"}, el("span", {}, "Picture"), as("icicle", "icicle"), as("graph", "graph"), el("span", {class: "hint"}, "colour: r with the partner in ", bdi(other.name), ", from 0 ", el("span", {class: "ramp sequential"}), " to 1; corners or outlines: novel, absorbed or merged; select a feature to open the family below it")),
     el("h2", {}, bdi(side.name), ` ${numberOf(grown, root)}, ${features(grown.size[root])}`), figure);
   if (!otherGrown || other === side) return [top];
   const found = partnerFamily(grown, root, partners.feature, otherGrown, (node) => pairs.held_out[own(node).pair]);

@@ -27,7 +27,7 @@ function usualViews(index, pairs) {
   [[a, b, "a"], [b, a, "b"]].forEach(([own, other, letter], k) => {
     if (index.ceilings[k]) views.push({name: `stable in ${own}, absent in ${other}`, what: `a second SAE of ${own} has the feature (ceiling ≥ 0.7), the partner in ${other} does not resemble it (r ≤ 0.3)`, where: [`ceiling_${letter}.ge.0.7`, "held_out.le.0.3"]});
   });
-  if (pairs.effect_r) views.push({name: "same firing, other effect", what: "r of activations ≥ 0.7, r of effects ≤ 0.3", where: ["held_out.ge.0.7", "effect_r.le.0.3"]});
+  if (pairs.effect_r) views.push({name: "same firing, other effect", what: "r of activations ≥ 0.7, r of effects ≤ 0.3 over at least 100 tokens where both fire", where: ["held_out.ge.0.7", "effect_r.le.0.3", "effect_n.ge.100"]});
   return views;
 }
 
