@@ -39,6 +39,7 @@ LAYERS = (
     ("matching",),
     ("statistics",),
     ("family",),
+    ("maps",),
     ("labels",),
     ("export",),
     ("plot",),
@@ -90,6 +91,9 @@ def test_the_check_can_fail(tmp_path: Path) -> None:
 
 
 BORDERS = {
+    "hdbscan": {"maps"},
+    "sklearn": {"maps"},
+    "umap": {"maps"},
     "datasets": {"corpus"},  # these three come with TransformerLens
     "openai": {"labels/repeated_requests.py", "labels/requesting.py"},
     "opentelemetry": set(),

@@ -87,9 +87,7 @@ def test_the_plan_comes_first_is_an_upper_bound_and_can_be_declined(study: Study
     assert scorer.asked == 0
     (plan,) = plans
     assert plan.needs_consent
-    assert str(plan).startswith(
-        "2 published concepts searched for among the labelled features of A and B\nscorer: yes"
-    )
+    assert str(plan).startswith("2 published concepts searched for among the labelled features of A and B\nscorer: yes")
     study.literature(CONCEPTS, scorer=scorer, settings=SETTINGS)
     assert scorer.asked <= plan.tokens.prompts <= 2 * 2 * 20 * 2  # the second concept resembles no label
 

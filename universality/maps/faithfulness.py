@@ -1,0 +1,122 @@
+"""Measures of how far a map can be believed: within a model, and between two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from universality.arrays import FloatArray, IntArray, evenly_spaced
+from universality.extras import naming_extra
+from universality.similarity import Similarity
+
+TRUSTED = 2048
+"""Features of the sample on which trustworthiness is measured: it takes all distances among them."""
+NEAR = 10
+"""Rank up to which a partner counts as near."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Trustworthiness of a map: 1 where all neighbours on the map are neighbours among the features.
+
+    Parameters
+    ----------
+    value
+        Trustworthiness (Venna & Kaski 2001); 0.5 is about what a random map has. NaN for fewer than five features.
+    n_features
+        Features it was measured on: an evenly spaced sample of those on the map.
+    n_neighbours
+        Neighbours of each.
+    """
+
+    value: float
+    n_features: int
+    n_neighbours: int
+
+    @classmethod
+    def of(cls, xy: FloatArray, similarity: Similarity, n_neighbours: int, sample: int = TRUSTED) -> Trust:
+        """Measure it for points [n, 2], NaN for those that are not placed, by a similarity of their features."""
+        with naming_extra("the trustworthiness of a map"):
+            from sklearn.manifold import trustworthiness
+            from threadpoolctl import threadpool_limits
+        placed = np.flatnonzero(~np.isnan(xy[:, 0]))
+        chosen = placed[evenly_spaced(placed.size, sample)]
+        k = min(n_neighbours, (chosen.size - 1) // 2)
+        if chosen.size < 5:
+            return cls(float("nan"), int(chosen.size), 0)
+        with threadpool_limits(1):
+            distance = np.maximum(1 - similarity.block(chosen)[:, chosen], 0)
+            np.fill_diagonal(distance, 0)
+            value = trustworthiness(distance, xy[chosen], n_neighbors=k, metric="precomputed")
+        return cls(float(value), int(chosen.size), int(k))
+
+
+@dataclass(frozen=True, eq=False)
+class PartnerRanks:
+    """Place of each feature's partner among all features of the other model, by distance on a map.
+
+    Parameters
+    ----------
+    nearer
+        [2, n_pairs] features of the other model that lie nearer than the partner: seen from A's feature, and from B's.
+    n_others
+        Features of B, and of A, on the map.
+    """
+
+    nearer: IntArray
+    n_others: tuple[int, int]
+
+    @classmethod
+    def of(cls, xy_a: FloatArray, xy_b: FloatArray, rows: IntArray, cols: IntArray) -> PartnerRanks:
+        """Rank the partners of pairs (rows [n_pairs] of A, cols [n_pairs] of B); pairs not on the map are left out."""
+        on_map = ~np.isnan(xy_a[rows, 0]) & ~np.isnan(xy_b[cols, 0])
+        ends = xy_a[rows[on_map]], xy_b[cols[on_map]]
+        others = xy_b[~np.isnan(xy_b[:, 0])], xy_a[~np.isnan(xy_a[:, 0])]
+        nearer = [_nearer(here, there, all_) for here, there, all_ in zip(ends, ends[::-1], others, strict=True)]
+        return cls(np.stack(nearer), (len(others[0]), len(others[1])))
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of pairs."""
+        return int(self.nearer.shape[1])
+
+    @property
+    def median_share(self) -> float:
+        """Median share of the other model's features that lie nearer than the partner; 0.5 by chance, NaN for none."""
+        others = np.maximum(np.asarray(self.n_others) - 1, 1)[:, None]
+        return float(np.median(self.nearer / others)) if self.nearer.size else float("nan")
+
+    def near(self, k: int = NEAR) -> float:
+        """Share of the features whose partner is among the k nearest of the other model."""
+        return float((self.nearer < k).mean()) if self.nearer.size else float("nan")
+
+    def near_by_chance(self, k: int = NEAR) -> float:
+        """Share that `near` has where a partner is as likely to lie anywhere."""
+        return float(np.mean([min(1.0, k / max(1, n)) for n in self.n_others]))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the numbers that are reported."""
+        return {
+            "n_pairs": self.n_pairs,
+            "n_others": list(self.n_others),
+            "median_share_nearer": _or_none(self.median_share),
+            f"within_{NEAR}": _or_none(self.near()),
+            f"within_{NEAR}_by_chance": self.near_by_chance(),
+        }
+
+
+def _nearer(here: FloatArray, there: FloatArray, others: FloatArray) -> IntArray:
+    """Count the others that lie strictly nearer to each point ``here`` than its partner ``there``."""
+    if not len(here) or not len(others):
+        return np.zeros(len(here), np.int64)
+    distance = np.linalg.norm(here - there, axis=1)
+    # slightly within the distance of the partner, which rounding would otherwise count itself
+    inside = cKDTree(others).query_ball_point(here, distance * (1 - 1e-12), return_length=True)
+    return np.where(distance > 0, inside, 0).astype(np.int64)
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else value
