@@ -18,7 +18,7 @@ class Kitchen:
     """Tasks that write what they read, and count how often they are made."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.made = folder, []
+        self.folder, self.made, self.said = folder, [], []
 
     def tasks(self, flour: str = "wheat", oven: int = 200, dough: int = 1, bread: int = 1) -> list[Task]:
         """``dough`` and ``bread`` are versions."""
@@ -41,8 +41,8 @@ class Kitchen:
         return (self.folder / f"{name}.txt").read_text()
 
     def run(self, **changes) -> list[str]:
-        self.made = []
-        run_tasks(self.tasks(**changes), self.folder, lambda outcome: None)
+        self.made, self.said = [], []
+        run_tasks(self.tasks(**changes), self.folder, lambda outcome: None, announce=self.said.append)
         return self.made
 
 
@@ -61,6 +61,17 @@ def test_only_what_depends_on_a_change_is_made_again(kitchen) -> None:
     kitchen.run()
     assert kitchen.run(oven=220) == ["bread/loaf"]
     assert kitchen.run(flour="rye", oven=220) == ["dough", "bread/loaf"]
+
+
+def test_what_is_made_again_is_named_with_the_reason(kitchen) -> None:
+    kitchen.run()
+    assert kitchen.said == []
+    kitchen.run(oven=220)
+    assert kitchen.said == ["made again, since its settings have changed: bread/loaf"]
+    kitchen.run(oven=220, dough=2)
+    assert kitchen.said == ["made again, since another version of universality made it: dough"]
+    kitchen.run(flour="rye", oven=220, dough=2)
+    assert kitchen.said[1:] == ["made again, since a file of its own or one that it reads has changed: bread/loaf"]
 
 
 def test_missing_or_cut_outputs_are_made_again_and_what_comes_out_the_same_stops_there(kitchen) -> None:

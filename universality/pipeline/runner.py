@@ -151,7 +151,7 @@ def _run_stages(config: Config, folder: RunFolder, until: str, ranks: Ranks | No
         report = partial(_report_and_keep_config, config, folder, tasks) if first else _stay_silent
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*computing on the CPU", DeviceWarning)  # told once, by _print_device
-            outcomes = run_tasks(tasks, folder.root, report, ranks)
+            outcomes = run_tasks(tasks, folder.root, report, ranks, _announce)
         if first:
             write_provenance(folder.root)
             _print_end(outcomes, folder, until)
@@ -213,7 +213,7 @@ def _run_after_match(config: Config, folder: RunFolder, tasks: list[Task]) -> No
         _run_stages(config, folder, "match", ranks)
         first = ranks is None or ranks.first
         with alone_in(folder.root) if first else nullcontext():
-            outcomes = run_tasks(tasks, folder.root, _print_outcome if first else _stay_silent, ranks)
+            outcomes = run_tasks(tasks, folder.root, _print_outcome if first else _stay_silent, ranks, _announce)
             if first:
                 _print_end(outcomes, folder, "match")
                 write_provenance(folder.root)
@@ -307,6 +307,10 @@ def _print_device(device: str) -> None:
 
 def _stay_silent(outcome: Outcome) -> None:
     pass
+
+
+def _announce(line: str) -> None:
+    print(line, flush=True)
 
 
 def _print_outcome(outcome: Outcome) -> None:

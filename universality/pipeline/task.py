@@ -102,7 +102,11 @@ class _Alone:
 
 
 def run_tasks(
-    tasks: Sequence[Task], folder: Path, report: Callable[[Outcome], None], processes: Processes | None = None
+    tasks: Sequence[Task],
+    folder: Path,
+    report: Callable[[Outcome], None],
+    processes: Processes | None = None,
+    announce: Callable[[str], None] = lambda line: None,
 ) -> list[Outcome]:
     """Run the tasks in order, skipping those that are up to date.
 
@@ -116,6 +120,8 @@ def run_tasks(
         Called after each task.
     processes
         The processes that run the same tasks over the same folder; the first decides which are to be done.
+    announce
+        Called by the first process before tasks are made again, with a line that says which and why.
     """
     processes = processes or _Alone()
     outcomes: list[Outcome] = []
@@ -128,6 +134,8 @@ def run_tasks(
         begin = time.monotonic()
         keys = {task.name: _key(task, folder) for task in group} if processes.first else {}  # one process reads hashes
         pending = [task for task in group if processes.first and not _is_done(task, folder, keys[task.name])]
+        for line in _made_again(pending, folder):
+            announce(line)
         keys = processes.broadcast({task.name: keys[task.name] for task in pending})
         for task in group:
             if task.name not in keys:
@@ -160,6 +168,28 @@ def _independent(tasks: Sequence[Task]) -> Iterator[list[Task]]:
         group.append(task)
     if group:
         yield group
+
+
+def _made_again(pending: Sequence[Task], folder: Path) -> Iterator[str]:
+    """Say for each reason which of the tasks, all of one stage, were made before."""
+    reasons: dict[str, list[str]] = {}
+    for task in pending:
+        try:
+            stamp = read_stamp(folder, task.name)
+        except UniversalityError:
+            continue
+        reasons.setdefault(_why_again(task, stamp), []).append(task.name)
+    for why, names in reasons.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield f"made again, since {why}: {', '.join(names[:3])}{more}"
+
+
+def _why_again(task: Task, stamp: dict[str, Any]) -> str:
+    if stamp.get("version", 1) != task.version:
+        return "another version of universality made it"
+    if json.dumps(stamp.get("settings"), sort_keys=True) != json.dumps(task.settings, sort_keys=True):
+        return "its settings have changed"
+    return "a file of its own or one that it reads has changed"
 
 
 def _make(task: Task, folder: Path, key: str, stamps: bool = True) -> float:

@@ -11,6 +11,7 @@ from universality.statistics.comparing_effects import compare_effects
 from universality.statistics.concept_partners import concept_table
 from universality.statistics.crosscoder_classes import CrosscoderAgreement, crosscoder_agreement, feature_classes
 from universality.statistics.effect_agreement import EffectAgreement, EffectAgreementSummary
+from universality.statistics.feature_stability import Stability, stability, stability_of
 from universality.statistics.held_out import evaluation_halves, held_out_scores
 from universality.statistics.null_distribution import Chance, NullDistribution
 from universality.statistics.overlapping_matchings import PartnerOverlap, partner_overlap
@@ -52,6 +53,7 @@ __all__ = [
     "PooledSubstitution",
     "Repairing",
     "SharedLoss",
+    "Stability",
     "SubsetLoss",
     "Substitution",
     "Transfer",
@@ -79,6 +81,8 @@ __all__ = [
     "rsa",
     "shared_by_weights",
     "shared_loss",
+    "stability",
+    "stability_of",
     "substitute",
     "svcca",
     "transfer",
