@@ -31,24 +31,36 @@ VIEW = "document.querySelector('#explorer').dataset.shows === {!r}"
 def make(folder: Path, n: int, d_vocab: int = 50_000) -> Path:
     """A page of ``n`` random pairs; of the views only the first file."""
     draw = np.random.default_rng(0)
+    of_pairs, of_side = "comparisons/A-B", ("sides/A", "sides/B")
     columns = {name: packed(draw.permutation(n), "i4") for name in ("row", "col", "count_a", "count_b")}
     for name in ("score", "held_out", "ci_low", "ci_high", "q", "q_kind", "logit"):
         columns[name] = packed(draw.random(n), "f4")
-    for side in "ab":
-        columns[f"kind_{side}"] = packed(draw.integers(0, 30, n), "i2")
-        columns[f"tokens_{side}"] = packed(draw.integers(0, d_vocab, (n, SHOWN)), "i4")
-    write_data(folder, "pairs", columns)
+    write_data(folder, f"{of_pairs}/pairs", columns)
+    for side in of_side:
+        tokens = packed(draw.integers(0, d_vocab, (n, SHOWN)), "i4")
+        write_data(folder, f"{side}/about", {"kind": packed(draw.integers(0, 30, n), "i2"), "tokens": tokens})
     write_data(folder, "words", [f" token{i}" for i in range(d_vocab)])
-    example = [list(range(13)), [0] * 8 + [100, 0, 0, 5, 0], [0] * 8 + [80, 0, 0, 0, 0], 8, 1]
+    example = [list(range(13)), [0] * 8 + [100, 0, 0, 5, 0], 8, 1]
     feature = {
         "density": 0.01, "purity": 0.5, "strongest": 3.0, "histogram": list(range(20)), "top": [example] * 4,
         "range": [example] * 3, "up": [[i, 1.0] for i in range(8)], "down": [[i, -1.0] for i in range(8)],
-        "near": [[i, 0.5] for i in range(5)],
     }  # fmt: skip
-    write_data(folder, "views-0", [{"a": feature, "b": feature}] * CHUNK)
+    for side in of_side:
+        for chunk in range(-(-n // CHUNK)):  # either feature of the pair that is opened may be in any
+            write_data(folder, f"{side}/features-{chunk}", [feature] * CHUNK)
+    near = {"n_near": 5, "near": packed([*range(5)] * CHUNK, "i4"), "near_r": packed([50] * 5 * CHUNK, "i1")}
+    partners = near | {
+        "start": packed(range(CHUNK + 1), "i4"), "at": packed([8] * CHUNK, "i2"), "share": packed([80] * CHUNK, "u1")
+    }  # fmt: skip
+    write_data(folder, f"{of_pairs}/partners-0", {"a": partners, "b": partners})
     index = {
-        "title": "bench", "models": ["A", "B"], "width": n, "n_pairs": n, "chunk": CHUNK, "tokens_shown": SHOWN,
-        "kinds": [f"kind{i}" for i in range(30)], "nulls": ["global", "kind"], "families": [False, False],
+        "title": "bench", "chunk": CHUNK, "tokens_shown": SHOWN, "examples": 7, "window": 13, "groups": False,
+        "kinds": [f"kind{i}" for i in range(30)], "label_score": "detection",
+        "sides": [{"name": name, "folder": name, "width": n, "files": ["about"]} for name in "AB"],
+        "comparisons": [{
+            "name": "A-B", "sides": [0, 1], "n_pairs": n, "nulls": ["global", "kind"], "effects": [],
+            "ceilings": [False] * 2, "logit_chance": "", "transfer": False,
+        }],
     }  # fmt: skip
     write_data(folder, "index", index)
     headline = Headline("A", "B", n, 1_000_000, ())

@@ -1,5 +1,6 @@
 """A run made by hand: models of planted features in two widths, tokens of every unkind sort, no training."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ def write_explored_page(config: Config, folder: RunFolder) -> Path:
         results.decode = lambda ids: [strings[i] for i in ids]
         assert results.headline is not None
         families = report_rows.saved_families(results)
-        write_explorer(results, results.headline, folder.report.parent, families)
+        write_explorer(results, folder.report.parent, families)
         populations = report_rows.samples(results, results.headline)
         headline = report_rows.headline(results, results.headline, populations)
         tables = tuple(FamilyTable(name, ()) for name in families)
@@ -170,6 +171,11 @@ def read_data(page: Path, name: str) -> Any:
     assert text.startswith(start)
     assert text.endswith(end)
     return json.loads(text[len(start) : -len(end)])
+
+
+def unpacked(column: dict[str, str]) -> Any:
+    """Decode a column of a data file."""
+    return np.frombuffer(base64.b64decode(column["base64"]), f"<{column['type']}")
 
 
 def plant_effects(config: Config, folder: RunFolder) -> None:

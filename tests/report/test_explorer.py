@@ -123,21 +123,21 @@ def test_a_pair_shows_what_the_two_do(browser: Browser, explored_effects: Path) 
     browser.open("about:blank")
     browser.open(explored_effects.as_uri() + "#pair/0")
     browser.until("document.querySelectorAll('#explorer .pair-effects').length")
-    assert not [r for r in browser.requests if "views-1" in r or "pair-effects-1" in r]
-    pair = read_data(explored_effects, "pair-effects-0")[0]
+    assert not [r for r in browser.requests if "features-1" in r or "partners-1" in r or "token-effects-1" in r]
+    tokens = read_data(explored_effects, "comparisons/A-B.w24/token-effects-0")[0]
     cells = browser.run(
         "[...document.querySelectorAll('.pair-effects tbody tr')].map(r => [...r.cells].map(c => c.innerText))"
     )
     names = ["Both ablated\nall tokens alike", "Both ablated\nweighted by probability"]
     assert [row[0] for row in cells[:2]] == names
     shown = [float(row[1].replace("−", "-")) for row in cells]
-    assert shown == pytest.approx([r for rows in pair["tokens"]["r"] for r in rows], abs=0.006)
+    assert shown == pytest.approx([r for rows in tokens["r"] for r in rows], abs=0.006)
     lists = "[...document.querySelectorAll('.pair-effects .weights')].map(l => l.children.length)"
     assert browser.run(lists) == [6, *[8] * 7]
     first = browser.run("document.querySelector('.pair-effects .weights small').innerText")
-    assert float(first) == pytest.approx(100 * pair["tokens"]["sides"][0][0][0][0][1], rel=0.05)
+    assert float(first) == pytest.approx(100 * tokens["sides"][0][0][0][0][1], rel=0.05)
     assert first.startswith("+")
-    there = [{word for word, _ in pair["tokens"]["sides"][side][0][0]} for side in (0, 1)]
+    there = [{word for word, _ in tokens["sides"][side][0][0]} for side in (0, 1)]
     marked = "[...document.querySelectorAll('.pair-effects .logits:first-of-type > div:first-child')].map(d => d.querySelectorAll('.both').length)"
     assert browser.run(marked)[0] == len(there[0] & there[1])
     assert "No other feature of it fires" in browser.run("document.querySelector('.pair-effects').innerText")
@@ -218,8 +218,7 @@ def test_tokens_are_text_wherever_they_appear(page: Browser, nasty: tuple[str, .
 
 
 def test_a_zero_is_never_negative(page: Browser) -> None:
-    core = (files("universality.report") / "explorer" / "core.js").read_text(encoding="utf-8")
-    numbers = core[core.index("const known") : core.index("// A single token")]
+    numbers = (files("universality.report") / "explorer" / "numbers.js").read_text(encoding="utf-8")
     values = "[-0.001, -0.127, 0, 0.004].map((x) => fixed(x)).concat(small(-0.0002), small(0.5))"
     written = page.run(f"(() => {{ {numbers} return {values}; }})()")
     assert written == ["0.00", "−0.13", "0.00", "0.00", "−2e-4", "0.500"]

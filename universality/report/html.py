@@ -74,6 +74,18 @@ def write_report(report: Report, path: str | Path) -> Path:
     return write_bytes(path, render(report).encode("utf-8"))
 
 
+def _views(report: Report) -> list[str]:
+    """List the explorer's views that the page has tabs for."""
+    several = ["compare"] if len(report.pairings) > 1 else []
+    return ["pairs", *several, "map", "heatmap", *(["families"] if report.families else [])]
+
+
+def _explorer_href(report: Report, view: str) -> str:
+    """Return the address of a view of the explorer, on this page or on the one that has it."""
+    link = report.explored_at
+    return f"#explore/{view}" if link is None else f"{link.page}#explore/{view}?comparison={quote(link.comparison)}"
+
+
 def render(report: Report) -> str:
     """Render the page as a string. The same report gives the same bytes."""
     environment = _environment()
@@ -81,6 +93,8 @@ def render(report: Report) -> str:
     style = environment.get_template("style.css").render()
     return environment.get_template("template.html.j2").render(
         report=report,
+        views=_views(report),
+        explorer_href=_explorer_href,
         headline=report.headline,
         question=narrative.question(report.headline),
         verdict=effect_narrative.verdict(narrative.verdict(report.headline), report.effects),

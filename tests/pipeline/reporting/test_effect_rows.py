@@ -130,7 +130,7 @@ def test_nothing_is_left_of_effects_that_are_no_longer_measured(
     settings.write_text(re.sub(r"(?m)^effects:\n(  .*\n)*", "", settings.read_text()) + "effects: {measure: false}\n")
     assert {path.name for path in of_effects(folder)} == {
         "effects.png", "effects.svg", "effects.csv", "carried_loss.png", "carried_loss.svg", "carried_loss.csv",
-        "pair-effects-0.js",
+        "effects.js",
     }  # fmt: skip
     text = words(report_as_it_is(folder.root))
     assert "Do partners" not in text
@@ -142,7 +142,7 @@ def test_nothing_is_left_of_effects_that_are_no_longer_measured(
 
 def of_effects(folder: RunFolder) -> list[Path]:
     """List the figures, tables and data files of the page that are about effects."""
-    made = [*folder.root.glob("figures/**/*.*"), *folder.root.glob("report/data/*")]
+    made = [*folder.root.glob("figures/**/*.*"), *folder.root.glob("report/data/**/*.js")]
     return [path for path in made if re.search(r"effects|carried", path.name)]
 
 

@@ -1,11 +1,13 @@
 """Data files of the explorer about what pairs do."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from planted_run import read_data as read
+from planted_run import unpacked
 
 from universality.effects import PairEffects
 from universality.errors import FormatError
@@ -24,14 +26,19 @@ def files(page: Path) -> RunFolder:
 def test_every_pair_has_its_tokens_and_its_agreement(explored_effects: Path) -> None:
     pairs = PairEffects.load(files(explored_effects).pair_effects(NAME))
     loss = EffectAgreement.load(files(explored_effects).effect_agreement(NAME)).to_frame()
-    found, words, index = (read(explored_effects, name) for name in ("pair-effects-0", "words", "index"))
-    assert len(found) == index["n_pairs"] == len(pairs) + 1
+    here = f"comparisons/{NAME}"
+    found, columns, words = (
+        read(explored_effects, name) for name in (f"{here}/token-effects-0", f"{here}/effects", "words")
+    )
+    (index,) = read(explored_effects, "index")["comparisons"]
+    of_loss = {name: unpacked(column) for name, column in columns.items()}
+    assert len(found) == len(of_loss["r"]) == index["n_pairs"] == len(pairs) + 1
     assert index["pair_effects"]["loss"] is True
     assert index["pair_effects"]["tokens"]["times"] == 1
     np.testing.assert_allclose(index["pair_effects"]["tokens"]["chance"], pairs.chance(), rtol=0.01)
     for i in (0, 5):
-        assert found[i]["tokens"]["r"] == [[pytest.approx(r, rel=0.01) for r in rows] for rows in pairs.r[i].tolist()]
-        lists = found[i]["tokens"]["sides"]
+        assert found[i]["r"] == [[pytest.approx(r, rel=0.01) for r in rows] for rows in pairs.r[i].tolist()]
+        lists = found[i]["sides"]
         for side, how, direction in np.ndindex(2, 2, 2):
             shown = lists[side][how][direction]
             large = abs(pairs.changes[side, i, how, direction]) >= LEAST
@@ -39,25 +46,26 @@ def test_every_pair_has_its_tokens_and_its_agreement(explored_effects: Path) -> 
                 pairs.changes[side, i, how, direction][large].tolist(), rel=0.01
             )
             assert all(isinstance(words[word], str) for word, _ in shown)
-        assert found[i]["loss"]["r"] == pytest.approx(loss["r_per_norm"][i], rel=0.01)
-        assert found[i]["loss"]["ceiling_b"] is None
-    assert len(found[0]["tokens"]["sides"][0][0][0]) == 6  # two changes are too small
-    assert found[2]["tokens"]["r"] == [[None, None], [None, None]]
-    assert found[4]["loss"]["r"] is None
-    assert found[-1]["tokens"] is None
+        assert of_loss["r"][i] == pytest.approx(loss["r_per_norm"][i], rel=1e-6)
+        assert np.isnan(of_loss["ceiling_b"][i])
+    assert len(found[0]["sides"][0][0][0]) == 6  # two changes are too small
+    assert found[2]["r"] == [[None, None], [None, None]]
+    assert np.isnan(of_loss["r"][4])
+    assert found[-1] is None
 
 
 def test_pages_without_effects_have_none(explored: Path, explored_effects: Path) -> None:
-    assert "pair_effects" not in read(explored, "index")
-    assert not (explored.parent / "data" / "pair-effects-0.js").exists()
-    others = [
-        path.name for path in (explored.parent / "data").glob("*.js") if path.name not in ("index.js", "words.js")
-    ]
-    assert len(others) > 5
-    for name in others:
-        both = [(page.parent / "data" / name) for page in (explored, explored_effects)]
-        if not name.startswith(("pairs", "views", "families")):  # those refer to words by their places
-            assert both[0].read_bytes() == both[1].read_bytes()
+    assert "pair_effects" not in read(explored, "index")["comparisons"][0]
+    without, with_effects = (
+        {path.relative_to(page.parent / "data").as_posix(): path for path in (page.parent / "data").rglob("*.js")}
+        for page in (explored, explored_effects)
+    )
+    here = f"comparisons/{NAME}"
+    assert set(with_effects) - set(without) == {f"{here}/token-effects-0.js", f"{here}/effects.js"}
+    same = [name for name in without if re.search("partners|heatmap|map|about", name)]
+    assert len(same) >= 5
+    for name in same:
+        assert without[name].read_bytes() == with_effects[name].read_bytes()
 
 
 def test_a_damaged_file_is_named(planted: Any, tmp_path: Path) -> None:

@@ -1,19 +1,19 @@
 """Data files of the explorer."""
 
-import base64
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from planted_run import read_data as read
+from planted_run import unpacked
 
 from universality import FeatureStore
 from universality.features.page_views import BINS, QUANTILES, SCALE, STRONGEST, feature_views, seen_by, windows
+from universality.pipeline.reporting.explorer_data import write_explorer
+from universality.pipeline.reporting.run_results import open_results
 
-
-def unpacked(column: dict[str, str]) -> Any:
-    return np.frombuffer(base64.b64decode(column["base64"]), f"<{column['type']}")
+HERE = "comparisons/A-B.w24"
 
 
 @pytest.fixture(scope="module")
@@ -63,24 +63,64 @@ def test_the_table_holds_every_pair_and_the_views_their_weights(explored: Path, 
 
     _, folder = planted
     frame = Calibration.load(folder.calibration("A-B.w24")).to_frame()
-    index, pairs = read(explored, "index"), read(explored, "pairs")
+    (index,), pairs = read(explored, "index")["comparisons"], read(explored, f"{HERE}/pairs")
     assert index["n_pairs"] == len(frame) == 23
     with np.load(folder.similarity("A-B.w24")) as arrays:
         by_chance = arrays["logit_by_chance"].astype(float)
     assert index["logit_chance"] == f"95% of random pairs below {np.nanquantile(by_chance, 0.95):.2f}"
     for name in ("row", "col", "held_out", "q", "q_kind"):
         np.testing.assert_allclose(unpacked(pairs[name]), frame[name].astype(np.float32), equal_nan=True)
-    words, views = read(explored, "words"), read(explored, "views-0")
+    words, features = read(explored, "words"), read(explored, "sides/A.w24-s0/features-0")
     a, u = stores[0], stores[0].unembedding()
     direction = a.dictionary.residual[frame["row"][3]]
     weights = (direction - direction.mean()) @ u.W_U
-    assert views[3]["a"]["up"][0][1] == pytest.approx(weights.max() - weights.mean(), abs=0.01)
-    assert views[3]["a"]["near"][0] == [int(frame["col"][3]), pytest.approx(frame["score"][3], abs=0.05)]
-    assert words[views[3]["a"]["up"][0][0]] in words
+    shown = features[frame["row"][3]]
+    assert shown["up"][0][1] == pytest.approx(weights.max() - weights.mean(), abs=0.01)
+    assert words[shown["up"][0][0]] in words
+    near = read(explored, f"{HERE}/partners-0")["a"]
+    assert unpacked(near["near"])[3 * near["n_near"]] == frame["col"][3]
+    assert unpacked(near["near_r"])[3 * near["n_near"]] / 100 == pytest.approx(frame["score"][3], abs=0.05)
+
+
+def test_partners_on_examples_are_where_the_partner_fires(explored: Path, planted: Any, stores: Any) -> None:
+    from universality.statistics import Calibration
+
+    frame = Calibration.load(planted[1].calibration("A-B.w24")).to_frame()
+    index, partners = read(explored, "index"), read(explored, f"{HERE}/partners-0")
+    n_fire = 0
+    for letter, own, partner, side in (("a", 0, 1, "A.w24-s0"), ("b", 1, 0, "B.w24-s0")):
+        columns = {name: unpacked(partners[letter][name]) for name in ("start", "at", "share")}
+        features = read(explored, f"sides/{side}/features-0")
+        views = feature_views(stores[own])
+        for i, pair in enumerate(frame.itertuples()):
+            number, other = (pair.row, pair.col) if letter == "a" else (pair.col, pair.row)
+            examples = features[number]["top"] + features[number]["range"]
+            here = slice(columns["start"][i], columns["start"][i + 1])
+            found = dict(zip(columns["at"][here].tolist(), columns["share"][here].tolist(), strict=True))
+            x = stores[partner].csr().toarray()[:, other]
+            rows = views.row[number][views.row[number] >= 0]
+            for e, (row, (_, _, focus, _)) in enumerate(zip(rows, examples, strict=True)):
+                share = found.get(e * index["window"] + focus, 0)
+                assert share == pytest.approx(100 * x[row] / x.max(), abs=1)
+                n_fire += share > 0
+    assert n_fire > 100  # the shared atoms fire together
+
+
+def test_data_of_an_earlier_layout_are_removed(planted: Any, tmp_path: Path) -> None:
+    config, folder = planted
+    old = tmp_path / "data" / "views-0.js", tmp_path / "data" / "sides" / "gone" / "map.js"
+    for path in (*old, tmp_path / "data" / "notes.txt"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("old")
+    with open_results(config, folder) as results:
+        files = write_explorer(results, tmp_path, {})
+    assert set(files) == set((tmp_path / "data").rglob("*.js"))
+    assert not (tmp_path / "data" / "sides" / "gone").exists()
+    assert (tmp_path / "data" / "notes.txt").exists()
 
 
 def test_the_map_leaves_the_dead_out(explored: Path, stores: Any) -> None:
-    found = read(explored, "map-0")
+    found = read(explored, "sides/A.w24-s0/map")
     xy = unpacked(found["xy"]).reshape(-1, 2)
     np.testing.assert_array_equal((xy == -32768).all(axis=1), ~stores[0].alive)
     assert np.abs(xy[stores[0].alive].astype(int)).max(axis=0).tolist() == [32767, 32767]
@@ -91,7 +131,7 @@ def test_families_keep_every_edge(explored: Path, planted: Any) -> None:
     from universality.family import Families
 
     frame = Families.load(planted[1].families("A")).to_frame()
-    found = read(explored, "families-0")
+    found = read(explored, "sides/A.w24-s0/families")
     parent = unpacked(found["parent"])
     edges = {(up, child) for child, up in enumerate(parent.tolist()) if up >= 0}
     edges |= set(zip(unpacked(found["more_parent"]).tolist(), unpacked(found["more_child"]).tolist(), strict=True))

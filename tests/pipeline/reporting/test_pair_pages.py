@@ -1,4 +1,4 @@
-"""Three models: every two have a page, the pages know each other, and what all three share is counted."""
+"""Three models: every two have a page, one explorer shows them all, and what all three share is counted."""
 
 import json
 import shutil
@@ -9,19 +9,23 @@ from typing import Any
 
 import pytest
 from chromium import CHROMIUM, Browser
-from planted_run import plant
+from planted_run import plant, read_data, unpacked
 
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting import pair_pages, report_rows
 from universality.pipeline.reporting.explorer_data import write_explorer
 from universality.pipeline.reporting.report_pages import write_summary
 from universality.pipeline.reporting.run_results import RunResults, open_results
+from universality.pipeline.reporting.shared_groups import shared_rows
 from universality.pipeline.reporting.terminal_summary import print_summary
 from universality.pipeline.stages.match_features import make_match
 from universality.pipeline.study import comparisons
 from universality.report import Report, write_report
 from universality.report.narrative import answer
 from universality.statistics.null_settings import NullSettings
+
+AXE = (Path(__file__).parents[2] / "report" / "axe" / "axe.min.js").read_text(encoding="utf-8")
+in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt-get install chromium)")
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +40,15 @@ def page(found: RunResults) -> Path:
     head, report = found.headline, found.folder.report
     assert head is not None
     grown = report_rows.saved_families(found)
-    write_explorer(found, head, report.parent, grown)
+    write_explorer(found, report.parent, grown)
     pair_pages.write_pages(found, grown, (("Hook", "planted"),))
     drawn = report_rows.headline(found, head, report_rows.samples(found, head))
-    two, three = pair_pages.pairings(found, head), pair_pages.shared_rows(found)
+    two, three = pair_pages.pairings(found, head), shared_rows(found)
     return write_report(Report("Three", drawn, pairings=two, shared=three, explorer=True), report)
 
 
 def test_features_of_all_three_are_counted_and_chance_is_not(found: RunResults) -> None:
-    low, high = pair_pages.shared_rows(found)
+    low, high = shared_rows(found)
     assert (low.least, high.least) == (0.5, 0.7)
     assert high.in_models == (16, 0)  # the shared atoms, in three models; none in two only
     assert (high.agreeing, high.cycles_tried, high.cycles_closed) == (16, 16, 1.0)
@@ -96,25 +100,38 @@ def test_the_statistics_of_the_configuration_reach_the_calibration_and_the_page(
 
 def test_two_models_have_neither_other_pages_nor_groups(planted: Any) -> None:
     with open_results(*planted) as two:
-        assert pair_pages.pairings(two, two.headline) == pair_pages.shared_rows(two) == ()
+        assert pair_pages.pairings(two, two.headline) == shared_rows(two) == ()
         assert pair_pages.write_pages(two, {}, ()) == []
 
 
 def test_a_run_that_lacks_a_matching_counts_no_groups(found: RunResults) -> None:
     with open_results(found.config, found.folder) as stopped:
         stopped.compared = [c for c in stopped.compared if c.comparison.name != "B-C.w24"]
-        assert pair_pages.shared_rows(stopped) == ()
+        assert shared_rows(stopped) == ()
         assert [two.page for two in pair_pages.pairings(stopped, stopped.headline)] == [None, "A-C.w24/index.html"]
 
 
 def test_pages_link_to_each_other(found: RunResults, page: Path) -> None:
-    a_b, a_c, b_c = found.headline_peers
+    a_b, _, b_c = found.headline_peers
     assert [two.page for two in pair_pages.pairings(found, a_b)] == [None, "A-C.w24/index.html", "B-C.w24/index.html"]
     links = [two.page for two in pair_pages.pairings(found, b_c)]
     assert links == ["../index.html", "../A-C.w24/index.html", None]
-    home = pair_pages.page_of(found, b_c).parent
-    assert all((home / link).resolve().is_file() for link in links if link)
-    assert pair_pages.page_of(found, a_c).read_text(encoding="utf-8").count("shown here") == 1
+    other = pair_pages.page_of(found, b_c)
+    assert all((other.parent / link).resolve().is_file() for link in links if link)
+    text = other.read_text(encoding="utf-8")
+    assert 'href="../index.html#explore/pairs?comparison=B-C.w24"' in text
+    assert 'href="../index.html#comparisons"' in text
+
+
+def test_every_dictionary_is_written_once_and_every_comparison_apart(page: Path) -> None:
+    data = page.parent / "data"
+    assert {path.name for path in (data / "sides").iterdir()} == {"A.w24-s0", "B.w24-s0", "C.w24-s0"}
+    assert {path.name for path in (data / "comparisons").iterdir()} == {"A-B.w24", "A-C.w24", "B-C.w24"}
+    assert not list(page.parent.glob("*/data"))
+    index, groups = read_data(page, "index"), read_data(page, "groups")
+    assert [one["sides"] for one in index["comparisons"]] == [[0, 1], [0, 2], [1, 2]]
+    members = unpacked(groups["members"]).reshape(-1, 3)
+    assert (members >= 0).all(axis=1).sum() == 16 == len(members)  # the shared atoms, and no chance partners
 
 
 def test_a_page_of_two_others_says_whose_the_ceiling_is(found: RunResults) -> None:
@@ -137,12 +154,12 @@ def test_pages_of_a_model_that_left_the_study_are_removed_and_nothing_else(
     home, summary = run.report.parent, run.report.with_name("summary.json")
     told = [{"page": two.page} for two in pair_pages.pairings(found, found.headline)]
     summary.write_text(json.dumps({"pairings": [*told, {"page": "../elsewhere/index.html"}]}), encoding="utf-8")
-    for mine in ("B-C.w24/notes.txt", "mine/index.html", "../elsewhere/index.html"):
-        (home / mine).parent.mkdir(exist_ok=True)
+    for mine in ("A-C.w24/data/views-0.js", "B-C.w24/notes.txt", "mine/index.html", "../elsewhere/index.html"):
+        (home / mine).parent.mkdir(exist_ok=True, parents=True)
         (home / mine).write_text("kept", encoding="utf-8")
 
     def left() -> set[str]:
-        return {file.relative_to(home).as_posix() for file in home.rglob("*") if file.parent != home / "data"}
+        return {file.relative_to(home).as_posix() for file in home.rglob("*") if home / "data" not in file.parents}
 
     before = left()
     with open_results(found.config, run) as same:
@@ -157,18 +174,87 @@ def test_pages_of_a_model_that_left_the_study_are_removed_and_nothing_else(
         two.compared = there
         pair_pages.remove_old_pages(two, summary)
     gone = before - left()
-    assert {"A-C.w24", "A-C.w24/index.html", "A-C.w24/data", "B-C.w24/index.html", "B-C.w24/data"} <= gone
+    assert {"A-C.w24", "A-C.w24/index.html", "A-C.w24/data", "B-C.w24/index.html"} <= gone
     assert left() == {"data", "index.html", "summary.json", "B-C.w24", "B-C.w24/notes.txt", "mine", "mine/index.html"}
     assert (home / "../elsewhere/index.html").is_file()
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt-get install chromium)")
-def test_another_comparison_opens_at_the_same_view(page: Path, tmp_path: Path) -> None:
-    with Browser(tmp_path / "profile") as browser:
-        browser.open(page.as_uri() + "#explore/pairs")
-        browser.until("document.querySelector('#explorer').dataset.shows === '#explore/pairs'")
-        browser.run("document.querySelector('.others a:last-child').click()")
-        browser.until("document.querySelector('#explorer h1')?.textContent === 'Matched pairs of B and C'")
-        assert browser.run("location.href").endswith("B-C.w24/index.html#explore/pairs")
-        assert browser.complaints == []
+@pytest.fixture(scope="module")
+def browser(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as opened:
+        opened.open(page.as_uri())
+        opened.run(f"{AXE};0")
+        yield opened
+        assert opened.complaints == []
+        assert [r for r in opened.requests if not r.startswith((page.parent.as_uri(), "data:", "about:"))] == []
+
+
+def go(browser: Browser, view: str) -> None:
+    browser.run(f"location.hash = {view!r}; 0")
+    browser.until(f"document.querySelector('#explorer').dataset.shows === {view!r}")
+
+
+@in_browser
+def test_another_comparison_opens_at_the_same_view_and_stays_chosen(browser: Browser) -> None:
+    go(browser, "#explore/heatmap")
+    choose = (
+        "(s => { s.value = 'B-C.w24'; s.dispatchEvent(new Event('change')); })(document.querySelector('#comparison'))"
+    )
+    browser.run(choose)
+    browser.until("document.querySelector('#explorer').dataset.shows === '#explore/heatmap?comparison=B-C.w24'")
+    assert not [r for r in browser.requests if "A-C" in r]  # nothing is loaded that was not asked for
+    browser.run("document.querySelector('.views a[data-view=pairs]').click(); 0")
+    browser.until("document.querySelector('#explorer h1').textContent === 'Matched pairs of B and C'")
+    browser.run("document.querySelector('#explorer tr[data-k] a').click(); 0")
+    browser.until("document.querySelectorAll('#explorer .side').length === 2")
+    assert [text[:1] for text in browser.run("[...document.querySelectorAll('.side h2')].map(h => h.innerText)")] == [
+        "B", "C",
+    ]  # fmt: skip
+    assert browser.run("location.hash").endswith("?comparison=B-C.w24")
+
+
+@in_browser
+def test_groups_are_found_by_presence_and_opened_side_by_side(browser: Browser) -> None:
+    go(browser, "#explore/compare")
+    browser.until("document.querySelector('#found').textContent === '16 of 16 groups'")
+    shares = browser.run("[...document.querySelectorAll('.matrix td.likeness')].map(c => c.innerText)")
+    assert len(shares) == 6
+    assert set(shares) == {"70%"}  # 16 of 23 living features
+    go(browser, "#explore/compare?in=++-")
+    browser.until("document.querySelector('#found').textContent === '0 of 16 groups'")
+    go(browser, "#group/3")
+    assert browser.run("document.querySelectorAll('#explorer .side').length") == 3
+    r = browser.run("[...document.querySelectorAll('.matrix td.likeness')].map(c => Number(c.innerText))")
+    assert len(r) == 6
+    assert min(r) > 0.99
+    browser.run("document.querySelector('.side h2 a').click(); 0")
+    browser.until("location.hash.startsWith('#feature/A/')")
+    browser.until("document.querySelectorAll('.partners tbody tr').length === 2")
+
+
+@in_browser
+@pytest.mark.parametrize("view", ["#explore/compare", "#group/0", "#feature/C/23", "#explore/pairs?comparison=B-C.w24"])
+def test_views_of_several_models_are_accessible_and_fit_a_phone(browser: Browser, view: str) -> None:
+    go(browser, view)
+    faults = browser.run(
+        "axe.run({resultTypes: ['violations']}).then(r => r.violations.map(v => [v.id, v.nodes[0].html]))"
+    )
+    assert faults == []
+    browser.resize(360, 740)
+    assert browser.run("document.documentElement.scrollWidth") <= 360
+    browser.resize(1280, 900)
+
+
+@in_browser
+@pytest.mark.parametrize(
+    ("view", "said"),
+    [
+        ("#explore/pairs?comparison=A-Z.w1", "no comparison A-Z.w1"),
+        ("#group/99", "no group 99"),
+        ("#feature/Z/1", "no dictionary Z"),
+        ("#feature/A/24", "no feature 24 of A"),
+    ],
+)
+def test_an_address_of_something_that_is_not_there_says_so(browser: Browser, view: str, said: str) -> None:
+    go(browser, view)
+    assert said in browser.run("document.querySelector('#explorer .warnings')?.innerText")

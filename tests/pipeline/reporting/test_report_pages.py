@@ -29,7 +29,7 @@ def test_a_stopped_run_shows_what_is_there_and_says_what_is_missing(planted: Any
     assert "This run is not finished" in text
     for missing in ("the matching A-B.w24", "the families of A", "the corpus", "the model A"):
         assert missing in text
-    assert read(run / "report" / "index.html", "index")["width"] == 16
+    assert [side["width"] for side in read(run / "report" / "index.html", "index")["sides"]] == [16, 16]
 
 
 def test_a_run_without_any_match_has_a_page_too(planted: Any, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from universality.effects.pair_effects import DIRECTIONS, INTERVENTIONS, PairEff
 from universality.features import FeatureStore
 from universality.models.vocabulary import Vocabulary
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
-from universality.report.explorer import Words
+from universality.report.explorer import Words, packed
 
 LEAST = 1e-5
 """Changes of a probability that are shown at least: a thousandth of a percentage point."""
@@ -73,12 +73,9 @@ class EffectViews:
             tokens = {"times": self.pairs.times, "chance": _numbers(self.pairs.chance())}
         return {"pair_effects": {"tokens": tokens or None, "loss": self.loss is not None}}
 
-    def of(self, chunk: slice, words: Words) -> list[Json]:
-        """Return what the view of each pair of a chunk shows."""
-        return [
-            {"tokens": self._tokens(place, words), "loss": self._loss(i)}
-            for i, place in enumerate(self.places[chunk].tolist(), chunk.start)
-        ]
+    def of(self, chunk: slice, words: Words) -> list[Json | None]:
+        """Return the tokens that each pair of a chunk raises and lowers; None where that was not measured."""
+        return [self._tokens(place, words) for place in self.places[chunk].tolist()]
 
     def _tokens(self, place: int, words: Words) -> Json | None:
         pairs = self.pairs
@@ -116,18 +113,18 @@ class EffectViews:
         texts = named(ids) if ids else []
         return [[words.text(text), _rounded(x)] for text, x in zip(texts, changes[shown].tolist(), strict=True)]
 
-    def _loss(self, i: int) -> Json | None:
-        if self.loss is None:
-            return None
-        row = self.loss.iloc[i]
-        return {name: _number(row.get(column, np.nan)) for name, column in _LOSS.items()}
 
-
-def views(effects: EffectViews, n_chunk: int, words: Words) -> Iterator[tuple[str, Any]]:
-    """Yield name and content of the files with the effects of ``n_chunk`` pairs each; none if not measured."""
-    if effects.index():
+def token_effects(effects: EffectViews, n_chunk: int, words: Words) -> Iterator[tuple[str, Any]]:
+    """Yield name and content of the files with the tokens of ``n_chunk`` pairs each; none if not measured."""
+    if effects.pairs is not None:
         for start in range(0, len(effects.places), n_chunk):
-            yield f"pair-effects-{start // n_chunk}", effects.of(slice(start, start + n_chunk), words)
+            yield f"token-effects-{start // n_chunk}", effects.of(slice(start, start + n_chunk), words)
+
+
+def loss_columns(loss: pd.DataFrame) -> Json:
+    """Pack the effects of the pairs on the loss as columns, NaN where they are not known."""
+    missing = np.full(len(loss), np.nan)
+    return {name: packed(loss.get(column, missing), "f4") for name, column in _LOSS.items()}
 
 
 def _rounded(x: float) -> float:

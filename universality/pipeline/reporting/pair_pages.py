@@ -1,16 +1,12 @@
-"""Pages for every pair of three or more models (or SAE seeds of one model), and the features that all share."""
+"""Pages for every pair of three or more models (or SAE seeds of one model), beside the report of the first pair."""
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from universality.family import Families
 from universality.files import read_json
-from universality.matching import Match
-from universality.matching.multimodel import group
 from universality.pipeline.reporting.effect_rows import effects_of
-from universality.pipeline.reporting.explorer_data import write_explorer
 from universality.pipeline.reporting.label_rows import report_labels, report_literature
 from universality.pipeline.reporting.report_rows import (
     family_levels,
@@ -25,7 +21,7 @@ from universality.pipeline.reporting.run_results import ComparisonResult, RunRes
 from universality.pipeline.reporting.transfer_rows import report_transfer
 from universality.pipeline.study import comparisons
 from universality.report import write_report
-from universality.report.data import THRESHOLDS, Pairing, Report, SharedRow
+from universality.report.data import ExplorerLink, Pairing, Report
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -42,46 +38,16 @@ def pairings(results: RunResults, current: ComparisonResult | None) -> tuple[Pai
     if current is None or len(peers) < 2:
         return ()
     folder = page_of(results, current).parent
-    pages = [None if c is current else Path(os.path.relpath(page_of(results, c), folder)).as_posix() for c in peers]
+    pages = [None if c is current else _relative(page_of(results, c), folder) for c in peers]
     return tuple(
-        Pairing(*c.comparison.sides, page, width_row(results, c)) for c, page in zip(peers, pages, strict=True)
+        Pairing(*c.comparison.sides, page, width_row(results, c), c.comparison.name)
+        for c, page in zip(peers, pages, strict=True)
     )
-
-
-def shared_rows(results: RunResults) -> tuple[SharedRow, ...]:
-    """Count the features found in several models; none before every pair of three or more models is matched."""
-    matched = {c.comparison.models: c for c in results.headline_peers if c.comparison.of == "models"}
-    names = tuple(results.config.models.names)
-    if len(names) < 3 or len(matched) < len(names) * (len(names) - 1) // 2:
-        return ()
-    return tuple(_shared_row(names, matched, least) for least in THRESHOLDS)
-
-
-def _shared_row(names: tuple[str, ...], matched: Mapping[tuple[str, str], ComparisonResult], least: float) -> SharedRow:
-    matches = {models: _good_pairs(compared, least) for models, compared in matched.items()}
-    sizes = {name: n for models, match in matches.items() for name, n in zip(models, match.shape, strict=True)}
-    numbers = group(names, sizes, matches, {}).summary()
-    counts = numbers["in_models"]
-    return SharedRow(
-        least=least,
-        in_models=tuple(counts[m] for m in range(len(names), 1, -1)),
-        alone=counts[1],
-        agreeing=numbers["agreeing"],
-        cycles_tried=numbers["cycles_tried"],
-        cycles_closed=numbers["cycles_closed"],
-    )
-
-
-def _good_pairs(compared: ComparisonResult, least: float) -> Match:
-    """Return a match of the pairs with a held-out r of at least ``least``, scored by that r."""
-    match, held_out = compared.calibration.match, compared.calibration.held_out
-    good = held_out >= least
-    return replace(match, rows=match.rows[good], cols=match.cols[good], scores=held_out[good])
 
 
 def write_pages(results: RunResults, families: Mapping[str, Families], facts: Facts) -> list[Path]:
-    """Write a page with its explorer for every peer of the headline."""
-    return [file for compared in results.headline_peers[1:] for file in _write_page(results, compared, families, facts)]
+    """Write a page for every peer of the headline; the explorer of the headline's page shows their features."""
+    return [_write_page(results, compared, families, facts) for compared in results.headline_peers[1:]]
 
 
 def remove_old_pages(results: RunResults, summary: Path) -> None:
@@ -97,16 +63,24 @@ def remove_old_pages(results: RunResults, summary: Path) -> None:
         page = summary.parent / (pairing["page"] or results.folder.report.name)
         # a damaged or edited summary.json must not make this remove files outside the report's own subfolders
         if page not in current and page.resolve().parent.parent == summary.parent.resolve():
-            for file in (page, *(page.parent / "data").glob("*.js")):
-                file.unlink(missing_ok=True)
-            for folder in (page.parent / "data", page.parent):
-                if folder.is_dir() and not any(folder.iterdir()):
-                    folder.rmdir()
+            page.unlink(missing_ok=True)
+            _remove_data_beside(page)
+            if page.parent.is_dir() and not any(page.parent.iterdir()):
+                page.parent.rmdir()
+
+
+def _remove_data_beside(page: Path) -> None:
+    """Remove an explorer's data beside the page of a pair, which earlier versions wrote."""
+    data = page.parent / "data"
+    for file in data.glob("*.js"):
+        file.unlink()
+    if data.is_dir() and not any(data.iterdir()):
+        data.rmdir()
 
 
 def _write_page(
     results: RunResults, compared: ComparisonResult, families: Mapping[str, Families], facts: Facts
-) -> list[Path]:
+) -> Path:
     page, (a, b) = page_of(results, compared), compared.comparison.sides
     tables = [
         family_levels(name, of_model) for name, of_model in families.items() if name in compared.comparison.models
@@ -118,12 +92,16 @@ def _write_page(
         widths=width_rows(results, compared),
         logit=logit_rows(results, compared),
         families=tuple(tables),
-        pairings=pairings(results, compared),
         warnings=tuple(result_notes(results, compared)),
         effects=effects_of(results, compared),
         transfer=report_transfer(results, compared),
         labels=report_labels(results, compared, families),
         literature=report_literature(results, compared),
-        explorer=True,
+        explored_at=ExplorerLink(_relative(results.folder.report, page.parent), compared.comparison.name),
     )
-    return [*write_explorer(results, compared, page.parent, families), write_report(report, page)]
+    _remove_data_beside(page)
+    return write_report(report, page)
+
+
+def _relative(page: Path, folder: Path) -> str:
+    return Path(os.path.relpath(page, folder)).as_posix()

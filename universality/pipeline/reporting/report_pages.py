@@ -18,7 +18,7 @@ from universality.pipeline.reporting.effect_rows import effects_of
 from universality.pipeline.reporting.explorer_data import write_explorer
 from universality.pipeline.reporting.figure_data import figure_tables
 from universality.pipeline.reporting.label_rows import report_labels, report_literature
-from universality.pipeline.reporting.pair_pages import pairings, remove_old_pages, shared_rows, write_pages
+from universality.pipeline.reporting.pair_pages import pairings, remove_old_pages, write_pages
 from universality.pipeline.reporting.report_rows import (
     control_rows,
     family_levels,
@@ -33,6 +33,7 @@ from universality.pipeline.reporting.report_rows import (
 from universality.pipeline.reporting.result_notes import result_notes
 from universality.pipeline.reporting.run_facts import run_facts
 from universality.pipeline.reporting.run_results import RunResults, open_results
+from universality.pipeline.reporting.shared_groups import shared_rows
 from universality.pipeline.reporting.text_excerpts import concept_rows, pair_groups
 from universality.pipeline.reporting.transfer_rows import report_transfer
 from universality.pipeline.stages.training_overlap import seen_in_training
@@ -69,7 +70,7 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
             pictures=tuple(draw_picture(name, tables[name]) for name in DRAWINGS if name in tables),
         )
         head = results.headline
-        explorer_files = write_explorer(results, head, folder.report.parent, families) if head else []
+        explorer_files = write_explorer(results, folder.report.parent, families) if head else []
         other_pages = write_pages(results, families, report.facts)
         remove_old_pages(results, summary)
     drawings = folder.root / "figures"

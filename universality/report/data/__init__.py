@@ -22,7 +22,7 @@ from universality.report.data.label_tables import (
     SplitTable,
     TransferRow,
 )
-from universality.report.data.page import PAGE_WIDTH, Caption, FileLink, Picture, Report, Section
+from universality.report.data.page import PAGE_WIDTH, Caption, ExplorerLink, FileLink, Picture, Report, Section
 from universality.report.data.pairs import Example, FeatureCard, Pair, PairGroup
 from universality.report.data.samples import LEAST_DIFFERENCE, NAN, Headline, Population, Role, Sample, sample
 from universality.report.data.tables import (
@@ -53,6 +53,7 @@ __all__ = [
     "EffectRow",
     "Effects",
     "Example",
+    "ExplorerLink",
     "FamilyLevel",
     "FamilyTable",
     "FeatureCard",

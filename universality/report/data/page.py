@@ -60,6 +60,22 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class ExplorerLink:
+    """Where the explorer of a comparison is, if it is on another page.
+
+    Parameters
+    ----------
+    page
+        Path of the page that holds it, relative to the page with the link.
+    comparison
+        Name of the comparison.
+    """
+
+    page: str
+    comparison: str
+
+
+@dataclass(frozen=True)
 class FileLink:
     """A file of the run: its path relative to the report's folder, and its contents."""
 
@@ -107,6 +123,8 @@ class Report:
         Published concepts among the labelled features; None where they were not searched for.
     explorer
         Whether the explorer's data files are written beside the page (``universality.report.explorer``).
+    explored_at
+        Page whose explorer shows this comparison; None where this page's own does, or none.
     """
 
     title: str
@@ -132,3 +150,4 @@ class Report:
     transfer: ReportTransfer | None = None
     literature: ReportLiterature | None = None
     explorer: bool = False
+    explored_at: ExplorerLink | None = None

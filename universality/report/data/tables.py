@@ -260,12 +260,15 @@ class Pairing:
         Path of the comparison's page, relative to the page with the link; None on that page itself.
     row
         Matching at the headline width.
+    comparison
+        Name of the comparison in the explorer.
     """
 
     a: str
     b: str
     page: str | None
     row: WidthRow
+    comparison: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 A page opened from disk may not fetch, so data files are scripts: ``data/NAME.js`` calls ``universality.add("NAME", …)``
 and is added to the page when a view first needs it. Long columns are little-endian arrays in base64, the rest is JSON.
+
+The names say what a file is about: ``sides/DICTIONARY/…`` one dictionary, whatever it is compared with;
+``comparisons/NAME/…`` one comparison; all others the whole study.
 """
 
 import base64
@@ -16,7 +19,11 @@ from numpy.typing import ArrayLike
 from universality.files import write_bytes
 from universality.visible_tokens import pieces, shorten, visible
 
-PARTS = ("core", "labels", "pairs", "pair_effects", "pair", "families", "heatmap", "map", "start")
+PARTS = (
+    "data", "elements", "numbers", "routing", "comparison", "zoom", "table", "filters", "labels", "feature", "pairs",
+    "pair_effects", "pair", "families", "heatmap", "map", "compare", "start",
+)  # fmt: skip
+"""Scripts in ``report/explorer/``, in the order in which they are joined."""
 LONGEST = 160
 """Characters of a token that are shown at most: some tokenizers have tokens with pages of spaces."""
 _TYPES = {"f4": "<f4", "i4": "<i4", "i2": "<i2", "i1": "i1", "u1": "u1"}
@@ -41,10 +48,24 @@ def packed(values: ArrayLike, dtype: str) -> dict[str, str]:
     return {"type": dtype, "base64": base64.b64encode(content).decode("ascii")}
 
 
+def packed_whole(values: ArrayLike) -> dict[str, str]:
+    """Encode whole numbers in the smallest type that holds them all.
+
+    Examples
+    --------
+    >>> packed_whole([1, 40_000])["type"]
+    'i4'
+    """
+    whole = np.asarray(values)
+    low, high = (int(whole.min()), int(whole.max())) if whole.size else (0, 0)
+    fits = (name for name in ("i1", "i2") if np.iinfo(_TYPES[name]).min <= low and high <= np.iinfo(_TYPES[name]).max)
+    return packed(whole, next(fits, "i4"))
+
+
 def write_data(folder: str | Path, name: str, value: Any) -> Path:
     """Write ``folder/data/NAME.js`` atomically; characters beyond ASCII are escaped, and NaN is refused."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    content = f'universality.add("{name}",{text});\n'.encode("ascii")
+    content = f"universality.add({json.dumps(name)},{text});\n".encode("ascii")
     return write_bytes(Path(folder) / "data" / f"{name}.js", content)
 
 

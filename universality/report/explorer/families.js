@@ -6,9 +6,9 @@ function ancestors(grown, node) {
   for (let up = grown.parent[node]; up >= 0; up = grown.parent[up]) chain.unshift(up);
   return chain;
 }
-function familyLink(index, grown, which, node) {
+function familyLink(index, grown, side, node) {
   const level = levelOf(grown, node), feature = node - grown.starts[level];
-  return el("a", {href: `#family/${encodeURIComponent(index.models[which])}/${level}/${feature}`}, `${whole(grown.widths[level])}/${feature}`);
+  return el("a", {href: index.href(`family/${encodeURIComponent(side.name)}/${level}/${feature}`)}, `${whole(grown.widths[level])}/${feature}`);
 }
 // Adds children in the tree, other parents in the graph, and family sizes; computed once per model.
 function linked(grown) {
@@ -33,9 +33,10 @@ function linked(grown) {
 }
 
 async function showFamilies(index, parts, query) {
-  const which = Math.max(0, index.models.indexOf(query.get("model") ?? index.models[0]));
-  if (!index.families[which]) throw new Error("this run has no families, which need dictionaries of two widths or more");
-  const [grown, words, labels] = [linked(await load(`families-${which}`)), await load("words"), await familyLabels(index, which)];
+  const grownSides = index.study.sides.filter(({files}) => files.includes("families"));
+  const side = grownSides.find(({name}) => name === (query.get("model") ?? index.models[0])) ?? grownSides[0];
+  if (!side) throw new Error("this run has no families, which need dictionaries of two widths or more");
+  const [grown, words, labels] = [linked(await loadSide(side, "families")), await load("words"), await familyLabels(side)];
   const MOST = 200;
   const roots = Array.from(grown.parent.keys()).filter((node) => grown.parent[node] < 0 && grown.size[node] > 1).sort((x, y) => grown.size[y] - grown.size[x]);
   const list = el("ul", {class: "families"}), count = el("output", {role: "status"});
@@ -45,22 +46,23 @@ async function showFamilies(index, parts, query) {
     const holds = (text) => text !== undefined && (text.toLowerCase().includes(wanted) || marked(text).toLowerCase().includes(wanted));
     const matches = roots.filter((node) => !wanted || labelMatches(labels, labels?.at.get(node), wanted) || holds(index.kinds[grown.kind[node]]) || [...tokensOf(grown, node)].some((id) => id >= 0 && holds(words[id])));
     count.textContent = `${whole(matches.length)} families of two features or more${matches.length > MOST ? `, the largest ${MOST} shown` : ""}`;
-    list.replaceChildren(...matches.slice(0, MOST).map((node) => el("li", {}, familyLink(index, grown, which, node), ` ${whole(grown.size[node])} features `, bdi(index.kinds[grown.kind[node]] ?? ""), " ", chips(words, tokensOf(grown, node)), labelLine(index, labels, labels?.at.get(node)), splitLine(index, grown, labels, node))));
+    list.replaceChildren(...matches.slice(0, MOST).map((node) => el("li", {}, familyLink(index, grown, side, node), ` ${whole(grown.size[node])} features `, bdi(index.kinds[grown.kind[node]] ?? ""), " ", chips(words, tokensOf(grown, node)), labelLine(index, labels, labels?.at.get(node)), splitLine(index, grown, labels, node))));
   };
   box.addEventListener("input", draw);
-  const models = index.models.map((name, k) => index.families[k] ? el("a", {href: `#explore/families?model=${encodeURIComponent(name)}`, "aria-current": k === which ? "true" : null}, bdi(name)) : null);
+  const models = grownSides.map((one) => el("a", {href: index.href(`explore/families?model=${encodeURIComponent(one.name)}`), "aria-current": one === side ? "true" : null}, bdi(one.name)));
   return {
-    title: "Families",
-    nodes: [heading("Families of ", bdi(index.models[which])), el("p", {}, "Features that have no parent, with their descendants in wider dictionaries. Model: ", models.filter(Boolean).flatMap((link) => [link, " "])),
+    title: "Families", everything: true,
+    nodes: [heading("Families of ", bdi(side.name)), el("p", {}, "Features that have no parent, with their descendants in wider dictionaries. Model: ", models.flatMap((link) => [link, " "])),
       el("div", {class: "tools"}, el("label", {for: "search"}, "Search"), box, count), list],
     ready: draw,
   };
 }
 
 async function showFamily(index, parts) {
-  const which = index.models.indexOf(parts[1]);
-  if (which < 0 || !index.families[which]) throw new Error(`there are no families of ${parts[1]}`);
-  const [grown, words, pairs, labels] = await Promise.all([load(`families-${which}`).then(linked), load("words"), index.n_pairs ? load("pairs") : null, familyLabels(index, which)]);
+  const {study} = index, side = study.sides.find(({name, files}) => name === parts[1] && files.includes("families"));
+  if (!side) throw new Error(`there are no families of ${parts[1]}`);
+  const compared = comparisonWith(index, study.sides.indexOf(side)), which = compared.sides.indexOf(side);
+  const [grown, words, pairs, labels] = await Promise.all([loadSide(side, "families").then(linked), load("words"), loadPairs(compared), familyLabels(side)]);
   const level = Number(parts[2]), feature = Number(parts[3]), node = grown.starts[level] + feature;
   if (!(feature >= 0 && feature < grown.widths[level])) throw new Error(`there is no feature ${parts[3]} at level ${parts[2]}`);
   const up = ancestors(grown, node);
@@ -68,12 +70,12 @@ async function showFamily(index, parts) {
   function branch(member, open) {
     const children = grown.children.get(member) ?? [], others = grown.others.get(member) ?? [];
     const at = levelOf(grown, member), last = at === grown.widths.length - 1;
-    const pair = last && pairs && grown.widths[at] === (which && index.width_b || index.width) ? pairs[which ? "col" : "row"].indexOf(member - grown.starts[at]) : -1;
-    const line = [familyLink(index, grown, which, member), " ", bdi(index.kinds[grown.kind[member]] ?? ""), " ", chips(words, tokensOf(grown, member)),
+    const pair = last ? pairs[which ? "col" : "row"].indexOf(member - grown.starts[at]) : -1;
+    const line = [familyLink(index, grown, side, member), " ", bdi(index.kinds[grown.kind[member]] ?? ""), " ", chips(words, tokensOf(grown, member)),
       el("small", {}, `fires ${whole(grown.count[member])} times`, grown.parent[member] >= 0 && member !== node ? `, weight ${fixed(grown.weight[member])}` : ""),
-      pair >= 0 ? [" ", el("a", {href: `#pair/${pair}`}, `pair ${pair}`)] : null,
+      pair >= 0 ? [" ", el("a", {href: compared.href(`pair/${pair}`)}, `pair ${pair}`)] : null,
       labelLine(index, labels, labels?.at.get(member)), splitLine(index, grown, labels, member),
-      others.length ? [" further parents: ", others.flatMap((other) => [familyLink(index, grown, which, other), " "])] : null].flat();
+      others.length ? [" further parents: ", others.flatMap((other) => [familyLink(index, grown, side, other), " "])] : null].flat();
     if (!children.length) return el("li", {}, el("div", {class: "leaf"}, line));
     const inside = el("ul"), details = el("details", {}, el("summary", {}, el("span", {}, `${whole(grown.size[member] - 1)} below`)), inside);
     details.addEventListener("toggle", () => { if (details.open && !inside.children.length) inside.append(...children.map((child) => branch(child, open - 1))); });
@@ -89,10 +91,11 @@ async function showFamily(index, parts) {
     }
   };
   return {
-    title: `Family of ${index.models[which]} ${grown.widths[level]}/${feature}`,
+    everything: true,
+    title: `Family of ${side.name} ${grown.widths[level]}/${feature}`,
     nodes: [
-      heading("Family of ", bdi(index.models[which]), ` ${whole(grown.widths[level])}/${feature}`),
-      el("p", {}, el("a", {href: `#explore/families?model=${encodeURIComponent(index.models[which])}`}, "all families"), up.length ? " · ancestors: " : " · this is the root", up.flatMap((ancestor) => [familyLink(index, grown, which, ancestor), " "])),
+      heading("Family of ", bdi(side.name), ` ${whole(grown.widths[level])}/${feature}`),
+      el("p", {}, el("a", {href: index.href(`explore/families?model=${encodeURIComponent(side.name)}`)}, "all families"), up.length ? " · ancestors: " : " · this is the root", up.flatMap((ancestor) => [familyLink(index, grown, side, ancestor), " "])),
       el("p", {class: "tools"}, el("button", {type: "button", onclick: () => all(true)}, "Open all"), el("button", {type: "button", onclick: () => all(false)}, "Close all"),
         el("span", {class: "hint"}, "select a feature's number to make it the root of the tree")),
       tree,

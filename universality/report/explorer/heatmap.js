@@ -1,6 +1,6 @@
 // The similarity matrix of matched features: an evenly spaced sample of the pairs, or the best pairs.
 async function showHeatmap(index, _, query) {
-  const [maps, pairs] = await Promise.all([load("heatmap"), load("pairs")]);
+  const [maps, pairs] = await Promise.all([index.load("heatmap"), loadPairs(index)]);
   const which = query.get("of") === "best" ? "best" : "sample", {pair, matrix} = maps[which], n = pair.length;
   const [a, b] = index.models, SIDE = 1024;
   const canvas = el("canvas", {width: SIDE, height: SIDE, tabindex: "0", role: "img", class: "square",
@@ -20,8 +20,8 @@ async function showHeatmap(index, _, query) {
     const [column, row] = cell(event), value = matrix[row * n + column];
     read.replaceChildren(bdi(a), ` #${pairs.row[pair[row]]} × `, bdi(b), ` #${pairs.col[pair[column]]}: r ${value === -128 ? "–" : fixed(value / 100)}${row === column ? ", a pair" : ""}`);
   });
-  canvas.addEventListener("click", (event) => { if (!view.dragged()) location.hash = `#pair/${pair[cell(event)[1]]}`; });
-  const tab = (name, text) => el("a", {href: `#explore/heatmap${name === "best" ? "?of=best" : ""}`, "aria-current": which === name ? "true" : null}, text);
+  canvas.addEventListener("click", (event) => { if (!view.dragged()) location.hash = index.href(`pair/${pair[cell(event)[1]]}`); });
+  const tab = (name, text) => el("a", {href: index.href(`explore/heatmap${name === "best" ? "?of=best" : ""}`), "aria-current": which === name ? "true" : null}, text);
   return {
     title: "Heatmap",
     nodes: [heading("Similarity matrix of matched features"),

@@ -1,8 +1,16 @@
 // Explanations by a language model: untrusted text, which enters the page as text nodes only.
-const labelFile = (index, name) => index.labels?.files.includes(name) ? load(name) : null;
-const labelsOf = (index) => Promise.all([0, 1].map((k) => labelFile(index, `labels-${k}`)));
-async function familyLabels(index, which) {
-  const file = await labelFile(index, `family-labels-${which}`);
+// Labels of the pairs' features, by pair.
+function labelsOf(index) {
+  index.label_columns ??= Promise.all([loadPairs(index), index.side(0, "labels"), index.side(1, "labels")]).then(([pairs, ...sides]) =>
+    sides.map((labels, k) => {
+      if (!labels) return null;
+      const features = Array.from(pairs[k ? "col" : "row"]), by = (values) => features.map((feature) => values[feature]);
+      return {text: by(labels.text), score: by(labels.score), floor: by(labels.floor)};
+    }));
+  return index.label_columns;
+}
+async function familyLabels(side) {
+  const file = await fileOf(side, "family-labels");
   return file && {...file, at: new Map(Array.from(file.node, (node, i) => [node, i]))};
 }
 const labelText = (labels, i) => labels?.text[i] ?? "";
@@ -17,7 +25,7 @@ function labelLine(index, labels, i) {
 }
 
 // A's explanation on A's feature and on its partner in B, where `universality label-transfer` has measured it.
-const transferOf = (index) => labelFile(index, "label-transfer");
+const transferOf = (index) => index.transfer ? index.load("label-transfer") : null;
 function transferColumns(index, transfer) {
   if (!transfer) return [];
   const [a, b] = index.models, {own, score} = transfer.scores[transfer.main];

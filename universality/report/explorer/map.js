@@ -1,6 +1,6 @@
 // One map per dictionary, side by side. The maps share no axes; only the pairing links them.
 async function showMap(index) {
-  const [pairs, ...maps] = await Promise.all([load("pairs"), load("map-0"), load("map-1")]);
+  const [pairs, ...maps] = await Promise.all([loadPairs(index), index.side(0, "map"), index.side(1, "map")]);
   const SIDE = 720, partner = [["row", "col"], ["col", "row"]];
   const read = el("output", {class: "readout", role: "status"}, "Point at a feature to see its partner; click to open the pair.");
   let chosen = null;  // index of a pair
@@ -42,8 +42,8 @@ async function showMap(index) {
       return best < 0 ? null : pairOf[best];
     };
     canvas.addEventListener("pointermove", (event) => { if (!event.buttons) choose(nearest(event)); });
-    canvas.addEventListener("click", (event) => { const pair = nearest(event); if (pair !== null && !view.dragged()) location.hash = `#pair/${pair}`; });
-    canvas.addEventListener("keydown", (event) => { if (event.key === "Enter" && chosen !== null) location.hash = `#pair/${chosen}`; });
+    canvas.addEventListener("click", (event) => { const pair = nearest(event); if (pair !== null && !view.dragged()) location.hash = index.href(`pair/${pair}`); });
+    canvas.addEventListener("keydown", (event) => { if (event.key === "Enter" && chosen !== null) location.hash = index.href(`pair/${chosen}`); });
     const pick = el("input", {type: "number", min: 0, max: n - 1, id: `pick-${k}`});
     pick.addEventListener("input", () => choose(pairOf[pick.value] >= 0 ? pairOf[pick.value] : null));
     return {view, node: el("section", {"aria-labelledby": `map-${k}`}, el("h2", {id: `map-${k}`}, bdi(name)),
@@ -52,7 +52,7 @@ async function showMap(index) {
   function choose(pair) {
     if (pair === chosen) return;
     chosen = pair;
-    if (pair !== null) read.replaceChildren(el("a", {href: `#pair/${pair}`}, `Pair ${pair}`), ": ", bdi(index.models[0]), ` #${pairs.row[pair]} and `, bdi(index.models[1]), ` #${pairs.col[pair]}, r ${fixed(pairs.held_out[pair])}`);
+    if (pair !== null) read.replaceChildren(el("a", {href: index.href(`pair/${pair}`)}, `Pair ${pair}`), ": ", bdi(index.models[0]), ` #${pairs.row[pair]} and `, bdi(index.models[1]), ` #${pairs.col[pair]}, r ${fixed(pairs.held_out[pair])}`);
     for (const {view} of sides) view.redraw();
   }
   return {

@@ -1,5 +1,5 @@
 // What the two features of a pair do to the next token, and to the loss, where both fire.
-function pairEffects(index, words, pairs, {tokens, loss}, i) {
+function pairEffects(index, words, pairs, tokens, loss, i) {
   return el("section", {class: "pair-effects", "aria-labelledby": "pair-effects"},
     el("h2", {id: "pair-effects"}, "What the two do"),
     index.pair_effects.tokens ? tokenEffects(index, words, pairs, tokens, i) : null,
@@ -23,7 +23,7 @@ const clampedTo = (index) => index.pair_effects.tokens.times === 1 ? "its maximu
 function agreement(index, pairs, found) {
   const other = index.models[1], pair = pairs.col.indexOf(found.control), name = `#${found.control}`;
   const control = found.control < 0 ? "No other feature of it fires at any of these tokens." : [
-    bdi(other), " ", pair >= 0 ? el("a", {href: `#pair/${pair}`}, name) : name,
+    bdi(other), " ", pair >= 0 ? el("a", {href: index.href(`pair/${pair}`)}, name) : name,
     `, a feature other than the partner, at the same tokens. It fires at ${percent(found.share)} of them, and about as often elsewhere as the partner.`];
   const rows = ["Both ablated", "Both clamped"].flatMap((how, k) => ["all tokens alike", "weighted by probability"].map((weights, w) =>
     el("tr", {}, el("th", {scope: "row"}, how, el("small", {}, weights)),

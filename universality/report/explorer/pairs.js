@@ -1,5 +1,4 @@
-// The table of all matched pairs: columns are typed arrays; only visible rows become elements.
-const ROW = 34, SPARE = 8;
+// The table of all matched pairs: columns are typed arrays.
 function columns(index, pairs, words, labels, transfer) {
   const [a, b] = index.models, tokens = index.tokens_shown;
   const number = (key, name, text, what) => ({key, name, text: (i) => text(pairs[key][i]), value: (i) => pairs[key][i], what});
@@ -10,7 +9,7 @@ function columns(index, pairs, words, labels, transfer) {
   });
   const kind = (key, name) => ({key, name, left: true, value: (i) => index.kinds[pairs[key][i]] ?? "", text: (i) => bdi(index.kinds[pairs[key][i]] ?? "–")});
   return [
-    {key: "pair", name: "pair", value: (i) => i, text: (i) => el("a", {href: `#pair/${i}`}, String(i))},
+    {key: "pair", name: "pair", value: (i) => i, text: (i) => el("a", {href: index.href(`pair/${i}`)}, String(i))},
     number("row", `${a} #`, String, `feature of ${a}`), number("col", `${b} #`, String, `feature of ${b}`),
     {key: "held_out", name: "held-out r", value: (i) => pairs.held_out[i], what: "Pearson's r on held-out documents, with its 95% interval over works",
      text: (i) => [el("span", {class: "bar", style: {"--r": Math.max(0, pairs.held_out[i] || 0)}}), fixed(pairs.held_out[i]), " ",
@@ -38,23 +37,9 @@ function effects(index, number) {
     effect_control_rank: ["rank among controls", whole, "1: the partner's effects agree better than those of all features that fire alike"],
     effect_n: ["tokens where both fire", whole, "held-out tokens on which effects are compared; fewer than 30: no numbers"],
   };
-  return (index.effects ?? []).map((key) => {
+  return index.effects.map((key) => {
     const [name, text, what] = heads[key] ?? [`fingerprint r, ${key.replace(/^fingerprint_|_r$/g, "").replace("_", " ")}`, fixed, "correlation over tokens of what ablating each does to the log-probabilities"];
     return number(key, name, text, what);
-  });
-}
-
-function sorted(n, column, falling) {
-  const text = typeof column.value(0) === "string", values = text ? new Array(n) : new Float64Array(n);
-  const order = new Uint32Array(n);
-  for (let i = 0; i < n; i++) [values[i], order[i]] = [column.value(i), i];
-  const missing = text ? (x) => x === "" : (x) => !known(x);
-  const collator = new Intl.Collator();
-  return order.sort((i, j) => {
-    const x = values[i], y = values[j];
-    if (missing(x) || missing(y)) return missing(x) - missing(y) || i - j;
-    const rising = text ? collator.compare(x, y) : x - y;
-    return (falling ? -rising : rising) || i - j;
   });
 }
 
@@ -74,30 +59,19 @@ function searched(order, query, index, pairs, words, labels) {
   });
 }
 
-let lastOrder = null;  // order of the table's last state, for "next" in the view of a pair
+// The table's last state, for "next" and "all pairs" in the view of a pair.
+let lastOrder = {of: null, order: [], href: ""};
 async function showPairs(index, _, query) {
-  const [pairs, words, labels, transfer] = await Promise.all([load("pairs"), load("words"), labelsOf(index), transferOf(index)]);
-  const n = index.n_pairs, shown = columns(index, pairs, words, labels, transfer);
-  const state = {sort: query.get("sort") ?? "held_out", falling: query.get("up") === null, q: query.get("q") ?? ""};
+  const [pairs, words, labels, transfer] = await Promise.all([loadPairs(index), load("words"), labelsOf(index), transferOf(index)]);
+  const n = index.n_pairs, shown = columns(index, pairs, words, labels, transfer), state = viewState(query, "held_out");
   let column = shown.find(({key}) => key === state.sort) ?? shown[3];
-  let all = sorted(n, column, state.falling), order = all, first = -1;
+  let all = sorted(n, column, state.falling);
 
-  const count = el("output", {role: "status"});
+  const count = el("output", {role: "status", id: "found"});
   const box = el("input", {type: "search", id: "search", placeholder: index.labels ? "token, kind, number or word of a label" : "token, kind or feature number", value: state.q, "aria-describedby": "found"});
-  count.id = "found";
-  const heads = shown.map((candidate) => el("th", {scope: "col", class: candidate.left ? "left" : null, title: candidate.what},
-    el("button", {type: "button", onclick: () => sortBy(candidate)}, candidate.name)));
-  const body = el("tbody"), above = el("tr", {class: "space", "aria-hidden": "true"}, el("td", {colspan: shown.length})), below = above.cloneNode(true);
-  const table = el("table", {class: "pairs", "aria-rowcount": n + 1}, el("caption", {class: "unseen"}, "All matched pairs"), el("thead", {}, el("tr", {"aria-rowindex": 1}, heads)), body);
-  const scroller = el("div", {class: "virtual", tabindex: "0", role: "region", "aria-label": "Table of pairs; arrow keys move from pair to pair"}, table);
+  const table = virtualTable({caption: "All matched pairs", label: "Table of pairs; arrow keys move from pair to pair", shown, n, open: (i) => index.href(`pair/${i}`), onSort: sortBy});
+  const bar = filterBar(shown, usualViews(index, pairs), state, find, (chosen) => { location.hash = index.href(`explore/pairs${String(chosen) && `?${chosen}`}`); });
 
-  function remember() {
-    const now = new URLSearchParams();
-    if (state.q) now.set("q", state.q);
-    if (state.sort !== "held_out") now.set("sort", state.sort);
-    if (!state.falling) now.set("up", "");
-    history.replaceState(null, "", `#explore/pairs${String(now) && `?${now}`}`);
-  }
   function sortBy(chosen) {
     state.falling = chosen === column ? !state.falling : !chosen.left;
     [column, state.sort] = [chosen, chosen.key];
@@ -105,69 +79,24 @@ async function showPairs(index, _, query) {
     find();
   }
   function find() {
-    order = lastOrder = searched(all, state.q, index, pairs, words, labels);
-    heads.forEach((head, i) => shown[i] === column ? head.setAttribute("aria-sort", state.falling ? "descending" : "ascending") : head.removeAttribute("aria-sort"));
+    const order = searched(meets(all, state.where, shown), state.q, index, pairs, words, labels), now = viewQuery(state);
     count.textContent = `${whole(order.length)} of ${whole(n)} pairs`;
-    table.setAttribute("aria-rowcount", order.length + 1);
-    scroller.scrollTop = 0;
-    first = -1;
-    draw();
-    remember();
+    table.show(order, column, state.falling);
+    lastOrder = {of: index, order, href: index.href(`explore/pairs${String(now) && `?${now}`}`)};
+    history.replaceState(null, "", lastOrder.href);
   }
-  function draw() {
-    const start = Math.max(0, Math.min(Math.floor(scroller.scrollTop / ROW) - SPARE, order.length - 1));
-    if (start === first) return;
-    first = start;
-    const stop = Math.min(order.length, start + Math.ceil((scroller.clientHeight || 600) / ROW) + 2 * SPARE);
-    const rows = [];
-    for (let k = start; k < stop; k++) {
-      const cells = shown.map((cell) => el("td", {class: cell.left ? "left" : null}, cell.text(order[k])));
-      rows.push(el("tr", {"aria-rowindex": k + 2, "data-k": k}, cells));
-    }
-    above.firstChild.style.height = `${start * ROW}px`;
-    below.firstChild.style.height = `${(order.length - stop) * ROW}px`;
-    const focused = document.activeElement?.closest?.("tr")?.dataset.k;
-    body.replaceChildren(above, ...rows, below);
-    if (focused !== undefined) body.querySelector(`tr[data-k="${focused}"] a`)?.focus({preventScroll: true});
-  }
-  function step(event) {
-    const moves = {ArrowDown: 1, ArrowUp: -1, PageDown: 15, PageUp: -15, Home: -n, End: n};
-    if (!(event.key in moves) || !order.length) return;
-    event.preventDefault();
-    const at = document.activeElement?.closest?.("tr")?.dataset.k;
-    const next = Math.min(Math.max((at === undefined ? -1 : Number(at)) + moves[event.key], 0), order.length - 1);
-    const top = next * ROW, room = scroller.clientHeight - 2 * ROW - 40;
-    if (top < scroller.scrollTop) scroller.scrollTop = top;
-    if (top > scroller.scrollTop + room) scroller.scrollTop = top - room;
-    first = -1;
-    draw();
-    body.querySelector(`tr[data-k="${next}"] a`)?.focus({preventScroll: true});
-  }
-  body.addEventListener("click", (event) => {
-    const row = event.target.closest("tr[data-k]");
-    if (row && !event.target.closest("a") && !String(getSelection())) location.hash = `#pair/${order[row.dataset.k]}`;
-  });
-  scroller.addEventListener("scroll", () => requestAnimationFrame(draw));
-  scroller.addEventListener("keydown", step);
-  box.addEventListener("input", () => { state.q = box.value; find(); });
-  const slash = (event) => {
-    if (event.key !== "/" || event.target.matches?.("input, select")) return;
-    event.preventDefault();
-    box.focus();
-  };
-  const resized = () => { first = -1; draw(); };
-  addEventListener("keydown", slash);
-  addEventListener("resize", resized);
+  box.addEventListener("input", () => { state.q = box.value; find(); bar.refresh(); });
+  const noSlash = slashFocuses(box);
   return {
     title: "Matched pairs",
     nodes: [
       heading("Matched pairs of ", bdi(index.models[0]), " and ", bdi(index.models[1])),
       el("div", {class: "tools"}, el("label", {for: "search"}, "Search"), box, count,
         el("span", {class: "hint"}, "/: search; arrow keys: move; Enter: open; headings: sort")),
-      scroller,
+      ...bar.nodes, table.node,
     ],
     ready: find,
-    leave() { removeEventListener("keydown", slash); removeEventListener("resize", resized); },
+    leave() { noSlash(); table.leave(); },
   };
 }
 VIEWS.push({tab: "pairs", matches: (parts) => parts[0] === "explore" && parts[1] === "pairs", show: showPairs});
