@@ -53,6 +53,16 @@ class Trust:
             value = trustworthiness(distance, xy[chosen], n_neighbors=k, metric="precomputed")
         return cls(float(value), int(chosen.size), int(k))
 
+    def describe(self) -> list[float | int | None]:
+        """Return the three values for a file, with None for NaN."""
+        return [_or_none(self.value), self.n_features, self.n_neighbours]
+
+    @classmethod
+    def read(cls, described: list[Any]) -> Trust:
+        """Read what `describe` returned."""
+        value, n_features, n_neighbours = described
+        return cls(float("nan") if value is None else value, n_features, n_neighbours)
+
 
 @dataclass(frozen=True, eq=False)
 class PartnerRanks:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from universality.archive import read_archive, write_archive
 from universality.arrays import FloatArray, IntArray
 from universality.checked_settings import Count, Natural, checked
+from universality.errors import FormatError
 from universality.maps.faithfulness import Trust
 from universality.maps.fuzzy_graph import fuzzy_graph
 from universality.maps.neighbours import nearest_directions
@@ -19,6 +22,9 @@ from universality.maps.point_layout import lay_out
 from universality.similarity import Similarity
 
 NEIGHBOURS, MIN_DIST = 15, 0.05
+
+
+FORMAT, VERSION = "universality.feature_map", 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +53,26 @@ class FeatureMap:
         placed = np.flatnonzero(~np.isnan(self.xy[:, 0]))
         columns = {"x": self.xy[placed, 0], "y": self.xy[placed, 1], "cluster": self.cluster[placed]}
         return pd.DataFrame({"feature": placed, **columns})
+
+    def save(self, path: str | Path) -> Path:
+        """Write the map to a .json or .npz file."""
+        header = {"trust": self.trust.describe(), "settings": self.settings}
+        return write_archive(path, FORMAT, VERSION, header, {"xy": self.xy, "cluster": self.cluster})
+
+    @classmethod
+    def load(cls, path: str | Path) -> FeatureMap:
+        """Read a map that `save` wrote.
+
+        Raises
+        ------
+        FormatError
+            When the file is truncated, corrupt, or of another format or version.
+        """
+        header, arrays = read_archive(path, FORMAT, VERSION)
+        try:
+            return cls(arrays["xy"], arrays["cluster"], Trust.read(header["trust"]), header["settings"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"{path}: contents contradict themselves ({error}); make the map again") from error
 
 
 def feature_map(

@@ -150,7 +150,7 @@ class JointMap:
             "alone_b": int(self.alone_b.sum()),
             "n_edges": len(self.edges),
             "n_null_edges": self.n_null_edges,
-            "trustworthiness": [None if np.isnan(trust.value) else trust.value for trust in self.trust],
+            "trustworthiness": [trust.describe()[0] for trust in self.trust],
             "trustworthiness_features": [trust.n_features for trust in self.trust],
             "partners": self.partners.describe(),
             "held_out": self.held_out.describe(),
@@ -173,7 +173,7 @@ class JointMap:
     def save(self, path: str | Path) -> Path:
         """Write the map to a .json or .npz file."""
         header: dict[str, Any] = {
-            "trust": [[_or_none(trust.value), trust.n_features, trust.n_neighbours] for trust in self.trust],
+            "trust": [trust.describe() for trust in self.trust],
             "n_others": {name: list(getattr(self, name).n_others) for name in _RANKS},
             "n_null_edges": self.n_null_edges,
             "settings": self.settings,
@@ -197,7 +197,7 @@ class JointMap:
         try:
             edges = CrossEdges(**{name: arrays[f"edge_{name}"] for name in CrossEdges.__dataclass_fields__})
             ranks = {name: PartnerRanks(arrays[f"{name}_nearer"], tuple(header["n_others"][name])) for name in _RANKS}
-            trust = [Trust(float("nan") if value is None else value, n, k) for value, n, k in header["trust"]]
+            trust = [Trust.read(of_side) for of_side in header["trust"]]
             fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS} | ranks
             return cls(
                 **fields, edges=edges, trust=(trust[0], trust[1]), n_null_edges=header["n_null_edges"],
@@ -388,7 +388,3 @@ def _alone(threshold: FloatArray, ends: IntArray) -> BoolArray:
     alone = ~np.isnan(threshold)
     alone[ends] = False
     return alone
-
-
-def _or_none(value: float) -> float | None:
-    return None if np.isnan(value) else value

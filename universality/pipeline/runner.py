@@ -25,6 +25,7 @@ from universality.pipeline.provenance import write_provenance
 from universality.pipeline.stages import (
     build_families,
     collect_features,
+    draw_maps,
     make_corpus,
     match_features,
     measure_effects,
@@ -60,15 +61,20 @@ STAGE_MODULES: tuple[StageModule, ...] = (
     match_features,
     build_families,
     measure_effects,
+    draw_maps,
     write_exports,
     write_report,
 )
 """The stages of a run, each behind those that it reads from."""
 STAGES = tuple(stage.STAGE for stage in STAGE_MODULES)
 """Names of the stages, in order."""
-_LIBRARIES = dict.fromkeys(("train-models", "train-saes", "collect"), ("torch",)) | {"report": ("jinja2", "matplotlib")}
+_LIBRARIES = {
+    **dict.fromkeys(("train-models", "train-saes", "collect"), ("torch",)),
+    "map": ("umap", "hdbscan", "sklearn", "threadpoolctl"),
+    "report": ("jinja2", "matplotlib"),
+}
 """Libraries of extras that a stage cannot do without. TransformerLens is none: activations may come from a cache."""
-_COMPUTED_BY_WORKERS = ("match", "families")
+_COMPUTED_BY_WORKERS = ("match", "families", "map")
 """Stages whose work goes to the workers of a scheduler, where the configuration names one."""
 _ON_DEVICE = ("train-models", "train-saes", "collect")
 """Stages that run models or train SAEs, and need torch."""
