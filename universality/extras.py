@@ -55,7 +55,6 @@ EXTRAS = (
             "hdbscan": "hdbscan",
             "jinja2": "jinja2",
             "matplotlib": "matplotlib",
-            "sklearn": "scikit-learn",
             "threadpoolctl": "threadpoolctl",
             "umap": "umap-learn",
         },

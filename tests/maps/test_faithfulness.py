@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.manifold import trustworthiness
 
 from universality import Similarity
 from universality.maps.faithfulness import PartnerRanks, Trust
@@ -45,6 +46,19 @@ def test_a_map_that_keeps_all_neighbours_is_trusted_and_a_shuffled_one_is_not() 
     assert kept.value > 0.99
     assert shuffled.value == pytest.approx(0.5, abs=0.1)
     assert Trust.of(circle, similarity, 5, sample=100).n_features == 100
+
+
+def test_trustworthiness_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(150, 6))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    xy = rows[:, :2] + 0.1 * rng.normal(size=(150, 2))
+    found = Trust.of(xy, Similarity.from_factors(rows, rows), 7)
+    assert found.value == pytest.approx(trustworthiness(rows, xy, n_neighbors=7, metric="cosine"))
+    without = np.where(np.arange(150)[:, None] == 5, np.nan, xy)
+    others = np.arange(150) != 5
+    expected = trustworthiness(rows[others], xy[others], n_neighbors=7, metric="cosine")
+    assert Trust.of(without, Similarity.from_factors(rows, rows), 7).value == pytest.approx(expected)
 
 
 def test_too_few_features_have_no_trustworthiness() -> None:

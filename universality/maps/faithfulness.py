@@ -9,11 +9,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from universality.arrays import FloatArray, IntArray, evenly_spaced
-from universality.extras import naming_extra
 from universality.similarity import Similarity
 
-TRUSTED = 2048
-"""Features of the sample on which trustworthiness is measured: it takes all distances among them."""
+TRUSTED, ROWS = 512, 64
+"""Features on which trustworthiness is measured, and how many at a time: each is compared with all others."""
 NEAR = 10
 """Rank up to which a partner counts as near."""
 
@@ -25,9 +24,10 @@ class Trust:
     Parameters
     ----------
     value
-        Trustworthiness (Venna & Kaski 2001); 0.5 is about what a random map has. NaN for fewer than five features.
+        Trustworthiness (Venna & Kaski 2001, *Neighborhood preservation in nonlinear projection methods*); 0.5 is about
+        what a random map has. NaN for fewer than five features.
     n_features
-        Features it was measured on: an evenly spaced sample of those on the map.
+        Features whose neighbours were looked up, among all on the map: an evenly spaced sample where there are many.
     n_neighbours
         Neighbours of each.
     """
@@ -39,19 +39,24 @@ class Trust:
     @classmethod
     def of(cls, xy: FloatArray, similarity: Similarity, n_neighbours: int, sample: int = TRUSTED) -> Trust:
         """Measure it for points [n, 2], NaN for those that are not placed, by a similarity of their features."""
-        with naming_extra("the trustworthiness of a map"):
-            from sklearn.manifold import trustworthiness
-            from threadpoolctl import threadpool_limits
         placed = np.flatnonzero(~np.isnan(xy[:, 0]))
-        chosen = placed[evenly_spaced(placed.size, sample)]
-        k = min(n_neighbours, (chosen.size - 1) // 2)
-        if chosen.size < 5:
-            return cls(float("nan"), int(chosen.size), 0)
-        with threadpool_limits(1):
-            distance = np.maximum(1 - similarity.block(chosen)[:, chosen], 0)
-            np.fill_diagonal(distance, 0)
-            value = trustworthiness(distance, xy[chosen], n_neighbors=k, metric="precomputed")
-        return cls(float(value), int(chosen.size), int(k))
+        n, k = placed.size, min(n_neighbours, (placed.size - 1) // 2)
+        if n < 5:
+            return cls(float("nan"), int(n), 0)
+        asked = evenly_spaced(n, sample)
+        near = cKDTree(xy[placed]).query(xy[placed[asked]], k + 1)[1]
+        own = near == asked[:, None]
+        own[~own.any(axis=1), -1] = True  # of points at one place, the feature itself may not be among the first
+        near = near[~own].reshape(asked.size, k)
+        excess = 0
+        for low in range(0, asked.size, ROWS):
+            here, rows = slice(low, low + ROWS), asked[low : low + ROWS]
+            scores = similarity.block(placed[rows])[:, placed]
+            scores[np.arange(rows.size), rows] = -np.inf
+            of_near = np.take_along_axis(scores, near[here], axis=1)
+            ranks = 1 + np.stack([(scores > column[:, None]).sum(axis=1) for column in of_near.T])
+            excess += int(np.maximum(ranks - k, 0).sum())
+        return cls(1 - 2 * excess / (asked.size * k * (2 * n - 3 * k - 1)), int(asked.size), k)
 
     def describe(self) -> list[float | int | None]:
         """Return the three values for a file, with None for NaN."""

@@ -70,7 +70,7 @@ STAGES = tuple(stage.STAGE for stage in STAGE_MODULES)
 """Names of the stages, in order."""
 _LIBRARIES = {
     **dict.fromkeys(("train-models", "train-saes", "collect"), ("torch",)),
-    "map": ("umap", "hdbscan", "sklearn", "threadpoolctl"),
+    "map": ("umap", "hdbscan", "threadpoolctl"),
     "report": ("jinja2", "matplotlib"),
 }
 """Libraries of extras that a stage cannot do without. TransformerLens is none: activations may come from a cache."""

@@ -64,12 +64,12 @@ function colourLegend(colouring, points) {
 // What the numbers beside the map say.
 function believed(index, {map, chosen}) {
   const trust = map.trust.map(([value], s) => [bdi(index.models[chosen[s]]), ` ${fixed(value)}`]), sample = map.trust.map(([, n]) => whole(n)).join(" and ");
-  const within = ["Trustworthiness (1: all neighbours on the map are neighbours by ", map.within === "activation" ? "activation r" : "decoder cosine", "; a random map: 0.5): ", trust.flatMap((one, s) => s ? [", ", one] : [one]), `, on ${sample} features.`];
-  if (!map.ranks) return [el("p", {}, "Features of one model by UMAP of their decoder directions: near each other where they write alike. Axes have no meaning."), el("p", {class: "hint"}, within)];
+  const within = ["Trustworthiness (1: all neighbours on the map are neighbours by ", map.within === "activation" ? "activation r" : "decoder cosine", "; a random map: 0.5): ", trust.flatMap((one, s) => s ? [", ", one] : [one]), `, measured on ${sample} features.`];
+  if (!map.ranks) return [el("p", {class: "wide"}, "Features of one model by UMAP of their decoder directions: near each other where they write alike. Axes have no meaning."), el("p", {class: "hint wide"}, within)];
   const {partners, held_out, by_chance} = map.ranks, near = (ranks) => percent(ranks.near, ranks.near < 0.1 ? 1 : 0);
   return [
-    el("p", {}, "Features of both models, near each other where they are alike: within a model by ", map.within === "activation" ? "activation r" : "decoder cosine", ", across models by activation r above chance. ", el("b", {}, "Nearness across models is the match"), ", not further evidence for it. Ringed features are alone: they resemble none of the other model above chance. Axes have no meaning."),
-    el("p", {class: "hint"}, `Across models, ${near(partners)} of ${whole(partners.n)} partners chosen on the other half of the text are among the ${map.near} nearest; without their own edges in the graph ${near(held_out)} (${whole(held_out.n)} pairs); with as many edges from re-paired text `,
+    el("p", {class: "wide"}, "Features of both models, near each other where they are alike: within a model by ", map.within === "activation" ? "activation r" : "decoder cosine", ", across models by activation r above chance. ", el("b", {}, "Nearness across models is the match"), ", not further evidence for it. Ringed features are alone: they resemble none of the other model above chance. Axes have no meaning."),
+    el("p", {class: "hint wide"}, `Across models, ${near(partners)} of ${whole(partners.n)} partners chosen on the other half of the text are among the ${map.near} nearest; without their own edges in the graph ${near(held_out)} (${whole(held_out.n)} pairs); with as many edges from re-paired text `,
       by_chance.n ? near(by_chance) : "not measured", `; anywhere at random ${percent(partners.chance, 1)}. ${whole(map.n_edges)} edges pass the thresholds, ${whole(map.n_null_edges)} of re-paired text. `, within),
   ];
 }
