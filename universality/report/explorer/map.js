@@ -68,7 +68,7 @@ function believed(index, {map, chosen}) {
   if (!map.ranks) return [el("p", {class: "wide"}, "Features of one model by UMAP of their decoder directions: near each other where they write alike. Axes have no meaning."), el("p", {class: "hint wide"}, within)];
   const {partners, held_out, by_chance} = map.ranks, near = (ranks) => percent(ranks.near, ranks.near < 0.1 ? 1 : 0);
   return [
-    el("p", {class: "wide"}, "Features of both models, near each other where they are alike: within a model by ", map.within === "activation" ? "activation r" : "decoder cosine", ", across models by activation r above chance. ", el("b", {}, "Nearness across models is the match"), ", not further evidence for it. Ringed features are alone: they resemble none of the other model above chance. Axes have no meaning."),
+    el("p", {class: "wide"}, "Features of both models, near each other where they are alike: within a model by ", map.within === "activation" ? "activation r" : "decoder cosine", ", across models by activation r above chance. ", el("strong", {}, "Nearness across models is the match"), ", not further evidence for it. Ringed features are alone: they resemble none of the other model above chance. Axes have no meaning."),
     el("p", {class: "hint wide"}, `Across models, ${near(partners)} of ${whole(partners.n)} partners chosen on the other half of the text are among the ${map.near} nearest; without their own edges in the graph ${near(held_out)} (${whole(held_out.n)} pairs); with as many edges from re-paired text `,
       by_chance.n ? near(by_chance) : "not measured", `; anywhere at random ${percent(partners.chance, 1)}. ${whole(map.n_edges)} edges pass the thresholds, ${whole(map.n_null_edges)} of re-paired text. `, within),
   ];
@@ -103,9 +103,10 @@ async function showMap(index, _, query) {
   const context = over.getContext("2d"), read = el("output", {class: "readout", role: "status"}), legend = el("p", {class: "legend keys"}), found = el("output", {role: "status"});
   const onto = (u, v) => { const [scale, x, y] = shown; return [(u - x) * scale * SIDE, (v - y) * scale * SIDE]; };
   const of2 = (i) => onto(points.place[2 * i], points.place[2 * i + 1]);
+  const drawPoints = paced((share) => layer.draw(...shown, Math.max(2.5, Math.min(14, 320 / Math.sqrt(rows.length + 1) * Math.sqrt(shown[0]))), share));
   const view = zoomable(over, (...now) => {
     shown = now;
-    layer.draw(...now, Math.max(2.5, Math.min(14, 320 / Math.sqrt(rows.length + 1) * Math.sqrt(now[0]))));
+    drawPoints();
     decorate();
   });
   function ring(i, radius, width) {

@@ -13,7 +13,8 @@ const SHADERS = [
   }`,
 ];
 
-// place: Float32Array [2 n] in the unit square. groups: [{start, count, triangle}]. Returns draw(scale, x, y, size) and paint(colours [3 n] of bytes).
+// place: Float32Array [2 n] in the unit square. groups: [{start, count, triangle}]. Returns paint(colours [3 n] of bytes) and
+// draw(scale, x, y, size, share): a share of the points, at random and always the same ones first.
 function pointLayer(canvas, place, groups) {
   const gl = canvas.getContext("webgl2", {antialias: false});
   return gl ? glLayer(gl, place, groups) : flatLayer(canvas, place, groups);
@@ -39,36 +40,63 @@ function glLayer(gl, place, groups) {
   const uniform = (name) => gl.getUniformLocation(program, name);
   const shown = uniform("shown"), size = uniform("size"), triangle = uniform("triangle");
   buffer("place", place, 2, gl.FLOAT, false);
+  gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
+  gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, shuffledWithin(groups), gl.STATIC_DRAW);
   const colours = buffer("colour", new Uint8Array(place.length / 2 * 3), 3, gl.UNSIGNED_BYTE, true);
   return {
     paint(values) { gl.bindBuffer(gl.ARRAY_BUFFER, colours); gl.bufferSubData(gl.ARRAY_BUFFER, 0, values); },
-    draw(scale, x, y, pixels) {
+    draw(scale, x, y, pixels, share) {
       gl.viewport(0, 0, gl.canvas.width, gl.canvas.height);
       gl.clearColor(0, 0, 0, 0);
       gl.clear(gl.COLOR_BUFFER_BIT);
       gl.uniform3f(shown, scale, x, y);
       gl.uniform1f(size, pixels);
-      for (const group of groups) { gl.uniform1i(triangle, group.triangle); gl.drawArrays(gl.POINTS, group.start, group.count); }
+      for (const group of groups) { gl.uniform1i(triangle, group.triangle); gl.drawElements(gl.POINTS, Math.ceil(share * group.count), gl.UNSIGNED_INT, 4 * group.start); }
     },
     leave() { gl.getExtension("WEBGL_lose_context")?.loseContext(); },  // browsers keep sixteen contexts at most
   };
 }
 function flatLayer(canvas, place, groups) {
   const context = canvas.getContext("2d");
+  const order = shuffledWithin(groups);
   let colours = new Uint8Array(place.length / 2 * 3);
   return {
     paint(values) { colours = values; },
-    draw(scale, x, y, size) {
+    draw(scale, x, y, size, share) {
       const {width, height} = canvas;
       context.clearRect(0, 0, width, height);
-      for (const {start, count} of groups) for (let i = start; i < start + count; i++) {
-        const u = (place[2 * i] - x) * scale * width, v = (place[2 * i + 1] - y) * scale * height;
+      for (const {start, count} of groups) for (let k = start; k < start + Math.ceil(share * count); k++) {
+        const i = order[k], u = (place[2 * i] - x) * scale * width, v = (place[2 * i + 1] - y) * scale * height;
         if (!(u >= 0 && v >= 0 && u <= width && v <= height)) continue;  // features that are not on the map lie outside
         context.fillStyle = `rgb(${colours[3 * i]} ${colours[3 * i + 1]} ${colours[3 * i + 2]})`;
         context.fillRect(u - size / 2, v - size / 2, size, size);
       }
     },
     leave() {},
+  };
+}
+
+// Numbers of the points, those of each group in random order.
+function shuffledWithin(groups) {
+  const order = Uint32Array.from({length: groups.reduce((n, {count}) => n + count, 0)}, (_, i) => i);
+  let state = 1;  // a generator of its own, so that a picture does not change from one opening to the next
+  for (const {start, count} of groups) for (let k = count - 1; k > 0; k--) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const j = start + state % (k + 1);
+    [order[start + k], order[j]] = [order[j], order[start + k]];
+  }
+  return order;
+}
+// Calls draw(share) so that pictures follow a moving hand: fewer points while they come too slowly, all of them at rest.
+function paced(draw) {
+  let share = 1, last = 0, rest = 0;
+  return () => {
+    const now = performance.now(), since = now - last;
+    last = now;
+    if (since < 400) share = since > 40 ? Math.max(0.03, 0.6 * share) : Math.min(1, 1.15 * share);
+    draw(share);
+    clearTimeout(rest);
+    if (share < 1) rest = setTimeout(() => draw(1), 250);
   };
 }
 
