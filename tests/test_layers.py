@@ -40,6 +40,7 @@ LAYERS = (
     ("matching",),
     ("statistics",),
     ("family",),
+    ("maps",),
     ("labels",),
     ("export",),
     ("plot",),
@@ -92,6 +93,9 @@ def test_the_check_can_fail(tmp_path: Path) -> None:
 
 
 BORDERS = {
+    "hdbscan": {"maps"},
+    "sklearn": set(),  # what the two others import
+    "umap": {"maps"},
     "datasets": {"corpus"},  # these three come with TransformerLens
     "openai": {"labels/repeated_requests.py", "labels/requesting.py"},
     "opentelemetry": set(),

@@ -353,6 +353,12 @@ def effects(config: ConfigArgument, out: OutOption = None, overrides: SetOption 
     _stage(config, out, overrides, "effects")
 
 
+@app.command("map")
+def draw_map(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
+    """Draw maps of the features, of each model and of every two; runs earlier stages if needed."""
+    _stage(config, out, overrides, "map")
+
+
 @app.command()
 def export(config: ConfigArgument, out: OutOption = None, overrides: SetOption = None) -> None:
     """Write matches and families as tables and graphs for other tools; runs earlier stages if needed."""

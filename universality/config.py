@@ -429,6 +429,20 @@ class EffectsConfig(_Section):
     Each costs about as much as the shared features themselves."""
 
 
+class MapConfig(_Section):
+    """Maps of the features, for the report's explorer (stage ``map``), at the largest width.
+
+    Seed, thresholds and classes of firing counts are those of ``statistics``.
+    """
+
+    draw: bool = True
+    """Set to false to leave the stage out. Its time grows with the number of features: about a second a thousand."""
+    neighbours: Count = 15
+    """Neighbours of a feature within its model, itself among them, and the most partners in the other model."""
+    min_dist: Share = 0.05
+    """Distance of points that count as together."""
+
+
 class Config(_Section):
     """One experiment: text, models, SAEs, and how they are compared."""
 
@@ -449,6 +463,7 @@ class Config(_Section):
     statistics: NullSettings = NullSettings()
     families: FamilySettings = FamilySettings()
     effects: EffectsConfig = EffectsConfig()
+    map: MapConfig = MapConfig()
     device: str = AUTO
     """Device that runs and trains models and SAEs, and computes matches and families: ``auto`` (a CUDA card where there
     is one), ``cpu``, ``cuda`` or the number of a card, ``cuda:1``. Where a card is missing the CPU computes. Results

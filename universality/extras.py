@@ -49,7 +49,17 @@ EXTRAS = (
         {"huggingface_hub": "huggingface-hub", "tokenizers": "tokenizers"},
         "tokenizers, names on the Hugging Face hub",
     ),
-    Extra("report", {"jinja2": "jinja2", "matplotlib": "matplotlib"}, "figures and the HTML report"),
+    Extra(
+        "report",
+        {
+            "hdbscan": "hdbscan",
+            "jinja2": "jinja2",
+            "matplotlib": "matplotlib",
+            "threadpoolctl": "threadpoolctl",
+            "umap": "umap-learn",
+        },
+        "figures, maps of features and the HTML report",
+    ),
     Extra("parquet", {"pyarrow": "pyarrow"}, "Parquet files, as text and as results"),
     Extra("label", {"openai": "openai"}, "labels by models behind a server"),
     Extra("cluster", {"distributed": "distributed"}, "matches and families on a Dask cluster"),

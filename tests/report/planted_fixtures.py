@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planted_run import plant, plant_effects, plant_labels, plant_transfer, write_explored_page
+from planted_run import plant, plant_effects, plant_labels, plant_maps, plant_transfer, write_explored_page
 
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.report_pages import report_as_it_is
@@ -13,8 +13,11 @@ from universality.pipeline.reporting.report_pages import report_as_it_is
 
 @pytest.fixture(scope="session")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """(config, folder) of a run made by hand: stores, matches and families, nothing else."""
-    return plant(tmp_path_factory.mktemp("planted") / "run", 60)
+    """(config, folder) of a run made by hand: stores, matches, families and maps, nothing else."""
+    made = plant(tmp_path_factory.mktemp("planted") / "run", 60)
+    (made[1].root / "maps").mkdir()
+    plant_maps(*made)
+    return made
 
 
 @pytest.fixture(scope="session")

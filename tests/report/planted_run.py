@@ -31,6 +31,7 @@ from universality.labels.label_specificity import FIRING_COLUMNS, VERDICT_COLUMN
 from universality.labels.label_transfer import SCORE_COLUMNS
 from universality.labels.literature import ConceptResult
 from universality.labels.same_explanation import JUDGEMENT_COLUMNS
+from universality.maps import CrossEdges, FeatureMap, JointMap, PartnerRanks, Trust
 from universality.models.unembedding import Unembedding
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting import report_rows
@@ -138,6 +139,28 @@ def _store(
         kind=np.asarray(kind)[place // BLOCK],
     )  # fmt: skip
     writer.finish(dictionary=Dictionary(decoder=decoder, residual=decoder), unembedding=unembedding).close()
+
+
+def plant_maps(config: Config, folder: RunFolder) -> None:
+    """Write maps made by hand, of every widest dictionary and comparison: points drawn at random, the dead left out."""
+    rng = np.random.default_rng(0)
+    for comparison in [c for c in comparisons(config, folder) if c.of == "models" and c.level == 0]:
+        sides = []
+        for path in (comparison.a, comparison.b):
+            with FeatureStore.open(path) as store:
+                n, dead = store.n_features, ~store.alive
+            xy, cluster = rng.normal(size=(n, 2)), np.arange(n) // 8
+            xy[dead], cluster[dead] = np.nan, -1
+            sides.append((xy, cluster, Trust(0.9, n, 5)))
+            FeatureMap(*sides[-1], {}).save(folder.map(path.stem))
+        (xy_a, cluster_a, trust_a), (xy_b, cluster_b, trust_b) = sides
+        first, r = np.arange(10), np.linspace(0.3, 0.9, 10)
+        level = [np.full(len(xy), 0.1) for xy in (xy_a, xy_b)]
+        ranks = PartnerRanks(np.zeros((2, 10), np.int64), (len(xy_a), len(xy_b)))
+        JointMap(
+            xy_a, xy_b, cluster_a, cluster_b, CrossEdges(first, first, r, r), *level, (trust_a, trust_b), ranks, ranks,
+            ranks, 1, {"within": "decoder"},
+        ).save(folder.map(comparison.name))  # fmt: skip
 
 
 def write_explored_page(config: Config, folder: RunFolder) -> Path:

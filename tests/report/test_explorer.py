@@ -247,19 +247,51 @@ def test_hover_and_zoom_of_the_heatmap(page: Browser) -> None:
     page.until(READY)
 
 
-def test_the_map_links_both_models(page: Browser) -> None:
+def test_the_map_links_points_table_and_pairs(page: Browser) -> None:
+    go(page, "#explore/map?pair=2")
+    page.until(f"{ROWS} > 0")
+    assert "Nearness across models is the match" in page.run("document.querySelector('#explorer').innerText")
+    assert "pair 2, r " in page.run("document.querySelector('.readout').textContent")
+    ringed = "document.querySelector('.stack .over').toDataURL()"
+    before = page.run(ringed)
+    page.run("document.querySelector('#explorer tr[data-k=\"4\"] a').focus(); 0")
+    page.until(f"{ringed} !== {before!r}")
+    for colour in ("model", "kind", "cluster", "family", "density"):
+        page.run(
+            f"const s = document.querySelector('#map-colour'); s.value = {colour!r}; s.dispatchEvent(new Event('change')); 0".replace(
+                "const s", f"var {colour}"
+            ).replace("s.", f"{colour}.")
+        )
+        page.until(f"location.hash.includes('colour={colour}')")
+    assert "<b>bold</b>" in page.run("document.querySelector('#explorer').innerText")
+    go(page, "#explore/map?of=1")
+    page.until("document.querySelector('#explorer').innerText.includes('UMAP of their decoder directions')")
+
+
+def test_a_lasso_chooses_features_for_the_table_and_its_csv(page: Browser) -> None:
     go(page, "#explore/map")
-    page.until("document.querySelectorAll('#explorer canvas').length === 2")
-    pictures = "JSON.stringify([...document.querySelectorAll('#explorer canvas')].map(c => c.toDataURL()))"
-    page.until(
-        "(c => c.toDataURL() !== Object.assign(document.createElement('canvas'), {width: c.width, height: c.height})"
-        ".toDataURL())(document.querySelector('#explorer canvas'))"
+    page.until(f"{ROWS} > 0")
+    page.run(
+        "var saved = null; const made = URL.createObjectURL; URL.createObjectURL = (blob) => { blob.text().then((text) => { saved = text; }); return made.call(URL, blob); }; 0"
     )
-    before = page.run(pictures)
-    page.run("document.querySelector('#pick-0').focus(); 0")
-    page.call("Input.insertText", text="5")
-    page.until("document.querySelector('.readout').textContent.includes('A #5 and B #')")
-    page.until(f"{pictures} !== {before!r}")
+    page.run("[...document.querySelectorAll('#explorer button')].find(b => b.textContent === 'lasso').click(); 0")
+    corners = "[[0.01, 0.01], [0.99, 0.01], [0.99, 0.5], [0.01, 0.5]]"
+    page.run(
+        "(c => { const box = c.getBoundingClientRect(); c.setPointerCapture = () => {}; const send = (type, [u, v]) => c.dispatchEvent(new PointerEvent(type, {bubbles: true, buttons: 1, clientX: box.left + u * box.width, clientY: box.top + v * box.height}));"
+        f" const corners = {corners}; send('pointerdown', corners[0]); corners.forEach(at => send('pointermove', at)); send('pointerup', corners[3]); }})(document.querySelector('.stack .over')); 0"
+    )
+    page.until("document.querySelector('#explorer').innerText.includes('features chosen')")
+    chosen = page.run(
+        "parseInt(document.querySelector('#explorer').innerText.match(/(\\d+) of \\d+ features chosen/)[1])"
+    )
+    assert 0 < chosen < 48
+    page.run("[...document.querySelectorAll('#explorer button')].find(b => b.textContent === 'save as CSV').click(); 0")
+    lines = page.until("saved").splitlines()
+    assert lines[0] == "model,feature,x,y,cluster,alone,pair,held_out_r,kind,tokens"
+    assert len(lines) == chosen + 1
+    assert all(float(line.split(",")[3]) >= 0.49 for line in lines[1:])  # the upper half; y rises upwards
+    page.run("[...document.querySelectorAll('#explorer button')].find(b => b.textContent === 'choose all').click(); 0")
+    page.until("!document.querySelector('#explorer').innerText.includes('features chosen')")
 
 
 def test_tokens_are_text_wherever_they_appear(page: Browser, nasty: tuple[str, ...]) -> None:

@@ -92,6 +92,10 @@ class RunFolder:
         """Family graph of one model's dictionaries."""
         return self.root / "families" / f"{model}.json"
 
+    def map(self, name: str) -> Path:
+        """Map of a dictionary, by the base name of its store, or of a comparison."""
+        return self.root / "maps" / f"{name}.npz"
+
     def effects(self, model: str, width: int, seed: int) -> Path:
         """Store of the first-order effects of one SAE's features."""
         return self.root / "effects" / f"{model}.w{width}-s{seed}.h5"

@@ -26,6 +26,7 @@ from universality.pipeline.provenance import write_provenance
 from universality.pipeline.stages import (
     build_families,
     collect_features,
+    draw_maps,
     make_corpus,
     match_features,
     measure_effects,
@@ -61,15 +62,20 @@ STAGE_MODULES: tuple[StageModule, ...] = (
     match_features,
     build_families,
     measure_effects,
+    draw_maps,
     write_exports,
     write_report,
 )
 """The stages of a run, each behind those that it reads from."""
 STAGES = tuple(stage.STAGE for stage in STAGE_MODULES)
 """Names of the stages, in order."""
-_LIBRARIES = dict.fromkeys(("train-models", "train-saes", "collect"), ("torch",)) | {"report": ("jinja2", "matplotlib")}
+_LIBRARIES = {
+    **dict.fromkeys(("train-models", "train-saes", "collect"), ("torch",)),
+    "map": ("umap", "hdbscan", "threadpoolctl"),
+    "report": ("jinja2", "matplotlib"),
+}
 """Libraries of extras that a stage cannot do without. TransformerLens is none: activations may come from a cache."""
-_COMPUTED_BY_WORKERS = ("match", "families")
+_COMPUTED_BY_WORKERS = ("match", "families", "map")
 """Stages whose work goes to the workers of a scheduler, where the configuration names one, or else to a card."""
 _ON_DEVICE = ("train-models", "train-saes", "collect")
 """Stages that run models or train SAEs, and need torch."""

@@ -11,6 +11,7 @@ from universality.extras import import_name
 if TYPE_CHECKING:
     from universality.plot.effects_by_similarity import effects
     from universality.plot.joint_activation import pair
+    from universality.plot.joint_points import map
     from universality.plot.loss_by_threshold import carried_loss
     from universality.plot.matrix import heatmap
     from universality.plot.survival import ecdf
@@ -22,9 +23,10 @@ _HOME = {
     "effects": "universality.plot.effects_by_similarity",
     "heatmap": "universality.plot.matrix",
     "label_transfer": "universality.plot.transfer_by_similarity",
+    "map": "universality.plot.joint_points",
     "pair": "universality.plot.joint_activation",
 }
-__all__ = ["carried_loss", "ecdf", "effects", "heatmap", "label_transfer", "pair"]
+__all__ = ["carried_loss", "ecdf", "effects", "heatmap", "label_transfer", "map", "pair"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,6 @@
 """Data files of the explorer."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from planted_run import unpacked
 
 from universality import FeatureStore
 from universality.features.page_views import BINS, QUANTILES, SCALE, STRONGEST, feature_views, seen_by, windows
+from universality.maps import JointMap
+from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.explorer_data import write_explorer
 from universality.pipeline.reporting.run_results import open_results
 
@@ -119,12 +122,32 @@ def test_data_of_an_earlier_layout_are_removed(planted: Any, tmp_path: Path) -> 
     assert (tmp_path / "data" / "notes.txt").exists()
 
 
-def test_the_map_leaves_the_dead_out(explored: Path, stores: Any) -> None:
-    found = read(explored, "sides/A.w24-s0/map")
-    xy = unpacked(found["xy"]).reshape(-1, 2)
-    np.testing.assert_array_equal((xy == -32768).all(axis=1), ~stores[0].alive)
-    assert np.abs(xy[stores[0].alive].astype(int)).max(axis=0).tolist() == [32767, 32767]
-    assert 0 < found["explained"] <= 1
+def test_the_map_keeps_every_place_and_leaves_the_dead_out(explored: Path, planted: Any, stores: Any) -> None:
+    made = JointMap.load(planted[1].map("A-B.w24"))
+    found = read(explored, f"{HERE}/map")
+    places = [unpacked(found["xy"][str(k)]).reshape(-1, 2).astype(float) for k in range(2)]
+    for xy, store in zip(places, stores, strict=True):
+        np.testing.assert_array_equal((xy == -32768).all(axis=1), ~store.alive)
+    living = stores[0].alive
+    scale = np.ptp(places[0][living], axis=0) / np.ptp(made.xy_a[living], axis=0)
+    assert scale[0] == pytest.approx(scale[1], rel=1e-3)  # one scale for both axes, and for both models
+    gap = (places[1][stores[1].alive].mean(axis=0) - places[0][living].mean(axis=0)) / scale
+    wanted = np.nanmean(made.xy_b, axis=0) - np.nanmean(made.xy_a, axis=0)
+    np.testing.assert_allclose(gap, wanted, atol=1e-3)
+    np.testing.assert_array_equal(unpacked(found["cluster"]["1"]), made.cluster_b)
+    np.testing.assert_array_equal(unpacked(found["alone"]["0"]), made.alone_a)
+    assert len(found["names"]) == 3
+    assert found["ranks"]["held_out"] == {"n": 10, "near": 1.0, "chance": 10 / 24, "share": 0.0}
+    assert "map" in next(side for side in read(explored, "index")["sides"] if side["name"] == "A")["files"]
+
+
+def test_a_run_without_maps_has_none(planted: Any, tmp_path: Path) -> None:
+    config, folder = planted
+    copy = RunFolder(tmp_path / "run")
+    shutil.copytree(folder.root, copy.root, ignore=shutil.ignore_patterns("report", "maps"))
+    with open_results(config, copy) as results:
+        files = write_explorer(results, tmp_path / "page", {})
+    assert not [file for file in files if file.name == "map.js"]
 
 
 def test_families_keep_every_edge(explored: Path, planted: Any) -> None:

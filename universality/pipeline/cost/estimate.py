@@ -55,6 +55,8 @@ _PERMUTATIONS = 999  # of the slopes of each pair
 _LOADED = 2 * 2**30  # most that matching holds of stores at a time
 _LOGIT_MATCHING = 40  # of 2,048 features by logit weights, in products of all directions; 60 of 512
 _MATCH_FEATURE = 750  # bytes of both calibrations and the drawn similarities
+_MAP_MEMORY, _MAP_DISK = 9000, 120
+"""Bytes a feature of a map: 2.4 GB for 262,144 features of 256 dimensions, and 285 kB + 148 kB for 4,096."""
 _MATCH_ROW, _FAMILY_FEATURE, _PAGE = 3_000, 4_000, 13 * 10**6  # bytes of tables, graphs, pictures and the page
 
 
@@ -274,7 +276,7 @@ def estimate(config: Config, text: Text) -> list[StageCost]:
     corpus = StageCost("corpus", text.train + text.held_out, disk=int(4.5 * (text.train + text.held_out)))
     stages = [corpus, _models(config, text, shapes), _saes(config, text, shapes, k), _collect(config, text, shapes, k)]
     stages += [_match(config, text, shapes, k), _families(config, text, k)]
-    return [*stages, *_effects(config, text, shapes, k), _rest(config)]
+    return [*stages, *_effects(config, text, shapes, k), *_maps(config, text, k), _rest(config)]
 
 
 def _models(config: Config, text: Text, shapes: dict[str, Shape]) -> StageCost:
@@ -444,6 +446,18 @@ def _read_for_effects(config: Config, shape: Shape, hook: str, n: int, saes: int
 def _behind_attention(shape: Shape, hook: str) -> bool:
     """Tell whether no attention reads what is at a hook."""
     return hook.startswith(f"blocks.{shape.n_layers - 1}.") and not re.search("attn|resid_pre|hook_in$", hook)
+
+
+def _maps(config: Config, text: Text, k: dict[int, int]) -> list[StageCost]:
+    compared = [c for c in comparisons(config, RunFolder(Path())) if c.of in ("models", "seeds") and c.level == 0]
+    if not config.map.draw or not compared:
+        return []
+    # best partners on either half and on two re-pairings of one of them
+    pairs = float(sum(2 * text.held_out * k[c.widths[0]] * k[c.widths[1]] for c in compared))
+    features = sum(sum(c.widths) for c in compared)
+    widest = max(sum(c.widths) for c in compared)
+    memory = _PROCESS + min(_LOADED, 16 * text.held_out * sum(k.values())) + _MAP_MEMORY * widest
+    return [StageCost("map", text.held_out * len(compared), pairs=pairs, memory=memory, disk=_MAP_DISK * features)]
 
 
 def _rest(config: Config) -> StageCost:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from universality.pipeline.reporting.effect_views import EffectViews, loss_columns, token_effects
+from universality.pipeline.reporting.explored_map import joint_map_file
 from universality.pipeline.reporting.explored_side import (
     CHUNK,
     ExploredSide,
@@ -50,6 +51,8 @@ def comparison_files(
     transfer = transfer_of(results, compared)
     if transfer is not None and transfer.names:
         files["label-transfer"] = explored_transfer(transfer, compared)
+    placed = joint_map_file(results, compared.comparison, sides, words)
+    files |= {} if placed is None else {"map": placed}
     summary = compared.summary
     entry = {
         "name": compared.comparison.name,
@@ -61,6 +64,7 @@ def comparison_files(
         "nulls": [chance.null for chance in compared.calibration.chances],
         "logit_chance": logit_chance(logit_rows(results, compared)),
         "transfer": "label-transfer" in files,
+        "map": placed is not None,
         **effects.index(),
     }
     return files, entry

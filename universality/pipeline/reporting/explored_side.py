@@ -172,6 +172,7 @@ def _about(side: ExploredSide, words: Words) -> Json:
     return {
         "kind": packed_whole(side.described.specificity.kind),
         "tokens": packed_whole(word_places(side.described.tokens[:, :SHOWN], words)),
+        "density": packed(side.store.moments().density, "f4"),
     }
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from universality.family import Families
-from universality.features import FeatureStore
 from universality.matching.multimodel import Groups
 from universality.pipeline.reporting.explored_comparison import comparison_files
+from universality.pipeline.reporting.explored_map import side_map
 from universality.pipeline.reporting.explored_side import CHUNK, SHOWN, ExploredSide, open_side, side_files
 from universality.pipeline.reporting.label_rows import score_of_tables
 from universality.pipeline.reporting.run_results import RunResults
@@ -44,7 +44,8 @@ def write_explorer(results: RunResults, folder: Path, families: Mapping[str, Fam
     entries = []
     for path, side in sides.items():
         contents, places[path] = side_files(results, side, words, score)
-        contents["map"] = _map(side.store)
+        placed = side_map(results, side, words)
+        contents |= {} if placed is None else {"map": placed}
         files += [write_data(folder, f"sides/{side.folder}/{name}", value) for name, value in contents.items()]
         entries.append(_side_entry(side, contents))
     compared = []
@@ -114,24 +115,3 @@ def _remove_old(folder: Path, current: set[Path]) -> None:
     for emptied in sorted(folder.rglob("*"), reverse=True):
         if emptied.is_dir() and not any(emptied.iterdir()):
             emptied.rmdir()
-
-
-def _map(store: FeatureStore) -> Json:
-    """Place living features by the first two principal axes of their unit decoder rows, each axis over ±32767."""
-    xy = np.full((store.n_features, 2), -32768, np.int16)
-    alive = np.flatnonzero(store.alive)
-    dictionary = store.dictionary
-    if dictionary is None or len(alive) < 2:
-        return {"xy": packed(xy, "i2"), "explained": 0.0}
-    rows = dictionary.decoder[alive]
-    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    rows -= rows.mean(axis=0)
-    # d_model x d_model rather than features x d_model: the Gram matrix is the smaller problem
-    variance, axes = np.linalg.eigh((rows.T @ rows).astype(np.float64))
-    points = rows @ axes[:, :-3:-1]
-    # the sign of an axis is free: the farthest point counts as positive, so that a map is the same on every machine
-    points *= np.where(points[np.abs(points).argmax(axis=0), np.arange(points.shape[1])] < 0, -1, 1)
-    points /= np.maximum(np.abs(points).max(axis=0), 1e-12)
-    xy[alive, : points.shape[1]] = np.rint(points * 32767)
-    total = float(variance.sum())
-    return {"xy": packed(xy, "i2"), "explained": round(float(variance[-2:].sum()) / total, 3) if total > 0 else 0.0}

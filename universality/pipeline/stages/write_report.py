@@ -9,23 +9,22 @@ from typing import TYPE_CHECKING
 from universality.config import Config
 from universality.pipeline.input_hashes import hashes_by_place
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.stages import build_families, match_features, measure_effects
+from universality.pipeline.stages import build_families, draw_maps, match_features, measure_effects
 from universality.pipeline.stored_labels import label_files, measured_files
 from universality.pipeline.task import Task
 
 if TYPE_CHECKING:
     from universality.sae.training.distributed import Ranks
 
-STAGE, VERSION = "report", 8
+STAGE, VERSION = "report", 9
 
 
 def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
     """Return the one task of this stage; it reads all other stages, and controls, crosscoder and labels if any."""
     names = config.models.names
     models, collected = [f"train-models/{name}" for name in names], [f"collect/{name}" for name in names]
-    results = [
-        task.name for stage in (match_features, build_families, measure_effects) for task in stage.tasks(config, folder)
-    ]
+    earlier = match_features, build_families, measure_effects, draw_maps
+    results = [task.name for stage in earlier for task in stage.tasks(config, folder)]
     after = ("corpus", *models, "train-saes", *collected, *results, "export")
     # Controls, crosscoders and labels are made by commands of their own, so their files count as inputs, not as tasks.
     beside = [*(folder.root / "controls").glob("*.npz"), *(folder.root / "crosscoder").glob("features.csv")]

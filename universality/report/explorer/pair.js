@@ -38,6 +38,7 @@ async function showPair(index, parts) {
     title: `Pair ${i}`,
     nodes: [
       el("p", {class: "steps"}, link(go(at - 1), "← previous", "ArrowLeft"), " ", link(all, "all pairs", "Escape"), " ", link(go(at + 1), "next →", "ArrowRight")),
+      index.map ? el("p", {class: "steps"}, el("a", {href: index.href(`explore/map?pair=${i}`)}, "on the map")) : null,
       heading(`Pair ${i}: `, bdi(a), ` #${pairs.row[i]} and `, bdi(b), ` #${pairs.col[i]}`),
       el("ul", {class: "scores"}, scores.map(([name, value, range]) => el("li", {}, `${name} `, el("b", {}, value), range ? ` (${range})` : ""))),
       el("p", {class: "legend"}, el("span", {class: "w", style: {"--s": 0.9}}, "shaded"), ": activation of this feature, relative to its strongest; ",
