@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from universality import devices
 from universality.config import parse_config
-from universality.devices import checked_device, choose_device
+from universality.devices import card_of, checked_device, choose_device
 from universality.errors import ConfigError, DeviceWarning, UniversalityError
 from universality.sae.training.distributed import join_ranks
 
@@ -43,3 +44,16 @@ def test_processes_do_not_share_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ConfigError, match="2 processes cannot share a card; give device cuda"):
         join_ranks("cuda:0")
+
+
+def test_a_card_is_none_where_the_cpu_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert card_of("cuda") == card_of() == torch.device("cuda")
+    assert card_of("cpu") is None
+    with pytest.warns(DeviceWarning, match="computing on the CPU"):
+        assert card_of("cuda:1") is None
+    monkeypatch.setattr(devices, "find_spec", lambda name: None)  # as if torch were not installed
+    assert card_of() is None
+    with pytest.raises(UniversalityError, match="expected auto, cpu, cuda"):
+        card_of("tpu")

@@ -107,6 +107,7 @@ BORDERS = {
         "sae",
         "features/collection.py",
         "effects",
+        "family/device_pairs.py",
         "labels/attention_cache.py",
         "labels/batch_decoding.py",
         "labels/local_model.py",

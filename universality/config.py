@@ -450,8 +450,9 @@ class Config(_Section):
     families: FamilySettings = FamilySettings()
     effects: EffectsConfig = EffectsConfig()
     device: str = AUTO
-    """Device that runs and trains models and SAEs: ``auto`` (a CUDA card where there is one), ``cpu``, ``cuda`` or the
-    number of a card, ``cuda:1``. Where a card is missing the CPU computes. Results differ in the last digits."""
+    """Device that runs and trains models and SAEs, and computes matches and families: ``auto`` (a CUDA card where there
+    is one), ``cpu``, ``cuda`` or the number of a card, ``cuda:1``. Where a card is missing the CPU computes. Results
+    differ in the last digits. Where a scheduler is named, its workers compute matches and families on their CPUs."""
 
     @field_validator("device")
     @classmethod

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from universality.errors import DeviceWarning, UniversalityError
 
 if TYPE_CHECKING:
     import torch
 
-AUTO = "auto"
+    Card: TypeAlias = torch.device
+    """A device that torch computes on."""
+else:
+    Card = Any  # importing torch takes seconds
+
+AUTO, CPU = "auto", "cpu"
 _NAMES = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
@@ -77,6 +83,23 @@ def choose_device(device: str = AUTO) -> torch.device:
         warnings.warn(f"device {wanted}: {problem}; computing on the CPU", DeviceWarning, stacklevel=2)
         return torch.device("cpu")
     return chosen
+
+
+def card_of(device: str = AUTO) -> torch.device | None:
+    """Return the card to compute on, or None for the CPU, where it takes other code than torch.
+
+    ``cpu``, and ``auto`` where torch is not installed, import no torch. Parameters, errors and warnings are those of
+    `choose_device`.
+
+    Examples
+    --------
+    >>> card_of("cpu") is None
+    True
+    """
+    if checked_device(device) == CPU or (device == AUTO and find_spec("torch") is None):
+        return None
+    chosen = choose_device(device)
+    return None if chosen.type == CPU else chosen
 
 
 def describe_device(device: torch.device) -> str:

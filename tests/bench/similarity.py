@@ -14,7 +14,7 @@ import gc
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from universality.similarity import Similarity
 from universality.similarity.engine import comoments
 
 BLOCK, BLOCKS = 127, 4
+PART = 1 << 15  # tokens drawn at a time
 K = 64  # partners of each row and column
 BUDGET = 4 << 30
 SCIPY_BLOCKS = 32  # of about a thousand
@@ -37,20 +38,34 @@ def world(
     n_tokens: int, n_features: int, active: int, shared: float = 0.5, seed: int = 0
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix, np.ndarray]:
     """Activations of two dictionaries of one text, and the place in B of each of A's features (-1: A's alone)."""
+    parts, partner = world_in_parts(n_tokens, n_features, active, shared, seed)
+    a, b = (sparse.vstack(side, format="csr") for side in zip(*parts, strict=True))
+    return a, b, partner
+
+
+def world_in_parts(
+    n_tokens: int, n_features: int, active: int, shared: float = 0.5, seed: int = 0
+) -> tuple[Iterator[tuple[sparse.csr_matrix, sparse.csr_matrix]], np.ndarray]:
+    """The rows of a world, some tokens of both dictionaries at a time, and the place in B of each of A's features."""
     rng = np.random.default_rng(seed)
     cdf = np.cumsum(rng.permutation((np.arange(n_features) + 20.0) ** -0.8))
     order = rng.permutation(n_features)
     n_shared = int(shared * n_features)
-    parts: tuple[list[sparse.csr_matrix], list[sparse.csr_matrix]] = ([], [])
-    for low in range(0, n_tokens, 1 << 15):
-        shape = (min(1 << 15, n_tokens - low), active)
-        seen, own = (np.searchsorted(cdf, rng.random(shape) * cdf[-1]).clip(0, n_features - 1) for _ in range(2))
-        both = (seen < n_shared) & (rng.random(shape) < 0.85)
-        strength = rng.gamma(4, 0.25, shape)
-        for side, fires in enumerate((seen, order[np.where(both, seen, own)])):
-            parts[side].append(_rows(fires, strength * rng.uniform(0.7, 1.3, shape), n_features))
-    a, b = (sparse.vstack(part, format="csr") for part in parts)
-    return a, b, np.where(np.arange(n_features) < n_shared, order, -1)
+
+    def drawn(shape: tuple[int, int]) -> np.ndarray:
+        return np.searchsorted(cdf, rng.random(shape) * cdf[-1]).clip(0, n_features - 1)
+
+    def parts() -> Iterator[tuple[sparse.csr_matrix, sparse.csr_matrix]]:
+        for low in range(0, n_tokens, PART):
+            shape = (min(PART, n_tokens - low), active)
+            seen, own = drawn(shape), drawn(shape)
+            both = (seen < n_shared) & (rng.random(shape) < 0.85)
+            strength = rng.gamma(4, 0.25, shape)
+            fires = seen, order[np.where(both, seen, own)]
+            a, b = (_rows(side, strength * rng.uniform(0.7, 1.3, shape), n_features) for side in fires)
+            yield a, b
+
+    return parts(), np.where(np.arange(n_features) < n_shared, order, -1)
 
 
 def _rows(fires: np.ndarray, strength: np.ndarray, n_features: int) -> sparse.csr_matrix:
@@ -63,29 +78,46 @@ def _rows(fires: np.ndarray, strength: np.ndarray, n_features: int) -> sparse.cs
 
 
 def write(path: Path, matrix: sparse.csr_matrix) -> FeatureStore:
-    """A store whose documents hold four full blocks each; every other document is of the choosing half."""
-    n = matrix.shape[0]
-    document = np.arange(n) // (BLOCK * BLOCKS)
-    n_documents = int(document[-1]) + 1
-    names = tuple(f"d{d}" for d in range(n_documents))
-    split = tuple(("choose", "report")[d % 2] for d in range(n_documents))
-    table = DocumentTable(id=names, kind=("en",) * n_documents, group=names, split=split)
-    writer = FeatureStore.create(path, matrix.shape[1], {"bench": True}, documents=table)
-    position = np.arange(n) % BLOCK + 1
-    for start in range(0, n, 1 << 16):
-        part = slice(start, min(n, start + (1 << 16)))
-        kind = np.full(part.stop - start, "en")
-        writer.append(matrix[part], token=position[part], document=document[part], position=position[part], kind=kind)
+    """A store of a matrix in memory."""
+    writer = Written(path, *matrix.shape)
+    for start in range(0, matrix.shape[0], 1 << 16):
+        writer.append(matrix[start : start + (1 << 16)])
     return writer.finish()
+
+
+class Written:
+    """A store whose documents hold four full blocks each; every other document is of the choosing half."""
+
+    def __init__(self, path: Path, n_tokens: int, n_features: int) -> None:
+        self.document, self.done = np.arange(n_tokens) // (BLOCK * BLOCKS), 0
+        n = int(self.document[-1]) + 1
+        names = tuple(f"d{d}" for d in range(n))
+        split = tuple(("choose", "report")[d % 2] for d in range(n))
+        table = DocumentTable(id=names, kind=("en",) * n, group=names, split=split)
+        self.writer = FeatureStore.create(path, n_features, {"bench": True}, documents=table)
+
+    def append(self, rows: sparse.csr_matrix) -> None:
+        n, low = rows.shape[0], self.done
+        self.done += n
+        position = np.arange(low, low + n) % BLOCK + 1
+        document, kind = self.document[low : low + n], np.full(n, "en")
+        self.writer.append(rows, token=position, document=document, position=position, kind=kind)
+
+    def finish(self) -> FeatureStore:
+        return self.writer.finish()
 
 
 def stores(folder: Path, n_tokens: int, n_features: int, active: int) -> tuple[FeatureStore, FeatureStore, np.ndarray]:
     """The two stores of a world, written to ``folder`` unless they lie there."""
     paths = [folder / f"{n_tokens}-{n_features}-{active}.{end}" for end in ("a.h5", "b.h5", "order.npy")]
     if not paths[2].exists():
-        a, b, order = world(n_tokens, n_features, active)
-        write(paths[0], a).close()
-        write(paths[1], b).close()
+        parts, order = world_in_parts(n_tokens, n_features, active)
+        writers = [Written(path, n_tokens, n_features) for path in paths[:2]]
+        for sides in parts:
+            for writer, rows in zip(writers, sides, strict=True):
+                writer.append(rows)
+        for writer in writers:
+            writer.finish().close()
         np.save(paths[2], order)
     return FeatureStore.open(paths[0]), FeatureStore.open(paths[1]), np.load(paths[2])
 

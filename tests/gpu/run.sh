@@ -4,7 +4,8 @@
 #   tests/gpu/run.sh [FOLDER]   where there is a card: the tests marked gpu, then the tables, into FOLDER (runs/gpu)
 # PYTHON names the interpreter (python3). It needs torch, numba, h5py, safetensors, scipy, pandas, tqdm and pytest; what
 # else it lacks is taken from .wheels/, and tests that need more than it then has are skipped and say so. GPU_TESTS names
-# some of the test files, GPU_BENCH_OPTIONS are those of tests/bench/gpu.py.
+# some of the test files, GPU_BENCH_OPTIONS are those of tests/bench/gpu.py. It ends after GPU_SECONDS (470), of which
+# the tests take GPU_TEST_SECONDS (150) at most; results are on the disk as soon as they are there.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
@@ -33,16 +34,36 @@ if compgen -G ".wheels/*.whl" >/dev/null && [ ! -d "$site" ]; then  # those that
         --root-user-action=ignore --target "$site" "${missing[@]}" || echo "wheels of another Python are not used"
 fi
 export PYTHONPATH="$PWD/$site:$PWD${PYTHONPATH:+:$PYTHONPATH}" HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
+export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1  # plugins of that machine are none of the tests
 
 files=${GPU_TESTS:-$(grep -rlE 'mark\.gpu' tests --include='test_*.py' | sort)}
 if grep -q '^tests/activations/' <<<"$files" && ! "$python" -c 'import transformer_lens' 2>/dev/null; then
     echo "TransformerLens cannot be imported: tests in tests/activations and of whole runs are left out"
     files=$(grep -v '^tests/activations/' <<<"$files")
 fi
+tests() {  # name, then options of pytest
+    local name=$1 status=0
+    shift
+    # The package's warnings fail its tests in CI; here versions are whatever the machine has, so they are only shown.
+    # shellcheck disable=SC2086
+    timeout "${GPU_TEST_SECONDS:-150}" "$python" -m pytest -m gpu $files --import-mode=importlib -p no:cacheprovider \
+        -o addopts="--strict-markers --durations=10 -q -rs" -W default "$@" >"$out/tests-$name.txt" 2>&1 || status=$?
+    [ $status != 124 ] || echo "ended after ${GPU_TEST_SECONDS:-150} s, its time" >>"$out/tests-$name.txt"
+    [ $status = 0 ] || [ $status = 5 ]  # 5: no test has such a name
+}
+
 status=0
-# The package's warnings fail its tests in CI; here versions are whatever the machine has, so they are only shown.
+if [ -n "${GPU_TESTS:-}" ]; then
+    tests all || status=1
+else  # most of the tests' time is Triton's compiler, on one core: three processes at a time
+    tests encoders -k "kernel and (topk or above)" & encoders=$!
+    tests kernels -k "kernel and not topk and not above" & kernels=$!
+    tests others -k "not kernel" & others=$!
+    for process in $encoders $kernels $others; do wait "$process" || status=1; done
+fi
+cat "$out"/tests-*.txt | tee "$out/tests.txt"
+rm "$out"/tests-*.txt
+left=$((${GPU_SECONDS:-470} - SECONDS))
 # shellcheck disable=SC2086
-"$python" -m pytest -m gpu $files --import-mode=importlib -p no:cacheprovider \
-    -o addopts="--strict-markers --durations=10 -q -rs" -W default 2>&1 | tee "$out/tests.txt" || status=$?
-(cd tests/bench && "$python" gpu.py --out "$(cd "$OLDPWD" && realpath "$out")" ${GPU_BENCH_OPTIONS:-})
+timeout $((left + 30)) "$python" tests/bench/gpu.py --out "$out" --seconds $left ${GPU_BENCH_OPTIONS:-} || status=1
 exit $status

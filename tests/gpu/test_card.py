@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +15,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 from torch import Tensor
 
 from tests.sae.compute.kernel_cases import CASES
+from universality.activations.card_copies import copied_to
+from universality.corpus.documents import DocumentTable
+from universality.features import FeatureStore
 from universality.sae import SAE, SAESpec, SAETrainer, train_grid
 from universality.sae.compute import triton_choice
+from universality.sae.training.dead_features import DeadFeatures
+from universality.similarity import Similarity
+from universality.similarity.engine import device_memory
+from universality.statistics import calibrate
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -128,12 +138,13 @@ def test_kernels_compute_on_a_card_that_is_not_the_current_one_and_on_a_side_str
     assert all(tensor.device == device for tensor in made)
 
 
-def test_a_step_of_topk_waits_for_the_card_only_to_count_dead_features(activations: Tensor, card: torch.device) -> None:
-    """No array's size depends on what fires, so that the CPU can queue the step while the card computes."""
+def test_a_step_of_topk_waits_for_the_card_only_to_know_the_number_of_dead_features(
+    activations: Tensor, card: torch.device
+) -> None:
+    """No array's size depends on what fires, so the CPU queues a step while the card computes."""
     x = activations.to(card)
     trainer = SAETrainer(SPECS["topk"], x, STEPS)
     trainer.step(x[:BATCH])  # compiles
-    trainer._dead = lambda: torch.zeros(0, dtype=torch.int64, device=card)  # type: ignore[method-assign]
     torch.cuda.synchronize(card)
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
@@ -141,6 +152,120 @@ def test_a_step_of_topk_waits_for_the_card_only_to_count_dead_features(activatio
         trainer.step(x[BATCH : 2 * BATCH])
     finally:
         torch.cuda.set_sync_debug_mode(before)
+
+
+def test_dead_features_are_those_that_a_mask_names(card: torch.device) -> None:
+    dead, generator = DeadFeatures(card), torch.Generator(card).manual_seed(0)
+    assert dead.positions().shape == (0,)
+    for share in (0.0, 0.4, 1.0, 0.1):
+        mask = torch.rand(70_000, generator=generator, device=card) < share
+        dead.mark(mask)
+        if share != 0.4:  # a count that is never asked for
+            assert torch.equal(dead.positions(), mask.nonzero().squeeze(1))
+
+
+def test_copies_aside_arrive_before_they_are_used_and_are_not_overwritten() -> None:
+    """Many copies in turn, while the card is busy and their memory is reused."""
+    card = torch.device("cuda", torch.cuda.current_device())
+    busy = torch.randn(2048, 2048, device=card)
+    sums = []
+    for number in range(50):
+        rows = torch.full((4096, 256), float(number))
+        copied = copied_to(card, rows)
+        rows.fill_(-1)  # the copy has its own page-locked memory
+        busy = busy @ busy / 2048
+        sums.append(copied.sum())
+        del copied
+    assert torch.stack(sums).tolist() == [number * 4096 * 256.0 for number in range(50)]
+
+
+@pytest.fixture(scope="module")
+def dictionaries(tmp_path_factory: pytest.TempPathFactory) -> tuple[FeatureStore, FeatureStore]:
+    """Two stores of 4,096 features and 20,000 tokens, of which 24 features fire on each, and two on all of them."""
+    folder, rng, n = tmp_path_factory.mktemp("dictionaries"), np.random.default_rng(0), 20_000
+    rate = np.geomspace(0.1, 0.0005, 4096)
+    fires = np.stack([rng.choice(4096, 24, replace=False, p=rate / rate.sum()) for _ in range(n)])
+    each = [f"d{d}" for d in range(n // 100)]
+    splits = ["choose" if d % 2 else "report" for d in range(len(each))]
+    documents = DocumentTable(id=tuple(each), kind=("text",) * len(each), group=tuple(each), split=tuple(splits))
+    made = []
+    for name in ("a", "b"):
+        strength = rng.gamma(4, 0.25, fires.shape).astype(np.float32)
+        columns = np.hstack([np.tile([4096, 4097], (n, 1)), fires])
+        values = np.hstack([rng.uniform(100, 101, (n, 2)).astype(np.float32), strength])
+        rows = sparse.csr_matrix((values.ravel(), columns.ravel(), np.arange(n + 1) * 26), (n, 4098))
+        rows.sort_indices()
+        document = np.arange(n) // 100
+        writer = FeatureStore.create(folder / f"{name}.h5", 4098, {}, documents=documents)
+        writer.append(rows, token=np.arange(n) % 50, document=document, position=np.arange(n) % 100 + 1,
+                      kind=np.full(n, "text"))  # fmt: skip
+        made.append(writer.finish())
+    return made[0], made[1]
+
+
+def lists(sim: Similarity) -> list[np.ndarray]:
+    (col, of_row), (row, of_col) = sim.topk(16, axis=None)
+    return [col, of_row, row, of_col]
+
+
+@pytest.mark.parametrize("measure", ["pearson", "cosine"])
+def test_best_partners_are_the_same_bytes_twice_and_those_of_the_cpu(
+    dictionaries: tuple[FeatureStore, FeatureStore], measure: Any
+) -> None:
+    here = Similarity.activation(*dictionaries, measure=measure)
+    first, second = (lists(here.on("cuda")) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        assert_array_equal(one, other)
+    for one, other in zip(first, lists(here), strict=True):
+        assert_allclose(one, other, rtol=0, atol=1e-12)  # partners, too
+
+
+def test_a_card_without_memory_halves_the_tile_and_finds_the_same_bytes(
+    dictionaries: tuple[FeatureStore, FeatureStore],
+) -> None:
+    there = Similarity.activation(*dictionaries).on("cuda")
+    expected = lists(there)
+    torch.cuda.empty_cache()
+    reserved = torch.cuda.memory_reserved()
+    total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    halved = []
+    released = device_memory._release
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device_memory, "_release", lambda: (halved.append(1), released()))
+        torch.cuda.set_per_process_memory_fraction((reserved + 400e6) / total)  # a tile takes about 2 GB
+        try:
+            found = lists(there)
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+    assert halved
+    for one, other in zip(found, expected, strict=True):
+        assert_array_equal(one, other)
+
+
+def test_tf32_enters_no_correlation(dictionaries: tuple[FeatureStore, FeatureStore]) -> None:
+    rng = np.random.default_rng(0)
+    factors = Similarity.from_factors(rng.standard_normal((500, 64)), rng.standard_normal((400, 64)))
+    neurons = dictionaries[0].csr()[:, :8].toarray()
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert_allclose(factors.on("cuda").dense(), factors.dense(), rtol=0, atol=1e-12)
+        product = torch.tensor(neurons, dtype=torch.float64, device="cuda")
+        assert_allclose((product.T @ product).cpu(), neurons.T.astype(float) @ neurons, rtol=1e-12)
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_a_match_with_its_nulls_is_that_of_the_cpu_on_any_card(
+    dictionaries: tuple[FeatureStore, FeatureStore],
+) -> None:
+    last = f"cuda:{torch.cuda.device_count() - 1}"  # which need not be the current one
+    options = {"replicates": 1, "bootstrap": 0, "null": "global", "floor": 0.1}
+    here, there = (calibrate(*dictionaries, device=device, **options) for device in ("cpu", last))
+    assert there.match.provenance["device"].startswith(last)
+    assert_allclose(there.match.scores.sum(), here.match.scores.sum(), rtol=1e-10)
+    # Rare features may exchange partners at the same sum: then rounding decides.
+    assert_allclose(np.sort(there.null_scores), np.sort(here.null_scores), rtol=0, atol=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -152,9 +277,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         folders[name] = tmp_path_factory.mktemp(name)
         arguments = [sys.executable, "-m", "universality", command, ROOT / "configs" / "smoke.yaml"]
         env = os.environ | ({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
-        with (folders[name] / "stderr.txt").open("w") as errors:  # side by side: most of their time is imports
+        told, errors = ((folders[name] / f"{stream}.txt").open("w") for stream in ("stdout", "stderr"))
+        with told, errors:  # side by side: most of their time is imports
             started[name] = subprocess.Popen(
-                [*arguments, "--out", folders[name] / "run"], env=env, stdout=subprocess.DEVNULL, stderr=errors
+                [*arguments, "--out", folders[name] / "run"], env=env, stdout=told, stderr=errors
             )
     for name, process in started.items():
         assert process.wait(timeout=300) == 0, (folders[name] / "stderr.txt").read_text()[-3000:]
@@ -167,6 +293,15 @@ def test_a_second_run_on_the_card_makes_the_same_weights(runs: dict[str, Path]) 
     assert any("saes" in name.parts for name in again)
     for name, content in again.items():
         assert content == first[name], name
+
+
+def test_a_run_says_that_the_card_matched(runs: dict[str, Path]) -> None:
+    from universality.pipeline import RunFolder
+    from universality.statistics import Calibration
+
+    told = (runs["card"].parent / "stdout.txt").read_text()
+    assert re.search(r"models, SAEs, matches and families are computed on cuda \(.+\)", told)
+    assert Calibration.load(RunFolder(runs["card"]).calibration("A-B.w128")).match.provenance["device"][:4] == "cuda"
 
 
 def test_a_whole_run_on_the_card_finds_what_the_cpu_finds(runs: dict[str, Path]) -> None:

@@ -13,13 +13,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from run_commands import SMOKE, call, call_here, call_together, call_two, command, contents, with_models_only
 
 from universality import FeatureStore
 from universality.cli import app
 from universality.config import load_config, parse_config
 from universality.errors import ConfigError, UniversalityError
-from universality.pipeline import RunFolder, run
+from universality.pipeline import RunFolder, run, runner
 from universality.pipeline.runner import STAGES, all_tasks, alone_in
 from universality.pipeline.study import comparisons, sae_grid
 from universality.statistics import Calibration
@@ -74,42 +75,49 @@ def test_killed_anywhere_it_ends_in_the_same_contents(finished: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("killed", "resumed", "until"),
-    [(1, 2, "collect"), pytest.param(2, 3, "effects", marks=pytest.mark.slow)],
+    ("killed", "resumed", "until", "begun"),
+    [
+        (1, 2, "collect", "saes/train.jsonl"),
+        pytest.param(2, 3, "effects", "saes/train.jsonl", marks=pytest.mark.slow),
+        pytest.param(3, 2, "effects", "matches/A-B.w64.activation.npz", marks=pytest.mark.slow),
+        pytest.param(2, 1, "effects", "effects/A.exact.npz", marks=pytest.mark.slow),
+    ],
 )
 def test_killed_it_ends_with_other_processes_in_the_contents_of_one(
-    finished: Path, tmp_path: Path, killed: int, resumed: int, until: str
+    finished: Path, tmp_path: Path, killed: int, resumed: int, until: str, begun: str
 ) -> None:
     """As many processes as there are take the tasks of a stage in turn."""
     folder = with_models_only(finished, tmp_path / "run")
-    begun = folder / "saes" / "train.jsonl"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         meeting = {"WORLD_SIZE": str(killed), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
     processes = [  # not by torchrun, which starts each in a session of its own, where a test cannot reach it
         subprocess.Popen(
-            command("collect", SMOKE, "--out", folder),
+            command(until, SMOKE, "--out", folder),
             env={**os.environ, **meeting, "RANK": str(rank)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         for rank in range(killed)
     ]
-    while not begun.exists() and processes[0].poll() is None:
+    while not (folder / begun).exists() and processes[0].poll() is None:
         time.sleep(0.005)
     for process in processes:
         process.kill()
     assert [process.wait() for process in processes] == [-signal.SIGKILL] * killed
+    kept = {path.name for path in (folder / ".done").iterdir()}
     done = call_together(resumed, until, SMOKE, "--out", folder)
     assert done.returncode == 0, done.stderr
     made = STAGES[STAGES.index("train-saes") : STAGES.index(until) + 1]
     for stage in made:
-        stamps = [json.loads(path.read_text()) for path in (folder / ".done").glob(f"{stage}*.json")]
+        stamps = {path.name: json.loads(path.read_text())["task"] for path in (folder / ".done").glob(f"{stage}*.json")}
         assert stamps
-        assert all(done.stdout.count(stamp["task"] + " ") == 1 for stamp in stamps), done.stdout
+        for name, task in stamps.items():
+            assert done.stdout.count(f"{task} ") == (name not in kept), done.stdout
+    assert not kept >= {path.name for path in (folder / ".done").iterdir()}
     assert len(contents(folder, *made)) > 20
     assert contents(folder, *made) == contents(finished, *made)
-    rows = [json.loads(line) for line in begun.read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / "saes" / "train.jsonl").read_text().splitlines()]
     assert all(len(row["saes"]) == 8 for row in rows)
     assert sorted(path.name for path in (folder / "saes").iterdir() if path.is_file()) == [
         "beginnings.json",
@@ -370,3 +378,25 @@ def test_a_missing_card_is_said_once(tmp_path: Path, capfd: pytest.CaptureFixtur
     told = capfd.readouterr().err
     assert told.count("computing on the CPU") == 1
     assert "note: device cuda:9: " in told
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "pending", "told"),
+    [
+        (None, ["train-saes", "match"], "models, SAEs, matches and families are computed on cpu\n"),
+        (None, ["families"], "matches and families are computed on cpu\n"),
+        ("tcp://here:1", ["train-saes", "match"], "models and SAEs are computed on cpu\n"),
+        ("tcp://here:1", ["match"], ""),
+        (None, ["report"], ""),
+    ],
+)
+def test_a_run_says_what_a_card_computes(
+    scheduler: str | None,
+    pending: list[str],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(runner, "card_of", lambda device: torch.device("cpu"))  # stands for a card
+    runner._print_device(load_config(SMOKE).model_copy(update={"scheduler": scheduler}), pending)
+    assert capsys.readouterr().out == told

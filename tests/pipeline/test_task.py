@@ -1,6 +1,9 @@
 import errno
 import json
 import re
+import shutil
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -8,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from killed_bakers import HALF, LOAVES, WHOLE, tasks
 
 from universality.errors import FormatError, UniversalityError
 from universality.pipeline import task
@@ -249,3 +253,31 @@ def test_processes_divide_tasks_of_a_stage_that_do_not_come_after_each_other(kit
         assert {name for name, _ in reported} == {task.name for task in tasks(0)}
         assert all(skipped != bool(expected) for _, skipped in reported)
     assert read_stamp(tmp_path, "bread/1")["task"] == "bread/1"
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_tasks_of_killed_processes_are_made_by_any_number_of_others(
+    processes: int, killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task, "_release_memory", lambda cycles: None)
+    folder = shutil.copytree(killed, tmp_path / "kitchen")
+    assert {(folder / f"bread.{i}.txt").read_text() for i in (3, 4)} == {HALF}
+    made: list[str] = []
+    meeting, said = threading.Barrier(processes), []
+
+    def run(rank: int) -> None:
+        run_tasks(tasks(folder, made), folder, lambda outcome: None, Rank(rank, meeting, said))
+
+    with ThreadPoolExecutor(processes) as pool:
+        list(pool.map(run, range(processes)))
+    assert sorted(made) == ["bread/3", "bread/4", "bread/basket"]
+    assert {(folder / f"bread.{i}.txt").read_text() for i in range(LOAVES)} == {WHOLE}
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that three processes leave which are killed while two of them make a task."""
+    folder = tmp_path_factory.mktemp("killed")
+    script = Path(__file__).with_name("killed_bakers.py")
+    subprocess.run([sys.executable, script, folder], check=True, timeout=120)
+    return folder

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from universality.report import ConceptRow, LanguageModel, LanguageModels, Report, SaeQuality, sample
-from universality.report.caveats import limits, warnings
+from universality.report.caveats import cautions, limits
 
 
 @pytest.fixture
@@ -20,13 +20,13 @@ def calm(headline) -> Report:  # type: ignore[no-untyped-def]
 
 
 def test_good_numbers_give_no_warning(calm: Report) -> None:
-    assert warnings(calm) == ()
+    assert cautions(calm) == ()
 
 
 def test_no_numbers_give_no_warning_but_of_the_null(headline) -> None:  # type: ignore[no-untyped-def]
-    (only,) = warnings(Report("t", headline([sample("features", "f", [0.5] * 9)])))
-    assert "too few full blocks of different works to re-pair. Give more or longer documents" in only
-    assert warnings(Report("t", headline([]))) == ()  # an unfinished run has no matching that could have a null
+    (only,) = cautions(Report("t", headline([sample("features", "f", [0.5] * 9)])))
+    assert "too few full blocks of different works to re-pair. Give more or longer documents" in str(only)
+    assert cautions(Report("t", headline([]))) == ()  # an unfinished run has no matching that could have a null
 
 
 @pytest.mark.parametrize(
@@ -43,14 +43,14 @@ def test_no_numbers_give_no_warning_but_of_the_null(headline) -> None:  # type: 
     ],
 )
 def test_each_cause_gives_its_warning(calm: Report, changed, said) -> None:  # type: ignore[no-untyped-def]
-    (only,) = warnings(dataclasses.replace(calm, **changed))
-    assert said in only
+    (only,) = cautions(dataclasses.replace(calm, **changed))
+    assert said in str(only)
 
 
 def test_few_tokens_no_null_and_a_low_ceiling_are_said(calm: Report, headline) -> None:  # type: ignore[no-untyped-def]
     some = [sample("features", "f", np.linspace(0.4, 0.6, 50)), sample("ceiling", "c", np.linspace(0.2, 0.4, 50))]
-    found = warnings(dataclasses.replace(calm, headline=headline(some, n_tokens=999_999)))
-    assert [any(said in line for line in found) for said in ("999,999 tokens", "no null", "no upper bound")] == [
+    found = cautions(dataclasses.replace(calm, headline=headline(some, n_tokens=999_999)))
+    assert [any(said in str(line) for line in found) for said in ("999,999 tokens", "no null", "no upper bound")] == [
         True
     ] * 3
     assert len(found) == 3
@@ -60,9 +60,9 @@ def test_populations_of_which_many_have_no_score_are_named(calm: Report, headlin
     few = sample("ceiling", "two SAE seeds of A", np.linspace(0.5, 0.9, 158), without=300)
     features = sample("features", "SAE features", [*np.linspace(0.4, 0.6, 95), *[np.nan] * 5])
     null = sample("null", "null", [0.0])
-    (only,) = warnings(dataclasses.replace(calm, headline=headline([features, few, null])))
-    assert "two SAE seeds of A (158 of 458 scored)" in only
-    assert "SAE features" not in only
+    (only,) = cautions(dataclasses.replace(calm, headline=headline([features, few, null])))
+    assert "two SAE seeds of A (158 of 458 scored)" in str(only)
+    assert "SAE features" not in str(only)
 
 
 def test_limits_name_the_number_of_models_and_keep_the_callers(calm: Report, headline) -> None:  # type: ignore[no-untyped-def]

@@ -9,7 +9,7 @@ import pytest
 from tests.report.planted_effects import SEED, agreement, carried, exact
 from universality.report import CarriedLoss, EffectRow, Effects, FirstOrderAccuracy
 from universality.report.data.effects import threshold_of_sentence
-from universality.report.effect_caveats import effect_warnings
+from universality.report.effect_caveats import effect_cautions
 from universality.report.effect_narrative import agreement as said
 from universality.report.effect_narrative import carried as carried_said
 from universality.report.effect_narrative import lead, verdict
@@ -98,7 +98,9 @@ def test_the_lead_says_whether_shared_features_carry_more_than_their_mass(
     )
     assert "; random subsets of equal mass 60% (57% to 63%), 59% to 61% over 2 draws; two SAE seeds" in lead(found)
     assert f"So the shared features of A {expected} (shared minus random: {points})." in lead(found)
-    warned = any("do not carry more of the loss than random features" in line for line in effect_warnings(found))
+    warned = any(
+        "do not carry more of the loss than random features" in line for line in map(str, effect_cautions(found))
+    )
     assert warned == (shared < 0.7)
 
 
@@ -116,8 +118,8 @@ def test_too_little_text_gives_no_lead_and_no_claim(low: float, high: float) -> 
     assert lead(Effects(carried=(found,))) == ""
     assert "So the shared features" not in carried_said(found)
     assert "This text is too short for these shares" in carried_said(found)
-    (line,) = effect_warnings(Effects(carried=(found,)))
-    assert "measured on too little text to say (3,840 tokens of 40 groups of documents)" in line
+    (line,) = effect_cautions(Effects(carried=(found,)))
+    assert "measured on too little text to say (3,840 tokens of 40 groups of documents)" in str(line)
     assert on_other_text(0.4, 0.9).enough_text
 
 
@@ -164,7 +166,7 @@ def test_where_nothing_is_shared_the_matching_leads_and_the_section_says_so() ->
         "No feature of A has a partner in B at r ≥ 0.5. No lower r was measured, so there are no shared features whose "
         "loss could be stated."
     )
-    assert effect_warnings(Effects(carried=(found,))) == []
+    assert effect_cautions(Effects(carried=(found,))) == []
 
 
 @pytest.mark.parametrize(
@@ -180,9 +182,9 @@ def test_where_nothing_is_shared_the_matching_leads_and_the_section_says_so() ->
     ],
 )
 def test_each_weakness_is_one_warning(found: Effects, expected: str) -> None:
-    (line,) = effect_warnings(found)
-    assert expected in line
+    (line,) = effect_cautions(found)
+    assert expected in str(line)
 
 
 def test_good_numbers_have_no_warning() -> None:
-    assert effect_warnings(effects()) == effect_warnings(None) == []
+    assert effect_cautions(effects()) == effect_cautions(None) == []

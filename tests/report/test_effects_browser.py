@@ -34,7 +34,9 @@ def page(planted: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
 @pytest.mark.parametrize("width", [360, 1100])
 def test_the_section_is_shown_with_its_figures(page: Browser, width: int) -> None:
     page.resize(width, 800)
-    assert page.run("document.querySelector('.verdict').innerText") == "Largely yes by activation; in part by effect."
+    sentence = page.run("document.querySelector('.verdict').innerText")
+    assert sentence.startswith("Largely yes by activation; in part by effect: ")
+    assert page.run("document.querySelectorAll('.tiles dd').length") == 3
     assert page.run("document.querySelector('.lead').innerText").startswith(
         "Of the loss that A's SAE of 15 features recovers"
     )

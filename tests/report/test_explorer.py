@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 from chromium import CHROMIUM, Browser
-from planted_run import read_data
+from planted_run import read_data, unpacked
 
 pytestmark = [
     pytest.mark.browser,
@@ -28,6 +29,9 @@ VIEWS = (
     "#explore/heatmap",
     "#explore/families",
     "#family/A/0/2",
+    "#family/A/0/2?as=graph",
+    "#feature/B/7",
+    "#explore/pairs?where=held_out.ge.0.7",
 )
 
 
@@ -115,6 +119,63 @@ def test_a_pair_shows_both_features_and_follows_its_family(page: Browser) -> Non
     assert page.run("document.querySelector('#explorer details').open") is False
     page.run("document.querySelectorAll('#explorer .tools button')[0].click()")
     assert page.run("[...document.querySelectorAll('#explorer details')].every(d => d.open)")
+
+
+def test_a_family_is_an_icicle_and_a_graph_beside_that_of_the_other_model(page: Browser, explored: Path) -> None:
+    grown = {name: read_data(explored, f"sides/{name}.w24-s0/families") for name in "AB"}
+    parent = {name: unpacked(of["parent"]).tolist() for name, of in grown.items()}
+    go(page, "#family/A/0/0")
+    members = [0, *(k for k, up in enumerate(parent["A"]) if up == 0)]
+    drawn = "[...document.querySelectorAll('.family-figure')].map(f => [...f.querySelectorAll('a.node')].map(a => +a.dataset.node))"
+    own, theirs = page.run(drawn)
+    assert sorted(own) == members
+    assert len(members) > 1
+    top = grown["B"]["starts"][1]
+    partners = [node for node in theirs if node >= top]
+    assert partners
+    coloured = "[...document.querySelectorAll('.family-figure')].map(f => [...f.querySelectorAll('rect')].filter(r => r.style.fill).length)"
+    shared, shared_there = page.run(coloured)
+    assert 1 <= shared_there <= shared <= len(members) - 1
+    names = page.run("[...document.querySelectorAll('.family-figure a.node')].map(a => a.querySelector('title').textContent)")
+    assert any("partner B #" in name and ", r 1.00" in name for name in names)
+    page.run("[...document.querySelectorAll('.tools a')].find(a => a.innerText === 'graph').click()")
+    page.until("document.querySelectorAll('.family-graph').length > 0")
+    edges = "document.querySelector('.family-graph').querySelectorAll('.edge:not(.further)').length"
+    assert page.run(edges) == len(members) - 1
+    page.run(
+        "document.querySelectorAll('.family-graph a.node')[1].dispatchEvent(new MouseEvent('click', {bubbles: true}))"
+    )
+    page.until("location.hash.startsWith('#family/A/1/')")
+
+
+def test_views_of_the_table_are_in_the_address_and_kept_under_a_name(page: Browser, explored: Path) -> None:
+    pairs = read_data(explored, "comparisons/A-B.w24/pairs")
+    high = int((unpacked(pairs["held_out"]) >= 0.7).sum())
+    assert 0 < high < 23
+    go(page, "#explore/pairs?where=held_out.ge.0.7&where=nonsense")
+    page.until(f"document.querySelector('#found')?.textContent === '{high} of 23 pairs'")
+    page.run("document.querySelector('[aria-label=\"Sign of condition 1\"]').value = 'le'; 0")
+    page.run("document.querySelector('[aria-label=\"Sign of condition 1\"]').dispatchEvent(new Event('change')); 0")
+    page.until(f"document.querySelector('#found').textContent === '{23 - high - missing(pairs)} of 23 pairs'")
+    assert page.run("location.hash") == "#explore/pairs?where=held_out.le.0.7"
+    page.run("document.querySelector('#view-name').value = '<b>low</b>'; 0")
+    page.run("[...document.querySelectorAll('.filter button')].find(b => b.innerText === 'save').click(); 0")
+    page.run("document.querySelector('.presets button').click(); 0")
+    page.until("document.querySelector('#found')?.textContent === '23 of 23 pairs'")
+    page.run("document.querySelector('.kept button').click(); 0")
+    page.until("location.hash === '#explore/pairs?where=held_out.le.0.7'")
+    assert page.run("document.querySelectorAll('#explorer b').length") == 0
+    page.run("document.querySelector('.kept button:last-child').click(); 0")
+    assert page.run("document.querySelectorAll('.kept').length") == 0
+    rare = page.run(
+        "[...document.querySelectorAll('.presets button')].find(b => b.innerText === 'shared though rare').title"
+    )
+    assert "r ≥ 0.7" in rare
+
+
+def missing(pairs: dict[str, dict[str, str]]) -> int:
+    """Number of pairs without a held-out r, which meet no condition."""
+    return int(np.isnan(unpacked(pairs["held_out"])).sum())
 
 
 def test_a_pair_shows_what_the_two_do(browser: Browser, explored_effects: Path) -> None:

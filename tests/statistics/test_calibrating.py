@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from planted import BLOCK, Array, Planted, Text, concepts, dense, pearson, plant
 from scipy.stats import false_discovery_control
 
 from universality.corpus.documents import DocumentTable
-from universality.errors import MismatchError, UniversalityError
+from universality.errors import DeviceWarning, MismatchError, UniversalityError
 from universality.matching import match
 from universality.similarity import Similarity
 from universality.statistics import Calibration, calibrate, plan_repairing
@@ -298,6 +299,17 @@ def test_few_null_scores_that_let_no_pair_be_significant_are_remarked_on(tmp_pat
 def test_intervals_of_few_resamples_are_remarked_on(plant: Planted) -> None:
     notes = calibrate(plant.a, plant.b, replicates=0, bootstrap=3).notes
     assert "intervals rest on 3 resamples: below 20 a 95% bound is their largest" in notes
+
+
+@pytest.mark.usefixtures("torch_for_card")
+def test_a_card_cannot_take_every_measure_and_no_executor(plant: Planted) -> None:
+    quick = {"replicates": 2, "bootstrap": 0, "null": "global", "device": "cuda"}
+    with pytest.raises(UniversalityError, match="give a device or an executor"):
+        calibrate(plant.a, plant.b, executor=ThreadPoolExecutor(1), **quick)
+    with pytest.warns(DeviceWarning, match="masked_cosine similarity is computed on the CPU, and not on cpu"):
+        found = calibrate(plant.a, plant.b, measure="masked_cosine", **quick)
+    assert "device" not in found.match.provenance
+    assert "device" not in found.settings
 
 
 def test_stores_of_other_tokens_are_refused(plant: Planted, tmp_path: Path) -> None:

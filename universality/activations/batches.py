@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from universality.activations.card_copies import copied_to
 from universality.activations.site import Site, harvest
 from universality.activations.torch_threads import keep_threads
 from universality.corpus.blocks import TokenBlocks
@@ -130,7 +131,7 @@ class _Prefetch:
 
     def deal(self, slots: Tensor) -> dict[str, Tensor]:
         """Return copies of these rows, and release the rows."""
-        batch = {name: rows[slots.to(rows.device)] for name, rows in self._rows.items()}
+        batch = {name: rows[copied_to(rows.device, slots)] for name, rows in self._rows.items()}
         self.release(slots)
         return batch
 
@@ -162,7 +163,7 @@ class _Prefetch:
                         free = torch.cat([free, released])
                     here, free = free[: len(rows)], free[len(rows) :]
                     for name, acts in activations.items():
-                        self._rows[name][here.to(acts.device)] = acts
+                        self._rows[name][copied_to(acts.device, here)] = acts
                     filled.append(here)
                 self._ready.put((fill, torch.cat(filled)))
             self._ready.put(None)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from universality.activations.cache_header import STORED, CacheHeader, read_header
+from universality.activations.card_copies import copied_to, page_locked
 from universality.activations.site import Site
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import FormatError, MismatchError
@@ -96,15 +97,16 @@ class CachedSite:
                 f"{self.folder}: the cache holds activations of the blocks {ours.hash[:12]}, these are others; write "
                 "another cache with `universality cache`"
             )
-        rows: NDArray[Any] = np.empty((blocks.n_tokens, self.d_in), STORED[self.dtype])
+        stored = page_locked((blocks.n_tokens, self.d_in), getattr(torch, self.dtype), self.device)
+        rows: NDArray[Any] = (stored.view(torch.int16) if self.dtype == "bfloat16" else stored).numpy()
         at = 0
         for block in index:
             shard = int(np.searchsorted(self._shard_starts, block, side="right")) - 1
             begin = int(self._first_row[block] - self._first_row[self._shard_starts[shard]])
             n = int(ours.length[block]) - 1
-            rows[at : at + n] = self._shards[shard][begin : begin + n]
+            rows[at : at + n] = self._shards[shard][begin : begin + n].view(rows.dtype)
             at += n
-        return _to_float32(rows, self.dtype).to(self.device)
+        return copied_to(self.device, stored).float()  # widened there, so that fewer bytes travel
 
     def residual(self, decoder: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Map decoder rows to the directions that they write into the residual stream."""
@@ -196,9 +198,3 @@ def find_cache(
         if identity == (model_hash, blocks_hash, dtype) and hook in site.aliases:
             return site
     return None
-
-
-def _to_float32(rows: NDArray[Any], dtype: str) -> Tensor:
-    if dtype == "bfloat16":  # the upper half of the bits of a float32
-        return torch.from_numpy((rows.astype(np.uint32) << 16).view(np.float32))
-    return torch.from_numpy(rows.astype(np.float32, copy=False))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from universality.devices import CPU, Card, card_of
+from universality.errors import UniversalityError
 from universality.execution import Executor, check_executor
 from universality.family.chance_edges import ChanceCounts, Repairings, count_reseeded, plan_chance
 from universality.family.consistent_paths import path_consistency
@@ -45,6 +47,7 @@ def families(
     seed: int = 0,
     memory_budget: int = DEFAULT_BUDGET,
     executor: Executor | None = None,
+    device: str = CPU,
 ) -> Families:
     """Link the features of dictionaries of rising width, parent to child.
 
@@ -73,6 +76,9 @@ def families(
     executor
         Where candidate edges and the support of edges are computed, as for `Similarity.activation`; None for this
         process.
+    device
+        Where candidate edges are found, by chance too: "cuda" or the number of a card, "cuda:1"; "auto" for a card
+        where there is one. Sums are float64 there as well, so that values differ by rounding; decoder cosines by 1e-6.
 
     Returns
     -------
@@ -85,7 +91,13 @@ def families(
         When the stores are not of one model, site and token stream (or do not record the model), are not of rising
         width, or one of them is dead; or when activations or reseeded stores do not belong to them.
     UniversalityError
-        When a store lacks decoder rows, or has negative activations (MLP neurons), for which firing is not defined.
+        When a store lacks decoder rows, or has negative activations (MLP neurons), for which firing is not defined; or
+        when both an executor and a card are given.
+
+    Warns
+    -----
+    DeviceWarning
+        When the CPU computes, as there is no such card or it has no room.
 
     References
     ----------
@@ -123,8 +135,10 @@ def families(
     places = check_reseeded(stores, reseeded)
     levels = tuple(read_level(store) for store in stores)
     repairings = plan_chance(stores[0], null, n_replicates, seed)
-    given = memory_budget, check_executor(executor)
-    steps = _take_steps(stores, levels, list(zip(places, reseeded, strict=True)), rule, repairings, *given)
+    given, card = (memory_budget, check_executor(executor)), card_of(device)
+    if executor is not None and card is not None:
+        raise UniversalityError("families: an executor's workers compute on their CPUs; give a device or an executor")
+    steps = _take_steps(stores, levels, list(zip(places, reseeded, strict=True)), rule, repairings, *given, card)
     linked = _link(steps, activations, rule)
     edges = _with_support(linked.grown, rule, bootstrap, seed, *given)
     return Families(
@@ -166,11 +180,12 @@ def _take_steps(
     repairings: Repairings,
     memory_budget: int,
     executor: Executor,
+    device: Card | None,
 ) -> _Steps:
     """Find the candidate edges of all steps; only steps to the next width are repeated on re-paired tokens."""
 
     def step(i: int, other: "FeatureStore", level: Level, rows: Sequence[tuple] = ()) -> WidthStep:
-        return take_step(i, (stores[i], other), (levels[i], level), rule, memory_budget, rows, executor)
+        return take_step(i, (stores[i], other), (levels[i], level), rule, memory_budget, rows, executor, device)
 
     last = len(stores) - 1
     return _Steps(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray, from_runs, to_runs
 from universality.compiled import share_out
+from universality.devices import Card
 from universality.execution import SERIAL, Executor, Shared, run_units
 from universality.family import family_kernels as kernels
 from universality.family.dictionaries import Level, unit_decoder
@@ -91,6 +92,24 @@ class _Children:
         )
         return _Pairs(ends + np.array([piece.low, self.part.low]), values, counts)
 
+    def pairs_on_device(
+        self,
+        piece: Firings,
+        eligible: BoolArray,
+        x: npt.NDArray[np.float32],
+        thresholds: tuple[float, float, float],
+        device: Card,
+        memory_budget: int,
+    ) -> "_Pairs | None":
+        """Find the same pairs on a device; None, with a warning, where it has no room."""
+        from universality.family.device_pairs import find_pairs_on
+
+        moments, sides = (self.firings, self.sum_sq), ((eligible, self.eligible), (x, self.decoder))
+        found = find_pairs_on(
+            device, memory_budget, piece.arrays, self.meets, self.part.rows, moments, *sides, thresholds
+        )
+        return None if found is None else _Pairs(found[0] + np.array([piece.low, self.part.low]), *found[1:])
+
     def _turns(self, piece: Firings) -> tuple[int, int]:
         """Choose the number of parents that walk together, and of tokens that each walks in turn.
 
@@ -122,6 +141,7 @@ def find_candidates(
     meetings: Sequence[tuple[IntArray, IntArray] | None],
     memory_budget: int,
     executor: Executor = SERIAL,
+    device: Card | None = None,
 ) -> list[Candidates]:
     """Find the pairs of a narrower and a wider store that pass rules 1 to 3, for each way in which tokens meet.
 
@@ -138,6 +158,8 @@ def find_candidates(
         Bytes that the wider store's token rows may use at a time.
     executor
         Where units are computed: some features of one store with some of the other.
+    device
+        Card that units are computed on; None for the CPU's own loops.
 
     Returns
     -------
@@ -145,7 +167,7 @@ def find_candidates(
         One entry per meeting.
     """
     eligible_a, eligible_b = (level.eligible(rule.min_firings) for level in levels)
-    walk = Shared(_Walk(stores, eligible_a, eligible_b, rule, tuple(meetings)))
+    walk = Shared(_Walk(stores, eligible_a, eligible_b, rule, tuple(meetings), memory_budget, device))
     # All meetings of a block are walked while it is in memory: the narrower store is read once a part.
     units = [(part, block) for part in parts(stores[1], memory_budget) for block in blocks(stores[0])]
     of_meeting: list[list[_Pairs]] = [[] for _ in meetings]
@@ -164,6 +186,8 @@ class _Walk:
     eligible_b: BoolArray
     rule: EdgeRule
     meetings: tuple[tuple[IntArray, IntArray] | None, ...]
+    memory_budget: int
+    device: Card | None
     held: Held[list[_Children]] = field(default_factory=Held)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -191,7 +215,14 @@ def _pairs_of_block(walk: _Walk, part: tuple[int, int], block: tuple[int, int]) 
     sides = walk.held.get(part, lambda: walk.children(*part))
     rule = walk.rule
     thresholds = (rule.min_coverage, rule.min_masked_cosine, rule.min_decoder_cosine)
-    tasks = [(which, piece) for piece in firings(walk.stores[0], *block).pieces() for which in range(len(sides))]
+    read = firings(walk.stores[0], *block)
+    if walk.device is not None:
+        parents = slice(*block)
+        given = read, walk.eligible_a[parents], walk.decoders[0][parents], thresholds, walk.device, walk.memory_budget
+        found = [pairs for side in sides if (pairs := side.pairs_on_device(*given)) is not None]
+        if len(found) == len(sides):
+            return list(enumerate(found))
+    tasks = [(which, piece) for piece in read.pieces() for which in range(len(sides))]
 
     def task(item: tuple[int, Firings]) -> tuple[int, _Pairs]:
         which, piece = item

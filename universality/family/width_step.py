@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from universality.arrays import BoolArray, FloatArray, IntArray
+from universality.devices import Card
 from universality.execution import SERIAL, Executor
 from universality.family.candidates import Candidates, find_candidates
 from universality.family.dictionaries import Level, unit_decoder
@@ -59,9 +60,11 @@ def take_step(
     memory_budget: int,
     repairings: Sequence[tuple[IntArray, IntArray]] = (),
     executor: Executor = SERIAL,
+    device: Card | None = None,
 ) -> WidthStep:
     """Apply the first three rules to all pairs of two stores, and again for every re-pairing of their tokens."""
-    candidates, *repaired = find_candidates(stores, levels, rule, [None, *repairings], memory_budget, executor)
+    meetings = [None, *repairings]
+    candidates, *repaired = find_candidates(stores, levels, rule, meetings, memory_budget, executor, device)
     eligible, orphan = (side.eligible(rule.min_firings) for side in levels)
     orphan[candidates.child] = False  # a child by rules 1 to 3 has a parent to be tested against
     nearest = nearest_rows(unit_decoder(stores[0]), unit_decoder(stores[1]), eligible, orphan)

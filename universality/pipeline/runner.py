@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 import yaml
 
 from universality.config import Config
-from universality.devices import choose_device, describe_device
+from universality.devices import AUTO, CPU, card_of, describe_device
 from universality.errors import ConfigError, DeviceWarning, UniversalityError
 from universality.execution import connected
 from universality.extras import check_installed
 from universality.files import as_path, replacing_text
+from universality.formatting import listed
 from universality.locks import take_lock
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.provenance import write_provenance
@@ -35,7 +36,7 @@ from universality.pipeline.stages import (
 )
 from universality.pipeline.stages.hook_check import check_hooks
 from universality.pipeline.stages.loaded_saes import with_loaded_saes
-from universality.pipeline.study import comparisons
+from universality.pipeline.study import comparisons, matching_device
 from universality.pipeline.task import Outcome, Task, is_done, run_tasks
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ STAGES = tuple(stage.STAGE for stage in STAGE_MODULES)
 _LIBRARIES = dict.fromkeys(("train-models", "train-saes", "collect"), ("torch",)) | {"report": ("jinja2", "matplotlib")}
 """Libraries of extras that a stage cannot do without. TransformerLens is none: activations may come from a cache."""
 _COMPUTED_BY_WORKERS = ("match", "families")
-"""Stages whose work goes to the workers of a scheduler, where the configuration names one."""
+"""Stages whose work goes to the workers of a scheduler, where the configuration names one, or else to a card."""
 _ON_DEVICE = ("train-models", "train-saes", "collect")
 """Stages that run models or train SAEs, and need torch."""
 _CHECKED_STAGES = ("corpus", "train-models")  # once they are done, text, models and hook are known to fit
@@ -140,13 +141,15 @@ def _run_stages(config: Config, folder: RunFolder, until: str, ranks: Ranks | No
         tasks = [task for task in all_tasks(config, folder, ranks) if task.stage in wanted]
         pending = dict.fromkeys(task.stage for task in tasks if first and not is_done(task, folder.root))
         check_installed("this run", [library for stage in pending for library in _LIBRARIES.get(stage, ())])
+        if matching_device(config) not in (AUTO, CPU):
+            check_installed(f"device {config.device}", ["torch"])
         if not pending.keys().isdisjoint(_COMPUTED_BY_WORKERS):
             with connected(config.scheduler):  # an error now, and not after hours of training
                 pass
         if not pending.keys().isdisjoint(_CHECKED_STAGES):
             check_hooks(config, download=True)
-        if first and not pending.keys().isdisjoint(_ON_DEVICE):
-            _print_device(config.device)
+        if first:
+            _print_device(config, pending)
         # Every rank walks the same tasks, but one alone holds the lock, prints and writes what belongs to the run.
         report = partial(_report_and_keep_config, config, folder, tasks) if first else _stay_silent
         with warnings.catch_warnings():
@@ -294,15 +297,20 @@ def _joined_ranks(device: str) -> Iterator[Ranks | None]:
     ranks.shut_down()
 
 
-def _print_device(device: str) -> None:
-    """Say which device computes, where that is a question: a card is there, or was asked for."""
+def _print_device(config: Config, pending: Collection[str]) -> None:
+    """Say what a card computes, where one is there or was asked for."""
+    computed = [] if set(_ON_DEVICE).isdisjoint(pending) else ["models", "SAEs"]
+    if matching_device(config) == config.device and not set(_COMPUTED_BY_WORKERS).isdisjoint(pending):
+        computed += ["matches", "families"]
+    if not computed:
+        return
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DeviceWarning)
-        chosen = choose_device(device)
+        card = card_of(config.device)
     for warning in caught:
         print(f"note: {warning.message}", file=sys.stderr, flush=True)
-    if chosen.type != "cpu" and not caught:
-        print(f"models and SAEs run on {describe_device(chosen)}", flush=True)
+    if card is not None:
+        print(f"{listed(computed)} are computed on {describe_device(card)}", flush=True)
 
 
 def _stay_silent(outcome: Outcome) -> None:

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 from universality.config import Config
+from universality.devices import CPU
 from universality.hooks import holds_neurons
 from universality.pipeline.paths import RunFolder
 
 ASSUMED_L0 = 64
 """Features taken to fire on a token where that is not known beforehand: of relu, jumprelu and some loaded SAEs."""
+
+
+def matching_device(config: Config) -> str:
+    """Return the device that matches and families are computed on; the workers of a scheduler have their CPUs."""
+    return config.device if config.scheduler is None else CPU
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from universality import formatting
 from universality.corpus.splits import MIN_GROUPS
 from universality.errors import UniversalityError
 from universality.files import write_bytes
-from universality.report import caveats, effect_narrative, logit_narrative, narrative, transfer_narrative
+from universality.report import caveats, effect_narrative, logit_narrative, narrative, opening, transfer_narrative
 from universality.report import published_concepts as published
 from universality.report.data import PAGE_WIDTH, THRESHOLDS, Example, FileLink, Picture, Report
 from universality.report.explorer import explorer_script
@@ -97,10 +97,10 @@ def render(report: Report) -> str:
         explorer_href=_explorer_href,
         headline=report.headline,
         question=narrative.question(report.headline),
-        verdict=effect_narrative.verdict(narrative.verdict(report.headline), report.effects),
+        sentence=opening.sentence(report),
+        numbers=opening.numbers(report),
         effect_lead=effect_narrative.lead(report.effects),
         effect_answer=effect_narrative.agreement(report.effects),
-        effect_row=effect_narrative.own(report.effects),
         carried_text=effect_narrative.carried,
         transfer_text=transfer_narrative,
         split_answer=split_answer,
@@ -111,7 +111,7 @@ def render(report: Report) -> str:
         logit_chance=logit_narrative.logit_chance(report.logit),
         knows=KNOWS,
         concepts_text=narrative.concepts(report.concepts) if report.concepts else "",
-        warnings=caveats.warnings(report),
+        cautions=caveats.cautions(report),
         limits=caveats.limits(report),
         links=[(_href(link), link.path, link.what) for link in report.files],
         saes=[sae for row in report.widths for sae in (row.a, row.b)] + list(report.saes),
@@ -148,6 +148,7 @@ def _environment() -> Environment:
         "of_all": formatting.of_all,
         "sortable": _sortable,
         "image": _image,
+        "href": _href,
         "stretches": _stretches,
         "direction": _example_direction,
         "token": _token,

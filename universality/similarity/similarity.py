@@ -9,20 +9,20 @@ only this class. A new measure over tokens is one file with a `TokenSource` and 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
+from universality.devices import card_of, checked_device
 from universality.errors import UniversalityError
 from universality.execution import Executor
 from universality.extras import check_installed
 from universality.notebook_card import card
-from universality.similarity.engine.block_source import DEFAULT_BUDGET, Best, BlockSource, TopK
+from universality.similarity.engine.block_source import DEFAULT_BUDGET, Best, BlockSource, TopK, warn_of_cpu
 from universality.similarity.engine.chosen_features import ChosenFeatures
-from universality.similarity.engine.factors import dense_source, factor_source
+from universality.similarity.engine.factors import FactorSource, dense_source, factor_source
 from universality.similarity.engine.group_sums import GroupMoments
 from universality.similarity.engine.token_source import TokenSource
 from universality.similarity.measures import token_measure
@@ -512,22 +512,45 @@ class Similarity:
         return np.concatenate(rows), np.concatenate(cols), np.concatenate(scores)
 
     def on(self, device: str) -> Similarity:
-        """Compute blocks and best partners on a torch device such as "cuda".
+        """Compute blocks and best partners on a card, with all that is derived from this similarity.
+
+        Scores are float64 sums as on the CPU, in another order: they differ by rounding. Of equal scores the lower
+        index comes first, as on the CPU. Given pairs are scored on the CPU.
+
+        Parameters
+        ----------
+        device
+            "cuda" or the number of a card, "cuda:1"; "auto" for a card where there is one; "cpu", which changes
+            nothing.
+
+        Returns
+        -------
+        Similarity
+            This one, with a warning, where the card is missing or cannot compute the measure.
 
         Raises
         ------
         UniversalityError
-            When the measure cannot be computed there, or its stores do not fit into the memory budget.
+            When there is no device of such a name, or this similarity has an executor.
         MissingExtraError
-            When torch is not installed.
-        """
-        from universality.similarity.engine.device_blocks import DeviceSource
+            When a card is asked for and torch is not installed.
 
-        check_installed(f"computation on {device!r}", ["torch"])
-        source = self._source
-        if isinstance(source, ChosenFeatures):
-            return Similarity(replace(source, inner=DeviceSource.of(source.inner, device)))
-        return Similarity(DeviceSource.of(source, device))
+        Warns
+        -----
+        DeviceWarning
+            When the CPU computes all the same: there is no such card, the measure is no product of two factors or
+            scaled sum of products over tokens, its stores do not fit into the memory budget; or later, when a pass
+            finds no room on the card.
+        """
+        if device not in ("auto", "cpu"):
+            check_installed(f"computation on {checked_device(device)!r}", ["torch"])
+        card = card_of(device)
+        if card is None:
+            return self
+        if not isinstance(self._source, TokenSource | FactorSource | ChosenFeatures):
+            warn_of_cpu(self.name, card, "its scores are given")
+            return self
+        return Similarity(self._source.on(card))
 
     @overload
     def pairs(self, i: npt.ArrayLike, j: npt.ArrayLike, by: None = ...) -> FloatArray: ...

@@ -15,6 +15,7 @@ import numpy as np
 
 from universality.arrays import FloatArray
 from universality.checked_settings import Count, checked
+from universality.devices import CPU
 from universality.errors import UniversalityError
 from universality.execution import Executor, check_executor
 from universality.matching import Match, Method, match
@@ -55,6 +56,7 @@ def calibrate(
     memory_budget: int = DEFAULT_BUDGET,
     vocabulary: Vocabulary | None = None,
     executor: Executor | None = None,
+    device: str = CPU,
 ) -> Calibration:
     """Match two stores and compare the result with chance.
 
@@ -97,6 +99,9 @@ def calibrate(
     executor
         Where scores, replicates of the nulls and intervals are computed, as for `Similarity.activation`; None for this
         process. A replicate is one unit, or for large dictionaries as many as their match.
+    device
+        Where the best partners of the match and of every null are found, as for `Similarity.on`: "cuda" for a card.
+        Held-out scores and intervals are computed on the CPU.
 
     Returns
     -------
@@ -108,7 +113,13 @@ def calibrate(
     MismatchError
         When the stores saw different tokens.
     UniversalityError
-        When an option is unknown, a number is out of range, or one half has no document.
+        When an option is unknown, a number is out of range, one half has no document, or both an executor and a card
+        are given.
+
+    Warns
+    -----
+    DeviceWarning
+        When the CPU computes in place of the card; see `Similarity.on`.
 
     Examples
     --------
@@ -125,7 +136,8 @@ def calibrate(
     >>> int(true.sum()), bool((frame["q"][true] <= 0.05).all()), bool((frame["q"][~true] > 0.05).mean() > 0.9)
     (20, True, True)
     """
-    settings = {k: v for k, v in locals().items() if k not in ("a", "b", "memory_budget", "vocabulary", "executor")}
+    where = ("memory_budget", "executor", "device")  # decide where numbers are computed, and not what they are
+    settings = {k: v for k, v in locals().items() if k not in ("a", "b", "vocabulary", "where", *where)}
     nulls = _nulls(measure, null)
     settings["null"] = list(nulls)
     _check(measure, block_length, vocabulary)
@@ -133,7 +145,7 @@ def calibrate(
     of_text = list(nulls) if measure != LOGIT else ["global"]
     NullSettings(of_text, replicates, bootstrap, alpha, min_firings, n_strata, seed)  # type: ignore[arg-type]
     notes: list[str] = []
-    given = memory_budget, check_executor(executor)
+    given = memory_budget, check_executor(executor), device
     evaluation: Evaluation = (
         EvaluatedVocabulary.of(a, b, seed, vocabulary, *given)
         if measure == LOGIT

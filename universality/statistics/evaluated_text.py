@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from universality.arrays import IntArray
+from universality.devices import CPU
 from universality.errors import UniversalityError
 from universality.execution import SERIAL, Executor
 from universality.similarity import GroupMoments, Similarity
@@ -49,9 +50,10 @@ class EvaluatedText:
         block_length: int | None,
         memory_budget: int,
         executor: Executor = SERIAL,
+        device: str = CPU,
     ) -> EvaluatedText:
         """Compare two stores by a measure over tokens; parameters and errors as for `calibrate`."""
-        whole = Similarity.over_tokens(measure, a, b, memory_budget, executor=executor)
+        whole = Similarity.over_tokens(measure, a, b, memory_budget, executor=executor).on(device)
         halves = evaluation_halves(a)
         _check_halves(halves)
         choose, report = whole.restrict(halves.choose), whole.restrict(halves.report)

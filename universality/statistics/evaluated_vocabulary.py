@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from universality.arrays import IntArray
+from universality.devices import CPU, card_of
 from universality.errors import UniversalityError
 from universality.execution import SERIAL, Executor
 from universality.models.vocabulary import Vocabulary
@@ -68,6 +69,7 @@ class EvaluatedVocabulary:
     """Firings ([n_rows], [n_cols]) on all tokens of the stores."""
     seed: int
     executor: Executor = SERIAL
+    device: str = CPU
     grouped: str = "token types"
 
     @classmethod
@@ -79,6 +81,7 @@ class EvaluatedVocabulary:
         vocabulary: Vocabulary | None = None,
         memory_budget: int = DEFAULT_BUDGET,
         executor: Executor = SERIAL,
+        device: str = CPU,
     ) -> EvaluatedVocabulary:
         """Divide the token types that count in both models; parameters and errors as for `calibrate`."""
         weights = LogitWeights.of(a, b, memory_budget)
@@ -86,12 +89,15 @@ class EvaluatedVocabulary:
         types = TokenTypes.of((a, b), unembeddings, weights.joint, vocabulary)
         choose, report = types.halves(np.random.default_rng((seed, _HALVES)))
         counts = a.moments().count, b.moments().count
-        return cls(types, choose, report, weights.only(choose), weights.only(report), counts, seed, executor)
+        halves = weights.only(choose), weights.only(report)
+        if executor is not SERIAL and card_of(device) is not None:
+            raise UniversalityError("an executor's workers compute on their CPUs; give a device or an executor")
+        return cls(types, choose, report, *halves, counts, seed, executor, device)
 
     @cached_property
     def choose(self) -> Similarity:
         """Scores over the types that choose partners."""
-        return Similarity(self.chosen_weights.source())
+        return Similarity(self.chosen_weights.source()).on(self.device)
 
     @cached_property
     def report(self) -> Similarity:
@@ -114,23 +120,23 @@ class EvaluatedVocabulary:
         if null == "vocabulary":
             code = self.types.classes(self.chosen_types, np.random.default_rng((self.seed, _CLASSES)))
             bound_to = weights.share_between(own, code)
-            by_chance = partial(_exchanged, weights, code, self.seed)
+            by_chance = partial(_exchanged, weights, code, self.seed, self.device)
         elif null == "directions":
             bound_to = weights.expected_square(own)
-            by_chance = partial(_redrawn, weights, other, self.seed)
+            by_chance = partial(_redrawn, weights, other, self.seed, self.device)
         else:
             raise UniversalityError(f"null {null!r} re-pairs text; logit weights have vocabulary and directions")
         too_rare = "on the tokens of its store: no p-value"
         return NullModel(null, self.choose, self.counts, bound_to, by_chance, too_rare, self.executor)
 
 
-def _exchanged(weights: LogitWeights, code: IntArray, seed: int, replicate: int) -> Similarity:
+def _exchanged(weights: LogitWeights, code: IntArray, seed: int, device: str, replicate: int) -> Similarity:
     """Exchange B's token types within their classes."""
     order = exchanged(code, np.random.default_rng((seed, _EXCHANGES, replicate)))
-    return Similarity(weights.permuted(order).source())
+    return Similarity(weights.permuted(order).source()).on(device)
 
 
-def _redrawn(weights: LogitWeights, side: Literal["a", "b"], seed: int, replicate: int) -> Similarity:
+def _redrawn(weights: LogitWeights, side: Literal["a", "b"], seed: int, device: str, replicate: int) -> Similarity:
     """Replace one side's directions by random ones."""
     rng = np.random.default_rng((seed, _DIRECTIONS, replicate))
-    return Similarity(weights.redrawn(side, rng).source())
+    return Similarity(weights.redrawn(side, rng).source()).on(device)

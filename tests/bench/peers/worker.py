@@ -45,7 +45,7 @@ def dictionary_learning(options: argparse.Namespace, sample: Tensor) -> tuple[St
     shared = {
         "steps": options.steps, "activation_dim": sample.shape[1], "dict_size": options.width, "layer": 0,
         "lm_name": "none", "lr": options.rate or 1e-3, "warmup_steps": options.steps // 10,
-        "decay_start": int(0.7 * options.steps), "seed": 0, "device": "cpu",
+        "decay_start": int(0.7 * options.steps), "seed": 0, "device": options.device,
     }  # fmt: skip
     if options.architecture == "topk":
         trainer = TopKTrainer(k=options.k, threshold_start_step=options.steps, **{**shared, "lr": options.rate or None})
@@ -66,7 +66,7 @@ def sae_lens(options: argparse.Namespace, sample: Tensor) -> tuple[Step, Apply]:
     from sae_lens.config import LoggingConfig, SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
 
-    shape = {"d_in": sample.shape[1], "d_sae": options.width}
+    shape = {"d_in": sample.shape[1], "d_sae": options.width, "device": options.device}
     if options.architecture == "topk":
         sae = TopKTrainingSAE(TopKTrainingSAEConfig(**shape, k=options.k))
     else:
@@ -74,7 +74,7 @@ def sae_lens(options: argparse.Namespace, sample: Tensor) -> tuple[Step, Apply]:
     config = SAETrainerConfig(
         total_training_samples=options.steps * options.batch, train_batch_size_samples=options.batch,
         lr=options.rate or 3e-4, lr_end=0.0, lr_warm_up_steps=options.steps // 10,
-        lr_decay_steps=int(0.3 * options.steps), logger=LoggingConfig(log_to_wandb=False),
+        lr_decay_steps=int(0.3 * options.steps), device=options.device, logger=LoggingConfig(log_to_wandb=False),
         dead_feature_window=max(1, options.dead_after // options.batch),
     )  # fmt: skip
     trainer = SAETrainer(config, sae, iter(()))
@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--held", required=True)
     parser.add_argument("--products", default="float32")
+    parser.add_argument("--device", default="cpu")
     for name, default in {"width": 4096, "k": 32, "batch": 4096, "steps": 4, "threads": 2, "dead_after": 10**9}.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
     for name, default in {"penalty": 3e-3, "rate": 0.0}.items():

@@ -42,7 +42,7 @@ def words(page: Path) -> str:
 def test_the_page_states_the_planted_numbers(measured: tuple[Any, RunFolder]) -> None:
     text = words(measured[1].report)
     for part in (
-        "Largely yes by activation; in part by effect.",
+        "Largely yes by activation; in part by effect: ",
         "features with a partner in B at r ≥ 0.7 alone recover 76% (73% to 79%), those without 94% (91% to 97%); "
         "random subsets of equal mass 60% (57% to 63%), 59% to 61% over 2 draws",
         "SAE features 20 of 23 200 0.45 0.41 to 0.48 43% 0% 0.02 0.05 overlap 40% 20 50% 0% 71% chance 52% 50% chance "

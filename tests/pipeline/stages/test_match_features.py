@@ -2,11 +2,13 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from planted_run import plant
 
@@ -72,6 +74,26 @@ def test_logit_r_of_a_pair_stands_beside_that_of_other_pairs(finished: Path) -> 
             others = np.delete(every[place], place)
             assert np.isnan(value) or np.isclose(others, value, rtol=1e-4).any()
         assert np.isfinite(arrays["logit_by_chance"]).mean() > 0.9
+
+
+def test_the_card_of_the_configuration_matches_and_finds_the_same(
+    finished: Path, tmp_path: Path, torch_for_card: torch.device
+) -> None:
+    """By activation and by logit weights, with nulls and ceilings; torch's CPU stands for the card."""
+    copied = RunFolder(shutil.copytree(finished, tmp_path / "run"))
+    config = load_config(finished / "config.yaml", ["device=cuda"])
+    (wide,) = (comparison for comparison in comparisons(config, copied) if comparison.name == "A-B.w128")
+    make_match(config, copied, wide)
+    for path_of in (RunFolder.calibration, RunFolder.logit_calibration):
+        here, there = (Calibration.load(path_of(folder, wide.name)) for folder in (RunFolder(finished), copied))
+        assert there.match.provenance["device"] == str(torch_for_card)
+        assert "device" not in here.match.provenance
+        pd.testing.assert_frame_equal(there.to_frame(), here.to_frame(), rtol=1e-9, atol=1e-9)
+        for one, other in zip(there.chances, here.chances, strict=True):
+            assert_allclose(one.scores, other.scores, atol=1e-12)
+    tables = [np.load(folder.similarity(wide.name)) for folder in (RunFolder(finished), copied)]
+    for name in tables[0].files:
+        assert_allclose(tables[1][name], tables[0][name], atol=1e-6, err_msg=name)
 
 
 def test_a_vocabulary_too_small_for_halves_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,7 @@ from universality.sae.architectures.jumprelu import JumpReLU
 from universality.sae.architectures.matryoshka import Matryoshka
 from universality.sae.architectures.relu import ReLU
 from universality.sae.architectures.topk import TopK
+from universality.sae.compute import triton_encoders as encoders
 from universality.sae.compute import triton_kernels as kernels
 from universality.sae.compute.batch_gradients import Batch, Step
 from universality.sae.compute.dense_gradients import dense_step
@@ -38,7 +39,7 @@ from universality.sae.training.adam import Adam, plain
 
 Case = Callable[[torch.device], list[Tensor]]
 CASES: dict[str, Case] = {}
-SMALL = kernels.EncoderTiles(tokens=16, features=16, least_panel=32, most_panels=4, inner=16)
+SMALL = encoders.EncoderTiles(tokens=16, features=16, least_panel=32, most_panels=4, inner=16)
 """The interpreter takes a second for a tile of the size that a card takes."""
 
 
@@ -189,8 +190,8 @@ def topk_of_whole_numbers(device: torch.device) -> list[Tensor]:
             inputs[0] = 0  # a token whose pre-activations are the biases, few of them above 0
             pre = inputs @ encoder.T + bias
             arguments = (inputs.to(dtype).to(device), encoder.to(dtype).to(device), bias.to(device), k)
-            for tiles in (SMALL, kernels.EncoderTiles()) if device.type == "cuda" else (SMALL,):
-                values, features = kernels.encode_topk(*arguments, tiles)
+            for tiles in (SMALL, encoders.EncoderTiles()) if device.type == "cuda" else (SMALL,):
+                values, features = encoders.encode_topk(*arguments, tiles)
                 assert torch.equal(features.cpu(), largest_by_sorting(pre, k)), (dtype, n_tokens, d_in, d_sae, k)
                 assert torch.equal(values.cpu(), pre.gather(1, features.cpu()))
             made += [values, features]
@@ -208,12 +209,86 @@ def topk_of_random_numbers(device: torch.device) -> list[Tensor]:
         inputs, encoder = normal(n_tokens, d_in).to(dtype), normal(d_sae, d_in, seed=1).to(dtype)
         bias = normal(d_sae, seed=2)
         exact = inputs.double() @ encoder.double().T + bias.double()
-        tiles = kernels.EncoderTiles() if on_card else SMALL
-        values, features = kernels.encode_topk(inputs.to(device), encoder.to(device), bias.to(device), k, tiles)
+        tiles = encoders.EncoderTiles() if on_card else SMALL
+        values, features = encoders.encode_topk(inputs.to(device), encoder.to(device), bias.to(device), k, tiles)
         assert_close(values.cpu().double(), exact.gather(1, features.cpu()), rtol=1e-5, atol=1e-4)
         assert_close(values.cpu().double().sum(dim=1), exact.topk(k, dim=1).values.sum(dim=1), rtol=1e-5, atol=1e-4)
         assert bool((features.diff(dim=1) > 0).all())
         made += [values, features]
+    return made
+
+
+@case
+def entries_above_whole_numbers(device: torch.device) -> list[Tensor]:
+    """Exact in every format; many equal their floor, which does not fire, and some tokens have no entry at all."""
+    made = []
+    on_card = device.type == "cuda"
+    for dtype in (torch.float32, torch.bfloat16):
+        # one panel and several; with few entries, with more than the first slots hold, and with too many
+        for n_tokens, d_in, d_sae, bar in (
+            (5, 7, 150, 12),
+            (19, 3, 70, 6),
+            (1, 20, 9, 0),
+            (19, 3, 70, 3),
+            (5, 7, 150, 0),
+        ):
+            generator = torch.Generator().manual_seed(d_sae)
+            inputs, encoder = (torch.randint(-2, 3, (n, d_in), generator=generator).float() for n in (n_tokens, d_sae))
+            bias = torch.randint(-3, 2, (d_sae,), generator=generator).float()
+            floor = bar + torch.randint(-1, 2, (d_sae,), generator=generator).float()
+            inputs[0] = 0  # a token whose pre-activations are the biases
+            pre = inputs @ encoder.T + bias
+            assert bool((pre == floor).any())
+            arguments = (inputs.to(dtype).to(device), encoder.to(dtype).to(device), bias.to(device), floor.to(device))
+            for tiles in (SMALL, encoders.EncoderTiles()) if on_card else (SMALL,):
+                found = encoders.encode_above(*arguments, tiles)
+                panel = tiles.panels(d_sae, d_in)[1]
+                most = max(int((part > low).sum(dim=1).max()) for part, low in _panels(pre, floor, panel))
+                assert (found is None) == (most > panel / 4), (most, panel)
+                if found is None:
+                    continue
+                token, feature = (pre > floor).nonzero(as_tuple=True)
+                assert torch.equal(found.token.cpu(), token)
+                assert torch.equal(found.feature.cpu(), feature)
+                assert torch.equal(found.values.cpu(), pre[token, feature])
+                made += [found.token, found.feature, found.values]
+    assert len(made) % 3 == 0
+    nothing = encoders.encode_above(*arguments[:3], torch.full((d_sae,), torch.inf, device=device), SMALL)
+    assert nothing is not None
+    assert not len(nothing.values)
+    return made
+
+
+def _panels(pre: Tensor, floor: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(pre.split(size, dim=1), floor.split(size), strict=True))
+
+
+@case
+def entries_above_of_random_numbers(device: torch.device) -> list[Tensor]:
+    """Within rounding of float64; on a card at a width of several panels, where the slots of some tokens overflow."""
+    on_card = device.type == "cuda"
+    n_tokens, d_in, d_sae = (300, 200, 5000) if on_card else (18, 21, 70)
+    made = []
+    for dtype in (torch.float32, torch.bfloat16):
+        inputs, encoder = normal(n_tokens, d_in).to(dtype), normal(d_sae, d_in, seed=1).to(dtype)
+        inputs[3] *= 1.5  # fires on more features than the first slots hold
+        bias, floor = normal(d_sae, seed=2), 1.8 * d_in**0.5 + normal(d_sae, seed=3).abs()
+        exact = inputs.double() @ encoder.double().T + bias.double()
+        tiles = encoders.EncoderTiles() if on_card else SMALL
+        found = encoders.encode_above(*(t.to(device) for t in (inputs, encoder, bias, floor)), tiles)
+        assert found is not None
+        token, feature = found.token.cpu(), found.feature.cpu()
+        assert_close(found.values.cpu().double(), exact[token, feature], rtol=1e-5, atol=1e-4)
+        here = torch.zeros(exact.shape, dtype=torch.bool)
+        here[token, feature] = True
+        assert len(token) == int(here.sum())  # none twice
+        assert float((exact - floor)[here].min()) > -1e-3
+        assert float((exact - floor)[~here].max()) < 1e-3
+        assert bool((torch.diff(token * d_sae + feature) > 0).all())
+        panel = tiles.panels(d_sae, d_in)[1]
+        most = max(int(part.sum(dim=1).max()) for part in here.split(panel, dim=1))
+        assert most > int(panel * encoders.FIRST_SLOTS)
+        made += [found.token, found.feature, found.values]
     return made
 
 
@@ -249,7 +324,7 @@ def steps(device: torch.device, kind: Architecture) -> list[Tensor]:
 
 
 def float32_steps(device: torch.device, kind: Architecture) -> list[Tensor]:
-    """The same in float32 and bfloat16, where TopK is encoded by a kernel, against float64."""
+    """The same in float32 and bfloat16, which a kernel encodes, against float64."""
     made = []
     x, exact_weights = normal(21, 12, seed=1), small_weights(kind, torch.device("cpu"))
     exact = torch_step(kind, exact_weights, Batch.of(x.double(), exact_weights.b_dec, True), DEAD, torch.float64)
@@ -304,10 +379,29 @@ def _add(label: str, function: Callable[..., list[Tensor]], argument: object) ->
 
 for _label, _kind in KINDS.items():
     _add(f"gradients of {_label}", steps, _kind)
-    if _label == "topk":
+    if "few" not in _label:
         _add(f"gradients of {_label} in float32 and bfloat16", float32_steps, _kind)
 for _name in ("topk", "batchtopk", "matryoshka", "relu", "jumprelu"):
     _add(f"steps of {_name}", updates, _name)
+
+
+@case
+def all_architectures_are_encoded_by_kernels(device: torch.device) -> list[Tensor]:
+    """Without the kernel no step can be computed, so the comparisons above were of it."""
+
+    def fail(*arguments: object) -> None:
+        raise NotImplementedError
+
+    x = normal(21, 12, seed=1).to(device)
+    for label, kind in KINDS.items():
+        exact = small_weights(kind, device)
+        weights = Weights(**{name: tensor.float() for name, tensor in exact.tensors().items()})
+        name = "encode_topk" if "topk" in label and label != "batchtopk" else "encode_above"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(encoders, name, fail)
+            with pytest.raises(NotImplementedError):
+                torch_step(kind, weights, Batch.of(x, weights.b_dec, True), DEAD[:0].to(device))
+    return []
 
 
 @case
@@ -321,7 +415,7 @@ def stock_operators_replace_the_kernels(device: torch.device) -> list[Tensor]:
         assert not uses_kernels(tensor)
     assert uses_kernels(tensor)
     assert not uses_kernels(tensor.half())
-    assert asdict(SMALL) != asdict(kernels.EncoderTiles())
+    assert asdict(SMALL) != asdict(encoders.EncoderTiles())
     with pytest.raises(AssertionError):
         assert_close(tensor, tensor + 1)
     return []

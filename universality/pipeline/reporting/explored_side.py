@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from universality.family import Families
 from universality.family.edges import best_parents
+from universality.family.orphans import STATUSES, status
 from universality.features import FeatureStore
 from universality.features.descriptions import Described
 from universality.features.page_views import STRONGEST, Views, feature_views, seen_by, windows
@@ -235,8 +236,9 @@ def _families(results: RunResults, name: str, families: Families, words: Words) 
     edges = families.edges
     up, down = starts[edges.level] + edges.parent, starts[edges.level + 1] + edges.child
     parent, weight = np.full(sum(widths), -1, np.int64), np.zeros(sum(widths))
-    best = best_parents(edges)
-    parent[down[best]], weight[down[best]] = up[best], edges.weight[best]
+    best, supports = best_parents(edges), _hundredths(edges.support)
+    support = np.full(sum(widths), -1, np.int64)
+    parent[down[best]], weight[down[best]], support[down[best]] = up[best], edges.weight[best], supports[best]
     others = np.setdiff1d(np.arange(len(edges)), best)
     seed = results.config.saes.seeds[0]
     descriptions = [results.described(results.folder.store(name, width, seed)) for width in widths]
@@ -247,9 +249,27 @@ def _families(results: RunResults, name: str, families: Families, words: Words) 
         "shown": FAMILY_TOKENS,
         "parent": packed_whole(parent),
         "weight": packed(weight, "f4"),
+        "support": packed(support, "i1"),
         "more_parent": packed_whole(up[others]),
         "more_child": packed_whole(down[others]),
+        "more_weight": packed(edges.weight[others], "f4"),
+        "more_support": packed(supports[others], "i1"),
+        "statuses": list(STATUSES),
+        "status": packed(np.concatenate([_statuses(families, k) for k in range(len(widths))]), "i1"),
         "count": packed_whole(np.concatenate([level.count for level in families.levels])),
         "kind": packed_whole(np.concatenate([features.specificity.kind for features in descriptions])),
         "tokens": packed_whole(word_places(tokens, words)),
     }
+
+
+def _hundredths(shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Round shares to hundredths; -1 where a share is not known."""
+    return np.where(np.isnan(shares), -1, np.rint(100 * np.nan_to_num(shares))).astype(np.int64)
+
+
+def _statuses(families: Families, k: int) -> NDArray[np.int64]:
+    """Return the place in ``STATUSES`` of every feature of a width."""
+    level, edges = families.levels[k], families.edges
+    n_parents = np.bincount(edges.child[edges.level == k - 1], minlength=level.width)
+    names = status(k, level, families.origins[k], n_parents, families.rule)
+    return np.array([STATUSES.index(name) for name in names.tolist()])

@@ -40,10 +40,10 @@ from universality.pipeline.stages.training_overlap import seen_in_training
 from universality.pipeline.stored_labels import stale_labels
 from universality.pipeline.study import comparisons, headline_comparison
 from universality.report import write_report
-from universality.report.data import FileLink, LanguageModels, Report, Sample
+from universality.report.data import Caution, FileLink, LanguageModels, Picture, Report, Sample
 from universality.report.figures import save_picture
 from universality.report.figures.figure_registry import DRAWINGS, draw_picture
-from universality.report.figures.figure_table import save_table
+from universality.report.figures.figure_table import Table, save_table, table_ending
 
 
 def make_report(config: Config, folder: RunFolder) -> list[Path]:
@@ -67,7 +67,7 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
         report = replace(
             _report(results, populations, families),
             concepts=concepts,
-            pictures=tuple(draw_picture(name, tables[name]) for name in DRAWINGS if name in tables),
+            pictures=tuple(_picture(name, tables[name]) for name in DRAWINGS if name in tables),
         )
         head = results.headline
         explorer_files = write_explorer(results, folder.report.parent, families) if head else []
@@ -79,6 +79,13 @@ def make_report(config: Config, folder: RunFolder) -> list[Path]:
     _remove_old_figures(drawings, files)
     files += [*explorer_files, *other_pages]
     return [*files, write_report(report, folder.report), write_summary(report, summary)]
+
+
+def _picture(name: str, table: Table) -> Picture:
+    """Draw a figure, with links to the files that it is written to beside the report."""
+    numbers = f"../figures/tables/{name}.{table_ending(table)}"
+    drawn = (FileLink(f"../figures/{name}.{ending}", ending.upper()) for ending in ("png", "svg"))
+    return replace(draw_picture(name, table), files=(*drawn, FileLink(numbers, "numbers")))
 
 
 def _remove_old_figures(folder: Path, current: list[Path]) -> None:
@@ -162,26 +169,35 @@ def _stores(results: RunResults) -> list[Path]:
     return [results.folder.store(*item) for item in results.grid()]
 
 
-def _warnings(results: RunResults, models: LanguageModels) -> tuple[str, ...]:
+def _warnings(results: RunResults, models: LanguageModels) -> tuple[Caution, ...]:
     lines = result_notes(results, results.headline) if results.headline else []
     stores = [results.store(path) for path in _stores(results)]
     if stale := stale_labels(results.folder, stores):
         lines.append(
-            f"{listed([file.name for file in stale])} in labels/: made from features that have changed since, so that "
-            "these labels are not shown. `universality label RUN --replace` makes them again."
+            Caution(
+                f"{listed([file.name for file in stale])} in labels/: made from features that have changed since, so "
+                "that these labels are not shown.",
+                "`universality label RUN --replace` makes them again.",
+            )
         )
     if results.missing:
         lines.insert(
             0,
-            f"This run is not finished. Missing: {listed(results.missing)}. To resume it, run `universality run "
-            "RUN/config.yaml --out RUN` with this folder as RUN.",
+            Caution(
+                f"This run is not finished. Missing: {listed(results.missing)}.",
+                "To resume it, run `universality run RUN/config.yaml --out RUN` with this folder as RUN.",
+            ),
         )
     for model in models.rows:
         seen = seen_in_training(model.name, model.held_out, model.seen)
         if model.seen is None and model.name in results.config.models.load:
-            lines.append(f"{seen[:1].upper()}{seen[1:]}: it may have been trained on the held-out ones.")
+            text = f"{seen[:1].upper()}{seen[1:]}: it may have been trained on the held-out ones."
+            lines.append(
+                Caution(text, "Evaluate on text that is newer than the model, or unpublished.", in_settings=False)
+            )
         elif model.seen:
-            lines.append(f"{seen}: its activations there may reflect memorised text.")
+            text = f"{seen}: its activations there may reflect memorised text."
+            lines.append(Caution(text, "Take these documents out of the corpus if they are many.", in_settings=False))
     return tuple(lines)
 
 

@@ -1,39 +1,51 @@
-"""Notes on a comparison that weaken its answer, for the warnings of a page."""
+"""Notes on a comparison that weaken its answer, as cautions of a page."""
 
 from collections.abc import Sequence
 
 from universality.formatting import listed
+from universality.pipeline.reporting.note_advice import caution_of
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
+from universality.report.data import Caution
 
 
-def result_notes(results: RunResults, compared: ComparisonResult) -> list[str]:
+def result_notes(results: RunResults, compared: ComparisonResult) -> list[Caution]:
     """List the notes of the calibration, and what the two SAEs have in common or not."""
     # the report has a warning of its own for kinds of few groups
     notes = [note for note in compared.calibration.notes if not note.startswith("kinds of few groups")]
-    return [*merge_kind_notes(notes), *_sae_notes(results, compared)]
+    return [*map(caution_of, merge_kind_notes(notes)), *_sae_notes(results, compared)]
 
 
-def _sae_notes(results: RunResults, compared: ComparisonResult) -> list[str]:
+def _sae_notes(results: RunResults, compared: ComparisonResult) -> list[Caution]:
     """List differences and similarities of loaded SAEs that change how their comparison is read."""
     likeness, (a, b) = results.likeness(compared), compared.comparison.sides
     notes = []
     if likeness.began_alike:
         notes.append(
-            f"The SAEs of {a} and {b} began from the same weights: {likeness.beginning}. Features that "
-            "agree for this reason do not show that the models agree."
+            Caution(
+                f"The SAEs of {a} and {b} began from the same weights: {likeness.beginning}. Features that "
+                "agree for this reason do not show that the models agree.",
+                "Train or load one of them from other initial weights.",
+            )
         )
     if likeness.differences and compared.comparison.of == "models":
         notes.append(
-            f"The SAEs of {a} and {b} differ in {listed(list(likeness.differences))}: where their features disagree, "
-            "the SAEs may be the reason, not the models."
+            Caution(
+                f"The SAEs of {a} and {b} differ in {listed(list(likeness.differences))}: where their features "
+                "disagree, the SAEs may be the reason, not the models.",
+                "Compare SAEs of one recipe, or read the disagreement as that of models and SAEs together.",
+            )
         )
     unrecorded = [r.comparison.models[0] for r in results.ceilings(compared) if not results.likeness(r).recorded]
     if compared.comparison.of == "seeds" and not likeness.recorded:
         unrecorded.append(compared.comparison.models[0])
     if unrecorded:
         notes.append(
-            f"The files of the two SAEs of {listed(unrecorded)} do not record how they were trained, so it is not "
-            "known whether they differ in their seed only."
+            Caution(
+                f"The files of the two SAEs of {listed(unrecorded)} do not record how they were trained, so it is not "
+                "known whether they differ in their seed only.",
+                "Ask their authors, or read the ceiling as that of two SAEs that may differ in more.",
+                in_settings=False,
+            )
         )
     return notes
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from universality.config import Config
 from universality.execution import connected
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.study import family_stores
+from universality.pipeline.study import family_stores, matching_device
 from universality.pipeline.task import Task
 
 if TYPE_CHECKING:
@@ -59,5 +59,6 @@ def make_families(config: Config, folder: RunFolder, name: str) -> list[Path]:
             bootstrap=f.bootstrap,
             seed=config.statistics.seed,
             executor=executor,
+            device=matching_device(config),
         )
         return [grown.save(folder.families(name))]

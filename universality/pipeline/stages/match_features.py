@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from universality.arrays import evenly_spaced
 from universality.config import Config
 from universality.errors import CommonStartWarning, FewTokenTypesError
-from universality.execution import Executor, connected
+from universality.execution import connected
 from universality.files import read_json, replacing
 from universality.formatting import plural
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.sae_likeness import Likeness, likeness
-from universality.pipeline.study import Comparison, basis_settings, ceilings_of, comparisons
+from universality.pipeline.study import Comparison, basis_settings, ceilings_of, comparisons, matching_device
 from universality.pipeline.task import Task
 
 if TYPE_CHECKING:
@@ -81,11 +81,13 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
         a, b = (stores[path] for path in (comparison.a, comparison.b))
         warn_of_unfit(config, folder, comparison, (a, b))  # first: matching may take hours
         warn_of_common_start(comparison, likeness(config, folder, comparison))
-        calibration = calibrate(a, b, **config.statistics.for_calibrate(), executor=executor)
+        where: dict[str, Any] = {"executor": executor, "device": matching_device(config)}
+        calibration = calibrate(a, b, **config.statistics.for_calibrate(), **where)
         calibration = _with_ceilings(config, folder, comparison, calibration, folder.calibration)
         files = [calibration.save(folder.calibration(comparison.name))]
         matched = calibration.match
-        tables = _drawn_similarities(calibration, Similarity.activation(a, b, executor=executor))
+        activation = Similarity.activation(a, b, executor=executor).on(where["device"])
+        tables = _drawn_similarities(calibration, activation)
         if a.unembedding() is not None and b.unembedding() is not None:
             try:
                 logit = Similarity.logit(a, b)
@@ -94,10 +96,10 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
             else:
                 tables |= _logit_of_pairs(logit, calibration, config.statistics.seed)
                 n_types = logit.provenance["n_vocab"]
-                files += _match_by_logit_weights(config, folder, comparison, (a, b), n_types, executor)
+                files += _match_by_logit_weights(config, folder, comparison, (a, b), n_types, where)
         if config.models.one_basis and comparison.of == "models":
             decoder = Similarity.decoder(a, b)
-            files.append(match(decoder).save(folder.decoder_match(comparison.name)))
+            files.append(match(decoder.on(where["device"])).save(folder.decoder_match(comparison.name)))
             tables["decoder"] = decoder.pairs(matched.rows, matched.cols).astype(np.float32)
     target = folder.similarity(comparison.name)
     with replacing(target) as partial_file, partial_file.open("wb") as file:  # savez would add .npz to a bare name
@@ -146,7 +148,7 @@ def _match_by_logit_weights(
     comparison: Comparison,
     stores: tuple[FeatureStore, FeatureStore],
     n_types: int,
-    executor: Executor | None,
+    where: dict[str, Any],
 ) -> list[Path]:
     """Match by logit weights on half of the token types, and calibrate on the other; nothing where types are few."""
     from universality.statistics import calibrate
@@ -159,7 +161,7 @@ def _match_by_logit_weights(
         return []
     settings = config.statistics.for_calibrate()
     del settings["null"]  # those of a run re-pair text
-    calibration = calibrate(*stores, measure=LOGIT, **settings, executor=executor)
+    calibration = calibrate(*stores, measure=LOGIT, **settings | where)
     made = _with_ceilings(config, folder, comparison, calibration, folder.logit_calibration)
     return [made.save(folder.logit_calibration(comparison.name))]
 

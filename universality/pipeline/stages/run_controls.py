@@ -20,7 +20,7 @@ from universality.execution import connected
 from universality.export import write_csv
 from universality.files import read_json
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.study import Comparison, comparisons, headline_width, units_of
+from universality.pipeline.study import Comparison, comparisons, headline_width, matching_device, units_of
 from universality.pipeline.task import Task, is_done
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ def _make_control(config: Config, folder: RunFolder, control: Control) -> list[P
         name = config.models.names[0]
         pair.insert(0, folder.store(name, headline_width(config), config.saes.seeds[0]))
     with connected(config.scheduler) as executor, FeatureStore.open(pair[0]) as a, FeatureStore.open(pair[1]) as b:
-        calibration = calibrate(a, b, **config.statistics.for_calibrate(), executor=executor)
+        device = matching_device(config)
+        calibration = calibrate(a, b, **config.statistics.for_calibrate(), executor=executor, device=device)
     return [calibration.save(_calibration(folder, control)), *stores.values()]
 
 

@@ -4,6 +4,7 @@ NaN means that a number is not known, None that a part was not done. Correlation
 whose features are counted, *B* the model in which they have partners.
 """
 
+from universality.report.data.caution import Caution
 from universality.report.data.effects import CarriedLoss, EffectRow, Effects, FirstOrderAccuracy
 from universality.report.data.label_tables import (
     EffectLossRow,
@@ -47,6 +48,7 @@ __all__ = [
     "THRESHOLDS",
     "Caption",
     "CarriedLoss",
+    "Caution",
     "ConceptRow",
     "ControlRow",
     "EffectLossRow",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from universality.report.data.caution import Caution
 from universality.report.data.effects import Effects
 from universality.report.data.label_tables import ReportLabels, ReportLiterature, ReportTransfer
 from universality.report.data.pairs import PairGroup
@@ -48,6 +49,8 @@ class Picture:
         Contents of the files.
     width
         Width in print, in inches.
+    files
+        Files with the drawing and with its numbers.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Picture:
     png: bytes = field(repr=False)
     svg: bytes = field(repr=False)
     width: float = PAGE_WIDTH
+    files: tuple["FileLink", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,9 @@ class Report:
         Any number of pictures; each is shown in its section.
     files
         Links to files of the run.
-    warnings, limits
+    warnings
+        Cautions to add to those that follow from the numbers; a string is one without advice.
+    limits
         Lines to add to those that follow from the numbers.
     controls
         All comparisons of the run, beside what chance gives.
@@ -140,7 +146,7 @@ class Report:
     families: tuple[FamilyTable, ...] = ()
     pictures: tuple[Picture, ...] = ()
     files: tuple[FileLink, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str | Caution, ...] = ()
     limits: tuple[str, ...] = ()
     controls: tuple[ControlRow, ...] = ()
     pairings: tuple[Pairing, ...] = ()

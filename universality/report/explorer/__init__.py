@@ -21,7 +21,7 @@ from universality.visible_tokens import pieces, shorten, visible
 
 PARTS = (
     "data", "elements", "numbers", "routing", "comparison", "zoom", "table", "filters", "labels", "feature", "pairs",
-    "pair_effects", "pair", "families", "heatmap", "map", "compare", "start",
+    "pair_effects", "pair", "families", "family_picture", "heatmap", "map", "compare", "start",
 )  # fmt: skip
 """Scripts in ``report/explorer/``, in the order in which they are joined."""
 LONGEST = 160

@@ -4,7 +4,7 @@ async function showCompare(index, _, query) {
   const shared = study.groups ? await groupTable(index, models, query) : {nodes: [el("p", {class: "hint"}, "Features found in several models are listed once every pair of three or more models is matched.")]};
   return {
     title: "Compare", everything: true,
-    nodes: [heading(`${whole(models.length)} compared`), likenessTable(study, models), ...shared.nodes],
+    nodes: [heading(`${whole(models.length)} dictionaries compared`), likenessTable(study, models), ...shared.nodes],
     ready: shared.ready, leave: shared.leave,
   };
 }

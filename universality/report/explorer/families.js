@@ -6,16 +6,20 @@ function ancestors(grown, node) {
   for (let up = grown.parent[node]; up >= 0; up = grown.parent[up]) chain.unshift(up);
   return chain;
 }
-function familyLink(index, grown, side, node) {
-  const level = levelOf(grown, node), feature = node - grown.starts[level];
-  return el("a", {href: index.href(`family/${encodeURIComponent(side.name)}/${level}/${feature}`)}, `${whole(grown.widths[level])}/${feature}`);
+function familyHref(index, grown, side, node) {
+  const level = levelOf(grown, node);
+  return index.href(`family/${encodeURIComponent(side.name)}/${level}/${node - grown.starts[level]}`);
 }
+const familyLink = (index, grown, side, node) => el("a", {href: familyHref(index, grown, side, node)}, numberOf(grown, node));
+// The sign of a feature that is new at its width or has several parents.
+const stateChip = (grown, node) => STATUS_SIGNS[nodeState(grown, node)] ? [" ", el("span", {class: "state", title: STATUS_SIGNS[nodeState(grown, node)]}, nodeState(grown, node))] : null;
 // Adds children in the tree, other parents in the graph, and family sizes; computed once per model.
 function linked(grown) {
   if (grown.children) return grown;
   const n = grown.parent.length;
   grown.children = new Map();
   grown.others = new Map();
+  grown.other_edge = new Map(); // "parent child" → place among the edges that are not in the tree
   grown.size = new Int32Array(n).fill(1);
   for (let node = n - 1; node >= 0; node--) {
     const up = grown.parent[node];
@@ -28,6 +32,7 @@ function linked(grown) {
   grown.more_child.forEach((child, k) => {
     if (!grown.others.has(child)) grown.others.set(child, []);
     grown.others.get(child).push(grown.more_parent[k]);
+    grown.other_edge.set(`${grown.more_parent[k]} ${child}`, k);
   });
   return grown;
 }
@@ -58,21 +63,22 @@ async function showFamilies(index, parts, query) {
   };
 }
 
-async function showFamily(index, parts) {
+async function showFamily(index, parts, query) {
   const {study} = index, side = study.sides.find(({name, files}) => name === parts[1] && files.includes("families"));
   if (!side) throw new Error(`there are no families of ${parts[1]}`);
   const compared = comparisonWith(index, study.sides.indexOf(side)), which = compared.sides.indexOf(side);
   const [grown, words, pairs, labels] = await Promise.all([loadSide(side, "families").then(linked), load("words"), loadPairs(compared), familyLabels(side)]);
   const level = Number(parts[2]), feature = Number(parts[3]), node = grown.starts[level] + feature;
   if (!(feature >= 0 && feature < grown.widths[level])) throw new Error(`there is no feature ${parts[3]} at level ${parts[2]}`);
-  const up = ancestors(grown, node);
+  const up = ancestors(grown, node), form = query.get("as") === "graph" ? "graph" : "icicle";
+  const pictures = await familyPictures({index: compared, side, which, grown, words, labels, pairs, root: node, form});
   const tree = el("ul", {class: "tree"}, branch(node, 2));
   function branch(member, open) {
     const children = grown.children.get(member) ?? [], others = grown.others.get(member) ?? [];
     const at = levelOf(grown, member), last = at === grown.widths.length - 1;
     const pair = last ? pairs[which ? "col" : "row"].indexOf(member - grown.starts[at]) : -1;
     const line = [familyLink(index, grown, side, member), " ", bdi(index.kinds[grown.kind[member]] ?? ""), " ", chips(words, tokensOf(grown, member)),
-      el("small", {}, `fires ${whole(grown.count[member])} times`, grown.parent[member] >= 0 && member !== node ? `, weight ${fixed(grown.weight[member])}` : ""),
+      stateChip(grown, member), " ", el("small", {}, `fires ${whole(grown.count[member])} times`, grown.parent[member] >= 0 && member !== node ? `, weight ${fixed(grown.weight[member])}${supportOf(grown.support[member])}` : ""),
       pair >= 0 ? [" ", el("a", {href: compared.href(`pair/${pair}`)}, `pair ${pair}`)] : null,
       labelLine(index, labels, labels?.at.get(member)), splitLine(index, grown, labels, member),
       others.length ? [" further parents: ", others.flatMap((other) => [familyLink(index, grown, side, other), " "])] : null].flat();
@@ -96,6 +102,8 @@ async function showFamily(index, parts) {
     nodes: [
       heading("Family of ", bdi(side.name), ` ${whole(grown.widths[level])}/${feature}`),
       el("p", {}, el("a", {href: index.href(`explore/families?model=${encodeURIComponent(side.name)}`)}, "all families"), up.length ? " · ancestors: " : " · this is the root", up.flatMap((ancestor) => [familyLink(index, grown, side, ancestor), " "])),
+      ...pictures,
+      el("h2", {}, "All features"),
       el("p", {class: "tools"}, el("button", {type: "button", onclick: () => all(true)}, "Open all"), el("button", {type: "button", onclick: () => all(false)}, "Close all"),
         el("span", {class: "hint"}, "select a feature's number to make it the root of the tree")),
       tree,

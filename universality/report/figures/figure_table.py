@@ -23,12 +23,18 @@ TEXT = ("role", "label", "kind", "model", "run", "measure", "unit", "side_a", "s
 """Columns that are text even where every cell looks like a number: kinds of text may be named 1, 2 and 3."""
 
 
+def table_ending(table: Table) -> str:
+    """Return ``csv`` if all columns have one length, else ``npz``."""
+    flat = all(column.ndim == 1 for column in table.values()) and len({len(c) for c in table.values()}) == 1
+    return "csv" if flat else "npz"
+
+
 def save_table(table: Table, stem: str | Path) -> Path:
     """Write ``stem.csv`` or ``stem.npz`` atomically; remove the other, which would be of an earlier run."""
     stem = as_path(stem)
-    flat = all(column.ndim == 1 for column in table.values()) and len({len(c) for c in table.values()}) == 1
-    path, other = (stem.with_name(f"{stem.name}.{ending}") for ending in (("csv", "npz") if flat else ("npz", "csv")))
-    if flat:
+    ending = table_ending(table)
+    path, other = (stem.with_name(f"{stem.name}.{one}") for one in (ending, "npz" if ending == "csv" else "csv"))
+    if ending == "csv":
         path.parent.mkdir(parents=True, exist_ok=True)
         text = {name: object for name, column in table.items() if column.dtype.kind in "OU"}
         columns = {name: pd.Series(column, dtype=text.get(name)) for name, column in table.items()}

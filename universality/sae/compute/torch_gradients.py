@@ -2,7 +2,8 @@
 
 Entries of the codes are (token, feature, pre-activation), ordered by token. The reconstruction sums decoder rows by
 token; its gradient sums the tokens' rows by feature (`SparseSum`); ∂loss/∂activation is a product of gathered rows.
-Kernels (`universality.sae.compute.triton_kernels`) replace these sums and the encoder of TopK where Triton runs.
+Kernels (`universality.sae.compute.triton_kernels`, `triton_encoders`) replace these sums and the encoder where Triton
+runs.
 """
 
 from __future__ import annotations
@@ -148,23 +149,27 @@ def torch_step(
 
 
 def _encode(rule: FiringRule, weights: Weights, batch: Batch, products: torch.dtype) -> Entries:
-    if rule.k is not None and products != torch.float64 and uses_kernels(batch.inputs):
-        from universality.sae.compute import triton_kernels
+    kernels = products != torch.float64 and uses_kernels(batch.inputs)
+    inputs, encoder = (tensor.to(products).contiguous() for tensor in (batch.inputs, weights.W_enc))
+    if kernels and rule.k is not None:
+        from universality.sae.compute import triton_encoders
 
-        if rule.k <= triton_kernels.LARGEST_K:
-            return _encode_by_kernel(rule.k, weights, batch, products)
-    encoder, bias = weights.W_enc.to(products), weights.b_enc.to(products)
-    n_tokens, d_sae = len(batch.inputs), len(bias)
+        if rule.k <= triton_encoders.LARGEST_K:
+            return _largest_by_kernel(rule.k, inputs, encoder, weights.b_enc)
+    n_tokens, d_sae = len(inputs), len(encoder)
+    bias = weights.b_enc.to(products)
     tasks = ranges(n_tokens, max(1, ENTRIES_A_TASK // d_sae))
 
     def encode(rule: FiringRule) -> Entries:
-        pre = (linear(batch.inputs[part].to(products), encoder, bias).to(batch.inputs.dtype) for part in tasks)
+        above = _above_by_kernel(rule, inputs, encoder, weights.b_enc) if kernels else None
+        if above is not None:
+            return above
+        pre = (linear(inputs[part], encoder, bias).to(batch.inputs.dtype) for part in tasks)
         return Entries.stacked([select(tile, rule) for tile in pre], tasks, n_tokens)
 
     if rule.total is None:
         return encode(rule)
-    rows = batch.inputs[:: max(1, n_tokens // SAMPLE_TOKENS)].to(products)
-    sample = linear(rows, encoder, bias).to(batch.inputs.dtype)
+    sample = linear(inputs[:: max(1, n_tokens // SAMPLE_TOKENS)], encoder, bias).to(batch.inputs.dtype)
     share = 2 * rule.total / (n_tokens * d_sae)
     while True:
         floor = floor_of_batch(sample, share)  # exact nevertheless, see sparse_gradients._encode_batch
@@ -174,16 +179,28 @@ def _encode(rule: FiringRule, weights: Weights, batch: Batch, products: torch.dt
         share *= 4
 
 
-def _encode_by_kernel(k: int, weights: Weights, batch: Batch, products: torch.dtype) -> Entries:
+def _largest_by_kernel(k: int, inputs: Tensor, encoder: Tensor, bias: Tensor) -> Entries:
     """The k largest of each token, those that are not positive included: no array's size depends on the values."""
-    from universality.sae.compute.triton_kernels import encode_topk
+    from universality.sae.compute.triton_encoders import encode_topk
 
-    n_tokens, d_sae = len(batch.inputs), len(weights.b_enc)
+    n_tokens, d_sae = len(inputs), len(encoder)
     k = min(k, d_sae)
-    inputs, encoder = (tensor.to(products).contiguous() for tensor in (batch.inputs, weights.W_enc))
-    values, features = encode_topk(inputs, encoder, weights.b_enc.float(), k)
+    values, features = encode_topk(inputs, encoder, bias.float(), k)
     token = torch.arange(n_tokens, device=values.device)[:, None].expand(-1, k)
-    return Entries(token.reshape(-1), features.view(-1), values.view(-1).to(batch.inputs.dtype), (n_tokens, d_sae))
+    return Entries(token.reshape(-1), features.view(-1), values.view(-1).to(bias.dtype), (n_tokens, d_sae))
+
+
+def _above_by_kernel(rule: FiringRule, inputs: Tensor, encoder: Tensor, bias: Tensor) -> Entries | None:
+    """Entries above a floor; None where a rule or so many entries need the pre-activations."""
+    from universality.sae.compute.triton_encoders import encode_above
+
+    if rule.k is not None:
+        return None
+    floor = torch.zeros_like(bias) if rule.floor is None else rule.floor
+    above = encode_above(inputs, encoder, bias.float(), floor.float().expand(len(bias)).contiguous())
+    if above is None:
+        return None
+    return Entries(above.token, above.feature, above.values.to(bias.dtype), (len(inputs), len(bias)))
 
 
 def _step(

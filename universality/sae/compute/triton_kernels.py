@@ -5,18 +5,17 @@
 - `sum_rows`: a sparse matrix times a dense one, forward by token and backward by feature.
 - `entry_products`: the dot product of two gathered rows for each entry, without writing the gathered rows.
 - `sum_values`: sums of the entries' values by feature.
-- `encode_topk`: the k largest pre-activations of each token, without writing the others.
 
-No kernel uses atomics: a program sums the entries of its own row in their order, so equal inputs give equal bytes.
-Positions are 64-bit: 1,048,576 rows of 64 entries, or of 4,096 numbers, exceed 32 bits. This file can be imported
-without Triton; `universality.sae.compute.triton_choice` says whether its functions may be called.
+The encoder's kernels are in `universality.sae.compute.triton_encoders`. No kernel uses atomics: a program sums the
+entries of its own row in their order, so equal inputs give equal bytes. Positions are 64-bit: 1,048,576 rows of 64
+entries, or of 4,096 numbers, exceed 32 bits. Both files can be imported without Triton;
+`universality.sae.compute.triton_choice` says whether their functions may be called.
 """
 
 from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -51,13 +50,9 @@ class Entries(Protocol):
 
 TILE = 8192
 """Numbers of gathered rows that a program holds at once: 64 registers of each of its 128 threads."""
-LARGEST_K = 128
-"""Candidates of 64 tokens are held in registers, 8 bytes each; more would spill."""
-FLOAT32_PRODUCTS = "tf32x3"
-"""Three products of 10-bit mantissas on tensor cores, which are as accurate as one in float32, and faster."""
 
 
-def _on(tensor: Tensor) -> AbstractContextManager[Any]:
+def on_card(tensor: Tensor) -> AbstractContextManager[Any]:
     """Make a tensor's card the current one: Triton launches there, and other threads have another current card."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
@@ -109,7 +104,7 @@ def sum_rows(entries: Entries) -> Tensor:
     out = source.new_empty(n_rows, d_in)
     order = entries.rows if entries.order is None else entries.order  # an unused argument needs some address
     tile = _row_tile(d_in, 256)
-    with _on(source):
+    with on_card(source):
         _sum_rows[(n_rows, triton.cdiv(d_in, tile["COLUMNS"]))](
             out, entries.starts, order, entries.rows, entries.values, source, d_in,
             ORDERED=entries.order is not None, **tile,
@@ -180,7 +175,7 @@ def adam_rows(
         unused if entries is None
         else (entries.starts, entries.order, entries.rows, entries.values, entries.source.contiguous())
     )  # fmt: skip
-    with _on(weight):
+    with on_card(weight):
         _adam_rows[(n_rows,)](
             weight, first, second, weight if dense is None else dense.contiguous(), *of_entries, scale, d_in,
             rate / (1 - betas[0] ** (step + 1)), betas[0], betas[1], epsilon, 1 / math.sqrt(1 - betas[1] ** (step + 1)),
@@ -212,7 +207,7 @@ def entry_products(a_rows: Tensor, a: Tensor, b_rows: Tensor, b: Tensor) -> Tens
     n = len(a_rows)
     out = a.new_empty(n)
     if n:
-        with _on(a):
+        with on_card(a):
             _entry_products[(triton.cdiv(n, 16),)](
                 out, a_rows, a, b_rows, b, n, a.shape[1], COLUMNS=min(128, triton.next_power_of_2(a.shape[1])),
                 ENTRIES=16,
@@ -240,146 +235,6 @@ def sum_values(starts: Tensor, order: Tensor, values: Tensor) -> Tensor:
     """Sums of the values [n_rows] of each row's entries, ordered by row as in a `SparseSum`."""
     n_rows = len(starts) - 1
     out = values.new_empty(n_rows)
-    with _on(values):
+    with on_card(values):
         _sum_values[(triton.cdiv(n_rows, 16),)](out, starts, order, values, n_rows, ROWS=16, ENTRIES=32)
     return out
-
-
-@jit
-def _keys(pre, feature):
-    """Integers in the order of (value, lower feature first), from which both can be read again."""
-    # The bits of a positive float rise with it; those of a negative one fall, so all but its sign are inverted.
-    bits = pre.to(tl.int32, bitcast=True)
-    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-    return (ordered.to(tl.int64) << 32) | (0xFFFFFFFF - feature.to(tl.int64))
-
-
-@jit
-def _keep_largest(best, keys, least):
-    """Replace the smallest of ``best`` [n, K] by larger ``keys`` [n, m], the largest first, until none is larger."""
-    low, top = tl.min(best, axis=1), tl.max(keys, axis=1)
-    waiting = tl.max((top > low).to(tl.int32), axis=0)
-    # After the first tile few keys of a row are larger, so that this ends long before a sort of the tile would.
-    while waiting > 0:
-        best = tl.where((top > low)[:, None] & (best == low[:, None]), top[:, None], best)
-        keys = tl.where(keys == top[:, None], least, keys)
-        low, top = tl.min(best, axis=1), tl.max(keys, axis=1)
-        waiting = tl.max((top > low).to(tl.int32), axis=0)
-    return best
-
-
-@jit
-def _none_yet(k, n: tl.constexpr, K: tl.constexpr, least, most):
-    """Keys [n, K] that any pre-activation replaces, distinct in each row; those beyond k are never replaced."""
-    slot = tl.arange(0, K)
-    empty = tl.where(slot < k, least + slot.to(tl.int64), most)
-    return tl.zeros([n, K], tl.int64) + empty[None, :]
-
-
-@jit
-def _panel_candidates(
-    candidates, inputs, encoder, bias, n_tokens, d_sae, d_in, k, panel, n_candidates,
-    K: tl.constexpr, TOKENS: tl.constexpr, FEATURES: tl.constexpr, INNER: tl.constexpr, PRECISION: tl.constexpr,
-    WIDEN: tl.constexpr,
-):  # fmt: skip
-    """Keys of the k largest pre-activations of some tokens in one panel of features."""
-    token = tl.program_id(0).to(tl.int64) * TOKENS + tl.arange(0, TOKENS)
-    begin = tl.program_id(1).to(tl.int64) * panel
-    inner, slot = tl.arange(0, INNER), tl.arange(0, K)
-    least = tl.full([], -0x8000000000000000, tl.int64)
-    best = _none_yet(k, TOKENS, K, least, tl.full([], 0x7FFFFFFFFFFFFFFF, tl.int64))
-    for start in range(0, panel, FEATURES):
-        feature = begin + start + tl.arange(0, FEATURES)
-        pre = tl.zeros([TOKENS, FEATURES], tl.float32)
-        for d in range(0, d_in, INNER):
-            x = tl.load(inputs + token[:, None] * d_in + (d + inner)[None, :],
-                        mask=(token < n_tokens)[:, None] & (d + inner < d_in)[None, :], other=0.0)  # fmt: skip
-            w = tl.load(encoder + feature[None, :] * d_in + (d + inner)[:, None],
-                        mask=(feature < d_sae)[None, :] & (d + inner < d_in)[:, None], other=0.0)  # fmt: skip
-            if WIDEN:
-                x, w = x.to(tl.float32), w.to(tl.float32)
-            pre = tl.dot(x, w, pre, input_precision=PRECISION)
-        pre += tl.load(bias + feature, mask=feature < d_sae, other=0.0)[None, :]
-        keys = tl.where((feature < d_sae)[None, :], _keys(pre, feature[None, :]), least)
-        best = _keep_largest(best, keys, least)
-    at = token[:, None] * n_candidates + tl.program_id(1) * k + slot[None, :]
-    tl.store(candidates + at, best, mask=(token < n_tokens)[:, None] & (slot < k)[None, :])
-
-
-@jit
-def _merge_candidates(values, features, candidates, n_candidates, k, K: tl.constexpr, CANDIDATES: tl.constexpr):
-    """The k largest of a token's candidates, by rising feature."""
-    token = tl.program_id(0).to(tl.int64)
-    at, slot = tl.arange(0, CANDIDATES), tl.arange(0, K)
-    least = tl.full([], -0x8000000000000000, tl.int64)
-    keys = tl.load(candidates + token * n_candidates + at, mask=at < n_candidates, other=-0x8000000000000000)
-    best = _none_yet(k, 1, K, least, tl.full([], 0x7FFFFFFFFFFFFFFF, tl.int64))
-    best = tl.reshape(_keep_largest(best, keys[None, :], least), [K])
-    feature = tl.where(slot < k, 0xFFFFFFFF - (best & 0xFFFFFFFF), 0x7FFFFFFFFFFFFFFF)
-    rank = tl.sum((feature[None, :] < feature[:, None]).to(tl.int32), axis=1)
-    ordered = (best >> 32).to(tl.int32)
-    bits = ordered ^ ((ordered >> 31) & 0x7FFFFFFF)
-    tl.store(features + token * k + rank, feature, mask=slot < k)
-    tl.store(values + token * k + rank, bits.to(tl.float32, bitcast=True), mask=slot < k)
-
-
-@dataclass(frozen=True)
-class EncoderTiles:
-    """Division of `encode_topk`'s work; tests take small tiles."""
-
-    tokens: int = 64
-    """Tokens of a program, a power of two of at least 16."""
-    features: int = 128
-    """Features of a tile of pre-activations, a power of two of at least 16."""
-    least_panel: int = 1024
-    """Features of a program, at least."""
-    most_panels: int = 16
-    """Panels, at most: enough programs to fill a card, few candidates to merge."""
-    inner: int = 32
-    """Input dimensions of a step of the product."""
-
-
-def encode_topk(
-    inputs: Tensor, encoder: Tensor, bias: Tensor, k: int, tiles: EncoderTiles = EncoderTiles()
-) -> tuple[Tensor, Tensor]:
-    """Find the k largest pre-activations of each token, exactly, and without writing the others.
-
-    A program multiplies a few tokens by a panel of features, tile by tile, and keeps its k best; a second kernel
-    merges the candidates of all panels. Of equal pre-activations the lower feature counts, as in the stock path. Sums
-    are float32 and are not rounded to bfloat16, so ties are rarer than with stock products in bfloat16.
-
-    Parameters
-    ----------
-    inputs : [n_tokens, d_in]
-        float32 or bfloat16, contiguous.
-    encoder : [d_sae, d_in]
-        In the same format, contiguous.
-    bias : float32 [d_sae]
-    k
-        At most d_sae and `LARGEST_K`.
-
-    Returns
-    -------
-    values : float32 [n_tokens, k]
-        Those at or below 0 do not fire.
-    features : int64 [n_tokens, k]
-        Rising in each row.
-    """
-    (n_tokens, d_in), d_sae = inputs.shape, len(encoder)
-    width = max(2, triton.next_power_of_2(k))
-    panel = tiles.features * triton.cdiv(max(tiles.least_panel, triton.cdiv(d_sae, tiles.most_panels)), tiles.features)
-    n_panels = triton.cdiv(d_sae, panel)
-    candidates = torch.empty(n_tokens, n_panels * k, dtype=torch.int64, device=inputs.device)
-    values = torch.empty(n_tokens, k, device=inputs.device)
-    features = torch.empty(n_tokens, k, dtype=torch.int64, device=inputs.device)
-    with _on(inputs):
-        _panel_candidates[(triton.cdiv(n_tokens, tiles.tokens), n_panels)](
-            candidates, inputs, encoder, bias, n_tokens, d_sae, d_in, k, panel, n_panels * k,
-            K=width, TOKENS=tiles.tokens, FEATURES=tiles.features, INNER=tiles.inner, PRECISION=FLOAT32_PRODUCTS,
-            WIDEN=not inputs.is_cuda, num_warps=8, num_stages=3,
-        )  # fmt: skip
-        _merge_candidates[(n_tokens,)](
-            values, features, candidates, n_panels * k, k, K=width,
-            CANDIDATES=triton.next_power_of_2(n_panels * k), num_warps=4,
-        )  # fmt: skip
-    return values, features

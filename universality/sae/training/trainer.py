@@ -26,6 +26,7 @@ from universality.sae.compute.workers import one_core, ranges, share_out
 from universality.sae.normalisation import normalised
 from universality.sae.sae import SAE
 from universality.sae.training.adam import Adam
+from universality.sae.training.dead_features import DeadFeatures
 from universality.sae.training.initialisation import initial_weights
 from universality.sae.training.resampling import MOST_INPUTS, WINDOW_STEPS, Reservoir, resample
 from universality.sae.training.spec import SAESpec
@@ -103,6 +104,7 @@ class SAETrainer:
         )
         self.device = self.weights.b_dec.device
         self.silent_tokens = torch.zeros(spec.d_sae, dtype=torch.int64, device=self.device)
+        self._dead_features = DeadFeatures(self.device)
         self.running_threshold = RunningThreshold(self.device)
         self._adam = Adam(self.weights.tensors(), spec.beta1, spec.beta2, spec.epsilon)
         self._resample_steps = sorted({round(share * total_steps) for share in spec.resample_at})
@@ -175,8 +177,8 @@ class SAETrainer:
             if report or self.device.type == "cpu":  # without a report a GPU need not be waited for
                 self._check(step)
             numbers = self._numbers(step, x, rate) if report else {}
+            self._count(step, len(x))  # before the update, see `DeadFeatures`
             self._update(step, rate)
-            self._count(step, len(x))
             self._draw_anew(step, x)
         return {**numbers, "dead_share": len(dead) / self.spec.d_sae} if report else {}
 
@@ -192,7 +194,10 @@ class SAETrainer:
 
     def _dead(self) -> Tensor:
         """Features that have been silent for `SAESpec.dead_after_tokens` [n_dead], rising."""
-        return (self.silent_tokens >= self.spec.dead_after_tokens).nonzero().squeeze(1)
+        return self._dead_features.positions()
+
+    def _mark_dead(self) -> None:
+        self._dead_features.mark(self.silent_tokens >= self.spec.dead_after_tokens)
 
     def _update(self, step: Step, rate: float) -> None:
         """Take one step of Adam, with decoder rows kept on the unit sphere."""
@@ -247,6 +252,7 @@ class SAETrainer:
         self.tokens_seen += n_tokens
         self.silent_tokens += n_tokens
         self.silent_tokens.masked_fill_(step.firings > 0, 0)
+        self._mark_dead()
         if step.lowest is not None:
             self.running_threshold.add(step.lowest)
 
@@ -269,6 +275,7 @@ class SAETrainer:
                 parameters=own_parameters(self.architecture, self.spec.d_sae),
             )
             self.silent_tokens[changed] = 0
+            self._mark_dead()
             self._reservoir.clear()
 
     def _kept_inputs(self) -> Tensor:
@@ -351,6 +358,7 @@ class SAETrainer:
                 for name, tensor in self.weights.tensors().items():
                     tensor.copy_(state["weights"][name])
                 self.silent_tokens.copy_(state["silent_tokens"])
+            self._mark_dead()
             self._adam.load_state_dict(state["adam"])
             self.running_threshold.sums.copy_(state["running_threshold"])
             self._reservoir.load_state_dict(state["reservoir"])

@@ -19,6 +19,9 @@ from universality.similarity.engine.block_source import Best, BlockSource
 from universality.similarity.engine.cache_lines import prefetch
 from universality.similarity.engine.cofiring import AHEAD, list_row
 
+HALVINGS = 30  # at most, to find the k-th largest key of a row
+MANY = 4  # times k: candidates beyond which ranking each among all would take longer than inserting them
+
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _insert(index, key, score, q, c, v, s):  # type: ignore[no-untyped-def]
@@ -108,67 +111,109 @@ class _Wanted(NamedTuple):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _candidates(i, cols, values, wanted, room):  # type: ignore[no-untyped-def]
-    """Entries of row ``i`` that may be among its k best, ``room.candidate[:n]``, and a bound that the k-th key reaches.
+def _reached(keys, k):  # type: ignore[no-untyped-def]
+    """Find a bound that at least k of the finite ``keys`` reach, and seldom many more; -inf if there are fewer.
 
-    Lists are kept sorted by insertion, which takes k / 2 steps. With a bound known, little more than k partners are
-    inserted.
+    Counting is cheap beside sorting: it needs no branches, so that a processor counts several keys at once.
     """
-    kept, least, end, n = room.kept, wanted.threshold[i], 0, 0
-    for q in range(cols.size):
-        v = values[q] - wanted.offset[cols[q]]
-        if v >= least and v > wanted.threshold[i]:  # of equal keys the lower index decides, later
-            room.candidate[n], kept[end] = q, v
-            n, end = n + 1, end + 1
-            if end == kept.size:
-                least, end = _kth_largest(kept, end // 4), end // 4
-    return n, _kth_largest(kept[:end], kept.size // 4) if end >= kept.size // 4 else wanted.threshold[i]
+    if keys.size < k:
+        return -np.inf
+    low, high = keys.min(), keys.max()
+    for _ in range(HALVINGS):
+        # Most keys are small: the k-th largest lies nearer to the least one than to the largest.
+        middle, n = low + (high - low) / 4, 0
+        for v in keys:
+            n += v >= middle
+        if n < k:
+            high = middle
+        else:
+            low = middle
+            if n <= k + k // 4:
+                break
+    return low
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _enter_row(i, cols, values, n, least, wanted, room, index, key, score):  # type: ignore[no-untyped-def]
-    """Enter n candidates, then the background from its best score on, into the list of row ``i``."""
-    offset, threshold, x, y, orders, level = wanted
-    candidate, seen, place, last_place = room.candidate, room.seen, 0, key.shape[1] - 1
-    for q in candidate[:n]:
-        c = cols[q]
-        v = values[q] - offset[c]
-        if v >= least and v > threshold[i] and (v > key[i, -1] or (v == key[i, -1] and c < index[i, -1])):
-            _insert(index[i], key[i], score[i], place, c, v, values[q])
-            place = min(place + 1, last_place)
-    # A pair that is not listed scores -x_i y_c. In this order scores only fall.
-    order = orders[0] if x[i] > 0 else orders[1] if x[i] < 0 else orders[2]
-    marked = False  # most rows end below at their first column: they need not know which columns are listed
-    for c in order:
-        s = -x[i] * y[c] + 0.0  # + 0.0: no negative zero
-        # No key from here on exceeds s - level, as no offset is below the level. Below the last key of the list, or
-        # not above the threshold, nothing more can enter; at the last key a lower index still could.
-        if s - level < key[i, -1] or s - level <= threshold[i]:
+def _enter_candidates(i, n, wanted, room, index, key, score):  # type: ignore[no-untyped-def]
+    """Enter the best of the first n candidates of ``room``, whose keys exceed the threshold, into an empty row."""
+    cols, values, keys, k, m = room.cols, room.values, room.keys, key.shape[1], 0
+    least = _reached(keys[:n], k)
+    for q in range(n):
+        cols[m], values[m], keys[m] = cols[q], values[q], keys[q]
+        m += keys[q] >= least
+    if m > MANY * k:  # of many equal keys
+        place = 0
+        for q in range(m):
+            if keys[q] > key[i, -1] or (keys[q] == key[i, -1] and cols[q] < index[i, -1]):
+                _insert(index[i], key[i], score[i], place, cols[q], keys[q], values[q])
+                place = min(place + 1, k - 1)
+        return
+    for q in range(m):
+        rank = _rank(keys[q], cols[q], keys[:m], cols[:m])
+        if rank < k:
+            index[i, rank], key[i, rank], score[i, rank] = cols[q], keys[q], values[q]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _rank(v, c, keys, cols):  # type: ignore[no-untyped-def]
+    """Count the keys before ``v`` of column ``c``: comparisons without branches, several of them at once."""
+    rank, equal = 0, 0
+    for w in keys:
+        rank += w > v
+        equal += w == v
+    if equal > 1:
+        for p in range(keys.size):
+            rank += keys[p] == v and cols[p] < c
+    return rank
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _falling(i, wanted):  # type: ignore[no-untyped-def]
+    """Columns in an order in which the scores -x_i y_c of pairs that are not listed only fall."""
+    return wanted.orders[0] if wanted.x[i] > 0 else wanted.orders[1] if wanted.x[i] < 0 else wanted.orders[2]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _too_low(s, i, wanted, key):  # type: ignore[no-untyped-def]
+    """Tell whether no pair with a score up to ``s`` enters the list of row ``i``.
+
+    No key exceeds s - level, as no offset is below the level. Below the last key of the list, or not above the
+    threshold, nothing more can enter; at the last key a lower index still could.
+    """
+    return s - wanted.level < key[i, -1] or s - wanted.level <= wanted.threshold[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _background_may_enter(i, wanted, key):  # type: ignore[no-untyped-def]
+    """Tell whether a pair that is not listed may belong into the list of row ``i``: seldom, where lists are full."""
+    order = _falling(i, wanted)
+    return order.size > 0 and not _too_low(-wanted.x[i] * wanted.y[order[0]] + 0.0, i, wanted, key)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _enter_background(i, cols, wanted, seen, index, key, score):  # type: ignore[no-untyped-def]
+    """Enter the pairs of row ``i`` that are not among the listed columns ``cols``, from the best score on."""
+    _mark(seen, cols, True)
+    for c in _falling(i, wanted):
+        s = -wanted.x[i] * wanted.y[c] + 0.0  # + 0.0: no negative zero
+        if _too_low(s, i, wanted, key):
             break
-        if not marked:
-            _mark(seen, cols, True)
-            marked = True
         if seen[c]:
             continue
-        v = s - offset[c]
+        v = s - wanted.offset[c]
         last = key[i, -1]
-        if v > threshold[i] and (v > last or (v == last and c < index[i, -1])):
-            _insert(index[i], key[i], score[i], last_place, c, v, s)
-        elif offset[c] == level and v <= last:
+        if v > wanted.threshold[i] and (v > last or (v == last and c < index[i, -1])):
+            _insert(index[i], key[i], score[i], key.shape[1] - 1, c, v, s)
+        elif wanted.offset[c] == wanted.level and v <= last:
             # This column has the least offset and did not enter: later ones have no larger key, and among
             # columns of one y a stable order leaves only higher indices.
             break
-    if marked:  # undone entry by entry: clearing the whole array would cost n_cols a row
-        _mark(seen, cols, False)
+    _mark(seen, cols, False)  # entry by entry: clearing the whole array would cost n_cols a row
 
 
 class _Room(NamedTuple):
     """Working memory of one thread, for one row at a time."""
 
-    kept: FloatArray
-    """[4 k] keys."""
-    candidate: npt.NDArray[np.uint32]
-    """[n_cols] entries of the row."""
     seen: BoolArray
     """[n_cols] False before and after."""
     total: FloatArray
@@ -177,12 +222,14 @@ class _Room(NamedTuple):
     """[n_cols + 1] the listed columns."""
     values: FloatArray
     """[n_cols + 1] their sums, then their scores."""
+    keys: FloatArray
+    """[n_cols + 1]."""
 
     @classmethod
-    def empty(cls, n_cols: int, k: int) -> _Room:
-        """Room for rows of ``n_cols`` and lists of k."""
-        words, numbers = np.empty((2, n_cols + 1), np.uint32), np.empty(n_cols + 1)
-        return cls(np.empty(4 * k), words[0], np.zeros(n_cols, bool), np.zeros(n_cols), words[1], numbers)
+    def empty(cls, n_cols: int) -> _Room:
+        """Room for rows of ``n_cols``."""
+        values, keys = np.empty((2, n_cols + 1))
+        return cls(np.zeros(n_cols, bool), np.zeros(n_cols), np.empty(n_cols + 1, np.uint32), values, keys)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -211,14 +258,17 @@ def enter_entries(rows, entries, table, both, wanted, room, index, key, score): 
     indptr, cols, values = entries
     found, n_found = (np.empty(0, np.int32), np.empty(0, np.uint32), np.empty(0)), 0
     for r in range(rows.size):
-        own, scores = cols[indptr[r] : indptr[r + 1]], values[indptr[r] : indptr[r + 1]]
-        n, least = _candidates(rows[r], own, scores, wanted, room)
-        _enter_row(rows[r], own, scores, n, least, wanted, room, index, key, score)
+        i, n, own, scores = rows[r], 0, cols[indptr[r] : indptr[r + 1]], values[indptr[r] : indptr[r + 1]]
         found = _enlarged(found, n_found, own.size)
         for c, v in zip(own, scores):  # noqa: B905 - numba has no `strict`
             if both and v > table[c, 1]:
-                found[0][n_found], found[1][n_found], found[2][n_found] = rows[r], c, v
+                found[0][n_found], found[1][n_found], found[2][n_found] = i, c, v
                 n_found += 1
+            room.cols[n], room.values[n], room.keys[n] = c, v, v - wanted.offset[c]
+            n += room.keys[n] > wanted.threshold[i]
+        _enter_candidates(i, n, wanted, room, index, key, score)
+        if _background_may_enter(i, wanted, key):
+            _enter_background(i, own, wanted, room.seen, index, key, score)
     return found[0][:n_found], found[1][:n_found], found[2][:n_found]
 
 
@@ -229,33 +279,54 @@ def enter_products(rows, columns, lines, s, table, both, wanted, room, index, ke
     ``table`` [n_cols, 2] holds t_j and beside it what a pair must exceed, or the offset if ``both`` are not wanted.
     Most pairs look up nothing else, since s_i t_j sum and the largest -x_i y_j together are too low.
     """
-    x, y, offset, cols, values = wanted.x, wanted.y, wanted.offset, room.cols, room.values
-    kept, k = room.kept, room.kept.size // 4
+    x, y, cols, values = wanted.x, wanted.y, room.cols, room.values
     y_low, y_high = y.min(), y.max()
     found, n_found = (np.empty(0, np.int32), np.empty(0, np.uint32), np.empty(0)), 0
     for i in rows:
+        highest = max(-x[i] * y_low, -x[i] * y_high)
         size = list_row(i, columns, lines, room.total, cols, values)
         found = _enlarged(found, n_found, size)
-        highest, least, end, n = max(-x[i] * y_low, -x[i] * y_high), wanted.threshold[i], 0, 0
+        size, n = _picked(i, size, s[i], key.shape[1], table, both, highest, wanted, room), 0
         for q in range(size):
             c = cols[q]
-            scaled, other = values[q] * s[i] * table[c, 0], table[c, 1]
-            top = max(scaled + highest, -1.0)  # rounding is monotone: no smaller than the score below
-            if top > other or top >= least if both else top - other >= least:
-                v = min(max(scaled - x[i] * y[c], -1.0), 1.0)
-                values[q] = v
-                if both and v > other:
-                    found[0][n_found], found[1][n_found], found[2][n_found] = i, c, v
-                    n_found += 1
-                v -= offset[c]
-                if v >= least and v > wanted.threshold[i]:  # as in `_candidates`
-                    room.candidate[n], kept[end] = q, v
-                    n, end = n + 1, end + 1
-                    if end == kept.size:
-                        least, end = _kth_largest(kept, k), k
-        least = _kth_largest(kept[:end], k) if end >= k else wanted.threshold[i]
-        _enter_row(i, cols[:size], values[:size], n, least, wanted, room, index, key, score)
+            v = min(max(values[q] - x[i] * y[c], -1.0), 1.0)
+            if both and v > table[c, 1]:
+                found[0][n_found], found[1][n_found], found[2][n_found] = i, c, v
+                n_found += 1
+            cols[n], values[n], room.keys[n] = c, v, v - wanted.offset[c]
+            n += room.keys[n] > wanted.threshold[i]
+        _enter_candidates(i, n, wanted, room, index, key, score)
+        if _background_may_enter(i, wanted, key):
+            size = list_row(i, columns, lines, room.total, cols, values)
+            _enter_background(i, cols[:size], wanted, room.seen, index, key, score)
     return found[0][:n_found], found[1][:n_found], found[2][:n_found]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _picked(i, size, s, k, table, both, highest, wanted, room):  # type: ignore[no-untyped-def]
+    """Keep those of ``size`` listed sums that may enter a list, as s_i t_j sum, and return their number.
+
+    The first of them give a bound of the row's list. Places of entries that do not pass are written over: there is no
+    branch to mispredict.
+    """
+    cols, values, keys, n, least = room.cols, room.values, room.keys, 0, wanted.threshold[i]
+    if least == -np.inf:
+        for q in range(min(size, max(MANY * k, size // 8))):
+            c = cols[q]
+            score = values[q] * s * table[c, 0] - wanted.x[i] * wanted.y[c]
+            keys[n] = min(max(score, -1.0), 1.0) - wanted.offset[c]
+            n += keys[n] > -np.inf
+        n, least = 0, _reached(keys[:n], k)
+    for q in range(size):
+        c = cols[q]
+        scaled, other = values[q] * s * table[c, 0], table[c, 1]
+        top = max(scaled + highest, -1.0)  # rounding is monotone: no smaller than the score
+        cols[n], values[n] = c, scaled
+        if both:
+            n += (top > other) | (top >= least)
+        else:
+            n += top - other >= least
+    return n
 
 
 class _Unsorted(NamedTuple):
@@ -419,7 +490,7 @@ def best_of_stripes(
     by_row, by_col = Best.empty(threshold.size, k), _Unsorted.empty(offset.size if both else 0, k, table)
 
     def work(rows: IntArray) -> tuple[int, tuple[IntArray, IntArray, FloatArray]]:
-        room = rooms.pop() if rooms else _Room.empty(offset.size, k)
+        room = rooms.pop() if rooms else _Room.empty(offset.size)
         found = enter(rows, table, both, wanted, room, *by_row)
         rooms.append(room)
         return rows.size, found

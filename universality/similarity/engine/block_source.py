@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
+from universality.errors import DeviceWarning
 
 if TYPE_CHECKING:
+    import torch
+
     from universality.features.storage.store import FeatureStore
 
 DEFAULT_BUDGET = 2 << 30
@@ -84,6 +88,13 @@ class BlockSource(Protocol):
 def rows_within(n_bytes: int, n_cols: int) -> int:
     """Number of rows of ``n_cols`` float64 that fit into ``n_bytes``; at least one."""
     return max(1, n_bytes // (8 * max(1, n_cols)))
+
+
+def warn_of_cpu(measure: str, device: torch.device, reason: str) -> None:
+    """Warn that a measure is computed on the CPU in place of a device."""
+    warnings.warn(
+        f"{measure} similarity is computed on the CPU, and not on {device}: {reason}", DeviceWarning, stacklevel=4
+    )
 
 
 def describe_store(store: FeatureStore) -> dict[str, Any]:

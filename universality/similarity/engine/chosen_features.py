@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from universality.arrays import BoolArray, FloatArray, IntArray
-from universality.similarity.engine.block_source import BLOCK_BYTES, Best, BlockSource, rows_within
+from universality.similarity.engine.block_source import BLOCK_BYTES, Best, BlockSource, rows_within, warn_of_cpu
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +88,13 @@ class ChosenFeatures:
         by_row, by_col = self.inner.best(k, offset[self.cols], threshold[self.rows], both)
         rows = _spread_lists(by_row, self.rows, self.cols, self.shape[0])
         return rows, None if by_col is None else _spread_lists(by_col, self.cols, self.rows, self.shape[1])
+
+    def on(self, device: torch.device) -> ChosenFeatures:
+        """Compute the inner scores on a device, or warn that they cannot be."""
+        if not hasattr(self.inner, "on"):
+            warn_of_cpu(self.name, device, "its scores are given")
+            return self
+        return replace(self, inner=self.inner.on(device))
 
     def transposed(self) -> ChosenFeatures:
         """Exchange rows and columns."""

@@ -139,17 +139,21 @@ class CoMoments:
             return np.asarray(sums)[0]
         return np.asarray(sums)[0] / self.a.rows.size - self.a.shifted_mean[i] * self.b.shifted_mean[j]
 
+    def columns(self, moment: MomentType) -> Columns:
+        """A's activations by feature over all positions, shifted for a covariance; the store must be in memory."""
+        (chunk,) = self._column_chunks(moment == "covariance", self.a.rows.size)
+        return chunk.columns
+
     def row_sums(self, moment: MomentType) -> RowSums:
         """Rows of sums over all positions: of shifted products for a covariance, of raw ones otherwise.
 
         Both stores must be in memory.
         """
-        shifted = moment == "covariance"
-        (chunk,) = self._column_chunks(shifted, self.a.rows.size)
+        shifted, columns = moment == "covariance", self.columns(moment)
         key = shifted and bool(self.b.shift.any())
         if key not in self._lines:
             self._lines = {key: self._packed(0, self.b.rows.size, shifted)}  # one copy at a time
-        return RowSums(chunk.columns, self._lines[key], self.shape[1], moment == "masked")
+        return RowSums(columns, self._lines[key], self.shape[1], moment == "masked")
 
     def centred(self, moment: MomentType, sums: FloatArray, i: IntArray, j: IntArray) -> FloatArray:
         """Turn the sums of pairs, from `row_sums`, into values of the moment, in place."""

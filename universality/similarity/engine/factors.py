@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
+from universality.devices import describe_device
 from universality.errors import UniversalityError
 from universality.similarity.engine.best_partners import best_of_blocks
 from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, Best, rows_within
 from universality.similarity.engine.float32_screen import screened_best
 
 if TYPE_CHECKING:
+    import torch
+
     from universality.features.storage.store import FeatureStore
+    from universality.similarity.engine.device_sums import Stripes
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +63,12 @@ class DenseSource:
 
 @dataclass(frozen=True, eq=False)
 class FactorSource:
-    """S = x yᵀ, clipped to ±``limit``, as correlations leave [-1, 1] by rounding."""
+    """S = x yᵀ, clipped to ±``limit``, as correlations leave [-1, 1] by rounding.
 
+    Blocks and best partners are computed on ``device``, or by the CPU's own loops where that is None.
+    """
+
+    absolute: ClassVar[bool] = False
     x: FloatArray
     y: FloatArray
     dead_rows: BoolArray
@@ -69,6 +78,19 @@ class FactorSource:
     limit: float = np.inf
     memory_budget: int = DEFAULT_BUDGET
     stores: tuple[FeatureStore, FeatureStore] | None = None
+    device: torch.device | None = None
+
+    def on(self, device: torch.device) -> Self:
+        """Compute blocks and best partners on a device."""
+        return replace(self, device=device, provenance=self.provenance | {"device": describe_device(device)})
+
+    @cached_property
+    def stripes(self) -> Stripes:
+        """Rows of scores on the device."""
+        from universality.similarity.engine.device_sums import FactorStripes
+
+        assert self.device is not None
+        return FactorStripes(self.x, self.y, self.limit, self.absolute, self.device)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -82,6 +104,11 @@ class FactorSource:
 
     def block(self, rows: IntArray) -> FloatArray:
         """x[rows] yᵀ, float64."""
+        if self.device is not None:
+            from universality.similarity.engine import device_blocks
+
+            if (computed := device_blocks.block(self, rows)) is not None:
+                return computed
         return np.clip(self.x[rows] @ self.y.T, -self.limit, self.limit)
 
     def pairs(self, i: IntArray, j: IntArray) -> FloatArray:
@@ -93,8 +120,17 @@ class FactorSource:
         return np.clip(np.concatenate(parts or [np.zeros(0)]), -self.limit, self.limit)
 
     def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
-        """Find the best partners among float32 products with a bound on their error; settle them in float64."""
-        return screened_best(self, k, offset, threshold, both)
+        """Find the best partners; see `BlockSource.best`."""
+        if self.device is not None:
+            from universality.similarity.engine import device_blocks
+
+            if (found := device_blocks.best(self, k, offset, threshold, both)) is not None:
+                return found
+        return self._best_here(k, offset, threshold, both)
+
+    def _best_here(self, *wanted: Any) -> tuple[Best, Best | None]:
+        """Find candidates among float32 products with a bound on their error; settle them in float64."""
+        return screened_best(self, *wanted)
 
     def transposed(self) -> Self:
         """S^T = y x^T."""
@@ -106,6 +142,8 @@ class FactorSource:
 class AbsoluteFactors(FactorSource):
     """S = |x y^T|: the sign of a direction does not count."""
 
+    absolute: ClassVar[bool] = True
+
     def block(self, rows: IntArray) -> FloatArray:
         """|x[rows] yᵀ|, float64."""
         return np.abs(super().block(rows))
@@ -114,9 +152,9 @@ class AbsoluteFactors(FactorSource):
         """Scores [n_pairs]."""
         return np.abs(super().pairs(i, j))
 
-    def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
+    def _best_here(self, *wanted: Any) -> tuple[Best, Best | None]:
         """Find the best partners block by block: the float32 screen is of signed products."""
-        return best_of_blocks(self, k, offset, threshold, both)
+        return best_of_blocks(self, *wanted)
 
 
 def dense_source(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.corpus.units import independent_units
+from universality.devices import describe_device
 from universality.errors import MismatchError, UniversalityError
 from universality.execution import SERIAL, Executor, Shared, check_executor
 from universality.similarity.engine.best_partners import (
@@ -20,7 +21,14 @@ from universality.similarity.engine.best_partners import (
     enter_entries,
     enter_products,
 )
-from universality.similarity.engine.block_source import BLOCK_BYTES, DEFAULT_BUDGET, Best, describe_store, rows_within
+from universality.similarity.engine.block_source import (
+    BLOCK_BYTES,
+    DEFAULT_BUDGET,
+    Best,
+    describe_store,
+    rows_within,
+    warn_of_cpu,
+)
 from universality.similarity.engine.comoments import CoMoments, MomentType
 from universality.similarity.engine.group_sums import GroupMoments
 from universality.similarity.engine.row_units import best_in_units
@@ -29,7 +37,10 @@ from universality.similarity.engine.store_rows import ENTRY_BYTES, StoreRows, Va
 from universality.similarity.engine.token_selection import Selection, check_stores, select
 
 if TYPE_CHECKING:
+    import torch
+
     from universality.features.storage.store import FeatureStore
+    from universality.similarity.engine.device_sums import Stripes
 
 Index: TypeAlias = IntArray | slice
 
@@ -82,6 +93,8 @@ class TokenSource(ABC):
         The co-moments, where the caller has them already.
     executor
         Where sums over shards of tokens and units of rows are computed.
+    device
+        Where blocks and best partners are computed; None for the CPU's own loops.
     """
 
     name: ClassVar[str]
@@ -98,6 +111,7 @@ class TokenSource(ABC):
     sides: SideCache = field(default_factory=SideCache)
     given: CoMoments | None = None
     executor: Executor = SERIAL
+    device: torch.device | None = None
 
     @classmethod
     def of(
@@ -151,6 +165,30 @@ class TokenSource(ABC):
         """Pair row ``rows_a[p]`` of A with row ``rows_b[p]`` of B, from the rows already loaded."""
         return self._over(select(self.a.store, self.b.store, rows=(rows_a, rows_b)))
 
+    def on(self, device: torch.device) -> Self:
+        """Compute blocks and best partners on a device, or warn that the measure or its stores cannot."""
+        if self.executor is not SERIAL:
+            raise UniversalityError(
+                f"{self.name} similarity: an executor's workers compute on their CPUs; give a device or an executor"
+            )
+        if type(self).scales is TokenSource.scales:
+            warn_of_cpu(self.name, device, "this measure is no scaled sum of products")
+        elif self.a.whole is None or self.b.whole is None:
+            warn_of_cpu(self.name, device, "both stores must fit into memory for that; raise memory_budget")
+        else:
+            return replace(self, device=device)
+        return self
+
+    @cached_property
+    def stripes(self) -> Stripes:
+        """Rows of scores on the device."""
+        from universality.similarity.engine.device_sums import stripes_of
+
+        scales = self.scales()
+        assert scales is not None
+        assert self.device is not None
+        return stripes_of(self.moments, self.needs, scales, self.background(), self.device)
+
     def _over(self, selection: Selection) -> Self:
         return replace(self, selection=self.admit(self.a.store, self.b.store, selection), given=None)
 
@@ -167,7 +205,7 @@ class TokenSource(ABC):
     def __getstate__(self) -> dict[str, Any]:
         # Another process computes here and now, and does not measure the sides again.
         kept = {field.name: getattr(self, field.name) for field in fields(self)}
-        return kept | {"given": self.moments, "executor": SERIAL}
+        return kept | {"given": self.moments, "executor": SERIAL, "device": None}
 
     @cached_property
     def here(self) -> Self:
@@ -216,6 +254,7 @@ class TokenSource(ABC):
         """Record of what was compared: both stores and the tokens."""
         a, b = describe_store(self.a.store), describe_store(self.b.store)
         described = {"measure": self.name, "a": a, "b": b, "tokens": self.selection.describe()}
+        described |= {} if self.device is None else {"device": describe_device(self.device)}
         return described | ({"convention": self.convention} if self.convention else {})
 
     @property
@@ -258,6 +297,11 @@ class TokenSource(ABC):
 
     def block(self, rows: IntArray) -> FloatArray:
         """Scores [n_rows, n_cols] of distinct rows."""
+        if self.device is not None:
+            from universality.similarity.engine import device_blocks
+
+            if (computed := device_blocks.block(self, rows)) is not None:
+                return computed
         values = self.moments.block(self.needs, rows, self.executor)
         return self.scores(np.moveaxis(values, 1, 0) if values.ndim == 3 else values, rows[:, None], slice(None))
 
@@ -277,6 +321,11 @@ class TokenSource(ABC):
 
     def best(self, k: int, offset: FloatArray, threshold: FloatArray, both: bool) -> tuple[Best, Best | None]:
         """Find the best partners, in units of rows where the matrix is large; see `BlockSource.best`."""
+        if self.device is not None:
+            from universality.similarity.engine import device_blocks
+
+            if (found := device_blocks.best(self, k, offset, threshold, both)) is not None:
+                return found
         find = best_in_units if self.in_units else best_of_blocks
         return find(self, k, offset, threshold, both)
 
