@@ -136,7 +136,9 @@ def test_a_family_is_an_icicle_and_a_graph_beside_that_of_the_other_model(page: 
     coloured = "[...document.querySelectorAll('.family-figure')].map(f => [...f.querySelectorAll('rect')].filter(r => r.style.fill).length)"
     shared, shared_there = page.run(coloured)
     assert 1 <= shared_there <= shared <= len(members) - 1
-    names = page.run("[...document.querySelectorAll('.family-figure a.node')].map(a => a.querySelector('title').textContent)")
+    names = page.run(
+        "[...document.querySelectorAll('.family-figure a.node')].map(a => a.querySelector('title').textContent)"
+    )
     assert any("partner B #" in name and ", r 1.00" in name for name in names)
     page.run("[...document.querySelectorAll('.tools a')].find(a => a.innerText === 'graph').click()")
     page.until("document.querySelectorAll('.family-graph').length > 0")
