@@ -99,7 +99,8 @@ def measure(address: str, server: psutil.Process, clients: int, texts: int) -> N
 def comparison(address: str) -> str:
     """Name of the first comparison that the page shows."""
     with urllib.request.urlopen(address + "report/data/index.js") as response:
-        return str(re.findall(r'"comparisons":\[\{"name":"([^"]+)"', response.read().decode())[0])
+        index = json.loads(response.read().decode().partition(",")[2].rpartition(")")[0])
+    return str(index["comparisons"][0]["name"])
 
 
 def living(address: str) -> list[int]:
