@@ -5,6 +5,7 @@
 - ``<!-- include: FILE -->`` and ``<!-- include: FILE # Heading -->`` are replaced by a Markdown file of the repository,
   or by the text under one of its headings, so that nothing is written twice.
 - Executed notebooks become pages, with their outputs.
+- The Python of ``gallery.md`` runs, and each figure stands beneath the block that draws it.
 - Pictures of recorded results are served from ``analyses/results``, as ``results/…``.
 - Equations become MathML, which browsers render without a script.
 """
@@ -39,6 +40,8 @@ INCLUDE = re.compile(r"<!-- include: (?P<file>\S+)(?: # (?P<heading>.+?))? -->")
 EQUATION = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\(?P<open>[(\[])(?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
+GALLERY = "gallery.md"
+CODE = re.compile(r"^```python\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 TYPES = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "nothing"}
 
 
@@ -56,8 +59,10 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Any = None, **_: Any) -> str:
     """Replace include comments by the text that they name, and paths of pictures and notebooks by those of the site."""
+    if page is not None and page.file.src_uri == GALLERY:
+        return with_figures(markdown)
     markdown = markdown.replace(f"](../{RESULTS}/", "](results/")
     markdown = NOTEBOOK_LINK.sub(".md)", markdown)
     return INCLUDE.sub(lambda match: included(match["file"], match["heading"]), markdown)
@@ -130,6 +135,35 @@ def mathml(tex: str, block: bool) -> str:
     if unknown := re.search(r">\\\w+", converted):
         raise ValueError(f"{tex}: {unknown[0][1:]} is not understood")
     return converted.replace("<math ", f'<math alttext="{escape(tex, quote=True)}" ', 1)
+
+
+def with_figures(markdown: str) -> str:
+    """Run the Python of a page, block after block with shared names, and show each figure beneath its block."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    names: dict[str, Any] = {}
+
+    def shown(block: re.Match[str]) -> str:
+        exec(compile(block["text"], GALLERY, "exec"), names)
+        return "\n\n".join([block[0], *drawn_figures()])
+
+    return CODE.sub(shown, markdown)
+
+
+def drawn_figures() -> Iterator[str]:
+    """Yield pyplot's open figures as images, and close them."""
+    from base64 import b64encode
+    from io import BytesIO
+
+    from matplotlib import pyplot
+
+    for number in pyplot.get_fignums():
+        png = BytesIO()
+        pyplot.figure(number).savefig(png, dpi=110, bbox_inches="tight")
+        content = b64encode(png.getvalue()).decode()
+        yield f'<img alt="The figure that this code draws" src="data:image/png;base64,{content}">'
+    pyplot.close("all")
 
 
 def notebook_page(path: Path) -> str:

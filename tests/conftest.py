@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import pytest
 from filelock import FileLock
 
@@ -46,6 +47,24 @@ def torch_for_card(monkeypatch: pytest.MonkeyPatch) -> Any:
     for module in ("similarity.similarity", "statistics.evaluated_vocabulary", "family.building"):
         monkeypatch.setattr(f"universality.{module}.card_of", lambda name: None if name == "cpu" else device)
     return device
+
+
+@pytest.fixture
+def family_graph() -> nx.DiGraph:
+    """512/0 has three children, one of them with a second parent, and four grandchildren; 512/1 has none."""
+    graph = nx.DiGraph()
+    for level, width, features in ((0, 512, 2), (1, 1024, 3), (2, 2048, 4)):
+        for feature in range(features):
+            graph.add_node(
+                (level, feature), width=width, feature=feature, kind="hebrew", density=0.1 / (level + feature + 1)
+            )
+    for parent, child, weight in (
+        ((0, 0), (1, 0), 0.9), ((0, 0), (1, 1), 0.6), ((0, 0), (1, 2), 0.45),
+        ((1, 0), (2, 0), 0.8), ((1, 0), (2, 1), 0.5), ((1, 1), (2, 2), 0.7), ((1, 1), (2, 1), 0.44),
+        ((1, 2), (2, 3), 0.41),
+    ):  # fmt: skip
+        graph.add_edge(parent, child, weight=weight)
+    return graph
 
 
 PROCESSOR_SECONDS: list[float] = []

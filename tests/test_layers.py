@@ -104,7 +104,7 @@ BORDERS = {
     "wandb": {"sae/training/watchers.py"},
     "transformer_lens": {"models", "activations"},
     "matplotlib": {"plot", "report", "pipeline/finished_study.py"},
-    "networkx": {"family", "export", "matching", "report", "pipeline/reporting/report_pages.py"},
+    "networkx": {"family", "export", "matching", "plot", "report", "pipeline/reporting/report_pages.py"},
     "torch": {
         "devices.py",
         "models",

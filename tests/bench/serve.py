@@ -74,32 +74,39 @@ def repeated(work: Callable[[int], float], n: int, clients: int) -> list[float]:
 
 
 def measure(address: str, server: psutil.Process, clients: int, texts: int) -> None:
-    draw = random.Random(0)
-    ask(address, "live/text", sentence(draw))  # waits until the models are loaded
+    draw, live = random.Random(0), f"live/{comparison(address)}"
+    ask(address, f"{live}/text", sentence(draw))  # waits until the models are loaded
     report("page, one client", [ask(address, "report/index.html") for _ in range(5)])
-    report("typed sentence, one client", [ask(address, "live/text", sentence(draw)) for _ in range(10)])
-    report("feature, one client", [ask(address, f"live/feature/0/{k}") for k in range(10)])
-    report("search, one client", [ask(address, f"live/search?q={word}") for word in WORDS[:8]])
-    report("steering, 20 tokens, one client", [ask(address, "live/steer", {"side": 0, "feature": f, "tokens": 20})
-                                               for f in living(address)])  # fmt: skip
+    report("typed sentence, one client", [ask(address, f"{live}/text", sentence(draw)) for _ in range(10)])
+    report("feature, one client", [ask(address, f"{live}/near/0/{k}") for k in range(10)])
+    report("search, one client", [ask(address, f"{live}/search?q={word}") for word in WORDS[:8]])
+    report("steering, 20 tokens, one client", [ask(address, f"{live}/steer", {"side": 0, "feature": f, "tokens": 20})
+                                               for f in living(address + live)])  # fmt: skip
     before = sum(server.cpu_times()[:2])
     began = time.perf_counter()
     questions = [sentence(draw) for _ in range(clients * texts)]
     report(f"typed sentence, {clients} clients at once",
-           repeated(lambda k: ask(address, "live/text", questions[k]), len(questions), clients))  # fmt: skip
+           repeated(lambda k: ask(address, f"{live}/text", questions[k]), len(questions), clients))  # fmt: skip
     wall, used = time.perf_counter() - began, sum(server.cpu_times()[:2]) - before
     print(f"{'':<42}{len(questions) / wall:8.1f} texts a second; {used / len(questions):.3f} processor s each")
-    features = [f"live/feature/{k % 2}/{100 + k}" for k in range(clients * texts)]
+    features = [f"{live}/near/{k % 2}/{100 + k}" for k in range(clients * texts)]
     report(f"feature, {clients} clients at once",
            repeated(lambda k: ask(address, features[k]), len(features), clients))  # fmt: skip
     report(f"page, {clients} clients at once", repeated(lambda _: ask(address, "report/index.html"), clients, clients))
     print(f"{'server':<42}{server.memory_info().rss / 1e6:8.0f} MB")
 
 
+def comparison(address: str) -> str:
+    """Name of the first comparison that the page shows."""
+    with urllib.request.urlopen(address + "report/data/index.js") as response:
+        index = json.loads(response.read().decode().partition(",")[2].rpartition(")")[0])
+    return str(index["comparisons"][0]["name"])
+
+
 def living(address: str) -> list[int]:
     """Two features that fire on a sentence."""
     body = json.dumps({"text": "the cat sat"}).encode()
-    request = urllib.request.Request(address + "live/text", body, {"Content-Type": "application/json"})
+    request = urllib.request.Request(address + "/text", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=600) as response:
         return list(json.load(response)["sides"][0]["features"][:2])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -104,3 +105,12 @@ def test_equations_become_mathml(hooks: ModuleType) -> None:
     assert "arithmatex" not in drawn
     with pytest.raises(ValueError, match=r"\\unheard is not understood"):
         hooks.mathml(r"a \unheard b", block=False)
+
+
+def test_code_of_the_gallery_runs_and_its_figures_stand_beneath_it(hooks: ModuleType) -> None:
+    setup, drawing = "```python\nfrom matplotlib import pyplot\n```", "```python\n_ = pyplot.subplots()\n```"
+    before, after = hooks.with_figures(f"{setup}\nmore\n{drawing}\nend").split("more")
+    assert before == f"{setup}\n"
+    assert re.fullmatch(rf'\n{re.escape(drawing)}\n\n<img alt="[^"]+" src="data:image/png;base64,[^"]+">\nend', after)
+    with pytest.raises(ZeroDivisionError):
+        hooks.with_figures("```python\n1 / 0\n```")

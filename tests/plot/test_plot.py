@@ -9,7 +9,17 @@ from universality import plot
 
 
 def test_names_are_there_and_unknown_ones_are_not() -> None:
-    assert plot.__all__ == ["carried_loss", "ecdf", "effects", "heatmap", "label_transfer", "map", "pair"]
+    assert plot.__all__ == [
+        "carried_loss",
+        "ecdf",
+        "effects",
+        "family",
+        "heatmap",
+        "icicle",
+        "label_transfer",
+        "map",
+        "pair",
+    ]
     assert all(callable(getattr(plot, name)) for name in plot.__all__)
     with pytest.raises(AttributeError, match=r"module 'universality\.plot' has no attribute 'histogram'"):
         _ = plot.histogram

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from universality.plot.icicle_rows import columns_of
 from universality.report.figures import describe_icicle, family_icicle
-from universality.report.figures.icicle import _columns
 from universality.report.figures.saving import figure_bytes
 
 
@@ -35,7 +35,7 @@ def edges() -> pd.DataFrame:
 
 
 def test_every_end_of_a_family_has_a_column_with_its_ancestors(nodes: pd.DataFrame, edges: pd.DataFrame) -> None:
-    columns = _columns(nodes, edges)
+    columns = columns_of(nodes, edges)
     label = [None if i < 0 else (nodes["width"][i], nodes["feature"][i]) for i in columns.ravel()]
     paths = {tuple(label[i :: columns.shape[1]]) for i in range(columns.shape[1])}
     assert paths == {
@@ -53,7 +53,7 @@ def test_the_icicle_draws_kinds_and_leaves_gaps_white(nodes: pd.DataFrame, edges
     figure = family_icicle(nodes, edges)
     image = np.asarray(figure.axes[0].images[0].get_array())
     assert image.shape == (3, 6, 3)
-    assert ((image == 1).all(axis=2) == (_columns(nodes, edges) < 0)).all()
+    assert ((image == 1).all(axis=2) == (columns_of(nodes, edges) < 0)).all()
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["2 features", "3 features", "5 features"]
     png, svg = figure_bytes(figure)
     assert png.startswith(b"\x89PNG")

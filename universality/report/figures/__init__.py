@@ -8,6 +8,7 @@ from universality.extras import naming_extra
 with naming_extra("a figure"):
     import matplotlib.figure  # noqa: F401 - every module below needs it
 
+from universality.plot.tree_layout import choose_family
 from universality.report.figures.concepts import concept_dots, describe_concepts
 from universality.report.figures.consistency import FrequencySample, consistency_by_frequency, describe_consistency
 from universality.report.figures.coverage import (
@@ -40,7 +41,6 @@ from universality.report.figures.similarity_strata import Stratum, describe_stra
 from universality.report.figures.splitting import describe_splitting, splitting_factors
 from universality.report.figures.training import Curve, curves, describe_training, training_curves
 from universality.report.figures.tree_drawing import describe_family, family_tree
-from universality.report.figures.tree_layout import choose_family
 
 __all__ = [
     "FORMATS",

@@ -18,6 +18,7 @@ from universality.errors import FormatError
 from universality.plot.effects_by_similarity import EffectPoints
 from universality.plot.loss_by_threshold import LossCurve
 from universality.plot.transfer_by_similarity import TransferPoints
+from universality.plot.tree_layout import choose_family
 from universality.report.data import Caption, ConceptRow, FamilyLevel, FamilyTable, Picture, Sample, Section, sample
 from universality.report.figures.concepts import concept_dots, describe_concepts
 from universality.report.figures.consistency import FrequencySample, consistency_by_frequency, describe_consistency
@@ -53,7 +54,6 @@ from universality.report.figures.similarity_strata import describe_strata, simil
 from universality.report.figures.splitting import describe_splitting, splitting_factors
 from universality.report.figures.training import Curve, describe_training, training_curves
 from universality.report.figures.tree_drawing import describe_family, family_tree
-from universality.report.figures.tree_layout import choose_family
 
 MOST_CHILDREN = 8
 """Nodes drawn of each level of a family."""

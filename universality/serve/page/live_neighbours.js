@@ -2,7 +2,7 @@
 async function liveFeature(index, which, feature, query) {
   const answer = await ask(index, `near/${which}/${feature}`), steering = steeringForm(index, which, feature, query);
   return {
-    nodes: [el("div", {class: "sides live"}, nearestInModel(index, which, answer), steering.node)],
+    node: el("div", {class: "side"}, nearestInModel(index, which, answer), steering.node),
     ready() { if (query.get("tokens") !== null) steering.write(); },
     leave: steering.stop,
   };

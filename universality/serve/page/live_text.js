@@ -55,8 +55,8 @@ async function showText(index, _, query) {
       if (own.has(k)) style["--s"] = Math.min(1, own.get(k) / 100);
       if (partner.has(k)) style["--p"] = Math.min(1, partner.get(k) / 100);
       const title = chosen ? chosen.names.map((name, side) => `${name}: ${chosen.at[side].get(k) ?? 0}%`).join("; ") : "";
-      const token = el("span", {role: "button", class: "w", style, title, "data-piece": k, "aria-pressed": String(marked), tabindex: k === (focused ?? 0) ? 0 : -1}, isolated(answer.words[place]));
-      return [breaks.has(k) ? el("span", {class: "hint"}, " | a new context: ") : null, token, answer.words[place].includes("⏎") ? el("br") : null].filter(Boolean);
+      const token = el("span", {role: "button", class: "w", style, title, "data-piece": k, "aria-pressed": String(marked), tabindex: k === (focused ?? 0) ? 0 : -1}, withBreaks(answer.words[place]));
+      return breaks.has(k) ? [el("span", {class: "hint"}, " | a new context: "), token] : [token];
     }));
     if (focused !== null) strip.querySelector(`[data-piece="${focused}"]`)?.focus();
   }
@@ -93,6 +93,9 @@ async function showText(index, _, query) {
     leave() { clearTimeout(timer); asking.stop(); },
   };
 }
+
+// A line ends after each sign of a newline, wherever in a token it stands.
+const withBreaks = (text) => text.split(/(?<=⏎)/).flatMap((part) => part.endsWith("⏎") ? [isolated(part), el("br")] : isolated(part));
 
 // One row a pair, and one a feature that fires and has no partner, with the shares of both sides at each piece.
 function listed(answer) {

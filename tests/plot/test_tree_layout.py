@@ -6,8 +6,8 @@ import networkx as nx
 import pytest
 
 from universality.errors import UniversalityError
+from universality.plot.tree_layout import lay_out
 from universality.report.figures import choose_family, describe_family, family_tree
-from universality.report.figures.tree_layout import lay_out
 
 
 def test_layout_puts_parents_amid_their_children_and_everyone_once(family_graph: nx.DiGraph) -> None:
