@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from gpu_parts.device import Device
 from gpu_parts.record import Rows
 from similarity import stores
 
+from universality.errors import DeviceWarning
 from universality.matching import match
 from universality.similarity import Similarity
 
@@ -61,7 +64,7 @@ def comparison(device: Device, made: Stores, pairs: list[Pair]) -> Rows:
     for pair in pairs:
         here = made.similarity(pair)
         here.topk(1, axis=None)  # reads both stores and compiles
-        there = here.on(str(device.torch))
+        there = here.on(device.torch)
         there.topk(1, axis=None)
         for what, action in (("best 16 of rows and columns", lambda s: s.topk(16, axis=None)), ("assignment", match)):
             yield _compared(device, pair, what, action, here, there)
@@ -75,7 +78,8 @@ def _compared(
     cpu, processors = time.perf_counter() - begin, time.process_time() - processor
     _forget_peak(device)
     begin = time.perf_counter()
-    found = action(there)
+    with never_by_cpu():
+        found = action(there)
     spent = time.perf_counter() - begin
     scores = [(r.scores if what == "assignment" else r[0][1]) for r in (expected, found)]
     partners = [(r.cols if what == "assignment" else r[0][0]) for r in (expected, found)]
@@ -91,11 +95,12 @@ def _compared(
 def correlation(device: Device, made: Stores, pair: Pair) -> Rows:
     """Best partners of every feature of one large pair, on the device alone."""
     begin = time.perf_counter()
-    there = made.similarity(pair).on(str(device.torch))
+    there = made.similarity(pair).on(device.torch)
     opened = time.perf_counter() - begin
     _forget_peak(device)
     begin = time.perf_counter()
-    (_, scores), _ = there.topk(1, axis=None)
+    with never_by_cpu():
+        (_, scores), _ = there.topk(1, axis=None)
     spent = time.perf_counter() - begin
     products = pair[0] * pair[2] ** 2
     row = {"pair": pair, "device_s": spent, "waiting_for_stores_s": opened, "peak_gb": _peak(device),
@@ -103,6 +108,14 @@ def correlation(device: Device, made: Stores, pair: Pair) -> Rows:
     yield row, (f"{pair[0]:>9,} tokens x {pair[1]:,}²: best partners of rows and columns in {spent:.2f} s, reading "
                 f"included; {row['ns_per_product']:.2f} ns a product, mean best r {row['mean_best']:.3f}, "
                 f"peak {row['peak_gb']:.1f} GB")  # fmt: skip
+
+
+@contextmanager
+def never_by_cpu() -> Iterator[None]:
+    """Raise where the CPU would compute instead of a card that has no room, which would be timed as the card."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeviceWarning)
+        yield
 
 
 def _forget_peak(device: Device) -> None:
