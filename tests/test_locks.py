@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 from universality import FeatureStore, locks
-from universality.locks import take_lock
+from universality.locks import is_locked, take_lock
 from universality.pipeline.runner import alone_in
 
 
@@ -55,3 +55,13 @@ def test_a_closed_file_is_no_file_system_without_locks(tmp_path: Path) -> None:
         number = file.fileno()
     with pytest.raises(OSError, match="Bad file descriptor"):
         take_lock(number, tmp_path / "lock")
+
+
+def test_a_lock_is_seen_without_being_taken(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    assert not is_locked(path)
+    with path.open("a") as file:
+        assert not is_locked(path)
+        assert take_lock(file.fileno(), path)
+        assert is_locked(path)
+    assert not is_locked(path)

@@ -48,7 +48,8 @@ def live_page(page: str, where: str) -> tuple[str, str]:
         raise UniversalityError(
             f"{where}: expected a page of the report with its explorer; `universality report RUN` writes it again"
         )
-    script = scripts[0].removesuffix(_END) + "".join(_part(f"{name}.js") for name in PARTS) + _END
+    live = "".join(_part(f"{name}.js") for name in PARTS)
+    script = f"{scripts[0].removesuffix(_END)}{{\n{live}}}\n{_END}"  # a block, so that no name is declared twice
     page = _POLICY.sub("", page, count=1).replace("</style>", f"{_part('live.css')}</style>", 1)
     html = _SCRIPT.sub(lambda _: f"<script>{script}</script>", page)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
