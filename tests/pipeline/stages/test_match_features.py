@@ -81,16 +81,17 @@ def test_the_card_of_the_configuration_matches_and_finds_the_same(
 ) -> None:
     """By activation and by logit weights, with nulls and ceilings; torch's CPU stands for the card."""
     copied = RunFolder(shutil.copytree(finished, tmp_path / "run"))
-    config = load_config(finished / "config.yaml", ["device=cuda"])
+    config = load_config(finished / "config.yaml", ["device=cuda", "statistics.replicates=1", "statistics.bootstrap=0"])
     (wide,) = (comparison for comparison in comparisons(config, copied) if comparison.name == "A-B.w128")
     make_match(config, copied, wide)
     for path_of in (RunFolder.calibration, RunFolder.logit_calibration):
         here, there = (Calibration.load(path_of(folder, wide.name)) for folder in (RunFolder(finished), copied))
         assert there.match.provenance["device"] == str(torch_for_card)
         assert "device" not in here.match.provenance
-        pd.testing.assert_frame_equal(there.to_frame(), here.to_frame(), rtol=1e-9, atol=1e-9)
+        columns = ["row", "col", "score", "held_out", "observed", "ceiling_a", "ceiling_b"]
+        pd.testing.assert_frame_equal(there.to_frame()[columns], here.to_frame()[columns], rtol=1e-9, atol=1e-9)
         for one, other in zip(there.chances, here.chances, strict=True):
-            assert_allclose(one.scores, other.scores, atol=1e-12)
+            assert_allclose(one.scores, other.scores[:1], atol=1e-12)
     tables = [np.load(folder.similarity(wide.name)) for folder in (RunFolder(finished), copied)]
     for name in tables[0].files:
         assert_allclose(tables[1][name], tables[0][name], atol=1e-6, err_msg=name)
