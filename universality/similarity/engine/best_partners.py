@@ -100,6 +100,8 @@ class _Wanted(NamedTuple):
     """Living columns by rising y, by falling y, and by index."""
     level: float
     """Least offset of a living column."""
+    by_offset: IntArray
+    """Living columns by rising offset; none if all offsets are the level."""
 
     @classmethod
     def of(cls, offset: FloatArray, threshold: FloatArray, background: tuple[FloatArray, FloatArray]) -> _Wanted:
@@ -107,7 +109,10 @@ class _Wanted(NamedTuple):
         x, y = background
         living = np.flatnonzero(offset < np.inf)
         orders = (living[np.argsort(y[living], kind="stable")], living[np.argsort(-y[living], kind="stable")], living)
-        return cls(offset, threshold, x, y, orders, float(offset[living].min()) if living.size else 0.0)
+        level = float(offset[living].min()) if living.size else 0.0
+        priced = bool((offset[living] > level).any())
+        by_offset = living[np.argsort(offset[living], kind="stable")] if priced else living[:0]
+        return cls(offset, threshold, x, y, orders, level, by_offset)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -174,41 +179,59 @@ def _falling(i, wanted):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _too_low(s, i, wanted, key):  # type: ignore[no-untyped-def]
-    """Tell whether no pair with a score up to ``s`` enters the list of row ``i``.
-
-    No key exceeds s - level, as no offset is below the level. Below the last key of the list, or not above the
-    threshold, nothing more can enter; at the last key a lower index still could.
-    """
-    return s - wanted.level < key[i, -1] or s - wanted.level <= wanted.threshold[i]
+def _too_low(v, i, wanted, key):  # type: ignore[no-untyped-def]
+    """Tell whether no key up to ``v`` enters the list of row ``i``; at its last key a lower index still could."""
+    return v < key[i, -1] or v <= wanted.threshold[i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _background_may_enter(i, wanted, key):  # type: ignore[no-untyped-def]
     """Tell whether a pair that is not listed may belong into the list of row ``i``: seldom, where lists are full."""
     order = _falling(i, wanted)
-    return order.size > 0 and not _too_low(-wanted.x[i] * wanted.y[order[0]] + 0.0, i, wanted, key)
+    return order.size > 0 and not _too_low(-wanted.x[i] * wanted.y[order[0]] + 0.0 - wanted.level, i, wanted, key)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _enter_background(i, cols, wanted, seen, index, key, score):  # type: ignore[no-untyped-def]
-    """Enter the pairs of row ``i`` that are not among the listed columns ``cols``, from the best score on."""
+    """Enter the pairs of row ``i`` that are not among the listed columns ``cols``."""
     _mark(seen, cols, True)
+    if wanted.by_offset.size:
+        _enter_by_offset(i, wanted, seen, index, key, score)
+    else:
+        _enter_by_score(i, wanted, seen, index, key, score)
+    _mark(seen, cols, False)  # entry by entry: clearing the whole array would cost n_cols a row
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _enter_by_score(i, wanted, seen, index, key, score):  # type: ignore[no-untyped-def]
+    """Enter columns that are not ``seen``, from the best score on; all offsets are the level."""
     for c in _falling(i, wanted):
         s = -wanted.x[i] * wanted.y[c] + 0.0  # + 0.0: no negative zero
-        if _too_low(s, i, wanted, key):
+        v = s - wanted.level
+        if _too_low(v, i, wanted, key):
             break
         if seen[c]:
             continue
-        v = s - wanted.offset[c]
-        last = key[i, -1]
-        if v > wanted.threshold[i] and (v > last or (v == last and c < index[i, -1])):
-            _insert(index[i], key[i], score[i], key.shape[1] - 1, c, v, s)
-        elif wanted.offset[c] == wanted.level and v <= last:
-            # This column has the least offset and did not enter: later ones have no larger key, and among
-            # columns of one y a stable order leaves only higher indices.
+        if v == key[i, -1] and c > index[i, -1]:
+            break  # later ones have no larger key, and among columns of one y a stable order leaves higher indices
+        _insert(index[i], key[i], score[i], key.shape[1] - 1, c, v, s)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _enter_by_offset(i, wanted, seen, index, key, score):  # type: ignore[no-untyped-def]
+    """Enter columns that are not ``seen``, from the least offset on.
+
+    Prices of an assignment differ by much more than scores of features that never fire together. In the order of the
+    scores, rows that gain less than nothing would visit all columns.
+    """
+    highest = -wanted.x[i] * wanted.y[_falling(i, wanted)[0]] + 0.0
+    for c in wanted.by_offset:
+        if _too_low(highest - wanted.offset[c], i, wanted, key):
             break
-    _mark(seen, cols, False)  # entry by entry: clearing the whole array would cost n_cols a row
+        s = -wanted.x[i] * wanted.y[c] + 0.0
+        v, last = s - wanted.offset[c], key[i, -1]
+        if not seen[c] and v > wanted.threshold[i] and (v > last or (v == last and c < index[i, -1])):
+            _insert(index[i], key[i], score[i], key.shape[1] - 1, c, v, s)
 
 
 class _Room(NamedTuple):
