@@ -2,11 +2,15 @@
 
 import io
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import pytest
 
@@ -25,16 +29,38 @@ def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=600)
 
 
-def call_two(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command in two processes that share the work."""
-    return call_together(2, *arguments)
+def call_launched(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in two processes that torchrun starts."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    whole = [*torchrun, *command(*arguments)[1:]]
+    return subprocess.run(whole, capture_output=True, text=True, check=False, timeout=600)
 
 
 def call_together(processes: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command in some processes that share the work."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
-    whole = [*torchrun, *command(*arguments)[1:]]
-    return subprocess.run(whole, capture_output=True, text=True, check=False, timeout=600)
+    """Run the command in some processes that share the work, without torchrun, which imports torch for seconds."""
+    with ExitStack() as stack:
+        written = [[stack.enter_context(TemporaryFile("w+")) for _ in range(2)] for _ in range(processes)]
+        started = [
+            stack.enter_context(subprocess.Popen(command(*arguments), env=env, stdout=out, stderr=err, text=True))
+            for env, (out, err) in zip(environments(processes), written, strict=True)
+        ]
+        code = max(abs(process.wait(timeout=600)) for process in started)
+        out, err = ("".join(_read(files[at]) for files in written) for at in range(2))
+    return subprocess.CompletedProcess(command(*arguments), code, out, err)
+
+
+def environments(processes: int) -> list[dict[str, str]]:
+    """Return the environment of each of some processes, in which they find each other."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    ranks = [str(rank) for rank in range(processes)]
+    return [{**os.environ, **meeting, "RANK": rank, "LOCAL_RANK": rank} for rank in ranks]
+
+
+def _read(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
 
 
 def call_here(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_commands import SMOKE, call, call_here, call_together, call_two, command, contents, with_models_only
+from run_commands import (
+    SMOKE,
+    call,
+    call_here,
+    call_launched,
+    call_together,
+    command,
+    contents,
+    environments,
+    with_models_only,
+)
 
 from universality import FeatureStore
 from universality.cli import app
@@ -61,7 +69,8 @@ def test_only_what_a_change_touches_is_made_again(finished: Path, tmp_path: Path
 
 def test_killed_anywhere_it_ends_in_the_same_contents(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
-    for begun in ("models/B/train.jsonl", "saes/train.jsonl", "matches/A-B.w64.activation.npz"):
+    # The training of a model is interrupted in tests/models/test_train_model.py; each kill here costs another import.
+    for begun in ("saes/train.jsonl", "matches/A-B.w64.activation.npz"):
         process = subprocess.Popen(
             command("run", SMOKE, "--out", folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -88,17 +97,14 @@ def test_killed_it_ends_with_other_processes_in_the_contents_of_one(
 ) -> None:
     """As many processes as there are take the tasks of a stage in turn."""
     folder = with_models_only(finished, tmp_path / "run")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        meeting = {"WORLD_SIZE": str(killed), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
     processes = [  # not by torchrun, which starts each in a session of its own, where a test cannot reach it
         subprocess.Popen(
             command(until, SMOKE, "--out", folder),
-            env={**os.environ, **meeting, "RANK": str(rank)},
+            env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        for rank in range(killed)
+        for environment in environments(killed)
     ]
     while not (folder / begun).exists() and processes[0].poll() is None:
         time.sleep(0.005)
@@ -320,7 +326,7 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
 def test_a_refusal_of_two_processes_is_said_once_without_a_traceback(
     tmp_path: Path, override: str, message: str
 ) -> None:
-    done = call_two("collect", SMOKE, "--set", override, "--out", tmp_path / "run")
+    done = call_launched("collect", SMOKE, "--set", override, "--out", tmp_path / "run")
     assert done.returncode != 0
     assert done.stderr.count(message) == 1
     assert "[rank" not in done.stderr  # torch's mark of a process's traceback; the launcher ends in one of its own
@@ -331,25 +337,25 @@ SMOKE_KEYS = {
     "corpus": "0bb9e156a633",
     "train-models/A": "32d33e8ad524",
     "train-models/B": "addff4a96971",
-    "train-saes": "987e84a394b5",
-    "collect/A": "e4c46820eabc",
-    "collect/B": "912d3a7c3433",
-    "match/A-A.w128.s0-s1": "a69833a3c354",
-    "match/B-B.w128.s0-s1": "763330a25c3a",
-    "match/A-B.w32": "21f133ed5969",
-    "match/A-B.w64": "21f133ed5969",
-    "match/A-B.w128": "f81b668699cf",
-    "match/A-B.neurons": "21f133ed5969",
-    "families/A": "bd5a70c49904",
-    "families/B": "85ff965b2733",
-    "export": "5abf6ae470d1",
-    "effects/A": "fb13c6b7e26d",
-    "effects/B": "774d1d3285aa",
-    "effects/A-A.w128.s0-s1": "810a42740148",
-    "effects/B-B.w128.s0-s1": "1da09daf8c1e",
-    "effects/A-B.w128": "617ece5e92bc",
-    "effects/A-B.neurons": "8a30d2f98920",
-    "report": "c864aa1f9aa3",
+    "train-saes": "f4790187195a",
+    "collect/A": "bf061f8fc844",
+    "collect/B": "706d147a4292",
+    "match/A-A.w128.s0-s1": "15eab7ed8032",
+    "match/B-B.w128.s0-s1": "61a9bf78631c",
+    "match/A-B.w32": "e7a432f318d2",
+    "match/A-B.w64": "e7a432f318d2",
+    "match/A-B.w128": "6a5b514f8f0a",
+    "match/A-B.neurons": "e7a432f318d2",
+    "families/A": "ed66fce7e42f",
+    "families/B": "d40088156b3f",
+    "export": "24bcec4aedc8",
+    "effects/A": "67461d28df90",
+    "effects/B": "54dbf6f17670",
+    "effects/A-A.w128.s0-s1": "97c70dcc0049",
+    "effects/B-B.w128.s0-s1": "f73ddf107eb7",
+    "effects/A-B.w128": "e4e3a0aec2d0",
+    "effects/A-B.neurons": "eb556cdf791c",
+    "report": "53a90ad69cc8",
 }
 
 
@@ -374,7 +380,8 @@ def test_a_link_to_a_missing_place_is_named(tmp_path: Path, inside: str) -> None
 
 
 def test_a_missing_card_is_said_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    run(load_config(SMOKE, ["device=cuda:9"]), tmp_path / "run", until="train-models")
+    quick = ["device=cuda:9", "corpus.max_documents=60", "models.training.epochs=0.1"]
+    run(load_config(SMOKE, quick), tmp_path / "run", until="train-models")
     told = capfd.readouterr().err
     assert told.count("computing on the CPU") == 1
     assert "note: device cuda:9: " in told

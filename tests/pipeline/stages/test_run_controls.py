@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from run_commands import SMOKE, call_here, call_two
+from run_commands import SMOKE, call_here, call_together
 
 from universality import FeatureStore
 from universality.pipeline import RunFolder
@@ -15,7 +15,7 @@ from universality.statistics import Calibration
 def test_controls_stand_beside_the_study_and_are_made_once(finished: Path, tmp_path: Path) -> None:
     """By two processes, which take the controls in turn."""
     shutil.copytree(finished, tmp_path / "run")
-    done = call_two("controls", SMOKE, "--out", tmp_path / "run")
+    done = call_together(2, "controls", SMOKE, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("models with shuffled weights") == 1  # of the table
     assert done.stdout.count("controls/table") == 1

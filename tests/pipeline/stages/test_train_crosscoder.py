@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from run_commands import SMOKE, call_two, command, contents
+from run_commands import SMOKE, call_together, command, contents
 
 from universality.config import load_config, parse_config
 from universality.errors import ConfigError
@@ -32,7 +32,7 @@ def test_a_crosscoder_stands_beside_the_matching_and_a_killed_one_ends_the_same(
     process.kill()
     process.wait()
     assert not (run / "crosscoder" / "cfg.json").exists()
-    done = call_two("crosscoder", SMOKE, "--out", run, *settings)
+    done = call_together(2, "crosscoder", SMOKE, "--out", run, *settings)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("crosscoder of A = A and B = B") == 1
     assert "exclusive A" in done.stdout

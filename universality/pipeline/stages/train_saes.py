@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from universality.sae.training.distributed import Ranks
     from universality.sae.training.watchers import Watcher
 
-STAGE, VERSION = "train-saes", 3
+STAGE, VERSION = "train-saes", 2
 _WITHOUT_EFFECT = {"watch", "checkpoint_steps", "load", "widths_of"}  # settings that change nothing in trained SAEs
 
 

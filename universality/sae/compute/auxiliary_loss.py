@@ -92,17 +92,14 @@ def dense_auxiliary(
     tasks = ranges(len(acts), TOKENS_A_TASK if acts.device.type == "cpu" else len(acts))
     loss = torch.stack(share_out(fill, tasks)).sum() / energy
 
-    # Both gradients at once, since each product reads the rows of all tokens; a few dead features are in many slices.
-    of_decoder, of_encoder = matmul(acts.T, grad), matmul(value_grad.T, batch.inputs)
-
     def add(part: slice, encoder_grad: Tensor, decoder_grad: Tensor) -> None:
         # All features at once, as on a card, which need not be asked where the dead ones lie.
         here = slice(0, len(dead)) if part == slice(0, len(weights.W_dec)) else positions_in(part, dead)
         if here.start == here.stop:
             return
         rows = dead[here] - part.start
-        decoder_grad.index_add_(0, rows, of_decoder[here])
-        encoder_grad.index_add_(0, rows, of_encoder[here])
+        decoder_grad.index_add_(0, rows, matmul(acts[:, here].T, grad))
+        encoder_grad.index_add_(0, rows, matmul(value_grad[:, here].T, batch.inputs))
 
     return Auxiliary(loss, value_grad.sum(dim=0), add)
 
