@@ -115,7 +115,18 @@ def undocumented(section: type) -> list[str]:
     return missing + [name for c in nested for name in undocumented(c)]
 
 
-SECTIONS = ("corpus", "models", "activations", "saes", "crosscoder", "features", "statistics", "families", "effects")
+SECTIONS = (
+    "corpus",
+    "models",
+    "activations",
+    "saes",
+    "crosscoder",
+    "features",
+    "statistics",
+    "families",
+    "effects",
+    "map",
+)
 
 
 def test_every_field_is_documented_beneath_itself() -> None:

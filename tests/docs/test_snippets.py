@@ -82,7 +82,7 @@ def prepared_and_opened(*arguments: Any, **keywords: Any) -> universality.Study:
 def stand_in(finished: Path, folder: Path) -> None:
     """Link the smoke run under the names of the quickstart, which has other widths."""
     shutil.copytree(finished, folder, copy_function=os.link)
-    for inner in ("features", "matches"):
+    for inner in ("features", "matches", "maps"):
         for path in sorted((folder / inner).iterdir()):
             for real, small in WIDTHS.items():
                 if f".w{small}" in path.name:

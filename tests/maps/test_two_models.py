@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy import sparse
 from scipy.spatial import cKDTree
 
 from tests.maps.conftest import Mapped
+from universality import FeatureStore
 from universality.archive import read_archive, write_archive
+from universality.corpus.documents import DocumentTable
 from universality.errors import FormatError, UniversalityError
 from universality.maps import JointMap, joint_map
 from universality.maps.two_models import FORMAT, VERSION
@@ -94,6 +97,28 @@ def test_a_table_has_a_row_for_every_feature_that_is_placed(mapped: Mapped, tmp_
 
 def test_the_summary_of_a_notebook_names_ranks_and_chance(mapped: Mapped) -> None:
     assert "partner among the 10 nearest" in mapped.map._repr_html_()
+
+
+def test_features_that_fire_too_rarely_to_tell_are_placed_but_not_called_alone(mapped: Mapped) -> None:
+    made = joint_map(mapped.planted.a, mapped.planted.b, min_firings=10**6)
+    assert len(made.edges) == made.n_null_edges == made.alone_a.sum() == 0
+    assert made.partners.n_pairs == made.held_out.n_pairs == made.by_chance.n_pairs == 0
+    assert len(made.to_frame()) == 180
+
+
+def test_a_text_that_cannot_be_repaired_has_no_thresholds_and_no_control(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = sparse.csr_matrix(rng.uniform(size=(400, 12)) * (rng.uniform(size=(400, 12)) < 0.2))
+    table = DocumentTable(("x", "y"), ("text", "text"), ("x", "y"), ("choose", "report"))
+    text = {"token": np.ones(400, int), "document": np.arange(400) // 200, "special_tokens": (), "documents": table}
+    with (
+        FeatureStore.from_csr(rows, tmp_path / "a.h5", **text) as a,
+        FeatureStore.from_csr(rows[:, ::-1], tmp_path / "b.h5", **text) as b,
+    ):
+        made = joint_map(a, b)
+    assert "no null: edges between the models need an r above 0 only" in " ".join(made.notes)
+    assert made.by_chance.n_pairs == made.n_null_edges == 0
+    assert made.partners.near(1) == 1  # each feature of A is one of B, in reverse order
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def with_models_only(finished: Path, folder: Path) -> Path:
     """Copy a run as if it had stopped before its SAEs."""
     for name in ("corpus", "models", ".done"):
         shutil.copytree(finished / name, folder / name)
-    for stage in ("train-saes", "collect", "match", "families", "effects", "export", "report"):
+    for stage in ("train-saes", "collect", "match", "families", "effects", "map", "export", "report"):
         for stamp in (folder / ".done").glob(f"{stage}*.json"):
             stamp.unlink()
     return folder

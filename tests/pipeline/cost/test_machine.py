@@ -47,8 +47,8 @@ def test_a_gpu_of_the_table_states_its_assumption() -> None:
 
 def test_the_command_measures_and_prints_every_stage() -> None:
     lines = describe_plan(load_config(CONFIGS / "smoke.yaml"), "h100")
-    assert [line.split()[0] for line in lines[1:9]] == [
-        "corpus", "train-models", "train-saes", "collect", "match", "families", "effects", "export,",
+    assert [line.split()[0] for line in lines[1:10]] == [
+        "corpus", "train-models", "train-saes", "collect", "match", "families", "effects", "map", "export,",
     ]  # fmt: skip
     assert "within 3×" in lines[-1]
     assert any("a forward pass of A" in line for line in lines)
