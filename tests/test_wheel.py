@@ -84,7 +84,10 @@ def test_the_plain_installation_matches_calibrates_and_exports(wheel: Path, tmp_
     told = run([program, "info", here / "8.h5"], here)
     assert told.returncode == 0, told.stderr
     for arguments, missing in {
-        ("run", "smoke"): "this run needs torch and jinja2 and matplotlib, which are not installed; run "
+        (
+            "run",
+            "smoke",
+        ): "this run needs torch, umap, hdbscan, threadpoolctl, jinja2, matplotlib, which are not installed; run "
         "pip install 'universality[train,report]'",
         ("plan", "smoke"): "plan needs torch, which is not installed; run pip install 'universality[train]'",
         ("figures", "runs/smoke"): "needs matplotlib, which is not installed; run pip install 'universality[report]'",

@@ -135,7 +135,7 @@ def _error(purpose: str, missing: Sequence[str]) -> MissingExtraError:
     extras = dict.fromkeys(_EXTRA_OF[library] for library in missing)
     command = install_command(extras)
     return MissingExtraError(
-        f"{purpose} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed; run "
+        f"{purpose} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed; run "
         f"{command}, or in a clone {command.replace('universality', '.')}"
     )
 

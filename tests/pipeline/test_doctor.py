@@ -85,7 +85,10 @@ def test_a_missing_extra_is_a_choice(hub: Hub, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setitem(sys.modules, library, None)
     done = CliRunner().invoke(cli.app, ["doctor"])
     assert done.exit_code == 0
-    assert "figures and the HTML report: needs matplotlib: pip install 'universality[report]'" in done.output
+    assert (
+        "figures, maps of features and the HTML report: needs matplotlib: pip install 'universality[report]'"
+        in done.output
+    )
     assert "needs torch: pip install 'universality[train]'" in done.output
     assert "CUDA: unknown without torch" in done.output
 

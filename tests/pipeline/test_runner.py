@@ -67,6 +67,7 @@ def test_only_what_a_change_touches_is_made_again(finished: Path, tmp_path: Path
     assert all(name.startswith("match/") for name in made)
 
 
+@pytest.mark.slow
 def test_killed_anywhere_it_ends_in_the_same_contents(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     # The training of a model is interrupted in tests/models/test_train_model.py; each kill here costs another import.
@@ -348,14 +349,17 @@ SMOKE_KEYS = {
     "match/A-B.neurons": "e7a432f318d2",
     "families/A": "ed66fce7e42f",
     "families/B": "d40088156b3f",
-    "export": "24bcec4aedc8",
     "effects/A": "67461d28df90",
     "effects/B": "54dbf6f17670",
     "effects/A-A.w128.s0-s1": "97c70dcc0049",
     "effects/B-B.w128.s0-s1": "f73ddf107eb7",
     "effects/A-B.w128": "e4e3a0aec2d0",
     "effects/A-B.neurons": "eb556cdf791c",
-    "report": "53a90ad69cc8",
+    "map/A.w128-s0": "2662dedaf4c5",
+    "map/B.w128-s0": "d0df3555c682",
+    "map/A-B.w128": "4b636e0909ca",
+    "export": "94e7ebd259a8",
+    "report": "e873113f1676",
 }
 
 

@@ -30,7 +30,7 @@ from universality.arrays import BoolArray, IntArray
 from universality.corpus.blocks import TokenBlocks
 from universality.effects.changes import Change
 from universality.errors import MismatchError, ModelError
-from universality.models.forward import Hook, token_losses
+from universality.models.forward import Hook, hooking, token_losses
 from universality.sae import SAE
 
 
@@ -271,8 +271,9 @@ def _gradient(site: ModelSite, value: Callable[[Tensor], Tensor]) -> Tensor | No
         return held[-1]
 
     tokens = torch.arange(1, 6, device=site.device)[None] % site.model.d_vocab
-    with torch.enable_grad():
-        logits = site.model.bridge.run_with_hooks(tokens, fwd_hooks=[(site.hook, keep)], return_type="logits")
+    bridge = site.model.bridge
+    with torch.enable_grad(), hooking(bridge):
+        logits = bridge.run_with_hooks(tokens, fwd_hooks=[(site.hook, keep)], return_type="logits")
         if not held or not logits.requires_grad:
             return None
         gradient: Tensor | None = torch.autograd.grad(value(logits), held[-1], allow_unused=True)[0]

@@ -30,4 +30,4 @@ def test_the_headline_s_pairs_are_changed_where_both_fire(finished: Path) -> Non
     assert mask[made.tokens[made.tokens >= 0]].all()
     assert not folder.pair_effects("A-B.w64").exists()
     assert not folder.pair_effects("A-A.w128.s0-s1").exists()
-    assert (folder.report.parent / "data" / "pair-effects-0.js").exists()
+    assert (folder.report.parent / "data" / "comparisons" / "A-B.w128" / "token-effects-0.js").exists()

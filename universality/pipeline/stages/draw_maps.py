@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from universality.config import Config
 from universality.execution import connected
-from universality.files import replacing_text
+from universality.export import write_csv
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.study import Comparison, comparisons
 from universality.pipeline.task import Task
@@ -79,7 +79,4 @@ def make_joint_map(config: Config, folder: RunFolder, comparison: Comparison) ->
 
 
 def _write_table(frame: pd.DataFrame, target: Path) -> Path:
-    path = target.parent / f"{target.name.removesuffix('.npz')}.csv"
-    with replacing_text(path) as file:
-        file.write(frame.to_csv(index=False, lineterminator="\n", float_format="%.4f"))
-    return path
+    return write_csv(frame, target.parent / f"{target.name.removesuffix('.npz')}.csv", float_format="%.4f")

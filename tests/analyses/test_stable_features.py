@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_a_pooled_dictionary_encodes_as_its_sources_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "analyses"))
-    from stability import combined
+    from stable_features import combined
 
     generator = torch.Generator().manual_seed(0)
 
@@ -40,7 +40,14 @@ def test_the_script_measures_three_seeds_and_resumes(tmp_path: Path) -> None:
     match = ["-m", "universality", "match", "smoke", "--out", str(tmp_path / "run")]
     run = [sys.executable, *match, *(part for option in options for part in ("--set", option))]
     subprocess.run(run, check=True, capture_output=True)
-    script = [ROOT / "analyses" / "stability.py", tmp_path / "run", "--replicates", "2", "--out", tmp_path / "out"]
+    script = [
+        ROOT / "analyses" / "stable_features.py",
+        tmp_path / "run",
+        "--replicates",
+        "2",
+        "--out",
+        tmp_path / "out",
+    ]
     subprocess.run([sys.executable, *script], check=True, capture_output=True)
     features = pd.read_csv(tmp_path / "out" / "stability.csv")
     assert set(features["model"]) == {"A", "B"}

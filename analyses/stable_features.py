@@ -1,7 +1,7 @@
 """Which features does every SAE seed find, and do the others write where every seed does?
 
     universality run configs/stability.yaml --out runs/stability
-    python analyses/stability.py [RUN] [--out FOLDER] [--replicates 5]
+    python analyses/stable_features.py [RUN] [--out FOLDER] [--replicates 5]
 
 For the first two models of a run with several SAE seeds of one width (default: runs/stability):
 
