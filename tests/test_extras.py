@@ -38,7 +38,7 @@ def test_all_that_is_missing_is_named_with_one_command() -> None:
         with pytest.raises(MissingExtraError) as error:
             check_installed("a study", ["torch", "transformer_lens", "torch", "numpy", "jinja2"])
     assert str(error.value) == (
-        "a study needs torch and transformer_lens and jinja2, which are not installed; run "
+        "a study needs torch, transformer_lens, jinja2, which are not installed; run "
         "pip install 'universality[train,report]', or in a clone pip install '.[train,report]'"
     )
     assert isinstance(error.value, UniversalityError)

@@ -11,6 +11,7 @@ import shutil
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -76,7 +77,9 @@ def _libraries() -> Iterator[Finding]:
     libraries = _PLAIN | {library: name for extra in EXTRAS for library, name in extra.libraries.items()}
     for library, name in libraries.items():
         try:
-            importlib.import_module(library)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ImportWarning)  # of a library on options of its own that are missing
+                importlib.import_module(library)
         except ModuleNotFoundError as error:
             if error.name == library and library not in _PLAIN:
                 continue  # `_features` reports it
