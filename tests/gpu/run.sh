@@ -41,14 +41,21 @@ if grep -q '^tests/activations/' <<<"$files" && ! "$python" -c 'import transform
     echo "TransformerLens cannot be imported: tests in tests/activations and of whole runs are left out"
     files=$(grep -v '^tests/activations/' <<<"$files")
 fi
+interruptible='import signal, sys, pytest
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+sys.exit(pytest.main(sys.argv[1:]))'
 tests() {  # name, then options of pytest
     local name=$1 status=0
     shift
     # The package's warnings fail its tests in CI; here versions are whatever the machine has, so they are only shown.
+    # At the end of its time pytest is interrupted, as by Ctrl-C, so that it reports what failed until then.
     # shellcheck disable=SC2086
-    timeout "${GPU_TEST_SECONDS:-150}" "$python" -m pytest -m gpu $files --import-mode=importlib -p no:cacheprovider \
-        -o addopts="--strict-markers --durations=10 -q -rs" -W default "$@" >"$out/tests-$name.txt" 2>&1 || status=$?
-    [ $status != 124 ] || echo "ended after ${GPU_TEST_SECONDS:-150} s, its time" >>"$out/tests-$name.txt"
+    timeout --kill-after=15 "${GPU_TEST_SECONDS:-150}" "$python" -c "$interruptible" -m gpu $files \
+        --import-mode=importlib -p no:cacheprovider -o addopts="--strict-markers --durations=10 -q -rs" \
+        -W default "$@" >"$out/tests-$name.txt" 2>&1 || status=$?
+    if [ $status = 124 ] || [ $status = 137 ]; then
+        echo "ended after ${GPU_TEST_SECONDS:-150} s, its time" >>"$out/tests-$name.txt"
+    fi
     [ $status = 0 ] || [ $status = 5 ]  # 5: no test has such a name
 }
 

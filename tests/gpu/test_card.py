@@ -86,6 +86,23 @@ def test_the_same_training_twice_gives_the_same_bytes(name: str, activations: Te
         assert torch.equal(tensor, second[key]), key
 
 
+@pytest.mark.parametrize("name", ["topk", "relu"])  # sparse entries; dense products, while half of the features fire
+def test_training_on_a_side_stream_gives_the_same_bytes_by_stock_operators(name: str, activations: Tensor) -> None:
+    """All of a step is queued on the caller's stream: work on another one would not wait for what it reads."""
+    x, found = activations.cuda(), []
+    with triton_choice.stock_operators():
+        for stream in (torch.cuda.current_stream(), torch.cuda.Stream()):
+            torch.cuda.synchronize()
+            with torch.cuda.stream(stream):
+                trainer = SAETrainer(SPECS[name], x, STEPS)
+                for batch in islice(batches(x), 50):
+                    trainer.step(batch["m"])
+                torch.cuda.synchronize()
+                found.append(trainer.weights.tensors())
+    for key, tensor in found[0].items():
+        assert torch.equal(tensor, found[1][key]), key
+
+
 def test_an_interrupted_grid_resumes_to_the_same_bytes(activations: Tensor, tmp_path: Path) -> None:
     x = activations.cuda()
 
@@ -282,8 +299,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             started[name] = subprocess.Popen(
                 [*arguments, "--out", folders[name] / "run"], env=env, stdout=told, stderr=errors
             )
-    for name, process in started.items():
-        assert process.wait(timeout=300) == 0, (folders[name] / "stderr.txt").read_text()[-3000:]
+    try:
+        for name, process in started.items():
+            assert process.wait(timeout=300) == 0, (folders[name] / "stderr.txt").read_text()[-3000:]
+    finally:
+        for process in started.values():
+            process.kill()  # after a failure or the end of the tests' time none may run beside what is measured
     return {name: folder / "run" for name, folder in folders.items()}
 
 

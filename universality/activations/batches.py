@@ -148,10 +148,10 @@ class _Prefetch:
 
     def _fill_all(self, threads: int) -> None:
         keep_threads(threads)
-        devices = [site.device for site in self._sites.values()]
+        devices = [rows.device for rows in self._rows.values()]
         free = torch.empty(0, dtype=torch.int64)
         try:
-            if devices and devices[0].type == "cuda" and devices[0].index is not None:  # "cuda" is the current one
+            if devices and devices[0].type == "cuda":  # a thread begins with card 0, which need not be its maker's
                 torch.cuda.set_device(devices[0])
             for fill in self._fills:
                 filled = []

@@ -1,5 +1,7 @@
 """Threads that share work out: each on one core, whoever made them."""
 
+import threading
+
 import pytest
 import torch
 
@@ -24,3 +26,16 @@ def test_every_task_has_one_core(cores: int, first_within_one_core: bool) -> Non
         assert torch.get_num_threads() == cores
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_single_item_stays_in_the_callers_thread_which_has_one_core() -> None:
+    """On a card another thread would queue its work on another stream."""
+
+    def here(_: int) -> bool:
+        return threading.current_thread() is threading.main_thread() and torch.get_num_threads() == 1
+
+    with one_core():
+        assert share_out(here, [0]) == [True]
+        assert share_out(here, [0, 1]) == [False, False]
+        assert share_out(here, []) == []
+    assert share_out(here, [0]) == [False]

@@ -28,11 +28,16 @@ def share_out(function: Callable[[Item], Result], items: Iterable[Item]) -> list
     """Compute ``[function(item) for item in items]`` on threads of one core each.
 
     There are as many threads as PyTorch has in the caller (before `one_core`). Called from one of these threads, it
-    runs the items there, one after the other.
+    runs the items there, one after the other. A single item within `one_core` runs in the caller's thread.
     """
+    items = list(items)
     # A task that waited for tasks of its own pool could wait for ever, with all threads occupied by such tasks.
     if getattr(_here, "in_pool", False):
         return [function(item) for item in items]
+    # A card gets all work as one item. Another thread would queue it on its own stream, which does not wait for the
+    # caller's.
+    if len(items) == 1 and getattr(_here, "cores", None) is not None:
+        return [function(items[0])]
     return list(_pool(available_cores()).map(function, items))
 
 
