@@ -19,7 +19,10 @@ def joint(n: int = 30) -> JointMap:
     ranks = PartnerRanks(np.zeros((2, n), np.int64), (n, n))
     edges = CrossEdges(pairs, pairs, np.linspace(0.1, 0.9, n - 1), np.linspace(0.1, 0.9, n - 1))
     code, level = np.arange(n) // 10, np.full(n, 0.05)
-    return JointMap(xy, xy + 0.1, code, code, edges, level, level, (trust, trust), ranks, ranks, ranks, 0, {})
+    alone = np.arange(n) == n - 1
+    return JointMap(
+        xy, xy + 0.1, code, code, edges, level, level, alone, alone, (trust, trust), ranks, ranks, ranks, 0, {}
+    )
 
 
 def places(axes: object, which: int) -> np.ndarray:
