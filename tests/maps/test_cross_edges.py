@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from universality.maps.cross_edges import listed_edges
+from universality.maps.cross_edges import listed_edges, lone_features
 
 LISTS = (
     (np.array([[0, 1], [1, -1], [0, 1]]), np.array([[0.9, 0.3], [0.8, np.nan], [0.5, 0.4]])),
@@ -38,3 +38,20 @@ def test_edges_of_chance_get_the_strength_of_those_that_they_stand_for() -> None
 
 def test_a_threshold_of_one_lets_nothing_pass() -> None:
     assert len(listed_edges(LISTS, (np.ones(3), np.ones(2))).above_null()) == 0
+
+
+def test_a_feature_that_resembles_one_too_rare_to_tell_is_not_alone() -> None:
+    lists = (
+        (np.array([[0, 1], [1, -1], [1, 0]]), np.array([[0.9, 0.1], [0.3, np.nan], [0.95, 0.2]])),
+        (
+            np.array([[0, 2], [2, 1]]),
+            np.array([[0.9, 0.2], [0.95, 0.3]]),
+        ),
+    )
+    thresholds = np.array([0.2, 0.5, np.nan]), np.array([0.4, 0.6])
+    edges = listed_edges(lists, thresholds).above_null()
+    alone = lone_features(lists, thresholds, edges)
+    assert alone[0].tolist() == [False, True, False]  # an edge; none; too rare to tell
+    assert alone[1].tolist() == [False, False]  # an edge; resembles the third row, which is too rare
+    weaker = lists[0], (lists[1][0], np.array([[0.9, 0.2], [0.55, 0.3]]))
+    assert lone_features(weaker, thresholds, edges)[1].tolist() == [False, True]

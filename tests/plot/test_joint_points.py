@@ -19,7 +19,10 @@ def joint(n: int = 30) -> JointMap:
     ranks = PartnerRanks(np.zeros((2, n), np.int64), (n, n))
     edges = CrossEdges(pairs, pairs, np.linspace(0.1, 0.9, n - 1), np.linspace(0.1, 0.9, n - 1))
     code, level = np.arange(n) // 10, np.full(n, 0.05)
-    return JointMap(xy, xy + 0.1, code, code, edges, level, level, (trust, trust), ranks, ranks, ranks, 0, {})
+    alone = np.arange(n) == n - 1
+    return JointMap(
+        xy, xy + 0.1, code, code, edges, level, level, alone, alone, (trust, trust), ranks, ranks, ranks, 0, {}
+    )
 
 
 def places(axes: object, which: int) -> np.ndarray:
@@ -40,7 +43,7 @@ def test_both_models_are_drawn_and_what_is_alone_is_ringed() -> None:
 def test_numbers_get_a_scale_and_unknown_ones_are_pale() -> None:
     figure = Figure()
     plot.map(joint(), colour="r", ax=figure.subplots())
-    assert len(figure.axes) == 2  # the second is the scale
+    assert figure.axes[1].get_ylabel() == "r of the strongest edge to the other model"
     coloured = [part for part in figure.axes[0].collections if part.get_array() is not None]
     assert sum(len(part.get_array()) for part in coloured) == 58  # type: ignore[arg-type]
 
@@ -65,6 +68,8 @@ def test_a_single_map_is_coloured_by_cluster_and_an_empty_one_is_said() -> None:
     axes = Figure().subplots()
     plot.map(one, ax=axes)
     assert [len(part.get_offsets()) for part in axes.collections] == [3, 6]
+    assert len(np.unique(axes.collections[1].get_facecolors(), axis=0)) == 2  # one a cluster
+    assert len(axes.figure.axes) == 1  # and no scale: the numbers of clusters have no order
     axes = Figure().subplots()
     plot.map(replace(one, xy=np.full((9, 2), np.nan)), ax=axes)
     assert axes.texts[0].get_text() == "no feature is placed"

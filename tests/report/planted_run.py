@@ -156,10 +156,11 @@ def plant_maps(config: Config, folder: RunFolder) -> None:
         (xy_a, cluster_a, trust_a), (xy_b, cluster_b, trust_b) = sides
         first, r = np.arange(10), np.linspace(0.3, 0.9, 10)
         level = [np.full(len(xy), 0.1) for xy in (xy_a, xy_b)]
+        alone = [np.arange(len(xy)) >= 10 for xy in (xy_a, xy_b)]
         ranks = PartnerRanks(np.zeros((2, 10), np.int64), (len(xy_a), len(xy_b)))
         JointMap(
-            xy_a, xy_b, cluster_a, cluster_b, CrossEdges(first, first, r, r), *level, (trust_a, trust_b), ranks, ranks,
-            ranks, 1, {"within": "decoder"},
+            xy_a, xy_b, cluster_a, cluster_b, CrossEdges(first, first, r, r), *level, *alone, (trust_a, trust_b),
+            ranks, ranks, ranks, 1, {"within": "decoder"},
         ).save(folder.map(comparison.name))  # fmt: skip
 
 

@@ -154,7 +154,11 @@ def test_views_of_the_table_are_in_the_address_and_kept_under_a_name(page: Brows
     pairs = read_data(explored, "comparisons/A-B.w24/pairs")
     high = int((unpacked(pairs["held_out"]) >= 0.7).sum())
     assert 0 < high < 23
+    go(page, "#explore/pairs?where=held_out.ge.0.7&where=not_measured.le.0.3")
+    page.until("document.querySelector('#found')?.textContent === '0 of 23 pairs'")
+    assert "no numbers called not_measured" in page.run("document.querySelector('.about').textContent")
     go(page, "#explore/pairs?where=held_out.ge.0.7&where=nonsense")
+    page.until("document.querySelector('.about')?.textContent === 'Left out, since they are no conditions: nonsense.'")
     page.until(f"document.querySelector('#found')?.textContent === '{high} of 23 pairs'")
     page.run("document.querySelector('[aria-label=\"Sign of condition 1\"]').value = 'le'; 0")
     page.run("document.querySelector('[aria-label=\"Sign of condition 1\"]').dispatchEvent(new Event('change')); 0")

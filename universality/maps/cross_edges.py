@@ -86,3 +86,46 @@ def listed_edges(lists: tuple[TopK, TopK], thresholds: tuple[FloatArray, FloatAr
         excess = np.where(threshold < 1, (r - threshold) / (1 - threshold), -np.inf)
     known = ~np.isnan(threshold)
     return CrossEdges(rows[known], cols[known], r[known], excess[known])
+
+
+def lone_features(
+    lists: tuple[TopK, TopK], thresholds: tuple[FloatArray, FloatArray], edges: CrossEdges
+) -> tuple[BoolArray, BoolArray]:
+    """Find the features that fire often enough to tell and resemble none of the other model above chance.
+
+    A feature has no edge to one that fires too rarely to tell, though the two may be the same. Where its r with such a
+    feature exceeds its own threshold, it does not count as alone.
+
+    Parameters
+    ----------
+    lists, thresholds
+        As for `listed_edges`.
+    edges
+        Edges above the null.
+
+    Returns
+    -------
+    tuple of bool [n_rows], [n_cols]
+
+    Examples
+    --------
+    The first row resembles a column that fires too rarely; the second resembles none.
+
+    >>> lists = (np.array([[0], [1]]), np.array([[0.9], [0.2]])), (np.array([[0], [1]]), np.array([[0.9], [0.2]]))
+    >>> thresholds = np.full(2, 0.5), np.array([np.nan, 0.5])
+    >>> [alone.tolist() for alone in lone_features(lists, thresholds, listed_edges(lists, thresholds).above_null())]
+    [[False, True], [False, True]]
+    """
+    (of_rows, r_rows), (of_cols, r_cols) = lists
+    rows = _alone(of_rows, r_rows, thresholds[0], thresholds[1], edges.rows)
+    return rows, _alone(of_cols, r_cols, thresholds[1], thresholds[0], edges.cols)
+
+
+def _alone(
+    partners: IntArray, r: FloatArray, threshold: FloatArray, of_partners: FloatArray, ends: IntArray
+) -> BoolArray:
+    rare = (partners >= 0) & np.isnan(of_partners)[partners]
+    perhaps = (rare & (r > threshold[:, None])).any(axis=1)
+    alone: BoolArray = ~np.isnan(threshold) & ~perhaps
+    alone[ends] = False
+    return alone

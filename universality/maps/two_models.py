@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -27,7 +26,7 @@ from universality.arrays import BoolArray, FloatArray, IntArray
 from universality.checked_settings import Count, Natural, checked
 from universality.errors import FormatError, UniversalityError
 from universality.execution import Executor, check_executor
-from universality.maps.cross_edges import CrossEdges, listed_edges
+from universality.maps.cross_edges import CrossEdges, listed_edges, lone_features
 from universality.maps.faithfulness import PartnerRanks, Trust
 from universality.maps.fuzzy_graph import fuzzy_graph
 from universality.maps.neighbours import Neighbours, nearest_directions, nearest_features
@@ -45,7 +44,7 @@ from universality.statistics.pooled_p import null_quantile
 if TYPE_CHECKING:
     from universality.features.storage.store import FeatureStore
 
-FORMAT, VERSION = "universality.map", 1
+FORMAT, VERSION = "universality.map", 2
 WITHIN = 0.1
 """Strength of edges within a model beside those between models."""
 HELD_OUT, MOST_PAIRS = 0.1, 2000
@@ -68,6 +67,9 @@ class JointMap:
         Edges between the models.
     threshold_a, threshold_b
         float64 [n_a], [n_b] r that a feature's edges must exceed; NaN for features that fire too rarely to tell.
+    alone_a, alone_b
+        bool [n_a], [n_b] features that fire often enough to tell and resemble none of the other model above chance.
+        Those whose r exceeds their threshold with a feature that fires too rarely to tell are not among them.
     trust
         How far neighbours on the map are neighbours within A, and within B.
     partners
@@ -105,6 +107,8 @@ class JointMap:
     edges: CrossEdges
     threshold_a: FloatArray
     threshold_b: FloatArray
+    alone_a: BoolArray
+    alone_b: BoolArray
     trust: tuple[Trust, Trust]
     partners: PartnerRanks
     held_out: PartnerRanks
@@ -112,16 +116,6 @@ class JointMap:
     n_null_edges: int
     settings: dict[str, Any]
     notes: tuple[str, ...] = ()
-
-    @cached_property
-    def alone_a(self) -> BoolArray:
-        """bool [n_a] features of A that fire often enough to tell and resemble no feature of B above chance."""
-        return _alone(self.threshold_a, self.edges.rows)
-
-    @cached_property
-    def alone_b(self) -> BoolArray:
-        """bool [n_b] the same of B."""
-        return _alone(self.threshold_b, self.edges.cols)
 
     def to_frame(self) -> pd.DataFrame:
         """Tabulate side ("a" or "b"), feature, x, y, cluster, best_r and alone of every feature that is placed.
@@ -207,7 +201,7 @@ class JointMap:
             raise FormatError(f"{path}: contents contradict themselves ({error}); make the map again") from error
 
 
-_ARRAYS = ("xy_a", "xy_b", "cluster_a", "cluster_b", "threshold_a", "threshold_b")
+_ARRAYS = ("xy_a", "xy_b", "cluster_a", "cluster_b", "threshold_a", "threshold_b", "alone_a", "alone_b")
 _RANKS = ("partners", "held_out", "by_chance")
 
 
@@ -273,7 +267,9 @@ def joint_map(
     text = EvaluatedText.of("activation", a, b, seed, None, memory_budget, check_executor(executor))
     k = min(n_neighbours, *text.choose.shape)
     by_chance, thresholds = _null(text, k, alpha, min_firings, n_strata, notes)
-    edges = listed_edges(text.choose.topk(k, axis=None), thresholds).above_null()
+    lists = text.choose.topk(k, axis=None)
+    edges = listed_edges(lists, thresholds).above_null()
+    alone = lone_features(lists, thresholds, edges)
     dead = text.choose.dead_rows, text.choose.dead_cols
     sides = [_Side.of(store, ~of, by, text, n_neighbours, seed) for store, of in zip((a, b), dead, strict=True)]
     plane = _Plane((sides[0], sides[1]), seed, min_dist)
@@ -283,8 +279,8 @@ def joint_map(
     ranks = _ranks(plane, xy, edges, by_chance, _reported(text, thresholds, min_firings))
     n_null_edges = 0 if by_chance is None else len(by_chance.above_null())
     return JointMap(
-        *xy, cluster[: len(xy[0])], cluster[len(xy[0]) :], edges, *thresholds, (trust[0], trust[1]), *ranks,
-        n_null_edges, settings, tuple(notes),
+        *xy, cluster[: len(xy[0])], cluster[len(xy[0]) :], edges, *thresholds, *alone,
+        (trust[0], trust[1]), *ranks, n_null_edges, settings, tuple(notes),
     )  # fmt: skip
 
 
@@ -382,9 +378,3 @@ def _ranks(
         PartnerRanks.of(*plane.place(edges.without(*held)), *held),
         PartnerRanks.of(*of_chance, *((nothing, nothing) if by_chance is None else ranked)),
     )
-
-
-def _alone(threshold: FloatArray, ends: IntArray) -> BoolArray:
-    alone = ~np.isnan(threshold)
-    alone[ends] = False
-    return alone

@@ -72,8 +72,8 @@ def map(
         Result of `universality.maps.joint_map` or `universality.maps.feature_map`.
     colour
         "model" (the default of a joint map), "r" for the r of each feature's strongest edge to the other model, or
-        "cluster" (the default of a single one). Or one value a row of ``points.to_frame()``: numbers get a scale, up to
-        six texts a legend.
+        "cluster" (the default of a single one), where clusters whose numbers follow each other differ in colour and six
+        colours repeat. Or one value a row of ``points.to_frame()``: numbers get a scale, up to six texts a legend.
     pairs
         Features (of A, of B) [n_pairs] of a joint map to mark, each pair with a line between its two points.
     labels
@@ -111,8 +111,9 @@ def map(
         return axes
     if not joint and (pairs is not None or (isinstance(colour, str) and colour in ("model", "r"))):
         raise UniversalityError("map: pairs and the colours 'model' and 'r' need a map of two models (joint_map)")
-    values = _values(frame, ("model" if joint else "cluster") if colour is None else colour, names)
-    _scatter(axes, frame, values, joint)
+    colour = ("model" if joint else "cluster") if colour is None else colour
+    named = colour if isinstance(colour, str) else ""
+    _scatter(axes, frame, _values(frame, colour, names), joint, named)
     if joint and frame["alone"].any():
         ring = frame[frame["alone"]]
         axes.scatter(
@@ -137,8 +138,7 @@ def _values(frame: pd.DataFrame, colour: Colours, names: tuple[str, str]) -> npt
         if colour == "r":
             return frame["best_r"].to_numpy(np.float64)
         if colour == "cluster":
-            cluster = frame["cluster"].to_numpy()
-            return np.where(cluster < 0, np.nan, cluster).astype(np.float64)
+            return frame["cluster"].to_numpy()
         raise UniversalityError(f"map: expected colour 'model', 'r', 'cluster' or an array, found {colour!r}")
     values = np.asarray(colour)
     if values.shape != (len(frame),):
@@ -148,7 +148,9 @@ def _values(frame: pd.DataFrame, colour: Colours, names: tuple[str, str]) -> npt
     return values
 
 
-def _scatter(axes: Axes, frame: pd.DataFrame, values: npt.NDArray[np.generic], joint: bool) -> None:
+def _scatter(axes: Axes, frame: pd.DataFrame, values: npt.NDArray[np.generic], joint: bool, named: str) -> None:
+    numeric = values.dtype.kind in "fiub"
+    coloured = _clusters if named == "cluster" else _numbers if numeric else _categories
     side = frame["side"].to_numpy() if joint else np.full(len(frame), "a")
     xy = frame[["x", "y"]].to_numpy(np.float64)
     for letter, marker in (("a", "o"), ("b", "^")):
@@ -157,11 +159,12 @@ def _scatter(axes: Axes, frame: pd.DataFrame, values: npt.NDArray[np.generic], j
             rasterized=len(frame) > 3000,  # so many shapes within SVG or PDF would take seconds to open
         )  # fmt: skip
         if (side == letter).any():
-            (_numbers if values.dtype.kind in "fiub" else _categories)(draw, axes, xy, values, side == letter)
+            coloured(draw, axes, xy, values, side == letter)
     known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-    if values.dtype.kind in "fiub" and known.size:
+    if coloured is _numbers and known.size:
         scale = ScalarMappable(Normalize(float(known.min()), float(known.max())), _SEQUENTIAL)
-        axes.figure.colorbar(scale, ax=axes, shrink=0.6, aspect=26, pad=0.02)
+        label = "r of the strongest edge to the other model" if named == "r" else ""
+        axes.figure.colorbar(scale, ax=axes, shrink=0.6, aspect=26, pad=0.02, label=label)
 
 
 def _categories(
@@ -177,6 +180,16 @@ def _categories(
         if chosen.any():
             label = _once(axes, f"{text} ({count(int((texts == text).sum()))})")
             draw(xy[chosen, 0], xy[chosen, 1], color=shade, zorder=3, label=label)
+
+
+def _clusters(
+    draw: Callable[..., object], axes: Axes, xy: FloatArray, values: npt.NDArray[np.generic], here: BoolArray
+) -> None:
+    """Draw the points of one marker, those in no cluster (-1) pale; numbers of clusters have no order to show."""
+    cluster = values.astype(np.int64)
+    outside, inside = here & (cluster < 0), here & (cluster >= 0)
+    draw(xy[outside, 0], xy[outside, 1], color=PALE)
+    draw(xy[inside, 0], xy[inside, 1], color=[CYCLE[k % len(CYCLE)] for k in cluster[inside]], zorder=3)
 
 
 def _once(axes: Axes, text: str) -> str:

@@ -244,6 +244,7 @@ def test_groups_are_found_by_presence_and_opened_side_by_side(browser: Browser) 
     assert set(shares) == {"70%"}  # 16 of 23 living features
     go(browser, "#explore/compare?in=++-")
     browser.until("document.querySelector('#found').textContent === '0 of 16 groups'")
+    assert browser.run("[...document.querySelectorAll('.condition select')].map(s => s.value)") == ["+", "+", "-"]
     go(browser, "#group/3")
     assert browser.run("document.querySelectorAll('#explorer .side').length") == 3
     r = browser.run("[...document.querySelectorAll('.matrix td.likeness')].map(c => Number(c.innerText))")

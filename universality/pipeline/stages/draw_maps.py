@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from universality.sae.training.distributed import Ranks
 
-STAGE, VERSION = "map", 1
+STAGE, VERSION = "map", 2
 
 
 def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:

@@ -90,8 +90,9 @@ async function groupTable(index, models, query) {
     leave() { noSlash(); table.leave(); },
   };
 }
-// For each model: + in the group, - not in it, ? either; kept in the hash as one letter a model.
-const parsePresence = (text, n) => Array.from({length: n}, (_, k) => "+-".includes(text[k] ?? "?") ? text[k] : "?");
+// For each model: + in the group, - not in it, ? either; kept in the hash as one letter a model. A plus that was typed, or
+// that a messenger decoded, is read as a space.
+const parsePresence = (text, n) => Array.from({length: n}, (_, k) => ({"+": "+", " ": "+", "-": "-"})[text[k]] ?? "?");
 function presenceBar(models, presence, changed) {
   const names = {"?": "either", "+": "present", "-": "absent"};
   const selects = models.map(({name, place}) => {
@@ -106,7 +107,7 @@ VIEWS.push({tab: "compare", matches: (parts) => parts[0] === "explore" && parts[
 // One group: the feature of every model that has one, side by side.
 async function showGroup(index, parts) {
   const {study} = index, g = Number(parts[1]), groups = study.groups ? await loadGroups(study) : null;
-  if (!groups || !Number.isInteger(g) || g < 0 || g >= groups.n) throw new Error(`there is no group ${parts[1]}${groups ? `: groups are numbered 0 to ${groups.n - 1}` : ""}`);
+  if (!groups || !Number.isInteger(g) || g < 0 || g >= groups.n) throw new Error(`there is no group ${parts[1]}${groups ? `: groups are numbered 0 to ${groups.n - 1}` : ": groups need three models, every two of which were matched"}`);
   const members = memberList(groups, study.sides.length, g);
   const [words, ...opened] = await Promise.all([load("words"), ...members.map(({feature, place}) => openFeature(study, study.sides[place], feature))]);
   const partners = await Promise.all(members.map(({feature, place}) => partnersOf(study, place, feature)));

@@ -84,10 +84,12 @@ function familyGraph(grown, {members, n_leaves, at}, levels, link, name, colour)
     return edge(parent, node, grown.more_weight[k], grown.more_support[k], true);
   }));
   const fits = Math.floor((step - 40) / 7.2);
+  const parents = new Set(members.map(({node}) => grown.parent[node]));
   const dots = members.map((one) => {
     const [x, y] = place(one), inner = one.to - one.from > 1, room = (one.to - one.from) * row;
+    const rise = inner ? 10 : parents.has(one.node) ? 5 : -4;  // above the edges that leave it
     return link(one.node, svg("circle", {cx: x, cy: y, r: Math.min(6, row / 2.6), style: colour(one.node) ? {fill: colour(one.node)} : {}}),
-      room >= 13 ? svg("text", {"aria-hidden": "true", x: inner ? x - 6 : x + 10, y: inner ? y - 10 : y + 4}, cut(`${numberOf(grown, one.node)} ${name(one.node)}`, fits)) : []);
+      room >= 13 ? svg("text", {"aria-hidden": "true", x: inner ? x - 6 : x + 10, y: y - rise}, cut(`${numberOf(grown, one.node)} ${name(one.node)}`, fits)) : []);
   });
   return svg("svg", {viewBox: `0 0 ${WIDE} ${high}`, role: "group", "aria-label": "Graph of the family: features from the narrowest dictionary, left, to the widest, right, with every edge", class: "family-graph"}, further, edges, dots);
 }

@@ -1,16 +1,17 @@
 // Conditions on the columns of a table, and views saved under a name. A view is a part of the hash: search, conditions, order.
 const SIGNS = {ge: "≥", le: "≤"};
 const NUMERIC = (column) => column.value && typeof column.value(0) === "number" && column.key !== "pair";
+const numericColumn = (columns, key) => columns.find((one) => one.key === key && NUMERIC(one));
 // "held_out.ge.0.7" → {key, sign, bound}; null for anything else.
 function condition(text) {
-  const found = /^(\w+)\.(ge|le)\.(-?[\d.]+(?:e-?\d+)?)$/.exec(text);
+  const found = /^(\w+)\.(ge|le)\.(-?[\d.]+(?:e[+-]?\d+)?)$/.exec(text);
   return found && Number.isFinite(Number(found[3])) ? {key: found[1], sign: found[2], bound: Number(found[3])} : null;
 }
 const written = ({key, sign, bound}) => `${key}.${sign}.${bound}`;
 function meets(order, conditions, columns) {
-  const tests = conditions.map(({key, sign, bound}) => ({column: columns.find((one) => one.key === key), sign, bound})).filter(({column}) => column);
+  const tests = conditions.map(({key, sign, bound}) => ({column: numericColumn(columns, key), sign, bound}));
   return tests.length ? order.filter((i) => tests.every(({column, sign, bound}) => {
-    const x = column.value(i);  // a missing number meets no condition
+    const x = column?.value(i);  // a missing number, or column, meets no condition
     return known(x) && (sign === "ge" ? x >= bound : x <= bound);
   })) : order;
 }
@@ -54,12 +55,17 @@ function filterBar(columns, usual, state, changed, apply) {
       ...kept.map(({name, query}) => el("span", {class: "kept"}, el("button", {type: "button", title: query, onclick: () => apply(new URLSearchParams(query))}, bdi(name)),
         el("button", {type: "button", "aria-label": `Forget the view ${name}`, onclick: () => { keepViews(keptViews().filter((one) => one.name !== name)); drawPresets(); }}, "×"))));
     const chosen = usual.find(({where}) => same(where));
-    about.textContent = chosen ? `${chosen.name}: ${chosen.what}` : "";
+    const absent = state.where.map(({key}) => key).filter((key) => !numericColumn(columns, key));
+    about.textContent = [
+      chosen ? `${chosen.name}: ${chosen.what}` : "",
+      absent.length ? `This comparison has no numbers called ${absent.join(", ")}, so that no pair meets a condition on them.` : "",
+      state.unread.length ? `Left out, since they are no conditions: ${state.unread.join(", ")}.` : "",
+    ].filter(Boolean).join(" ");
   }
   function drawRows() {
     rows.replaceChildren(...state.where.map((one, k) => {
       const set = (change) => { Object.assign(one, change); changed(); drawPresets(); };
-      const column = el("select", {"aria-label": `Column of condition ${k + 1}`}, numeric.map(({key, name}) => el("option", {value: key, selected: key === one.key}, name)));
+      const column = el("select", {"aria-label": `Column of condition ${k + 1}`}, [...numericColumn(columns, one.key) ? [] : [{key: one.key, name: one.key}], ...numeric].map(({key, name}) => el("option", {value: key, selected: key === one.key}, name)));
       const sign = el("select", {"aria-label": `Sign of condition ${k + 1}`}, Object.entries(SIGNS).map(([key, text]) => el("option", {value: key, selected: key === one.sign}, text)));
       const bound = el("input", {type: "number", step: "any", value: one.bound, "aria-label": `Bound of condition ${k + 1}`});
       column.addEventListener("change", () => set({key: column.value}));
@@ -98,7 +104,7 @@ function filterBar(columns, usual, state, changed, apply) {
 function viewState(query, sort) {
   return {
     sort: query.get("sort") ?? sort, falling: query.get("up") === null, q: query.get("q") ?? "",
-    where: query.getAll("where").map(condition).filter(Boolean), usualSort: sort,
+    where: query.getAll("where").map(condition).filter(Boolean), unread: query.getAll("where").filter((text) => !condition(text)), usualSort: sort,
   };
 }
 function viewQuery({q, where, sort, falling, usualSort}) {

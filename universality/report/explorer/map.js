@@ -28,6 +28,16 @@ async function mapOf(index, of) {
   };
 }
 
+// A colouring by category. The largest have colours of their own, where there are more of them than colours; smaller ones
+// are pale, or repeat the colours where their names stand on the map.
+function category(points, key, name, value, names, repeats = false) {
+  const sizes = new Map(), n = CATEGORIES.length;
+  for (let i = 0; i < points.n; i++) if (points.placed(i) && value(i) >= 0) sizes.set(value(i), (sizes.get(value(i)) ?? 0) + 1);
+  const order = [...sizes].sort(([x, one], [y, other]) => other - one || x - y);
+  const place = new Map(order.map(([x], k) => [x, names.length > n ? k : x]));
+  const shade = (x) => place.has(x) && (repeats || place.get(x) < n) ? CATEGORIES[place.get(x) % n] : PALE;
+  return {key, name, value, names, shade, order, repeats};
+}
 // Ways to colour points: value(i) → a number on a scale from low to high, or the number of a category.
 function colourings(index, points) {
   const scale = (key, name, value, low, high, text = fixed) => ({key, name, value, low, high, text});
@@ -35,30 +45,34 @@ function colourings(index, points) {
   const log = [Math.log10(Math.min(...fewest(densities))), Math.log10(Math.max(...fewest(densities.map((x) => -x)).map((x) => -x)))];
   return [
     scale("r", "held-out r", points.r, 0, 1),
-    points.chosen.length > 1 ? {key: "model", name: "model", value: points.sideOf, names: index.models} : null,
-    {key: "kind", name: "kind", value: points.kind, names: index.kinds},
-    {key: "cluster", name: "cluster", value: points.cluster, names: points.map.names},
-    points.family ? {key: "family", name: "family", value: points.family, names: null} : null,
+    points.chosen.length > 1 ? category(points, "model", "model", points.sideOf, index.models) : null,
+    category(points, "kind", "kind", points.kind, index.kinds),
+    category(points, "cluster", "cluster", points.cluster, points.map.names, true),
+    points.family ? {key: "family", name: "family", value: points.family, names: null, shade: (x) => x >= 0 ? CATEGORIES[x % CATEGORIES.length] : PALE} : null,
     points.effect ? scale("effect", "effect r", points.effect, 0, 1) : null,
     densities.length ? scale("density", "density", (i) => Math.log10(points.density(i)), ...log, (x) => percent(10 ** x, 3)) : null,
   ].filter(Boolean);
 }
 // Least values without the spread of a long array into arguments.
 const fewest = (values) => [values.reduce((x, y) => Math.min(x, y), Infinity)];
-function colourOf({value, low, high, names}, i) {
+function colourOf({value, low, high, shade}, i) {
   const x = value(i);
-  if (names !== undefined) return x >= 0 ? CATEGORIES[x % CATEGORIES.length] : PALE;
+  if (shade) return shade(x);
   if (!known(x)) return PALE;
   const t = Math.min(Math.max((x - low) / (high - low || 1), 0), 0.999) * (SEQUENTIAL.length - 1), k = Math.floor(t);
   return SEQUENTIAL[k].map((c, j) => Math.round(c + (t - k) * (SEQUENTIAL[k + 1][j] - c)));
 }
 function colourLegend(colouring, points) {
-  if (colouring.names === undefined) return [`${colouring.name} from ${colouring.text(colouring.low)} `, el("span", {class: "ramp sequential"}), ` to ${colouring.text(colouring.high)}; grey: none`];
+  if (colouring.names === undefined) return [`${colouring.name} from ${colouring.text(colouring.low)} `, el("span", {class: "ramp sequential"}), ` to ${colouring.text(colouring.high)}; grey: lowest or none`];
   if (colouring.names === null) return ["features of one family have one colour; of two families of one colour, none is meant"];
-  const sizes = new Map();
-  for (let i = 0; i < points.n; i++) if (points.placed(i)) sizes.set(colouring.value(i), (sizes.get(colouring.value(i)) ?? 0) + 1);
-  const shown = [...sizes].filter(([x]) => x >= 0).sort((x, y) => y[1] - x[1]).slice(0, CATEGORIES.length);
-  return shown.map(([x, size]) => el("span", {class: "key"}, el("span", {class: "swatch", style: {background: `rgb(${CATEGORIES[x % CATEGORIES.length].join(" ")})`}}), bdi(colouring.names[x] ?? String(x)), ` ${whole(size)}`));
+  const {order, repeats, names, shade} = colouring, shown = order.slice(0, CATEGORIES.length), n_smaller = order.length - shown.length;
+  const key = (colour, ...text) => el("span", {class: "key"}, el("span", {class: "swatch", style: {background: `rgb(${colour.join(" ")})`}}), text);
+  const coloured = (repeats ? order : shown).reduce((sum, [, size]) => sum + size, 0);
+  let pale = -coloured;
+  for (let i = 0; i < points.n; i++) if (points.placed(i)) pale++;
+  return [...shown.map(([x, size]) => key(shade(x), bdi(names[x] ?? String(x)), ` ${whole(size)}`)),
+    pale ? key(PALE, n_smaller && !repeats ? "others or none" : "none", ` ${whole(pale)}`) : null,
+    n_smaller && repeats ? `${whole(n_smaller)} smaller ones repeat these colours` : null].filter(Boolean);
 }
 
 // What the numbers beside the map say.
@@ -78,7 +92,7 @@ function csvOf(index, points, rows) {
   const cell = (x) => { const text = String(x ?? ""), safe = /^[=+\-@＝＋－＠']/.test(text) && !/^-?[\d.]+$/.test(text) ? `'${text}` : text; return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe; };
   const head = ["model", "feature", "x", "y", "cluster", "alone", "pair", "held_out_r", "kind", "tokens"];
   const lines = Array.from(rows, (i) => [index.models[points.chosen[points.sideOf(i)]], points.featureOf(i), points.place[2 * i].toFixed(5), (1 - points.place[2 * i + 1]).toFixed(5),
-    points.map.names[points.cluster(i)] ?? "", points.alone(i) ? 1 : 0, points.pairOf[i] < 0 ? "" : points.pairOf[i], known(points.r(i)) ? points.r(i).toFixed(4) : "", index.kinds[points.kind(i)] ?? "",
+    points.map.names[points.cluster(i)] ?? "", points.map.alone ? Number(Boolean(points.alone(i))) : "", points.pairOf[i] < 0 ? "" : points.pairOf[i], known(points.r(i)) ? points.r(i).toFixed(4) : "", index.kinds[points.kind(i)] ?? "",
     [...points.tokens(i)].filter((t) => t >= 0).map((t) => points.words[t].replaceAll("|", "\\x7c")).join("|")]);
   return [head, ...lines].map((line) => line.map(cell).join(",")).join("\n") + "\n";
 }
@@ -103,7 +117,7 @@ async function showMap(index, _, query) {
   const context = over.getContext("2d"), read = el("output", {class: "readout", role: "status"}), legend = el("p", {class: "legend keys"}), found = el("output", {role: "status"});
   const onto = (u, v) => { const [scale, x, y] = shown; return [(u - x) * scale * SIDE, (v - y) * scale * SIDE]; };
   const of2 = (i) => onto(points.place[2 * i], points.place[2 * i + 1]);
-  const drawPoints = paced((share) => layer.draw(...shown, Math.max(2.5, Math.min(14, 320 / Math.sqrt(rows.length + 1) * Math.sqrt(shown[0]))), share));
+  const drawPoints = paced((share) => layer.draw(...shown, Math.max(2.5, Math.min(14, 320 / Math.sqrt(everything.length + 1) * Math.sqrt(shown[0]))), share));
   const view = zoomable(over, (...now) => {
     shown = now;
     drawPoints();
@@ -150,9 +164,10 @@ async function showMap(index, _, query) {
     context.strokeStyle = ink("--ink");
   }
   function paint() {
+    const faint = ink("--line").match(/[0-9a-f]{2}/gi).map((part) => parseInt(part, 16));
     const bytes = new Uint8Array(3 * points.n), chosen = rows.length < everything.length ? new Uint8Array(points.n) : null;
     if (chosen) for (const i of rows) chosen[i] = 1;
-    for (let i = 0; i < points.n; i++) bytes.set(chosen && !chosen[i] ? [205, 205, 205] : colourOf(colouring, i), 3 * i);
+    for (let i = 0; i < points.n; i++) bytes.set(chosen && !chosen[i] ? faint : colourOf(colouring, i), 3 * i);
     layer.paint(bytes);
     legend.replaceChildren(...colourLegend(colouring, points));
     view.redraw();
