@@ -355,11 +355,11 @@ SMOKE_KEYS = {
     "effects/B-B.w128.s0-s1": "f73ddf107eb7",
     "effects/A-B.w128": "e4e3a0aec2d0",
     "effects/A-B.neurons": "eb556cdf791c",
-    "map/A.w128-s0": "2662dedaf4c5",
-    "map/B.w128-s0": "d0df3555c682",
-    "map/A-B.w128": "4b636e0909ca",
+    "map/A.w128-s0": "07d980f776a4",
+    "map/B.w128-s0": "0126521f5d1c",
+    "map/A-B.w128": "3da186330c7c",
     "export": "94e7ebd259a8",
-    "report": "e873113f1676",
+    "report": "a45507606963",
 }
 
 
