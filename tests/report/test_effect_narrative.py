@@ -45,9 +45,9 @@ def test_shares_count_all_pairs_and_the_median_the_compared_ones() -> None:
         ({}, (0.19, 0), "mostly not"),
         ({"control_r": 0.45}, (0.5, 0), "no"),
         ({"null_r": 0.5}, (0.5, 0), "no"),
-        ({"n_compared": 11}, (0.3, 0), "no answer"),
+        ({"n_compared": 11}, (0.3, 0), "too few pairs to tell"),
         ({"n_compared": 11}, (0.5, 0), "largely yes"),
-        ({"n_compared": 0}, (0, 0), "no answer"),
+        ({"n_compared": 0}, (0, 0), "too few pairs to tell"),
     ],
 )
 def test_the_verdict_by_effect_stands_beside_that_by_activation(changes: Any, shares: Any, expected: str) -> None:

@@ -58,10 +58,11 @@ def test_bad_numbers_are_refused(client: TestClient) -> None:
         {"tokens": 0},
         {"seed": -1},
         {"side": 2},
+        {"side": True},
         {"feature": 10**6},
     ):
         asked = {"side": 0, "feature": 1} | question
-        body = str(asked).replace("'", '"').replace("inf", "Infinity")
+        body = str(asked).replace("'", '"').replace("inf", "Infinity").replace("True", "true")
         response = client.post(f"{LIVE}/steer", content=body, headers={"Content-Type": "application/json"})
         assert response.status_code == 400, question
         assert next(iter(question)) in response.json()["error"]

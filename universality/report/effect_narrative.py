@@ -29,13 +29,13 @@ def own(effects: Effects | None) -> EffectRow | None:
 def _by_effect(row: EffectRow) -> str:
     summary = row.summary
     if not summary.n_compared:
-        return "No answer"
+        return "Too few pairs to tell"
     baselines = [value for value in (summary.null_r, summary.control_r) if known(value)]
     if baselines and summary.r_per_norm <= max(baselines):
         return "No"
     share = row.shares[0]
     if share < LARGELY and summary.n_compared <= TOO_MANY_UNSCORED * summary.n_pairs:
-        return "No answer"
+        return "Too few pairs to tell"
     return "Largely yes" if share >= LARGELY else "In part" if share >= PARTLY else "Mostly not"
 
 

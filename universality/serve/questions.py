@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -28,7 +28,7 @@ class TextQuestion(Question):
 class SteeringQuestion(Question):
     """What do both models write with this feature and its partner set?"""
 
-    side: Literal[0, 1]
+    side: Annotated[int, Field(ge=0, le=1)]
     feature: Annotated[int, Field(ge=0)]
     prompt: str = ""
     times: Annotated[float, Field(ge=0)] = TIMES
