@@ -36,7 +36,7 @@ from universality.effects.prediction_changes import prediction_changes
 from universality.effects.projection import ProjectionError, project, projection_error
 from universality.errors import MismatchError, UniversalityError
 from universality.features.storage.selected import read_features
-from universality.models.forward import logits_bytes, loss_batches, to_device
+from universality.models.forward import hooked_pass, logits_bytes, loss_batches, to_device
 from universality.progress import progress
 
 N_CONTEXTS = 16
@@ -221,7 +221,7 @@ def mean_probabilities(site: ModelSite, blocks: TokenBlocks) -> FloatArray:
     with torch.no_grad():
         for batch in loss_batches(bridge, blocks, logits_bytes(site.device)):
             tokens, text = to_device(blocks.take(batch), site.device)
-            logits = bridge(tokens, return_type="logits")[text]
+            logits = hooked_pass(bridge, tokens, [])[text]
             total += logits.float().softmax(-1).sum(0).cpu().double().numpy()
     return total / blocks.n_tokens
 

@@ -24,7 +24,7 @@ from universality.activations import ModelSite
 from universality.arrays import BoolArray, IntArray
 from universality.effects.interventions import Intervention, check_ids
 from universality.errors import MismatchError, ModelError, UniversalityError
-from universality.models.forward import Hook, hooking
+from universality.models.forward import Hook, hooked_pass
 
 _LAST = "unembed.hook_in"  # where all but the last position are dropped: the logits of the others are not needed
 
@@ -120,8 +120,8 @@ def _next_logits(site: ModelSite, text: Tensor, interventions: Sequence[Interven
     bridge = site.model.bridge
     if _LAST in bridge.hook_dict and not any(name.startswith(("unembed", "hook_unembed")) for name, _ in hooks):
         hooks = [*hooks, (_LAST, _last_position)]
-    with torch.no_grad(), hooking(bridge):
-        logits: Tensor = bridge.run_with_hooks(text, fwd_hooks=list(hooks), return_type="logits")
+    with torch.no_grad():
+        logits: Tensor = hooked_pass(bridge, text, hooks)
     last = logits[:, -1].float()
     if not torch.isfinite(last).all():
         raise ModelError(

@@ -30,7 +30,7 @@ from universality.arrays import BoolArray, IntArray
 from universality.corpus.blocks import TokenBlocks
 from universality.effects.changes import Change
 from universality.errors import MismatchError, ModelError
-from universality.models.forward import Hook, hooking, token_losses
+from universality.models.forward import Hook, hooked_pass, token_losses
 from universality.sae import SAE
 
 
@@ -132,7 +132,7 @@ def edited_logits(
     """
     hooks: Sequence[Hook] = [hook for intervention in interventions for hook in intervention.hooks(at)]
     with torch.set_grad_enabled(gradient):
-        logits: Tensor = site.model.bridge.run_with_hooks(tokens, fwd_hooks=list(hooks), return_type="logits")
+        logits: Tensor = hooked_pass(site.model.bridge, tokens, hooks)
     return logits
 
 
@@ -271,9 +271,8 @@ def _gradient(site: ModelSite, value: Callable[[Tensor], Tensor]) -> Tensor | No
         return held[-1]
 
     tokens = torch.arange(1, 6, device=site.device)[None] % site.model.d_vocab
-    bridge = site.model.bridge
-    with torch.enable_grad(), hooking(bridge):
-        logits = bridge.run_with_hooks(tokens, fwd_hooks=[(site.hook, keep)], return_type="logits")
+    with torch.enable_grad():
+        logits = hooked_pass(site.model.bridge, tokens, [(site.hook, keep)])
         if not held or not logits.requires_grad:
             return None
         gradient: Tensor | None = torch.autograd.grad(value(logits), held[-1], allow_unused=True)[0]

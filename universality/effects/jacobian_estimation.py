@@ -26,7 +26,7 @@ from universality.effects.jacobian import JacobianSpread, MeanJacobian
 from universality.effects.model_features import ModelFeatures
 from universality.errors import MismatchError, ModelError, UniversalityError
 from universality.models.directions import stream_end
-from universality.models.forward import to_device
+from universality.models.forward import hooked_pass, to_device
 from universality.progress import progress
 
 BATCH_BLOCKS = 16
@@ -226,7 +226,7 @@ def _from_site_to_end(site: ModelSite, tokens: Tensor) -> tuple[Tensor, Tensor]:
         ends.append(activation.clone())  # later modules may write into it
 
     hooks: list[Any] = [(site.hook, start), (stream_end(site.model.bridge), keep)]
-    site.model.bridge.run_with_hooks(tokens, fwd_hooks=hooks, return_type=None)
+    hooked_pass(site.model.bridge, tokens, hooks, return_type=None)
     if not held or not ends[0].requires_grad:
         raise _independent(site)
     return held[0], ends[0]

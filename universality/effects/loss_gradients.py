@@ -23,7 +23,7 @@ with naming_extra("a gradient"):
 from universality.activations import ModelSite
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import ModelError
-from universality.models.forward import logits_bytes, loss_batches, similar_lengths, to_device
+from universality.models.forward import hooked_pass, logits_bytes, loss_batches, similar_lengths, to_device
 
 _READ = "activations"  # no hook bears this name
 
@@ -81,11 +81,8 @@ def _one_pass(site: ModelSite, tokens: Tensor, text: Tensor, hooks: Sequence[str
         return reached[name].clone()  # later modules may write into it
 
     with torch.enable_grad():
-        logits = site.model.bridge.run_with_hooks(
-            tokens,
-            fwd_hooks=[(name, partial(keep, name=name)) for name in dict.fromkeys([site.hook, *hooks])],
-            return_type="logits",
-        )
+        kept = [(name, partial(keep, name=name)) for name in dict.fromkeys([site.hook, *hooks])]
+        logits = hooked_pass(site.model.bridge, tokens, kept)
     if missed := [name for name in (site.hook, *hooks) if name not in reached]:
         raise ModelError(f"the forward pass never reached hook {missed[0]!r}; expected a hook that the model runs")
     gradients: Sequence[Tensor | None] = [None] * len(hooks)

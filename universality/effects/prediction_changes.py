@@ -27,7 +27,7 @@ from universality.corpus.blocks import TokenBlocks
 from universality.effects.contexts import Contexts, rank_in_group
 from universality.effects.interventions import Intervention, acts_on_later_positions
 from universality.effects.single_positions import SinglePositions
-from universality.models.forward import logits_bytes, run_until, to_device
+from universality.models.forward import hooked_pass, logits_bytes, run_until, to_device
 
 _ENDS_BYTES = 2**28  # of the plain stream's end that is kept at a time
 _PASS_TOKENS = 2**13  # tokens of a forward pass
@@ -218,6 +218,6 @@ def _logits(
 
     hooks: list[Any] = [*intervention.hooks(at), (_READ, join)]
     with torch.no_grad():
-        logits = site.model.bridge.run_with_hooks(tokens[:, : at.shape[1]], fwd_hooks=hooks, return_type="logits")
+        logits = hooked_pass(site.model.bridge, tokens[:, : at.shape[1]], hooks)
     after, before = logits[0].float().split([len(plain), len(distinct)])
     return after, before, plain

@@ -27,7 +27,7 @@ from universality.arrays import FloatArray, IntArray
 from universality.corpus.blocks import TokenBlocks
 from universality.effects.interventions import shifted
 from universality.effects.single_positions import SinglePositions
-from universality.models.forward import Hook, logits_bytes, loss_batches, run_until, to_device
+from universality.models.forward import Hook, hooked_pass, logits_bytes, loss_batches, run_until, to_device
 
 _SLICE_BYTES = 2**23
 """Logits whose normaliser is computed at a time: on a CPU they stay in the cache, which takes 0.4 times as long as the
@@ -85,7 +85,7 @@ class RepeatedPass:
                 hooks = self._adding(None if shift is None else shift[found.predicting], found.is_text)
                 return _losses(self.single.run(found.stream, hooks), found.following).cpu().numpy()
             hooks = self._adding(shift, text)
-            logits = self.site.model.bridge.run_with_hooks(tokens, fwd_hooks=list(hooks), return_type="logits")
+            logits = hooked_pass(self.site.model.bridge, tokens, hooks)
             losses = _losses(logits.flatten(0, 1), tokens.roll(-1, dims=1).flatten()).view(tokens.shape)
             return losses[:, :-1][text[:, 1:]].cpu().numpy()
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from universality.activations import ModelSite
 from universality.arrays import IntArray
 from universality.effects.interventions import Intervention
-from universality.models.forward import Hook, run_until
+from universality.models.forward import Hook, hooked_pass, run_until
 
 _TOLERANCE = 1e-5  # of the largest value, by which what a model computes may differ
 
@@ -55,9 +55,7 @@ class SinglePositions:
         with torch.no_grad():
             stream = run_until(written.model.bridge, tokens, single.kept)[0][0]
             expected, found = _Trace(read.hook, written.hook), _Trace(read.hook, written.hook)
-            expected.logits = written.model.bridge.run_with_hooks(
-                tokens, fwd_hooks=expected.hooks(), return_type="logits"
-            )[0]
+            expected.logits = hooked_pass(written.model.bridge, tokens, expected.hooks())[0]
             found.logits = single.run(stream, found.hooks())
         return single if found.equals(expected) else None
 
@@ -114,9 +112,7 @@ class SinglePositions:
 
         first: list[Hook] = [(self._stream, replace), (self._attention, nothing)]
         tokens = torch.zeros((len(stream), 1), dtype=torch.int64, device=stream.device)
-        logits: Tensor = self.written.model.bridge.run_with_hooks(
-            tokens, fwd_hooks=[*first, *hooks], return_type="logits"
-        )
+        logits: Tensor = hooked_pass(self.written.model.bridge, tokens, [*first, *hooks])
         return logits[:, 0]
 
 

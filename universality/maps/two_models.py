@@ -3,8 +3,7 @@
 The graph has the features of both models as nodes. Within a model they are linked as in `feature_map`, by decoder
 cosine. Between models an edge needs an r above the null of both features, on the half of the documents that chooses
 partners, and is the stronger the farther r is above it. Edges within models count a tenth: at full strength they hold
-each model's features together and partners apart (in the quickstart, 5% of the partners were then each other's nearest,
-at a tenth 59%), while neighbours within a model are kept as well (trustworthiness 0.71 for both).
+each model's features together and partners apart, and neighbours within a model are kept no better.
 
 On such a map *nearness across models is the match*. How far it shows more is measured by layouts of two other graphs:
 one without the edges of some pairs, and one with edges from re-paired text.
@@ -295,7 +294,7 @@ class _Side(NamedTuple):
     """One model's part of the graph."""
 
     similarity: Similarity
-    """Of its features with each other."""
+    """Similarity of its features with each other."""
     neighbours: Neighbours
 
     @classmethod

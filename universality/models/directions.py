@@ -25,6 +25,7 @@ from transformer_lens.model_bridge.generalized_components.normalization import N
 from universality.corpus.blocks import TokenBlocks
 from universality.errors import ModelError
 from universality.models.config_check import first_line
+from universality.models.forward import hooked_pass
 from universality.models.language_model import LanguageModel, weights
 from universality.models.norms import Norm, measure_norm, no_norm
 from universality.models.unembedding import Unembedding, vocabulary_mask
@@ -281,7 +282,7 @@ def _run(bridge: TransformerBridge, actions: Mapping[str, _Action]) -> dict[str,
 
     device = next(iter(weights(bridge).values())).device
     tokens = torch.arange(1, 1 + _N_TOKENS, device=device)[None] % int(bridge.cfg.d_vocab)
-    bridge.run_with_hooks(tokens, fwd_hooks=[(name, partial(act, name=name)) for name in actions], return_type="logits")
+    hooked_pass(bridge, tokens, [(name, partial(act, name=name)) for name in actions])
     return seen
 
 

@@ -30,13 +30,30 @@ _LOCKS: WeakKeyDictionary[TransformerBridge, RLock] = WeakKeyDictionary()
 _NEW_LOCK = RLock()
 
 
-def hooking(bridge: TransformerBridge) -> RLock:
+def _turn(bridge: TransformerBridge) -> RLock:
     """Return the lock to hold during a pass with hooks, which are attached to the model while the pass runs.
 
     Two threads that share a model would otherwise read each other's hooks.
     """
     with _NEW_LOCK:
         return _LOCKS.setdefault(bridge, RLock())
+
+
+def hooked_pass(
+    bridge: TransformerBridge, tokens: Tensor, hooks: Sequence[Hook], return_type: str | None = "logits"
+) -> Any:
+    """Run one pass with functions at hooks, while no other thread runs one on this model.
+
+    Parameters
+    ----------
+    tokens : int64 [n_blocks, n_ctx]
+    hooks
+        ``(name, function)`` pairs in TransformerLens's form.
+    return_type
+        "logits", which returns a Tensor [n_blocks, n_ctx, d_vocab], or None for no result.
+    """
+    with _turn(bridge):
+        return bridge.run_with_hooks(tokens, fwd_hooks=list(hooks), return_type=return_type)
 
 
 class _Reached(Exception):  # noqa: N818 - ends a forward pass; not an error
@@ -75,9 +92,7 @@ def run_until(bridge: TransformerBridge, tokens: Tensor, *hooks: str) -> list[Te
             raise _Reached
 
     try:
-        with hooking(bridge):
-            fwd_hooks = [(hook, partial(keep, name=hook)) for hook in wanted]
-            bridge.run_with_hooks(tokens, fwd_hooks=[*fwd_hooks], return_type=None)
+        hooked_pass(bridge, tokens, [(hook, partial(keep, name=hook)) for hook in wanted], return_type=None)
     except _Reached:
         return [reached[hook] for hook in hooks]
     missed = next(hook for hook in hooks if hook not in reached)
@@ -164,7 +179,7 @@ def token_losses(
             tokens, text = to_device(blocks.take(batch), device)
             columns = max(columns for _, columns in similar_lengths(blocks.length[batch], blocks.n_ctx))
             tokens, text = tokens[:, :columns], text[:, :columns]
-            logits = bridge.run_with_hooks(tokens, fwd_hooks=list(hooks(batch, columns)), return_type="logits")
+            logits = hooked_pass(bridge, tokens, hooks(batch, columns))
             follows = text[:, 1:]
             of_text = cross_entropy(logits[:, :-1][follows].float(), tokens[:, 1:][follows], reduction="none")
             losses[batch[:, None], np.arange(columns)] = _placed(of_text, text).cpu().numpy()
@@ -195,7 +210,7 @@ def mean_loss(bridge: TransformerBridge, blocks: TokenBlocks, hooks: Sequence[Ho
             tokens, text = to_device(blocks.take(batch), device)
             columns = max(columns for _, columns in similar_lengths(blocks.length[batch], blocks.n_ctx))
             tokens, text = tokens[:, :columns], text[:, :columns]
-            logits = bridge.run_with_hooks(tokens, fwd_hooks=list(hooks), return_type="logits")
+            logits = hooked_pass(bridge, tokens, hooks)
             follows = text[:, 1:]
             total += cross_entropy(logits[:, :-1][follows].float(), tokens[:, 1:][follows], reduction="sum").item()
     return total / blocks.n_tokens

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from universality.config import Config, load_config
+from universality.config import Config
 from universality.errors import MismatchError, ModelError, UniversalityError
 from universality.files import as_path
 from universality.formatting import counts
@@ -75,17 +75,11 @@ class Study:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = as_path(folder)
-        file = self.folder / "config.yaml"
-        if not file.is_file():
-            raise UniversalityError(f"{self.folder}: expected a run's folder, with config.yaml in it")
-        self.config: Config = load_config(file)
         self._stores = OpenStores()
         self._sites: dict[str, ModelSite] = {}
-        self._results = RunResults(self.config, RunFolder(self.folder), self._stores)
-        if self._results.headline is None:
-            raise UniversalityError(
-                f"{self.folder}: this run has no matching yet; `universality run {file} --out {self.folder}` resumes it"
-            )
+        self._results = RunResults.of_run(self.folder, self._stores)
+        self.config: Config = self._results.config
+        assert self._results.headline is not None  # or the run would have been refused
         self._headline: ComparisonResult = self._results.headline
 
     @classmethod

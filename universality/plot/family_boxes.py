@@ -76,7 +76,7 @@ def family(
 
     Examples
     --------
-    Of a run, with tokens of the features that are drawn::
+    A family of a run, with tokens of the features that are drawn::
 
         study = Study.open("runs/quickstart")
         plot.family(study.families("A"), stores=[study.store("A", width) for width in (512, 1024, 2048)])

@@ -1,4 +1,4 @@
-"""What a reader must know before believing the numbers: cautions that follow from them, and permanent limits."""
+"""Cautions that follow from the numbers of a report, and limits of every run."""
 
 from universality.corpus.splits import MIN_GROUPS
 from universality.formatting import count, fixed, listed, of_all, percent, plural

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from universality.arrays import IntArray
-from universality.config import load_config
 from universality.errors import ModelError, UniversalityError
 from universality.features.descriptions import Described
 from universality.files import as_path
@@ -154,9 +153,6 @@ class LiveRun:
 
     def __init__(self, folder: str | Path) -> None:
         root = as_path(folder)
-        file = root / "config.yaml"
-        if not file.is_file():
-            raise UniversalityError(f"{root}: expected a run's folder, with config.yaml in it")
         self.folder = RunFolder(root)
         self.check_idle()
         self._stamp = self._changes()
@@ -164,11 +160,7 @@ class LiveRun:
         self._sites: dict[str, ModelSite] = {}
         self._saes: dict[Path, SAE] = {}
         self._comparisons: dict[str, LiveComparison] = {}
-        self.results = RunResults(load_config(file), self.folder, self._stores)
-        if self.results.headline is None:
-            raise UniversalityError(
-                f"{root}: this run has no matching yet; `universality run {file} --out {root}` resumes it"
-            )
+        self.results = RunResults.of_run(root, self._stores)
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""What the page of a feature gains: its nearest features within the model, by the cosine of their decoder rows."""
+"""Nearest features within the model, by the cosine of decoder rows, for the page of a feature."""
 
 from __future__ import annotations
 

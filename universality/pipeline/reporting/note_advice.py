@@ -1,4 +1,4 @@
-"""What a reader can do about a note of a calibration."""
+"""Advice on each note of a calibration: the setting to change, or how to read the number."""
 
 import re
 

@@ -5,17 +5,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from universality.archive import read_arrays
-from universality.config import Config
+from universality.config import Config, load_config
 from universality.corpus import load_tokenizer
 from universality.corpus.tokenizer import Tokenizer
-from universality.errors import FormatError
+from universality.errors import FormatError, UniversalityError
 from universality.features import FeatureStore
 from universality.features.descriptions import Described
 from universality.files import read_json
@@ -108,6 +108,25 @@ class RunResults:
         self.corpus: dict[str, Any] = self._corpus()
         results = (self._open(comparison) for comparison in comparisons(config, folder))
         self.compared = [result for result in results if result is not None]
+
+    @classmethod
+    def of_run(cls, root: Path, stores: OpenStores) -> Self:
+        """Open the results of a run that has matched features.
+
+        Raises
+        ------
+        UniversalityError
+            If the folder holds no run, or the run has no matching yet.
+        """
+        file = root / "config.yaml"
+        if not file.is_file():
+            raise UniversalityError(f"{root}: expected a run's folder, with config.yaml in it")
+        results = cls(load_config(file), RunFolder(root), stores)
+        if results.headline is None:
+            raise UniversalityError(
+                f"{root}: this run has no matching yet; `universality run {file} --out {root}` resumes it"
+            )
+        return results
 
     def _corpus(self) -> dict[str, Any]:
         if self.has("the corpus", self.folder.corpus_summary):
