@@ -289,6 +289,9 @@ class SAEConfig(_Section):
     """Tokens whose activations are held in memory and shuffled: 4 · d_in bytes each, for every model."""
     checkpoint_steps: Count = 100
     """Steps between checkpoints; an interrupted training resumes from the last one."""
+    held_out_steps: Natural = 0
+    """Steps between measurements of the explained variance on held-out text, for the training curves; 0 for none. They
+    show whether an SAE memorises its training text, and change nothing in the SAE."""
     quality_blocks: Count = 512
     """Held-out token blocks on which a model's loss is measured, with and without reconstructions spliced in."""
     max_norm_ratio: float | None = _of_spec("max_norm_ratio")

@@ -16,6 +16,7 @@ from universality.sae.training.distributed import Ranks
     [
         ("saes.checkpoint_steps=5", False),
         ("saes.watch=none", False),
+        ("saes.held_out_steps=5", False),
         ("statistics.replicates=3", False),
         ("saes.k=4", True),
         ("saes.seeds=[3]", True),

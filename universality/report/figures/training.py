@@ -15,6 +15,7 @@ from universality.report.data import Caption
 MEASURES = (
     ("loss", "loss"),
     ("explained_variance", "explained variance"),
+    ("held_out_explained_variance", "explained variance, held out"),
     ("l0", "L0 (features a token)"),
     ("dead_share", "share of dead features"),
 )
