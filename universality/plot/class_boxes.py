@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from universality.errors import UniversalityError
-from universality.formatting import count, percent
+from universality.formatting import count, percent, plural
 from universality.plot.pair_table import PairTable, frame_columns, is_calibration, pair_frame
 from universality.plot.style import BLUE, COLUMN, GREY, INK, NAME, PALE, drawable_names, new_axes, say, styled
 
@@ -57,7 +57,8 @@ def strata(
     """Draw boxes of the held-out r of pairs, one for each class of firing counts or of other numbers, or for each kind.
 
     A box has the median, the quartiles, and whiskers from 5% to 95% of the pairs; beneath it stands its class, above it
-    the number of its pairs. Pairs without a held-out r are left out.
+    the number of its pairs. Pairs without a held-out r are left out. The title states the number of pairs that are in
+    no class, such as those that fire too rarely for a null.
 
     Parameters
     ----------
@@ -70,8 +71,8 @@ def strata(
         pair [n_pairs]. Numbers are cut into classes, texts are kinds, the 15 commonest of which have a box of their
         own.
     edges
-        [n_classes + 1] rising bounds of the classes of numbers, of which the last may be infinite; pairs outside them
-        are left out. By default half decades, in which every pair has its class.
+        [n_classes + 1] rising bounds of the classes of numbers, of which the last may be infinite. By default half
+        decades, in which every pair has its class.
     ax
         Axes to draw into; new ones by default.
 
@@ -92,34 +93,39 @@ def strata(
     >>> [label.get_text() for label in axes.get_xticklabels()]
     ['code', 'prose']
     """
-    classes, xlabel = _classes(pairs, by, edges)
-    axes = new_axes(COLUMN * 1.45, 3.1) if ax is None else ax
+    classes, n_scored, xlabel = _classes(pairs, by, edges)
+    axes = new_axes(max(COLUMN * 1.45, 0.5 * len(classes)), 3.1) if ax is None else ax
     draw_strata(axes, classes, xlabel)
+    if outside := n_scored - sum(stratum.r.size for stratum in classes):
+        axes.set_title(f"{plural(outside, 'pair')} in no class", fontsize=7.5, pad=14)  # above the numbers of pairs
     if any(np.isfinite(stratum.null_quantile) for stratum in classes):
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.04), handlelength=1.2)
     return axes
 
 
-def _classes(pairs: PairTable, by: str | ArrayLike, edges: ArrayLike | None) -> tuple[tuple[Stratum, ...], str]:
-    """Return the classes, and the name of what they are classes of."""
+def _classes(pairs: PairTable, by: str | ArrayLike, edges: ArrayLike | None) -> tuple[tuple[Stratum, ...], int, str]:
+    """Return the classes, the number of pairs with a held-out r, and the name of what the classes are of."""
     if isinstance(by, str) and by == "firings" and edges is None and is_calibration(pairs) and pairs.chances:
         null = pairs.chances[0]  # the edges bound counts on the null's blocks, not those on all of the choosing half
         tau = pairs.strata()["tau"].to_numpy(np.float64)
-        return strata_by_number(np.minimum(null.count_a, null.count_b), pairs.held_out, pairs.edges, tau), FIRINGS
+        firings, scored = np.minimum(null.count_a, null.count_b), ~np.isnan(pairs.held_out)
+        return strata_by_number(firings, pairs.held_out, pairs.edges, tau), int(scored.sum()), FIRINGS
     frame = pair_frame(pairs, "strata")
     (r,) = frame_columns(frame, ("held_out",), "strata")
     values, name = _values(frame, by)
     if values.size != r.size:
         raise UniversalityError(f"strata: expected one value for each of {r.size} pairs, found {values.size}")
+    scored = ~np.isnan(r)
+    n_scored = int(scored.sum())
     if values.dtype.kind in "fiub":
-        scored = ~np.isnan(r)
         if edges is None and (values[scored] <= 0).any():
             raise UniversalityError(
                 f"strata: {name or 'the values'} go down to {values[scored].min():g}, and half decades need positive "
                 "numbers; pass edges=[…], the bounds of the classes"
             )
-        return strata_by_number(values, r, edges, shares="density" in name or name == DENSITY), name
-    return strata_by_kind(values.astype(np.str_), r), name
+        shares = "density" in name or name == DENSITY
+        return strata_by_number(values, r, edges, shares=shares), n_scored, name
+    return strata_by_kind(values.astype(np.str_), r), n_scored, name
 
 
 def _values(frame: pd.DataFrame, by: str | ArrayLike) -> tuple[npt.NDArray[Any], str]:
@@ -145,7 +151,9 @@ def strata_by_number(
     null_quantiles: ArrayLike | None = None,
     shares: bool = False,
 ) -> tuple[Stratum, ...]:
-    """Divide pairs into classes of firing counts or densities; pairs without r and classes without pairs are left out.
+    """Divide pairs into classes of firing counts or densities, without those that lack r or lie outside the edges.
+
+    Classes without pairs are left out.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -101,7 +101,8 @@ def _samples(dictionaries: FeatureStore | Sequence[FeatureStore] | Mapping[str, 
     if isinstance(dictionaries, FeatureStore):
         dictionaries = [dictionaries]
     if not isinstance(dictionaries, Mapping):
-        unknown = [store for store in dictionaries if not isinstance(store, FeatureStore)]
+        given = dictionaries if isinstance(dictionaries, Iterable) else [dictionaries]
+        unknown = [store for store in given if not isinstance(store, FeatureStore)]
         if unknown:
             raise UniversalityError(
                 f"densities: expected stores, or name → store or densities; found {type(unknown[0]).__name__}"

@@ -154,6 +154,11 @@ def _weighed(pairs: PairTable, weights: Weights) -> tuple[FloatArray, FloatArray
     if not row.size:
         return activation_r, activation_r, activation_r
     if not isinstance(weights, Similarity):
+        if not isinstance(weights, tuple) or [isinstance(side, FeatureStore) for side in weights] != [True, True]:
+            raise UniversalityError(
+                "logit: expected Similarity.logit(a, b) or two stores (a, b) as weights, found "
+                f"{type(weights).__name__}"
+            )
         a, b = (select_features(store, np.unique(side)) for store, side in zip(weights, (row, col), strict=True))
         weights = Similarity.logit(a, b)
         row, col = (np.unique(side, return_inverse=True)[1] for side in (row, col))

@@ -32,6 +32,8 @@ def test_strata_are_the_calibrations() -> None:
     said = figures.describe_strata(found)
     assert "more similar than the rarest (0.50 against 0.25)" in said.text
     assert "10–100 firings: median 0.25 over 2 pairs" in said.alt
+    assert "left out" not in said.text
+    assert "2 pairs with a feature too rare for these classes are left out." in figures.describe_strata(found, 6).text
     assert "less similar" in figures.describe_strata(found[::-1]).text
 
 

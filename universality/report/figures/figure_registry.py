@@ -173,7 +173,7 @@ def _logit(table: Table) -> Drawn:
 
 def _strata(table: Table) -> Drawn:
     classes = strata_by_number(table["firings"], table["held_out"], table["edges"], table["null_quantile"])
-    return similarity_by_firings(classes), describe_strata(classes)
+    return similarity_by_firings(classes), describe_strata(classes, int((~np.isnan(table["held_out"])).sum()))
 
 
 def _densities(table: Table) -> Drawn:

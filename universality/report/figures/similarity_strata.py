@@ -19,8 +19,14 @@ def similarity_by_firings(classes: tuple[Stratum, ...]) -> Figure:
     return figure
 
 
-def describe_strata(classes: tuple[Stratum, ...]) -> Caption:
-    """Write the caption: what the figure shows, and what to look at."""
+def describe_strata(classes: tuple[Stratum, ...], n_scored: int | None = None) -> Caption:
+    """Write the caption: what the figure shows, and what to look at.
+
+    Parameters
+    ----------
+    n_scored
+        Number of pairs with a held-out r, by default those of the classes; some fire too rarely for a class.
+    """
     text = (
         "Held-out r of scored pairs by how often the rarer of the two features fires: medians, quartiles, and "
         "whiskers from 5% to 95% of pairs. Short black lines, where given, are 95% quantiles of the null."
@@ -33,6 +39,9 @@ def describe_strata(classes: tuple[Stratum, ...]) -> Caption:
         word = "more similar than" if last > first else "less similar than"
     if len(classes) > 1:
         text += f" The commonest features are {word} the rarest ({fixed(last)} against {fixed(first)})."
+    outside = 0 if n_scored is None else n_scored - sum(stratum.r.size for stratum in classes)
+    if outside:
+        text += f" {plural(outside, 'pair')} with a feature too rare for these classes are left out."
     rows = [
         f"{s.label} firings: median {fixed(float(np.median(s.r)))} over {plural(s.r.size, 'pair')}" for s in classes
     ]
