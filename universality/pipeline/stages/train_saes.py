@@ -226,10 +226,11 @@ def _record_initial_distances(config: Config, sites: Mapping[str, Site], target:
 
 def _draw(target: Path) -> None:
     """Draw the training curves beside their log."""
+    from universality.plot.training_log import curves_of
     from universality.report import figures
 
     rows = read_json_lines(target / "train.jsonl")
-    drawn, unit = figures.curves(rows)
+    drawn, unit = curves_of(rows)
     caption = figures.describe_training(drawn, unit)
     title = "How the SAEs learned"
     figures.save_picture(
