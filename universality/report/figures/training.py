@@ -37,9 +37,11 @@ def training_curves(drawn: Sequence[TrainingCurve], unit: str = "tokens") -> Fig
 
 def describe_training(drawn: Sequence[TrainingCurve], unit: str = "tokens") -> Caption:
     """Write the caption: what the figure shows, and what to look at."""
+    unseen = "held_out_explained_variance" in {curve.measure for curve in drawn}
+    apart = ", held-out explained variance on text that no batch holds" if unseen else ""
     text = (
-        f"Training over {unit}, one line per run; every number is measured on one batch before its step. Curves that "
-        "still fall at the end show that longer training would change the dictionary; dead features are wasted "
+        f"Training over {unit}, one line per run; every number is measured on one batch before its step{apart}. Curves "
+        "that still fall at the end show that longer training would change the dictionary; dead features are wasted "
         "capacity."
     )
     last = [f"{c.run} {c.measure} {fixed(c.y[-1])} at {count(c.x[-1])}" for c in drawn]
