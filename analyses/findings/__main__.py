@@ -51,8 +51,9 @@ Line = dict[str, Any]
 class Findings:
     """All findings; each is a method that yields lines with our number beside the published one."""
 
-    def __init__(self, run_folder: Path, out: Path, seeds: int, inits: int, lengths: list[Length]) -> None:
-        self.run_folder, self.seeds, self.inits, self.lengths = run_folder, range(seeds), inits, lengths
+    def __init__(self, run_folder: Path, out: Path, seeds: int, inits: int, lengths: list[Length], tokens: int) -> None:
+        self.run_folder, self.seeds, self.inits = run_folder, range(seeds), inits
+        self.lengths, self.tokens = lengths, tokens
         self.lab, self.results = Laboratory(out), out / "results"
         self.results.mkdir(parents=True, exist_ok=True)
 
@@ -71,7 +72,7 @@ class Findings:
     def wanted(self, name: str) -> list[Wanted]:
         """Return the SAEs that a finding needs, beside those of the quickstart's run."""
         if name == "agreement":
-            return agreement.all_wanted(self.seeds)
+            return agreement.all_wanted(self.seeds, self.tokens)
         if name == "causes":
             return [sae for length in self.lengths for sae in self._of_causes(length)]
         return stability.all_wanted(self.seeds, self.lengths) if name in OF_SETTINGS else []
@@ -242,7 +243,7 @@ class Findings:
 
     def agreement(self) -> Iterator[Line]:
         """What raises the agreement of seeds and of models: an L2 penalty on the encoder, or nested widths?"""
-        table = agreement.table(self.lab, self.seeds)
+        table = agreement.table(self.lab, self.seeds, self.tokens)
         self._keep("agreement", "Agreement at equal L0, and its gain over the plain trainer", table)
         self._draw("agreement", drawings.agreement(table))
         for row in table[table["variant"] != agreement.PLAIN].to_dict("records"):
@@ -294,10 +295,11 @@ def main() -> None:
     parser.add_argument("--inits", type=int, default=2, help="seeds of the crossed models' weights")
     parser.add_argument("--only", nargs="+", choices=ASKED, default=list(ASKED), help="compute only these findings")
     parser.add_argument("--training", nargs="+", choices=LENGTHS, default=list(LENGTHS), help="lengths of training")
+    parser.add_argument("--tokens", type=int, default=agreement.TOKENS, help="tokens of the SAEs of: agreement")
     parser.add_argument("--cost", action="store_true", help="print what has yet to be trained and its cost, and stop")
     options = parser.parse_args()
     lengths = [LENGTHS[name] for name in LENGTHS if name in options.training]
-    findings = Findings(options.run, options.out, options.seeds, options.inits, lengths)
+    findings = Findings(options.run, options.out, options.seeds, options.inits, lengths, options.tokens)
     print(estimate(findings.lab, (sae for name in options.only for sae in findings.wanted(name))), flush=True)
     if options.cost:
         return

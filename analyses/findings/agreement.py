@@ -28,9 +28,12 @@ from universality.statistics import shared_by_weights
 
 PLAIN, K, WIDTH, NESTED = "TopK", 24, 1024, (128, 256, 512)
 DECAYS = (1e-5, 3e-5, 1e-4)
-TOKENS = 4_900_000
-PLAIN_TOKENS = (2_450_000, TOKENS, 7_350_000)
-"""Lengths of the plain trainer's training between which agreement is interpolated."""
+ACROSS = (PLAIN, f"{PLAIN}, decay {DECAYS[1]:g}", "Matryoshka")
+"""Variants that are compared between models too."""
+TOKENS = 2_500_000
+"""Tokens of each SAE by default, as in the library's configuration."""
+SHARES = (0.5, 1, 1.5)
+"""Shares of the tokens after which plain SAEs are made, between which agreement is interpolated."""
 MODELS = ("starter/seed0", "starter/seed1")
 RECURS_AT, Q, REPLICATES = 0.7, 0.05, 2
 MEASURES = ("recurs", "recurs_of_all", "median_r", "shared", "shared_of_all", "pw_mcc")
@@ -38,6 +41,7 @@ MEASURES = ("recurs", "recurs_of_all", "median_r", "shared", "shared_of_all", "p
 of the living, and of all, with one partner at cosine 0.7 by encoder and decoder; mean decoder cosine of partners. The
 last three compare weights, which two models do not share."""
 Measured = Mapping[Pair, Mapping[str, float]]
+Trained = tuple[str, int]  # variant, tokens
 
 
 @cache
@@ -52,10 +56,10 @@ def variants() -> dict[str, SAESpec]:
     }
 
 
-def wanted(variant: str, seed: int, tokens: int | None = None) -> Wanted:
+def wanted(variant: str, seed: int, tokens: int) -> Wanted:
     """Return an SAE; seeds of 1,000 and more are of the second model, so that no two SAEs begin alike."""
     model = MODELS[seed // SEEDS_OF_A_MODEL]
-    return Wanted(replace(variants()[variant], seed=seed), model, TOKENS if tokens is None else tokens)
+    return Wanted(replace(variants()[variant], seed=seed), model, tokens)
 
 
 def pairs(seeds: Sequence[int]) -> dict[str, list[Pair]]:
@@ -63,11 +67,24 @@ def pairs(seeds: Sequence[int]) -> dict[str, list[Pair]]:
     return {"two seeds": list(combinations(seeds, 2)), "two models": [(s, SEEDS_OF_A_MODEL + s) for s in seeds]}
 
 
-def all_wanted(seeds: Sequence[int]) -> list[Wanted]:
-    """Return every SAE: all variants in both models, the plain one also after fewer and more tokens."""
-    of_models = [*seeds, *(SEEDS_OF_A_MODEL + seed for seed in seeds)]
-    saes = [wanted(variant, seed) for variant in variants() for seed in of_models]
-    return [*saes, *(wanted(PLAIN, seed, tokens) for tokens in PLAIN_TOKENS for seed in of_models)]
+def compared(kind: str, tokens: int) -> list[Trained]:
+    """Return the variants that a kind of pair compares; of one model the plain one also after fewer and more tokens."""
+    if kind == "two models":
+        return [(variant, tokens) for variant in ACROSS]
+    plain = [(PLAIN, round(share * tokens)) for share in SHARES]
+    return list(dict.fromkeys([*((variant, tokens) for variant in variants()), *plain]))
+
+
+def all_wanted(seeds: Sequence[int], tokens: int) -> list[Wanted]:
+    """Return every SAE of the study."""
+    every = (
+        wanted(variant, seed, length)
+        for kind, those in pairs(seeds).items()
+        for variant, length in compared(kind, tokens)
+        for pair in those
+        for seed in pair
+    )
+    return list(dict.fromkeys(every))
 
 
 def agreement(a: FeatureStore, b: FeatureStore, by_weights: bool) -> dict[str, float]:
@@ -115,27 +132,24 @@ def at_variance(explained: float, curve: Sequence[tuple[float, float]]) -> float
     return float(np.interp(explained, x, y)) if x[0] <= explained <= x[-1] else float("nan")
 
 
-def table(lab: Laboratory, seeds: Sequence[int]) -> pd.DataFrame:
+def table(lab: Laboratory, seeds: Sequence[int], tokens: int) -> pd.DataFrame:
     """Train the missing SAEs, and return one line for each kind of pair, variant and length of training."""
-    lab.make(all_wanted(seeds))
-    saes = [(variant, TOKENS) for variant in variants()] + [(PLAIN, t) for t in PLAIN_TOKENS if t != TOKENS]
+    lab.make(all_wanted(seeds, tokens))
     rows: list[dict[str, Any]] = []
     for kind, those in pairs(seeds).items():
         numbers = {
-            (variant, tokens): {
-                pair: measured(lab, *(wanted(variant, seed, tokens) for seed in pair)) for pair in those
-            }
-            for variant, tokens in tqdm(saes, desc=f"compare {kind}", disable=None)
+            (variant, length): {pair: measured(lab, *(wanted(variant, s, length) for s in pair)) for pair in those}
+            for variant, length in tqdm(compared(kind, tokens), desc=f"compare {kind}", disable=None)
         }
-        rows += _rows(kind, numbers)
+        rows += _rows(kind, numbers, tokens)
     return pd.DataFrame(rows)
 
 
-def _rows(kind: str, numbers: Mapping[tuple[str, int], Measured]) -> Iterator[dict[str, Any]]:
-    plain = numbers[PLAIN, TOKENS]
-    curves = [numbers[PLAIN, tokens] for tokens in PLAIN_TOKENS]
-    for (variant, tokens), of_pairs in numbers.items():
-        row: dict[str, Any] = {"pairs": kind, "variant": variant, "tokens": tokens}
+def _rows(kind: str, numbers: Mapping[Trained, Measured], tokens: int) -> Iterator[dict[str, Any]]:
+    plain = numbers[PLAIN, tokens]
+    curves = [of_pairs for (variant, _), of_pairs in numbers.items() if variant == PLAIN]
+    for (variant, length), of_pairs in numbers.items():
+        row: dict[str, Any] = {"pairs": kind, "variant": variant, "tokens": length}
         for name in ("l0", "alive", "explained_variance"):
             row[name] = np.mean([numbers_[name] for numbers_ in of_pairs.values()])
         for measure in MEASURES if kind == "two seeds" else MEASURES[:3]:

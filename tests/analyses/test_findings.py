@@ -197,19 +197,18 @@ def compares_variants(lab: object, model: object, monkeypatch: pytest.MonkeyPatc
     from laboratory import topk
 
     specs = {"TopK": topk(4, 32), "Matryoshka": topk(4, 32, architecture="matryoshka", nested=(8,))}
-    settings = {"TOKENS": 6000, "PLAIN_TOKENS": (2000, 6000, 10_000), "MODELS": (model, model), "REPLICATES": 1}
-    for name, value in settings.items():
+    for name, value in {"ACROSS": tuple(specs), "MODELS": (model, model), "REPLICATES": 1}.items():
         monkeypatch.setattr(agreement, name, value)
     monkeypatch.setattr(agreement, "variants", lambda: specs)
-    table = agreement.table(lab, range(2))
-    assert table["pairs"].tolist() == ["two seeds"] * 4 + ["two models"] * 4
+    table = agreement.table(lab, range(2), tokens=6000)
+    assert table["pairs"].tolist() == ["two seeds"] * 4 + ["two models"] * 2
     plain = table[(table["variant"] == "TopK") & (table["tokens"] == 6000)]
-    for measure in ("recurs", "median_r"):
-        assert_array_equal(plain[f"{measure}_gain"], 0)
-        assert_allclose(plain[f"{measure}_gain_at_equal_variance"], 0, atol=1e-12)
+    for gain in ("gain", "gain_at_equal_variance"):
+        assert_allclose(plain[f"recurs_{gain}"], 0, atol=1e-12)
+        assert_allclose(plain[f"median_r_{gain}"], 0, atol=1e-12)
     assert not (lab.root / "training").joinpath("t6000-o0", "checkpoints").exists()
     made = {path: path.stat().st_mtime_ns for path in lab.root.rglob("*") if path.is_file()}
-    pd.testing.assert_frame_equal(agreement.table(lab, range(2)), table)
+    pd.testing.assert_frame_equal(agreement.table(lab, range(2), tokens=6000), table)
     assert all(path.stat().st_mtime_ns == time for path, time in made.items())
 
 
@@ -223,11 +222,11 @@ def test_variants_are_compared_at_equal_explained_variance() -> None:
     of_plain = [(0.6, 0.2), (0.7, 0.4), (0.8, 0.5)]
     numbers = {
         ("TopK", tokens): {p: pair(explained + 0.001 * sum(p), recurs) for p in pairs}
-        for tokens, (explained, recurs) in zip(agreement.PLAIN_TOKENS, of_plain, strict=True)
+        for tokens, (explained, recurs) in zip((50, 100, 150), of_plain, strict=True)
     }
-    numbers["better", agreement.TOKENS] = {p: pair(0.65 + 0.001 * sum(p), 0.35) for p in pairs}
-    numbers["beyond", agreement.TOKENS] = {p: pair(0.9, 0.9) for p in pairs}
-    table = pd.DataFrame(agreement._rows("two seeds", numbers)).set_index("variant")
+    numbers["better", 100] = {p: pair(0.65 + 0.001 * sum(p), 0.35) for p in pairs}
+    numbers["beyond", 100] = {p: pair(0.9, 0.9) for p in pairs}
+    table = pd.DataFrame(agreement._rows("two seeds", numbers, tokens=100)).set_index("variant")
     assert_allclose(table.loc["better", "recurs_gain"], -0.05)  # below the plain one after equally many tokens
     assert_allclose(table.loc["better", "recurs_gain_at_equal_variance"], 0.05)  # above it where that explains as much
     assert_allclose(table.loc["better", "recurs_gain_at_equal_variance_low"], 0.05, atol=1e-9)
@@ -237,8 +236,8 @@ def test_variants_are_compared_at_equal_explained_variance() -> None:
 def test_no_two_saes_of_the_study_of_agreement_begin_alike() -> None:
     import agreement
 
-    saes = agreement.all_wanted(range(3))
-    assert len({sae.name for sae in saes}) == len(set(saes)) == 6 * 6 + 2 * 6
+    saes = agreement.all_wanted(range(3), tokens=1000)
+    assert len({sae.name for sae in saes}) == len(set(saes)) == 6 * 3 + 2 * 3 + 3 * 3
     of_models = [{sae.spec.seed for sae in saes if sae.model == model} for model in agreement.MODELS]
     assert not of_models[0] & of_models[1]
 
