@@ -189,7 +189,7 @@ class Findings:
         self._keep("frequency", "PW-MCC by firings per million tokens; intervals over seeds", table)
         for length in self.lengths:
             of_length = {name: part for name, part in classes.items() if name.endswith(f", {length}")}
-            self._draw(f"frequency_{length.name}", drawings.frequency(of_length))
+            self._draw(f"frequency{length.suffix}", drawings.frequency(of_length))
             first = classes[f"TopK, k 32, {length}"]
             for published, row in zip(drawings.SONG, first.to_dict("records"), strict=True):
                 if row["n"] >= 10:
@@ -201,7 +201,7 @@ class Findings:
         table = stability.topk_against_relu(self.settings)
         self._keep("topk_or_relu", "TopK less ReLU at the ReLU SAEs' L0 and living features; over seeds", table)
         for length in self.lengths:
-            self._draw(f"topk_or_relu_{length.name}", drawings.topk_and_relu(stability.table(self.settings), length))
+            self._draw(f"topk_or_relu{length.suffix}", drawings.topk_and_relu(stability.table(self.settings), length))
         wanted = {(length.name, l1) for length in self.lengths for l1 in length.penalties}
         matched = set(zip(table["training"], table["l1"], strict=True)) if len(table) else set()
         if left_out := wanted - matched:
@@ -227,7 +227,7 @@ class Findings:
         )
         self._keep("causes_drops", "r where only a factor differs, and the drop where it differs as well", drops)
         for length, of_length in pairs.items():
-            self._draw(f"causes_{length.name}", drawings.causes(of_length))
+            self._draw(f"causes{length.suffix}", drawings.causes(of_length))
             for row in drops[drops["training"] == length.name].to_dict("records"):
                 value = Estimate(row["alone"], row["alone_lowest"], row["alone_highest"])
                 name = f"mean r, {row['factor']} alone differs, {length.name}"

@@ -19,6 +19,11 @@ class Length:
     crossed_epochs: float
     """Passes of the crossed design's models over the text."""
 
+    @property
+    def suffix(self) -> str:
+        """Ending of the names of its figures."""
+        return "" if self.name == "early" else f"_{self.name}"
+
     def __str__(self) -> str:
         return f"{self.tokens / 1e6:g} M tokens"
 
