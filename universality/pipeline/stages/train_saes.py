@@ -45,7 +45,7 @@ def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list
         settings = [*hooks, config.saes.quality_blocks, grid, dtype, inputs]
     else:
         make = make_saes
-        settings = [config.hook, config.saes.model_dump(exclude=_WITHOUT_EFFECT), grid, dtype]
+        settings = [config.hook, config.saes.stage_settings(without=_WITHOUT_EFFECT), grid, dtype]
     after = ("corpus", *(f"train-models/{name}" for name in config.models.names))
     return [Task(STAGE, settings, after, partial(make, config, folder, ranks), VERSION, together=True)]
 
