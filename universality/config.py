@@ -435,6 +435,11 @@ class EffectsConfig(_Section):
     """Firings at which a feature is ablated for its fingerprint; 0 for no fingerprints."""
     fingerprints: Count = 2048
     """Pairs of a matching whose features get fingerprints, evenly spaced by score; all where there are fewer."""
+    match: bool = True
+    """Also match features by their first-order effects over all tokens. All effects are of the half that reports: one
+    part of its documents chooses these partners, the other scores them."""
+    families: bool = True
+    """Also compare the effects of parents and children in families; it measures first-order effects at all widths."""
     pair_contexts: Natural = 8
     """Tokens where both features of a pair fire, at which both are ablated and clamped for the explorer, for as many
     pairs of the headline as have fingerprints; 0 leaves it out."""

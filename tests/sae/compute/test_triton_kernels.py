@@ -73,11 +73,12 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from universality.sae.compute import triton_encoders, triton_kernels
 
-kinds = {"f": "*fp32", "b": "*bf16", "l": "*i64", "j": "*i32", "i": "i32", "x": "fp32"}
+kinds = {"f": "*fp32", "b": "*bf16", "l": "*i64", "j": "*i32", "i": "i32", "x": "fp32", "1": "constexpr"}
 name, signature, constants, warps, capability = sys.argv[1], sys.argv[2], eval(sys.argv[3]), *map(int, sys.argv[4:6])
 kernel = getattr(triton_kernels, name, None) or getattr(triton_encoders, name)
 types = dict(zip(kernel.arg_names, [*map(kinds.get, signature), *["constexpr"] * len(constants)], strict=True))
 places = {(kernel.arg_names.index(key),): value for key, value in constants.items()}
+places |= {(i,): 1 for i, kind in enumerate(signature) if kind == "1"}  # a launch makes constants of arguments of 1
 # a launch tells the compiler of addresses and sizes that are multiples of 16, without which loads are not pipelined
 even = [i for i, kind in enumerate(signature) if kind in "fblj" or kernel.arg_names[i] in ("d_in", "d_sae", "panel")]
 source = ASTSource(kernel, types, constexprs=places, attrs={(i,): [["tt.divisibility", 16]] for i in even})
@@ -108,6 +109,10 @@ ADAM: dict[str, Any] = {"HAS_DENSE": True, "HAS_ENTRIES": True, "UNIT": True, "D
         ("_panel_entries", "jjfffffiiiii", ENCODER, 8),
         ("_panel_entries", "jjfbbffiiiii", ENCODER, 8),
         ("_merge_candidates", "fllii", {"K": 128, "CANDIDATES": 2048}, 4),
+        ("_panel_candidates", "lfff1ii1i1", {"K": 2, **ENCODER}, 8),
+        ("_panel_entries", "jjfffff1iii1", ENCODER, 8),
+        ("_merge_candidates", "fll11", {"K": 2, "CANDIDATES": 1}, 4),
+        ("_entry_products", "flflf1i", {"COLUMNS": 128, "ENTRIES": 16}, 4),
     ],
 )
 def test_kernels_compile_for_cards(

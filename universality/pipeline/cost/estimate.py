@@ -16,7 +16,8 @@ n_ctx positions a block, L layers up to the hook, N tokens, k features a token:
                 (3 + replicates) times; by logit weights 1 + 2 · replicates matchings, each of which takes
                 about 40 times 2 · d_sae_a · d_sae_b · d_model FLOP with its assignment
     effects     forward and backward on some blocks, 2 forward; exact: a block a firing; fingerprints: half a block a
-                firing; the loss of subsets of the features: 48 passes for each partner
+                firing; the loss of subsets of the features: 48 passes for each partner; matched by effect on half of
+                the tokens, (1 + replicates) / 2 times
 
 Not counted as FLOP: embeddings, norms, non-linearities, Adam, top-k. Every figure is an estimate: see `UNSURE`.
 """
@@ -44,6 +45,7 @@ from universality.pipeline.study import (
     comparisons,
     effect_comparisons,
     effect_dictionaries,
+    family_dictionaries,
     headline_width,
     sae_grid,
 )
@@ -418,12 +420,16 @@ def _effects(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, 
         flop += read * forward_flop(shape, n_ctx)
         tokens += round(read)
         neurons = share * _active_neurons(config, name, width_at(shape, config.hooks[name]))
-        entries += (stored := 2 * round(n * (saes * k[width] + neurons)))  # activations, and effects
+        narrower = sum(k[w] for w, _ in family_dictionaries(config, folder, name))
+        entries += (stored := 2 * round(n * (saes * k[width] + narrower + neurons)))  # activations, and effects
         measured = min(width, config.effects.fingerprints * partners)
         rows = min(4 * shape.d_vocab, 8 * 2048) * measured if config.effects.contexts else 0
         disk += ENTRY_BYTES * stored + saes * (rows + 8 * width * (width_at(shape, config.hooks[name]) + shape.d_model))
         memory = max(memory, 4 * shape.parameters + 3 * _logits_memory(n_ctx, shape.d_vocab) + 2 * rows)
     drawn = float(sum(_PERMUTATIONS * n * k[c.width] for c in compared if c.width))
+    if config.effects.match:  # on one part of the tokens, and again for each replicate of one null
+        matchings = (1 + config.statistics.replicates) / 2
+        drawn += matchings * n * sum(prod(k[w] for w in c.widths) for c in compared if c.width)
     return [StageCost("effects", tokens, flop, 0, entries, drawn, _PROCESS + memory, disk)] if compared else []
 
 
