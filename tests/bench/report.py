@@ -63,10 +63,10 @@ def random_labels(n: int, draw: np.random.Generator) -> dict[str, object]:
     return {"text": text, "score": packed(draw.random(n), "f4"), "floor": packed(draw.random(n), "f4")}
 
 
-def make(folder: Path, n: int, labels: bool = False, d_vocab: int = 50_000) -> Path:
+def make(folder: Path, n: int, labels: bool = False, comparison: str = "A-B", d_vocab: int = 50_000) -> Path:
     """A page of ``n`` random pairs; of the views only the first file."""
     draw = np.random.default_rng(0)
-    of_pairs, of_side = "comparisons/A-B", ("sides/A", "sides/B")
+    of_pairs, of_side = f"comparisons/{comparison}", ("sides/A", "sides/B")
     whole_numbers, numbers = ("count_a", "count_b"), ("score", "ci_low", "ci_high", "q", "q_kind", "logit")
     matched = {name: packed(draw.permutation(n), "i4") for name in ("row", "col")}
     write_data(folder, f"{of_pairs}/matched", matched | {"held_out": packed(draw.random(n), "f4")})
@@ -99,7 +99,7 @@ def make(folder: Path, n: int, labels: bool = False, d_vocab: int = 50_000) -> P
         "sides": [{"name": name, "folder": name, "width": n, "files": ["about", *["labels"] * labels]}
                   for name in "AB"],
         "comparisons": [{
-            "name": "A-B", "sides": [0, 1], "n_pairs": n, "nulls": ["global", "kind"], "effects": [],
+            "name": comparison, "sides": [0, 1], "n_pairs": n, "nulls": ["global", "kind"], "effects": [],
             "ceilings": [False] * 2, "logit_chance": "", "transfer": False, "map": True,
         }],
     }  # fmt: skip

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from universality.sae.training.distributed import Ranks
     from universality.statistics import Calibration, EffectAgreement
 
-STAGE, VERSION = "export", 5
+STAGE, VERSION = "export", 6
 TOP_TOKENS = 5
 """Tokens that name a feature in tables and graphs."""
 
