@@ -316,6 +316,13 @@ def test_a_lasso_chooses_features_for_the_table_and_its_csv(page: Browser, plant
         np.testing.assert_allclose([row.x, row.y], own, atol=2e-3)
     y = np.concatenate([made.xy_a, made.xy_b])[:, 1]
     assert saved.y.min() > (np.nanmin(y) + np.nanmax(y)) / 2 - 0.5  # the upper half; y rises upwards
+    page.run(
+        "var size = null; URL.createObjectURL = (blob) => { createImageBitmap(blob).then((map) => { const c = new OffscreenCanvas(map.width, map.height).getContext('2d'); c.drawImage(map, 0, 0); const all = c.getImageData(0, 0, map.width, map.height).data; const seen = new Set(); for (let i = 0; i < all.length; i += 4) seen.add(all.slice(i, i + 3).join()); size = [blob.type, seen.size]; }); return made.call(URL, blob); };"
+        "[...document.querySelectorAll('#explorer button')].find(b => b.textContent === 'save as PNG').click(); 0"
+    )
+    kind, n_colours = page.until("size")
+    assert kind == "image/png"
+    assert n_colours > 5  # the points are on it, not the paper alone
     page.run("[...document.querySelectorAll('#explorer button')].find(b => b.textContent === 'choose all').click(); 0")
     page.until("!document.querySelector('#explorer').innerText.includes('features chosen')")
 

@@ -14,8 +14,8 @@ function believed(index, {map, chosen}) {
   ].filter(Boolean);
 }
 
-function download(name, text) {
-  const url = URL.createObjectURL(new Blob([text], {type: "text/csv"}));
+function download(name, blob) {
+  const url = URL.createObjectURL(blob);
   el("a", {href: url, download: name}).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
@@ -43,7 +43,7 @@ async function showMap(index, _, query) {
   }
   const onto = (u, v) => { const [scale, x, y] = shown; return [(u - x) * scale * side, (v - y) * scale * side]; };
   const of2 = (i) => onto(points.place[2 * i], points.place[2 * i + 1]);
-  const drawPoints = paced((share) => layer.draw(...shown, dot * Math.max(1.7, Math.min(9, 250 / Math.sqrt(everything.length + 1) * Math.sqrt(shown[0]))), share));
+  const drawAll = (share) => layer.draw(...shown, dot * Math.max(1.7, Math.min(9, 250 / Math.sqrt(everything.length + 1) * Math.sqrt(shown[0]))), share), drawPoints = paced(drawAll);
   const view = zoomable(over, (...now) => {
     shown = now;
     fit();
@@ -160,15 +160,23 @@ async function showMap(index, _, query) {
   pickSide.addEventListener("change", () => { location.hash = go({of: pickSide.value}); });
   const pickColour = el("select", {id: "map-colour"}, choices.map(({key, name: text}) => el("option", {value: key, selected: key === colouring.key}, text)));
   pickColour.addEventListener("change", () => { colouring = choices[pickColour.selectedIndex]; history.replaceState(null, "", go({})); paint(); });
+  function savePicture() {
+    const picture = el("canvas", {width: side, height: side}), both = picture.getContext("2d");
+    both.fillStyle = ink("--paper");
+    both.fillRect(0, 0, side, side);
+    drawAll(1);  // a canvas of WebGL can be read only before the browser has shown it
+    for (const one of [canvas, over]) both.drawImage(one, 0, 0);
+    picture.toBlob((blob) => download("map.png", blob));
+  }
   const wanted = Number(query.get("pair") ?? NaN);
   column = columnsShown[2];
   return {
     title: "Map",
     nodes: [heading("Map of the features"), ...believed(index, points),
-      el("div", {class: "tools"}, el("label", {for: "map-of"}, "Show"), pickSide, el("label", {for: "map-colour"}, "Colour"), pickColour, drawing, el("button", {type: "button", onclick: () => select(everything)}, "choose all"), view.buttons),
+      el("div", {class: "tools"}, el("label", {for: "map-of"}, "Show"), pickSide, el("label", {for: "map-colour"}, "Colour"), pickColour, drawing, el("button", {type: "button", onclick: () => select(everything)}, "choose all"), view.buttons, el("button", {type: "button", onclick: savePicture}, "save as PNG")),
       legend, el("p", {class: "readout-line"}, read),
       el("div", {class: "map-and-table"}, el("div", {}, el("div", {class: "stack"}, canvas, over), rings),
-        el("div", {}, el("div", {class: "tools"}, found, el("button", {type: "button", onclick: () => download("features.csv", csvOf(index, points, order))}, "save as CSV")), table.node))],
+        el("div", {}, el("div", {class: "tools"}, found, el("button", {type: "button", onclick: () => download("features.csv", new Blob([csvOf(index, points, order)], {type: "text/csv"}))}, "save as CSV")), table.node))],
     ready() {
       list();
       paint();
