@@ -43,7 +43,7 @@ def near_features(live: LiveComparison, which: int, feature: int) -> Json:
         raise UniversalityError(
             f"feature {feature}: {side.name}, {side.width} wide, has features 0 to {side.n_features - 1}"
         )
-    words = Words(live.run.results.decode)
+    words = live.run.words()
     return {"nearest": _nearest(side, feature, words), "words": words.texts}
 
 

@@ -69,7 +69,8 @@ def test_the_table_holds_every_pair_and_the_views_their_weights(explored: Path, 
 
     _, folder = planted
     frame = Calibration.load(folder.calibration("A-B.w24")).to_frame()
-    (index,), pairs = read(explored, "index")["comparisons"], read(explored, f"{HERE}/pairs")
+    (index,) = read(explored, "index")["comparisons"]
+    pairs = read(explored, f"{HERE}/matched") | read(explored, f"{HERE}/pairs")
     assert index["n_pairs"] == len(frame) == 23
     with np.load(folder.similarity("A-B.w24")) as arrays:
         by_chance = arrays["logit_by_chance"].astype(float)
@@ -134,6 +135,8 @@ def test_the_map_keeps_every_place_and_leaves_the_dead_out(explored: Path, plant
     living = stores[0].alive
     scale = np.ptp(places[0][living], axis=0) / np.ptp(made.xy_a[living], axis=0)
     assert scale[0] == pytest.approx(scale[1], rel=1e-3)  # one scale for both axes, and for both models
+    own = places[0][living] * found["unit"] + found["middle"]  # the coordinates of maps/*.csv
+    np.testing.assert_allclose(own, made.xy_a[living], atol=found["unit"])
     gap = (places[1][stores[1].alive].mean(axis=0) - places[0][living].mean(axis=0)) / scale
     wanted = np.nanmean(made.xy_b, axis=0) - np.nanmean(made.xy_a, axis=0)
     np.testing.assert_allclose(gap, wanted, atol=1e-3)

@@ -90,7 +90,7 @@ with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
 print(made.metadata.shared, re.search(r"STACK:(\\d+)", usage)[1])
 """
 ENCODER: dict[str, Any] = {"TOKENS": 64, "FEATURES": 128, "INNER": 32, "PRECISION": "tf32x3", "WIDEN": False}
-ADAM: dict[str, Any] = {"HAS_DENSE": True, "HAS_ENTRIES": True, "UNIT": True}
+ADAM: dict[str, Any] = {"HAS_DENSE": True, "HAS_ENTRIES": True, "UNIT": True, "DECAYS": True}
 
 
 @pytest.mark.slow
@@ -99,8 +99,8 @@ ADAM: dict[str, Any] = {"HAS_DENSE": True, "HAS_ENTRIES": True, "UNIT": True}
     ("name", "signature", "constants", "warps"),
     [
         ("_sum_rows", "flllffi", {"ORDERED": True, "COLUMNS": 256, "ENTRIES": 32}, 4),
-        ("_adam_rows", "fffflllfffixxxxx", {**ADAM, "COLUMNS": 1024, "ENTRIES": 8}, 4),
-        ("_adam_rows", "fffflllfffixxxxx", {**ADAM, "COLUMNS": 8192, "ENTRIES": 1}, 16),
+        ("_adam_rows", "fffflllfffixxxxxx", {**ADAM, "COLUMNS": 1024, "ENTRIES": 8}, 4),
+        ("_adam_rows", "fffflllfffixxxxxx", {**ADAM, "COLUMNS": 8192, "ENTRIES": 1}, 16),
         ("_entry_products", "flflfii", {"COLUMNS": 128, "ENTRIES": 16}, 4),
         ("_sum_values", "fllfi", {"ROWS": 16, "ENTRIES": 32}, 4),
         ("_panel_candidates", "lfffiiiiii", {"K": 32, **ENCODER}, 8),
