@@ -82,7 +82,7 @@ def test_bad_input_leaves_no_empty_figure_behind() -> None:
 
 def test_thirty_features_of_ones_own_take_five_lines(planted: Planted, calibration: Calibration) -> None:
     mine = calibration.to_frame().query("row < 30")
-    figure, grid = pyplot.subplots(2, 2)
+    grid = pyplot.subplots(2, 2)[1]
     plot.heatmap((planted.a, planted.b), rows=mine["row"], cols=mine["col"], colorbar=False, ax=grid[0, 0])
     plot.held_out(mine, ax=grid[0, 1])
     plot.densities({"mine": planted.a.moments().density[mine["row"]]}, ax=grid[1, 0])
