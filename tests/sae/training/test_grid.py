@@ -112,8 +112,7 @@ def test_held_out_text_is_measured_and_changes_no_sae(
     train_grid(trainers, stream(toy), tmp_path, **options)
     assert hashes(trainers) == alone
     measured = {
-        line["step"]: {name: n[HELD_OUT] for name, n in line["saes"].items() if HELD_OUT in n}
-        for line in log(tmp_path)
+        line["step"]: {name: n[HELD_OUT] for name, n in line["saes"].items() if HELD_OUT in n} for line in log(tmp_path)
     }
     assert {step: set(names) for step, names in measured.items() if names} == {
         step: {"/".join(key) for key in alone if key[0] == "a"} for step in (0, 4, 8, 11)
