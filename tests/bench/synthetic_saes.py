@@ -1,6 +1,6 @@
 """SynthSAEBench: our trainer and SAELens's on the same synthetic data, whose true features are known.
 
-    python tests/bench/synthetic_saes.py [--worlds small full] [--samples N] [--rates ...] [--seeds N] [--folder DIR]
+    python tests/bench/synthetic_saes.py [--worlds small full] [--architectures ...] [--rates ...] [--seeds N]
 
 Worlds are drawn by SAELens's own generator from the published configuration of SynthSAEBench-16k (arXiv 2602.14687),
 with its published seed. The published instance was drawn on a GPU and lies on a hub: this one has the same law, not the
@@ -49,6 +49,7 @@ from universality.similarity import Similarity
 
 PEERS = Path(__file__).parent / "peers"
 TOOLS = ("universality", "sae_lens")
+ARCHITECTURES = ("topk", "batchtopk", "matryoshka")
 RECOVERED = 0.7  # |cos| from which a true feature counts as found
 BATCH = 1024
 
@@ -70,7 +71,7 @@ class Plan:
 
 PLANS = {
     "small": Plan(
-        2_048_000, 32_768, 256, 6, (8, 32, 128), ("topk", "batchtopk", "matryoshka"), (1e-3, 3e-3, 1e-2), 3
+        1_024_000, 32_768, 256, 6, (8, 32, 128), ARCHITECTURES, (1e-3, 3e-3, 1e-2), 3
     ),
     "full": Plan(204_800, 16_384, 4096, 25, (128, 512, 2048), ("topk", "batchtopk"), (1e-3, 3e-3, 1e-2), 1),
 }  # fmt: skip
@@ -123,7 +124,8 @@ class Recovery:
 def cosines(dictionary: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """|cos| of decoder rows and true features: float32 [width, n_features]."""
     norm = np.linalg.norm(dictionary, axis=1, keepdims=True)
-    return np.abs((dictionary / np.maximum(norm, 1e-12)) @ truth.T).astype(np.float32)
+    similar = (dictionary / np.maximum(norm, 1e-12)).astype(np.float32) @ truth.T
+    return np.abs(similar, out=similar)
 
 
 def detection(codes: sparse.csr_matrix, active: sparse.csr_matrix, best: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -338,6 +340,7 @@ def report(name: str, plan: Plan, folder: Path, pythons: dict[str, Path], thread
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--worlds", nargs="+", choices=PLANS, default=["small"])
+    parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, help="instead of the plan's")
     parser.add_argument("--samples", type=int, help="training samples instead of the plan's")
     parser.add_argument("--rates", type=float, nargs="+", help="learning rates instead of the plan's")
     parser.add_argument("--seeds", type=int, help="SAE seeds instead of the plan's")
@@ -348,8 +351,7 @@ def main() -> None:
     if "sae_lens" not in pythons:
         raise SystemExit("the worlds are drawn by SAELens's own generator, so nothing can be measured without it")
     changed = {name: value for name in ("samples", "seeds") if (value := getattr(options, name))}
-    if options.rates:
-        changed["rates"] = tuple(options.rates)
+    changed |= {name: tuple(value) for name in ("rates", "architectures") if (value := getattr(options, name))}
     for name in options.worlds:
         plan = Plan(**{**asdict(PLANS[name]), **changed})
         folder = options.folder / f"{name}-{plan.samples}"
