@@ -40,7 +40,7 @@ def test_tokens_of_an_array_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_gpu_of_the_table_states_its_assumption() -> None:
-    here = Rates("this machine", 1.0, 1.0, 2.0, 3.0)
+    here = Rates("this machine", 1.0, 1.0, 2.0, 3.0, 4.0)
     there = on_gpu(here, "h100")
     assert (there.model_flop, there.sae_flop) == (67e12 * 0.4, 989e12 * 0.1)
     assert (there.entries, there.pairs) == (2.0, 3.0)
