@@ -32,13 +32,19 @@ D = 256
 DENSE_UP_TO = 8192
 
 
-def factors(n: int, shared: float, seed: int = 0) -> Similarity:
-    """Cosines of two dictionaries of unit rows, of which a share is the same but for noise."""
+def decoder_rows(n: int, shared: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Two dictionaries of unit rows, of which a share, the first ones, is the same but for noise."""
     rng = np.random.default_rng(seed)
     x, y = rng.standard_normal((2, n, D))
     k = int(shared * n)
     y[:k] = x[:k] + 0.6 * y[:k]
-    return Similarity.from_factors(*(z / np.linalg.norm(z, axis=1, keepdims=True) for z in (x, y)))
+    x, y = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (x, y))
+    return x, y
+
+
+def factors(n: int, shared: float, seed: int = 0) -> Similarity:
+    """Cosines of two such dictionaries."""
+    return Similarity.from_factors(*decoder_rows(n, shared, seed))
 
 
 def adversarial(n: int) -> dict[str, np.ndarray]:

@@ -3,9 +3,9 @@
     python tests/bench/sae_tools.py [--widths 4096 16384] [--tokens 400000] [--rounds 2]
 
 Each of the other tools gets an environment of its own under `runs/bench/`, made from the package index on the first
-run (versions below); where there is no network the script says so and prints our rows alone. All are handed the same
-batches of activations of the shipped model `starter/seed0`, scaled to a mean squared norm of d_in, so that every tool
-runs at the scale that its defaults are made for.
+run (versions in `peers/environments.py`); where there is no network the script says so and prints our rows alone. All
+are handed the same batches of activations of the shipped model `starter/seed0`, scaled to a mean squared norm of d_in,
+so that every tool runs at the scale that its defaults are made for.
 
 Speed: the best step of each tool over the rounds, the tools in turn, so that a busy machine is busy for all; the least
 processor time of a step stands beside. What ours costs with ReLU depends on L0, so it is timed where the penalty has
@@ -18,16 +18,15 @@ each.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from peers.environments import FOLDER, environment
 
 from universality.activations import ModelSite, harvest
 from universality.corpus import build_corpus
@@ -35,38 +34,9 @@ from universality.models.language_model import load_model
 from universality.sae import fast_products
 from universality.sae.compute.products import linear
 
-PINNED = {"dictionary_learning": "dictionary-learning==0.1.0", "sae_lens": "sae-lens==6.54.12"}
-TOOLS = ("universality", *PINNED)
-FOLDER = Path("runs/bench")
+TOOLS = ("universality", "dictionary_learning", "sae_lens")
 WORKER = Path(__file__).parent / "peers" / "worker.py"
 D_IN, BATCH, K = 512, 4096, 32
-
-
-def environment(tool: str) -> Path | None:
-    """The tool's interpreter, installed if need be; None without a network."""
-    if tool == "universality":
-        return Path(sys.executable)
-    folder = FOLDER / PINNED[tool]
-    python = folder / "bin" / "python"
-    if (folder / "ready").exists():
-        return python
-    torch_version = importlib.metadata.version("torch").split("+")[0]
-    pip = [str(python), "-m", "pip"]
-    commands = [
-        [sys.executable, "-m", "venv", "--clear", str(folder)],
-        [*pip, "install", "--quiet", f"torch=={torch_version}", PINNED[tool]],
-        # an optional part of transformers; one built for another torch breaks its import
-        [*pip, "uninstall", "--quiet", "--yes", "torchvision"],
-    ]
-    print(f"installing {PINNED[tool]} into {folder} …", flush=True)
-    for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            print(f"  cannot be installed, so it is left out (is there a network?): {reason}")
-            return None
-    (folder / "ready").touch()
-    return python
 
 
 def activations(n_train: int, n_held: int) -> tuple[Path, Path]:

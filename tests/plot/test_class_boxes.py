@@ -57,7 +57,6 @@ def test_kinds_have_boxes_the_commonest_first() -> None:
     many = plot.strata(pd.DataFrame({"held_out": DRAW.random(len(kinds))}), kinds)
     assert labels(many)[-1] == "2 other kinds"
     assert many.texts[-1].get_text() == "n=4"
-    many.figure.draw_without_rendering()
 
 
 def test_numbers_of_ones_own_have_edges() -> None:

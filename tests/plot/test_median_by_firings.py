@@ -47,6 +47,17 @@ def test_a_calibration_brings_its_ceilings_unless_others_are_given(calibration: 
     assert [line.get_label() for line in given.lines[1:]] == ["features of A", "two seeds of A"]
 
 
+def test_few_firings_have_a_scale_in_plain_numbers() -> None:
+    narrow = plot.consistency(table(0.2, 0.6).replace({"count_a": {900: 60}}))
+    one_power = plot.consistency(table(0.2, 0.6))
+    wide = plot.consistency(table(0.2, 0.6).replace(900, 9000).replace(1000, 9000))
+    drawn = (narrow, one_power, wide)
+    scales = [{axes.xaxis.get_major_formatter()(at, 0) for at in axes.get_xticks()} for axes in drawn]
+    assert {"30", "45", "60"} <= scales[0]
+    assert {"50", "100", "200"} <= scales[1]
+    assert {"10²", "10³"} <= scales[2]
+
+
 def test_too_few_pairs_are_said_and_bad_input_is_refused(calibration: Calibration) -> None:
     assert plot.consistency(table(0.2, 0.6)[:9]).texts[0].get_text() == "too few pairs"
     with pytest.raises(UniversalityError, match="consistency: the table lacks count_b; it has the columns held_out, c"):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from universality.errors import UniversalityError
-from universality.formatting import power_of_ten
+from universality.formatting import count, power_of_ten
 from universality.plot.pair_table import PairTable, is_calibration, pair_columns
 from universality.plot.populations import ceilings_of_pairs, looks
 from universality.plot.style import LINE, PALE, in_legend, legend_beside, new_axes, say, styled
@@ -150,4 +150,16 @@ def draw_consistency(axes: Axes, samples: Sequence[FrequencySample]) -> bool:
         )
     if not drawn:
         say(axes, "too few pairs")
+    else:
+        _scale(axes)
     return drawn
+
+
+def _scale(axes: Axes) -> None:
+    """Write plain numbers beneath the axes where these have one power of ten at most, which is no scale."""
+    low, high = np.log10(axes.get_xlim())
+    if np.floor(high) - np.floor(low) < 2:
+        narrow = high - low < 1
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True) if narrow else LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))

@@ -56,6 +56,8 @@ _CARD_MATCHES_TOO = (
     ", by its CPU, so that match and families are priced too high: the card computes them too, at a rate that is not "
     "known (an H200 found best partners 3.0 to 3.3 times as fast as 16 cores, before its sums had a fixed order)"
 )
+ASSIGNED = 4000
+"""Features that one core pairs one to one in a second: 8,000 of 16,384, and 1,000 of 262,144 (docs/benchmarks.md)."""
 _MOST = 2**30  # bytes that the measured SAE may take
 _PASS_FLOP = 2e11  # of the forward pass that is timed: seconds on a core, however large the model
 _SAMPLE = 300  # documents that are tokenised; the tokens of the others follow from their length
@@ -70,6 +72,7 @@ class Rates:
     sae_flop: float
     entries: float
     pairs: float
+    product_flop: float
     notes: tuple[str, ...] = ()
     matched_on_cpu: bool = True
     """Whether ``pairs`` is the rate of the CPU."""
@@ -77,7 +80,8 @@ class Rates:
     def hours(self, stage: StageCost) -> float:
         """Return the hours that a stage takes, its parts one after another."""
         compute = stage.model_flop / self.model_flop + stage.sae_flop / self.sae_flop
-        return (compute + stage.entries / self.entries + stage.pairs / self.pairs) / 3600
+        matching = stage.pairs / self.pairs + stage.product_flop / self.product_flop + stage.assigned / ASSIGNED
+        return (compute + stage.entries / self.entries + matching) / 3600
 
 
 def on_gpu(here: Rates, gpu: str) -> Rates:
@@ -192,7 +196,7 @@ def measure(config: Config, text: Text, weights: bool = True) -> Rates:
         f"models {model / 1e9:,.0f} GFLOP/s ({note}); SAEs {sae / 1e9:,.0f} GFLOP/s (steps at width {d_sae:,})",
         f"stores {entries / 1e6:,.1f} M entries/s, matching {pairs / 1e6:,.0f} M pairs/s ({by})",
     )
-    return Rates("this machine", model, sae, entries, pairs, (*notes, *_busy()), matched_on_cpu=card is None)
+    return Rates("this machine", model, sae, entries, pairs, product, (*notes, *_busy()), matched_on_cpu=card is None)
 
 
 def _busy() -> list[str]:
@@ -290,8 +294,8 @@ def _store_rates(device: str, n: int = 40_000, k: int = 32, width: int = 512) ->
 
         entries = n * k / _seconds(write)
         with FeatureStore.open(path) as store:
-            similarity = Similarity.activation(store, store).on(device)
-            pairs = n * k**2 / _seconds(lambda: similarity.block(np.arange(width)))
+            # A new similarity for every call: one that was asked before remembers its answer.
+            pairs = n * k**2 / _seconds(lambda: Similarity.activation(store, store).on(device).block(np.arange(width)))
     return entries, pairs
 
 
@@ -368,7 +372,7 @@ def _unrecorded(config: Config) -> list[str]:
 
 
 def _flop(stage: StageCost) -> float:
-    return stage.model_flop + stage.sae_flop
+    return stage.model_flop + stage.sae_flop + stage.product_flop
 
 
 def _line(name: str, tokens: int, flop: float, memory: int, disk: int, hours: list[float]) -> str:
