@@ -9,8 +9,9 @@ seconds per text and its memory. Every text is new, so that no kept answer is co
 page's first paint and until the first text stands, and the megabytes of its process. Targets: first paint below 1 s, a
 typed sentence below 0.5 s for one client.
 
-With --features there is no run to name: SAEs with that many random features on the shipped models are matched on a few
-documents, beside a page of random pairs, and that is served. --keep keeps it, and serves it again.
+With --features there is no run to name: SAEs with that many random features on the shipped models are recorded on a few
+documents, every feature and its best partner, if that is mutual, are a pair, and the page is one of random pairs. What
+the numbers are is of no interest here; how many there are is that of a real run. --keep keeps it, and serves it again.
 """
 
 import argparse
@@ -36,7 +37,10 @@ sys.path.append(str(Path(__file__).parents[1] / "report"))
 from chromium import CHROMIUM, Browser
 from report import make, page_process
 
+from universality.features import FeatureStore
+from universality.pipeline.paths import RunFolder
 from universality.sae import SAE
+from universality.statistics import calibrate
 
 WORDS = ("the", "cat", "sat", "on", "mat", "and", "def", "return", "list", "of", "value", "house", "river", "file")
 
@@ -140,7 +144,7 @@ def random_sae(n: int, hook: str, d_in: int, seed: int) -> SAE:
 
 
 def random_run(folder: Path, n: int) -> Path:
-    """A run of the shipped models with SAEs of ``n`` random features, matched on 60 documents, and a random page."""
+    """A run of the shipped models with SAEs of ``n`` random features, on 77 held-out documents, and a random page."""
     run, hook = folder / "run", "blocks.0.mlp.hook_post"
     if (run / "report").exists():
         return run
@@ -157,9 +161,16 @@ def random_run(folder: Path, n: int) -> Path:
         "statistics": {"nulls": ["global"], "replicates": 1, "bootstrap": 20},
     }
     (folder / "config.yaml").write_text(json.dumps(settings), encoding="utf-8")
-    command = [sys.executable, "-m", "universality", "match", str(folder / "config.yaml"), "--out", str(run)]
+    command = [sys.executable, "-m", "universality", "collect", str(folder / "config.yaml"), "--out", str(run)]
     subprocess.run(command, check=True)
-    make(run / "report", n, comparison=f"A-B.w{n}")
+    files, name = RunFolder(run), f"A-B.w{n}"
+    with FeatureStore.open(files.store("A", n, 0)) as a, FeatureStore.open(files.store("B", n, 0)) as b:
+        calibration = calibrate(a, b, method="mutual", null="global", replicates=1, bootstrap=2)
+    for path in (files.calibration(name), files.similarity(name)):
+        path.parent.mkdir(exist_ok=True)
+    calibration.save(files.calibration(name))
+    np.savez(files.similarity(name))
+    make(run / "report", n, comparison=name)
     return run
 
 

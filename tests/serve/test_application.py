@@ -98,7 +98,12 @@ def test_files_that_the_report_links_to_are_found(client: TestClient, live: Live
     assert 'href="/matches/A-B.w128.activation.csv"' in listed.text
     assert "sandbox" in listed.headers["content-security-policy"]
     assert client.get("/", follow_redirects=False).headers["location"] == "/report/index.html#explore/text"
-    assert "connect-src 'self'" in client.get("/report/index.html").headers["content-security-policy"]
+    packed = client.get("/report/index.html")
+    assert "connect-src 'self'" in packed.headers["content-security-policy"]
+    assert packed.headers["content-encoding"] == "gzip"
+    plain = client.get("/report/index.html", headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.text == packed.text
 
 
 def test_links_out_of_the_run_are_not_followed(copied: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ from universality.corpus.common_text import common_blocks
 from universality.corpus.documents import DocumentTable
 from universality.errors import UniversalityError
 from universality.features.recording import Tokens
-from universality.sae.compute.workers import one_core
+from universality.serve.few_cores import cores_for
 from universality.serve.live_run import LiveComparison
 from universality.serve.questions import refuse_half_pair
 
@@ -22,9 +21,6 @@ MOST_CHARACTERS = 8_000
 """Longest text that is taken."""
 MOST_TOKENS = 1_024
 """Tokens that are read of a text, rounded up to whole blocks; the rest is left out, and the answer says so."""
-ONE_CORE = 1e9
-"""Multiply-adds of a text below which one core reads it: where other programs run, several cores wait for each other
-longer than they work. A sentence took 0.035 s of processor on one core, and 0.10 to 0.15 s on two."""
 _DOCUMENT = DocumentTable(("text",), ("text",), ("text",), ("report",))
 
 
@@ -70,7 +66,7 @@ def read_text(live: LiveComparison, text: str) -> ReadText:
     n_blocks = -(-MOST_TOKENS // (rows[live.sides[0].model].rows.n_ctx - 1))
     kept = {model: tokens.take(np.arange(min(n_blocks, len(tokens.rows)))) for model, tokens in rows.items()}
     first = kept[live.sides[0].model].rows
-    with one_core() if _work(live, first.n_tokens) < ONE_CORE else nullcontext():
+    with cores_for(_work(live, first.n_tokens)):
         activations = {model: live.run.site(model).read(tokens.blocks) for model, tokens in kept.items()}
         features = tuple(
             kept[side.model].pooled(live.run.sae(side).encode(activations[side.model])) for side in live.sides
