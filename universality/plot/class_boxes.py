@@ -22,6 +22,8 @@ FIRINGS = "firings of the pair's rarer feature"
 DENSITY = "share of tokens on which the pair's rarer feature fires"
 MOST_KINDS = 15
 """Kinds with a box of their own; the rarer ones share one."""
+MOST_UPRIGHT = 8
+"""Classes whose labels are written in one line; labels of more are turned."""
 MOST_LETTERS = 80
 """Letters of all labels together, if each were as long as the longest, that fit beneath the axes in one line."""
 NULL = "95% of the null lies below"
@@ -250,12 +252,13 @@ def draw_strata(axes: Axes, classes: Sequence[Stratum], xlabel: str = FIRINGS) -
         axes.plot(places, null, "_", color=INK, markersize=14, markeredgewidth=1.4, label=NULL)
     labels = [stratum.label for stratum in classes]
     axes.set_xticks(places, labels, fontsize=6.5)
-    if len(labels) > 8 or len(labels) * max(map(len, labels)) > MOST_LETTERS:
+    if len(labels) > MOST_UPRIGHT or len(labels) * max(map(len, labels)) > MOST_LETTERS:
         for text in axes.get_xticklabels():
             text.set(rotation=30, horizontalalignment="right", rotation_mode="anchor")
     for place, stratum in zip(places, classes, strict=True):
+        name = "n=" if place == 1 or len(classes) <= MOST_UPRIGHT else ""  # of many, the numbers alone have room
         axes.annotate(
-            f"n={count(stratum.r.size)}",
+            f"{name}{count(stratum.r.size)}",
             (place, 1.0),
             xycoords=("data", "axes fraction"),
             ha="center",

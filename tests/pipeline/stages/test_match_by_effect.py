@@ -17,7 +17,7 @@ from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages import match_by_effect as stage
 from universality.pipeline.stages.compare_partner_effects import make_agreement
 from universality.pipeline.stages.match_by_effect import OVER_ALL_TOKENS, read_effect_match
-from universality.pipeline.stages.write_exports import make_exports
+from universality.pipeline.stages.write_exports import _export_by_effect
 from universality.pipeline.study import comparisons, effect_comparisons
 from universality.statistics import Calibration, Halves, equal_halves
 
@@ -67,18 +67,22 @@ def test_they_are_exported_beside_activation_and_say_what_they_are(finished: Pat
 
 
 def test_a_configuration_without_them_deletes_them(finished: Path, tmp_path: Path) -> None:
-    folder = RunFolder(Path(shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("report"))))
-    assert list(folder.root.glob("matches/*.effect.graphml"))
-    config = load_config(SMOKE, ["effects.match=false"])
-    assert read_effect_match(config, folder, next(c for c in comparisons(config, folder) if c.name == NAME)) is None
-    make_exports(config, folder)
-    assert not list(folder.root.glob("matches/*.effect.*"))
+    folder, config = RunFolder(tmp_path / "run"), load_config(SMOKE, ["effects.match=false"])
+    shutil.copytree(finished / "matches", folder.root / "matches")
+    compared = next(c for c in comparisons(config, folder) if c.name == NAME)
+    before = {path.name for path in (folder.root / "matches").iterdir()}
+    stale = {name for name in before if name.startswith(f"{NAME}.effect.")}
+    assert {f"{NAME}.effect.{ending}" for ending in ("npz", "csv", "graphml", "gexf", "cyjs", "json")} <= stale
+    assert read_effect_match(config, folder, compared) is None
+    assert _export_by_effect(config, folder, compared, pd.DataFrame(), (), None, (), []) == []
+    assert {path.name for path in (folder.root / "matches").iterdir()} == before - stale
 
 
 def test_text_that_cannot_be_divided_gives_a_reason(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = RunFolder(Path(shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("report"))))
+    left_out = shutil.ignore_patterns("report", "figures", "families", "maps")
+    folder = RunFolder(Path(shutil.copytree(finished, tmp_path / "run", ignore=left_out)))
     config = load_config(SMOKE, ["effects.pair_contexts=0"])
     compared = next(c for c in effect_comparisons(config, folder) if c.name == "A-B.neurons")
     one = Halves(np.array([3]), np.array([], np.int64))

@@ -294,8 +294,8 @@ def _store_rates(device: str, n: int = 40_000, k: int = 32, width: int = 512) ->
 
         entries = n * k / _seconds(write)
         with FeatureStore.open(path) as store:
-            similarity = Similarity.activation(store, store).on(device)
-            pairs = n * k**2 / _seconds(lambda: similarity.block(np.arange(width)))
+            # A new similarity for every call: one that was asked before remembers its answer.
+            pairs = n * k**2 / _seconds(lambda: Similarity.activation(store, store).on(device).block(np.arange(width)))
     return entries, pairs
 
 

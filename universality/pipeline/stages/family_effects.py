@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PERMUTATIONS = 99
 """Draws of each edge's null, for the mean that equal firing gives; too few for q of thousands of edges."""
-COLUMNS = ("n", "r_per_norm", "null_r", "sign_agreement")
+COLUMNS = ("n", "r_per_norm", "null_r", "sign_agreement", "sign_chance")
 """Columns of `EffectAgreement.to_frame` that edges get, under the names of `universality.export.effect_columns`."""
 
 
@@ -71,7 +71,7 @@ def read_family_effects(config: Config, folder: RunFolder, model: str) -> pd.Dat
     -------
     pandas.DataFrame
         Columns ``level parent child``, as in `universality.family.edges.Edges`, and ``effect_n effect_r effect_null_r
-        effect_sign_agreement``, NaN where both fire on too few tokens.
+        effect_sign_agreement effect_sign_chance``, NaN where both fire on too few tokens.
     """
     import pandas as pd
 
