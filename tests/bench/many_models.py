@@ -1,6 +1,6 @@
 """How large the report of many models is, whose explorer holds every dictionary once and every comparison apart.
 
-    python tests/bench/many_models.py RUN [--models 10]
+    python tests/bench/many_models.py [RUN] [--models 10]
 
 Gives the two models of a finished run many names, links the run's files under each, and writes the report of them all.
 Every two models are then compared, with the run's own partners, so that sizes are those of a real run of that many
@@ -80,10 +80,13 @@ def megabytes(paths: list[Path]) -> float:
 
 def main() -> None:
     options = argparse.ArgumentParser()
-    options.add_argument("run", type=Path)
+    options.add_argument("run", type=Path, nargs="?", default=Path("runs/quickstart"))
     options.add_argument("--models", type=int, default=10)
     given = options.parse_args()
     run = given.run.resolve()
+    if not run.is_dir():
+        print(f"{given.run} is no run: `make demo` makes the quickstart's")
+        return
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         own = load_config(run / "config.yaml")

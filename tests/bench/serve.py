@@ -1,6 +1,6 @@
 """How fast the live page answers: one client, then 50 at once, each typing texts of its own.
 
-    python tests/bench/serve.py RUN [--clients 50] [--texts 4]
+    python tests/bench/serve.py [RUN] [--clients 50] [--texts 4]
     python tests/bench/serve.py --features 131072 [--keep FOLDER]
 
 Starts `universality serve RUN` in a process of its own, and asks over the loopback: seconds until the page, a typed
@@ -176,16 +176,17 @@ def random_run(folder: Path, n: int) -> Path:
 
 def main() -> None:
     options = argparse.ArgumentParser()
-    options.add_argument("run", type=Path, nargs="?")
+    options.add_argument("run", type=Path, nargs="?", default=Path("runs/quickstart"))
     options.add_argument("--clients", type=int, default=50)
     options.add_argument("--texts", type=int, default=4)
     options.add_argument("--features", type=int, help="serve random SAEs of this width")
     options.add_argument("--keep", type=Path, help="folder for the run with random SAEs")
     given = options.parse_args()
-    if (given.run is None) == (given.features is None):
-        options.error("expected a run's folder or --features")
+    if given.features is None and not given.run.is_dir():
+        print(f"{given.run} is no run: `make demo` makes the quickstart's, and --features needs none")
+        return
     with tempfile.TemporaryDirectory() as scratch:
-        run = given.run or random_run(given.keep or Path(scratch), given.features)
+        run = given.run if given.features is None else random_run(given.keep or Path(scratch), given.features)
         with subprocess.Popen(
             [sys.executable, "-m", "universality", "serve", str(run), "--port", "0"],
             stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
