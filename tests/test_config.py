@@ -44,6 +44,7 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
         ({"models": MODELS, "saes": {"nested": [64, 64]}}, r"nested widths must rise .* below 2048, found \[64, 64\]"),
         ({"models": MODELS, "saes": {"nested": [2048]}}, r"nested widths must rise .* below 2048, found \[2048\]"),
         ({"models": MODELS, "saes": {"resample_at": [0.0]}}, r"resample_at holds shares .* found \[0.0\]"),
+        ({"models": MODELS, "saes": {"weight_decay": -1}}, r"saes\.weight_decay: .*at least 0.*found -1"),
         ({"models": {}}, "^configuration: models: expected at least one model under load or train$"),
         (
             {"models": MODELS, "statistics": {"replicates": 0}},

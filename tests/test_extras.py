@@ -78,7 +78,7 @@ BORDERS = {
     "from universality.corpus import *; load_tokenizer('starter')": "hub",
     "from universality.hub import *; list_files(Repository('a/b'))": "hub",
     "from universality.report import write_report": "report",
-    "from universality.report.figures import coverage_curve": "report",
+    "from universality.report.figures import concept_dots": "report",
 }
 
 

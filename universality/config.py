@@ -7,7 +7,7 @@ nothing else; unknown keys are refused with the nearest known one.
 """
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, fields
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -273,6 +273,7 @@ class SAEConfig(_Section):
     l1: float | None = _of_spec("l1")
     l0: float = _of_spec("l0")
     bandwidth: float = _of_spec("bandwidth")
+    weight_decay: float = _of_spec("weight_decay")
     resample_at: list[float] = _of_spec("resample_at")
     resample_seed: int = _of_spec("resample_seed")
     apply_b_dec_to_input: bool = _of_spec("apply_b_dec_to_input")
@@ -289,6 +290,9 @@ class SAEConfig(_Section):
     """Tokens whose activations are held in memory and shuffled: 4 · d_in bytes each, for every model."""
     checkpoint_steps: Count = 100
     """Steps between checkpoints; an interrupted training resumes from the last one."""
+    held_out_steps: Natural = 0
+    """Steps between measurements of the explained variance on held-out text, for the training curves; 0 for none. They
+    show whether an SAE memorises its training text, and change nothing in the SAE."""
     quality_blocks: Count = 512
     """Held-out token blocks on which a model's loss is measured, with and without reconstructions spliced in."""
     max_norm_ratio: float | None = _of_spec("max_norm_ratio")
@@ -370,6 +374,18 @@ class SAEConfig(_Section):
             return ()
         return tuple(w for w in (self.widths if self.nested is None else self.nested) if w < width)
 
+    def stage_settings(self, without: Collection[str]) -> dict[str, Any]:
+        """Settings on which a stage's key depends, except those that ``without`` names.
+
+        A setting that was added later is left out at its default, so that a run made before it stays finished.
+        """
+        added = {"weight_decay": 0.0, "held_out_steps": 0}
+        return {
+            name: value
+            for name, value in self.model_dump(exclude=set(without)).items()
+            if name not in added or value != added[name]
+        }
+
     def for_spec(self, width: int) -> dict[str, Any]:
         """Keyword arguments of `SAESpec` for the SAEs of a width, without those of one SAE: seed and products."""
         shared = _SPEC.keys() & type(self).model_fields.keys() - {"products"}
@@ -419,6 +435,11 @@ class EffectsConfig(_Section):
     """Firings at which a feature is ablated for its fingerprint; 0 for no fingerprints."""
     fingerprints: Count = 2048
     """Pairs of a matching whose features get fingerprints, evenly spaced by score; all where there are fewer."""
+    match: bool = True
+    """Also match features by their first-order effects over all tokens. All effects are of the half that reports: one
+    part of its documents chooses these partners, the other scores them."""
+    families: bool = True
+    """Also compare the effects of parents and children in families; it measures first-order effects at all widths."""
     pair_contexts: Natural = 8
     """Tokens where both features of a pair fire, at which both are ablated and clamped for the explorer, for as many
     pairs of the headline as have fingerprints; 0 leaves it out."""

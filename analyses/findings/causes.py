@@ -3,7 +3,7 @@
 Each of the four factors has two or more levels, fully crossed: one model for every (weights, order), and on it one
 SAE for every (seed, order). Every two SAEs are matched by activations and labelled by the factors in which they
 differ. The levels are too few for variance components, so the tables show means with the lowest and highest pair, and
-paired differences.
+paired differences. At the end of training two of the models are shipped ones, and the others are trained as those were.
 """
 
 from collections.abc import Sequence
@@ -12,21 +12,35 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 from compare import compare
-from laboratory import Laboratory, Trained, Wanted, topk
+from laboratory import Laboratory, Model, Trained, Wanted, topk
+from lengths import Length
 from tqdm import tqdm
 
 FACTORS = ("model weights", "model data order", "SAE seed", "SAE data order")
-EPOCHS, K, WIDTH, TOKENS = 0.5, 16, 512, 500_000
+K, WIDTH = 16, 512
 FIRST_ORDER = 100  # seed of the models' first data order, as in the shipped set
+SHIPPED = {(init, FIRST_ORDER + init): f"starter/seed{init}" for init in range(3)}
+"""Shipped models by the seeds of their weights and data order."""
+SHIPPED_EPOCHS = 6.0
 Level = tuple[int, ...]
 
 
-def crossed(inits: int = 2, orders: int = 2, seeds: int = 2, sae_orders: int = 2) -> dict[Level, Wanted]:
+def crossed(
+    length: Length, inits: int = 2, orders: int = 2, seeds: int = 2, sae_orders: int = 2
+) -> dict[Level, Wanted]:
     """Return the design: (weights, model order, SAE seed, SAE order) → the SAE."""
     levels = product(range(inits), range(FIRST_ORDER, FIRST_ORDER + orders), range(seeds), range(sae_orders))
     return {
-        (i, o, s, d): Wanted(topk(K, WIDTH, s), Trained(i, o, EPOCHS), tokens=TOKENS, order=d) for i, o, s, d in levels
+        (i, o, s, d): Wanted(topk(K, WIDTH, s), _model(i, o, length), tokens=length.crossed_tokens, order=d)
+        for i, o, s, d in levels
     }
+
+
+def _model(init: int, order: int, length: Length) -> Model:
+    """Return a shipped model where there is one of these seeds and epochs, or one to train."""
+    if length.crossed_epochs != SHIPPED_EPOCHS:
+        return Trained(init, order, length.crossed_epochs)
+    return SHIPPED.get((init, order), Trained(init, order, SHIPPED_EPOCHS, products="bfloat16"))  # as the shipped ones
 
 
 def pairs(lab: Laboratory, design: dict[Level, Wanted]) -> pd.DataFrame:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from causes import FACTORS
+from lengths import LENGTHS, Length
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from stability import FULL, KS, WIDTH, K
+from stability import KS, WIDTH, K
 
 from universality.plot.style import BLUE, CYCLE, GREEN, GREY, ORANGE, PAGE, VERMILION, new_figure, styled
 
@@ -18,33 +19,40 @@ LABELS = {"shared": "shared at cosine 0.7", "pw_mcc": "mean decoder cosine (PW-M
 
 @styled
 def stability(table: pd.DataFrame) -> Figure:
-    """Draw what two SAE seeds share, against k, width and tokens."""
+    """Draw what two SAE seeds share, against k and width (early dashed, late solid), and against tokens."""
     figure = new_figure(PAGE, 2.5)
     topk = table[table["architecture"] == "topk"]
-    full = topk["tokens"] == FULL
-    by_k = topk[full & topk["sparsity"].isin(KS) & (topk["width"] == WIDTH)]
-    by_width = topk[full & (topk["sparsity"] == K)]
-    by_tokens = topk[(topk["sparsity"] == K) & (topk["width"] == WIDTH)]
-    panels = ((by_k, "sparsity", "k"), (by_width, "width", "width"), (by_tokens, "tokens", "tokens learnt from"))
     axes = figure.subplots(1, 3, sharey=True)
-    for ax, (part, column, label) in zip(axes, panels, strict=True):
-        for colour, name in zip((BLUE, VERMILION, GREEN), LABELS, strict=True):
-            _errors(ax, part.sort_values(column), column, name, colour, LABELS[name])
-        ax.set_xscale("log", base=2)
+    for length in (length for length in LENGTHS.values() if length.name in set(topk["training"])):
+        full, dashes = topk["tokens"] == length.tokens, ":" if length.name == "early" else "-"
+        by_k = topk[full & topk["sparsity"].isin(KS) & (topk["width"] == WIDTH)]
+        by_width = topk[full & (topk["sparsity"] == K)]
+        _shares(axes[0], by_k, "sparsity", dashes, str(length))
+        _shares(axes[1], by_width, "width", dashes, str(length))
+    _shares(axes[2], topk[(topk["sparsity"] == K) & (topk["width"] == WIDTH)], "tokens", "-", "")
+    for ax, label in zip(axes, ("k", "width", "tokens learnt from"), strict=True):
         ax.set_xlabel(label)
         ax.set_ylim(0, 1)
-        at = part[column].sort_values()
-        ax.set_xticks(at, [f"{value / 1e6:g} M" if column == "tokens" else f"{value:,.0f}" for value in at])
     axes[0].set_ylabel("of two SAE seeds")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
+def _shares(ax: Axes, part: pd.DataFrame, column: str, dashes: str, length: str) -> None:
+    """Draw the measures of `LABELS` against a column."""
+    for colour, name in zip((BLUE, VERMILION, GREEN), LABELS, strict=True):
+        _errors(ax, part.sort_values(column), column, name, colour, f"{LABELS[name]}, {length}", dashes)
+    ax.set_xscale("log", base=2)
+    at = part[column].sort_values()
+    every_other = at[::2] if len(at) > 4 else at
+    ax.set_xticks(every_other, [f"{v / 1e6:g} M" if column == "tokens" else f"{v:,.0f}" for v in every_other])
+
+
 @styled
-def topk_and_relu(table: pd.DataFrame) -> Figure:
+def topk_and_relu(table: pd.DataFrame, length: Length) -> Figure:
     """Draw stability against L0, TopK of two widths and ReLU; labels count living features where some are dead."""
     figure = new_figure(PAGE, 2.8)
-    full = table[table["tokens"] == FULL]
+    full = table[table["tokens"] == length.tokens]
     groups = {
         f"TopK, width {WIDTH:,}": (full[(full["architecture"] == "topk") & (full["width"] == WIDTH)], BLUE),
         "TopK, width 512": (full[(full["architecture"] == "topk") & (full["width"] == 512)], ORANGE),
@@ -112,6 +120,23 @@ def causes(pairs: pd.DataFrame) -> Figure:
 
 
 @styled
+def agreement(table: pd.DataFrame) -> Figure:
+    """Draw the share of recurring features against explained variance; the plain trainer's lengths are connected."""
+    figure = new_figure(PAGE, 2.8)
+    kinds = list(dict.fromkeys(table["pairs"]))
+    axes = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    for ax, kind in zip(axes, kinds, strict=True):
+        part = table[table["pairs"] == kind]
+        for colour, (variant, rows) in zip((*CYCLE, GREY), part.groupby("variant", sort=False), strict=False):
+            _errors(ax, rows.sort_values("explained_variance"), "explained_variance", "recurs", colour, str(variant))
+        ax.set_xlabel("explained variance, held out")
+        ax.set_title(kind)
+    axes[0].set_ylabel("living features with r ≥ 0.7, q ≤ 0.05")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
+@styled
 def three_measures(pairs: pd.DataFrame) -> Figure:
     """Draw logit weights and attribution of matched pairs against activations."""
     figure = new_figure(PAGE * 0.7, 2.6)
@@ -125,6 +150,7 @@ def three_measures(pairs: pd.DataFrame) -> Figure:
     return figure
 
 
-def _errors(ax: Axes, part: pd.DataFrame, x: str, name: str, colour: str, label: str) -> None:
+def _errors(ax: Axes, part: pd.DataFrame, x: str, name: str, colour: str, label: str, dashes: str = "-") -> None:
     reach = np.abs(part[[f"{name}_low", f"{name}_high"]].to_numpy().T - part[name].to_numpy())
-    ax.errorbar(part[x], part[name], reach, color=colour, marker="o", markersize=3, capsize=2, label=label)
+    style = {"color": colour, "linestyle": dashes, "marker": "o", "markersize": 3, "capsize": 2}
+    ax.errorbar(part[x], part[name], reach, label=label, **style)

@@ -51,6 +51,16 @@ def over_seeds(pairs: Mapping[Pair, float], level: float = 0.95) -> Estimate:
     return Estimate(value, value - reach, value + reach)
 
 
+def of_independent(pairs: Mapping[Pair, float], level: float = 0.95) -> Estimate:
+    """Return the mean over pairs that share no seed, with Student's interval."""
+    values = np.array(list(pairs.values()))
+    if values.size < 2:
+        return Estimate(float(values.mean()), float("nan"), float("nan"))
+    error = values.std(ddof=1) / np.sqrt(values.size)
+    reach = float(t.ppf((1 + level) / 2, values.size - 1) * error)
+    return Estimate(float(values.mean()), float(values.mean()) - reach, float(values.mean()) + reach)
+
+
 def of_draws(value: float, draws: npt.NDArray[np.float64], level: float = 0.95) -> Estimate:
     """Return a number with the normal interval of its bootstrap draws, centred on the number itself.
 

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,16 +34,18 @@ ARCHITECTURE = ModelArchitecture()
 
 @dataclass(frozen=True)
 class Trained:
-    """A language model to train: seeds of its weights and data order, and passes over the text."""
+    """A language model to train: seeds of its weights and data order, passes over the text, format of its products."""
 
     init: int
     order: int
     epochs: float = 1.0
+    products: Literal["float32", "bfloat16"] = "float32"
 
     @property
     def name(self) -> str:
         """Name of its folder."""
-        return f"i{self.init}-o{self.order}-e{self.epochs:g}"
+        products = "" if self.products == "float32" else f"-{self.products}"
+        return f"i{self.init}-o{self.order}-e{self.epochs:g}{products}"
 
 
 Model = str | Trained
@@ -67,17 +70,24 @@ class Wanted:
         """A name that contains every setting that differs between SAEs."""
         s = self.spec
         sparsity = f"l1-{s.l1:g}" if s.architecture == "relu" else f"k{s.k}"
-        settings = f"{s.architecture}-w{s.d_sae}-{sparsity}-t{self.tokens}"
+        decay = f"-wd{s.weight_decay:g}" if s.weight_decay else ""
+        nested = f"-n{'.'.join(map(str, s.nested))}" if s.nested else ""
+        settings = f"{s.architecture}-w{s.d_sae}-{sparsity}{decay}{nested}-t{self.tokens}"
         return f"{self.model_name}.{settings}-o{self.order}-s{s.seed}"
 
     def seeded(self, seed: int) -> "Wanted":
         """Return the same with another SAE seed."""
         return replace(self, spec=replace(self.spec, seed=seed))
 
+    @property
+    def steps(self) -> int:
+        """Steps of its training."""
+        return -(-self.tokens // BATCH)
 
-def topk(k: int = 16, width: int = 1024, seed: int = 0) -> SAESpec:
-    """Return the settings of a TopK SAE."""
-    return SAESpec(width, "topk", k=k, seed=seed, products=fast_products())
+
+def topk(k: int = 16, width: int = 1024, seed: int = 0, **settings: Any) -> SAESpec:
+    """Return the settings of a TopK SAE, or of another that is given as ``architecture`` and has a k."""
+    return SAESpec(width, k=k, seed=seed, products=fast_products(), **settings)
 
 
 def relu(l1: float, width: int = 1024, seed: int = 0) -> SAESpec:
@@ -120,11 +130,19 @@ class Laboratory:
         """Train and collect the SAEs that are missing."""
         every = list(dict.fromkeys(wanted))
         missing = [sae for sae in every if not (self._quality(sae).exists() and self._store(sae).exists())]
-        untrained = [sae for sae in missing if not (self._sae(sae) / "cfg.json").exists()]
+        untrained = self.untrained(missing)
         for tokens, order in sorted({(sae.tokens, sae.order) for sae in untrained}):
             self._train([sae for sae in untrained if (sae.tokens, sae.order) == (tokens, order)], tokens, order)
         for model in dict.fromkeys(sae.model for sae in missing):
             self._collect(model, [sae for sae in missing if sae.model == model])
+
+    def untrained(self, wanted: Iterable[Wanted]) -> list[Wanted]:
+        """Return the SAEs that are not trained yet."""
+        return [sae for sae in dict.fromkeys(wanted) if not (self._sae(sae) / "cfg.json").exists()]
+
+    def has_model(self, model: Trained) -> bool:
+        """Tell whether a model is trained already."""
+        return (self.root / "models" / model.name / "model.safetensors").exists()
 
     def store(self, wanted: Wanted) -> FeatureStore:
         """Open the features of an SAE that `make` has collected."""
@@ -149,8 +167,8 @@ class Laboratory:
 
     def _model_folder(self, model: Trained) -> Path:
         folder = self.root / "models" / model.name
-        if not (folder / "model.safetensors").exists():
-            training = replace(self.training, epochs=model.epochs)
+        if not self.has_model(model):
+            training = replace(self.training, epochs=model.epochs, products=model.products)
             seeds = ModelSeeds(init=model.init, order=model.order)
             trained = train_model(
                 self.blocks, folder, seeds=seeds, architecture=self.architecture, training=training, name=model.name
@@ -164,7 +182,7 @@ class Laboratory:
         return ModelSite(move_model(load_model(source, name)), HOOK)
 
     def _train(self, wanted: Sequence[Wanted], tokens: int, order: int) -> None:
-        steps = -(-tokens // BATCH)
+        steps = wanted[0].steps
         sites = {sae.model_name: self._site(sae.model) for sae in {sae.model_name: sae for sae in wanted}.values()}
         options = {"batch_size": BATCH, "seed": order, "stop": steps}
         folder = self.root / "training" / f"t{tokens}-o{order}"

@@ -5,7 +5,7 @@ Sources: Paulo & Belrose 2025 (share of features that two seeds share, falling w
 0.474 for ReLU). The two disagree on TopK against ReLU. Neither matched L0 and the number of living features at once.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Any
@@ -15,15 +15,14 @@ import pandas as pd
 from compare import Compared, compare
 from intervals import Estimate, Pair, of_differences, of_draws, over_seeds
 from laboratory import Laboratory, Wanted, relu, topk
+from lengths import Length, name_of
 from tqdm import tqdm
 
 from universality import Similarity, match
 from universality.statistics import SONG_EDGES, by_frequency
 
 KS, WIDTHS, GRID_WIDTHS = (8, 16, 32, 64), (256, 512, 1024, 2048), (512, 1024)
-TOKENS = (125_000, 250_000, 500_000, 1_000_000)
-PENALTIES = (3e-3, 4e-3, 5.5e-3, 7.5e-3)
-K, WIDTH, FULL = 16, 1024, 1_000_000
+K, WIDTH = 16, 1024
 MEASURES: dict[str, Callable[[Compared], float]] = {
     "shared": lambda pair: float(np.nanmean(pair.shared)),
     "pw_mcc": lambda pair: pair.pw_mcc,
@@ -53,8 +52,10 @@ class Setting:
     def row(self) -> dict[str, Any]:
         """Return the setting's line of the table."""
         architecture, sparsity, width, tokens = self.key
-        row: dict[str, Any] = {"architecture": architecture, "sparsity": sparsity, "width": width, "tokens": tokens}
+        row: dict[str, Any] = {"training": name_of(tokens), "architecture": architecture, "sparsity": sparsity}
         row |= {
+            "width": width,
+            "tokens": tokens,
             "seeds": len(self.l0),
             "l0": np.mean(list(self.l0.values())),
             "alive": np.mean([compared.alive.mean() for compared in self.pairs.values()]),
@@ -67,13 +68,18 @@ class Setting:
         return row | {"r_documents_low": documents.low, "r_documents_high": documents.high}
 
 
-def keys() -> list[Key]:
-    """Return all settings: TopK by k at two widths, by width and by tokens at one k; ReLU by penalty."""
-    settings: list[Key] = [("topk", k, width, FULL) for width in GRID_WIDTHS for k in KS]
-    settings += [("topk", K, width, FULL) for width in WIDTHS]
-    settings += [("topk", K, WIDTH, tokens) for tokens in TOKENS]
-    settings += [("relu", l1, WIDTH, FULL) for l1 in PENALTIES]
+def keys(length: Length) -> list[Key]:
+    """Return the settings of a length: TopK by k at two widths, by width and by tokens at one k; ReLU by penalty."""
+    settings: list[Key] = [("topk", k, width, length.tokens) for width in GRID_WIDTHS for k in KS]
+    settings += [("topk", K, width, length.tokens) for width in WIDTHS]
+    settings += [("topk", K, WIDTH, tokens) for tokens in length.trend]
+    settings += [("relu", l1, WIDTH, length.tokens) for l1 in length.penalties]
     return list(dict.fromkeys(settings))
+
+
+def all_wanted(seeds: Sequence[int], lengths: Iterable[Length]) -> list[Wanted]:
+    """Return every SAE of the settings of some lengths."""
+    return [wanted(key, seed) for length in lengths for key in keys(length) for seed in seeds]
 
 
 def wanted(key: Key, seed: int) -> Wanted:
@@ -83,10 +89,11 @@ def wanted(key: Key, seed: int) -> Wanted:
     return Wanted(spec, tokens=tokens)
 
 
-def settings(lab: Laboratory, seeds: Sequence[int]) -> dict[Key, Setting]:
+def settings(lab: Laboratory, seeds: Sequence[int], lengths: Sequence[Length]) -> dict[Key, Setting]:
     """Train the missing SAEs, and compare every two seeds of every setting."""
-    lab.make(wanted(key, seed) for key in keys() for seed in seeds)
-    return {key: _setting(lab, key, seeds) for key in tqdm(keys(), desc="compare SAE seeds", disable=None)}
+    lab.make(all_wanted(seeds, lengths))
+    every = [key for length in lengths for key in keys(length)]
+    return {key: _setting(lab, key, seeds) for key in tqdm(every, desc="compare SAE seeds", disable=None)}
 
 
 def _setting(lab: Laboratory, key: Key, seeds: Sequence[int]) -> Setting:
@@ -127,7 +134,7 @@ def frequency(settings: Mapping[Key, Setting], key: Key) -> pd.DataFrame:
 
 
 def topk_against_relu(settings: Mapping[Key, Setting]) -> pd.DataFrame:
-    """Subtract ReLU from TopK at the ReLU SAEs' L0 and living features, per penalty and measure.
+    """Subtract ReLU from TopK at the ReLU SAEs' tokens, L0 and living features, per penalty and measure.
 
     TopK is interpolated linearly in log L0 between its k and in log(living features) between its widths, for each
     pair of seeds on its own; the difference is taken pair by pair (both began with the same decoder). Penalties whose
@@ -143,9 +150,15 @@ def _matched(settings: Mapping[Key, Setting]) -> Iterator[dict[str, object]]:
             like = {pair: _topk_like(settings, relu_, pair, name) for pair in relu_.pairs}
             if any(np.isnan(value) for value in like.values()):
                 continue
-            same_width = {pair: _at_width(settings, WIDTH, _l0(relu_, pair), pair, name)[0] for pair in relu_.pairs}
+            same_width = {pair: _at_width(settings, WIDTH, relu_, pair, name)[0] for pair in relu_.pairs}
             row = relu_.row()
-            yield {"l1": key[1], "l0": row["l0"], "alive": row["alive"], "measure": name} | {
+            yield {
+                "training": row["training"],
+                "l1": key[1],
+                "l0": row["l0"],
+                "alive": row["alive"],
+                "measure": name,
+            } | {
                 f"{side}{bound}": value
                 for side, estimate in (
                     ("topk", over_seeds(like)),
@@ -159,7 +172,7 @@ def _matched(settings: Mapping[Key, Setting]) -> Iterator[dict[str, object]]:
 
 def _topk_like(settings: Mapping[Key, Setting], relu_: Setting, pair: Pair, measure: str) -> float:
     """Interpolate the measure of TopK SAEs with this pair's L0 and living features; NaN outside the grid."""
-    at = [_at_width(settings, width, _l0(relu_, pair), pair, measure) for width in GRID_WIDTHS]
+    at = [_at_width(settings, width, relu_, pair, measure) for width in GRID_WIDTHS]
     values, living = np.array(at).T
     wanted_ = float(relu_.pairs[pair].alive.mean())
     if not living.min() * 0.98 <= wanted_ <= living.max() * 1.02:  # 2% outside the grid is not yet extrapolation
@@ -167,19 +180,17 @@ def _topk_like(settings: Mapping[Key, Setting], relu_: Setting, pair: Pair, meas
     return float(np.interp(np.log(wanted_), np.log(living), values))
 
 
-def _at_width(settings: Mapping[Key, Setting], width: int, l0: float, pair: Pair, measure: str) -> tuple[float, float]:
-    """Interpolate (measure, living features) of TopK at a width and an L0 between its k."""
-    grid = [settings["topk", k, width, FULL] for k in KS]
-    at = np.log(l0)
+def _at_width(
+    settings: Mapping[Key, Setting], width: int, relu_: Setting, pair: Pair, measure: str
+) -> tuple[float, float]:
+    """Interpolate (measure, living features) of TopK at a width, after the tokens and at the L0 of ReLU SAEs."""
+    grid = [settings["topk", k, width, relu_.key[3]] for k in KS]
+    at = np.log(np.mean([relu_.l0[seed] for seed in pair]))
     if not np.log(KS[0]) <= at <= np.log(KS[-1]):
         return float("nan"), float("nan")
     values = [MEASURES[measure](setting.pairs[pair]) for setting in grid]
     living = [float(setting.pairs[pair].alive.mean()) for setting in grid]
     return float(np.interp(at, np.log(KS), values)), float(np.interp(at, np.log(KS), living))
-
-
-def _l0(setting: Setting, pair: Pair) -> float:
-    return float(np.mean([setting.l0[seed] for seed in pair]))
 
 
 def pooled(table_: pd.DataFrame, measure: str) -> Estimate:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,8 +119,17 @@ def test_python_runs(page: Path, desk: Path) -> None:
     if "my_saes" in text:
         save_small_saes(desk / "my_saes")
     names: dict[str, Any] = {"__name__": "page"}
-    printed = [run(page, block, names) for block in blocks(text, "python")]
+    printed = []
+    for block in blocks(text, "python"):
+        printed.append(run(page, block, names))
+        close_figures()
     assert any(printed) or "print(" not in text
+
+
+def close_figures() -> None:
+    """Close what a block drew, as the site does: matplotlib warns of more than 20 open figures."""
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.mark.parametrize("page", pages_with("yaml"), ids=name_of)

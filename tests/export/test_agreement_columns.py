@@ -14,6 +14,7 @@ def test_the_columns_have_names_of_their_own() -> None:
     found = effect_columns(agreement(np.arange(5), np.arange(5)[::-1]))
     assert found["effect_r"].tolist()[:2] == [0.3, 0.3]  # r per norm, not r in nats, which is 0.7
     assert found["fingerprint_ablation_r"].iloc[0] == 0.44
+    assert {"effect_q_opposite", "effect_sign_chance"} <= set(found)  # the page of a pair shows them, too
     assert {"effect_q", "effect_sign_agreement", "effect_control_rank", "effect_ceiling_a"} <= set(found)
     assert not {"q", "r", "note"} & set(found)
 

@@ -1,6 +1,7 @@
 """Three models in one graph: who agrees with whom, and what is refused."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from universality import Similarity, match
@@ -25,6 +26,15 @@ def test_features_whose_partners_agree_are_told_from_those_whose_do_not() -> Non
     assert set(dict(graph.degree()).values()) == {2}
     assert graph.nodes["C", 1]["level"] == 2
     assert graph.edges[("A", 1), ("B", 1)] == {"chosen": pytest.approx(0.91)}
+
+
+def test_edges_carry_the_effects_of_their_pair_where_they_are_known() -> None:
+    names = [("A", "B"), ("A", "C"), ("B", "C")]
+    table = pd.DataFrame({"row": [0, 1, 2], "col": [0, 1, 2], "held_out": 0.5, "effect_r": [0.4, np.nan, 0.1]})
+    graph = partite_graph(dict.fromkeys(names, matched([0, 1, 2])), dict.fromkeys(names, table))
+    for a, b in names:
+        assert [graph.edges[(a, i), (b, i)].get("effect_r") for i in range(3)] == [0.4, None, 0.1]
+        assert graph.edges[(a, 1), (b, 1)]["weight"] == 0.5
 
 
 def test_every_pair_of_models_is_wanted_once() -> None:

@@ -28,6 +28,23 @@ def test_a_name_says_what_a_cluster_has_and_others_lack() -> None:
     assert name_clusters(cluster, kinds, words) == ["code: def, the", "<b>, the"]
 
 
+def test_clusters_of_one_name_gain_words_then_kinds_then_numbers() -> None:
+    def names(words: list[list[str]], kinds: list[str]) -> list[str]:
+        return name_clusters(np.arange(len(words)) // 4, kinds, words)
+
+    two = [["a", "b"]] * 3
+    assert names([*two, ["a", "b", "c"], *two, ["a", "b", "d"]], [""] * 8) == ["a, b, c", "a, b, d"]
+    assert names([["a", "b"]] * 8, ["code", "code", "dna", ""] * 2) == ["a, b, mostly code", "a, b, mostly code (2)"]
+    assert names([["a", "b"]] * 8, ["code", "code", "dna", "", "dna", "dna", "", "code"]) == [
+        "a, b, mostly code", "a, b, mostly dna"
+    ]  # fmt: skip
+    rare = [["x"], ["x"], *([str(i)] for i in range(18))], [["y"], ["y"], *([str(i)] for i in range(30, 48))]
+    several = name_clusters(np.repeat([0, 1], 20), ["code"] * 40, rare[0] + rare[1])
+    assert several == ["code: x", "code: y"]  # a tenth of the features share a word: too few but to tell two apart
+    assert names([["a", "b"]] * 12, [""] * 12) == ["a, b", "a, b (2)", "a, b (3)"]
+    assert names([["a"]] * 8 + [["a (2)"]] * 4, [""] * 12) == ["a", "a (3)", "a (2)"]  # a word that looks like a number
+
+
 def test_features_that_share_nothing_are_mixed() -> None:
     assert name_clusters(np.zeros(8, int), [""] * 8, [[str(i)] for i in range(8)]) == ["mixed"]
     assert name_clusters(np.full(3, -1), [""] * 3, [[]] * 3) == []

@@ -15,7 +15,8 @@ def test_every_artifact_has_a_path_of_its_own_inside_the_folder() -> None:
         assert getattr(folder, name)(store) == Path("run/labels") / place
     paths = [getattr(folder, name) for name in fixed]
     for name in named:
-        numbers = (64, 0) if name in ("sae", "store", "effects", "effect_activations", "fingerprints") else ()
+        of_one_sae = ("sae", "store", "effects", "effect_activations", "fingerprints")
+        numbers = (64, 0) if name in of_one_sae else (32, 64) if name == "family_effects" else ()
         paths += [getattr(folder, name)(part, *numbers) for part in ("A", "B", "A-B.w64")]
     assert len(set(paths)) == len(paths) > 30
     assert all(path.is_relative_to("run") and path != Path("run") for path in paths)

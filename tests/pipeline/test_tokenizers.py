@@ -43,7 +43,7 @@ def study(tokenizer: Path, **other: Any) -> Config:
             },
             "features": {"neuron_documents": 0.3},
             "saes": {"widths": [32], "k": 4, "tokens": 8000, "batch_size": 512, "buffer_tokens": 4096}
-            | {"quality_blocks": 8, "products": "float32"},
+            | {"quality_blocks": 8, "products": "float32", "held_out_steps": 8},
             "statistics": {"replicates": 1, "bootstrap": 5},
             "effects": {"blocks": 64, "contexts": 1, "loss_blocks": 4},
             **other,

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from universality.plot.firing_rates import DensitySample
+from universality.plot.matched_share import CoverageCurve
 from universality.plot.style import _advance, drawable, drawable_names
+from universality.plot.training_log import TrainingCurve
 from universality.report import ConceptRow, figures, sample
 from universality.report.data import FamilyLevel, FamilyTable
-from universality.report.figures.coverage import coverage_curve, quality_against_coverage
-from universality.report.figures.training import Curve
+from universality.report.figures.coverage import quality_against_coverage
 
 WIDEST = "W" * 70
 SHORT, LONG = ("A", "B"), (f"one-{WIDEST}-first", f"one-{WIDEST}-second")
@@ -50,7 +52,7 @@ def clustered(kinds: list[str], names: tuple[str, str]) -> Figure:
     return figures.clustered_heatmap(figures.MatchedMatrix(np.eye(4), np.eye(2), 4, names))
 
 
-def samples(names: tuple[str, str]) -> list[figures.CoverageCurve]:
+def samples(names: tuple[str, str]) -> list[CoverageCurve]:
     return [sample("features", f"two SAE seeds of {name}", DRAW.random(40)) for name in names]  # type: ignore[misc]
 
 
@@ -59,12 +61,12 @@ def best_match(kinds: list[str], names: tuple[str, str]) -> Figure:
 
 
 def coverage(kinds: list[str], names: tuple[str, str]) -> Figure:
-    return quality_against_coverage([coverage_curve(one) for one in samples(names)])  # type: ignore[arg-type]
+    return quality_against_coverage([CoverageCurve.of(one) for one in samples(names)])  # type: ignore[arg-type]
 
 
 def densities(kinds: list[str], names: tuple[str, str]) -> Figure:
     density = 10 ** DRAW.uniform(-4, -1, 64)
-    return figures.feature_densities([figures.DensitySample(n, w, density) for n in names for w in (64, 128, 256, 512)])
+    return figures.feature_densities([DensitySample(n, w, density) for n in names for w in (64, 128, 256, 512)])
 
 
 def splitting(kinds: list[str], names: tuple[str, str]) -> Figure:
@@ -75,7 +77,9 @@ def splitting(kinds: list[str], names: tuple[str, str]) -> Figure:
 
 def training(kinds: list[str], names: tuple[str, str]) -> Figure:
     runs = [f"{name}/w{width}-s0" for name in names for width in (64, 128, 256)]
-    return figures.training_curves([Curve(run, key, (1.0, 2.0), (0.1, 0.2)) for run in runs for key in ("loss", "l0")])
+    return figures.training_curves(
+        [TrainingCurve(run, key, (1.0, 2.0), (0.1, 0.2)) for run in runs for key in ("loss", "l0")]
+    )
 
 
 def crosscoder(kinds: list[str], names: tuple[str, str]) -> Figure:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from universality.effects.firing_sample import ExactEffects, FiringSample
+from universality.family import Families
 from universality.pipeline.paths import RunFolder
 from universality.statistics import Calibration, EffectAgreement, SharedLoss
 from universality.statistics.carried_loss import SubsetLoss
@@ -16,7 +17,7 @@ CONTROLS = ("same number", "same density", "same mass")
 
 
 def plant_effects(folder: RunFolder, *, control_r: float = 0.05, shared: float = 0.76, slope: float = 1.04) -> None:
-    """Write an agreement of A and B, and what the features of A carry.
+    """Write an agreement of A and B, of parents and children in A's families, and what the features of A carry.
 
     Parameters
     ----------
@@ -31,6 +32,8 @@ def plant_effects(folder: RunFolder, *, control_r: float = 0.05, shared: float =
     (folder.root / "effects").mkdir(exist_ok=True)
     matched = Calibration.load(folder.calibration(NAME)).match
     agreement(matched.rows, matched.cols, control_r).save(folder.effect_agreement(NAME))
+    edges = Families.load(folder.families("A")).edges
+    agreement(edges.parent, edges.child).save(folder.family_effects("A", 16, 24))
     carried(shared).save(folder.shared_loss("A"))
     exact(slope).save(folder.exact_effects("A"))
 

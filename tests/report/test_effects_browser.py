@@ -56,6 +56,16 @@ def test_no_serious_fault_of_accessibility(page: Browser) -> None:
     assert faults == []
 
 
+def test_a_family_says_whether_children_do_what_their_parent_did(page: Browser) -> None:
+    page.run("location.hash = '#family/A/0/0?as=graph'; 0")
+    page.until("document.querySelectorAll('.family-graph .edge title').length > 0")
+    titles = page.run("[...document.querySelectorAll('.family-graph .edge title')].map(t => t.textContent)")
+    known = [", r of effects where both fire 0." in title for title in titles]
+    assert any(known)
+    assert known.count(False) <= 3  # that many edges were not compared
+    assert ", r of effects where both fire 0." in page.run("document.querySelector('#explorer .tree').innerText")
+
+
 def test_the_table_of_pairs_has_columns_of_effects(page: Browser) -> None:
     page.resize(1280, 900)
     page.run("location.hash = '#explore/pairs'; 0")

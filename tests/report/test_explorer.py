@@ -2,14 +2,19 @@
 
 # ruff: noqa: E501 - scripts for the browser are expressions of one line
 
+import io
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from chromium import CHROMIUM, Browser
 from planted_run import read_data, unpacked
+
+from universality.maps import JointMap
 
 pytestmark = [
     pytest.mark.browser,
@@ -151,7 +156,7 @@ def test_a_family_is_an_icicle_and_a_graph_beside_that_of_the_other_model(page: 
 
 
 def test_views_of_the_table_are_in_the_address_and_kept_under_a_name(page: Browser, explored: Path) -> None:
-    pairs = read_data(explored, "comparisons/A-B.w24/pairs")
+    pairs = read_data(explored, "comparisons/A-B.w24/matched")
     high = int((unpacked(pairs["held_out"]) >= 0.7).sum())
     assert 0 < high < 23
     go(page, "#explore/pairs?where=held_out.ge.0.7&where=not_measured.le.0.3")
@@ -272,7 +277,7 @@ def test_the_map_links_points_table_and_pairs(page: Browser) -> None:
     page.until("document.querySelector('#explorer').innerText.includes('UMAP of their decoder directions')")
 
 
-def test_a_lasso_chooses_features_for_the_table_and_its_csv(page: Browser) -> None:
+def test_a_lasso_chooses_features_for_the_table_and_its_csv(page: Browser, planted: Any) -> None:
     go(page, "#explore/map")
     page.until(f"{ROWS} > 0")
     page.run(
@@ -290,10 +295,34 @@ def test_a_lasso_chooses_features_for_the_table_and_its_csv(page: Browser) -> No
     )
     assert 0 < chosen < 48
     page.run("[...document.querySelectorAll('#explorer button')].find(b => b.textContent === 'save as CSV').click(); 0")
-    lines = page.until("saved").splitlines()
-    assert lines[0] == "model,feature,x,y,cluster,alone,pair,held_out_r,kind,tokens"
-    assert len(lines) == chosen + 1
-    assert all(float(line.split(",")[3]) >= 0.49 for line in lines[1:])  # the upper half; y rises upwards
+    saved = pd.read_csv(io.StringIO(page.until("saved")))
+    assert [*saved] == [
+        "model",
+        "feature",
+        "x",
+        "y",
+        "cluster",
+        "alone",
+        "pair",
+        "held_out_r",
+        "density",
+        "kind",
+        "tokens",
+    ]
+    assert len(saved) == chosen
+    made = JointMap.load(planted[1].map("A-B.w24"))
+    for row in saved.itertuples():  # the coordinates of maps/A-B.w24.csv, not those of the page
+        own = (made.xy_a if row.model == "A" else made.xy_b)[row.feature]
+        np.testing.assert_allclose([row.x, row.y], own, atol=2e-3)
+    y = np.concatenate([made.xy_a, made.xy_b])[:, 1]
+    assert saved.y.min() > (np.nanmin(y) + np.nanmax(y)) / 2 - 0.5  # the upper half; y rises upwards
+    page.run(
+        "var size = null; URL.createObjectURL = (blob) => { createImageBitmap(blob).then((map) => { const c = new OffscreenCanvas(map.width, map.height).getContext('2d'); c.drawImage(map, 0, 0); const all = c.getImageData(0, 0, map.width, map.height).data; const seen = new Set(); for (let i = 0; i < all.length; i += 4) seen.add(all.slice(i, i + 3).join()); size = [blob.type, seen.size]; }); return made.call(URL, blob); };"
+        "[...document.querySelectorAll('#explorer button')].find(b => b.textContent === 'save as PNG').click(); 0"
+    )
+    kind, n_colours = page.until("size")
+    assert kind == "image/png"
+    assert n_colours > 5  # the points are on it, not the paper alone
     page.run("[...document.querySelectorAll('#explorer button')].find(b => b.textContent === 'choose all').click(); 0")
     page.until("!document.querySelector('#explorer').innerText.includes('features chosen')")
 

@@ -40,7 +40,9 @@ def test_neighbours_search_and_steering_are_answered(client: TestClient, live: L
         ("[]", 400, "the question: Input should be"),
         ("[" * 60_000, 400, "the question: Invalid JSON"),
         ('{"text": ""}', 400, "text: expected at least one character"),
-        ('{"text": "\\ud800"}', 400, "the question: Invalid JSON: unexpected end of hex escape"),
+        ('{"text": "a\\ud800b"}', 400, "text: character 2 is half of a surrogate pair, which is not text; remove it"),
+        ('{"text": "\\ud83d\\ude00 \\udc00"}', 400, "text: character 3 is half of a surrogate pair"),
+        ('["\\ud800"]', 400, "the question: Invalid JSON"),
         ('{"text": "' + "a" * 20_000 + '"}', 400, "text: expected at most 8,000 characters, found 20,000"),
         ('{"text": "' + "a" * 1_000_000 + '"}', 413, "expected at most 65,536 bytes, found more"),
     ],
@@ -96,7 +98,12 @@ def test_files_that_the_report_links_to_are_found(client: TestClient, live: Live
     assert 'href="/matches/A-B.w128.activation.csv"' in listed.text
     assert "sandbox" in listed.headers["content-security-policy"]
     assert client.get("/", follow_redirects=False).headers["location"] == "/report/index.html#explore/text"
-    assert "connect-src 'self'" in client.get("/report/index.html").headers["content-security-policy"]
+    packed = client.get("/report/index.html")
+    assert "connect-src 'self'" in packed.headers["content-security-policy"]
+    assert packed.headers["content-encoding"] == "gzip"
+    plain = client.get("/report/index.html", headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.text == packed.text
 
 
 def test_links_out_of_the_run_are_not_followed(copied: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from universality.errors import DeviceWarning, MismatchError, UniversalityError
 from universality.matching import match
 from universality.similarity import Similarity
 from universality.statistics import Calibration, calibrate, plan_repairing
-from universality.statistics.held_out import evaluation_halves
+from universality.statistics.held_out import Halves, equal_halves, evaluation_halves
 
 SEEN = text(80)
 QUICK = {"replicates": 8, "bootstrap": 100}
@@ -174,6 +174,25 @@ def test_without_two_halves_nothing_could_be_held_out(tmp_path: Path, only: str,
     plant = planted(tmp_path, with_split(text(20), (only,) * 20), n_shared=10, n_alone=0)
     with pytest.raises(UniversalityError, match=rf"documents in both halves .*{numbers}.*at least two documents"):
         calibrate(plant.a, plant.b, **QUICK)
+
+
+def test_halves_can_be_given_and_share_no_document(tmp_path: Path) -> None:
+    plant = planted(tmp_path, with_split(text(40), ("report",) * 40), n_shared=10, n_alone=10)
+    divided = equal_halves(plant.a)
+    assert len(plant.a.documents) == divided.choose.size + divided.report.size == 40
+    found = calibrate(plant.a, plant.b, halves=divided, **QUICK)
+    chosen, scored = (
+        Similarity.activation(plant.a, plant.b, documents=half) for half in (divided.choose, divided.report)
+    )
+    assert_allclose(found.match.scores, chosen.pairs(found.match.rows, found.match.cols))
+    assert_allclose(found.held_out, scored.pairs(found.match.rows, found.match.cols))
+    shared = np.isin(found.match.rows, plant.rows)
+    assert (found.q[shared] <= 0.05).all()
+    assert (found.q[~shared] > 0.05).mean() > 0.8
+    with pytest.raises(UniversalityError, match=r"without a common one, found 40 in both \(document 0 first"):
+        calibrate(plant.a, plant.b, halves=Halves(np.arange(40), np.arange(40)))
+    with pytest.raises(UniversalityError, match="halves are of documents; logit weights are of token types"):
+        calibrate(plant.a, plant.b, "logit", halves=divided)
 
 
 def test_one_group_has_no_null_and_no_interval_and_says_so(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from universality.errors import MismatchError, UniversalityError
 from universality.features import FeatureStore
 from universality.matching import Match, match
 from universality.similarity import Similarity
-from universality.statistics import EffectAgreement, compare_effects, evaluation_halves
+from universality.statistics import EffectAgreement, FeaturePairs, compare_effects, evaluation_halves
 from universality.statistics.co_firing_effects import MIN_TOKENS
 from universality.statistics.synthetic import World, write_view
 from universality.statistics.synthetic_effects import EffectWorld, PlantedEffects, plant_effects
@@ -205,18 +205,13 @@ def test_fingerprints_are_scored_for_pairs_and_controls(equal) -> None:
 
 def test_results_do_not_depend_on_the_other_pairs(equal) -> None:
     _, inputs, matched, result = equal
-    few = Match(
-        "mutual", None, matched.rows[5:8], matched.cols[5:8], matched.scores[5:8], None, matched.dead_rows,
-        matched.dead_cols, matched.nearest, matched.provenance,
-    )  # fmt: skip
+    again = [5, 6, 7, 5]  # a feature may be in several pairs
+    few = FeaturePairs(matched.rows[again], matched.cols[again], matched.shape)
     part = compare_effects(few, *inputs).to_frame().drop(columns=["q", "q_opposite"])
-    whole = result.to_frame().drop(columns=["q", "q_opposite"]).iloc[5:8].reset_index(drop=True)
+    whole = result.to_frame().drop(columns=["q", "q_opposite"]).iloc[again].reset_index(drop=True)
     bounds = ["ci_low", "ci_high"]  # the resamples are of all units in which some pair fires
     pd.testing.assert_frame_equal(part.drop(columns=bounds), whole.drop(columns=bounds))
-    nothing = Match(
-        "mutual", None, matched.rows[:0], matched.cols[:0], matched.scores[:0], None, matched.dead_rows,
-        matched.dead_cols, matched.nearest, matched.provenance,
-    )  # fmt: skip
+    nothing = FeaturePairs(matched.rows[:0], matched.cols[:0], matched.shape)
     empty = compare_effects(nothing, *inputs, fingerprints={"x": Similarity.activation(inputs.a, inputs.b)})
     assert len(empty.to_frame()) == empty.summary().n_pairs == 0
 

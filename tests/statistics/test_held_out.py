@@ -8,8 +8,9 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 from planted import Text, planted, text, write_store
 
+from universality.corpus.documents import DocumentTable
 from universality.similarity import Similarity
-from universality.statistics import evaluation_halves, held_out_scores
+from universality.statistics import equal_halves, evaluation_halves, held_out_scores
 from universality.statistics.held_out import optimism
 
 SEEN = text(12, splits=("choose", "report", "train"))
@@ -21,6 +22,27 @@ def test_halves_are_the_documents_of_the_splits_that_have_tokens(tmp_path: Path)
     halves = evaluation_halves(write_store(tmp_path / "a.h5", np.ones((seen.n_tokens, 1)), seen))
     assert_array_equal(halves.choose, [0, 1, 7])
     assert_array_equal(halves.report, [2, 3, 8, 9])
+
+
+def test_equal_halves_keep_works_whole_and_divide_every_kind_whatever_the_splits(tmp_path: Path) -> None:
+    groups = [f"work {i // 3}" for i in range(60)]
+    documents = DocumentTable(
+        tuple(map(str, range(60))), tuple(["en"] * 30 + ["de"] * 30), tuple(groups), ("report",) * 60
+    )
+    present = np.setdiff1d(np.arange(60), [0, 31])
+    seen = Text(documents, np.repeat(present, 2), np.tile([1, 2], present.size))
+    store = write_store(tmp_path / "a.h5", np.ones((seen.n_tokens, 1)), seen)
+    halves, again, other = (equal_halves(store, seed) for seed in (0, 0, 1))
+    assert_array_equal(np.sort(np.concatenate([halves.choose, halves.report])), present)
+    assert_array_equal(halves.choose, again.choose)
+    assert halves.choose.tolist() != other.choose.tolist()
+    of_work = np.isin(present, halves.report)
+    for work in set(groups):
+        assert len(set(of_work[np.array(groups)[present] == work])) == 1, work
+    for kind in (slice(0, 30), slice(30, 60)):
+        works = {group for group, document in zip(groups[kind], range(60)[kind], strict=True)
+                 if document in halves.report}  # fmt: skip
+        assert len(works) == 5
 
 
 def test_held_out_scores_need_a_half_and_firings(tmp_path: Path) -> None:

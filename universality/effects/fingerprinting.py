@@ -32,6 +32,7 @@ from universality.effects.fingerprints import (
 )
 from universality.effects.interventions import check_effect
 from universality.effects.model_features import ModelFeatures
+from universality.effects.ordered_sums import add_rows
 from universality.effects.prediction_changes import prediction_changes
 from universality.effects.projection import ProjectionError, project, projection_error
 from universality.errors import MismatchError, UniversalityError
@@ -339,7 +340,7 @@ def mean_changes(
                 probabilities=probabilities,
             )
             for part, delta in changes:
-                sums.index_add_(0, torch.from_numpy(contexts.row[which[part]] - low).to(device), delta)
+                add_rows(sums, torch.from_numpy(contexts.row[which[part]] - low).to(device), delta)
                 bar.update(part.size)
             n = torch.from_numpy(n_contexts[low : low + size]).clamp_min(1).to(device)
             sums /= n.reshape(-1, *[1] * len(shape))

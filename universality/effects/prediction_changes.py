@@ -26,6 +26,7 @@ from universality.arrays import IntArray
 from universality.corpus.blocks import TokenBlocks
 from universality.effects.contexts import Contexts, rank_in_group
 from universality.effects.interventions import Intervention, acts_on_later_positions
+from universality.effects.ordered_sums import add_rows
 from universality.effects.single_positions import SinglePositions
 from universality.models.forward import hooked_pass, logits_bytes, run_until, to_device
 
@@ -126,7 +127,7 @@ class _Pass:
         if len(change) == self.contexts.size:
             return change
         copy = self.read.nonzero()[:, 0].to(change.device)  # one context a copy, in this order
-        return change.new_zeros((self.contexts.size, *change.shape[1:])).index_add_(0, copy, change)
+        return add_rows(change.new_zeros((self.contexts.size, *change.shape[1:])), copy, change)
 
 
 def _parts(contexts: Contexts, blocks: TokenBlocks, d_model: int) -> Iterator[IntArray]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ON_EDGES = (
     "ci_low", "ci_high", "p", "q", "p_kind", "q_kind", "p_directions", "q_directions", "logit_r", "ceiling_a",
-    "ceiling_b",
+    "ceiling_b", "same_by_activation",
 )  # fmt: skip
 """Columns of a table of pairs that become attributes of edges under their own names, beside those on effects."""
 

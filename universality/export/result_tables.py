@@ -34,7 +34,8 @@ CALIBRATED = (
     "held_out", "ci_low", "ci_high", "p", "q", "observed", "calibrated", "detectable",
     "p_kind", "q_kind", "observed_kind", "calibrated_kind", "detectable_kind",
     "p_directions", "q_directions", "observed_directions", "calibrated_directions", "detectable_directions",
-    "row_nearest_held_out", "col_nearest_held_out", "ceiling_a", "ceiling_b", "note",
+    "row_nearest_held_out", "col_nearest_held_out", "same_by_activation", "ceiling_a", "ceiling_b",
+    "count_a", "count_b", "note",
 )  # fmt: skip
 ALWAYS = ("ceiling_a", "ceiling_b")
 """Columns of every table, NaN if there is no calibration."""

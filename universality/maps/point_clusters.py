@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,8 +16,8 @@ SMALLEST, PER_CLUSTER = 8, 300
 """Points of the smallest cluster: at least 8, and a 300th of the map, so that no map has more clusters than that."""
 SHARED = 0.6
 """Share of a cluster's features of one kind for which the cluster is named by that kind."""
-NAMES = 2
-"""Words in a cluster's name."""
+NAMES, MORE_NAMES = 2, 3
+"""Words in a cluster's name, and those that are added to one that would otherwise be another cluster's, too."""
 LEAST_SHARE = 0.15
 """Share of a cluster's features that a word must belong to, so as to name the cluster."""
 
@@ -78,7 +79,9 @@ def name_clusters(cluster: IntArray, kinds: Sequence[str], words: Sequence[Seque
     Returns
     -------
     list of str
-        One name a cluster; "mixed" for one whose features share nothing. Names may recur.
+        One name a cluster, all of them different; "mixed" for one whose features share nothing. Where clusters would
+        have the same name, further words that some of their features share are added, then their commonest kind, then a
+        number.
 
     Examples
     --------
@@ -90,14 +93,62 @@ def name_clusters(cluster: IntArray, kinds: Sequence[str], words: Sequence[Seque
     for feature, number in enumerate(cluster.tolist()):
         if number >= 0:
             members[number].append(feature)
-    return [_name([kinds[f] for f in of_cluster], [words[f] for f in of_cluster], everywhere) for of_cluster in members]
+    shared = [_shared([kinds[f] for f in some], [words[f] for f in some], everywhere) for some in members]
+    names = [one.name(NAMES) for one in shared]
+    for more in range(1, MORE_NAMES + 1):
+        names = _longer(names, [one.name(NAMES, more) for one in shared])
+    names = _longer(names, [one.with_kind(name) for name, one in zip(names, shared, strict=True)])
+    return _numbered(names)
 
 
-def _name(kinds: Sequence[str], words: Iterable[Sequence[str]], everywhere: Counter[str]) -> str:
+class _Shared(NamedTuple):
+    """What the features of a cluster share."""
+
+    kind: str
+    """Commonest kind of text; empty for none."""
+    of_kind: bool
+    """Whether enough of the features are of that kind to name the cluster by it."""
+    words: list[str]
+    """Words of at least two features: those that are frequent in the cluster, then others; rare elsewhere first."""
+    n_frequent: int
+    """Number of words that are frequent in the cluster."""
+
+    def name(self, n_words: int, more: int = 0) -> str:
+        """Name the cluster by its kind and at most ``n_words`` frequent words, and ``more`` words, frequent or not."""
+        n_words = min(n_words, self.n_frequent) + more
+        parts = (self.kind if self.of_kind else "", ", ".join(self.words[:n_words]))
+        return ": ".join(part for part in parts if part) or "mixed"
+
+    def with_kind(self, name: str) -> str:
+        """Add the commonest kind to a name that lacks it."""
+        return f"{name}, mostly {self.kind}" if self.kind and not self.of_kind else name
+
+
+def _shared(kinds: Sequence[str], words: Iterable[Sequence[str]], everywhere: Counter[str]) -> _Shared:
     kind, n = Counter(kinds).most_common(1)[0]
     here = Counter(chain.from_iterable(set(of_feature) for of_feature in words))
-    frequent = [word for word, count in here.items() if count >= max(1, LEAST_SHARE * len(kinds))]
+    least = max(1, LEAST_SHARE * len(kinds))
     # Frequent here and rare elsewhere: the share of the cluster times the share of the word's features that are in it.
-    best = sorted(frequent, key=lambda word: (-(here[word] ** 2) / everywhere[word], word))[:NAMES]
-    of_kind = kind if kind and n >= SHARED * len(kinds) else ""
-    return ": ".join(part for part in (of_kind, ", ".join(best)) if part) or "mixed"
+    best = sorted(here, key=lambda word: (here[word] < least, -(here[word] ** 2) / everywhere[word], word))
+    frequent = sum(here[word] >= least for word in best[:NAMES])
+    shared = [word for word in best[: NAMES + MORE_NAMES] if here[word] >= min(least, 2)]
+    return _Shared(kind, bool(kind) and n >= SHARED * len(kinds), shared, frequent)
+
+
+def _longer(names: Sequence[str], longer: Sequence[str]) -> list[str]:
+    """Replace the names that several clusters have."""
+    recurs = Counter(names)
+    return [more if recurs[name] > 1 else name for name, more in zip(names, longer, strict=True)]
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Number the names that several clusters still have, as in "mixed (2)"; the largest cluster keeps its name."""
+    taken, seen, numbered = set(names), Counter[str](), []
+    for name in names:
+        seen[name] += 1
+        shown = name
+        while seen[name] > 1 and (shown := f"{name} ({seen[name]})") in taken:
+            seen[name] += 1
+        taken.add(shown)
+        numbered.append(shown)
+    return numbered

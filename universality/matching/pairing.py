@@ -148,13 +148,14 @@ class Match:
     def to_graph(self) -> nx.Graph:
         """Bipartite networkx graph of all features: nodes "a:12" and "b:7", an edge a pair.
 
+        The graph carries ``method`` and ``measure``.
         Nodes carry ``bipartite`` (0 or 1), ``feature`` and ``dead``; edges carry ``chosen``, the score that chose the
         partner. It flatters the pair, so no edge has a ``weight``: ``universality.export.pair_graph`` adds the
         held-out one.
         """
         import networkx as nx
 
-        graph: nx.Graph = nx.Graph(method=self.method)
+        graph: nx.Graph = nx.Graph(method=self.method, measure=self.provenance.get("measure", "dense"))
         for side, (letter, dead) in enumerate((("a", self.dead_rows), ("b", self.dead_cols))):
             for feature, is_dead in enumerate(dead.tolist()):
                 graph.add_node(f"{letter}:{feature}", bipartite=side, feature=feature, dead=is_dead)

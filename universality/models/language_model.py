@@ -68,7 +68,7 @@ class LanguageModel:
     @property
     def device(self) -> torch.device:
         """Device that holds the weights."""
-        return next(iter(weights(self.bridge).values())).device
+        return next(self.bridge.original_model.parameters()).device
 
     @property
     def n_ctx(self) -> int:

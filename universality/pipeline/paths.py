@@ -84,6 +84,10 @@ class RunFolder:
         """Partners by decoder rows, for models that share a basis."""
         return self.root / "matches" / f"{comparison}.decoder.npz"
 
+    def effect_calibration(self, comparison: str) -> Path:
+        """Partners by first-order effects over all tokens, with held-out scores and null distributions."""
+        return self.root / "matches" / f"{comparison}.effect.npz"
+
     def similarity(self, comparison: str) -> Path:
         """Similarities from which the figures of a comparison are drawn."""
         return self.root / "similarity" / f"{comparison}.npz"
@@ -135,6 +139,10 @@ class RunFolder:
     def effect_agreement(self, comparison: str) -> Path:
         """Agreement of the partners' effects, against chance, controls and ceilings."""
         return self.root / "effects" / f"{comparison}.agreement.npz"
+
+    def family_effects(self, model: str, narrow: int, wide: int) -> Path:
+        """Agreement of the effects of parents and children in one model's families, from one width to the next."""
+        return self.root / "effects" / f"{model}.w{narrow}-w{wide}.families.npz"
 
     def pair_effects(self, comparison: str) -> Path:
         """Tokens that the two features of a pair raise and lower when ablated and clamped where both fire."""

@@ -193,6 +193,20 @@ def effect_dictionaries(config: Config, folder: RunFolder, model: str) -> list[t
     return sorted(set(sides))
 
 
+def families_have_effects(config: Config, folder: RunFolder, model: str) -> bool:
+    """Tell whether the effects of parents and children in a model's families are compared."""
+    has_families = len(config.saes.widths_for(model)) > 1
+    return config.effects.families and has_families and bool(effect_dictionaries(config, folder, model))
+
+
+def family_dictionaries(config: Config, folder: RunFolder, model: str) -> list[tuple[int, int]]:
+    """List (width, SAE seed) of a model's SAEs whose effects are measured for the edges of its families alone."""
+    if not families_have_effects(config, folder, model):
+        return []
+    first, known = config.saes.seeds[0], effect_dictionaries(config, folder, model)
+    return [(width, first) for width in config.saes.widths_for(model) if (width, first) not in known]
+
+
 def headline_comparison(config: Config, folder: RunFolder) -> Comparison:
     """Return the comparison that answers the study's question, at the largest width.
 

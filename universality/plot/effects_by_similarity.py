@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from universality.arrays import BoolArray, FloatArray, IntArray
-from universality.plot.style import BLUE, GREEN, INK, PALE, PURPLE, new_axes, say, styled
+from universality.plot.style import BLUE, GREEN, INK, PALE, PURPLE, legend_beside, new_axes, say, styled
 
 if TYPE_CHECKING:
     from universality.statistics import Calibration, EffectAgreement
@@ -116,7 +116,7 @@ def draw_effects(axes: Axes, pairs: EffectPoints) -> None:
                 at, medians, color=colour, linestyle=dashes, marker=marker, markersize=4.5,
                 markeredgecolor="white" if marker != "x" else colour, label=label, zorder=4,
             )  # fmt: skip
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=0.9)
+    legend_beside(axes)
 
 
 def _classes(activation_r: FloatArray, both: BoolArray) -> list[IntArray]:

@@ -12,7 +12,21 @@ from matplotlib.ticker import PercentFormatter
 
 from universality.arrays import FloatArray
 from universality.errors import UniversalityError
-from universality.plot.style import BLUE, GREEN, GREY, INK, LINE, ORANGE, PURPLE, SKY, in_legend, new_axes, say, styled
+from universality.plot.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    LINE,
+    ORANGE,
+    PURPLE,
+    SKY,
+    in_legend,
+    legend_beside,
+    new_axes,
+    say,
+    styled,
+)
 
 if TYPE_CHECKING:
     from universality.statistics import SharedLoss
@@ -161,7 +175,7 @@ def draw_carried(axes: Axes, curves: Sequence[LossCurve]) -> None:
     axes.set_ylim(min(low, 0.0), max(high, 1.03))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set(xlabel="shared: partner with r of at least", ylabel="share of the SAE's recovered loss")
-    axes.legend(*legend_entries(axes, curves), loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=0.9)
+    legend_beside(axes, *legend_entries(axes, curves))
 
 
 def legend_entries(axes: Axes, curves: Sequence[LossCurve]) -> tuple[list[Any], list[str]]:

@@ -108,6 +108,11 @@ def say(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
 
 
+def legend_beside(axes: Axes, *entries: Sequence[Any]) -> None:
+    """Write the legend, of all that is drawn or of some handles and labels, to the right of the axes."""
+    axes.legend(*entries, loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=0.9)
+
+
 @cache
 def _font() -> FT2Font:
     font = FT2Font(findfont(FONT))

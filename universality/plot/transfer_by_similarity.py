@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from universality.arrays import BoolArray, FloatArray
-from universality.plot.style import BLUE, GREEN, INK, PALE, PURPLE, new_axes, say, styled
+from universality.plot.style import BLUE, GREEN, INK, PALE, PURPLE, legend_beside, new_axes, say, styled
 
 if TYPE_CHECKING:
     from universality.labels import LabelTransfer
@@ -89,7 +89,7 @@ def label_transfer(
     axes = new_axes(5.4, 3.3) if ax is None else ax
     name = transfer.checked_name(name)
     if draw_transfer(axes, TransferPoints.of(transfer, name), name, against):
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=0.9)
+        legend_beside(axes)
     return axes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Hashable
@@ -155,15 +156,19 @@ async def _opening(_: Request) -> Response:
 
 
 def _page(path: Path) -> Callable[[Request], Any]:
-    made: dict[int, tuple[str, str]] = {}
+    made: dict[int, tuple[bytes, bytes, str]] = {}
 
-    async def answer(_: Request) -> Response:
+    async def answer(request: Request) -> Response:
         written = path.stat().st_mtime_ns
         if written not in made:
             made.clear()
-            made[written] = live_page(path.read_text(encoding="utf-8"), str(path))
-        html, policy = made[written]
-        return HTMLResponse(html, headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache"})
+            html, policy = live_page(path.read_text(encoding="utf-8"), str(path))
+            made[written] = html.encode(), gzip.compress(html.encode(), 6), policy  # once, and not for every reader
+        plain, compressed, policy = made[written]
+        headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        if "gzip" not in request.headers.get("Accept-Encoding", ""):
+            return HTMLResponse(plain, headers=headers)
+        return HTMLResponse(compressed, headers=headers | {"Content-Encoding": "gzip"})
 
     return answer
 

@@ -34,7 +34,7 @@ def search_answer(live: LiveComparison, query: str) -> Json:
     wanted = query.strip().lower()
     if not 0 < len(wanted) <= MOST_QUERY:
         raise UniversalityError(f"search: expected 1 to {MOST_QUERY} characters, found {len(wanted)}")
-    words = Words(live.run.results.decode)
+    words = live.run.words()
     return {"sides": [_side(side, wanted, words) for side in live.sides], "most": MOST_RESULTS, "words": words.texts}
 
 

@@ -22,6 +22,7 @@ from universality.locks import is_locked
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.reporting.run_results import ComparisonResult, RunResults
+from universality.report.explorer import Words
 
 if TYPE_CHECKING:
     from universality.activations import ModelSite
@@ -159,7 +160,9 @@ class LiveRun:
         self._stores = OpenStores(keep=False)
         self._sites: dict[str, ModelSite] = {}
         self._saes: dict[Path, SAE] = {}
+        self._costs: dict[str, int] = {}
         self._comparisons: dict[str, LiveComparison] = {}
+        self._shown: dict[int, str] = {}  # of tokens; to make each anew took a third of an answer's time
         self.results = RunResults.of_run(root, self._stores)
 
     def __enter__(self) -> Self:
@@ -238,6 +241,10 @@ class LiveRun:
         files = (self.folder.root / name for name in ("config.yaml", "provenance.json"))
         return tuple(file.stat().st_mtime_ns if file.is_file() else 0 for file in files)
 
+    def words(self) -> Words:
+        """Return an empty list of the texts that an answer refers to."""
+        return Words(self.results.decode, self._shown)
+
     def site(self, model: str) -> ModelSite:
         """Return a model at the hook of its SAEs, loaded when first asked for.
 
@@ -256,6 +263,12 @@ class LiveRun:
                     f"model {model!r} cannot be loaded, so the page shows what is stored only: {error}"
                 ) from None
         return self._sites[model]
+
+    def cost(self, model: str) -> int:
+        """Return an upper bound on a model's multiply-adds per token."""
+        if model not in self._costs:
+            self._costs[model] = self.site(model).cost
+        return self._costs[model]
 
     def sae(self, side: LiveSide) -> SAE:
         """Return the SAE of a side on the device of its model, loaded when first asked for.

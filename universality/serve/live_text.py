@@ -13,7 +13,9 @@ from universality.corpus.common_text import common_blocks
 from universality.corpus.documents import DocumentTable
 from universality.errors import UniversalityError
 from universality.features.recording import Tokens
+from universality.serve.few_cores import cores_for
 from universality.serve.live_run import LiveComparison
+from universality.serve.questions import refuse_half_pair
 
 MOST_CHARACTERS = 8_000
 """Longest text that is taken."""
@@ -64,11 +66,21 @@ def read_text(live: LiveComparison, text: str) -> ReadText:
     n_blocks = -(-MOST_TOKENS // (rows[live.sides[0].model].rows.n_ctx - 1))
     kept = {model: tokens.take(np.arange(min(n_blocks, len(tokens.rows)))) for model, tokens in rows.items()}
     first = kept[live.sides[0].model].rows
-    activations = {model: live.run.site(model).read(tokens.blocks) for model, tokens in kept.items()}
-    features = tuple(kept[side.model].pooled(live.run.sae(side).encode(activations[side.model])) for side in live.sides)
+    with cores_for(_work(live, first.n_tokens)):
+        activations = {model: live.run.site(model).read(tokens.blocks) for model, tokens in kept.items()}
+        features = tuple(
+            kept[side.model].pooled(live.run.sae(side).encode(activations[side.model])) for side in live.sides
+        )
     begins = np.concatenate([[0], np.cumsum(first.length - 1)[:-1]]).tolist()
     n_left_out = rows[live.sides[0].model].rows.n_tokens - first.n_tokens
     return ReadText(strings[: first.n_tokens], begins, n_left_out, (features[0], features[1]))
+
+
+def _work(live: LiveComparison, n_tokens: int) -> float:
+    """Bound the multiply-adds that a text takes."""
+    saes = [live.run.sae(side) for side in live.sides]
+    models = {side.model for side in live.sides}
+    return n_tokens * (sum(live.run.cost(model) for model in models) + sum(sae.d_in * sae.d_sae for sae in saes))
 
 
 def check_text(text: str) -> None:
@@ -86,12 +98,7 @@ def check_text(text: str) -> None:
             f"text: expected at most {MOST_CHARACTERS:,} characters, found {len(text):,}; shorten it, or run "
             "`universality run` on a file of your own"
         )
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise UniversalityError(
-            f"text: character {error.start + 1} is half of a surrogate pair, which is not text; remove it"
-        ) from None
+    refuse_half_pair("text", text)
 
 
 def _cut(live: LiveComparison, text: str) -> tuple[dict[str, Tokens], list[str]]:

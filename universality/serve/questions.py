@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -48,6 +49,33 @@ class SteeringQuestion(Question):
         return Sampling(self.tokens, self.temperature, self.seed)
 
 
+def refuse_half_pair(name: str, text: str) -> None:
+    """Refuse a text with half of a surrogate pair, which no encoding can hold.
+
+    Raises
+    ------
+    UniversalityError
+        If there is one; names the field and the character.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UniversalityError(
+            f"{name}: character {error.start + 1} is half of a surrogate pair, which is not text; remove it"
+        ) from None
+
+
+def _refuse_half_pairs(body: bytes) -> None:
+    """Name the half of a surrogate pair in a body, of which the JSON reader says only that an escape is wrong."""
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        return
+    for name, value in fields.items() if isinstance(fields, dict) else ():
+        if isinstance(value, str):
+            refuse_half_pair(str(name), value)
+
+
 Q = TypeVar("Q", bound=Question)
 
 
@@ -57,11 +85,13 @@ def read_question(kind: type[Q], body: bytes) -> Q:
     Raises
     ------
     UniversalityError
-        If it is not JSON, or a field is unknown, missing or of another type; names the first.
+        If it is not JSON, or a field is unknown, missing, of another type or not Unicode; names the first.
     """
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            _refuse_half_pairs(body)
         where = ".".join(map(str, first["loc"])) or "the question"
         raise UniversalityError(f"{where}: {first['msg']}") from None

@@ -6,6 +6,7 @@ from typing import Any
 
 from universality.errors import UniversalityError
 from universality.pipeline.steering import Sampling, Setting, SteeredText, Steering, steer
+from universality.serve.few_cores import cores_for
 from universality.serve.live_run import LiveComparison, number
 from universality.serve.live_text import check_text
 from universality.visible_tokens import pieces
@@ -43,10 +44,12 @@ def steering_answer(
     if setting.times is not None and not 0 <= setting.times <= MOST_TIMES:
         raise UniversalityError(f"times: expected 0 to {MOST_TIMES:g}, found {setting.times:g}")
     side = live.sides[which]
-    steering = steer(
-        live.run.results, live.run.site, f"{side.model}:{feature}", prompt, setting, sampling,
-        width=side.width, sae_seed=side.seed,
-    )  # fmt: skip
+    largest = max(live.run.cost(one.model) for one in live.sides)
+    with cores_for(largest * live.run.results.config.corpus.n_ctx):
+        steering = steer(
+            live.run.results, live.run.site, f"{side.model}:{feature}", prompt, setting, sampling,
+            width=side.width, sae_seed=side.seed,
+        )  # fmt: skip
     return {"side": which, "feature": feature, "texts": _texts(steering), "partners": _partners(steering)}
 
 

@@ -40,7 +40,7 @@ def text_answer(live: LiveComparison, text: str) -> Json:
         fire and ``only`` one does, and whether they ``agree``.
     """
     read = read_text(live, text)
-    words = Words(live.run.results.decode)
+    words = live.run.words()
     shown = pieces(read.strings)
     starts = np.asarray([piece.tokens.start for piece in shown])
     sides = [_side(side, x, starts, words) for side, x in zip(live.sides, read.features, strict=True)]
@@ -63,12 +63,13 @@ def _side(side: LiveSide, firings: csr_matrix, starts: IntArray, words: Words) -
     by_piece = csc_matrix(pool_rows(firings, starts))
     by_piece.eliminate_zeros()
     active = np.flatnonzero(n_tokens)
-    ends = by_piece.indptr[active + 1]
+    ranges = list(zip(by_piece.indptr[active].tolist(), by_piece.indptr[active + 1].tolist(), strict=True))
     of_entry = np.repeat(np.arange(side.n_features), np.diff(by_piece.indptr))
     # a feature that never fired on held-out text is shown relative to its largest here
     here = by_piece.max(axis=0).toarray().ravel()
     largest = np.where(side.maxima > 0, side.maxima, np.maximum(here, np.finfo(np.float32).tiny))
-    shares = np.maximum(1, np.rint(100 * by_piece.data / largest[of_entry])).astype(int)
+    shares = np.maximum(1, np.rint(100 * by_piece.data / largest[of_entry])).astype(int).tolist()
+    pieces_of = by_piece.indices.tolist()
     return {
         "features": active.tolist(),
         "tokens": [
@@ -79,8 +80,8 @@ def _side(side: LiveSide, firings: csr_matrix, starts: IntArray, words: Words) -
         "pair": side.pair_of[active].tolist(),
         "largest": np.round(side.maxima[active].astype(float), 4).tolist(),
         "n": n_tokens[active].tolist(),
-        "where": [part.tolist() for part in np.split(by_piece.indices, ends)[:-1]],
-        "share": [part.tolist() for part in np.split(shares, ends)[:-1]],
+        "where": [pieces_of[start:stop] for start, stop in ranges],
+        "share": [shares[start:stop] for start, stop in ranges],
     }
 
 

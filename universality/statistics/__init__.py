@@ -7,12 +7,12 @@ from universality.statistics.calibrating import calibrate
 from universality.statistics.calibration import Calibration, CalibrationSummary, NullSummary
 from universality.statistics.carried_loss import SharedLoss, SubsetLoss, shared_loss
 from universality.statistics.coinciding import Coincidence, coincidence
-from universality.statistics.comparing_effects import compare_effects
+from universality.statistics.comparing_effects import FeaturePairs, compare_effects
 from universality.statistics.concept_partners import concept_table
 from universality.statistics.crosscoder_classes import CrosscoderAgreement, crosscoder_agreement, feature_classes
 from universality.statistics.effect_agreement import EffectAgreement, EffectAgreementSummary
 from universality.statistics.feature_stability import Stability, stability, stability_of
-from universality.statistics.held_out import evaluation_halves, held_out_scores
+from universality.statistics.held_out import Halves, equal_halves, evaluation_halves, held_out_scores
 from universality.statistics.null_distribution import Chance, NullDistribution
 from universality.statistics.overlapping_matchings import PartnerOverlap, partner_overlap
 from universality.statistics.published_measures import (
@@ -45,6 +45,8 @@ __all__ = [
     "CrosscoderAgreement",
     "EffectAgreement",
     "EffectAgreementSummary",
+    "FeaturePairs",
+    "Halves",
     "Null",
     "NullDistribution",
     "NullSummary",
@@ -67,6 +69,7 @@ __all__ = [
     "compare_effects",
     "concept_table",
     "crosscoder_agreement",
+    "equal_halves",
     "evaluation_halves",
     "excess_correlation",
     "feature_classes",

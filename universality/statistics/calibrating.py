@@ -25,7 +25,7 @@ from universality.statistics.calibration import Calibration
 from universality.statistics.evaluated_text import EvaluatedText
 from universality.statistics.evaluated_vocabulary import EvaluatedVocabulary
 from universality.statistics.evaluation import Evaluation
-from universality.statistics.held_out import held_out_scores
+from universality.statistics.held_out import Halves, held_out_scores
 from universality.statistics.null_distribution import ChosenMatch, Side, run_null
 from universality.statistics.null_settings import AnyNull, NullSettings, WeightNull
 
@@ -55,6 +55,7 @@ def calibrate(
     block_length: int | None = None,
     memory_budget: int = DEFAULT_BUDGET,
     vocabulary: Vocabulary | None = None,
+    halves: Halves | None = None,
     executor: Executor | None = None,
     device: str = CPU,
 ) -> Calibration:
@@ -78,7 +79,8 @@ def calibrate(
     replicates
         Matchings by chance for each null; 0 for no p-values.
     bootstrap
-        Resamples of groups of documents, or of token types, for the intervals; 0 for none. Activation and logit only.
+        Resamples of groups of documents, or of token types, for the intervals; 0 for none. Activation, effect and logit
+        only.
     seed
         Seed for halves of the vocabulary, nulls and resamples.
     alpha
@@ -96,6 +98,9 @@ def calibrate(
     vocabulary
         For logit weights of models with one tokenizer: text and frequency of each token type, in place of what the
         stores hold. Without any, frequency is counted in the stores' own tokens and scripts are not told apart.
+    halves
+        For measures over tokens: documents that choose partners and those that report, such as
+        `universality.statistics.equal_halves` of stores that hold the reporting half alone. None: by split.
     executor
         Where scores, replicates of the nulls and intervals are computed, as for `Similarity.activation`; None for this
         process. A replicate is one unit, or for large dictionaries as many as their match.
@@ -137,10 +142,10 @@ def calibrate(
     (20, True, True)
     """
     where = ("memory_budget", "executor", "device")  # decide where numbers are computed, and not what they are
-    settings = {k: v for k, v in locals().items() if k not in ("a", "b", "vocabulary", "where", *where)}
+    settings = {k: v for k, v in locals().items() if k not in ("a", "b", "vocabulary", "halves", "where", *where)}
     nulls = _nulls(measure, null)
     settings["null"] = list(nulls)
-    _check(measure, block_length, vocabulary)
+    _check(measure, block_length, vocabulary, halves)
     # refuses values out of range; the nulls of logit weights are no setting of a run
     of_text = list(nulls) if measure != LOGIT else ["global"]
     NullSettings(of_text, replicates, bootstrap, alpha, min_firings, n_strata, seed)  # type: ignore[arg-type]
@@ -149,7 +154,7 @@ def calibrate(
     evaluation: Evaluation = (
         EvaluatedVocabulary.of(a, b, seed, vocabulary, *given)
         if measure == LOGIT
-        else EvaluatedText.of(measure, a, b, seed, block_length, *given)
+        else EvaluatedText.of(measure, a, b, seed, block_length, *given, halves)
     )
     matched = match(evaluation.choose, method, floor)
     held_out, best_col, best_row = _held_out(evaluation.report, matched, min_firings)
@@ -180,7 +185,7 @@ def _nulls(measure: str, null: AnyNull | Sequence[AnyNull] | None) -> tuple[AnyN
     return nulls
 
 
-def _check(measure: str, block_length: int | None, vocabulary: Vocabulary | None) -> None:
+def _check(measure: str, block_length: int | None, vocabulary: Vocabulary | None, halves: Halves | None) -> None:
     if measure not in (*TOKEN_MEASURES, LOGIT):
         raise UniversalityError(
             f"calibrate: measure {measure!r} is not one of {', '.join(TOKEN_MEASURES)}, {LOGIT}; the other measures of "
@@ -188,6 +193,10 @@ def _check(measure: str, block_length: int | None, vocabulary: Vocabulary | None
         )
     if measure == LOGIT and block_length is not None:
         raise UniversalityError("calibrate: block_length is of nulls that re-pair text; logit weights have no blocks")
+    if measure == LOGIT and halves is not None:
+        raise UniversalityError(
+            "calibrate: halves are of documents; logit weights are compared over halves of the types"
+        )
     if measure != LOGIT and vocabulary is not None:
         raise UniversalityError(f"calibrate: vocabulary is for logit weights, and {measure} compares tokens of text")
     checked("block_length", block_length, Count | None)

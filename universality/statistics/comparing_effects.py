@@ -41,8 +41,24 @@ CONTROLS = 20
 _CHUNK = 32  # pairs that a thread compares at a time
 
 
+class FeaturePairs(NamedTuple):
+    """Pairs of features of two stores, of which a feature may be in several, such as the edges of families.
+
+    Parameters
+    ----------
+    rows, cols
+        int64 [n_pairs], features of the first store and of the second.
+    shape
+        Number of features of each store.
+    """
+
+    rows: IntArray
+    cols: IntArray
+    shape: tuple[int, int]
+
+
 def compare_effects(
-    matched: Match,
+    matched: Match | FeaturePairs,
     a: FeatureStore,
     b: FeatureStore,
     effects_a: FeatureStore,
@@ -61,7 +77,7 @@ def compare_effects(
     Parameters
     ----------
     matched
-        Pairs of features, chosen on the documents of split "choose".
+        Pairs of features, chosen on the documents of split "choose", or without regard to their effects.
     a, b
         Stores of the activations; documents of split "report" are compared.
     effects_a, effects_b
@@ -246,7 +262,7 @@ def _intervals(compared: list[_Compared], n_units: int, draws: int, seed: int, m
 
 
 def _of_fingerprint(
-    name: str, similarity: Similarity, matched: Match, compared: list[_Compared]
+    name: str, similarity: Similarity, matched: Match | FeaturePairs, compared: list[_Compared]
 ) -> dict[str, FloatArray]:
     """Score the pairs and their controls by fingerprints; NaN for features without one."""
     size = np.array([pair.controls.size for pair in compared], np.int64)
@@ -269,7 +285,7 @@ def _ordered(columns: dict[str, FloatArray]) -> dict[str, FloatArray]:
 
 
 def _check_inputs(
-    matched: Match,
+    matched: Match | FeaturePairs,
     a: FeatureStore,
     b: FeatureStore,
     effects_a: FeatureStore,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from universality.arrays import IntArray
 from universality.devices import CPU
 from universality.errors import UniversalityError
@@ -51,10 +53,11 @@ class EvaluatedText:
         memory_budget: int,
         executor: Executor = SERIAL,
         device: str = CPU,
+        halves: Halves | None = None,
     ) -> EvaluatedText:
         """Compare two stores by a measure over tokens; parameters and errors as for `calibrate`."""
         whole = Similarity.over_tokens(measure, a, b, memory_budget, executor=executor).on(device)
-        halves = evaluation_halves(a)
+        halves = evaluation_halves(a) if halves is None else halves
         _check_halves(halves)
         choose, report = whole.restrict(halves.choose), whole.restrict(halves.report)
         return cls((a, b), choose, report, halves.choose, seed, block_length, executor)
@@ -68,8 +71,9 @@ class EvaluatedText:
 
     @property
     def moments(self) -> Moments | None:
-        """Sums by group of documents; None for measures other than Pearson's r of activations."""
-        return None if self.report.name != "activation" else partial(_sums_by_group, self.report.here())
+        """Sums by group of documents; None for measures other than Pearson's r of activations or effects."""
+        is_pearson = self.report.name in ("activation", "effect")
+        return partial(_sums_by_group, self.report.here()) if is_pearson else None
 
     def null_model(self, null: AnyNull, anchor: Side, notes: list[str]) -> NullModel | None:
         """Plan the re-pairing of blocks of the choosing half; None, with a note, where none can be re-paired."""
@@ -124,6 +128,11 @@ def _repaired(choose: Similarity, plan: Repairing, seed: int, replicate: int) ->
 
 
 def _check_halves(halves: Halves) -> None:
+    if (both := np.intersect1d(halves.choose, halves.report)).size:
+        raise UniversalityError(
+            f"calibrate: halves: expected two sets of documents without a common one, found {both.size} in both "
+            f"(document {both[0]} first); a pair must be scored on text that did not choose it"
+        )
     n_choose, n_report = halves.choose.size, halves.report.size
     if not n_choose or not n_report:
         raise UniversalityError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from universality.arrays import FloatArray, IntArray
+from universality.corpus.units import independent_units
 from universality.similarity import Similarity
 
 if TYPE_CHECKING:
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Halves:
-    """Indices of the documents of the two evaluation halves that have tokens in a store; either may be empty."""
+    """Indices of the documents of two halves that have tokens in a store; either may be empty.
+
+    Parameters
+    ----------
+    choose
+        int64 [n_choose], documents that choose partners.
+    report
+        int64 [n_report], documents that score them.
+    """
 
     choose: IntArray
     report: IntArray
@@ -32,6 +41,41 @@ def evaluation_halves(store: FeatureStore) -> Halves:
     present[store.tokens.document] = True
     split = np.asarray(store.documents.split, dtype=np.str_)
     return Halves(*(np.flatnonzero(present & (split == half)).astype(np.int64) for half in ("choose", "report")))
+
+
+def equal_halves(store: FeatureStore, seed: int = 0) -> Halves:
+    """Divide the documents of a store into two halves, whatever their splits.
+
+    Use it for a store of the reporting half alone, such as one of effects: `calibrate` then chooses partners on a part
+    of that half and reports on the rest. Independent units (`universality.corpus.units`) stay whole, and each kind is
+    divided by itself as evenly as its units allow. Units beyond an even number go to the two halves in turn.
+
+    Parameters
+    ----------
+    store
+        Documents without a token in it are in neither half.
+    seed
+        Seed of the division.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from universality.statistics.synthetic import World, plant
+    >>> with TemporaryDirectory() as folder:
+    ...     halves = equal_halves(plant(World(n_documents=60), Path(folder)).a)
+    >>> halves.choose.size, halves.report.size, np.intersect1d(halves.choose, halves.report).size
+    (30, 30, 0)
+    """
+    documents = np.unique(store.tokens.document).astype(np.int64)
+    units = independent_units(store.documents).code[documents]
+    kinds = np.array(store.documents.kind)[documents]
+    _, first = np.unique(units, return_index=True)  # a unit of several kinds counts among those of its first document
+    drawn = np.random.default_rng(seed).permutation(first.size)
+    by_kind = first[drawn][np.argsort(kinds[first[drawn]], kind="stable")]
+    # Alternating through the kinds one after another divides each of them evenly.
+    reports = np.isin(units, units[by_kind[1::2]])
+    return Halves(documents[~reports], documents[reports])
 
 
 def held_out_scores(report: Similarity | None, rows: IntArray, cols: IntArray, min_firings: int = 1) -> FloatArray:

@@ -1,16 +1,20 @@
 """What a machine does in a second, the size of a text, and the lines of a plan."""
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from universality.config import load_config, parse_config
-from universality.errors import ConfigError
+from universality.errors import ConfigError, DeviceWarning
 from universality.pipeline.cost import machine
 from universality.pipeline.cost.estimate import (
     Text,
 )
 from universality.pipeline.cost.machine import Rates, count_text, describe_plan, on_gpu
+from universality.similarity.engine import device_blocks
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 
@@ -36,11 +40,14 @@ def test_tokens_of_an_array_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_gpu_of_the_table_states_its_assumption() -> None:
-    here = Rates("this machine", 1.0, 1.0, 2.0, 3.0)
+    here = Rates("this machine", 1.0, 1.0, 2.0, 3.0, 4.0)
     there = on_gpu(here, "h100")
     assert (there.model_flop, there.sae_flop) == (67e12 * 0.4, 989e12 * 0.1)
     assert (there.entries, there.pairs) == (2.0, 3.0)
     assert "40% and 10% are assumed" in there.notes[0]
+    assert "by its CPU, so that match and families are priced too high" in there.notes[0]
+    with_card = on_gpu(replace(here, matched_on_cpu=False), "h200")
+    assert with_card.notes[0].endswith("stores and matching as on this machine, whose card also matches")
     with pytest.raises(ConfigError, match="--gpu v100: not in the table of peaks; known: h100, h200, a100"):
         on_gpu(here, "v100")
 
@@ -59,3 +66,24 @@ def test_an_sae_too_wide_to_allocate_is_measured_at_a_narrower_width(tmp_path: P
     rate, width = machine._sae_rate(config, 4096)
     assert rate > 0
     assert width * 24 * 4096 <= machine._MOST
+
+
+def test_a_card_that_would_match_is_timed_at_it(torch_for_card: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    used, block = [], device_blocks.block
+    monkeypatch.setattr(device_blocks, "block", lambda source, rows: used.append(source.device) or block(source, rows))
+    assert min(machine._store_rates("cuda", n=500, width=64)) > 0
+    assert set(used) == {torch_for_card}
+    used.clear()
+    assert machine._store_rates("cpu", n=500, width=64)[1] < 2e10, "a remembered answer was timed"
+    assert not used
+    monkeypatch.setattr(machine, "card_of", lambda name: torch_for_card if name == "cuda" else None)
+    for part, rate in (("_product_rate", 1e9), ("_sae_rate", (1e9, 32)), ("_store_rates", (1e6, 1e6))):
+        monkeypatch.setattr(machine, part, lambda *_, rate=rate: rate)
+    text = Text(1000, 1000, 512, "")
+    for device, matched_on_cpu, said in (("cuda", False, "32 a token, on cpu)"), ("cpu", True, "32 a token)")):
+        config = load_config(CONFIGS / "smoke.yaml", [f"device={device}"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeviceWarning)  # there is no card: torch's CPU stands for it
+            found = machine.measure(config, text, weights=False)
+        assert found.matched_on_cpu == matched_on_cpu
+        assert found.notes[1].endswith(said)

@@ -9,12 +9,15 @@ import pytest
 from planted_run import read_data as read
 from planted_run import unpacked
 
+from tests.report.planted_effects import agreement
 from universality import FeatureStore
 from universality.features.page_views import BINS, QUANTILES, SCALE, STRONGEST, feature_views, seen_by, windows
 from universality.maps import JointMap
 from universality.pipeline.paths import RunFolder
+from universality.pipeline.reporting.explored_side import UNKNOWN_EFFECT, _families
 from universality.pipeline.reporting.explorer_data import write_explorer
 from universality.pipeline.reporting.run_results import open_results
+from universality.report.explorer import Words
 
 HERE = "comparisons/A-B.w24"
 
@@ -66,7 +69,8 @@ def test_the_table_holds_every_pair_and_the_views_their_weights(explored: Path, 
 
     _, folder = planted
     frame = Calibration.load(folder.calibration("A-B.w24")).to_frame()
-    (index,), pairs = read(explored, "index")["comparisons"], read(explored, f"{HERE}/pairs")
+    (index,) = read(explored, "index")["comparisons"]
+    pairs = read(explored, f"{HERE}/matched") | read(explored, f"{HERE}/pairs")
     assert index["n_pairs"] == len(frame) == 23
     with np.load(folder.similarity("A-B.w24")) as arrays:
         by_chance = arrays["logit_by_chance"].astype(float)
@@ -131,6 +135,8 @@ def test_the_map_keeps_every_place_and_leaves_the_dead_out(explored: Path, plant
     living = stores[0].alive
     scale = np.ptp(places[0][living], axis=0) / np.ptp(made.xy_a[living], axis=0)
     assert scale[0] == pytest.approx(scale[1], rel=1e-3)  # one scale for both axes, and for both models
+    own = places[0][living] * found["unit"] + found["middle"]  # the coordinates of maps/*.csv
+    np.testing.assert_allclose(own, made.xy_a[living], atol=found["unit"])
     gap = (places[1][stores[1].alive].mean(axis=0) - places[0][living].mean(axis=0)) / scale
     wanted = np.nanmean(made.xy_b, axis=0) - np.nanmean(made.xy_a, axis=0)
     np.testing.assert_allclose(gap, wanted, atol=1e-3)
@@ -148,6 +154,29 @@ def test_a_run_without_maps_has_none(planted: Any, tmp_path: Path) -> None:
     with open_results(config, copy) as results:
         files = write_explorer(results, tmp_path / "page", {})
     assert not [file for file in files if file.name == "map.js"]
+
+
+def test_families_have_the_effects_of_their_edges(planted: Any, tmp_path: Path) -> None:
+    from universality.family import Families
+
+    config, folder = planted[0], RunFolder(tmp_path / "run")
+    shutil.copytree(planted[1].root, folder.root, ignore=shutil.ignore_patterns("report"))
+    edges = Families.load(folder.families("A")).edges
+    (folder.root / "effects").mkdir()
+    agreement(edges.parent, edges.child).save(folder.family_effects("A", 16, 24))
+    with open_results(config, folder) as results:
+        measured, unmeasured = (_families(results, name, Families.load(folder.families(name)), Words(str))
+                                for name in "AB")  # fmt: skip
+    assert set(unpacked(unmeasured["effect"])) == {UNKNOWN_EFFECT}
+    r = np.where(np.arange(len(edges)) < 10, 30, 60)
+    r[-3:] = UNKNOWN_EFFECT
+    known = dict(zip(zip(edges.parent.tolist(), (edges.child + 16).tolist(), strict=True), r.tolist(), strict=True))
+    parent, effect = unpacked(measured["parent"]), unpacked(measured["effect"])
+    found = {(int(p), c): int(effect[c]) for c, p in enumerate(parent) if p >= 0}
+    ends = unpacked(measured["more_parent"]), unpacked(measured["more_child"])
+    found |= {(int(p), int(c)): int(e) for p, c, e in zip(*ends, unpacked(measured["more_effect"]), strict=True)}
+    assert found == known
+    assert {30, 60, UNKNOWN_EFFECT} == set(found.values())
 
 
 def test_families_keep_every_edge(explored: Path, planted: Any) -> None:

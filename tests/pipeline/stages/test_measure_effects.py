@@ -26,6 +26,8 @@ from universality.statistics import Calibration, EffectAgreement
 NAMES = [
     "effects/A",
     "effects/B",
+    "effects/A.families",
+    "effects/B.families",
     "effects/A-A.w128.s0-s1",
     "effects/B-B.w128.s0-s1",
     "effects/A-B.w128",
@@ -45,7 +47,8 @@ def test_models_come_first_then_ceilings_then_their_comparisons(tmp_path: Path) 
     after = {task.name: task.after for task in made}
     assert {"match/A-B.w128", "match/A-A.w128.s0-s1", "collect/B"} < set(after["effects/A"])
     assert "match/B-B.w128.s0-s1" not in after["effects/A"]
-    assert set(NAMES[:4]) | {"match/A-B.w128"} < set(after["effects/A-B.w128"])
+    assert {*NAMES[:2], *NAMES[4:6], "match/A-B.w128"} < set(after["effects/A-B.w128"])
+    assert after["effects/B.families"] == ["effects/B", "families/B"]
 
 
 def test_only_export_and_report_notice_that_effects_are_not_measured(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Controls stand beside the study and are made once."""
 
 import shutil
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from run_commands import SMOKE, call_here, call_together
+from run_commands import SMOKE, call, call_here, call_together, command, contents, environments
 
 from universality import FeatureStore
 from universality.pipeline import RunFolder
@@ -31,3 +34,45 @@ def test_controls_stand_beside_the_study_and_are_made_once(finished: Path, tmp_p
     assert len(widths) == 7
     assert (tmp_path / "run" / "controls" / "controls.svg").is_file()
     assert "nothing to do" in call_here("controls", SMOKE, "--out", tmp_path / "run").stdout
+
+
+@pytest.fixture(scope="module")
+def alone(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Contents of the controls that one process makes: file → hash."""
+    folder = Path(shutil.copytree(finished, tmp_path_factory.mktemp("alone") / "run"))
+    done = call("controls", SMOKE, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return contents(folder, "controls")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("killed", "resumed", "begun"),
+    [(2, 3, "frozen-decoders/*"), (3, 1, "data-orders/*")],
+)
+def test_killed_it_ends_with_other_processes_in_the_contents_of_one(
+    finished: Path, alone: dict[str, str], tmp_path: Path, killed: int, resumed: int, begun: str
+) -> None:
+    """Processes are killed while the SAEs of a control train, whatever the others do then."""
+    folder = Path(shutil.copytree(finished, tmp_path / "run"))
+    processes = [  # not by torchrun, which starts each in a session of its own, where a test cannot reach it
+        subprocess.Popen(
+            command("controls", SMOKE, "--out", folder),
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for environment in environments(killed)
+    ]
+    while not list((folder / "controls").glob(begun)) and processes[0].poll() is None:
+        time.sleep(0.005)
+    for process in processes:
+        process.kill()
+    assert [process.wait() for process in processes] == [-signal.SIGKILL] * killed
+    stamps = {path.name: path.read_bytes() for path in (folder / ".done").glob("controls.*.json")}
+    assert len(stamps) < 4  # of the four controls the begun one is not done
+    done = call_together(resumed, "controls", SMOKE, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    assert contents(folder, "controls") == alone
+    assert {name: (folder / ".done" / name).read_bytes() for name in stamps} == stamps  # what was whole is kept
+    assert not list((folder / "controls").rglob("*.partial*"))

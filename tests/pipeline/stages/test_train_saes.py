@@ -16,7 +16,10 @@ from universality.sae.training.distributed import Ranks
     [
         ("saes.checkpoint_steps=5", False),
         ("saes.watch=none", False),
+        ("saes.held_out_steps=5", False),
         ("statistics.replicates=3", False),
+        ("saes.weight_decay=0", False),
+        ("saes.weight_decay=0.001", True),
         ("saes.k=4", True),
         ("saes.seeds=[3]", True),
         ("activations.cache=cache", True),  # its number format rounds activations
@@ -25,6 +28,7 @@ from universality.sae.training.distributed import Ranks
 def test_saes_are_trained_again_where_their_outcome_changes(override: str, again: bool, tmp_path: Path) -> None:
     (before,), (after,) = (tasks(load_config(SMOKE, overrides), RunFolder(tmp_path)) for overrides in ([], [override]))
     assert (before.settings != after.settings) is again
+    assert "weight_decay" not in before.settings[1]  # a run made before it existed is not trained again
 
 
 def test_models_of_one_tokenizer_share_a_stream_and_its_log() -> None:

@@ -2,13 +2,19 @@
 
 import numpy as np
 
-from universality.report.figures.consistency import FrequencySample
+from universality.plot.median_by_firings import FrequencySample
+from universality.report import figures
 
 
-def test_quartiles_by_frequency_find_the_planted_rise() -> None:
-    draw_ = np.random.default_rng(0)
-    firings = 10 ** draw_.uniform(1, 4, 4000)
-    found = FrequencySample("features", "x", firings, np.log10(firings) / 4 + draw_.normal(0, 0.01, 4000)).quartiles()
-    np.testing.assert_allclose(found[:, 2], np.log10(found[:, 0]) / 4, atol=0.02)
-    shuffled = FrequencySample("features", "x", draw_.permutation(firings), np.log10(firings) / 4).quartiles()
-    assert np.ptp(shuffled[:, 2]) < 0.2
+def test_medians_by_firings_and_their_ends_in_words() -> None:
+    firings = np.repeat([30.0, 3000.0], 20)
+    samples = [
+        FrequencySample("features", "x", firings, np.repeat([0.2, 0.8], 20)),
+        FrequencySample("ceiling", "few", firings[:5], np.ones(5)),
+    ]
+    figure = figures.consistency_by_frequency(samples)
+    assert [line.get_ydata().tolist() for line in figure.axes[0].lines[1:]] == [[0.2, 0.8]]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["x"]
+    said = figures.describe_consistency(samples).alt
+    assert "x: 0.20 at about 24 firings, 0.80 at about 2,371 firings." in said
+    assert "too few pairs" in [text.get_text() for text in figures.consistency_by_frequency(samples[1:]).axes[0].texts]

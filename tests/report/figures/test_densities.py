@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from universality.plot.firing_rates import DensitySample
 from universality.report import figures
 
 
@@ -14,7 +15,7 @@ def test_densities_have_a_panel_a_width_and_count_the_dead() -> None:
         for model in "AB":
             density = 10 ** draw.uniform(-4, -1, width)
             density[: width // 8] = 0
-            some.append(figures.DensitySample(model, width, density))
+            some.append(DensitySample(model, width, density))
     figure = figures.feature_densities(some)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["512 features", "1,024 features"]
     for axes, width in zip(figure.axes, (512, 1024), strict=True):
@@ -27,7 +28,7 @@ def test_densities_have_a_panel_a_width_and_count_the_dead() -> None:
 
 @pytest.mark.parametrize("density", [[], [0.0, 0.0], [1.0], [1e-7, 1.0]])
 def test_densities_of_little(density) -> None:  # type: ignore[no-untyped-def]
-    some = [figures.DensitySample("A", len(density), np.array(density))]
+    some = [DensitySample("A", len(density), np.array(density))]
     figure = figures.feature_densities(some)
     living = sum(d > 0 for d in density)
     assert_allclose(figure.axes[0].patches[0].get_data().values.sum(), living / max(1, len(density)))

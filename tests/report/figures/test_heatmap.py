@@ -6,7 +6,6 @@ from numpy.testing import assert_array_equal
 
 from universality.errors import UniversalityError
 from universality.report import Caption, figures
-from universality.report.figures.heatmap import cluster_order
 
 DRAW = np.random.default_rng(0)
 
@@ -75,7 +74,10 @@ def test_a_matrix_that_is_not_of_pairs_is_refused(bad: np.ndarray) -> None:
         figures.MatchedMatrix(bad, matched(2), 8)
 
 
-def test_clusters_stand_together() -> None:
+def test_clusters_stand_together_in_the_figure() -> None:
     group = np.asarray([0, 1, 2] * 10)
-    order = cluster_order((group[:, None] == group[None, :]).astype(float))
-    assert np.count_nonzero(np.diff(group[order])) == 2
+    alike = (group[:, None] == group[None, :]).astype(float)
+    axes = figures.clustered_heatmap(figures.MatchedMatrix(alike, alike, 30)).axes[0]
+    first = np.asarray(axes.images[0].get_array())[0]
+    assert_array_equal(first, np.arange(30) < 10)
+    assert axes.get_ylabel() == "feature of A, clustered"

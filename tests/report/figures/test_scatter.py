@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from universality.errors import UniversalityError
+from universality.plot.pair_points import FEW, optimism
 from universality.report import figures
-from universality.report.figures.scatter import FEW, agreement, optimism
 
 DRAW = np.random.default_rng(0)
 
@@ -73,12 +73,8 @@ def test_optimism_is_the_mean_difference() -> None:
     assert "100% of pairs lie below" in figures.describe_held_out(chosen, held_out).text
 
 
-def test_agreement_is_pearson_and_spearman() -> None:
+def test_the_strength_of_a_correlation_is_in_words() -> None:
     x = np.arange(1.0, 9)
-    found = agreement(x, np.exp(x))
-    assert_allclose(found.spearman, 1)
-    assert found.pearson < 0.9
-    assert agreement(x, -x).pearson == pytest.approx(-1)
     assert "strongly correlated" in figures.describe_logit(x, x).text
     assert "moderately correlated" in figures.describe_logit(x, [1, 5, 2, 8, 3, 7, 4, 6]).text
 

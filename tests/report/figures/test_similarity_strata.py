@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from universality.errors import UniversalityError
+from universality.plot.class_boxes import strata_by_number
 from universality.report import figures
 
 DRAW = np.random.default_rng(0)
@@ -17,7 +17,7 @@ def words(figure) -> str:  # type: ignore[no-untyped-def]
 def test_strata_are_the_calibrations() -> None:
     firings = np.array([5, 10, 99, 100, 5000, 7, 50])
     r = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, np.nan])
-    found = figures.strata(firings, r, [10, 100, 1000, np.inf], [0.05, 0.02, 0.01])
+    found = strata_by_number(firings, r, [10, 100, 1000, np.inf], [0.05, 0.02, 0.01])
     assert [(s.label, s.r.tolist(), s.null_quantile) for s in found] == [
         ("10–100", [0.2, 0.3], 0.05), ("100–1.0k", [0.4], 0.02), ("1.0k+", [0.5], 0.01),
     ]  # fmt: skip
@@ -32,28 +32,15 @@ def test_strata_are_the_calibrations() -> None:
     said = figures.describe_strata(found)
     assert "more similar than the rarest (0.50 against 0.25)" in said.text
     assert "10–100 firings: median 0.25 over 2 pairs" in said.alt
+    assert "left out" not in said.text
+    assert "2 pairs with a feature too rare for these classes are left out." in figures.describe_strata(found, 6).text
     assert "less similar" in figures.describe_strata(found[::-1]).text
-
-
-def test_half_decades_by_default_and_every_pair_in_one() -> None:
-    firings = 10 ** DRAW.uniform(0, 6, 500)
-    found = figures.strata(firings, DRAW.uniform(0, 1, 500))
-    assert sum(s.r.size for s in found) == 500
-    assert_allclose([s.high / s.low for s in found], 10**0.5)
-    figures.similarity_by_firings(found).draw_without_rendering()
 
 
 @pytest.mark.parametrize(("firings", "r"), [([], []), ([0, 0], [0.1, 0.2]), ([5], [np.nan]), ([5], [0.3])])
 def test_strata_of_little(firings, r) -> None:  # type: ignore[no-untyped-def]
-    found = figures.strata(firings, r)
+    found = strata_by_number(firings, r)
     figure = figures.similarity_by_firings(found)
     assert ("no pairs" in words(figure)) == (not found)
     figure.draw_without_rendering()
     figures.describe_strata(found)
-
-
-def test_strata_refuse_what_does_not_fit() -> None:
-    with pytest.raises(UniversalityError, match="expected a firing count for every pair, found 2 for 1 pairs"):
-        figures.strata([1, 2], [0.5])
-    with pytest.raises(UniversalityError, match="expected a null quantile for each of 2 strata, found 1"):
-        figures.strata([1], [0.5], [1, 10, 100], [0.1])

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from universality.plot.training_log import curves_of
 from universality.report import figures
 
 
@@ -21,7 +22,7 @@ LOG = [
 
 
 def test_training_curves_follow_the_log() -> None:
-    found, unit = figures.curves(LOG)
+    found, unit = curves_of(LOG)
     assert unit == "tokens"
     by_name = {(c.run, c.measure): (c.x, c.y) for c in found}
     assert by_name["A/w512-s0", "loss"] == ((100.0, 900.0), (2.0, 1.0))
@@ -39,20 +40,15 @@ def test_training_curves_follow_the_log() -> None:
 @pytest.mark.parametrize(("models", "saes"), [(2, 7), (8, 2), (2, 20), (12, 4)])
 def test_every_sae_s_curve_has_a_look_of_its_own(models: int, saes: int) -> None:
     runs = {f"M{m}/w{w}": {"loss": 1.0} for m in range(models) for w in range(saes)}
-    (axes,) = figures.training_curves(*figures.curves([{"tokens": 1, "saes": runs}, {"tokens": 2, "saes": runs}])).axes
+    (axes,) = figures.training_curves(*curves_of([{"tokens": 1, "saes": runs}, {"tokens": 2, "saes": runs}])).axes
     looks = {(line.get_color(), str(line._dash_pattern)) for line in axes.lines}
     assert len(looks) == len(axes.lines) == models * saes
     if models <= 6 and saes <= 8:  # then a model is known by its colour
         assert len({line.get_color() for line in axes.lines}) == models
 
 
-def test_flat_rows_and_steps_are_read_too() -> None:
-    found, unit = figures.curves([{"step": 0, "loss": 9.0}, {"step": 50, "loss": 7.0}], "A")
-    assert (unit, [(c.run, c.x, c.y) for c in found]) == ("step", [("A", (0.0, 50.0), (9.0, 7.0))])
-
-
 def test_no_log_no_curves() -> None:
-    figure = figures.training_curves(*figures.curves([]))
+    figure = figures.training_curves(*curves_of([]))
     assert "nothing was logged" in texts(figure)
     figure.draw_without_rendering()
     assert "none" in figures.describe_training([]).alt

@@ -141,12 +141,12 @@ def adam(device: torch.device) -> list[Tensor]:
     for d_in in (5, 40):
         for parts in ("entries", "dense", "both"):
             for unit in (True, False):
-                made += _adam(device, d_in, parts, unit)
+                made += _adam(device, d_in, parts, unit, decay=0.2 if d_in == 40 and not unit else 0.0)
     assert float((made[0] - made[4]).abs().max()) > 1e-3  # the dense part changes the result
     return made
 
 
-def _adam(device: torch.device, d_in: int, parts: str, unit: bool) -> list[Tensor]:
+def _adam(device: torch.device, d_in: int, parts: str, unit: bool, decay: float) -> list[Tensor]:
     weight = torch.nn.functional.normalize(normal(7, d_in, seed=3))
     fused = Adam({"w": weight.clone().to(device)}, 0.9, 0.99, 1e-6)
     expected, first, second = weight.clone(), torch.zeros_like(weight), torch.zeros_like(weight)
@@ -157,6 +157,7 @@ def _adam(device: torch.device, d_in: int, parts: str, unit: bool) -> list[Tenso
         grad = (0 if entries is None else one_by_one(entries).float()) + (0 if dense is None else dense)
         if unit:
             grad = grad - (grad * expected).sum(dim=1, keepdim=True) * expected
+        grad = grad + decay * expected
         plain(expected, grad * scale, first, second, 0.01, step, (0.9, 0.99), 1e-6)
         if unit:
             expected /= expected.norm(dim=1, keepdim=True)
@@ -164,7 +165,7 @@ def _adam(device: torch.device, d_in: int, parts: str, unit: bool) -> list[Tenso
             "w",
             None if dense is None else dense.to(device),
             None if entries is None else to(entries, device),
-            scale.to(device), 0.01, step, unit,
+            scale.to(device), 0.01, step, unit, decay,
         )  # fmt: skip
     made = [fused._parameters["w"], fused.first["w"], fused.second["w"]]
     for tensor, target in zip(made, (expected, first, second), strict=True):
@@ -350,7 +351,7 @@ def updates(device: torch.device, name: str) -> list[Tensor]:
     Adam divides a gradient by its size, so that one which rounding alone made could move a weight by the full rate;
     epsilon is set above such.
     """
-    settings = {"nested": (10,)} if name == "matryoshka" else {}
+    settings = {"matryoshka": {"nested": (10,)}, "topk": {"weight_decay": 0.05}}.get(name, {})
     x = normal(60, 11, seed=5).to(device)
 
     def learn(train_decoder: bool, way: Callable[..., Step]) -> list[Tensor]:

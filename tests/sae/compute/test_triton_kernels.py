@@ -73,11 +73,12 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from universality.sae.compute import triton_encoders, triton_kernels
 
-kinds = {"f": "*fp32", "b": "*bf16", "l": "*i64", "j": "*i32", "i": "i32", "x": "fp32"}
+kinds = {"f": "*fp32", "b": "*bf16", "l": "*i64", "j": "*i32", "i": "i32", "x": "fp32", "1": "constexpr"}
 name, signature, constants, warps, capability = sys.argv[1], sys.argv[2], eval(sys.argv[3]), *map(int, sys.argv[4:6])
 kernel = getattr(triton_kernels, name, None) or getattr(triton_encoders, name)
 types = dict(zip(kernel.arg_names, [*map(kinds.get, signature), *["constexpr"] * len(constants)], strict=True))
 places = {(kernel.arg_names.index(key),): value for key, value in constants.items()}
+places |= {(i,): 1 for i, kind in enumerate(signature) if kind == "1"}  # a launch makes constants of arguments of 1
 # a launch tells the compiler of addresses and sizes that are multiples of 16, without which loads are not pipelined
 even = [i for i, kind in enumerate(signature) if kind in "fblj" or kernel.arg_names[i] in ("d_in", "d_sae", "panel")]
 source = ASTSource(kernel, types, constexprs=places, attrs={(i,): [["tt.divisibility", 16]] for i in even})
@@ -89,7 +90,7 @@ with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
 print(made.metadata.shared, re.search(r"STACK:(\\d+)", usage)[1])
 """
 ENCODER: dict[str, Any] = {"TOKENS": 64, "FEATURES": 128, "INNER": 32, "PRECISION": "tf32x3", "WIDEN": False}
-ADAM: dict[str, Any] = {"HAS_DENSE": True, "HAS_ENTRIES": True, "UNIT": True}
+ADAM: dict[str, Any] = {"HAS_DENSE": True, "HAS_ENTRIES": True, "UNIT": True, "DECAYS": True}
 
 
 @pytest.mark.slow
@@ -98,8 +99,8 @@ ADAM: dict[str, Any] = {"HAS_DENSE": True, "HAS_ENTRIES": True, "UNIT": True}
     ("name", "signature", "constants", "warps"),
     [
         ("_sum_rows", "flllffi", {"ORDERED": True, "COLUMNS": 256, "ENTRIES": 32}, 4),
-        ("_adam_rows", "fffflllfffixxxxx", {**ADAM, "COLUMNS": 1024, "ENTRIES": 8}, 4),
-        ("_adam_rows", "fffflllfffixxxxx", {**ADAM, "COLUMNS": 8192, "ENTRIES": 1}, 16),
+        ("_adam_rows", "fffflllfffixxxxxx", {**ADAM, "COLUMNS": 1024, "ENTRIES": 8}, 4),
+        ("_adam_rows", "fffflllfffixxxxxx", {**ADAM, "COLUMNS": 8192, "ENTRIES": 1}, 16),
         ("_entry_products", "flflfii", {"COLUMNS": 128, "ENTRIES": 16}, 4),
         ("_sum_values", "fllfi", {"ROWS": 16, "ENTRIES": 32}, 4),
         ("_panel_candidates", "lfffiiiiii", {"K": 32, **ENCODER}, 8),
@@ -108,6 +109,10 @@ ADAM: dict[str, Any] = {"HAS_DENSE": True, "HAS_ENTRIES": True, "UNIT": True}
         ("_panel_entries", "jjfffffiiiii", ENCODER, 8),
         ("_panel_entries", "jjfbbffiiiii", ENCODER, 8),
         ("_merge_candidates", "fllii", {"K": 128, "CANDIDATES": 2048}, 4),
+        ("_panel_candidates", "lfff1ii1i1", {"K": 2, **ENCODER}, 8),
+        ("_panel_entries", "jjfffff1iii1", ENCODER, 8),
+        ("_merge_candidates", "fll11", {"K": 2, "CANDIDATES": 1}, 4),
+        ("_entry_products", "flflf1i", {"COLUMNS": 128, "ENTRIES": 16}, 4),
     ],
 )
 def test_kernels_compile_for_cards(

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from universality.errors import CorpusError, FormatError, MismatchError
-from universality.sae import SAESpec, SAETrainer, clear_checkpoints, merge_logs, train_grid
+from universality.sae import Quality, SAESpec, SAETrainer, clear_checkpoints, merge_logs, train_grid
+from universality.sae.training.grid import HELD_OUT
 
 if TYPE_CHECKING:
     from tests.sae.conftest import Superposition
@@ -98,6 +99,30 @@ def test_a_killed_run_ends_in_the_same_bytes(toy: Superposition, alone: dict[Key
     assert hashes(finished) == alone
     clear_checkpoints(tmp_path)
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_held_out_text_is_measured_and_changes_no_sae(
+    toy: Superposition, alone: dict[Key, str], tmp_path: Path
+) -> None:
+    unseen = toy.activations[-200:]
+    options = {"held_out": {"a": unseen}, "held_out_steps": 4, "checkpoint_steps": 4}
+    with pytest.raises(KilledError):
+        train_grid(grid(toy), stream(toy, killed_at=7), tmp_path, **options)
+    trainers = grid(toy)
+    train_grid(trainers, stream(toy), tmp_path, **options)
+    assert hashes(trainers) == alone
+    measured = {
+        line["step"]: {name: n[HELD_OUT] for name, n in line["saes"].items() if HELD_OUT in n} for line in log(tmp_path)
+    }
+    assert {step: set(names) for step, names in measured.items() if names} == {
+        step: {"/".join(key) for key in alone if key[0] == "a"} for step in (0, 4, 8, 11)
+    }
+    before_last = grid(toy)["a", "w64"]
+    for batch in list(stream(toy)(0))[:-1]:
+        before_last.step(batch["a"])
+    quality = Quality(before_last.finish())
+    quality.update(unseen)
+    assert measured[11]["a/w64"] == quality.compute().explained_variance
 
 
 def test_progress_is_shown_on_a_terminal_only(

@@ -52,6 +52,7 @@ def test_numbers_of_numpy_are_plain_ones() -> None:
         ({"architecture": "matryoshka", "nested": [16, 64]}, "to below d_sae = 64, found"),
         ({"nested": [16]}, r"nested widths are of matryoshka, found \[16\] for topk"),
         ({"l0": -1.0}, "l0 must be at least 0, found -1.0"),
+        ({"weight_decay": -1e-3}, "weight_decay must be at least 0, found -0.001"),
         ({"learning_rate": "x"}, "learning_rate must be a number, found 'x'"),
         ({"learning_rate": True}, "learning_rate must be a number, found True"),
         ({"k": "8"}, "k must be a whole number, found '8'"),

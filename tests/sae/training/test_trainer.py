@@ -127,10 +127,11 @@ def test_same_seed_same_bytes_for_any_number_of_threads(name: str, toy: Superpos
     assert other.hash != hashes[0]
 
 
-@pytest.mark.parametrize("name", ["topk", "relu", "jumprelu", "batchtopk", "matryoshka", "resampled"])
+@pytest.mark.parametrize("name", ["topk", "relu", "jumprelu", "batchtopk", "matryoshka", "resampled", "decayed"])
 def test_a_resumed_run_ends_in_the_same_bytes(name: str, toy: Superposition, tmp_path: Any) -> None:
     resampled = SAESpec(128, "relu", l1=0.05, dead_after_tokens=1000, resample_at=(0.3, 0.5))
-    spec, data = SPECS.get(name, resampled), list(batches(toy.activations, 40))
+    others = {"resampled": resampled, "decayed": replace(SPECS["topk"], weight_decay=1e-3)}
+    spec, data = (SPECS | others)[name], list(batches(toy.activations, 40))
     whole = SAETrainer(spec, toy.activations, 40)
     for batch in data:
         whole.step(batch)
@@ -263,6 +264,66 @@ def test_adam_is_given_the_gradient_of_the_errors_logarithm(toy: Superposition) 
     for name in ("W_enc", "b_enc", "b_dec"):  # that of W_dec loses its part along the row
         first = trainer.state_dict()["adam"]["first"][name]
         assert_close(first, (1 - trainer.spec.beta1) * weights[name].grad, rtol=1e-4, atol=1e-6)
+
+
+def optimised(
+    x: Tensor, initial: dict[str, Tensor], spec: SAESpec, optimizer: type[torch.optim.Adam] = torch.optim.Adam,
+    penalty: float = 0.0, **options: Any,
+) -> tuple[dict[str, Tensor], list[float]]:  # fmt: skip
+    """Weights and losses of TopK by autograd and an optimizer of PyTorch, one step a batch of ``x``."""
+    weights = {name: tensor.clone().requires_grad_() for name, tensor in initial.items()}
+    optimizers = [
+        optimizer([weights.pop("W_enc")], spec.peak_rate, (spec.beta1, spec.beta2), spec.epsilon, **options),
+        torch.optim.Adam(list(weights.values()), spec.peak_rate, (spec.beta1, spec.beta2), spec.epsilon),
+    ]
+    w_enc, losses = optimizers[0].param_groups[0]["params"][0], []
+    for batch in x:
+        centred = batch - weights["b_dec"]
+        pre = centred @ w_enc.T + weights["b_enc"]
+        top = pre.topk(spec.k)
+        error = (top.values.relu()[:, :, None] * weights["W_dec"][top.indices]).sum(dim=1) - centred
+        squared = error.square().mean()
+        loss = squared + penalty * w_enc.square().sum()
+        losses.append(float(loss.detach()))
+        for each in optimizers:
+            each.zero_grad()
+        (loss / squared.detach()).backward()
+        decoder = weights["W_dec"]
+        with torch.no_grad():
+            decoder.grad -= (decoder.grad * decoder).sum(dim=1, keepdim=True) * decoder
+            for each in optimizers:
+                each.step()
+            decoder /= decoder.norm(dim=1, keepdim=True)
+    return {"W_enc": w_enc.detach(), **{name: tensor.detach() for name, tensor in weights.items()}}, losses
+
+
+def test_weight_decay_is_an_l2_penalty_on_the_encoder_in_the_loss(toy: Superposition) -> None:
+    """As in Jedryszek & Crook 2026; the penalty on unit decoder rows would be constant."""
+    spec = replace(SPECS["topk"], weight_decay=1e-3, aux_weight=0.0, warmup_share=0.0, decay_share=0.0, epsilon=1e-4)
+    trainer, x = SAETrainer(spec, toy.activations, 6), list(batches(toy.activations, 6))
+    initial = {name: tensor.clone() for name, tensor in trainer.weights.tensors().items()}
+    losses = [trainer.step(batch, report=True)["loss"] for batch in x]
+    scaled = torch.stack(x) * trainer.scale
+    expected, objective = optimised(scaled, initial, spec, penalty=spec.weight_decay)
+    for name, tensor in trainer.weights.tensors().items():
+        assert_close(tensor, expected[name], rtol=0, atol=2e-5)
+    assert losses == pytest.approx(objective, rel=1e-4)
+    encoder = trainer.weights.W_enc
+    without = optimised(scaled, initial, spec)[0]["W_enc"]
+    decoupled = optimised(scaled, initial, spec, torch.optim.AdamW, weight_decay=2 * spec.weight_decay)[0]["W_enc"]
+    for control in (without, decoupled):  # neither is what is trained
+        assert float((encoder - control).abs().max()) > 1e-3
+    assert float(encoder.square().sum()) < float(without.square().sum())
+
+
+def test_without_weight_decay_files_and_checkpoints_are_as_before_it_existed(toy: Superposition) -> None:
+    trainer = SAETrainer(SPECS["topk"], toy.activations, 2)
+    assert "weight_decay" not in trainer.state_dict()["spec"]
+    assert "weight_decay" not in trainer.finish().metadata["training"]
+    decayed = SAETrainer(replace(SPECS["topk"], weight_decay=1e-4), toy.activations, 2)
+    assert decayed.finish().metadata["training"]["weight_decay"] == 1e-4
+    with pytest.raises(MismatchError, match="the checkpoint was written with spec"):
+        decayed.load_state_dict(trainer.state_dict())
 
 
 def test_with_nothing_left_to_reconstruct_the_weights_stay_finite(toy: Superposition) -> None:

@@ -116,14 +116,14 @@ class _Selected(FeatureStore):
     def _by_token(self) -> sparse.csr_matrix:
         return self._by_feature.tocsr()
 
-    @cached_property
-    def dictionary(self) -> Dictionary | None:
-        """Weights behind the features, None when the store has none."""
-        whole = self._whole.dictionary
-        if whole is None:
+    def _dictionary(self, features: NDArray[np.int64] | None = None) -> Dictionary | None:
+        wanted = self._features if features is None else self._features[features]
+        distinct, place = np.unique(wanted, return_inverse=True)
+        read = self._whole._dictionary(distinct)
+        if read is None:
             return None
-        parts = (whole.decoder, whole.encoder, whole.bias, whole.residual)
-        return Dictionary(*(None if part is None else part[self._features] for part in parts))  # type: ignore[arg-type]
+        parts = (read.decoder, read.encoder, read.bias, read.residual)
+        return Dictionary(*(None if part is None else part[place] for part in parts))  # type: ignore[arg-type]
 
     @cached_property
     def dictionary_hash(self) -> str:

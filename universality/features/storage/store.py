@@ -495,6 +495,10 @@ class FeatureStore:
     @cached_property
     def dictionary(self) -> Dictionary | None:
         """Weights behind the features, None when the store has none."""
+        return self._dictionary()
+
+    def _dictionary(self, features: NDArray[np.int64] | None = None) -> Dictionary | None:
+        """Read the weights of all features, or of some, given in rising order."""
         if not self._header.has("dictionary"):
             return None
         present = [
@@ -502,7 +506,7 @@ class FeatureStore:
         ]
         arrays = {name: self._dataset(f"dictionary/{name}") for name in present}
         with reading(self.path, "dictionary"):
-            loaded = {name: array[...] for name, array in arrays.items()}
+            loaded = {name: array[... if features is None else features] for name, array in arrays.items()}
         try:
             dictionary = Dictionary(**loaded)
         except (FormatError, MismatchError, TypeError) as error:

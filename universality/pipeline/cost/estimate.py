@@ -14,9 +14,10 @@ n_ctx positions a block, L layers up to the hook, N tokens, k features a token:
     matching    N · k_a · k_b co-firing pairs are summed for the whole, for both halves, and for each replicate of a
                 null on one half: (2 + nulls · replicates / 2) times; families sum four quantities,
                 (3 + replicates) times; by logit weights 1 + 2 · replicates matchings, each of which takes
-                about 40 times 2 · d_sae_a · d_sae_b · d_model FLOP with its assignment
+                8 times 2 · d_sae_a · d_sae_b · d_model FLOP. Each matching then pairs d_sae features one to one
     effects     forward and backward on some blocks, 2 forward; exact: a block a firing; fingerprints: half a block a
-                firing; the loss of subsets of the features: 48 passes for each partner
+                firing; the loss of subsets of the features: 48 passes for each partner; matched by effect on half of
+                the tokens, (1 + replicates) / 2 times
 
 Not counted as FLOP: embeddings, norms, non-linearities, Adam, top-k. Every figure is an estimate: see `UNSURE`.
 """
@@ -44,6 +45,7 @@ from universality.pipeline.study import (
     comparisons,
     effect_comparisons,
     effect_dictionaries,
+    family_dictionaries,
     headline_width,
     sae_grid,
 )
@@ -53,7 +55,7 @@ ENTRY_BYTES = 9
 _PROCESS = 700 * 10**6  # Python, torch and TransformerLens, before any tensor
 _PERMUTATIONS = 999  # of the slopes of each pair
 _LOADED = 2 * 2**30  # most that matching holds of stores at a time
-_LOGIT_MATCHING = 40  # of 2,048 features by logit weights, in products of all directions; 60 of 512
+_LOGIT_MATCHING = 8  # products of all directions in a matching by logit weights, besides the assignment
 _MATCH_FEATURE = 750  # bytes of both calibrations and the drawn similarities
 _MAP_MEMORY, _MAP_DISK = 9000, 120
 """Bytes a feature of a map: 2.4 GB for 262,144 features of 256 dimensions, and 285 kB + 148 kB for 4,096."""
@@ -157,6 +159,10 @@ class StageCost:
         Activations that are written to stores.
     pairs
         Co-firing pairs that are summed over tokens.
+    product_flop
+        FLOP of matrix products in matching, by logit weights and of neurons.
+    assigned
+        Features that are paired one to one, over all matchings.
     memory, disk
         Bytes held at the peak, and bytes written.
     """
@@ -169,6 +175,8 @@ class StageCost:
     pairs: float = 0
     memory: int = _PROCESS
     disk: int = 0
+    product_flop: float = 0
+    assigned: float = 0
 
 
 def shape_of(config: Config, name: str, d_vocab: int) -> Shape:
@@ -374,22 +382,31 @@ def _match(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, in
     )
     widths = {name: width_at(shape, config.hooks[name]) for name, shape in shapes.items()}
     share = config.features.neuron_documents
-    flop = _logit_flop(config, shapes, widths, compared)
-    flop += sum(passes * 2 * n * share * widths[c.models[0]] * widths[c.models[1]] for c in compared if not c.width)
+    flop = sum(passes * 2 * n * share * widths[c.models[0]] * widths[c.models[1]] for c in compared if not c.width)
     largest = max((k[w] for w in config.saes.widths), default=0)
     memory = min(_LOADED, 2 * 16 * n * largest) + 2 * min(2**30, 8 * config.saes.widths[-1] ** 2)
     disk = _MATCH_FEATURE * _rows(compared, widths)
-    return StageCost("match", n * len(compared), flop, pairs=pairs, memory=_PROCESS + memory, disk=disk)
+    by_activation, by_logit = 1 + len(s.nulls) * s.replicates, 1 + 2 * s.replicates
+    return StageCost(
+        "match",
+        n * len(compared),
+        pairs=pairs,
+        memory=_PROCESS + memory,
+        disk=disk,
+        product_flop=flop + by_logit * _logit_flop(config, shapes, widths, compared),
+        assigned=(by_activation + by_logit) * sum(min(_sides(c, widths)) for c in compared),
+    )
+
+
+def _sides(comparison: Comparison, widths: dict[str, int]) -> list[int]:
+    """Return the numbers of features of both sides, which are neurons where the comparison has no width."""
+    return list(comparison.widths) if comparison.width else [widths[m] for m in comparison.models]
 
 
 def _logit_flop(config: Config, shapes: dict[str, Shape], widths: dict[str, int], compared: list[Comparison]) -> float:
-    """Return the FLOP of all matchings by logit weights, as if every hook had a direct path to the logits."""
-    matchings = 1 + 2 * config.statistics.replicates
-    products = sum(
-        prod(c.widths if c.width else [widths[m] for m in c.models]) * max(shapes[m].d_model for m in c.models)
-        for c in compared
-    )
-    return 2 * products * matchings * _LOGIT_MATCHING
+    """Return the FLOP of one matching of each comparison by logit weights, as if every hook had a direct path."""
+    products = sum(prod(_sides(c, widths)) * max(shapes[m].d_model for m in c.models) for c in compared)
+    return 2.0 * products * _LOGIT_MATCHING
 
 
 def _families(config: Config, text: Text, k: dict[int, int]) -> StageCost:
@@ -418,12 +435,16 @@ def _effects(config: Config, text: Text, shapes: dict[str, Shape], k: dict[int, 
         flop += read * forward_flop(shape, n_ctx)
         tokens += round(read)
         neurons = share * _active_neurons(config, name, width_at(shape, config.hooks[name]))
-        entries += (stored := 2 * round(n * (saes * k[width] + neurons)))  # activations, and effects
+        narrower = sum(k[w] for w, _ in family_dictionaries(config, folder, name))
+        entries += (stored := 2 * round(n * (saes * k[width] + narrower + neurons)))  # activations, and effects
         measured = min(width, config.effects.fingerprints * partners)
         rows = min(4 * shape.d_vocab, 8 * 2048) * measured if config.effects.contexts else 0
         disk += ENTRY_BYTES * stored + saes * (rows + 8 * width * (width_at(shape, config.hooks[name]) + shape.d_model))
         memory = max(memory, 4 * shape.parameters + 3 * _logits_memory(n_ctx, shape.d_vocab) + 2 * rows)
     drawn = float(sum(_PERMUTATIONS * n * k[c.width] for c in compared if c.width))
+    if config.effects.match:  # on one part of the tokens, and again for each replicate of one null
+        matchings = (1 + config.statistics.replicates) / 2
+        drawn += matchings * n * sum(prod(k[w] for w in c.widths) for c in compared if c.width)
     return [StageCost("effects", tokens, flop, 0, entries, drawn, _PROCESS + memory, disk)] if compared else []
 
 

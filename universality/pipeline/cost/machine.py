@@ -22,7 +22,7 @@ from universality.corpus.hub_texts import hub_text
 from universality.corpus.passages import read_source
 from universality.corpus.splits import TRAIN, split_documents
 from universality.corpus.tokenizer import Tokenizer, load_tokenizer
-from universality.devices import choose_device
+from universality.devices import card_of, choose_device, describe_device
 from universality.errors import ConfigError, UniversalityError
 from universality.hub import TOKENIZER_FILES, cached_folder, repository
 from universality.pipeline.cost.estimate import (
@@ -40,7 +40,7 @@ from universality.pipeline.stages.hook_check import check_hooks
 from universality.pipeline.stages.loaded_saes import with_loaded_saes
 from universality.pipeline.stages.text_sources import counting_tokenizers
 from universality.pipeline.stages.training_overlap import unrecorded
-from universality.pipeline.study import comparisons
+from universality.pipeline.study import comparisons, matching_device
 
 GPUS = {
     "h100": (67e12, 989e12),
@@ -52,6 +52,12 @@ GPUS = {
 """Name → peak in float32 (not TF32, which PyTorch leaves off) and in bfloat16."""
 MODEL_SHARE, SAE_SHARE = 0.4, 0.1
 """Shares of the float32 and of the bfloat16 peak that language models and SAEs are assumed to reach."""
+_CARD_MATCHES_TOO = (
+    ", by its CPU, so that match and families are priced too high: the card computes them too, at a rate that is not "
+    "known (an H200 found best partners 3.0 to 3.3 times as fast as 16 cores, before its sums had a fixed order)"
+)
+ASSIGNED = 4000
+"""Features that one core pairs one to one in a second: 8,000 of 16,384, and 1,000 of 262,144 (docs/benchmarks.md)."""
 _MOST = 2**30  # bytes that the measured SAE may take
 _PASS_FLOP = 2e11  # of the forward pass that is timed: seconds on a core, however large the model
 _SAMPLE = 300  # documents that are tokenised; the tokens of the others follow from their length
@@ -66,12 +72,16 @@ class Rates:
     sae_flop: float
     entries: float
     pairs: float
+    product_flop: float
     notes: tuple[str, ...] = ()
+    matched_on_cpu: bool = True
+    """Whether ``pairs`` is the rate of the CPU."""
 
     def hours(self, stage: StageCost) -> float:
         """Return the hours that a stage takes, its parts one after another."""
         compute = stage.model_flop / self.model_flop + stage.sae_flop / self.sae_flop
-        return (compute + stage.entries / self.entries + stage.pairs / self.pairs) / 3600
+        matching = stage.pairs / self.pairs + stage.product_flop / self.product_flop + stage.assigned / ASSIGNED
+        return (compute + stage.entries / self.entries + matching) / 3600
 
 
 def on_gpu(here: Rates, gpu: str) -> Rates:
@@ -89,6 +99,7 @@ def on_gpu(here: Rates, gpu: str) -> Rates:
         f"{gpu}: {single / 1e12:g} TFLOP/s in float32 and {half / 1e12:g} in bfloat16 (data sheet), of which "
         f"{MODEL_SHARE:.0%} and {SAE_SHARE:.0%} are assumed for models and SAEs; stores and matching as on this machine"
     )
+    note += _CARD_MATCHES_TOO if here.matched_on_cpu else ", whose card also matches"
     return replace(here, name=gpu, model_flop=single * MODEL_SHARE, sae_flop=half * SAE_SHARE, notes=(note,))
 
 
@@ -178,12 +189,14 @@ def measure(config: Config, text: Text, weights: bool = True) -> Rates:
         model, note = timed, f"a forward pass of {first}"
     width = width_at(shape_of(config, first, text.d_vocab), config.hooks[first])
     sae, d_sae = _sae_rate(config, width)
-    entries, pairs = _store_rates()
+    entries, pairs = _store_rates(matching := matching_device(config))
+    card = card_of(matching)
+    by = "a small store of 32 a token" if card is None else f"a small store of 32 a token, on {describe_device(card)}"
     notes = (
         f"models {model / 1e9:,.0f} GFLOP/s ({note}); SAEs {sae / 1e9:,.0f} GFLOP/s (steps at width {d_sae:,})",
-        f"stores {entries / 1e6:,.1f} M entries/s, matching {pairs / 1e6:,.0f} M pairs/s (a small store of 32 a token)",
+        f"stores {entries / 1e6:,.1f} M entries/s, matching {pairs / 1e6:,.0f} M pairs/s ({by})",
     )
-    return Rates("this machine", model, sae, entries, pairs, (*notes, *_busy()))
+    return Rates("this machine", model, sae, entries, pairs, product, (*notes, *_busy()), matched_on_cpu=card is None)
 
 
 def _busy() -> list[str]:
@@ -258,8 +271,8 @@ def _sae_rate(config: Config, d_in: int) -> tuple[float, int]:
     return s.batch_size * sae_step_flop(s.architecture, d_in, d_sae, k) / seconds, d_sae
 
 
-def _store_rates(n: int = 40_000, k: int = 32, width: int = 512) -> tuple[float, float]:
-    """Return the entries written and the co-firing pairs summed in a second, with random features."""
+def _store_rates(device: str, n: int = 40_000, k: int = 32, width: int = 512) -> tuple[float, float]:
+    """Return the entries written and the co-firing pairs summed on a device in a second, with random features."""
     from scipy.sparse import csr_matrix
 
     from universality.features import FeatureStore
@@ -281,7 +294,8 @@ def _store_rates(n: int = 40_000, k: int = 32, width: int = 512) -> tuple[float,
 
         entries = n * k / _seconds(write)
         with FeatureStore.open(path) as store:
-            pairs = n * k**2 / _seconds(lambda: Similarity.activation(store, store).block(np.arange(width)))
+            # A new similarity for every call: one that was asked before remembers its answer.
+            pairs = n * k**2 / _seconds(lambda: Similarity.activation(store, store).on(device).block(np.arange(width)))
     return entries, pairs
 
 
@@ -358,7 +372,7 @@ def _unrecorded(config: Config) -> list[str]:
 
 
 def _flop(stage: StageCost) -> float:
-    return stage.model_flop + stage.sae_flop
+    return stage.model_flop + stage.sae_flop + stage.product_flop
 
 
 def _line(name: str, tokens: int, flop: float, memory: int, disk: int, hours: list[float]) -> str:

@@ -43,7 +43,7 @@ def comparison_files(
         Places of their examples' tokens, from `side_files`.
     """
     effects = EffectViews.open(results, compared)
-    files: dict[str, Any] = {"pairs": _pairs(compared), "heatmap": _heatmap(compared)}
+    files: dict[str, Any] = {"matched": _matched(compared), "pairs": _pairs(compared), "heatmap": _heatmap(compared)}
     files |= dict(_partners(compared, sides, places))
     files |= dict(token_effects(effects, CHUNK, words))
     if effects.loss is not None:
@@ -74,11 +74,18 @@ def _number(value: float) -> float | None:
     return round(float(value), 4) if np.isfinite(value) else None
 
 
-def _pairs(compared: ComparisonResult) -> Json:
-    """Pack the columns of the table of pairs."""
+def _matched(compared: ComparisonResult) -> Json:
+    """Pack who is matched with whom and how well, which is all that the map needs of the pairs."""
     frame = compared.frame
-    columns: Json = {name: packed_whole(frame[name]) for name in ("row", "col", "count_a", "count_b")}
-    scores = ("score", "held_out", "ci_low", "ci_high", "q", "q_kind", "ceiling_a", "ceiling_b", "logit")
+    columns: Json = {name: packed_whole(frame[name]) for name in ("row", "col")}
+    return columns | {name: packed(frame[name], "f4") for name in ("held_out", "effect_r") if name in frame}
+
+
+def _pairs(compared: ComparisonResult) -> Json:
+    """Pack the other columns of the table of pairs."""
+    frame = compared.frame
+    columns: Json = {name: packed_whole(frame[name]) for name in ("count_a", "count_b")}
+    scores = ("score", "ci_low", "ci_high", "q", "q_kind", "ceiling_a", "ceiling_b", "logit")
     fingerprints = [name for name in _effect_names(compared) if name not in SHOWN_EFFECTS]
     return columns | {name: packed(frame[name], "f4") for name in (*scores, *fingerprints) if name in frame}
 

@@ -64,7 +64,12 @@ def _places(xy: list[NDArray[np.float64]], clusters: list[NDArray[np.int64]]) ->
     low, high = (placed.min(axis=0), placed.max(axis=0)) if len(placed) else (np.zeros(2), np.ones(2))
     scale = 2 * SIDE / max(float((high - low).max()), np.finfo(float).tiny)
     whole = [np.where(np.isnan(of), NOWHERE, np.rint((of - (low + high) / 2) * scale)) for of in xy]
-    return {"xy": _by_side(whole), "cluster": _by_side(clusters)}
+    return {
+        "xy": _by_side(whole),
+        "middle": [float(x) for x in (low + high) / 2],  # of the square, in the map's own coordinates
+        "unit": 1 / scale,
+        "cluster": _by_side(clusters),
+    }
 
 
 def _by_side(columns: list[NDArray[Any]]) -> Json:

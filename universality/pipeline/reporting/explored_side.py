@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from universality.family import Families
-from universality.family.edges import best_parents
+from universality.family.edges import Edges, best_parents
 from universality.family.orphans import STATUSES, status
 from universality.features import FeatureStore
 from universality.features.descriptions import Described
@@ -31,6 +32,8 @@ SHOWN = 5
 """Tokens of each feature in tables."""
 FAMILY_TOKENS = 3
 """Tokens of each feature in families."""
+UNKNOWN_EFFECT = -128
+"""Stands for an edge along which effects were not compared."""
 WEIGHTS = 8
 """Tokens that a feature raises most, and as many that it lowers most."""
 Json = dict[str, Any]
@@ -241,6 +244,9 @@ def _families(results: RunResults, name: str, families: Families, words: Words) 
     support = np.full(sum(widths), -1, np.int64)
     parent[down[best]], weight[down[best]], support[down[best]] = up[best], edges.weight[best], supports[best]
     others = np.setdiff1d(np.arange(len(edges)), best)
+    effects = _edge_effects(edges, results.family_effects(name))
+    effect = np.full(sum(widths), UNKNOWN_EFFECT, np.int64)
+    effect[down[best]] = effects[best]
     seed = results.config.saes.seeds[0]
     descriptions = [results.described(results.folder.store(name, width, seed)) for width in widths]
     tokens = np.concatenate([features.tokens[:, :FAMILY_TOKENS] for features in descriptions])
@@ -255,6 +261,8 @@ def _families(results: RunResults, name: str, families: Families, words: Words) 
         "more_child": packed_whole(down[others]),
         "more_weight": packed(edges.weight[others], "f4"),
         "more_support": packed(supports[others], "i1"),
+        "effect": packed(effect, "i1"),
+        "more_effect": packed(effects[others], "i1"),
         "statuses": list(STATUSES),
         "status": packed(np.concatenate([_statuses(families, k) for k in range(len(widths))]), "i1"),
         "count": packed_whole(np.concatenate([level.count for level in families.levels])),
@@ -266,6 +274,16 @@ def _families(results: RunResults, name: str, families: Families, words: Words) 
 def _hundredths(shares: NDArray[np.float64]) -> NDArray[np.int64]:
     """Round shares to hundredths; -1 where a share is not known."""
     return np.where(np.isnan(shares), -1, np.rint(100 * np.nan_to_num(shares))).astype(np.int64)
+
+
+def _edge_effects(edges: Edges, measured: pd.DataFrame | None) -> NDArray[np.int64]:
+    """Return r of the effects of parent and child per norm of the gradient, in hundredths, for each edge."""
+    if measured is None:
+        return np.full(len(edges), UNKNOWN_EFFECT, np.int64)
+    ends = ["level", "parent", "child"]
+    frame = pd.DataFrame({name: getattr(edges, name) for name in ends}).merge(measured, on=ends, how="left")
+    r = frame["effect_r"].to_numpy(np.float64)
+    return np.where(np.isnan(r), UNKNOWN_EFFECT, np.rint(100 * np.nan_to_num(r))).astype(np.int64)
 
 
 def _statuses(families: Families, k: int) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from universality.pipeline.reporting.text_excerpts import concept_rows
 from universality.pipeline.reporting.transfer_rows import transfer_of, transfer_table
 from universality.pipeline.stages.train_crosscoder import made_crosscoder
 from universality.pipeline.study import units_of
+from universality.plot.training_log import curves_of
 from universality.report import figures
 from universality.report.data import ConceptRow, Sample
 from universality.report.figures.figure_registry import (
@@ -193,4 +194,4 @@ def _family(results: RunResults, name: str, families: Families) -> Iterator[tupl
 def _training(results: RunResults) -> Iterator[tuple[str, Table]]:
     log = results.folder.root / "saes" / "train.jsonl"
     if not results.config.saes.load and results.has("the log of the SAEs' training", log):
-        yield "training", training_table(*figures.curves(read_json_lines(log)))
+        yield "training", training_table(*curves_of(read_json_lines(log)))

@@ -156,6 +156,12 @@ def _files(config: Config, folder: RunFolder) -> tuple[FileLink, ...]:
         FileLink("../config.yaml", "the resolved configuration"),
         FileLink("../provenance.json", "hashes of inputs, seeds and versions of every stage"),
     ]
+    by_effect = (
+        f"../matches/{comparison.name}.effect.csv",
+        "features matched by their first-order effects over all tokens, which mostly measures firing together; "
+        ".graphml, .gexf, .cyjs and .json beside it",
+    )
+    links.insert(3, FileLink(*by_effect))
     if len(config.saes.widths_for(a)) > 1:
         links.insert(3, FileLink(f"../families/{a}.graphml", f"the families of model {a}"))
     later = ("summary.json", "../provenance.json", "../figures/")  # written after the page

@@ -24,6 +24,7 @@ from universality.matching import Match
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.compare_partner_effects import read_agreement
+from universality.pipeline.stages.family_effects import read_family_effects
 from universality.pipeline.stages.sae_likeness import Likeness, likeness
 from universality.pipeline.stages.write_exports import decoder, with_effects
 from universality.pipeline.stored_labels import stored_labels
@@ -149,6 +150,10 @@ class RunResults:
         if not exist and what not in self.missing:
             self.missing.append(what)
         return exist
+
+    def family_effects(self, model: str) -> pd.DataFrame | None:
+        """Tabulate the effects along the edges of a model's families; None where they were not measured."""
+        return read_family_effects(self.config, self.folder, model)
 
     def store(self, path: Path) -> FeatureStore:
         """Open a store, or return it if it is open."""

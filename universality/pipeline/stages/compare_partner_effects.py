@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from universality.config import Config
 from universality.errors import CommonStartWarning, FormatError
-from universality.files import read_json, write_json
+from universality.files import read_json
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages.effect_tokens import UnsharedTokensError
+from universality.pipeline.stages.match_by_effect import match_by_effect
 from universality.pipeline.stages.measure_pair_effects import make_pair_effects
 from universality.pipeline.stages.sae_likeness import likeness
+from universality.pipeline.stages.unmeasured_effects import note_unmeasured
 from universality.pipeline.study import Comparison, ceilings_of, effect_comparisons, headline_comparison
 
 if TYPE_CHECKING:
@@ -29,19 +29,36 @@ WEIGHTINGS = {"ablation": "equal", "ablation_weighted": "probability"}
 def make_agreement(config: Config, folder: RunFolder, comparison: Comparison) -> list[Path]:
     """Compare the effects of a comparison's matched features, beside chance, controls and ceilings.
 
-    For the headline, also write what the features of each pair raise and lower.
+    Also match all features by their effects, and write what the features of each of the headline's pairs raise and
+    lower.
     """
     (folder.root / "effects").mkdir(exist_ok=True)
     missing = {name: read_json(folder.unmeasured_effects(name)) for name in dict.fromkeys(comparison.models)}
     unmeasured = {f"{what} of {name}": reason for name, found in missing.items() for what, reason in found.items()}
     files = []
     if any("effects" in found for found in missing.values()):
-        for path in (folder.effect_agreement(comparison.name), folder.pair_effects(comparison.name)):
-            path.unlink(missing_ok=True)
+        for path_of in (folder.effect_agreement, folder.effect_calibration, folder.pair_effects):
+            path_of(comparison.name).unlink(missing_ok=True)
     else:
         files.append(_agreement(config, folder, comparison).save(folder.effect_agreement(comparison.name)))
+        files += _by_effect(config, folder, comparison, unmeasured)
         files += _pairs(config, folder, comparison, unmeasured)
     return [*files, note_unmeasured(folder, comparison.name, unmeasured)]
+
+
+def _by_effect(config: Config, folder: RunFolder, comparison: Comparison, unmeasured: dict[str, str]) -> list[Path]:
+    """Match by effect, where the documents on which effects are measured can be divided."""
+    if config.effects.match:
+        (_, effects_a, _), (_, effects_b, _) = _paths(folder, comparison)
+        path = match_by_effect(config, folder, comparison, (effects_a, effects_b))
+        if path is not None:
+            return [path]
+        unmeasured["matching by effect"] = (
+            "the text whose effects are measured is a single document or work, and one part of it would have to choose "
+            "partners and another to score them; raise effects.blocks or give more documents"
+        )
+    folder.effect_calibration(comparison.name).unlink(missing_ok=True)
+    return []
 
 
 def _pairs(config: Config, folder: RunFolder, comparison: Comparison, unmeasured: dict[str, str]) -> list[Path]:
@@ -76,14 +93,6 @@ def read_agreement(config: Config, folder: RunFolder, comparison: Comparison) ->
             f"{error}\nmake it again with universality effects {folder.root / 'config.yaml'} --out {folder.root}; "
             "where that finds nothing to do, delete the file first"
         ) from error
-
-
-def note_unmeasured(folder: RunFolder, name: str, unmeasured: Mapping[str, str]) -> Path:
-    """Record, and print on stderr, what could not be measured."""
-    for what, reason in unmeasured.items():
-        print(f"note: effects/{name}: no {what}: {reason}", file=sys.stderr, flush=True)
-    write_json(folder.unmeasured_effects(name), dict(unmeasured))
-    return folder.unmeasured_effects(name)
 
 
 def _agreement(config: Config, folder: RunFolder, comparison: Comparison) -> EffectAgreement:

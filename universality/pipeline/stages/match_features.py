@@ -83,7 +83,7 @@ def make_match(config: Config, folder: RunFolder, comparison: Comparison) -> lis
         warn_of_common_start(comparison, likeness(config, folder, comparison))
         where: dict[str, Any] = {"executor": executor, "device": matching_device(config)}
         calibration = calibrate(a, b, **config.statistics.for_calibrate(), **where)
-        calibration = _with_ceilings(config, folder, comparison, calibration, folder.calibration)
+        calibration = with_own_ceilings(config, folder, comparison, calibration, folder.calibration)
         files = [calibration.save(folder.calibration(comparison.name))]
         matched = calibration.match
         activation = Similarity.activation(a, b, executor=executor).on(where["device"])
@@ -162,7 +162,7 @@ def _match_by_logit_weights(
     settings = config.statistics.for_calibrate()
     del settings["null"]  # those of a run re-pair text
     calibration = calibrate(*stores, measure=LOGIT, **settings | where)
-    made = _with_ceilings(config, folder, comparison, calibration, folder.logit_calibration)
+    made = with_own_ceilings(config, folder, comparison, calibration, folder.logit_calibration)
     return [made.save(folder.logit_calibration(comparison.name))]
 
 
@@ -175,7 +175,7 @@ def _say_that_logit_weights_are_left_out(comparison: Comparison, reason: str) ->
     )
 
 
-def _with_ceilings(
+def with_own_ceilings(
     config: Config,
     folder: RunFolder,
     comparison: Comparison,

@@ -1,7 +1,7 @@
 """The stage ``effects``: what features do to the model's predictions, and whether matched features do the same.
 
-A model has one task and a comparison another. Both leave out what cannot be measured, and say why on stderr and in
-``effects/NAME.unmeasured.json``. Several processes take the tasks in turn.
+A model has one task, its families another, and each comparison one. They leave out what cannot be measured, and say why
+on stderr and in ``effects/NAME.unmeasured.json``. Several processes take the tasks in turn.
 """
 
 from __future__ import annotations
@@ -20,16 +20,21 @@ from universality.config import Config
 from universality.errors import FormatError, MismatchError, ModelError, UniversalityError
 from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
-from universality.pipeline.stages.compare_partner_effects import make_agreement, note_unmeasured
+from universality.pipeline.stages.compare_partner_effects import make_agreement
+from universality.pipeline.stages.family_effects import make_family_effects
 from universality.pipeline.stages.measure_pair_effects import measured_pairs
 from universality.pipeline.stages.model_sites import at_hook, blocks_of, can_run_models, live_site
+from universality.pipeline.stages.unmeasured_effects import note_unmeasured
 from universality.pipeline.study import (
     Comparison,
     ceilings_of,
     effect_comparisons,
     effect_dictionaries,
+    families_have_effects,
+    family_dictionaries,
     headline_comparison,
     hook_settings,
+    sae_grid,
 )
 from universality.pipeline.task import Task
 
@@ -43,19 +48,20 @@ if TYPE_CHECKING:
     from universality.sae import SAE
     from universality.sae.training.distributed import Ranks
 
-STAGE, VERSION = "effects", 3
+STAGE, VERSION = "effects", 4
 _NO_MODEL = "transformer_lens, which runs the models, is not installed"
 
 
 def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
-    """Return one task a model and one a comparison at the largest widths, ceilings first."""
+    """Return a task for each model, for its families, and for each comparison at the largest widths, ceilings first."""
     compared = effect_comparisons(config, folder)
     settings = [
-        config.effects.model_dump(exclude={"measure", "pair_contexts"}),
+        config.effects.model_dump(exclude={"measure", "match", "families", "pair_contexts"}),
         config.statistics.seed,
         *([] if can_run_models() else [_NO_MODEL]),  # once it is installed, the tasks are to be done
     ]
-    return [*_of_models(config, folder, compared, settings), *_of_pairs(config, folder, compared, settings)]
+    makers = (_of_models, _of_families, _of_pairs)
+    return [task for make in makers for task in make(config, folder, compared, settings)]
 
 
 def _of_models(config: Config, folder: RunFolder, compared: list[Comparison], settings: list[Any]) -> list[Task]:
@@ -64,7 +70,12 @@ def _of_models(config: Config, folder: RunFolder, compared: list[Comparison], se
     return [
         Task(
             f"{STAGE}/{name}",
-            [*settings, *hook_settings(config, name), *effect_dictionaries(config, folder, name)],
+            [
+                *settings,
+                *hook_settings(config, name),
+                *effect_dictionaries(config, folder, name),
+                *family_dictionaries(config, folder, name),
+            ],
             ["corpus", "train-saes", *read, *(f"match/{c.name}" for c in compared if name in c.models and c.width)],
             partial(make_effects, config, folder, name),
             VERSION,
@@ -73,11 +84,30 @@ def _of_models(config: Config, folder: RunFolder, compared: list[Comparison], se
     ]
 
 
+def _of_families(config: Config, folder: RunFolder, compared: list[Comparison], settings: list[Any]) -> list[Task]:
+    return [
+        Task(
+            f"{STAGE}/{name}.families",
+            [*settings, *config.saes.widths_for(name)],
+            [f"{STAGE}/{name}", f"families/{name}"],
+            partial(make_family_effects, config, folder, name),
+            VERSION,
+        )
+        for name in config.models.names
+        if families_have_effects(config, folder, name)
+    ]
+
+
 def _of_pairs(config: Config, folder: RunFolder, compared: list[Comparison], settings: list[Any]) -> list[Task]:
     return [
         Task(
             f"{STAGE}/{comparison.name}",
-            [*settings, config.statistics.bootstrap, *_of_headline(config, folder, comparison)],
+            [
+                *settings,
+                config.statistics.bootstrap,
+                *_of_headline(config, folder, comparison),
+                *([config.statistics.as_dict()] if config.effects.match else []),
+            ],
             [
                 "corpus",
                 "train-saes",
@@ -178,7 +208,10 @@ class Measured:
         return TokenBlocks.load(self.folder.blocks).select("choose", "report")
 
     def first_order(self) -> list[Path]:
-        """Write stores of activations, effects and gradient norms of all SAEs, on blocks of the reporting half."""
+        """Write stores of activations, effects and gradient norms of all SAEs, on blocks of the reporting half.
+
+        Those of narrower widths are for the edges of families.
+        """
         from universality.features import cut
 
         rows = self.held_out if self.common is None else self.common
@@ -186,7 +219,7 @@ class Measured:
         kept = np.isin(np.nonzero(rows.valid)[0], chosen)
         saes: dict[str | Path, SAE | None] = {}
         activations: dict[str | Path, Path] = {}
-        for width, seed in self.dictionaries:
+        for width, seed in [*self.dictionaries, *family_dictionaries(self.config, self.folder, self.name)]:
             path = self.folder.effects(self.name, width, seed)
             saes[path] = self.sae(width, seed)
             activations[path] = self.folder.effect_activations(self.name, width, seed)
@@ -382,7 +415,7 @@ def _delete_stale(config: Config, folder: RunFolder, name: str, made: list[Path]
         folder.shared_loss(name),
         *(
             path(name, width, seed)
-            for width, seed in effect_dictionaries(config, folder, name)
+            for _, width, seed in (one for one in sae_grid(config) if one[0] == name)
             for path in (folder.effects, folder.effect_activations, folder.fingerprints)
         ),
     ]

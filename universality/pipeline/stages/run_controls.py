@@ -68,7 +68,7 @@ def tasks(config: Config, folder: RunFolder) -> list[Task]:
         )
     if config.models.tokenizers:
         raise ConfigError("controls are made over the tokens of one tokenizer; these models have several")
-    saes = config.saes.model_dump(exclude={"load"})
+    saes = config.saes.stage_settings(without={"load"})
     settings = [config.hook, saes, config.features.model_dump(exclude={"pool"}), config.statistics.as_dict()]
     after = ("corpus", *(f"train-models/{name}" for name in config.models.names[:2]), "train-saes")
     first = config.models.names[0]

@@ -55,7 +55,7 @@ def tasks(config: Config, folder: RunFolder) -> list[Task]:
     width, k = _size(config)
     if k > width:
         raise ConfigError(f"crosscoder.k: {k} features cannot fire in a dictionary of {width}; lower it")
-    learnt = [c.hook, names, c.saes.model_dump(exclude=_WITHOUT_EFFECT), c.crosscoder.model_dump(), cached_dtype(c)]
+    learnt = [c.hook, names, c.saes.stage_settings(without=_WITHOUT_EFFECT), c.crosscoder.model_dump(), cached_dtype(c)]
     models = ("corpus", *(f"train-models/{name}" for name in names))
     matched = _matched(config, folder).name
     return [

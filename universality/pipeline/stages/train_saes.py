@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from universality.arrays import evenly_spaced
 from universality.config import Config
 from universality.files import read_json_lines, write_json
 from universality.pipeline.paths import RunFolder
@@ -17,6 +18,8 @@ from universality.pipeline.study import sae_grid
 from universality.pipeline.task import Task
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from universality.activations import Site
     from universality.corpus import TokenBlocks
     from universality.pipeline.stages.sae_training import Key, Stream
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
     from universality.sae.training.watchers import Watcher
 
 STAGE, VERSION = "train-saes", 2
-_WITHOUT_EFFECT = {"watch", "checkpoint_steps", "load", "widths_of"}  # settings that change nothing in trained SAEs
+HELD_OUT_BLOCKS = 128
+"""Blocks of held-out text on which SAEs in training are measured."""
+# Settings that change nothing in trained SAEs.
+_WITHOUT_EFFECT = {"watch", "checkpoint_steps", "held_out_steps", "load", "widths_of"}
 
 
 def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:
@@ -39,7 +45,7 @@ def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list
         settings = [*hooks, config.saes.quality_blocks, grid, dtype, inputs]
     else:
         make = make_saes
-        settings = [config.hook, config.saes.model_dump(exclude=_WITHOUT_EFFECT), grid, dtype]
+        settings = [config.hook, config.saes.stage_settings(without=_WITHOUT_EFFECT), grid, dtype]
     after = ("corpus", *(f"train-models/{name}" for name in config.models.names))
     return [Task(STAGE, settings, after, partial(make, config, folder, ranks), VERSION, together=True)]
 
@@ -118,12 +124,26 @@ def _train(
             watcher=watching,
             log_name=_log_name(config, sites, ranks),
             write=writes,
+            held_out=_held_out(sites, blocks) if s.held_out_steps and writes else None,
+            held_out_steps=s.held_out_steps,
         )
     finally:
         stream.close()
     _report_left_out_tokens(trainers)
     for key, trainer in trainers.items() if writes else ():
         trainer.finish(made_from[key[0]]).save(target / key[0] / key[1])
+
+
+def _held_out(sites: Mapping[str, Site], blocks: TokenBlocks) -> dict[str, Tensor]:
+    """Return each model's activations [n_tokens, d_in] on a sample of the half that chooses partners."""
+    import torch
+
+    from universality.activations import harvest
+
+    choosing = blocks.select("choose")
+    sample = choosing.take(evenly_spaced(len(choosing), HELD_OUT_BLOCKS))
+    parts = [acts for _, acts in harvest(sites, sample)]
+    return {name: torch.cat([part[name] for part in parts]) for name in sites}
 
 
 def _report_left_out_tokens(trainers: Mapping[Key, SAETrainer]) -> None:
@@ -206,10 +226,11 @@ def _record_initial_distances(config: Config, sites: Mapping[str, Site], target:
 
 def _draw(target: Path) -> None:
     """Draw the training curves beside their log."""
+    from universality.plot.training_log import curves_of
     from universality.report import figures
 
     rows = read_json_lines(target / "train.jsonl")
-    drawn, unit = figures.curves(rows)
+    drawn, unit = curves_of(rows)
     caption = figures.describe_training(drawn, unit)
     title = "How the SAEs learned"
     figures.save_picture(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from universality.config import Config
+from universality.export.agreement_columns import PREFIXES
 from universality.features.descriptions import Described
 from universality.features.examples import Decode
 from universality.files import read_json_value
@@ -19,6 +20,8 @@ from universality.pipeline.open_stores import OpenStores
 from universality.pipeline.paths import RunFolder
 from universality.pipeline.stages import build_families, match_features, measure_effects
 from universality.pipeline.stages.compare_partner_effects import read_agreement
+from universality.pipeline.stages.family_effects import read_family_effects
+from universality.pipeline.stages.match_by_effect import OVER_ALL_TOKENS, read_effect_match
 from universality.pipeline.stages.sae_likeness import likeness
 from universality.pipeline.stored_labels import label_files, stored_labels
 from universality.pipeline.study import Comparison, comparisons, headline_width
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from universality.sae.training.distributed import Ranks
     from universality.statistics import Calibration, EffectAgreement
 
-STAGE, VERSION = "export", 5
+STAGE, VERSION = "export", 6
 TOP_TOKENS = 5
 """Tokens that name a feature in tables and graphs."""
 
@@ -84,7 +87,7 @@ def decoder(folder: RunFolder) -> Callable[[Sequence[int]], list[str]]:
 def _export_matches(
     config: Config, folder: RunFolder, comparison: Comparison, stores: Sequence[Described], decode: Any
 ) -> list[Path]:
-    """Export the calibrated matches, by logit weights too where there is one, and that by decoder rows."""
+    """Export the calibrated matches: by activation, and by logit weights, effects and decoder rows where there are."""
     from universality.matching import Match
     from universality.statistics import Calibration
 
@@ -102,6 +105,7 @@ def _export_matches(
         files += _export_match(by_logit, other.match, comparison.sides, stores, decode, own, **columns)
     else:
         _delete_exports(by_logit)
+    files += _export_by_effect(config, folder, comparison, pairs, stores, decode, own, labels)
     by_decoder = folder.decoder_match(comparison.name)
     if config.models.one_basis and comparison.of == "models":
         matched = Match.load(by_decoder)
@@ -110,6 +114,31 @@ def _export_matches(
     else:
         _delete_exports(by_decoder)
     return files
+
+
+def _export_by_effect(
+    config: Config,
+    folder: RunFolder,
+    comparison: Comparison,
+    by_activation: "pd.DataFrame",
+    stores: Sequence[Described],
+    decode: Any,
+    own: Sequence[dict[str, NDArray[np.float64]]],
+    labels: "list[Labels | None]",
+) -> list[Path]:
+    """Export the match by first-order effects, with a mark on pairs that are partners by activation too.
+
+    Their effects where both fire are known, so that these pairs have the columns ``effect_…``, too.
+    """
+    path, calibration = folder.effect_calibration(comparison.name), read_effect_match(config, folder, comparison)
+    if calibration is None:
+        _delete_exports(path)
+        return []
+    known = by_activation[["row", "col", *(name for name in by_activation if name.startswith(PREFIXES))]]
+    pairs = scored_frame(calibration).merge(known.assign(same_by_activation=1.0), on=["row", "col"], how="left")
+    pairs["same_by_activation"] = pairs["same_by_activation"].fillna(0.0)
+    columns = {"calibration": pairs, "labels": labels, "note": OVER_ALL_TOKENS}
+    return _export_match(path, calibration.match, comparison.sides, stores, decode, own, **columns)
 
 
 def _delete_exports(source: Path) -> None:
@@ -171,6 +200,7 @@ def _export_match(
     stores: Sequence[Described],
     decode: Any,
     own: Sequence[dict[str, NDArray[np.float64]]],
+    note: str | None = None,
     **columns: Any,
 ) -> list[Path]:
     from universality.export import match_graph, match_table, write_graph
@@ -180,6 +210,8 @@ def _export_match(
     graph = match_graph(
         match, *stores, pairs=table, names=sides, decode=decode, k=TOP_TOKENS, labels=labels, columns=own
     )
+    if note is not None:
+        graph.graph["note"] = note
     return [*_write_table(table, source), *write_graph(graph, source.with_suffix(""))]
 
 
@@ -246,12 +278,40 @@ def _export_families(
     own = [own_ceilings(config, folder, one.store.path) for one in stores]
     names = [model] * len(stores)
     graph = annotate(families.graph, stores, names=names, decode=decode, k=TOP_TOKENS, labels=labels, columns=own)
-    edges = source.with_suffix(".edges.csv")
+    edges, table = source.with_suffix(".edges.csv"), families.to_frame()
+    if (effects := read_family_effects(config, folder, model)) is not None:
+        table = with_edge_effects(graph, table, effects, families)
     return [
-        *_write_table(with_family_labels(families.to_frame(), families, labels), edges),
+        *_write_table(with_family_labels(table, families, labels), edges),
         *_write_table(families.families_frame(), source.with_suffix(".families.csv")),
         *write_graph(graph, source.with_suffix(""), ".graph.json"),
     ]
+
+
+def with_edge_effects(
+    graph: Any, edges: "pd.DataFrame", effects: "pd.DataFrame", families: "Families"
+) -> "pd.DataFrame":
+    """Add the effects of parents and children to the edges of a graph, and to a table of them, which is returned.
+
+    Parameters
+    ----------
+    graph
+        Graph of the families, whose edges are changed; numbers that are NaN are left out.
+    edges
+        ``Families.to_frame()``.
+    effects
+        See `universality.pipeline.stages.family_effects.read_family_effects`.
+    families
+        The families.
+    """
+    names = [name for name in effects if name.startswith(PREFIXES)]
+    for level, parent, child, *values in effects[["level", "parent", "child", *names]].itertuples(index=False):
+        known = {name: float(value) for name, value in zip(names, values, strict=True) if not np.isnan(value)}
+        graph.edges[(level, parent), (level + 1, child)].update(known)
+    width = np.array([level.width for level in families.levels])
+    keyed = effects.assign(parent_width=width[effects["level"]], child_width=width[effects["level"] + 1])
+    keys = ["parent_width", "parent", "child_width", "child"]
+    return edges.merge(keyed[[*keys, *names]], on=keys, how="left")
 
 
 def with_family_labels(

@@ -16,7 +16,7 @@ from universality.pipeline.task import Task
 if TYPE_CHECKING:
     from universality.sae.training.distributed import Ranks
 
-STAGE, VERSION = "report", 9
+STAGE, VERSION = "report", 10
 
 
 def tasks(config: Config, folder: RunFolder, ranks: Ranks | None = None) -> list[Task]:

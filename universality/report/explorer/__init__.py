@@ -21,7 +21,7 @@ from universality.visible_tokens import pieces, shorten, visible
 
 PARTS = (
     "data", "elements", "numbers", "routing", "comparison", "zoom", "table", "filters", "labels", "feature", "pairs",
-    "pair_effects", "pair", "families", "family_picture", "heatmap", "points", "map", "compare", "start",
+    "pair_effects", "pair", "families", "family_picture", "heatmap", "points", "map_points", "map", "compare", "start",
 )  # fmt: skip
 """Scripts in ``report/explorer/``, in the order in which they are joined."""
 LONGEST = 160
@@ -76,11 +76,15 @@ class Words:
     ----------
     decode
         Function from token ids to one string each; bytes that form no character are surrogate escapes.
+    shown
+        Texts of single tokens that were made before, to which this adds its own; share it among the objects of one
+        ``decode``.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], Sequence[str]]) -> None:
+    def __init__(self, decode: Callable[[Sequence[int]], Sequence[str]], shown: dict[int, str] | None = None) -> None:
         self.texts: list[str] = []
         self.decode = decode
+        self._shown = {} if shown is None else shown
         self._of_text: dict[str, int] = {}
         self._of_token: dict[int, int] = {}
         self._of_run: dict[tuple[int, ...], list[tuple[int, int]]] = {}
@@ -88,14 +92,16 @@ class Words:
 
     def token(self, token: int) -> int:
         """Return the place of one token's text."""
-        if token not in self._of_token:
-            self._of_token[token] = self.text(self.decode([token])[0])
-        return self._of_token[token]
+        place = self._of_token.get(token)
+        if place is None:
+            if token not in self._shown:
+                self._shown[token] = _shown_text(self.decode([token])[0])
+            place = self._of_token[token] = self._place(self._shown[token])
+        return place
 
     def text(self, text: str) -> int:
         """Return the place of a token's text."""
-        # One character more than is shown is kept, so that shorten marks the cut.
-        return self._place(visible(text[: LONGEST + 1], alone=False))
+        return self._place(_shown_text(text))
 
     def context(
         self, tokens: Sequence[int], focus: int, *columns: Sequence[int]
@@ -141,3 +147,9 @@ class Words:
             self._of_text[text] = len(self.texts)
             self.texts.append(text)
         return self._of_text[text]
+
+
+def _shown_text(text: str) -> str:
+    """Write out what cannot be seen in a token's text."""
+    # One character more than is shown is kept, so that shorten marks the cut.
+    return visible(text[: LONGEST + 1], alone=False)

@@ -37,17 +37,19 @@ function comparisonWith(index, side) {
   return found.context;
 }
 
+// Who is matched with whom in a comparison, and how well: all that the map needs.
+const loadMatched = (index) => index.load("matched");
 // The pairs of a comparison with the kind and tokens of their features, by pair.
 function loadPairs(index) {
-  index.pairs ??= Promise.all([index.load("pairs"), index.side(0, "about"), index.side(1, "about"), index.effects.length ? index.load("effects") : null])
-    .then(([pairs, a, b, effects]) => {
-      const shown = index.tokens_shown;
+  index.pairs ??= Promise.all([loadMatched(index), index.load("pairs"), index.side(0, "about"), index.side(1, "about"), index.effects.length ? index.load("effects") : null])
+    .then(([matched, others, a, b, effects]) => {
+      const pairs = {...matched, ...others}, shown = index.tokens_shown;
       for (const [letter, about, features] of [["a", a, pairs.row], ["b", b, pairs.col]]) {
         pairs[`kind_${letter}`] = Int16Array.from(features, (feature) => about.kind[feature]);
         const tokens = pairs[`tokens_${letter}`] = new Int32Array(shown * features.length);
         features.forEach((feature, i) => tokens.set(about.tokens.subarray(shown * feature, shown * (feature + 1)), shown * i));
       }
-      if (effects) for (const [key, column] of Object.entries({effect_r: "r", effect_q: "q", effect_sign_agreement: "sign", effect_control_rank: "rank", effect_n: "n"})) pairs[key] = effects[column];
+      if (effects) for (const [key, column] of Object.entries({effect_q: "q", effect_sign_agreement: "sign", effect_control_rank: "rank", effect_n: "n"})) pairs[key] = effects[column];
       return pairs;
     });
   return index.pairs;

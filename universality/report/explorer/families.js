@@ -78,7 +78,7 @@ async function showFamily(index, parts, query) {
     const at = levelOf(grown, member), last = at === grown.widths.length - 1;
     const pair = last ? pairs[which ? "col" : "row"].indexOf(member - grown.starts[at]) : -1;
     const line = [familyLink(index, grown, side, member), " ", bdi(index.kinds[grown.kind[member]] ?? ""), " ", chips(words, tokensOf(grown, member)),
-      stateChip(grown, member), " ", el("small", {}, `fires ${whole(grown.count[member])} times`, grown.parent[member] >= 0 && member !== node ? `, weight ${fixed(grown.weight[member])}${supportOf(grown.support[member])}` : ""),
+      stateChip(grown, member), " ", el("small", {}, `fires ${whole(grown.count[member])} times`, grown.parent[member] >= 0 && member !== node ? `, weight ${fixed(grown.weight[member])}${supportOf(grown.support[member])}${effectOf(grown.effect?.[member])}` : ""),
       pair >= 0 ? [" ", el("a", {href: compared.href(`pair/${pair}`)}, `pair ${pair}`)] : null,
       labelLine(index, labels, labels?.at.get(member)), splitLine(index, grown, labels, member),
       others.length ? [" further parents: ", others.flatMap((other) => [familyLink(index, grown, side, other), " "])] : null].flat();

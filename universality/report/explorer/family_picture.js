@@ -33,9 +33,11 @@ function nodeName(index, grown, words, labels, node) {
   return [...tokensOf(grown, node)].filter((id) => id >= 0).map((id) => marked(words[id])).join(" ");
 }
 const supportOf = (value) => value < 0 ? "" : `, support ${percent(value / 100)}`;
+// r of parent's and child's effects where both fire; -128 where they were not compared.
+const effectOf = (value) => value === undefined || value === -128 ? "" : `, r of effects where both fire ${fixed(value / 100)}`;
 function nodeTitle(index, grown, words, labels, node, partner) {
   const level = levelOf(grown, node), state = nodeState(grown, node);
-  const parent = grown.parent[node] >= 0 ? `, weight of its edge ${fixed(grown.weight[node])}${supportOf(grown.support[node])}` : "";
+  const parent = grown.parent[node] >= 0 ? `, weight of its edge ${fixed(grown.weight[node])}${supportOf(grown.support[node])}${effectOf(grown.effect?.[node])}` : "";
   const kind = index.kinds[grown.kind[node]];
   return `${whole(grown.widths[level])}/${node - grown.starts[level]}: ${nodeName(index, grown, words, labels, node)}${kind ? `; ${kind}` : ""}${parent}${STATUS_SIGNS[state] ? `; ${STATUS_SIGNS[state]}` : ""}${partner ? `; ${partner}` : ""}`;
 }
@@ -72,16 +74,16 @@ const cut = (text, most) => [...text].length <= most ? text : `${[...text].slice
 function familyGraph(grown, {members, n_leaves, at}, levels, link, name, colour) {
   const row = Math.max(16, Math.min(30, 640 / n_leaves)), high = Math.max(n_leaves * row + 16, 60), step = WIDE / levels.length;
   const place = ({level, from, to}) => [levels.indexOf(level) * step + 12, (from + to) / 2 * row + 8];
-  const edge = (parent, child, weight, support, further) => {
+  const edge = (parent, child, weight, support, effect, further) => {
     const [x, y] = place(at.get(parent)), [u, v] = place(at.get(child)), middle = (x + u) / 2;
     return svg("path", {class: further ? "edge further" : "edge", d: `M ${x} ${y} C ${middle} ${y} ${middle} ${v} ${u} ${v}`,
       style: {"stroke-width": `${(0.5 + 4 * Math.max(weight || 0, 0) ** 2).toFixed(2)}px`, "stroke-opacity": (support < 0 ? 0.6 : 0.15 + 0.85 * support / 100).toFixed(2)}},
-    svg("title", {}, `${numberOf(grown, parent)} → ${numberOf(grown, child)}: weight ${fixed(weight)}${supportOf(support)}${further ? ", a further parent" : ""}`));
+    svg("title", {}, `${numberOf(grown, parent)} → ${numberOf(grown, child)}: weight ${fixed(weight)}${supportOf(support)}${effectOf(effect)}${further ? ", a further parent" : ""}`));
   };
-  const edges = members.filter(({node}) => at.has(grown.parent[node])).map(({node}) => edge(grown.parent[node], node, grown.weight[node], grown.support[node], false));
+  const edges = members.filter(({node}) => at.has(grown.parent[node])).map(({node}) => edge(grown.parent[node], node, grown.weight[node], grown.support[node], grown.effect?.[node], false));
   const further = members.flatMap(({node}) => (grown.others.get(node) ?? []).filter((parent) => at.has(parent)).map((parent) => {
     const k = grown.other_edge.get(`${parent} ${node}`);
-    return edge(parent, node, grown.more_weight[k], grown.more_support[k], true);
+    return edge(parent, node, grown.more_weight[k], grown.more_support[k], grown.more_effect?.[k], true);
   }));
   const fits = Math.floor((step - 40) / 7.2);
   const parents = new Set(members.map(({node}) => grown.parent[node]));

@@ -46,9 +46,16 @@ async function showPair(index, parts) {
       el("div", {class: "sides"}, card(0), card(1)),
       transferBlock(index, transfer, i),
       index.pair_effects ? pairEffects(index, words, pairs, tokens?.[place], effects && lossOf(effects, i), i) : null,
+      sourceOf(index, pairs.row[i], pairs.col[i]),
     ].filter((node) => node !== null),
     leave() { removeEventListener("keydown", keys); },
   };
+}
+// Where the run keeps the numbers of a pair for other programs.
+function sourceOf(index, row, col) {
+  const file = (path) => el("a", {href: `../${path.split("/").map(encodeURIComponent).join("/")}`}, path);
+  return el("p", {class: "hint wide"}, "The pair’s numbers, those on the loss included, are in ", file(`matches/${index.name}.activation.csv`), ` where row is ${row} and col ${col}. `,
+    "Largest activations and histograms are made from the stores in features/", index.pair_effects?.tokens ? [", changes of probabilities from ", `effects/${index.name}.pairs.npz`] : null, ".");
 }
 const lossOf = (effects, i) => Object.fromEntries(Object.entries(effects).map(([name, values]) => [name, values[i]]));
 VIEWS.push({tab: "pairs", matches: (parts) => parts[0] === "pair", show: showPair});

@@ -14,6 +14,7 @@ function columns(index, pairs, words, labels, transfer) {
     {key: "held_out", name: "held-out r", value: (i) => pairs.held_out[i], what: "Pearson's r on held-out documents, with its 95% interval over works",
      text: (i) => [el("span", {class: "bar", style: {"--r": Math.max(0, pairs.held_out[i] || 0)}}), fixed(pairs.held_out[i]), " ",
        el("small", {}, known(pairs.ci_low[i]) ? `${fixed(pairs.ci_low[i])} to ${fixed(pairs.ci_high[i])}` : "")]},
+    topTokens("tokens_a", `top tokens, ${a}`), topTokens("tokens_b", `top tokens, ${b}`),
     ...labelColumns(index, labels), ...transferColumns(index, transfer),
     number("score", "chosen r", fixed, "r on the documents that were used to choose partners"),
     number("q", `q, ${index.nulls[0] ?? "no null"}`, small, "expected share of false discoveries among this pair and those with a lower q"),
@@ -24,7 +25,6 @@ function columns(index, pairs, words, labels, transfer) {
     number("logit", "logit r", fixed, ["correlation of their direct effects on the logits", index.logit_chance].filter(Boolean).join("; ")),
     number("count_a", `firings, ${a}`, whole, "firings on the documents that were used to choose partners"), number("count_b", `firings, ${b}`, whole, "firings on the documents that were used to choose partners"),
     kind("kind_a", `kind, ${a}`), kind("kind_b", `kind, ${b}`),
-    topTokens("tokens_a", `top tokens, ${a}`), topTokens("tokens_b", `top tokens, ${b}`),
   ].filter(Boolean);
 }
 

@@ -10,19 +10,13 @@ with naming_extra("a figure"):
 
 from universality.plot.tree_layout import choose_family
 from universality.report.figures.concepts import concept_dots, describe_concepts
-from universality.report.figures.consistency import FrequencySample, consistency_by_frequency, describe_consistency
-from universality.report.figures.coverage import (
-    CoverageCurve,
-    coverage_curve,
-    describe_coverage,
-    quality_against_coverage,
-)
+from universality.report.figures.consistency import consistency_by_frequency, describe_consistency
+from universality.report.figures.coverage import describe_coverage, quality_against_coverage
 from universality.report.figures.crosscoder_norms import describe_relative_norms, relative_norms
-from universality.report.figures.densities import DensitySample, describe_densities, feature_densities
+from universality.report.figures.densities import describe_densities, feature_densities
 from universality.report.figures.distributions import best_match_distribution, describe_distribution
 from universality.report.figures.heatmap import (
     MatchedMatrix,
-    cluster_order,
     clustered_heatmap,
     describe_clustered,
     describe_heatmap,
@@ -37,29 +31,21 @@ from universality.report.figures.scatter import (
     describe_held_out,
     describe_logit,
 )
-from universality.report.figures.similarity_strata import Stratum, describe_strata, similarity_by_firings, strata
+from universality.report.figures.similarity_strata import describe_strata, similarity_by_firings
 from universality.report.figures.splitting import describe_splitting, splitting_factors
-from universality.report.figures.training import Curve, curves, describe_training, training_curves
+from universality.report.figures.training import describe_training, training_curves
 from universality.report.figures.tree_drawing import describe_family, family_tree
 
 __all__ = [
     "FORMATS",
-    "CoverageCurve",
-    "Curve",
-    "DensitySample",
-    "FrequencySample",
     "MatchedMatrix",
-    "Stratum",
     "activation_against_logit",
     "best_match_distribution",
     "choose_family",
     "chosen_against_held_out",
-    "cluster_order",
     "clustered_heatmap",
     "concept_dots",
     "consistency_by_frequency",
-    "coverage_curve",
-    "curves",
     "describe_clustered",
     "describe_concepts",
     "describe_consistency",
@@ -88,6 +74,5 @@ __all__ = [
     "similarity_by_firings",
     "spaced",
     "splitting_factors",
-    "strata",
     "training_curves",
 ]

@@ -15,16 +15,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from universality.errors import FormatError
+from universality.plot.class_boxes import strata_by_number
 from universality.plot.effects_by_similarity import EffectPoints
+from universality.plot.firing_rates import DensitySample
 from universality.plot.loss_by_threshold import LossCurve
+from universality.plot.matched_share import CoverageCurve
+from universality.plot.median_by_firings import FrequencySample
+from universality.plot.training_log import TrainingCurve
 from universality.plot.transfer_by_similarity import TransferPoints
 from universality.plot.tree_layout import choose_family
 from universality.report.data import Caption, ConceptRow, FamilyLevel, FamilyTable, Picture, Sample, Section, sample
 from universality.report.figures.concepts import concept_dots, describe_concepts
-from universality.report.figures.consistency import FrequencySample, consistency_by_frequency, describe_consistency
-from universality.report.figures.coverage import coverage_curve, describe_coverage, quality_against_coverage
+from universality.report.figures.consistency import consistency_by_frequency, describe_consistency
+from universality.report.figures.coverage import describe_coverage, quality_against_coverage
 from universality.report.figures.crosscoder_norms import describe_relative_norms, relative_norms
-from universality.report.figures.densities import DensitySample, describe_densities, feature_densities
+from universality.report.figures.densities import describe_densities, feature_densities
 from universality.report.figures.distributions import best_match_distribution, describe_distribution
 from universality.report.figures.effect_figures import (
     LABELS,
@@ -50,9 +55,9 @@ from universality.report.figures.scatter import (
     describe_held_out,
     describe_logit,
 )
-from universality.report.figures.similarity_strata import describe_strata, similarity_by_firings, strata
+from universality.report.figures.similarity_strata import describe_strata, similarity_by_firings
 from universality.report.figures.splitting import describe_splitting, splitting_factors
-from universality.report.figures.training import Curve, describe_training, training_curves
+from universality.report.figures.training import describe_training, training_curves
 from universality.report.figures.tree_drawing import describe_family, family_tree
 
 MOST_CHILDREN = 8
@@ -131,7 +136,7 @@ def _best_match(table: Table) -> Drawn:
 
 
 def _coverage(table: Table) -> Drawn:
-    curves = [coverage_curve(sample) for sample in _samples(table)]
+    curves = [CoverageCurve.of(sample) for sample in _samples(table)]
     return quality_against_coverage(curves), describe_coverage(curves)
 
 
@@ -167,8 +172,8 @@ def _logit(table: Table) -> Drawn:
 
 
 def _strata(table: Table) -> Drawn:
-    classes = strata(table["firings"], table["held_out"], table["edges"], table["null_quantile"])
-    return similarity_by_firings(classes), describe_strata(classes)
+    classes = strata_by_number(table["firings"], table["held_out"], table["edges"], table["null_quantile"])
+    return similarity_by_firings(classes), describe_strata(classes, int((~np.isnan(table["held_out"])).sum()))
 
 
 def _densities(table: Table) -> Drawn:
@@ -297,7 +302,7 @@ def _item(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def training_table(curves: list[Curve], unit: str) -> Table:
+def training_table(curves: list[TrainingCurve], unit: str) -> Table:
     """One row a logged number: ``run measure at value unit``."""
     rows = [(c.run, c.measure, x, y, unit) for c in curves for x, y in zip(c.x, c.y, strict=True)]
     run, measure, at, value, units = zip(*rows, strict=True) if rows else ((),) * 5
@@ -315,7 +320,7 @@ def _training(table: Table) -> Drawn:
     drawn = []
     for key in dict.fromkeys(keys):
         rows = np.asarray([other == key for other in keys])
-        drawn.append(Curve(*key, tuple(table["at"][rows].tolist()), tuple(table["value"][rows].tolist())))
+        drawn.append(TrainingCurve(*key, tuple(table["at"][rows].tolist()), tuple(table["value"][rows].tolist())))
     unit = str(table["unit"][0]) if keys else "tokens"
     return training_curves(drawn, unit), describe_training(drawn, unit)
 

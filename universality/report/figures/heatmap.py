@@ -7,14 +7,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import FuncFormatter, MaxNLocator
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
 
 from universality.arrays import evenly_spaced
 from universality.errors import UniversalityError
 from universality.formatting import count, fixed, percent, plural
 from universality.plot.matrix import draw_matrix
+from universality.plot.pair_order import cluster_order, name_sides, rank_ticks
 from universality.plot.style import COLUMN, IN_PANEL, PAGE, drawable_names, new_figure, styled
 from universality.report.data import Caption
 
@@ -78,24 +76,16 @@ def matched_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") -> 
     _draw(right, matrix.best, f"the best {count(len(matrix.best))}", len(matrix.best))
     a, b = drawable_names(matrix.names, IN_PANEL)
     for axes in (left, right):
-        axes.set_xlabel(f"partner in {b}, in the same order")
-        axes.set_ylabel(f"feature of {a}, rank by match quality")
+        name_sides(axes, (a, b), "rank by match quality")
     figure.colorbar(image, ax=[left, right], label=measure, shrink=0.82, aspect=26, pad=0.02)
     return figure
 
 
 def _draw(axes: Axes, matrix: Matrix, title: str, n_ranks: int) -> AxesImage:
-    """Draw a matrix with ranks along both sides: cell i of n has rank i (n_ranks - 1) / (n - 1) + 1."""
-    n = len(matrix)
-    size = max(n, 1)
+    """Draw a matrix of pairs with ranks along both sides."""
+    size = max(len(matrix), 1)
     image = draw_matrix(axes, matrix)
-    step = (n_ranks - 1) / (n - 1) if n > 1 else 1.0
-    nice = np.asarray(MaxNLocator(4, integer=True).tick_values(1, max(n_ranks, 2)))
-    ranks = np.unique(np.concatenate([[1], nice[(nice > 1) & (nice <= n_ranks)]]))
-    places = (ranks - 1) / step
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks(places)
-        axis.set_major_formatter(FuncFormatter(lambda place, _: count(round(place * step + 1))))
+    rank_ticks(axes, len(matrix), n_ranks)
     axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
     axes.set_title(title)
     return image
@@ -139,21 +129,10 @@ def clustered_heatmap(matrix: MatchedMatrix, *, measure: str = "activation r") -
     order = cluster_order(matrix.sample)
     image = draw_matrix(axes, matrix.sample[np.ix_(order, order)])
     a, b = drawable_names(matrix.names, IN_PANEL)
-    axes.set(xlabel=f"partner in {b}, in the same order", ylabel=f"feature of {a}, clustered")
+    name_sides(axes, (a, b), "clustered")
     axes.set(xticks=[], yticks=[])
     figure.colorbar(image, ax=axes, label=measure, shrink=0.82, aspect=26, pad=0.02)
     return figure
-
-
-def cluster_order(sample: Matrix) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Order pairs by an average-linkage tree over 1 - r, with r averaged over both directions."""
-    if len(sample) < 3:
-        return np.arange(len(sample))
-    # r between feature i and the partner of j differs from the reverse; linkage needs one symmetric distance
-    r = np.nan_to_num((sample + sample.T).astype(np.float64) / 2)
-    distance = np.clip(1 - r, 0, 2)  # rounding can make r slightly larger than 1
-    np.fill_diagonal(distance, 0)
-    return np.asarray(leaves_list(linkage(squareform(distance, checks=False), "average")), dtype=np.int64)
 
 
 def describe_clustered(matrix: MatchedMatrix) -> Caption:

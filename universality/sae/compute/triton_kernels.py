@@ -115,8 +115,8 @@ def sum_rows(entries: Entries) -> Tensor:
 @jit
 def _adam_rows(
     weight, first_moment, second_moment, dense, starts, order, rows, values, source, scale, d_in,
-    rate, beta1, beta2, epsilon, root_correction,
-    HAS_DENSE: tl.constexpr, HAS_ENTRIES: tl.constexpr, UNIT: tl.constexpr,
+    rate, beta1, beta2, epsilon, root_correction, decay,
+    HAS_DENSE: tl.constexpr, HAS_ENTRIES: tl.constexpr, UNIT: tl.constexpr, DECAYS: tl.constexpr,
     COLUMNS: tl.constexpr, ENTRIES: tl.constexpr,
 ):  # fmt: skip
     """One step of Adam for one row; ``rate`` includes the correction of the first moment."""
@@ -133,6 +133,8 @@ def _adam_rows(
     w = tl.load(weight + here, mask=mask, other=0.0)
     if UNIT:
         grad -= tl.sum(grad * w, axis=0) * w
+    if DECAYS:
+        grad += decay * w
     grad *= tl.load(scale)
     m = tl.load(first_moment + here, mask=mask, other=0.0)
     v = tl.load(second_moment + here, mask=mask, other=0.0)
@@ -148,7 +150,7 @@ def _adam_rows(
 
 def adam_rows(
     weight: Tensor, first: Tensor, second: Tensor, dense: Tensor | None, entries: Entries | None, scale: Tensor,
-    rate: float, step: int, betas: tuple[float, float], epsilon: float, unit: bool,
+    rate: float, step: int, betas: tuple[float, float], epsilon: float, unit: bool, decay: float = 0.0,
 ) -> None:  # fmt: skip
     """Take one step of Adam with all rows of a matrix, in place.
 
@@ -166,6 +168,8 @@ def adam_rows(
         Steps before this one.
     unit
         Whether rows are unit vectors: the gradient along a row is left out, and the row's norm restored.
+    decay
+        Multiple of the matrix that is added to its gradient, before the factor.
     """
     assert all(tensor.is_contiguous() for tensor in (weight, first, second))
     assert entries is None or entries.order is not None
@@ -179,7 +183,8 @@ def adam_rows(
         _adam_rows[(n_rows,)](
             weight, first, second, weight if dense is None else dense.contiguous(), *of_entries, scale, d_in,
             rate / (1 - betas[0] ** (step + 1)), betas[0], betas[1], epsilon, 1 / math.sqrt(1 - betas[1] ** (step + 1)),
-            HAS_DENSE=dense is not None, HAS_ENTRIES=entries is not None, UNIT=unit, **_row_tile(d_in, 1 << 30),
+            decay, HAS_DENSE=dense is not None, HAS_ENTRIES=entries is not None, UNIT=unit, DECAYS=decay != 0,
+            **_row_tile(d_in, 1 << 30),
         )  # fmt: skip
 
 

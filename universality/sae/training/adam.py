@@ -92,7 +92,7 @@ class Adam:
 
     def update_rows(
         self, name: str, dense: Tensor | None, entries: SparseSum | None, scale: Tensor, rate: float, step: int,
-        unit: bool,
+        unit: bool, decay: float = 0.0,
     ) -> None:  # fmt: skip
         """Take one step with all rows of a matrix by Triton's kernel, in one pass over it and its moments.
 
@@ -106,13 +106,15 @@ class Adam:
             As `update` takes them.
         unit
             Whether rows are unit vectors: the gradient along a row is left out, and the row's norm restored.
+        decay
+            Multiple of the matrix that is added to its gradient.
         """
         from universality.sae.compute import triton_kernels
 
         weight, first, second = self._parameters[name], self.first[name], self.second[name]
         betas = self._beta1, self._beta2
         triton_kernels.adam_rows(
-            weight, first, second, dense, entries, scale, rate, step, betas, self._epsilon, unit=unit
+            weight, first, second, dense, entries, scale, rate, step, betas, self._epsilon, unit=unit, decay=decay
         )
 
     def forget(self, rows: Tensor) -> None:

@@ -17,10 +17,12 @@ from universality.files import as_path, read_json_lines, replacing_text
 from universality.models.training_checkpoint import load_checkpoint, save_checkpoint, truncate_log
 from universality.progress import progress
 from universality.sae.compute.workers import available_cores, share_out
+from universality.sae.quality import Quality
 from universality.sae.training.trainer import SAETrainer
 from universality.sae.training.watchers import Watcher
 
 CHECKPOINTS, LOG = "checkpoints", "train.jsonl"
+HELD_OUT = "held_out_explained_variance"
 Key = tuple[str, str]
 Batches = Callable[[int], Iterator[Mapping[str, Tensor]]]
 
@@ -36,6 +38,8 @@ def train_grid(
     watcher: Watcher | None = None,
     log_name: str = LOG,
     write: bool = True,
+    held_out: Mapping[str, Tensor] | None = None,
+    held_out_steps: int = 250,
 ) -> None:
     """Train every SAE to its last step; each ends in the same bytes as if it were trained alone.
 
@@ -62,6 +66,12 @@ def train_grid(
         File name of the log; processes that share a folder need one each.
     write
         Whether to write log and checkpoints: one of several processes that train the same SAEs does.
+    held_out
+        Model → activations [n_tokens, d_in] that no batch holds. The variance that an SAE explains of them enters the
+        log as ``held_out_explained_variance``: where it falls while ``explained_variance`` rises, the SAE memorises its
+        training text.
+    held_out_steps
+        Steps between these measurements; the last step is one, too.
 
     Raises
     ------
@@ -99,11 +109,15 @@ def train_grid(
     try:
         for step in range(start, total):
             batch = _next(stream, step, total, trainers)
-            report = step % log_steps == 0 or step == total - 1
+            last = step == total - 1
+            due = bool(held_out) and write and (step % held_out_steps == 0 or last)
+            report = step % log_steps == 0 or last or due
             # a kill while checkpoints are written leaves some SAEs ahead, which wait for the others
             behind = {key: t for key, t in trainers.items() if t.step_count == step}
-            progress.update(step, batch, _step_all(behind, batch, report))
-            if write and ((step + 1) % checkpoint_steps == 0 or step == total - 1):
+            measured = _on_held_out(behind, held_out) if held_out and due else {}
+            numbers = _step_all(behind, batch, report)
+            progress.update(step, batch, {key: numbers[key] | measured.get(key, {}) for key in numbers})
+            if write and ((step + 1) % checkpoint_steps == 0 or last):
                 for key, trainer in behind.items():
                     save_checkpoint(_checkpoint(folder, key), trainer.state_dict(), settings[key])
     finally:
@@ -205,6 +219,17 @@ def _step_all(
     keys = sorted(trainers, key=lambda key: -trainers[key].spec.d_sae)
     numbers = dict(zip(keys, share_out(step, keys), strict=True))
     return {key: numbers[key] for key in trainers}
+
+
+def _on_held_out(trainers: Mapping[Key, SAETrainer], held_out: Mapping[str, Tensor]) -> dict[Key, dict[str, float]]:
+    """Measure SAEs as they are before a step on activations that they do not learn from."""
+    measured = {}
+    for key, trainer in trainers.items():
+        if key[0] in held_out:
+            quality = Quality(trainer.finish())
+            quality.update(held_out[key[0]])
+            measured[key] = {HELD_OUT: quality.compute().explained_variance}
+    return measured
 
 
 def _log_line(step: int, tokens: int, speed: float, numbers: Mapping[str, Mapping[str, float | None]]) -> str:

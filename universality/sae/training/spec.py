@@ -81,6 +81,10 @@ class SAESpec(CheckedSettings):
     """Weight of the L0 penalty (jumprelu): loss = mean squared error + l0 · (number of features that fire)."""
     bandwidth: Positive = 1.0
     """Width of the window about a threshold in which activations move it (jumprelu), where they have mean square 1."""
+    weight_decay: NotNegative = 0.0
+    """Weight of an L2 penalty on the encoder: loss = … + weight_decay · (sum of squares of W_enc). It is part of the
+    loss, as in Jedryszek & Crook (2026), and not AdamW's decoupled decay. A penalty on decoder rows, which have unit
+    norm, would be constant."""
     seed: Natural = 0
     """Seed for the initial decoder weights."""
     learning_rate: Annotated[float | None, Gt(0)] = None
@@ -158,7 +162,7 @@ class SAESpec(CheckedSettings):
         values = super().as_dict() | {"learning_rate": self.peak_rate}
         values["l1"] = tuned_l1(self.d_sae) if self.l1 is None else self.l1
         # Left out where they do nothing: files and checkpoints from before they existed stay the same.
-        for name, off in (("max_norm_ratio", None), ("normalize_activations", "none")):
+        for name, off in (("max_norm_ratio", None), ("normalize_activations", "none"), ("weight_decay", 0.0)):
             if values[name] == off:
                 del values[name]
         return values

@@ -210,6 +210,8 @@ class SAETrainer:
         def learn(part: slice) -> None:
             encoder_grad, decoder_grad = step.rows_of(part, weights.W_dec)
             decoder = weights.W_dec[part]
+            if self._decay:
+                encoder_grad.add_(weights.W_enc[part], alpha=self._decay)
             adam.update("W_enc", encoder_grad.mul_(per_error), rate, count, part)
             if self.spec.train_decoder:
                 # A component along the row would be undone by the norm below, but stay in Adam's moments.
@@ -239,7 +241,9 @@ class SAETrainer:
         if others:
             encoder, decoder = replace(step, rows=others).rows_of(slice(0, self.spec.d_sae), self.weights.W_dec)
         of_encoder, of_decoder = (entries.encoder, entries.decoder) if entries else (None, None)
-        self._adam.update_rows("W_enc", encoder, of_encoder, per_error, rate, self.step_count, unit=False)
+        self._adam.update_rows(
+            "W_enc", encoder, of_encoder, per_error, rate, self.step_count, unit=False, decay=self._decay
+        )
         if self.spec.train_decoder:
             self._adam.update_rows("W_dec", decoder, of_decoder, per_error, rate, self.step_count, unit=True)
 
@@ -293,12 +297,22 @@ class SAETrainer:
     def _numbers(self, step: Step, x: Tensor, rate: float) -> dict[str, float]:
         total, size = float((x - x.mean(dim=0)).square().sum()), float(x.square().sum())
         return {
-            "loss": float(step.loss) + self.spec.aux_weight * float(step.auxiliary),
+            "loss": float(step.loss) + self.spec.aux_weight * float(step.auxiliary) + self._weight_penalty(),
             "explained_variance": 1 - float(step.squared_error) / total if total > SAME_ROWS * size else math.nan,
             "typical_explained_variance": self._typical(step, x),
             "l0": float(step.firings.sum()) / len(x),
             "learning_rate": rate,
         }
+
+    @property
+    def _decay(self) -> float:
+        """Gradient of the penalty on W_enc, as a multiple of W_enc."""
+        return 2 * self.spec.weight_decay
+
+    def _weight_penalty(self) -> float:
+        """L2 penalty on the encoder before the step."""
+        decay = self.spec.weight_decay
+        return decay * float(self.weights.W_enc.square().sum(dtype=torch.float64)) if decay else 0.0
 
     def _typical(self, step: Step, x: Tensor) -> float:
         """Explained variance of the median token of scaled activations."""

@@ -1,0 +1,116 @@
+"""Tables of the finished rungs."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from concepts import concepts
+from family_steps import appearing, family_trees, recurring, steps
+from pictures import draw
+from rungs import EPOCH, Rung, curve
+from scaling import describe_law
+
+from universality import Calibration, FeatureStore
+from universality.export import write_csv
+from universality.files import read_json, write_bytes
+from universality.pipeline import RunFolder
+from universality.statistics import EffectAgreement
+
+FALLS = 0.002
+"""Fall of the explained variance of held-out text, from its best to the end, that counts."""
+LAST = 10  # measurements on training batches whose mean is quoted: one batch of 2,048 tokens varies
+
+
+def write_tables(rungs: Sequence[Rung], root: Path, out: Path) -> None:
+    """Write all tables and pictures of the rungs, and print the tables."""
+    out.mkdir(parents=True, exist_ok=True)
+    trees = family_trees(rungs, root)
+    tables = {"quality": quality(rungs, root), "shared": shared(rungs, root), "families": steps(trees)}
+    tables["recurring"], tables["appearing"] = recurring(trees, rungs, root), appearing(trees, rungs, root)
+    tables["concepts"], described = concepts(rungs, root)
+    curves = pd.concat([curve(rung, root) for rung in rungs]).dropna(subset="held_out")
+    for name, table in tables.items():
+        write_csv(table, out / f"{name}.csv", float_format="%.4g")
+        print(f"\n{name}\n{table.to_string(index=False, float_format='{:.3f}'.format, na_rep='-')}", flush=True)
+    write_csv(curves, out / "curves.csv", float_format="%.5g")
+    write_bytes(out / "concepts.md", described.encode())
+    write_bytes(out / "scaling.md", describe_law(tables["quality"]).encode())
+    draw(tables, curves, out)
+    print(f"\n{out}: tables and pictures of {len(rungs)} sizes", file=sys.stderr)
+
+
+def quality(rungs: Sequence[Rung], root: Path) -> pd.DataFrame:
+    """Tabulate how well each SAE reconstructs training and held-out text; one row each."""
+    rows: list[dict[str, Any]] = []
+    for rung in rungs:
+        folder = rung.folder(root)
+        for (model, seed), lines in curve(rung, root).groupby(["model", "seed"]):
+            measured = read_json(folder.sae(model, rung.width, seed) / "quality.json")
+            known = lines.dropna(subset="held_out")
+            best = known.loc[known["held_out"].idxmax()]
+            with FeatureStore.open(folder.store(model, rung.width, seed)) as store:
+                silent, n_tokens = float((store.moments().count == 0).mean()), store.n_tokens
+            loss = measured["loss"]
+            rows.append(
+                {
+                    "width": rung.width, "k": rung.k, "model": model, "seed": seed,
+                    "epochs": rung.tokens / EPOCH,
+                    "training": lines["training"].iloc[-LAST:].mean(),
+                    "held_out": measured["explained_variance"],
+                    "gap": lines["training"].iloc[-LAST:].mean() - known["held_out"].iloc[-1],
+                    "best_at_tokens": best["tokens"],
+                    "falls": bool(best["held_out"] - known["held_out"].iloc[-1] > FALLS),
+                    "silent": silent, "stored_tokens": n_tokens,
+                    "loss_recovered": (loss["mean"] - loss["spliced"]) / (loss["mean"] - loss["clean"]),
+                    "steps": -(-rung.tokens // 2048),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def shared(rungs: Sequence[Rung], root: Path) -> pd.DataFrame:
+    """Tabulate what both models share at each width, beside two SAE seeds of one model; one row for each comparison."""
+    rows: list[dict[str, Any]] = []
+    for rung in rungs:
+        folder = rung.folder(root)
+        named = {"A-B": f"A-B.w{rung.width}"}
+        if len(rung.seeds) > 1:
+            low, high = rung.seeds
+            named |= {f"{m}-{m}": f"{m}-{m}.w{rung.width}.s{low}-s{high}" for m in "AB"}
+        for label, name in named.items():
+            rows.append({"width": rung.width, "models": label, **compared(folder, name)})
+    return pd.DataFrame(rows)
+
+
+def compared(folder: RunFolder, name: str) -> dict[str, Any]:
+    """Return the numbers of one comparison: partners by activation, by logit weights, and their effects."""
+    calibration = Calibration.load(folder.calibration(name))
+    numbers = calibration.summary(q_level=0.05)
+    row = {
+        "living": numbers.n_living,
+        "scored": numbers.n_scored,
+        "median": numbers.held_out_median,
+        "low": numbers.median_ci[0],
+        "high": numbers.median_ci[1],
+        "null": numbers.null.median,
+        "q05": numbers.null.share_significant,
+        "r05": numbers.shares[0],
+        "r07": numbers.shares[1],
+    }
+    path = folder.logit_calibration(name)
+    if path.is_file():
+        row["logit"] = Calibration.load(path).summary().held_out_median
+    return row | effects(folder, name)
+
+
+def effects(folder: RunFolder, name: str) -> dict[str, Any]:
+    """Return how well the effects of partners agree, of the pairs that could be compared."""
+    path = folder.effect_agreement(name)
+    if not path.is_file():
+        return {}
+    found = asdict(EffectAgreement.load(path).summary())
+    kept = {"n_compared": "pairs_effects", "r_per_norm": "effects", "control_r": "effects_control"}
+    return {label: found[key] for key, label in kept.items()} | {"effects_agree": found["share_agree"]}
