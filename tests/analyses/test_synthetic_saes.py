@@ -99,6 +99,6 @@ def test_a_table_has_the_deviation_over_seeds_and_the_best_rate_of_each_tool(ben
     shown = synthetic_saes.table([({"rate": "0.1"}, [one(0.1, 0.5), one(0.1, 0.7, 1)])])
     assert "0.6000 ± 0.1414" in shown
     assert "0.500 ± 0.000" in shown
-    assert " 500" in shown  # samples per processor second
+    assert " 500" in shown  # samples a processor second
     best = synthetic_saes.best_rates([one(0.1, 0.5), one(0.2, 0.8), one(0.3, 0.6)])
     assert [found.rate for found in best] == [0.2]

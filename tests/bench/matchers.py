@@ -89,7 +89,7 @@ def activations(folder: Path, n_tokens: int, size: int) -> Truth:
 
 
 def text(folder: Path, size: int) -> Truth:
-    """Stores of text with topics; an eighth of the concepts is split or merged."""
+    """Stores of text with topics; an eighth of a side's concepts is split or merged."""
     sixteenth = size // 16
     world = World(n_shared=8 * sixteenth, n_alone=6 * sixteenth, n_split=sixteenth, n_merged=sixteenth)
     planted = plant(world, folder)

@@ -219,7 +219,7 @@ class Trained:
     theirs: dict[str, float] | None
 
     def row(self) -> dict[str, Any]:
-        speed = {"samples/s": self.samples / self.processor, "CPU s": self.processor}
+        speed = {"samples/CPU s": self.samples / self.processor, "CPU s": self.processor}
         return {**asdict(self.recovery), "explained_variance": self.explained_variance, **speed}
 
 
@@ -270,14 +270,14 @@ class Bench:
 COLUMNS = {
     "mcc": "{:.3f}", "recovered": "{:.1%}", "uniqueness": "{:.3f}", "f1": "{:.3f}", "precision": "{:.3f}",
     "recall": "{:.3f}", "explained_variance": "{:.4f}", "l0": "{:.1f}", "dead": "{:.1%}", "by_activation": "{:.2f}",
-    "same_partner": "{:.1%}", "samples/s": "{:,.0f}", "CPU s": "{:.0f}",
+    "same_partner": "{:.1%}", "samples/CPU s": "{:,.0f}", "CPU s": "{:.0f}",
 }  # fmt: skip
 
 
 def shown(name: str, values: list[float]) -> str:
     """Mean over seeds, with the standard deviation where there are several."""
     mean = COLUMNS[name].format(fmean(values))
-    alone = len(values) == 1 or name in ("samples/s", "CPU s")
+    alone = len(values) == 1 or name in ("samples/CPU s", "CPU s")
     return mean if alone else f"{mean} ± {COLUMNS[name].format(stdev(values))}"
 
 
