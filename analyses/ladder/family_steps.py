@@ -1,4 +1,4 @@
-"""What becomes of features from each size to the next, in both models, and is what appears found in the other?"""
+"""Features from each size to the next: how many split, merge and appear, and are they found in the other model?"""
 
 from collections.abc import Sequence
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""What a joint map of two dictionaries costs, from their stores to its clusters and the checks of how far it holds.
+"""Cost of a joint map of two dictionaries, from their stores to its clusters and the checks of how far it holds.
 
     python tests/bench/joint_map.py [--sizes 4096 16384] [--tokens 300000] [--active 32]
 

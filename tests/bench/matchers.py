@@ -46,7 +46,7 @@ LIKELY = 0.5  # score from which a pair counts as claimed
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What each feature is of: pairs of one concept are right."""
+    """Concept of each feature; pairs of one concept are right."""
 
     concept_a: np.ndarray
     concept_b: np.ndarray
@@ -54,7 +54,7 @@ class Truth:
     alive_b: np.ndarray
 
     def right(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """Whether the two features of each pair are of one concept."""
+        """Flag the pairs whose two features are of one concept."""
         return self.concept_a[rows] == self.concept_b[cols]
 
     @property
@@ -109,12 +109,12 @@ def decoders(folder: Path, size: int) -> Truth:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a way may use."""
+    """Limits of a way."""
 
     memory: float
     """GiB that it may allocate."""
     seconds: int
-    """Of processor."""
+    """Seconds of processor."""
 
 
 def outcome(done: subprocess.CompletedProcess[str], limits: Limits) -> str:
@@ -129,7 +129,7 @@ def outcome(done: subprocess.CompletedProcess[str], limits: Limits) -> str:
 
 
 def measured(way: str, python: Path, folder: Path, limits: Limits) -> tuple[list[dict[str, Any]], str]:
-    """What a way found within the limits, and why it stopped."""
+    """Result of a way within the limits, and why it stopped."""
     command = [str(python), str(WORKER), "--way", way, "--folder", str(folder)]
     command += ["--memory", str(limits.memory), "--seconds", str(limits.seconds)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

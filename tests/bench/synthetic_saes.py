@@ -56,7 +56,7 @@ BATCH = 1024
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained on a world."""
+    """One training on a world."""
 
     samples: int
     held: int
@@ -307,7 +307,7 @@ def check(one: Trained) -> str:
 
 
 def chance(world: World, width: int) -> str:
-    """What random rows score, and what SciPy's solver and ours need for the same matching."""
+    """Scores of random rows, and the cost of the same matching by SciPy's solver and by ours."""
     rows = np.random.default_rng(0).standard_normal((width, world.truth.shape[1])).astype(np.float32)
     similar = cosines(rows, world.truth)
     match(Similarity.from_dense(similar[:300]))  # so that no figure holds a compiler

@@ -102,12 +102,12 @@ def name_clusters(cluster: IntArray, kinds: Sequence[str], words: Sequence[Seque
 
 
 class _Shared(NamedTuple):
-    """What the features of a cluster share."""
+    """Traits that the features of a cluster share."""
 
     kind: str
     """Commonest kind of text; empty for none."""
     of_kind: bool
-    """Whether enough of the features are of that kind to name the cluster by it."""
+    """True if enough of the features are of that kind to name the cluster by it."""
     words: list[str]
     """Words of at least two features: those that are frequent in the cluster, then others; rare elsewhere first."""
     n_frequent: int

@@ -32,7 +32,7 @@ def held_out(apply: Apply, held: Tensor, size: int) -> tuple[sparse.csr_matrix, 
 
 
 def evaluated_by_theirs(dictionary: Tensor, apply: Apply, options: argparse.Namespace) -> dict[str, Any]:
-    """What SAELens's evaluation says of the SAE on the stored samples."""
+    """SAELens's evaluation of the SAE on the stored samples."""
     from sae_lens.synthetic import FeatureDictionary, eval_sae_on_synthetic_data
 
     truth, hidden = (np.load(options.world / name) for name in ("truth.npy", "held.npy"))

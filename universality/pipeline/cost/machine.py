@@ -75,7 +75,7 @@ class Rates:
     product_flop: float
     notes: tuple[str, ...] = ()
     matched_on_cpu: bool = True
-    """Whether ``pairs`` is the rate of the CPU."""
+    """True if ``pairs`` is the rate of the CPU."""
 
     def hours(self, stage: StageCost) -> float:
         """Return the hours that a stage takes, its parts one after another."""

@@ -23,7 +23,7 @@ OVER_ALL_TOKENS = (
     "Scores are Pearson's r of first-order effects over all tokens, 0 where a feature is silent: they mostly measure "
     "firing together, and do not show that partners do the same where both fire, which effect_r does where it is known"
 )
-"""What readers of an exported matching by effect must know."""
+"""Note for readers of an exported matching by effect."""
 
 
 def match_by_effect(
