@@ -191,7 +191,7 @@ def test_halves_can_be_given_and_share_no_document(tmp_path: Path) -> None:
     assert (found.q[~shared] > 0.05).mean() > 0.8
     with pytest.raises(UniversalityError, match=r"without a common one, found 40 in both \(document 0 first"):
         calibrate(plant.a, plant.b, halves=Halves(np.arange(40), np.arange(40)))
-    with pytest.raises(UniversalityError, match="halves are of documents; logit weights are compared over halves of the types"):
+    with pytest.raises(UniversalityError, match="halves are of documents; logit weights are compared"):
         calibrate(plant.a, plant.b, "logit", halves=divided)
 
 
