@@ -35,6 +35,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return tiny(PAIR, hook="blocks.0.mlp.hook_post", out=tmp_path_factory.mktemp("compared") / "run")
 
 
+@pytest.mark.slow
 def test_gives_the_numbers_of_run(study: Study, tmp_path: Path) -> None:
     folder = run(load_config(study.folder / "config.yaml"), tmp_path / "run", until="match")
     other = Study.open(folder)

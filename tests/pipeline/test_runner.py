@@ -134,6 +134,7 @@ def test_killed_it_ends_with_other_processes_in_the_contents_of_one(
     ]
 
 
+@pytest.mark.slow
 def test_a_cache_is_enough_where_transformer_lens_is_missing(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,7 +322,9 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
     ("override", "message"),
     [
         ("saes.k=abc", "saes.k: expected an integer or a list of integers; found 'abc'"),  # before processes meet
-        ("corpus.source=nowhere.txt", "nowhere.txt: no such file or folder"),  # by the first, while others wait
+        pytest.param(  # by the first, while others wait
+            "corpus.source=nowhere.txt", "nowhere.txt: no such file or folder", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_refusal_of_two_processes_is_said_once_without_a_traceback(
