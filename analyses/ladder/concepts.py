@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from markdown_table import markdown
-from numpy.typing import NDArray
 from rungs import Rung
 
 from universality import FeatureStore
+from universality.features.specificity import specificity
 from universality.features.top_tokens import token_strings
 from universality.pipeline.stages.write_exports import decoder
 from universality.statistics import evaluation_halves
@@ -31,14 +31,14 @@ def concepts(rungs: Sequence[Rung], root: Path) -> tuple[pd.DataFrame, str]:
     """
     rows, lines = [], []
     for rung, model, store in stores(rungs, root):
-        mass, firings = sums_by_half(store)
-        total = mass.sum(axis=2, keepdims=True)
-        precision = np.divide(mass, total, out=np.zeros_like(mass), where=total > 0)
-        often = firings.sum(axis=2) >= FIRINGS
+        halves = evaluation_halves(store)
+        found = [specificity(store, half) for half in (halves.choose, halves.report)]
+        often = np.stack([half.firings.sum(axis=1) >= FIRINGS for half in found])
         for kind in (kind for kind in KINDS if kind in store.tokens.kinds):
-            specific = often & (precision[:, :, store.tokens.kinds.index(kind)] >= PRECISION)
+            code = store.tokens.kinds.index(kind)
+            specific = often & np.stack([half.precision[:, code] >= PRECISION for half in found])
             confirmed = specific.all(axis=0)
-            of_kind = firings[:, :, store.tokens.kinds.index(kind)].sum(axis=0)
+            of_kind = sum(half.firings[:, code] for half in found)
             shown = sorted(np.flatnonzero(confirmed), key=lambda feature: -of_kind[feature])[:SHOWN]
             words = token_strings(store, shown, 3, decoder(rung.folder(root))) if shown else []
             lines.append((kind, rung.width, model, "; ".join(" ".join(map(repr, each)) for each in words) or "none"))
@@ -63,19 +63,3 @@ def stores(rungs: Sequence[Rung], root: Path) -> Iterator[tuple[Rung, str, Featu
         for model in MODELS:
             with FeatureStore.open(rung.folder(root).store(model, rung.width, 0)) as store:
                 yield rung, model, store
-
-
-def sums_by_half(store: FeatureStore) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Sum activations and count firings of each feature by half and kind: two arrays [2, n_features, n_kinds]."""
-    halves, n_kinds = evaluation_halves(store), len(store.tokens.kinds)
-    reports = np.isin(store.tokens.document, halves.report)
-    code = np.asarray(store.tokens.kind, np.int64) + n_kinds * reports
-    mass = np.zeros((store.n_features, 2, n_kinds))
-    firings = np.zeros((store.n_features, 2, n_kinds), np.int64)
-    for low, columns in store.column_blocks():
-        high = low + columns.shape[1]
-        feature = np.repeat(np.arange(high - low), np.diff(columns.indptr))
-        cell, size = feature * (2 * n_kinds) + code[columns.indices], (high - low) * 2 * n_kinds
-        mass[low:high] = np.bincount(cell, columns.data, size).reshape(-1, 2, n_kinds)
-        firings[low:high] = np.bincount(cell, minlength=size).reshape(-1, 2, n_kinds)
-    return mass.transpose(1, 0, 2), firings.transpose(1, 0, 2)

@@ -12,7 +12,7 @@ from universality.pipeline import RunFolder
 from universality.pipeline.cost.machine import total_cost
 
 CONFIG = Path("configs/ladder.yaml")
-EPOCH = 5_300_000
+EPOCH = 5_117_840
 """Training tokens of the corpus."""
 
 
@@ -71,7 +71,7 @@ LADDER = (
     Rung(65536, seeds=(0,), replicates=2),
     Rung(131072, seeds=(0,), replicates=2, tokens=EPOCH),
 )
-"""Twelve hours on two free cores. A second seed of a wider dictionary than 16,384 would double the cost of its rung."""
+"""All rungs, from the cheapest. A second seed of a wider dictionary than 16,384 would double the cost of its rung."""
 
 
 def plan(rungs: tuple[Rung, ...]) -> pd.DataFrame:

@@ -5,12 +5,9 @@ import runpy
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
-
-from universality.statistics.synthetic import World, plant
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "configs" / "smoke.yaml"
@@ -33,20 +30,6 @@ def test_every_rung_is_a_configuration_of_its_own(ladder: Path, monkeypatch: pyt
     configs = [rung.config() for rung in LADDER]
     assert [config.saes.widths for config in configs] == [[2**power] for power in range(9, 18)]
     assert [len(config.saes.seeds) for config in configs] == [2] * 6 + [1] * 3
-
-
-def test_sums_by_half_are_those_of_the_halves(ladder: Path, tmp_path: Path) -> None:
-    from concepts import sums_by_half
-
-    planted_store = plant(World(n_documents=30, n_shared=4, n_alone=4), tmp_path).a
-    mass, firings = sums_by_half(planted_store)
-    csr, tokens = planted_store.csr(), planted_store.tokens
-    split = np.asarray(planted_store.documents.split)[np.asarray(tokens.document)]
-    for half, name in enumerate(("choose", "report")):
-        for kind in range(len(tokens.kinds)):
-            rows = np.flatnonzero((split == name) & (np.asarray(tokens.kind) == kind))
-            np.testing.assert_allclose(mass[half, :, kind], np.asarray(csr[rows].sum(axis=0)).ravel(), rtol=1e-6)
-            np.testing.assert_array_equal(firings[half, :, kind], csr[rows].getnnz(axis=0))
 
 
 @pytest.mark.slow

@@ -106,3 +106,14 @@ def test_without_kinds_every_feature_is_of_none() -> None:
     assert found.kind_names == [None, None]
     assert_array_equal(found.purity, [0, 0])
     assert found.best().empty
+
+
+def test_documents_that_are_named_count_alone(tmp_path: Path) -> None:
+    store, x, kind = planted(tmp_path)
+    named = np.arange(0, N_TOKENS, 3)  # every token is a document
+    measured = specificity(store, named)
+    for code, name in enumerate(measured.kinds):
+        rows = named[kind[named] == name]
+        assert measured.kind_tokens[code] == rows.size
+        assert_allclose(measured.mass[:, code], x[rows].sum(axis=0), rtol=1e-6)
+        assert_array_equal(measured.firings[:, code], (x[rows] != 0).sum(axis=0))

@@ -112,13 +112,18 @@ class Specificity:
         )  # fmt: skip
 
 
-def specificity(store: FeatureStore) -> Specificity:
+def specificity(store: FeatureStore, documents: npt.ArrayLike | None = None) -> Specificity:
     """Measure mass and firings of every feature of a store on every kind, in one pass over its features.
 
     Memory is ``[n_features, n_kinds]`` twice and one block of features. `Described` holds the result for a store whose
     features are shown in several places.
+
+    Parameters
+    ----------
+    documents
+        Numbers of the documents that count; all by default.
     """
-    tally = Tally(store)
+    tally = Tally(store, documents)
     for start, block in store.column_blocks():
         tally.add(start, block)
     return tally.result()
@@ -127,9 +132,10 @@ def specificity(store: FeatureStore) -> Specificity:
 class Tally:
     """Sums by feature and kind, accumulated over blocks of features."""
 
-    def __init__(self, store: FeatureStore) -> None:
+    def __init__(self, store: FeatureStore, documents: npt.ArrayLike | None = None) -> None:
         self.kinds = tuple(store.tokens.kinds)
         self._code = np.asarray(store.tokens.kind, dtype=np.int64)
+        self._counts = None if documents is None else np.isin(store.tokens.document, documents)
         self._mass = np.zeros((store.n_features, len(self.kinds)))
         self._firings = np.zeros((store.n_features, len(self.kinds)), dtype=np.int64)
 
@@ -137,13 +143,18 @@ class Tally:
         """Add the features from ``low`` on, by their activations [n_tokens, n]."""
         high, n_kinds = low + columns.shape[1], len(self.kinds)
         feature = np.repeat(np.arange(high - low), np.diff(columns.indptr))
-        cell, size = feature * n_kinds + self._code[columns.indices], (high - low) * n_kinds
-        self._mass[low:high] = np.bincount(cell, np.abs(columns.data), size).reshape(-1, n_kinds)
+        rows, values = columns.indices, columns.data
+        if self._counts is not None:
+            counts = self._counts[rows]
+            feature, rows, values = feature[counts], rows[counts], values[counts]
+        cell, size = feature * n_kinds + self._code[rows], (high - low) * n_kinds
+        self._mass[low:high] = np.bincount(cell, np.abs(values), size).reshape(-1, n_kinds)
         self._firings[low:high] = np.bincount(cell, minlength=size).reshape(-1, n_kinds)
 
     def result(self) -> Specificity:
         """Return the sums of all features that were added."""
-        kind_tokens = np.bincount(self._code, minlength=len(self.kinds)).astype(np.int64)
+        code = self._code if self._counts is None else self._code[self._counts]
+        kind_tokens = np.bincount(code, minlength=len(self.kinds)).astype(np.int64)
         return Specificity(self.kinds, kind_tokens, self._mass, self._firings)
 
 

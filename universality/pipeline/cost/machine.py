@@ -57,7 +57,8 @@ _CARD_MATCHES_TOO = (
     "known (an H200 found best partners 3.0 to 3.3 times as fast as 16 cores, before its sums had a fixed order)"
 )
 ASSIGNED = 4000
-"""Features that one core pairs one to one in a second: 8,000 of 16,384, and 1,000 of 262,144 (docs/benchmarks.md)."""
+"""Features that one core pairs one to one in a second: 8,000 of 16,384, and 1,000 of 262,144
+(analyses/results/benchmarks/match_curve.txt)."""
 _MOST = 2**30  # bytes that the measured SAE may take
 _PASS_FLOP = 2e11  # of the forward pass that is timed: seconds on a core, however large the model
 _SAMPLE = 300  # documents that are tokenised; the tokens of the others follow from their length
