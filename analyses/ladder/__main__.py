@@ -6,6 +6,8 @@ Prints first what each size may cost, then trains, matches and measures one afte
 (RUNS/w512, …), and stops after the given minutes. The same command goes on where it stopped. The tables and pictures of
 the sizes that are finished are made at the end of each call; ``--tables`` makes nothing else.
 
+Two sizes are trained on the text a second time besides.
+
 - quality.csv: explained variance on training and on held-out tokens, dead features, and whether held-out text was
   explained less well at the end than before: such a size is limited by the amount of text;
 - shared.csv: how many features have a partner in the other model, beside two SAE seeds of one model, and do partners
@@ -22,25 +24,25 @@ import sys
 import time
 from pathlib import Path
 
-from rungs import CONFIG, LADDER, Rung, finished, plan
+from rungs import CONFIG, LADDER, LONGER, Rung, finished, plan
 from tables import write_tables
 
 
 def main() -> None:
     """Go on with the ladder, and write the tables of what is finished."""
     given = parsed()
-    rungs = tuple(rung for rung in LADDER if rung.width in given.widths)
+    rungs = tuple(rung for rung in LADDER + LONGER if rung.width in given.widths)
     if not given.tables:
         costs = plan(rungs)
         print(costs.to_string(index=False, float_format="{:.1f}".format))
         print(f"in all {costs['hours'].sum():.1f} hours on this machine, within a factor of three\n", flush=True)
         climb(rungs, given.runs, time.monotonic() + 60 * given.minutes)
     done = tuple(rung for rung in rungs if finished(rung, given.runs))
-    if len(done) < 2:
-        sys.exit(f"{given.runs}: {len(done)} of {len(rungs)} sizes finished, the tables need two; call this again")
+    if len({rung.width for rung in done}) < 2:
+        sys.exit(f"{given.runs}: {len(done)} of {len(rungs)} runs finished, the tables need two sizes; call this again")
     write_tables(done, given.runs, given.out)
     if len(done) < len(rungs):
-        print(f"{len(done)} of {len(rungs)} sizes are finished; the same command goes on")
+        print(f"{len(done)} of {len(rungs)} runs are finished; the same command goes on")
 
 
 def parsed() -> argparse.Namespace:
@@ -70,9 +72,9 @@ def climb(rungs: tuple[Rung, ...], root: Path, deadline: float) -> None:
         try:
             subprocess.run(command, check=True, timeout=left)
         except subprocess.TimeoutExpired:  # the child was killed, from which a run resumes to the same bytes
-            print(f"{rung.width:,}: stopped after {left / 60:.0f} minutes", flush=True)
+            print(f"{folder}: stopped after {left / 60:.0f} minutes", flush=True)
             return
-        print(f"{rung.width:,}: finished, {(time.monotonic() - began) / 60:.0f} minutes in this call", flush=True)
+        print(f"{folder}: finished, {(time.monotonic() - began) / 60:.0f} minutes in this call", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 
 
 def draw(tables: Mapping[str, pd.DataFrame], curves: pd.DataFrame, out: Path) -> None:
-    """Write ladder.png and concepts.png."""
+    """Write ladder.png and concepts.png, of the trainings on all text once."""
+    tables = {name: table[table["epochs"] == 1] if "epochs" in table else table for name, table in tables.items()}
+    curves = curves[curves["epochs"] == 1]
     figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), layout="constrained")
     shared(axes[0, 0], tables["shared"])
     explained(axes[0, 1], tables["quality"])

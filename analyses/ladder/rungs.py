@@ -34,7 +34,7 @@ class Rung:
 
     width: int
     k: int = 32
-    tokens: int = 10_000_000
+    tokens: int = EPOCH
     seeds: tuple[int, ...] = (0, 1)
     replicates: int = 5
 
@@ -57,7 +57,8 @@ class Rung:
 
     def folder(self, root: Path) -> RunFolder:
         """Return the folder of the rung's run."""
-        return RunFolder(root / f"w{self.width}")
+        longer = "" if self.tokens == EPOCH else f"-{self.tokens / 1e6:g}M"
+        return RunFolder(root / f"w{self.width}{longer}")
 
 
 LADDER = (
@@ -69,9 +70,14 @@ LADDER = (
     Rung(16384),
     Rung(32768, seeds=(0,)),
     Rung(65536, seeds=(0,), replicates=2),
-    Rung(131072, seeds=(0,), replicates=2, tokens=EPOCH),
+    Rung(131072, seeds=(0,), replicates=2),
 )
-"""All rungs, from the cheapest. A second seed of a wider dictionary than 16,384 would double the cost of its rung."""
+"""The nine dictionary sizes, from the cheapest, each trained on all text once: agreement rises with training, so sizes
+are compared after equally many tokens. A second seed of a wider dictionary than 16,384 would double the cost of its
+rung."""
+
+LONGER = (Rung(512, k=16, tokens=10_000_000), Rung(2048, tokens=10_000_000))
+"""Sizes that are trained on all text almost twice as well: what does seeing it again change?"""
 
 
 def plan(rungs: tuple[Rung, ...]) -> pd.DataFrame:
@@ -108,6 +114,7 @@ def curve(rung: Rung, root: Path) -> pd.DataFrame:
             rows.append(
                 {
                     "width": rung.width,
+                    "epochs": rung.tokens / EPOCH,
                     "model": model,
                     "seed": int(sae.rpartition("-s")[2]),
                     "tokens": line["tokens"],

@@ -24,14 +24,16 @@ FALLS = 0.002
 LAST = 10  # measurements on training batches whose mean is quoted: one batch of 2,048 tokens varies
 
 
-def write_tables(rungs: Sequence[Rung], root: Path, out: Path) -> None:
-    """Write all tables and pictures of the rungs, and print the tables."""
+def write_tables(trained: Sequence[Rung], root: Path, out: Path) -> None:
+    """Write all tables and pictures of the rungs, and print the tables; of those trained for longer only the first."""
     out.mkdir(parents=True, exist_ok=True)
+    tables = {"quality": quality(trained, root), "shared": shared(trained, root)}
+    rungs = [rung for rung in trained if rung.tokens == EPOCH]
     trees = family_trees(rungs, root)
-    tables = {"quality": quality(rungs, root), "shared": shared(rungs, root), "families": steps(trees)}
+    tables["families"] = steps(trees)
     tables["recurring"], tables["appearing"] = recurring(trees, rungs, root), appearing(trees, rungs, root)
     tables["concepts"], described = concepts(rungs, root)
-    curves = pd.concat([curve(rung, root) for rung in rungs]).dropna(subset="held_out")
+    curves = pd.concat([curve(rung, root) for rung in trained]).dropna(subset="held_out")
     for name, table in tables.items():
         write_csv(table, out / f"{name}.csv", float_format="%.4g")
         print(f"\n{name}\n{table.to_string(index=False, float_format='{:.3f}'.format, na_rep='-')}", flush=True)
@@ -81,7 +83,7 @@ def shared(rungs: Sequence[Rung], root: Path) -> pd.DataFrame:
             low, high = rung.seeds
             named |= {f"{m}-{m}": f"{m}-{m}.w{rung.width}.s{low}-s{high}" for m in "AB"}
         for label, name in named.items():
-            rows.append({"width": rung.width, "models": label, **compared(folder, name)})
+            rows.append({"width": rung.width, "epochs": rung.tokens / EPOCH, "models": label, **compared(folder, name)})
     return pd.DataFrame(rows)
 
 

@@ -12,7 +12,7 @@ RANK = {
     "architectures": 0,
     "compute": 1,
     "normalisation": 0,
-    "activation_summary": 1,
+    "activation_summary": 2,
     "formats": 1,
     "sae": 2,
     "crosscoder": 3,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from universality.errors import ModelError
+from universality.sae.compute.workers import one_core
 from universality.sae.normalisation import normalised
 
 SAMPLE_ROWS = 8192  # the geometric median of more rows differs by less than 1%
@@ -82,6 +83,7 @@ class ActivationSummary:
         )
 
 
+@one_core()  # a sum of rows depends on how many threads divide it, in its last bits
 def summarise(
     sample: Tensor | NDArray[np.floating], normalize_activations: str = "none", max_norm_ratio: float | None = None
 ) -> ActivationSummary:

@@ -43,7 +43,7 @@ from universality.sae.compute.codes import Codes
 from universality.sae.compute.dense_gradients import activations
 from universality.sae.compute.products import linear
 from universality.sae.compute.selection import select
-from universality.sae.compute.sparse_gradients import tokens_a_task
+from universality.sae.compute.tiles import by_tiles, joined, named, rule_of
 from universality.sae.compute.weights import own_parameters
 from universality.sae.compute.workers import ranges, share_out
 from universality.sae.formats import ours, saelens
@@ -54,6 +54,7 @@ from universality.sae.formats.stated_hook import stated_hook
 from universality.sae.normalisation import NORMALISATIONS, Normalisation
 
 TOKENS_A_TASK = 1024
+LEAST_ROWS_A_TASK, PRE_ACTIVATIONS_A_TASK = 128, 2**22  # of all features: 16 MB
 LARGEST = 1e18
 """Largest activation that is accepted: float32 holds its square and its products with weights of ordinary size."""
 
@@ -334,16 +335,29 @@ class SAE:
         _check_size(rows)
         if self.normalize_activations != "none":
             rows = Normalisation.of(rows, self.normalize_activations).apply(rows)
-        tasks = ranges(len(rows), tokens_a_task(self.d_sae))
-        # activations that an own forward function gave are selected by their sign
-        own_forward = isinstance(self._architecture, AutogradArchitecture)
-        rule = FiringRule() if own_forward else self._architecture.inference(self.threshold)
-        if not tasks:
+        if not len(rows):
             return sparse.csr_matrix((0, self.d_sae), dtype=np.float32)
+        own_forward = isinstance(self._architecture, AutogradArchitecture)
+        if self.device.type == "cpu" and not own_forward:
+            return self._encoded_by_tiles(rows).csr()
+        tasks = ranges(len(rows), max(LEAST_ROWS_A_TASK, PRE_ACTIVATIONS_A_TASK // self.d_sae))
+        # activations that an own forward function gave are selected by their sign
+        rule = FiringRule() if own_forward else self._architecture.inference(self.threshold)
         if self.device.type == "cpu":
             return Codes.concatenate(share_out(lambda part: select(self._to_select(rows[part]), rule), tasks)).csr()
         entries = (torch_gradients.select(self._to_select(rows[part]), rule) for part in tasks)
         return sparse.vstack([_csr(part) for part in entries], format="csr")
+
+    def _encoded_by_tiles(self, rows: Tensor) -> Codes:
+        """Encode rows [n_tokens, d_in] on a CPU."""
+        weight, bias = self._encoder
+        rule = self._architecture.inference(self.threshold)
+
+        def encode(tokens: slice, features: slice) -> Codes:
+            pre = linear(rows[tokens], weight[features], bias[features])
+            return named(select(pre, rule_of(rule, features)), features, self.d_sae)
+
+        return joined(by_tiles(encode, len(rows), self.d_sae), rule.k)
 
     @overload
     def decode(self, features: Tensor, like: Tensor | None = None) -> Tensor: ...

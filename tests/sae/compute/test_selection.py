@@ -8,8 +8,9 @@ import torch
 from numpy.testing import assert_array_equal
 
 from universality.sae.architectures.base import FiringRule
-from universality.sae.compute import torch_gradients
-from universality.sae.compute.selection import above, floor_of_batch, largest, largest_of_batch
+from universality.sae.compute import tiles, torch_gradients
+from universality.sae.compute.codes import Codes
+from universality.sae.compute.selection import above, floor_of_batch, largest, largest_of_batch, select
 
 
 def slow_topk(pre: np.ndarray, k: int) -> np.ndarray:
@@ -38,6 +39,22 @@ def test_of_equal_entries_the_first_fire(k: int) -> None:
     assert_array_equal(largest(pre, k).csr().toarray(), slow_topk(pre.numpy(), k))
 
 
+@pytest.mark.parametrize("k", [1, 7, 30, 90])
+def test_tiles_select_as_one_does(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal entries fall into different tiles; some tiles have fewer features than fire."""
+    monkeypatch.setattr(tiles, "TOKENS_A_TILE", 60)
+    monkeypatch.setattr(tiles, "FEATURES_A_TILE", 8)
+    pre = torch.randint(-2, 3, (200, 90), generator=torch.Generator().manual_seed(1)).float()
+    floor = torch.linspace(-1, 1, 90)
+    for rule, whole in ((FiringRule(k=k), largest(pre, k)), (FiringRule(floor), above(pre, floor))):
+
+        def of_tile(tokens: slice, features: slice, rule: FiringRule = rule) -> Codes:
+            return tiles.named(select(pre[tokens, features], tiles.rule_of(rule, features)), features, 90)
+
+        found = tiles.joined(tiles.by_tiles(of_tile, 200, 90), rule.k)
+        assert_array_equal(found.csr().toarray(), whole.csr().toarray())
+
+
 def test_above_a_floor_also_in_bfloat16() -> None:
     pre = torch.randn(50, 33, generator=torch.Generator().manual_seed(2)).bfloat16()
     assert_array_equal(above(pre).csr().toarray(), pre.float().relu().numpy())
@@ -64,3 +81,4 @@ def test_floor_of_batch_is_a_quantile_and_never_negative() -> None:
     assert int((sample >= floor).sum()) == 600
     assert floor_of_batch(sample, 0.9) == 0
     assert floor_of_batch(sample, 3.0) == 0
+    assert floor_of_batch(torch.ones(30, 1000), 1.0) == 0, "that equal entries exceed"

@@ -15,6 +15,7 @@ from universality.sae.architectures.matryoshka import Matryoshka
 from universality.sae.architectures.relu import ReLU
 from universality.sae.architectures.topk import TopK
 from universality.sae.compute import sparse_gradients as sparse
+from universality.sae.compute import tiles
 from universality.sae.compute.batch_gradients import Batch
 from universality.sae.compute.weights import Weights
 
@@ -24,7 +25,8 @@ def test_a_batch_is_selected_exactly_across_tiles(monkeypatch: pytest.MonkeyPatc
     weights, x = random_weights(), tokens()
     x[:: N_TOKENS // sparse.SAMPLE_TOKENS] *= 50
     kind = BatchTopK(5, aux_weight=0.0)
-    monkeypatch.setattr(sparse, "TOKENS_A_TASK", 100)
+    monkeypatch.setattr(tiles, "TOKENS_A_TILE", 100)
+    monkeypatch.setattr(tiles, "FEATURES_A_TILE", 7)
     step = check(kind, "sparse", weights, x)
     assert int(step.firings.sum()) == 5 * N_TOKENS
     check(kind, "torch", weights, x)

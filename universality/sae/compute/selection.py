@@ -38,6 +38,9 @@ def largest(pre: Tensor, k: int) -> Codes:
     """Select the k largest positive entries of each row."""
     n_tokens, d_sae = pre.shape
     k = min(k, d_sae)
+    if k == 0:
+        empty = np.zeros(n_tokens, np.int64)
+        return Codes(empty, empty, np.empty(0, np.int32), np.empty(0, pre.new_empty(0).double().numpy().dtype), d_sae)
     keys = pre.contiguous().view(_KEYS[pre.dtype]).numpy()
     start, stop = np.empty(n_tokens, np.int64), np.empty(n_tokens, np.int64)
     indices = np.empty(n_tokens * k, np.int32)
@@ -88,7 +91,9 @@ def floor_of_batch(sample: Tensor, share: float) -> Tensor:
     sample : [n_tokens, d_sae]
         Pre-activations of some tokens of the batch.
     """
-    rank = min(math.ceil(share * sample.numel()), sample.numel())
+    if share >= 1:  # not the least entry, which no other need exceed
+        return sample.new_zeros(())
+    rank = math.ceil(share * sample.numel())
     if sample.device.type == "cpu":
         array = sample.to(torch.float64 if sample.dtype == torch.float64 else torch.float32).numpy().ravel()
         bar = torch.as_tensor(np.partition(array, -rank)[-rank])

@@ -15,21 +15,14 @@ from universality.sae.compute.codes import Codes
 from universality.sae.compute.products import linear
 from universality.sae.compute.selection import floor_of_batch, largest, largest_of_batch, select
 from universality.sae.compute.sparse_decoder import FeatureOrder, SparseRows, decode
+from universality.sae.compute.tiles import FEATURES_A_TILE, by_tiles, joined, named, rule_of
 from universality.sae.compute.weights import Weights
 from universality.sae.compute.workers import ranges, share_out
 
-TOKENS_A_TASK = 512
-LEAST_TOKENS_A_TASK = 128  # with fewer tokens the product slows down
-PRE_ACTIVATIONS_A_TASK = 2**22  # 16 MB; larger arrays get fresh pages from the system each time
 SAMPLE_TOKENS = 32
 
 OfDead = Tensor | Codes | None
 """What AuxK needs: pre-activations of the dead features [n_tokens, n_dead], or codes of those among them that fire."""
-
-
-def tokens_a_task(d_sae: int) -> int:
-    """Number of tokens whose pre-activations one thread holds at a time."""
-    return min(TOKENS_A_TASK, max(LEAST_TOKENS_A_TASK, PRE_ACTIVATIONS_A_TASK // d_sae))
 
 
 def sparse_step(
@@ -65,19 +58,26 @@ def _encode(
     rule: FiringRule, weights: Weights, batch: Batch, products: torch.dtype, aux: AuxK | None, dead: Tensor
 ) -> tuple[Codes, OfDead]:
     """Encode a batch; also return what AuxK needs, so that pre-activations are computed once."""
-    encoder, bias = weights.W_enc.to(products), weights.b_enc.to(products)
+    encoder, bias, inputs = weights.W_enc, weights.b_enc.to(products), batch.inputs.to(products)
+    if encoder.dtype != products:
+        encoder = torch.empty_like(encoder, dtype=products)
+        share_out(lambda part: encoder[part].copy_(weights.W_enc[part]), ranges(len(bias), FEATURES_A_TILE))
     d_sae, dtype = len(bias), batch.inputs.dtype
+    dense = aux is not None and is_dense(aux, len(dead))
+    names = dead.numpy().astype(np.int32)
 
-    def encode(part: slice) -> tuple[Codes, OfDead]:
-        pre = linear(batch.inputs[part].to(products), encoder, bias)
-        codes = select(pre, rule)
+    def encode(tokens: slice, features: slice) -> tuple[Codes, OfDead]:
+        pre = linear(inputs[tokens], encoder[features], bias[features])
+        codes = named(select(pre, rule_of(rule, features)), features, d_sae)
         if aux is None:
             return codes, None
-        of_dead = pre[:, dead].to(dtype)
-        return codes, of_dead if is_dense(aux, len(dead)) else _largest_of(of_dead, aux.k, dead, d_sae)
+        first, last = np.searchsorted(names, (features.start, features.stop))
+        of_dead = pre[:, dead[first:last] - features.start].to(dtype)
+        return codes, of_dead if dense else named(largest(of_dead, aux.k), names[first:last], d_sae)
 
-    parts = share_out(encode, ranges(len(batch.inputs), tokens_a_task(d_sae)))
-    return Codes.concatenate([codes for codes, _ in parts]), _joined([of_dead for _, of_dead in parts])
+    rows = by_tiles(encode, len(inputs), d_sae)
+    codes = joined([[codes for codes, _ in row] for row in rows], rule.k)
+    return codes, None if aux is None else _joined([[of_dead for _, of_dead in row] for row in rows], aux.k)
 
 
 def _encode_batch(
@@ -100,18 +100,12 @@ def _encode_batch(
         share *= 4
 
 
-def _largest_of(pre: Tensor, k: int, columns: Tensor, d_sae: int) -> Codes:
-    """Codes of the k largest among some features, whose pre-activations [n_tokens, n_columns] are given."""
-    codes = largest(pre, k)
-    names = columns.numpy().astype(np.int32)
-    packed = Codes.of(codes.csr())
-    return replace(packed, indices=names[packed.indices], d_sae=d_sae)
-
-
-def _joined(parts: list[OfDead]) -> OfDead:
-    tensors = [part for part in parts if isinstance(part, Tensor)]
-    codes = [part for part in parts if isinstance(part, Codes)]
-    return torch.cat(tensors) if tensors else Codes.concatenate(codes) if codes else None
+def _joined(rows: list[list[OfDead]], k: int) -> OfDead:
+    """Join what all tiles hold of the dead features; of each token the k largest where they are codes."""
+    tensors = [[tile for tile in row if isinstance(tile, Tensor)] for row in rows]
+    if any(tensors):
+        return torch.cat([torch.cat(row, dim=1) for row in tensors])
+    return joined([[tile for tile in row if isinstance(tile, Codes)] for row in rows], k)
 
 
 def _step(architecture: Architecture, weights: Weights, batch: Batch, codes: Codes, threshold: Tensor | None) -> Step:
