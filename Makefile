@@ -7,6 +7,9 @@ READY  := $(VENV)/.ready
 # a test file stays in one process, so that what it trains is trained once
 PROCESSES ?= --numprocesses auto --dist loadfile
 
+# Where Python may not keep what it compiled, each process compiles 6,000 modules anew, for 10 s and more.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-all lint bench gpu docs notebooks clean setup
 
 demo: $(READY)  ## the main job on real text; ends with the path of the report

@@ -3,6 +3,7 @@
 The public names are imported when first used, so that opening a store and matching from it needs no torch.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from universality.extras import import_name
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from universality.statistics import Calibration, calibrate
 
 __version__ = "0.1.0"
+
+# Before PyTorch is loaded: its threads wait for each other by spinning, and where other programs use the cores, too, a
+# small model then takes many times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 _HOME = {
     "SAE": "universality.sae",
     "Calibration": "universality.statistics",
