@@ -45,13 +45,17 @@ def test_two_small_rungs_end_in_tables(
     monkeypatch.setattr(rungs, "CONFIG", tmp_path / "small.yaml")
     small = (rungs.Rung(64, k=8, tokens=20_000, replicates=2), rungs.Rung(128, tokens=20_000, seeds=(0,), replicates=2))
     monkeypatch.setattr(rungs, "LADDER", small)
+    monkeypatch.setattr(rungs, "LONGER", (rungs.Rung(64, k=8, tokens=30_000, seeds=(0,), replicates=2),))
+    monkeypatch.setattr(rungs, "EPOCH", 20_000)
     monkeypatch.setattr(sys, "argv", ["ladder", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
     runpy.run_path(str(ladder / "__main__.py"), run_name="__main__")
     assert re.search(r"in all \d+\.\d hours on this machine", capsys.readouterr().out)
     quality = pd.read_csv(tmp_path / "out" / "quality.csv")
-    assert list(quality["width"]) == [64] * 4 + [128] * 2
+    assert list(quality["width"]) == [64] * 4 + [128] * 2 + [64] * 2
+    assert list(quality["epochs"]) == [1] * 6 + [1.5] * 2
     shared = pd.read_csv(tmp_path / "out" / "shared.csv")
-    assert list(shared["models"]) == ["A-B", "A-A", "B-B", "A-B"]
+    assert list(shared["models"]) == ["A-B", "A-A", "B-B", "A-B", "A-B"]
+    assert set(pd.read_csv(tmp_path / "out" / "families.csv")["to"]) == {128}
     for name in ("families", "recurring", "appearing", "concepts", "curves"):
         assert len(pd.read_csv(tmp_path / "out" / f"{name}.csv"))
     assert "| width | steps |" in (tmp_path / "out" / "scaling.md").read_text()
