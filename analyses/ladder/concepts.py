@@ -22,14 +22,14 @@ MODELS = ("A", "B")
 SHOWN = 4
 
 
-def concepts(rungs: Sequence[Rung], root: Path) -> tuple[pd.DataFrame, str]:
+def concepts(rungs: Sequence[Rung], root: Path) -> pd.DataFrame:
     """Count specific features; one row for each kind, model and size.
 
     ``chosen`` are specific on the half that chooses partners, ``confirmed`` on the reporting half, too. ``share`` is
-    that of ``confirmed`` among the features that fire `FIRINGS` times on both halves. The text names the heaviest
-    tokens of those that fire most.
+    that of ``confirmed`` among the features that fire `FIRINGS` times on both halves, and ``tokens`` are the heaviest
+    ones of those that fire most.
     """
-    rows, lines = [], []
+    rows = []
     for rung, model, store in stores(rungs, root):
         halves = evaluation_halves(store)
         found = [specificity(store, half) for half in (halves.choose, halves.report)]
@@ -41,7 +41,6 @@ def concepts(rungs: Sequence[Rung], root: Path) -> tuple[pd.DataFrame, str]:
             of_kind = sum(half.firings[:, code] for half in found)
             shown = sorted(np.flatnonzero(confirmed), key=lambda feature: -of_kind[feature])[:SHOWN]
             words = token_strings(store, shown, 3, decoder(rung.folder(root))) if shown else []
-            lines.append((kind, rung.width, model, "; ".join(" ".join(map(repr, each)) for each in words) or "none"))
             rows.append(
                 {
                     "kind": kind,
@@ -50,11 +49,17 @@ def concepts(rungs: Sequence[Rung], root: Path) -> tuple[pd.DataFrame, str]:
                     "chosen": int(specific[0].sum()),
                     "confirmed": int(confirmed.sum()),
                     "share": confirmed.sum() / max(1, often.all(axis=0).sum()),
+                    "tokens": "; ".join(" ".join(map(repr, each)) for each in words) or "none",
                 }
             )
+    return pd.DataFrame(rows)
+
+
+def described(table: pd.DataFrame) -> str:
+    """Return the heaviest tokens of the features in a table of `concepts`, as Markdown."""
     columns = ["kind", "width", "model", "features that fire most, by their heaviest tokens"]
-    text = markdown(columns, [[kind, f"{width:,}", model, words] for kind, width, model, words in sorted(lines)])
-    return pd.DataFrame(rows).sort_values(["kind", "model", "width"]), f"{text}\n"
+    rows = table.sort_values(["kind", "width", "model"])[["kind", "width", "model", "tokens"]].to_numpy()
+    return f"{markdown(columns, [[kind, f'{width:,}', model, words] for kind, width, model, words in rows])}\n"
 
 
 def stores(rungs: Sequence[Rung], root: Path) -> Iterator[tuple[Rung, str, FeatureStore]]:

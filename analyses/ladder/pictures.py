@@ -8,15 +8,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 
-def draw(tables: Mapping[str, pd.DataFrame], curves: pd.DataFrame, out: Path) -> None:
+def draw(tables: Mapping[str, pd.DataFrame], out: Path) -> None:
     """Write ladder.png and concepts.png, of the trainings on all text once."""
     tables = {name: table[table["epochs"] == 1] if "epochs" in table else table for name, table in tables.items()}
-    curves = curves[curves["epochs"] == 1]
     figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), layout="constrained")
     shared(axes[0, 0], tables["shared"])
     explained(axes[0, 1], tables["quality"])
     appearing(axes[1, 0], tables["appearing"])
-    held_out(axes[1, 1], curves)
+    held_out(axes[1, 1], tables["curves"])
     figure.savefig(out / "ladder.png", dpi=150)
     plt.close(figure)
     table = tables["concepts"]

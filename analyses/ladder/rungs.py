@@ -38,6 +38,11 @@ class Rung:
     seeds: tuple[int, ...] = (0, 1)
     replicates: int = 5
 
+    @property
+    def epochs(self) -> float:
+        """How often each SAE sees the training text."""
+        return round(self.tokens / EPOCH, 3)
+
     def overrides(self) -> list[str]:
         """Return the settings in which the rung differs from ``configs/ladder.yaml``."""
         values = {
@@ -84,14 +89,14 @@ def plan(rungs: tuple[Rung, ...]) -> pd.DataFrame:
     """Estimate the cost of each rung on this machine: hours within a factor of three, GB of memory and disk."""
     rows = []
     for rung in rungs:
-        text, cost, hours = total_cost(rung.config())
+        _, cost, hours = total_cost(rung.config())
         rows.append(
             {
                 "width": rung.width,
                 "k": rung.k,
                 "SAEs": 2 * len(rung.seeds),
                 "M tokens": rung.tokens / 1e6,
-                "epochs": rung.tokens / text.train,
+                "epochs": rung.epochs,
                 "hours": hours,
                 "GB memory": cost.memory / 1e9,
                 "GB disk": cost.disk / 1e9,
@@ -114,7 +119,7 @@ def curve(rung: Rung, root: Path) -> pd.DataFrame:
             rows.append(
                 {
                     "width": rung.width,
-                    "epochs": rung.tokens / EPOCH,
+                    "epochs": rung.epochs,
                     "model": model,
                     "seed": int(sae.rpartition("-s")[2]),
                     "tokens": line["tokens"],

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from concepts import concepts
+from concepts import concepts, described
 from family_steps import appearing, family_trees, recurring, steps
 from pictures import draw
 from rungs import EPOCH, Rung, curve
@@ -21,27 +21,52 @@ from universality.statistics import EffectAgreement
 
 FALLS = 0.002
 """Fall of the explained variance of held-out text, from its best to the end, that counts."""
+KEYS = {
+    "quality": ["epochs", "width", "model", "seed"],
+    "shared": ["epochs", "width", "models"],
+    "curves": ["epochs", "width", "model", "seed"],
+    "families": ["model", "from", "to"],
+    "recurring": ["sizes"],
+    "appearing": ["width", "models"],
+    "concepts": ["kind", "model", "width"],
+}
+"""Columns by which the rows of a table are told apart; those of one training curve stay together."""
 LAST = 10  # measurements on training batches whose mean is quoted: one batch of 2,048 tokens varies
 
 
 def write_tables(trained: Sequence[Rung], root: Path, out: Path) -> None:
-    """Write all tables and pictures of the rungs, and print the tables; of those trained for longer only the first."""
+    """Write all tables and pictures of the rungs, and print the tables; of those trained for longer only the first two.
+
+    Rows of sizes whose runs are elsewhere stay in the tables.
+    """
     out.mkdir(parents=True, exist_ok=True)
     tables = {"quality": quality(trained, root), "shared": shared(trained, root)}
+    tables["curves"] = pd.concat([curve(rung, root) for rung in trained]).dropna(subset="held_out")
     rungs = [rung for rung in trained if rung.tokens == EPOCH]
     trees = family_trees(rungs, root)
     tables["families"] = steps(trees)
-    tables["recurring"], tables["appearing"] = recurring(trees, rungs, root), appearing(trees, rungs, root)
-    tables["concepts"], described = concepts(rungs, root)
-    curves = pd.concat([curve(rung, root) for rung in trained]).dropna(subset="held_out")
+    tables["recurring"] = recurring(trees, rungs, root)
+    tables["appearing"], tables["concepts"] = appearing(trees, rungs, root), concepts(rungs, root)
     for name, table in tables.items():
-        write_csv(table, out / f"{name}.csv", float_format="%.4g")
-        print(f"\n{name}\n{table.to_string(index=False, float_format='{:.3f}'.format, na_rep='-')}", flush=True)
-    write_csv(curves, out / "curves.csv", float_format="%.5g")
-    write_bytes(out / "concepts.md", described.encode())
+        path = out / f"{name}.csv"
+        write_csv(with_kept_rows(table, path, KEYS[name]), path, float_format="%.5g")
+        tables[name] = kept = pd.read_csv(path)
+        if name != "curves":
+            shown = kept.drop(columns="tokens", errors="ignore")
+            print(f"\n{name}\n{shown.to_string(index=False, float_format='{:.3f}'.format, na_rep='-')}", flush=True)
+    write_bytes(out / "concepts.md", described(tables["concepts"]).encode())
     write_bytes(out / "scaling.md", describe_law(tables["quality"]).encode())
-    draw(tables, curves, out)
+    draw(tables, out)
     print(f"\n{out}: tables and pictures of {len(rungs)} sizes", file=sys.stderr)
+
+
+def with_kept_rows(table: pd.DataFrame, path: Path, keys: list[str]) -> pd.DataFrame:
+    """Add to a table the rows of its file that it does not make anew, and sort it by its keys."""
+    if path.is_file():
+        kept = pd.read_csv(path)
+        made = pd.MultiIndex.from_frame(table[keys].round(4))
+        table = pd.concat([table, kept[~pd.MultiIndex.from_frame(kept[keys].round(4)).isin(made)]])
+    return table.sort_values(keys, kind="stable")
 
 
 def quality(rungs: Sequence[Rung], root: Path) -> pd.DataFrame:
@@ -59,7 +84,7 @@ def quality(rungs: Sequence[Rung], root: Path) -> pd.DataFrame:
             rows.append(
                 {
                     "width": rung.width, "k": rung.k, "model": model, "seed": seed,
-                    "epochs": rung.tokens / EPOCH,
+                    "epochs": rung.epochs,
                     "training": lines["training"].iloc[-LAST:].mean(),
                     "held_out": measured["explained_variance"],
                     "gap": lines["training"].iloc[-LAST:].mean() - known["held_out"].iloc[-1],
@@ -83,7 +108,7 @@ def shared(rungs: Sequence[Rung], root: Path) -> pd.DataFrame:
             low, high = rung.seeds
             named |= {f"{m}-{m}": f"{m}-{m}.w{rung.width}.s{low}-s{high}" for m in "AB"}
         for label, name in named.items():
-            rows.append({"width": rung.width, "epochs": rung.tokens / EPOCH, "models": label, **compared(folder, name)})
+            rows.append({"width": rung.width, "epochs": rung.epochs, "models": label, **compared(folder, name)})
     return pd.DataFrame(rows)
 
 
