@@ -57,9 +57,7 @@ def steps(trees: dict[str, Families]) -> pd.DataFrame:
 def recurring(trees: dict[str, Families], rungs: Sequence[Rung], root: Path) -> pd.DataFrame:
     """Tabulate whether A's edges and splits recur in B, beside chance."""
     partners = [Calibration.load(rung.folder(root).calibration(f"A-B.w{rung.width}")).match for rung in rungs]
-    table = recurrence(trees["A"], trees["B"], partners, replicates=100, bootstrap=200).to_frame()
-    table.insert(0, "sizes", f"{rungs[0].width} to {rungs[-1].width}")
-    return table
+    return recurrence(trees["A"], trees["B"], partners, replicates=100, bootstrap=200).to_frame()
 
 
 def appearing(trees: dict[str, Families], rungs: Sequence[Rung], root: Path) -> pd.DataFrame:

@@ -26,7 +26,7 @@ KEYS = {
     "shared": ["epochs", "width", "models"],
     "curves": ["epochs", "width", "model", "seed"],
     "families": ["model", "from", "to"],
-    "recurring": ["sizes"],
+    "recurring": ["question", "parent_width", "child_width"],
     "appearing": ["width", "models"],
     "concepts": ["kind", "model", "width"],
 }
@@ -64,8 +64,8 @@ def with_kept_rows(table: pd.DataFrame, path: Path, keys: list[str]) -> pd.DataF
     """Add to a table the rows of its file that it does not make anew, and sort it by its keys."""
     if path.is_file():
         kept = pd.read_csv(path)
-        made = pd.MultiIndex.from_frame(table[keys].round(4))
-        table = pd.concat([table, kept[~pd.MultiIndex.from_frame(kept[keys].round(4)).isin(made)]])
+        made = pd.MultiIndex.from_frame(table[keys])
+        table = pd.concat([table, kept[~pd.MultiIndex.from_frame(kept[keys]).isin(made)]])
     return table.sort_values(keys, kind="stable")
 
 
