@@ -71,6 +71,7 @@ print("light")
 """
 
 
+@pytest.mark.slow
 def test_the_plain_installation_matches_calibrates_and_exports(wheel: Path, tmp_path: Path) -> None:
     """With the plain dependencies alone. Compiled functions run as Python, which spares the compiler."""
     python = make_environment(tmp_path / "venv", with_requirements(PROJECT["dependencies"]).values())

@@ -18,6 +18,7 @@ from gpu_parts.device import Device, Limits  # noqa: E402
 from gpu_parts.record import Part, Record, Rows  # noqa: E402
 
 
+@pytest.mark.slow
 def test_the_command_runs_on_a_cpu_and_writes_both_files(tmp_path: Path) -> None:
     env = os.environ | {
         "PYTHON": sys.executable,

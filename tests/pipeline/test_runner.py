@@ -87,7 +87,7 @@ def test_killed_anywhere_it_ends_in_the_same_contents(finished: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("killed", "resumed", "until", "begun"),
     [
-        (1, 2, "collect", "saes/train.jsonl"),
+        pytest.param(1, 2, "collect", "saes/train.jsonl", marks=pytest.mark.slow),
         pytest.param(2, 3, "effects", "saes/train.jsonl", marks=pytest.mark.slow),
         pytest.param(3, 2, "effects", "matches/A-B.w64.activation.npz", marks=pytest.mark.slow),
         pytest.param(2, 1, "effects", "effects/A.exact.npz", marks=pytest.mark.slow),

@@ -15,6 +15,7 @@ from universality.pipeline import RunFolder
 from universality.statistics import Calibration
 
 
+@pytest.mark.slow
 def test_controls_stand_beside_the_study_and_are_made_once(finished: Path, tmp_path: Path) -> None:
     """By two processes, which take the controls in turn."""
     shutil.copytree(finished, tmp_path / "run")

@@ -21,6 +21,7 @@ from universality.pipeline.task import artifact_hash
 from universality.sae import Crosscoder
 
 
+@pytest.mark.slow
 def test_a_crosscoder_stands_beside_the_matching_and_a_killed_one_ends_the_same(finished: Path, tmp_path: Path) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
     for folder in (run, whole):

@@ -60,6 +60,7 @@ def test_two_ranks_end_equal_and_as_one_but_for_rounding(tmp_path: Path) -> None
     assert [path.name for path in (tmp_path / "two").glob("*.jsonl")] == ["train.jsonl"]
 
 
+@pytest.mark.slow
 def test_no_rank_goes_on_before_all_have_called_wait(tmp_path: Path) -> None:
     """Three ranks: after a broadcast the second would go on while the third has not begun."""
     script = tmp_path / "wait.py"
