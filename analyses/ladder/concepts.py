@@ -49,10 +49,15 @@ def concepts(rungs: Sequence[Rung], root: Path) -> pd.DataFrame:
                     "chosen": int(specific[0].sum()),
                     "confirmed": int(confirmed.sum()),
                     "share": confirmed.sum() / max(1, often.all(axis=0).sum()),
-                    "tokens": "; ".join(" ".join(map(repr, each)) for each in words) or "none",
+                    "tokens": "; ".join(" ".join(map(quoted, each)) for each in words) or "none",
                 }
             )
     return pd.DataFrame(rows)
+
+
+def quoted(token: str) -> str:
+    """Return a token as code in Markdown."""
+    return f"`{repr(token)[1:-1]}`".replace("|", "\\|")
 
 
 def described(table: pd.DataFrame) -> str:

@@ -19,12 +19,16 @@ def draw(tables: Mapping[str, pd.DataFrame], out: Path) -> None:
     figure.savefig(out / "ladder.png", dpi=150)
     plt.close(figure)
     table = tables["concepts"]
-    figure, panels = plt.subplots(1, table["kind"].nunique(), figsize=(12, 2.8), layout="constrained", squeeze=False)
+    figure, panels = plt.subplots(
+        1, table["kind"].nunique(), figsize=(12, 2.8), layout="constrained", squeeze=False, sharey=True
+    )
     for axes, (kind, rows) in zip(panels[0], table.groupby("kind"), strict=True):
         for model, mine in rows.groupby("model"):
             axes.plot(mine["width"], mine["confirmed"], "o-", markersize=3, label=f"model {model}")
-        axes.set(xscale="log", title=kind, xlabel="dictionary size")
+        sizes(axes, table["width"])
+        axes.set(title=kind)
         axes.set_yscale("symlog", linthresh=1)
+        axes.set_ylim(-0.1, 1.5 * max(1, table["confirmed"].max()))
     panels[0][0].set_ylabel("specific features")
     panels[0][0].legend()
     figure.savefig(out / "concepts.png", dpi=150)
@@ -36,7 +40,8 @@ def shared(axes: Axes, table: pd.DataFrame) -> None:
     for models, rows in table.groupby("models"):
         label = "the two models" if models == "A-B" else f"two SAE seeds of {models[0]}"
         axes.plot(rows["width"], rows["r07"], "o-" if models == "A-B" else "^--", markersize=4, label=label)
-    axes.set(xscale="log", ylim=(0, 1), xlabel="dictionary size", ylabel="features with a partner, r ≥ 0.7")
+    sizes(axes, table["width"])
+    axes.set(ylim=(0, 1), ylabel="features with a partner, r ≥ 0.7")
     axes.legend()
 
 
@@ -45,7 +50,8 @@ def explained(axes: Axes, table: pd.DataFrame) -> None:
     means = table.groupby("width")[["training", "held_out"]].mean()
     axes.plot(means.index, means["training"], "s--", markersize=4, label="training text")
     axes.plot(means.index, means["held_out"], "o-", markersize=4, label="held-out text")
-    axes.set(xscale="log", xlabel="dictionary size", ylabel="explained variance")
+    sizes(axes, table["width"])
+    axes.set(ylabel="explained variance")
     axes.legend()
 
 
@@ -55,7 +61,8 @@ def appearing(axes: Axes, table: pd.DataFrame) -> None:
         other = "B" if models == "A-B" else "a second SAE seed"
         for state, mark in (("child", "-"), ("novel", ":")):
             axes.plot(rows["width"], rows[state], f"o{mark}", markersize=4, label=f"{state}, partner in {other}")
-    axes.set(xscale="log", ylim=(0, 1), xlabel="dictionary size", ylabel="A's features with a partner, r ≥ 0.7")
+    sizes(axes, table["width"])
+    axes.set(ylim=(0, 1), ylabel="A's features with a partner, r ≥ 0.7")
     axes.legend(fontsize=7)
 
 
@@ -66,3 +73,12 @@ def held_out(axes: Axes, curves: pd.DataFrame) -> None:
         axes.plot(means.index / 1e6, means, label=f"{width:,}")
     axes.set(xlabel="million training tokens", ylabel="explained variance, held out")
     axes.legend(fontsize=7, ncols=2)
+
+
+def sizes(axes: Axes, widths: pd.Series) -> None:
+    """Mark each dictionary size on the horizontal axis."""
+    marks = sorted(widths.unique())
+    axes.set_xscale("log")
+    axes.set_xticks(marks, [f"{width:,}" for width in marks], fontsize=7, rotation=30)
+    axes.minorticks_off()
+    axes.set_xlabel("dictionary size")
