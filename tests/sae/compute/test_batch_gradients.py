@@ -13,6 +13,7 @@ from universality.sae.architectures.jumprelu import JumpReLU
 from universality.sae.architectures.matryoshka import Matryoshka
 from universality.sae.architectures.relu import ReLU
 from universality.sae.architectures.topk import TopK
+from universality.sae.compute import tiles
 from universality.sae.compute.batch_gradients import Batch
 from universality.sae.compute.sparse_gradients import sparse_step
 from universality.sae.compute.weights import Weights
@@ -32,7 +33,9 @@ KINDS: dict[str, Architecture] = {
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_all_ways_report_the_same(name: str) -> None:
+def test_all_ways_report_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where features lie in several tiles, one of them without a dead feature."""
+    monkeypatch.setattr(tiles, "FEATURES_A_TILE", 120)
     kind = KINDS[name]
     weights, x = random_weights(threshold=name == "jumprelu"), tokens()
     ways = ("sparse", "torch", "dense") if kind.adaptive else ("sparse", "torch")

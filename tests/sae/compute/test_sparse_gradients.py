@@ -34,6 +34,24 @@ def test_a_batch_is_selected_exactly_across_tiles(monkeypatch: pytest.MonkeyPatc
     assert step.lowest == pytest.approx(float(pre.flatten().topk(5 * N_TOKENS).values.min()))
 
 
+@pytest.mark.parametrize("aux_k", [1, 3])
+@pytest.mark.parametrize("products", [torch.float32, torch.bfloat16])
+def test_tiles_change_nothing_in_float32(aux_k: int, products: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first tile has no dead feature."""
+    weights, x = random_weights(), tokens().float()
+    weights = Weights(*(w.float() for w in (weights.W_enc, weights.b_enc, weights.W_dec, weights.b_dec)))
+    dead, batch = torch.tensor([130, 131, 250, 298, 299]), Batch.of(x, weights.b_dec, True)
+    steps = []
+    for features in (4096, 100):
+        monkeypatch.setattr(tiles, "FEATURES_A_TILE", features)
+        steps.append(sparse.sparse_step(TopK(5, aux_k=aux_k, aux_weight=0.5), weights, batch, dead, products))
+    whole, tiled = (step.gradients(weights).tensors() for step in steps)
+    assert steps[1].firings.equal(steps[0].firings)
+    for name, gradient in whole.items():
+        assert gradient.dtype == tiled[name].dtype == torch.float32
+        torch.testing.assert_close(tiled[name], gradient, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("way", ["sparse", "torch"])
 def test_of_equal_activations_the_first_of_the_batch_fire(way: str) -> None:
     weights = random_weights()

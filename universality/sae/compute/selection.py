@@ -38,13 +38,14 @@ def largest(pre: Tensor, k: int) -> Codes:
     """Select the k largest positive entries of each row."""
     n_tokens, d_sae = pre.shape
     k = min(k, d_sae)
+    dtype = np.float64 if pre.dtype == torch.float64 else np.float32
     if k == 0:
         empty = np.zeros(n_tokens, np.int64)
-        return Codes(empty, empty, np.empty(0, np.int32), np.empty(0, pre.new_empty(0).double().numpy().dtype), d_sae)
+        return Codes(empty, empty, np.empty(0, np.int32), np.empty(0, dtype), d_sae)
     keys = pre.contiguous().view(_KEYS[pre.dtype]).numpy()
     start, stop = np.empty(n_tokens, np.int64), np.empty(n_tokens, np.int64)
     indices = np.empty(n_tokens * k, np.int32)
-    values: NDArray[np.floating] = np.empty(n_tokens * k, np.float64 if pre.dtype == torch.float64 else np.float32)
+    values: NDArray[np.floating] = np.empty(n_tokens * k, dtype)
     # bfloat16 is the upper half of a float32: shifted by 16 bits, its bits are those of the same number as float32.
     shift = 16 if pre.dtype == torch.bfloat16 else 0
     bits = values.view(np.int64 if values.itemsize == 8 else np.int32)
