@@ -7,6 +7,8 @@ import os
 import pickle
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -312,3 +314,11 @@ def test_a_unit_that_ends_every_worker_is_an_error_that_says_what_to_do(client: 
 
 def _allow_no_failure(dask_scheduler: Any) -> None:
     dask_scheduler.allowed_failures = 0
+
+
+@pytest.mark.parametrize(("given", "used"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_wait_without_spinning_unless_told_to(given: dict[str, str], used: str) -> None:
+    others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    ask = "import universality, os; print(os.environ['OMP_WAIT_POLICY'])"
+    told = subprocess.run([sys.executable, "-c", ask], env=others | given, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == used
