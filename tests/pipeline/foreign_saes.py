@@ -61,6 +61,7 @@ def study(load: dict[str, Any], **other: Any) -> Config:
             "statistics": {"replicates": 1, "bootstrap": 5},
             "families": {"replicates": 0, "bootstrap": 0},
             "effects": {"measure": False},
+            "map": {"draw": False},
             **other,
         }
     )

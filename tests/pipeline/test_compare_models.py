@@ -22,6 +22,7 @@ TINY = {
     "statistics": {"replicates": 1, "bootstrap": 5},
     "features": {"neuron_documents": 0.3},
     "effects": {"measure": False},
+    "map": {"draw": False},
 }
 PAIR = {"A": "starter/seed0", "B": "starter/seed1"}
 

@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, RunFolder]:
     settings = [
         "models.train={A: {init: 0, order: 100}}", "saes.widths=[32, 64]", "saes.seeds=[0, 1]",
         "saes.ceiling_seed=null", "saes.tokens=20000", "corpus.max_documents=160", "statistics.replicates=1",
-        "families.replicates=0", "families.bootstrap=0",
+        "families.replicates=0", "families.bootstrap=0", "map.draw=false",
     ]  # fmt: skip
     config, folder = load_config(SMOKE, settings), tmp_path_factory.mktemp("one")
     run(config, folder)

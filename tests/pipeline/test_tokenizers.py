@@ -46,6 +46,7 @@ def study(tokenizer: Path, **other: Any) -> Config:
             | {"quality_blocks": 8, "products": "float32", "held_out_steps": 8},
             "statistics": {"replicates": 1, "bootstrap": 5},
             "effects": {"blocks": 64, "contexts": 1, "loss_blocks": 4},
+            "map": {"draw": False},
             **other,
         }
     )

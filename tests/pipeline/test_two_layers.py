@@ -37,7 +37,7 @@ def study(trained: Path, cache: Path, **hooks: str) -> Config:
         f"corpus.tokenizer={trained / 'corpus' / 'tokenizer.json'}", "corpus.max_documents=80",
         f"activations.cache={cache}", "saes.widths=[48]", "saes.ceiling_seed=null", "saes.k=4",
         "saes.tokens=20000", "saes.quality_blocks=8", "statistics.replicates=1", "statistics.bootstrap=5",
-        "statistics.nulls=[global]",
+        "statistics.nulls=[global]", "map.draw=false",
     ]  # fmt: skip
     return load_config(SMOKE, settings)
 
