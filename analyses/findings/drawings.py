@@ -124,11 +124,12 @@ def agreement(table: pd.DataFrame) -> Figure:
     """Draw the share of recurring features against explained variance; the plain trainer's lengths are connected."""
     figure = new_figure(PAGE, 2.8)
     kinds = list(dict.fromkeys(table["pairs"]))
-    axes = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    axes = figure.subplots(1, len(kinds), sharex=True, sharey=True, squeeze=False)[0]
+    colours = dict(zip(dict.fromkeys(table["variant"]), (*CYCLE, GREY), strict=False))
     for ax, kind in zip(axes, kinds, strict=True):
-        part = table[table["pairs"] == kind]
-        for colour, (variant, rows) in zip((*CYCLE, GREY), part.groupby("variant", sort=False), strict=False):
-            _errors(ax, rows.sort_values("explained_variance"), "explained_variance", "recurs", colour, str(variant))
+        for variant, rows in table[table["pairs"] == kind].groupby("variant", sort=False):
+            points = rows.sort_values("explained_variance")
+            _errors(ax, points, "explained_variance", "recurs", colours[variant], str(variant))
         ax.set_xlabel("explained variance, held out")
         ax.set_title(kind)
     axes[0].set_ylabel("living features with r ≥ 0.7, q ≤ 0.05")

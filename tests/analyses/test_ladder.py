@@ -54,7 +54,7 @@ def test_two_small_rungs_end_in_tables(
     assert list(quality["width"]) == [64] * 4 + [128] * 2 + [64] * 2
     assert list(quality["epochs"]) == [1] * 6 + [1.5] * 2
     shared = pd.read_csv(tmp_path / "out" / "shared.csv")
-    assert list(shared["models"]) == ["A-B", "A-A", "B-B", "A-B", "A-B"]
+    assert list(shared["models"]) == ["A-A", "A-B", "B-B", "A-B", "A-B"]
     assert set(pd.read_csv(tmp_path / "out" / "families.csv")["to"]) == {128}
     for name in ("families", "recurring", "appearing", "concepts", "curves"):
         assert len(pd.read_csv(tmp_path / "out" / f"{name}.csv"))
