@@ -82,7 +82,7 @@ are compared after equally many tokens. A second seed of a wider dictionary than
 rung."""
 
 LONGER = (Rung(512, k=16, tokens=10_000_000), Rung(2048, tokens=10_000_000))
-"""Sizes that are trained on all text almost twice as well: what does seeing it again change?"""
+"""Two sizes trained on almost twice the text: what does seeing it again change?"""
 
 
 def plan(rungs: tuple[Rung, ...]) -> pd.DataFrame:

@@ -35,9 +35,9 @@ LAST = 10  # measurements on training batches whose mean is quoted: one batch of
 
 
 def write_tables(trained: Sequence[Rung], root: Path, out: Path) -> None:
-    """Write all tables and pictures of the rungs, and print the tables; of those trained for longer only the first two.
+    """Write all tables and pictures of the rungs, and print the tables.
 
-    Rows of sizes whose runs are elsewhere stay in the tables.
+    Rungs trained for longer stand in quality, shared and curves alone. Rows of sizes whose runs are elsewhere stay.
     """
     out.mkdir(parents=True, exist_ok=True)
     tables = {"quality": quality(trained, root), "shared": shared(trained, root)}

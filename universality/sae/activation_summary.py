@@ -189,6 +189,7 @@ def _longest(typical: float, max_norm_ratio: float | None) -> float | None:
     return max_norm_ratio * typical
 
 
+@one_core()
 def geometric_median(rows: Tensor, tolerance: float = 1e-5, max_iterations: int = 200) -> Tensor:
     """Find the point whose distances to all rows have the least sum.
 

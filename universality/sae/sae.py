@@ -54,7 +54,7 @@ from universality.sae.formats.stated_hook import stated_hook
 from universality.sae.normalisation import NORMALISATIONS, Normalisation
 
 TOKENS_A_TASK = 1024
-LEAST_ROWS_A_TASK, PRE_ACTIVATIONS_A_TASK = 128, 2**22  # of all features: 16 MB
+LEAST_ROWS_A_TASK, PRE_ACTIVATIONS_A_TASK = 128, 2**22  # rows with all features; 16 MB
 LARGEST = 1e18
 """Largest activation that is accepted: float32 holds its square and its products with weights of ordinary size."""
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from universality.errors import FormatError, MismatchError, ModelError
-from universality.sae import SAE, SAESpec, SAETrainer, summarise
+from universality.sae import SAE, Quality, SAESpec, SAETrainer, summarise
 from universality.sae.architectures.base import FiringRule
 from universality.sae.compute.selection import select
 
@@ -118,7 +118,10 @@ def test_same_seed_same_bytes_for_any_number_of_threads(name: str, toy: Superpos
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            hashes.append(train(SPECS[name], toy.activations, 30).hash)
+            sae = train(SPECS[name], toy.activations, 30)
+            quality = Quality(sae)
+            quality.update(toy.activations)
+            hashes.append((sae.hash, quality.compute().typical))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
