@@ -274,6 +274,7 @@ class SAEConfig(_Section):
     l0: float = _of_spec("l0")
     bandwidth: float = _of_spec("bandwidth")
     weight_decay: float = _of_spec("weight_decay")
+    dead_after_tokens: Count = _of_spec("dead_after_tokens")
     resample_at: list[float] = _of_spec("resample_at")
     resample_seed: int = _of_spec("resample_seed")
     apply_b_dec_to_input: bool = _of_spec("apply_b_dec_to_input")
@@ -379,7 +380,7 @@ class SAEConfig(_Section):
 
         A setting that was added later is left out at its default, so that a run made before it stays finished.
         """
-        added = {"weight_decay": 0.0, "held_out_steps": 0}
+        added = {"weight_decay": 0.0, "held_out_steps": 0, "dead_after_tokens": SAESpec.dead_after_tokens}
         return {
             name: value
             for name, value in self.model_dump(exclude=set(without)).items()

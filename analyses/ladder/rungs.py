@@ -10,6 +10,7 @@ from universality.config import Config, load_config
 from universality.files import read_json_lines
 from universality.pipeline import RunFolder
 from universality.pipeline.cost.machine import total_cost
+from universality.sae import SAESpec
 
 CONFIG = Path("configs/ladder.yaml")
 EPOCH = 5_117_840
@@ -39,6 +40,11 @@ class Rung:
     replicates: int = 5
 
     @property
+    def dead_after(self) -> int:
+        """Tokens of silence after which a feature counts as dead: 80 times those in which the average feature fires."""
+        return max(SAESpec.dead_after_tokens, 80 * self.width // self.k)
+
+    @property
     def epochs(self) -> float:
         """How often each SAE sees the training text."""
         return round(self.tokens / EPOCH, 3)
@@ -49,6 +55,7 @@ class Rung:
             "name": f"Ladder, {self.width:,} features",
             "saes.widths": [self.width],
             "saes.k": [self.k],
+            "saes.dead_after_tokens": self.dead_after,
             "saes.tokens": self.tokens,
             "saes.seeds": list(self.seeds),
             "saes.ceiling_seed": None,

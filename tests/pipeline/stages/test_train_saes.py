@@ -20,6 +20,8 @@ from universality.sae.training.distributed import Ranks
         ("statistics.replicates=3", False),
         ("saes.weight_decay=0", False),
         ("saes.weight_decay=0.001", True),
+        ("saes.dead_after_tokens=20000", False),
+        ("saes.dead_after_tokens=40000", True),
         ("saes.k=4", True),
         ("saes.seeds=[3]", True),
         ("activations.cache=cache", True),  # its number format rounds activations
