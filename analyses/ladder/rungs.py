@@ -41,8 +41,8 @@ class Rung:
 
     @property
     def dead_after(self) -> int:
-        """Tokens of silence after which a feature counts as dead: 80 times those in which the average feature fires."""
-        return max(SAESpec.dead_after_tokens, 80 * self.width // self.k)
+        """Tokens of silence after which a feature counts as dead: more in wide dictionaries, which fire more rarely."""
+        return SAESpec.dead_after_tokens * max(1, self.width // 8192)
 
     @property
     def epochs(self) -> float:
