@@ -41,6 +41,7 @@ ROUNDS = 20
 SPREAD = 16  # random partners per row where most pairs violate the first prices
 PATIENCE = 12  # rounds before the dense solver takes over where it fits
 DENSE_BELOW, DENSE_UP_TO = 1024, 16_384  # features: SciPy is faster up to the first, too large beyond the second
+LISTED = 1 << 24  # pairs in all rows' lists of violating pairs, 24 bytes each
 EDGE_BYTES = 48  # per edge, while two rounds are merged
 TOLERANCE = 1e-15  # of the largest score: smaller violations are rounding; they are not pursued but enter the bound
 
@@ -183,6 +184,7 @@ def _rounds(
         problem.complete()
     start, bound = _start(problem, prices), np.inf
     full = np.ones(problem.rows.size, bool)
+    listed, most = k, max(k, min(problem.cols.size, LISTED // problem.sim.shape[0]))
     for r in range(1, rounds + 1):
         n_edges, graph = problem.keys.size, problem.graph()
         state = solve(graph, problem.n_cols, start)
@@ -194,8 +196,10 @@ def _rounds(
         if r > 1 and start is not None:
             check &= _may_violate(problem, start, state, full)
         start = state
-        violating, excess = problem.violations(state, TOLERANCE * largest, k, check)
-        full = (violating[0] >= 0).sum(axis=1)[problem.rows] >= k
+        violating, excess = problem.violations(state, TOLERANCE * largest, listed, check)
+        full = (violating[0] >= 0).sum(axis=1)[problem.rows] >= listed
+        if full.any():  # a row whose list is full may have many more: lists of one length would take many rounds
+            listed = min(2 * listed, most)
         # Weak duality: prices plus excess bound every pairing, and the matched edges are tight, so the prices sum to
         # `total`. The optimum is the same in every round, so the smallest bound of all rounds holds.
         total, tolerated = float(state.own.sum()), problem.rows.size * TOLERANCE * largest
