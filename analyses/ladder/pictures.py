@@ -30,7 +30,7 @@ def draw(tables: Mapping[str, pd.DataFrame], out: Path) -> None:
         axes.set_yscale("symlog", linthresh=1)
         axes.set_ylim(-0.1, 1.5 * max(1, table["confirmed"].max()))
     panels[0][0].set_ylabel("specific features")
-    panels[0][0].legend()
+    panels[0][0].legend(loc="lower right")
     figure.savefig(out / "concepts.png", dpi=150)
     plt.close(figure)
 
@@ -62,8 +62,8 @@ def appearing(axes: Axes, table: pd.DataFrame) -> None:
         for state, mark in (("child", "-"), ("novel", ":")):
             axes.plot(rows["width"], rows[state], f"o{mark}", markersize=4, label=f"{state}, partner in {other}")
     sizes(axes, table["width"])
-    axes.set(ylim=(0, 1), ylabel="A's features with a partner, r ≥ 0.7")
-    axes.legend(fontsize=7)
+    axes.set(ylim=(0, 1.1), ylabel="A's features with a partner, r ≥ 0.7")
+    axes.legend(fontsize=6, ncols=2, loc="upper center")
 
 
 def held_out(axes: Axes, curves: pd.DataFrame) -> None:
