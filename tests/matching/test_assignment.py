@@ -111,6 +111,17 @@ def test_stopped_early_the_bound_covers_what_is_lost(rounds: int, monkeypatch: p
     assert np.unique(found.cols).size == 200
 
 
+def test_lists_that_grow_take_fewer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assignment, "CANDIDATES", 4)
+    scores = world("rank one", (200, 200))
+    growing = solved(scores)
+    monkeypatch.setattr(assignment, "LISTED", 0)  # lists of one length
+    fixed = solved(scores)
+    assert growing.rounds < fixed.rounds
+    assert_allclose(growing.scores.sum(), fixed.scores.sum(), atol=1e-9)
+    assert max(growing.gap, fixed.gap) < 1e-9
+
+
 def test_prices_prove_the_result() -> None:
     scores = world("partly shared", (200, 230))
     found = solved(scores)

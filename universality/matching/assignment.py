@@ -41,7 +41,7 @@ ROUNDS = 20
 SPREAD = 16  # random partners per row where most pairs violate the first prices
 PATIENCE = 12  # rounds before the dense solver takes over where it fits
 DENSE_BELOW, DENSE_UP_TO = 1024, 16_384  # features: SciPy is faster up to the first, too large beyond the second
-LISTED = 1 << 24  # pairs in all rows' lists of violating pairs, 24 bytes each
+LISTED = 1 << 24  # violating pairs in the lists of all rows, 24 bytes each: the most to which full lists grow
 EDGE_BYTES = 48  # per edge, while two rounds are merged
 TOLERANCE = 1e-15  # of the largest score: smaller violations are rounding; they are not pursued but enter the bound
 
@@ -184,7 +184,8 @@ def _rounds(
         problem.complete()
     start, bound = _start(problem, prices), np.inf
     full = np.ones(problem.rows.size, bool)
-    listed, most = k, max(k, min(problem.cols.size, LISTED // problem.sim.shape[0]))
+    most = max(k, min(problem.cols.size, min(LISTED, memory_budget // EDGE_BYTES) // problem.sim.shape[0]))
+    listed = k
     for r in range(1, rounds + 1):
         n_edges, graph = problem.keys.size, problem.graph()
         state = solve(graph, problem.n_cols, start)

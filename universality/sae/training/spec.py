@@ -112,8 +112,8 @@ class SAESpec(CheckedSettings):
     aux_weight: NotNegative = 1 / 32
     """Weight of that auxiliary loss; 0 leaves it out."""
     dead_after_tokens: Count = 20_000
-    """A feature silent for this many tokens counts as dead, and is revived by the auxiliary loss or by resampling.
-    On average a feature fires once in d_sae / k tokens, so give dictionaries wider than 8,192 more."""
+    """A feature silent for this many tokens counts as dead, and is revived by the auxiliary loss or by resampling. On
+    average a feature fires once in d_sae / k tokens."""
     resample_at: tuple[float, ...] = ()
     """Shares of the steps after which dead features are drawn anew from badly reconstructed inputs: [0.25, 0.5]."""
     resample_seed: Natural = 0
